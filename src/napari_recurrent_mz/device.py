@@ -1,0 +1,88 @@
+"""Where the network runs: the device, its precision and its memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from .scans import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+CHOICES = ("auto", "cuda", "mps", "cpu")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A chosen device: ``kind`` is cuda, mps or cpu; ``name`` is what a person calls it."""
+
+    kind: str
+    name: str
+    half: bool
+    """Whether mixed precision pays here (CUDA, and CPUs with bfloat16 instructions)."""
+
+    @property
+    def torch(self) -> torch.device:
+        """The device for torch."""
+        import torch
+
+        return torch.device(self.kind)
+
+
+def choose_device(choice: str = "auto") -> Device:
+    """Return the device for ``choice``: auto (the best there is), cuda, mps or cpu.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there.
+    """
+    import torch
+
+    if choice not in CHOICES:
+        raise InputError(f"The device '{choice}' is unknown: choose one of {', '.join(CHOICES)}.")
+    cuda = torch.cuda.is_available()
+    mps = torch.backends.mps.is_available()
+    if choice == "auto":
+        choice = "cuda" if cuda else "mps" if mps else "cpu"
+    if choice == "cuda":
+        if not cuda:
+            raise InputError("No CUDA GPU was found: choose auto or cpu.")
+        return Device("cuda", torch.cuda.get_device_name(), half=True)
+    if choice == "mps":
+        if not mps:
+            raise InputError("No Apple GPU (MPS) was found: choose auto or cpu.")
+        return Device("mps", "Apple GPU", half=False)
+    return Device("cpu", cpu_name(), half=_cpu_has_bfloat16())
+
+
+@lru_cache(maxsize=1)
+def cpu_name() -> str:
+    """What the CPU calls itself, with the number of cores in use."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            name = next((x.split(":", 1)[1].strip() for x in lines if "model name" in x), name)
+    except OSError:
+        pass
+    return f"{name}, {available_cores()} cores"
+
+
+def available_cores() -> int:
+    """Number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_has_bfloat16() -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            flags = next((x for x in lines if x.startswith("flags")), "")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

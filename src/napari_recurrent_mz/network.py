@@ -1,0 +1,240 @@
+"""Recurrent-MZ: the convolutional recurrent network, whole, in one file.
+
+Huang et al., Light: Science & Applications 10:62 (2021), "Network structure". Each scan
+comes with its digital propagation matrix (DPM), the signed distance of every pixel to the
+target surface. Five encoder levels extract features from each scan, a gated recurrent unit
+at every level gathers them over the scans in turn, and a decoder makes the image of the
+target surface.
+
+Shapes in the comments: N images, M scans, C channels, H × W pixels, k the level (1 … 5),
+c_k = base · 2^(k−1) channels at level k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+State = list[torch.Tensor]
+"""What the network remembers of the scans so far: h_k for every level, (N, c_k, H_k, W_k)."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Every choice that shapes the network; the defaults are ours, :meth:`paper` the paper's.
+
+    Parameters
+    ----------
+    base_channels : int
+        c_1. The paper's 20 · 2^(k−1) channels at level k mean 20.
+    levels : int
+        Number of encoder and decoder blocks (paper: 5, Fig. 1b).
+    norm : {"batch", "none"}
+        Batch normalisation after every convolution (paper), or none.
+    propagated_input : bool
+        A third input channel: the scan carried to the target by the optics alone.
+    correction : bool
+        The output is added to the linear MMSE estimate, and starts at zero. Otherwise the
+        network makes the whole image, as in the paper.
+    linear_skip : bool
+        The linear MMSE estimate is one more channel of the first decoder block.
+    dpm_unit_dof : float
+        The distance, in depths of field, that the DPM calls 1. (The paper does not say
+        how its DPM is scaled.)
+    """
+
+    base_channels: int = 20
+    levels: int = 5
+    norm: str = "batch"
+    propagated_input: bool = True
+    correction: bool = True
+    linear_skip: bool = True
+    dpm_unit_dof: float = 10.0
+
+    @classmethod
+    def paper(cls) -> NetworkConfig:
+        """The paper's own form: image and DPM in, image out."""
+        return cls(propagated_input=False, correction=False, linear_skip=False)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """The configuration written by :meth:`as_dict`."""
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Values by name, for a model card."""
+        return asdict(self)
+
+    @property
+    def input_channels(self) -> int:
+        """Image and DPM, and the propagated image where there is one."""
+        return 3 if self.propagated_input else 2
+
+    @property
+    def needs_linear(self) -> bool:
+        """Whether the linear MMSE estimate is part of the input."""
+        return self.correction or self.linear_skip
+
+    def channels(self, level: int) -> int:
+        """c_k for level k = 1 … levels."""
+        return self.base_channels * 2 ** (level - 1)
+
+
+def _convolutions(inputs: int, middle: int, outputs: int, norm: str) -> nn.Sequential:
+    """Two 3×3 convolutions, each with BN and ReLU: (N, inputs, H, W) → (N, outputs, H, W)."""
+    layers: list[nn.Module] = []
+    for before, after in ((inputs, middle), (middle, outputs)):
+        layers.append(nn.Conv2d(before, after, 3, padding=1, bias=norm == "none"))
+        if norm == "batch":
+            layers.append(nn.BatchNorm2d(after))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class ConvGRU(nn.Module):
+    """The paper's convolutional gated recurrent unit, with the single gate f.
+
+        f_t = σ(W_f ∗ x_t + U_f ∗ h_(t−1) + b_f)
+        ĥ_t = tanh(W_h ∗ x_t + U_h ∗ (f_t ⊙ h_(t−1)) + b_h)
+        h_t = (1 − f_t) ⊙ h_(t−1) + f_t ⊙ ĥ_t
+
+    The two convolutions of x are one, W. All kernels are 3×3.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.w = nn.Conv2d(channels, 2 * channels, 3, padding=1)  # W_f, W_h with b_f, b_h
+        self.u_f = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.u_h = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor | None) -> torch.Tensor:
+        """x (N, c, H, W) and the state h of the same shape, or None for zero → the new h."""
+        x_f, x_h = self.w(x).chunk(2, dim=1)
+        if h is None:  # U ∗ 0 = 0: half of the work falls away at the first scan
+            return torch.sigmoid(x_f) * torch.tanh(x_h)
+        f = torch.sigmoid(x_f + self.u_f(h))
+        new = torch.tanh(x_h + self.u_h(f * h))
+        return torch.lerp(h, new, f)
+
+
+class RecurrentMZ(nn.Module):
+    """The generator.
+
+    Parameters
+    ----------
+    config : NetworkConfig, optional
+
+    Notes
+    -----
+    Height and width are free: images are padded by reflection to a multiple of
+    2^(levels − 1) and cropped back.
+    """
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or NetworkConfig()
+        self.encoder = nn.ModuleList()
+        self.recurrent = nn.ModuleList()
+        self.mix = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for level in range(1, config.levels + 1):
+            c = config.channels(level)
+            inputs = config.input_channels if level == 1 else config.channels(level - 1)
+            self.encoder.append(_convolutions(inputs, c // 2, c, config.norm))
+            self.recurrent.append(ConvGRU(c))
+            self.mix.append(nn.Conv2d(c, c, 1))
+            below = config.channels(level + 1) if level < config.levels else 0
+            extra = 1 if level == 1 and config.linear_skip else 0
+            self.decoder.append(_convolutions(below + c + extra, c, c, config.norm))
+        self.last = nn.Conv2d(config.base_channels, 1, 3, padding=1)
+        if config.correction:
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    @property
+    def multiple(self) -> int:
+        """Height and width are padded to a multiple of this."""
+        return int(2 ** (self.config.levels - 1))
+
+    def forward(
+        self, scans: torch.Tensor | Sequence[torch.Tensor], linear: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Image of the target surface.
+
+        Parameters
+        ----------
+        scans : torch.Tensor, shape (N, M, C, H, W)
+            Per scan: normalised image, DPM in units of ``dpm_unit_dof`` depths of field,
+            and the propagated image if the configuration has it.
+        linear : torch.Tensor, shape (N, 1, H, W), optional
+            The linear MMSE estimate, normalised; needed where the configuration says so.
+
+        Returns
+        -------
+        torch.Tensor, shape (N, 1, H, W)
+        """
+        sequence = list(scans.unbind(1)) if isinstance(scans, torch.Tensor) else list(scans)
+        state: State | None = None
+        features: State = []
+        for scan in sequence:
+            features = self.encode(scan)
+            state = self.remember(features, state)
+        if state is None:
+            raise ValueError("forward needs at least one scan")
+        return self.decode(features, state, linear, tuple(sequence[0].shape[-2:]))
+
+    def encode(self, scan: torch.Tensor) -> State:
+        """Features x_k of one scan (N, C, H, W): a list of (N, c_k, H_k, W_k)."""
+        x = self._pad(scan)
+        features: State = []
+        for level, block in enumerate(self.encoder):
+            x = block(functional.max_pool2d(x, 2) if level else x)
+            features.append(x)
+        return features
+
+    def remember(self, features: State, state: State | None) -> State:
+        """The state after one more scan; ``state`` is None before the first."""
+        before: Sequence[torch.Tensor | None] = state or [None] * len(features)
+        return [
+            unit(x, h) for unit, x, h in zip(self.recurrent, features, before, strict=True)
+        ]
+
+    def decode(
+        self,
+        features: State,
+        state: State,
+        linear: torch.Tensor | None,
+        size: tuple[int, ...],
+    ) -> torch.Tensor:
+        """The image (N, 1, H, W) from the last scan's features and the state.
+
+        ``size`` is the (H, W) to crop to.
+        """
+        if self.config.needs_linear and linear is None:
+            raise ValueError("this network needs the linear estimate beside the scans")
+        y: torch.Tensor | None = None
+        for level in reversed(range(self.config.levels)):
+            s = features[level] + self.mix[level](state[level])  # s_k = x_k + Conv1×1(h_k)
+            parts = [s] if y is None else [functional.interpolate(y, scale_factor=2.0), s]
+            if level == 0 and self.config.linear_skip and linear is not None:
+                parts.append(self._pad(linear).to(s.dtype))
+            y = self.decoder[level](torch.cat(parts, dim=1))
+        out: torch.Tensor = self.last(y)[..., : size[0], : size[1]]
+        if self.config.correction and linear is not None:
+            return linear + out.to(linear.dtype)
+        return out
+
+    def _pad(self, image: torch.Tensor) -> torch.Tensor:
+        """Reflect-pad (N, C, H, W) below and to the right to a multiple of 2^(levels−1)."""
+        high, wide = image.shape[-2:]
+        bottom, right = -high % self.multiple, -wide % self.multiple
+        if not (bottom or right):
+            return image
+        # A side shorter than its padding cannot be reflected; its edge goes on instead.
+        mode = "reflect" if bottom < high and right < wide else "replicate"
+        return functional.pad(image, (0, right, 0, bottom), mode=mode)

@@ -1,0 +1,210 @@
+"""Scans and target grids: what a reconstruction starts from, checked in the user's words.
+
+Every mistake that a user can make with scans or a grid is found here and raised as
+:class:`InputError`, whose message is one sentence that names the scan, says what is
+wrong and what would be right. Lengths are in micrometres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+MAX_PLANES = 10_000
+"""Largest number of planes in a grid: beyond it a typing mistake is more likely than a wish."""
+
+_SAME_HEIGHT_UM = 1e-6
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave, told in one clear sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One wide-field image at a known height.
+
+    Parameters
+    ----------
+    image : array_like, shape (Y, X)
+        Intensities in any real type, at least 16 × 16 pixels, finite and not constant.
+    z_um : float
+        Height of the focal plane, in micrometres.
+    name : str, optional
+        How error messages and provenance call it, for instance the layer or the file.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be a scan, or the height is missing or not finite.
+    """
+
+    image: npt.ArrayLike
+    z_um: float
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        label = f"'{self.name}'" if self.name else "this scan"
+        if self.z_um is None or not np.isfinite(self.z_um):
+            raise InputError(
+                f"The z position of {label} is missing: give its height in µm (a finite number)."
+            )
+        object.__setattr__(self, "z_um", float(self.z_um))
+        object.__setattr__(self, "image", check_image(self.image, label))
+
+    @property
+    def pixels(self) -> FloatArray:
+        """The image, float32, shape (Y, X)."""
+        assert isinstance(self.image, np.ndarray)
+        return self.image
+
+
+def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
+    """Return ``image`` as float32 (Y, X), or raise :class:`InputError` naming ``label``."""
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        raise InputError(
+            f"{label} is an RGB image of shape {array.shape}: "
+            "give one fluorescence channel, a 2-D grey-scale image."
+        )
+    if array.ndim != 2:
+        raise InputError(
+            f"{label} has {array.ndim} dimensions (shape {array.shape}): "
+            "a scan is one 2-D image (Y, X); choose one channel, time point and plane."
+        )
+    if np.iscomplexobj(array) or array.dtype.kind not in "uifb":
+        raise InputError(f"{label} holds values of type {array.dtype}: give real intensities.")
+    if min(array.shape) < 16:
+        raise InputError(
+            f"{label} is only {array.shape[0]} × {array.shape[1]} pixels: "
+            "a scan needs at least 16 × 16."
+        )
+    pixels = np.array(array, dtype=np.float32)
+    bad = int(np.size(pixels) - np.count_nonzero(np.isfinite(pixels)))
+    if bad:
+        raise InputError(
+            f"{label} has {bad} pixels that are NaN or infinite: replace them before reconstructing."
+        )
+    if float(pixels.min()) == float(pixels.max()):
+        raise InputError(
+            f"{label} is constant (every pixel is {pixels.flat[0]:g}): it holds no structure, choose another image."
+        )
+    pixels.setflags(write=False)
+    return pixels
+
+
+def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
+    """Return the scans as a tuple once they fit together.
+
+    Raises
+    ------
+    InputError
+        If there are none, their shapes differ, or two of them share a height.
+    """
+    found = tuple(scans)
+    if not found:
+        raise InputError("There is no scan: give at least two images with their z positions.")
+    first = found[0]
+    for number, scan in enumerate(found[1:], start=2):
+        if scan.pixels.shape != first.pixels.shape:
+            raise InputError(
+                f"Scan {_label(scan, number)} is {_size(scan)} pixels but scan {_label(first, 1)} "
+                f"is {_size(first)}: all scans must show the same field at the same size."
+            )
+    order = sorted(range(len(found)), key=lambda i: found[i].z_um)
+    for low, high in zip(order, order[1:], strict=False):
+        if found[high].z_um - found[low].z_um < _SAME_HEIGHT_UM:
+            raise InputError(
+                f"Scans {_label(found[low], low + 1)} and {_label(found[high], high + 1)} are both "
+                f"at z = {found[low].z_um:g} µm: correct one height or leave one of them out."
+            )
+    return found
+
+
+def require_several(scans: Sequence[Scan]) -> None:
+    """Raise :class:`InputError` when there are fewer than two scans.
+
+    One image says nothing about what lies between heights; two are the least that the
+    paper uses (M > 1).
+    """
+    if len(scans) < 2:
+        raise InputError(
+            "One scan only: a volume needs at least two scans at different heights; add another."
+        )
+
+
+def _label(scan: Scan, number: int) -> str:
+    return f"'{scan.name}'" if scan.name else str(number)
+
+
+def _size(scan: Scan) -> str:
+    return f"{scan.pixels.shape[0]} × {scan.pixels.shape[1]}"
+
+
+@dataclass(frozen=True)
+class ZGrid:
+    """The heights to reconstruct: from ``start_um`` to ``stop_um``, both included.
+
+    Parameters
+    ----------
+    start_um, stop_um : float
+        First and last height, in micrometres, ``start_um <= stop_um``.
+    step_um : float
+        Distance between planes, in micrometres, above 0. When the range is not a whole
+        number of steps, the last plane is the highest one that does not pass ``stop_um``.
+
+    Raises
+    ------
+    InputError
+        If the grid is empty, backwards, not finite or absurdly large.
+    """
+
+    start_um: float
+    stop_um: float
+    step_um: float
+    _count: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        if not np.all(np.isfinite([self.start_um, self.stop_um, self.step_um])):
+            raise InputError("The target grid has a value that is not a finite number of µm.")
+        if self.step_um <= 0:
+            raise InputError(
+                f"The z-step of the target grid is {self.step_um:g} µm: it must be above 0."
+            )
+        if self.stop_um < self.start_um:
+            raise InputError(
+                f"The target grid runs backwards, from {self.start_um:g} to {self.stop_um:g} µm: "
+                "give the lower height first."
+            )
+        count = int(np.floor((self.stop_um - self.start_um) / self.step_um + 1e-6)) + 1
+        if count > MAX_PLANES:
+            raise InputError(
+                f"The target grid has {count:,} planes, more than {MAX_PLANES:,}: "
+                "use a larger z-step or a smaller range."
+            )
+        object.__setattr__(self, "_count", count)
+
+    @classmethod
+    def parse(cls, text: str) -> ZGrid:
+        """Read ``START:STOP:STEP`` in micrometres, STOP included."""
+        parts = text.split(":")
+        try:
+            start, stop, step = (float(part) for part in parts)
+        except ValueError:
+            raise InputError(
+                f"The grid '{text}' is not START:STOP:STEP in µm, for instance 0:10:0.2."
+            ) from None
+        return cls(start, stop, step)
+
+    @property
+    def z_um(self) -> npt.NDArray[np.float64]:
+        """Heights of the planes, in micrometres, shape (Z,), rising."""
+        return self.start_um + self.step_um * np.arange(self._count)
+
+    def __len__(self) -> int:
+        return self._count
