@@ -1,0 +1,1 @@
+"""Methods to hold the network against."""

@@ -1,0 +1,267 @@
+"""Files in and out: TIFF, ImageJ TIFF, OME-TIFF and OME-Zarr, all lengths in micrometres."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import InputError, Scan
+from ._image_file import ImageFile, to_um
+from ._names import z_from_name
+
+__all__ = [
+    "ImageFile",
+    "check_output",
+    "read_image",
+    "scans_from_files",
+    "scans_from_stack",
+    "to_um",
+    "write_volume",
+    "z_from_name",
+]
+
+_TIFF_ENDINGS = (".tif", ".tiff")
+_ZARR_ENDING = ".zarr"
+
+
+def read_image(path: str | os.PathLike[str]) -> ImageFile:
+    """Read one image or z-stack with what its metadata says.
+
+    Parameters
+    ----------
+    path : path
+        A TIFF (plain, ImageJ or OME) or an OME-Zarr folder (NGFF 0.4 or 0.5).
+
+    Returns
+    -------
+    ImageFile
+        Pixels (Z, Y, X) or (Y, X) in the type of the file; lengths in micrometres, None
+        where the file does not state them.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, of another type, cut short, RGB, or has several channels,
+        time points or positions.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"'{path}' does not exist: check the name and the folder.")
+    if path.is_dir():
+        from ._zarr import is_zarr, read_zarr
+
+        if is_zarr(path):
+            return read_zarr(path)
+        raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"'{path}' cannot be read: you lack the permission.")
+    from ._tiff import read_tiff
+
+    return read_tiff(path)
+
+
+def scans_from_files(
+    paths: Iterable[str | os.PathLike[str] | ImageFile], z_um: Sequence[float] | None = None
+) -> list[Scan]:
+    """Make one scan of each single-image file.
+
+    Parameters
+    ----------
+    paths : iterable of path or ImageFile
+        One image each.
+    z_um : sequence of float, optional
+        Their heights in micrometres; without it they come from OME plane positions or
+        from names such as ``scan_z3.5um.tif``.
+
+    Raises
+    ------
+    InputError
+        If a file holds a stack, or a height is stated nowhere.
+    """
+    images = [p if isinstance(p, ImageFile) else read_image(p) for p in paths]
+    if z_um is not None and len(z_um) != len(images):
+        raise InputError(
+            f"--z gives {_count(len(z_um), 'height')} for {_count(len(images), 'file')}: "
+            "give one height in µm for each file, in the same order."
+        )
+    for image in images:
+        if image.n_planes > 1:
+            raise InputError(
+                f"'{image.name}' is a stack of {image.n_planes} planes: "
+                "give it alone and choose its planes with --planes."
+            )
+    heights = [_stated_height(i) for i in images] if z_um is None else list(z_um)
+    return [Scan(i.stack[0], z, i.name) for i, z in zip(images, heights, strict=True)]
+
+
+def _stated_height(image: ImageFile) -> float:
+    height = z_from_name(image.name) if image.z_um is None else float(image.z_um[0])
+    if height is None:
+        raise InputError(
+            f"The z position of '{image.name}' is neither in its metadata nor in its name: "
+            "give the heights of all files in µm with --z."
+        )
+    return height
+
+
+def scans_from_stack(
+    image: ImageFile, planes: Sequence[int], z_step_um: float | None = None
+) -> list[Scan]:
+    """Make scans of chosen planes of a stack.
+
+    Parameters
+    ----------
+    image : ImageFile
+        A stack (Z, Y, X).
+    planes : sequence of int
+        Numbers of the planes, the first one 0.
+    z_step_um : float, optional
+        Distance between planes in micrometres, above 0; it overrides the file, and plane
+        0 is then at height 0.
+
+    Raises
+    ------
+    InputError
+        If a plane is not there or named twice, or the heights are unknown.
+    """
+    heights = stack_heights(image, z_step_um)
+    missing = [p for p in planes if not 0 <= p < image.n_planes]
+    if missing:
+        raise InputError(
+            f"'{image.name}' has no plane {missing[0]}: "
+            f"its {image.n_planes} planes are numbered 0 to {image.n_planes - 1}."
+        )
+    twice = [p for i, p in enumerate(planes) if p in planes[:i]]
+    if twice:
+        raise InputError(f"Plane {twice[0]} of '{image.name}' is named twice: name it once.")
+    stack = image.stack
+    return [Scan(stack[p], float(heights[p]), f"{image.name} plane {p}") for p in planes]
+
+
+def stack_heights(image: ImageFile, z_step_um: float | None = None) -> npt.NDArray[np.float64]:
+    """Heights of all planes of a stack, in micrometres, shape (Z,).
+
+    Raises
+    ------
+    InputError
+        If neither the file nor ``z_step_um`` gives them.
+    """
+    if z_step_um is not None:
+        if not np.isfinite(z_step_um) or z_step_um <= 0:
+            raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct --z-step-um.")
+        return z_step_um * np.arange(image.n_planes, dtype=np.float64)
+    if image.z_um is None:
+        raise InputError(
+            f"The z step of '{image.name}' is not in its metadata: give it in µm with --z-step-um."
+        )
+    return image.z_um
+
+
+def check_output(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()
+) -> Path:
+    """Return ``path`` once a volume can be written there, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If the ending is unknown, the folder is missing or closed to writing, or the file
+        is one of ``inputs``.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*_TIFF_ENDINGS, _ZARR_ENDING):
+        raise InputError(
+            f"'{path.name}' does not say which format to write: "
+            "end it in .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)."
+        )
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"The folder '{folder}' for the result does not exist: make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder '{folder}' for the result is closed to writing.")
+    for given in inputs:
+        if path.exists() and Path(given).exists() and path.samefile(given):
+            raise InputError(
+                f"'{path.name}' is one of the input files: choose another name for the result."
+            )
+    if path.is_dir() and not _may_replace_folder(path):
+        raise InputError(f"'{path.name}' is a folder that is no OME-Zarr: choose another name.")
+    if path.is_file() and path.suffix.lower() == _ZARR_ENDING:
+        raise InputError(f"'{path.name}' is a file, not an OME-Zarr folder: choose another name.")
+    return path
+
+
+def _may_replace_folder(path: Path) -> bool:
+    from ._zarr import is_zarr
+
+    return path.suffix.lower() == _ZARR_ENDING and is_zarr(path)
+
+
+def write_volume(
+    path: str | os.PathLike[str],
+    volume: npt.ArrayLike,
+    z_um: npt.ArrayLike,
+    pixel_um: float,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
+    """Write a volume as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
+
+    It is written under a temporary name in the same folder and renamed at the end, so a
+    file under the final name is always whole.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.tif``/``.tiff`` (OME-TIFF) or ``.zarr`` (OME-Zarr).
+    volume : array_like, shape (Z, Y, X)
+        Intensities, written as float32.
+    z_um : array_like, shape (Z,)
+        Heights of the planes, in micrometres, evenly spaced.
+    pixel_um : float
+        Pixel size, in micrometres.
+    provenance : mapping, optional
+        How it was made; anything JSON can hold. :attr:`ImageFile.provenance` returns it.
+    inputs : iterable of path
+        Files that must not be overwritten.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_output`, or when the disk refuses.
+    """
+    path = check_output(path, inputs)
+    array = np.ascontiguousarray(volume, dtype=np.float32)
+    heights = np.asarray(z_um, dtype=np.float64)
+    if array.ndim != 3 or heights.shape != array.shape[:1]:
+        raise ValueError(f"a volume {array.shape} cannot have heights of shape {heights.shape}")
+    name = path.name.split(".")[0]
+    workplace = Path(tempfile.mkdtemp(prefix=".recurrent-mz-", dir=path.parent))
+    try:
+        part = workplace / path.name
+        if path.suffix.lower() == _ZARR_ENDING:
+            from ._zarr import write_zarr as write
+        else:
+            from ._tiff import write_ome_tiff as write
+        write(part, array, heights, float(pixel_um), provenance or {}, name)
+        if path.is_dir():
+            path.rename(workplace / "replaced")
+        part.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"'{path.name}' could not be written: {reason}.") from error
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+    return path
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -1,0 +1,170 @@
+"""What a file says about itself, in micrometres: the one result of every reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import InputError
+
+_MICROMETRES = {
+    "m": 1e6,
+    "meter": 1e6,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "µm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "micrometre": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "å": 1e-4,
+    "angstrom": 1e-4,
+    "pm": 1e-6,
+    "picometer": 1e-6,
+    "in": 25_400.0,
+    "inch": 25_400.0,
+}
+
+
+def to_um(value: float | str | None, unit: str | None) -> float | None:
+    """Convert a length to micrometres; None when value or unit says nothing usable."""
+    if value is None or unit is None:
+        return None
+    # Both micro signs (U+00B5, U+03BC) and ImageJ's escaped one occur in real files.
+    name = unit.strip().strip("\0").replace("\\u00B5", "µ").replace("μ", "µ").lower()
+    factor = _MICROMETRES.get(name) or _MICROMETRES.get(name.replace("metre", "meter"))
+    if factor is None:
+        return None
+    try:
+        length = float(value) * factor
+    except ValueError:
+        return None
+    return length if np.isfinite(length) else None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFile:
+    """An image file that was read, with what its metadata says.
+
+    Attributes
+    ----------
+    data : numpy.ndarray, shape (Z, Y, X) or (Y, X)
+        Pixels in the type of the file.
+    name : str
+        File name without its folder.
+    path : str
+        Where it was read from.
+    z_um : numpy.ndarray, shape (Z,), or None
+        Height of every plane, in micrometres, when the file states heights or a z step.
+    pixel_um : float or None
+        Pixel size in the sample, in micrometres.
+    z_step_um : float or None
+        Distance between planes, in micrometres.
+    na, wavelength_um, immersion_index : float or None
+        Numerical aperture, emission wavelength in micrometres and refractive index of
+        the immersion medium.
+    provenance : mapping
+        What :func:`write_volume` was given, empty for files of other programs.
+    """
+
+    data: npt.NDArray[Any]
+    name: str
+    path: str = ""
+    z_um: npt.NDArray[np.float64] | None = None
+    pixel_um: float | None = None
+    z_step_um: float | None = None
+    na: float | None = None
+    wavelength_um: float | None = None
+    immersion_index: float | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_planes(self) -> int:
+        """Number of planes, 1 for a single image."""
+        return 1 if self.data.ndim == 2 else self.data.shape[0]
+
+    @property
+    def stack(self) -> npt.NDArray[Any]:
+        """The pixels as (Z, Y, X), Z = 1 for a single image."""
+        return self.data[np.newaxis] if self.data.ndim == 2 else self.data
+
+
+def squeeze_to_zyx(
+    data: npt.NDArray[Any], axes: str, name: str, *, unnamed_is_z: bool = True
+) -> npt.NDArray[Any]:
+    """Return ``data`` as (Z, Y, X) or (Y, X).
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Pixels, one dimension for each letter of ``axes``.
+    axes : str
+        Letters as in tifffile: X, Y, Z, C channel, T time, S samples (RGB); others are
+        unnamed.
+    name : str
+        File name for errors.
+    unnamed_is_z : bool
+        Take one unnamed axis for z, as plain multi-page TIFFs need it.
+
+    Raises
+    ------
+    InputError
+        If there is an axis beside z, y and x that holds more than one entry.
+    """
+    size = dict(zip(axes, data.shape, strict=True))
+    if size.get("S", 1) > 1:
+        raise InputError(
+            f"'{name}' is an RGB image ({size['S']} colours): "
+            "give one fluorescence channel as a grey-scale image."
+        )
+    if size.get("C", 1) > 1:
+        raise InputError(
+            f"'{name}' has {size['C']} channels: save the one to reconstruct in a file of its own."
+        )
+    if size.get("T", 1) > 1:
+        raise InputError(
+            f"'{name}' has a time axis of {size['T']} points: save one time point in a file of its "
+            "own (if they are heights, store them as z)."
+        )
+    long = [a for a in axes if size[a] > 1 and a not in "ZYX"]
+    if len(long) > 1 or (long and (size.get("Z", 1) > 1 or not unnamed_is_z)):
+        raise InputError(
+            f"'{name}' has the axes {axes} of shape {data.shape}: "
+            "give a stack (Z, Y, X) or one image (Y, X)."
+        )
+    if "Y" not in size or "X" not in size:
+        raise InputError(f"'{name}' holds no 2-D image (axes {axes}): give an image (Y, X).")
+    z = long[0] if long else "Z"
+    drop = tuple(i for i, a in enumerate(axes) if a not in (z, "Y", "X"))
+    kept = "".join(a for a in axes if a in (z, "Y", "X"))
+    data = data.squeeze(axis=drop)
+    order = [kept.index(a) for a in (z, "Y", "X") if a in kept]
+    data = data.transpose(order)
+    return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
+
+
+def square_pixel(y_um: float | None, x_um: float | None, name: str) -> float | None:
+    """Return the one pixel size, or None when unknown.
+
+    Raises
+    ------
+    InputError
+        If height and width differ by more than 1 %.
+    """
+    if not y_um or not x_um or y_um <= 0 or x_um <= 0:
+        return None
+    if abs(y_um - x_um) > 0.01 * max(y_um, x_um):
+        raise InputError(
+            f"'{name}' has pixels of {y_um:g} × {x_um:g} µm (y × x): "
+            "resample it to square pixels first."
+        )
+    return x_um
