@@ -1,0 +1,199 @@
+"""The house: imports run downward only, and napari and Qt stay in widgets/."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = "napari_recurrent_mz"
+SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
+
+# The floor of each room. An import goes to the same floor or to one below.
+FLOORS = {
+    "scans": 1,
+    "optics": 1,
+    "device": 1,
+    "network": 2,
+    "weights": 2,
+    "lmmse": 2,
+    "prepare": 2,
+    "io": 2,
+    "metrics": 2,
+    "beads": 2,
+    "inference": 3,
+    "simulate": 3,
+    "baselines": 3,
+    "session": 4,
+    "training": 4,
+    "evaluation": 4,
+    "cli": 5,
+    "widgets": 5,
+}
+WINDOW = ("napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySide2", "PySide6")
+HEAVY = ("torch", "napari", "scipy", "skimage", "matplotlib", "pandas", "qtpy")
+
+
+class Import(NamedTuple):
+    """One import statement: who imports what, and whether only inside a function."""
+
+    source: str
+    target: str
+    lazy: bool
+
+
+def modules() -> dict[str, Path]:
+    """Every module below the package, by dotted name relative to it ('' is the package)."""
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def imports_of(name: str, path: Path) -> list[Import]:
+    """Every import in a module; those of our own rooms as dotted names that start with a dot."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.walk(node)
+    }
+    home = [PACKAGE, *name.split(".")] if name else [PACKAGE]
+    if path.name != "__init__.py":
+        home = home[:-1]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = home[: len(home) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            targets = [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found += [Import(name, ours(target), id(node) in inside) for target in targets]
+    return found
+
+
+def ours(target: str) -> str:
+    """'.room.module' for a name in our package, the longest that is a module; others as is."""
+    parts = target.split(".")
+    if parts[0] != PACKAGE:
+        return target
+    known = modules()
+    for end in range(len(parts), 1, -1):
+        if ".".join(parts[1:end]) in known:
+            return "." + ".".join(parts[1:end])
+    return "."  # a name of the package itself
+
+
+ALL_IMPORTS = [line for name, path in sorted(modules().items()) for line in imports_of(name, path)]
+
+
+def room(name: str) -> str:
+    return name.lstrip(".").split(".")[0]
+
+
+def test_every_module_has_a_floor() -> None:
+    homeless = {room(name) for name in modules()} - set(FLOORS) - {""}
+    assert not homeless, f"give these rooms a floor in the table: {sorted(homeless)}"
+
+
+def test_imports_run_downward() -> None:
+    upward = [
+        line
+        for line in ALL_IMPORTS
+        if room(line.source) and room(line.target) in FLOORS and line.target.startswith(".")
+        if FLOORS[room(line.target)] > FLOORS[room(line.source)]
+    ]
+    assert not upward
+
+
+def test_rooms_import_each_other_in_one_direction() -> None:
+    graph: dict[str, set[str]] = {}
+    for line in ALL_IMPORTS:
+        if line.target.startswith(".") and room(line.target) not in ("", room(line.source)):
+            graph.setdefault(room(line.source), set()).add(room(line.target))
+    graph.pop("", None)  # the package's own names are lazy
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_only_widgets_import_the_window() -> None:
+    """The command line may, inside the function that opens it."""
+    found = [
+        line
+        for line in ALL_IMPORTS
+        if line.target.split(".")[0] in WINDOW and room(line.source) != "widgets"
+        if not (room(line.source) == "cli" and line.lazy)
+    ]
+    assert not found
+
+
+def test_cli_opens_the_widgets_lazily() -> None:
+    found = [
+        line
+        for line in ALL_IMPORTS
+        if room(line.source) == "cli" and room(line.target) == "widgets" and not line.lazy
+    ]
+    assert not found
+
+
+def test_widgets_leave_training_alone() -> None:
+    found = [
+        line
+        for line in ALL_IMPORTS
+        if room(line.source) == "widgets" and line.target.startswith(".training")
+    ]
+    assert not found
+
+
+GUARD = """
+import importlib, sys
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if any(name == b or name.startswith(b + ".") for b in blocked):
+            raise ImportError("must not be imported here: " + name)
+sys.meta_path.insert(0, Guard())
+for name in wanted:
+    importlib.import_module(name)
+"""
+
+
+def import_guarded(wanted: list[str], blocked: list[str]) -> None:
+    """Import modules in a fresh interpreter in which others cannot be imported."""
+    code = f"wanted = {wanted!r}\nblocked = {blocked!r}\n{GUARD}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("floor", [1, 2, 3, 4, 5])
+def test_floor_stands_without_what_is_above(floor: int) -> None:
+    """A fresh interpreter imports every module of a floor while those above are barred."""
+    wanted = [
+        f"{PACKAGE}.{name}"
+        for name in sorted(modules())
+        if FLOORS.get(room(name)) == floor and room(name) != "widgets"
+    ]
+    above = [f"{PACKAGE}.{name}" for name, level in FLOORS.items() if level > floor]
+    import_guarded(wanted, [*above, f"{PACKAGE}.widgets", *WINDOW])
+
+
+def test_package_import_is_light() -> None:
+    import_guarded([PACKAGE], list(HEAVY))
+
+
+def test_lazy_names_resolve_and_unknown_ones_do_not() -> None:
+    import napari_recurrent_mz as package
+
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = package.nonsense
