@@ -27,6 +27,7 @@ FLOORS = {
     "metrics": 2,
     "beads": 2,
     "inference": 3,
+    "phantoms": 3,
     "simulate": 3,
     "baselines": 3,
     "session": 4,
