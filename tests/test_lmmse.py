@@ -1,0 +1,284 @@
+"""The linear estimate against dense normal equations, random objects and real stacks."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from scipy.ndimage import gaussian_filter
+from skimage.filters import threshold_triangle
+
+from napari_recurrent_mz.lmmse import (
+    SIGMA2,
+    CovarianceTable,
+    LinearEstimate,
+    covariance_table,
+    linear_weights,
+    propagation_weights,
+)
+from napari_recurrent_mz.optics import Optics, widefield_psf
+from napari_recurrent_mz.scans import InputError, Scan
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DRY = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.13)
+OIL = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.103)
+
+
+@cache
+def wrapped_psf(optics: Optics, reach_dof: float, step_dof: float, size: int) -> np.ndarray:
+    """Point spread function folded onto a periodic field, (Z, size, size), centre at 0, 0."""
+    wide = 385
+    above = np.arange(0.0, reach_dof + 0.01, step_dof) * optics.depth_of_field_um
+    psf = widefield_psf(optics, above, wide)
+    psf /= psf[0].sum()
+    folded = np.zeros((len(psf), size, size))
+    at = (np.arange(wide) - wide // 2) % size
+    np.add.at(folded, np.ix_(range(len(psf)), at, at), psf)
+    return np.concatenate([folded[:0:-1], folded])
+
+
+def dense_images(psf: np.ndarray, at_dof: np.ndarray, step_dof: float) -> np.ndarray:
+    """The matrices that image an object (Z·Y·X) into planes (Y·X): (planes, Y·X, Z·Y·X)."""
+    reach, height, width = len(psf) // 2, *psf.shape[1:]
+    first = at_dof.min() / step_dof - reach
+    deep = round((at_dof.max() - at_dof.min()) / step_dof) + len(psf)
+    y, x = np.divmod(np.arange(height * width), width)
+    rows = (y[:, None] - y[None]) % height, (x[:, None] - x[None]) % width
+    matrices = []
+    for plane in at_dof:
+        start = round(plane / step_dof - reach - first)
+        seen = np.zeros((deep, height, width))
+        seen[start : start + len(psf)] = psf
+        matrices.append(np.concatenate([kernel[rows] for kernel in seen], axis=1))
+    return np.stack(matrices)
+
+
+@pytest.mark.parametrize(
+    ("size", "lines", "tolerance"),
+    [(24, True, 0.005), (10, False, 0.04)],
+    ids=["object of lines", "object of points"],
+)
+@pytest.mark.parametrize("optics", [DRY, OIL], ids=["dry", "oil"])
+@pytest.mark.parametrize("scans_dof", [[-2.0, 2.0], [-4.0, 0.5, 3.0]], ids=["M=2", "M=3"])
+def test_weights_solve_the_dense_normal_equations(
+    optics: Optics, scans_dof: list[float], size: int, lines: bool, tolerance: float
+) -> None:
+    """Every covariance between every two pixels of the scans and the target, inverted.
+
+    The object is white, on a periodic field, twice as fine in z as the table and as deep.
+    psfmodels interpolates along the radius, so its point spread function is a few per cent
+    from round at high frequencies; that of lines (its projection) is free of this.
+    """
+    dof, pixel = optics.depth_of_field_um, optics.wavelength_um / optics.na / 4
+    fine = Optics(optics.na, optics.wavelength_um, optics.immersion_index, pixel)
+    table, weights = linear_weights(fine, np.array(scans_dof) * dof, 1.0 * dof)
+    psf = wrapped_psf(fine, table.lag_dof[-1], 0.25, size)
+    psf = psf.sum(axis=1, keepdims=True) if lines else psf
+    *matrices, wanted = dense_images(psf, np.array([*scans_dof, 1.0]), 0.25)
+    scans = np.concatenate(matrices)
+    power = (matrices[0] @ matrices[0].T)[0].sum()  # C(0, 0)
+    covariance = scans @ scans.T + SIGMA2 * power * np.eye(len(scans))
+    solution = np.linalg.solve(covariance, scans @ wanted.T)
+
+    rng = np.random.default_rng(1)
+    images = (scans @ rng.normal(size=scans.shape[1])).reshape(len(scans_dof), *psf.shape[1:])
+    images -= images.mean(axis=(1, 2), keepdims=True)
+    expected = (images.ravel() @ solution).reshape(psf.shape[1:])
+    ky, kx = (np.fft.fftfreq(n, pixel) * optics.wavelength_um / optics.na for n in images.shape[1:])
+    radius = np.hypot(ky[:, None], kx[None])
+    response = np.stack([np.interp(radius, table.k, w) for w in weights[0]])
+    found = np.fft.ifft2((response * np.fft.fft2(images)).sum(axis=0)).real
+    assert np.sqrt(np.mean((found - expected) ** 2)) < tolerance * expected.std()
+
+
+@pytest.mark.parametrize("target", [0.0, 1.3, 4.0, 9.0])
+def test_weights_of_the_mean_sum_to_one(target: float) -> None:
+    _, weights = linear_weights(OIL, [1.0, 3.0, 6.0], target)
+    assert weights[0, :, 0].sum() == pytest.approx(1.0)
+    _, alone = propagation_weights(OIL, [target])
+    assert alone[0, 0] == 1.0
+
+
+def test_covariance_is_one_at_no_distance_and_falls_with_it() -> None:
+    table = covariance_table(OIL, 5.0)
+    assert table.values[0, 0] == pytest.approx(1.0)
+    assert table.k[0] == 0.0
+    assert table.k[-1] == pytest.approx(2.0, abs=0.02)
+    assert np.all(np.abs(table.values) <= table.values[0] + 1e-3)
+    middle = int(np.abs(table.k - 0.7).argmin())  # mid frequencies forget within a few DOF
+    assert table.at(6.0)[middle] < 0.1 * table.at(0.0)[middle]
+    np.testing.assert_allclose(table.at(-2.3), table.at(2.3))
+    assert np.all(np.abs(table.at(3.0)[table.k > 1.97]) < 1e-3)  # nothing beyond the cut-off
+
+
+def test_table_depends_on_the_optics_through_na_over_index_alone() -> None:
+    other = Optics(na=1.4, wavelength_um=0.7, immersion_index=1.515, pixel_um=0.3)
+    a, b = covariance_table(OIL, 1.0), covariance_table(other, 1.0)
+    assert a is b
+
+
+@cache
+def white_planes(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Heights and images (Z, Y, X) of a white, periodic object, without and with noise."""
+    size, dof, step = 128, DRY.depth_of_field_um, 0.5
+    planes = np.arange(-4.0, 4.1, 1.0)
+    transfer = np.fft.rfft2(wrapped_psf(DRY, 16.0, step, size))
+    rng = np.random.default_rng(seed)
+    deep = len(transfer) + round(8.0 / step)
+    objects = np.fft.rfft2(rng.normal(size=(deep, size, size)))
+    images = []
+    for number in range(len(planes)):
+        first = round(number / step)
+        images.append(
+            np.fft.irfft2((objects[first : first + len(transfer)] * transfer).sum(axis=0))
+        )
+    clean = np.stack(images)
+    noise = np.sqrt(SIGMA2 * len(transfer)) * rng.normal(size=clean.shape)
+    return planes * dof, clean, clean + noise
+
+
+def estimate_from(heights: np.ndarray, images: np.ndarray, chosen: list[int]) -> LinearEstimate:
+    return LinearEstimate([Scan(images[i], heights[i]) for i in chosen], DRY)
+
+
+def passed(image: np.ndarray, table: CovarianceTable) -> np.ndarray:
+    """The frequencies of an image that the optics pass well above the noise, edges cut off."""
+    f = np.fft.fftfreq(len(image), DRY.pixel_um) * DRY.wavelength_um / DRY.na
+    radius = np.hypot(f[:, None], f[None])
+    keep = np.interp(radius, table.k, table.values[0]) > 10 * SIGMA2
+    # The estimate extends the field by reflection, the object here by repetition.
+    return np.fft.ifft2(np.fft.fft2(image) * keep).real[16:-16, 16:-16]
+
+
+@pytest.mark.parametrize("chosen", [[2, 6], [0, 4, 8]], ids=["M=2", "M=3"])
+def test_expected_error_is_the_error_on_random_objects(chosen: list[int]) -> None:
+    measured, expected = [], []
+    for seed in range(3):
+        heights, clean, noisy = white_planes(seed)
+        estimate = estimate_from(heights, noisy, chosen)
+        for z, truth in zip(heights, clean, strict=True):
+            wrong = passed(estimate.plane(z) - truth, estimate.table)
+            measured.append(np.sqrt(np.mean(wrong**2)) / passed(truth, estimate.table).std())
+        expected.append(estimate.expected_error(heights))
+    found = np.array(measured).reshape(3, -1).mean(axis=0)
+    predicted = np.mean(expected, axis=0)
+    print(np.round(found, 3), np.round(predicted, 3))
+    np.testing.assert_allclose(predicted, found, rtol=0.05, atol=0.02)
+    assert predicted[chosen].max() < 0.2 * predicted.max()
+
+
+def test_scan_comes_back_at_its_own_height() -> None:
+    heights, clean, _ = white_planes(0)
+    smooth = gaussian_filter(clean, (0, 2, 2))  # spectra of real samples fall, as this one does
+    estimate = estimate_from(heights, smooth, [1, 4, 7])
+    for i in (1, 4, 7):
+        wrong = (estimate.plane(heights[i]) - smooth[i])[16:-16, 16:-16]
+        assert np.sqrt(np.mean(wrong**2)) < 0.01 * smooth[i].std()
+
+
+def test_estimate_beats_every_interpolation_of_random_objects() -> None:
+    heights, clean, noisy = white_planes(1)
+    estimate = estimate_from(heights, noisy, [2, 6])
+    truth = clean[4]
+    for rival in (noisy[2], noisy[6], (noisy[2] + noisy[6]) / 2, np.full_like(truth, truth.mean())):
+        assert np.mean((estimate.plane(heights[4]) - truth) ** 2) < np.mean((rival - truth) ** 2)
+
+
+def test_grating_is_weighted_as_its_frequency_says() -> None:
+    """Two gratings of one period: the middle of the field is the weighted sum of their heights."""
+    x = np.arange(256) * OIL.pixel_um
+    wave = np.tile(np.cos(2 * np.pi * x / 1.2), (256, 1))
+    estimate = LinearEstimate([Scan(100 + 30 * wave, 1.0), Scan(100 + 10 * wave, 2.0)], OIL)
+    table, weights = linear_weights(OIL, [1.0, 2.0], 1.4, table=estimate.table)
+    k = OIL.wavelength_um / OIL.na / 1.2
+    height = sum(a * np.interp(k, table.k, w) for a, w in zip((30, 10), weights[0], strict=True))
+    middle = (slice(100, 156), slice(100, 156))
+    np.testing.assert_allclose(
+        estimate.plane(1.4)[middle], 100 + height * wave[middle], atol=0.02 * height
+    )
+
+
+def test_units_order_and_offset_of_the_input_are_kept() -> None:
+    heights, clean, _ = white_planes(2)
+    base = estimate_from(heights, clean, [2, 6]).plane(0.3)
+    turned = estimate_from(heights, clean, [6, 2]).plane(0.3)
+    np.testing.assert_allclose(turned, base, atol=1e-4 * clean.std())
+    scaled = estimate_from(heights, 1000 + 50 * clean, [2, 6]).plane(0.3)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, 1000 + 50 * base, atol=0.01 * clean.std() * 50)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 40), (130, 33)])
+def test_any_shape_keeps_its_shape(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    scans = [Scan(rng.normal(size=shape), 0.0), Scan(rng.normal(size=shape), 2.0)]
+    estimate = LinearEstimate(scans, OIL)
+    plane = estimate.plane(1.0)
+    assert plane.shape == shape
+    assert np.isfinite(plane).all()
+    assert tuple(estimate.propagated(1.0).shape) == (2, *shape)
+
+
+def test_far_from_every_scan_little_is_known() -> None:
+    heights, clean, _ = white_planes(3)
+    estimate = estimate_from(heights, clean, [3, 5])
+    error = estimate.expected_error(
+        [heights[3], heights[4], heights[8], 40 * DRY.depth_of_field_um]
+    )
+    assert np.all(np.diff(error) > 0)
+    assert np.all((error >= 0) & (error <= 1))
+
+
+def test_scans_that_do_not_fit_are_refused() -> None:
+    image = np.random.default_rng(0).normal(size=(20, 20))
+    with pytest.raises(InputError, match="both at z = 1 µm"):
+        LinearEstimate([Scan(image, 1.0), Scan(image, 1.0)], OIL)
+
+
+EMBRYO = "celegans-embryo-fitc"
+REAL = {
+    # file, optics, z step, scans, PSNR measured beforehand, every how many planes
+    "embryo 3": ("celegans-embryo-fitc", (1.4, 0.53, 1.518, 0.0645), 0.16, [14, 52, 90], 33.4, 5),
+    "embryo 4": (
+        "celegans-embryo-fitc",
+        (1.4, 0.53, 1.518, 0.0645),
+        0.16,
+        [20, 44, 68, 92],
+        34.4,
+        5,
+    ),
+    "nucleus": ("nucleus-hoechst", (1.2, 0.455, 1.33, 0.5119), 0.4994, [12, 22, 32], 38.9, 1),
+    "bead 560 nm": ("bead-560nm", (1.1, 0.6, 1.33, 0.1019), 0.1, [30, 50, 70], 28.5, 1),
+    "bead NA 0.85": ("bead-520nm-na0.85", (0.85, 0.52, 1.0, 0.13), 0.3, [6, 12, 18], 31.0, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "optics", "step", "chosen", "psnr", "every"), REAL.values(), ids=REAL
+)
+def test_real_stacks(
+    file: str, optics: tuple[float, ...], step: float, chosen: list[int], psnr: float, every: int
+) -> None:
+    """Mean PSNR of the planes that are not scans, against what was measured beforehand."""
+    path = DATA / f"{file}-widefield.ome.tif"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not on this machine")
+    stack = tifffile.imread(path).astype(np.float32)
+    projection = stack.max(axis=0)
+    dark = stack[:, projection <= threshold_triangle(projection)].mean()
+    scale = np.percentile(stack, 99.9) - dark
+    estimate = LinearEstimate(
+        [Scan(stack[i], i * step) for i in chosen],
+        Optics(*optics),
+        reach_um=(0.0, (len(stack) - 1) * step),
+    )
+    found = [
+        -10 * np.log10(np.mean(((estimate.plane(i * step) - stack[i]) / scale) ** 2))
+        for i in range(0, len(stack), every)
+        if i not in chosen
+    ]
+    print(f"{np.mean(found):.2f} dB")
+    assert np.mean(found) > psnr - 0.2
