@@ -23,6 +23,7 @@ FLOORS = {
     "weights": 2,
     "lmmse": 2,
     "prepare": 2,
+    "inputs": 2,
     "io": 2,
     "metrics": 2,
     "beads": 2,
@@ -112,7 +113,7 @@ def test_imports_run_downward() -> None:
         line
         for line in ALL_IMPORTS
         if room(line.source) and room(line.target) in FLOORS and line.target.startswith(".")
-        if FLOORS[room(line.target)] > FLOORS[room(line.source)]
+        if FLOORS[room(line.target)] > FLOORS.get(room(line.source), 9)
     ]
     assert not upward
 
