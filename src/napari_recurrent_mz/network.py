@@ -46,6 +46,9 @@ class NetworkConfig:
     dpm_unit_dof : float
         The distance, in depths of field, that the DPM calls 1. (The paper does not say
         how its DPM is scaled.)
+    correction_unit : float
+        The correction that an output of 1 stands for, in normalised intensity: corrections
+        are an order of magnitude smaller than images.
     """
 
     base_channels: int = 20
@@ -55,6 +58,7 @@ class NetworkConfig:
     correction: bool = True
     linear_skip: bool = True
     dpm_unit_dof: float = 10.0
+    correction_unit: float = 0.1
 
     @classmethod
     def paper(cls) -> NetworkConfig:
@@ -90,6 +94,7 @@ def _convolutions(inputs: int, middle: int, outputs: int, norm: str) -> nn.Seque
     layers: list[nn.Module] = []
     for before, after in ((inputs, middle), (middle, outputs)):
         layers.append(nn.Conv2d(before, after, 3, padding=1, bias=norm == "none"))
+        nn.init.kaiming_normal_(layers[-1].weight, nonlinearity="relu")  # type: ignore[arg-type]
         if norm == "batch":
             layers.append(nn.BatchNorm2d(after))
         layers.append(nn.ReLU(inplace=True))
@@ -226,7 +231,7 @@ class RecurrentMZ(nn.Module):
             y = self.decoder[level](torch.cat(parts, dim=1))
         out: torch.Tensor = self.last(y)[..., : size[0], : size[1]]
         if self.config.correction and linear is not None:
-            return linear + out.to(linear.dtype)
+            return linear + self.config.correction_unit * out.to(linear.dtype)
         return out
 
     def _pad(self, image: torch.Tensor) -> torch.Tensor:

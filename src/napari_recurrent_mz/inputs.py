@@ -1,0 +1,85 @@
+"""What the network is fed: normalised scans, their distances, and the linear estimate.
+
+Training and use build their tensors here, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from .lmmse import LinearEstimate
+from .network import NetworkConfig
+from .optics import Optics
+from .prepare import Normalisation, normalisation
+from .scans import Scan, check_scans
+
+
+class NetworkInputs:
+    """Prepares scans once, then gives the network's input for any target plane.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+    optics : Optics
+    config : NetworkConfig
+        Which channels the network wants.
+    reach_um : tuple of float, optional
+        Lowest and highest target, in micrometres; by default the range of the scans.
+    device : torch.device, optional
+    fixed : Normalisation, optional
+        Use this normalisation instead of the scans' own.
+
+    Attributes
+    ----------
+    normalisation : Normalisation
+        Takes the scans' units to the network's.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        optics: Optics,
+        config: NetworkConfig,
+        *,
+        reach_um: tuple[float, float] | None = None,
+        device: torch.device | None = None,
+        fixed: Normalisation | None = None,
+    ) -> None:
+        self.scans = check_scans(scans)
+        self.config = config
+        self.optics = optics
+        self.device = device
+        stack = np.stack([scan.pixels for scan in self.scans])
+        self.normalisation = fixed or normalisation(stack)
+        normal = self.normalisation.apply(stack)
+        self.images = torch.from_numpy(normal).to(device)
+        normalised = [
+            Scan(image, scan.z_um, scan.name)
+            for image, scan in zip(normal, self.scans, strict=True)
+        ]
+        self.linear = LinearEstimate(normalised, optics, reach_um=reach_um, device=device)
+
+    def at(self, z_um: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input for the plane at ``z_um`` micrometres.
+
+        Returns
+        -------
+        scans : torch.Tensor, shape (1, M, C, H, W)
+            Normalised image, DPM (target − scan, in ``dpm_unit_dof`` depths of field) and,
+            if the configuration has it, the scan carried to the target by the optics.
+        linear : torch.Tensor, shape (1, 1, H, W)
+            The linear MMSE estimate, normalised.
+        """
+        unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
+        distance = torch.tensor(
+            [(z_um - scan.z_um) / unit_um for scan in self.scans],
+            dtype=torch.float32,
+            device=self.device,
+        )
+        channels = [self.images, distance[:, None, None].expand_as(self.images)]
+        if self.config.propagated_input:
+            channels.append(self.linear.propagated(z_um))
+        return torch.stack(channels, dim=1)[None], self.linear.tensor(z_um)[None, None]

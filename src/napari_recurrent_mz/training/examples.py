@@ -1,0 +1,248 @@
+"""Training examples: which planes of a field are scans, what the camera made of them, the truth.
+
+Random number and order of scans, spacing, target, noise, and errors of what the user says of
+the optics and of the stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..inputs import NetworkInputs
+from ..network import NetworkConfig
+from ..optics import Optics
+from ..scans import Scan
+from ..simulate import Camera
+from .fields import Field, Pool
+
+
+_REACH_DOF = 47.9
+
+
+@dataclass(frozen=True)
+class ExampleConfig:
+    """What the examples of a training run look like.
+
+    Parameters
+    ----------
+    crop : int
+        Lateral pixels of an example.
+    targets : int
+        Target planes taken from one set of scans.
+    scans : tuple of float
+        Relative frequency of M = 1, 2, 3, …
+    spacing_dof : tuple of float
+        Smallest and largest spacing of neighbouring scans, in depths of field.
+    photons : tuple of float
+        Fewest and most photons at a signal of 1, drawn log-uniformly.
+    wrong_optics, wrong_step : float
+        Relative standard deviation of the wavelength and of the z-step that the network is
+        told, in half of the examples.
+    stage_error_dof : float
+        Largest standard deviation of the scans' heights, in depths of field, drawn in a
+        third of the examples.
+    """
+
+    crop: int = 128
+    targets: int = 2
+    scans: tuple[float, ...] = (0.04, 0.32, 0.38, 0.16, 0.10)
+    spacing_dof: tuple[float, float] = (3.0, 16.0)
+    photons: tuple[float, float] = (60.0, 20000.0)
+    wrong_optics: float = 0.04
+    wrong_step: float = 0.05
+    stage_error_dof: float = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Examples of one number of scans.
+
+    Attributes
+    ----------
+    scans : torch.Tensor, shape (N, M, C, H, W)
+    linear : torch.Tensor, shape (N, 1, H, W)
+    truth : torch.Tensor, shape (N, 1, H, W)
+        Noise-free target planes, normalised as the scans are.
+    """
+
+    scans: torch.Tensor
+    linear: torch.Tensor
+    truth: torch.Tensor
+
+
+def choose_planes(
+    rng: np.random.Generator, planes: int, step_dof: float, count: int, config: ExampleConfig
+) -> tuple[npt.NDArray[np.int64], float]:
+    """Pick ``count`` scan planes of a stack; also returns their mean spacing in planes."""
+    low, high = config.spacing_dof
+    widest = (planes - 1) / max(count - 1, 1)
+    spacing = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / step_dof
+    spacing = float(np.clip(spacing, 2.0, widest))
+    reach = spacing * (count - 1)
+    first = rng.uniform(0, planes - 1 - reach)
+    at = first + spacing * np.arange(count)
+    if rng.random() < 0.4:
+        at = at + rng.uniform(-0.35, 0.35, count) * spacing
+    chosen = np.unique(np.clip(np.round(at), 0, planes - 1).astype(np.int64))
+    return chosen, spacing
+
+
+def random_camera(rng: np.random.Generator, config: ExampleConfig) -> Camera:
+    """Draw a camera: light level, background and read noise."""
+    photons = float(np.exp(rng.uniform(*np.log(config.photons))))
+    return Camera(
+        photons=photons,
+        background=photons * float(rng.choice([0.0, rng.uniform(0, 0.3)])),
+        read_noise=float(rng.uniform(0.8, 3.0)),
+    )
+
+
+def make_examples(
+    field: Field,
+    rng: np.random.Generator,
+    config: ExampleConfig,
+    network: NetworkConfig,
+    count: int,
+    device: torch.device | None = None,
+) -> Batch:
+    """Examples with ``count`` scans (fewer only if planes coincide) from one field."""
+    planes = len(field.stack)
+    step_dof = field.z_step_um / field.optics.depth_of_field_um
+    chosen, spacing = choose_planes(rng, planes, step_dof, count, config)
+    while len(chosen) < count:  # rounding merged two planes: rare, so draw again
+        chosen, spacing = choose_planes(rng, planes, step_dof, count, config)
+    order = rng.permutation(chosen)
+    stack = torch.from_numpy(np.array(field.stack[order], dtype=np.float32)).to(device)
+    camera = random_camera(rng, config)
+    generator = torch.Generator(device or "cpu").manual_seed(int(rng.integers(2**62)))
+    counts = camera.expose(stack, generator).cpu().numpy()
+    optics, stretch = _told(field.optics, rng, config)
+    heights = order * field.z_step_um * stretch
+    if rng.random() < 1 / 3:
+        sigma = rng.uniform(0, config.stage_error_dof) * field.optics.depth_of_field_um
+        heights = heights + np.clip(rng.normal(0, sigma, count), -2 * sigma, 2 * sigma)
+        heights = heights + 1e-4 * np.arange(count)  # no two at exactly one height
+    scans = [Scan(image, z) for image, z in zip(counts, heights, strict=True)]
+    # One range for all fields: the covariance tables are few and made once.
+    reach = (0.0, max(_REACH_DOF * optics.depth_of_field_um, heights.max()))
+    inputs = NetworkInputs(scans, optics, network, reach_um=reach, device=device)
+    targets = _targets(rng, chosen, spacing, planes, config.targets)
+    return _assemble(inputs, field, camera, targets, stretch, rng, config)
+
+
+def _told(
+    optics: Optics, rng: np.random.Generator, config: ExampleConfig
+) -> tuple[Optics, float]:
+    """The optics and the stretch of z that the network is told."""
+    if rng.random() < 0.5:
+        return optics, 1.0
+    factor = float(np.exp(np.clip(rng.normal(0, config.wrong_optics), -0.1, 0.1)))
+    stretch = float(np.exp(np.clip(rng.normal(0, config.wrong_step), -0.12, 0.12)))
+    return replace(optics, wavelength_um=optics.wavelength_um * factor), stretch
+
+
+def _targets(
+    rng: np.random.Generator,
+    chosen: npt.NDArray[np.int64],
+    spacing: float,
+    planes: int,
+    count: int,
+) -> npt.NDArray[np.int64]:
+    low = max(0, int(chosen.min() - spacing / 2))
+    high = min(planes - 1, int(chosen.max() + spacing / 2))
+    free = np.setdiff1d(np.arange(low, high + 1), chosen)
+    found: npt.NDArray[np.int64] = rng.choice(free, count, replace=len(free) < count)
+    return found
+
+
+def _assemble(
+    inputs: NetworkInputs,
+    field: Field,
+    camera: Camera,
+    targets: npt.NDArray[np.int64],
+    stretch: float,
+    rng: np.random.Generator,
+    config: ExampleConfig,
+) -> Batch:
+    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    for target in targets:
+        scans, linear = inputs.at(float(target) * field.z_step_um * stretch)
+        plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
+        counts = camera.noiseless(plane).to(linear.device)
+        truth = (counts - inputs.normalisation.shift) / inputs.normalisation.scale
+        pieces = _crop_and_turn((scans, linear, truth[None, None]), rng, config.crop)
+        parts.append((pieces[0], pieces[1], pieces[2]))
+    return Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _crop_and_turn(
+    tensors: tuple[torch.Tensor, ...], rng: np.random.Generator, crop: int
+) -> list[torch.Tensor]:
+    """The same random window, flip and quarter turn for tensors (…, H, W)."""
+    high, wide = tensors[0].shape[-2:]
+    top = int(rng.integers(0, max(high - crop, 0) + 1))
+    left = int(rng.integers(0, max(wide - crop, 0) + 1))
+    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+    found = []
+    for tensor in tensors:
+        piece = tensor[..., top : top + crop, left : left + crop]
+        piece = torch.rot90(piece, turns, dims=(-2, -1))
+        found.append(piece.flip(-1) if flip else piece)
+    return found
+
+
+def make_batch(
+    pool: Pool,
+    seed: int,
+    step: int,
+    size: int,
+    config: ExampleConfig,
+    network: NetworkConfig,
+    device: torch.device | None = None,
+) -> Batch:
+    """The batch of one training step: ``size`` examples that share a number of scans.
+
+    Depends on the pool, the seed and the step alone, so that a resumed run sees the same
+    examples.
+    """
+    rng = np.random.default_rng([seed, step])
+    share = np.array(config.scans)
+    count = int(rng.choice(len(share), p=share / share.sum())) + 1
+    fields = rng.integers(0, len(pool), -(-size // config.targets))
+    made = [make_examples(pool[int(n)], rng, config, network, count, device) for n in fields]
+    return Batch(
+        torch.cat([b.scans for b in made])[:size],
+        torch.cat([b.linear for b in made])[:size],
+        torch.cat([b.truth for b in made])[:size],
+    )
+
+
+def batches(
+    pool: Pool,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    size: int,
+    config: ExampleConfig,
+    network: NetworkConfig,
+    device: torch.device | None = None,
+) -> Iterator[Batch]:
+    """Batches of the steps ``first_step`` … ``last_step - 1``, made two steps ahead."""
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        def make(step: int) -> Batch:
+            if step % 50 == 0:
+                pool.refresh()
+            return make_batch(pool, seed, step, size, config, network, device)
+
+        ahead = [maker.submit(make, s) for s in range(first_step, min(first_step + 2, last_step))]
+        for step in range(first_step, last_step):
+            ready = ahead.pop(0).result()
+            if step + 2 < last_step:
+                ahead.append(maker.submit(make, step + 2))
+            yield ready

@@ -1,0 +1,188 @@
+"""Simulated fields on disk: the pool that training draws its examples from.
+
+A field is one noise-free wide-field stack (float16, brightest structures about 1) and what
+is known of the microscope. Fields are files, so that one process can make them while another
+trains; field number i of a pool depends on the pool's seed and on i alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..optics import Optics
+from ..phantoms import KINDS, phantom
+from ..simulate import Aberration, imaging
+
+FIELDS_PER_MICROSCOPE = 6
+"""A point spread function costs more than a field, so several fields share one."""
+
+OBJECTIVES: tuple[tuple[float, float], ...] = (
+    (1.45, 1.518), (1.4, 1.515), (1.4, 1.515), (1.4, 1.518), (1.3, 1.515), (1.2, 1.333),
+    (1.1, 1.333), (1.0, 1.333), (0.95, 1.0), (0.85, 1.0), (0.8, 1.0), (0.75, 1.0),
+)  # fmt: skip
+"""(NA, immersion index) that the training set is drawn from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One simulated field.
+
+    Attributes
+    ----------
+    stack : numpy.ndarray, float16, shape (Z, Y, X)
+        Noise-free wide-field stack.
+    optics : Optics
+        The microscope's true optics (aberrations apart).
+    z_step_um : float
+    kind : str
+        The phantom's kind.
+    aberration : dict or None
+    """
+
+    stack: npt.NDArray[np.float16]
+    optics: Optics
+    z_step_um: float
+    kind: str
+    aberration: dict[str, float] | None
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """How the fields of a pool are made.
+
+    Parameters
+    ----------
+    seed : int
+    planes, size : int
+        Planes and lateral pixels of each stack.
+    held_out : bool
+        The fixed evaluation pool: the paper's objective (63×/1.4, 0.519 µm, 0.1 µm pixel,
+        0.25 µm steps), every kind in turn, no aberration.
+    """
+
+    seed: int = 1
+    planes: int = 48
+    size: int = 192
+    held_out: bool = False
+
+
+def make_fields(
+    config: PoolConfig,
+    folder: Path,
+    count: int,
+    *,
+    start: int = 0,
+    device: torch.device | None = None,
+) -> Iterator[Path]:
+    """Simulate fields ``start`` … ``count - 1`` into ``folder``, yielding each file as it is done.
+
+    Fields that are there already are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    first = start // FIELDS_PER_MICROSCOPE
+    for group in range(first, -(-count // FIELDS_PER_MICROSCOPE)):
+        low = group * FIELDS_PER_MICROSCOPE
+        numbers = [n for n in range(low, low + FIELDS_PER_MICROSCOPE) if start <= n < count]
+        wanted = [n for n in numbers if not (folder / f"field_{n:05d}.json").exists()]
+        if wanted:
+            yield from _make_group(config, folder, group, wanted, device)
+
+
+def _make_group(
+    config: PoolConfig, folder: Path, group: int, numbers: list[int], device: torch.device | None
+) -> Iterator[Path]:
+    rng = np.random.default_rng([config.seed, group])
+    optics, step, aberration = _held_out_microscope() if config.held_out else _microscope(rng)
+    microscope = imaging(
+        optics, planes=config.planes, size=config.size, z_step_um=step,
+        aberration=aberration, device=device,
+    )
+    kinds = list(KINDS)
+    for number in numbers:
+        own = np.random.default_rng([config.seed, group, number])
+        kind = kinds[number % len(kinds)] if config.held_out else str(own.choice(kinds, p=_SHARES))
+        stack = microscope.image(phantom(kind, microscope.space, own))
+        bright = torch.quantile(stack.flatten()[::11], 0.999).clamp_min(1e-9)
+        if float(stack.max() / bright) > 1e3:  # a field of a few faint points: their peak is 1
+            bright = stack.max()
+        normal = (stack / bright).cpu().numpy().astype(np.float16)
+        meta = {
+            "optics": optics.as_dict(), "z_step_um": step, "kind": kind,
+            "aberration": asdict(aberration) if aberration else None,
+        }
+        yield _write(folder, number, normal, meta)
+
+
+# Sparse kinds have more to gain and dense ones more to lose; both get their share.
+_SHARES = np.array(
+    [0.16 if kind in ("beads", "neurites") else 0.11 if kind == "nuclei" else 0.0 for kind in KINDS]
+)
+_SHARES[_SHARES == 0] = (1 - _SHARES.sum()) / np.count_nonzero(_SHARES == 0)
+
+
+def _held_out_microscope() -> tuple[Optics, float, Aberration | None]:
+    return Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1), 0.25, None
+
+
+def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | None]:
+    """Draw a microscope: objective, wavelength, pixel, z-step and index mismatch."""
+    na, index = OBJECTIVES[int(rng.integers(len(OBJECTIVES)))]
+    wavelength = float(rng.uniform(0.45, 0.68))
+    coarse = rng.random() < 0.12  # now and then a camera that undersamples by far
+    ratio = rng.uniform(1.5, 5.0) if coarse else rng.uniform(0.6, 1.4)
+    optics = Optics(na, wavelength, index, float(ratio * wavelength / (4 * na)))
+    step = float(rng.uniform(0.45, 0.8) * optics.depth_of_field_um)
+    if rng.random() < 0.5:
+        return optics, step, None
+    low = max(1.33, na + 0.01) if index > 1.1 else 1.33
+    mismatch = Aberration(float(rng.uniform(low, max(low, 1.45))), float(rng.uniform(0, 12)))
+    return optics, step, mismatch
+
+
+def _write(
+    folder: Path, number: int, stack: npt.NDArray[np.float16], meta: dict[str, Any]
+) -> Path:
+    path = folder / f"field_{number:05d}.npy"
+    np.save(path, stack)
+    # The description is written last: a field counts once it is there.
+    path.with_suffix(".json").write_text(json.dumps(meta))
+    return path
+
+
+class Pool:
+    """The fields of a folder, read on demand (memory-mapped).
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._meta: list[tuple[Path, dict[str, Any]]] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in fields that have come since."""
+        known = len(self._meta)
+        found = sorted(self.folder.glob("field_*.json"))
+        if len(found) != known:
+            self._meta = [(path, json.loads(path.read_text())) for path in found]
+
+    def __len__(self) -> int:
+        return len(self._meta)
+
+    def __getitem__(self, number: int) -> Field:
+        path, meta = self._meta[number]
+        stack = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        return Field(
+            stack, Optics(**meta["optics"]), meta["z_step_um"], meta["kind"], meta["aberration"]
+        )

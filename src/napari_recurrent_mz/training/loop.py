@@ -1,0 +1,304 @@
+"""The training loop: steps, checkpoints, validation, the log, and the weights at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+
+from ..device import choose_device
+from ..network import NetworkConfig, RecurrentMZ
+from ..scans import InputError
+from .discriminator import Discriminator
+from .examples import Batch, ExampleConfig, batches, make_batch
+from .fields import Pool
+from .losses import LossConfig, discriminator_loss, generator_loss
+from .validation import Validation, validate
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Parameters
+    ----------
+    steps : int
+        Length of the run, in optimiser steps.
+    batch : int
+        Examples a step.
+    learning_rate : float
+        Adam's (the paper starts at 1e-5 and trains for three days; see docs/training.md).
+    warm_up : int
+        Steps over which the learning rate rises from nil.
+    decay_from : float
+        Share of the run after which the learning rate falls to nil along a cosine.
+    average : float
+        Decay of the moving average of the weights, which is what is validated and kept.
+    clip : float
+        Largest norm of the gradient.
+    validate_every, checkpoint_every : int
+        In steps.
+    seed : int
+    """
+
+    steps: int = 20000
+    batch: int = 4
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    decay_from: float = 0.6
+    average: float = 0.998
+    clip: float = 1.0
+    validate_every: int = 500
+    checkpoint_every: int = 250
+    seed: int = 0
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    examples: ExampleConfig = field(default_factory=ExampleConfig)
+
+
+def _packed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Contiguous copies, as safetensors wants them (channels_last weights are not)."""
+    return {key: value.contiguous() for key, value in tensors.items()}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, yielded after every step."""
+
+    step: int
+    steps: int
+    loss: float
+    gain_db: float | None
+    """Mean gain over linear MMSE on the held-out set, in dB, after a validation."""
+    seconds_left: float
+
+
+class Trainer:
+    """Trains one network; iterate :meth:`run`.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    pool, held_out : Pool
+        Fields to train on, and the ones that choose the best checkpoint.
+    folder : Path
+        Where checkpoints, the log and the weights go. A run found there is resumed.
+    device : str, optional
+        auto, cuda, mps or cpu.
+    start_from : RecurrentMZ, optional
+        Weights to begin with instead of random ones.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        pool: Pool,
+        held_out: Pool,
+        folder: Path,
+        *,
+        device: str = "auto",
+        start_from: RecurrentMZ | None = None,
+    ) -> None:
+        if not len(pool) or not len(held_out):
+            raise InputError(
+                f"There is no simulated field in '{pool.folder if not len(pool) else held_out.folder}': "
+                "make some with recurrent-mz simulate."
+            )
+        self.config, self.pool, self.held_out, self.folder = config, pool, held_out, folder
+        self.chosen = choose_device(device)
+        self.device = self.chosen.torch
+        torch.manual_seed(config.seed)
+        network = RecurrentMZ(config.network)
+        if start_from is not None:
+            network.load_state_dict(start_from.state_dict())
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=False
+        )
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.judge = Discriminator().to(self.device)
+        self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), lr=config.learning_rate)
+        self.step, self.best_db, self.seconds = 0, -np.inf, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._checkpoint.exists():
+            self._resume()
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def best_path(self) -> Path:
+        """The averaged weights that did best on the held-out set, float32."""
+        return self.folder / "best.safetensors"
+
+    def run(self) -> Iterator[Progress]:
+        """Train to the end, yielding after every step; close the generator to stop early."""
+        config = self.config
+        stream = batches(
+            self.pool, config.seed, self.step, config.steps, config.batch,
+            config.examples, config.network, self._data_device,
+        )
+        began, first = time.monotonic(), self.step
+        try:
+            for batch in stream:
+                loss = self._train_step(batch)
+                self.step += 1
+                spent = time.monotonic() - began
+                gain = None
+                if self.step % config.validate_every == 0 or self.step == config.steps:
+                    gain = self._validate(loss)
+                if self.step % config.checkpoint_every == 0 or self.step == config.steps:
+                    self._save(self.seconds + spent)
+                left = spent / (self.step - first) * (config.steps - self.step)
+                yield Progress(self.step, config.steps, loss, gain, left)
+        finally:
+            self.seconds += time.monotonic() - began
+
+    @property
+    def _data_device(self) -> torch.device | None:
+        return self.device if self.device.type == "cuda" else None
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step: a linear rise, a plateau, a cosine to nil."""
+        config = self.config
+        rise = min(1.0, (step + 1) / max(config.warm_up, 1))
+        start = config.decay_from * config.steps
+        part = np.clip((step - start) / max(config.steps - start, 1), 0, 1)
+        return float(config.learning_rate * rise * 0.5 * (1 + np.cos(np.pi * part)))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.chosen.half)
+
+    def _train_step(self, batch: Batch) -> float:
+        scans, linear, truth = (t.to(self.device) for t in (batch.scans, batch.linear, batch.truth))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        self.network.train()
+        with self._autocast():
+            output = self.network(scans, linear).float()
+        judged = None
+        config = self.config.loss
+        if config.adversarial and self.step >= config.adversarial_start:
+            judged = self._train_judge(output, truth)
+        loss = generator_loss(config, output, truth, linear, judged)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        if torch.isfinite(norm):  # one bad batch must not end a long run
+            self.optimiser.step()
+            self.average.update_parameters(self.network)
+        return float(loss.detach())
+
+    def _train_judge(self, output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """One step of the discriminator; returns its opinion of ``output`` for the generator."""
+        with self._autocast():
+            loss = discriminator_loss(
+                self.judge(output.detach()).float(), self.judge(truth).float()
+            )
+        self.judge_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.judge_optimiser.step()
+        with self._autocast():
+            judged: torch.Tensor = self.judge(output).float()
+        return judged
+
+    def averaged(self) -> RecurrentMZ:
+        """The moving average of the weights, batch statistics re-estimated where there are any."""
+        network = self.average.module
+        assert isinstance(network, RecurrentMZ)
+        if self.config.network.norm == "batch":
+            self._estimate_statistics(network)
+        return network
+
+    def _estimate_statistics(self, network: RecurrentMZ) -> None:
+        config = self.config
+
+        class Fed(torch.nn.Module):
+            """The network with its two inputs as one, as update_bn wants it."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.network = network
+
+            def forward(self, pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+                out: torch.Tensor = self.network(*pair)
+                return out
+
+        made = (
+            make_batch(self.pool, config.seed + 1, n, 8, config.examples, config.network)
+            for n in range(16)
+        )
+        pairs = [[(b.scans.to(self.device), b.linear.to(self.device))] for b in made]
+        update_bn(pairs, Fed())
+
+    def _validate(self, loss: float) -> float:
+        network = self.averaged().eval()
+        result = validate(network, self.held_out, device=self.chosen)
+        if result.gain_db > self.best_db:
+            self.best_db = result.gain_db
+            save_file(_packed(network.state_dict()), self.best_path)
+            (self.folder / "best.json").write_text(json.dumps(self._describe(result), indent=1))
+        self._log(loss, result)
+        return result.gain_db
+
+    def _describe(self, result: Validation) -> dict[str, Any]:
+        return {"step": self.step, "seconds": self.seconds, "config": asdict(self.config),
+                "validation": asdict(result)}  # fmt: skip
+
+    def _log(self, loss: float, result: Validation) -> None:
+        path = self.folder / "log.csv"
+        row = {"step": self.step, "loss": loss, "gain_db": result.gain_db, **result.by_kind}
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
+
+    def _save(self, seconds: float) -> None:
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
+        tensors |= {f"judge.{k}": v for k, v in self.judge.state_dict().items()}
+        for name, optimiser in (("adam", self.optimiser), ("judge_adam", self.judge_optimiser)):
+            for n, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"{name}.{n}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        meta = {"step": str(self.step), "best_db": str(self.best_db), "seconds": str(seconds),
+                "averaged": str(int(self.average.n_averaged))}  # fmt: skip
+        part = self._checkpoint.with_suffix(".part")
+        save_file(_packed(tensors), part, metadata=meta)
+        part.replace(self._checkpoint)
+
+    def _resume(self) -> None:
+        from safetensors import safe_open
+
+        tensors = load_file(self._checkpoint)
+        with safe_open(self._checkpoint, "pt") as stream:
+            meta = stream.metadata()
+
+        def part(name: str) -> dict[str, torch.Tensor]:
+            return {k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}
+
+        self.network.load_state_dict(part("network."))
+        self.average.module.load_state_dict(part("average."))
+        self.average.n_averaged.fill_(int(meta["averaged"]))
+        self.judge.load_state_dict(part("judge."))
+        for name, optimiser in (("adam.", self.optimiser), ("judge_adam.", self.judge_optimiser)):
+            states: dict[int, dict[str, torch.Tensor]] = {}
+            for key, value in part(name).items():
+                number, what = key.split(".", 1)
+                states.setdefault(int(number), {})[what] = value
+            optimiser.load_state_dict(
+                {"state": states, "param_groups": optimiser.state_dict()["param_groups"]}
+            )
+        self.step = int(meta["step"])
+        self.best_db, self.seconds = float(meta["best_db"]), float(meta["seconds"])

@@ -1,0 +1,100 @@
+"""The paper's three-part loss, every part on a switch, and one that counts every sample alike.
+
+L_V = α BerHu(ŷ, y) + β MSSSIM(ŷ, y) + γ [D(ŷ) − 1]², with α, β, γ = 3, 1, 0.5
+L_D = ½ D(ŷ)² + ½ [D(y) − 1]²
+(Huang et al. 2021, "Recurrent-MZ implementation").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pytorch_msssim import ms_ssim
+
+BERHU_C = 0.1
+"""The paper's constant c."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss; 0 switches a part off.
+
+    Parameters
+    ----------
+    berhu, ms_ssim, adversarial : float
+        α, β and γ of the paper.
+    log_ratio : float
+        Half the mean of log(MSE of the network / MSE of the linear MMSE estimate): every
+        example counts by the decibels gained on it, whatever its brightness.
+    adversarial_start : int
+        First step with the adversarial part.
+    """
+
+    berhu: float = 0.0
+    ms_ssim: float = 0.0
+    adversarial: float = 0.0
+    log_ratio: float = 1.0
+    adversarial_start: int = 0
+
+    @classmethod
+    def paper(cls) -> LossConfig:
+        """α, β, γ = 3, 1, 0.5."""
+        return cls(berhu=3.0, ms_ssim=1.0, adversarial=0.5, log_ratio=0.0)
+
+
+def berhu(output: torch.Tensor, truth: torch.Tensor, c: float = BERHU_C) -> torch.Tensor:
+    """Reversed Huber loss, averaged over pixels.
+
+    |d| where |d| <= c, else (d² + c²) / (2c). (The paper sums; the mean keeps the weight
+    independent of the crop.)
+    """
+    difference = (output - truth).abs()
+    return torch.where(difference <= c, difference, (difference**2 + c**2) / (2 * c)).mean()
+
+
+def ms_ssim_loss(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """1 − MS-SSIM over a data range of 1, images (N, 1, H, W).
+
+    The window shrinks with the image so that five scales fit into a training crop.
+    """
+    window = min(11, (min(output.shape[-2:]) - 1) // 16 // 2 * 2 + 1)
+    found: torch.Tensor = 1 - ms_ssim(output, truth, data_range=1.0, win_size=max(window, 3))
+    return found
+
+
+def log_ratio(
+    output: torch.Tensor, truth: torch.Tensor, linear: torch.Tensor
+) -> torch.Tensor:
+    """Half the mean over examples of log(MSE(output) / MSE(linear)); negative is better.
+
+    A floor of 10⁻⁷ under both keeps crops that hold nothing from taking over.
+    """
+    ours = ((output - truth) ** 2).flatten(1).mean(dim=1)
+    theirs = ((linear - truth) ** 2).flatten(1).mean(dim=1)
+    return 0.5 * (torch.log(ours + 1e-7) - torch.log(theirs + 1e-7)).mean()
+
+
+def generator_loss(
+    config: LossConfig,
+    output: torch.Tensor,
+    truth: torch.Tensor,
+    linear: torch.Tensor,
+    judged: torch.Tensor | None,
+) -> torch.Tensor:
+    """The weighted sum; ``judged`` is D(output), or None without the adversarial part."""
+    total = output.new_zeros(())
+    if config.log_ratio:
+        total = total + config.log_ratio * log_ratio(output, truth, linear)
+    if config.berhu:
+        total = total + config.berhu * berhu(output, truth)
+    if config.ms_ssim:
+        total = total + config.ms_ssim * ms_ssim_loss(output, truth)
+    if judged is not None:
+        total = total + config.adversarial * ((judged - 1) ** 2).mean()
+    return total
+
+
+def discriminator_loss(judged_output: torch.Tensor, judged_truth: torch.Tensor) -> torch.Tensor:
+    """L_D = ½ D(ŷ)² + ½ [D(y) − 1]², averaged over examples."""
+    return (0.5 * judged_output**2 + 0.5 * (judged_truth - 1) ** 2).mean()

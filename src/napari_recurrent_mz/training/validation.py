@@ -1,0 +1,112 @@
+"""Validation on held-out simulated fields: decibels over the linear MMSE estimate, by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..device import Device
+from ..inputs import NetworkInputs
+from ..network import RecurrentMZ
+from ..scans import Scan
+from ..simulate import Camera
+from .fields import Field, Pool
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question put to a network: scans at equal spacing, one target between or beside them."""
+
+    scans: int
+    spacing_um: float
+    photons: float
+
+
+CASES = (
+    Case(2, 1.5, 2000.0), Case(3, 1.5, 300.0), Case(2, 3.0, 300.0), Case(3, 3.0, 2000.0),
+    Case(2, 6.0, 2000.0), Case(3, 4.5, 300.0), Case(3, 6.0, 2000.0), Case(2, 4.5, 2000.0),
+)  # fmt: skip
+"""M = 2 and 3, Δz from 1.5 to 6 µm, two light levels: field i is asked case i mod 8 and the next."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean gain over linear MMSE, in dB of mean squared error, whole and by kind of sample."""
+
+    gain_db: float
+    by_kind: dict[str, float]
+    worst_db: float
+    """The lowest gain of a single question."""
+
+
+@torch.no_grad()
+def validate(network: RecurrentMZ, pool: Pool, *, device: Device, questions: int = 2) -> Validation:
+    """Ask ``network`` about every field of ``pool``.
+
+    Parameters
+    ----------
+    network : RecurrentMZ
+        In evaluation mode, on ``device``.
+    pool : Pool
+        Held-out fields, at least 12.5 µm deep.
+    device : Device
+    questions : int
+        Cases asked of each field.
+
+    Returns
+    -------
+    Validation
+    """
+    gains: dict[str, list[float]] = {}
+    for number in range(len(pool)):
+        field = pool[number]
+        for n in range(questions):
+            case = CASES[(number + n * 3) % len(CASES)]
+            seed = 1000 * number + n
+            gains.setdefault(field.kind, []).append(_gain(network, field, case, seed, device))
+    means = {kind: float(np.mean(found)) for kind, found in sorted(gains.items())}
+    every = [gain for found in gains.values() for gain in found]
+    return Validation(float(np.mean(every)), means, float(np.min(every)))
+
+
+def _gain(network: RecurrentMZ, field: Field, case: Case, seed: int, device: Device) -> float:
+    rng = np.random.default_rng(seed)
+    planes = _scan_planes(field, case)
+    generator = torch.Generator().manual_seed(seed)
+    camera = Camera(photons=case.photons)
+    stack = torch.from_numpy(np.array(field.stack[planes], dtype=np.float32))
+    scans = [
+        Scan(image, plane * field.z_step_um)
+        for image, plane in zip(camera.expose(stack, generator).numpy(), planes, strict=True)
+    ]
+    inputs = NetworkInputs(
+        scans, field.optics, network.config,
+        reach_um=(0, len(field.stack) * field.z_step_um), device=device.torch,
+    )
+    ours = theirs = 0.0
+    for target in _targets(rng, planes):
+        x, linear = inputs.at(target * field.z_step_um)
+        with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
+            output = network(x, linear).float()
+        plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
+        truth = camera.noiseless(plane).to(output.device) - inputs.normalisation.shift
+        truth = truth / inputs.normalisation.scale
+        ours += float(((output[0, 0] - truth) ** 2).mean())
+        theirs += float(((linear[0, 0] - truth) ** 2).mean())
+    return float(10 * np.log10(theirs / max(ours, 1e-12)))
+
+
+def _scan_planes(field: Field, case: Case) -> list[int]:
+    reach = round(case.spacing_um * (case.scans - 1) / field.z_step_um)
+    first = (len(field.stack) - 1 - reach) // 2
+    spacing = case.spacing_um / field.z_step_um
+    return [first + round(n * spacing) for n in range(case.scans)]
+
+
+def _targets(rng: np.random.Generator, planes: list[int]) -> Iterator[int]:
+    """One random plane in each gap between scans."""
+    for low, high in zip(planes, planes[1:], strict=False):
+        yield int(rng.integers(low + 1, high))
