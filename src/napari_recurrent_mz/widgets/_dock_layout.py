@@ -1,0 +1,255 @@
+"""How the Reconstruct dock looks: its parts from top to bottom, footer always in sight."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ._grid_panel import GridPanel, in_words
+from ._method_panel import MethodPanel
+from ._optics_panel import OpticsPanel
+from ._scan_table import ScanTable
+from ._stack_panel import StackPanel
+from ._theme import MessageLabel, Palette, tinted
+
+_WIDTH = 340
+_SCROLL_BAR = 14
+
+
+class Footer(QWidget):
+    """Status, warnings, messages, progress and the three buttons."""
+
+    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.state = MessageLabel(palette)
+        self.warnings = MessageLabel(palette)
+        self.message = MessageLabel(palette)
+        self.bar = QProgressBar()
+        self.bar.setAccessibleName("Progress")
+        self.bar.setToolTip("Planes that are done, and the time left")
+        self.bar.hide()
+        self.preview = _button("Preview", "Linear MMSE estimate, in about two seconds (Ctrl+P)")
+        self.reconstruct = _button(
+            "Reconstruct", "Make the volume as a new layer, the plane in view first (Ctrl+Return)"
+        )
+        self.cancel = _button("Cancel", "Stop; the planes that are finished stay (Esc)")
+        self.cancel.setEnabled(False)
+        self._tips = {b: b.toolTip() for b in (self.preview, self.reconstruct)}
+        self._title = ""
+        self._lay_out()
+
+    def status(self, sentence: str, kind: str) -> None:
+        """What the dock needs now; empty when nothing."""
+        self.state.say(sentence, kind)
+
+    def say(self, sentence: str, kind: str) -> None:
+        """The answer to what the user did last."""
+        self.message.say(sentence, kind)
+
+    def warn(self, sentences: list[str]) -> None:
+        """What to mind, one line each."""
+        self.warnings.say("\n".join(f"⚠ {sentence}" for sentence in sentences), "warning")
+
+    def ready(self, possible: bool, why_not: str) -> None:
+        """Enable the buttons, or let them say why they cannot be pressed."""
+        for button, tip in self._tips.items():
+            button.setEnabled(possible)
+            button.setToolTip(tip if possible else why_not)
+
+    def begin(self, planes: int, title: str) -> None:
+        """Show an empty bar."""
+        self._title = title
+        self.status("", "hint")
+        self.say("", "hint")
+        self.bar.setRange(0, planes)
+        self.bar.setValue(0)
+        self.bar.setFormat(f"{title}: starting…")
+        self.bar.show()
+
+    def progress(self, done: int, total: int, seconds_left: float | None) -> None:
+        """Advance the bar."""
+        self.bar.setValue(done)
+        left = "" if seconds_left is None else f" · {in_words(seconds_left)} left"
+        self.bar.setFormat(f"{self._title}: plane {done} of {total}{left}")
+
+    def cancelling(self) -> None:
+        """The wish to stop was heard."""
+        self.cancel.setEnabled(False)
+        self.bar.setFormat("Stopping after this plane…")
+
+    def running(self, is_running: bool) -> None:
+        """Swap the buttons."""
+        self.cancel.setEnabled(is_running)
+        for button in self._tips:
+            button.setEnabled(not is_running)
+        self.bar.setVisible(is_running)
+
+    def restyle(self) -> None:
+        """Take the theme's colours again."""
+        for label in (self.state, self.warnings, self.message):
+            label.restyle()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.setSpacing(4)
+        for widget in (self.state, self.warnings, self.message, self.bar):
+            column.addWidget(widget)
+        line = QHBoxLayout()
+        for button in (self.preview, self.reconstruct, self.cancel):
+            line.addWidget(button)
+        line.setStretch(1, 2)
+        line.setStretch(0, 1)
+        line.setStretch(2, 1)
+        column.addLayout(line)
+
+
+class DockLayout(QWidget):
+    """The dock's parts, with short names that the dock's logic uses."""
+
+    def __init__(self, dock: QWidget, theme: str) -> None:
+        super().__init__(dock)
+        self.palette_ = Palette(theme)
+        self.table = ScanTable(self.palette_)
+        self.stack = StackPanel()
+        self.optics = OpticsPanel()
+        self.grid = GridPanel()
+        self.method = MethodPanel()
+        self.footer = Footer(self.palette_)
+        self.add_button = _button(
+            "Add selected",
+            "Use the layers that are selected in napari's layer list as scans",
+        )
+        self.planes_button = _button(
+            "From a stack…", "Choose planes of a fully sampled z-stack as scans"
+        )
+        self.planes_button.setCheckable(True)
+        self.remove_button = _button(
+            "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
+        )
+        self.stack.hide()
+        self._lay_out()
+        self._shortcuts(dock)
+        self._tab_order()
+        self.restyle(theme)
+
+    def set_running(self, is_running: bool) -> None:
+        """Lock what a running job was made from."""
+        self.footer.running(is_running)
+        for part in (self.table, self.stack, self.optics, self.grid, self.method):
+            part.setEnabled(not is_running)
+        for button in (self.add_button, self.planes_button, self.remove_button):
+            button.setEnabled(not is_running)
+
+    def restyle(self, theme: str) -> None:
+        """Follow the viewer's theme."""
+        self.palette_.use(theme)
+        self.footer.restyle()
+        self._form.setStyleSheet(
+            f'QLabel[faint="true"] {{ color: {tinted(self.palette_.faint)}; }}'
+        )
+        port = self.table.viewport()
+        if port is not None:
+            port.update()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Natural size: the whole form, and the footer under it."""
+        inner = self._form.sizeHint().height() + self.footer.sizeHint().height()
+        return QSize(self.minimumWidth(), inner + 12)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Ask for the width that the theme's fonts need, known once the style is applied."""
+        super().showEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        needed = self._form.minimumSizeHint().width() + _SCROLL_BAR
+        self.setMinimumWidth(max(_WIDTH, needed))
+
+    def _lay_out(self) -> None:
+        self._form = QWidget()
+        form = QVBoxLayout(self._form)
+        form.setContentsMargins(6, 4, 6, 4)
+        form.setSpacing(4)
+        buttons = QHBoxLayout()
+        for button in (self.add_button, self.planes_button, self.remove_button):
+            buttons.addWidget(button)
+        form.addWidget(_title("Scans"))
+        form.addWidget(self.table)
+        form.addLayout(buttons)
+        form.addWidget(self.stack)
+        for title, part in (
+            ("Optics", self.optics),
+            ("Target planes (µm)", self.grid),
+            ("Reconstruction", self.method),
+        ):
+            form.addWidget(_title(title))
+            form.addWidget(part)
+        form.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(self._form)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(scroll, 1)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(6, 0, 6, 6)
+        foot.addWidget(self.footer)
+        column.addLayout(foot)
+        self._fit()
+
+    def _shortcuts(self, dock: QWidget) -> None:
+        scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
+        for keys, button in (
+            ("Ctrl+Return", self.footer.reconstruct),
+            ("Ctrl+Enter", self.footer.reconstruct),
+            ("Ctrl+P", self.footer.preview),
+            ("Esc", self.footer.cancel),
+        ):
+            shortcut = QShortcut(QKeySequence(keys), dock)
+            shortcut.setContext(scope)
+            shortcut.activated.connect(button.click)
+
+    def _tab_order(self) -> None:
+        fields = self.optics.fields
+        order = [
+            *(self.table, self.add_button, self.planes_button, self.remove_button),
+            *(self.stack.stack, self.stack.how, self.stack.spacing),
+            *(self.stack.planes, self.stack.step, self.stack.use, self.optics.preset),
+            *(fields["na"], fields["immersion_index"], fields["wavelength_um"]),
+            *(fields["pixel_um"], self.grid.start, self.grid.stop, self.grid.step),
+            *(self.grid.auto, self.method.method, self.method.models, self.method.devices),
+            *(self.footer.preview, self.footer.reconstruct, self.footer.cancel),
+        ]
+        for before, after in pairwise(order):
+            QWidget.setTabOrder(before, after)
+
+
+def _title(text: str) -> QLabel:
+    label = QLabel(text)
+    font = label.font()
+    font.setBold(True)
+    label.setFont(font)
+    return label
+
+
+def _button(text: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    button.setAccessibleName(text)
+    return button

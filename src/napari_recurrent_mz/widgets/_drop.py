@@ -1,0 +1,90 @@
+"""Files that are dropped on the dock: read in a thread, then added as layers in µm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image
+from qtpy.QtCore import QMimeData
+
+from ..io import read_image, z_from_name
+from ..scans import InputError
+from ._layers import METADATA_KEY, file_metadata, um_scale_and_place
+
+_TIFF = {".tif", ".tiff"}
+
+
+def dropped_paths(mime: QMimeData | None) -> list[Path]:
+    """The local files of a drop, in the order of their names."""
+    if mime is None or not mime.hasUrls():
+        return []
+    return sorted(Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile())
+
+
+def expanded(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are, OME-Zarr folders as they are, other folders as their TIFFs.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no TIFF.
+    """
+    found: list[Path] = []
+    for path in paths:
+        is_zarr = path.suffix == ".zarr" or any(
+            (path / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup")
+        )
+        if not path.is_dir() or is_zarr:
+            found.append(path)
+            continue
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _TIFF)
+        if not inside:
+            raise InputError(f"The folder '{path.name}' holds no TIFF: drop the image files.")
+        found.extend(inside)
+    return found
+
+
+def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
+    """Read every file that can be read; the sentences of those that cannot."""
+    images, sentences = [], []
+    for path in expanded(paths):
+        try:
+            images.append(read_image(path))
+        except InputError as error:
+            sentences.append(str(error))
+        except OSError as error:
+            sentences.append(f"The file '{path.name}' cannot be read: {error.strerror or error}.")
+    return images, sentences
+
+
+def add_image_file(viewer: Any, image: Any) -> Image:
+    """Add a read file to the viewer, in µm where the file says so.
+
+    A single plane with a known height becomes a (1, Y, X) layer at that height, so that the
+    slider and the 3-D view show it where it was taken.
+    """
+    data, heights = image.data, image.z_um
+    if heights is None and data.ndim == 2:
+        named = z_from_name(image.name)
+        heights = None if named is None else np.array([named])
+    metadata = {METADATA_KEY: file_metadata(image)}
+    if data.ndim == 2 and (heights is None or image.pixel_um is None):
+        sizes = {"scale": (image.pixel_um,) * 2, "units": ("um", "um")} if image.pixel_um else {}
+        return viewer.add_image(
+            data, name=image.name, axis_labels=("y", "x"), metadata=metadata, **sizes
+        )
+    start = 0.0 if heights is None else float(heights[0])
+    place = um_scale_and_place(_step_um(image, heights), image.pixel_um, start)
+    volume = data if data.ndim == 3 else data[np.newaxis]
+    return viewer.add_image(volume, name=image.name, metadata=metadata, **place)
+
+
+def _step_um(image: Any, heights: npt.NDArray[np.float64] | None) -> float:
+    """The z-step to show a stack with; a single plane is drawn one pixel thick."""
+    if heights is not None and len(heights) > 1:
+        return float(np.median(np.diff(heights)))
+    return float(image.z_step_um or image.pixel_um or 1.0)

@@ -1,0 +1,119 @@
+"""From what the dock shows to a job that can run, or to the sentence that says why not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..scans import InputError, Scan, ZGrid, check_scans, require_several
+from . import _layers
+from ._dock_layout import DockLayout
+from ._grid_panel import in_words, size_in_words
+from ._method_panel import NETWORK
+from ._result import plane_in_view
+from ._scan_table import Row
+from ._worker import Job, order_from
+
+_PREVIEW_S = 2.0
+_NEEDS_OPTICS = (NETWORK, "lmmse")
+
+
+def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
+    """The job that the dock describes; a preview is linear MMSE, in about two seconds.
+
+    Raises
+    ------
+    InputError
+        If anything is missing or does not fit, in the user's words.
+    """
+    scans = scans_of(ui.table.scans.used())
+    method = "lmmse" if preview else ui.method.method_key()
+    ui.optics.pixel_um()
+    optics = ui.optics.optics() if method in _NEEDS_OPTICS else None
+    grid = ui.grid.grid()
+    if preview:
+        grid = _coarser(ui, grid, scans)
+    order = order_from(plane_in_view(viewer, grid), len(grid))
+    network = method == NETWORK
+    model = ui.method.model_name() if network else None
+    device = ui.method.device_choice() if network else "cpu"
+    return Job(scans, grid, optics, method, model, device, order)
+
+
+def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
+    """The scans of these rows, checked together.
+
+    Raises
+    ------
+    InputError
+        If a height is missing, the images do not fit, or there is only one.
+    """
+    for row in rows:
+        if row.z_um is None:
+            raise InputError(
+                f"The z position of '{row.name}' is missing: type its height in µm in the table."
+            )
+    scans = check_scans(row.scan() for row in rows)
+    require_several(scans)
+    sizes: dict[str, str] = {}
+    for row in rows:
+        size = None if row.layer is None else _layers.pixel_um(row.layer)
+        if size is not None:
+            sizes[f"{size:.3g}"] = row.name
+    if len(sizes) > 1:
+        pairs = " and ".join(f"'{name}' has {size} µm" for size, name in sizes.items())
+        raise InputError(f"The scans differ in pixel size ({pairs}): all must have the same one.")
+    return scans
+
+
+def warnings_about(ui: DockLayout, job: Job) -> list[str]:
+    """What to mind: outside the trained range, scans that lie apart."""
+    found: list[str] = []
+    model = ui.method.model
+    if job.method == NETWORK and model is not None and job.optics is not None:
+        from .. import inference
+
+        found = list(inference.range_warnings(job.scans, job.grid, job.optics, model))
+    rows = ui.table.scans.used()
+    places = [_layers.lateral_origin_um(row.layer) for row in rows if row.layer is not None]
+    if np.ptp(places, axis=0).max() > ui.optics.pixel_um() / 2:
+        found.append(
+            "The scans lie at different places in x and y: they are taken as aligned, pixel on "
+            "pixel."
+        )
+    return found
+
+
+def cost_in_words(ui: DockLayout, job: Job) -> str:
+    """Planes, memory and expected time."""
+    planes = f"{len(job.grid)} plane" + ("s" if len(job.grid) > 1 else "")
+    cost = _cost(ui, job.scans, len(job.grid), job.method, job.device)
+    if cost is None:
+        return planes
+    return f"{planes} · {size_in_words(cost.megabytes)} · about {in_words(cost.seconds)}"
+
+
+def is_incomplete(rows: Sequence[Row]) -> bool:
+    """Whether the table is only unfinished, which is no mistake."""
+    return len(rows) < 2 or any(row.z_um is None for row in rows)
+
+
+def _coarser(ui: DockLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
+    """Leave planes out so that the preview takes about two seconds."""
+    cost = _cost(ui, scans, len(grid), "lmmse", "cpu")
+    every = math.ceil(cost.seconds / _PREVIEW_S) if cost is not None else 1
+    if every <= 1:
+        return grid
+    return ZGrid(grid.start_um, grid.stop_um, grid.step_um * every)
+
+
+def _cost(ui: DockLayout, scans: Sequence[Scan], planes: int, method: str, device: str) -> Any:
+    """The expected cost; None while torch is still loading in its thread."""
+    if not ui.method.is_ready:
+        return None
+    from .. import inference
+
+    return inference.estimate_cost(scans[0].pixels.shape, len(scans), planes, method, device)

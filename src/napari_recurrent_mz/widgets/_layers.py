@@ -1,0 +1,247 @@
+"""Layer ⇄ scan: the one place where scale, translate and units are read and written.
+
+Lengths leave this module in micrometres. A layer whose units are napari's default, pixel,
+and whose scale is all ones has no known size; with any other scale the numbers are taken
+as micrometres, as plugins wrote them before napari layers had units.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Layer
+
+from ..io import read_image, z_from_name
+from ..scans import InputError, Scan
+
+FloatArray = npt.NDArray[np.float32]
+
+METADATA_KEY = "napari-recurrent-mz"
+"""Where a layer's metadata keeps what this package knows of it."""
+
+_NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
+
+
+def check_layer(layer: Layer) -> Image:
+    """Return ``layer`` when planes can be taken from it.
+
+    Raises
+    ------
+    InputError
+        If it is not an image of one channel and one time point, in the user's words.
+    """
+    name = f"Layer '{layer.name}'"
+    if not isinstance(layer, Image):
+        kind = type(layer).__name__
+        raise InputError(f"{name} is a {kind} layer: choose an Image layer of the fluorescence.")
+    if layer.rgb:
+        raise InputError(
+            f"{name} is an RGB image: split it (right-click, Split RGB) and choose one channel."
+        )
+    shape = _shape(layer)
+    if len(shape) < 2 or any(size != 1 for size in shape[:-3]):
+        raise InputError(
+            f"{name} has {len(shape)} dimensions {shape}: a scan comes from one channel and one "
+            "time point, so split or slice it to (z, y, x) or (y, x) first."
+        )
+    label = layer.axis_labels[-3].lower() if len(shape) >= 3 else ""
+    if label in _NOT_Z and shape[-3] > 1:
+        raise InputError(
+            f"The {shape[-3]} planes of {name[0].lower()}{name[1:]} are along axis '{label}', not "
+            "z: split it and choose one channel or time point."
+        )
+    return layer
+
+
+def plane_count(layer: Image) -> int:
+    """Number of planes: 1 for a 2-D image."""
+    shape = _shape(layer)
+    return shape[-3] if len(shape) >= 3 else 1
+
+
+def plane_shape(layer: Image) -> tuple[int, int]:
+    """Shape (Y, X) of one plane."""
+    shape = _shape(layer)
+    return shape[-2], shape[-1]
+
+
+def plane_pixels(layer: Image, plane: int) -> npt.NDArray[Any]:
+    """One plane of the layer at full resolution, shape (Y, X), as it is stored."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    if data.ndim >= 3:
+        data = data[(0,) * (data.ndim - 3) + (plane,)]
+    return np.asarray(data)
+
+
+def pixel_um(layer: Image) -> float | None:
+    """Lateral pixel size, in micrometres, or None when the layer does not say.
+
+    Raises
+    ------
+    InputError
+        If pixels are not square within 1 %.
+    """
+    known = known_metadata(layer).get("pixel_um")
+    if known is not None:
+        return float(known)
+    if not _has_size(layer):
+        return None
+    size_y, size_x = (abs(float(layer.scale[i])) * _um_per_unit(layer, i) for i in (-2, -1))
+    if abs(size_y - size_x) > 0.01 * size_x:
+        raise InputError(
+            f"Layer '{layer.name}' has pixels of {size_y:g} × {size_x:g} µm: "
+            "square pixels are needed, so resample it first."
+        )
+    return size_x
+
+
+def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
+    """Heights of the layer's planes and where they come from.
+
+    Returns
+    -------
+    tuple
+        Heights in micrometres, shape (planes,), or None when nothing says; and a short
+        note for people.
+    """
+    count = plane_count(layer)
+    known = known_metadata(layer).get("z_um")
+    if known is not None:
+        heights = np.atleast_1d(np.asarray(known, dtype=float))
+        if heights.size == count and np.isfinite(heights).all():
+            return heights, "from the file's metadata"
+    if len(_shape(layer)) >= 3 and (_has_size(layer) or float(layer.translate[-3]) != 0):
+        factor = _um_per_unit(layer, -3)
+        start, step = float(layer.translate[-3]), float(layer.scale[-3])
+        if count > 1 or start != 0:
+            heights = (start + step * np.arange(count, dtype=np.float64)) * factor
+            return heights, "from the layer's position and scale"
+    if count == 1:
+        named = _height_in_name(layer)
+        if named is not None:
+            return np.array([named]), "from the name"
+        if len(_shape(layer)) >= 3 and _has_size(layer):
+            return np.array([0.0]), "from the layer's position and scale"
+    return None, "not known: type it"
+
+
+def known_metadata(layer: Image) -> dict[str, Any]:
+    """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
+
+    A layer that another reader made from a TIFF is asked again through our own reader,
+    once; a file it cannot read counts as silent.
+    """
+    entry = layer.metadata.get(METADATA_KEY)
+    found = dict(entry) if isinstance(entry, Mapping) else {}
+    path = layer.source.path
+    if not found and path and not _has_size(layer):
+        return _asked_again(str(path), plane_count(layer))
+    return found
+
+
+def scan_of(layer: Image, plane: int, z_um: float, name: str) -> Scan:
+    """The scan of one plane of a layer; the layer's data are copied, never changed."""
+    return Scan(plane_pixels(layer, plane), z_um, name)
+
+
+def lateral_origin_um(layer: Image) -> tuple[float, float]:
+    """Position (y, x) of the first pixel, in micrometres."""
+    if not _has_size(layer):
+        return 0.0, 0.0
+    return (
+        float(layer.translate[-2]) * _um_per_unit(layer, -2),
+        float(layer.translate[-1]) * _um_per_unit(layer, -1),
+    )
+
+
+def common_name(names: Sequence[str]) -> str:
+    """What the names of the scans begin with, without endings and loose marks."""
+    unique = list(dict.fromkeys(names))
+    text = os.path.commonprefix(unique)  # noqa: RUF071  # of characters, not of folders
+    for ending in (".tif", ".tiff", ".zarr", ".ome"):
+        text = text.removesuffix(ending)
+    if len(unique) > 1:
+        text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
+    return text.strip()
+
+
+def um_scale_and_place(z_step_um: float, pixel: float | None, z_um: float) -> dict[str, Any]:
+    """Keyword arguments for a (Z, Y, X) layer in micrometres; unknown sizes stay pixels."""
+    labels: dict[str, Any] = {"axis_labels": ("z", "y", "x")}
+    if pixel is None:
+        return labels
+    return labels | {
+        "scale": (z_step_um, pixel, pixel),
+        "translate": (z_um, 0.0, 0.0),
+        "units": ("um", "um", "um"),
+    }
+
+
+def _shape(layer: Image) -> tuple[int, ...]:
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(size) for size in data.shape)
+
+
+def _um_per_unit(layer: Layer, axis: int) -> float:
+    unit = layer.units[axis]
+    if unit.is_compatible_with("um"):
+        return float((1 * unit).to("um").magnitude)
+    return 1.0
+
+
+def _has_size(layer: Layer) -> bool:
+    """Whether the layer's scale means a length."""
+    if any(unit.is_compatible_with("um") for unit in layer.units[-2:]):
+        return True
+    return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
+
+
+def _height_in_name(layer: Image) -> float | None:
+    candidates = [layer.name]
+    if layer.source.path:
+        candidates.append(Path(str(layer.source.path)).name)
+    for text in candidates:
+        height = z_from_name(text)
+        if height is not None:
+            return float(height)
+    return None
+
+
+_ASKED: dict[tuple[str, int], dict[str, Any]] = {}
+
+
+def _asked_again(path: str, planes: int) -> dict[str, Any]:
+    key = (path, planes)
+    if key not in _ASKED:
+        _ASKED[key] = _metadata_in_file(path, planes)
+    return _ASKED[key]
+
+
+def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = read_image(Path(path))
+    except (InputError, OSError, ValueError, KeyError, IndexError):
+        return {}
+    found = file_metadata(image)
+    heights = found.get("z_um")
+    if heights is not None and len(heights) != planes:
+        del found["z_um"]
+    return found
+
+
+def file_metadata(image: Any) -> dict[str, Any]:
+    """The known values of an ``io.ImageFile`` as a dictionary for a layer's metadata."""
+    names = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
+    found = {name: getattr(image, name) for name in names if getattr(image, name) is not None}
+    if image.z_um is not None:
+        found["z_um"] = [float(z) for z in np.atleast_1d(image.z_um)]
+    return found

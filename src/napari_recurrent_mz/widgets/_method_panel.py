@@ -1,0 +1,199 @@
+"""Method, model and device; the device is named, so nobody wonders whether the GPU is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLabel, QWidget
+
+from ..scans import InputError
+from . import _settings
+from ._result import METHOD_TITLES
+from ._worker import in_background
+
+NETWORK = "recurrent-mz"
+_DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
+_TIPS = {
+    "recurrent-mz": "The recurrent network: highest fidelity",
+    "lmmse": "The best linear estimate that the optics allow: seconds on any computer",
+    "linear": "Straight blending between neighbouring scans",
+    "nearest": "Repeats the nearest scan",
+    "cubic": "A smooth curve through the scans",
+}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What this computer and this installation offer."""
+
+    devices: tuple[tuple[str, str], ...]
+    """Pairs of choice (auto, cuda, mps, cpu) and name."""
+    models: tuple[str, ...]
+
+
+def survey() -> Survey:
+    """Look for devices and bundled models; imports torch, so call it in a thread."""
+    from .. import inference  # noqa: F401  # loaded here, so that the window never waits
+    from ..device import CHOICES, choose_device
+    from ..weights import bundled_models
+
+    devices = []
+    for choice in CHOICES:
+        try:
+            device = choose_device(choice)
+        except InputError:
+            continue
+        title = f"{_DEVICE_TITLES[device.kind]}: {device.name}"
+        devices.append((choice, f"Auto, {title}" if choice == "auto" else title))
+    return Survey(tuple(devices), tuple(bundled_models()))
+
+
+def model_named(name: str | None) -> Any:
+    """Load a model; in a thread, because it imports torch."""
+    from ..weights import load_model
+
+    return load_model(name)
+
+
+class MethodPanel(QWidget):
+    """Three choices; ``changed`` follows each, ``failed`` carries a sentence."""
+
+    changed = Signal()
+    failed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model: Any = None
+        self.is_ready = False
+        self._remembered = _settings.remembered("method", ("method", "device"))
+        self.method = _combo("Method", "How the planes between the scans are found")
+        for key, title in METHOD_TITLES.items():
+            self.method.addItem(title, key)
+            self.method.setItemData(
+                self.method.count() - 1, _TIPS[key], Qt.ItemDataRole.ToolTipRole
+            )
+        self.models = _combo(
+            "Model", "The trained network; “Other file…” opens a .safetensors file"
+        )
+        self.devices = _combo("Device", "Where the network runs")
+        self.devices.addItem("Looking for a GPU…", "auto")
+        self._rows: list[tuple[QLabel, QWidget]] = []
+        self._lay_out()
+        self._select(self.method, self._remembered.get("method", NETWORK))
+        self.method.currentIndexChanged.connect(self._method_changed)
+        self.models.activated.connect(self._model_chosen)
+        self.devices.activated.connect(lambda _: self.changed.emit())
+        self._method_changed()
+
+    def look_around(self) -> None:
+        """Fill models and devices without blocking the window."""
+        in_background(survey, then=self._surveyed, failed=self.failed.emit)
+
+    def method_key(self) -> str:
+        """The chosen method as ``inference.METHODS`` calls it."""
+        return str(self.method.currentData())
+
+    def device_choice(self) -> str:
+        """auto, cuda, mps or cpu."""
+        return str(self.devices.currentData() or "auto")
+
+    def model_name(self) -> str | None:
+        """Name or path of the chosen model; None is the default one."""
+        value = self.models.currentData()
+        return str(value) if value else None
+
+    def set_method(self, key: str) -> None:
+        """Choose a method by its key."""
+        self._select(self.method, key)
+
+    def remember(self) -> None:
+        """Keep method and device for the next run."""
+        _settings.remember("method", {"method": self.method_key(), "device": self.device_choice()})
+
+    # inside -----------------------------------------------------------------------
+    def _surveyed(self, found: Survey) -> None:
+        self.devices.clear()
+        for choice, title in found.devices:
+            self.devices.addItem(title, choice)
+            self.devices.setItemData(self.devices.count() - 1, title, Qt.ItemDataRole.ToolTipRole)
+        self._select(self.devices, self._remembered.get("device", "auto"))
+        self.models.clear()
+        for name in found.models:
+            self.models.addItem(name, name)
+        self.models.addItem("Other file…", "")
+        self.is_ready = True
+        self._load(self.model_name())
+        self.changed.emit()
+
+    def _load(self, name: str | None) -> None:
+        if self.models.count() > 1 or name:
+            in_background(model_named, name, then=self._loaded, failed=self._not_loaded)
+
+    def _loaded(self, model: Any) -> None:
+        self.model = model
+        self.changed.emit()
+
+    def _not_loaded(self, sentence: str) -> None:
+        """A file that is not ours: back to the default model."""
+        number = self.models.currentIndex()
+        if Path(str(self.models.itemData(number))).suffix:
+            self.models.removeItem(number)
+            self.models.setCurrentIndex(0)
+            self._load(self.model_name())
+        self.failed.emit(sentence)
+
+    def _model_chosen(self, number: int) -> None:
+        if self.models.itemData(number) == "":
+            self.models.setCurrentIndex(0)
+            path, _ = QFileDialog.getOpenFileName(
+                self, "Open a model", "", "Models (*.safetensors)"
+            )
+            if path:
+                self.open_model(path)
+            return
+        self._load(self.model_name())
+
+    def open_model(self, path: str) -> None:
+        """Use a model of the user's own."""
+        self.models.insertItem(0, Path(path).name, path)
+        self.models.setCurrentIndex(0)
+        self._load(path)
+
+    def _method_changed(self) -> None:
+        network = self.method_key() == NETWORK
+        for label, widget in self._rows:
+            label.setEnabled(network)
+            widget.setEnabled(network)
+        self.method.setToolTip(_TIPS[self.method_key()])
+        self.changed.emit()
+
+    @staticmethod
+    def _select(combo: QComboBox, key: str) -> None:
+        combo.setCurrentIndex(max(combo.findData(key), 0))
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(4)
+        for line, (title, combo) in enumerate(
+            (("Method", self.method), ("Model", self.models), ("Device", self.devices))
+        ):
+            label = QLabel(title)
+            label.setBuddy(combo)
+            grid.addWidget(label, line, 0)
+            grid.addWidget(combo, line, 1)
+            if line:
+                self._rows.append((label, combo))
+        grid.setColumnStretch(1, 1)
+
+
+def _combo(name: str, tooltip: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setAccessibleName(name)
+    combo.setToolTip(tooltip)
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(12)
+    return combo

@@ -1,0 +1,216 @@
+"""The optics: NA, emission wavelength, refractive index and pixel size, with presets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
+
+from ..optics import Optics
+from ..scans import InputError
+from . import _settings
+from ._fields import NumberEdit
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A common objective: what a person calls it, its NA and its immersion index."""
+
+    name: str
+    na: float
+    immersion_index: float
+
+
+OBJECTIVES = (
+    Objective("10×/0.3 air", 0.3, 1.0),
+    Objective("10×/0.45 air", 0.45, 1.0),
+    Objective("20×/0.5 air", 0.5, 1.0),
+    Objective("20×/0.75 air", 0.75, 1.0),
+    Objective("20×/0.8 air", 0.8, 1.0),
+    Objective("25×/1.05 water", 1.05, 1.333),
+    Objective("40×/0.95 air", 0.95, 1.0),
+    Objective("40×/1.2 water", 1.2, 1.333),
+    Objective("40×/1.3 oil", 1.3, 1.515),
+    Objective("60×/1.2 water", 1.2, 1.333),
+    Objective("60×/1.3 silicone", 1.3, 1.406),
+    Objective("60×/1.4 oil", 1.4, 1.515),
+    Objective("63×/1.4 oil", 1.4, 1.515),
+    Objective("100×/1.4 oil", 1.4, 1.515),
+    Objective("100×/1.45 oil", 1.45, 1.515),
+    Objective("100×/1.49 oil", 1.49, 1.515),
+)
+
+_NAMES = ("na", "wavelength_um", "immersion_index", "pixel_um")
+_TITLES = {
+    "na": "NA",
+    "wavelength_um": "emission wavelength",
+    "immersion_index": "refractive index",
+    "pixel_um": "pixel size",
+}
+
+
+class OpticsPanel(QWidget):
+    """Four fields and a list of objectives; ``changed`` follows every change of a value."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._source: dict[str, str] = {}
+        self._objective = ""
+        self.preset = self._make_preset()
+        self.fields = _make_fields()
+        self.note = QLabel()
+        self.note.setProperty("faint", True)
+        self.note.setWordWrap(True)
+        self._lay_out()
+        for name, edit in self.fields.items():
+            edit.edited.connect(lambda name=name: self._edited(name))
+        self._restore()
+
+    def optics(self) -> Optics:
+        """The optics as they stand.
+
+        Raises
+        ------
+        InputError
+            If a value is missing, no number, or out of its range.
+        """
+        for edit in self.fields.values():
+            if edit.is_text_wrong:
+                raise InputError(
+                    f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
+                    f"type for instance {edit.placeholderText()}."
+                )
+        values = {name: edit.value() for name, edit in self.fields.items()}
+        return Optics(**{k: math.nan if v is None else v for k, v in values.items()})
+
+    def pixel_um(self) -> float:
+        """The pixel size alone, which every method needs.
+
+        Raises
+        ------
+        InputError
+            If it is missing or not above 0.
+        """
+        value = self.fields["pixel_um"].value()
+        if value is None:
+            raise InputError("The pixel size is missing: type it in µm, for instance 0.103.")
+        if value <= 0:
+            raise InputError(f"The pixel size {value:g} µm is not above 0: correct it.")
+        return value
+
+    def set_values(self, values: Mapping[str, float | None], source: str) -> None:
+        """Fill in what is known; ``source`` says where from ("the layer", "the file")."""
+        known = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
+        if not known:
+            return
+        for name, value in known.items():
+            self.fields[name].set_value(value)
+            self._source[name] = source
+        self._show()
+        self.changed.emit()
+
+    def is_incomplete(self) -> bool:
+        """Whether a field is empty."""
+        return any(not edit.text().strip() for edit in self.fields.values())
+
+    def remember(self) -> None:
+        """Keep the values for the next run."""
+        _settings.remember("optics", {n: self.fields[n].text() for n in _NAMES})
+
+    # inside -----------------------------------------------------------------------
+    def _restore(self) -> None:
+        found = _settings.remembered("optics", _NAMES)
+        for name, text in found.items():
+            self.fields[name].setText(text)
+            self.fields[name].set_value(self.fields[name].value())
+            if text:
+                self._source[name] = "as last used"
+        self._show()
+
+    def _edited(self, name: str) -> None:
+        self._source[name] = "typed"
+        self._show()
+        self.changed.emit()
+
+    def _choose(self, number: int) -> None:
+        objective = self.preset.itemData(number)
+        if isinstance(objective, Objective):
+            self._objective = objective.name
+            self.set_values(
+                {"na": objective.na, "immersion_index": objective.immersion_index},
+                "from the preset",
+            )
+
+    def _show(self) -> None:
+        """Select the preset that the values match, and say where the values come from."""
+        na, index = self.fields["na"].value(), self.fields["immersion_index"].value()
+        matches = [
+            i + 1 for i, o in enumerate(OBJECTIVES) if (o.na, o.immersion_index) == (na, index)
+        ]
+        names = [OBJECTIVES[i - 1].name for i in matches]
+        chosen = matches[names.index(self._objective)] if self._objective in names else 0
+        chosen = chosen or (matches[0] if matches else 0)
+        self.preset.setCurrentIndex(chosen)
+        groups: dict[str, list[str]] = {}
+        for name in _NAMES:
+            if name in self._source and self._source[name] not in ("typed", "from the preset"):
+                groups.setdefault(self._source[name], []).append(_TITLES[name])
+        text = "; ".join(f"{', '.join(names)} {source}" for source, names in groups.items())
+        self.note.setText(text[:1].upper() + text[1:])
+        self.note.setVisible(bool(text))
+
+    def _make_preset(self) -> QComboBox:
+        combo = QComboBox()
+        combo.setAccessibleName("Objective")
+        combo.setToolTip("Common objectives: sets NA and refractive index")
+        combo.addItem("Other (type the values)")
+        for objective in OBJECTIVES:
+            combo.addItem(objective.name, objective)
+        combo.activated.connect(self._choose)
+        return combo
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(4)
+        grid.setHorizontalSpacing(6)
+        grid.addWidget(QLabel("Objective"), 0, 0)
+        grid.addWidget(self.preset, 0, 1, 1, 3)
+        places = (("na", "NA"), ("immersion_index", "Index n"))
+        second = (("wavelength_um", "Emission µm"), ("pixel_um", "Pixel µm"))
+        for line, pairs in ((1, places), (2, second)):
+            for column, (name, title) in enumerate(pairs):
+                label = QLabel(title)
+                label.setBuddy(self.fields[name])
+                grid.addWidget(label, line, 2 * column)
+                grid.addWidget(self.fields[name], line, 2 * column + 1)
+        grid.addWidget(self.note, 3, 0, 1, 4)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(3, 1)
+
+
+def _make_fields() -> dict[str, NumberEdit]:
+    return {
+        "na": NumberEdit("NA", "Numerical aperture of the objective, written on its barrel", "1.4"),
+        "immersion_index": NumberEdit(
+            "refractive index",
+            "Refractive index of the immersion medium: air 1.0, water 1.333, oil 1.515",
+            "1.515",
+        ),
+        "wavelength_um": NumberEdit(
+            "emission wavelength",
+            "Emission wavelength in µm; 519 or 519 nm is understood as 0.519 µm",
+            "0.519",
+            wavelength=True,
+        ),
+        "pixel_um": NumberEdit(
+            "pixel size",
+            "Size of a pixel in the sample, in µm: camera pixel divided by magnification",
+            "0.103",
+        ),
+    }

@@ -1,0 +1,154 @@
+"""The result: a layer that fills as planes arrive, and says how it was made."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QObject, QTimer
+
+from ..scans import ZGrid
+from ._layers import METADATA_KEY
+from ._worker import Job, Outcome, percentile_limits
+
+_REFRESH_S = 0.15
+
+METHOD_TITLES = {
+    "recurrent-mz": "Recurrent-MZ",
+    "lmmse": "Linear MMSE",
+    "linear": "Linear interpolation",
+    "nearest": "Nearest scan",
+    "cubic": "Cubic interpolation",
+}
+
+
+class ResultLayer(QObject):
+    """Owns the layer of one run; the user may rename or remove it at any time."""
+
+    def __init__(
+        self, viewer: Any, job: Job, *, name: str, pixel_um: float, origin_um: tuple[float, float],
+        colormap: Any = "gray", replaces: Image | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._viewer, self._job, self._name = viewer, job, name
+        self._pixel_um, self._origin_um = pixel_um, origin_um
+        self._colormap, self._replaces = colormap, replaces
+        shape = job.scans[0].pixels.shape
+        self._volume = np.zeros((len(job.grid), *shape), np.float32)
+        self._finished: list[int] = []
+        self._measured: list[int] = []
+        self._refreshed = 0.0
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._refresh)
+        self.layer: Image | None = None
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the user took the layer out of the viewer."""
+        return self.layer is not None and self.layer not in self._viewer.layers
+
+    def take(self, plane: Any) -> None:
+        """Put a finished plane in the volume; the first one brings the layer."""
+        self._volume[plane.index] = plane.pixels
+        self._finished.append(plane.index)
+        if plane.measured:
+            self._measured.append(plane.index)
+        if self.layer is None:
+            self._add(plane.index)
+        elif time.monotonic() - self._refreshed > _REFRESH_S:
+            self._refresh()
+        elif not self._timer.isActive():
+            self._timer.start(int(1000 * _REFRESH_S))
+
+    def finish(self, outcome: Outcome) -> None:
+        """Keep what is true: the whole volume, or the block of planes that were finished."""
+        self._timer.stop()
+        layer = self.layer
+        if layer is None or self.is_removed:
+            return
+        if outcome.state == "done":
+            record = dict(outcome.provenance or {})
+            layer.metadata = {**layer.metadata, METADATA_KEY: record}
+        else:
+            self._crop(layer, outcome.state)
+        self._stretch(layer)
+        layer.refresh()
+
+    def _add(self, index: int) -> None:
+        grid = self._job.grid
+        limits = percentile_limits(self._job.scans)
+        if self._replaces is not None and self._replaces in self._viewer.layers:
+            self._viewer.layers.remove(self._replaces)
+        self.layer = self._viewer.add_image(
+            self._volume,
+            name=self._name,
+            scale=(grid.step_um, self._pixel_um, self._pixel_um),
+            translate=(grid.start_um, *self._origin_um),
+            units=("um", "um", "um"),
+            axis_labels=("z", "y", "x"),
+            contrast_limits=limits,
+            colormap=self._colormap,
+            metadata={METADATA_KEY: {"state": "running"}},
+        )
+        self._show_plane(float(grid.z_um[index]))
+        self._refreshed = time.monotonic()
+
+    def _show_plane(self, z_um: float) -> None:
+        dims = self._viewer.dims
+        if dims.ndim >= 3 and dims.ndisplay == 2:
+            dims.set_point(dims.ndim - 3, z_um / _um_along(dims, dims.ndim - 3))
+
+    def _refresh(self) -> None:
+        if self.layer is not None and not self.is_removed:
+            self.layer.refresh()
+        self._refreshed = time.monotonic()
+
+    def _crop(self, layer: Image, state: str) -> None:
+        """Cut the layer to the planes that exist, so that no empty plane can be measured."""
+        first, last = min(self._finished), max(self._finished)
+        grid = self._job.grid
+        low, high = grid.z_um[first], grid.z_um[last]
+        layer.data = self._volume[first : last + 1].copy()
+        layer.translate = (low, *self._origin_um)
+        layer.name = f"{layer.name} ({state}: z {low:g} to {high:g} µm only)"
+        layer.metadata = {
+            **layer.metadata,
+            METADATA_KEY: {
+                "state": state,
+                "method": self._job.method,
+                "scans": [{"name": s.name, "z_um": s.z_um} for s in self._job.scans],
+                "finished_z_um": [float(z) for z in grid.z_um[first : last + 1]],
+                "measured_planes": [i - first for i in sorted(self._measured)],
+            },
+        }
+
+    def _stretch(self, layer: Image) -> None:
+        """Let the contrast slider reach every value of the volume."""
+        data = np.asarray(layer.data)
+        low, high = float(data.min()), float(data.max())
+        limits = layer.contrast_limits
+        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+
+
+def _um_along(dims: Any, axis: int) -> float:
+    """Micrometres per world unit along an axis of the viewer; a pixel counts as one."""
+    unit = None if dims.units is None else dims.units[axis]
+    if unit is None or not unit.is_compatible_with("um"):
+        return 1.0
+    return float((1 * unit).to("um").magnitude)
+
+
+def plane_in_view(viewer: Any, grid: ZGrid) -> int:
+    """The grid plane that the viewer shows now; the middle one when it shows none."""
+    dims = viewer.dims
+    middle = len(grid) // 2
+    if dims.ndim < 3 or dims.ndisplay == 3:
+        return middle
+    axis = dims.ndim - 3
+    z_um = float(dims.point[axis]) * _um_along(dims, axis)
+    if not grid.start_um <= z_um <= grid.stop_um:
+        return middle
+    return round((z_um - grid.start_um) / grid.step_um) if len(grid) > 1 else 0

@@ -1,0 +1,208 @@
+"""One reconstruction in a thread: planes, progress with time left, cancel, the outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from ..optics import Optics
+from ..scans import InputError, Scan, ZGrid
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a reconstruction needs; none of it belongs to napari."""
+
+    scans: tuple[Scan, ...]
+    grid: ZGrid
+    optics: Optics | None
+    method: str
+    model: str | None
+    device: str
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended: ``state`` is done, cancelled or failed; ``sentence`` says why it failed."""
+
+    state: str
+    sentence: str = ""
+    provenance: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+
+def order_from(first: int, count: int) -> tuple[int, ...]:
+    """All plane numbers, nearest to ``first`` first: what is done is always one block."""
+    return tuple(sorted(range(count), key=lambda i: (abs(i - first), i)))
+
+
+def time_left(elapsed_s: float, first_s: float, done: int, total: int) -> float | None:
+    """Seconds still needed, from the pace after the first plane, which pays for loading."""
+    if done < 2:
+        return None
+    return (elapsed_s - first_s) / (done - 1) * (total - done)
+
+
+class Run(QObject):
+    """A running job. Signals arrive in the GUI thread; none after :attr:`ended`."""
+
+    plane = Signal(object)
+    message = Signal(str)
+    ended = Signal(object)
+
+    _alive: set[Run] = set()  # noqa: RUF012
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job = job
+        self.done = 0
+        self.is_cancelled = False
+        self._outcome: Outcome | None = None
+        self._began = self._first = 0.0
+        self._worker: Any = None
+
+    def start(self) -> None:
+        """Begin; the run keeps itself alive until it has ended."""
+        Run._alive.add(self)
+        self._began = time.monotonic()
+        self._worker = create_worker(_work, self.job, _start_thread=False)
+        self._worker.yielded.connect(self._arrived)
+        self._worker.finished.connect(self._finished)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Stop after the plane that is being computed."""
+        self.is_cancelled = True
+        if self._worker is not None:
+            self._worker.quit()
+
+    def seconds_left(self) -> float | None:
+        """Expected time to the end; None while nothing can be said."""
+        elapsed = time.monotonic() - self._began
+        return time_left(elapsed, self._first, self.done, len(self.job.order))
+
+    def _arrived(self, item: object) -> None:
+        if isinstance(item, Outcome):
+            self._outcome = item
+        elif isinstance(item, str):
+            self.message.emit(item)
+        elif not self.is_cancelled:
+            self.done += 1
+            if self.done == 1:
+                self._first = time.monotonic() - self._began
+            self.plane.emit(item)
+
+    def _finished(self) -> None:
+        outcome = self._outcome
+        if outcome is None or (self.is_cancelled and outcome.state == "done"):
+            outcome = Outcome("cancelled")
+        self._worker = None
+        Run._alive.discard(self)
+        self.ended.emit(outcome)
+
+
+def _work(job: Job) -> Iterator[object]:
+    """Yield planes, messages and at last the outcome; raises nothing."""
+    began = time.monotonic()
+    messages: list[str] = []
+    try:
+        from .. import inference
+
+        model = _model_for(job)
+        planes = inference.iter_planes(
+            job.scans,
+            job.grid,
+            optics=job.optics,
+            model=model,
+            method=job.method,
+            device=job.device,
+            order=job.order,
+            on_message=messages.append,
+        )
+        with contextlib.closing(planes):
+            for plane in planes:
+                yield from _drained(messages)
+                yield plane
+        yield from _drained(messages)
+        seconds = time.monotonic() - began
+        provenance = inference.provenance(
+            job.scans,
+            job.grid,
+            optics=job.optics,
+            method=job.method,
+            model=model,
+            device=_device_for(job),
+            seconds=seconds,
+        )
+        yield Outcome("done", provenance=provenance, seconds=seconds)
+    except Exception as error:
+        yield Outcome("failed", sentence_of(error))
+
+
+def _drained(messages: list[str]) -> Iterator[str]:
+    while messages:
+        yield messages.pop(0)
+
+
+def _model_for(job: Job) -> Any:
+    if job.method != "recurrent-mz":
+        return None
+    from ..weights import load_model
+
+    return load_model(job.model)
+
+
+def _device_for(job: Job) -> Any:
+    from ..device import choose_device
+
+    return choose_device(job.device)
+
+
+def sentence_of(error: BaseException) -> str:
+    """One sentence for a person: ours as it is, anything else with its kind named."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory: use fewer planes, or crop the scans."
+    text = str(error).strip().splitlines()
+    detail = f" ({text[0]})" if text else ""
+    return f"The reconstruction stopped with an unexpected {type(error).__name__}{detail}."
+
+
+def in_background(
+    function: Callable[..., Any],
+    *args: Any,
+    then: Callable[[Any], None],
+    failed: Callable[[str], None],
+) -> Any:
+    """Run ``function(*args)`` in a thread; ``then`` gets its value, ``failed`` a sentence."""
+
+    def guarded() -> tuple[bool, Any]:
+        try:
+            return True, function(*args)
+        except Exception as error:
+            return False, sentence_of(error)
+
+    def arrived(result: tuple[bool, Any]) -> None:
+        good, value = result
+        (then if good else failed)(value)
+
+    worker = create_worker(guarded, _start_thread=False)
+    worker.returned.connect(arrived)
+    worker.start()
+    return worker
+
+
+def percentile_limits(scans: Sequence[Scan]) -> tuple[float, float]:
+    """Contrast limits over all scans: 0.5th and 99.98th percentile, never equal."""
+    samples = np.concatenate([scan.pixels[::2, ::2].ravel() for scan in scans])
+    low, high = (float(v) for v in np.percentile(samples, (0.5, 99.98)))
+    return (low, high) if high > low else (float(samples.min()), float(samples.max()) + 1e-6)
