@@ -165,7 +165,7 @@ def _even(data: npt.NDArray[Any], step: float | None) -> npt.NDArray[np.float64]
 
 def _with_ome(data: npt.NDArray[Any], path: Path, xml: str) -> ImageFile:
     try:
-        root = ET.fromstring(xml)  # noqa: S314 - expat bounds entity expansion
+        root = ET.fromstring(xml)  # noqa: S314  (expat bounds entity expansion)
     except ET.ParseError as error:
         raise InputError(
             f"'{path.name}' has OME metadata that cannot be read: save it again."
