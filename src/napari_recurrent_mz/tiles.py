@@ -1,0 +1,218 @@
+"""The network on images of any size: tiles, precision, and what to do when memory runs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .device import Device, available_cores, choose_device
+from .inputs import NetworkInputs
+from .network import NetworkConfig, RecurrentMZ
+from .optics import Optics
+from .scans import FloatArray, Scan
+from .weights import Model
+
+OVERLAP = 64
+"""Pixels that neighbouring tiles share on each side, cut off afterwards."""
+
+_SMALLEST_TILE = 128
+_ALIGN = 16  # tiles start where the pooling grid of the whole image does
+_LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 1024}
+_SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
+_measured: dict[tuple[str, str, int], float] = {}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One window of an image: what is read, and which part of the result is kept."""
+
+    read: tuple[slice, slice]
+    keep: tuple[slice, slice]
+    write: tuple[slice, slice]
+
+
+def tiles(shape: tuple[int, int], size: int, overlap: int = OVERLAP) -> Iterator[Tile]:
+    """Cover an image with windows of at most ``size`` pixels on a side.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X).
+    size : int
+        Largest window, overlap included.
+    overlap : int
+        Pixels read beyond what is kept.
+
+    Yields
+    ------
+    Tile
+    """
+    rows, columns = (_spans(n, size, overlap) for n in shape)
+    for row in rows:
+        for column in columns:
+            pairs = (row, column)
+            yield Tile(
+                (slice(*row[0]), slice(*column[0])),
+                (_inner(pairs[0]), _inner(pairs[1])),
+                (slice(*row[1]), slice(*column[1])),
+            )
+
+
+def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
+    (start, _), (low, high) = span
+    return slice(low - start, high - start)
+
+
+def _spans(
+    length: int, size: int, overlap: int
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """((read start, stop), (write start, stop)) along one axis."""
+    if length <= size:
+        return [((0, length), (0, length))]
+    step = max((size - 2 * overlap) // _ALIGN, 1) * _ALIGN
+    starts = range(0, length, step)
+    return [
+        ((max(a - overlap, 0), min(a + step + overlap, length)), (a, min(a + step, length)))
+        for a in starts
+    ]
+
+
+class NetworkPlanes:
+    """Makes planes with a network; see :func:`napari_recurrent_mz.inference.iter_planes`.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+    optics : Optics
+    model : Model
+    device : Device
+    reach_um : tuple of float
+        Lowest and highest target, in micrometres.
+    on_message : callable
+        Told when memory ran out and what is done about it.
+    tile : int, optional
+        Largest window in pixels, by default what suits the device.
+    half : bool, optional
+        Mixed precision; by default where it pays.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        optics: Optics,
+        model: Model,
+        device: Device,
+        *,
+        reach_um: tuple[float, float],
+        on_message: Callable[[str], None],
+        tile: int | None = None,
+        half: bool | None = None,
+    ) -> None:
+        self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
+        self.on_message = on_message
+        self.tile = tile or _LARGEST_TILE[device.kind]
+        self.half = half
+        self._move_to(device)
+
+    def _move_to(self, device: Device) -> None:
+        self.device = device
+        self.network = _on_device(self.model, device)
+        self.inputs = NetworkInputs(
+            self.scans, self.optics, self.model.network.config,
+            reach_um=self.reach_um, device=device.torch,
+        )
+
+    def plane(self, z_um: float) -> FloatArray:
+        """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
+        began = time.monotonic()
+        while True:
+            try:
+                normal = self._run(z_um)
+                break
+            except torch.OutOfMemoryError:
+                self._make_room()
+            except RuntimeError as error:
+                if "memory" not in str(error).lower():
+                    raise
+                self._make_room()
+        self._remember_speed(normal.size, time.monotonic() - began)
+        return self.inputs.normalisation.undo(normal)
+
+    def _run(self, z_um: float) -> FloatArray:
+        half = self.device.half if self.half is None else self.half
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.kind, torch.bfloat16, enabled=half),
+        ):
+            scans, linear = self.inputs.at(z_um)
+            out = torch.empty_like(linear[0, 0])
+            for tile in tiles((linear.shape[-2], linear.shape[-1]), self.tile):
+                window = (..., *tile.read)
+                made = self.network(scans[window], linear[window])
+                out[tile.write] = made[0, 0][tile.keep].float()
+        found: FloatArray = out.float().cpu().numpy()
+        return found
+
+    def _make_room(self) -> None:
+        """After running out of memory: smaller tiles, then the CPU."""
+        if self.device.kind == "cuda":
+            torch.cuda.empty_cache()
+        if self.tile > _SMALLEST_TILE:
+            longest = max(self.scans[0].pixels.shape)
+            self.tile = max(min(self.tile, longest) // 2, _SMALLEST_TILE)
+            self.on_message(
+                f"{self.device.name} ran out of memory: going on with tiles of {self.tile} pixels."
+            )
+        elif self.device.kind != "cpu":
+            self.on_message(f"{self.device.name} ran out of memory: going on with the CPU.")
+            self.tile = _LARGEST_TILE["cpu"]
+            self._move_to(choose_device("cpu"))
+        else:
+            raise MemoryError(
+                "There is not enough memory for this image even in small tiles: "
+                "close other programs or crop the scans."
+            )
+
+    def _remember_speed(self, pixels: int, seconds: float) -> None:
+        if seconds > 0:
+            key = (self.model.sha256, self.device.name, len(self.scans))
+            _measured[key] = seconds / pixels
+
+    @staticmethod
+    def seconds_per_pixel(model: Model, device: Device, n_scans: int) -> float:
+        """Expected seconds for one pixel of one plane, measured if there was a run."""
+        known = _measured.get((model.sha256, device.name, n_scans))
+        if known is not None:
+            return known
+        speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
+        speed *= 2 if device.half and device.kind == "cpu" else 1
+        return operations_per_pixel(model.network.config, n_scans) / speed
+
+
+def _on_device(model: Model, device: Device) -> RecurrentMZ:
+    """The model's network on a device; the model's own stays on the CPU."""
+    if device.kind == "cpu":
+        return model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    copy = RecurrentMZ(model.network.config).eval()
+    copy.load_state_dict(model.network.state_dict())
+    return copy.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:
+    """Multiplications and additions of the convolutions for one output pixel."""
+    encode = remember = update = decode = 0.0
+    for level in range(1, config.levels + 1):
+        c = config.channels(level)
+        area = 0.25 ** (level - 1)
+        inputs = config.input_channels if level == 1 else config.channels(level - 1)
+        encode += area * 9 * (inputs * c / 2 + c / 2 * c)
+        remember += area * 9 * 2 * c * c
+        update += area * 9 * 2 * c * c
+        below = config.channels(level + 1) if level < config.levels else 0
+        decode += area * (9 * ((below + c) * c + c * c) + c * c)
+    total = n_scans * (encode + remember) + (n_scans - 1) * update + decode
+    return float(np.float64(2 * total))
