@@ -6,7 +6,6 @@ done, in the order it wants, and stops by closing it. Lengths are in micrometres
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +34,6 @@ METHOD_NAMES = {
 """What a person calls each method."""
 
 _SAME_UM = 1e-3
-_REACHES = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +188,7 @@ def reconstruct(
     >>> volume = reconstruct([Scan(a, z_um=3.0), Scan(b, z_um=9.0)], ZGrid(0, 12, 0.2),
     ...                      optics=Optics(1.4, 0.519, 1.515, 0.103))    # doctest: +SKIP
     """
-    planes = iter_planes(
-        scans, grid, optics=optics, model=model, method=method, device=device
-    )
+    planes = iter_planes(scans, grid, optics=optics, model=model, method=method, device=device)
     volume: FloatArray | None = None
     for done, plane in enumerate(planes, start=1):
         if volume is None:
@@ -305,9 +301,7 @@ def estimate_cost(
     return Cost(megabytes, seconds)
 
 
-def range_warnings(
-    scans: Sequence[Scan], grid: ZGrid, optics: Optics, model: Model
-) -> list[str]:
+def range_warnings(scans: Sequence[Scan], grid: ZGrid, optics: Optics, model: Model) -> list[str]:
     """Plain sentences on what lies outside the range that the model was trained for.
 
     Parameters
@@ -325,30 +319,25 @@ def range_warnings(
     dof = optics.depth_of_field_um
     gap = float(np.diff(z).max()) if len(z) > 1 else 0.0
     beyond = max(float(z[0] - grid.z_um[0]), float(grid.z_um[-1] - z[-1]), 0.0)
+    nyquist = optics.pixel_um * 2 / optics.resolution_um
     facts = [
         ("na", optics.na, "the NA {:g}", 1.0),
         ("wavelength_um", optics.wavelength_um, "the wavelength {:g} µm", 1.0),
-        ("pixel_per_nyquist", optics.pixel_um * 2 / optics.resolution_um, "a pixel {:.2g} times the Nyquist pixel", 1.0),
+        ("pixel_per_nyquist", nyquist, "a pixel {:.2g} times the Nyquist pixel", 1.0),
         ("scans", len(scans), "{:g} scans", 1.0),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
-    ]  # fmt: skip
+    ]
     found = []
     for key, value, text, unit in facts:
         low, high = trained.get(key, (-np.inf, np.inf))
         # Scans closer than in training are easier, not harder.
-        below = value < low * (1 - 0.01) and key not in ("spacing_dof",)
-        if below or value > high * (1 + 0.01):
+        below = value < low * 0.99 and key != "spacing_dof"
+        if below or value > high * 1.01:
+            what = text.format(value * unit)
             limits = f"{low * unit:.3g} to {high * unit:.3g}"
-            found.append(f"The network was not trained for {text.format(value * unit)} (trained: {limits}).")
-    if beyond > 0.5 * max(gap, 3 * dof) + _REACHES:
+            found.append(f"The network was not trained for {what} (trained: {limits}).")
+    if beyond > 0.5 * max(gap, 3 * dof):
         found.append(
             f"The grid reaches {beyond:.1f} µm beyond the outer scans: expect little detail there."
         )
     return found
-
-
-def timed(planes: Iterator[Plane]) -> Iterator[tuple[Plane, float]]:
-    """Each plane with the seconds since the start."""
-    began = time.monotonic()
-    for plane in planes:
-        yield plane, time.monotonic() - began

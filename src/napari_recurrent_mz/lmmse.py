@@ -301,9 +301,7 @@ class LinearEstimate:
 
     def propagated(self, z_um: float) -> torch.Tensor:
         """Each scan carried alone to ``z_um``: tensor (M, Y, X), in the scans' units."""
-        _, weights = propagation_weights(
-            self.optics, self.scan_z_um - z_um, table=self.table
-        )
+        _, weights = propagation_weights(self.optics, self.scan_z_um - z_um, table=self.table)
         return self.filter.back(self.filter.response(self._tensor(weights)) * self.spectra) + (
             self.offset
         )

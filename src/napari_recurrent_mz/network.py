@@ -205,9 +205,7 @@ class RecurrentMZ(nn.Module):
     def remember(self, features: State, state: State | None) -> State:
         """The state after one more scan; ``state`` is None before the first."""
         before: Sequence[torch.Tensor | None] = state or [None] * len(features)
-        return [
-            unit(x, h) for unit, x, h in zip(self.recurrent, features, before, strict=True)
-        ]
+        return [unit(x, h) for unit, x, h in zip(self.recurrent, features, before, strict=True)]
 
     def decode(
         self,

@@ -141,7 +141,9 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _walk(space: Space, rng: np.random.Generator, steps: int, stiff: float) -> npt.NDArray[np.float64]:
+def _walk(
+    space: Space, rng: np.random.Generator, steps: int, stiff: float
+) -> npt.NDArray[np.float64]:
     """A persistent random path in voxel coordinates, (steps, 3), half a pixel a step."""
     step_um = 0.5 * space.voxel_um[1]
     turns = rng.standard_normal((steps, 3)) * np.sqrt(step_um / (stiff * space.unit_um))
@@ -171,7 +173,9 @@ def neurites(space: Space, rng: np.random.Generator) -> Volume:
     for _ in range(int(rng.integers(3, 26))):
         steps = int(rng.integers(300, 2500))
         path = _walk(space, rng, steps, stiff=_log_uniform(rng, 2, 40))
-        beading = 1 + rng.uniform(0, 2) * (ndimage.gaussian_filter1d(rng.normal(size=steps), 6) > 0.15)
+        beading = 1 + rng.uniform(0, 2) * (
+            ndimage.gaussian_filter1d(rng.normal(size=steps), 6) > 0.15
+        )
         _splat(volume, path, beading * rng.lognormal(0, 0.4))
     if rng.random() < 0.6:
         thickness = rng.uniform(0, 0.2) * space.unit_um / np.array(space.voxel_um)
@@ -191,8 +195,13 @@ def nuclei(space: Space, rng: np.random.Generator) -> Volume:
     count = int(np.clip(fill * np.prod(space.size_um) / (4.2 * radius**3), 3, 400))
     radii = radius * rng.uniform(0.7, 1.3, (count, 3))
     _blobs(
-        volume, space, rng, _scatter(space, rng, count), radii,
-        rng.lognormal(0, 0.4, count), hollow=rng.uniform(0, 0.5),
+        volume,
+        space,
+        rng,
+        _scatter(space, rng, count),
+        radii,
+        rng.lognormal(0, 0.4, count),
+        hollow=rng.uniform(0, 0.5),
     )
     return _textured(volume, space, rng)
 
@@ -209,10 +218,16 @@ def worm(space: Space, rng: np.random.Generator) -> Volume:
     size, unit = space.size_um, space.unit_um
     radius = rng.uniform(0.28, 0.45) * min(size[0], size[1])
     along = np.linspace(-0.2, 1.2, 400) * size[2]
-    bend = rng.uniform(0.05, 0.2) * size[1] * np.sin(along / size[2] * rng.uniform(2, 6) + rng.uniform(0, 6))
+    bend = (
+        rng.uniform(0.05, 0.2)
+        * size[1]
+        * np.sin(along / size[2] * rng.uniform(2, 6) + rng.uniform(0, 6))
+    )
     centre_y = rng.uniform(0.4, 0.6) * size[1] + bend
     centre_z = size[0] * rng.uniform(0.4, 0.6)
-    z, y, x = (np.arange(n, dtype=np.float32) * d for n, d in zip(space.shape, space.voxel_um, strict=True))
+    z, y, x = (
+        np.arange(n, dtype=np.float32) * d for n, d in zip(space.shape, space.voxel_um, strict=True)
+    )
     middle = np.interp(x, along, centre_y)
     off = np.sqrt((z[:, None, None] - centre_z) ** 2 + (y[None, :, None] - middle) ** 2)
     glow = np.clip((radius - off) / (0.2 * radius), 0, 1) * rng.uniform(0.0, 0.12)
@@ -224,7 +239,9 @@ def worm(space: Space, rng: np.random.Generator) -> Volume:
         centres = np.stack(
             [
                 centre_z + where * np.sin(angle) + rng.normal(0, 0.6, count) * unit,
-                np.interp(at, along, centre_y) + where * np.cos(angle) + rng.normal(0, 0.6, count) * unit,
+                np.interp(at, along, centre_y)
+                + where * np.cos(angle)
+                + rng.normal(0, 0.6, count) * unit,
                 at,
             ],
             axis=1,
@@ -242,11 +259,15 @@ def tissue(space: Space, rng: np.random.Generator) -> Volume:
         rng.uniform(0.2, 0.6) * _random_field(space, rng, rng.uniform(1, 6) * unit, 4.0)
     )
     volume = haze.astype(np.float32)
-    count = int(np.clip(rng.uniform(0.2, 0.6) * np.prod(space.size_um) / (4.2 * radius**3), 20, 900))
+    count = int(
+        np.clip(rng.uniform(0.2, 0.6) * np.prod(space.size_um) / (4.2 * radius**3), 20, 900)
+    )
     radii = radius * rng.uniform(0.7, 1.2, (count, 3))
     bright = rng.uniform(0.3, 1.0, count)
     cells = space.empty()
-    _blobs(cells, space, rng, _scatter(space, rng, count), radii, bright, hollow=rng.uniform(0, 0.4))
+    _blobs(
+        cells, space, rng, _scatter(space, rng, count), radii, bright, hollow=rng.uniform(0, 0.4)
+    )
     # Half of such stains leave the nuclei dark and light the cytoplasm instead.
     volume = volume * (1 - 0.8 * np.minimum(cells, 1)) if rng.random() < 0.35 else volume + cells
     return _textured(volume, space, rng)
@@ -259,10 +280,14 @@ def embryo(space: Space, rng: np.random.Generator) -> Volume:
     centre = size * rng.uniform(0.35, 0.65, 3)
     radii = np.array([rng.uniform(0.5, 1.0) * size[0], *(rng.uniform(0.4, 0.9, 2) * size[1])])
     _blobs(body, space, rng, centre[None], radii[None], np.ones(1))
-    fine = np.exp(rng.uniform(0.3, 0.9) * _random_field(space, rng, _log_uniform(rng, 0.3, 2) * unit, 4.0))
+    fine = np.exp(
+        rng.uniform(0.3, 0.9) * _random_field(space, rng, _log_uniform(rng, 0.3, 2) * unit, 4.0)
+    )
     volume = body * fine * rng.uniform(0.2, 0.6)
     inside = tissue(space, rng) if rng.random() < 0.5 else nuclei(space, rng)
-    volume += body * inside * rng.uniform(0.3, 1.0) / (np.percentile(inside[::3, ::3, ::3], 99.5) + 1e-6)
+    volume += (
+        body * inside * rng.uniform(0.3, 1.0) / (np.percentile(inside[::3, ::3, ::3], 99.5) + 1e-6)
+    )
     granules = space.empty()
     count = int(rng.integers(50, 3000))
     _splat(granules, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, 0.6, count))

@@ -305,8 +305,13 @@ def simulate_sample(
         raise InputError(f"The field {shape[1]} × {shape[2]} is not square: give equal Y and X.")
     camera = camera or Camera()
     microscope = imaging(
-        optics, planes=shape[0], size=shape[1], z_step_um=z_step_um,
-        aberration=aberration, confocal=True, device=device,
+        optics,
+        planes=shape[0],
+        size=shape[1],
+        z_step_um=z_step_um,
+        aberration=aberration,
+        confocal=True,
+        device=device,
     )
     volume = phantom(kind, microscope.space, np.random.default_rng(seed))
     generator = torch.Generator(device or "cpu").manual_seed(seed)
@@ -331,6 +336,10 @@ DEMO_SCANS_UM: Sequence[float] = (2.0, 5.0, 8.0)
 def demo_sample() -> Sample:
     """The sample of ``recurrent-mz demo``: a worm through a 63×/1.4 objective, 10 µm deep."""
     return simulate_sample(
-        "worm", shape=(51, 256, 256), z_step_um=0.2, optics=DEMO_OPTICS, seed=20210318,
+        "worm",
+        shape=(51, 256, 256),
+        z_step_um=0.2,
+        optics=DEMO_OPTICS,
+        seed=20210318,
         camera=Camera(photons=2000),
     )

@@ -67,9 +67,7 @@ def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
     return slice(low - start, high - start)
 
 
-def _spans(
-    length: int, size: int, overlap: int
-) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def _spans(length: int, size: int, overlap: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """((read start, stop), (write start, stop)) along one axis."""
     if length <= size:
         return [((0, length), (0, length))]
@@ -122,8 +120,11 @@ class NetworkPlanes:
         self.device = device
         self.network = _on_device(self.model, device)
         self.inputs = NetworkInputs(
-            self.scans, self.optics, self.model.network.config,
-            reach_um=self.reach_um, device=device.torch,
+            self.scans,
+            self.optics,
+            self.model.network.config,
+            reach_um=self.reach_um,
+            device=device.torch,
         )
 
     def plane(self, z_um: float) -> FloatArray:

@@ -131,7 +131,7 @@ def _load(path: Path, _changed: int) -> Model:
             "choose a bundled model or train again."
         ) from error
     if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
-        raise InputError(f"The weights in '{path.name}' hold NaN or infinite values: choose others.")
+        raise InputError(f"The weights in '{path.name}' hold NaN or infinity: choose others.")
     return Model(str(card.get("name", path.stem)), _sha256(path), card, network.eval())
 
 

@@ -21,7 +21,6 @@ from ..scans import Scan
 from ..simulate import Camera
 from .fields import Field, Pool
 
-
 _REACH_DOF = 47.9
 
 
@@ -136,9 +135,7 @@ def make_examples(
     return _assemble(inputs, field, camera, targets, stretch, rng, config)
 
 
-def _told(
-    optics: Optics, rng: np.random.Generator, config: ExampleConfig
-) -> tuple[Optics, float]:
+def _told(optics: Optics, rng: np.random.Generator, config: ExampleConfig) -> tuple[Optics, float]:
     """The optics and the stretch of z that the network is told."""
     if rng.random() < 0.5:
         return optics, 1.0
@@ -235,6 +232,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of the steps ``first_step`` … ``last_step - 1``, made two steps ahead."""
     with ThreadPoolExecutor(max_workers=1) as maker:
+
         def make(step: int) -> Batch:
             if step % 50 == 0:
                 pool.refresh()

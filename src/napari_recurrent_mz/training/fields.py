@@ -102,8 +102,12 @@ def _make_group(
     rng = np.random.default_rng([config.seed, group])
     optics, step, aberration = _held_out_microscope() if config.held_out else _microscope(rng)
     microscope = imaging(
-        optics, planes=config.planes, size=config.size, z_step_um=step,
-        aberration=aberration, device=device,
+        optics,
+        planes=config.planes,
+        size=config.size,
+        z_step_um=step,
+        aberration=aberration,
+        device=device,
     )
     kinds = list(KINDS)
     for number in numbers:
@@ -115,7 +119,9 @@ def _make_group(
             bright = stack.max()
         normal = (stack / bright).cpu().numpy().astype(np.float16)
         meta = {
-            "optics": optics.as_dict(), "z_step_um": step, "kind": kind,
+            "optics": optics.as_dict(),
+            "z_step_um": step,
+            "kind": kind,
             "aberration": asdict(aberration) if aberration else None,
         }
         yield _write(folder, number, normal, meta)
@@ -147,9 +153,7 @@ def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | N
     return optics, step, mismatch
 
 
-def _write(
-    folder: Path, number: int, stack: npt.NDArray[np.float16], meta: dict[str, Any]
-) -> Path:
+def _write(folder: Path, number: int, stack: npt.NDArray[np.float16], meta: dict[str, Any]) -> Path:
     path = folder / f"field_{number:05d}.npy"
     np.save(path, stack)
     # The description is written last: a field counts once it is there.

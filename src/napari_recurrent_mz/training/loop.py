@@ -109,8 +109,9 @@ class Trainer:
         start_from: RecurrentMZ | None = None,
     ) -> None:
         if not len(pool) or not len(held_out):
+            empty = held_out if len(pool) else pool
             raise InputError(
-                f"There is no simulated field in '{pool.folder if not len(pool) else held_out.folder}': "
+                f"There is no simulated field in '{empty.folder}': "
                 "make some with recurrent-mz simulate."
             )
         self.config, self.pool, self.held_out, self.folder = config, pool, held_out, folder
@@ -122,7 +123,9 @@ class Trainer:
             network.load_state_dict(start_from.state_dict())
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=False
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(config.average),  # type: ignore[no-untyped-call]
+            use_buffers=False,
         )
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.judge = Discriminator().to(self.device)
@@ -145,8 +148,14 @@ class Trainer:
         """Train to the end, yielding after every step; close the generator to stop early."""
         config = self.config
         stream = batches(
-            self.pool, config.seed, self.step, config.steps, config.batch,
-            config.examples, config.network, self._data_device,
+            self.pool,
+            config.seed,
+            self.step,
+            config.steps,
+            config.batch,
+            config.examples,
+            config.network,
+            self._data_device,
         )
         began, first = time.monotonic(), self.step
         try:

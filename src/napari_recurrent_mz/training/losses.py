@@ -63,9 +63,7 @@ def ms_ssim_loss(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def log_ratio(
-    output: torch.Tensor, truth: torch.Tensor, linear: torch.Tensor
-) -> torch.Tensor:
+def log_ratio(output: torch.Tensor, truth: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
     """Half the mean over examples of log(MSE(output) / MSE(linear)); negative is better.
 
     A floor of 10⁻⁷ under both keeps crops that hold nothing from taking over.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ CASES = (
     Case(2, 1.5, 2000.0), Case(3, 1.5, 300.0), Case(2, 3.0, 300.0), Case(3, 3.0, 2000.0),
     Case(2, 6.0, 2000.0), Case(3, 4.5, 300.0), Case(3, 6.0, 2000.0), Case(2, 4.5, 2000.0),
 )  # fmt: skip
-"""M = 2 and 3, Δz from 1.5 to 6 µm, two light levels: field i is asked case i mod 8 and the next."""
+"""M = 2 and 3, Δz from 1.5 to 6 µm, two light levels; they are asked in turn, field by field."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,11 @@ def _gain(network: RecurrentMZ, field: Field, case: Case, seed: int, device: Dev
         for image, plane in zip(camera.expose(stack, generator).numpy(), planes, strict=True)
     ]
     inputs = NetworkInputs(
-        scans, field.optics, network.config,
-        reach_um=(0, len(field.stack) * field.z_step_um), device=device.torch,
+        scans,
+        field.optics,
+        network.config,
+        reach_um=(0, len(field.stack) * field.z_step_um),
+        device=device.torch,
     )
     ours = theirs = 0.0
     for target in _targets(rng, planes):
@@ -108,5 +112,5 @@ def _scan_planes(field: Field, case: Case) -> list[int]:
 
 def _targets(rng: np.random.Generator, planes: list[int]) -> Iterator[int]:
     """One random plane in each gap between scans."""
-    for low, high in zip(planes, planes[1:], strict=False):
+    for low, high in pairwise(planes):
         yield int(rng.integers(low + 1, high))
