@@ -1,0 +1,16 @@
+"""Sphinx settings of the documentation: `tox -e docs`."""
+
+from importlib.metadata import version as installed
+
+project = "napari-recurrent-mz"
+author = "napari-recurrent-mz contributors"
+copyright = f"2026, {author}"
+release = version = installed(project)
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = project
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+napoleon_google_docstring = False
