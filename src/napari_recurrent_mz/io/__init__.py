@@ -22,6 +22,7 @@ __all__ = [
     "read_image",
     "scans_from_files",
     "scans_from_stack",
+    "stack_heights",
     "to_um",
     "write_volume",
     "z_from_name",

@@ -1,0 +1,240 @@
+"""What several commands share: their options, scans and optics from files, progress."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..device import CHOICES
+from ..scans import InputError, Scan, ZGrid, check_scans, require_several
+
+if TYPE_CHECKING:
+    from ..io import ImageFile
+    from ..optics import Optics
+
+# As in the inference room, which brings torch: --help must not wait for that.
+METHODS = ("recurrent-mz", "lmmse", "linear", "nearest", "cubic")
+METHODS_WITHOUT_OPTICS = ("linear", "nearest", "cubic")
+
+# option, name in ImageFile and Optics, words for a person, example
+_OPTICS = (
+    ("--pixel-um", "pixel_um", "pixel size in the sample", 0.103),
+    ("--na", "na", "numerical aperture", 1.4),
+    ("--wavelength-um", "wavelength_um", "emission wavelength", 0.519),
+    ("--immersion-index", "immersion_index", "refractive index of the immersion", 1.515),
+)
+
+
+def add_optics_options(parser: argparse.ArgumentParser) -> None:
+    """Options for the optics; each missing one comes from the metadata of the files."""
+    group = parser.add_argument_group("optics (by default from the file's metadata)")
+    for option, name, words, example in _OPTICS:
+        unit = ", µm" if name.endswith("_um") else ""
+        group.add_argument(
+            option, type=float, metavar="X", help=f"{words}{unit}, for instance {example:g}"
+        )
+
+
+def add_stack_options(parser: argparse.ArgumentParser) -> None:
+    """Options that choose scans in a stack."""
+    parser.add_argument(
+        "--planes",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="planes of the stack that are the scans, the first one 0",
+    )
+    parser.add_argument(
+        "--z-step-um",
+        type=float,
+        metavar="X",
+        help="distance between planes, µm (by default from the file's metadata)",
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options for the network's weights and where it runs."""
+    parser.add_argument(
+        "--model", metavar="NAME", help="bundled model or safetensors file (default: the bundled)"
+    )
+    parser.add_argument(
+        "--device", choices=CHOICES, default="auto", help="where the network runs (default: auto)"
+    )
+
+
+def optics_values(
+    arguments: argparse.Namespace, images: Sequence[ImageFile]
+) -> dict[str, float | None]:
+    """The optics by name: from the options, else from the files, else None.
+
+    Raises
+    ------
+    InputError
+        If the files contradict each other.
+    """
+    return {
+        name: _stated(getattr(arguments, name), name, words, option, images)
+        for option, name, words, _ in _OPTICS
+    }
+
+
+def _stated(
+    given: float | None, name: str, words: str, option: str, images: Sequence[ImageFile]
+) -> float | None:
+    if given is not None:
+        return float(given)
+    found = [(image, getattr(image, name)) for image in images]
+    told = [(image, float(value)) for image, value in found if value is not None]
+    if not told:
+        return None
+    first, value = told[0]
+    for image, other in told[1:]:
+        if abs(other - value) > 0.001 * value:
+            raise InputError(
+                f"The {words} is {value:g} in '{first.name}' but {other:g} in '{image.name}': "
+                f"give the right one with {option}."
+            )
+    return value
+
+
+def optics_for(
+    method_needs_optics: bool, values: Mapping[str, float | None], where: str
+) -> Optics | None:
+    """The optics, or None where they are incomplete and no method needs them.
+
+    Raises
+    ------
+    InputError
+        If a value is nowhere; the message names the option that gives it.
+    """
+    from ..optics import Optics
+
+    missing = [row for row in _OPTICS if values[row[1]] is None]
+    needed = [row for row in missing if method_needs_optics or row[1] == "pixel_um"]
+    if needed:
+        option, _, words, example = needed[0]
+        raise InputError(
+            f"The {words} is not in the metadata of {where}: "
+            f"give it with {option}, for instance {option} {example:g}."
+        )
+    if missing:
+        return None
+    return Optics(**{name: value for name, value in values.items() if value is not None})
+
+
+def needs_optics(methods: Sequence[str]) -> bool:
+    """Whether any of the methods uses the optics."""
+    return any(method not in METHODS_WITHOUT_OPTICS for method in methods)
+
+
+def load_scans(
+    images: Sequence[ImageFile],
+    *,
+    z_um: Sequence[float] | None,
+    planes: Sequence[int] | None,
+    z_step_um: float | None,
+) -> list[Scan]:
+    """Scans from single-image files, or from planes of one stack; checked to fit together."""
+    from ..io import scans_from_files, scans_from_stack
+
+    first = images[0]
+    if planes is not None and len(images) > 1:
+        raise InputError(
+            f"--planes chooses planes of one stack, but {len(images)} files are given: "
+            "give one stack, or single images with --z."
+        )
+    if planes is not None:
+        scans = scans_from_stack(first, planes, z_step_um)
+    elif len(images) == 1 and first.n_planes > 1:
+        n = first.n_planes
+        raise InputError(
+            f"'{first.name}' is a stack of {n} planes: choose its scans with --planes, "
+            f"for instance --planes {n // 6} {n // 2} {n - 1 - n // 6}."
+        )
+    else:
+        scans = scans_from_files(images, z_um)
+    require_several(scans)
+    return list(check_scans(scans))
+
+
+class Progress:
+    """A counter with the time left, on standard error when that is a terminal."""
+
+    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+        self._what = what
+        self._stream = stream or sys.stderr
+        self._shown = self._stream.isatty()
+        self._begun = time.monotonic()
+        self._width = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        if not self._shown:
+            return
+        spent = time.monotonic() - self._begun
+        left = f", {clock(spent / done * (total - done))} left" if done else ""
+        line = f"{self._what} {done}/{total}{left}"
+        self._stream.write("\r" + line.ljust(self._width))
+        self._stream.flush()
+        self._width = len(line)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._width:  # leave a clean line for what follows
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+
+
+def clock(seconds: float) -> str:
+    """``seconds`` as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def result_line(
+    output: str, shape: Sequence[int], grid: ZGrid, method: str, scans: int, seconds: float
+) -> str:
+    """One line that says what was written where."""
+    z, y, x = shape
+    return (
+        f"{output}: {z} planes of {y} × {x} pixels, z {grid.z_um[0]:g} to {grid.z_um[-1]:g} µm, "
+        f"by {method} from {scans} scans in {seconds:.1f} s"
+    )
+
+
+def note(text: str) -> None:
+    """Say something worth knowing on standard error."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write ``value`` as JSON, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    import json
+    from pathlib import Path
+
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"'{path}' could not be written: {error.strerror}.") from error

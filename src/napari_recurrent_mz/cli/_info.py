@@ -1,0 +1,87 @@
+"""``recurrent-mz info``: what is installed, where it runs, which models there are."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib.metadata import PackageNotFoundError, metadata, version
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "info", help="versions, device, bundled models, where to report a problem"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_: argparse.Namespace) -> None:
+    """Print what a problem report needs."""
+    import torch
+
+    from ..device import choose_device
+    from ..weights import bundled_models, load_model
+
+    device = choose_device()
+    precision = "mixed precision" if device.half else "float32"
+    print(f"napari-recurrent-mz {_version('napari-recurrent-mz')}")
+    print(f"Python {platform.python_version()} on {platform.platform()}")
+    print(f"torch {torch.__version__}, napari {_version('napari')}")
+    print(f"device {device.kind}: {device.name}, {precision}")
+    names = bundled_models()
+    if not names:
+        print("no bundled model")
+    for name in names:
+        model = load_model(name)
+        print(f"\nmodel {model.name} (sha256 {model.sha256[:16]})")
+        for line in _card_lines(model.card):
+            print(f"  {line}")
+    print(f"\nReport a problem {_report_to()}, with the text above.")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _report_to() -> str:
+    urls = metadata("napari-recurrent-mz").get_all("Project-URL") or []
+    by_name = dict(url.split(", ", 1) for url in urls)
+    found = next(
+        (by_name[key] for key in ("Bug Tracker", "Issues", "Source") if key in by_name), ""
+    )
+    return f"at {found}" if found else "where you have the package from"
+
+
+def _card_lines(card: dict[str, Any]) -> list[str]:
+    """The card's plain values, and its tables of measures, one line each."""
+    lines: list[str] = []
+    for key, value in card.items():
+        words = key.replace("_", " ")
+        if isinstance(value, str | int | float):
+            lines.append(f"{words}: {value}")
+        elif isinstance(value, list) and all(isinstance(v, str | int | float) for v in value):
+            lines.append(f"{words}: {', '.join(map(str, value))}")
+        elif isinstance(value, dict):
+            lines.append(f"{words}: {_short(value)}")
+        elif isinstance(value, list):
+            lines.append(f"{words}:")
+            lines += [f"  {_short(v) if isinstance(v, dict) else v}" for v in value]
+    return lines
+
+
+def _short(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return f"({_short(value)})"
+    if isinstance(value, list):
+        return "–".join(map(_plain, value)) if len(value) == 2 else " ".join(map(_plain, value))
+    return str(value)

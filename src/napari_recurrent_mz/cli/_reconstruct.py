@@ -1,0 +1,147 @@
+"""``recurrent-mz reconstruct``: scans in files to a volume in a file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..scans import InputError, Scan, ZGrid
+from . import _common
+
+if TYPE_CHECKING:
+    from ..optics import Optics
+
+_EXAMPLES = """examples:
+  recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9 --grid 0:10:0.1 --pixel-um 0.103 \\
+      --na 1.4 --wavelength-um 0.615 --immersion-index 1.515 -o volume.ome.tif
+  recurrent-mz reconstruct STACK.tif --planes 30 60 90 --z-step-um 0.1 -o volume.ome.tif
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "reconstruct",
+        help="build a volume from scans",
+        description="Build a volume from single images at known heights, or from planes of a "
+        "stack. What the options leave out comes from the files' metadata.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="images, or one stack")
+    heights = parser.add_mutually_exclusive_group()
+    heights.add_argument(
+        "--z",
+        type=float,
+        nargs="+",
+        metavar="X",
+        help="height of each image, µm (by default from metadata or names as scan_z3.5um.tif)",
+    )
+    # The stack's options stand in the same exclusive group as --z.
+    heights.add_argument(
+        "--planes",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="planes of the stack that are the scans, the first one 0",
+    )
+    parser.add_argument(
+        "--z-step-um",
+        type=float,
+        metavar="X",
+        help="distance between planes of the stack, µm (by default from its metadata)",
+    )
+    parser.add_argument(
+        "--grid",
+        metavar="START:STOP:STEP",
+        help="heights to reconstruct, µm, STOP included "
+        "(by default all between the scans, in half depths of field)",
+    )
+    _common.add_optics_options(parser)
+    parser.add_argument(
+        "--method", choices=_common.METHODS, default="recurrent-mz", help="default: recurrent-mz"
+    )
+    _common.add_model_options(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, check everything, reconstruct, write."""
+    from ..io import check_output, read_image
+
+    output = check_output(arguments.output, arguments.files)
+    images = [read_image(path) for path in arguments.files]
+    scans = _common.load_scans(
+        images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
+    )
+    values = _common.optics_values(arguments, images)
+    where = f"'{images[0].name}'"
+    optics = _common.optics_for(_common.needs_optics([arguments.method]), values, where)
+    grid = ZGrid.parse(arguments.grid) if arguments.grid else default_grid(scans, optics)
+    pixel_um = values["pixel_um"]
+    assert pixel_um is not None  # optics_for has made sure of it
+    print(_reconstruct(arguments, scans, grid, optics, pixel_um, str(output)))
+
+
+def default_grid(scans: Sequence[Scan], optics: Optics | None) -> ZGrid:
+    """From the lowest to the highest scan, in steps of half a depth of field."""
+    if optics is None:
+        raise InputError(
+            "Without the optics there is no natural z-step: give --grid START:STOP:STEP in µm."
+        )
+    heights = [scan.z_um for scan in scans]
+    return ZGrid(min(heights), max(heights), optics.depth_of_field_um / 2)
+
+
+def _reconstruct(
+    arguments: argparse.Namespace,
+    scans: Sequence[Scan],
+    grid: ZGrid,
+    optics: Optics | None,
+    pixel_um: float,
+    output: str,
+) -> str:
+    """Reconstruct and write; returns one line that says what was made."""
+    import numpy as np
+
+    from ..device import choose_device
+    from ..inference import iter_planes, provenance, range_warnings
+    from ..io import write_volume
+    from ..weights import load_model
+
+    method = arguments.method
+    device = choose_device(arguments.device)
+    model = load_model(arguments.model) if method == "recurrent-mz" else None
+    if model is not None and optics is not None:
+        for sentence in range_warnings(scans, grid, optics, model):
+            _common.note(sentence)
+    begun = time.perf_counter()
+    planes = iter_planes(
+        scans,
+        grid,
+        optics=optics,
+        model=model,
+        method=method,
+        device=arguments.device,
+        on_message=_common.note,
+    )
+    volume = np.empty((len(grid), *scans[0].pixels.shape), dtype=np.float32)
+    with _common.Progress(f"{method}: plane") as progress:
+        for done, plane in enumerate(planes, start=1):
+            volume[plane.index] = plane.pixels
+            progress(done, len(grid))
+    seconds = time.perf_counter() - begun
+    made = provenance(
+        scans, grid, optics=optics, method=method, model=model, device=device, seconds=seconds
+    )
+    write_volume(output, volume, grid.z_um, pixel_um, made, inputs=arguments.files)
+    return _common.result_line(output, volume.shape, grid, method, len(scans), seconds)

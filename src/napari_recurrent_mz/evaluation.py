@@ -1,0 +1,264 @@
+"""How well each method rebuilds a fully sampled stack from a few of its planes.
+
+The definitions are those of :mod:`~napari_recurrent_mz.metrics`: the truth stack is scaled
+by its own background and 99.9th percentile, the reconstruction is compared in those same
+units with no rescaling to fit, and the planes that were the input are left out.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .device import choose_device
+from .inference import METHODS, Plane, iter_planes
+from .metrics import Normalisation, nrmse, psnr, ssim
+from .optics import Optics
+from .scans import InputError, Scan, ZGrid, require_several
+
+DEFAULT_METHODS = ("recurrent-mz", "lmmse", "linear")
+
+_MEASURES = ("psnr", "nrmse", "ssim")
+_UNEVEN = 0.05  # of a step: more than stages repeat, less than a wrong height
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One method's values, plane by plane; NaN at the planes that were the input.
+
+    Attributes
+    ----------
+    psnr, nrmse, ssim : tuple of float, length Z
+        In dB, in percent of the truth plane's span, and from -1 to 1.
+    seconds : float
+        Time to make the planes, model loading left out.
+    """
+
+    psnr: tuple[float, ...]
+    nrmse: tuple[float, ...]
+    ssim: tuple[float, ...]
+    seconds: float
+
+    def mean(self, measure: str) -> float:
+        """Mean of ``psnr``, ``nrmse`` or ``ssim`` over the planes that are not input."""
+        values = [v for v in getattr(self, measure) if not math.isnan(v)]
+        return math.fsum(values) / len(values) if values else math.nan
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A table of methods, and how it was made.
+
+    Attributes
+    ----------
+    methods : mapping of str to Scores
+        In the order in which they were asked for.
+    z_um : tuple of float, length Z
+        Heights of the planes, in micrometres, rising.
+    planes : tuple of int
+        The planes that were the input, numbered along ``z_um``.
+    details : mapping
+        Optics, scale of the truth, model, device, versions, date.
+    """
+
+    methods: Mapping[str, Scores]
+    z_um: tuple[float, ...]
+    planes: tuple[int, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """One row a method: mean PSNR (dB), NRMSE (%), SSIM, and seconds."""
+        width = max(len("method"), *map(len, self.methods))
+        rows = [f"{'method':<{width}}  PSNR dB   NRMSE    SSIM  seconds"]
+        rows += [
+            f"{name:<{width}}  {s.mean('psnr'):7.2f}  {s.mean('nrmse'):6.2f}  "
+            f"{s.mean('ssim'):6.4f}  {s.seconds:7.1f}"
+            for name, s in self.methods.items()
+        ]
+        return "\n".join(rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it; null where a value does not exist."""
+        return {
+            "methods": {name: _json_scores(scores) for name, scores in self.methods.items()},
+            "z_um": list(self.z_um),
+            "planes": list(self.planes),
+            **self.details,
+        }
+
+
+def evaluate(
+    stack: npt.NDArray[Any],
+    z_um: npt.ArrayLike,
+    planes: Sequence[int],
+    *,
+    optics: Optics | None,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    model: Any = None,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+    on_plane: Callable[[str, Plane], None] | None = None,
+) -> Evaluation:
+    """Rebuild a stack from some of its planes by every method, and compare with the truth.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray, shape (Z, Y, X)
+        The truth, in any units.
+    z_um : array_like, shape (Z,)
+        Heights of its planes, in micrometres, evenly spaced, rising or falling.
+    planes : sequence of int
+        Numbers of the planes that serve as scans, at least two.
+    optics : Optics or None
+        Needed by the network and by linear MMSE.
+    methods : sequence of str
+        Of :data:`~napari_recurrent_mz.inference.METHODS`.
+    model : Model, str or None
+        The network's weights; None is the bundled default.
+    device : str
+        auto, cuda, mps or cpu.
+    on_progress : callable, optional
+        Called with the planes done and the planes in all.
+    on_plane : callable, optional
+        Given the method and every plane that it made, to keep it.
+
+    Raises
+    ------
+    InputError
+        If the planes are not there or too few, the spacing is uneven, or a method is unknown.
+    """
+    _check_methods(methods)
+    truth, grid, chosen = _rising(stack, np.asarray(z_um, dtype=np.float64), planes)
+    scans = [Scan(truth[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
+    require_several(scans)
+    wanted = [i for i in range(len(grid)) if i not in chosen]
+    if not wanted:
+        raise InputError("Every plane is an input: leave some out to compare with.")
+    scale = Normalisation.of_stack(truth)
+    model = _loaded(model, methods)
+    results: dict[str, Scores] = {}
+    total = len(methods) * len(wanted)
+    for method in methods:
+        made = iter_planes(
+            scans, grid, optics=optics, model=model, method=method, device=device, order=wanted
+        )
+        before = len(results) * len(wanted)
+
+        def done(plane: Plane, count: int, method: str = method, before: int = before) -> None:
+            if on_plane is not None:
+                on_plane(method, plane)
+            if on_progress is not None:
+                on_progress(before + count, total)
+
+        results[method] = _score(made, truth, scale, done)
+    details = {
+        "optics": None if optics is None else optics.as_dict(),
+        "truth_scale": {"background": scale.background, "foreground": scale.foreground},
+        "model": None if model is None else {"name": model.name, "sha256": model.sha256},
+        **_circumstances(device),
+    }
+    return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
+
+
+def _check_methods(methods: Sequence[str]) -> None:
+    if not methods:
+        raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
+    unknown = [m for m in methods if m not in METHODS]
+    if unknown:
+        raise InputError(
+            f"The method '{unknown[0]}' is unknown: choose some of {', '.join(METHODS)}."
+        )
+
+
+def _rising(
+    stack: npt.NDArray[Any], z_um: npt.NDArray[np.float64], planes: Sequence[int]
+) -> tuple[npt.NDArray[Any], ZGrid, list[int]]:
+    """The stack from its lowest plane up, its even grid, and the planes in that order."""
+    if stack.ndim != 3:
+        raise InputError(
+            f"The truth has the shape {stack.shape}: evaluation needs a fully sampled "
+            "stack (Z, Y, X)."
+        )
+    n = stack.shape[0]
+    if z_um.shape != (n,):
+        raise InputError(f"The stack has {n} planes but {z_um.size} heights: give one a plane.")
+    missing = [p for p in planes if not 0 <= p < n]
+    if missing:
+        raise InputError(
+            f"The stack has no plane {missing[0]}: its planes are numbered 0 to {n - 1}."
+        )
+    chosen = sorted({int(p) for p in planes})
+    if n > 1 and z_um[-1] < z_um[0]:
+        stack, z_um, chosen = stack[::-1], z_um[::-1], sorted(n - 1 - p for p in chosen)
+    step = float(z_um[-1] - z_um[0]) / max(n - 1, 1)
+    if n < 3 or step <= 0 or np.abs(np.diff(z_um) - step).max() > _UNEVEN * step:
+        raise InputError(
+            "The planes of the stack are not evenly spaced along z: evaluation needs at least "
+            "three planes with one z step."
+        )
+    return stack, ZGrid(float(z_um[0]), float(z_um[0]) + step * (n - 1), step), chosen
+
+
+def _loaded(model: Any, methods: Sequence[str]) -> Any:
+    """The model, loaded before the clock starts; None when no method uses it."""
+    if "recurrent-mz" not in methods:
+        return None
+    if model is None or isinstance(model, str | Path):
+        from .weights import load_model
+
+        return load_model(model)
+    return model
+
+
+def _score(
+    made: Iterator[Plane],
+    truth: npt.NDArray[Any],
+    scale: Normalisation,
+    done: Callable[[Plane, int], None],
+) -> Scores:
+    values = {measure: [math.nan] * truth.shape[0] for measure in _MEASURES}
+    seconds, begun = 0.0, time.perf_counter()
+    for count, plane in enumerate(made, start=1):
+        seconds += time.perf_counter() - begun
+        right, test = scale.apply(truth[plane.index]), scale.apply(plane.pixels)
+        values["psnr"][plane.index] = psnr(right, test)
+        if right.min() < right.max():  # a plane without signal has no span to divide by
+            values["nrmse"][plane.index] = nrmse(right, test)
+        values["ssim"][plane.index] = ssim(right, test)
+        done(plane, count)
+        begun = time.perf_counter()
+    seconds += time.perf_counter() - begun
+    return Scores(**{m: tuple(values[m]) for m in _MEASURES}, seconds=seconds)
+
+
+def _json_scores(scores: Scores) -> dict[str, Any]:
+    found: dict[str, Any] = {m: [_finite(v) for v in getattr(scores, m)] for m in _MEASURES}
+    found["mean"] = {m: _finite(scores.mean(m)) for m in _MEASURES}
+    found["seconds"] = scores.seconds
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _circumstances(device: str) -> dict[str, Any]:
+    chosen = choose_device(device)
+    return {
+        "device": {"kind": chosen.kind, "name": chosen.name},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.platform(),
+        "versions": {
+            name: version(name) for name in ("napari-recurrent-mz", "torch", "numpy", "scipy")
+        },
+    }
