@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from .lmmse import LinearEstimate
 from .network import NetworkConfig
 from .optics import Optics
 from .prepare import Normalisation, normalisation
-from .scans import Scan, check_scans
+from .scans import FloatArray, Scan, check_scans
 
 
 class NetworkInputs:
@@ -62,7 +63,10 @@ class NetworkInputs:
         ]
         self.linear = LinearEstimate(normalised, optics, reach_um=reach_um, device=device)
 
-    def at(self, z_um: float) -> tuple[torch.Tensor, torch.Tensor]:
+        self._spread = float(normal.std())
+        self._noise = float(np.median([_noise(image) for image in normal]))
+
+    def at(self, z_um: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Input for the plane at ``z_um`` micrometres.
 
         Returns
@@ -72,6 +76,10 @@ class NetworkInputs:
             if the configuration has it, the scan carried to the target by the optics.
         linear : torch.Tensor, shape (1, 1, H, W)
             The linear MMSE estimate, normalised.
+        unit : torch.Tensor, shape (1, 1, 1, 1)
+            Expected error of the estimate at this height, from the optics and the noise of
+            the scans: what the network's correction is counted in. It falls towards the
+            noise at the height of a scan, where there is nothing to correct.
         """
         unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
         distance = torch.tensor(
@@ -82,4 +90,19 @@ class NetworkInputs:
         channels = [self.images, distance[:, None, None].expand_as(self.images)]
         if self.config.propagated_input:
             channels.append(self.linear.propagated(z_um))
-        return torch.stack(channels, dim=1)[None], self.linear.tensor(z_um)[None, None]
+        error = float(self.linear.expected_error(z_um)[0]) * self._spread
+        unit = torch.full((1, 1, 1, 1), float(np.hypot(error, self._noise)), device=self.device)
+        return torch.stack(channels, dim=1)[None], self.linear.tensor(z_um)[None, None], unit
+
+
+_NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+
+
+def _noise(image: FloatArray) -> float:
+    """Standard deviation of the noise of one image.
+
+    The mask of Immerkaer (Comput. Vis. Image Underst. 64:300, 1996) removes planes and
+    ramps and keeps the variance of white noise; the median passes over edges.
+    """
+    rest = ndimage.convolve(image, _NOISE_MASK)
+    return float(np.median(np.abs(rest)) / 0.6745)

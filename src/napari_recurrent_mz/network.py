@@ -39,16 +39,14 @@ class NetworkConfig:
     propagated_input : bool
         A third input channel: the scan carried to the target by the optics alone.
     correction : bool
-        The output is added to the linear MMSE estimate, and starts at zero. Otherwise the
-        network makes the whole image, as in the paper.
+        The output, in units of the estimate's expected error, is added to the linear MMSE
+        estimate, and starts at zero. Otherwise the network makes the whole image, as in
+        the paper.
     linear_skip : bool
         The linear MMSE estimate is one more channel of the first decoder block.
     dpm_unit_dof : float
         The distance, in depths of field, that the DPM calls 1. (The paper does not say
         how its DPM is scaled.)
-    correction_unit : float
-        The correction that an output of 1 stands for, in normalised intensity: corrections
-        are an order of magnitude smaller than images.
     """
 
     base_channels: int = 20
@@ -58,7 +56,6 @@ class NetworkConfig:
     correction: bool = True
     linear_skip: bool = True
     dpm_unit_dof: float = 10.0
-    correction_unit: float = 0.1
 
     @classmethod
     def paper(cls) -> NetworkConfig:
@@ -167,7 +164,10 @@ class RecurrentMZ(nn.Module):
         return int(2 ** (self.config.levels - 1))
 
     def forward(
-        self, scans: torch.Tensor | Sequence[torch.Tensor], linear: torch.Tensor | None = None
+        self,
+        scans: torch.Tensor | Sequence[torch.Tensor],
+        linear: torch.Tensor | None = None,
+        unit: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Image of the target surface.
 
@@ -178,6 +178,8 @@ class RecurrentMZ(nn.Module):
             and the propagated image if the configuration has it.
         linear : torch.Tensor, shape (N, 1, H, W), optional
             The linear MMSE estimate, normalised; needed where the configuration says so.
+        unit : torch.Tensor, shape (N, 1, 1, 1), optional
+            The correction that an output of 1 stands for; by default 1.
 
         Returns
         -------
@@ -191,7 +193,7 @@ class RecurrentMZ(nn.Module):
             state = self.remember(features, state)
         if state is None:
             raise ValueError("forward needs at least one scan")
-        return self.decode(features, state, linear, tuple(sequence[0].shape[-2:]))
+        return self.decode(features, state, linear, tuple(sequence[0].shape[-2:]), unit)
 
     def encode(self, scan: torch.Tensor) -> State:
         """Features x_k of one scan (N, C, H, W): a list of (N, c_k, H_k, W_k)."""
@@ -213,6 +215,7 @@ class RecurrentMZ(nn.Module):
         state: State,
         linear: torch.Tensor | None,
         size: tuple[int, ...],
+        unit: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The image (N, 1, H, W) from the last scan's features and the state.
 
@@ -229,7 +232,8 @@ class RecurrentMZ(nn.Module):
             y = self.decoder[level](torch.cat(parts, dim=1))
         out: torch.Tensor = self.last(y)[..., : size[0], : size[1]]
         if self.config.correction and linear is not None:
-            return linear + self.config.correction_unit * out.to(linear.dtype)
+            out = out.to(linear.dtype)
+            return linear + (out if unit is None else unit * out)
         return out
 
     def _pad(self, image: torch.Tensor) -> torch.Tensor:

@@ -66,13 +66,20 @@ class Batch:
     ----------
     scans : torch.Tensor, shape (N, M, C, H, W)
     linear : torch.Tensor, shape (N, 1, H, W)
+    unit : torch.Tensor, shape (N, 1, 1, 1)
     truth : torch.Tensor, shape (N, 1, H, W)
         Noise-free target planes, normalised as the scans are.
     """
 
     scans: torch.Tensor
     linear: torch.Tensor
+    unit: torch.Tensor
     truth: torch.Tensor
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The four tensors, the network's three inputs first."""
+        return self.scans, self.linear, self.unit, self.truth
 
 
 def choose_planes(
@@ -167,14 +174,14 @@ def _assemble(
     rng: np.random.Generator,
     config: ExampleConfig,
 ) -> Batch:
-    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    parts: list[tuple[torch.Tensor, ...]] = []
     for target in targets:
-        scans, linear = inputs.at(float(target) * field.z_step_um * stretch)
+        scans, linear, unit = inputs.at(float(target) * field.z_step_um * stretch)
         plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
         counts = camera.noiseless(plane).to(linear.device)
         truth = (counts - inputs.normalisation.shift) / inputs.normalisation.scale
         pieces = _crop_and_turn((scans, linear, truth[None, None]), rng, config.crop)
-        parts.append((pieces[0], pieces[1], pieces[2]))
+        parts.append((pieces[0], pieces[1], unit, pieces[2]))
     return Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -216,6 +223,7 @@ def make_batch(
     return Batch(
         torch.cat([b.scans for b in made])[:size],
         torch.cat([b.linear for b in made])[:size],
+        torch.cat([b.unit for b in made])[:size],
         torch.cat([b.truth for b in made])[:size],
     )
 

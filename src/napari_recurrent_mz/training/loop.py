@@ -189,12 +189,12 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.chosen.half)
 
     def _train_step(self, batch: Batch) -> float:
-        scans, linear, truth = (t.to(self.device) for t in (batch.scans, batch.linear, batch.truth))
+        scans, linear, unit, truth = (t.to(self.device) for t in batch.tensors)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.network.train()
         with self._autocast():
-            output = self.network(scans, linear).float()
+            output = self.network(scans, linear, unit).float()
         judged = None
         config = self.config.loss
         if config.adversarial and self.step >= config.adversarial_start:
@@ -233,13 +233,13 @@ class Trainer:
         config = self.config
 
         class Fed(torch.nn.Module):
-            """The network with its two inputs as one, as update_bn wants it."""
+            """The network with its inputs as one, as update_bn wants it."""
 
             def __init__(self) -> None:
                 super().__init__()
                 self.network = network
 
-            def forward(self, pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+            def forward(self, pair: tuple[torch.Tensor, ...]) -> torch.Tensor:
                 out: torch.Tensor = self.network(*pair)
                 return out
 
@@ -247,7 +247,7 @@ class Trainer:
             make_batch(self.pool, config.seed + 1, n, 8, config.examples, config.network)
             for n in range(16)
         )
-        pairs = [[(b.scans.to(self.device), b.linear.to(self.device))] for b in made]
+        pairs = [[tuple(t.to(self.device) for t in b.tensors[:3])] for b in made]
         update_bn(pairs, Fed())
 
     def _validate(self, loss: float) -> float:

@@ -92,9 +92,9 @@ def _gain(network: RecurrentMZ, field: Field, case: Case, seed: int, device: Dev
     )
     ours = theirs = 0.0
     for target in _targets(rng, planes):
-        x, linear = inputs.at(target * field.z_step_um)
+        x, linear, unit = inputs.at(target * field.z_step_um)
         with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
-            output = network(x, linear).float()
+            output = network(x, linear, unit).float()
         plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
         truth = camera.noiseless(plane).to(output.device) - inputs.normalisation.shift
         truth = truth / inputs.normalisation.scale
