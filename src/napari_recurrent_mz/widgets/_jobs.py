@@ -111,9 +111,13 @@ def _coarser(ui: DockLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
 
 
 def _cost(ui: DockLayout, scans: Sequence[Scan], planes: int, method: str, device: str) -> Any:
-    """The expected cost; None while torch is still loading in its thread."""
-    if not ui.method.is_ready:
+    """The expected cost; None while torch or the model is still loading in its thread."""
+    model = ui.method.model
+    if not ui.method.is_ready or (method == NETWORK and model is None):
         return None
     from .. import inference
+    from ..device import choose_device
 
-    return inference.estimate_cost(scans[0].pixels.shape, len(scans), planes, method, device)
+    shape = scans[0].pixels.shape
+    where = choose_device(device)
+    return inference.estimate_cost(shape, len(scans), planes, method, where, model)

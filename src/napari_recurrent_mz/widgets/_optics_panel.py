@@ -103,8 +103,21 @@ class OpticsPanel(QWidget):
             raise InputError(f"The pixel size {value:g} µm is not above 0: correct it.")
         return value
 
-    def set_values(self, values: Mapping[str, float | None], source: str) -> None:
-        """Fill in what is known; ``source`` says where from ("the layer", "the file")."""
+    def set_values(
+        self, values: Mapping[str, float | None], source: str, objective: str = ""
+    ) -> None:
+        """Fill in what is known.
+
+        Parameters
+        ----------
+        values : mapping
+            By the names of :class:`~napari_recurrent_mz.optics.Optics`; others are ignored.
+        source : str
+            Where they come from, for instance "from the image".
+        objective : str, optional
+            The preset to show when several have these values.
+        """
+        self._objective = objective or self._objective
         known = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
         if not known:
             return

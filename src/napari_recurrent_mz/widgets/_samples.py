@@ -12,12 +12,12 @@ from ._layers import METADATA_KEY, um_scale_and_place
 
 LayerData = tuple[npt.NDArray[np.float32], dict[str, Any], str]
 
-SCAN_COUNT = 3
 
+def scan_planes(sample: Any) -> list[int]:
+    """The planes of the demo's stack that serve as scans."""
+    from ..simulate import DEMO_SCANS_UM
 
-def scan_planes(count: int) -> list[int]:
-    """The planes of the demo's stack that serve as scans, evenly over its depth."""
-    return [round(p) for p in np.linspace(0.1 * (count - 1), 0.9 * (count - 1), SCAN_COUNT)]
+    return [int(np.abs(sample.z_um - z).argmin()) for z in DEMO_SCANS_UM]
 
 
 @cache
@@ -31,7 +31,7 @@ def demo() -> Any:
 def three_scans() -> list[LayerData]:
     """Three planes of the simulated stack, each at its height."""
     sample = demo()
-    return [_one_scan(sample, plane) for plane in scan_planes(len(sample.z_um))]
+    return [_one_scan(sample, plane) for plane in scan_planes(sample)]
 
 
 def full_stack() -> list[LayerData]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget

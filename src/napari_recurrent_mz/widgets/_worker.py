@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from napari.qt.threading import create_worker
@@ -127,7 +127,7 @@ def _work(job: Job) -> Iterator[object]:
             order=job.order,
             on_message=messages.append,
         )
-        with contextlib.closing(planes):
+        with contextlib.closing(cast(Generator[Any, None, None], planes)):
             for plane in planes:
                 yield from _drained(messages)
                 yield plane

@@ -32,6 +32,11 @@ class ReconstructDock(QWidget):
     ----------
     viewer : napari.Viewer
         The viewer whose layers are scans and which gets the volume.
+
+    Attributes
+    ----------
+    remembers : bool
+        Whether optics and method are kept for the next run.
     """
 
     run_ended = Signal(object)
@@ -46,6 +51,7 @@ class ReconstructDock(QWidget):
         outer.addWidget(self.ui)
         self.setAcceptDrops(True)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.remembers = True
         self.run: Run | None = None
         self.result: ResultLayer | None = None
         self._preview: Image | None = None
@@ -71,9 +77,9 @@ class ReconstructDock(QWidget):
         if sentences:
             self._fail(_joined(sentences))
 
-    def set_optics(self, optics: Optics) -> None:
-        """Fill in the optics."""
-        self.ui.optics.set_values(optics.as_dict(), "from the sample")
+    def set_optics(self, optics: Optics, objective: str = "") -> None:
+        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
+        self.ui.optics.set_values(optics.as_dict(), "from the sample", objective)
 
     def set_grid(self, grid: ZGrid) -> None:
         """Fill in the target grid."""
@@ -210,8 +216,9 @@ class ReconstructDock(QWidget):
         except MemoryError as error:
             self._fail(sentence_of(error))
             return
-        self.ui.optics.remember()
-        self.ui.method.remember()
+        if self.remembers:
+            self.ui.optics.remember()
+            self.ui.method.remember()
         self.run = Run(job)
         self.run.plane.connect(self._plane_done)
         self.run.message.connect(lambda text: self.ui.footer.say(text, "warning"))

@@ -1,0 +1,170 @@
+"""The demo window: simulated scans, the dock filled in, the volume beside the truth."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication
+
+from ..scans import ZGrid
+from . import _samples
+from ._layers import um_scale_and_place
+from ._method_panel import NETWORK
+from ._worker import Outcome
+from .reconstruct import ReconstructDock
+
+_SETTLE_MS = 1200
+"""napari lays the canvas out over several rounds of events; a view reset before is off-centre."""
+
+_VIEW_ANGLES = (0.0, -30.0, 110.0)
+_ZOOM = 0.95
+_GAP = 0.02
+_SHOWN_PERCENTILES = (60, 99.97)  # a haze fills the worm; the nuclei are what one looks for
+_GRID = ZGrid(1.0, 9.0, 0.2)  # a little beyond the scans, on planes that the truth has
+_READY_S = 60
+_FRAME = (0.5, 0.55, 0.6, 1.0)
+
+
+def run_demo(
+    *,
+    screenshot: Path | None = None,
+    show: bool = True,
+    size: tuple[int, int] = (1280, 800),
+    theme: str = "dark",
+) -> Outcome:
+    """Open napari with the demo's scans, reconstruct them, and show the volume by the truth.
+
+    Parameters
+    ----------
+    screenshot : Path, optional
+        Where to save a picture of the whole window (PNG); the window then closes.
+    show : bool
+        Keep the window open for the user at the end; False closes it.
+    size : tuple of int
+        Width and height of the window, in screen pixels.
+    theme : str
+        napari's theme, ``dark`` or ``light``.
+
+    Returns
+    -------
+    Outcome
+        How the reconstruction ended.
+    """
+    import napari
+
+    sample = _samples.demo()
+    viewer = napari.Viewer(title="Recurrent-MZ demo", show=True, show_welcome_screen=False)
+    viewer.theme = theme
+    window = viewer.window._qt_window
+    window.resize(*size)
+    viewer.layers.events.inserted.connect(lambda event: frame(event.value, sample))
+    scans = [viewer.add_image(data, **about) for data, about, _ in _samples.three_scans()]
+    dock = ReconstructDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    fill_in(dock, sample, scans)
+    look_around(viewer)
+    wait(_SETTLE_MS)
+    centre(viewer)
+    until_ready(dock)
+    outcome = until_done(dock)
+    beside_the_truth(viewer, dock, sample, scans)
+    wait(_SETTLE_MS)
+    centre(viewer)
+    wait(_SETTLE_MS // 2)
+    if screenshot is not None:
+        viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
+    if show and screenshot is None:
+        napari.run()
+    else:
+        viewer.close()
+    return outcome
+
+
+def fill_in(dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
+    """Put the scans, the optics and the truth's own planes in the dock."""
+    dock.remembers = False
+    dock.add_layers(scans)
+    dock.set_optics(sample.optics, "63×/1.4 oil")
+    dock.ui.method.set_method(NETWORK)
+    dock.set_grid(_GRID)
+
+
+def look_around(viewer: Any) -> None:
+    """A black 3-D canvas with a scale bar, where planes are seen to arrive."""
+    viewer.dims.ndisplay = 3
+    viewer.canvas.background_color_override = "black"
+    viewer.canvas.overlays.scale_bar.visible = True
+
+
+def until_ready(dock: ReconstructDock) -> None:
+    """Wait for torch and the model, so that the dock shows the device and the expected time."""
+    deadline = time.monotonic() + _READY_S
+    while dock.ui.method.model is None and time.monotonic() < deadline:
+        wait(50)
+    dock.check()
+
+
+def until_done(dock: ReconstructDock) -> Outcome:
+    """Press Reconstruct and let the window live until the run has ended."""
+    loop = QEventLoop()
+    ends: list[Outcome] = []
+
+    def ended(outcome: Outcome) -> None:
+        ends.append(outcome)
+        loop.quit()
+
+    dock.run_ended.connect(ended)
+    dock.reconstruct()
+    if dock.run is not None:
+        loop.exec()
+    return ends[0] if ends else Outcome("failed", dock.ui.footer.message.text())
+
+
+def beside_the_truth(viewer: Any, dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
+    """Show the volume and the simulated truth side by side, in the same contrast."""
+    result = dock.result.layer if dock.result is not None else None
+    if result is None:
+        return
+    for scan in scans:
+        scan.visible = False
+    inside = (sample.z_um > _GRID.start_um - 1e-6) & (sample.z_um < _GRID.stop_um + 1e-6)
+    place = um_scale_and_place(_GRID.step_um, sample.optics.pixel_um, _GRID.start_um)
+    viewer.add_image(
+        sample.widefield[inside], name=f"Truth, all {len(_GRID)} planes simulated", **place
+    )
+    for layer in viewer.layers:
+        layer.name_overlay.visible = layer.visible
+    viewer.layers.selection.active = result
+    height, width = viewer.canvas.size
+    viewer.canvas.grid.shape = (1, 2) if width > 1.6 * height else (2, 1)
+    viewer.canvas.grid.spacing = _GAP
+    viewer.canvas.grid.enabled = True
+
+
+def frame(layer: Image, sample: Any) -> None:
+    """Show a layer in the contrast that all layers of the demo share, in a box."""
+    limits = np.percentile(sample.widefield, _SHOWN_PERCENTILES)
+    layer.contrast_limits = tuple(float(v) for v in limits)
+    layer.bounding_box.visible = True
+    layer.bounding_box.points = False
+    layer.bounding_box.line_color = _FRAME
+
+
+def centre(viewer: Any) -> None:
+    """Fit the volume in the canvas, seen from above at an angle."""
+    viewer.reset_view()
+    viewer.scene.camera.angles = _VIEW_ANGLES
+    viewer.scene.camera.zoom *= _ZOOM
+
+
+def wait(milliseconds: int) -> None:
+    """Let Qt work for a while."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+    QApplication.processEvents()

@@ -1,0 +1,99 @@
+"""A viewer for each test, closed afterwards, and settings that are nobody's own."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+# Before napari reads its settings: tests neither read nor write the user's.
+_HOME = tempfile.mkdtemp(prefix="recurrent-mz-tests-")
+os.environ["NAPARI_CONFIG"] = str(Path(_HOME) / "napari.yaml")
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QSettings, QThreadPool
+
+from napari_recurrent_mz import Optics
+from napari_recurrent_mz.widgets import _method_panel
+from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+
+OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path) -> Path:
+    """Remembered values go to the test's own folder."""
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def quick_survey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices and a model without looking at this computer or reading weights."""
+    found = _method_panel.Survey((("auto", "Auto, CPU: test"), ("cpu", "CPU: test")), ("tiny",))
+    model = SimpleNamespace(name="tiny", sha256="0" * 64, card={})
+    monkeypatch.setattr(_method_panel, "survey", lambda: found)
+    monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
+
+
+@pytest.fixture
+def make_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., ReconstructDock]]:
+    """A dock on a viewer without a window, its method set, its survey done."""
+    docks = []
+
+    def make(viewer: Any = None, method: str = "linear") -> ReconstructDock:
+        dock = ReconstructDock(ViewerModel() if viewer is None else viewer)
+        qtbot.addWidget(dock)
+        docks.append(dock)
+        qtbot.waitUntil(lambda: dock.ui.method.model is not None)
+        dock.ui.method.set_method(method)
+        return dock
+
+    yield make
+    for dock in docks:
+        dock.cancel()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    qtbot.wait(10)
+
+
+@pytest.fixture
+def stack() -> np.ndarray:
+    """Nine planes of 24 × 32 pixels, each its own noise around its number."""
+    rng = np.random.default_rng(7)
+    return (rng.normal(100, 5, (9, 24, 32)) + np.arange(9)[:, None, None] * 10).astype(np.float32)
+
+
+@pytest.fixture
+def add_stack(stack: np.ndarray) -> Callable[..., Any]:
+    """Adds the stack to a viewer, 0.5 µm between planes from 2 µm upwards, 0.2 µm pixels."""
+
+    def add(viewer: Any, **changes: Any) -> Any:
+        about = {
+            "name": "stack",
+            "scale": (0.5, 0.2, 0.2),
+            "translate": (2.0, 1.0, 3.0),
+            "units": ("um", "um", "um"),
+            "axis_labels": ("z", "y", "x"),
+        }
+        return viewer.add_image(stack.copy(), **(about | changes))
+
+    return add
+
+
+@pytest.fixture
+def run_to_end(qtbot: Any) -> Callable[..., Any]:
+    """Press a button of the dock and wait for the outcome."""
+
+    def run(dock: ReconstructDock, button: str = "reconstruct") -> Any:
+        with qtbot.waitSignal(dock.run_ended, timeout=20_000) as blocker:
+            getattr(dock.ui.footer, button).click()
+        return blocker.args[0]
+
+    return run

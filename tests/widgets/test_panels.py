@@ -1,0 +1,228 @@
+"""The parts of the dock on their own: table, optics, grid, planes of a stack."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image
+from qtpy.QtCore import Qt
+
+from napari_recurrent_mz.scans import InputError, ZGrid
+from napari_recurrent_mz.widgets._grid_panel import GridPanel, default_grid, in_words, nice_step
+from napari_recurrent_mz.widgets._optics_panel import OBJECTIVES, OpticsPanel
+from napari_recurrent_mz.widgets._scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
+from napari_recurrent_mz.widgets._stack_panel import (
+    StackPanel,
+    parse_planes,
+    planes_every,
+    spread_planes,
+)
+from napari_recurrent_mz.widgets._theme import Palette
+
+BACKGROUND, TOOLTIP = Qt.ItemDataRole.BackgroundRole, Qt.ItemDataRole.ToolTipRole
+
+
+@pytest.fixture
+def layer() -> Image:
+    data = np.random.default_rng(0).normal(size=(10, 16, 16))
+    return Image(data, name="stack", scale=(0.5, 0.1, 0.1), units=("um",) * 3)
+
+
+@pytest.fixture
+def table(qtbot, layer) -> ScanTable:
+    table = ScanTable(Palette("dark"))
+    qtbot.addWidget(table)
+    table.scans.add(rows_of(layer, [6, 2]))
+    return table
+
+
+def cell(table: ScanTable, row: int, column: int, role=Qt.ItemDataRole.DisplayRole):
+    return table.scans.data(table.scans.index(row, column), role)
+
+
+def test_rows_stand_by_height(table) -> None:
+    assert [[cell(table, r, c) for c in (PLANE, HEIGHT)] for r in (0, 1)] == [
+        ["2", "1"],
+        ["6", "3"],
+    ]
+    assert cell(table, 0, HEIGHT, BACKGROUND) is None
+
+
+def test_the_same_plane_is_added_once(table, layer) -> None:
+    table.scans.add(rows_of(layer, [2, 3]))
+    assert [row.plane for row in table.scans.rows] == [2, 3, 6]
+
+
+def test_doubles_are_marked_on_both_rows_until_one_is_unticked(table) -> None:
+    model = table.scans
+    assert model.setData(model.index(0, HEIGHT), "3.0 µm")
+    for row in (0, 1):
+        assert cell(table, row, HEIGHT, BACKGROUND).alpha() > 0
+        assert "at this height too" in cell(table, row, HEIGHT, TOOLTIP)
+        assert cell(table, row, HEIGHT) == "⚠ 3"
+    role = Qt.ItemDataRole.CheckStateRole
+    assert model.setData(model.index(1, USE), Qt.CheckState.Unchecked.value, role)
+    assert cell(table, 0, HEIGHT, BACKGROUND) is None
+    assert [row.plane for row in model.used()] == [2]
+
+
+def test_a_missing_height_is_marked_and_can_be_typed(table) -> None:
+    model = table.scans
+    assert model.setData(model.index(0, HEIGHT), "")
+    assert cell(table, 0, HEIGHT) == "⚠ type z"
+    assert "not known" in cell(table, 0, HEIGHT, TOOLTIP)
+    assert not model.setData(model.index(0, HEIGHT), "high up")
+    assert model.setData(model.index(0, HEIGHT), "750 nm")
+    assert model.rows[0].z_um == pytest.approx(0.75)
+
+
+def test_another_plane_brings_its_own_height(table) -> None:
+    model = table.scans
+    assert model.setData(model.index(0, PLANE), "9")
+    assert model.rows[0].z_um == pytest.approx(4.5)
+    assert not model.setData(model.index(0, PLANE), "10")
+    assert not model.setData(model.index(0, PLANE), "-1")
+
+
+def test_keys_tick_and_delete(qtbot, table) -> None:
+    table.selectRow(0)
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert [row.use for row in table.scans.rows] == [False, True]
+    qtbot.keyClick(table, Qt.Key.Key_Delete)
+    assert [row.plane for row in table.scans.rows] == [6]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nice"),
+    [(0.201, 0.2), (0.46, 0.5), (0.13, 0.1), (0.23, 0.25), (3.6, 5.0), (0.95, 1.0), (6.9, 5.0)],
+)
+def test_steps_are_round_numbers(wanted, nice) -> None:
+    assert nice_step(wanted) == pytest.approx(nice)
+
+
+def test_the_default_grid_runs_over_the_scans_in_half_depths_of_field() -> None:
+    assert default_grid([9, 3, 6], 0.402) == ZGrid(3, 9, 0.2)
+
+
+def test_a_typed_grid_stays_until_auto_is_pressed(qtbot) -> None:
+    panel = GridPanel()
+    qtbot.addWidget(panel)
+    panel.follow([2, 8], 0.4)
+    assert panel.grid() == ZGrid(2, 8, 0.2)
+    panel.stop.setText("7")
+    panel.stop.editingFinished.emit()
+    panel.follow([1, 9], 0.4)
+    assert panel.grid() == ZGrid(2, 7, 0.2)
+    panel.auto.click()
+    panel.follow([1, 9], 0.4)
+    assert panel.grid() == ZGrid(1, 9, 0.2)
+
+
+def test_an_empty_grid_field_is_named(qtbot) -> None:
+    panel = GridPanel()
+    qtbot.addWidget(panel)
+    with pytest.raises(InputError, match="start of the target grid is missing"):
+        panel.grid()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "less than a second"), (8.4, "8 s"), (180, "3 min"), (7200, "2.0 h")],
+)
+def test_durations_in_words(seconds, words) -> None:
+    assert in_words(seconds) == words
+
+
+def test_a_preset_sets_na_and_index(qtbot) -> None:
+    panel = OpticsPanel()
+    qtbot.addWidget(panel)
+    water = next(i for i, o in enumerate(OBJECTIVES) if o.name == "40×/1.2 water")
+    panel.preset.activated.emit(water + 1)
+    assert (panel.fields["na"].value(), panel.fields["immersion_index"].value()) == (1.2, 1.333)
+    assert panel.preset.currentText() == "40×/1.2 water"
+    panel.fields["na"].setText("1.1")
+    panel.fields["na"].editingFinished.emit()
+    assert panel.preset.currentText().startswith("Other")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
+def test_presets_are_what_their_names_say(objective) -> None:
+    assert f"/{objective.na:g} " in objective.name
+    media = {"air": 1.0, "water": 1.333, "silicone": 1.406, "oil": 1.515}
+    assert objective.immersion_index == media[objective.name.split()[-1]]
+    assert objective.na < objective.immersion_index
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "words"),
+    [
+        ("na", "", "NA"),
+        ("na", "big", "'big' is not a number"),
+        ("na", "1.6", "refractive index"),
+        ("wavelength_um", "5", "outside 0.2 to 2"),
+        ("pixel_um", "", "pixel size is missing"),
+    ],
+)
+def test_optics_mistakes_are_named(qtbot, field, text, words) -> None:
+    panel = OpticsPanel()
+    qtbot.addWidget(panel)
+    panel.set_values(
+        {"na": 1.4, "wavelength_um": 0.5, "immersion_index": 1.515, "pixel_um": 0.1}, "from here"
+    )
+    panel.fields[field].setText(text)
+    with pytest.raises(InputError, match=words):
+        panel.optics()
+
+
+def test_optics_are_remembered(qtbot, own_settings) -> None:
+    first = OpticsPanel()
+    qtbot.addWidget(first)
+    first.set_values({"na": 0.75, "wavelength_um": 0.6}, "from the image")
+    first.remember()
+    again = OpticsPanel()
+    qtbot.addWidget(again)
+    assert (again.fields["na"].value(), again.fields["wavelength_um"].value()) == (0.75, 0.6)
+    assert again.fields["pixel_um"].value() is None
+    assert "as last used" in again.note.text()
+    assert list(own_settings.rglob("*.ini"))
+
+
+@pytest.mark.parametrize(
+    ("count", "planes"), [(104, [17, 52, 86]), (9, [1, 4, 7]), (3, [0, 1, 2]), (2, [0, 1])]
+)
+def test_suggested_planes_lie_in_the_middles_of_thirds(count, planes) -> None:
+    assert spread_planes(count) == planes
+
+
+@pytest.mark.parametrize(
+    ("text", "planes"), [("14, 52 90", [14, 52, 90]), ("3;1;3", [1, 3]), ("0", [0])]
+)
+def test_plane_lists(text, planes) -> None:
+    assert parse_planes(text, 104) == planes
+
+
+@pytest.mark.parametrize("text", ["", "104", "-1", "2.5", "ten"])
+def test_plane_lists_that_cannot_be(text) -> None:
+    with pytest.raises(InputError, match="0 to 103"):
+        parse_planes(text, 104)
+
+
+def test_a_plane_every_so_many_micrometres() -> None:
+    heights = 2 + 0.5 * np.arange(10)
+    assert planes_every(heights, 1.6) == [0, 3, 6]
+    assert planes_every(heights[::-1], 2.0) == [1, 5, 9]
+    with pytest.raises(InputError, match="more than 0"):
+        planes_every(heights, 0)
+
+
+def test_a_typed_z_step_gives_heights_to_a_stack_without(qtbot) -> None:
+    layer = Image(np.zeros((10, 16, 16)), name="bare")
+    panel = StackPanel()
+    qtbot.addWidget(panel)
+    panel.set_stacks([layer])
+    panel.how.setCurrentIndex(0)
+    panel.spacing.set_value(1.0)
+    with pytest.raises(InputError, match="z-step of this stack is not known"):
+        panel.rows()
+    panel.step.set_value(0.25)
+    assert [(row.plane, row.z_um) for row in panel.rows()] == [(0, 0.0), (4, 1.0), (8, 2.0)]
