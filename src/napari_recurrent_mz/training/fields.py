@@ -30,6 +30,10 @@ OBJECTIVES: tuple[tuple[float, float], ...] = (
 )  # fmt: skip
 """(NA, immersion index) that the training set is drawn from."""
 
+WAVELENGTH_UM = (0.45, 0.68)
+PIXEL_PER_NYQUIST = (0.6, 5.0)
+"""Ranges of the emission wavelength and of the pixel over λ / (4 NA) in the training set."""
+
 
 @dataclass(frozen=True, eq=False)
 class Field:
@@ -141,9 +145,11 @@ def _held_out_microscope() -> tuple[Optics, float, Aberration | None]:
 def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | None]:
     """Draw a microscope: objective, wavelength, pixel, z-step and index mismatch."""
     na, index = OBJECTIVES[int(rng.integers(len(OBJECTIVES)))]
-    wavelength = float(rng.uniform(0.45, 0.68))
+    wavelength = float(rng.uniform(*WAVELENGTH_UM))
     coarse = rng.random() < 0.12  # now and then a camera that undersamples by far
-    ratio = rng.uniform(1.5, 5.0) if coarse else rng.uniform(0.6, 1.4)
+    ratio = (
+        rng.uniform(1.5, PIXEL_PER_NYQUIST[1]) if coarse else rng.uniform(PIXEL_PER_NYQUIST[0], 1.4)
+    )
     optics = Optics(na, wavelength, index, float(ratio * wavelength / (4 * na)))
     step = float(rng.uniform(0.45, 0.8) * optics.depth_of_field_um)
     if rng.random() < 0.5:
@@ -180,6 +186,10 @@ class Pool:
         found = sorted(self.folder.glob("field_*.json"))
         if len(found) != known:
             self._meta = [(path, json.loads(path.read_text())) for path in found]
+
+    def kinds(self) -> set[str]:
+        """The kinds of sample among the fields."""
+        return {meta["kind"] for _, meta in self._meta}
 
     def __len__(self) -> int:
         return len(self._meta)

@@ -1,0 +1,130 @@
+"""What a training run leaves behind: weights with their model card, and a picture of the curves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..device import Device
+from ..network import NetworkConfig, RecurrentMZ
+from ..scans import InputError
+from ..weights import save_model
+from .examples import ExampleConfig
+from .fields import OBJECTIVES, PIXEL_PER_NYQUIST, WAVELENGTH_UM, Pool
+
+
+def write_model(
+    folder: Path,
+    path: Path,
+    *,
+    pool: Pool,
+    device: Device,
+    description: str = "Wide-field scans to wide-field planes.",
+) -> str:
+    """Write the best weights of a run, float16, with their card.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder, after at least one validation.
+    path : Path
+        Ends in ``.safetensors``; the card is written beside it as JSON.
+    pool : Pool
+        What the run was trained on.
+    device : Device
+        What it was trained with.
+    description : str, optional
+
+    Returns
+    -------
+    str
+        SHA-256 of the weights file.
+
+    Raises
+    ------
+    InputError
+        If the run has no validated weights yet.
+    """
+    from safetensors.torch import load_file
+
+    described = folder / "best.json"
+    if not described.exists():
+        raise InputError(f"The run in '{folder}' has no validated weights yet: train longer.")
+    best = json.loads(described.read_text(encoding="utf-8"))
+    network = RecurrentMZ(NetworkConfig.from_dict(best["config"]["network"]))
+    network.load_state_dict(load_file(folder / "best.safetensors"))
+    return save_model(network, _card(best, pool, device, description), path)
+
+
+def _card(best: dict[str, Any], pool: Pool, device: Device, description: str) -> dict[str, Any]:
+    config = best["config"]
+    examples = ExampleConfig(**config["examples"])
+    nas = [na for na, _ in OBJECTIVES]
+    kinds = sorted(pool.kinds())
+    return {
+        "description": description,
+        "method": "Huang et al., Light: Science & Applications 10:62 (2021), as a learned "
+        "correction to the linear MMSE estimate",
+        "written": datetime.now(UTC).date().isoformat(),
+        "trained_for": {
+            "na": [min(nas), max(nas)],
+            "wavelength_um": list(WAVELENGTH_UM),
+            "pixel_per_nyquist": list(PIXEL_PER_NYQUIST),
+            "scans": [1, len(examples.scans)],
+            "spacing_dof": list(examples.spacing_dof),
+        },
+        "data": {
+            "fields": len(pool),
+            "kinds": kinds,
+            "origin": "simulated (recurrent-mz simulate fields); nuclear structure of kind "
+            "'confocal' from scikit-image's cells3d (CC0)",
+        },
+        "training": {
+            "steps": best["step"],
+            "hours": round(best["seconds"] / 3600, 2),
+            "device": device.name,
+            "config": config,
+        },
+        "held_out": {
+            "what": "gain over the linear MMSE estimate in dB of mean squared error, simulated "
+            "fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm",
+            **best["validation"],
+        },
+    }
+
+
+def draw_curves(folder: Path) -> Path:
+    """Draw the run's log: held-out gain over linear MMSE against steps, whole and by kind.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    Path
+        ``curves.png`` in that folder.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    steps = [float(row["step"]) for row in rows]
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for key in rows[0]:
+        if key not in ("step", "loss", "gain_db", "worst_db"):
+            axes.plot(steps, [float(row[key]) for row in rows], lw=1, alpha=0.7, label=key)
+    axes.plot(steps, [float(row["gain_db"]) for row in rows], "k", lw=2.5, label="all")
+    axes.axhline(0, color="0.5", lw=0.8)
+    axes.set(xlabel="step", ylabel="held-out gain over linear MMSE (dB)")
+    axes.legend(ncols=3, fontsize=8, frameon=False)
+    path = folder / "curves.png"
+    figure.savefig(path, dpi=150)
+    return path
