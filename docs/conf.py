@@ -4,7 +4,7 @@ from importlib.metadata import version as installed
 
 project = "napari-recurrent-mz"
 author = "napari-recurrent-mz contributors"
-copyright = f"2026, {author}"
+copyright = f"2026, {author}"  # noqa: A001
 release = version = installed(project)
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath"]

@@ -27,6 +27,7 @@ FLOORS = {
     "io": 2,
     "metrics": 2,
     "beads": 2,
+    "tiles": 3,
     "inference": 3,
     "phantoms": 3,
     "simulate": 3,
