@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     from .. import __version__
     from ..device import choose_device
 
+    _common.check_json(arguments.json)
     device = choose_device(arguments.device)
     size, planes = _SIZES["quick" if arguments.quick else "full"]
     seconds = _measure(device, arguments.model, size, planes)

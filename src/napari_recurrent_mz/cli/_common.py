@@ -219,6 +219,19 @@ def note(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)
 
 
+def check_json(path: str | None) -> None:
+    """Raise :class:`InputError` when no file can be made at ``path``, before any work."""
+    from pathlib import Path
+
+    if path is None:
+        return
+    target = Path(path)
+    if not target.resolve().parent.is_dir():
+        raise InputError(f"The folder of '{path}' does not exist: make it first.")
+    if target.is_dir():
+        raise InputError(f"'{path}' is a folder: name a file for the numbers.")
+
+
 def write_json(path: str, value: Any) -> None:
     """Write ``value`` as JSON, whole or not at all.
 

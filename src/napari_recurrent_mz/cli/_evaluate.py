@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..evaluation import evaluate
     from ..io import read_image, stack_heights
 
+    _common.check_json(arguments.json)
     image = read_image(arguments.stack)
     # The same checks, with the same sentences, as for a reconstruction.
     _common.load_scans([image], z_um=None, planes=arguments.planes, z_step_um=arguments.z_step_um)

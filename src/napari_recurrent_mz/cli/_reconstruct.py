@@ -86,7 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
     values = _common.optics_values(arguments, images)
     where = f"'{images[0].name}'"
     optics = _common.optics_for(_common.needs_optics([arguments.method]), values, where)
-    grid = ZGrid.parse(arguments.grid) if arguments.grid else default_grid(scans, optics)
+    given = arguments.grid
+    grid = default_grid(scans, optics) if given is None else ZGrid.parse(given)
     pixel_um = values["pixel_um"]
     assert pixel_um is not None  # optics_for has made sure of it
     print(_reconstruct(arguments, scans, grid, optics, pixel_um, str(output)))

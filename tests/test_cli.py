@@ -1,0 +1,312 @@
+"""The command ``recurrent-mz``: files in, files and tables out."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+import napari_recurrent_mz.inference
+from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.cli._common import Progress, clock
+from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.weights import save_model
+
+OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
+OPTIONS = [
+    *("--na", "0.8"),
+    *("--wavelength-um", "0.5"),
+    *("--immersion-index", "1"),
+    *("--pixel-um", "0.2"),
+]
+STACK = np.random.default_rng(2).gamma(2.0, 100.0, (9, 32, 40)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack with all its metadata, three images named by height, and a small model."""
+    made = tmp_path_factory.mktemp("files")
+    write_volume(made / "stack.ome.tif", STACK, 0.5 * np.arange(9), 0.2, {"optics": OPTICS})
+    for plane in (1, 4, 7):
+        tifffile.imwrite(made / f"scan_z{plane / 2}um.tif", STACK[plane], metadata=None)
+    torch.manual_seed(0)
+    network = RecurrentMZ(NetworkConfig(base_channels=4, levels=2))
+    save_model(network, {"data": "none", "steps": 0}, made / "small.safetensors")
+    return made
+
+
+@pytest.fixture
+def run(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Run a command that must succeed in the folder; returns what it printed."""
+
+    def succeed(*argv: object) -> str:
+        status = main([str(word) for word in argv])
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        assert all(line.startswith("note: ") for line in printed.err.splitlines())
+        return printed.out
+
+    monkeypatch.chdir(folder)
+    return succeed
+
+
+# --- reconstruct ---
+
+
+@pytest.mark.parametrize("method", ["recurrent-mz", "lmmse", "linear"])
+@pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr"])
+def test_images_with_heights(run, tmp_path: Path, method: str, ending: str) -> None:
+    output = tmp_path / f"v{ending}"
+    files = ["scan_z0.5um.tif", "scan_z3.5um.tif", "scan_z2.0um.tif"]
+    model = ["--model", "small.safetensors"]
+    line = run(
+        *("reconstruct", *files, "--z", "3", "9", "6", "--grid", "3:9:0.5", *OPTIONS),
+        *("--method", method, *model, "--device", "cpu", "-o", output),
+    )
+    image = read_image(output)
+    assert image.data.shape == (13, 32, 40)
+    np.testing.assert_allclose(image.z_um, 3 + 0.5 * np.arange(13))
+    assert image.pixel_um == 0.2
+    for plane, made in ((1, 0), (4, 6), (7, 12)):  # the scans themselves, in their own units
+        np.testing.assert_array_equal(image.data[made], STACK[plane])
+    told = image.provenance
+    assert (told["method"], told["measured_planes"]) == (method, [0, 6, 12])
+    assert told["scans"][1] == {"name": "scan_z3.5um.tif", "z_um": 9.0}
+    assert (told["model"] is None) == (method != "recurrent-mz")
+    assert "13 planes of 32 × 40 pixels, z 3 to 9 µm" in line
+
+
+def test_heights_from_names_and_grid_from_the_optics(run, tmp_path: Path) -> None:
+    files = ["scan_z0.5um.tif", "scan_z2.0um.tif", "scan_z3.5um.tif"]
+    run("reconstruct", *files, *OPTIONS, "--method", "linear", "-o", tmp_path / "v.tif")
+    image = read_image(tmp_path / "v.tif")
+    half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2
+    np.testing.assert_allclose(image.z_um, 0.5 + half_depth_of_field * np.arange(8))
+
+
+def test_everything_from_metadata(run, tmp_path: Path) -> None:
+    run(
+        *("reconstruct", "stack.ome.tif", "--planes", 1, 4, 7, "--grid", "0:4:0.5"),
+        *("--method", "lmmse", "-o", tmp_path / "v.tif"),
+    )
+    image = read_image(tmp_path / "v.tif")
+    np.testing.assert_allclose(image.z_um, 0.5 * np.arange(9))
+    np.testing.assert_array_equal(image.data[4], STACK[4])
+    assert image.provenance["optics"] == OPTICS
+
+
+def test_options_win_over_metadata(run, tmp_path: Path) -> None:
+    run(
+        *("reconstruct", "stack.ome.tif", "--planes", 1, 7, "--z-step-um", 1, "--pixel-um", 0.3),
+        *("--grid", "-1:7:1", "--method", "linear", "-o", tmp_path / "v.tif"),
+    )
+    image = read_image(tmp_path / "v.tif")
+    assert image.pixel_um == 0.3
+    np.testing.assert_allclose(image.z_um, np.arange(-1, 8))
+    np.testing.assert_array_equal(image.data[2], STACK[1])
+
+
+def test_interpolation_needs_only_the_pixel(run, tmp_path: Path) -> None:
+    files = ["scan_z0.5um.tif", "scan_z3.5um.tif"]
+    common = ["--pixel-um", 0.2, "--grid", "0.5:3.5:1", "--method", "cubic"]
+    run("reconstruct", *files, *common, "-o", tmp_path / "v.tif")
+    np.testing.assert_allclose(
+        read_image(tmp_path / "v.tif").data[1], STACK[1] * 2 / 3 + STACK[7] / 3, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyboardInterrupt(), "Cancelled: no result was written."),
+        (MemoryError("Unable to allocate 9 GiB"), "not enough memory (Unable to allocate 9 GiB)"),
+        (ZeroDivisionError("odd\nthing"), "Unexpected ZeroDivisionError: odd thing"),
+    ],
+)
+def test_a_stop_half_way_leaves_no_file(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    words: str,
+) -> None:
+    whole = napari_recurrent_mz.inference.iter_planes
+
+    def interrupted(*scans: object, **options: object):
+        for plane in whole(*scans, **options):
+            yield plane
+            if plane.index == 2:
+                raise error
+
+    monkeypatch.setattr(napari_recurrent_mz.inference, "iter_planes", interrupted)
+    argv = ["reconstruct", str(folder / "stack.ome.tif"), "--planes", "1", "7"]
+    argv += ["--method", "linear", "-o", str(tmp_path / "v.tif")]
+    assert main(argv) == 1
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(type(error)):
+        main([*argv, "--traceback"])
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- evaluate ---
+
+
+def test_evaluate_prints_the_table_and_writes_the_json(run, tmp_path: Path) -> None:
+    table = run(
+        *("evaluate", "stack.ome.tif", "--planes", 1, 4, 7, "--model", "small.safetensors"),
+        *("--methods", "recurrent-mz,lmmse,linear", "--device", "cpu"),
+        *("--json", tmp_path / "out.json"),
+    )
+    found = json.loads((tmp_path / "out.json").read_text())
+    rows = [line.split() for line in table.splitlines()]
+    assert [row[0] for row in rows] == ["method", "recurrent-mz", "lmmse", "linear"]
+    for row in rows[1:]:
+        values = found["methods"][row[0]]
+        assert float(row[1]) == pytest.approx(values["mean"]["psnr"], abs=0.005)
+        assert len(values["psnr"]) == len(found["z_um"]) == 9
+    # An untrained network is its linear estimate: the last convolution starts at zero.
+    first, second = (found["methods"][m]["psnr"] for m in ("recurrent-mz", "lmmse"))
+    np.testing.assert_allclose(
+        [v for v in first if v is not None], [v for v in second if v is not None], atol=0.02
+    )
+    assert found["model"]["name"] == "small"
+
+
+# --- the other commands ---
+
+
+def test_simulated_stack_can_be_evaluated(run, tmp_path: Path) -> None:
+    stack, confocal = tmp_path / "s.ome.tif", tmp_path / "c.ome.tif"
+    run(
+        *("simulate", "stack", "beads", "--size", 64, "--n-planes", 9, "--seed", 3),
+        *("--na", 0.8, "--immersion-index", 1, "--z-step-um", 0.4, "--pixel-um", 0.2),
+        *("-o", stack, "--confocal", confocal),
+    )
+    assert read_image(confocal).data.shape == read_image(stack).data.shape == (9, 64, 64)
+    assert read_image(stack).na == 0.8
+    table = run("evaluate", stack, "--planes", 1, 4, 7, "--methods", "linear,nearest")
+    assert "nearest" in table
+
+
+def test_simulated_fields(run, tmp_path: Path) -> None:
+    argv = ["simulate", "fields", tmp_path / "pool", "--count", 2, "--size", 64, "--n-planes", 8]
+    assert "2 fields" in run(*argv, "--device", "cpu")
+    assert len(list((tmp_path / "pool").glob("*.npy"))) == 2
+
+
+def test_info_names_version_and_device(run) -> None:
+    import napari_recurrent_mz
+
+    text = run("info")
+    assert f"napari-recurrent-mz {napari_recurrent_mz.__version__}" in text
+    assert f"torch {torch.__version__}" in text
+    assert "device c" in text
+    assert "Report a problem" in text
+
+
+def test_bench(run, tmp_path: Path) -> None:
+    argv = ["bench", "--quick", "--device", "cpu", "--model", "small.safetensors"]
+    text = run(*argv, "--json", tmp_path / "b.json")
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert {"import", "load_model", "network_plane_float32", "lmmse_volume"} <= set(
+        found["seconds"]
+    )
+    assert all(value > 0 for value in found["seconds"].values())
+    assert "256 × 256 pixels" in text
+
+
+def test_demo_without_window(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_recurrent_mz import simulate
+
+    optics = simulate.DEMO_OPTICS
+
+    def little() -> simulate.Sample:
+        shape = (51, 64, 64)
+        return simulate.simulate_sample("worm", shape=shape, z_step_um=0.2, optics=optics, seed=1)
+
+    monkeypatch.setattr(simulate, "demo_sample", little)
+    model = ["--model", "small.safetensors", "--device", "cpu"]
+    text = run("demo", "--no-show", *model, "-o", tmp_path / "volume.ome.tif")
+    volume = read_image(tmp_path / "volume.ome.tif")
+    assert volume.data.shape == (51, 64, 64)
+    assert np.isfinite(volume.data).all()
+    assert volume.provenance["measured_planes"] == [10, 25, 40]
+    rows = [line.split()[0] for line in text.splitlines()[-4:]]
+    assert rows == ["method", "recurrent-mz", "lmmse", "linear"]
+
+
+# --- usage ---
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["nonsense"],
+        ["reconstruct"],
+        ["reconstruct", "a.tif"],
+        ["reconstruct", "a.tif", "--z", "1", "--planes", "2", "-o", "v.tif"],
+        ["reconstruct", "a.tif", "--method", "magic", "-o", "v.tif"],
+        ["evaluate", "a.tif", "--planes", "one"],
+    ],
+)
+def test_wrong_usage_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    assert "usage: recurrent-mz" in capsys.readouterr().err
+
+
+def test_the_installed_command_and_its_quick_help() -> None:
+    """As a user meets it, in a process of its own; help must not wait for torch."""
+    code = (
+        "import sys; from napari_recurrent_mz.cli import main\n"
+        "try: main(['reconstruct', '--help'])\n"
+        "finally: assert not {'torch', 'napari', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9" in done.stdout
+
+
+# --- progress ---
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_the_time_left_on_a_terminal_only() -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        with Progress("plane", stream) as progress:
+            progress(1, 4)
+            progress(4, 4)
+    assert "plane 1/4, 0:00 left" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r")  # a clean line for what follows
+    assert pipe.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (3725, "1:02:05")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
