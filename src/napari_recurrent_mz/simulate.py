@@ -340,6 +340,6 @@ def demo_sample() -> Sample:
         shape=(51, 256, 256),
         z_step_um=0.2,
         optics=DEMO_OPTICS,
-        seed=20210318,
+        seed=7,
         camera=Camera(photons=2000),
     )
