@@ -200,6 +200,16 @@ def test_correction_starts_as_the_linear_estimate() -> None:
     np.testing.assert_array_equal(run(made, sequence, linear), linear)
 
 
+def test_correction_is_counted_in_its_unit() -> None:
+    made = network()
+    sequence, linear = inputs(made.config, 2, (16, 16))
+    scans, guess = torch.from_numpy(sequence)[None], torch.from_numpy(linear)[None, None]
+    with torch.no_grad():
+        plain = made(scans, guess) - guess
+        tenth = made(scans, guess, torch.full((1, 1, 1, 1), 0.1, dtype=torch.float64)) - guess
+    torch.testing.assert_close(tenth, 0.1 * plain)
+
+
 def test_batch_of_images_is_each_image_alone() -> None:
     made = network()
     pairs = [inputs(made.config, 2, (16, 16)), inputs(made.config, 2, (16, 16))]
