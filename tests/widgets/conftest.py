@@ -18,13 +18,12 @@ os.environ["NAPARI_CONFIG"] = str(Path(_HOME) / "napari.yaml")
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.compat import isalive
 from qtpy.QtCore import QSettings, QThreadPool
 
-from napari_recurrent_mz import Optics
+from napari_recurrent_mz.network import NetworkConfig
 from napari_recurrent_mz.widgets import _method_panel
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
-
-OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +37,8 @@ def own_settings(tmp_path: Path) -> Path:
 def quick_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices and a model without looking at this computer or reading weights."""
     found = _method_panel.Survey((("auto", "Auto, CPU: test"), ("cpu", "CPU: test")), ("tiny",))
-    model = SimpleNamespace(name="tiny", sha256="0" * 64, card={})
+    network = SimpleNamespace(config=NetworkConfig(base_channels=4))
+    model = SimpleNamespace(name="tiny", sha256="0" * 64, card={}, network=network)
     monkeypatch.setattr(_method_panel, "survey", lambda: found)
     monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
 
@@ -50,7 +50,6 @@ def make_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., Reconstr
 
     def make(viewer: Any = None, method: str = "linear") -> ReconstructDock:
         dock = ReconstructDock(ViewerModel() if viewer is None else viewer)
-        qtbot.addWidget(dock)
         docks.append(dock)
         qtbot.waitUntil(lambda: dock.ui.method.model is not None)
         dock.ui.method.set_method(method)
@@ -58,7 +57,9 @@ def make_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., Reconstr
 
     yield make
     for dock in docks:
-        dock.cancel()
+        if isalive(dock):
+            dock.cancel()
+            dock.deleteLater()
     assert QThreadPool.globalInstance().waitForDone(5000)
     qtbot.wait(10)
 

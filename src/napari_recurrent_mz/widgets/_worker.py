@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,25 +65,28 @@ class Run(QObject):
         super().__init__()
         self.job = job
         self.done = 0
-        self.is_cancelled = False
+        self._stop = threading.Event()
         self._outcome: Outcome | None = None
         self._began = self._first = 0.0
         self._worker: Any = None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self._stop.is_set()
 
     def start(self) -> None:
         """Begin; the run keeps itself alive until it has ended."""
         Run._alive.add(self)
         self._began = time.monotonic()
-        self._worker = create_worker(_work, self.job, _start_thread=False)
+        self._worker = create_worker(_work, self.job, self._stop, _start_thread=False)
         self._worker.yielded.connect(self._arrived)
         self._worker.finished.connect(self._finished)
         self._worker.start()
 
     def cancel(self) -> None:
         """Stop after the plane that is being computed."""
-        self.is_cancelled = True
-        if self._worker is not None:
-            self._worker.quit()
+        self._stop.set()
 
     def seconds_left(self) -> float | None:
         """Expected time to the end; None while nothing can be said."""
@@ -109,8 +113,11 @@ class Run(QObject):
         self.ended.emit(outcome)
 
 
-def _work(job: Job) -> Iterator[object]:
-    """Yield planes, messages and at last the outcome; raises nothing."""
+def _work(job: Job, stop: threading.Event) -> Iterator[object]:
+    """Yield planes, messages and at last the outcome; raises nothing.
+
+    Once ``stop`` is set, the planes' generator is closed here, in its own thread.
+    """
     began = time.monotonic()
     messages: list[str] = []
     try:
@@ -131,6 +138,8 @@ def _work(job: Job) -> Iterator[object]:
             for plane in planes:
                 yield from _drained(messages)
                 yield plane
+                if stop.is_set():
+                    return
         yield from _drained(messages)
         seconds = time.monotonic() - began
         provenance = inference.provenance(

@@ -207,6 +207,8 @@ class ReconstructDock(QWidget):
     def _start(self, *, preview: bool) -> None:
         if self.run is not None:
             return
+        for row in self.ui.table.scans.used():
+            row.forget()  # pixels may have been changed in place
         try:
             job = build_job(self.ui, self._viewer, preview=preview)
             self.result = self._result_for(job, preview=preview)
@@ -329,7 +331,7 @@ class ReconstructDock(QWidget):
             return
         with contextlib.suppress(RuntimeError):
             used = {id(row.layer) for row in self.ui.table.scans.rows}
-            if id(getattr(event, "source", None)) in used:
+            if any(id(source) in used for source in event.sources):
                 self.ui.table.scans.refresh()
 
     def _theme_changed(self, _event: Any = None) -> None:

@@ -1,0 +1,459 @@
+"""The dock from scans to volume, on a viewer without a window."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+
+from napari_recurrent_mz import Optics, ZGrid, inference
+from napari_recurrent_mz.widgets import _result
+from napari_recurrent_mz.widgets._layers import METADATA_KEY
+from napari_recurrent_mz.widgets._worker import order_from, time_left
+from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+
+OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
+
+
+@pytest.fixture
+def dock(make_dock, add_stack) -> ReconstructDock:
+    """Three scans of the stack (2.5, 4, 5.5 µm), optics given, linear interpolation."""
+    dock = make_dock()
+    dock.add_layers([add_stack(dock._viewer)])
+    dock.set_optics(OPTICS)
+    dock.check()
+    return dock
+
+
+class Gate:
+    """Stands in for the planes' generator: lets a test decide when each plane is done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails_at: int | None = None) -> None:
+        self.open = threading.Semaphore(0)
+        self.closed = threading.Event()
+        self.orders: list[tuple[int, ...]] = []
+        self._real, self._fails_at = inference.iter_planes, fails_at
+        monkeypatch.setattr(inference, "iter_planes", self._planes)
+
+    def _planes(self, *args: Any, order: Any, **options: Any) -> Iterator[Any]:
+        self.orders.append(tuple(order))
+        try:
+            for number, plane in enumerate(self._real(*args, order=order, **options)):
+                assert self.open.acquire(timeout=10)
+                if number == self._fails_at:
+                    raise RuntimeError("a cosmic ray\nand more lines")
+                yield plane
+        finally:
+            self.closed.set()
+
+    def let(self, planes: int) -> None:
+        self.open.release(planes)
+
+
+def result_of(dock: ReconstructDock) -> Any:
+    assert dock.result is not None
+    return dock.result.layer
+
+
+def step_until(qtbot, dock, planes: int) -> None:
+    qtbot.waitUntil(lambda: dock.run is not None and dock.run.done == planes)
+
+
+def test_an_empty_dock_says_how_to_begin(make_dock) -> None:
+    dock = make_dock()
+    footer = dock.ui.footer
+    assert (footer.state.text(), footer.state.kind) == ("Add scans to begin.", "hint")
+    assert not footer.reconstruct.isEnabled()
+    assert not footer.preview.isEnabled()
+    assert not footer.cancel.isEnabled()
+    assert "no scan" in footer.reconstruct.toolTip()
+
+
+def test_a_stack_offers_three_planes_right_away(dock) -> None:
+    rows = dock.ui.table.scans.rows
+    assert [(row.plane, row.z_um) for row in rows] == [(1, 2.5), (4, 4.0), (7, 5.5)]
+    assert dock.ui.planes_button.isChecked()
+    assert dock.ui.stack.planes.text() == "1, 4, 7"
+    assert dock.ui.footer.reconstruct.isEnabled()
+    # Half of n λ / NA² = 0.463 µm, rounded.
+    assert dock.ui.grid.grid() == ZGrid(2.5, 5.5, 0.25)
+    assert dock.ui.grid.cost.text().startswith("13 planes · ")
+
+
+def test_the_volume_is_a_layer_in_micrometres(dock, stack, run_to_end) -> None:
+    source = dock._viewer.layers[0]
+    before = source.data.copy()
+    outcome = run_to_end(dock)
+    assert outcome.state == "done"
+    layer = result_of(dock)
+    grid_um = 2.5 + 0.25 * np.arange(13)
+    scans_um, planes = [2.5, 4.0, 5.5], stack[[1, 4, 7]]
+    expected = [
+        [np.interp(z, scans_um, planes[:, 5, x]) for x in range(planes.shape[2])] for z in grid_um
+    ]
+    np.testing.assert_allclose(layer.data[:, 5], expected, rtol=1e-5)
+    np.testing.assert_allclose(layer.scale, [0.25, 0.2, 0.2])
+    np.testing.assert_allclose(layer.translate, [2.5, 1.0, 3.0])
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    assert layer.axis_labels == ("z", "y", "x")
+    assert layer.name == "stack · Linear interpolation"
+    low, high = layer.contrast_limits
+    assert stack.min() <= low < high <= stack.max()
+    record = layer.metadata[METADATA_KEY]
+    assert record["method"] == "linear"
+    assert record["measured_planes"] == [0, 6, 12]
+    assert [scan["z_um"] for scan in record["scans"]] == scans_um
+    np.testing.assert_array_equal(source.data, before)
+    assert dock.ui.footer.message.kind == "done"
+
+
+def test_the_plane_in_view_comes_first(dock, qtbot, monkeypatch, run_to_end) -> None:
+    gate = Gate(monkeypatch)
+    gate.let(100)
+    dock._viewer.dims.set_point(0, 5.0)
+    run_to_end(dock)
+    assert gate.orders[0][:5] == (10, 9, 11, 8, 12)
+    assert float(dock._viewer.dims.point[0]) == pytest.approx(5.0)
+
+
+def test_progress_and_buttons_while_it_runs(dock, qtbot, monkeypatch) -> None:
+    gate = Gate(monkeypatch)
+    footer = dock.ui.footer
+    footer.reconstruct.click()
+    gate.let(3)
+    step_until(qtbot, dock, 3)
+    assert not footer.reconstruct.isEnabled()
+    assert not dock.ui.table.isEnabled()
+    assert footer.cancel.isEnabled()
+    assert footer.bar.value() == 3
+    assert "plane 3 of 13" in footer.bar.format()
+    assert "left" in footer.bar.format()
+    with qtbot.waitSignal(dock.run_ended):
+        gate.let(100)
+    assert footer.reconstruct.isEnabled()
+    assert not footer.cancel.isEnabled()
+
+
+def test_cancel_keeps_the_finished_block_and_nothing_else(dock, qtbot, monkeypatch) -> None:
+    gate = Gate(monkeypatch)
+    dock._viewer.dims.set_point(0, 4.0)
+    dock.reconstruct()
+    gate.let(5)
+    step_until(qtbot, dock, 5)
+    with qtbot.waitSignal(dock.run_ended) as ended:
+        dock.cancel()
+        gate.let(1)
+    assert ended.args[0].state == "cancelled"
+    assert gate.closed.wait(5)
+    layer = result_of(dock)
+    assert layer.data.shape[0] == 5
+    assert float(np.asarray(layer.data).min()) > 50  # no empty plane
+    np.testing.assert_allclose(layer.translate, [3.5, 1.0, 3.0])
+    assert layer.name.endswith("(cancelled: z 3.5 to 4.5 µm only)")
+    record = layer.metadata[METADATA_KEY]
+    assert record["state"] == "cancelled"
+    np.testing.assert_allclose(record["finished_z_um"], [3.5, 3.75, 4.0, 4.25, 4.5])
+    assert "5 finished planes are kept" in dock.ui.footer.message.text()
+
+
+def test_cancel_before_the_first_plane_leaves_no_layer(dock, qtbot, monkeypatch) -> None:
+    gate = Gate(monkeypatch)
+    dock.reconstruct()
+    with qtbot.waitSignal(dock.run_ended):
+        dock.cancel()
+        gate.let(1)
+    assert len(dock._viewer.layers) == 1
+    assert dock.ui.footer.message.text() == "Cancelled."
+
+
+def test_a_failure_is_one_sentence_and_keeps_what_is_finished(
+    dock, monkeypatch, run_to_end
+) -> None:
+    gate = Gate(monkeypatch, fails_at=4)
+    gate.let(100)
+    assert run_to_end(dock).state == "failed"
+    message = dock.ui.footer.message
+    assert message.kind == "error"
+    assert "RuntimeError (a cosmic ray)" in message.text()
+    assert "4 finished planes are kept" in message.text()
+    assert result_of(dock).data.shape[0] == 4
+
+
+def test_removing_the_result_stops_the_run(dock, qtbot, monkeypatch) -> None:
+    gate = Gate(monkeypatch)
+    dock.reconstruct()
+    gate.let(2)
+    step_until(qtbot, dock, 2)
+    with qtbot.waitSignal(dock.run_ended) as ended:
+        dock._viewer.layers.remove(result_of(dock))
+        gate.let(3)
+    assert ended.args[0].state == "cancelled"
+    assert len(dock._viewer.layers) == 1
+    assert "layer was removed" in dock.ui.footer.message.text()
+
+
+def test_renaming_and_removing_inputs_midway_is_harmless(dock, qtbot, monkeypatch) -> None:
+    gate = Gate(monkeypatch)
+    dock.reconstruct()
+    gate.let(2)
+    step_until(qtbot, dock, 2)
+    source = dock._viewer.layers[0]
+    source.name = "renamed"
+    result_of(dock).name = "mine"
+    assert dock.ui.table.scans.rows[0].name == "renamed, plane 1"
+    dock._viewer.layers.remove(source)
+    assert dock.ui.table.scans.rows == []
+    with qtbot.waitSignal(dock.run_ended) as ended:
+        gate.let(100)
+    assert ended.args[0].state == "done"
+    assert result_of(dock).name == "mine"
+
+
+def test_a_deleted_dock_stops_its_run(dock, qtbot, monkeypatch) -> None:
+    gate = Gate(monkeypatch)
+    dock.reconstruct()
+    gate.let(1)
+    step_until(qtbot, dock, 1)
+    run = dock.run
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: run.is_cancelled)
+    gate.let(1)
+    assert gate.closed.wait(5)
+    qtbot.wait(50)
+    dock._viewer.layers[0].name = "still alive"
+    dock._viewer.layers.clear()
+
+
+def test_preview_is_linear_mmse_and_gives_way_to_the_next(dock, run_to_end) -> None:
+    run_to_end(dock, "preview")
+    first = result_of(dock)
+    assert first.name == "Preview (Linear MMSE)"
+    assert first.metadata[METADATA_KEY]["method"] == "lmmse"
+    run_to_end(dock, "preview")
+    assert first not in dock._viewer.layers
+    assert [layer.name for layer in dock._viewer.layers] == ["stack", "Preview (Linear MMSE)"]
+    run_to_end(dock, "reconstruct")
+    assert [layer.name for layer in dock._viewer.layers] == [
+        "stack",
+        "stack · Linear interpolation",
+    ]
+
+
+def test_a_long_preview_leaves_planes_out(dock, monkeypatch, run_to_end) -> None:
+    cost = inference.Cost(1.0, 7.0)
+    monkeypatch.setattr(inference, "estimate_cost", lambda *_: cost)
+    run_to_end(dock, "preview")
+    np.testing.assert_allclose(result_of(dock).scale, [1.0, 0.2, 0.2])
+
+
+def test_the_result_is_not_offered_as_a_stack(dock, run_to_end) -> None:
+    run_to_end(dock)
+    assert [layer.name for layer in dock._stacks()] == ["stack"]
+
+
+def one_scan(viewer, dock, layer) -> None:
+    dock.ui.table.scans.remove([1, 2])
+
+
+def no_height(viewer, dock, layer) -> None:
+    dock.ui.table.scans.rows[1].z_um = None
+
+
+def same_height(viewer, dock, layer) -> None:
+    dock.ui.table.scans.rows[1].z_um = 2.5
+
+
+def nan_pixel(viewer, dock, layer) -> None:
+    layer.data[4, 3, 3] = np.nan
+    layer.data = layer.data
+
+
+def constant(viewer, dock, layer) -> None:
+    layer.data[4] = 7
+    layer.data = layer.data
+
+
+def other_shape(viewer, dock, layer) -> None:
+    other = np.random.default_rng(1).normal(size=(1, 20, 32))
+    about = {"scale": (1, 0.2, 0.2), "translate": (9, 0, 0), "units": ("um",) * 3}
+    dock.add_layers([viewer.add_image(other, name="small", **about)])
+
+
+def other_pixel(viewer, dock, layer) -> None:
+    other = np.random.default_rng(1).normal(size=(1, 24, 32))
+    about = {"scale": (1, 0.3, 0.3), "translate": (9, 0, 0), "units": ("um",) * 3}
+    dock.add_layers([viewer.add_image(other, name="coarse", **about)])
+
+
+def no_pixel_size(viewer, dock, layer) -> None:
+    dock.ui.optics.fields["pixel_um"].clear()
+
+
+def backwards(viewer, dock, layer) -> None:
+    dock.ui.grid.start.setText("9")
+
+
+def no_step(viewer, dock, layer) -> None:
+    dock.ui.grid.step.setText("0")
+
+
+def a_million(viewer, dock, layer) -> None:
+    dock.ui.grid.step.setText("0.000003")
+
+
+def empty_grid(viewer, dock, layer) -> None:
+    dock.ui.grid.stop.clear()
+
+
+def no_na(viewer, dock, layer) -> None:
+    dock.ui.method.set_method("lmmse")
+    dock.ui.optics.fields["na"].clear()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (one_scan, "One scan only"),
+        (no_height, "z position of 'stack, plane 4' is missing"),
+        (same_height, "are both at z = 2.5 µm"),
+        (nan_pixel, "'stack, plane 4' has 1 pixels that are NaN"),
+        (constant, "'stack, plane 4' is constant"),
+        (other_shape, "'small' is 20 × 32 pixels"),
+        (other_pixel, "differ in pixel size"),
+        (no_pixel_size, "pixel size is missing"),
+        (backwards, "runs backwards"),
+        (no_step, "must be above 0"),
+        (a_million, "planes, more than"),
+        (empty_grid, "stop of the target grid is missing"),
+        (no_na, "numerical aperture (NA) is missing"),
+    ],
+)
+def test_each_mistake_has_its_sentence(dock, mistake, words) -> None:
+    mistake(dock._viewer, dock, dock._viewer.layers[0])
+    dock.check()
+    assert words in dock.ui.footer.state.text()
+    assert not dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.reconstruct.toolTip() == dock.ui.footer.state.text()
+    dock.reconstruct()  # as the shortcut would
+    assert dock.run is None
+    assert words in dock.ui.footer.message.text()
+
+
+@pytest.mark.parametrize(
+    ("add", "words"),
+    [
+        (lambda v: v.add_labels(np.zeros((24, 32), int), name="masks"), "'masks' is a Labels"),
+        (lambda v: v.add_image(np.zeros((40, 40, 3), np.uint8), name="photo"), "RGB"),
+        (lambda v: v.add_image(np.zeros((2, 3, 24, 32)), name="film"), "4 dimensions"),
+    ],
+)
+def test_selected_layers_that_cannot_be_scans(make_dock, add, words) -> None:
+    dock = make_dock()
+    layer = add(dock._viewer)
+    dock._viewer.layers.selection = {layer}
+    dock.ui.add_button.click()
+    assert words in dock.ui.footer.message.text()
+    assert dock.ui.footer.message.kind == "error"
+    assert dock.ui.table.scans.rows == []
+
+
+def test_nothing_selected_is_said(make_dock) -> None:
+    dock = make_dock()
+    dock.ui.add_button.click()
+    assert "No layer is selected" in dock.ui.footer.message.text()
+
+
+def test_two_dimensional_layers_take_their_height_from_their_name(make_dock, stack) -> None:
+    dock = make_dock()
+    for plane, z in ((0, "0.5"), (4, "2.5")):
+        dock._viewer.add_image(stack[plane], name=f"cell_z{z}um", scale=(0.2, 0.2))
+    dock._viewer.layers.select_all()
+    dock.ui.add_button.click()
+    dock.check()
+    assert [row.z_um for row in dock.ui.table.scans.rows] == [0.5, 2.5]
+    assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.2)
+    assert dock.ui.footer.reconstruct.isEnabled()
+
+
+def write_scan(path, pixels, **sizes) -> None:
+    tifffile.imwrite(
+        path,
+        pixels.astype(np.uint16),
+        imagej=True,
+        resolution=(5.0, 5.0),
+        metadata={"unit": "um", "axes": "YX"},
+    )
+
+
+def test_dropped_tiffs_become_layers_in_um_and_scans(make_dock, qtbot, stack, tmp_path) -> None:
+    dock = make_dock()
+    for plane, z in ((0, 2), (4, 4.5), (8, 7)):
+        write_scan(tmp_path / f"cell_z{z}um.tif", stack[plane])
+    (tmp_path / "notes.tif").write_text("no image")
+    dock.drop(sorted(tmp_path.glob("*.tif")))
+    qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 3)
+    assert [row.z_um for row in dock.ui.table.scans.rows] == [2, 4.5, 7]
+    for layer, z in zip(dock._viewer.layers, (2, 4.5, 7), strict=True):
+        assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+        np.testing.assert_allclose(layer.translate, [z, 0, 0])
+        np.testing.assert_allclose(layer.scale[1:], 0.2, rtol=1e-4)
+    assert "notes.tif" in dock.ui.footer.message.text()
+    dock.check()
+    assert dock.ui.footer.reconstruct.isEnabled()
+
+
+def test_a_dropped_stack_brings_its_metadata(make_dock, qtbot, stack, tmp_path) -> None:
+    about = {
+        "axes": "ZYX",
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeY": 0.2,
+        "PhysicalSizeZ": 0.5,
+        **{f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"},
+    }
+    tifffile.imwrite(tmp_path / "cell.ome.tif", stack.astype(np.uint16), metadata=about)
+    dock = make_dock()
+    dock.drop([tmp_path / "cell.ome.tif"])
+    qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 3)
+    assert [row.z_um for row in dock.ui.table.scans.rows] == [0.5, 2.0, 3.5]
+    assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.2)
+    assert not dock.ui.stack.isHidden()
+
+
+def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None:
+    monkeypatch.setattr(inference, "range_warnings", lambda *_: ["The NA is new to it."])
+    dock.ui.method.set_method("recurrent-mz")
+    dock.check()
+    assert dock.ui.footer.warnings.text() == "⚠ The NA is new to it."
+    assert dock.ui.footer.reconstruct.isEnabled()
+
+
+def test_the_methods_have_the_names_that_the_package_gives_them() -> None:
+    assert tuple(_result.METHOD_TITLES) == inference.METHODS
+    assert _result.METHOD_TITLES == inference.METHOD_NAMES
+
+
+def test_the_done_planes_are_one_block_from_the_first() -> None:
+    order = order_from(3, 10)
+    assert sorted(order) == list(range(10))
+    for done in range(1, 11):
+        assert max(order[:done]) - min(order[:done]) == done - 1
+        assert 3 in order[:done]
+
+
+def test_time_left_leaves_the_first_plane_out() -> None:
+    assert time_left(8.0, 8.0, 1, 10) is None
+    assert time_left(12.0, 8.0, 5, 10) == pytest.approx(5.0)
+
+
+def test_message_labels_follow_the_theme(make_dock) -> None:
+    viewer = ViewerModel()
+    dock = make_dock(viewer)
+    viewer.theme = "dark"
+    dark = dock.ui.footer.state.styleSheet()
+    viewer.theme = "light"
+    assert dock.ui.footer.state.styleSheet() != dark
