@@ -227,6 +227,16 @@ TABLE = [
     # the other commands
     Bad("simulate magic", ("simulate", "stack", "magic", "-o", "out.tif"), "'magic' is unknown"),
     Bad("demo nowhere", ("demo", "--no-show", "-o", "no/out.tif"), "does not exist"),
+    Bad(
+        "train on nothing",
+        ("train", "run", "--fields", "nowhere", "--held-out", "."),
+        "make fields with recurrent-mz simulate fields",
+    ),
+    Bad(
+        "train into a pickle",
+        ("train", "run", "--fields", ".", "--held-out", ".", "-o", "w.pt"),
+        "must end in .safetensors",
+    ),
     Bad("no fields", ("simulate", "fields", "pool", "--count", "0"), "--count is 0"),
 ]
 

@@ -250,6 +250,71 @@ def test_demo_without_window(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert rows == ["method", "recurrent-mz", "lmmse", "linear"]
 
 
+def test_training_from_fields_to_a_reconstruction(
+    run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_recurrent_mz.training.loop import Trainer
+
+    pool = tmp_path / "pool"
+    run(*("simulate", "fields", pool, "--count", 3, "--size", 64, "--held-out", "--n-planes", 60))
+    argv: list[object] = ["train", tmp_path / "run", "--fields", pool, "--held-out", pool]
+    argv += ["--steps", 4, "--batch", 1, "--validate-every", 2, "--checkpoint-every", 1]
+    argv += ["--base-channels", 4, "--levels", 2, "--norm", "none", "--crop", 32, "--targets", 1]
+    argv += ["--scans", 0, 1, "--no-propagated-input", "--device", "cpu"]
+
+    whole = Trainer.run
+
+    def interrupted(self: Trainer):
+        for now in whole(self):
+            yield now
+            if now.step == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run", interrupted)
+    assert main([str(word) for word in argv]) == 1
+    stopped = capsys.readouterr()
+    assert "Stopped at step 3: the same command goes on" in stopped.err
+    assert "step 2: held-out gain over linear MMSE" in stopped.out
+    monkeypatch.setattr(Trainer, "run", whole)
+    text = run(*argv)
+    assert "from step 3" in text
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
+    weights = tmp_path / "run" / "weights.safetensors"
+    card = json.loads(weights.with_suffix(".json").read_text())
+    assert card["network"]["base_channels"] == 4
+    assert card["network"]["propagated_input"] is False
+    assert card["training"]["config"]["examples"]["crop"] == 32
+    run(
+        *("reconstruct", "stack.ome.tif", "--planes", 1, 7, "--model", weights),
+        *("--device", "cpu", "-o", tmp_path / "v.tif"),
+    )
+    made = read_image(tmp_path / "v.tif").provenance["model"]
+    assert made["sha256"] == card["sha256"]
+
+
+def test_every_setting_of_a_training_has_its_option() -> None:
+    import argparse
+    from dataclasses import replace
+
+    from napari_recurrent_mz.cli import _train
+    from napari_recurrent_mz.network import NetworkConfig
+    from napari_recurrent_mz.training.loop import TrainConfig
+    from napari_recurrent_mz.training.losses import LossConfig
+
+    parser = argparse.ArgumentParser()
+    _train.add_to(parser.add_subparsers())
+    train = parser._subparsers._group_actions[0].choices["train"]  # type: ignore[union-attr]
+    _train.add_settings(train)
+    folders = ["train", "run", "--fields", "a", "--held-out", "b"]
+    assert _train.configuration(parser.parse_args(folders)) == TrainConfig()
+    papers = parser.parse_args([*folders, "--paper-network", "--paper-loss", "--berhu", "2"])
+    assert _train.configuration(papers) == TrainConfig(
+        network=NetworkConfig.paper(), loss=replace(LossConfig.paper(), berhu=2.0)
+    )
+    settings = [action for action in train._actions if action.dest in TrainConfig().__dict__]
+    assert all(action.help for action in settings)
+
+
 # --- usage ---
 
 

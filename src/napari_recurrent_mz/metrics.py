@@ -7,6 +7,7 @@ percentile 1. Nothing is rescaled to fit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ class Normalisation:
         projection = stack.max(axis=0)
         if projection.min() == projection.max():
             raise InputError("The truth stack is constant: there is nothing to compare with.")
-        dark = projection <= threshold_triangle(projection)  # type: ignore[no-untyped-call]
+        threshold: Callable[[Any], float] = threshold_triangle  # scikit-image is half typed
+        dark = projection <= threshold(projection)
         background = float(stack[:, dark].mean(dtype=np.float64))
         foreground = float(np.percentile(stack, 99.9))
         if not foreground > background:
@@ -108,7 +110,8 @@ def ssim(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
     """
     from skimage.metrics import structural_similarity
 
-    value = structural_similarity(  # type: ignore[no-untyped-call]
+    similarity: Callable[..., float] = structural_similarity  # scikit-image is half typed
+    value = similarity(
         truth,
         test,
         data_range=1.0,

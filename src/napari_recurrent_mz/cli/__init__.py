@@ -11,14 +11,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from ..scans import InputError
-from . import _bench, _demo, _evaluate, _info, _reconstruct, _simulate
+from . import _bench, _demo, _evaluate, _info, _reconstruct, _simulate, _train
 
 __all__ = ["main"]
 
-_COMMANDS = (_reconstruct, _evaluate, _demo, _simulate, _bench, _info)
+_COMMANDS = (_reconstruct, _evaluate, _demo, _train, _simulate, _bench, _info)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recurrent-mz",
         description="Build a fluorescence volume from a few wide-field scans at known heights. "
@@ -28,6 +28,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_to(commands)
+    if argv[:1] == ["train"]:  # its settings are read off the training room, which needs torch
+        _train.add_settings(commands.choices["train"])
     for command in _leaves(commands):
         command.add_argument(
             "--traceback", action="store_true", help="show the whole of an error, for a report"
@@ -60,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status: 0 or 1. Wrong usage leaves by ``SystemExit(2)``.
     """
-    arguments = _parser().parse_args(_negative_grid(sys.argv[1:] if argv is None else argv))
+    words = _negative_grid(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
     try:
         with warnings.catch_warnings():
             if not arguments.traceback:

@@ -171,13 +171,13 @@ class Progress:
         self._begun = time.monotonic()
         self._width = 0
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done."""
+    def __call__(self, done: int, total: int, seconds_left: float | None = None) -> None:
+        """Show that ``done`` of ``total`` are done; the time left is estimated if not given."""
         if not self._shown:
             return
-        spent = time.monotonic() - self._begun
-        left = f", {clock(spent / done * (total - done))} left" if done else ""
-        line = f"{self._what} {done}/{total}{left}"
+        if seconds_left is None:
+            seconds_left = (time.monotonic() - self._begun) / done * (total - done)
+        line = f"{self._what} {done}/{total}, {clock(seconds_left)} left"
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)
@@ -191,9 +191,14 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._width:  # leave a clean line for what follows
+        self.clear()
+
+    def clear(self) -> None:
+        """Leave a clean line for what follows."""
+        if self._width:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
+            self._width = 0
 
 
 def clock(seconds: float) -> str:

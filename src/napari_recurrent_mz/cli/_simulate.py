@@ -128,9 +128,15 @@ def run_fields(arguments: argparse.Namespace) -> None:
     )
     device = choose_device(arguments.device).torch
     there = len(list(folder.glob("field_*.json")))
+    made = make_fields(config, folder, arguments.count, device=device)
     with _common.Progress("field") as progress:
-        for done, _ in enumerate(make_fields(config, folder, arguments.count, device=device), 1):
-            progress(done, max(arguments.count - there, done))
+        try:
+            for done, _ in enumerate(made, start=1):
+                progress(done, max(arguments.count - there, done))
+        except KeyboardInterrupt:
+            raise InputError(
+                "Stopped: the fields made so far are kept, the same command makes the rest."
+            ) from None
     print(f"{folder}: {len(list(folder.glob('field_*.json')))} fields")
 
 
