@@ -14,6 +14,7 @@ from napari.components import ViewerModel
 from napari_recurrent_mz import Optics, ZGrid, inference
 from napari_recurrent_mz.widgets import _result
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
+from napari_recurrent_mz.widgets._scan_table import rows_of
 from napari_recurrent_mz.widgets._worker import order_from, time_left
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
@@ -429,6 +430,22 @@ def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None
     dock.ui.method.set_method("recurrent-mz")
     dock.check()
     assert dock.ui.footer.warnings.text() == "⚠ The NA is new to it."
+    assert dock.ui.footer.reconstruct.isEnabled()
+
+
+def test_a_pixel_size_unlike_the_layers_is_said_and_used(dock, run_to_end) -> None:
+    dock.ui.optics.fields["pixel_um"].set_value(0.25)
+    dock.check()
+    assert "0.25 µm here but 0.2 µm in the layers" in dock.ui.footer.warnings.text()
+    run_to_end(dock)
+    np.testing.assert_allclose(result_of(dock).scale[1:], 0.25)
+
+
+def test_scans_that_lie_apart_are_said(dock, add_stack) -> None:
+    other = add_stack(dock._viewer, name="beside", translate=(20.0, 9.0, 3.0))
+    dock.ui.table.scans.add(rows_of(other, [0]))
+    dock.check()
+    assert "different places in x and y" in dock.ui.footer.warnings.text()
     assert dock.ui.footer.reconstruct.isEnabled()
 
 

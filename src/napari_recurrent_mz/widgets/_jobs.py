@@ -78,8 +78,17 @@ def warnings_about(ui: DockLayout, job: Job) -> list[str]:
 
         found = list(inference.range_warnings(job.scans, job.grid, job.optics, model))
     rows = ui.table.scans.used()
+    pixel_um = ui.optics.pixel_um()
+    sizes = [_layers.pixel_um(row.layer) for row in rows if row.layer is not None]
+    for size in sizes:
+        if size is not None and abs(size - pixel_um) > 0.01 * size:
+            found.append(
+                f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: "
+                "the volume takes the one here."
+            )
+            break
     places = [_layers.lateral_origin_um(row.layer) for row in rows if row.layer is not None]
-    if np.ptp(places, axis=0).max() > ui.optics.pixel_um() / 2:
+    if np.ptp(places, axis=0).max() > pixel_um / 2:
         found.append(
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
             "pixel."

@@ -91,7 +91,7 @@ def pixel_um(layer: Image) -> float | None:
     known = known_metadata(layer).get("pixel_um")
     if known is not None:
         return float(known)
-    if not _has_size(layer):
+    if not has_size(layer):
         return None
     size_y, size_x = (abs(float(layer.scale[i])) * _um_per_unit(layer, i) for i in (-2, -1))
     if abs(size_y - size_x) > 0.01 * size_x:
@@ -117,7 +117,7 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
         heights = np.atleast_1d(np.asarray(known, dtype=float))
         if heights.size == count and np.isfinite(heights).all():
             return heights, "from the file's metadata"
-    if len(_shape(layer)) >= 3 and (_has_size(layer) or float(layer.translate[-3]) != 0):
+    if len(_shape(layer)) >= 3 and (has_size(layer) or float(layer.translate[-3]) != 0):
         factor = _um_per_unit(layer, -3)
         start, step = float(layer.translate[-3]), float(layer.scale[-3])
         if count > 1 or start != 0:
@@ -127,7 +127,7 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
         named = _height_in_name(layer)
         if named is not None:
             return np.array([named]), "from the name"
-        if len(_shape(layer)) >= 3 and _has_size(layer):
+        if len(_shape(layer)) >= 3 and has_size(layer):
             return np.array([0.0]), "from the layer's position and scale"
     return None, "not known: type it"
 
@@ -141,7 +141,7 @@ def known_metadata(layer: Image) -> dict[str, Any]:
     entry = layer.metadata.get(METADATA_KEY)
     found = dict(entry) if isinstance(entry, Mapping) else {}
     path = layer.source.path
-    if not found and path and not _has_size(layer):
+    if not found and path and not has_size(layer):
         return _asked_again(str(path), plane_count(layer))
     return found
 
@@ -153,7 +153,7 @@ def scan_of(layer: Image, plane: int, z_um: float, name: str) -> Scan:
 
 def lateral_origin_um(layer: Image) -> tuple[float, float]:
     """Position (y, x) of the first pixel, in micrometres."""
-    if not _has_size(layer):
+    if not has_size(layer):
         return 0.0, 0.0
     return (
         float(layer.translate[-2]) * _um_per_unit(layer, -2),
@@ -170,6 +170,13 @@ def common_name(names: Sequence[str]) -> str:
     if len(unique) > 1:
         text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
     return text.strip()
+
+
+def has_size(layer: Layer) -> bool:
+    """Whether the layer's scale means a length."""
+    if any(unit.is_compatible_with("um") for unit in layer.units[-2:]):
+        return True
+    return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
 
 
 def um_scale_and_place(z_step_um: float, pixel: float | None, z_um: float) -> dict[str, Any]:
@@ -194,13 +201,6 @@ def _um_per_unit(layer: Layer, axis: int) -> float:
     if unit.is_compatible_with("um"):
         return float((1 * unit).to("um").magnitude)
     return 1.0
-
-
-def _has_size(layer: Layer) -> bool:
-    """Whether the layer's scale means a length."""
-    if any(unit.is_compatible_with("um") for unit in layer.units[-2:]):
-        return True
-    return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
 
 
 def _height_in_name(layer: Image) -> float | None:

@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer
 
 from ..scans import ZGrid
-from ._layers import METADATA_KEY
+from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._worker import Job, Outcome, percentile_limits
 
 _REFRESH_S = 0.15
@@ -28,13 +28,22 @@ class ResultLayer(QObject):
     """Owns the layer of one run; the user may rename or remove it at any time."""
 
     def __init__(
-        self, viewer: Any, job: Job, *, name: str, pixel_um: float, origin_um: tuple[float, float],
-        colormap: Any = "gray", replaces: Image | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        viewer: Any,
+        job: Job,
+        *,
+        name: str,
+        pixel_um: float,
+        first: Image | None,
+        replaces: Image | None = None,
+    ) -> None:
+        """``first`` is the layer of the lowest scan, whose place and colours the result takes."""
         super().__init__()
         self._viewer, self._job, self._name = viewer, job, name
-        self._pixel_um, self._origin_um = pixel_um, origin_um
-        self._colormap, self._replaces = colormap, replaces
+        self._pixel_um, self._replaces = pixel_um, replaces
+        self._origin_um = (0.0, 0.0) if first is None else lateral_origin_um(first)
+        self._colormap = "gray" if first is None else first.colormap.name
+        self._is_scan_unsized = first is not None and not has_size(first)
         shape = job.scans[0].pixels.shape
         self._volume = np.zeros((len(job.grid), *shape), np.float32)
         self._finished: list[int] = []
@@ -94,6 +103,8 @@ class ResultLayer(QObject):
             metadata={METADATA_KEY: {"state": "running"}},
         )
         self._show_plane(float(grid.z_um[index]))
+        if self._is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
+            self._viewer.fit_to_view(layers=[self.layer])
         self._refreshed = time.monotonic()
 
     def _show_plane(self, z_um: float) -> None:

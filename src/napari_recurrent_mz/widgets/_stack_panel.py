@@ -88,6 +88,7 @@ class StackPanel(QWidget):
         self.stack.setMinimumContentsLength(10)
         self.step = NumberEdit("z-step", "Distance between the planes of the stack, in µm", "0.2")
         self.how = QComboBox()
+        self.how.setAccessibleName("How to choose planes")
         self.how.addItems(["every (µm)", "these planes"])
         self.how.setToolTip("A plane every so many µm, or a list of plane numbers from 0")
         self.spacing = NumberEdit("spacing of the scans", "Take one plane every so many µm", "3")

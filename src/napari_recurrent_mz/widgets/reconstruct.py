@@ -30,7 +30,7 @@ class ReconstructDock(QWidget):
 
     Parameters
     ----------
-    viewer : napari.Viewer
+    napari_viewer : napari.Viewer
         The viewer whose layers are scans and which gets the volume.
 
     Attributes
@@ -42,8 +42,10 @@ class ReconstructDock(QWidget):
     run_ended = Signal(object)
     """Emitted with the outcome when a reconstruction or preview has ended."""
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
+        # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
+        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._viewer = viewer
         self.ui = DockLayout(self, viewer.theme)
         outer = QVBoxLayout(self)
@@ -238,8 +240,7 @@ class ReconstructDock(QWidget):
             job,
             name=name,
             pixel_um=self.ui.optics.pixel_um(),
-            origin_um=_layers.lateral_origin_um(first) if first is not None else (0.0, 0.0),
-            colormap=first.colormap.name if first is not None else "gray",
+            first=first,
             replaces=self._preview,
         )
 

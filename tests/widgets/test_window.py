@@ -1,0 +1,245 @@
+"""The dock in a real napari window: manifest, size, themes, closing midway, sample data."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from npe2 import PluginManager, PluginManifest
+from qtpy.compat import isalive
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTableView, QWidget
+
+from napari_recurrent_mz import Optics, inference
+from napari_recurrent_mz.simulate import simulate_sample
+from napari_recurrent_mz.widgets import _samples
+from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+
+PLUGIN = "napari-recurrent-mz"
+OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
+
+
+@pytest.fixture(scope="module")
+def small_sample() -> Any:
+    return simulate_sample("worm", shape=(51, 32, 32), z_step_um=0.2, optics=OPTICS, seed=1)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer) -> Any:
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def dock(viewer, make_dock) -> ReconstructDock:
+    viewer.window._qt_window.resize(1280, 800)
+    dock = make_dock(viewer)
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    return dock
+
+
+def test_the_manifest_names_what_exists() -> None:
+    path = files("napari_recurrent_mz") / "napari.yaml"
+    manifest = PluginManifest.from_file(str(path))
+    manifest.validate_imports()
+    from napari._app_model.constants import MenuId
+
+    assert set(manifest.contributions.menus) <= {str(menu) for menu in MenuId.contributables()}
+
+
+def test_the_top_level_manifest_is_the_packages_own() -> None:
+    link = Path(__file__).resolve().parents[2] / "napari.yaml"
+    if not link.is_symlink():
+        pytest.skip("not run from a checkout")
+    assert link.readlink() == Path("src/napari_recurrent_mz/napari.yaml")
+
+
+def test_the_plugins_menu_opens_the_dock(viewer, qtbot, quick_survey, add_stack) -> None:
+    assert PLUGIN in PluginManager.instance()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Reconstruct")
+    assert isinstance(widget, ReconstructDock)
+    qtbot.waitUntil(lambda: widget.ui.method.model is not None)
+    layer = add_stack(viewer)
+    viewer.layers.selection = {layer}
+    widget.ui.add_button.click()
+    assert [row.layer for row in widget.ui.table.scans.rows] == [layer] * 3
+    viewer.layers.remove(layer)
+    assert widget.ui.table.scans.rows == []
+
+
+def test_the_dock_fits_a_small_screen(dock, viewer, qtbot) -> None:
+    qtbot.wait(200)
+    assert dock.sizeHint().height() < 700
+    assert viewer.window._qt_window.height() <= 800
+    assert viewer.window._qt_window.width() <= 1280
+    form = dock.ui._form
+    assert form.minimumSizeHint().width() <= form.width()
+    for button in (dock.ui.footer.preview, dock.ui.footer.reconstruct, dock.ui.footer.cancel):
+        bottom = button.mapTo(dock, button.rect().bottomLeft()).y()
+        assert 0 < bottom <= dock.height()
+    viewer.window._qt_window.resize(1280, 560)
+    qtbot.wait(200)
+    bottom = dock.ui.footer.reconstruct.mapTo(dock, QPoint(0, 0)).y()
+    assert bottom < dock.height()
+
+
+def test_every_control_has_a_tooltip_and_a_name(dock) -> None:
+    kinds = (QAbstractButton, QComboBox, QLineEdit, QTableView)
+    for kind in kinds:
+        for control in dock.findChildren(kind):
+            inside = isinstance(control.parent(), kinds) or isinstance(control, QTableView)
+            if not inside:
+                assert control.toolTip(), control
+                named = control.accessibleName()
+                if isinstance(control, QAbstractButton):
+                    named = named or control.text()
+                assert named, control
+
+
+def test_tab_goes_from_the_table_to_the_buttons(dock, add_stack, viewer, qtbot) -> None:
+    dock.add_layers([add_stack(viewer)])
+    dock.set_optics(OPTICS)
+    dock.check()
+    seen: list[QWidget] = []
+    widget: Any = dock.ui.table
+    for _ in range(200):
+        seen.append(widget)
+        widget = widget.nextInFocusChain()
+        if widget is dock.ui.table:
+            break
+    ui = dock.ui
+    stops = [ui.add_button, ui.optics.preset, ui.optics.fields["na"], ui.optics.fields["pixel_um"]]
+    stops += [ui.grid.start, ui.grid.step, ui.method.method, ui.footer.reconstruct]
+    places = [seen.index(stop) for stop in stops]
+    assert places == sorted(places)
+
+
+def test_ctrl_return_reconstructs(dock, add_stack, viewer, qtbot) -> None:
+    dock.add_layers([add_stack(viewer)])
+    dock.set_optics(OPTICS)
+    dock.check()
+    viewer.window._qt_window.activateWindow()
+    dock.ui.table.setFocus()
+    qtbot.waitUntil(dock.ui.table.hasFocus)
+    with qtbot.waitSignal(dock.run_ended, timeout=5_000):
+        qtbot.keyClick(dock.ui.table, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    assert viewer.layers[-1].name == "stack · Linear interpolation"
+
+
+def test_both_themes(dock, viewer, qtbot, add_stack) -> None:
+    dock.add_layers([add_stack(viewer)])
+    dock.ui.table.scans.rows[0].z_um = None
+    for theme, text in (("dark", (240, 241, 242)), ("light", (30, 30, 33))):
+        viewer.theme = theme
+        qtbot.wait(50)
+        assert dock.ui.palette_.colour("text").getRgb()[:3] == text
+
+
+def start_slowly(dock, viewer, add_stack, qtbot, monkeypatch) -> Any:
+    """A run whose second plane waits until the test allows it."""
+    import threading
+
+    gate, real = threading.Event(), inference.iter_planes
+
+    def slow(*args: Any, **options: Any) -> Any:
+        for number, plane in enumerate(real(*args, **options)):
+            if number:
+                gate.wait(10)
+            yield plane
+
+    monkeypatch.setattr(inference, "iter_planes", slow)
+    dock.add_layers([add_stack(viewer)])
+    dock.set_optics(OPTICS)
+    dock.check()
+    dock.reconstruct()
+    qtbot.waitUntil(lambda: dock.run.done == 1)
+    return gate
+
+
+def test_closing_the_dock_midway(dock, viewer, add_stack, qtbot, monkeypatch) -> None:
+    gate = start_slowly(dock, viewer, add_stack, qtbot, monkeypatch)
+    run = dock.run
+    viewer.window.remove_dock_widget(dock)
+    assert run.is_cancelled
+    with qtbot.waitSignal(run.ended):
+        gate.set()
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((8, 8)))
+
+
+def test_closing_the_window_midway(dock, viewer, add_stack, qtbot, monkeypatch) -> None:
+    gate = start_slowly(dock, viewer, add_stack, qtbot, monkeypatch)
+    run = dock.run
+    viewer.close()
+    qtbot.waitUntil(lambda: run.is_cancelled or not isalive(dock))
+    with qtbot.waitSignal(run.ended):
+        gate.set()
+
+
+def test_the_window_stays_alive_while_it_runs(dock, viewer, add_stack, qtbot, monkeypatch) -> None:
+    gate = start_slowly(dock, viewer, add_stack, qtbot, monkeypatch)
+    ticks: list[int] = []
+    qtbot.waitUntil(lambda: ticks.append(1) or len(ticks) > 5, timeout=2000)
+    viewer.dims.set_point(0, 3.0)
+    viewer.dims.ndisplay = 3
+    with qtbot.waitSignal(dock.run_ended):
+        gate.set()
+    assert viewer.layers[-1].visible
+
+
+def test_a_volume_of_scans_without_size_is_brought_into_view(
+    dock, viewer, qtbot, stack, run_to_end
+) -> None:
+    for plane, z in ((0, 1.0), (8, 5.0)):
+        viewer.add_image(stack[plane], name=f"cell_z{z}um")
+    dock.add_layers(list(viewer.layers))
+    dock.set_optics(OPTICS)
+    dock.check()
+    run_to_end(dock)
+    volume = viewer.layers[-1]
+    centre = np.mean(volume.extent.world[:, 1:], axis=0)
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre, atol=1)
+    assert [str(unit) for unit in viewer.layers[0].units] == ["pixel"] * 2
+
+
+def test_files_dropped_on_the_dock(dock, viewer, qtbot, tmp_path, stack) -> None:
+    import tifffile
+
+    paths = [tmp_path / f"cell_z{z}um.tif" for z in (1, 3)]
+    for path, plane in zip(paths, stack, strict=False):
+        tifffile.imwrite(path, plane)
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, mime, buttons, keys)
+    dock.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    drop = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, buttons, keys)
+    dock.dropEvent(drop)
+    qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 2)
+    dock.check()
+    assert "pixel size is missing" in dock.ui.footer.state.text()
+    assert dock.ui.footer.state.kind == "hint"
+
+
+@pytest.mark.parametrize(("key", "layers", "planes"), [("scans", 3, 1), ("stack", 1, 51)])
+def test_sample_data(viewer, monkeypatch, small_sample, key, layers, planes) -> None:
+    monkeypatch.setattr(_samples, "demo", lambda: small_sample)
+    viewer.open_sample(PLUGIN, key)
+    assert len(viewer.layers) == layers
+    for layer in viewer.layers:
+        assert layer.data.shape == (planes, 32, 32)
+        assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+        assert layer.scale[-1] == pytest.approx(0.2)
+
+
+def test_the_sample_scans_fill_the_dock(dock, viewer, monkeypatch, small_sample) -> None:
+    monkeypatch.setattr(_samples, "demo", lambda: small_sample)
+    dock.add_layers(viewer.open_sample(PLUGIN, "scans"))
+    dock.check()
+    assert [row.z_um for row in dock.ui.table.scans.rows] == pytest.approx([2.0, 5.0, 8.0])
+    assert dock.ui.optics.optics() == OPTICS
+    assert dock.ui.footer.reconstruct.isEnabled()
