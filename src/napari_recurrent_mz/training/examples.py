@@ -50,7 +50,7 @@ class ExampleConfig:
 
     crop: int = 128
     targets: int = 2
-    scans: tuple[float, ...] = (0.04, 0.32, 0.38, 0.16, 0.10)
+    scans: tuple[float, ...] = (0.04, 0.42, 0.40, 0.09, 0.05)
     spacing_dof: tuple[float, float] = (3.0, 16.0)
     photons: tuple[float, float] = (60.0, 20000.0)
     wrong_optics: float = 0.04
