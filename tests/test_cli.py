@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +17,10 @@ import torch
 
 import napari_recurrent_mz.inference
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.cli._common import Progress, clock
+from napari_recurrent_mz.cli._common import Progress, check_memory, clock
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.weights import save_model
 
 OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
@@ -91,8 +93,9 @@ def test_heights_from_names_and_grid_from_the_optics(run, tmp_path: Path) -> Non
     files = ["scan_z0.5um.tif", "scan_z2.0um.tif", "scan_z3.5um.tif"]
     run("reconstruct", *files, *OPTIONS, "--method", "linear", "-o", tmp_path / "v.tif")
     image = read_image(tmp_path / "v.tif")
-    half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2
-    np.testing.assert_allclose(image.z_um, 0.5 + half_depth_of_field * np.arange(8))
+    half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2  # 0.39 µm: 3 µm are 8 such steps at least
+    assert 3 / 7 > half_depth_of_field >= 3 / 8
+    np.testing.assert_allclose(image.z_um, np.linspace(0.5, 3.5, 9))
 
 
 def test_everything_from_metadata(run, tmp_path: Path) -> None:
@@ -368,6 +371,13 @@ def test_progress_shows_the_time_left_on_a_terminal_only() -> None:
     assert "plane 1/4, 0:00 left" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r")  # a clean line for what follows
     assert pipe.getvalue() == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not say its memory")
+def test_a_volume_that_cannot_fit_is_refused() -> None:
+    check_memory((100, 64, 64))
+    with pytest.raises(InputError, match=r"10,000 planes takes 4,000,000.0 GB"):
+        check_memory((10_000, 10_000, 10_000_000))
 
 
 @pytest.mark.parametrize(

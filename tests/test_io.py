@@ -438,6 +438,21 @@ def test_a_tiff_cut_short_is_refused_in_silence(
     assert capfd.readouterr().err == ""
 
 
+def test_an_ome_tiff_set_without_its_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "one.ome.tif"
+    _ome(path, STACK[:2], "ZYX")
+    xml = tifffile.tiffcomment(path).replace('SizeZ="2"', 'SizeZ="5"')
+    other = '<UUID FileName="two.ome.tif">urn:uuid:00000000-0000-0000-0000-000000000002</UUID>'
+    xml = xml.replace(
+        '<TiffData IFD="0" PlaneCount="2"/>',
+        '<TiffData IFD="0" PlaneCount="2"/>'
+        f'<TiffData FirstZ="2" IFD="0" PlaneCount="3">{other}</TiffData>',
+    )
+    tifffile.tiffcomment(path, xml.encode())
+    with pytest.raises(InputError, match="lacks 3 of its 5 planes"):
+        read_image(path)
+
+
 def test_a_zarr_without_its_array_is_refused(tmp_path: Path) -> None:
     path = write_volume(tmp_path / "v.ome.zarr", STACK, np.arange(5), 0.1)
     (path / "0" / "zarr.json").unlink()

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
+from .. import __version__
 from ..scans import InputError
 from . import _bench, _demo, _evaluate, _info, _reconstruct, _simulate, _train
 
@@ -25,6 +26,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         "All lengths are in micrometres.",
         epilog="Exit status: 0 done, 1 failed (one line on standard error), 2 wrong usage.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_to(commands)

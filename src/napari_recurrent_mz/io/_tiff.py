@@ -71,11 +71,15 @@ def _cut_short(path: Path) -> InputError:
 def _read(tif: tifffile.TiffFile, path: Path, said: list[str]) -> ImageFile:
     len(tif.pages)  # walks the whole chain, so that a broken one is reported
     series = _one_series(tif, path)
-    if any(page is None for page in series.pages) or any(
-        sign in line for line in said for sign in _CUT_SHORT
-    ):
+    if any(sign in line for line in said for sign in _CUT_SHORT):
         raise _cut_short(path)
-    if any(page is not None and not _is_whole(page, tif) for page in series.pages):
+    missing = sum(page is None for page in series.pages)
+    if missing:
+        raise InputError(
+            f"'{path.name}' lacks {missing} of its {len(series.pages)} planes: they are in other "
+            "files of the same OME-TIFF set, which must lie beside it."
+        )
+    if not all(_is_whole(page, tif) for page in series.pages):
         raise _cut_short(path)
     # RGB, channels and time are told by the axes: refuse them before reading gigabytes.
     squeeze_to_zyx(np.broadcast_to(np.uint8(0), series.shape), series.axes, path.name)
