@@ -63,11 +63,11 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(home, with_pip=False, symlinks=os.name != "nt")
     paths = {"base": str(home), "platbase": str(home), "installed_base": str(home)}
     site = Path(sysconfig.get_path("purelib", "venv", vars=paths))
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     there = Path(sysconfig.get_path("scripts", "venv", vars=paths))
     python = there / ("python.exe" if os.name == "nt" else "python")
     pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
     run(*pip, "install", "--no-deps", "--no-index", "--no-compile", "-q", wheel, cwd=home)
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     code = "import napari_recurrent_mz; print(napari_recurrent_mz.__file__)"
     assert Path(run(python, "-c", code, cwd=home).strip()).is_relative_to(home)
     return there
