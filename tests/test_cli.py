@@ -236,17 +236,14 @@ def test_bench(run, tmp_path: Path) -> None:
 def test_demo_without_window(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_recurrent_mz import simulate
 
-    optics = simulate.DEMO_OPTICS
-
-    def little() -> simulate.Sample:
-        shape = (51, 64, 64)
-        return simulate.simulate_sample("worm", shape=shape, z_step_um=0.2, optics=optics, seed=1)
-
-    monkeypatch.setattr(simulate, "demo_sample", little)
+    stack = np.random.default_rng(1).gamma(2.0, 100.0, (51, 32, 32)).astype(np.float32)
+    z_um = 0.2 * np.arange(51)
+    little = simulate.Sample(stack, stack, stack, z_um, simulate.DEMO_OPTICS, "worm")
+    monkeypatch.setattr(simulate, "demo_sample", lambda: little)
     model = ["--model", "small.safetensors", "--device", "cpu"]
     text = run("demo", "--no-show", *model, "-o", tmp_path / "volume.ome.tif")
     volume = read_image(tmp_path / "volume.ome.tif")
-    assert volume.data.shape == (51, 64, 64)
+    assert volume.data.shape == (51, 32, 32)
     assert np.isfinite(volume.data).all()
     assert volume.provenance["measured_planes"] == [10, 25, 40]
     rows = [line.split()[0] for line in text.splitlines()[-4:]]

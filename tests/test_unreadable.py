@@ -1,0 +1,123 @@
+"""Files that cannot be read: one sentence that says why, and silence otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.scans import InputError
+
+STACK = np.random.default_rng(1).integers(90, 4000, (5, 20, 24)).astype(np.uint16)
+
+
+def _ome(path: Path, data: np.ndarray, axes: str, **more: object) -> None:
+    tifffile.imwrite(path, data, ome=True, metadata={"axes": axes, **more})
+
+
+def _text(path: Path) -> None:
+    path.write_text("this is no image")
+
+
+def _rgb(path: Path) -> None:
+    tifffile.imwrite(path, np.zeros((20, 24, 3), np.uint8), photometric="rgb")
+
+
+def _two_series(path: Path) -> None:
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        tif.write(STACK, metadata={"axes": "ZYX"})
+        tif.write(STACK, metadata={"axes": "ZYX"})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p.unlink(missing_ok=True), "does not exist"),
+        (_text, "is not a TIFF file"),
+        (lambda p: p.touch(), "is not a TIFF file|cut short"),
+        (lambda p: p.mkdir(), "is a folder"),
+        (_rgb, "is an RGB image"),
+        (lambda p: _ome(p, np.zeros((2, 5, 20, 24), np.uint8), "CZYX"), "has 2 channels"),
+        (lambda p: _ome(p, np.zeros((3, 5, 20, 24), np.uint8), "TZYX"), "time axis of 3"),
+        (
+            lambda p: tifffile.imwrite(
+                p, np.zeros((3, 20, 24), np.uint8), imagej=True, metadata={"axes": "TYX"}
+            ),
+            "time axis of 3",
+        ),
+        (_two_series, "holds 2 images"),
+        (
+            lambda p: _ome(p, STACK, "ZYX", PhysicalSizeX=0.1, PhysicalSizeY=0.3),
+            "resample it to square pixels",
+        ),
+    ],
+    ids="missing text empty folder rgb channels time imagej-time series not-square".split(),
+)
+def test_one_sentence_says_why_it_cannot_be_read(tmp_path: Path, make, message: str) -> None:
+    path = tmp_path / "bad.tif"
+    make(path)
+    with pytest.raises(InputError, match=message) as error:
+        read_image(path)
+    assert "bad.tif" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fraction", [0.999, 0.9, 0.5, 0.1, 0.01])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ome": True, "metadata": {"axes": "ZYX"}},
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
+        {"metadata": None},
+        {"photometric": "minisblack"},
+        {"compression": "zlib", "metadata": None},
+        {"ome": True, "compression": "zlib", "metadata": {"axes": "ZYX"}},
+    ],
+    ids=["ome", "imagej", "plain", "shaped", "zlib", "ome-zlib"],
+)
+def test_a_tiff_cut_short_is_refused_in_silence(
+    tmp_path: Path, options: dict, fraction: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cut.tif"
+    tifffile.imwrite(path, STACK, **options)
+    whole = path.read_bytes()
+    assert read_image(path).data.shape == STACK.shape
+    path.write_bytes(whole[: int(fraction * len(whole))])
+    try:
+        left = read_image(path).data
+    except InputError as refusal:
+        message = str(refusal)
+    else:  # the last few bytes may hold no pixel: then nothing is lost, and nothing refused
+        np.testing.assert_array_equal(left, STACK)
+        message = "damaged or cut short" if fraction == 0.999 else "read"
+    assert "damaged or cut short" in message
+    assert capfd.readouterr().err == ""
+
+
+def test_an_ome_tiff_set_without_its_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "one.ome.tif"
+    _ome(path, STACK[:2], "ZYX")
+    xml = tifffile.tiffcomment(path).replace('SizeZ="2"', 'SizeZ="5"')
+    other = '<UUID FileName="two.ome.tif">urn:uuid:00000000-0000-0000-0000-000000000002</UUID>'
+    xml = xml.replace(
+        '<TiffData IFD="0" PlaneCount="2"/>',
+        '<TiffData IFD="0" PlaneCount="2"/>'
+        f'<TiffData FirstZ="2" IFD="0" PlaneCount="3">{other}</TiffData>',
+    )
+    tifffile.tiffcomment(path, xml.encode())
+    with pytest.raises(InputError, match="lacks 3 of its 5 planes"):
+        read_image(path)
+
+
+def test_a_zarr_without_its_array_is_refused(tmp_path: Path) -> None:
+    path = write_volume(tmp_path / "v.ome.zarr", STACK, np.arange(5), 0.1)
+    (path / "0" / "zarr.json").unlink()
+    with pytest.raises(InputError, match="not a complete OME-Zarr"):
+        read_image(path)
+    zarr.open_group(tmp_path / "other.zarr", mode="w")
+    with pytest.raises(InputError, match="not a complete OME-Zarr"):
+        read_image(tmp_path / "other.zarr")
