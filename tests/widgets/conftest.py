@@ -22,7 +22,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSettings, QThreadPool
 
 from napari_recurrent_mz.network import NetworkConfig
-from napari_recurrent_mz.widgets import _method_panel
+from napari_recurrent_mz.widgets import _method_panel, reconstruct
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
@@ -40,6 +40,7 @@ def quick_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     network = SimpleNamespace(config=NetworkConfig(base_channels=4))
     model = SimpleNamespace(name="tiny", sha256="0" * 64, card={}, network=network)
     monkeypatch.setattr(_method_panel, "survey", lambda: found)
+    monkeypatch.setattr(reconstruct, "warm_up", lambda *_: None)
     monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import tifffile
 from napari.components import ViewerModel
 
 from napari_recurrent_mz import Optics, ZGrid, inference
-from napari_recurrent_mz.widgets import _result
+from napari_recurrent_mz.widgets import _jobs, _result, reconstruct
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._scan_table import rows_of
 from napari_recurrent_mz.widgets._worker import order_from, time_left
@@ -252,6 +253,15 @@ def test_a_long_preview_leaves_planes_out(dock, monkeypatch, run_to_end) -> None
     np.testing.assert_allclose(result_of(dock).scale, [1.0, 0.2, 0.2])
 
 
+def test_the_preview_is_prepared_once_for_each_optics(dock, qtbot, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(reconstruct, "warm_up", lambda optics, _job: asked.append(optics.na))
+    dock.ui.optics.fields["na"].set_value(1.1)
+    for _ in range(3):
+        dock.check()
+    qtbot.waitUntil(lambda: asked == [1.1])
+
+
 def test_the_result_is_not_offered_as_a_stack(dock, run_to_end) -> None:
     run_to_end(dock)
     assert [layer.name for layer in dock._stacks()] == ["stack"]
@@ -299,6 +309,12 @@ def backwards(viewer, dock, layer) -> None:
     dock.ui.grid.start.setText("9")
 
 
+def too_large(viewer, dock, layer) -> None:
+    dock.ui.grid.step.setText("0.0005")
+    little = SimpleNamespace(total=1_000_000)
+    dock.patch.setattr(_jobs.psutil, "virtual_memory", lambda: little)
+
+
 def no_step(viewer, dock, layer) -> None:
     dock.ui.grid.step.setText("0")
 
@@ -328,13 +344,15 @@ def no_na(viewer, dock, layer) -> None:
         (other_pixel, "differ in pixel size"),
         (no_pixel_size, "pixel size is missing"),
         (backwards, "runs backwards"),
+        (too_large, "of memory: use a larger step"),
         (no_step, "must be above 0"),
         (a_million, "planes, more than"),
         (empty_grid, "stop of the target grid is missing"),
         (no_na, "numerical aperture (NA) is missing"),
     ],
 )
-def test_each_mistake_has_its_sentence(dock, mistake, words) -> None:
+def test_each_mistake_has_its_sentence(dock, mistake, words, monkeypatch) -> None:
+    dock.patch = monkeypatch
     mistake(dock._viewer, dock, dock._viewer.layers[0])
     dock.check()
     assert words in dock.ui.footer.state.text()

@@ -70,6 +70,19 @@ def test_the_plugins_menu_opens_the_dock(viewer, qtbot, quick_survey, add_stack)
     assert widget.ui.table.scans.rows == []
 
 
+def test_the_layers_menu_opens_the_dock(viewer, qtbot, quick_survey) -> None:
+    menu = viewer.window.layers_menu
+    menu.aboutToShow.emit()
+    inner = [a.menu() for a in menu.actions() if a.menu() is not None]
+    actions = [action for m in inner for action in m.actions()]
+    ours = [action for action in actions if "Recurrent-MZ" in action.text()]
+    assert len(ours) == 1
+    ours[0].trigger()
+    docks = viewer.window._qt_window.findChildren(ReconstructDock)
+    assert len(docks) == 1
+    qtbot.waitUntil(lambda: docks[0].ui.method.model is not None)
+
+
 def test_the_dock_fits_a_small_screen(dock, viewer, qtbot) -> None:
     qtbot.wait(200)
     assert dock.sizeHint().height() < 700

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 
+from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 from . import _layers
 from ._dock_layout import DockLayout
@@ -36,11 +38,23 @@ def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
     grid = ui.grid.grid()
     if preview:
         grid = _coarser(ui, grid, scans)
+    _check_memory(grid, scans)
     order = order_from(plane_in_view(viewer, grid), len(grid))
     network = method == NETWORK
     model = ui.method.model_name() if network else None
-    device = ui.method.device_choice() if network else "cpu"
+    device = ui.method.device_choice() if method in _NEEDS_OPTICS else "cpu"
     return Job(scans, grid, optics, method, model, device, order)
+
+
+def _check_memory(grid: ZGrid, scans: Sequence[Scan]) -> None:
+    """Refuse a volume that this computer cannot hold before it is killed for trying."""
+    needed = 4 * len(grid) * scans[0].pixels.size / 1e6
+    there = psutil.virtual_memory().total / 1e6
+    if needed > there:
+        raise InputError(
+            f"The volume of {len(grid)} planes needs {size_in_words(needed)} but this computer has "
+            f"{size_in_words(there)} of memory: use a larger step, a smaller range or a crop."
+        )
 
 
 def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
@@ -105,6 +119,14 @@ def cost_in_words(ui: DockLayout, job: Job) -> str:
     return f"{planes} · {size_in_words(cost.megabytes)} · about {in_words(cost.seconds)}"
 
 
+def warm_up(optics: Optics, job: Job) -> None:
+    """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
+    from ..lmmse import covariance_table
+
+    heights = [scan.z_um for scan in job.scans] + [float(job.grid.z_um[i]) for i in (0, -1)]
+    covariance_table(optics, max(heights) - min(heights))
+
+
 def is_incomplete(rows: Sequence[Row]) -> bool:
     """Whether the table is only unfinished, which is no mistake."""
     return len(rows) < 2 or any(row.z_um is None for row in rows)
@@ -112,7 +134,7 @@ def is_incomplete(rows: Sequence[Row]) -> bool:
 
 def _coarser(ui: DockLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
     """Leave planes out so that the preview takes about two seconds."""
-    cost = _cost(ui, scans, len(grid), "lmmse", "cpu")
+    cost = _cost(ui, scans, len(grid), "lmmse", ui.method.device_choice())
     every = math.ceil(cost.seconds / _PREVIEW_S) if cost is not None else 1
     if every <= 1:
         return grid

@@ -78,7 +78,7 @@ class MethodPanel(QWidget):
         self.models = _combo(
             "Model", "The trained network; “Other file…” opens a .safetensors file"
         )
-        self.devices = _combo("Device", "Where the network runs")
+        self.devices = _combo("Device", "Where the network or linear MMSE runs")
         self.devices.addItem("Looking for a GPU…", "auto")
         self._rows: list[tuple[QLabel, QWidget]] = []
         self._lay_out()
@@ -90,7 +90,7 @@ class MethodPanel(QWidget):
 
     def look_around(self) -> None:
         """Fill models and devices without blocking the window."""
-        in_background(survey, then=self._surveyed, failed=self.failed.emit)
+        in_background(self, survey, then=self._surveyed, failed=self.failed.emit)
 
     def method_key(self) -> str:
         """The chosen method as ``inference.METHODS`` calls it."""
@@ -108,6 +108,11 @@ class MethodPanel(QWidget):
     def set_method(self, key: str) -> None:
         """Choose a method by its key."""
         self._select(self.method, key)
+
+    def set_device(self, choice: str) -> None:
+        """Choose a device: auto, cuda, mps or cpu; auto when it is not there."""
+        self._remembered["device"] = choice
+        self._select(self.devices, choice)
 
     def remember(self) -> None:
         """Keep method and device for the next run."""
@@ -130,7 +135,7 @@ class MethodPanel(QWidget):
 
     def _load(self, name: str | None) -> None:
         if self.models.count() > 1 or name:
-            in_background(model_named, name, then=self._loaded, failed=self._not_loaded)
+            in_background(self, model_named, name, then=self._loaded, failed=self._not_loaded)
 
     def _loaded(self, model: Any) -> None:
         self.model = model
@@ -163,10 +168,12 @@ class MethodPanel(QWidget):
         self._load(path)
 
     def _method_changed(self) -> None:
-        network = self.method_key() == NETWORK
-        for label, widget in self._rows:
-            label.setEnabled(network)
-            widget.setEnabled(network)
+        method = self.method_key()
+        for (label, widget), uses in zip(
+            self._rows, (method == NETWORK, method in (NETWORK, "lmmse")), strict=True
+        ):
+            label.setEnabled(uses)
+            widget.setEnabled(uses)
         self.method.setToolTip(_TIPS[self.method_key()])
         self.changed.emit()
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from napari.qt.threading import create_worker
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ..optics import Optics
@@ -183,16 +184,30 @@ def sentence_of(error: BaseException) -> str:
         return "There is not enough memory: use fewer planes, or crop the scans."
     text = str(error).strip().splitlines()
     detail = f" ({text[0]})" if text else ""
-    return f"The reconstruction stopped with an unexpected {type(error).__name__}{detail}."
+    return f"This failed with an unexpected {type(error).__name__}{detail}."
 
 
 def in_background(
+    owner: QObject,
     function: Callable[..., Any],
     *args: Any,
     then: Callable[[Any], None],
     failed: Callable[[str], None],
-) -> Any:
-    """Run ``function(*args)`` in a thread; ``then`` gets its value, ``failed`` a sentence."""
+) -> None:
+    """Run ``function(*args)`` in a thread.
+
+    Parameters
+    ----------
+    owner : QObject
+        Whoever wants the answer; once it is deleted, nobody is told.
+    function : callable
+    *args
+        Given to ``function``.
+    then : callable
+        Gets the value, in the GUI thread.
+    failed : callable
+        Gets a sentence when ``function`` raised.
+    """
 
     def guarded() -> tuple[bool, Any]:
         try:
@@ -202,12 +217,12 @@ def in_background(
 
     def arrived(result: tuple[bool, Any]) -> None:
         good, value = result
-        (then if good else failed)(value)
+        if isalive(owner):  # type: ignore[no-untyped-call]
+            (then if good else failed)(value)
 
     worker = create_worker(guarded, _start_thread=False)
     worker.returned.connect(arrived)
     worker.start()
-    return worker
 
 
 def percentile_limits(scans: Sequence[Scan]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def run_demo(
     show: bool = True,
     size: tuple[int, int] = (1280, 800),
     theme: str = "dark",
+    model: str | None = None,
+    device: str = "auto",
 ) -> Outcome:
     """Open napari with the demo's scans, reconstruct them, and show the volume by the truth.
 
@@ -49,6 +52,10 @@ def run_demo(
         Width and height of the window, in screen pixels.
     theme : str
         napari's theme, ``dark`` or ``light``.
+    model : str, optional
+        Name or path of a model, by default the bundled one.
+    device : str, optional
+        auto, cuda, mps or cpu.
 
     Returns
     -------
@@ -70,7 +77,7 @@ def run_demo(
     look_around(viewer)
     wait(_SETTLE_MS)
     centre(viewer)
-    until_ready(dock)
+    until_ready(dock, model, device)
     outcome = until_done(dock)
     beside_the_truth(viewer, dock, sample, scans)
     wait(_SETTLE_MS)
@@ -101,12 +108,23 @@ def look_around(viewer: Any) -> None:
     viewer.canvas.overlays.scale_bar.visible = True
 
 
-def until_ready(dock: ReconstructDock) -> None:
+def until_ready(dock: ReconstructDock, model: str | None, device: str) -> None:
     """Wait for torch and the model, so that the dock shows the device and the expected time."""
-    deadline = time.monotonic() + _READY_S
-    while dock.ui.method.model is None and time.monotonic() < deadline:
-        wait(50)
+    panel = dock.ui.method
+    panel.set_device(device)
+    wait_for(lambda: panel.is_ready)
+    if model is not None:
+        panel.model = None
+        panel.open_model(model)
+    wait_for(lambda: panel.model is not None)
     dock.check()
+
+
+def wait_for(is_done: Callable[[], bool]) -> None:
+    """Let Qt work until ``is_done``, a minute at most."""
+    deadline = time.monotonic() + _READY_S
+    while not is_done() and time.monotonic() < deadline:
+        wait(50)
 
 
 def until_done(dock: ReconstructDock) -> Outcome:

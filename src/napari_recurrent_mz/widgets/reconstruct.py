@@ -16,7 +16,7 @@ from ..scans import InputError, ZGrid
 from . import _drop, _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
-from ._jobs import build_job, cost_in_words, is_incomplete, warnings_about
+from ._jobs import build_job, cost_in_words, is_incomplete, warm_up, warnings_about
 from ._result import METHOD_TITLES, ResultLayer
 from ._scan_table import Row, rows_of
 from ._stack_panel import spread_planes
@@ -57,7 +57,7 @@ class ReconstructDock(QWidget):
         self.run: Run | None = None
         self.result: ResultLayer | None = None
         self._preview: Image | None = None
-        self._model_message = ""
+        self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = QTimer(self)
         self._check_timer.setSingleShot(True)
         self._check_timer.setInterval(150)
@@ -104,7 +104,7 @@ class ReconstructDock(QWidget):
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and use them as scans, as a drop on the dock does."""
         self.ui.footer.say("Reading…", "hint")
-        in_background(_drop.read_all, list(paths), then=self._read, failed=self._fail)
+        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self._fail)
 
     # scans --------------------------------------------------------------------------
     def _add_layer(self, layer: Image) -> None:
@@ -204,6 +204,17 @@ class ReconstructDock(QWidget):
         footer.status("", "hint")
         footer.warn(warnings_about(self.ui, job))
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
+        self._warm_up(job)
+
+    def _warm_up(self, job: Job) -> None:
+        """Get ready for a preview while the user still looks at the form."""
+        with contextlib.suppress(InputError):
+            optics = self.ui.optics.optics()
+            wanted = (optics, job.grid.start_um, job.grid.stop_um)
+            if self.ui.method.is_ready and wanted != self._warmed:
+                self._warmed = wanted
+                ready = (optics, job)
+                in_background(self, warm_up, *ready, then=lambda _: None, failed=lambda _: None)
 
     # running ------------------------------------------------------------------------
     def _start(self, *, preview: bool) -> None:
@@ -225,7 +236,7 @@ class ReconstructDock(QWidget):
             self.ui.method.remember()
         self.run = Run(job)
         self.run.plane.connect(self._plane_done)
-        self.run.message.connect(lambda text: self.ui.footer.say(text, "warning"))
+        self.run.message.connect(self._told)
         self.run.ended.connect(self._ended)
         self.ui.set_running(True)
         self.ui.footer.begin(len(job.grid), METHOD_TITLES[job.method])
@@ -258,6 +269,9 @@ class ReconstructDock(QWidget):
             return
         result.take(plane)
         self.ui.footer.progress(run.done, len(run.job.order), run.seconds_left())
+
+    def _told(self, sentence: str) -> None:
+        self.ui.footer.say(sentence, "warning")
 
     def _ended(self, outcome: Outcome) -> None:
         run, result = self.run, self.result
