@@ -18,6 +18,7 @@ import torch
 import napari_recurrent_mz.inference
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.cli._common import Progress, check_memory, clock
+from napari_recurrent_mz.cli._info import _card_lines
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.scans import InputError
@@ -220,6 +221,25 @@ def test_info_names_version_and_device(run) -> None:
     assert f"torch {torch.__version__}" in text
     assert "device c" in text
     assert "Report a problem" in text
+
+
+def test_a_model_card_in_short() -> None:
+    card = {
+        "trained_for": {"na": [0.75, 1.45], "scans": [1, 5]},
+        "training": {"steps": 4000, "config": {"batch": 4}},
+        "held_out": {"gain_db": 0.123456, "by_kind": {"beads": 0.5, "worm": 0.25}},
+        "kinds": ["beads", "worm"],
+        "measured": [{"stack": "embryo", "psnr": 33.41}],
+        "network": {"levels": 5},
+    }
+    assert _card_lines(card) == [
+        "trained for: na 0.75 to 1.45; scans 1 to 5",
+        "training: steps 4000",
+        "held out: gain db 0.1235; by kind (beads 0.5; worm 0.25)",
+        "kinds: beads, worm",
+        "measured:",
+        "  stack embryo; psnr 33.41",
+    ]
 
 
 def test_bench(run, tmp_path: Path) -> None:

@@ -56,32 +56,37 @@ def _report_to() -> str:
     return f"at {found}" if found else "where you have the package from"
 
 
+_LONG = ("config", "network")  # every setting of a training: in the JSON beside the weights
+
+
 def _card_lines(card: dict[str, Any]) -> list[str]:
-    """The card's plain values, and its tables of measures, one line each."""
+    """The card in short, a line an entry: what it was trained for and with, what it reaches."""
     lines: list[str] = []
     for key, value in card.items():
-        words = key.replace("_", " ")
-        if isinstance(value, str | int | float):
-            lines.append(f"{words}: {value}")
-        elif isinstance(value, list) and all(isinstance(v, str | int | float) for v in value):
-            lines.append(f"{words}: {', '.join(map(str, value))}")
-        elif isinstance(value, dict):
-            lines.append(f"{words}: {_short(value)}")
-        elif isinstance(value, list):
-            lines.append(f"{words}:")
-            lines += [f"  {_short(v) if isinstance(v, dict) else v}" for v in value]
+        if key in _LONG:
+            continue
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{_words(key)}:", *(f"  {_plain(row)}" for row in value)]
+        else:
+            lines.append(f"{_words(key)}: {_plain(value)}")
     return lines
 
 
-def _short(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items())
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return f"({_short(value)})"
+        inner = (
+            (k, f"({_plain(v)})" if isinstance(v, dict) else _plain(v))
+            for k, v in value.items()
+            if k not in _LONG
+        )
+        return "; ".join(f"{_words(k)} {v}" for k, v in inner)
     if isinstance(value, list):
-        return "–".join(map(_plain, value)) if len(value) == 2 else " ".join(map(_plain, value))
+        numbers = len(value) == 2 and all(isinstance(v, int | float) for v in value)
+        return (" to " if numbers else ", ").join(map(_plain, value))
     return str(value)
