@@ -387,6 +387,25 @@ def test_nothing_selected_is_said(make_dock) -> None:
     assert "No layer is selected" in dock.ui.footer.message.text()
 
 
+def test_an_answer_goes_once_things_have_changed(make_dock, add_stack) -> None:
+    dock = make_dock()
+    dock.ui.add_button.click()
+    assert dock.ui.footer.message.text()
+    layer = add_stack(dock._viewer)
+    dock.ui.table.scans.add(rows_of(layer, [0, 4]))
+    assert dock.ui.footer.message.text() == ""
+
+
+def test_what_is_selected_when_the_dock_opens_is_used(make_dock, add_stack) -> None:
+    viewer = ViewerModel()
+    layer = add_stack(viewer)
+    viewer.add_labels(np.zeros((24, 32), int))
+    viewer.layers.select_all()
+    dock = make_dock(viewer)
+    assert [row.layer for row in dock.ui.table.scans.rows] == [layer] * 3
+    assert dock.ui.footer.message.kind == "hint"
+
+
 def test_two_dimensional_layers_take_their_height_from_their_name(make_dock, stack) -> None:
     dock = make_dock()
     for plane, z in ((0, "0.5"), (4, "2.5")):

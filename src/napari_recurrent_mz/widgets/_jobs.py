@@ -116,7 +116,8 @@ def cost_in_words(ui: DockLayout, job: Job) -> str:
     cost = _cost(ui, job.scans, len(job.grid), job.method, job.device)
     if cost is None:
         return planes
-    return f"{planes} · {size_in_words(cost.megabytes)} · about {in_words(cost.seconds)}"
+    about = "about " if cost.seconds >= 1 else ""
+    return f"{planes} · {size_in_words(cost.megabytes)} · {about}{in_words(cost.seconds)}"
 
 
 def warm_up(optics: Optics, job: Job) -> None:

@@ -26,6 +26,9 @@ FloatArray = npt.NDArray[np.float32]
 METADATA_KEY = "napari-recurrent-mz"
 """Where a layer's metadata keeps what this package knows of it."""
 
+_LARGEST_ASKED_BYTES = 500_000_000
+"""Larger files would be read a second time for too long while the window waits."""
+
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 
 
@@ -136,7 +139,7 @@ def known_metadata(layer: Image) -> dict[str, Any]:
     """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
 
     A layer that another reader made from a TIFF is asked again through our own reader,
-    once; a file it cannot read counts as silent.
+    once; a file that it cannot read, or of more than 500 MB, counts as silent.
     """
     entry = layer.metadata.get(METADATA_KEY)
     found = dict(entry) if isinstance(entry, Mapping) else {}
@@ -226,9 +229,11 @@ def _asked_again(path: str, planes: int) -> dict[str, Any]:
 
 def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
     try:
+        if Path(path).stat().st_size > _LARGEST_ASKED_BYTES:
+            return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = read_image(Path(path))
+            image = read_image(path)
     except (InputError, OSError, ValueError, KeyError, IndexError):
         return {}
     found = file_metadata(image)

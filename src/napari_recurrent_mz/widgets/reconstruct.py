@@ -65,6 +65,7 @@ class ReconstructDock(QWidget):
         self._connect()
         self._layers_changed()
         self.ui.method.look_around()
+        self._use_what_is_selected()
         self.check()
 
     # what a script or the demo calls ------------------------------------------------
@@ -145,6 +146,14 @@ class ReconstructDock(QWidget):
                     found.append(image)
         return found
 
+    def _use_what_is_selected(self) -> None:
+        """Whoever opens the dock with images selected means them; others are told nothing."""
+        selected = self._viewer.layers.selection
+        for layer in self._viewer.layers:
+            if layer in selected:
+                with contextlib.suppress(InputError):
+                    self._add_layer(_layers.check_layer(layer))
+
     def _add_selected(self) -> None:
         chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
         if not chosen:
@@ -173,6 +182,7 @@ class ReconstructDock(QWidget):
 
     # checking -----------------------------------------------------------------------
     def _scans_changed(self) -> None:
+        self.ui.footer.say("", "hint")  # the last answer was about how things stood before
         heights = [row.z_um for row in self.ui.table.scans.used() if row.z_um is not None]
         depth = None
         with contextlib.suppress(InputError):
