@@ -61,7 +61,7 @@ def _add_fields(what: Any) -> None:
     parser.add_argument("--count", type=int, required=True, metavar="N", help="fields in all")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument("--size", type=int, default=192, metavar="N", help="pixels on a side")
-    parser.add_argument("--n-planes", type=int, default=48, metavar="N", help="default: 48")
+    parser.add_argument("--n-planes", type=int, default=56, metavar="N", help="default: 56")
     parser.add_argument(
         "--held-out",
         action="store_true",

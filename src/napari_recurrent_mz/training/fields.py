@@ -73,7 +73,7 @@ class PoolConfig:
     """
 
     seed: int = 1
-    planes: int = 48
+    planes: int = 56
     size: int = 192
     held_out: bool = False
 

@@ -12,7 +12,7 @@ import torch
 from ..device import Device
 from ..inputs import NetworkInputs
 from ..network import RecurrentMZ
-from ..scans import Scan
+from ..scans import InputError, Scan
 from ..simulate import Camera
 from .fields import Field, Pool
 
@@ -107,6 +107,11 @@ def _scan_planes(field: Field, case: Case) -> list[int]:
     reach = round(case.spacing_um * (case.scans - 1) / field.z_step_um)
     first = (len(field.stack) - 1 - reach) // 2
     spacing = case.spacing_um / field.z_step_um
+    if first < 0:
+        raise InputError(
+            f"A held-out field is only {len(field.stack) * field.z_step_um:.1f} µm deep: "
+            "make the held-out fields with at least 52 planes."
+        )
     return [first + round(n * spacing) for n in range(case.scans)]
 
 

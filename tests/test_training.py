@@ -1,0 +1,204 @@
+"""Training: the paper's losses, examples that depend on the seed alone, a run that resumes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_recurrent_mz.device import choose_device
+from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.training.discriminator import Discriminator
+from napari_recurrent_mz.training.examples import ExampleConfig, choose_planes, make_batch
+from napari_recurrent_mz.training.fields import Pool, PoolConfig, make_fields
+from napari_recurrent_mz.training.finish import draw_curves, write_model
+from napari_recurrent_mz.training.loop import TrainConfig, Trainer
+from napari_recurrent_mz.training.losses import (
+    LossConfig,
+    berhu,
+    discriminator_loss,
+    generator_loss,
+    log_ratio,
+    ms_ssim_loss,
+)
+from napari_recurrent_mz.weights import load_model
+
+SMALL = NetworkConfig(base_channels=4, levels=3, norm="none")
+EXAMPLES = ExampleConfig(crop=32, targets=1, scans=(0, 1, 1), spacing_dof=(2.0, 6.0))
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    folder = tmp_path_factory.mktemp("fields")
+    assert len(list(make_fields(PoolConfig(seed=3, planes=16, size=48), folder, 4))) == 4
+    return Pool(folder)
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    folder = tmp_path_factory.mktemp("held_out")
+    list(make_fields(PoolConfig(seed=4, planes=52, size=32, held_out=True), folder, 2))
+    return Pool(folder)
+
+
+def test_berhu_follows_the_papers_two_branches() -> None:
+    truth = torch.zeros(1, 1, 1, 4)
+    output = torch.tensor([0.05, -0.1, 0.3, -0.5]).reshape(1, 1, 1, 4)
+    c = 0.1
+    expected = (0.05 + 0.1 + (0.3**2 + c**2) / (2 * c) + (0.5**2 + c**2) / (2 * c)) / 4
+    assert float(berhu(output, truth)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_ms_ssim_loss_is_nil_for_the_truth_and_falls_towards_it() -> None:
+    truth = torch.rand(2, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(1))
+    losses = [float(ms_ssim_loss(truth + a * noise, truth)) for a in (0.0, 0.05, 0.3)]
+    assert losses[0] == pytest.approx(0, abs=1e-5)
+    assert losses[0] < losses[1] < losses[2]
+
+
+def test_log_ratio_counts_decibels_of_every_example_alike() -> None:
+    truth = torch.zeros(2, 1, 8, 8)
+    linear = torch.stack([torch.full((1, 8, 8), 0.1), torch.full((1, 8, 8), 10.0)])
+    halved = float(log_ratio(linear / 2, truth, linear))
+    assert halved == pytest.approx(-np.log(2), rel=1e-3)  # 6 dB in amplitude on both
+
+
+def test_adversarial_losses_are_the_papers() -> None:
+    judged_output, judged_truth = torch.tensor([[0.2], [0.6]]), torch.tensor([[0.9], [0.5]])
+    expected = np.mean([0.5 * 0.04 + 0.5 * 0.01, 0.5 * 0.36 + 0.5 * 0.25])
+    assert float(discriminator_loss(judged_output, judged_truth)) == pytest.approx(expected)
+    image = torch.zeros(2, 1, 96, 96)
+    only = LossConfig(adversarial=0.5, log_ratio=0)
+    found = float(generator_loss(only, image, image, image, judged_output))
+    assert found == pytest.approx(0.5 * np.mean([0.8**2, 0.4**2]))
+
+
+def test_the_papers_weights_add_up() -> None:
+    generator = torch.Generator().manual_seed(0)
+    output, truth = torch.rand(2, 1, 1, 96, 96, generator=generator)
+    whole = generator_loss(LossConfig.paper(), output, truth, truth, torch.tensor([[0.3]]))
+    parts = 3 * berhu(output, truth) + 1 * ms_ssim_loss(output, truth) + 0.5 * 0.7**2
+    assert float(whole) == pytest.approx(float(parts), rel=1e-6)
+
+
+def test_discriminator_has_five_blocks_and_two_dense_layers() -> None:
+    judge = Discriminator()
+    convolutions = [m for m in judge.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [m.out_channels for m in convolutions] == [
+        channels for k in range(5) for channels in (20 * 2**k, 20 * 2**k)
+    ]
+    dense = [m.out_features for m in judge.modules() if isinstance(m, torch.nn.Linear)]
+    assert dense == [20, 1]
+    judged = judge(torch.randn(3, 1, 64, 48))
+    assert judged.shape == (3, 1)
+    assert bool(((judged >= 0) & (judged <= 1)).all())
+
+
+def test_fields_depend_on_the_seed_alone(pool: Pool, tmp_path: Path) -> None:
+    list(make_fields(PoolConfig(seed=3, planes=16, size=48), tmp_path, 3, start=2))
+    again = Pool(tmp_path)[0]
+    np.testing.assert_array_equal(again.stack, pool[2].stack)
+    assert again.optics == pool[2].optics
+    assert np.isfinite(np.asarray(again.stack, np.float32)).all()
+
+
+def test_batches_depend_on_seed_and_step_alone(pool: Pool) -> None:
+    first, second, other = (make_batch(pool, 0, n, 2, EXAMPLES, SMALL) for n in (5, 5, 6))
+    for one, two in zip(first.tensors, second.tensors, strict=True):
+        assert torch.equal(one, two)
+    assert not torch.equal(first.truth, other.truth)
+    assert first.scans.shape[-3:] == (3, 32, 32)
+    assert bool(torch.isfinite(first.scans).all())
+    assert bool((first.unit > 0).all())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_scan_planes_lie_in_the_stack(count: int) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        chosen, spacing = choose_planes(rng, 40, 0.6, count, ExampleConfig())
+        assert chosen.min() >= 0
+        assert chosen.max() <= 39
+        assert len(chosen) <= count
+        assert spacing >= 2
+
+
+def _losses(trainer: Trainer, stop: int | None = None) -> list[float]:
+    found = []
+    for progress in trainer.run():
+        found.append(progress.loss)
+        if progress.step == stop:
+            break
+    return found
+
+
+def _config(steps: int) -> TrainConfig:
+    return TrainConfig(
+        steps=steps, batch=2, warm_up=2, validate_every=4, checkpoint_every=2,
+        network=SMALL, examples=EXAMPLES,
+    )  # fmt: skip
+
+
+def test_a_run_resumes_on_the_same_curve(pool: Pool, held_out: Pool, tmp_path: Path) -> None:
+    whole = _losses(Trainer(_config(6), pool, held_out, tmp_path / "whole", device="cpu"))
+    first = _losses(Trainer(_config(6), pool, held_out, tmp_path / "cut", device="cpu"), stop=4)
+    resumed = Trainer(_config(6), pool, held_out, tmp_path / "cut", device="cpu")
+    assert resumed.step == 4
+    assert first + _losses(resumed) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_run_ends_in_weights_with_a_card(pool: Pool, held_out: Pool, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    trainer = Trainer(_config(4), pool, held_out, folder, device="cpu")
+    for _ in trainer.run():
+        pass
+    digest = write_model(
+        folder, tmp_path / "mine.safetensors", pool=pool, device=choose_device("cpu")
+    )
+    model = load_model(tmp_path / "mine.safetensors")
+    assert model.sha256 == digest
+    assert model.card["training"]["steps"] == 4
+    assert model.card["held_out"]["by_kind"]
+    assert json.loads((tmp_path / "mine.json").read_text())["sha256"] == digest
+    averaged = trainer.averaged().state_dict()
+    for key, value in model.network.state_dict().items():
+        torch.testing.assert_close(value, averaged[key], atol=1e-3, rtol=1e-3)
+    with (folder / "log.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows] == ["4"]
+    assert draw_curves(folder).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_a_step_of_the_papers_loss_moves_every_part(
+    pool: Pool, held_out: Pool, tmp_path: Path, norm: str
+) -> None:
+    network = NetworkConfig(base_channels=4, levels=3, norm=norm, correction=False)
+    examples = ExampleConfig(crop=48, targets=1, scans=(0, 1))
+    config = TrainConfig(steps=1, batch=2, network=network, loss=LossConfig.paper(),
+                         examples=examples)  # fmt: skip
+    trainer = Trainer(config, pool, held_out, tmp_path, device="cpu")
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    judge = {k: v.clone() for k, v in trainer.judge.state_dict().items()}
+    for _ in trainer.run():
+        pass
+    still = [k for k, v in trainer.network.named_parameters() if torch.equal(v, before[k])]
+    assert not still
+    assert any(not torch.equal(v, judge[k]) for k, v in trainer.judge.named_parameters())
+
+
+def test_a_correction_starts_at_the_linear_estimate(pool: Pool) -> None:
+    batch = make_batch(pool, 0, 0, 2, EXAMPLES, SMALL)
+    output = RecurrentMZ(SMALL)(batch.scans, batch.linear, batch.unit)
+    assert torch.equal(output, batch.linear)
+
+
+def test_an_empty_pool_is_told_in_one_sentence(pool: Pool, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no simulated field"):
+        Trainer(_config(2), pool, Pool(tmp_path), tmp_path / "run", device="cpu")
