@@ -110,12 +110,12 @@ def test_fields_depend_on_the_seed_alone(pool: Pool, tmp_path: Path) -> None:
 
 def test_batches_depend_on_seed_and_step_alone(pool: Pool) -> None:
     first, second, other = (make_batch(pool, 0, n, 2, EXAMPLES, SMALL) for n in (5, 5, 6))
-    for one, two in zip(first.tensors, second.tensors, strict=True):
+    for one, two in zip(first.inputs, second.inputs, strict=True):
         assert torch.equal(one, two)
     assert not torch.equal(first.truth, other.truth)
-    assert first.scans.shape[-3:] == (3, 32, 32)
-    assert bool(torch.isfinite(first.scans).all())
-    assert bool((first.unit > 0).all())
+    assert first.inputs.scans.shape[-3:] == (3, 32, 32)
+    assert bool(torch.isfinite(first.inputs.scans).all())
+    assert bool((first.inputs.unit > 0).all())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -195,8 +195,8 @@ def test_a_step_of_the_papers_loss_moves_every_part(
 
 def test_a_correction_starts_at_the_linear_estimate(pool: Pool) -> None:
     batch = make_batch(pool, 0, 0, 2, EXAMPLES, SMALL)
-    output = RecurrentMZ(SMALL)(batch.scans, batch.linear, batch.unit)
-    assert torch.equal(output, batch.linear)
+    output = RecurrentMZ(SMALL)(*batch.inputs)
+    assert torch.equal(output, batch.inputs.linear)
 
 
 def test_an_empty_pool_is_told_in_one_sentence(pool: Pool, tmp_path: Path) -> None:

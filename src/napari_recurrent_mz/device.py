@@ -6,6 +6,7 @@ import os
 import platform
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .scans import InputError
@@ -63,12 +64,8 @@ def choose_device(choice: str = "auto") -> Device:
 @lru_cache(maxsize=1)
 def cpu_name() -> str:
     """What the CPU calls itself, with the number of cores in use."""
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            name = next((x.split(":", 1)[1].strip() for x in lines if "model name" in x), name)
-    except OSError:
-        pass
+    model = _cpu_info("model name").partition(":")[2].strip()
+    name = model or platform.processor() or platform.machine()
     return f"{name}, {available_cores()} cores"
 
 
@@ -80,9 +77,14 @@ def available_cores() -> int:
 
 
 def _cpu_has_bfloat16() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            flags = next((x for x in lines if x.startswith("flags")), "")
-    except OSError:
-        return False
+    flags = _cpu_info("flags")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _cpu_info(key: str) -> str:
+    """The first line of Linux's description of the CPU that starts so, or nothing."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next((line for line in lines if line.startswith(key)), "")
+    except OSError:
+        return ""

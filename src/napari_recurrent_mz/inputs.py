@@ -6,6 +6,7 @@ Training and use build their tensors here, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,30 @@ from .network import NetworkConfig
 from .optics import Optics
 from .prepare import Normalisation, normalisation
 from .scans import FloatArray, Scan, check_scans
+
+
+class Prepared(NamedTuple):
+    """The network's input for one plane.
+
+    Attributes
+    ----------
+    scans : torch.Tensor, shape (N, M, C, H, W)
+        Image, DPM (target − scan, in ``dpm_unit_dof`` depths of field) and, if the
+        configuration has it, the scan carried to the target by the optics.
+    linear : torch.Tensor, shape (N, 1, H, W)
+        The linear MMSE estimate, normalised.
+    unit : torch.Tensor, shape (N, 1, 1, 1)
+        Expected error of that estimate at this height, from the optics and the noise of
+        the scans: what the network's correction is counted in. It falls towards the noise
+        at the height of a scan, where there is nothing to correct.
+    skip : torch.Tensor, shape (N, 1, H, W)
+        The linear estimate as the network sees intensities.
+    """
+
+    scans: torch.Tensor
+    linear: torch.Tensor
+    unit: torch.Tensor
+    skip: torch.Tensor
 
 
 class NetworkInputs:
@@ -64,35 +89,31 @@ class NetworkInputs:
         self.linear = LinearEstimate(normalised, optics, reach_um=reach_um, device=device)
 
         self._spread = float(normal.std())
+        low, self._middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
         self._noise = float(np.median([_noise(image) for image in normal]))
+        self._contrast = max((high - low) / 2, self._noise, 1e-3)
 
-    def at(self, z_um: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Input for the plane at ``z_um`` micrometres.
-
-        Returns
-        -------
-        scans : torch.Tensor, shape (1, M, C, H, W)
-            Normalised image, DPM (target − scan, in ``dpm_unit_dof`` depths of field) and,
-            if the configuration has it, the scan carried to the target by the optics.
-        linear : torch.Tensor, shape (1, 1, H, W)
-            The linear MMSE estimate, normalised.
-        unit : torch.Tensor, shape (1, 1, 1, 1)
-            Expected error of the estimate at this height, from the optics and the noise of
-            the scans: what the network's correction is counted in. It falls towards the
-            noise at the height of a scan, where there is nothing to correct.
-        """
+    def at(self, z_um: float) -> Prepared:
+        """Input for the plane at ``z_um`` micrometres."""
         unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
         distance = torch.tensor(
             [(z_um - scan.z_um) / unit_um for scan in self.scans],
             dtype=torch.float32,
             device=self.device,
         )
-        channels = [self.images, distance[:, None, None].expand_as(self.images)]
+        channels = [self._seen(self.images), distance[:, None, None].expand_as(self.images)]
         if self.config.propagated_input:
-            channels.append(self.linear.propagated(z_um))
+            channels.append(self._seen(self.linear.propagated(z_um)))
+        linear = self.linear.tensor(z_um)[None, None]
         error = float(self.linear.expected_error(z_um)[0]) * self._spread
         unit = torch.full((1, 1, 1, 1), float(np.hypot(error, self._noise)), device=self.device)
-        return torch.stack(channels, dim=1)[None], self.linear.tensor(z_um)[None, None], unit
+        return Prepared(torch.stack(channels, dim=1)[None], linear, unit, self._seen(linear))
+
+    def _seen(self, image: torch.Tensor) -> torch.Tensor:
+        """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""
+        if self.config.contrast == "linear":
+            return image
+        return torch.asinh((image - self._middle) / self._contrast)
 
 
 _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6

@@ -47,6 +47,10 @@ class NetworkConfig:
     dpm_unit_dof : float
         The distance, in depths of field, that the DPM calls 1. (The paper does not say
         how its DPM is scaled.)
+    contrast : {"asinh", "linear"}
+        How the network sees intensities: "linear" as normalised (paper), "asinh" as
+        asinh((I - median) / spread), which lifts dim blur to order one beside bright
+        structure, in sparse samples as in dense ones.
     """
 
     base_channels: int = 20
@@ -56,11 +60,12 @@ class NetworkConfig:
     correction: bool = True
     linear_skip: bool = True
     dpm_unit_dof: float = 10.0
+    contrast: str = "asinh"
 
     @classmethod
     def paper(cls) -> NetworkConfig:
         """The paper's own form: image and DPM in, image out."""
-        return cls(propagated_input=False, correction=False, linear_skip=False)
+        return cls(propagated_input=False, correction=False, linear_skip=False, contrast="linear")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
@@ -168,6 +173,7 @@ class RecurrentMZ(nn.Module):
         scans: torch.Tensor | Sequence[torch.Tensor],
         linear: torch.Tensor | None = None,
         unit: torch.Tensor | None = None,
+        skip: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Image of the target surface.
 
@@ -180,6 +186,8 @@ class RecurrentMZ(nn.Module):
             The linear MMSE estimate, normalised; needed where the configuration says so.
         unit : torch.Tensor, shape (N, 1, 1, 1), optional
             The correction that an output of 1 stands for; by default 1.
+        skip : torch.Tensor, shape (N, 1, H, W), optional
+            The linear estimate as the network sees intensities; by default ``linear``.
 
         Returns
         -------
@@ -193,7 +201,7 @@ class RecurrentMZ(nn.Module):
             state = self.remember(features, state)
         if state is None:
             raise ValueError("forward needs at least one scan")
-        return self.decode(features, state, linear, tuple(sequence[0].shape[-2:]), unit)
+        return self.decode(features, state, linear, tuple(sequence[0].shape[-2:]), unit, skip)
 
     def encode(self, scan: torch.Tensor) -> State:
         """Features x_k of one scan (N, C, H, W): a list of (N, c_k, H_k, W_k)."""
@@ -216,6 +224,7 @@ class RecurrentMZ(nn.Module):
         linear: torch.Tensor | None,
         size: tuple[int, ...],
         unit: torch.Tensor | None = None,
+        skip: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The image (N, 1, H, W) from the last scan's features and the state.
 
@@ -228,7 +237,7 @@ class RecurrentMZ(nn.Module):
             s = features[level] + self.mix[level](state[level])  # s_k = x_k + Conv1×1(h_k)
             parts = [s] if y is None else [functional.interpolate(y, scale_factor=2.0), s]
             if level == 0 and self.config.linear_skip and linear is not None:
-                parts.append(self._pad(linear).to(s.dtype))
+                parts.append(self._pad(linear if skip is None else skip).to(s.dtype))
             y = self.decoder[level](torch.cat(parts, dim=1))
         out: torch.Tensor = self.last(y)[..., : size[0], : size[1]]
         if self.config.correction and linear is not None:

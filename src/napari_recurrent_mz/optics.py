@@ -1,4 +1,4 @@
-"""The microscope's optics: numerical aperture, wavelength, index, pixel, and what follows from them.
+"""The microscope's optics: NA, wavelength, refractive index, pixel, and what follows.
 
 Point spread functions come from psfmodels (the vectorial Gibson-Lanni model of Aguet et
 al., Opt. Express 17:6829, 2009). Lengths are in micrometres.

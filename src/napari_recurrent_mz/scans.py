@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -88,11 +89,13 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
     bad = int(np.size(pixels) - np.count_nonzero(np.isfinite(pixels)))
     if bad:
         raise InputError(
-            f"{label} has {bad} pixels that are NaN or infinite: replace them before reconstructing."
+            f"{label} has {bad} pixels that are NaN or infinite: "
+            "replace them before reconstructing."
         )
     if float(pixels.min()) == float(pixels.max()):
         raise InputError(
-            f"{label} is constant (every pixel is {pixels.flat[0]:g}): it holds no structure, choose another image."
+            f"{label} is constant (every pixel is {pixels.flat[0]:g}): "
+            "it holds no structure, choose another image."
         )
     pixels.setflags(write=False)
     return pixels
@@ -117,7 +120,7 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
                 f"is {_size(first)}: all scans must show the same field at the same size."
             )
     order = sorted(range(len(found)), key=lambda i: found[i].z_um)
-    for low, high in zip(order, order[1:], strict=False):
+    for low, high in pairwise(order):
         if found[high].z_um - found[low].z_um < _SAME_HEIGHT_UM:
             raise InputError(
                 f"Scans {_label(found[low], low + 1)} and {_label(found[high], high + 1)} are both "

@@ -149,11 +149,11 @@ class NetworkPlanes:
             torch.inference_mode(),
             torch.autocast(self.device.kind, torch.bfloat16, enabled=half),
         ):
-            scans, linear, unit = self.inputs.at(z_um)
+            scans, linear, unit, skip = self.inputs.at(z_um)
             out = torch.empty_like(linear[0, 0])
             for tile in tiles((linear.shape[-2], linear.shape[-1]), self.tile):
                 window = (..., *tile.read)
-                made = self.network(scans[window], linear[window], unit)
+                made = self.network(scans[window], linear[window], unit, skip[window])
                 out[tile.write] = made[0, 0][tile.keep].float()
         found: FloatArray = out.float().cpu().numpy()
         return found

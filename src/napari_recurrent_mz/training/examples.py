@@ -6,15 +6,16 @@ the optics and of the stage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..inputs import NetworkInputs
+from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
 from ..scans import Scan
@@ -58,28 +59,29 @@ class ExampleConfig:
     stage_error_dof: float = 0.4
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """Examples of one number of scans.
 
     Attributes
     ----------
-    scans : torch.Tensor, shape (N, M, C, H, W)
-    linear : torch.Tensor, shape (N, 1, H, W)
-    unit : torch.Tensor, shape (N, 1, 1, 1)
+    inputs : Prepared
+        The network's input, N examples of M scans.
     truth : torch.Tensor, shape (N, 1, H, W)
         Noise-free target planes, normalised as the scans are.
     """
 
-    scans: torch.Tensor
-    linear: torch.Tensor
-    unit: torch.Tensor
+    inputs: Prepared
     truth: torch.Tensor
 
-    @property
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The four tensors, the network's three inputs first."""
-        return self.scans, self.linear, self.unit, self.truth
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(Prepared(*(t.to(device) for t in self.inputs)), self.truth.to(device))
+
+
+def _join(batches: Sequence[Batch], size: int | None = None) -> Batch:
+    columns = zip(*(batch.inputs for batch in batches), strict=True)
+    joined = Prepared(*(torch.cat(column)[:size] for column in columns))
+    return Batch(joined, torch.cat([batch.truth for batch in batches])[:size])
 
 
 def choose_planes(
@@ -174,15 +176,16 @@ def _assemble(
     rng: np.random.Generator,
     config: ExampleConfig,
 ) -> Batch:
-    parts: list[tuple[torch.Tensor, ...]] = []
+    parts: list[Batch] = []
     for target in targets:
-        scans, linear, unit = inputs.at(float(target) * field.z_step_um * stretch)
+        made = inputs.at(float(target) * field.z_step_um * stretch)
         plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
-        counts = camera.noiseless(plane).to(linear.device)
+        counts = camera.noiseless(plane).to(made.linear.device)
         truth = (counts - inputs.normalisation.shift) / inputs.normalisation.scale
-        pieces = _crop_and_turn((scans, linear, truth[None, None]), rng, config.crop)
-        parts.append((pieces[0], pieces[1], unit, pieces[2]))
-    return Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        images = (made.scans, made.linear, made.skip, truth[None, None])
+        scans, linear, skip, truth = _crop_and_turn(images, rng, config.crop)
+        parts.append(Batch(Prepared(scans, linear, made.unit, skip), truth))
+    return _join(parts)
 
 
 def _crop_and_turn(
@@ -220,12 +223,7 @@ def make_batch(
     count = int(rng.choice(len(share), p=share / share.sum())) + 1
     fields = rng.integers(0, len(pool), -(-size // config.targets))
     made = [make_examples(pool[int(n)], rng, config, network, count, device) for n in fields]
-    return Batch(
-        torch.cat([b.scans for b in made])[:size],
-        torch.cat([b.linear for b in made])[:size],
-        torch.cat([b.unit for b in made])[:size],
-        torch.cat([b.truth for b in made])[:size],
-    )
+    return _join(made, size)
 
 
 def batches(

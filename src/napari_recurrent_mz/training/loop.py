@@ -189,17 +189,17 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.chosen.half)
 
     def _train_step(self, batch: Batch) -> float:
-        scans, linear, unit, truth = (t.to(self.device) for t in batch.tensors)
+        inputs, truth = batch.to(self.device)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.network.train()
         with self._autocast():
-            output = self.network(scans, linear, unit).float()
+            output = self.network(*inputs).float()
         judged = None
         config = self.config.loss
         if config.adversarial and self.step >= config.adversarial_start:
             judged = self._train_judge(output, truth)
-        loss = generator_loss(config, output, truth, linear, judged)
+        loss = generator_loss(config, output, truth, inputs.linear, judged)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -247,7 +247,7 @@ class Trainer:
             make_batch(self.pool, config.seed + 1, n, 8, config.examples, config.network)
             for n in range(16)
         )
-        pairs = [[tuple(t.to(self.device) for t in b.tensors[:3])] for b in made]
+        pairs = [[tuple(b.to(self.device).inputs)] for b in made]
         update_bn(pairs, Fed())
 
     def _validate(self, loss: float) -> float:

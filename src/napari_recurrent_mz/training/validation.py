@@ -92,14 +92,14 @@ def _gain(network: RecurrentMZ, field: Field, case: Case, seed: int, device: Dev
     )
     ours = theirs = 0.0
     for target in _targets(rng, planes):
-        x, linear, unit = inputs.at(target * field.z_step_um)
+        made = inputs.at(target * field.z_step_um)
         with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
-            output = network(x, linear, unit).float()
+            output = network(*made).float()
         plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
         truth = camera.noiseless(plane).to(output.device) - inputs.normalisation.shift
         truth = truth / inputs.normalisation.scale
         ours += float(((output[0, 0] - truth) ** 2).mean())
-        theirs += float(((linear[0, 0] - truth) ** 2).mean())
+        theirs += float(((made.linear[0, 0] - truth) ** 2).mean())
     return float(10 * np.log10(theirs / max(ours, 1e-12)))
 
 
