@@ -94,7 +94,7 @@ def _table(sine: float, reach_dof: int) -> CovarianceTable:
     reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)
     dof = reduced.depth_of_field_um
     above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
-    psf = widefield_psf(reduced, above * dof, _TABLE_PIXELS)
+    psf = widefield_psf(reduced, above * dof, _TABLE_PIXELS, samples=1)
     psf /= psf[0].sum()
     # A central slice of the transform of a radially symmetric image is the transform of
     # its projection; without aberration the defocus is symmetric.
@@ -103,7 +103,7 @@ def _table(sine: float, reach_dof: int) -> CovarianceTable:
     spectrum = np.abs(np.fft.fft(transfer, 2 * len(transfer), axis=0)) ** 2
     values = np.fft.ifft(spectrum, axis=0).real[: len(above)]
     values /= values[0, 0]
-    k = np.fft.rfftfreq(_TABLE_PIXELS, 0.25)
+    k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
     return CovarianceTable(k, above, values, CubicSpline(above, values, axis=0))
 
 
@@ -230,7 +230,8 @@ class RadialFilter:
         """Reflect-pad and transform images (N, Y, X): complex (N, Y', X')."""
         y, x = self.pad
         wide = torch.nn.functional.pad(images[:, None], (x, x, y, y), mode="reflect")
-        return torch.fft.rfft2(wide[:, 0])
+        found: torch.Tensor = torch.fft.rfft2(wide[:, 0])
+        return found
 
     def response(self, weights: torch.Tensor) -> torch.Tensor:
         """Spread radial weights (N, K) over the frequency plane: (N, Y', X')."""
@@ -240,7 +241,7 @@ class RadialFilter:
     def back(self, spectra: torch.Tensor) -> torch.Tensor:
         """Inverse transform and crop: (N, Y', X') → real (N, Y, X)."""
         y, x = self.pad
-        wide = torch.fft.irfft2(spectra, s=self.padded)
+        wide: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
         return wide[:, y : y + self.shape[0], x : x + self.shape[1]]
 
 
@@ -283,7 +284,7 @@ class LinearEstimate:
         self.scan_z_um = np.array([scan.z_um for scan in self.scans])
         ends = np.array(reach_um) if reach_um else self.scan_z_um
         self.table = covariance_table(optics, _span(self.scan_z_um, ends))
-        self.filter = RadialFilter(self.scans[0].pixels.shape, optics, self.table, device)  # type: ignore[arg-type]
+        self.filter = RadialFilter(self.scans[0].pixels.shape, optics, self.table, device)
         images = torch.stack([torch.tensor(scan.pixels) for scan in self.scans]).to(device)
         # The mean takes no part in the filtering: weights at k = 0 sum to one, and without
         # it nothing large is left for the padding to ring with.
@@ -337,7 +338,7 @@ class LinearEstimate:
         """Total power of the scans at each node of the table, shape (K,), 0 at k = 0."""
         power = (self.spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
         nearest = (self.filter._low + (self.filter._part > 0.5)).cpu().numpy().ravel()
-        total = np.bincount(nearest, weights=power, minlength=len(self.table.k))
+        total = np.bincount(nearest, weights=power, minlength=len(self.table.k)).astype(np.float64)
         total[0] = 0.0
         return total
 

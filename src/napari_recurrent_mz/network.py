@@ -88,7 +88,7 @@ class NetworkConfig:
 
     def channels(self, level: int) -> int:
         """c_k for level k = 1 … levels."""
-        return self.base_channels * 2 ** (level - 1)
+        return int(self.base_channels * 2 ** (level - 1))
 
 
 def _convolutions(inputs: int, middle: int, outputs: int, norm: str) -> nn.Sequential:

@@ -6,6 +6,7 @@ al., Opt. Express 17:6829, 2009). Lengths are in micrometres.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -87,6 +88,7 @@ def widefield_psf(
     *,
     sample_index: float | None = None,
     depth_um: float = 0.0,
+    samples: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """Wide-field point spread function, not normalised plane by plane.
 
@@ -104,6 +106,9 @@ def widefield_psf(
     depth_um : float, optional
         Depth of the source below the coverslip, in micrometres, at or above 0; with an
         index mismatch it sets the spherical aberration.
+    samples : int, optional
+        Odd number of radial samples a pixel; by default as many as planes of equal energy
+        (within 3 %) need.
 
     Returns
     -------
@@ -117,6 +122,11 @@ def widefield_psf(
     import psfmodels
 
     index = optics.immersion_index
+    if samples is None:
+        # psfmodels interpolates samples along the radius; with too few of them a coarse
+        # pixel gets too much light in focus. The number must be odd to stay centred.
+        coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
+        samples = 2 * math.ceil(coarse) + 1
     parameters = {
         "NA": optics.na,
         "ni": index,
@@ -128,9 +138,9 @@ def widefield_psf(
         "ng0": index,
         "tg": 0.0,
         "tg0": 0.0,
-        "sf": 1,
+        "sf": samples,
     }
-    psf: npt.NDArray[np.float64] = psfmodels.vectorial_psf(
+    psf: npt.NDArray[np.float64] = psfmodels.vectorial_psf(  # type: ignore[no-untyped-call]
         np.asarray(z_um, dtype=float),
         nx=size,
         dxy=optics.pixel_um,

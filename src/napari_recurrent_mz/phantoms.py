@@ -41,7 +41,7 @@ class Space:
     @property
     def size_um(self) -> npt.NDArray[np.float64]:
         """(z, y, x) extent, in micrometres."""
-        return np.array(self.shape) * np.array(self.voxel_um)
+        return np.asarray(np.array(self.shape) * np.array(self.voxel_um), np.float64)
 
     def empty(self) -> Volume:
         """A dark volume."""
@@ -93,14 +93,13 @@ def _random_field(space: Space, rng: np.random.Generator, scale_um: float, power
         np.fft.fftfreq(n, d) if axis < 2 else np.fft.rfftfreq(n, d)
         for axis, (n, d) in enumerate(zip(space.shape, space.voxel_um, strict=True))
     ]
-    square = sum(
-        (f**2).reshape([-1 if a == axis else 1 for a in range(3)])
-        for axis, f in enumerate(frequencies)
-    )
+    square = np.zeros((1, 1, 1))
+    for axis, f in enumerate(frequencies):
+        square = square + (f**2).reshape([-1 if a == axis else 1 for a in range(3)])
     noise *= (1 + square * scale_um**2).astype(np.float32) ** np.float32(-power / 2)
     noise[0, 0, 0] = 0
     field = fft.irfftn(noise, s=space.shape, workers=-1)
-    return (field / (field.std() + 1e-12)).astype(np.float32)
+    return np.asarray(field / (field.std() + 1e-12), np.float32)
 
 
 def _blobs(
@@ -209,7 +208,7 @@ def nuclei(space: Space, rng: np.random.Generator) -> Volume:
 def _textured(volume: Volume, space: Space, rng: np.random.Generator) -> Volume:
     scale = _log_uniform(rng, 0.15, 1.0) * space.unit_um
     texture = np.exp(rng.uniform(0.1, 0.7) * _random_field(space, rng, scale, 4.0))
-    return (volume * texture).astype(np.float32)
+    return np.asarray(volume * texture, np.float32)
 
 
 def worm(space: Space, rng: np.random.Generator) -> Volume:
@@ -291,7 +290,7 @@ def embryo(space: Space, rng: np.random.Generator) -> Volume:
     granules = space.empty()
     count = int(rng.integers(50, 3000))
     _splat(granules, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, 0.6, count))
-    return (volume + body * granules * rng.uniform(0, 4)).astype(np.float32)
+    return np.asarray(volume + body * granules * rng.uniform(0, 4), np.float32)
 
 
 def filaments(space: Space, rng: np.random.Generator) -> Volume:
@@ -302,7 +301,7 @@ def filaments(space: Space, rng: np.random.Generator) -> Volume:
         _splat(volume, path, rng.uniform(0.4, 1.0))
     volume /= np.percentile(volume[volume > 0], 99) if volume.any() else 1
     haze = np.exp(0.5 * _random_field(space, rng, 3 * space.unit_um, 4.0))
-    return (volume + rng.uniform(0, 0.05) * haze).astype(np.float32)
+    return np.asarray(volume + rng.uniform(0, 0.05) * haze, np.float32)
 
 
 def membranes(space: Space, rng: np.random.Generator) -> Volume:
@@ -318,7 +317,7 @@ def membranes(space: Space, rng: np.random.Generator) -> Volume:
 def texture(space: Space, rng: np.random.Generator) -> Volume:
     """A log-normal random field with a power-law spectrum: structure at many scales."""
     field = _random_field(space, rng, _log_uniform(rng, 0.3, 8) * space.unit_um, rng.uniform(2, 5))
-    return np.exp(rng.uniform(0.3, 1.6) * field).astype(np.float32)
+    return np.asarray(np.exp(rng.uniform(0.3, 1.6) * field), np.float32)
 
 
 @lru_cache(maxsize=1)

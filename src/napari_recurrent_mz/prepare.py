@@ -53,7 +53,7 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     """
     stack = np.asarray(images, dtype=np.float32)
     projection = stack.max(axis=0)
-    foreground = projection > threshold_triangle(projection)
+    foreground = projection > threshold_triangle(projection)  # type: ignore[no-untyped-call]
     background = stack[:, ~foreground]
     shift = float(background.mean()) if background.size else float(stack.min())
     bright = projection[foreground] if foreground.any() else projection

@@ -207,7 +207,7 @@ class ZGrid:
     @property
     def z_um(self) -> npt.NDArray[np.float64]:
         """Heights of the planes, in micrometres, shape (Z,), rising."""
-        return self.start_um + self.step_um * np.arange(self._count)
+        return self.start_um + self.step_um * np.arange(self._count, dtype=np.float64)
 
     def __len__(self) -> int:
         return self._count

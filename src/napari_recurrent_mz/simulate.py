@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,8 @@ class Imaging:
         stack = torch.fft.irfftn(torch.fft.rfftn(density, s=shape) * transfer, s=shape)
         z, xy = self.margin
         end = xy + self.size
-        return stack[z : z + self.planes, xy:end, xy:end].clamp_min_(0)
+        field: torch.Tensor = stack[z : z + self.planes, xy:end, xy:end].clamp_min_(0)
+        return field
 
     @property
     def fft_planes(self) -> int:
@@ -175,11 +177,13 @@ def _psf_on_grid(made: Imaging, aberration: Aberration | None) -> Volume:
     if aberration is None:
         heights, inverse = np.unique(np.abs(np.round(lags, 9)), return_inverse=True)
         return widefield_psf(made.optics, heights, size)[inverse].astype(np.float32)
-    wrong = {"sample_index": aberration.sample_index, "depth_um": aberration.depth_um}
+    aberrated = partial(
+        widefield_psf, sample_index=aberration.sample_index, depth_um=aberration.depth_um
+    )
     search = np.linspace(-_FOCUS_SEARCH_UM, _FOCUS_SEARCH_UM, 241) + aberration.depth_um
-    axial = widefield_psf(made.optics, search, 3, **wrong)[:, 1, 1]
+    axial = aberrated(made.optics, search, 3)[:, 1, 1]
     focus = float(search[int(axial.argmax())])
-    return widefield_psf(made.optics, lags + focus, size, **wrong).astype(np.float32)
+    return aberrated(made.optics, lags + focus, size).astype(np.float32)
 
 
 def _through_pinhole(psf: Volume, optics: Optics) -> Volume:
@@ -198,7 +202,8 @@ def _transform(psf: Volume, lateral: tuple[int, int], device: torch.device | Non
     kernel = torch.as_tensor(psf, device=device)
     n = kernel.shape[-1]
     kernel = torch.nn.functional.pad(kernel, (0, lateral[1] - n, 0, lateral[0] - n))
-    return torch.fft.rfftn(torch.roll(kernel, (-(n // 2), -(n // 2)), dims=(1, 2)))
+    found: torch.Tensor = torch.fft.rfftn(torch.roll(kernel, (-(n // 2), -(n // 2)), dims=(1, 2)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -323,7 +328,7 @@ def simulate_sample(
         camera.expose(wide, generator).cpu().numpy(),
         camera.expose(narrow, generator).cpu().numpy(),
         camera.noiseless(wide).cpu().numpy(),
-        np.arange(shape[0]) * z_step_um,
+        np.arange(shape[0], dtype=np.float64) * z_step_um,
         optics,
         kind,
     )
