@@ -7,8 +7,11 @@ import pytest
 from napari.layers import Image
 from qtpy.QtCore import Qt
 
+from napari_recurrent_mz import weights
 from napari_recurrent_mz.scans import InputError, ZGrid
+from napari_recurrent_mz.widgets import _method_panel
 from napari_recurrent_mz.widgets._grid_panel import GridPanel, default_grid, in_words, nice_step
+from napari_recurrent_mz.widgets._method_panel import MethodPanel
 from napari_recurrent_mz.widgets._optics_panel import OBJECTIVES, OpticsPanel
 from napari_recurrent_mz.widgets._scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
 from napari_recurrent_mz.widgets._stack_panel import (
@@ -226,3 +229,48 @@ def test_a_typed_z_step_gives_heights_to_a_stack_without(qtbot) -> None:
         panel.rows()
     panel.step.set_value(0.25)
     assert [(row.plane, row.z_um) for row in panel.rows()] == [(0, 0.0), (4, 1.0), (8, 2.0)]
+
+
+@pytest.fixture
+def methods(qtbot, quick_survey) -> MethodPanel:
+    panel = MethodPanel()
+    qtbot.addWidget(panel)
+    panel.look_around()
+    qtbot.waitUntil(lambda: panel.model is not None)
+    return panel
+
+
+def test_devices_and_models_are_named(methods) -> None:
+    assert methods.devices.currentText() == "Auto, CPU: test"
+    assert [methods.models.itemText(i) for i in (0, 1)] == ["tiny", "Other file…"]
+    methods.set_method("linear")
+    assert not methods.models.isEnabled()
+    assert not methods.devices.isEnabled()
+    methods.set_method("lmmse")
+    assert not methods.models.isEnabled()
+    assert methods.devices.isEnabled()
+
+
+def test_a_file_that_is_no_model_is_told_and_left(qtbot, methods, monkeypatch, tmp_path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_text("no weights")
+    bundled = methods.model
+    real = weights.load_model
+    monkeypatch.setattr(
+        _method_panel, "model_named", lambda name: real(name) if name == str(path) else bundled
+    )
+    with qtbot.waitSignal(methods.failed) as told:
+        methods.open_model(str(path))
+    assert "'mine.safetensors' is not a Recurrent-MZ weights file" in told.args[0]
+    assert (methods.models.currentText(), methods.model_name()) == ("tiny", "tiny")
+
+
+def test_method_and_device_are_remembered(qtbot, methods, quick_survey) -> None:
+    methods.set_method("lmmse")
+    methods.set_device("cpu")
+    methods.remember()
+    again = MethodPanel()
+    qtbot.addWidget(again)
+    again.look_around()
+    qtbot.waitUntil(lambda: again.model is not None)
+    assert (again.method_key(), again.device_choice()) == ("lmmse", "cpu")

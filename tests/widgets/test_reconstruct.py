@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_recurrent_mz.widgets._scan_table import rows_of
 from napari_recurrent_mz.widgets._worker import order_from, time_left
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 
 
@@ -406,6 +408,27 @@ def test_what_is_selected_when_the_dock_opens_is_used(make_dock, add_stack) -> N
     assert dock.ui.footer.message.kind == "hint"
 
 
+def test_planes_of_a_stack_are_put_in_place_of_the_suggested(dock) -> None:
+    dock.ui.stack.planes.setText("0, 8")
+    dock.ui.stack.use.click()
+    assert [row.plane for row in dock.ui.table.scans.rows] == [0, 8]
+    dock.ui.stack.planes.setText("0, 9")
+    dock.ui.stack.use.click()
+    assert "'9' is not a plane of this stack" in dock.ui.footer.message.text()
+    assert [row.plane for row in dock.ui.table.scans.rows] == [0, 8]
+
+
+def test_a_stack_of_oblong_pixels_is_refused(make_dock, add_stack) -> None:
+    dock = make_dock()
+    layer = add_stack(dock._viewer, scale=(0.5, 0.2, 0.3))
+    dock.add_layers([layer])
+    assert "0.2 × 0.3 µm" in dock.ui.footer.message.text()
+    dock.ui.planes_button.setChecked(True)
+    dock.ui.stack.use.click()
+    assert "0.2 × 0.3 µm" in dock.ui.footer.message.text()
+    assert dock.ui.table.scans.rows == []
+
+
 def test_two_dimensional_layers_take_their_height_from_their_name(make_dock, stack) -> None:
     dock = make_dock()
     for plane, z in ((0, "0.5"), (4, "2.5")):
@@ -460,6 +483,31 @@ def test_a_dropped_stack_brings_its_metadata(make_dock, qtbot, stack, tmp_path) 
     assert [row.z_um for row in dock.ui.table.scans.rows] == [0.5, 2.0, 3.5]
     assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.2)
     assert not dock.ui.stack.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("file", "planes", "pixel_um", "step_um"),
+    [
+        ("celegans-embryo-fitc-widefield", 104, 0.0645, 0.16),
+        ("nucleus-hoechst-widefield", 45, 0.5119, 0.4994),
+        ("bead-560nm-widefield", 101, 0.1019, 0.1),
+        ("bead-520nm-na0.85-widefield", 25, 0.13, 0.3),
+    ],
+)
+def test_a_real_stack_is_dropped_and_ready(make_dock, qtbot, file, planes, pixel_um, step_um):
+    path = DATA / f"{file}.ome.tif"
+    if not path.exists():
+        pytest.skip("the real stacks are not here")
+    dock = make_dock()
+    dock.drop([path])
+    qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 3, timeout=20_000)
+    dock.check()
+    thirds = [int((k + 0.5) * planes / 3) for k in range(3)]
+    heights = [row.z_um for row in dock.ui.table.scans.rows]
+    np.testing.assert_allclose(heights, np.multiply(thirds, step_um), rtol=1e-3)
+    assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(pixel_um, rel=1e-3)
+    assert dock._viewer.layers[0].data.shape[0] == planes
+    assert dock.ui.footer.reconstruct.isEnabled()
 
 
 def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from ..optics import Optics
@@ -165,7 +165,11 @@ class ReconstructDock(QWidget):
         table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
-        self._fill_optics(layer)
+        try:
+            self._fill_optics(_layers.check_layer(layer))
+        except InputError as error:
+            self._fail(str(error))
+            return
         self.ui.table.scans.set_planes(layer, rows)
 
     def _read(self, result: tuple[list[Any], list[str]]) -> None:
@@ -379,6 +383,11 @@ class ReconstructDock(QWidget):
         if event is not None and _drop.dropped_paths(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
+            self.ui.footer.say("Let go to use these files as scans.", "hint")
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
+        """Forget the files that were only dragged past."""
+        self.ui.footer.say("", "hint")
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
         """Read the files that were dropped."""
