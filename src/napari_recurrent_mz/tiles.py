@@ -118,7 +118,7 @@ class NetworkPlanes:
 
     def _move_to(self, device: Device) -> None:
         self.device = device
-        self.network = _on_device(self.model, device)
+        self.network = network_on(self.model, device)
         self.inputs = NetworkInputs(
             self.scans,
             self.optics,
@@ -194,8 +194,8 @@ class NetworkPlanes:
         return operations_per_pixel(model.network.config, n_scans) / speed
 
 
-def _on_device(model: Model, device: Device) -> RecurrentMZ:
-    """The model's network on a device; the model's own stays on the CPU."""
+def network_on(model: Model, device: Device) -> RecurrentMZ:
+    """The model's network on a device, channels last; the model's own stays on the CPU."""
     if device.kind == "cpu":
         return model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     copy = RecurrentMZ(model.network.config).eval()

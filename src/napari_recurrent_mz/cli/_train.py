@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = configuration(arguments)
     if config.steps < 1 or config.batch < 1:
         raise InputError("--steps and --batch must be at least 1.")
-    pool, held_out = (_pool(path) for path in (arguments.fields, arguments.held_out))
+    pool, held_out = (open_pool(path) for path in (arguments.fields, arguments.held_out))
     trainer = _trainer(arguments, config, pool, held_out, folder)
     print(f"training on {trainer.chosen.kind}: {trainer.chosen.name}, from step {trainer.step}")
     _train(trainer)
@@ -151,7 +151,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{draw_curves(folder)}: curves")
 
 
-def _pool(folder: str) -> Pool:
+def open_pool(folder: str) -> Pool:
+    """The fields of a folder, or one sentence."""
     from ..training.fields import Pool
 
     if not Path(folder).is_dir():

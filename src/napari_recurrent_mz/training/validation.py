@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +25,11 @@ class Case:
     spacing_um: float
     photons: float
 
+    @property
+    def words(self) -> str:
+        """What a person calls it."""
+        return f"M = {self.scans}, Δz = {self.spacing_um:g} µm"
+
 
 CASES = (
     Case(2, 1.5, 2000.0), Case(3, 1.5, 300.0), Case(2, 3.0, 300.0), Case(3, 3.0, 2000.0),
@@ -35,16 +40,35 @@ CASES = (
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean gain over linear MMSE, in dB of mean squared error, whole and by kind of sample."""
+    """Mean gains over linear MMSE, in dB of mean squared error.
+
+    Attributes
+    ----------
+    gain_db : float
+        Over all questions.
+    by_kind, by_case : dict
+        By kind of sample, and by number and spacing of scans.
+    worst_db : float
+        The lowest gain of a single question.
+    questions : int
+    """
 
     gain_db: float
     by_kind: dict[str, float]
+    by_case: dict[str, float]
     worst_db: float
-    """The lowest gain of a single question."""
+    questions: int
 
 
 @torch.no_grad()
-def validate(network: RecurrentMZ, pool: Pool, *, device: Device, questions: int = 2) -> Validation:
+def validate(
+    network: RecurrentMZ,
+    pool: Pool,
+    *,
+    device: Device,
+    questions: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Validation:
     """Ask ``network`` about every field of ``pool``.
 
     Parameters
@@ -55,22 +79,34 @@ def validate(network: RecurrentMZ, pool: Pool, *, device: Device, questions: int
         Held-out fields, at least 12.5 µm deep.
     device : Device
     questions : int
-        Cases asked of each field.
+        Cases asked of each field; 8 asks all of :data:`CASES`.
+    on_progress : callable, optional
+        Called with the number of questions answered and of all.
 
     Returns
     -------
     Validation
     """
-    gains: dict[str, list[float]] = {}
+    asked: list[tuple[str, str, float]] = []
     for number in range(len(pool)):
         field = pool[number]
         for n in range(questions):
             case = CASES[(number + n * 3) % len(CASES)]
-            seed = 1000 * number + n
-            gains.setdefault(field.kind, []).append(_gain(network, field, case, seed, device))
-    means = {kind: float(np.mean(found)) for kind, found in sorted(gains.items())}
-    every = [gain for found in gains.values() for gain in found]
-    return Validation(float(np.mean(every)), means, float(np.min(every)))
+            gain = _gain(network, field, case, 1000 * number + n, device)
+            asked.append((field.kind, case.words, gain))
+            if on_progress is not None:
+                on_progress(len(asked), len(pool) * questions)
+    gains = [gain for _, _, gain in asked]
+    return Validation(
+        float(np.mean(gains)), _means(asked, 0), _means(asked, 1), min(gains), len(gains)
+    )
+
+
+def _means(asked: list[tuple[str, str, float]], column: int) -> dict[str, float]:
+    names = sorted({str(row[column]) for row in asked})
+    return {
+        name: float(np.mean([row[2] for row in asked if row[column] == name])) for name in names
+    }
 
 
 def _gain(network: RecurrentMZ, field: Field, case: Case, seed: int, device: Device) -> float:
