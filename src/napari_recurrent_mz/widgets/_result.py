@@ -14,6 +14,7 @@ from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._worker import Job, Outcome, percentile_limits
 
 _REFRESH_S = 0.15
+_UPLOAD_BYTES_S = 1e8  # in 3-D every refresh sends the whole volume to the graphics card
 
 METHOD_TITLES = {
     "recurrent-mz": "Recurrent-MZ",
@@ -67,10 +68,16 @@ class ResultLayer(QObject):
             self._measured.append(plane.index)
         if self.layer is None:
             self._add(plane.index)
-        elif time.monotonic() - self._refreshed > _REFRESH_S:
+        elif time.monotonic() - self._refreshed > self._pause_s():
             self._refresh()
         elif not self._timer.isActive():
-            self._timer.start(int(1000 * _REFRESH_S))
+            self._timer.start(int(1000 * self._pause_s()))
+
+    def _pause_s(self) -> float:
+        """Time between refreshes that leaves the window its share."""
+        if self._viewer.dims.ndisplay == 2:
+            return _REFRESH_S
+        return max(_REFRESH_S, self._volume.nbytes / _UPLOAD_BYTES_S)
 
     def finish(self, outcome: Outcome) -> None:
         """Keep what is true: the whole volume, or the block of planes that were finished."""

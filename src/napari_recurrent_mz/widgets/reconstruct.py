@@ -294,8 +294,9 @@ class ReconstructDock(QWidget):
         if run is None or result is None:
             return
         result.finish(outcome)
-        is_preview = result.layer is not None and result.layer.name.startswith("Preview (")
-        self._preview = result.layer if is_preview else None
+        if result.layer is not None:  # a preview that the user renamed is kept by its new name
+            is_preview = result.layer.name.startswith("Preview (")
+            self._preview = result.layer if is_preview else None
         self.check()
         self._say_end(run, result, outcome)
         self.run_ended.emit(outcome)
