@@ -119,7 +119,7 @@ def draw_curves(folder: Path) -> Path:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for key in rows[0]:
-        if key not in ("step", "loss", "gain_db", "worst_db"):
+        if key not in ("step", "loss", "gain_db", "raw_gain_db"):
             axes.plot(steps, [float(row[key]) for row in rows], lw=1, alpha=0.7, label=key)
     axes.plot(steps, [float(row["gain_db"]) for row in rows], "k", lw=2.5, label="all")
     axes.axhline(0, color="0.5", lw=0.8)

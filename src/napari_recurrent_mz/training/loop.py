@@ -47,6 +47,11 @@ class TrainConfig:
         Largest norm of the gradient.
     validate_every, checkpoint_every : int
         In steps.
+    re_estimate : bool
+        Whether the averaged weights get batch statistics of their own before they are
+        validated; otherwise the running ones of the training.
+    validate_raw : bool
+        Validate the weights without their moving average too, for the log.
     seed : int
     """
 
@@ -59,6 +64,8 @@ class TrainConfig:
     clip: float = 1.0
     validate_every: int = 500
     checkpoint_every: int = 250
+    re_estimate: bool = True
+    validate_raw: bool = False
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -131,6 +138,7 @@ class Trainer:
         self.judge = Discriminator().to(self.device)
         self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), lr=config.learning_rate)
         self.step, self.best_db, self.seconds = 0, -np.inf, 0.0
+        self._began: float | None = None
         folder.mkdir(parents=True, exist_ok=True)
         if self._checkpoint.exists():
             self._resume()
@@ -157,21 +165,26 @@ class Trainer:
             config.network,
             self._data_device,
         )
-        began, first = time.monotonic(), self.step
+        self._began, first = time.monotonic(), self.step
         try:
             for batch in stream:
                 loss = self._train_step(batch)
                 self.step += 1
-                spent = time.monotonic() - began
+                spent = time.monotonic() - self._began
                 gain = None
                 if self.step % config.validate_every == 0 or self.step == config.steps:
                     gain = self._validate(loss)
                 if self.step % config.checkpoint_every == 0 or self.step == config.steps:
-                    self._save(self.seconds + spent)
+                    self._save()
                 left = spent / (self.step - first) * (config.steps - self.step)
                 yield Progress(self.step, config.steps, loss, gain, left)
         finally:
-            self.seconds += time.monotonic() - began
+            self.seconds, self._began = self._elapsed(), None
+
+    def _elapsed(self) -> float:
+        """Seconds of training, earlier runs of the same folder included."""
+        now = 0.0 if self._began is None else time.monotonic() - self._began
+        return self.seconds + now
 
     @property
     def _data_device(self) -> torch.device | None:
@@ -225,7 +238,7 @@ class Trainer:
         """The moving average of the weights, batch statistics re-estimated where there are any."""
         network = self.average.module
         assert isinstance(network, RecurrentMZ)
-        if self.config.network.norm == "batch":
+        if self.config.network.norm == "batch" and self.config.re_estimate:
             self._estimate_statistics(network)
         return network
 
@@ -257,16 +270,21 @@ class Trainer:
             self.best_db = result.gain_db
             save_file(_packed(network.state_dict()), self.best_path)
             (self.folder / "best.json").write_text(json.dumps(self._describe(result), indent=1))
-        self._log(loss, result)
+        raw = None
+        if self.config.validate_raw:
+            raw = validate(self.network.eval(), self.held_out, device=self.chosen).gain_db
+        self._log(loss, result, raw)
         return result.gain_db
 
     def _describe(self, result: Validation) -> dict[str, Any]:
-        return {"step": self.step, "seconds": self.seconds, "config": asdict(self.config),
+        return {"step": self.step, "seconds": self._elapsed(), "config": asdict(self.config),
                 "validation": asdict(result)}  # fmt: skip
 
-    def _log(self, loss: float, result: Validation) -> None:
+    def _log(self, loss: float, result: Validation, raw: float | None) -> None:
         path = self.folder / "log.csv"
         row = {"step": self.step, "loss": loss, "gain_db": result.gain_db, **result.by_kind}
+        if raw is not None:
+            row["raw_gain_db"] = raw
         new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, list(row))
@@ -274,15 +292,19 @@ class Trainer:
                 writer.writeheader()
             writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
 
-    def _save(self, seconds: float) -> None:
+    def _save(self) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
         tensors |= {f"judge.{k}": v for k, v in self.judge.state_dict().items()}
         for name, optimiser in (("adam", self.optimiser), ("judge_adam", self.judge_optimiser)):
             for n, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"{name}.{n}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        meta = {"step": str(self.step), "best_db": str(self.best_db), "seconds": str(seconds),
-                "averaged": str(int(self.average.n_averaged))}  # fmt: skip
+        meta = {
+            "step": str(self.step),
+            "best_db": str(self.best_db),
+            "seconds": str(self._elapsed()),
+            "averaged": str(int(self.average.n_averaged)),
+        }
         part = self._checkpoint.with_suffix(".part")
         save_file(_packed(tensors), part, metadata=meta)
         part.replace(self._checkpoint)
