@@ -88,11 +88,6 @@ TABLE = [
         (*RECONSTRUCT, "--pixel-um", "0.1", "--method", "lmmse", "-o", "out.tif"),
         "numerical aperture .* --na",
     ),
-    Bad(
-        "no natural step",
-        (*RECONSTRUCT, "--pixel-um", "0.1", "--method", "linear", "-o", "out.tif"),
-        "give --grid",
-    ),
     Bad("missing file", ("reconstruct", "a.tif", "c.tif", *FULL), "'c.tif' does not exist"),
     Bad("folder", ("reconstruct", "a.tif", ".", *FULL), "is a folder"),
     # scans that do not make a set

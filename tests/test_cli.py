@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,11 +16,12 @@ import torch
 
 import napari_recurrent_mz.inference
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.cli._common import Progress, check_memory, clock
+from napari_recurrent_mz.cli._common import Progress, clock
 from napari_recurrent_mz.cli._info import _card_lines
+from napari_recurrent_mz.device import check_memory
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.scans import InputError, ZGrid
 from napari_recurrent_mz.weights import save_model
 
 OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
@@ -94,9 +94,9 @@ def test_heights_from_names_and_grid_from_the_optics(run, tmp_path: Path) -> Non
     files = ["scan_z0.5um.tif", "scan_z2.0um.tif", "scan_z3.5um.tif"]
     run("reconstruct", *files, *OPTIONS, "--method", "linear", "-o", tmp_path / "v.tif")
     image = read_image(tmp_path / "v.tif")
-    half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2  # 0.39 µm: 3 µm are 8 such steps at least
-    assert 3 / 7 > half_depth_of_field >= 3 / 8
-    np.testing.assert_allclose(image.z_um, np.linspace(0.5, 3.5, 9))
+    half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2  # 0.39 µm, of which 0.5 is the round number
+    assert half_depth_of_field == pytest.approx(0.39, abs=0.001)
+    np.testing.assert_allclose(image.z_um, np.arange(0.5, 3.6, 0.5))
 
 
 def test_everything_from_metadata(run, tmp_path: Path) -> None:
@@ -390,11 +390,10 @@ def test_progress_shows_the_time_left_on_a_terminal_only() -> None:
     assert pipe.getvalue() == ""
 
 
-@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not say its memory")
 def test_a_volume_that_cannot_fit_is_refused() -> None:
-    check_memory((100, 64, 64))
-    with pytest.raises(InputError, match=r"10,000 planes takes 4,000,000.0 GB"):
-        check_memory((10_000, 10_000, 10_000_000))
+    check_memory(ZGrid(0, 99, 1), (64, 64))
+    with pytest.raises(InputError, match=r"10,000 planes needs 4,000,000.0 GB"):
+        check_memory(ZGrid(0, 9999, 1), (10_000, 10_000_000))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .scans import InputError
+import psutil  # type: ignore[import-untyped]
+
+from .scans import InputError, ZGrid
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +72,11 @@ def cpu_name() -> str:
     return f"{name}, {available_cores()} cores"
 
 
+def memory_bytes() -> int:
+    """Main memory of this computer, in bytes."""
+    return int(psutil.virtual_memory().total)
+
+
 def available_cores() -> int:
     """Number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -88,3 +96,24 @@ def _cpu_info(key: str) -> str:
             return next((line for line in lines if line.startswith(key)), "")
     except OSError:
         return ""
+
+
+def check_memory(grid: ZGrid, shape: tuple[int, ...]) -> None:
+    """Refuse a volume that this computer cannot hold, before it is killed for trying.
+
+    Parameters
+    ----------
+    grid : ZGrid
+    shape : tuple of int
+        (Y, X) of the scans.
+
+    Raises
+    ------
+    InputError
+    """
+    needed, there = 4 * len(grid) * math.prod(shape), memory_bytes()
+    if needed > 0.8 * there:
+        raise InputError(
+            f"The volume of {len(grid):,} planes needs {needed / 1e9:,.1f} GB but this computer "
+            f"has {there / 1e9:,.1f} GB of memory: use a larger step, a smaller range or a crop."
+        )

@@ -18,7 +18,7 @@ from .device import Device, choose_device
 from .lmmse import LinearEstimate
 from .optics import Optics
 from .scans import FloatArray, InputError, Scan, ZGrid, check_scans, require_several
-from .tiles import NetworkPlanes
+from .tiles import NetworkPlanes, Stopped
 from .weights import Model, load_model
 
 METHODS = ("recurrent-mz", "lmmse", "linear", "nearest", "cubic")
@@ -73,6 +73,7 @@ def iter_planes(
     device: str = "auto",
     order: Sequence[int] | None = None,
     on_message: Callable[[str], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> Iterator[Plane]:
     """Yield the planes of ``grid`` as they are done.
 
@@ -94,6 +95,8 @@ def iter_planes(
         Indices of planes in the order wanted; planes left out are not made.
     on_message : callable, optional
         Told in one sentence when memory ran out and what is done about it.
+    stopped : callable, optional
+        Asked before every plane and every tile; True ends the planes early.
 
     Yields
     ------
@@ -108,22 +111,36 @@ def iter_planes(
     found = check_scans(scans)
     require_several(found)
     indices = range(len(grid)) if order is None else order
-    maker = _maker(found, grid, optics, model, method, device, on_message or _quiet)
-    return _planes(maker, found, grid, indices)
+    stopped = stopped or _never
+    maker = _maker(found, grid, optics, model, method, device, on_message or _quiet, stopped)
+    return _planes(maker, found, grid, indices, stopped)
 
 
 def _quiet(_message: str) -> None:
     return None
 
 
+def _never() -> bool:
+    return False
+
+
 def _planes(
-    maker: PlaneMaker, scans: Sequence[Scan], grid: ZGrid, indices: Sequence[int]
+    maker: PlaneMaker,
+    scans: Sequence[Scan],
+    grid: ZGrid,
+    indices: Sequence[int],
+    stopped: Callable[[], bool],
 ) -> Iterator[Plane]:
     heights = grid.z_um
     for index in indices:
+        if stopped():
+            return
         z = float(heights[index])
         same = next((scan for scan in scans if abs(scan.z_um - z) < _SAME_UM), None)
-        pixels = maker.plane(z) if same is None else same.pixels.copy()
+        try:
+            pixels = maker.plane(z) if same is None else same.pixels.copy()
+        except Stopped:
+            return
         yield Plane(int(index), z, pixels, same is not None)
 
 
@@ -135,6 +152,7 @@ def _maker(
     method: str,
     device: str,
     on_message: Callable[[str], None],
+    stopped: Callable[[], bool],
 ) -> PlaneMaker:
     if method not in METHODS:
         raise InputError(f"The method '{method}' is unknown: choose one of {', '.join(METHODS)}.")
@@ -150,7 +168,13 @@ def _maker(
     if method == "lmmse":
         return LinearEstimate(scans, optics, reach_um=reach, device=chosen.torch)
     return NetworkPlanes(
-        scans, optics, model or load_model(), chosen, reach_um=reach, on_message=on_message
+        scans,
+        optics,
+        model or load_model(),
+        chosen,
+        reach_um=reach,
+        on_message=on_message,
+        stopped=stopped,
     )
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from .scans import InputError
+
+_PLANES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,11 @@ def widefield_psf(
         "tg0": 0.0,
         "sf": samples,
     }
-    psf: npt.NDArray[np.float64] = psfmodels.vectorial_psf(  # type: ignore[no-untyped-call]
-        np.asarray(z_um, dtype=float),
+    # psfmodels holds Python's global lock; in small pieces a window stays alive beside it.
+    heights = np.atleast_1d(np.asarray(z_um, dtype=float))
+    pieces = np.array_split(heights, range(_PLANES_AT_ONCE, len(heights), _PLANES_AT_ONCE))
+    make = partial(
+        psfmodels.vectorial_psf,
         nx=size,
         dxy=optics.pixel_um,
         pz=depth_um,
@@ -149,4 +155,4 @@ def widefield_psf(
         params=parameters,
         normalize=False,
     )
-    return psf
+    return np.concatenate([make(piece) for piece in pieces])

@@ -7,6 +7,7 @@ wrong and what would be right. Lengths are in micrometres.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -211,3 +212,33 @@ class ZGrid:
 
     def __len__(self) -> int:
         return self._count
+
+
+_NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+def nice_step(wanted_um: float) -> float:
+    """The round number (1, 2, 2.5 or 5 times a power of ten) nearest to ``wanted_um`` by ratio."""
+    power = 10.0 ** math.floor(math.log10(wanted_um))
+    best = min(_NICE, key=lambda digit: abs(math.log(digit * power / wanted_um)))
+    return float(f"{best * power:.3g}")
+
+
+def default_grid(z_um: Sequence[float], depth_of_field_um: float | None) -> ZGrid:
+    """From the lowest to the highest scan, in steps of about half a depth of field.
+
+    Parameters
+    ----------
+    z_um : sequence of float
+        Heights of the scans, in micrometres.
+    depth_of_field_um : float or None
+        Without it the step is about a fiftieth of the range.
+
+    Returns
+    -------
+    ZGrid
+        Its step is a round number.
+    """
+    low, high = min(z_um), max(z_um)
+    wanted = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
+    return ZGrid(low, high, nice_step(wanted) if wanted > 0 else 1.0)

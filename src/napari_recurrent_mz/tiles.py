@@ -26,6 +26,10 @@ _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU'
 _measured: dict[tuple[str, str, int], float] = {}
 
 
+class Stopped(Exception):  # noqa: N818
+    """Somebody asked to stop in the middle of a plane."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """One window of an image: what is read, and which part of the result is kept."""
@@ -92,6 +96,8 @@ class NetworkPlanes:
         Lowest and highest target, in micrometres.
     on_message : callable
         Told when memory ran out and what is done about it.
+    stopped : callable, optional
+        Asked before every tile; when it says True, the plane ends in :class:`Stopped`.
     tile : int, optional
         Largest window in pixels, by default what suits the device.
     half : bool, optional
@@ -107,11 +113,12 @@ class NetworkPlanes:
         *,
         reach_um: tuple[float, float],
         on_message: Callable[[str], None],
+        stopped: Callable[[], bool] = lambda: False,
         tile: int | None = None,
         half: bool | None = None,
     ) -> None:
         self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
-        self.on_message = on_message
+        self.on_message, self.stopped = on_message, stopped
         self.tile = tile or _LARGEST_TILE[device.kind]
         self.half = half
         self._move_to(device)
@@ -152,6 +159,8 @@ class NetworkPlanes:
             scans, linear, unit, skip = self.inputs.at(z_um)
             out = torch.empty_like(linear[0, 0])
             for tile in tiles((linear.shape[-2], linear.shape[-1]), self.tile):
+                if self.stopped():
+                    raise Stopped
                 window = (..., *tile.read)
                 made = self.network(scans[window], linear[window], unit, skip[window])
                 out[tile.write] = made[0, 0][tile.keep].float()

@@ -108,6 +108,7 @@ def save_model(network: RecurrentMZ, card: dict[str, Any], path: Path) -> str:
         for key, value in network.state_dict().items()
     }
     save_file(tensors, path, metadata={"format": FORMAT, "card": json.dumps(card)})
+    path.chmod(0o644)  # safetensors writes for the owner only; a package is for everybody
     digest = _sha256(path)
     beside = path.with_suffix(".json")
     beside.write_text(json.dumps({**card, "sha256": digest}, indent=1) + "\n", encoding="utf-8")

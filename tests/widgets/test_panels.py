@@ -8,9 +8,9 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from napari_recurrent_mz import weights
-from napari_recurrent_mz.scans import InputError, ZGrid
+from napari_recurrent_mz.scans import InputError, ZGrid, default_grid, nice_step
 from napari_recurrent_mz.widgets import _method_panel
-from napari_recurrent_mz.widgets._grid_panel import GridPanel, default_grid, in_words, nice_step
+from napari_recurrent_mz.widgets._grid_panel import GridPanel, in_words
 from napari_recurrent_mz.widgets._method_panel import MethodPanel
 from napari_recurrent_mz.widgets._optics_panel import OBJECTIVES, OpticsPanel
 from napari_recurrent_mz.widgets._scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 
-from napari_recurrent_mz import Optics, ZGrid, inference
-from napari_recurrent_mz.widgets import _jobs, _result, reconstruct
+from napari_recurrent_mz import Optics, ZGrid, device, inference
+from napari_recurrent_mz.widgets import _result, reconstruct
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._scan_table import rows_of
 from napari_recurrent_mz.widgets._worker import order_from, time_left
@@ -313,8 +312,7 @@ def backwards(viewer, dock, layer) -> None:
 
 def too_large(viewer, dock, layer) -> None:
     dock.ui.grid.step.setText("0.0005")
-    little = SimpleNamespace(total=1_000_000)
-    dock.patch.setattr(_jobs.psutil, "virtual_memory", lambda: little)
+    dock.patch.setattr(device, "memory_bytes", lambda: 1_000_000)
 
 
 def no_step(viewer, dock, layer) -> None:

@@ -208,26 +208,6 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def check_memory(shape: Sequence[int]) -> None:
-    """Raise :class:`InputError` when a float32 volume of ``shape`` cannot fit this machine.
-
-    Systems that promise more memory than they have would otherwise end the process without
-    a word once the planes fill it.
-    """
-    import math
-    import os
-
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
-        return
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    needed = 4 * math.prod(shape)
-    if needed > 0.8 * there:
-        raise InputError(
-            f"The volume of {shape[0]:,} planes takes {needed / 1e9:,.1f} GB, too much for the "
-            f"{there / 1e9:,.1f} GB of this machine: use a larger z-step or crop the scans."
-        )
-
-
 def result_line(
     output: str, shape: Sequence[int], grid: ZGrid, method: str, scans: int, seconds: float
 ) -> str:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     picture = Path(arguments.screenshot) if arguments.screenshot else None
     if picture is not None and not picture.resolve().parent.is_dir():
         raise InputError(f"The folder of '{picture}' does not exist: make it first.")
-    outcome = run_demo(screenshot=picture)
+    outcome = run_demo(screenshot=picture, model=arguments.model, device=arguments.device)
     if outcome.state == "failed":
         raise InputError(outcome.sentence)
 

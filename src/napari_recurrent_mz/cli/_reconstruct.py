@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..scans import InputError, Scan, ZGrid
+from ..device import check_memory
+from ..scans import Scan, ZGrid, default_grid
 from . import _common
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def add_to(commands: Any) -> None:
         "--grid",
         metavar="START:STOP:STEP",
         help="heights to reconstruct, µm, STOP included "
-        "(by default from the lowest to the highest scan, in half depths of field at most)",
+        "(by default from the lowest to the highest scan, in about half depths of field)",
     )
     _common.add_optics_options(parser)
     parser.add_argument(
@@ -88,23 +88,13 @@ def run(arguments: argparse.Namespace) -> None:
     where = f"'{images[0].name}'"
     optics = _common.optics_for(_common.needs_optics([arguments.method]), values, where)
     given = arguments.grid
-    grid = default_grid(scans, optics) if given is None else ZGrid.parse(given)
-    _common.check_memory((len(grid), *scans[0].pixels.shape))
+    dof_um = optics.depth_of_field_um if optics else None
+    own = default_grid([scan.z_um for scan in scans], dof_um)
+    grid = own if given is None else ZGrid.parse(given)
+    check_memory(grid, scans[0].pixels.shape)
     pixel_um = values["pixel_um"]
     assert pixel_um is not None  # optics_for has made sure of it
     print(_reconstruct(arguments, scans, grid, optics, pixel_um, str(output)))
-
-
-def default_grid(scans: Sequence[Scan], optics: Optics | None) -> ZGrid:
-    """From the lowest to the highest scan, both included, in at most half depths of field."""
-    if optics is None:
-        raise InputError(
-            "Without the optics there is no natural z-step: give --grid START:STOP:STEP in µm."
-        )
-    heights = [scan.z_um for scan in scans]
-    low, high = min(heights), max(heights)
-    steps = math.ceil((high - low) / (optics.depth_of_field_um / 2))
-    return ZGrid(low, high, (high - low) / steps)
 
 
 def _reconstruct(

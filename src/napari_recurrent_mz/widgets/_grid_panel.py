@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
-from ..scans import InputError, ZGrid
+from ..scans import InputError, ZGrid, default_grid
 from ._fields import NumberEdit
-
-_NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
-
-
-def nice_step(wanted_um: float) -> float:
-    """The round number (1, 2, 2.5 or 5 times a power of ten) nearest to ``wanted_um`` by ratio."""
-    power = 10.0 ** math.floor(math.log10(wanted_um))
-    best = min(_NICE, key=lambda digit: abs(math.log(digit * power / wanted_um)))
-    return float(f"{best * power:.3g}")
-
-
-def default_grid(z_um: Sequence[float], depth_of_field_um: float | None) -> ZGrid:
-    """From the lowest to the highest scan, in steps of about half a depth of field.
-
-    Without optics the step is a fiftieth of the range.
-    """
-    low, high = min(z_um), max(z_um)
-    wanted = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
-    return ZGrid(low, high, nice_step(wanted) if wanted > 0 else 1.0)
 
 
 class GridPanel(QWidget):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 
+from ..device import check_memory
 from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 from . import _layers
@@ -38,23 +38,12 @@ def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
     grid = ui.grid.grid()
     if preview:
         grid = _coarser(ui, grid, scans)
-    _check_memory(grid, scans)
+    check_memory(grid, scans[0].pixels.shape)
     order = order_from(plane_in_view(viewer, grid), len(grid))
     network = method == NETWORK
     model = ui.method.model_name() if network else None
     device = ui.method.device_choice() if method in _NEEDS_OPTICS else "cpu"
     return Job(scans, grid, optics, method, model, device, order)
-
-
-def _check_memory(grid: ZGrid, scans: Sequence[Scan]) -> None:
-    """Refuse a volume that this computer cannot hold before it is killed for trying."""
-    needed = 4 * len(grid) * scans[0].pixels.size / 1e6
-    there = psutil.virtual_memory().total / 1e6
-    if needed > there:
-        raise InputError(
-            f"The volume of {len(grid)} planes needs {size_in_words(needed)} but this computer has "
-            f"{size_in_words(there)} of memory: use a larger step, a smaller range or a crop."
-        )
 
 
 def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:

@@ -86,7 +86,7 @@ class Run(QObject):
         self._worker.start()
 
     def cancel(self) -> None:
-        """Stop after the plane that is being computed."""
+        """Stop after the tile that is being computed."""
         self._stop.set()
 
     def seconds_left(self) -> float | None:
@@ -134,6 +134,7 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             device=job.device,
             order=job.order,
             on_message=messages.append,
+            stopped=stop.is_set,
         )
         with contextlib.closing(cast(Generator[Any, None, None], planes)):
             for plane in planes:
