@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import ndimage
+from torch.nn import functional
 
 from .lmmse import LinearEstimate
 from .network import NetworkConfig
@@ -29,10 +30,11 @@ class Prepared(NamedTuple):
         configuration has it, the scan carried to the target by the optics.
     linear : torch.Tensor, shape (N, 1, H, W)
         The linear MMSE estimate, normalised.
-    unit : torch.Tensor, shape (N, 1, 1, 1)
-        Expected error of that estimate at this height, from the optics and the noise of
-        the scans: what the network's correction is counted in. It falls towards the noise
-        at the height of a scan, where there is nothing to correct.
+    unit : torch.Tensor, shape (N, 1, H, W)
+        Expected error of that estimate: what the network's correction is counted in. It
+        follows from the optics for this height, goes with the brightness of the
+        neighbourhood, and has the noise of the scans for a floor, so that there is little
+        to correct at the height of a scan and in the dark.
     skip : torch.Tensor, shape (N, 1, H, W)
         The linear estimate as the network sees intensities.
     """
@@ -105,9 +107,16 @@ class NetworkInputs:
         if self.config.propagated_input:
             channels.append(self._seen(self.linear.propagated(z_um)))
         linear = self.linear.tensor(z_um)[None, None]
-        error = float(self.linear.expected_error(z_um)[0]) * self._spread
-        unit = torch.full((1, 1, 1, 1), float(np.hypot(error, self._noise)), device=self.device)
+        error = float(self.linear.expected_error(z_um)[0])
+        unit = torch.hypot(error * self._brightness(linear), linear.new_tensor(0.3 * self._noise))
         return Prepared(torch.stack(channels, dim=1)[None], linear, unit, self._seen(linear))
+
+    def _brightness(self, linear: torch.Tensor) -> torch.Tensor:
+        """Root-mean-square distance from the median in the neighbourhood, (1, 1, H, W)."""
+        power = (linear - self._middle) ** 2
+        for _ in range(2):  # twice a box of 9 pixels is a smooth window of 17
+            power = functional.avg_pool2d(power, 9, 1, 4, count_include_pad=False)
+        return power.sqrt().clamp(max=10 * self._spread)
 
     def _seen(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""

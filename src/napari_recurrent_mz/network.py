@@ -184,7 +184,7 @@ class RecurrentMZ(nn.Module):
             and the propagated image if the configuration has it.
         linear : torch.Tensor, shape (N, 1, H, W), optional
             The linear MMSE estimate, normalised; needed where the configuration says so.
-        unit : torch.Tensor, shape (N, 1, 1, 1), optional
+        unit : torch.Tensor, shape (N, 1, H, W), optional
             The correction that an output of 1 stands for; by default 1.
         skip : torch.Tensor, shape (N, 1, H, W), optional
             The linear estimate as the network sees intensities; by default ``linear``.

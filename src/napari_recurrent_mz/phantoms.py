@@ -160,7 +160,7 @@ def beads(space: Space, rng: np.random.Generator) -> Volume:
     """Sub-resolution beads at random positions, of one or of mixed brightness."""
     volume = space.empty()
     area = float(np.prod(space.size_um[1:])) / space.unit_um**2
-    count = max(3, int(area * _log_uniform(rng, 0.01, 0.6)))
+    count = max(1, int(area * _log_uniform(rng, 0.001, 0.6)))
     spread = rng.choice([0.05, 0.3, 0.8])
     _splat(volume, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, spread, count))
     return volume

@@ -156,13 +156,13 @@ class NetworkPlanes:
             torch.inference_mode(),
             torch.autocast(self.device.kind, torch.bfloat16, enabled=half),
         ):
-            scans, linear, unit, skip = self.inputs.at(z_um)
-            out = torch.empty_like(linear[0, 0])
-            for tile in tiles((linear.shape[-2], linear.shape[-1]), self.tile):
+            prepared = self.inputs.at(z_um)
+            out = torch.empty_like(prepared.linear[0, 0])
+            for tile in tiles((out.shape[0], out.shape[1]), self.tile):
                 if self.stopped():
                     raise Stopped
                 window = (..., *tile.read)
-                made = self.network(scans[window], linear[window], unit, skip[window])
+                made = self.network(*(part[window] for part in prepared))
                 out[tile.write] = made[0, 0][tile.keep].float()
         found: FloatArray = out.float().cpu().numpy()
         return found

@@ -53,7 +53,7 @@ class ExampleConfig:
     targets: int = 2
     scans: tuple[float, ...] = (0.04, 0.42, 0.40, 0.09, 0.05)
     spacing_dof: tuple[float, float] = (3.0, 16.0)
-    photons: tuple[float, float] = (60.0, 20000.0)
+    photons: tuple[float, float] = (60.0, 100000.0)
     wrong_optics: float = 0.04
     wrong_step: float = 0.05
     stage_error_dof: float = 0.4
@@ -182,9 +182,8 @@ def _assemble(
         plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
         counts = camera.noiseless(plane).to(made.linear.device)
         truth = (counts - inputs.normalisation.shift) / inputs.normalisation.scale
-        images = (made.scans, made.linear, made.skip, truth[None, None])
-        scans, linear, skip, truth = _crop_and_turn(images, rng, config.crop)
-        parts.append(Batch(Prepared(scans, linear, made.unit, skip), truth))
+        *cropped, truth = _crop_and_turn((*made, truth[None, None]), rng, config.crop)
+        parts.append(Batch(Prepared(*cropped), truth))
     return _join(parts)
 
 
