@@ -39,9 +39,12 @@ def add_optics_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_stack_options(parser: argparse.ArgumentParser) -> None:
-    """Options that choose scans in a stack."""
-    parser.add_argument(
+def add_stack_options(
+    parser: argparse.ArgumentParser,
+    heights: argparse._MutuallyExclusiveGroup | None = None,
+) -> None:
+    """Options that choose scans in a stack; ``heights`` is a group that --planes excludes."""
+    (heights or parser).add_argument(
         "--planes",
         type=int,
         nargs="+",

@@ -40,20 +40,7 @@ def add_to(commands: Any) -> None:
         metavar="X",
         help="height of each image, µm (by default from metadata or names as scan_z3.5um.tif)",
     )
-    # The stack's options stand in the same exclusive group as --z.
-    heights.add_argument(
-        "--planes",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="planes of the stack that are the scans, the first one 0",
-    )
-    parser.add_argument(
-        "--z-step-um",
-        type=float,
-        metavar="X",
-        help="distance between planes of the stack, µm (by default from its metadata)",
-    )
+    _common.add_stack_options(parser, heights)
     parser.add_argument(
         "--grid",
         metavar="START:STOP:STEP",
