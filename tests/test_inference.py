@@ -1,0 +1,260 @@
+"""From scans to planes: units, order, tiles, cancel, memory, provenance, warnings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct
+from napari_recurrent_mz.device import Device, choose_device
+from napari_recurrent_mz.inference import (
+    METHODS,
+    Plane,
+    estimate_cost,
+    iter_planes,
+    provenance,
+    range_warnings,
+)
+from napari_recurrent_mz.inputs import NetworkInputs
+from napari_recurrent_mz.network import NetworkConfig
+from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.tiles import NetworkPlanes, operations_per_pixel, tiles
+
+OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
+GRID = ZGrid(0, 6, 1)
+CPU = choose_device("cpu")
+
+
+def blobs(size: tuple[int, int], seed: int) -> np.ndarray:
+    """Camera counts of a smooth random field, offset 100."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(size)
+    image = np.full(size, 100.0)
+    for _ in range(size[0] * size[1] // 400):
+        cy, cx, w = rng.uniform(0, size[0]), rng.uniform(0, size[1]), rng.uniform(2, 8)
+        image += rng.uniform(50, 500) * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * w**2))
+    return image + rng.normal(0, 2, size)
+
+
+@pytest.fixture(scope="module")
+def scans() -> list[Scan]:
+    return [Scan(blobs((80, 96), n), z, f"scan {n}") for n, z in enumerate((1.0, 3.0, 5.0))]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_returns_the_inputs_units(scans: list[Scan], method: str) -> None:
+    volume = reconstruct(scans, GRID, optics=OPTICS, method=method)
+    assert volume.shape == (7, 80, 96)
+    assert volume.dtype == np.float32
+    assert np.isfinite(volume).all()
+    for index, scan in ((1, scans[0]), (3, scans[1]), (5, scans[2])):
+        np.testing.assert_array_equal(volume[index], scan.pixels)
+    level = np.mean([scan.pixels.mean() for scan in scans])
+    assert volume[2].mean() == pytest.approx(level, rel=0.2)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(7.5, 1000.0), (1e-3, -2.0)])
+def test_the_result_follows_gain_and_offset(scans: list[Scan], gain: float, offset: float) -> None:
+    """Another camera's counts give the same volume in those counts."""
+    other = [Scan(scan.pixels * gain + offset, scan.z_um) for scan in scans]
+    model, options = load_model(), {"reach_um": (0.0, 6.0), "on_message": print, "half": False}
+    one = NetworkPlanes(scans, OPTICS, model, CPU, **options).plane(2.0)
+    two = NetworkPlanes(other, OPTICS, model, CPU, **options).plane(2.0)
+    np.testing.assert_allclose((two - offset) / gain, one, atol=2e-3 * np.ptp(one))
+
+
+def test_planes_come_in_the_order_wanted(scans: list[Scan]) -> None:
+    planes = list(iter_planes(scans, GRID, optics=OPTICS, method="lmmse", order=[4, 1, 0]))
+    assert [(p.index, p.z_um, p.measured) for p in planes] == [
+        (4, 4.0, False),
+        (1, 1.0, True),
+        (0, 0.0, False),
+    ]
+
+
+def test_scans_may_come_in_any_order(scans: list[Scan]) -> None:
+    forward = reconstruct(scans, GRID, optics=OPTICS, method="lmmse")
+    backward = reconstruct(scans[::-1], GRID, optics=OPTICS, method="lmmse")
+    np.testing.assert_allclose(forward, backward, atol=1e-3)
+
+
+def test_stopping_ends_between_tiles(scans: list[Scan]) -> None:
+    asked = 0
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 4
+
+    found = list(iter_planes(scans, GRID, optics=OPTICS, stopped=stopped))
+    assert all(isinstance(plane, Plane) for plane in found)
+    assert 1 <= len(found) <= 3
+
+
+def test_tiles_cover_every_pixel_once() -> None:
+    for shape in ((64, 64), (300, 517), (129, 1000)):
+        covered = np.zeros(shape, int)
+        for tile in tiles(shape, 256):
+            covered[tile.write] += 1
+            read = np.empty(shape)[tile.read]
+            assert max(read.shape) <= 256
+            assert read[tile.keep].shape == covered[tile.write].shape
+            assert all(s.start % 16 == 0 for s in tile.read)
+        assert (covered == 1).all()
+
+
+def test_a_tiled_plane_equals_an_untiled_one() -> None:
+    scans = [Scan(blobs((400, 368), n), 2.0 + 3 * n) for n in range(2)]
+    options = {"reach_um": (2.0, 5.0), "on_message": print, "half": False}
+    whole = NetworkPlanes(scans, OPTICS, load_model(), CPU, tile=1024, **options).plane(3.4)
+    tiled = NetworkPlanes(scans, OPTICS, load_model(), CPU, tile=272, **options).plane(3.4)
+    span = np.ptp(np.stack([scan.pixels for scan in scans]))
+    assert np.abs(tiled - whole).max() < 1e-3 * span
+
+
+def test_half_precision_costs_little(scans: list[Scan]) -> None:
+    options = {"reach_um": (0.0, 6.0), "on_message": print}
+    exact = NetworkPlanes(scans, OPTICS, load_model(), CPU, half=False, **options).plane(2.0)
+    half = NetworkPlanes(scans, OPTICS, load_model(), CPU, half=True, **options).plane(2.0)
+    error = np.sqrt(np.mean((half - exact) ** 2)) / np.ptp(exact)
+    assert 20 * np.log10(1 / error) > 50
+
+
+def test_out_of_memory_goes_on_with_smaller_tiles(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
+    big = [Scan(blobs((300, 280), n), 2.0 * n) for n in range(2)]
+    maker = NetworkPlanes(
+        big, OPTICS, load_model(), CPU, reach_um=(0.0, 2.0), on_message=messages.append
+    )
+    expected = maker.plane(1.0)
+    forward = type(maker.network).forward
+
+    def short_of_memory(self, scans, *rest):  # type: ignore[no-untyped-def]
+        if scans.shape[-1] > 200:
+            raise torch.OutOfMemoryError("no more")
+        return forward(self, scans, *rest)
+
+    monkeypatch.setattr(type(maker.network), "forward", short_of_memory)
+    found = maker.plane(1.0)
+    assert np.abs(found - expected).max() < 0.02 * np.ptp(expected)
+    assert messages == [f"{CPU.name} ran out of memory: going on with tiles of 150 pixels."]
+
+
+def test_no_memory_at_all_is_told_in_a_sentence(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = NetworkPlanes(
+        scans, OPTICS, load_model(), CPU, reach_um=(0.0, 6.0), on_message=lambda _: None
+    )
+
+    def never(*_args: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("no more")
+
+    monkeypatch.setattr(type(maker.network), "forward", never)
+    with pytest.raises(MemoryError, match="crop the scans"):
+        maker.plane(2.0)
+
+
+def test_the_networks_distance_is_signed_and_in_depths_of_field(scans: list[Scan]) -> None:
+    config = NetworkConfig(dpm_unit_dof=10)
+    prepared = NetworkInputs(scans, OPTICS, config).at(2.0)
+    expected = (2.0 - np.array([1.0, 3.0, 5.0])) / (10 * OPTICS.depth_of_field_um)
+    dpm = prepared.scans[0, :, 1]
+    np.testing.assert_allclose(dpm[:, 0, 0], expected, rtol=1e-6)
+    assert float(dpm.std(dim=(1, 2)).max()) == 0
+
+
+def test_little_is_left_to_correct_near_a_scan(scans: list[Scan]) -> None:
+    inputs = NetworkInputs(scans, OPTICS, NetworkConfig())
+    near, middle = (float(inputs.at(z).unit.mean()) for z in (3.02, 4.0))
+    assert near < 0.5 * middle
+
+
+def test_provenance_says_how(scans: list[Scan]) -> None:
+    model = load_model()
+    told = provenance(
+        scans, GRID, optics=OPTICS, method="recurrent-mz", model=model, device=CPU, seconds=1.5
+    )
+    assert json.loads(json.dumps(told)) == told
+    assert told["model"] == {"name": model.name, "sha256": model.sha256}
+    assert told["measured_planes"] == [1, 3, 5]
+    assert told["inferred_planes"] == 4
+    assert told["optics"] == OPTICS.as_dict()
+    assert [scan["z_um"] for scan in told["scans"]] == [1.0, 3.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "z_um", "words"),
+    [
+        ({}, (0.0, 3.0, 6.0), None),
+        ({"na": 0.3, "immersion_index": 1.0}, (0.0, 3.0, 6.0), "the NA 0.3"),
+        ({"wavelength_um": 0.9}, (0.0, 3.0, 6.0), "the wavelength 0.9 µm"),
+        ({"pixel_um": 1.2}, (0.0, 3.0, 6.0), "the Nyquist pixel"),
+        ({}, (0.0, 20.0), "a gap of 20.0 µm between scans"),
+        ({}, (1.0, 1.5), "beyond the outer scans"),
+    ],
+)
+def test_outside_of_the_trained_range_is_said(
+    change: dict[str, float], z_um: tuple[float, ...], words: str | None
+) -> None:
+    image = blobs((32, 32), 0)
+    grid = ZGrid(0, 6, 1)
+    found = range_warnings(
+        [Scan(image, z) for z in z_um], grid, replace(OPTICS, **change), load_model()
+    )
+    if words is None:
+        assert found == []
+    else:
+        assert any(words in sentence for sentence in found)
+
+
+def test_cost_grows_with_planes_and_scans() -> None:
+    device = Device("cpu", "some other CPU", half=False)
+    one = estimate_cost((512, 512), 2, 10, "recurrent-mz", device)
+    two = estimate_cost((512, 512), 2, 20, "recurrent-mz", device)
+    more = estimate_cost((512, 512), 4, 10, "recurrent-mz", device)
+    assert two.seconds == pytest.approx(2 * one.seconds)
+    assert one.megabytes == pytest.approx(512 * 512 * 10 * 4 / 1e6)
+    assert more.seconds > 1.5 * one.seconds
+
+
+def test_operations_are_the_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a count by hooks on the network itself."""
+    from napari_recurrent_mz.network import RecurrentMZ
+
+    config = NetworkConfig(base_channels=4, levels=3, linear_skip=False)
+    network, total = RecurrentMZ(config), 0.0
+
+    def count(module: torch.nn.Conv2d, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal total
+        total += 2 * output.numel() * module.weight[0].numel()
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module is not network.last:
+            module.register_forward_hook(count)
+    image = torch.zeros(1, 1, 32, 32)
+    network(torch.zeros(1, 3, 3, 32, 32), image)
+    assert operations_per_pixel(config, 3) * 32 * 32 == pytest.approx(total, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "magic"}, "unknown"),
+        ({"optics": None}, "needs the optics"),
+        ({"device": "abacus"}, "unknown"),
+    ],
+)
+def test_mistakes_come_before_the_first_plane(
+    scans: list[Scan], options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        iter_planes(scans, GRID, **{"optics": OPTICS, **options})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="One scan only"):
+        iter_planes(scans[:1], GRID, optics=OPTICS)

@@ -1,0 +1,101 @@
+"""Weights files: ours load, others are told apart in one sentence, nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.weights import FORMAT, bundled_models, load_model, save_model
+
+SMALL = NetworkConfig(base_channels=4, levels=3)
+
+
+def test_the_bundled_model_is_what_its_card_says() -> None:
+    assert bundled_models()[0] == "recurrent-mz"
+    folder = files("napari_recurrent_mz") / "weights_data"
+    for name in bundled_models():
+        model = load_model(name)
+        content = (folder / f"{name}.safetensors").read_bytes()
+        card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        assert card["sha256"] == hashlib.sha256(content).hexdigest() == model.sha256
+        assert {k: card[k] for k in model.card} == model.card
+        for key in ("trained_for", "data", "training", "held_out"):
+            assert card[key]
+        assert card["held_out"]["gain_db"] > 0
+        assert not model.network.training
+
+
+def test_a_model_survives_being_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = RecurrentMZ(SMALL)
+    torch.nn.init.normal_(network.last.weight)
+    digest = save_model(network, {"description": "a test"}, tmp_path / "mine.safetensors")
+    model = load_model(tmp_path / "mine.safetensors")
+    assert (model.name, model.sha256) == ("mine", digest)
+    assert model.card["description"] == "a test"
+    assert model.network.config == SMALL
+    x, linear = torch.rand(1, 2, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        expected, found = network.eval()(x, linear), model.network(x, linear)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def _pickled(path: Path) -> None:
+    torch.save({"a": torch.zeros(2)}, path)
+
+
+def _cut_short(path: Path) -> None:
+    save_model(RecurrentMZ(SMALL), {}, path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _somebody_elses(path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, path, metadata={"format": "pt"})
+
+
+def _other_network(path: Path) -> None:
+    card = {"network": NetworkConfig(base_channels=8).as_dict()}
+    tensors = dict(RecurrentMZ(SMALL).state_dict())
+    save_file(tensors, path, metadata={"format": FORMAT, "card": json.dumps(card)})
+
+
+def _nan(path: Path) -> None:
+    network = RecurrentMZ(SMALL)
+    torch.nn.init.constant_(network.last.weight, float("nan"))
+    save_model(network, {}, path)
+
+
+def _text(path: Path) -> None:
+    path.write_text("weights")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_pickled, "is not a Recurrent-MZ weights file"),
+        (_cut_short, "is not a Recurrent-MZ weights file"),
+        (_somebody_elses, "is not a Recurrent-MZ weights file"),
+        (_text, "is not a Recurrent-MZ weights file"),
+        (_other_network, "do not fit this version's network"),
+        (_nan, "hold NaN or infinity"),
+    ],
+)
+def test_weights_that_are_not_ours(make, words: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "odd.safetensors"
+    make(path)
+    with pytest.raises(InputError, match=words):
+        load_model(path)
+
+
+def test_a_model_that_does_not_exist() -> None:
+    with pytest.raises(InputError, match=r"no model 'magic': choose one of recurrent-mz"):
+        load_model("magic")
