@@ -116,7 +116,7 @@ class NetworkInputs:
         power = (linear - self._middle) ** 2
         for _ in range(2):  # twice a box of 9 pixels is a smooth window of 17
             power = functional.avg_pool2d(power, 9, 1, 4, count_include_pad=False)
-        return power.sqrt().clamp(max=10 * self._spread)
+        return power.sqrt().clamp(max=self._spread)
 
     def _seen(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""

@@ -53,7 +53,7 @@ class ExampleConfig:
     targets: int = 2
     scans: tuple[float, ...] = (0.04, 0.42, 0.40, 0.09, 0.05)
     spacing_dof: tuple[float, float] = (3.0, 16.0)
-    photons: tuple[float, float] = (60.0, 100000.0)
+    photons: tuple[float, float] = (60.0, 50000.0)
     wrong_optics: float = 0.04
     wrong_step: float = 0.05
     stage_error_dof: float = 0.4
