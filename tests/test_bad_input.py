@@ -84,9 +84,14 @@ TABLE = [
         "pixel size .* --pixel-um",
     ),
     Bad(
+        "no optics",
+        (*RECONSTRUCT, "--pixel-um", "0.1", "--na", "1", "--method", "lmmse", "-o", "out.tif"),
+        "wavelength and refractive index .* are not .* with .*--wavelength-um .*--immersion-index",
+    ),
+    Bad(
         "no NA",
         (*RECONSTRUCT, "--pixel-um", "0.1", "--method", "lmmse", "-o", "out.tif"),
-        "numerical aperture .* --na",
+        "numerical aperture.* --na",
     ),
     Bad("missing file", ("reconstruct", "a.tif", "c.tif", *FULL), "'c.tif' does not exist"),
     Bad("folder", ("reconstruct", "a.tif", ".", *FULL), "is a folder"),

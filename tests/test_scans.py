@@ -11,6 +11,7 @@ from napari_recurrent_mz.scans import (
     Scan,
     ZGrid,
     check_scans,
+    listed,
     require_several,
 )
 
@@ -154,3 +155,7 @@ def test_largest_grid_is_allowed() -> None:
 def test_equal_grids_are_equal() -> None:
     assert ZGrid(0, 1, 0.5) == ZGrid.parse("0:1:0.5")
     assert ZGrid(0, 1, 0.5) != ZGrid(0, 1, 0.25)
+
+
+def test_words_in_a_sentence() -> None:
+    assert [listed(list("abc"[:n])) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

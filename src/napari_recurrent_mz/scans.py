@@ -27,6 +27,11 @@ class InputError(ValueError):
     """A mistake in what the user gave, told in one clear sentence."""
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence has them: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One wide-field image at a known height.

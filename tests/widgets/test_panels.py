@@ -177,6 +177,18 @@ def test_optics_mistakes_are_named(qtbot, field, text, words) -> None:
         panel.optics()
 
 
+def test_all_missing_optics_are_named_at_once(qtbot) -> None:
+    panel = OpticsPanel()
+    qtbot.addWidget(panel)
+    panel.set_values({"pixel_um": 0.1}, "from here")
+    words = "NA, emission wavelength and refractive index are missing. An objective from the list"
+    with pytest.raises(InputError, match=words):
+        panel.optics()
+    panel.set_values({"na": 1.4}, "from here")
+    with pytest.raises(InputError, match=r"wavelength and refractive index are missing\.$"):
+        panel.optics()
+
+
 def test_optics_are_remembered(qtbot, own_settings) -> None:
     first = OpticsPanel()
     qtbot.addWidget(first)
@@ -229,6 +241,18 @@ def test_a_typed_z_step_gives_heights_to_a_stack_without(qtbot) -> None:
         panel.rows()
     panel.step.set_value(0.25)
     assert [(row.plane, row.z_um) for row in panel.rows()] == [(0, 0.0), (4, 1.0), (8, 2.0)]
+
+
+@pytest.mark.parametrize("field", ["planes", "step", "spacing"])
+def test_return_uses_the_planes(qtbot, field) -> None:
+    panel = StackPanel()
+    qtbot.addWidget(panel)
+    panel.set_stacks([layer := Image(np.zeros((10, 16, 16)), name="bare")])
+    panel.step.set_value(0.25)
+    with qtbot.waitSignal(panel.chosen, timeout=1000) as blocker:
+        getattr(panel, field).returnPressed.emit()
+    assert blocker.args[0] is layer
+    assert [row.z_um for row in blocker.args[1]] == [0.25, 1.25, 2.0]
 
 
 @pytest.fixture

@@ -416,6 +416,27 @@ def test_planes_of_a_stack_are_put_in_place_of_the_suggested(dock) -> None:
     assert [row.plane for row in dock.ui.table.scans.rows] == [0, 8]
 
 
+def test_a_second_stack_takes_the_place_of_the_first(dock, add_stack) -> None:
+    dock.add_layers([add_stack(dock._viewer, name="other")])
+    rows = dock.ui.table.scans.rows
+    assert sorted((row.layer.name, row.use) for row in rows) == [
+        *[("other", True)] * 3,
+        *[("stack", False)] * 3,
+    ]
+    assert "before are unticked" in dock.ui.footer.message.text()
+    dock.check()
+    assert dock.ui.footer.reconstruct.isEnabled()
+
+
+def test_a_stack_without_sizes_asks_for_its_z_step(make_dock, stack) -> None:
+    dock = make_dock()
+    dock.add_layers([dock._viewer.add_image(stack, name="bare")])
+    assert "type it below the table" in dock.ui.footer.message.text()
+    dock.ui.stack.step.setText("0.5")
+    dock.ui.stack.step.returnPressed.emit()
+    assert [row.z_um for row in dock.ui.table.scans.rows] == [0.5, 2.0, 3.5]
+
+
 def test_a_stack_of_oblong_pixels_is_refused(make_dock, add_stack) -> None:
     dock = make_dock()
     layer = add_stack(dock._viewer, scale=(0.5, 0.2, 0.3))

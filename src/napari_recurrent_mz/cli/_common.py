@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..device import CHOICES
-from ..scans import InputError, Scan, ZGrid, check_scans, require_several
+from ..scans import InputError, Scan, ZGrid, check_scans, listed, require_several
 
 if TYPE_CHECKING:
     from ..io import ImageFile
@@ -112,17 +112,19 @@ def optics_for(
     Raises
     ------
     InputError
-        If a value is nowhere; the message names the option that gives it.
+        If values are nowhere; the message names the options that give them.
     """
     from ..optics import Optics
 
     missing = [row for row in _OPTICS if values[row[1]] is None]
     needed = [row for row in missing if method_needs_optics or row[1] == "pixel_um"]
     if needed:
-        option, _, words, example = needed[0]
+        words = listed([row[2] for row in needed])
+        verb, them = ("is", "it") if len(needed) == 1 else ("are", "them")
+        options = " ".join(f"{row[0]} {row[3]:g}" for row in needed)
         raise InputError(
-            f"The {words} is not in the metadata of {where}: "
-            f"give it with {option}, for instance {option} {example:g}."
+            f"The {words} {verb} not in the metadata of {where}: "
+            f"give {them} with for instance {options}."
         )
     if missing:
         return None

@@ -44,7 +44,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--grid",
         metavar="START:STOP:STEP",
-        help="heights to reconstruct, µm, STOP included "
+        help="heights to reconstruct, µm, STOP included where a step falls on it "
         "(by default from the lowest to the highest scan, in about half depths of field)",
     )
     _common.add_optics_options(parser)

@@ -33,8 +33,8 @@ def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
     """
     scans = scans_of(ui.table.scans.used())
     method = "lmmse" if preview else ui.method.method_key()
-    ui.optics.pixel_um()
     optics = ui.optics.optics() if method in _NEEDS_OPTICS else None
+    ui.optics.pixel_um()  # the one value that every method needs
     grid = ui.grid.grid()
     if preview:
         grid = _coarser(ui, grid, scans)

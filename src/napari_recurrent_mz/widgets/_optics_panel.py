@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 
 from ..optics import Optics
-from ..scans import InputError
+from ..scans import InputError, listed
 from . import _settings
 from ._fields import NumberEdit
 
@@ -85,8 +85,12 @@ class OpticsPanel(QWidget):
                     f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
                     f"type for instance {edit.placeholderText()}."
                 )
-        values = {name: edit.value() for name, edit in self.fields.items()}
-        return Optics(**{k: math.nan if v is None else v for k, v in values.items()})
+        values = {n: v for n, e in self.fields.items() if (v := e.value()) is not None}
+        missing = [_TITLES[name] for name in _NAMES if name not in values]
+        if len(missing) > 1:  # of a single one, the message says what it looks like
+            what = f"The optics are incomplete: {listed(missing)} are missing."
+            raise InputError(what + _hint(missing))
+        return Optics(**{name: values.get(name, math.nan) for name in _NAMES})
 
     def pixel_um(self) -> float:
         """The pixel size alone, which every method needs.
@@ -205,6 +209,12 @@ class OpticsPanel(QWidget):
         grid.addWidget(self.note, 3, 0, 1, 4)
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(3, 1)
+
+
+def _hint(missing: Sequence[str]) -> str:
+    """The short cut to NA and refractive index, where both are missing."""
+    both = _TITLES["na"] in missing and _TITLES["immersion_index"] in missing
+    return " An objective from the list brings NA and refractive index." if both else ""
 
 
 def _make_fields() -> dict[str, NumberEdit]:

@@ -112,6 +112,13 @@ class ScanModel(QAbstractTableModel):
         """Replace every row of ``layer`` by ``rows``."""
         self._replace([row for row in self.rows if row.layer is not layer] + list(rows))
 
+    def leave_out(self) -> int:
+        """Untick every row, because a stack that comes now is another sample; how many were."""
+        used = self.used()
+        for row in used:
+            row.use = False
+        return len(used)
+
     def remove(self, numbers: Iterable[int]) -> None:
         """Take out the rows with these numbers."""
         gone = set(numbers)

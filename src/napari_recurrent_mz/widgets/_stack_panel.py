@@ -198,7 +198,8 @@ class StackPanel(QWidget):
         self.stack.activated.connect(self._suggest)
         self.how.currentIndexChanged.connect(self._show_how)
         self.use.clicked.connect(self._take)
-        self.planes.returnPressed.connect(self._take)
+        for edit in (self.planes, self.spacing, self.step):
+            edit.returnPressed.connect(self._take)
         self._show_how()
 
     def _lay_out(self) -> None:

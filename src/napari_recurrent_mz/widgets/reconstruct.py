@@ -117,12 +117,10 @@ class ReconstructDock(QWidget):
             return
         self._offer_planes(layer)
         if not any(row.layer is layer for row in table.rows):
-            table.add(rows_of(layer, spread_planes(count)))
-            self.ui.footer.say(
-                f"Three planes of '{layer.name}' are in the table as scans; choose others with "
-                "“From a stack…”.",
-                "hint",
-            )
+            others = table.leave_out()
+            rows = rows_of(layer, spread_planes(count))
+            table.add(rows)
+            self.ui.footer.say(_about_suggested(layer.name, rows, others), "hint")
 
     def _offer_planes(self, layer: Image | None = None) -> None:
         self.ui.stack.set_stacks(self._stacks())
@@ -401,6 +399,16 @@ def _stop_run(box: dict[str, Any]) -> None:
     run = box.get("run")
     if run is not None:
         run.cancel()
+
+
+def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
+    """What was done with a stack of this name, and what may be left to do."""
+    text = f"Three planes of '{name}' are in the table as scans; "
+    if any(row.z_um is None for row in rows):
+        text += "the file does not say its z-step: type it below the table, then “Use planes”."
+    else:
+        text += "choose others below the table, then “Use planes”."
+    return f"{text} The scans that were there before are unticked." if others else text
 
 
 def _joined(sentences: Sequence[str]) -> str:
