@@ -18,6 +18,7 @@ import torch
 from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
+from ..phantoms import SPARSE
 from ..scans import Scan
 from ..simulate import Camera
 from .fields import Field, Pool
@@ -44,6 +45,9 @@ class ExampleConfig:
     wrong_optics, wrong_step : float
         Relative standard deviation of the wavelength and of the z-step that the network is
         told, in half of the examples.
+    sparse_share : float
+        Share of the examples that are drawn from the sparse kinds of sample, where more
+        than the linear estimate can be had; the others come from all fields.
     stage_error_dof : float
         Largest standard deviation of the scans' heights, in depths of field, drawn in a
         third of the examples.
@@ -57,6 +61,7 @@ class ExampleConfig:
     wrong_optics: float = 0.04
     wrong_step: float = 0.05
     stage_error_dof: float = 0.4
+    sparse_share: float = 0.4
 
 
 class Batch(NamedTuple):
@@ -220,7 +225,13 @@ def make_batch(
     rng = np.random.default_rng([seed, step])
     share = np.array(config.scans)
     count = int(rng.choice(len(share), p=share / share.sum())) + 1
-    fields = rng.integers(0, len(pool), -(-size // config.targets))
+    sparse = pool.of_kinds(SPARSE)
+    fields = [
+        rng.choice(sparse)
+        if len(sparse) and rng.random() < config.sparse_share
+        else rng.integers(0, len(pool))
+        for _ in range(-(-size // config.targets))
+    ]
     made = [make_examples(pool[int(n)], rng, config, network, count, device) for n in fields]
     return _join(made, size)
 

@@ -8,7 +8,7 @@ trains; field number i of a pool depends on the pool's seed and on i alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,10 @@ class Pool:
     def kinds(self) -> set[str]:
         """The kinds of sample among the fields."""
         return {meta["kind"] for _, meta in self._meta}
+
+    def of_kinds(self, kinds: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Numbers of the fields of these kinds of sample."""
+        return np.array([n for n, (_, meta) in enumerate(self._meta) if meta["kind"] in kinds], int)
 
     def __len__(self) -> int:
         return len(self._meta)
