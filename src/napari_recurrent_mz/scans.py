@@ -20,7 +20,8 @@ FloatArray = npt.NDArray[np.float32]
 MAX_PLANES = 10_000
 """Largest number of planes in a grid: beyond it a typing mistake is more likely than a wish."""
 
-_SAME_HEIGHT_UM = 1e-6
+SAME_HEIGHT_UM = 1e-6
+"""Two scans that are nearer than this are at one height, in micrometres."""
 
 
 class InputError(ValueError):
@@ -127,7 +128,7 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
             )
     order = sorted(range(len(found)), key=lambda i: found[i].z_um)
     for low, high in pairwise(order):
-        if found[high].z_um - found[low].z_um < _SAME_HEIGHT_UM:
+        if found[high].z_um - found[low].z_um < SAME_HEIGHT_UM:
             raise InputError(
                 f"Scans {_label(found[low], low + 1)} and {_label(found[high], high + 1)} are both "
                 f"at z = {found[low].z_um:g} µm: correct one height or leave one of them out."

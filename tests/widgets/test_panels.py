@@ -126,6 +126,9 @@ def test_an_empty_grid_field_is_named(qtbot) -> None:
     qtbot.addWidget(panel)
     with pytest.raises(InputError, match="start of the target grid is missing"):
         panel.grid()
+    panel.start.setText("low")
+    with pytest.raises(InputError, match="start of the target grid 'low' is not a number"):
+        panel.grid()
 
 
 @pytest.mark.parametrize(

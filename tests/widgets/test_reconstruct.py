@@ -460,6 +460,17 @@ def test_two_dimensional_layers_take_their_height_from_their_name(make_dock, sta
     assert dock.ui.footer.reconstruct.isEnabled()
 
 
+def test_scans_without_size_are_told_to_be_in_pixels(make_dock, stack, run_to_end) -> None:
+    dock = make_dock()
+    scans = [dock._viewer.add_image(stack[p], name=f"cell_z{z}um") for p, z in ((0, 1), (4, 2))]
+    dock.add_layers(scans)
+    dock.ui.optics.set_values({"pixel_um": 0.2}, "typed")
+    dock.check()
+    run_to_end(dock)
+    assert "drawn in pixels, not µm: hide them" in dock.ui.footer.message.text()
+    assert all(layer.visible for layer in scans)  # the user's own layers stay as they are
+
+
 def write_scan(path, pixels, **sizes) -> None:
     tifffile.imwrite(
         path,

@@ -47,9 +47,14 @@ class GridPanel(QWidget):
         Raises
         ------
         InputError
-            If a value is missing, or the grid is empty, backwards or absurdly large.
+            If a value is missing or no number, or the grid is empty, backwards or absurdly large.
         """
         for name, edit in (("start", self.start), ("stop", self.stop), ("step", self.step)):
+            if edit.is_text_wrong:
+                raise InputError(
+                    f"The {name} of the target grid '{edit.text()}' is not a number: "
+                    "type it in µm, or press Auto."
+                )
             if edit.value() is None:
                 raise InputError(
                     f"The {name} of the target grid is missing: type it in µm, or press Auto."

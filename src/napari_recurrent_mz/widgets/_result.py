@@ -44,7 +44,7 @@ class ResultLayer(QObject):
         self._pixel_um, self._replaces = pixel_um, replaces
         self._origin_um = (0.0, 0.0) if first is None else lateral_origin_um(first)
         self._colormap = "gray" if first is None else first.colormap.name
-        self._is_scan_unsized = first is not None and not has_size(first)
+        self.is_scan_unsized = first is not None and not has_size(first)
         shape = job.scans[0].pixels.shape
         self._volume = np.zeros((len(job.grid), *shape), np.float32)
         self._finished: list[int] = []
@@ -110,7 +110,7 @@ class ResultLayer(QObject):
             metadata={METADATA_KEY: {"state": "running"}},
         )
         self._show_plane(float(grid.z_um[index]))
-        if self._is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
+        if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             self._viewer.fit_to_view(layers=[self.layer])
         self._refreshed = time.monotonic()
 

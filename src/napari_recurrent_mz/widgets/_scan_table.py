@@ -13,13 +13,12 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ig
 from qtpy.QtGui import QColor, QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from ..scans import InputError, Scan
+from ..scans import SAME_HEIGHT_UM, InputError, Scan
 from . import _layers
 from ._fields import parse_length_um
 from ._theme import Palette
 
 USE, PLANE, HEIGHT = range(3)
-_SAME_HEIGHT_UM = 1e-6
 
 EMPTY_TEXT = (
     "Drop two or more scans here:\nTIFF files, or one z-stack.\n\n"
@@ -96,7 +95,7 @@ class ScanModel(QAbstractTableModel):
             return "The height of this scan is not known: double-click and type its z in µm."
         for other in self.rows:
             same = other is not row and other.use and other.z_um is not None
-            if same and abs(float(other.z_um or 0.0) - row.z_um) < _SAME_HEIGHT_UM:
+            if same and abs(float(other.z_um or 0.0) - row.z_um) < SAME_HEIGHT_UM:
                 return f"“{other.name}” is at this height too: correct one or untick it."
         return ""
 

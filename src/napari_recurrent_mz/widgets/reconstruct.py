@@ -305,6 +305,8 @@ class ReconstructDock(QWidget):
             self.ui.footer.say("Stopped, because its layer was removed.", "hint")
         elif outcome.state == "done" and result.layer is not None:
             sentence = f"“{result.layer.name}” is ready after {in_words(outcome.seconds)}."
+            if result.is_scan_unsized:
+                sentence += " Its scans are drawn in pixels, not µm: hide them to see it alone."
             self.ui.footer.say(sentence, "done")
         elif outcome.state == "cancelled":
             self.ui.footer.say(f"Cancelled.{kept}", "hint")
