@@ -184,11 +184,11 @@ def test_all_missing_optics_are_named_at_once(qtbot) -> None:
     panel = OpticsPanel()
     qtbot.addWidget(panel)
     panel.set_values({"pixel_um": 0.1}, "from here")
-    words = "NA, emission wavelength and refractive index are missing. An objective from the list"
+    words = "NA, emission wavelength and refractive index are missing: start with the objective"
     with pytest.raises(InputError, match=words):
         panel.optics()
     panel.set_values({"na": 1.4}, "from here")
-    with pytest.raises(InputError, match=r"wavelength and refractive index are missing\.$"):
+    with pytest.raises(InputError, match="wavelength and refractive index are missing: type them"):
         panel.optics()
 
 

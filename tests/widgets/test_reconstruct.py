@@ -423,7 +423,7 @@ def test_a_second_stack_takes_the_place_of_the_first(dock, add_stack) -> None:
         *[("other", True)] * 3,
         *[("stack", False)] * 3,
     ]
-    assert "before are unticked" in dock.ui.footer.message.text()
+    assert "scans before are unticked" in dock.ui.footer.message.text()
     dock.check()
     assert dock.ui.footer.reconstruct.isEnabled()
 
@@ -431,7 +431,7 @@ def test_a_second_stack_takes_the_place_of_the_first(dock, add_stack) -> None:
 def test_a_stack_without_sizes_asks_for_its_z_step(make_dock, stack) -> None:
     dock = make_dock()
     dock.add_layers([dock._viewer.add_image(stack, name="bare")])
-    assert "type it below the table" in dock.ui.footer.message.text()
+    assert "type the z-step below the table" in dock.ui.footer.message.text()
     dock.ui.stack.step.setText("0.5")
     dock.ui.stack.step.returnPressed.emit()
     assert [row.z_um for row in dock.ui.table.scans.rows] == [0.5, 2.0, 3.5]

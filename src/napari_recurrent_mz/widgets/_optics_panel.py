@@ -88,8 +88,7 @@ class OpticsPanel(QWidget):
         values = {n: v for n, e in self.fields.items() if (v := e.value()) is not None}
         missing = [_TITLES[name] for name in _NAMES if name not in values]
         if len(missing) > 1:  # of a single one, the message says what it looks like
-            what = f"The optics are incomplete: {listed(missing)} are missing."
-            raise InputError(what + _hint(missing))
+            raise InputError(f"The {listed(missing)} are missing: {_remedy(missing)}.")
         return Optics(**{name: values.get(name, math.nan) for name in _NAMES})
 
     def pixel_um(self) -> float:
@@ -211,10 +210,10 @@ class OpticsPanel(QWidget):
         grid.setColumnStretch(3, 1)
 
 
-def _hint(missing: Sequence[str]) -> str:
-    """The short cut to NA and refractive index, where both are missing."""
+def _remedy(missing: Sequence[str]) -> str:
+    """What to do: the objective is a short cut to NA and refractive index."""
     both = _TITLES["na"] in missing and _TITLES["immersion_index"] in missing
-    return " An objective from the list brings NA and refractive index." if both else ""
+    return "start with the objective" if both else "type them"
 
 
 def _make_fields() -> dict[str, NumberEdit]:

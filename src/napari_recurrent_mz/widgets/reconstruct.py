@@ -405,12 +405,12 @@ def _stop_run(box: dict[str, Any]) -> None:
 
 def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
     """What was done with a stack of this name, and what may be left to do."""
-    text = f"Three planes of '{name}' are in the table as scans; "
+    text = f"Three planes of '{name}' are the scans: "
     if any(row.z_um is None for row in rows):
-        text += "the file does not say its z-step: type it below the table, then “Use planes”."
+        text += "type the z-step below the table, then “Use planes”."
     else:
-        text += "choose others below the table, then “Use planes”."
-    return f"{text} The scans that were there before are unticked." if others else text
+        text += "choose others below the table."
+    return f"{text} The scans before are unticked." if others else text
 
 
 def _joined(sentences: Sequence[str]) -> str:
