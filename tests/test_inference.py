@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct
+from napari_recurrent_mz import tiles as tiles_module
 from napari_recurrent_mz.device import Device, choose_device
 from napari_recurrent_mz.inference import (
     METHODS,
@@ -222,6 +223,20 @@ def test_cost_grows_with_planes_and_scans() -> None:
     assert two.seconds == pytest.approx(2 * one.seconds)
     assert one.megabytes == pytest.approx(512 * 512 * 10 * 4 / 1e6)
     assert more.seconds > 1.5 * one.seconds
+
+
+def test_the_expected_time_leaves_the_start_out(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles_module, "_measured", {})
+    model, device = load_model(), choose_device("cpu")
+    maker = NetworkPlanes(scans, OPTICS, model, device, reach_um=(0, 1), on_message=print)
+    pixels = 1000
+    expected = {9.0: 9.0, 1.0: 1.0, 2.0: 1.3}  # the first stands in, the second replaces it
+    for seconds, seconds_a_plane in expected.items():
+        maker._remember_speed(pixels, seconds)
+        found = NetworkPlanes.seconds_per_pixel(model, device, len(scans))
+        assert found * pixels == pytest.approx(seconds_a_plane)
 
 
 def test_operations_are_the_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:

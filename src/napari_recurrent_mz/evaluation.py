@@ -161,12 +161,7 @@ def evaluate(
                 on_progress(before + count, total)
 
         results[method] = _score(made, truth, scale, done)
-    details = {
-        "optics": None if optics is None else optics.as_dict(),
-        "truth_scale": {"background": scale.background, "foreground": scale.foreground},
-        "model": None if model is None else {"name": model.name, "sha256": model.sha256},
-        **_circumstances(device),
-    }
+    details = _details(optics, scale, model, device)
     return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
 
 
@@ -252,9 +247,15 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _circumstances(device: str) -> dict[str, Any]:
+def _details(
+    optics: Optics | None, scale: Normalisation, model: Any, device: str
+) -> dict[str, Any]:
+    """How the table was made, JSON-able."""
     chosen = choose_device(device)
     return {
+        "optics": None if optics is None else optics.as_dict(),
+        "truth_scale": {"background": scale.background, "foreground": scale.foreground},
+        "model": None if model is None else {"name": model.name, "sha256": model.sha256},
         "device": {"kind": chosen.kind, "name": chosen.name},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.platform(),

@@ -124,13 +124,32 @@ def widefield_psf(
     """
     import psfmodels
 
+    # psfmodels holds Python's global lock; in small pieces a window stays alive beside it.
+    heights = np.atleast_1d(np.asarray(z_um, dtype=float))
+    pieces = np.array_split(heights, range(_PLANES_AT_ONCE, len(heights), _PLANES_AT_ONCE))
+    make = partial(
+        psfmodels.vectorial_psf,
+        nx=size,
+        dxy=optics.pixel_um,
+        pz=depth_um,
+        wvl=optics.wavelength_um,
+        params=_model_parameters(optics, sample_index, samples),
+        normalize=False,
+    )
+    return np.concatenate([make(piece) for piece in pieces])
+
+
+def _model_parameters(
+    optics: Optics, sample_index: float | None, samples: int | None
+) -> dict[str, float]:
+    """What psfmodels wants to know of the microscope, by its own names."""
     index = optics.immersion_index
     if samples is None:
         # psfmodels interpolates samples along the radius; with too few of them a coarse
         # pixel gets too much light in focus. The number must be odd to stay centred.
         coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
         samples = 2 * math.ceil(coarse) + 1
-    parameters = {
+    return {
         "NA": optics.na,
         "ni": index,
         "ni0": index,
@@ -143,16 +162,3 @@ def widefield_psf(
         "tg0": 0.0,
         "sf": samples,
     }
-    # psfmodels holds Python's global lock; in small pieces a window stays alive beside it.
-    heights = np.atleast_1d(np.asarray(z_um, dtype=float))
-    pieces = np.array_split(heights, range(_PLANES_AT_ONCE, len(heights), _PLANES_AT_ONCE))
-    make = partial(
-        psfmodels.vectorial_psf,
-        nx=size,
-        dxy=optics.pixel_um,
-        pz=depth_um,
-        wvl=optics.wavelength_um,
-        params=parameters,
-        normalize=False,
-    )
-    return np.concatenate([make(piece) for piece in pieces])

@@ -121,6 +121,7 @@ class NetworkPlanes:
         self.on_message, self.stopped = on_message, stopped
         self.tile = tile or _LARGEST_TILE[device.kind]
         self.half = half
+        self._timed = 0
         self._move_to(device)
 
     def _move_to(self, device: Device) -> None:
@@ -190,7 +191,13 @@ class NetworkPlanes:
     def _remember_speed(self, pixels: int, seconds: float) -> None:
         if seconds > 0:
             key = (self.model.sha256, self.device.name, len(self.scans))
-            _measured[key] = seconds / pixels
+            now = seconds / pixels
+            self._timed += 1
+            if self._timed == 1:  # pays for the start: only better than nothing
+                _measured.setdefault(key, now)
+                return
+            before = _measured.get(key, now) if self._timed > 2 else now
+            _measured[key] = 0.7 * before + 0.3 * now  # single planes scatter on a busy machine
 
     @staticmethod
     def seconds_per_pixel(model: Model, device: Device, n_scans: int) -> float:
