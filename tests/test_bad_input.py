@@ -86,7 +86,7 @@ TABLE = [
     Bad(
         "no optics",
         (*RECONSTRUCT, "--pixel-um", "0.1", "--na", "1", "--method", "lmmse", "-o", "out.tif"),
-        "wavelength and refractive index .* are not .* with .*--wavelength-um .*--immersion-index",
+        "wavelength and refractive index .* are not .* as --wavelength-um .*--immersion-index",
     ),
     Bad(
         "no NA",

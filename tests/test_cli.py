@@ -21,6 +21,7 @@ from napari_recurrent_mz.cli._info import _card_lines
 from napari_recurrent_mz.device import check_memory
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.phantoms import KINDS
 from napari_recurrent_mz.scans import InputError, ZGrid
 from napari_recurrent_mz.weights import save_model
 
@@ -205,6 +206,13 @@ def test_simulated_stack_can_be_evaluated(run, tmp_path: Path) -> None:
     assert read_image(stack).na == 0.8
     table = run("evaluate", stack, "--planes", 1, 4, 7, "--methods", "linear,nearest")
     assert "nearest" in table
+
+
+def test_the_help_names_every_kind_of_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate", "stack", "--help"])
+    printed = capsys.readouterr().out
+    assert [kind for kind in KINDS if kind not in printed] == []
 
 
 def test_simulated_fields(run, tmp_path: Path) -> None:

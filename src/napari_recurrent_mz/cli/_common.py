@@ -124,7 +124,7 @@ def optics_for(
         options = " ".join(f"{row[0]} {row[3]:g}" for row in needed)
         raise InputError(
             f"The {words} {verb} not in the metadata of {where}: "
-            f"give {them} with for instance {options}."
+            f"give {them}, for instance as {options}."
         )
     if missing:
         return None

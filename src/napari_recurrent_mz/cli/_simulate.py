@@ -28,7 +28,12 @@ def _add_stack(what: Any) -> None:
         description="Simulate one sample through one microscope, with camera noise, and write its "
         "stack in camera counts.",
     )
-    parser.add_argument("kind", metavar="KIND", help="beads, nuclei, worm, tissue, …")
+    parser.add_argument(
+        "kind",
+        metavar="KIND",
+        help="beads, neurites, nuclei, worm, tissue, embryo, filaments, membranes, texture, "
+        "confocal or mixture",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="wide-field stack")
     parser.add_argument("--confocal", metavar="FILE", help="the same sample by a confocal")
     parser.add_argument("--size", type=int, default=256, metavar="N", help="pixels on a side")
