@@ -148,7 +148,7 @@ def test_a_preset_sets_na_and_index(qtbot) -> None:
     assert panel.preset.currentText() == "40×/1.2 water"
     panel.fields["na"].setText("1.1")
     panel.fields["na"].editingFinished.emit()
-    assert panel.preset.currentText().startswith("Other")
+    assert panel.preset.currentText().startswith("Choose")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
@@ -178,6 +178,21 @@ def test_optics_mistakes_are_named(qtbot, field, text, words) -> None:
     panel.fields[field].setText(text)
     with pytest.raises(InputError, match=words):
         panel.optics()
+
+
+@pytest.mark.parametrize(
+    ("na", "index", "shown"),
+    [
+        (1.4, 1.515, "Choose, or type below"),  # 60×, 63× or 100×
+        (0.95, 1.0, "40×/0.95 air"),
+        (1.1, 1.333, "Choose, or type below"),
+    ],
+)
+def test_an_objective_is_not_guessed(qtbot, na, index, shown) -> None:
+    panel = OpticsPanel()
+    qtbot.addWidget(panel)
+    panel.set_values({"na": na, "immersion_index": index}, "from here")
+    assert panel.preset.currentText() == shown
 
 
 def test_all_missing_optics_are_named_at_once(qtbot) -> None:

@@ -170,7 +170,8 @@ class OpticsPanel(QWidget):
         ]
         names = [OBJECTIVES[i - 1].name for i in matches]
         chosen = matches[names.index(self._objective)] if self._objective in names else 0
-        chosen = chosen or (matches[0] if matches else 0)
+        if not chosen and len(matches) == 1:  # 1.4 oil may be 60×, 63× or 100×: do not guess
+            chosen = matches[0]
         self.preset.setCurrentIndex(chosen)
         groups: dict[str, list[str]] = {}
         for name in _NAMES:
@@ -184,7 +185,7 @@ class OpticsPanel(QWidget):
         combo = QComboBox()
         combo.setAccessibleName("Objective")
         combo.setToolTip("Common objectives: sets NA and refractive index")
-        combo.addItem("Other (type the values)")
+        combo.addItem("Choose, or type below")
         for objective in OBJECTIVES:
             combo.addItem(objective.name, objective)
         combo.activated.connect(self._choose)
