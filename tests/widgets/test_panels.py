@@ -220,6 +220,18 @@ def test_optics_are_remembered(qtbot, own_settings) -> None:
     assert list(own_settings.rglob("*.ini"))
 
 
+def test_the_objective_is_remembered(qtbot) -> None:
+    first = OpticsPanel()
+    qtbot.addWidget(first)
+    first.set_values({"na": 1.4, "immersion_index": 1.515}, "from here", "63×/1.4 oil")
+    first.remember()
+    again = OpticsPanel()
+    qtbot.addWidget(again)
+    assert again.preset.currentText() == "63×/1.4 oil"
+    again.set_values({"na": 1.3}, "from the image")
+    assert again.preset.currentText() == "40×/1.3 oil"
+
+
 @pytest.mark.parametrize(
     ("count", "planes"), [(104, [17, 52, 86]), (9, [1, 4, 7]), (3, [0, 1, 2]), (2, [0, 1])]
 )

@@ -136,11 +136,13 @@ class OpticsPanel(QWidget):
 
     def remember(self) -> None:
         """Keep the values for the next run."""
-        _settings.remember("optics", {n: self.fields[n].text() for n in _NAMES})
+        values = {n: self.fields[n].text() for n in _NAMES}
+        _settings.remember("optics", values | {"objective": self.preset.currentText()})
 
     # inside -----------------------------------------------------------------------
     def _restore(self) -> None:
-        found = _settings.remembered("optics", _NAMES)
+        found = _settings.remembered("optics", (*_NAMES, "objective"))
+        self._objective = found.pop("objective", "")
         for name, text in found.items():
             self.fields[name].setText(text)
             self.fields[name].set_value(self.fields[name].value())
