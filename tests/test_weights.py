@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.weights import FORMAT, bundled_models, load_model, save_model
@@ -99,3 +100,22 @@ def test_weights_that_are_not_ours(make, words: str, tmp_path: Path) -> None:  #
 def test_a_model_that_does_not_exist() -> None:
     with pytest.raises(InputError, match=r"no model 'magic': choose one of recurrent-mz"):
         load_model("magic")
+
+
+def test_measurements_go_into_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, table = tmp_path / "mine.safetensors", tmp_path / "e.json"
+    network = RecurrentMZ(SMALL)
+    save_model(network, {"description": "before"}, path)
+    measured = {"stack": "a.tif", "planes": [1, 5], "methods": {"lmmse": {"mean": {"psnr": 30.25}}}}
+    table.write_text(json.dumps(measured))
+    assert main(["card", str(path), "--evaluation", str(table)]) == 0
+    model = load_model(path)
+    assert model.card["evaluation"] == [
+        {"stack": "a.tif", "planes": [1, 5], "lmmse": {"psnr": 30.25}}
+    ]
+    assert model.card["description"] == "before"
+    for key, value in network.half().float().state_dict().items():
+        assert torch.equal(model.network.state_dict()[key], value)
+    table.write_text("{}")
+    assert main(["card", str(path), "--evaluation", str(table)]) == 1
+    assert "is not a result of recurrent-mz evaluate" in capsys.readouterr().err
