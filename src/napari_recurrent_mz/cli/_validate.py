@@ -47,11 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
             on_progress=progress,
         )
     print(f"model {model.name} (sha256 {model.sha256[:12]}), {result.questions} questions")
-    print("gain over linear MMSE, dB of mean squared error")
+    print("gain over linear MMSE, dB of mean squared error, ± its standard error")
     for part in (result.by_kind, result.by_case):
         print()
         for name, gain in part.items():
-            print(f"  {name:<24}{gain:+8.3f}")
+            error = result.errors.get(name)
+            print(f"  {name:<24}{gain:+8.3f}" + ("" if error is None else f" ± {error:.3f}"))
     print(f"\n  {'all':<24}{result.gain_db:+8.3f}\n  {'worst question':<24}{result.worst_db:+8.3f}")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(dataclasses.asdict(result), indent=1))

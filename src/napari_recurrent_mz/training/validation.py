@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy.stats import sem
 
 from ..device import Device
 from ..inputs import NetworkInputs
@@ -48,6 +49,8 @@ class Validation:
         Over all questions.
     by_kind, by_case : dict
         By kind of sample, and by number and spacing of scans.
+    errors : dict
+        Standard errors of those means, over questions.
     worst_db : float
         The lowest gain of a single question.
     questions : int
@@ -56,6 +59,7 @@ class Validation:
     gain_db: float
     by_kind: dict[str, float]
     by_case: dict[str, float]
+    errors: dict[str, float]
     worst_db: float
     questions: int
 
@@ -97,16 +101,20 @@ def validate(
             if on_progress is not None:
                 on_progress(len(asked), len(pool) * questions)
     gains = [gain for _, _, gain in asked]
+    kinds, cases = _grouped(asked, 0), _grouped(asked, 1)
+    errors = {name: float(sem(group)) for name, group in (kinds | cases).items() if len(group) > 1}
     return Validation(
-        float(np.mean(gains)), _means(asked, 0), _means(asked, 1), min(gains), len(gains)
+        float(np.mean(gains)), _means(kinds), _means(cases), errors, min(gains), len(gains)
     )
 
 
-def _means(asked: list[tuple[str, str, float]], column: int) -> dict[str, float]:
+def _grouped(asked: list[tuple[str, str, float]], column: int) -> dict[str, list[float]]:
     names = sorted({str(row[column]) for row in asked})
-    return {
-        name: float(np.mean([row[2] for row in asked if row[column] == name])) for name in names
-    }
+    return {name: [row[2] for row in asked if row[column] == name] for name in names}
+
+
+def _means(groups: dict[str, list[float]]) -> dict[str, float]:
+    return {name: float(np.mean(group)) for name, group in groups.items()}
 
 
 def _gain(network: RecurrentMZ, field: Field, case: Case, seed: int, device: Device) -> float:
