@@ -83,7 +83,6 @@ class NetworkInputs:
         stack = np.stack([scan.pixels for scan in self.scans])
         self.normalisation = fixed or normalisation(stack)
         normal = self.normalisation.apply(stack)
-        self.images = torch.from_numpy(normal).to(device)
         normalised = [
             Scan(image, scan.z_um, scan.name)
             for image, scan in zip(normal, self.scans, strict=True)
@@ -94,6 +93,7 @@ class NetworkInputs:
         low, self._middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
         self._noise = float(np.median([_noise(image) for image in normal]))
         self._contrast = max((high - low) / 2, self._noise, 1e-3)
+        self._images = self._seen(torch.from_numpy(normal).to(device))
 
     def at(self, z_um: float) -> Prepared:
         """Input for the plane at ``z_um`` micrometres."""
@@ -103,7 +103,7 @@ class NetworkInputs:
             dtype=torch.float32,
             device=self.device,
         )
-        channels = [self._seen(self.images), distance[:, None, None].expand_as(self.images)]
+        channels = [self._images, distance[:, None, None].expand_as(self._images)]
         if self.config.propagated_input:
             channels.append(self._seen(self.linear.propagated(z_um)))
         linear = self.linear.tensor(z_um)[None, None]

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -331,9 +331,10 @@ class LinearEstimate:
         """
         target = np.atleast_1d(np.asarray(z_um, dtype=float))
         return expected_error(
-            self.table, self.optics, self.scan_z_um, target, self._radial_power(), self.sigma2
+            self.table, self.optics, self.scan_z_um, target, self._radial_power, self.sigma2
         )
 
+    @cached_property
     def _radial_power(self) -> npt.NDArray[np.float64]:
         """Total power of the scans at each node of the table, shape (K,), 0 at k = 0."""
         power = (self.spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
