@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.interpolate import CubicSpline, interp1d
+from scipy.interpolate import CubicSpline, PchipInterpolator, interp1d
 
 from napari_recurrent_mz.baselines.interpolation import KINDS, Interpolator
 from napari_recurrent_mz.io import read_image, scans_from_stack
@@ -36,6 +36,9 @@ def scans(n: int) -> list[Scan]:
         (2, "cubic", lambda z, y: interp1d(z, y, "linear", axis=0)),
         (5, "linear", lambda z, y: interp1d(z, y, "linear", axis=0)),
         (2, "linear", lambda z, y: interp1d(z, y, "linear", axis=0)),
+        (5, "pchip", lambda z, y: PchipInterpolator(z, y)),
+        (3, "pchip", lambda z, y: PchipInterpolator(z, y)),
+        (2, "pchip", lambda z, y: interp1d(z, y, "linear", axis=0)),
         (5, "nearest", lambda z, y: interp1d(z, y, "nearest", axis=0)),
     ],
 )
@@ -62,7 +65,17 @@ def test_scans_come_back_and_outside_is_flat(kind: str, n: int) -> None:
 def test_weights_sum_to_one(kind: str) -> None:
     made = Interpolator(scans(5), kind)
     for z in np.linspace(-1, 9, 21):
-        assert made.weights(z).sum() == pytest.approx(1)
+        assert made.weights(z)[:5].sum() == pytest.approx(1)
+
+
+def test_pchip_never_leaves_the_range_of_the_scans_around() -> None:
+    made, pixels = Interpolator(scans(5), "pchip"), images(5)
+    for z in HEIGHTS:
+        above = int(np.clip(np.searchsorted(Z_UM, z), 1, 4))
+        around = pixels[above - 1 : above + 1]
+        plane = made.plane(z)
+        assert (plane >= around.min(axis=0) - 1e-2).all()
+        assert (plane <= around.max(axis=0) + 1e-2).all()
 
 
 def test_cubic_gives_back_a_cubic() -> None:

@@ -21,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .device import choose_device
-from .inference import METHODS, Plane, iter_planes
+from .inference import Plane, iter_planes, model_for
+from .methods import METHODS, method_of
 from .metrics import Normalisation, nrmse, psnr, ssim
 from .optics import Optics
 from .scans import InputError, Scan, ZGrid, require_several
+from .weights import Model
 
 DEFAULT_METHODS = ("recurrent-mz", "lmmse", "linear")
 
@@ -104,7 +106,7 @@ def evaluate(
     *,
     optics: Optics | None,
     methods: Sequence[str] = DEFAULT_METHODS,
-    model: Any = None,
+    model: Model | str | Path | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     on_plane: Callable[[str, Plane], None] | None = None,
@@ -120,11 +122,12 @@ def evaluate(
     planes : sequence of int
         Numbers of the planes that serve as scans, at least two.
     optics : Optics or None
-        Needed by the network and by linear MMSE.
+        Needed by all methods but the interpolations.
     methods : sequence of str
-        Of :data:`~napari_recurrent_mz.inference.METHODS`.
+        Of :data:`~napari_recurrent_mz.methods.METHODS`.
     model : Model, str or None
-        The network's weights; None is the bundled default.
+        Weights for the first of the methods that has a network; the others, and all where it
+        is None, take the bundled ones.
     device : str
         auto, cuda, mps or cpu.
     on_progress : callable, optional
@@ -145,12 +148,18 @@ def evaluate(
     if not wanted:
         raise InputError("Every plane is an input: leave some out to compare with.")
     scale = Normalisation.of_stack(truth)
-    model = _loaded(model, methods)
+    models = _loaded(model, methods)
     results: dict[str, Scores] = {}
     total = len(methods) * len(wanted)
     for method in methods:
         made = iter_planes(
-            scans, grid, optics=optics, model=model, method=method, device=device, order=wanted
+            scans,
+            grid,
+            optics=optics,
+            model=models.get(method),
+            method=method,
+            device=device,
+            order=wanted,
         )
         before = len(results) * len(wanted)
 
@@ -161,18 +170,15 @@ def evaluate(
                 on_progress(before + count, total)
 
         results[method] = _score(made, truth, scale, done)
-    details = _details(optics, scale, model, device)
+    details = _details(optics, scale, models, device)
     return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
 
 
 def _check_methods(methods: Sequence[str]) -> None:
     if not methods:
         raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
-    unknown = [m for m in methods if m not in METHODS]
-    if unknown:
-        raise InputError(
-            f"The method '{unknown[0]}' is unknown: choose some of {', '.join(METHODS)}."
-        )
+    for method in methods:
+        method_of(method)
 
 
 def _rising(
@@ -204,15 +210,14 @@ def _rising(
     return stack, ZGrid(float(z_um[0]), float(z_um[0]) + step * (n - 1), step), chosen
 
 
-def _loaded(model: Any, methods: Sequence[str]) -> Any:
-    """The model, loaded before the clock starts; None when no method uses it."""
-    if "recurrent-mz" not in methods:
-        return None
-    if model is None or isinstance(model, str | Path):
-        from .weights import load_model
-
-        return load_model(model)
-    return model
+def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[str, Model]:
+    """The weights of every method that has some, loaded before the clock starts."""
+    found: dict[str, Model] = {}
+    for method in dict.fromkeys(methods):
+        model = model_for(method, None if found else given)
+        if model is not None:
+            found[method] = model
+    return found
 
 
 def _score(
@@ -248,14 +253,16 @@ def _finite(value: float) -> float | None:
 
 
 def _details(
-    optics: Optics | None, scale: Normalisation, model: Any, device: str
+    optics: Optics | None, scale: Normalisation, models: Mapping[str, Model], device: str
 ) -> dict[str, Any]:
     """How the table was made, JSON-able."""
     chosen = choose_device(device)
+    used = {key: {"name": model.name, "sha256": model.sha256} for key, model in models.items()}
     return {
         "optics": None if optics is None else optics.as_dict(),
         "truth_scale": {"background": scale.background, "foreground": scale.foreground},
-        "model": None if model is None else {"name": model.name, "sha256": model.sha256},
+        "model": next(iter(used.values()), None),
+        "models": used,
         "device": {"kind": chosen.kind, "name": chosen.name},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.platform(),

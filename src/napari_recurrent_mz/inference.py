@@ -9,29 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from .baselines.interpolation import Interpolator
+from .deconvolution import Interrupted, NonnegativeEstimate
 from .device import Device, choose_device
 from .lmmse import LinearEstimate
+from .methods import Method, method_of
 from .optics import Optics
 from .scans import FloatArray, InputError, Scan, ZGrid, check_scans, require_several
 from .tiles import NetworkPlanes, Stopped
-from .weights import Model, load_model
-
-METHODS = ("recurrent-mz", "lmmse", "linear", "nearest", "cubic")
-"""Ways to fill the grid: the network, the linear MMSE estimate, and interpolations."""
-
-METHOD_NAMES = {
-    "recurrent-mz": "Recurrent-MZ",
-    "lmmse": "Linear MMSE",
-    "linear": "Linear interpolation",
-    "nearest": "Nearest scan",
-    "cubic": "Cubic interpolation",
-}
-"""What a person calls each method."""
+from .weights import Model, bundled_models, load_model
 
 _SAME_UM = 1e-3
 
@@ -84,11 +75,11 @@ def iter_planes(
     grid : ZGrid
         The heights wanted.
     optics : Optics or None
-        Needed by the network and the linear MMSE estimate, not by the interpolations.
+        Needed by all methods but the interpolations.
     model : Model, optional
-        By default the bundled one.
+        By default the one that is bundled for the method.
     method : str, optional
-        One of :data:`METHODS`.
+        One of :data:`~napari_recurrent_mz.methods.METHODS`.
     device : str, optional
         auto, cuda, mps or cpu.
     order : sequence of int, optional
@@ -112,8 +103,10 @@ def iter_planes(
     require_several(found)
     indices = range(len(grid)) if order is None else order
     stopped = stopped or _never
-    maker = _maker(found, grid, optics, model, method, device, on_message or _quiet, stopped)
-    return _planes(maker, found, grid, indices, stopped)
+    chosen = method_of(method)
+    reach_um = (float(grid.z_um[0]), float(grid.z_um[-1]))
+    task = _Task(chosen, found, reach_um, optics, model, device, on_message or _quiet, stopped)
+    return _planes(_MAKERS[chosen.kind](task), found, grid, indices, stopped)
 
 
 def _quiet(_message: str) -> None:
@@ -139,43 +132,118 @@ def _planes(
         same = next((scan for scan in scans if abs(scan.z_um - z) < _SAME_UM), None)
         try:
             pixels = maker.plane(z) if same is None else same.pixels.copy()
-        except Stopped:
+        except (Stopped, Interrupted):
             return
         yield Plane(int(index), z, pixels, same is not None)
 
 
-def _maker(
-    scans: Sequence[Scan],
-    grid: ZGrid,
-    optics: Optics | None,
-    model: Model | None,
-    method: str,
-    device: str,
-    on_message: Callable[[str], None],
-    stopped: Callable[[], bool],
-) -> PlaneMaker:
-    if method not in METHODS:
-        raise InputError(f"The method '{method}' is unknown: choose one of {', '.join(METHODS)}.")
-    if method in ("linear", "nearest", "cubic"):
-        return Interpolator(scans, method)
-    if optics is None:
-        raise InputError(
-            f"{METHOD_NAMES[method]} needs the optics: give NA, emission wavelength, "
-            "refractive index and pixel size."
-        )
-    chosen = choose_device(device)
-    reach = (float(grid.z_um[0]), float(grid.z_um[-1]))
-    if method == "lmmse":
-        return LinearEstimate(scans, optics, reach_um=reach, device=chosen.torch)
-    return NetworkPlanes(
-        scans,
-        optics,
-        model or load_model(),
-        chosen,
-        reach_um=reach,
-        on_message=on_message,
-        stopped=stopped,
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What a maker of planes is built from."""
+
+    method: Method
+    scans: Sequence[Scan]
+    reach_um: tuple[float, float]
+    optics: Optics | None
+    model: Model | None
+    device: str
+    on_message: Callable[[str], None]
+    stopped: Callable[[], bool]
+
+    @property
+    def known_optics(self) -> Optics:
+        """The optics, or one sentence."""
+        if self.optics is None:
+            raise InputError(
+                f"{self.method.title} needs the optics: give NA, emission wavelength, "
+                "refractive index and pixel size."
+            )
+        return self.optics
+
+
+class _Later:
+    """A maker that is built with its first plane, because building it takes seconds."""
+
+    def __init__(self, build: Callable[[], PlaneMaker]) -> None:
+        self._build = build
+        self._built: PlaneMaker | None = None
+
+    def plane(self, z_um: float) -> FloatArray:
+        self._built = self._built or self._build()
+        return self._built.plane(z_um)
+
+
+def _interpolated(task: _Task) -> PlaneMaker:
+    return Interpolator(task.scans, task.method.key)
+
+
+def _linear_mmse(task: _Task) -> PlaneMaker:
+    device = choose_device(task.device).torch
+    return LinearEstimate(task.scans, task.known_optics, reach_um=task.reach_um, device=device)
+
+
+def _nonnegative(task: _Task) -> PlaneMaker:
+    optics, device = task.known_optics, choose_device(task.device).torch
+    return _Later(
+        lambda: NonnegativeEstimate(task.scans, optics, device=device, stopped=task.stopped)
     )
+
+
+def _network(task: _Task) -> PlaneMaker:
+    optics, device = task.known_optics, choose_device(task.device)
+    model = task.model or model_for(task.method.key)
+    assert model is not None  # this method has a network
+    return NetworkPlanes(
+        task.scans,
+        optics,
+        model,
+        device,
+        reach_um=task.reach_um,
+        on_message=task.on_message,
+        stopped=task.stopped,
+    )
+
+
+_MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
+    "network": _network,
+    "lmmse": _linear_mmse,
+    "nonnegative": _nonnegative,
+    "interpolation": _interpolated,
+}
+
+
+def model_for(method: str, given: Model | str | Path | None = None) -> Model | None:
+    """The weights that a method works with.
+
+    Parameters
+    ----------
+    method : str
+        One of :data:`~napari_recurrent_mz.methods.METHODS`.
+    given : Model, str or Path, optional
+        Weights, a name or a file to use instead of the bundled ones.
+
+    Returns
+    -------
+    Model or None
+        None where the method has no network.
+
+    Raises
+    ------
+    InputError
+        If the weights are not bundled, or there is no such file.
+    """
+    found = method_of(method)
+    if found.weights is None:
+        return None
+    if given is not None and not isinstance(given, str | Path):
+        return given
+    if given is None and found.weights not in bundled_models():
+        raise InputError(
+            f"The weights of {found.title} are not part of this installation: train them with "
+            f"'recurrent-mz train --architecture {found.architecture}' and give the file as "
+            "the model."
+        )
+    return load_model(given or found.weights)
 
 
 def reconstruct(
@@ -256,7 +324,7 @@ def provenance(
     measured = [
         int(i) for i, z in enumerate(heights) if any(abs(s.z_um - z) < _SAME_UM for s in scans)
     ]
-    uses_network = method == "recurrent-mz"
+    uses_network = method_of(method).needs_model
     return {
         "software": f"napari-recurrent-mz {__version__}",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -316,11 +384,12 @@ def estimate_cost(
     """
     pixels = shape[0] * shape[1] * n_planes
     megabytes = pixels * 4 / 1e6
-    if method == "recurrent-mz":
-        seconds = pixels * NetworkPlanes.seconds_per_pixel(model or load_model(), device, n_scans)
+    model = model_for(method, model)
+    if model is not None:
+        seconds = pixels * NetworkPlanes.seconds_per_pixel(model, device, n_scans)
     else:
         # Measured on two cores: about 35 ms for a filtered 1024 × 1024 plane, 5 ms interpolated.
-        per_plane = 0.035 if method == "lmmse" else 0.005
+        per_plane = 0.035 if method_of(method).needs_optics else 0.005
         seconds = per_plane * pixels / 2**20
     return Cost(megabytes, seconds)
 

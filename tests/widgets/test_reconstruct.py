@@ -13,7 +13,8 @@ import tifffile
 from napari.components import ViewerModel
 
 from napari_recurrent_mz import Optics, ZGrid, device, inference
-from napari_recurrent_mz.widgets import _result, reconstruct
+from napari_recurrent_mz.methods import METHOD_NAMES
+from napari_recurrent_mz.widgets import reconstruct
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._scan_table import rows_of
 from napari_recurrent_mz.widgets._worker import order_from, time_left
@@ -564,9 +565,12 @@ def test_scans_that_lie_apart_are_said(dock, add_stack) -> None:
     assert dock.ui.footer.reconstruct.isEnabled()
 
 
-def test_the_methods_have_the_names_that_the_package_gives_them() -> None:
-    assert tuple(_result.METHOD_TITLES) == inference.METHODS
-    assert _result.METHOD_TITLES == inference.METHOD_NAMES
+def test_the_dock_offers_the_methods_for_use_and_not_those_for_comparison(dock) -> None:
+    combo = dock.ui.method.method
+    offered = {combo.itemData(n): combo.itemText(n) for n in range(combo.count())}
+    assert {"recurrent-mz", "lmmse", "richardson-lucy", "linear", "pchip"} <= set(offered)
+    assert not {"deep-z", "unet-3d"} & set(offered)
+    assert offered.items() <= METHOD_NAMES.items()
 
 
 def test_the_done_planes_are_one_block_from_the_first() -> None:

@@ -1,9 +1,9 @@
-"""Interpolation along z: nearest, linear and cubic, one plane at a time.
+"""Interpolation along z: nearest, linear, cubic and shape-preserving, one plane at a time.
 
-Every interpolation here is linear in the intensities, so a plane is a weighted sum of the
-scans; the weights are SciPy's interpolation of the unit vectors, and no array larger than
-a plane is made. Supplementary Note 1 of the paper compares the network with the same kind
-of interpolations.
+A plane is a weighted sum of the scans, and for the shape-preserving curve of their slopes
+too; the weights are SciPy's interpolation of the unit vectors, so no array larger than the
+scans is made. Supplementary Note 1 of the paper compares the network with the same kind of
+interpolations.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import CubicHermiteSpline, PchipInterpolator, make_interp_spline
 
 from ..scans import FloatArray, InputError, Scan, check_scans
 
-KINDS = ("nearest", "linear", "cubic")
+KINDS = ("nearest", "linear", "cubic", "pchip")
 _DEGREE = {"linear": 1, "cubic": 3}
+_ROWS = 64  # pixel rows whose slopes are found at once: SciPy keeps many numbers a pixel
 
 
 class Interpolator:
@@ -28,8 +29,10 @@ class Interpolator:
     scans : iterable of Scan
         One or more scans of one shape at different heights, in any order.
     kind : str
-        ``nearest`` (the lower scan when two are equally near), ``linear`` or ``cubic``
-        (a not-a-knot spline; quadratic through three scans, linear through two).
+        ``nearest`` (the lower scan when two are equally near), ``linear``, ``cubic``
+        (a not-a-knot spline; quadratic through three scans, linear through two) or
+        ``pchip`` (Fritsch and Butland's monotone cubic, which never leaves the range of
+        the two scans around; linear through two).
 
     Raises
     ------
@@ -42,21 +45,27 @@ class Interpolator:
             raise InputError(
                 f"The interpolation '{kind}' is unknown: choose one of {', '.join(KINDS)}."
             )
-        self._scans = sorted(check_scans(scans), key=lambda scan: scan.z_um)
-        self._z_um = np.array([scan.z_um for scan in self._scans])
+        found = sorted(check_scans(scans), key=lambda scan: scan.z_um)
+        self._images = [scan.pixels for scan in found]
+        self._z_um = np.array([scan.z_um for scan in found])
         self._weights_at = _weights_at(self._z_um, kind)
+        if kind == "pchip" and len(found) > 1:
+            self._images += list(_slopes(self._z_um, np.stack(self._images)))
 
     def weights(self, z_um: float) -> npt.NDArray[np.float64]:
-        """Weight of every scan, from the lowest to the highest, shape (M,); they sum to one."""
+        """Weight of every scan, from the lowest to the highest, shape (M,); they sum to one.
+
+        For ``pchip`` the weights of their slopes (per micrometre) follow: shape (2M,).
+        """
         inside = float(np.clip(z_um, self._z_um[0], self._z_um[-1]))
         return self._weights_at(inside)
 
     def plane(self, z_um: float) -> FloatArray:
         """The plane at ``z_um`` (micrometres), float32 (Y, X), in the units of the scans."""
-        total = np.zeros(self._scans[0].pixels.shape, dtype=np.float32)
-        for weight, scan in zip(self.weights(z_um), self._scans, strict=True):
+        total = np.zeros(self._images[0].shape, dtype=np.float32)
+        for weight, image in zip(self.weights(z_um), self._images, strict=True):
             if weight:
-                total += np.float32(weight) * scan.pixels
+                total += np.float32(weight) * image
         return total
 
 
@@ -66,5 +75,19 @@ def _weights_at(
     unit_vectors = np.eye(z_um.size)
     if kind == "nearest" or z_um.size == 1:
         return lambda z: unit_vectors[int(np.argmin(np.abs(z_um - z)))]
-    spline = make_interp_spline(z_um, unit_vectors, k=min(_DEGREE[kind], z_um.size - 1))
+    if kind == "pchip":
+        nothing = np.zeros_like(unit_vectors)
+        values, slopes = np.hstack([unit_vectors, nothing]), np.hstack([nothing, unit_vectors])
+        spline = CubicHermiteSpline(z_um, values, slopes)
+    else:
+        spline = make_interp_spline(z_um, unit_vectors, k=min(_DEGREE[kind], z_um.size - 1))
     return lambda z: np.asarray(spline(z), dtype=np.float64)
+
+
+def _slopes(z_um: npt.NDArray[np.float64], stack: FloatArray) -> FloatArray:
+    """Slopes along z at the scans, per micrometre, shape (M, Y, X)."""
+    slopes = np.empty_like(stack)
+    for top in range(0, stack.shape[1], _ROWS):
+        rows = slice(top, top + _ROWS)
+        slopes[:, rows] = PchipInterpolator(z_um, stack[:, rows]).derivative()(z_um)
+    return slopes

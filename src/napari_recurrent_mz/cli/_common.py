@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from ..io import ImageFile
     from ..optics import Optics
 
-# As in the inference room, which brings torch: --help must not wait for that.
-METHODS = ("recurrent-mz", "lmmse", "linear", "nearest", "cubic")
-METHODS_WITHOUT_OPTICS = ("linear", "nearest", "cubic")
-
 # option, name in ImageFile and Optics, words for a person, example
 _OPTICS = (
     ("--pixel-um", "pixel_um", "pixel size in the sample", 0.103),
@@ -129,11 +125,6 @@ def optics_for(
     if missing:
         return None
     return Optics(**{name: value for name, value in values.items() if value is not None})
-
-
-def needs_optics(methods: Sequence[str]) -> bool:
-    """Whether any of the methods uses the optics."""
-    return any(method not in METHODS_WITHOUT_OPTICS for method in methods)
 
 
 def load_scans(

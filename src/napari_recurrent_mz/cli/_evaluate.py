@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..methods import METHODS, needs_optics
 from . import _common
 
 
@@ -25,7 +26,7 @@ def add_to(commands: Any) -> None:
         "--methods",
         default="recurrent-mz,lmmse,linear",
         metavar="A,B,...",
-        help="of recurrent-mz, lmmse, linear, nearest, cubic (default: the first three)",
+        help=f"of {', '.join(METHODS)} (default: recurrent-mz,lmmse,linear)",
     )
     _common.add_model_options(parser)
     parser.add_argument("--json", metavar="FILE", help="write every plane's values there")
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     _common.load_scans([image], z_um=None, planes=arguments.planes, z_step_um=arguments.z_step_um)
     methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
     optics = _common.optics_for(
-        _common.needs_optics(methods), _common.optics_values(arguments, [image]), f"'{image.name}'"
+        needs_optics(methods), _common.optics_values(arguments, [image]), f"'{image.name}'"
     )
     with _common.Progress("plane") as progress:
         found = evaluate(

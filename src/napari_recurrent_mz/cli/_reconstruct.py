@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..device import check_memory
+from ..methods import METHODS, needs_optics
 from ..scans import Scan, ZGrid, default_grid
 from . import _common
 
@@ -49,7 +50,7 @@ def add_to(commands: Any) -> None:
     )
     _common.add_optics_options(parser)
     parser.add_argument(
-        "--method", choices=_common.METHODS, default="recurrent-mz", help="default: recurrent-mz"
+        "--method", choices=METHODS, default="recurrent-mz", help="default: recurrent-mz"
     )
     _common.add_model_options(parser)
     parser.add_argument(
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     values = _common.optics_values(arguments, images)
     where = f"'{images[0].name}'"
-    optics = _common.optics_for(_common.needs_optics([arguments.method]), values, where)
+    optics = _common.optics_for(needs_optics([arguments.method]), values, where)
     given = arguments.grid
     dof_um = optics.depth_of_field_um if optics else None
     own = default_grid([scan.z_um for scan in scans], dof_um)
@@ -96,13 +97,12 @@ def _reconstruct(
     import numpy as np
 
     from ..device import choose_device
-    from ..inference import iter_planes, provenance, range_warnings
+    from ..inference import iter_planes, model_for, provenance, range_warnings
     from ..io import write_volume
-    from ..weights import load_model
 
     method = arguments.method
     device = choose_device(arguments.device)
-    model = load_model(arguments.model) if method == "recurrent-mz" else None
+    model = model_for(method, arguments.model)
     if model is not None and optics is not None:
         for sentence in range_warnings(scans, grid, optics, model):
             _common.note(sentence)

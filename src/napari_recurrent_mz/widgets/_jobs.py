@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..device import check_memory
+from ..methods import method_of
 from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 from . import _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words, size_in_words
-from ._method_panel import NETWORK
 from ._result import plane_in_view
 from ._scan_table import Row
 from ._worker import Job, order_from
 
 _PREVIEW_S = 2.0
-_NEEDS_OPTICS = (NETWORK, "lmmse")
 
 
 def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
@@ -32,18 +31,17 @@ def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
         If anything is missing or does not fit, in the user's words.
     """
     scans = scans_of(ui.table.scans.used())
-    method = "lmmse" if preview else ui.method.method_key()
-    optics = ui.optics.optics() if method in _NEEDS_OPTICS else None
+    needs = method_of("lmmse" if preview else ui.method.method_key())
+    optics = ui.optics.optics() if needs.needs_optics else None
     ui.optics.pixel_um()  # the one value that every method needs
     grid = ui.grid.grid()
     if preview:
         grid = _coarser(ui, grid, scans)
     check_memory(grid, scans[0].pixels.shape)
     order = order_from(plane_in_view(viewer, grid), len(grid))
-    network = method == NETWORK
-    model = ui.method.model_name() if network else None
-    device = ui.method.device_choice() if method in _NEEDS_OPTICS else "cpu"
-    return Job(scans, grid, optics, method, model, device, order)
+    model = ui.method.model_name() if needs.needs_model else None
+    device = ui.method.device_choice() if needs.needs_optics else "cpu"
+    return Job(scans, grid, optics, needs.key, model, device, order)
 
 
 def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
@@ -76,7 +74,7 @@ def warnings_about(ui: DockLayout, job: Job) -> list[str]:
     """What to mind: outside the trained range, scans that lie apart."""
     found: list[str] = []
     model = ui.method.model
-    if job.method == NETWORK and model is not None and job.optics is not None:
+    if method_of(job.method).needs_model and model is not None and job.optics is not None:
         from .. import inference
 
         found = list(inference.range_warnings(job.scans, job.grid, job.optics, model))
@@ -134,7 +132,7 @@ def _coarser(ui: DockLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
 def _cost(ui: DockLayout, scans: Sequence[Scan], planes: int, method: str, device: str) -> Any:
     """The expected cost; None while torch or the model is still loading in its thread."""
     model = ui.method.model
-    if not ui.method.is_ready or (method == NETWORK and model is None):
+    if not ui.method.is_ready or (method_of(method).needs_model and model is None):
         return None
     from .. import inference
     from ..device import choose_device

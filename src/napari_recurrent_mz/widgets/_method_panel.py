@@ -9,20 +9,13 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLabel, QWidget
 
+from ..methods import DOCK_METHODS
 from ..scans import InputError
 from . import _settings
-from ._result import METHOD_TITLES
 from ._worker import in_background
 
 NETWORK = "recurrent-mz"
 _DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
-_TIPS = {
-    "recurrent-mz": "The recurrent network: highest fidelity",
-    "lmmse": "The best linear estimate that the optics allow: seconds on any computer",
-    "linear": "Straight blending between neighbouring scans",
-    "nearest": "Repeats the nearest scan",
-    "cubic": "A smooth curve through the scans",
-}
 
 
 @dataclass(frozen=True)
@@ -70,11 +63,9 @@ class MethodPanel(QWidget):
         self.is_ready = False
         self._remembered = _settings.remembered("method", ("method", "device"))
         self.method = _combo("Method", "How the planes between the scans are found")
-        for key, title in METHOD_TITLES.items():
-            self.method.addItem(title, key)
-            self.method.setItemData(
-                self.method.count() - 1, _TIPS[key], Qt.ItemDataRole.ToolTipRole
-            )
+        for number, (key, method) in enumerate(DOCK_METHODS.items()):
+            self.method.addItem(method.title, key)
+            self.method.setItemData(number, method.tip, Qt.ItemDataRole.ToolTipRole)
         self.models = _combo(
             "Model", "The trained network; “Other file…” opens a .safetensors file"
         )
@@ -168,13 +159,13 @@ class MethodPanel(QWidget):
         self._load(path)
 
     def _method_changed(self) -> None:
-        method = self.method_key()
+        method = DOCK_METHODS[self.method_key()]
         for (label, widget), uses in zip(
-            self._rows, (method == NETWORK, method in (NETWORK, "lmmse")), strict=True
+            self._rows, (method.needs_model, method.needs_optics), strict=True
         ):
             label.setEnabled(uses)
             widget.setEnabled(uses)
-        self.method.setToolTip(_TIPS[self.method_key()])
+        self.method.setToolTip(method.tip)
         self.changed.emit()
 
     @staticmethod

@@ -16,14 +16,6 @@ from ._worker import Job, Outcome, percentile_limits
 _REFRESH_S = 0.15
 _UPLOAD_BYTES_S = 1e8  # in 3-D every refresh sends the whole volume to the graphics card
 
-METHOD_TITLES = {
-    "recurrent-mz": "Recurrent-MZ",
-    "lmmse": "Linear MMSE",
-    "linear": "Linear interpolation",
-    "nearest": "Nearest scan",
-    "cubic": "Cubic interpolation",
-}
-
 
 class ResultLayer(QObject):
     """Owns the layer of one run; the user may rename or remove it at any time."""

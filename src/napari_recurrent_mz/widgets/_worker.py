@@ -164,11 +164,9 @@ def _drained(messages: list[str]) -> Iterator[str]:
 
 
 def _model_for(job: Job) -> Any:
-    if job.method != "recurrent-mz":
-        return None
-    from ..weights import load_model
+    from ..inference import model_for
 
-    return load_model(job.model)
+    return model_for(job.method, job.model)
 
 
 def _device_for(job: Job) -> Any:

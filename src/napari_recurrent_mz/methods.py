@@ -1,0 +1,110 @@
+"""The ways to fill a grid: one table of their names and needs, without torch.
+
+The command line, the window and the inference room all read it. A new method is one line
+here and, where it is of a new kind, one in ``inference._MAKERS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .scans import InputError
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to fill the grid.
+
+    Attributes
+    ----------
+    key : str
+        What the command line and files call it.
+    title : str
+        What a person calls it.
+    tip : str
+        What it is, in one line.
+    kind : str
+        network, lmmse, nonnegative or interpolation: who makes its planes.
+    weights : str or None
+        The bundled weights that a network takes unless others are given.
+    architecture : str or None
+        Which network those weights are of; see :mod:`~napari_recurrent_mz.architectures`.
+    in_dock : bool
+        Whether the window offers it; the others serve comparisons only.
+    """
+
+    key: str
+    title: str
+    tip: str
+    kind: str
+    weights: str | None = None
+    architecture: str | None = None
+    in_dock: bool = True
+
+    @property
+    def needs_optics(self) -> bool:
+        """Whether it uses NA, wavelength, refractive index and pixel size, and a device."""
+        return self.kind != "interpolation"
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether a network makes the planes."""
+        return self.weights is not None
+
+
+_RECURRENT = "recurrent-mz"
+
+_TABLE = (
+    Method(
+        "recurrent-mz", "Recurrent-MZ", "The recurrent network: highest fidelity",
+        "network", "recurrent-mz", _RECURRENT,
+    ),
+    Method(
+        "lmmse", "Linear MMSE",
+        "The best linear estimate that the optics allow: seconds on any computer", "lmmse",
+    ),
+    Method(
+        "richardson-lucy", "Richardson–Lucy",
+        "A non-negative object that explains the scans, imaged again: slow", "nonnegative",
+    ),
+    Method("linear", "Linear interpolation", "Straight blending between neighbouring scans",
+           "interpolation"),
+    Method("nearest", "Nearest scan", "Repeats the nearest scan", "interpolation"),
+    Method("cubic", "Cubic interpolation", "A smooth curve through the scans", "interpolation"),
+    Method("pchip", "Shape-preserving interpolation",
+           "A curve through the scans that never overshoots them", "interpolation"),
+    Method("deep-z", "Deep-Z", "A network that sees the nearest scan alone",
+           "network", "deep-z", "deep-z", in_dock=False),
+    Method("unet-3d", "3-D U-Net", "A network without recurrence, for a fixed number of scans",
+           "network", "unet-3d", "unet-3d", in_dock=False),
+)  # fmt: skip
+
+METHODS = tuple(method.key for method in _TABLE)
+"""Keys of all methods, the default first."""
+
+METHOD_NAMES = {method.key: method.title for method in _TABLE}
+"""What a person calls each method."""
+
+DOCK_METHODS = {method.key: method for method in _TABLE if method.in_dock}
+"""Those that the window offers."""
+
+_BY_KEY = {method.key: method for method in _TABLE}
+
+
+def method_of(key: str) -> Method:
+    """The method of a key.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if key not in _BY_KEY:
+        raise InputError(f"The method '{key}' is unknown: choose one of {', '.join(METHODS)}.")
+    return _BY_KEY[key]
+
+
+def needs_optics(keys: Sequence[str]) -> bool:
+    """Whether any of the methods uses the optics; unknown ones are told elsewhere."""
+    return any(_BY_KEY[key].needs_optics for key in keys if key in _BY_KEY)
