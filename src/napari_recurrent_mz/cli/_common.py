@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -53,6 +55,50 @@ def add_stack_options(
         metavar="X",
         help="distance between planes, µm (by default from the file's metadata)",
     )
+
+
+def add_region_option(parser: argparse.ArgumentParser) -> None:
+    """Option for a part of the field."""
+    parser.add_argument(
+        "--region",
+        metavar="ROWS,COLUMNS",
+        help="part of the field, START:STOP in pixels from the upper left corner, for instance "
+        "0:512,256:512 or :,256: (default: all of it)",
+    )
+
+
+def cropped(image: ImageFile, region: str | None) -> ImageFile:
+    """The part of an image that ``--region`` names.
+
+    Raises
+    ------
+    InputError
+        If it is no region, or lies outside of the image.
+    """
+    if region is None:
+        return image
+    spans = []
+    for text, length in zip(_two_spans(region), image.stack.shape[1:], strict=True):
+        start, stop, _ = slice(*text).indices(length)
+        if start >= stop or (text[1] or 0) > length:
+            rows, columns = image.stack.shape[1:]
+            raise InputError(
+                f"The region '{region}' is not inside '{image.name}' of {rows} × {columns} "
+                "pixels: give START:STOP,START:STOP (rows, columns) within it."
+            )
+        spans.append(slice(start, stop))
+    return replace(image, data=image.data[..., spans[0], spans[1]])
+
+
+def _two_spans(region: str) -> list[tuple[int | None, int | None]]:
+    found = re.fullmatch(r"\s*(\d*):(\d*)\s*,\s*(\d*):(\d*)\s*", region)
+    if found is None:
+        raise InputError(
+            f"The region '{region}' is not START:STOP,START:STOP (rows, columns) in pixels, for "
+            "instance 0:512,256:512."
+        )
+    numbers = [int(text) if text else None for text in found.groups()]
+    return [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("stack", metavar="STACK", help="the fully sampled stack")
     _common.add_stack_options(parser)
+    _common.add_region_option(parser)
     _common.add_optics_options(parser)
     parser.add_argument(
         "--methods",
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..io import read_image, stack_heights
 
     _common.check_json(arguments.json)
-    image = read_image(arguments.stack)
+    image = _common.cropped(read_image(arguments.stack), arguments.region)
     # The same checks, with the same sentences, as for a reconstruction.
     _common.load_scans([image], z_um=None, planes=arguments.planes, z_step_um=arguments.z_step_um)
     methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
@@ -58,5 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
             on_progress=progress,
         )
     if arguments.json:
-        _common.write_json(arguments.json, {"stack": image.name, **found.as_dict()})
+        _common.write_json(
+            arguments.json, {"stack": image.name, "region": arguments.region, **found.as_dict()}
+        )
     print(found.table())
