@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -103,6 +104,21 @@ def test_confocal_sections_an_even_sheet() -> None:
     assert profile.argmax() == 5
     assert profile[0] < 0.2 * profile[5]
     assert profile[10] < 0.2 * profile[5]
+
+
+@pytest.mark.parametrize("coarse", [1.2, 3.0])
+def test_confocal_sections_alike_through_a_coarse_camera(coarse: float) -> None:
+    """What passes the pinhole does not depend on the camera's pixel: sheets seen through two."""
+    profiles = []
+    for ratio in (0.9, coarse):
+        optics = replace(OIL, pixel_um=ratio * OIL.wavelength_um / (4 * OIL.na))
+        made = imaging(optics, planes=9, size=31, z_step_um=0.2, lateral_margin=16, confocal=True)
+        volume = np.zeros(made.object_shape, np.float32)
+        volume[made.margin[0] + 4] = 1
+        wide, narrow = (made.image(volume, confocal=c).numpy().mean(axis=(1, 2)) for c in (0, 1))
+        assert narrow[4] == pytest.approx(wide[4], rel=1e-3)  # as bright in focus
+        profiles.append(narrow / narrow[4])
+    np.testing.assert_allclose(profiles[1], profiles[0], atol=0.03)
 
 
 def test_confocal_is_sharper() -> None:

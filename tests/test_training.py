@@ -46,6 +46,20 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     return Pool(folder)
 
 
+def test_a_field_keeps_its_confocal_counterpart(tmp_path: Path) -> None:
+    """Beside the same wide-field stack, and with more contrast than it."""
+    for confocal in (False, True):
+        config = PoolConfig(seed=5, planes=10, size=40, held_out=True, confocal=confocal)
+        list(make_fields(config, tmp_path / str(confocal), 1))
+    plain, both = Pool(tmp_path / "False")[0], Pool(tmp_path / "True")[0]
+    assert plain.confocal is None
+    np.testing.assert_array_equal(plain.stack, both.stack)
+    assert both.confocal is not None
+    assert both.confocal.shape == both.stack.shape
+    narrow, wide = (s.astype(np.float64) for s in (both.confocal, both.stack))
+    assert narrow.std() / narrow.mean() > 1.5 * wide.std() / wide.mean()
+
+
 def test_berhu_follows_the_papers_two_branches() -> None:
     truth = torch.zeros(1, 1, 1, 4)
     output = torch.tensor([0.05, -0.1, 0.3, -0.5]).reshape(1, 1, 1, 4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +138,34 @@ def widefield_psf(
         normalize=False,
     )
     return np.concatenate([make(piece) for piece in pieces])
+
+
+def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:
+    """Point spread function of a confocal with a pinhole of one Airy unit.
+
+    Detection is the wide-field point spread function blurred by the pinhole; illumination
+    is a focused laser, here of the same point spread function (Stokes shift neglected).
+
+    Parameters
+    ----------
+    psf : numpy.ndarray, shape (Z, N, N), N odd
+        Wide-field, as :func:`widefield_psf` gives it.
+    optics : Optics
+        Those of ``psf``; where it is narrower than a pixel, the result is wrong.
+
+    Returns
+    -------
+    numpy.ndarray, shape (Z, N, N)
+        In the square of the input's units, times µm².
+    """
+    n = psf.shape[-1]
+    radius_um = 0.61 * optics.wavelength_um / optics.na
+    at = np.fft.fftfreq(n, 1 / n)
+    # A soft edge of one pixel keeps a pinhole smaller than the pixel from vanishing.
+    disc = np.clip(radius_um / optics.pixel_um - np.hypot(at[:, None], at[None]) + 0.5, 0, 1)
+    disc *= np.pi * radius_um**2 / disc.sum()
+    detected = np.fft.irfft2(np.fft.rfft2(psf) * np.fft.rfft2(disc), s=(n, n))
+    return np.asarray(psf * np.maximum(detected, 0), psf.dtype)
 
 
 def _model_parameters(

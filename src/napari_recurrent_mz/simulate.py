@@ -7,15 +7,16 @@ field of view and of the grid is there as in a real stack. Lengths are in microm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from .optics import Optics, widefield_psf
+from .optics import Optics, confocal_psf, widefield_psf
 from .phantoms import KINDS, Space, phantom
 from .scans import InputError
 
@@ -23,6 +24,8 @@ Volume = npt.NDArray[np.float32]
 
 _MARGIN_DOF = 12.0  # objects this far above and below the grid still send their blur into it
 _FOCUS_SEARCH_UM = 12.0
+_FINE_ENOUGH = 1.5  # pixels over λ / (4 NA) on which a confocal is modelled
+_FINE_FIELD = 15  # pixels on a side, odd, outside of which its point spread function is nil
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ class Imaging:
         Returns
         -------
         torch.Tensor, float32, shape (planes, size, size)
-            In units where a single voxel of density 1 peaks at 1 in focus.
+            In units where a single voxel of density 1 peaks at 1 in focus in the wide-field
+            stack. The confocal one is in the units in which an even, thin sheet in focus is
+            as bright as in the wide-field stack.
         """
         transfer = self.confocal if confocal else self.transfer
         if transfer is None:
@@ -156,45 +161,67 @@ def imaging(
     """
     margin = (int(np.ceil(_MARGIN_DOF * optics.depth_of_field_um / z_step_um)), lateral_margin)
     made = Imaging(optics, planes, size, z_step_um, margin, torch.empty(0), None)
-    psf = _psf_on_grid(made, aberration)
-    wide = psf / psf.max()
-    kernel = _transform(wide, made.object_shape[1:], device)
+    psf_at = _psf_model(optics, aberration)
+    wide = _on_grid(made, psf_at, symmetric=aberration is None)
+    kernel = _transform(wide / wide.max(), made.object_shape[1:], device)
     pinhole = None
     if confocal:
-        # Detection through one Airy unit at the emission wavelength, illumination by a
-        # focused laser, here of the same point spread function (Stokes shift neglected).
-        detected = _through_pinhole(wide, optics)
-        both = wide * detected
-        pinhole = _transform(both / both.max(), made.object_shape[1:], device)
+        narrow = _confocal_on_grid(made, psf_at, wide)
+        pinhole = _transform(narrow / wide.max(), made.object_shape[1:], device)
     return Imaging(optics, planes, size, z_step_um, margin, kernel, pinhole)
 
 
-def _psf_on_grid(made: Imaging, aberration: Aberration | None) -> Volume:
-    """Point spread function at the circular lags of the transform, (fft_planes, n, n)."""
-    depth = made.fft_planes
-    lags = np.fft.fftfreq(depth, 1 / depth) * made.z_step_um
-    size = made.object_shape[1] - 1 + made.object_shape[1] % 2  # psfmodels wants odd sizes
+_PsfAt = Callable[[Optics, npt.NDArray[np.float64], int], npt.NDArray[np.float64]]
+
+
+def _psf_model(optics: Optics, aberration: Aberration | None) -> _PsfAt:
+    """The wide-field point spread function at heights above its focus."""
     if aberration is None:
-        heights, inverse = np.unique(np.abs(np.round(lags, 9)), return_inverse=True)
-        return widefield_psf(made.optics, heights, size)[inverse].astype(np.float32)
+        return widefield_psf
     aberrated = partial(
         widefield_psf, sample_index=aberration.sample_index, depth_um=aberration.depth_um
     )
     search = np.linspace(-_FOCUS_SEARCH_UM, _FOCUS_SEARCH_UM, 241) + aberration.depth_um
-    axial = aberrated(made.optics, search, 3)[:, 1, 1]
+    axial = aberrated(optics, search, 3)[:, 1, 1]
     focus = float(search[int(axial.argmax())])
-    return aberrated(made.optics, lags + focus, size).astype(np.float32)
+    return lambda optics, heights, size: aberrated(optics, heights + focus, size)
 
 
-def _through_pinhole(psf: Volume, optics: Optics) -> Volume:
-    """The point spread function blurred by a pinhole of one Airy unit."""
-    n = psf.shape[-1]
-    radius = 0.61 * optics.wavelength_um / optics.na / optics.pixel_um
-    at = np.fft.fftfreq(n, 1 / n)
-    # A soft edge of one pixel keeps a pinhole smaller than the pixel from vanishing.
-    disc = np.clip(radius - np.hypot(at[:, None], at[None]) + 0.5, 0, 1)
-    blurred = np.fft.irfft2(np.fft.rfft2(psf) * np.fft.rfft2(disc), s=(n, n))
-    return np.maximum(blurred, 0).astype(np.float32)
+def _lags_um(made: Imaging) -> npt.NDArray[np.float64]:
+    """Heights of the planes of the transform, circular: 0 first, (fft_planes,)."""
+    circular = np.fft.fftfreq(made.fft_planes, 1 / made.fft_planes)
+    return np.asarray(circular * made.z_step_um, np.float64)
+
+
+def _on_grid(made: Imaging, psf_at: _PsfAt, *, symmetric: bool) -> Volume:
+    """Wide-field point spread function at the lags of the transform, (fft_planes, n, n)."""
+    size = made.object_shape[1] - 1 + made.object_shape[1] % 2  # psfmodels wants odd sizes
+    lags = _lags_um(made)
+    if not symmetric:
+        return np.asarray(psf_at(made.optics, lags, size), np.float32)
+    heights, inverse = np.unique(np.abs(np.round(lags, 9)), return_inverse=True)
+    return np.asarray(psf_at(made.optics, heights, size)[inverse], np.float32)
+
+
+def _confocal_on_grid(made: Imaging, psf_at: _PsfAt, wide: Volume) -> Volume:
+    """The confocal counterpart of ``wide``, with the same total in focus."""
+    optics = made.optics
+    narrow = confocal_psf(wide, optics)
+    coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
+    if coarse > _FINE_ENOUGH:
+        # Illumination and detection meet on a scale that a coarse pixel averages over; it
+        # matters near focus, where the spot is not much wider than a pixel.
+        steep = optics.na / math.sqrt(optics.immersion_index**2 - optics.na**2)
+        near = np.abs(_lags_um(made)) * steep < 3 * optics.pixel_um
+        finer = 2 * math.ceil(coarse / _FINE_ENOUGH / 2) + 1  # odd, so that centres agree
+        size = wide.shape[1]
+        inner = min(size, _FINE_FIELD)
+        fine = replace(optics, pixel_um=optics.pixel_um / finer)
+        sharp = confocal_psf(psf_at(fine, _lags_um(made)[near], inner * finer), fine)
+        middle = slice((size - inner) // 2, (size + inner) // 2)
+        cells = sharp.reshape(-1, inner, finer, inner, finer).mean(axis=(2, 4))
+        narrow[near, middle, middle] = cells
+    return np.asarray(narrow * (wide[0].sum() / narrow[0].sum()), np.float32)
 
 
 def _transform(psf: Volume, lateral: tuple[int, int], device: torch.device | None) -> torch.Tensor:

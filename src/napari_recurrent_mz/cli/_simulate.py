@@ -72,6 +72,9 @@ def _add_fields(what: Any) -> None:
         action="store_true",
         help="the fixed set that judges a training: one objective, every kind in turn",
     )
+    parser.add_argument(
+        "--confocal", action="store_true", help="each field's confocal counterpart beside it"
+    )
     parser.add_argument("--device", choices=CHOICES, default="auto", help="default: auto")
     parser.set_defaults(run=run_fields)
 
@@ -130,6 +133,7 @@ def run_fields(arguments: argparse.Namespace) -> None:
         planes=arguments.n_planes,
         size=arguments.size,
         held_out=arguments.held_out,
+        confocal=arguments.confocal,
     )
     device = choose_device(arguments.device).torch
     there = len(list(folder.glob("field_*.json")))

@@ -1,8 +1,9 @@
 """Simulated fields on disk: the pool that training draws its examples from.
 
-A field is one noise-free wide-field stack (float16, brightest structures about 1) and what
-is known of the microscope. Fields are files, so that one process can make them while another
-trains; field number i of a pool depends on the pool's seed and on i alone.
+A field is one noise-free wide-field stack (float16, brightest structures about 1), its
+confocal counterpart if wanted, and what is known of the microscope. Fields are files, so that
+one process can make them while another trains; field number i of a pool depends on the pool's
+seed and on i alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import torch
 from ..optics import Optics
 from ..phantoms import KINDS, phantom
 from ..simulate import Aberration, imaging
+
+_CONFOCAL = ".confocal.npy"
 
 FIELDS_PER_MICROSCOPE = 6
 """A point spread function costs more than a field, so several fields share one."""
@@ -49,6 +52,9 @@ class Field:
     kind : str
         The phantom's kind.
     aberration : dict or None
+    confocal : numpy.ndarray, float16, shape (Z, Y, X), or None
+        The same sample by a confocal, in units in which an even, thin sheet in focus is as
+        bright as in ``stack``.
     """
 
     stack: npt.NDArray[np.float16]
@@ -56,6 +62,7 @@ class Field:
     z_step_um: float
     kind: str
     aberration: dict[str, float] | None
+    confocal: npt.NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +77,15 @@ class PoolConfig:
     held_out : bool
         The fixed evaluation pool: the paper's objective (63×/1.4, 0.519 µm, 0.1 µm pixel,
         0.25 µm steps), every kind in turn, no aberration.
+    confocal : bool
+        Whether each stack has its confocal counterpart beside it.
     """
 
     seed: int = 1
     planes: int = 56
     size: int = 192
     held_out: bool = False
+    confocal: bool = False
 
 
 def make_fields(
@@ -111,17 +121,20 @@ def _make_group(
         size=config.size,
         z_step_um=step,
         aberration=aberration,
+        confocal=config.confocal,
         device=device,
     )
     kinds = list(KINDS)
     for number in numbers:
         own = np.random.default_rng([config.seed, group, number])
         kind = kinds[number % len(kinds)] if config.held_out else str(own.choice(kinds, p=_SHARES))
-        stack = microscope.image(phantom(kind, microscope.space, own))
+        volume = phantom(kind, microscope.space, own)
+        stack = microscope.image(volume)
         bright = torch.quantile(stack.flatten()[::11], 0.999).clamp_min(1e-9)
         if float(stack.max() / bright) > 1e3:  # a field of a few faint points: their peak is 1
             bright = stack.max()
-        normal = (stack / bright).cpu().numpy().astype(np.float16)
+        stacks = [stack, microscope.image(volume, confocal=True)] if config.confocal else [stack]
+        normal = [(made / bright).cpu().numpy().astype(np.float16) for made in stacks]
         meta = {
             "optics": optics.as_dict(),
             "z_step_um": step,
@@ -159,9 +172,13 @@ def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | N
     return optics, step, mismatch
 
 
-def _write(folder: Path, number: int, stack: npt.NDArray[np.float16], meta: dict[str, Any]) -> Path:
+def _write(
+    folder: Path, number: int, stacks: Sequence[npt.NDArray[np.float16]], meta: dict[str, Any]
+) -> Path:
+    """Write the wide-field stack and, if there is one, its confocal counterpart."""
     path = folder / f"field_{number:05d}.npy"
-    np.save(path, stack)
+    for ending, stack in zip((".npy", _CONFOCAL), stacks, strict=False):
+        np.save(path.with_suffix(ending), stack)
     # The description is written last: a field counts once it is there.
     path.with_suffix(".json").write_text(json.dumps(meta))
     return path
@@ -200,7 +217,12 @@ class Pool:
 
     def __getitem__(self, number: int) -> Field:
         path, meta = self._meta[number]
-        stack = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        beside = path.with_suffix(_CONFOCAL)
         return Field(
-            stack, Optics(**meta["optics"]), meta["z_step_um"], meta["kind"], meta["aberration"]
+            np.load(path.with_suffix(".npy"), mmap_mode="r"),
+            Optics(**meta["optics"]),
+            meta["z_step_um"],
+            meta["kind"],
+            meta["aberration"],
+            np.load(beside, mmap_mode="r") if beside.exists() else None,
         )
