@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 
@@ -21,6 +22,7 @@ CONFIGS = {
     "no norm": {"norm": "none"},
     "correction only": {"linear_skip": False},
     "skip only": {"correction": False},
+    "non-negative": {"norm": "none", "nonnegative": True},
 }
 
 
@@ -39,7 +41,7 @@ def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | float = 0.0) -> n
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-x))
+    return expit(x)
 
 
 def max_pool(x: np.ndarray) -> np.ndarray:
@@ -72,10 +74,21 @@ def gated_unit(x: np.ndarray, h: np.ndarray, p: Params, name: str) -> np.ndarray
     return (1 - f) * h + f * new
 
 
+def mean_pool(x: np.ndarray, side: int) -> np.ndarray:
+    """Means of side × side pixels."""
+    c, height, width = x.shape
+    return x.reshape(c, height // side, side, width // side, side).mean((2, 4))
+
+
 def reference(
-    p: Params, config: NetworkConfig, scans: np.ndarray, linear: np.ndarray | None
+    p: Params,
+    config: NetworkConfig,
+    scans: np.ndarray,
+    linear: np.ndarray,
+    skip: np.ndarray,
+    extra: np.ndarray,
 ) -> np.ndarray:
-    """The image (H, W) from scans (M, C, H, W) and the linear estimate (H, W)."""
+    """The image (H, W) from scans (M, C, H, W) and what goes beside them (S, H, W)."""
     norm = config.norm == "batch"
     multiple = 2 ** (config.levels - 1)
     height, width = scans.shape[-2:]
@@ -95,15 +108,12 @@ def reference(
     for k in reversed(range(config.levels)):
         s = features[k] + conv(h[k], p[f"mix.{k}.weight"], p[f"mix.{k}.bias"])
         joined = [s] if k == config.levels - 1 else [y.repeat(2, 1).repeat(2, 2), s]
-        if k == 0 and config.linear_skip:
-            assert linear is not None
-            joined.append(np.pad(linear, pad, mode="reflect")[None])
+        if (k == 0 and config.linear_skip) or config.nonnegative:
+            joined.append(mean_pool(np.pad(skip, [(0, 0), *pad], mode="reflect"), 2**k))
         y = double_convolution(np.concatenate(joined), p, f"decoder.{k}", norm)
-    out = conv(y, p["last.weight"], p["last.bias"])[0, :height, :width]
-    if config.correction:
-        assert linear is not None
-        out = out + linear
-    return out
+    out = conv(y, p["last.weight"], p["last.bias"])[:, :height, :width]
+    image = out[0] + linear if config.correction else out[0]
+    return image + sigmoid(out[1] - 0.7) * extra if config.nonnegative else image
 
 
 def network(**choices: object) -> RecurrentMZ:
@@ -131,8 +141,15 @@ def inputs(config: NetworkConfig, scans: int, size: tuple[int, int]) -> tuple[np
 
 def run(made: RecurrentMZ, scans: np.ndarray, linear: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        extra = torch.from_numpy(linear)[None, None] if made.config.needs_linear else None
-        return made(torch.from_numpy(scans)[None], extra)[0, 0].numpy()
+        guess = torch.from_numpy(linear)[None, None] if made.config.needs_linear else None
+        return made(torch.from_numpy(scans)[None], guess)[0, 0].numpy()
+
+
+def beside(config: NetworkConfig, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Skip channels (S, H, W), the linear estimate first, and the non-negative part (H, W)."""
+    rng = np.random.default_rng(9)
+    others = rng.normal(size=(max(config.skip_channels - 1, 0), *linear.shape))
+    return np.concatenate([linear[None], others]), rng.normal(size=linear.shape)
 
 
 @pytest.mark.parametrize("choices", CONFIGS.values(), ids=CONFIGS)
@@ -144,8 +161,16 @@ def test_network_computes_the_papers_equations(
     made = network(**choices)
     sequence, linear = inputs(made.config, scans, size)
     p = {name: value.numpy() for name, value in made.state_dict().items()}
-    expected = reference(p, made.config, sequence, linear)
-    found = run(made, sequence, linear)
+    skip, extra = beside(made.config, linear)
+    expected = reference(p, made.config, sequence, linear, skip, extra)
+    with torch.no_grad():
+        found = made(
+            torch.from_numpy(sequence)[None],
+            torch.from_numpy(linear)[None, None],
+            None,
+            torch.from_numpy(skip)[None],
+            torch.from_numpy(extra)[None, None],
+        )[0, 0].numpy()
     assert found.shape == size
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
@@ -237,6 +262,11 @@ def test_wrong_use_is_refused() -> None:
         made(torch.from_numpy(sequence)[None])
     with pytest.raises(ValueError, match="at least one scan"):
         made([])
+    gated, plain = network(nonnegative=True), torch.zeros(1, 1, 16, 16, dtype=torch.float64)
+    with pytest.raises(ValueError, match="3 skip channels"):
+        gated(torch.from_numpy(sequence)[None], plain)
+    with pytest.raises(ValueError, match="non-negative"):
+        gated(torch.from_numpy(sequence)[None], plain, None, plain.expand(1, 3, 16, 16))
 
 
 def test_configuration_survives_a_model_card() -> None:

@@ -5,14 +5,16 @@ Training and use build their tensors here, so that they cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from .deconvolution import ITERATIONS, NonnegativeEstimate
 from .lmmse import LinearEstimate
 from .network import NetworkConfig
 from .optics import Optics
@@ -35,14 +37,19 @@ class Prepared(NamedTuple):
         follows from the optics for this height, goes with the brightness of the
         neighbourhood, and has the noise of the scans for a floor, so that there is little
         to correct at the height of a scan and in the dark.
-    skip : torch.Tensor, shape (N, 1, H, W)
-        The linear estimate as the network sees intensities.
+    skip : torch.Tensor, shape (N, S, H, W)
+        The linear estimate as the network sees intensities; if the configuration has the
+        non-negative estimate, also what that adds and what it leaves unexplained of the
+        scans, both counted in ``unit``.
+    extra : torch.Tensor, shape (N, 0 or 1, H, W)
+        What the non-negative estimate adds to the linear one, normalised.
     """
 
     scans: torch.Tensor
     linear: torch.Tensor
     unit: torch.Tensor
     skip: torch.Tensor
+    extra: torch.Tensor
 
 
 class NetworkInputs:
@@ -59,11 +66,18 @@ class NetworkInputs:
     device : torch.device, optional
     fixed : Normalisation, optional
         Use this normalisation instead of the scans' own.
+    density : numpy.ndarray, optional
+        The non-negative object of these very scans, if it is known already.
+    stopped : callable, optional
+        Asked between the iterations that find that object; True ends them with
+        :class:`~napari_recurrent_mz.deconvolution.Interrupted`.
 
     Attributes
     ----------
     normalisation : Normalisation
         Takes the scans' units to the network's.
+    nonnegative : NonnegativeEstimate or None
+        Where the configuration has one, of the normalised scans.
     """
 
     def __init__(
@@ -75,6 +89,8 @@ class NetworkInputs:
         reach_um: tuple[float, float] | None = None,
         device: torch.device | None = None,
         fixed: Normalisation | None = None,
+        density: npt.NDArray[np.floating] | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> None:
         self.scans = check_scans(scans)
         self.config = config
@@ -88,6 +104,17 @@ class NetworkInputs:
             for image, scan in zip(normal, self.scans, strict=True)
         ]
         self.linear = LinearEstimate(normalised, optics, reach_um=reach_um, device=device)
+        self.nonnegative: NonnegativeEstimate | None = None
+        if config.nonnegative:
+            self.nonnegative = NonnegativeEstimate(
+                normalised,
+                optics,
+                iterations=ITERATIONS if density is None else 0,
+                density=density,
+                device=device,
+                stopped=stopped,
+            )
+            self._misfit = _smooth((self.nonnegative.misfit**2).mean(0)[None, None]).sqrt()
 
         self._spread = float(normal.std())
         low, self._middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
@@ -109,20 +136,36 @@ class NetworkInputs:
         linear = self.linear.tensor(z_um)[None, None]
         error = float(self.linear.expected_error(z_um)[0])
         unit = torch.hypot(error * self._brightness(linear), linear.new_tensor(0.3 * self._noise))
-        return Prepared(torch.stack(channels, dim=1)[None], linear, unit, self._seen(linear))
+        skip, extra = self._beside(z_um, linear, unit)
+        return Prepared(torch.stack(channels, dim=1)[None], linear, unit, skip, extra)
+
+    def _beside(
+        self, z_um: float, linear: torch.Tensor, unit: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``skip`` and ``extra`` of :class:`Prepared`."""
+        seen = self._seen(linear)
+        if self.nonnegative is None:
+            return seen, linear[:, :0]
+        extra = self.nonnegative.beyond_linear(z_um)[None, None]
+        parts = [seen, torch.asinh(extra / unit), torch.asinh(self._misfit / unit)]
+        return torch.cat(parts, dim=1), extra
 
     def _brightness(self, linear: torch.Tensor) -> torch.Tensor:
         """Root-mean-square distance from the median in the neighbourhood, (1, 1, H, W)."""
-        power = (linear - self._middle) ** 2
-        for _ in range(2):  # twice a box of 9 pixels is a smooth window of 17
-            power = functional.avg_pool2d(power, 9, 1, 4, count_include_pad=False)
-        return power.sqrt().clamp(max=self._spread)
+        return _smooth((linear - self._middle) ** 2).sqrt().clamp(max=self._spread)
 
     def _seen(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""
         if self.config.contrast == "linear":
             return image
         return torch.asinh((image - self._middle) / self._contrast)
+
+
+def _smooth(image: torch.Tensor) -> torch.Tensor:
+    """Local mean of (N, C, H, W): twice a box of 9 pixels is a smooth window of 17."""
+    for _ in range(2):
+        image = functional.avg_pool2d(image, 9, 1, 4, count_include_pad=False)
+    return image
 
 
 _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6

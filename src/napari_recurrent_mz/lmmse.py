@@ -83,28 +83,65 @@ def covariance_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
     CovarianceTable
         Cached by NA / n and by the range, in steps of 8 depths of field.
     """
-    reach = largest_lag_um / optics.depth_of_field_um
-    reach_dof = int(np.clip(8 * np.ceil(reach / 8), 16, 128))
-    return _table(round(optics.na / optics.immersion_index, 4), reach_dof)
+    return _table(*_reduced(optics, largest_lag_um))
+
+
+def transfer_table(optics: Optics, largest_defocus_um: float) -> CovarianceTable:
+    """Return the transfer function H(k, z) of ``optics`` in the same reduced units.
+
+    Parameters
+    ----------
+    optics : Optics
+        Only NA / n matters.
+    largest_defocus_um : float
+
+    Returns
+    -------
+    CovarianceTable
+        Its ``values`` are H(k, z), with H(0, z) = 1, real because the defocus of a point
+        without aberration is symmetric.
+    """
+    return _even_transfer(*_reduced(optics, largest_defocus_um, 40))
+
+
+def _reduced(optics: Optics, largest_um: float, step: int = 8) -> tuple[float, int]:
+    """NA / n, and a range in steps of some depths of field: what tables are cached by."""
+    reach = largest_um / optics.depth_of_field_um
+    sine = round(optics.na / optics.immersion_index, 4)
+    return sine, int(np.clip(step * np.ceil(reach / step), 16, 128))
 
 
 @lru_cache(maxsize=32)
-def _table(sine: float, reach_dof: int) -> CovarianceTable:
+def _transfer(sine: float, reach_dof: int) -> CovarianceTable:
     # Reduced units: λ = 1 in a medium of index 1, so NA = sine, DOF = 1 / sine² wavelengths.
     reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)
-    dof = reduced.depth_of_field_um
     above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
-    psf = widefield_psf(reduced, above * dof, _TABLE_PIXELS, samples=1)
+    psf = widefield_psf(reduced, above * reduced.depth_of_field_um, _TABLE_PIXELS, samples=1)
     psf /= psf[0].sum()
     # A central slice of the transform of a radially symmetric image is the transform of
     # its projection; without aberration the defocus is symmetric.
     half = np.fft.rfft(np.fft.ifftshift(psf.sum(axis=1), axes=1), axis=1).real
-    transfer = np.concatenate([half[:0:-1], half])
-    spectrum = np.abs(np.fft.fft(transfer, 2 * len(transfer), axis=0)) ** 2
-    values = np.fft.ifft(spectrum, axis=0).real[: len(above)]
-    values /= values[0, 0]
     k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
-    return CovarianceTable(k, above, values, CubicSpline(above, values, axis=0))
+    return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
+
+
+@lru_cache(maxsize=32)
+def _even_transfer(sine: float, reach_dof: int) -> CovarianceTable:
+    """The transfer function with the light that leaves the table's window put back."""
+    cut = _transfer(sine, reach_dof)
+    values = cut.values / cut.values[:, :1]
+    return CovarianceTable(cut.k, cut.lag_dof, values, CubicSpline(cut.lag_dof, values, axis=0))
+
+
+@lru_cache(maxsize=32)
+def _table(sine: float, reach_dof: int) -> CovarianceTable:
+    transfer = _transfer(sine, reach_dof)
+    both = np.concatenate([transfer.values[:0:-1], transfer.values])
+    spectrum = np.abs(np.fft.fft(both, 2 * len(both), axis=0)) ** 2
+    values = np.fft.ifft(spectrum, axis=0).real[: len(transfer.values)]
+    values /= values[0, 0]
+    above = transfer.lag_dof
+    return CovarianceTable(transfer.k, above, values, CubicSpline(above, values, axis=0))
 
 
 def linear_weights(

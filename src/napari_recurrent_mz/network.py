@@ -51,6 +51,10 @@ class NetworkConfig:
         How the network sees intensities: "linear" as normalised (paper), "asinh" as
         asinh((I - median) / spread), which lifts dim blur to order one beside bright
         structure, in sparse samples as in dense ones.
+    nonnegative : bool
+        What a non-negative object that explains the scans adds to the linear estimate
+        (:mod:`~napari_recurrent_mz.deconvolution`) joins the output through a learned gate,
+        and every decoder block sees it. Goes with ``correction`` and ``linear_skip``.
     """
 
     base_channels: int = 20
@@ -61,6 +65,7 @@ class NetworkConfig:
     linear_skip: bool = True
     dpm_unit_dof: float = 10.0
     contrast: str = "asinh"
+    nonnegative: bool = False
 
     @classmethod
     def paper(cls) -> NetworkConfig:
@@ -85,6 +90,11 @@ class NetworkConfig:
     def needs_linear(self) -> bool:
         """Whether the linear MMSE estimate is part of the input."""
         return self.correction or self.linear_skip
+
+    @property
+    def skip_channels(self) -> int:
+        """The linear estimate; what the non-negative object adds, and what it leaves."""
+        return (3 if self.nonnegative else 1) if self.linear_skip else 0
 
     def channels(self, level: int) -> int:
         """c_k for level k = 1 … levels."""
@@ -156,9 +166,10 @@ class RecurrentMZ(nn.Module):
             self.recurrent.append(ConvGRU(c))
             self.mix.append(nn.Conv2d(c, c, 1))
             below = config.channels(level + 1) if level < config.levels else 0
-            extra = 1 if level == 1 and config.linear_skip else 0
+            extra = config.skip_channels if level == 1 or config.nonnegative else 0
             self.decoder.append(_convolutions(below + c + extra, c, c, config.norm))
-        self.last = nn.Conv2d(config.base_channels, 1, 3, padding=1)
+        outputs = 2 if config.nonnegative else 1  # the image, and the gate's logit
+        self.last = nn.Conv2d(config.base_channels, outputs, 3, padding=1)
         if config.correction:
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
@@ -174,6 +185,7 @@ class RecurrentMZ(nn.Module):
         linear: torch.Tensor | None = None,
         unit: torch.Tensor | None = None,
         skip: torch.Tensor | None = None,
+        extra: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Image of the target surface.
 
@@ -186,8 +198,12 @@ class RecurrentMZ(nn.Module):
             The linear MMSE estimate, normalised; needed where the configuration says so.
         unit : torch.Tensor, shape (N, 1, H, W), optional
             The correction that an output of 1 stands for; by default 1.
-        skip : torch.Tensor, shape (N, 1, H, W), optional
-            The linear estimate as the network sees intensities; by default ``linear``.
+        skip : torch.Tensor, shape (N, S, H, W), optional
+            The linear estimate as the network sees intensities, by default ``linear``, and
+            beside it, if the configuration has a non-negative estimate, what that adds and
+            what it leaves unexplained: S is 1 or 3.
+        extra : torch.Tensor, shape (N, 1, H, W), optional
+            What the non-negative estimate adds to the linear one, normalised.
 
         Returns
         -------
@@ -201,7 +217,8 @@ class RecurrentMZ(nn.Module):
             state = self.remember(features, state)
         if state is None:
             raise ValueError("forward needs at least one scan")
-        return self.decode(features, state, linear, tuple(sequence[0].shape[-2:]), unit, skip)
+        size = tuple(sequence[0].shape[-2:])
+        return self.decode(features, state, linear, size, unit, skip, extra)
 
     def encode(self, scan: torch.Tensor) -> State:
         """Features x_k of one scan (N, C, H, W): a list of (N, c_k, H_k, W_k)."""
@@ -225,25 +242,54 @@ class RecurrentMZ(nn.Module):
         size: tuple[int, ...],
         unit: torch.Tensor | None = None,
         skip: torch.Tensor | None = None,
+        extra: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The image (N, 1, H, W) from the last scan's features and the state.
 
-        ``size`` is the (H, W) to crop to.
+        ``size`` is the (H, W) to crop to; the rest as in :meth:`forward`.
         """
         if self.config.needs_linear and linear is None:
             raise ValueError("this network needs the linear estimate beside the scans")
+        beside = self._beside(linear, skip)
         y: torch.Tensor | None = None
         for level in reversed(range(self.config.levels)):
             s = features[level] + self.mix[level](state[level])  # s_k = x_k + Conv1×1(h_k)
             parts = [s] if y is None else [functional.interpolate(y, scale_factor=2.0), s]
-            if level == 0 and self.config.linear_skip and linear is not None:
-                parts.append(self._pad(linear if skip is None else skip).to(s.dtype))
+            if beside is not None and (level == 0 or self.config.nonnegative):
+                parts.append(functional.avg_pool2d(beside, 2**level).to(s.dtype))
             y = self.decoder[level](torch.cat(parts, dim=1))
         out: torch.Tensor = self.last(y)[..., : size[0], : size[1]]
-        if self.config.correction and linear is not None:
-            out = out.to(linear.dtype)
-            return linear + (out if unit is None else unit * out)
-        return out
+        if not self.config.correction or linear is None:
+            return out
+        return self._corrected(out.to(linear.dtype), linear, unit, extra)
+
+    def _beside(
+        self, linear: torch.Tensor | None, skip: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """What the decoder sees beside the features, padded: (N, S, H', W')."""
+        seen = linear if skip is None else skip
+        if not self.config.linear_skip or seen is None:
+            return None
+        if seen.shape[1] != self.config.skip_channels:
+            raise ValueError(f"this network needs {self.config.skip_channels} skip channels")
+        return self._pad(seen)
+
+    def _corrected(
+        self,
+        out: torch.Tensor,
+        linear: torch.Tensor,
+        unit: torch.Tensor | None,
+        extra: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """The linear estimate, the learned correction, and the gated non-negative one."""
+        learned = out[:, :1]
+        total = linear + (learned if unit is None else unit * learned)
+        if not self.config.nonnegative:
+            return total
+        if extra is None:
+            raise ValueError("this network needs what the non-negative estimate adds")
+        # The gate opens at a third: before any training it helps more often than it harms.
+        return total + torch.sigmoid(out[:, 1:] - 0.7) * extra
 
     def _pad(self, image: torch.Tensor) -> torch.Tensor:
         """Reflect-pad (N, C, H, W) below and to the right to a multiple of 2^(levels−1)."""

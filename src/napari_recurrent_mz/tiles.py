@@ -127,13 +127,21 @@ class NetworkPlanes:
     def _move_to(self, device: Device) -> None:
         self.device = device
         self.network = network_on(self.model, device)
-        self.inputs = NetworkInputs(
-            self.scans,
-            self.optics,
-            self.model.network.config,
-            reach_um=self.reach_um,
-            device=device.torch,
-        )
+        self._inputs: NetworkInputs | None = None
+
+    @property
+    def inputs(self) -> NetworkInputs:
+        """The prepared scans: made with the first plane, because that can take seconds."""
+        if self._inputs is None:
+            self._inputs = NetworkInputs(
+                self.scans,
+                self.optics,
+                self.model.network.config,
+                reach_um=self.reach_um,
+                device=self.device.torch,
+                stopped=self.stopped,
+            )
+        return self._inputs
 
     def plane(self, z_um: float) -> FloatArray:
         """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""

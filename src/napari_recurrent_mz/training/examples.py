@@ -6,15 +6,19 @@ the optics and of the stage.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..deconvolution import ITERATIONS
 from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
@@ -51,6 +55,10 @@ class ExampleConfig:
     stage_error_dof : float
         Largest standard deviation of the scans' heights, in depths of field, drawn in a
         third of the examples.
+    variants : int
+        Sets of scans drawn from each field; 0 draws a new one every time. Where finding
+        the non-negative object of a set takes longer than a training step, a few sets
+        whose objects are kept on disk beside the fields serve the whole run.
     """
 
     crop: int = 128
@@ -62,6 +70,7 @@ class ExampleConfig:
     wrong_step: float = 0.05
     stage_error_dof: float = 0.4
     sparse_share: float = 0.4
+    variants: int = 0
 
 
 class Batch(NamedTuple):
@@ -118,35 +127,81 @@ def random_camera(rng: np.random.Generator, config: ExampleConfig) -> Camera:
 
 def make_examples(
     field: Field,
+    own: np.random.Generator,
     rng: np.random.Generator,
     config: ExampleConfig,
     network: NetworkConfig,
     count: int,
     device: torch.device | None = None,
+    kept: Path | None = None,
 ) -> Batch:
-    """Examples with ``count`` scans (fewer only if planes coincide) from one field."""
+    """Examples of ``count`` scans from one field.
+
+    Parameters
+    ----------
+    field : Field
+    own, rng : numpy.random.Generator
+        What draws the scans and their noise, and what draws the targets and windows.
+    config : ExampleConfig
+    network : NetworkConfig
+    count : int
+        Number of scans.
+    device : torch.device, optional
+    kept : Path, optional
+        Where the non-negative object of this set of scans is, or will be kept.
+
+    Returns
+    -------
+    Batch
+        ``config.targets`` examples.
+    """
+    planes = len(field.stack)
+    chosen, spacing, order, heights, told, stretch = _draw_scans(field, own, config, count)
+    stack = torch.from_numpy(np.array(field.stack[order], dtype=np.float32)).to(device)
+    camera = random_camera(own, config)
+    generator = torch.Generator(device or "cpu").manual_seed(int(own.integers(2**62)))
+    counts = camera.expose(stack, generator).cpu().numpy()
+    scans = [Scan(image, z) for image, z in zip(counts, heights, strict=True)]
+    # One range for all fields: the covariance tables are few and made once.
+    reach = (0.0, max(_REACH_DOF * told.depth_of_field_um, heights.max()))
+    density = np.load(kept) if kept is not None and kept.exists() else None
+    inputs = NetworkInputs(scans, told, network, reach_um=reach, device=device, density=density)
+    if kept is not None and density is None:
+        _keep(inputs, kept)
+    targets = _targets(rng, chosen, spacing, planes, config.targets)
+    return _assemble(inputs, field, camera, targets, stretch, rng, config)
+
+
+def _draw_scans(
+    field: Field, rng: np.random.Generator, config: ExampleConfig, count: int
+) -> tuple[
+    npt.NDArray[np.int64], float, npt.NDArray[np.int64], npt.NDArray[np.float64], Optics, float
+]:
+    """Planes, their spacing, their order, the heights and optics that the network is told."""
     planes = len(field.stack)
     step_dof = field.z_step_um / field.optics.depth_of_field_um
     chosen, spacing = choose_planes(rng, planes, step_dof, count, config)
     while len(chosen) < count:  # rounding merged two planes: rare, so draw again
         chosen, spacing = choose_planes(rng, planes, step_dof, count, config)
     order = rng.permutation(chosen)
-    stack = torch.from_numpy(np.array(field.stack[order], dtype=np.float32)).to(device)
-    camera = random_camera(rng, config)
-    generator = torch.Generator(device or "cpu").manual_seed(int(rng.integers(2**62)))
-    counts = camera.expose(stack, generator).cpu().numpy()
-    optics, stretch = _told(field.optics, rng, config)
+    told, stretch = _told(field.optics, rng, config)
     heights = order * field.z_step_um * stretch
     if rng.random() < 1 / 3:
         sigma = rng.uniform(0, config.stage_error_dof) * field.optics.depth_of_field_um
         heights = heights + np.clip(rng.normal(0, sigma, count), -2 * sigma, 2 * sigma)
         heights = heights + 1e-4 * np.arange(count)  # no two at exactly one height
-    scans = [Scan(image, z) for image, z in zip(counts, heights, strict=True)]
-    # One range for all fields: the covariance tables are few and made once.
-    reach = (0.0, max(_REACH_DOF * optics.depth_of_field_um, heights.max()))
-    inputs = NetworkInputs(scans, optics, network, reach_um=reach, device=device)
-    targets = _targets(rng, chosen, spacing, planes, config.targets)
-    return _assemble(inputs, field, camera, targets, stretch, rng, config)
+    return chosen, spacing, order, heights, told, stretch
+
+
+def _keep(inputs: NetworkInputs, path: Path) -> None:
+    """Write the non-negative object of a set of scans, if there is one."""
+    if inputs.nonnegative is None:
+        return
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.npy")
+    # Half precision down to a few millionths of the brightest sheet: enough to image again.
+    np.save(partial, inputs.nonnegative.density.cpu().numpy().astype(np.float16))
+    partial.rename(path)  # whole or not at all, whoever else writes it
 
 
 def _told(optics: Optics, rng: np.random.Generator, config: ExampleConfig) -> tuple[Optics, float]:
@@ -223,17 +278,34 @@ def make_batch(
     examples.
     """
     rng = np.random.default_rng([seed, step])
-    share = np.array(config.scans)
-    count = int(rng.choice(len(share), p=share / share.sum())) + 1
+    count = _number_of_scans(rng, config)
     sparse = pool.of_kinds(SPARSE)
-    fields = [
-        rng.choice(sparse)
-        if len(sparse) and rng.random() < config.sparse_share
-        else rng.integers(0, len(pool))
-        for _ in range(-(-size // config.targets))
-    ]
-    made = [make_examples(pool[int(n)], rng, config, network, count, device) for n in fields]
+    made = []
+    for _ in range(-(-size // config.targets)):
+        number = int(
+            rng.choice(sparse)
+            if len(sparse) and rng.random() < config.sparse_share
+            else rng.integers(0, len(pool))
+        )
+        own, kept = rng, None
+        if config.variants:
+            variant = int(rng.integers(config.variants))
+            own = np.random.default_rng([seed, number, variant, count])
+            kept = _place(pool.folder, config, seed) / f"{number:05d}_{variant}_{count}.npy"
+        made.append(make_examples(pool[number], own, rng, config, network, count, device, kept))
     return _join(made, size)
+
+
+def _number_of_scans(rng: np.random.Generator, config: ExampleConfig) -> int:
+    share = np.array(config.scans)
+    return int(rng.choice(len(share), p=share / share.sum())) + 1
+
+
+def _place(folder: Path, config: ExampleConfig, seed: int) -> Path:
+    """The folder of the objects that belong to sets of scans drawn in this way."""
+    drawn = replace(config, crop=0, targets=0, sparse_share=0.0)
+    digest = hashlib.sha256(f"{drawn}{seed}{ITERATIONS}".encode()).hexdigest()[:10]
+    return folder / f"objects_{digest}"
 
 
 def batches(

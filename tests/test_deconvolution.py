@@ -1,0 +1,107 @@
+"""The non-negative object: against closed forms, images made by psfmodels, and its own scans."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from napari_recurrent_mz.deconvolution import Interrupted, NonnegativeEstimate
+from napari_recurrent_mz.lmmse import LinearEstimate, transfer_table
+from napari_recurrent_mz.optics import Optics, widefield_psf
+from napari_recurrent_mz.scans import Scan
+
+OPTICS = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
+SIZE = 96
+POINTS = ((30, 36, 1.4), (60, 52, 3.1), (44, 70, 2.2))  # y, x in pixels, z in µm
+SCANS_UM = (0.0, 4.5)
+
+
+@cache
+def image(z_um: float) -> np.ndarray:
+    """Camera counts of a few points, from psfmodels alone, on an even background."""
+    psf = widefield_psf(OPTICS, [z_um - z for *_, z in POINTS], 2 * SIZE + 1)
+    seen = np.zeros((SIZE, SIZE))
+    for (y, x, _), plane in zip(POINTS, psf, strict=True):
+        seen += plane[SIZE - y : 2 * SIZE - y, SIZE - x : 2 * SIZE - x]
+    brightest = widefield_psf(OPTICS, [0.0], 3).max()
+    return (100 + 20000 * seen / brightest).astype(np.float32)
+
+
+def scans() -> list[Scan]:
+    rng = np.random.default_rng(1)
+    return [Scan(rng.poisson(image(z)).astype(np.float32), z) for z in SCANS_UM]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> NonnegativeEstimate:
+    return NonnegativeEstimate(scans(), OPTICS, iterations=60)
+
+
+def test_transfer_in_focus_is_that_of_a_circular_pupil() -> None:
+    """Closed form for a low NA: 2/π (acos q − q √(1 − q²)), q the frequency over the cut-off.
+
+    The point spread function is a mean over pixels of λ / (4 NA), which multiplies by a sinc.
+    """
+    table = transfer_table(Optics(0.2, 0.5, 1.0, 0.5), 10.0)
+    q = np.clip(table.k / 2, 0, 1)
+    expected = 2 / np.pi * (np.arccos(q) - q * np.sqrt(1 - q**2)) * np.sinc(table.k / 4)
+    np.testing.assert_allclose(table.values[0], expected, atol=0.04)
+    np.testing.assert_allclose(table.values[:, 0], 1.0)  # no light is lost with defocus
+
+
+def test_object_is_nonnegative_and_accounts_for_the_scans(fitted: NonnegativeEstimate) -> None:
+    assert float(fitted.density.min()) >= 0
+    for scan in scans():
+        left = scan.pixels - fitted.plane(scan.z_um)
+        noise = np.sqrt(image(scan.z_um).mean())
+        inner = left[8:-8, 8:-8]
+        assert np.sqrt((inner**2).mean()) < 2.5 * noise
+        assert abs(inner.mean()) < 0.2 * noise
+    np.testing.assert_allclose(
+        fitted.misfit[1].numpy(), scans()[1].pixels - fitted.plane(SCANS_UM[1]), atol=0.1
+    )
+
+
+def test_sparse_points_come_out_better_than_linearly(fitted: NonnegativeEstimate) -> None:
+    linear = LinearEstimate(scans(), OPTICS)
+    errors = {"linear": 0.0, "object": 0.0, "both": 0.0}
+    for *_, z in POINTS:
+        truth, guess = image(z), linear.plane(z)
+        errors["linear"] += float(((guess - truth) ** 2).mean())
+        errors["object"] += float(((fitted.plane(z) - truth) ** 2).mean())
+        both = guess + fitted.beyond_linear(z).numpy()
+        errors["both"] += float(((both - truth) ** 2).mean())
+    assert errors["object"] < 0.9 * errors["linear"]
+    assert errors["both"] < 0.9 * errors["linear"]
+
+
+def test_it_adds_nothing_at_the_height_of_a_scan(fitted: NonnegativeEstimate) -> None:
+    between = fitted.beyond_linear(1.4).numpy()
+    for z in SCANS_UM:
+        assert np.abs(fitted.beyond_linear(z).numpy()).max() < 0.02 * np.abs(between).max()
+
+
+def test_a_kept_object_gives_the_same_planes(fitted: NonnegativeEstimate) -> None:
+    again = NonnegativeEstimate(scans(), OPTICS, iterations=0, density=fitted.density.numpy())
+    np.testing.assert_allclose(again.plane(1.4), fitted.plane(1.4), rtol=1e-5)
+
+
+def test_units_and_offset_of_the_camera_do_not_matter(fitted: NonnegativeEstimate) -> None:
+    other = [Scan(3 * scan.pixels + 700, scan.z_um) for scan in scans()]
+    found = NonnegativeEstimate(other, OPTICS, iterations=60).plane(2.2)
+    span = float(np.ptp(image(2.2)))
+    np.testing.assert_allclose((found - 700) / 3, fitted.plane(2.2), atol=2e-3 * span)
+
+
+def test_stop_between_iterations() -> None:
+    asked: list[int] = []
+
+    def stopped() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    with pytest.raises(Interrupted):
+        NonnegativeEstimate(scans(), OPTICS, stopped=stopped)
+    assert len(asked) == 4
