@@ -1,0 +1,248 @@
+"""Gaussians fitted to many small windows at once: batched Levenberg-Marquardt in numpy.
+
+A Gaussian on a grid is a product of one function an axis, and so are its derivatives. Every
+sum over a window that least squares asks for is then a product of short sums along the axes,
+or the window contracted with one vector after another; no Jacobian is ever formed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+
+_MAX_STEPS = 60
+_STILL = 1e-5  # a step smaller than this, in units of the parameters' own scales, is the last
+_STUCK = 1e9  # damping at which no step helps any more
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Pieces of images around N places, on D axes.
+
+    Attributes
+    ----------
+    values : numpy.ndarray, shape (N, n1, ..., nD)
+        Intensities; those beyond the image, which have no weight, are its edge repeated.
+    axes : sequence of numpy.ndarray, shapes (n1,) ... (nD,)
+        Distances from the place, the same for all, in micrometres.
+    weights : sequence of numpy.ndarray, shapes (N, n1) ... (N, nD)
+        1 inside the image and 0 outside, along each axis.
+    """
+
+    values: Array
+    axes: Sequence[Array]
+    weights: Sequence[Array]
+
+    def of(self, chosen: npt.NDArray[np.intp]) -> Windows:
+        """The windows of some of the places."""
+        return Windows(self.values[chosen], self.axes, [w[chosen] for w in self.weights])
+
+    @property
+    def weight(self) -> Array:
+        """The product of the weights along the axes, shape of ``values``."""
+        total = np.ones_like(self.values)
+        for axis, along in enumerate(self.weights):
+            total *= _along(along, axis, len(self.axes))
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """What was found in each window: background + amplitude * exp(-sum((x - c)² / 2 s²)).
+
+    Attributes
+    ----------
+    amplitude, background, residual : numpy.ndarray, shape (N,)
+        In the units of the image; ``residual`` is the root mean square over the window.
+    centre, sigma : numpy.ndarray, shape (N, D)
+        In micrometres, ``centre`` relative to the place.
+    converged : numpy.ndarray of bool, shape (N,)
+    """
+
+    amplitude: Array
+    background: Array
+    centre: Array
+    sigma: Array
+    residual: Array
+    converged: npt.NDArray[np.bool_]
+
+
+def fit_gaussians(windows: Windows, sigma: Array) -> Fits:
+    """Least-squares fit of one Gaussian with its background to each window.
+
+    Parameters
+    ----------
+    windows : Windows
+    sigma : numpy.ndarray, shape (D,)
+        First guess of the widths, in micrometres.
+
+    Returns
+    -------
+    Fits
+        One entry a window.
+
+    References
+    ----------
+    Marquardt, J. Soc. Indust. Appl. Math. 11:431 (1963).
+    """
+    scaled, base, height = _normalised(windows)
+    start = np.concatenate([[1.0, 0.0], np.zeros(len(sigma)), np.log(sigma)])
+    best = _descend(scaled, np.tile(start, (len(base), 1)))
+    d = len(sigma)
+    points = np.maximum(windows.weight.reshape(len(base), -1).sum(axis=1), 1.0)
+    return Fits(
+        amplitude=best.parameters[:, 0] * height,
+        background=best.parameters[:, 1] * height + base,
+        centre=best.parameters[:, 2 : 2 + d],
+        sigma=np.exp(best.parameters[:, 2 + d :]),
+        residual=np.sqrt(np.maximum(best.squares, 0) / points) * height,
+        converged=best.converged,
+    )
+
+
+def _along(values: Array, axis: int, axes: int) -> Array:
+    """(N, n) as (N, 1, ..., n, ..., 1): on its axis among all."""
+    shape = [len(values)] + [1] * axes
+    shape[1 + axis] = values.shape[1]
+    return values.reshape(shape)
+
+
+def _normalised(windows: Windows) -> tuple[Windows, Array, Array]:
+    """Windows with a rough background at 0 and their place at 1; both levels, shape (N,)."""
+    weight = windows.weight
+    flat = windows.values.reshape(len(weight), -1)  # what repeats beyond an edge does no harm
+    base = np.percentile(flat, 10, axis=1)
+    height = flat[:, flat.shape[1] // 2] - base
+    height = np.where(height > 0, height, np.maximum(flat.max(axis=1) - base, 1e-30))
+    shape = (-1,) + (1,) * len(windows.axes)
+    values = (windows.values - base.reshape(shape)) / height.reshape(shape) * weight
+    return Windows(values, windows.axes, windows.weights), base, height
+
+
+@dataclass(eq=False)
+class _State:
+    """Where the descent is: parameters (N, P), sum of squares, normal equations."""
+
+    parameters: Array
+    squares: Array
+    slope: Array
+    curvature: Array
+    converged: npt.NDArray[np.bool_]
+
+    def put(self, at: npt.NDArray[np.intp], other: _State, chosen: npt.NDArray[np.bool_]) -> None:
+        """Take over those of ``other`` that are chosen."""
+        for name in ("parameters", "squares", "slope", "curvature"):
+            getattr(self, name)[at[chosen]] = getattr(other, name)[chosen]
+
+
+def _descend(windows: Windows, parameters: Array) -> _State:
+    state = _equations(windows, parameters)
+    damping = np.full(len(parameters), 1e-2)
+    active = np.arange(len(parameters))
+    for _ in range(_MAX_STEPS):
+        if not len(active):
+            break
+        step = _step(state.slope[active], state.curvature[active], damping[active])
+        step = _limited(step, state.parameters[active], len(windows.axes))
+        trial = _equations(windows.of(active), state.parameters[active] + step)
+        better = trial.squares < state.squares[active]
+        size = np.abs(step / _scales(state.parameters[active], len(windows.axes))).max(axis=1)
+        state.put(active, trial, better)
+        damping[active] *= np.where(better, 0.2, 6.0)
+        done = (size < _STILL) | (damping[active] > _STUCK)
+        state.converged[active[done]] = True
+        active = active[~done]
+    return state
+
+
+def _step(slope: Array, curvature: Array, damping: Array) -> Array:
+    """Solve (H + damping * diag H) step = slope for every window."""
+    diagonal = np.einsum("npp->np", curvature)
+    ridge = damping[:, None] * diagonal + 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-30
+    damped = curvature + ridge[:, :, None] * np.eye(slope.shape[1])
+    return np.asarray(np.linalg.solve(damped, slope[:, :, None])[:, :, 0])
+
+
+def _scales(parameters: Array, axes: int) -> Array:
+    """What counts as one for each parameter: the height, a width, a factor e."""
+    scales = np.ones_like(parameters)
+    scales[:, 2 : 2 + axes] = np.exp(parameters[:, 2 + axes :])
+    return scales
+
+
+def _limited(step: Array, parameters: Array, axes: int) -> Array:
+    """No step moves a centre by more than its width, or a width by more than a factor two."""
+    centre = np.exp(parameters[:, 2 + axes :])
+    step[:, 2 : 2 + axes] = np.clip(step[:, 2 : 2 + axes], -centre, centre)
+    step[:, 2 + axes :] = np.clip(step[:, 2 + axes :], -0.7, 0.7)
+    return step
+
+
+def _equations(windows: Windows, parameters: Array) -> _State:
+    """Sum of squares and normal equations at some parameters.
+
+    Each axis has four functions: 1, the Gaussian g, and g times u and u², u = (x - c) / s.
+    Each derivative of the model is a product of one of them an axis.
+    """
+    axes = len(windows.axes)
+    which = _functions_of(axes)
+    curves, grams = [], []
+    for axis, (x, weights) in enumerate(zip(windows.axes, windows.weights, strict=True)):
+        sigma = np.exp(parameters[:, 2 + axes + axis, None])
+        u = (x - parameters[:, 2 + axis, None]) / sigma
+        g = np.exp(-0.5 * u**2)
+        curve = np.stack([np.ones_like(g), g, g * u, g * u**2], axis=1)
+        curves.append(curve)
+        grams.append((curve * weights[:, None]) @ curve.transpose(0, 2, 1))
+    products = np.ones((len(parameters), len(which), len(which)))
+    for axis, gram in enumerate(grams):
+        products *= gram[:, which[:, axis, None], which[None, :, axis]]
+    seen = _contracted(windows.values, curves)[(slice(None), *which.T)]
+    levels = parameters[:, :2]
+    expected = np.einsum("nl,nlp->np", levels, products[:, :2])
+    factor = _factors(parameters, axes)
+    flat = windows.values.reshape(len(parameters), -1)
+    total = np.einsum("nk,nk->n", flat, flat)
+    squares = total - np.einsum("nl,nl->n", levels, 2 * seen[:, :2] - expected[:, :2])
+    return _State(
+        parameters,
+        squares,
+        factor * (seen - expected),
+        factor[:, :, None] * factor[:, None, :] * products,
+        np.zeros(len(parameters), bool),
+    )
+
+
+def _functions_of(axes: int) -> npt.NDArray[np.intp]:
+    """The function of each axis in the derivative by each parameter, shape (2 + 2 D, D)."""
+    table = np.ones((2 + 2 * axes, axes), np.intp)
+    table[1] = 0
+    for axis in range(axes):
+        table[2 + axis, axis] = 2
+        table[2 + axes + axis, axis] = 3
+    return table
+
+
+def _factors(parameters: Array, axes: int) -> Array:
+    """What stands before the product of functions in each derivative, shape (N, 2 + 2 D)."""
+    amplitude = parameters[:, :1]
+    flat = np.ones((len(parameters), 2))
+    by_centre = amplitude / np.exp(parameters[:, 2 + axes :])
+    return np.concatenate([flat, by_centre, np.repeat(amplitude, axes, axis=1)], axis=1)
+
+
+def _contracted(values: Array, curves: Sequence[Array]) -> Array:
+    """The windows summed against every product of functions, shape (N, 4, ..., 4)."""
+    count = len(values)
+    for curve in curves:
+        flat = values.reshape(count, curve.shape[2], -1)
+        values = np.moveaxis(curve @ flat, 1, -1)
+    return values.reshape((count,) + (4,) * len(curves))

@@ -1,0 +1,352 @@
+"""The table of beads: found, fitted, and judged by stated rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import InputError
+from ._find import (
+    Array,
+    Field,
+    Index,
+    Volume,
+    boxes_around,
+    candidates,
+    crowded,
+    lines_through,
+    prepared,
+    snapped,
+    typical_widths,
+)
+from ._gaussians import FWHM_PER_SIGMA, Fits, Windows, fit_gaussians
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "z_um",
+    "y_um",
+    "x_um",
+    "fwhm_z_um",
+    "fwhm_y_um",
+    "fwhm_x_um",
+    "amplitude",
+    "background",
+    "residual",
+    "snr",
+    "accepted",
+    "reason",
+)
+MODELS = ("profiles", "gaussian3d")
+# What the noise does not explain of the fit's error, over the amplitude. Lines through the bead
+# hold less empty space than boxes, and few voxels, so theirs is larger and surer to vary.
+MAX_MISFIT = {"profiles": 0.15, "gaussian3d": 0.08}
+
+_PIXELS_APART = 10.0  # default separation, in lateral pixels
+# Default region, in typical widths: what comes nearest to the half maximum of the vectorial
+# point spread function, whose side lobes are not Gaussian.
+_REGION = {"profiles": 2.5, "gaussian3d": 3.0}
+_LEAST_REGION = 7  # samples
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class _Shapes:
+    """What the fits say of N beads; NaN on an axis that was not fitted."""
+
+    offset_um: Array  # (N, 3), from the candidate's voxel
+    fwhm_um: Array  # (N, 3)
+    amplitude: Array
+    background: Array
+    residual: Array
+    converged: npt.NDArray[np.bool_]
+
+
+def measure_beads(
+    volume: npt.ArrayLike,
+    voxel_um: Sequence[float],
+    *,
+    points: npt.ArrayLike | None = None,
+    min_separation_um: float | None = None,
+    threshold_snr: float = 5.0,
+    region_um: Sequence[float] | None = None,
+    model: str = "gaussian3d",
+    z_range_um: tuple[float, float] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> pd.DataFrame:
+    """Find beads, fit a Gaussian to each, and say which measurements to trust.
+
+    Parameters
+    ----------
+    volume : array_like, shape (Z, Y, X), (1, Y, X) or (Y, X)
+        Intensities in any units. One plane gives lateral widths only.
+    voxel_um : sequence of float
+        (z, y, x) size of a voxel, in micrometres; (y, x) will do for one plane.
+    points : array_like, shape (N, 3), or (N, 2) for one plane, optional
+        Where the beads are, (z, y, x) in micrometres from the first voxel, instead of a
+        search; each moves to the brightest place within half a separation.
+    min_separation_um : float, optional
+        Lateral distance between two beads of the same brightness that do not disturb each
+        other, in micrometres; along z it is 2.5 times that. By default ten pixels.
+    threshold_snr : float, optional
+        How far above the noise a bead must rise, in the search and in the fit.
+    region_um : sequence of float, optional
+        (z, y, x) extent of the region that is fitted, in micrometres; (y, x) will do for one
+        plane. By default three times the median width of the brightest beads (2.5 times for
+        profiles).
+    model : {"gaussian3d", "profiles"}, optional
+        One Gaussian in all axes at once, or one for each of the lines through a bead along
+        z, y and x, which use far fewer voxels and scatter more in noise.
+    z_range_um : tuple of float, optional
+        Lowest and highest z of the beads to list, in micrometres; all beads still count as
+        neighbours.
+    on_progress : callable, optional
+        Called with the number of beads fitted and their total.
+    stopped : callable, optional
+        Asked between steps; once it returns true, the beads fitted so far are returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a bead, brightest first, or in the order of ``points``: its position and full
+        widths at half maximum in micrometres (NaN where not measured), amplitude and
+        background in the units of the volume, ``residual`` (root mean square of the fit's
+        error over the amplitude), ``snr`` (amplitude over the noise), ``accepted``, and the
+        ``reason`` why not (empty if accepted): "border", "neighbour", "no fit", "width",
+        "dim" or "poor fit". The documentation, "Measuring beads", states these rules.
+
+    Raises
+    ------
+    InputError
+        If the volume has other axes, is constant or not finite, or an option has no meaning.
+    """
+    asked = stopped or _never
+    pixels, voxel = _checked_volume(volume, voxel_um)
+    separation = _separation(min_separation_um, voxel, threshold_snr, model)
+    places = None if points is None else _checked_points(points, len(pixels))
+    chosen = None if region_um is None else _checked_region(region_um, len(pixels))
+    low, high = (-np.inf, np.inf) if z_range_um is None else _checked_range(z_range_um)
+    field = prepared(pixels, voxel, separation)
+    if asked():
+        return _table([])
+    if places is None:
+        where, brightness = candidates(field, threshold_snr)
+    else:
+        where, brightness = snapped(field, places)
+    disturbed = crowded(field, where, brightness)
+    typical = typical_widths(field, where, ~disturbed)
+    region = _REGION[model] * typical if chosen is None else chosen
+    listed = (where[:, 0] * voxel[0] >= low) & (where[:, 0] * voxel[0] <= high)
+    judge = _Judge(field, typical, region, threshold_snr, model)
+    where, disturbed = where[listed], disturbed[listed]
+    parts = []
+    for start in range(0, len(where), _AT_ONCE):
+        if asked():
+            break
+        end = start + _AT_ONCE
+        parts.append(judge.rows(where[start:end], disturbed[start:end]))
+        if on_progress is not None:
+            on_progress(min(end, len(where)), len(where))
+    return _table(parts)
+
+
+def excluded(table: pd.DataFrame) -> dict[str, int]:
+    """How many beads of a table were excluded for each reason, the commonest first."""
+    counts = table.loc[~table["accepted"], "reason"].value_counts()
+    return {str(reason): int(count) for reason, count in counts.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Fits beads and applies the rules."""
+
+    field: Field
+    typical_um: Array
+    region_um: Array
+    threshold_snr: float
+    model: str
+
+    def rows(self, where: Index, disturbed: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """The columns of some beads."""
+        shapes = self._shapes(where)
+        field = self.field
+        snr = shapes.amplitude / field.noise
+        centre = where * field.voxel_um + np.nan_to_num(shapes.offset_um)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = shapes.residual / np.abs(shapes.amplitude)
+            # What the noise does not explain of the fit's error.
+            misfit = np.sqrt(np.maximum(residual**2 - 1 / snr**2, 0))
+        rules = {
+            "border": self._at_border(where),
+            "neighbour": disturbed,
+            "no fit": ~shapes.converged | self._lost(shapes),
+            "width": self._odd_width(shapes.fwhm_um),
+            "dim": snr < self.threshold_snr,
+            "poor fit": ~(misfit <= MAX_MISFIT[self.model]),
+        }
+        reason = np.select(list(rules.values()), list(rules), default="")
+        numbers = np.column_stack(
+            [centre, shapes.fwhm_um, shapes.amplitude, shapes.background, residual, snr]
+        )
+        numbers[reason == "no fit", 3:] = np.nan
+        columns: dict[str, Any] = dict(zip(COLUMNS, numbers.T, strict=False))
+        return {**columns, "accepted": reason == "", "reason": reason}
+
+    @property
+    def _axes(self) -> list[int]:
+        return [axis for axis in range(3) if self.field.volume.shape[axis] > 1]
+
+    def _half(self, axis: int) -> int:
+        size, voxel = self.region_um[axis], self.field.voxel_um[axis]
+        return max(round(float(size / voxel) / 2), _LEAST_REGION // 2)
+
+    def _shapes(self, where: Index) -> _Shapes:
+        if self.model == "profiles":
+            return self._from_profiles(where)
+        fits = self._fit_box(where)
+        offset, fwhm = np.full((2, len(where), 3), np.nan)
+        offset[:, self._axes] = fits.centre
+        fwhm[:, self._axes] = fits.sigma * FWHM_PER_SIGMA
+        return _Shapes(offset, fwhm, fits.amplitude, fits.background, fits.residual, fits.converged)
+
+    def _fit_box(self, where: Index) -> Fits:
+        axes = self._axes
+        half = [self._half(axis) if axis in axes else 0 for axis in range(3)]
+        values, inside = boxes_around(self.field.volume, where, half)
+        values = values.reshape(len(where), *(2 * half[axis] + 1 for axis in axes))
+        weights = [inside[axis].astype(np.float64) for axis in axes]
+        return fit_gaussians(Windows(values, self._steps(axes), weights), self._guess(axes))
+
+    def _from_profiles(self, where: Index) -> _Shapes:
+        offset, fwhm = np.full((2, len(where), 3), np.nan)
+        lines = []
+        for axis in self._axes:
+            values, inside = lines_through(self.field.volume, where, axis, self._half(axis))
+            windows = Windows(values, self._steps([axis]), [inside.astype(np.float64)])
+            fits = fit_gaussians(windows, self._guess([axis]))
+            offset[:, axis] = fits.centre[:, 0]
+            fwhm[:, axis] = fits.sigma[:, 0] * FWHM_PER_SIGMA
+            lines.append(fits)
+        # A line passes beside the middle of the bead: its height is short of the bead's by
+        # what the two other lines say of the distance.
+        short = 0.5 * np.minimum((offset * FWHM_PER_SIGMA / fwhm) ** 2, 1.0)
+        lost = np.nansum(short, axis=1)[:, None] - short[:, self._axes]
+        heights = np.stack([fits.amplitude for fits in lines], axis=1) * np.exp(lost)
+        squares = np.stack([fits.residual**2 for fits in lines], axis=1)
+        return _Shapes(
+            offset,
+            fwhm,
+            heights.mean(axis=1),
+            np.mean([fits.background for fits in lines], axis=0),
+            np.sqrt(squares.mean(axis=1)),
+            np.all([fits.converged for fits in lines], axis=0),
+        )
+
+    def _steps(self, axes: list[int]) -> list[Array]:
+        halves = [(self._half(axis), self.field.voxel_um[axis]) for axis in axes]
+        return [np.arange(-half, half + 1) * step for half, step in halves]
+
+    def _guess(self, axes: list[int]) -> Array:
+        return self.typical_um[axes] / FWHM_PER_SIGMA
+
+    def _at_border(self, where: Index) -> npt.NDArray[np.bool_]:
+        """Less than a typical width between the bead and the end of an axis."""
+        last = np.array(self.field.volume.shape) - 1
+        gap = np.minimum(where, last - where) * self.field.voxel_um
+        return np.asarray(np.any((gap < self.typical_um)[:, self._axes], axis=1))
+
+    def _lost(self, shapes: _Shapes) -> npt.NDArray[np.bool_]:
+        """The fit's centre is more than a typical width from the bead, or its sign is wrong."""
+        away = np.abs(shapes.offset_um) > self.typical_um
+        return np.asarray(np.any(away, axis=1) | ~(shapes.amplitude > 0))
+
+    def _odd_width(self, fwhm_um: Array) -> npt.NDArray[np.bool_]:
+        """Narrower than a voxel, or wider than the region."""
+        widths = fwhm_um[:, self._axes]
+        low, high = self.field.voxel_um[self._axes], self.region_um[self._axes]
+        return np.asarray(np.any(~((widths >= low) & (widths <= high)), axis=1))
+
+
+def _table(parts: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    empty = {name: np.empty(0) for name in COLUMNS[:-2]}
+    empty |= {"accepted": np.empty(0, bool), "reason": np.empty(0, "<U9")}
+    merged = {name: np.concatenate([p[name] for p in parts or [empty]]) for name in COLUMNS}
+    return pd.DataFrame(merged, columns=list(COLUMNS))
+
+
+def _never() -> bool:
+    return False
+
+
+def _checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Volume, Array]:
+    pixels = np.asarray(volume)
+    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "biuf":
+        raise InputError(
+            f"The volume has shape {pixels.shape} and type {pixels.dtype}: "
+            "beads are measured in a grey-value volume (z, y, x) or image (y, x)."
+        )
+    pixels = np.ascontiguousarray(pixels.reshape((-1, *pixels.shape[-2:])), np.float32)
+    if min(pixels.shape[1:]) < 16:
+        raise InputError(
+            f"The image is only {pixels.shape[1]} × {pixels.shape[2]} pixels: "
+            "measuring beads needs at least 16 × 16."
+        )
+    voxel = np.asarray(voxel_um, np.float64)
+    if voxel.shape == (2,) and len(pixels) == 1:
+        voxel = np.concatenate([voxel[:1], voxel])
+    if voxel.shape != (3,) or not np.all(np.isfinite(voxel) & (voxel > 0)):
+        raise InputError(
+            f"The voxel size {tuple(voxel_um)} is not three lengths (z, y, x) above 0 µm."
+        )
+    return pixels, voxel
+
+
+def _checked_points(points: npt.ArrayLike, planes: int) -> Array:
+    places = np.asarray(points, np.float64)
+    if places.ndim == 2 and places.shape[1] == 2 and planes == 1:
+        places = np.column_stack([np.zeros(len(places)), places])
+    if places.ndim != 2 or places.shape[1] != 3 or not np.all(np.isfinite(places)):
+        raise InputError(
+            f"The points have shape {places.shape}: give (z, y, x) in micrometres for each bead."
+        )
+    return places
+
+
+def _separation(given: float | None, voxel: Array, threshold_snr: float, model: str) -> float:
+    if model not in MODELS:
+        raise InputError(f"The model '{model}' is unknown: choose one of {', '.join(MODELS)}.")
+    if not threshold_snr > 0:
+        raise InputError(f"The signal threshold {threshold_snr:g} is not above 0: give 5, say.")
+    separation = float(_PIXELS_APART * voxel[1:].max() if given is None else given)
+    if not separation >= 2 * voxel[1:].max():
+        raise InputError(
+            f"The minimum separation {separation:g} µm is less than two pixels: give it larger."
+        )
+    return separation
+
+
+def _checked_region(given: Sequence[float], planes: int) -> Array:
+    region = np.asarray(given, np.float64)
+    if region.shape == (2,) and planes == 1:
+        region = np.concatenate([[np.nan], region])
+    fitted = region[-2:] if planes == 1 else region
+    if region.shape != (3,) or not np.all(np.isfinite(fitted) & (fitted > 0)):
+        raise InputError(f"The region {tuple(given)} is not three lengths (z, y, x) above 0 µm.")
+    return region
+
+
+def _checked_range(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if not low <= high:
+        raise InputError(
+            f"The z range {low:g} to {high:g} µm runs backwards: give the lower height first."
+        )
+    return low, high

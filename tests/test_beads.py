@@ -1,0 +1,315 @@
+"""Beads of known place and width, the optics' own widths, real beads, other implementations."""
+
+from __future__ import annotations
+
+import runpy
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import curve_fit
+from scipy.signal import fftconvolve
+from scipy.stats import entropy
+
+from napari_recurrent_mz.beads import (
+    COLUMNS,
+    excluded,
+    kl_divergence,
+    measure_beads,
+    theoretical_fwhm,
+)
+from napari_recurrent_mz.optics import Optics, widefield_psf
+from napari_recurrent_mz.scans import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+TOOLS = runpy.run_path(str(ROOT / "docs" / "validate_beads.py"))
+VOXEL, WIDTHS = TOOLS["VOXEL"], TOOLS["WIDTHS"]
+SIZE = (81, 192, 192)
+
+
+@pytest.fixture(scope="module")
+def noisy() -> Any:
+    """A hundred beads at SNR 10."""
+    return TOOLS["plant"](SIZE, (0.6, 0.3, 0.25), 10)
+
+
+@pytest.mark.parametrize(
+    ("fwhm", "snr"),
+    [((0.6, 0.25, 0.25), 30), ((1.0, 0.4, 0.4), 10), ((0.5, 0.35, 0.3), 10)],
+)
+def test_planted_beads_are_found_and_unbiased(fwhm: tuple[float, ...], snr: float) -> None:
+    truth = TOOLS["plant"](SIZE, fwhm, snr, seed=2)
+    score = truth.score(measure_beads(truth.volume, VOXEL))
+    assert score["recall"] >= 0.95
+    assert score["false"] <= 0.02
+    np.testing.assert_allclose(score["bias"], 0, atol=0.02)
+
+
+def test_profiles_are_unbiased() -> None:
+    truth = TOOLS["plant"](SIZE, (0.6, 0.3, 0.25), 30)
+    table = measure_beads(truth.volume, VOXEL, model="profiles")
+    score = truth.score(table)
+    assert score["recall"] >= 0.95
+    assert score["false"] <= 0.02
+    np.testing.assert_allclose(score["bias"], 0, atol=0.02)
+    assert table.amplitude.median() == pytest.approx(100, rel=0.02)
+
+
+def test_columns_hold_what_they_say(noisy: Any) -> None:
+    table = measure_beads(noisy.volume, VOXEL)
+    assert tuple(table.columns) == COLUMNS
+    kept = table[table.accepted]
+    assert kept.amplitude.median() == pytest.approx(100, rel=0.02)
+    assert kept.background.median() == pytest.approx(100, rel=0.01)
+    assert kept.snr.median() == pytest.approx(10, rel=0.1)
+    assert kept.residual.median() == pytest.approx(0.1, rel=0.1)  # the noise over the amplitude
+    assert list(kept.reason.unique()) == [""]
+    assert sum(excluded(table).values()) == np.count_nonzero(~table.accepted)
+
+
+def test_a_fit_is_the_least_squares_fit_of_scipy(noisy: Any) -> None:
+    """The same region of a noisy bead, fitted by scipy.optimize.curve_fit."""
+    region = (1.8, 0.8, 0.8)
+    table = measure_beads(noisy.volume, VOXEL, points=noisy.centres_um[:3], region_um=region)
+    grid = np.stack(np.meshgrid(*(np.arange(n) * 0.1 for n in SIZE), indexing="ij"))
+
+    def model(at: np.ndarray, amplitude: float, base: float, *rest: float) -> np.ndarray:
+        scaled = (at - np.array(rest[:3])[:, None]) / np.array(rest[3:])[:, None]
+        return base + amplitude * np.exp(-4 * np.log(2) * (scaled**2).sum(axis=0))
+
+    for row in table.itertuples():
+        place = np.array([row.z_um, row.y_um, row.x_um])
+        start = [100, 100, *place, 0.6, 0.3, 0.3]
+        errors = []
+        for offset in np.ndindex(3, 3, 3):  # the region's centre is a voxel next to the bead
+            middle = np.round(place / 0.1).astype(int) + np.array(offset) - 1
+            box = tuple(slice(m - h, m + h + 1) for m, h in zip(middle, (9, 4, 4), strict=True))
+            at, seen = grid[(slice(None), *box)].reshape(3, -1), noisy.volume[box].ravel()
+            if offset == (1, 1, 1) or np.abs(place - middle * 0.1).max() < 0.12:
+                found, _ = curve_fit(model, at, seen, p0=start)
+                widths = [row.fwhm_z_um, row.fwhm_y_um, row.fwhm_x_um]
+                expected = [row.amplitude, row.background, *place, *widths]
+                errors.append(np.max(np.abs(np.abs(found) / expected - 1)))
+        assert min(errors) < 1e-4
+
+
+@pytest.mark.parametrize("model", ["gaussian3d", "profiles"])
+@pytest.mark.parametrize("optics", TOOLS["OPTICS"], ids=lambda optics: f"NA {optics.na}")
+def test_the_vectorial_point_spread_function_has_its_own_width(optics: Optics, model: str) -> None:
+    lateral, axial = theoretical_fwhm(optics)
+    (row,) = measure_beads(*TOOLS["in_focus"](optics), model=model).query("accepted").itertuples()
+    assert row.fwhm_z_um == pytest.approx(axial, rel=0.025)
+    assert row.fwhm_y_um == pytest.approx(lateral, rel=0.025)
+    assert row.fwhm_x_um == pytest.approx(lateral, rel=0.025)
+
+
+def test_theory_is_that_of_airy_at_low_aperture() -> None:
+    """Half maxima of (2 J1(v) / v)² and (sin(u/4) / (u/4))² (Born and Wolf, 8.8)."""
+    optics = Optics(na=0.1, wavelength_um=0.5, immersion_index=1.0, pixel_um=1.0)
+    lateral, axial = theoretical_fwhm(optics)
+    assert lateral == pytest.approx(0.5145 * 0.5 / 0.1, rel=0.01)
+    assert axial == pytest.approx(1.772 * 0.5 / 0.1**2, rel=0.01)
+
+
+def test_theory_of_a_bead_is_a_convolution_with_a_ball() -> None:
+    optics = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.33, pixel_um=0.02)
+    z = np.arange(-35, 36) * 0.02
+    ball = np.add.outer(z[25:46] ** 2, np.add.outer(z[25:46] ** 2, z[25:46] ** 2)) <= 0.15**2
+    image = fftconvolve(widefield_psf(optics, z, 51), ball, mode="same")
+    diameter = 2 * (np.count_nonzero(ball) * 0.02**3 * 3 / (4 * np.pi)) ** (1 / 3)
+    expected = []
+    for line in (image[35, 25], image[:, 25, 25]):
+        above = np.flatnonzero(line > line.max() / 2)
+        low, high = above[0], above[-1]
+        ends = [np.interp(line.max() / 2, line[[a, b]], [a, b]) for a, b in
+                ((low - 1, low), (high + 1, high))]  # fmt: skip
+        expected.append(0.02 * (ends[1] - ends[0]))
+    assert theoretical_fwhm(optics, bead_um=diameter) == pytest.approx(expected, rel=0.01)
+    with pytest.raises(InputError, match="outside 0 to 2"):
+        theoretical_fwhm(optics, bead_um=5)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real stacks are not here")
+@pytest.mark.parametrize(
+    ("name", "lateral", "axial"),
+    [("bead-560nm-widefield", 0.30, 0.92), ("bead-520nm-na0.85-widefield", 0.34, 0.99)],
+)
+def test_a_real_stack_of_one_bead_holds_one_bead(name: str, lateral: float, axial: float) -> None:
+    """Its widths lie a little above those of perfect optics; its rings are not beads."""
+    stack = tifffile.imread(DATA / f"{name}.ome.tif")
+    (row,) = measure_beads(stack, TOOLS["REAL"][name]).query("accepted").itertuples()
+    peak = np.unravel_index(gaussian_filter(stack.astype(float), 1).argmax(), stack.shape)
+    place = np.array(peak) * TOOLS["REAL"][name]
+    np.testing.assert_allclose([row.z_um, row.y_um, row.x_um], place, atol=0.2)
+    assert lateral < min(row.fwhm_y_um, row.fwhm_x_um)
+    assert max(row.fwhm_y_um, row.fwhm_x_um) < 1.25 * lateral
+    assert axial < row.fwhm_z_um < 1.4 * axial
+
+
+def test_widths_are_those_of_napari_psf_analysis() -> None:
+    pytest.importorskip("napari_psf_analysis.psf_analysis.fit.fitter")
+    truth = TOOLS["plant"](SIZE, (0.6, 0.3, 0.25), 20)
+    counts = np.round(100 * truth.volume.clip(0)).astype(np.uint16)
+    table = measure_beads(counts, VOXEL, region_um=3 * truth.fwhm_um)
+    others = TOOLS["measured_by_psf_analysis"](counts, VOXEL, table, 3 * truth.fwhm_um)
+    np.testing.assert_allclose(table.loc[table.accepted, WIDTHS], others, rtol=0.01)
+
+
+@pytest.mark.parametrize("model", ["gaussian3d", "profiles"])
+def test_one_plane_gives_lateral_widths(noisy: Any, model: str) -> None:
+    clean = TOOLS["plant"]((41, 96, 96), (0.8, 0.3, 0.25), 100, pitch_um=(3, 2, 2))
+    plane = clean.volume[round(float(np.median(clean.centres_um[:, 0])) * 10)]
+    flat = measure_beads(plane, VOXEL[1:], model=model)
+    assert flat.accepted.sum() > 5
+    assert flat.fwhm_z_um.isna().all()
+    assert (flat.z_um == 0).all()
+    kept = flat[flat.accepted & (flat.amplitude > 50)]
+    np.testing.assert_allclose(kept[WIDTHS[1:]].mean(), [0.3, 0.25], rtol=0.02)
+    deep = measure_beads(plane[None], VOXEL, model=model)
+    np.testing.assert_array_equal(flat.fwhm_x_um, deep.fwhm_x_um)
+
+
+def add_bead(volume: np.ndarray, place: tuple[float, float, float], height: float) -> None:
+    """A Gaussian of 3 voxels' sigma along z and 1.5 across, at a place in voxels."""
+    z, y, x = (np.arange(n) - c for n, c in zip(volume.shape, place, strict=True))
+    volume += height * (
+        np.exp(-(z**2) / 18)[:, None, None] * np.exp(-(y**2) / 4.5)[:, None] * np.exp(-(x**2) / 4.5)
+    )
+
+
+def quiet() -> np.ndarray:
+    return np.random.default_rng(3).normal(0, 1, (48, 64, 64))
+
+
+def test_beads_that_disturb_each_other_are_excluded_by_brightness() -> None:
+    """Two of the same brightness need the whole separation; a dim one needs more."""
+    for height, apart, reasons in [
+        (100, 0.8, ["neighbour", "neighbour"]),
+        (100, 1.6, ["", ""]),
+        (25, 1.6, ["", "neighbour"]),
+        (25, 2.6, ["", ""]),
+    ]:
+        volume = quiet()
+        add_bead(volume, (24, 30, 18), 100)
+        add_bead(volume, (24, 30, 18 + apart * 10), height)
+        table = measure_beads(volume, VOXEL, min_separation_um=1.0)
+        strong = table[table.snr > 10]
+        assert list(strong.reason) == reasons, (height, apart)
+
+
+def test_reasons_are_stated() -> None:
+    volume = quiet()
+    add_bead(volume, (2, 20, 20), 100)
+    add_bead(volume, (24, 40, 20), 90)
+    volume[24, 20, 45] += 400  # a hot pixel
+    for x in (41.0, 49.0):  # a bead of two halves
+        add_bead(volume, (24, 44, x), 70)
+    for place, reason in [
+        ((0.2, 2.0, 2.0), "border"),
+        ((2.4, 4.0, 2.0), ""),
+        ((2.4, 4.4, 4.1), "poor fit"),
+    ]:
+        table = measure_beads(volume, VOXEL, points=[place], region_um=(1.4, 0.8, 1.8))
+        assert list(table.reason) == [reason], place
+        assert excluded(table) == ({reason: 1} if reason else {})
+    found = measure_beads(volume, VOXEL)
+    assert len(found) == 5
+    assert found.reason[found.x_um.sub(4.5).abs().idxmin()] in ("width", "no fit")
+    assert found.accepted.sum() == 1
+
+
+def test_noise_alone_holds_no_bead() -> None:
+    table = measure_beads(quiet(), VOXEL)
+    assert not table.accepted.any()
+    assert tuple(table.columns) == COLUMNS
+
+
+def test_points_choose_the_beads_and_their_order(noisy: Any) -> None:
+    places = noisy.centres_um[[7, 2]] + 0.1
+    table = measure_beads(noisy.volume, VOXEL, points=places)
+    np.testing.assert_allclose(table[["z_um", "y_um", "x_um"]], places - 0.1, atol=0.08)
+    assert table.accepted.all()
+
+
+def test_heights_choose_the_beads(noisy: Any) -> None:
+    whole = measure_beads(noisy.volume, VOXEL)
+    low, high = np.percentile(whole.z_um, [30, 60])
+    table = measure_beads(noisy.volume, VOXEL, z_range_um=(low, high))
+    assert 0 < len(table) < len(whole)
+    assert table.z_um.between(low - 0.1, high + 0.1).all()
+
+
+def test_units_of_length_and_intensity_do_not_matter(noisy: Any) -> None:
+    volume = noisy.volume[:, :96, :96]
+    one = measure_beads(volume, VOXEL)
+    other = measure_beads(volume * 8 + 1000, np.array(VOXEL) * 2)
+    np.testing.assert_allclose(other[WIDTHS], 2 * one[WIDTHS], rtol=1e-3)
+    np.testing.assert_allclose(other.amplitude, 8 * one.amplitude, rtol=1e-3)
+    assert list(one.reason) == list(other.reason)
+
+
+def test_progress_and_stop(noisy: Any) -> None:
+    steps: list[tuple[int, int]] = []
+    table = measure_beads(noisy.volume, VOXEL, on_progress=lambda *step: steps.append(step))
+    assert steps[-1] == (len(table), len(table))
+    assert len(measure_beads(noisy.volume, VOXEL, stopped=lambda: True)) == 0
+
+
+@pytest.mark.parametrize("model", ["gaussian3d", "profiles"])
+def test_many_beads_take_seconds(model: str) -> None:
+    """Processor time, so that a busy machine does not count: the fits alone, not the search."""
+    truth = TOOLS["plant"]((41, 128, 128), (0.6, 0.3, 0.3), 20, pitch_um=(3, 1.8, 1.8))
+    places = np.repeat(truth.centres_um, 2000 // len(truth.centres_um) + 1, axis=0)[:2000]
+    before = time.process_time()
+    table = measure_beads(truth.volume, VOXEL, points=places, model=model)
+    assert len(table) == 2000
+    assert time.process_time() - before < 5
+
+
+BAD_INPUT = {
+    "NaN": ({"volume": np.where(quiet() > 3, np.nan, 0)}, "NaN"),
+    "constant": ({"volume": np.ones((8, 32, 32))}, "constant"),
+    "colours in time": ({"volume": np.zeros((2, 2, 32, 32))}, "grey-value"),
+    "complex": ({"volume": np.zeros((32, 32), complex)}, "grey-value"),
+    "small": ({"volume": np.zeros((8, 9, 9))}, "only 9 × 9"),
+    "voxel": ({"voxel_um": (0.1, 0.1)}, "voxel size"),
+    "negative voxel": ({"voxel_um": (0.1, -0.1, 0.1)}, "voxel size"),
+    "model": ({"model": "airy"}, "unknown"),
+    "threshold": ({"threshold_snr": 0}, "threshold"),
+    "separation": ({"min_separation_um": 0.1}, "separation"),
+    "region": ({"region_um": (1, 0, 1)}, "region"),
+    "points": ({"points": [[1.0, 2.0]]}, "points"),
+    "outside": ({"points": [[1.0, 2.0, 3.0], [1.0, 2.0, 99.0]]}, "Point 2"),
+    "range": ({"z_range_um": (3, 1)}, "backwards"),
+}
+
+
+@pytest.mark.parametrize(("changed", "words"), BAD_INPUT.values(), ids=list(BAD_INPUT))
+def test_bad_input_is_named(changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        measure_beads(**{"volume": quiet(), "voxel_um": VOXEL, **changed})
+
+
+def test_kl_divergence_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(5)
+    truth, test = rng.normal(0.44, 0.02, 88), rng.normal(0.45, 0.03, 120)
+    edges = np.linspace(min(truth.min(), test.min()), max(truth.max(), test.max()), 21)
+    p, q = (np.histogram(x, edges)[0] + 0.5 for x in (truth, test))
+    assert kl_divergence(truth, test) == pytest.approx(entropy(p, q))
+    assert kl_divergence(test, truth) == pytest.approx(entropy(q, p))  # the direction counts
+    with_holes = np.append(truth, np.nan)
+    assert kl_divergence(with_holes, test) == pytest.approx(entropy(p, q))
+    p, q = (np.histogram(x, [0.4, 0.45, 0.5])[0] + 0.5 for x in (truth, test))
+    assert kl_divergence(truth, test, bins=[0.4, 0.45, 0.5]) == pytest.approx(entropy(p, q))
+
+
+def test_kl_divergence_of_equal_apart_and_empty() -> None:
+    assert kl_divergence([0.4, 0.5], [0.4, 0.5]) == pytest.approx(0)
+    assert 0 < kl_divergence([0.4] * 10, [0.6] * 10) < np.inf
+    with pytest.raises(InputError, match="second histogram"):
+        kl_divergence([0.4], [np.nan])
