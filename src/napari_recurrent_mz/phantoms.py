@@ -74,8 +74,18 @@ def phantom(kind: str, space: Space, rng: np.random.Generator) -> Volume:
 # --- pieces -------------------------------------------------------------------------------
 
 
-def _splat(volume: Volume, points: npt.NDArray[np.float64], values: npt.ArrayLike) -> None:
-    """Add point sources at fractional voxel positions (N, 3), spread trilinearly."""
+def add_points(volume: Volume, points: npt.NDArray[np.float64], values: npt.ArrayLike) -> None:
+    """Add point sources to a volume, spread trilinearly; those outside are left out.
+
+    Parameters
+    ----------
+    volume : numpy.ndarray, float32, shape (Z, Y, X)
+        Changed in place.
+    points : numpy.ndarray, shape (N, 3)
+        Fractional voxel positions (z, y, x).
+    values : array_like, one number or shape (N,)
+        Their brightness.
+    """
     base = np.floor(points).astype(int)
     part = points - base
     amounts = np.broadcast_to(np.asarray(values, dtype=float), len(points))
@@ -162,7 +172,7 @@ def beads(space: Space, rng: np.random.Generator) -> Volume:
     area = float(np.prod(space.size_um[1:])) / space.unit_um**2
     count = max(1, int(area * _log_uniform(rng, 0.001, 0.6)))
     spread = rng.choice([0.05, 0.3, 0.8])
-    _splat(volume, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, spread, count))
+    add_points(volume, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, spread, count))
     return volume
 
 
@@ -175,7 +185,7 @@ def neurites(space: Space, rng: np.random.Generator) -> Volume:
         beading = 1 + rng.uniform(0, 2) * (
             ndimage.gaussian_filter1d(rng.normal(size=steps), 6) > 0.15
         )
-        _splat(volume, path, beading * rng.lognormal(0, 0.4))
+        add_points(volume, path, beading * rng.lognormal(0, 0.4))
     if rng.random() < 0.6:
         thickness = rng.uniform(0, 0.2) * space.unit_um / np.array(space.voxel_um)
         volume = ndimage.gaussian_filter(volume, thickness).astype(np.float32)
@@ -289,7 +299,7 @@ def embryo(space: Space, rng: np.random.Generator) -> Volume:
     )
     granules = space.empty()
     count = int(rng.integers(50, 3000))
-    _splat(granules, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, 0.6, count))
+    add_points(granules, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, 0.6, count))
     return np.asarray(volume + body * granules * rng.uniform(0, 4), np.float32)
 
 
@@ -298,7 +308,7 @@ def filaments(space: Space, rng: np.random.Generator) -> Volume:
     volume = space.empty()
     for _ in range(int(rng.integers(40, 220))):
         path = _walk(space, rng, int(rng.integers(300, 1200)), stiff=_log_uniform(rng, 10, 300))
-        _splat(volume, path, rng.uniform(0.4, 1.0))
+        add_points(volume, path, rng.uniform(0.4, 1.0))
     volume /= np.percentile(volume[volume > 0], 99) if volume.any() else 1
     haze = np.exp(0.5 * _random_field(space, rng, 3 * space.unit_um, 4.0))
     return np.asarray(volume + rng.uniform(0, 0.05) * haze, np.float32)

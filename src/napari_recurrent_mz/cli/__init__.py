@@ -12,11 +12,33 @@ from collections.abc import Iterator, Sequence
 
 from .. import __version__
 from ..scans import InputError
-from . import _bench, _card, _demo, _evaluate, _info, _reconstruct, _simulate, _train, _validate
+from . import (
+    _bench,
+    _card,
+    _demo,
+    _evaluate,
+    _experiments,
+    _info,
+    _reconstruct,
+    _simulate,
+    _train,
+    _validate,
+)
 
 __all__ = ["main"]
 
-_COMMANDS = (_reconstruct, _evaluate, _demo, _train, _validate, _card, _simulate, _bench, _info)
+_COMMANDS = (
+    _reconstruct,
+    _evaluate,
+    _demo,
+    _train,
+    _validate,
+    _card,
+    _experiments,
+    _simulate,
+    _bench,
+    _info,
+)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -1,0 +1,116 @@
+"""One look for all figures, and files small enough for the documentation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+from ..methods import METHOD_NAMES
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+    "figure.dpi": 100,
+}
+"""matplotlib settings in which every figure is drawn."""
+
+COLOURS = {
+    "recurrent-mz": "#c1272d",
+    "recurrent-mz-plus": "#c1272d",
+    "lmmse": "#0000a7",
+    "lmmse-confocal": "#0000a7",
+    "richardson-lucy": "#008176",
+    "deep-z": "#eecc16",
+    "unet-3d": "#7a7a7a",
+    "linear": "#5ba300",
+    "nearest": "#b3b3b3",
+    "cubic": "#89ce00",
+    "pchip": "#b0d890",
+    "wide-field": "#b3b3b3",
+}
+"""Colour of each method, the same in all figures."""
+
+_LARGEST_BYTES = 78_000
+_INK = "0.55"
+
+
+def name_of(method: str) -> str:
+    """What a person calls a method."""
+    return METHOD_NAMES.get(method, method)
+
+
+def axes_row(
+    columns: int, *, width: float = 7.2, height: float = 2.8, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a row of axes; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
+
+
+def lines_by_method(axes: Axes, table: pd.DataFrame, x: str, y: str, *, by: str = "method") -> None:
+    """The mean of ``y`` at every ``x``, one line for each value of ``by``."""
+    for name, rows in table.groupby(by, sort=False):
+        mean = rows.groupby(x)[y].mean()
+        axes.plot(mean.index, mean, label=name_of(str(name)), color=COLOURS.get(str(name)))
+
+
+def mark_scans(axes: Axes, z_um: Sequence[float]) -> None:
+    """Dashed lines at the heights of the scans."""
+    for z in z_um:
+        axes.axvline(z, color=_INK, linestyle="--", linewidth=0.8)
+
+
+def bars(axes: Axes, values: pd.Series, *, unit: str, errors: pd.Series | None = None) -> None:
+    """Horizontal bars, the first on top, each with its value."""
+    names = [name_of(str(name)) for name in values.index]
+    colours = [COLOURS.get(str(name), "#0000a7") for name in values.index]
+    axes.barh(names, values, xerr=errors, color=colours, height=0.65, ecolor=_INK)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.grid(axis="y", visible=False)
+
+
+def image(axes: Axes, pixels: npt.NDArray[Any], title: str, *, top: float | None = None) -> None:
+    """A grey-scale picture without axes, from its 1st percentile to ``top`` or its brightest."""
+    low = float(np.percentile(pixels, 1))
+    high = float(np.percentile(pixels, 99.8)) if top is None else top
+    axes.imshow(pixels, vmin=low, vmax=max(high, low + 1e-6), aspect="equal")
+    axes.set_title(title)
+    axes.set_axis_off()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, with fewer colours where it would be a large file."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    drawn = Image.open(stream).convert("RGB")
+    for colours in (None, 128, 48, 24):
+        small = io.BytesIO()
+        kept = drawn if colours is None else drawn.quantize(colours)
+        kept.save(small, "PNG", optimize=True)
+        if small.tell() <= _LARGEST_BYTES:
+            break
+    path.write_bytes(small.getvalue())

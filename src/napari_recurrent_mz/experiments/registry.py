@@ -1,0 +1,49 @@
+"""All experiments by name, in the order of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..scans import InputError
+from .base import Experiment
+from .bead_widths import BEAD_WIDTHS
+from .gains import OTHER_OBJECTIVES, SPARSE_SAMPLES
+from .invariance import NUMBER, ORDER, REPETITION
+from .position import POSITION
+from .real import ANY_PLANES, REAL_STACKS
+from .spacing import DISTANCES, RANDOM_SPACING
+from .speed import SPEED
+from .worm import WORM
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    WORM,
+    NUMBER,
+    BEAD_WIDTHS,
+    RANDOM_SPACING,
+    DISTANCES,
+    POSITION,
+    ORDER,
+    REPETITION,
+    SPARSE_SAMPLES,
+    OTHER_OBJECTIVES,
+    REAL_STACKS,
+    ANY_PLANES,
+    SPEED,
+)
+
+
+def chosen(names: Sequence[str]) -> list[Experiment]:
+    """The experiments of these names, in the paper's order; all of them for no name.
+
+    Raises
+    ------
+    InputError
+        If there is no such experiment.
+    """
+    known = {experiment.name: experiment for experiment in EXPERIMENTS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"There is no experiment '{unknown[0]}': choose some of {', '.join(known)}."
+        )
+    return [e for e in EXPERIMENTS if not names or e.name in names]
