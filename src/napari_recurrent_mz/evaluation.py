@@ -26,7 +26,7 @@ from .methods import METHODS, method_of
 from .metrics import Normalisation, nrmse, psnr, ssim
 from .optics import Optics
 from .scans import InputError, Scan, ZGrid, require_several
-from .weights import Model
+from .weights import Model, load_model
 
 DEFAULT_METHODS = ("recurrent-mz", "lmmse", "linear")
 
@@ -126,8 +126,8 @@ def evaluate(
     methods : sequence of str
         Of :data:`~napari_recurrent_mz.methods.METHODS`.
     model : Model, str or None
-        Weights for the first of the methods that has a network; the others, and all where it
-        is None, take the bundled ones.
+        Weights for the first of the methods that has a network of their architecture, and
+        for those that share its bundled weights; the others take the bundled ones.
     device : str
         auto, cuda, mps or cpu.
     on_progress : callable, optional
@@ -212,12 +212,19 @@ def _rising(
 
 def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[str, Model]:
     """The weights of every method that has some, loaded before the clock starts."""
-    found: dict[str, Model] = {}
-    for method in dict.fromkeys(methods):
-        model = model_for(method, None if found else given)
-        if model is not None:
-            found[method] = model
-    return found
+    networks = [method for method in map(method_of, methods) if method.needs_model]
+    instead: dict[str | None, Model] = {}  # of the bundled weights with this name
+    if given is not None and networks:
+        model = load_model(given) if isinstance(given, str | Path) else given
+        fitting = [m.weights for m in networks if m.architecture == model.architecture]
+        if not fitting:
+            raise InputError(
+                f"The model '{model.name}' is a network of the method {model.architecture}, "
+                "which is not among the methods: add it, or leave the model out."
+            )
+        instead[fitting[0]] = model
+    chosen = {m.key: model_for(m.key, instead.get(m.weights)) for m in networks}
+    return {key: found for key, found in chosen.items() if found is not None}
 
 
 def _score(

@@ -191,8 +191,13 @@ def _nonnegative(task: _Task) -> PlaneMaker:
 
 def _network(task: _Task) -> PlaneMaker:
     optics, device = task.known_optics, choose_device(task.device)
-    model = task.model or model_for(task.method.key)
+    model = model_for(task.method.key, task.model)
     assert model is not None  # this method has a network
+    if model.architecture != task.method.architecture:
+        raise InputError(
+            f"The model '{model.name}' is a network of the method {model.architecture}: choose "
+            f"that method, or another model for {task.method.title}."
+        )
     return NetworkPlanes(
         task.scans,
         optics,

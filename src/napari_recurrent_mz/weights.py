@@ -11,12 +11,13 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .network import NetworkConfig, RecurrentMZ
+from .architectures import Network, architecture_of, build_as
 from .scans import InputError
 
 FORMAT = "napari-recurrent-mz/1"
@@ -34,22 +35,43 @@ class Model:
         Of the weights file.
     card : dict
         The model card: data, range of optics, steps, hours, measured table.
-    network : RecurrentMZ
+    network : RecurrentMZ or PlainNetwork
         In evaluation mode, float32, on the CPU.
     """
 
     name: str
     sha256: str
     card: dict[str, Any]
-    network: RecurrentMZ
+    network: Network
+
+    @property
+    def architecture(self) -> str:
+        """Which of :data:`~napari_recurrent_mz.architectures.ARCHITECTURES` the network is."""
+        return architecture_of(self.network.config)
 
 
-def bundled_models() -> list[str]:
-    """Names of the models that come with the package, the default first."""
+def bundled_models(architecture: str | None = None) -> list[str]:
+    """Names of the models that come with the package, the default first.
+
+    Parameters
+    ----------
+    architecture : str, optional
+        Only those of this architecture.
+    """
     folder = files(__package__) / "weights_data"
     ending = ".safetensors"
     names = [p.name.removesuffix(ending) for p in folder.iterdir() if p.name.endswith(ending)]
+    if architecture is not None:
+        names = [
+            name for name in names if _architecture_on(folder / f"{name}.json") == architecture
+        ]
     return sorted(names, key=lambda name: (name != DEFAULT, name))
+
+
+def _architecture_on(card: Traversable) -> str:
+    """The architecture that a card names, without reading the weights."""
+    read = json.loads(card.read_text(encoding="utf-8"))
+    return str(read.get("architecture", DEFAULT))
 
 
 def load_model(name_or_path: str | Path | None = None) -> Model:
@@ -84,14 +106,14 @@ def load_model(name_or_path: str | Path | None = None) -> Model:
     return _load(path.resolve(), path.stat().st_mtime_ns)
 
 
-def save_model(network: RecurrentMZ, card: dict[str, Any], path: Path) -> str:
+def save_model(network: Network, card: dict[str, Any], path: Path) -> str:
     """Write weights as float16 with their card, and the card beside them as JSON.
 
     Parameters
     ----------
-    network : RecurrentMZ
+    network : RecurrentMZ or PlainNetwork
     card : dict
-        JSON-able; ``name`` and the network's configuration are added.
+        JSON-able; ``name``, the architecture and its configuration are added.
     path : Path
         Ends in ``.safetensors``.
 
@@ -102,7 +124,9 @@ def save_model(network: RecurrentMZ, card: dict[str, Any], path: Path) -> str:
     """
     from safetensors.torch import save_file
 
-    card = {"name": path.stem, **card, "network": network.config.as_dict()}
+    config = network.config
+    made = {"architecture": architecture_of(config), "network": config.as_dict()}
+    card = {"name": path.stem, **card, **made}
     tensors = {
         key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for key, value in network.state_dict().items()
@@ -123,7 +147,7 @@ def _sha256(path: Path) -> str:
 def _load(path: Path, _changed: int) -> Model:
     card, tensors = _read(path)
     try:
-        network = RecurrentMZ(NetworkConfig.from_dict(card["network"]))
+        network = build_as(card.get("architecture", DEFAULT), card["network"])
         network.load_state_dict({key: value.float() if value.is_floating_point() else value
                                  for key, value in tensors.items()})  # fmt: skip
     except (KeyError, TypeError, RuntimeError) as error:

@@ -51,21 +51,31 @@ def add_to(commands: Any) -> None:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add one option for every field of the configuration classes, as they document it."""
+    from ..architectures import ARCHITECTURES
     from ..network import NetworkConfig
     from ..training.examples import ExampleConfig
     from ..training.loop import TrainConfig
     from ..training.losses import LossConfig
 
+    parser.add_argument(
+        "--architecture",
+        choices=ARCHITECTURES,
+        default="recurrent-mz",
+        help="which network to train, from its own defaults (default: recurrent-mz)",
+    )
+    given: set[str] = set()
     for title, cls in (
         ("the run", TrainConfig),
         ("loss", LossConfig),
         ("examples", ExampleConfig),
         ("network", NetworkConfig),
+        *((f"network of {name}", found.config) for name, found in ARCHITECTURES.items()),
     ):
         group = parser.add_argument_group(title)
         types, words = typing.get_type_hints(cls), _described(cls)
         for field in dataclasses.fields(cls):
-            if not dataclasses.is_dataclass(types[field.name]):
+            if field.name not in given and not dataclasses.is_dataclass(types[field.name]):
+                given.add(field.name)
                 _add_setting(group, field, types[field.name], words.get(field.name, ""))
 
 
@@ -106,7 +116,7 @@ def _described(cls: type) -> dict[str, str]:
 
 def configuration(arguments: argparse.Namespace) -> TrainConfig:
     """The configuration that the options make."""
-    from ..network import NetworkConfig
+    from ..architectures import ARCHITECTURES
     from ..training.examples import ExampleConfig
     from ..training.loop import TrainConfig
     from ..training.losses import LossConfig
@@ -116,7 +126,8 @@ def configuration(arguments: argparse.Namespace) -> TrainConfig:
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
 
-    network = NetworkConfig.paper() if arguments.paper_network else NetworkConfig()
+    shape = ARCHITECTURES[arguments.architecture].config
+    network = shape.paper() if arguments.paper_network else shape()
     loss = LossConfig.paper() if arguments.paper_loss else LossConfig()
     parts = {
         "network": chosen(network),

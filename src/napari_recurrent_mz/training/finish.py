@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..architectures import build_as
 from ..device import Device
-from ..network import NetworkConfig, RecurrentMZ
 from ..scans import InputError
 from ..weights import save_model
 from .examples import ExampleConfig
@@ -54,7 +54,7 @@ def write_model(
     if not described.exists():
         raise InputError(f"The run in '{folder}' has no validated weights yet: train longer.")
     best = json.loads(described.read_text(encoding="utf-8"))
-    network = RecurrentMZ(NetworkConfig.from_dict(best["config"]["network"]))
+    network = build_as(best.get("architecture", "recurrent-mz"), best["config"]["network"])
     network.load_state_dict(load_file(folder / "best.safetensors"))
     return save_model(network, _card(best, pool, device, description), path)
 
@@ -66,8 +66,7 @@ def _card(best: dict[str, Any], pool: Pool, device: Device, description: str) ->
     kinds = sorted(pool.kinds())
     return {
         "description": description,
-        "method": "Huang et al., Light: Science & Applications 10:62 (2021), as a learned "
-        "correction to the linear MMSE estimate",
+        "method": _method(best.get("architecture", "recurrent-mz"), config["network"]),
         "written": datetime.now(UTC).date().isoformat(),
         "trained_for": {
             "na": [min(nas), max(nas)],
@@ -94,6 +93,18 @@ def _card(best: dict[str, Any], pool: Pool, device: Device, description: str) ->
             **best["validation"],
         },
     }
+
+
+def _method(architecture: str, network: dict[str, Any]) -> str:
+    """The publication that the network is from, and how it is used."""
+    paper = "Huang et al., Light: Science & Applications 10:62 (2021)"
+    if architecture == "deep-z":
+        return "Deep-Z (Wu et al., Nature Methods 16:1323, 2019), on the nearest scan"
+    if architecture == "unet-3d":
+        return f"3-D U-Net, the baseline of {paper}, for {network['input_scans']} scans"
+    if network["correction"]:
+        return f"{paper}, as a learned correction to the linear MMSE estimate"
+    return paper
 
 
 def draw_curves(folder: Path) -> Path:

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
+from ..architectures import Network, architecture_of, build
 from ..device import choose_device
-from ..network import NetworkConfig, RecurrentMZ
+from ..network import NetworkConfig
 from ..scans import InputError
 from .discriminator import Discriminator
 from .examples import Batch, ExampleConfig, batches, make_batch
@@ -101,7 +102,7 @@ class Trainer:
         Where checkpoints, the log and the weights go. A run found there is resumed.
     device : str, optional
         auto, cuda, mps or cpu.
-    start_from : RecurrentMZ, optional
+    start_from : RecurrentMZ or PlainNetwork, optional
         Weights to begin with instead of random ones.
     """
 
@@ -113,7 +114,7 @@ class Trainer:
         folder: Path,
         *,
         device: str = "auto",
-        start_from: RecurrentMZ | None = None,
+        start_from: Network | None = None,
     ) -> None:
         if not len(pool) or not len(held_out):
             empty = held_out if len(pool) else pool
@@ -125,7 +126,7 @@ class Trainer:
         self.chosen = choose_device(device)
         self.device = self.chosen.torch
         torch.manual_seed(config.seed)
-        network = RecurrentMZ(config.network)
+        network = build(config.network)
         if start_from is not None:
             network.load_state_dict(start_from.state_dict())
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -234,15 +235,15 @@ class Trainer:
             judged: torch.Tensor = self.judge(output).float()
         return judged
 
-    def averaged(self) -> RecurrentMZ:
+    def averaged(self) -> Network:
         """The moving average of the weights, batch statistics re-estimated where there are any."""
         network = self.average.module
-        assert isinstance(network, RecurrentMZ)
+        assert isinstance(network, Network)
         if self.config.network.norm == "batch" and self.config.re_estimate:
             self._estimate_statistics(network)
         return network
 
-    def _estimate_statistics(self, network: RecurrentMZ) -> None:
+    def _estimate_statistics(self, network: Network) -> None:
         config = self.config
 
         class Fed(torch.nn.Module):
@@ -277,8 +278,13 @@ class Trainer:
         return result.gain_db
 
     def _describe(self, result: Validation) -> dict[str, Any]:
-        return {"step": self.step, "seconds": self._elapsed(), "config": asdict(self.config),
-                "validation": asdict(result)}  # fmt: skip
+        return {
+            "step": self.step,
+            "seconds": self._elapsed(),
+            "architecture": architecture_of(self.config.network),
+            "config": asdict(self.config),
+            "validation": asdict(result),
+        }
 
     def _log(self, loss: float, result: Validation, raw: float | None) -> None:
         path = self.folder / "log.csv"

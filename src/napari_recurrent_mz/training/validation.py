@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from scipy.stats import sem
 
+from ..architectures import Network
 from ..device import Device
 from ..inputs import NetworkInputs
-from ..network import RecurrentMZ
 from ..scans import InputError, Scan
 from ..simulate import Camera
 from .fields import Field, Pool
@@ -66,7 +66,7 @@ class Validation:
 
 @torch.no_grad()
 def validate(
-    network: RecurrentMZ,
+    network: Network,
     pool: Pool,
     *,
     device: Device,
@@ -77,7 +77,7 @@ def validate(
 
     Parameters
     ----------
-    network : RecurrentMZ
+    network : RecurrentMZ or PlainNetwork
         In evaluation mode, on ``device``.
     pool : Pool
         Held-out fields, at least 12.5 µm deep.
@@ -117,7 +117,7 @@ def _means(groups: dict[str, list[float]]) -> dict[str, float]:
     return {name: float(np.mean(group)) for name, group in groups.items()}
 
 
-def _gain(network: RecurrentMZ, field: Field, case: Case, seed: int, device: Device) -> float:
+def _gain(network: Network, field: Field, case: Case, seed: int, device: Device) -> float:
     rng = np.random.default_rng(seed)
     planes = _scan_planes(field, case)
     generator = torch.Generator().manual_seed(seed)

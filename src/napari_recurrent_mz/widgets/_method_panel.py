@@ -31,7 +31,7 @@ def survey() -> Survey:
     """Look for devices and bundled models; imports torch, so call it in a thread."""
     from .. import inference  # noqa: F401  # loaded here, so that the window never waits
     from ..device import CHOICES, choose_device
-    from ..weights import bundled_models
+    from ..weights import DEFAULT, bundled_models
 
     devices = []
     for choice in CHOICES:
@@ -41,7 +41,7 @@ def survey() -> Survey:
             continue
         title = f"{_DEVICE_TITLES[device.kind]}: {device.name}"
         devices.append((choice, f"Auto, {title}" if choice == "auto" else title))
-    return Survey(tuple(devices), tuple(bundled_models()))
+    return Survey(tuple(devices), tuple(bundled_models(DEFAULT)))
 
 
 def model_named(name: str | None) -> Any:
