@@ -20,10 +20,11 @@ from napari_recurrent_mz.cli._common import Progress, clock
 from napari_recurrent_mz.cli._info import _card_lines
 from napari_recurrent_mz.device import check_memory
 from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.phantoms import KINDS
 from napari_recurrent_mz.scans import InputError, ZGrid
-from napari_recurrent_mz.weights import save_model
+from napari_recurrent_mz.weights import bundled_models, save_model
 
 OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
 OPTIONS = [
@@ -192,6 +193,18 @@ def test_evaluate_prints_the_table_and_writes_the_json(run, tmp_path: Path) -> N
     assert found["model"]["name"] == "small"
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_evaluate_takes_every_method(run, method: str) -> None:
+    """One row each; a network whose weights are not here is told in one sentence."""
+    asked = ("evaluate", "stack.ome.tif", "--planes", 1, 4, 7, "--methods", method)
+    if method_of(method).weights in (None, *bundled_models()):
+        rows = [line.split() for line in run(*asked).splitlines()]
+        assert [row[0] for row in rows] == ["method", method]
+        assert float(rows[1][1]) > 0
+    else:
+        assert main([str(word) for word in asked]) == 1
+
+
 # --- the other commands ---
 
 
@@ -324,6 +337,7 @@ def test_every_setting_of_a_training_has_its_option() -> None:
     import argparse
     from dataclasses import replace
 
+    from napari_recurrent_mz.baselines.unet3d import UNet3DConfig
     from napari_recurrent_mz.cli import _train
     from napari_recurrent_mz.network import NetworkConfig
     from napari_recurrent_mz.training.loop import TrainConfig
@@ -339,6 +353,8 @@ def test_every_setting_of_a_training_has_its_option() -> None:
     assert _train.configuration(papers) == TrainConfig(
         network=NetworkConfig.paper(), loss=replace(LossConfig.paper(), berhu=2.0)
     )
+    other = parser.parse_args([*folders, "--architecture", "unet-3d", "--input-scans", "5"])
+    assert _train.configuration(other).network == UNet3DConfig(input_scans=5)
     settings = [action for action in train._actions if action.dest in TrainConfig().__dict__]
     assert all(action.help for action in settings)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from napari_recurrent_mz.architectures import architecture_of
+from napari_recurrent_mz.baselines.deep_z import DeepZConfig
+from napari_recurrent_mz.baselines.unet3d import UNet3DConfig
 from napari_recurrent_mz.device import choose_device
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.scans import InputError
@@ -187,6 +191,30 @@ def test_a_run_ends_in_weights_with_a_card(pool: Pool, held_out: Pool, tmp_path:
         rows = list(csv.DictReader(stream))
     assert [row["step"] for row in rows] == ["4"]
     assert draw_curves(folder).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        DeepZConfig(base_channels=4, levels=3),
+        UNet3DConfig(base_channels=4, levels=3),
+        replace(NetworkConfig.paper(), base_channels=4, levels=3),
+    ],
+)
+def test_every_architecture_goes_from_a_run_to_its_card(
+    network: NetworkConfig, pool: Pool, held_out: Pool, tmp_path: Path
+) -> None:
+    config = replace(_config(2), network=network)
+    trainer = Trainer(config, pool, held_out, tmp_path, device="cpu")
+    before = {k: v.clone() for k, v in trainer.network.named_parameters()}
+    assert np.isfinite(_losses(trainer)).all()
+    assert not [k for k, v in trainer.network.named_parameters() if torch.equal(v, before[k])]
+    path = tmp_path / "mine.safetensors"
+    write_model(tmp_path, path, pool=pool, device=choose_device("cpu"))
+    model = load_model(path)
+    assert model.network.config == network
+    assert model.card["architecture"] == model.architecture == architecture_of(network)
+    assert "correction" not in model.card["method"]
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
