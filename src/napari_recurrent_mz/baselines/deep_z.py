@@ -41,8 +41,9 @@ class DeepZ(PlainNetwork):
     """The generator of Deep-Z.
 
     A block down adds two convolutions to its input, whose missing channels count as zero:
-    x_(k+1) = x_k + ReLU(Conv(ReLU(Conv(x_k)))); averaging over 2 × 2 pixels leads to the
-    next. A block up has two convolutions of the upsampled image below beside x_k.
+    x_(k+1) = x_k + ReLU(Conv(ReLU(Conv(x_k)))). A block up has two convolutions of the
+    enlarged image below beside x_k. The steps between levels are our reading: averaging over
+    2 × 2 pixels on the way down, bilinear enlargement on the way up.
 
     Parameters
     ----------
