@@ -15,10 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from .baselines.interpolation import Interpolator
+from .check import NETWORK, OwnSampleCheck, check_on_scans
+from .check import range_warnings as range_warnings
 from .deconvolution import Interrupted, NonnegativeEstimate
 from .device import Device, choose_device
 from .lmmse import LinearEstimate
-from .methods import Method, method_of
+from .methods import DEFAULT_METHOD, Method, method_of
 from .optics import Optics
 from .scans import FloatArray, InputError, Scan, ZGrid, check_scans, require_several
 from .tiles import NetworkPlanes, Stopped
@@ -60,10 +62,11 @@ def iter_planes(
     *,
     optics: Optics | None,
     model: Model | None = None,
-    method: str = "recurrent-mz",
+    method: str = DEFAULT_METHOD,
     device: str = "auto",
     order: Sequence[int] | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> Iterator[Plane]:
     """Yield the planes of ``grid`` as they are done.
@@ -86,6 +89,9 @@ def iter_planes(
         Indices of planes in the order wanted; planes left out are not made.
     on_message : callable, optional
         Told in one sentence when memory ran out and what is done about it.
+    on_check : callable, optional
+        With the method auto, given what the check on the scans found, before the first plane
+        that is not a scan itself; see :mod:`~napari_recurrent_mz.check`.
     stopped : callable, optional
         Asked before every plane and every tile; True ends the planes early.
 
@@ -105,11 +111,12 @@ def iter_planes(
     stopped = stopped or _never
     chosen = method_of(method)
     reach_um = (float(grid.z_um[0]), float(grid.z_um[-1]))
-    task = _Task(chosen, found, reach_um, optics, model, device, on_message or _quiet, stopped)
+    tell, told = on_message or _quiet, on_check or _quiet
+    task = _Task(chosen, found, reach_um, optics, model, device, tell, told, stopped)
     return _planes(_MAKERS[chosen.kind](task), found, grid, indices, stopped)
 
 
-def _quiet(_message: str) -> None:
+def _quiet(_message: object) -> None:
     return None
 
 
@@ -148,6 +155,7 @@ class _Task:
     model: Model | None
     device: str
     on_message: Callable[[str], None]
+    on_check: Callable[[OwnSampleCheck], None]
     stopped: Callable[[], bool]
 
     @property
@@ -189,7 +197,7 @@ def _nonnegative(task: _Task) -> PlaneMaker:
     )
 
 
-def _network(task: _Task) -> PlaneMaker:
+def _network(task: _Task) -> NetworkPlanes:
     optics, device = task.known_optics, choose_device(task.device)
     model = model_for(task.method.key, task.model)
     assert model is not None  # this method has a network
@@ -209,7 +217,21 @@ def _network(task: _Task) -> PlaneMaker:
     )
 
 
+def _better_one(task: _Task) -> PlaneMaker:
+    """The network or linear MMSE, whichever the check on the scans finds better."""
+    network = _network(task)  # whatever is wrong is told before the first plane
+    model, device = network.model, network.device
+
+    def build() -> PlaneMaker:
+        check = check_on_scans(task.scans, task.known_optics, model, device, stopped=task.stopped)
+        task.on_check(check)
+        return network if check.chosen == NETWORK else _linear_mmse(task)
+
+    return _Later(build)
+
+
 _MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
+    "auto": _better_one,
     "network": _network,
     "lmmse": _linear_mmse,
     "nonnegative": _nonnegative,
@@ -257,7 +279,7 @@ def reconstruct(
     *,
     optics: Optics | None = None,
     model: Model | None = None,
-    method: str = "recurrent-mz",
+    method: str = DEFAULT_METHOD,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
@@ -306,6 +328,7 @@ def provenance(
     model: Model | None,
     device: Device | str,
     seconds: float,
+    check: OwnSampleCheck | None = None,
 ) -> dict[str, Any]:
     """How a volume was made, JSON-able, to travel with it.
 
@@ -318,6 +341,8 @@ def provenance(
     device : Device or str
     seconds : float
         How long it took.
+    check : OwnSampleCheck, optional
+        With the method auto: what was found, and which method was used.
 
     Returns
     -------
@@ -329,11 +354,13 @@ def provenance(
     measured = [
         int(i) for i, z in enumerate(heights) if any(abs(s.z_um - z) < _SAME_UM for s in scans)
     ]
-    uses_network = method_of(method).needs_model
+    used = check.chosen if check else method
+    uses_network = method_of(used).needs_model
     return {
         "software": f"napari-recurrent-mz {__version__}",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "method": method,
+        **({"used": used, "check": check.as_dict()} if check else {}),
         "model": {"name": model.name, "sha256": model.sha256} if model and uses_network else None,
         "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in scans],
         "grid": {
@@ -397,45 +424,3 @@ def estimate_cost(
         per_plane = 0.035 if method_of(method).needs_optics else 0.005
         seconds = per_plane * pixels / 2**20
     return Cost(megabytes, seconds)
-
-
-def range_warnings(scans: Sequence[Scan], grid: ZGrid, optics: Optics, model: Model) -> list[str]:
-    """Plain sentences on what lies outside the range that the model was trained for.
-
-    Parameters
-    ----------
-    scans, grid, optics, model
-        As in :func:`iter_planes`.
-
-    Returns
-    -------
-    list of str
-        Empty when everything is inside.
-    """
-    trained = model.card.get("trained_for", {})
-    z = np.sort([scan.z_um for scan in scans])
-    dof = optics.depth_of_field_um
-    gap = float(np.diff(z).max()) if len(z) > 1 else 0.0
-    beyond = max(float(z[0] - grid.z_um[0]), float(grid.z_um[-1] - z[-1]), 0.0)
-    nyquist = optics.pixel_um * 2 / optics.resolution_um
-    facts = [
-        ("na", optics.na, "the NA {:g}", 1.0),
-        ("wavelength_um", optics.wavelength_um, "the wavelength {:g} µm", 1.0),
-        ("pixel_per_nyquist", nyquist, "a pixel {:.2g} times the Nyquist pixel", 1.0),
-        ("scans", len(scans), "{:g} scans", 1.0),
-        ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
-    ]
-    found = []
-    for key, value, text, unit in facts:
-        low, high = trained.get(key, (-np.inf, np.inf))
-        # Scans closer than in training are easier, not harder.
-        below = value < low * 0.99 and key != "spacing_dof"
-        if below or value > high * 1.01:
-            what = text.format(value * unit)
-            limits = f"{low * unit:.3g} to {high * unit:.3g}"
-            found.append(f"The network was not trained for {what} (trained: {limits}).")
-    if beyond > 0.5 * max(gap, 3 * dof):
-        found.append(
-            f"The grid reaches {beyond:.1f} µm beyond the outer scans: expect little detail there."
-        )
-    return found

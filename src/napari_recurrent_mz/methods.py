@@ -25,7 +25,7 @@ class Method:
     tip : str
         What it is, in one line.
     kind : str
-        network, lmmse, nonnegative or interpolation: who makes its planes.
+        auto, network, lmmse, nonnegative or interpolation: who makes its planes.
     weights : str or None
         The bundled weights that a network takes unless others are given.
     architecture : str or None
@@ -57,6 +57,11 @@ _RECURRENT = "recurrent-mz"
 
 _TABLE = (
     Method(
+        "auto", "Auto",
+        "Checks on your scans whether the network or linear MMSE does better, and uses that",
+        "auto", "recurrent-mz", _RECURRENT,
+    ),
+    Method(
         "recurrent-mz", "Recurrent-MZ", "The recurrent network: highest fidelity",
         "network", "recurrent-mz", _RECURRENT,
     ),
@@ -79,6 +84,9 @@ _TABLE = (
     Method("unet-3d", "3-D U-Net", "A network without recurrence, for a fixed number of scans",
            "network", "unet-3d", "unet-3d", in_dock=False),
 )  # fmt: skip
+
+DEFAULT_METHOD = _TABLE[0].key
+"""What is used unless somebody asks for another."""
 
 METHODS = tuple(method.key for method in _TABLE)
 """Keys of all methods, the default first."""

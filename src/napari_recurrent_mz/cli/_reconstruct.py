@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..device import check_memory
-from ..methods import METHODS, needs_optics
+from ..methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..scans import Scan, ZGrid, default_grid
 from . import _common
 
 if TYPE_CHECKING:
+    from ..check import OwnSampleCheck
     from ..optics import Optics
 
 _EXAMPLES = """examples:
@@ -50,7 +51,7 @@ def add_to(commands: Any) -> None:
     )
     _common.add_optics_options(parser)
     parser.add_argument(
-        "--method", choices=METHODS, default="recurrent-mz", help="default: recurrent-mz"
+        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
     )
     _common.add_model_options(parser)
     parser.add_argument(
@@ -106,6 +107,12 @@ def _reconstruct(
     if model is not None and optics is not None:
         for sentence in range_warnings(scans, grid, optics, model):
             _common.note(sentence)
+    checks: list[OwnSampleCheck] = []
+
+    def checked(check: OwnSampleCheck) -> None:
+        checks.append(check)
+        _common.note(check.sentence)
+
     begun = time.perf_counter()
     planes = iter_planes(
         scans,
@@ -115,6 +122,7 @@ def _reconstruct(
         method=method,
         device=arguments.device,
         on_message=_common.note,
+        on_check=checked,
     )
     volume = np.empty((len(grid), *scans[0].pixels.shape), dtype=np.float32)
     with _common.Progress(f"{method}: plane") as progress:
@@ -123,7 +131,15 @@ def _reconstruct(
             progress(done, len(grid))
     seconds = time.perf_counter() - begun
     made = provenance(
-        scans, grid, optics=optics, method=method, model=model, device=device, seconds=seconds
+        scans,
+        grid,
+        optics=optics,
+        method=method,
+        model=model,
+        device=device,
+        seconds=seconds,
+        check=checks[0] if checks else None,
     )
     write_volume(output, volume, grid.z_um, pixel_um, made, inputs=arguments.files)
-    return _common.result_line(output, volume.shape, grid, method, len(scans), seconds)
+    by = checks[0].chosen if checks else method
+    return _common.result_line(output, volume.shape, grid, by, len(scans), seconds)

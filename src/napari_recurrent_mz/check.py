@@ -1,0 +1,340 @@
+"""A check on the user's own scans: does the network or linear MMSE do better on this sample?
+
+With three scans or more, each inner scan is left out and predicted from the others by both.
+Left as it is, that question is harder than the one that matters: the gap is twice as wide, and
+what helps there says little of what helps in the gaps of the volume. So it is asked at half the
+size. A wide-field microscope obeys the same geometry at every size, as long as all lengths,
+the wavelength included, shrink together: a scan whose detail is filtered as if the wavelength
+were twice as long, binned 2 × 2, and taken to lie at half its height, looks like a scan of a
+sample half as large through the same objective. There the gap that a left-out scan leaves counts
+as many depths of field as a gap of the volume does. Filter and binning take noise away, so white
+noise of the measured strength is added again.
+
+The scan that is predicted carries noise of its own, which no method can foresee: its variance is
+taken off the mean squared error of both. It falls out of the comparison of the two, and would
+otherwise bound every figure from above.
+
+The network is used unless linear MMSE is better by more than :data:`MARGIN_DB`. With two scans
+nothing can be left out: the network is used unless it was not trained for these optics or
+distances. Lengths are in micrometres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from .device import Device
+from .inputs import _noise as noise_of
+from .lmmse import LinearEstimate
+from .metrics import Normalisation
+from .optics import Optics
+from .scans import FloatArray, InputError, Scan, ZGrid, check_scans
+from .tiles import NetworkPlanes
+from .weights import Model
+
+NETWORK, LINEAR = "recurrent-mz", "lmmse"
+
+MARGIN_DB = 0.1
+"""How much better linear MMSE must be before it is used, dB: found on simulated fields alone,
+as what loses least when half of the networks are good and half are spoilt."""
+
+_OTHER_KIND = (
+    "The network makes another kind of image than the scans are, which they cannot check: "
+    "Recurrent-MZ is used."
+)
+_MOST_LEFT_OUT = 5
+_SMALLEST = 48  # pixels on a side below which scans are not halved
+_LEAST = 0.1  # of the squared error stays when the noise of the left-out scan is taken off
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One inner scan, predicted from the others.
+
+    Attributes
+    ----------
+    name : str
+    z_um : float
+    network_db, linear_db : float
+        PSNR of the two predictions over the range of the scans (background to 99.9th
+        percentile), the noise of the scan itself taken off.
+    """
+
+    name: str
+    z_um: float
+    network_db: float
+    linear_db: float
+
+
+@dataclass(frozen=True)
+class OwnSampleCheck:
+    """What the check found.
+
+    Attributes
+    ----------
+    chosen : str
+        The method to use: ``recurrent-mz`` or ``lmmse``.
+    sentence : str
+        For a person.
+    network_db, linear_db : float or None
+        Means over the left-out scans; None with two scans.
+    per_scan : tuple of LeftOut
+    """
+
+    chosen: str
+    sentence: str
+    network_db: float | None = None
+    linear_db: float | None = None
+    per_scan: tuple[LeftOut, ...] = ()
+
+    @property
+    def gain_db(self) -> float | None:
+        """What the network gains over linear MMSE; None with two scans."""
+        if self.network_db is None or self.linear_db is None:
+            return None
+        return self.network_db - self.linear_db
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, JSON-able, for provenance."""
+        return {**asdict(self), "margin_db": MARGIN_DB}
+
+
+def check_on_scans(
+    scans: Sequence[Scan],
+    optics: Optics,
+    model: Model,
+    device: Device,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> OwnSampleCheck:
+    """Predict inner scans from the others by the network and by linear MMSE, and compare.
+
+    Costs a quarter of a plane of the network for each scan that is left out, five at most.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+        At least two, of one shape, in any order.
+    optics : Optics
+    model : Model
+    device : Device
+    stopped : callable, optional
+        Asked before every tile.
+    on_progress : callable, optional
+        Called with the number of scans done and of all that are left out.
+
+    Returns
+    -------
+    OwnSampleCheck
+
+    Raises
+    ------
+    InputError
+        If the scans do not fit together.
+    Stopped, Interrupted
+        As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`, when ``stopped`` says so.
+    """
+    found = sorted(check_scans(scans), key=lambda scan: scan.z_um)
+    if model.network.config.as_dict().get("target", "widefield") != "widefield":
+        return OwnSampleCheck(NETWORK, _OTHER_KIND)
+    if len(found) < 3:
+        return _by_range(range_warnings(found, None, optics, model))
+    small = _halved(found, optics)
+    inner = np.arange(1, len(found) - 1)
+    if len(inner) > _MOST_LEFT_OUT:
+        inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]
+    left_out = []
+    for done, number in enumerate(inner, start=1):
+        left_out.append(
+            _leave_out(found[number], small, int(number), optics, model, device, stopped)
+        )
+        if on_progress is not None:
+            on_progress(done, len(inner))
+    return _by_figures(tuple(left_out))
+
+
+def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:
+    """With two scans: the network wherever it was trained."""
+    if not warnings:
+        return OwnSampleCheck(NETWORK, "Two scans leave none to check with: Recurrent-MZ is used.")
+    return OwnSampleCheck(
+        LINEAR,
+        "Two scans leave none to check with, and the network was not trained for them: "
+        "linear MMSE is used.",
+    )
+
+
+def _by_figures(left_out: tuple[LeftOut, ...]) -> OwnSampleCheck:
+    network = float(np.mean([scan.network_db for scan in left_out]))
+    linear = float(np.mean([scan.linear_db for scan in left_out]))
+    chosen = NETWORK if network > linear - MARGIN_DB else LINEAR
+    title = "Recurrent-MZ" if chosen == NETWORK else "linear MMSE"
+    near = ", too near to tell" if abs(network - linear) < MARGIN_DB else ""
+    sentence = (
+        f"On your sample: network {network:.1f} dB, linear MMSE {linear:.1f} dB{near}: "
+        f"{title} is used."
+    )
+    return OwnSampleCheck(chosen, sentence, network, linear, left_out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Halved:
+    """The scans at half the size, or as they are when they are too small for that.
+
+    Attributes
+    ----------
+    noisy : tuple of Scan
+        With as much noise as the scans have: what predictions start from.
+    clean : numpy.ndarray, shape (M, Y, X)
+        Without added noise: what predictions are compared with.
+    noise : numpy.ndarray, shape (M,)
+        Variance of the noise that is left in ``clean``.
+    span : float
+        Background to 99.9th percentile, in the scans' units.
+    """
+
+    noisy: tuple[Scan, ...]
+    clean: FloatArray
+    noise: npt.NDArray[np.float64]
+    span: float
+
+
+def _halved(scans: Sequence[Scan], optics: Optics) -> _Halved:
+    stack = np.stack([scan.pixels for scan in scans])
+    variance = np.array([noise_of(image) ** 2 for image in stack])
+    span = _span(stack)
+    if min(stack.shape[1:]) < _SMALLEST:
+        return _Halved(tuple(scans), stack, variance, span)
+    linear = LinearEstimate(scans, optics)
+    rng = np.random.default_rng(0)  # the same answer every time
+    white = rng.standard_normal((1, *stack.shape[1:]), np.float32)
+    kept = float(_shrink(white, linear).var())
+    clean = _shrink(stack, linear)
+    lost = np.sqrt(variance * max(1 - kept, 0.0)).astype(np.float32)
+    noisy = tuple(
+        Scan(image + sigma * rng.standard_normal(image.shape, np.float32), s.z_um / 2, s.name)
+        for image, sigma, s in zip(clean, lost, scans, strict=True)
+    )
+    return _Halved(noisy, clean, variance * kept, span)
+
+
+def _span(stack: FloatArray) -> float:
+    """Background to 99.9th percentile; the whole range of scans that are all but dark."""
+    try:
+        scale = Normalisation.of_stack(stack)
+    except InputError:
+        return float(stack.max() - stack.min())
+    return scale.foreground - scale.background
+
+
+def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
+    """Filter images (N, Y, X) as if the wavelength were doubled, and bin them 2 × 2."""
+    radial = linear.filter
+    detail = torch.tensor(_detail(linear.table.k / 2)[None], dtype=torch.float32)
+    tensor = torch.from_numpy(images)
+    mean = tensor.mean()
+    wide = radial.back(radial.response(detail) * radial.transform(tensor - mean)) + mean
+    found: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
+    return found
+
+
+def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What doubling the wavelength takes from an image in focus.
+
+    The transfer function of a circular pupil (Goodman, Introduction to Fourier Optics,
+    chapter 6) at twice the frequency, over itself; ``part`` is the frequency in parts of
+    the cut-off 2 NA / λ.
+    """
+    once, twice = (
+        (np.arccos(u) - u * np.sqrt(1 - u**2)) * 2 / np.pi
+        for u in (np.clip(part, 0, 1), np.clip(2 * part, 0, 1))
+    )
+    found: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
+    return found
+
+
+def _leave_out(
+    scan: Scan,
+    small: _Halved,
+    number: int,
+    optics: Optics,
+    model: Model,
+    device: Device,
+    stopped: Callable[[], bool],
+) -> LeftOut:
+    """Predict one scan from the others, twice, and compare with what it is."""
+    others = small.noisy[:number] + small.noisy[number + 1 :]
+    z_um = small.noisy[number].z_um
+    ends = (others[0].z_um, others[-1].z_um)
+    network = NetworkPlanes(
+        others, optics, model, device, reach_um=ends, on_message=lambda _: None, stopped=stopped
+    )
+    linear = LinearEstimate(others, optics, reach_um=ends, device=device.torch)
+    return LeftOut(
+        scan.name,
+        scan.z_um,
+        _psnr(network.plane(z_um), small, number),
+        _psnr(linear.plane(z_um), small, number),
+    )
+
+
+def _psnr(predicted: FloatArray, small: _Halved, number: int) -> float:
+    """PSNR in dB against a scan without its noise."""
+    error = float(np.mean((predicted - small.clean[number]) ** 2, dtype=np.float64))
+    error = max(error - small.noise[number], _LEAST * error, 1e-12 * small.span**2)
+    return float(10 * np.log10(small.span**2 / error))
+
+
+def range_warnings(
+    scans: Sequence[Scan], grid: ZGrid | None, optics: Optics, model: Model
+) -> list[str]:
+    """Plain sentences on what lies outside the range that the model was trained for.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+    grid : ZGrid or None
+        The heights wanted; None leaves out what concerns them.
+    optics : Optics
+    model : Model
+
+    Returns
+    -------
+    list of str
+        Empty when everything is inside.
+    """
+    trained = model.card.get("trained_for", {})
+    z = np.sort([scan.z_um for scan in scans])
+    dof = optics.depth_of_field_um
+    gap = float(np.diff(z).max()) if len(z) > 1 else 0.0
+    nyquist = optics.pixel_um * 2 / optics.resolution_um
+    facts = [
+        ("na", optics.na, "the NA {:g}", 1.0),
+        ("wavelength_um", optics.wavelength_um, "the wavelength {:g} µm", 1.0),
+        ("pixel_per_nyquist", nyquist, "a pixel {:.2g} times the Nyquist pixel", 1.0),
+        ("scans", len(scans), "{:g} scans", 1.0),
+        ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
+    ]
+    found = []
+    for key, value, text, unit in facts:
+        low, high = trained.get(key, (-np.inf, np.inf))
+        # Scans closer than in training are easier, not harder.
+        below = value < low * 0.99 and key != "spacing_dof"
+        if below or value > high * 1.01:
+            what = text.format(value * unit)
+            limits = f"{low * unit:.3g} to {high * unit:.3g}"
+            found.append(f"The network was not trained for {what} (trained: {limits}).")
+    beyond = max(float(z[0]) - grid.start_um, grid.stop_um - float(z[-1])) if grid else 0.0
+    if beyond > 0.5 * max(gap, 3 * dof):
+        found.append(
+            f"The grid reaches {beyond:.1f} µm beyond the outer scans: expect little detail there."
+        )
+    return found
