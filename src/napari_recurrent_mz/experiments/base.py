@@ -138,6 +138,8 @@ class Outcome:
     goal : Goal, optional
     value : float
         What the goal is held against; NaN where there is none.
+    missed : str
+        Why the goal is missed whatever the value is; empty where the value decides.
     """
 
     what: str
@@ -145,11 +147,14 @@ class Outcome:
     paper: str = ""
     goal: Goal | None = None
     value: float = math.nan
+    missed: str = ""
 
     @property
     def verdict(self) -> str:
         """Whether the goal is met."""
-        return self.goal.verdict(self.value) if self.goal else ""
+        if self.goal is None:
+            return ""
+        return f"missed: {self.missed}" if self.missed else self.goal.verdict(self.value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,8 @@ def bars(axes: Axes, values: pd.Series, *, unit: str, errors: pd.Series | None =
     names = [name_of(str(name)) for name in values.index]
     colours = [COLOURS.get(str(name), "#0000a7") for name in values.index]
     axes.barh(names, values, xerr=errors, color=colours, height=0.65, ecolor=_INK)
-    axes.invert_yaxis()
+    if not axes.yaxis_inverted():  # axes that share theirs are inverted once
+        axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.grid(axis="y", visible=False)
 

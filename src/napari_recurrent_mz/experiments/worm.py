@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .base import Experiment, Goal, Measured, Outcome
 from .figures import image, lines_by_method, mark_scans, name_of
 from .lab import WORM_SCANS_UM, Held, Lab, Row
@@ -104,8 +106,7 @@ def _draw(measured: Measured) -> Figure:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.2])[:, 0]
     shown = [*(m for m in _SHOWN if m in measured.pictures), "truth"]
-    truth = measured.pictures["truth"]
-    top = float(truth.max()) * 0.8
+    top = float(np.percentile(measured.pictures["truth"], 99.8))
     for axes, name in zip(above.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         image(axes, measured.pictures[name], name_of(name), top=top)
     axes = below.subplots()
