@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from napari_recurrent_mz.deconvolution import Interrupted, NonnegativeEstimate
-from napari_recurrent_mz.lmmse import LinearEstimate, transfer_table
+from napari_recurrent_mz.covariance import transfer_table
+from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import Scan
 

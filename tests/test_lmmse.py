@@ -11,16 +11,16 @@ import tifffile
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_triangle
 
+from napari_recurrent_mz.covariance import CovarianceTable, covariance_table
 from napari_recurrent_mz.lmmse import (
     SIGMA2,
-    CovarianceTable,
     LinearEstimate,
-    covariance_table,
     linear_weights,
     propagation_weights,
 )
-from napari_recurrent_mz.optics import Optics, widefield_psf
+from napari_recurrent_mz.optics import Optics, confocal_psf, widefield_psf
 from napari_recurrent_mz.scans import InputError, Scan
+from napari_recurrent_mz.simulate import imaging
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DRY = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.13)
@@ -28,11 +28,15 @@ OIL = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.103)
 
 
 @cache
-def wrapped_psf(optics: Optics, reach_dof: float, step_dof: float, size: int) -> np.ndarray:
+def wrapped_psf(
+    optics: Optics, reach_dof: float, step_dof: float, size: int, confocal: bool = False
+) -> np.ndarray:
     """Point spread function folded onto a periodic field, (Z, size, size), centre at 0, 0."""
     wide = 385
     above = np.arange(0.0, reach_dof + 0.01, step_dof) * optics.depth_of_field_um
     psf = widefield_psf(optics, above, wide, samples=1)  # as the table has it
+    if confocal:
+        psf = confocal_psf(psf, optics)
     psf /= psf[0].sum()
     folded = np.zeros((len(psf), size, size))
     at = (np.arange(wide) - wide // 2) % size
@@ -57,14 +61,23 @@ def dense_images(psf: np.ndarray, at_dof: np.ndarray, step_dof: float) -> np.nda
 
 
 @pytest.mark.parametrize(
-    ("size", "lines", "tolerance"),
-    [(24, True, 0.005), (10, False, 0.04)],
-    ids=["object of lines", "object of points"],
+    ("size", "lines", "tolerance", "target"),
+    [
+        (24, True, 0.005, "widefield"),
+        (10, False, 0.04, "widefield"),
+        (24, True, 0.01, "confocal"),
+    ],
+    ids=["object of lines", "object of points", "confocal of lines"],
 )
 @pytest.mark.parametrize("optics", [DRY, OIL], ids=["dry", "oil"])
 @pytest.mark.parametrize("scans_dof", [[-2.0, 2.0], [-4.0, 0.5, 3.0]], ids=["M=2", "M=3"])
 def test_weights_solve_the_dense_normal_equations(
-    optics: Optics, scans_dof: list[float], size: int, lines: bool, tolerance: float
+    optics: Optics,
+    scans_dof: list[float],
+    size: int,
+    lines: bool,
+    tolerance: float,
+    target: str,
 ) -> None:
     """Every covariance between every two pixels of the scans and the target, inverted.
 
@@ -74,10 +87,15 @@ def test_weights_solve_the_dense_normal_equations(
     """
     dof, pixel = optics.depth_of_field_um, optics.wavelength_um / optics.na / 4
     fine = Optics(optics.na, optics.wavelength_um, optics.immersion_index, pixel)
-    table, weights = linear_weights(fine, np.array(scans_dof) * dof, 1.0 * dof)
-    psf = wrapped_psf(fine, table.lag_dof[-1], 0.25, size)
-    psf = psf.sum(axis=1, keepdims=True) if lines else psf
-    *matrices, wanted = dense_images(psf, np.array([*scans_dof, 1.0]), 0.25)
+    table, weights = linear_weights(fine, np.array(scans_dof) * dof, 1.0 * dof, target=target)
+    psf, other = (
+        wrapped_psf(fine, table.lag_dof[-1], 0.25, size, confocal)
+        for confocal in (False, target == "confocal")
+    )
+    if lines:
+        psf, other = (p.sum(axis=1, keepdims=True) for p in (psf, other))
+    at = np.array([*scans_dof, 1.0])
+    matrices, wanted = dense_images(psf, at, 0.25)[:-1], dense_images(other, at, 0.25)[-1]
     scans = np.concatenate(matrices)
     power = (matrices[0] @ matrices[0].T)[0].sum()  # C(0, 0)
     covariance = scans @ scans.T + SIGMA2 * power * np.eye(len(scans))
@@ -100,6 +118,33 @@ def test_weights_of_the_mean_sum_to_one(target: float) -> None:
     assert weights[0, :, 0].sum() == pytest.approx(1.0)
     _, alone = propagation_weights(OIL, [target])
     assert alone[0, 0] == 1.0
+
+
+def test_confocal_estimate_keeps_the_units_that_it_promises() -> None:
+    """A thin sheet in focus is as bright in the confocal image as in the scans, above ground.
+
+    Fine structure of the sheet, scanned half a depth of field above and below it: of the
+    simulator's wide-field planes the estimate makes the simulator's confocal plane.
+    """
+    made = imaging(DRY, planes=9, size=64, z_step_um=0.36, lateral_margin=16, confocal=True)
+    volume = np.zeros(made.object_shape, np.float32)
+    volume[made.margin[0] + 4] = np.random.default_rng(2).random(volume.shape[1:]) > 0.8
+    wide, narrow = (made.image(volume, confocal=c).numpy() for c in (False, True))
+    scans = [Scan(500 + 100 * wide[i], i * 0.36) for i in (3, 5)]
+    plane = LinearEstimate(scans, DRY, target="confocal").plane(4 * 0.36)
+    inner = (slice(16, -16), slice(16, -16))
+    slope, _ = np.polyfit(100 * narrow[4][inner].ravel(), plane[inner].ravel(), 1)
+    assert 0.5 < slope < 1.05  # cautious, as least squares are
+    assert np.corrcoef(narrow[4][inner].ravel(), plane[inner].ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("target", ["widefield", "confocal"])
+def test_error_is_known_to_grow_between_scans(target: str) -> None:
+    rng = np.random.default_rng(4)
+    scans = [Scan(rng.normal(size=(40, 40)), z) for z in (0.0, 8.0)]
+    error = LinearEstimate(scans, DRY, target=target).expected_error([0.0, 1.0, 4.0])
+    assert np.all(np.diff(error) > 0)
+    assert np.all((error >= 0) & (error <= 1))
 
 
 def test_covariance_is_one_at_no_distance_and_falls_with_it() -> None:

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .lmmse import RadialFilter, Weights, linear_weights, transfer_table
+from .covariance import transfer_table
+from .lmmse import RadialFilter, Weights, linear_weights
 from .optics import Optics
 from .scans import FloatArray, Scan, check_scans
 
@@ -57,6 +58,8 @@ class NonnegativeEstimate:
         Where to compute.
     stopped : callable, optional
         Asked before every iteration; True ends in :class:`Interrupted`.
+    target : {"widefield", "confocal"}, optional
+        How the object is imaged again; the scans are wide-field ones.
 
     Attributes
     ----------
@@ -82,9 +85,10 @@ class NonnegativeEstimate:
         density: npt.NDArray[np.floating] | None = None,
         device: torch.device | None = None,
         stopped: Callable[[], bool] | None = None,
+        target: str = "widefield",
     ) -> None:
         self.scans = check_scans(scans)
-        self.optics, self.device = optics, device
+        self.optics, self.device, self.target = optics, device, target
         self.scan_z_um = np.array([scan.z_um for scan in self.scans])
         self.sheets_um = _sheets(self.scan_z_um, optics.depth_of_field_um)
         reach = float(self.sheets_um[-1] - self.sheets_um[0])
@@ -105,7 +109,7 @@ class NonnegativeEstimate:
 
     def tensor(self, z_um: float) -> torch.Tensor:
         """The object's image at ``z_um``: tensor (Y, X) on the device, in the scans' units."""
-        return self._image(self._responses(z_um)) + self.background
+        return self._image(self._spread(self._imaged(z_um))) + self.background
 
     def plane(self, z_um: float) -> FloatArray:
         """The object's image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
@@ -121,10 +125,10 @@ class NonnegativeEstimate:
         Returns
         -------
         torch.Tensor, shape (Y, X)
-            In the scans' units; zero at the height of a scan.
+            In the scans' units; at the height of a scan, zero for a wide-field target.
         """
-        _, mix = linear_weights(self.optics, self.scan_z_um, z_um)
-        radial = self._radial(z_um) - np.einsum(
+        _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
+        radial = self._imaged(z_um) - np.einsum(
             "mk,mlk->lk", mix[0], np.stack([self._radial(z) for z in self.scan_z_um])
         )
         return self._image(self._spread(radial))
@@ -192,6 +196,21 @@ class NonnegativeEstimate:
     def _radial(self, z_um: float) -> Weights:
         """H(k, z − sheet), shape (L, K)."""
         return self._table.at((z_um - self.sheets_um) / self.optics.depth_of_field_um)
+
+    def _imaged(self, z_um: float) -> Weights:
+        """The same for the image wanted, shape (L, K)."""
+        if self.target == "widefield":
+            return self._radial(z_um)
+        # A confocal section is thinner than the sheets are apart: the object between them is
+        # taken as a straight blend of its neighbours.
+        dof = self.optics.depth_of_field_um
+        apart = float(self.sheets_um[1] - self.sheets_um[0])
+        table = transfer_table(self.optics, float(np.ptp(self.sheets_um)), self.target)
+        between = np.linspace(-1, 1, 17)
+        share = (1 - np.abs(between)) / np.sum(1 - np.abs(between))
+        distance = z_um - self.sheets_um[:, None] - between * apart
+        blended: Weights = np.einsum("b,lbk->lk", share, table.at(distance / dof))
+        return blended
 
     def _responses(self, z_um: float) -> torch.Tensor:
         return self._spread(self._radial(z_um))

@@ -103,7 +103,9 @@ class NetworkInputs:
             Scan(image, scan.z_um, scan.name)
             for image, scan in zip(normal, self.scans, strict=True)
         ]
-        self.linear = LinearEstimate(normalised, optics, reach_um=reach_um, device=device)
+        self.linear = LinearEstimate(
+            normalised, optics, reach_um=reach_um, device=device, target=config.target
+        )
         self.nonnegative: NonnegativeEstimate | None = None
         if config.nonnegative:
             self.nonnegative = NonnegativeEstimate(
@@ -113,6 +115,7 @@ class NetworkInputs:
                 density=density,
                 device=device,
                 stopped=stopped,
+                target=config.target,
             )
             self._misfit = _smooth((self.nonnegative.misfit**2).mean(0)[None, None]).sqrt()
 
@@ -120,6 +123,7 @@ class NetworkInputs:
         low, self._middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
         self._noise = float(np.median([_noise(image) for image in normal]))
         self._contrast = max((high - low) / 2, self._noise, 1e-3)
+        self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0))[None, None].to(device)
         self._images = self._seen(torch.from_numpy(normal).to(device))
 
     def at(self, z_um: float) -> Prepared:
@@ -151,7 +155,14 @@ class NetworkInputs:
         return torch.cat(parts, dim=1), extra
 
     def _brightness(self, linear: torch.Tensor) -> torch.Tensor:
-        """Root-mean-square distance from the median in the neighbourhood, (1, 1, H, W)."""
+        """Root-mean-square distance from the median in the neighbourhood, (1, 1, H, W).
+
+        A confocal plane is dark where there is nothing, whatever the median of the scans,
+        and holds a part of the light of a thick sample that its linear estimate misses.
+        """
+        if self.config.target == "confocal":
+            haze = _smooth(self._light) * _SECTION_SHARE
+            return torch.hypot(_smooth(linear**2).sqrt(), haze)
         return _smooth((linear - self._middle) ** 2).sqrt().clamp(max=self._spread)
 
     def _seen(self, image: torch.Tensor) -> torch.Tensor:
@@ -159,6 +170,9 @@ class NetworkInputs:
         if self.config.contrast == "linear":
             return image
         return torch.asinh((image - self._middle) / self._contrast)
+
+
+_SECTION_SHARE = 0.1  # of the light of a sample ten depths of field thick
 
 
 def _smooth(image: torch.Tensor) -> torch.Tensor:

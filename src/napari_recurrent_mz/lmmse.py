@@ -13,135 +13,34 @@ minimum mean-square error (Wiener) weights for a plane at z solve
 
 and the estimate is Σ_j w_j(k) · FFT(scan j). No training, no iteration.
 
-Without aberration the vectorial point spread function depends on the optics only through
-NA / n once lateral lengths are counted in λ / NA and axial ones in depths of field
-n λ / NA², so one table serves every wavelength and pixel.
+The confocal image of a plane is linear in the object too. Its best estimate from wide-field
+scans has the same A, and the covariance of a scan and the confocal plane for b,
+
+    b_i(k) = ∫ H_confocal(k, z) H*(k, z + z_i − z_target) dz,
+
+with H_confocal(0, 0) = H(0, 0) = 1: an even, thin sheet in focus is equally bright in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.interpolate import CubicSpline
 
-from .optics import Optics, widefield_psf
+from .covariance import CovarianceTable, covariance_table
+from .optics import Optics
+from .prepare import normalisation
 from .scans import FloatArray, Scan, check_scans
 
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""
 
-_TABLE_PIXELS = 385  # at λ / (4 NA): 36 µm at NA 1.4, wide enough for 10 µm of defocus
-_STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA 1.4
 _PAD = 64
 
 Weights = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class CovarianceTable:
-    """C(k, D) for one NA / n.
-
-    Attributes
-    ----------
-    k : numpy.ndarray, shape (K,)
-        Lateral frequencies in units of NA / λ, from 0 to 2 (the cut-off).
-    lag_dof : numpy.ndarray, shape (L,)
-        Distances between two planes, in depths of field, from 0.
-    values : numpy.ndarray, shape (L, K)
-        Covariance, with C(0, 0) = 1.
-    """
-
-    k: npt.NDArray[np.float64]
-    lag_dof: npt.NDArray[np.float64]
-    values: npt.NDArray[np.float64]
-    _spline: CubicSpline
-
-    def at(self, lag_dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Covariance at any distances (any shape S, in depths of field): shape (*S, K)."""
-        lag = np.minimum(np.abs(np.asarray(lag_dof, dtype=float)), self.lag_dof[-1])
-        found: npt.NDArray[np.float64] = self._spline(lag)
-        return found
-
-
-def covariance_table(optics: Optics, largest_lag_um: float) -> CovarianceTable:
-    """Return the covariance table that serves ``optics`` up to a distance.
-
-    Parameters
-    ----------
-    optics : Optics
-        Only NA / n matters: the table is in reduced units.
-    largest_lag_um : float
-        Largest distance between two planes, in micrometres.
-
-    Returns
-    -------
-    CovarianceTable
-        Cached by NA / n and by the range, in steps of 8 depths of field.
-    """
-    return _table(*_reduced(optics, largest_lag_um))
-
-
-def transfer_table(optics: Optics, largest_defocus_um: float) -> CovarianceTable:
-    """Return the transfer function H(k, z) of ``optics`` in the same reduced units.
-
-    Parameters
-    ----------
-    optics : Optics
-        Only NA / n matters.
-    largest_defocus_um : float
-
-    Returns
-    -------
-    CovarianceTable
-        Its ``values`` are H(k, z), with H(0, z) = 1, real because the defocus of a point
-        without aberration is symmetric.
-    """
-    return _even_transfer(*_reduced(optics, largest_defocus_um, 40))
-
-
-def _reduced(optics: Optics, largest_um: float, step: int = 8) -> tuple[float, int]:
-    """NA / n, and a range in steps of some depths of field: what tables are cached by."""
-    reach = largest_um / optics.depth_of_field_um
-    sine = round(optics.na / optics.immersion_index, 4)
-    return sine, int(np.clip(step * np.ceil(reach / step), 16, 128))
-
-
-@lru_cache(maxsize=32)
-def _transfer(sine: float, reach_dof: int) -> CovarianceTable:
-    # Reduced units: λ = 1 in a medium of index 1, so NA = sine, DOF = 1 / sine² wavelengths.
-    reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)
-    above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
-    psf = widefield_psf(reduced, above * reduced.depth_of_field_um, _TABLE_PIXELS, samples=1)
-    psf /= psf[0].sum()
-    # A central slice of the transform of a radially symmetric image is the transform of
-    # its projection; without aberration the defocus is symmetric.
-    half = np.fft.rfft(np.fft.ifftshift(psf.sum(axis=1), axes=1), axis=1).real
-    k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
-    return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
-
-
-@lru_cache(maxsize=32)
-def _even_transfer(sine: float, reach_dof: int) -> CovarianceTable:
-    """The transfer function with the light that leaves the table's window put back."""
-    cut = _transfer(sine, reach_dof)
-    values = cut.values / cut.values[:, :1]
-    return CovarianceTable(cut.k, cut.lag_dof, values, CubicSpline(cut.lag_dof, values, axis=0))
-
-
-@lru_cache(maxsize=32)
-def _table(sine: float, reach_dof: int) -> CovarianceTable:
-    transfer = _transfer(sine, reach_dof)
-    both = np.concatenate([transfer.values[:0:-1], transfer.values])
-    spectrum = np.abs(np.fft.fft(both, 2 * len(both), axis=0)) ** 2
-    values = np.fft.ifft(spectrum, axis=0).real[: len(transfer.values)]
-    values /= values[0, 0]
-    above = transfer.lag_dof
-    return CovarianceTable(transfer.k, above, values, CubicSpline(above, values, axis=0))
 
 
 def linear_weights(
@@ -151,6 +50,7 @@ def linear_weights(
     *,
     sigma2: float = SIGMA2,
     table: CovarianceTable | None = None,
+    target: str = "widefield",
 ) -> tuple[CovarianceTable, Weights]:
     """Solve the normal equations for every target plane and radial frequency.
 
@@ -165,20 +65,26 @@ def linear_weights(
     sigma2 : float, optional
         Noise power relative to C(0, 0).
     table : CovarianceTable, optional
-        The table to use; by default that of ``optics``.
+        The table of A to use; by default that of ``optics``.
+    target : {"widefield", "confocal"}, optional
+        What is wanted of the target planes: their wide-field or their confocal image.
 
     Returns
     -------
     table : CovarianceTable
     weights : numpy.ndarray, shape (T, M, K)
-        Real weights at the frequencies ``table.k``; at k = 0 they sum to one.
+        Real weights at the frequencies ``table.k``. For a wide-field target they sum to one
+        at k = 0; for a confocal one they are what the equations give.
     """
     scan_z = np.atleast_1d(np.asarray(scan_z_um, dtype=float))
     target_z = np.atleast_1d(np.asarray(target_z_um, dtype=float))
-    table = table or covariance_table(optics, _span(scan_z, target_z))
-    a, b = _normal_equations(table, optics, scan_z, target_z, sigma2)
+    span = _span(scan_z, target_z)
+    table = table or covariance_table(optics, span)
+    cross = table if target == "widefield" else covariance_table(optics, span, "widefield", target)
+    a, b = _normal_equations(table, cross, optics, scan_z, target_z, sigma2)
     weights = np.linalg.solve(a[None], b[..., None])[..., 0]  # (T, K, M)
-    weights[:, 0] /= weights[:, 0].sum(axis=-1, keepdims=True)
+    if target == "widefield":
+        weights[:, 0] /= weights[:, 0].sum(axis=-1, keepdims=True)
     return table, np.ascontiguousarray(np.moveaxis(weights, -1, 1))
 
 
@@ -208,6 +114,11 @@ def propagation_weights(
     return table, weights
 
 
+def _background(images: torch.Tensor) -> torch.Tensor:
+    """Mean of the background of scans (M, Y, X)."""
+    return images.new_tensor(normalisation(images.cpu().numpy()).shift)
+
+
 def _span(scan_z: npt.NDArray[np.float64], target_z: npt.NDArray[np.float64]) -> float:
     every = np.concatenate([scan_z, target_z])
     return float(every.max() - every.min())
@@ -215,6 +126,7 @@ def _span(scan_z: npt.NDArray[np.float64], target_z: npt.NDArray[np.float64]) ->
 
 def _normal_equations(
     table: CovarianceTable,
+    cross: CovarianceTable,
     optics: Optics,
     scan_z: npt.NDArray[np.float64],
     target_z: npt.NDArray[np.float64],
@@ -224,7 +136,7 @@ def _normal_equations(
     dof = optics.depth_of_field_um
     a = table.at((scan_z[:, None] - scan_z[None]) / dof)  # (M, M, K)
     a = np.moveaxis(a, -1, 0) + sigma2 * np.eye(len(scan_z))
-    b = table.at((scan_z[None] - target_z[:, None]) / dof)  # (T, M, K)
+    b = cross.at((scan_z[None] - target_z[:, None]) / dof)  # (T, M, K)
     return a, np.moveaxis(b, -1, 1)
 
 
@@ -285,6 +197,9 @@ class RadialFilter:
 class LinearEstimate:
     """The linear MMSE estimate of any plane from scans at known heights.
 
+    A wide-field plane has the mean of the scans. A confocal plane has their background, and
+    above it the units in which an even, thin sheet in focus is as bright as in the scans.
+
     Parameters
     ----------
     scans : sequence of Scan
@@ -298,6 +213,8 @@ class LinearEstimate:
         Noise power relative to C(0, 0).
     device : torch.device, optional
         Where to compute.
+    target : {"widefield", "confocal"}, optional
+        The image wanted of each plane; the scans are wide-field ones.
 
     Raises
     ------
@@ -313,11 +230,13 @@ class LinearEstimate:
         reach_um: tuple[float, float] | None = None,
         sigma2: float = SIGMA2,
         device: torch.device | None = None,
+        target: str = "widefield",
     ) -> None:
         self.scans = check_scans(scans)
         self.optics = optics
         self.sigma2 = sigma2
         self.device = device
+        self.target = target
         self.scan_z_um = np.array([scan.z_um for scan in self.scans])
         ends = np.array(reach_um) if reach_um else self.scan_z_um
         self.table = covariance_table(optics, _span(self.scan_z_um, ends))
@@ -325,20 +244,25 @@ class LinearEstimate:
         images = torch.stack([torch.tensor(scan.pixels) for scan in self.scans]).to(device)
         # The mean takes no part in the filtering: weights at k = 0 sum to one, and without
         # it nothing large is left for the padding to ring with.
-        self.offset = images.mean()
+        # A confocal has no such mean: what is left out of its filtering is the background.
+        self.offset = images.mean() if target == "widefield" else _background(images)
         self.spectra = self.filter.transform(images - self.offset)
 
     def tensor(self, z_um: float) -> torch.Tensor:
         """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units."""
         _, weights = linear_weights(
-            self.optics, self.scan_z_um, z_um, sigma2=self.sigma2, table=self.table
-        )
+            self.optics, self.scan_z_um, z_um, sigma2=self.sigma2, table=self.table,
+            target=self.target,
+        )  # fmt: skip
         response = self.filter.response(self._tensor(weights[0]))
         mixed = (response * self.spectra).sum(dim=0, keepdim=True)
         return self.filter.back(mixed)[0] + self.offset
 
     def propagated(self, z_um: float) -> torch.Tensor:
-        """Each scan carried alone to ``z_um``: tensor (M, Y, X), in the scans' units."""
+        """Each scan carried alone to ``z_um``: tensor (M, Y, X), in the scans' units.
+
+        As a wide-field image, whatever the target.
+        """
         _, weights = propagation_weights(self.optics, self.scan_z_um - z_um, table=self.table)
         return self.filter.back(self.filter.response(self._tensor(weights)) * self.spectra) + (
             self.offset
@@ -368,7 +292,13 @@ class LinearEstimate:
         """
         target = np.atleast_1d(np.asarray(z_um, dtype=float))
         return expected_error(
-            self.table, self.optics, self.scan_z_um, target, self._radial_power, self.sigma2
+            self.table,
+            self.optics,
+            self.scan_z_um,
+            target,
+            self._radial_power,
+            self.sigma2,
+            self.target,
         )
 
     @cached_property
@@ -391,6 +321,7 @@ def expected_error(
     target_z_um: npt.NDArray[np.float64],
     power: npt.NDArray[np.float64],
     sigma2: float = SIGMA2,
+    target: str = "widefield",
 ) -> npt.NDArray[np.float64]:
     """Expected relative error of planes; see :meth:`LinearEstimate.expected_error`.
 
@@ -401,19 +332,26 @@ def expected_error(
     scan_z_um : numpy.ndarray, shape (M,)
     target_z_um : numpy.ndarray, shape (T,)
     power : numpy.ndarray, shape (K,)
-        Power of an image at the table's frequencies, summed over directions.
+        Power of a scan at the table's frequencies, summed over directions.
     sigma2 : float, optional
+    target : {"widefield", "confocal"}, optional
 
     Returns
     -------
     numpy.ndarray, shape (T,), 0 to 1
     """
-    a, b = _normal_equations(table, optics, scan_z_um, target_z_um, sigma2)
+    cross = own = table
+    if target != "widefield":
+        span = _span(scan_z_um, target_z_um)
+        cross = covariance_table(optics, span, "widefield", target)
+        own = covariance_table(optics, span, target, target)
+    a, b = _normal_equations(table, cross, optics, scan_z_um, target_z_um, sigma2)
     solved = np.linalg.solve(a[None], b[..., None])[..., 0]
     # Beyond the cut-off there is neither signal nor covariance, only noise.
     passed = table.values[0] > 10 * sigma2
-    explained = (b * solved).sum(axis=-1) / np.where(passed, table.values[0], 1.0)
-    weight = np.where(passed, power, 0.0)
+    wide = np.where(passed, table.values[0], 1.0)
+    explained = (b * solved).sum(axis=-1) / np.where(passed, own.values[0], 1.0)
+    weight = np.where(passed, power * own.values[0] / wide, 0.0)
     unexplained = np.clip(1.0 - explained, 0.0, 1.0)
     relative: npt.NDArray[np.float64] = np.sqrt((unexplained * weight).sum(axis=-1) / weight.sum())
     return relative

@@ -55,6 +55,10 @@ class NetworkConfig:
         What a non-negative object that explains the scans adds to the linear estimate
         (:mod:`~napari_recurrent_mz.deconvolution`) joins the output through a learned gate,
         and every decoder block sees it. Goes with ``correction`` and ``linear_skip``.
+    target : {"widefield", "confocal"}
+        What the network makes of a target plane: its wide-field image, or the image that a
+        confocal would give (the paper's Recurrent-MZ+). The estimates that it corrects are
+        of the same.
     """
 
     base_channels: int = 20
@@ -66,6 +70,7 @@ class NetworkConfig:
     dpm_unit_dof: float = 10.0
     contrast: str = "asinh"
     nonnegative: bool = False
+    target: str = "widefield"
 
     @classmethod
     def paper(cls) -> NetworkConfig:
@@ -283,7 +288,9 @@ class RecurrentMZ(nn.Module):
     ) -> torch.Tensor:
         """The linear estimate, the learned correction, and the gated non-negative one."""
         learned = out[:, :1]
-        total = linear + (learned if unit is None else unit * learned)
+        # Between what it sees a confocal is dark, at zero; a linear estimate goes below.
+        ground = linear.clamp_min(0) if self.config.target == "confocal" else linear
+        total = ground + (learned if unit is None else unit * learned)
         if not self.config.nonnegative:
             return total
         if extra is None:

@@ -239,12 +239,30 @@ def _assemble(
     parts: list[Batch] = []
     for target in targets:
         made = inputs.at(float(target) * field.z_step_um * stretch)
-        plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
-        counts = camera.noiseless(plane).to(made.linear.device)
-        truth = (counts - inputs.normalisation.shift) / inputs.normalisation.scale
+        truth = normalised_truth(field, int(target), camera, inputs).to(made.linear.device)
         *cropped, truth = _crop_and_turn((*made, truth[None, None]), rng, config.crop)
         parts.append(Batch(Prepared(*cropped), truth))
     return _join(parts)
+
+
+def normalised_truth(
+    field: Field, plane: int, camera: Camera, inputs: NetworkInputs
+) -> torch.Tensor:
+    """What the network is to make of a plane, without noise and normalised as the scans are.
+
+    A confocal sees neither the camera's offset nor the haze: its dark is the background of
+    the scans, which the scans themselves cannot part from either.
+
+    Returns
+    -------
+    torch.Tensor, shape (Y, X)
+    """
+    target = inputs.config.target
+    signal = torch.from_numpy(np.array(field.truth(target)[plane], dtype=np.float32))
+    scale = inputs.normalisation.scale
+    if target == "confocal":
+        return signal * (camera.photons * camera.gain / scale)
+    return (camera.noiseless(signal) - inputs.normalisation.shift) / scale
 
 
 def _crop_and_turn(

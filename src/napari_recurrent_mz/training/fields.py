@@ -20,6 +20,7 @@ import torch
 
 from ..optics import Optics
 from ..phantoms import KINDS, phantom
+from ..scans import InputError
 from ..simulate import Aberration, imaging
 
 _CONFOCAL = ".confocal.npy"
@@ -63,6 +64,23 @@ class Field:
     kind: str
     aberration: dict[str, float] | None
     confocal: npt.NDArray[np.float16] | None = None
+
+    def truth(self, target: str) -> npt.NDArray[np.float16]:
+        """The stack of the image that a network is to make, "widefield" or "confocal".
+
+        Raises
+        ------
+        InputError
+            If there is no confocal counterpart.
+        """
+        if target == "widefield":
+            return self.stack
+        if self.confocal is None:
+            raise InputError(
+                "The fields have no confocal counterpart: make them with "
+                "recurrent-mz simulate fields --confocal."
+            )
+        return self.confocal
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..device import Device
 from ..inputs import NetworkInputs
 from ..scans import InputError, Scan
 from ..simulate import Camera
+from .examples import normalised_truth
 from .fields import Field, Pool
 
 
@@ -139,9 +140,7 @@ def _gain(network: Network, field: Field, case: Case, seed: int, device: Device)
         made = inputs.at(target * field.z_step_um)
         with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
             output = network(*made).float()
-        plane = torch.from_numpy(np.array(field.stack[target], dtype=np.float32))
-        truth = camera.noiseless(plane).to(output.device) - inputs.normalisation.shift
-        truth = truth / inputs.normalisation.scale
+        truth = normalised_truth(field, target, camera, inputs).to(output.device)
         ours += float(((output[0, 0] - truth) ** 2).mean())
         theirs += float(((made.linear[0, 0] - truth) ** 2).mean())
     return float(10 * np.log10(theirs / max(ours, 1e-12)))

@@ -109,7 +109,7 @@ def cost_in_words(ui: DockLayout, job: Job) -> str:
 
 def warm_up(optics: Optics, job: Job) -> None:
     """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
-    from ..lmmse import covariance_table
+    from ..covariance import covariance_table
 
     heights = [scan.z_um for scan in job.scans] + [float(job.grid.z_um[i]) for i in (0, -1)]
     covariance_table(optics, max(heights) - min(heights))

@@ -1,0 +1,140 @@
+"""How planes vary together through the optics: tables that the linear estimate is solved with.
+
+Without aberration the vectorial point spread function depends on the optics only through
+NA / n once lateral lengths are counted in λ / NA and axial ones in depths of field
+n λ / NA², so one table serves every wavelength and pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import CubicSpline
+
+from .optics import Optics, confocal_psf, widefield_psf
+
+_TABLE_PIXELS = 385  # at λ / (4 NA): 36 µm at NA 1.4, wide enough for 10 µm of defocus
+_SECTION_DOF = 12.0  # a sheet so far from focus is 500 times dimmer in a confocal
+_STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA 1.4
+
+
+@dataclass(frozen=True, eq=False)
+class CovarianceTable:
+    """C(k, D) for one NA / n.
+
+    Attributes
+    ----------
+    k : numpy.ndarray, shape (K,)
+        Lateral frequencies in units of NA / λ, from 0 to 2 (the cut-off).
+    lag_dof : numpy.ndarray, shape (L,)
+        Distances between two planes, in depths of field, from 0.
+    values : numpy.ndarray, shape (L, K)
+        Covariance, with C(0, 0) = 1.
+    """
+
+    k: npt.NDArray[np.float64]
+    lag_dof: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+    _spline: CubicSpline
+
+    def at(self, lag_dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Covariance at any distances (any shape S, in depths of field): shape (*S, K)."""
+        lag = np.minimum(np.abs(np.asarray(lag_dof, dtype=float)), self.lag_dof[-1])
+        found: npt.NDArray[np.float64] = self._spline(lag)
+        return found
+
+
+def covariance_table(
+    optics: Optics,
+    largest_lag_um: float,
+    first: str = "widefield",
+    second: str = "widefield",
+) -> CovarianceTable:
+    """Return the covariance table that serves ``optics`` up to a distance.
+
+    Parameters
+    ----------
+    optics : Optics
+        Only NA / n matters: the table is in reduced units.
+    largest_lag_um : float
+        Largest distance between two planes, in micrometres.
+    first, second : {"widefield", "confocal"}, optional
+        How the two planes are imaged.
+
+    Returns
+    -------
+    CovarianceTable
+        Cached by NA / n and by the range, in steps of 8 depths of field; relative to
+        C(0, 0) of wide-field planes.
+    """
+    return _table(*_reduced(optics, largest_lag_um), first, second)
+
+
+def transfer_table(
+    optics: Optics, largest_defocus_um: float, target: str = "widefield"
+) -> CovarianceTable:
+    """Return the transfer function H(k, z) of ``optics`` in the same reduced units.
+
+    Parameters
+    ----------
+    optics : Optics
+        Only NA / n matters.
+    largest_defocus_um : float
+    target : {"widefield", "confocal"}, optional
+
+    Returns
+    -------
+    CovarianceTable
+        Its ``values`` are H(k, z), with H(0, z) = 1 (confocal: H(0, 0) = 1), real because
+        the defocus of a point without aberration is symmetric.
+    """
+    reduced = _reduced(optics, largest_defocus_um, 40)
+    return _even_transfer(*reduced) if target == "widefield" else _transfer(*reduced, target)
+
+
+def _reduced(optics: Optics, largest_um: float, step: int = 8) -> tuple[float, int]:
+    """NA / n, and a range in steps of some depths of field: what tables are cached by."""
+    reach = largest_um / optics.depth_of_field_um
+    sine = round(optics.na / optics.immersion_index, 4)
+    return sine, int(np.clip(step * np.ceil(reach / step), 16, 128))
+
+
+@lru_cache(maxsize=32)
+def _transfer(sine: float, reach_dof: int, target: str = "widefield") -> CovarianceTable:
+    # Reduced units: λ = 1 in a medium of index 1, so NA = sine, DOF = 1 / sine² wavelengths.
+    reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)
+    above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
+    # Next to nothing from farther away passes the pinhole.
+    near = above if target == "widefield" else above[above <= _SECTION_DOF]
+    psf = widefield_psf(reduced, near * reduced.depth_of_field_um, _TABLE_PIXELS, samples=1)
+    if target == "confocal":
+        psf = confocal_psf(psf, reduced)
+    psf /= psf[0].sum()
+    # A central slice of the transform of a radially symmetric image is the transform of
+    # its projection; without aberration the defocus is symmetric.
+    found = np.fft.rfft(np.fft.ifftshift(psf.sum(axis=1), axes=1), axis=1).real
+    half = np.pad(found, ((0, len(above) - len(near)), (0, 0)))
+    k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
+    return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
+
+
+@lru_cache(maxsize=32)
+def _even_transfer(sine: float, reach_dof: int) -> CovarianceTable:
+    """The transfer function with the light that leaves the table's window put back."""
+    cut = _transfer(sine, reach_dof)
+    values = cut.values / cut.values[:, :1]
+    return CovarianceTable(cut.k, cut.lag_dof, values, CubicSpline(cut.lag_dof, values, axis=0))
+
+
+@lru_cache(maxsize=32)
+def _table(sine: float, reach_dof: int, first: str, second: str) -> CovarianceTable:
+    seen = [_transfer(sine, reach_dof, target) for target in (first, second, "widefield")]
+    both = [np.concatenate([half.values[:0:-1], half.values]) for half in seen]
+    a, b = (np.fft.fft(h, 2 * len(h), axis=0) for h in both[:2])
+    above = seen[0].lag_dof
+    values = np.fft.ifft(a * b.conj(), axis=0).real[: len(above)]
+    values /= np.sum(both[2][:, 0] ** 2)
+    return CovarianceTable(seen[0].k, above, values, CubicSpline(above, values, axis=0))
