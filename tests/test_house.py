@@ -155,10 +155,12 @@ def test_cli_opens_the_widgets_lazily() -> None:
 
 
 def test_widgets_leave_training_alone() -> None:
+    """The Train dock may, inside the function that trains."""
     found = [
         line
         for line in ALL_IMPORTS
         if room(line.source) == "widgets" and line.target.startswith(".training")
+        if not (line.source == "widgets.train" and line.lazy)
     ]
     assert not found
 

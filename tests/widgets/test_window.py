@@ -75,7 +75,7 @@ def test_the_layers_menu_opens_the_dock(viewer, qtbot, quick_survey) -> None:
     menu.aboutToShow.emit()
     inner = [a.menu() for a in menu.actions() if a.menu() is not None]
     actions = [action for m in inner for action in m.actions()]
-    ours = [action for action in actions if "Recurrent-MZ" in action.text()]
+    ours = [action for action in actions if "Reconstruct volume" in action.text()]
     assert len(ours) == 1
     ours[0].trigger()
     docks = viewer.window._qt_window.findChildren(ReconstructDock)

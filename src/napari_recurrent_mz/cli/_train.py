@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..device import CHOICES
 from ..scans import InputError
-from . import _common
+from . import _adapt
 
 if TYPE_CHECKING:
     from ..training.fields import Pool
@@ -28,9 +28,9 @@ def add_to(commands: Any) -> None:
         "with the same RUN folder, it goes on from the last checkpoint.",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder for checkpoints, log and curves")
-    parser.add_argument("--fields", required=True, metavar="FOLDER", help="fields to train on")
+    parser.add_argument("--fields", metavar="FOLDER", help="simulated fields to train on")
     parser.add_argument(
-        "--held-out", required=True, metavar="FOLDER", help="fields that choose the best weights"
+        "--held-out", metavar="FOLDER", help="simulated fields that choose the best weights"
     )
     parser.add_argument(
         "-o",
@@ -38,7 +38,14 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         help="weights with their card, .safetensors (default: RUN/weights.safetensors)",
     )
-    parser.add_argument("--start-from", metavar="MODEL", help="weights to begin with")
+    parser.add_argument(
+        "--from",
+        "--start-from",
+        dest="start_from",
+        metavar="MODEL",
+        help="weights to begin with: bundled, the name of a bundled model, or a file",
+    )
+    _adapt.add_options(parser)
     parser.add_argument("--device", choices=CHOICES, default="auto", help="default: auto")
     parser.add_argument(
         "--paper-network", action="store_true", help="the paper's own form of the network"
@@ -114,10 +121,9 @@ def _described(cls: type) -> dict[str, str]:
     return found
 
 
-def configuration(arguments: argparse.Namespace) -> TrainConfig:
-    """The configuration that the options make."""
+def configuration(arguments: argparse.Namespace, base: TrainConfig | None = None) -> TrainConfig:
+    """The configuration that the options make of ``base``, by default that of a new network."""
     from ..architectures import ARCHITECTURES
-    from ..training.examples import ExampleConfig
     from ..training.loop import TrainConfig
     from ..training.losses import LossConfig
 
@@ -126,15 +132,11 @@ def configuration(arguments: argparse.Namespace) -> TrainConfig:
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
 
-    shape = ARCHITECTURES[arguments.architecture].config
-    network = shape.paper() if arguments.paper_network else shape()
-    loss = LossConfig.paper() if arguments.paper_loss else LossConfig()
-    parts = {
-        "network": chosen(network),
-        "loss": chosen(loss),
-        "examples": chosen(ExampleConfig()),
-    }
-    made: TrainConfig = dataclasses.replace(chosen(TrainConfig()), **parts)
+    base = base or TrainConfig(network=ARCHITECTURES[arguments.architecture].config())
+    network = type(base.network).paper() if arguments.paper_network else base.network
+    loss = LossConfig.paper() if arguments.paper_loss else base.loss
+    parts = {"network": chosen(network), "loss": chosen(loss), "examples": chosen(base.examples)}
+    made: TrainConfig = dataclasses.replace(chosen(base), **parts)
     return made
 
 
@@ -150,6 +152,14 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if arguments.output and not output.resolve().parent.is_dir():
         raise InputError(f"The folder of '{output}' does not exist: make it first.")
+    if arguments.stack:
+        _adapt.run(arguments, output)
+        return
+    if not (arguments.fields and arguments.held_out):
+        raise InputError(
+            "There is nothing to learn from: give --fields and --held-out (simulated fields), or "
+            "--stack (a full stack of your own)."
+        )
     config = configuration(arguments)
     if config.steps < 1 or config.batch < 1:
         raise InputError("--steps and --batch must be at least 1.")
@@ -183,7 +193,8 @@ def _trainer(
     from ..training.loop import Trainer
     from ..weights import load_model
 
-    start = load_model(arguments.start_from).network if arguments.start_from else None
+    name = arguments.start_from
+    start = load_model(_adapt.model_name(name)).network if name else None
     try:
         return Trainer(config, pool, held_out, folder, device=arguments.device, start_from=start)
     except (RuntimeError, KeyError) as error:
@@ -194,19 +205,9 @@ def _trainer(
 
 
 def _train(trainer: Trainer) -> None:
-    with _common.Progress("step") as shown:
-        try:
-            for now in trainer.run():
-                shown(now.step, now.steps, now.seconds_left)
-                if now.gain_db is not None:
-                    shown.clear()
-                    print(
-                        f"step {now.step}: held-out gain over linear MMSE {now.gain_db:+.3f} dB, "
-                        f"loss {now.loss:.4g}, {_common.clock(now.seconds_left)} left",
-                        flush=True,
-                    )
-        except KeyboardInterrupt:
-            raise InputError(
-                f"Stopped at step {trainer.step}: "
-                "the same command goes on from the last checkpoint."
-            ) from None
+    try:
+        _adapt.follow(trainer)
+    except KeyboardInterrupt:
+        raise InputError(
+            f"Stopped at step {trainer.step}: the same command goes on from the last checkpoint."
+        ) from None

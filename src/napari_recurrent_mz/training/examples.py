@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,7 +92,8 @@ class Batch(NamedTuple):
         return Batch(Prepared(*(t.to(device) for t in self.inputs)), self.truth.to(device))
 
 
-def _join(batches: Sequence[Batch], size: int | None = None) -> Batch:
+def join(batches: Sequence[Batch], size: int | None = None) -> Batch:
+    """Batches of one number of scans as one, cut to ``size`` examples."""
     columns = zip(*(batch.inputs for batch in batches), strict=True)
     joined = Prepared(*(torch.cat(column)[:size] for column in columns))
     return Batch(joined, torch.cat([batch.truth for batch in batches])[:size])
@@ -164,12 +165,9 @@ def make_examples(
     scans = [Scan(image, z) for image, z in zip(counts, heights, strict=True)]
     # One range for all fields: the covariance tables are few and made once.
     reach = (0.0, max(_REACH_DOF * told.depth_of_field_um, heights.max()))
-    density = np.load(kept) if kept is not None and kept.exists() else None
-    inputs = NetworkInputs(scans, told, network, reach_um=reach, device=device, density=density)
-    if kept is not None and density is None:
-        _keep(inputs, kept)
-    targets = _targets(rng, chosen, spacing, planes, config.targets)
-    return _assemble(inputs, field, camera, targets, stretch, rng, config)
+    inputs = kept_inputs(scans, told, network, reach, device, kept)
+    wanted = targets(rng, chosen, spacing, planes, config.targets)
+    return _assemble(inputs, field, camera, wanted, stretch, rng, config)
 
 
 def _draw_scans(
@@ -193,6 +191,24 @@ def _draw_scans(
     return chosen, spacing, order, heights, told, stretch
 
 
+def kept_inputs(
+    scans: Sequence[Scan],
+    optics: Optics,
+    network: NetworkConfig,
+    reach_um: tuple[float, float],
+    device: torch.device | None,
+    kept: Path | None,
+) -> NetworkInputs:
+    """The network's inputs; the non-negative object of these scans is, or will be, in ``kept``."""
+    density = np.load(kept) if kept is not None and kept.exists() else None
+    inputs = NetworkInputs(
+        scans, optics, network, reach_um=reach_um, device=device, density=density
+    )
+    if kept is not None and density is None:
+        _keep(inputs, kept)
+    return inputs
+
+
 def _keep(inputs: NetworkInputs, path: Path) -> None:
     """Write the non-negative object of a set of scans, if there is one."""
     if inputs.nonnegative is None:
@@ -213,13 +229,14 @@ def _told(optics: Optics, rng: np.random.Generator, config: ExampleConfig) -> tu
     return replace(optics, wavelength_um=optics.wavelength_um * factor), stretch
 
 
-def _targets(
+def targets(
     rng: np.random.Generator,
     chosen: npt.NDArray[np.int64],
     spacing: float,
     planes: int,
     count: int,
 ) -> npt.NDArray[np.int64]:
+    """Draw target planes among and half a spacing around the scans ``chosen``."""
     low = max(0, int(chosen.min() - spacing / 2))
     high = min(planes - 1, int(chosen.max() + spacing / 2))
     free = np.setdiff1d(np.arange(low, high + 1), chosen)
@@ -240,9 +257,9 @@ def _assemble(
     for target in targets:
         made = inputs.at(float(target) * field.z_step_um * stretch)
         truth = normalised_truth(field, int(target), camera, inputs).to(made.linear.device)
-        *cropped, truth = _crop_and_turn((*made, truth[None, None]), rng, config.crop)
+        *cropped, truth = crop_and_turn((*made, truth[None, None]), rng, config.crop)
         parts.append(Batch(Prepared(*cropped), truth))
-    return _join(parts)
+    return join(parts)
 
 
 def normalised_truth(
@@ -265,7 +282,7 @@ def normalised_truth(
     return (camera.noiseless(signal) - inputs.normalisation.shift) / scale
 
 
-def _crop_and_turn(
+def crop_and_turn(
     tensors: tuple[torch.Tensor, ...], rng: np.random.Generator, crop: int
 ) -> list[torch.Tensor]:
     """The same random window, flip and quarter turn for tensors (…, H, W)."""
@@ -279,6 +296,12 @@ def _crop_and_turn(
         piece = torch.rot90(piece, turns, dims=(-2, -1))
         found.append(piece.flip(-1) if flip else piece)
     return found
+
+
+def draw_count(rng: np.random.Generator, config: ExampleConfig) -> int:
+    """Draw a number of scans."""
+    share = np.array(config.scans)
+    return int(rng.choice(len(share), p=share / share.sum())) + 1
 
 
 def make_batch(
@@ -296,7 +319,7 @@ def make_batch(
     examples.
     """
     rng = np.random.default_rng([seed, step])
-    count = _number_of_scans(rng, config)
+    count = draw_count(rng, config)
     sparse = pool.of_kinds(SPARSE)
     made = []
     for _ in range(-(-size // config.targets)):
@@ -311,12 +334,7 @@ def make_batch(
             own = np.random.default_rng([seed, number, variant, count])
             kept = _place(pool.folder, config, seed) / f"{number:05d}_{variant}_{count}.npy"
         made.append(make_examples(pool[number], own, rng, config, network, count, device, kept))
-    return _join(made, size)
-
-
-def _number_of_scans(rng: np.random.Generator, config: ExampleConfig) -> int:
-    share = np.array(config.scans)
-    return int(rng.choice(len(share), p=share / share.sum())) + 1
+    return join(made, size)
 
 
 def _place(folder: Path, config: ExampleConfig, seed: int) -> Path:
@@ -326,27 +344,12 @@ def _place(folder: Path, config: ExampleConfig, seed: int) -> Path:
     return folder / f"objects_{digest}"
 
 
-def batches(
-    pool: Pool,
-    seed: int,
-    first_step: int,
-    last_step: int,
-    size: int,
-    config: ExampleConfig,
-    network: NetworkConfig,
-    device: torch.device | None = None,
-) -> Iterator[Batch]:
-    """Batches of the steps ``first_step`` … ``last_step - 1``, made two steps ahead."""
+def ahead(make: Callable[[int], Batch], first_step: int, last_step: int) -> Iterator[Batch]:
+    """What ``make`` gives for ``first_step`` … ``last_step - 1``, made two steps ahead."""
     with ThreadPoolExecutor(max_workers=1) as maker:
-
-        def make(step: int) -> Batch:
-            if step % 50 == 0:
-                pool.refresh()
-            return make_batch(pool, seed, step, size, config, network, device)
-
-        ahead = [maker.submit(make, s) for s in range(first_step, min(first_step + 2, last_step))]
+        waiting = [maker.submit(make, s) for s in range(first_step, min(first_step + 2, last_step))]
         for step in range(first_step, last_step):
-            ready = ahead.pop(0).result()
+            ready = waiting.pop(0).result()
             if step + 2 < last_step:
-                ahead.append(maker.submit(make, step + 2))
+                waiting.append(maker.submit(make, step + 2))
             yield ready

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..architectures import build_as
+from ..architectures import Network, build_as
 from ..device import Device
 from ..scans import InputError
 from ..weights import save_model
@@ -48,6 +48,18 @@ def write_model(
     InputError
         If the run has no validated weights yet.
     """
+    network, best = best_network(folder)
+    return save_model(network, _card(best, pool, device, description), path)
+
+
+def best_network(folder: Path) -> tuple[Network, dict[str, Any]]:
+    """The best weights of a run and what was noted of them.
+
+    Raises
+    ------
+    InputError
+        If the run has no validated weights yet.
+    """
     from safetensors.torch import load_file
 
     described = folder / "best.json"
@@ -56,7 +68,7 @@ def write_model(
     best = json.loads(described.read_text(encoding="utf-8"))
     network = build_as(best.get("architecture", "recurrent-mz"), best["config"]["network"])
     network.load_state_dict(load_file(folder / "best.safetensors"))
-    return save_model(network, _card(best, pool, device, description), path)
+    return network, best
 
 
 def _card(best: dict[str, Any], pool: Pool, device: Device, description: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ..device import choose_device
 from ..network import NetworkConfig
 from ..scans import InputError
 from .discriminator import Discriminator
-from .examples import Batch, ExampleConfig, batches, make_batch
+from .examples import Batch, ExampleConfig, ahead, make_batch
 from .fields import Pool
 from .losses import LossConfig, discriminator_loss, generator_loss
 from .validation import Validation, validate
@@ -156,16 +156,7 @@ class Trainer:
     def run(self) -> Iterator[Progress]:
         """Train to the end, yielding after every step; close the generator to stop early."""
         config = self.config
-        stream = batches(
-            self.pool,
-            config.seed,
-            self.step,
-            config.steps,
-            config.batch,
-            config.examples,
-            config.network,
-            self._data_device,
-        )
+        stream = ahead(self._make, self.step, config.steps)
         self._began, first = time.monotonic(), self.step
         try:
             for batch in stream:
@@ -181,6 +172,23 @@ class Trainer:
                 yield Progress(self.step, config.steps, loss, gain, left)
         finally:
             self.seconds, self._began = self._elapsed(), None
+
+    def _make(self, step: int) -> Batch:
+        """The batch of a step."""
+        if step % 50 == 0:
+            self.pool.refresh()
+        return self._batch(self.config.seed, step, self.config.batch)
+
+    def _batch(self, seed: int, step: int, size: int) -> Batch:
+        """Examples that depend on these numbers alone."""
+        config = self.config
+        return make_batch(
+            self.pool, seed, step, size, config.examples, config.network, self._data_device
+        )
+
+    def _judged(self, network: Network) -> Validation:
+        """What a network reaches on the held-out fields."""
+        return validate(network, self.held_out, device=self.chosen)
 
     def _elapsed(self) -> float:
         """Seconds of training, earlier runs of the same folder included."""
@@ -257,23 +265,20 @@ class Trainer:
                 out: torch.Tensor = self.network(*pair)
                 return out
 
-        made = (
-            make_batch(self.pool, config.seed + 1, n, 8, config.examples, config.network)
-            for n in range(16)
-        )
+        made = (self._batch(config.seed + 1, n, 8) for n in range(16))
         pairs = [[tuple(b.to(self.device).inputs)] for b in made]
         update_bn(pairs, Fed())
 
     def _validate(self, loss: float) -> float:
         network = self.averaged().eval()
-        result = validate(network, self.held_out, device=self.chosen)
+        result = self._judged(network)
         if result.gain_db > self.best_db:
             self.best_db = result.gain_db
             save_file(_packed(network.state_dict()), self.best_path)
             (self.folder / "best.json").write_text(json.dumps(self._describe(result), indent=1))
         raw = None
         if self.config.validate_raw:
-            raw = validate(self.network.eval(), self.held_out, device=self.chosen).gain_db
+            raw = self._judged(self.network.eval()).gain_db
         self._log(loss, result, raw)
         return result.gain_db
 

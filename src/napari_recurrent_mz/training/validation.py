@@ -101,6 +101,11 @@ def validate(
             asked.append((field.kind, case.words, gain))
             if on_progress is not None:
                 on_progress(len(asked), len(pool) * questions)
+    return summary(asked)
+
+
+def summary(asked: list[tuple[str, str, float]]) -> Validation:
+    """Means of the answers: kind of sample, words for the case, and gain in dB of each."""
     gains = [gain for _, _, gain in asked]
     kinds, cases = _grouped(asked, 0), _grouped(asked, 1)
     errors = {name: float(sem(group)) for name, group in (kinds | cases).items() if len(group) > 1}

@@ -6,20 +6,12 @@ from itertools import pairwise
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from ._grid_panel import GridPanel, in_words
 from ._method_panel import MethodPanel
 from ._optics_panel import OpticsPanel
+from ._parts import heading, push_button, scrolling
 from ._scan_table import ScanTable
 from ._stack_panel import StackPanel
 from ._theme import MessageLabel, Palette, tinted
@@ -40,11 +32,11 @@ class Footer(QWidget):
         self.bar.setAccessibleName("Progress")
         self.bar.setToolTip("Planes that are done, and the time left")
         self.bar.hide()
-        self.preview = _button("Preview", "Linear MMSE estimate, in about two seconds (Ctrl+P)")
-        self.reconstruct = _button(
+        self.preview = push_button("Preview", "Linear MMSE estimate, in about two seconds (Ctrl+P)")
+        self.reconstruct = push_button(
             "Reconstruct", "Make the volume as a new layer, the plane in view first (Ctrl+Return)"
         )
-        self.cancel = _button("Cancel", "Stop; the planes that are finished stay (Esc)")
+        self.cancel = push_button("Cancel", "Stop; the planes that are finished stay (Esc)")
         self.cancel.setEnabled(False)
         self._tips = {b: b.toolTip() for b in (self.preview, self.reconstruct)}
         self._title = ""
@@ -128,15 +120,15 @@ class DockLayout(QWidget):
         self.grid = GridPanel()
         self.method = MethodPanel()
         self.footer = Footer(self.palette_)
-        self.add_button = _button(
+        self.add_button = push_button(
             "Add selected",
             "Use the layers that are selected in napari's layer list as scans",
         )
-        self.planes_button = _button(
+        self.planes_button = push_button(
             "From a stack…", "Choose planes of a fully sampled z-stack as scans"
         )
         self.planes_button.setCheckable(True)
-        self.remove_button = _button(
+        self.remove_button = push_button(
             "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
         )
         self.stack.hide()
@@ -186,7 +178,7 @@ class DockLayout(QWidget):
         buttons = QHBoxLayout()
         for button in (self.add_button, self.planes_button, self.remove_button):
             buttons.addWidget(button)
-        form.addWidget(_title("Scans"))
+        form.addWidget(heading("Scans"))
         form.addWidget(self.table)
         form.addLayout(buttons)
         form.addWidget(self.stack)
@@ -195,18 +187,13 @@ class DockLayout(QWidget):
             ("Target planes (µm)", self.grid),
             ("Reconstruction", self.method),
         ):
-            form.addWidget(_title(title))
+            form.addWidget(heading(title))
             form.addWidget(part)
         form.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self._form)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(scroll, 1)
+        column.addWidget(scrolling(self._form), 1)
         foot = QVBoxLayout()
         foot.setContentsMargins(6, 0, 6, 6)
         foot.addWidget(self.footer)
@@ -238,18 +225,3 @@ class DockLayout(QWidget):
         ]
         for before, after in pairwise(order):
             QWidget.setTabOrder(before, after)
-
-
-def _title(text: str) -> QLabel:
-    label = QLabel(text)
-    font = label.font()
-    font.setBold(True)
-    label.setFont(font)
-    return label
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    button.setAccessibleName(text)
-    return button

@@ -83,6 +83,12 @@ def plane_pixels(layer: Image, plane: int) -> npt.NDArray[Any]:
     return np.asarray(data)
 
 
+def stack_pixels(layer: Image) -> Any:
+    """All planes of the layer at full resolution, (Z, Y, X), as they are stored, perhaps lazy."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    return data[(0,) * max(data.ndim - 3, 0)]
+
+
 def pixel_um(layer: Image) -> float | None:
     """Lateral pixel size, in micrometres, or None when the layer does not say.
 

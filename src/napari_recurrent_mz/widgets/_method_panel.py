@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLabel, QWidget
 from ..methods import DOCK_METHODS
 from ..scans import InputError
 from . import _settings
+from ._own_models import own_models
 from ._worker import in_background
 
 NETWORK = "recurrent-mz"
@@ -78,6 +79,7 @@ class MethodPanel(QWidget):
         self.models.activated.connect(self._model_chosen)
         self.devices.activated.connect(lambda _: self.changed.emit())
         self._method_changed()
+        own_models().added.connect(self.offer_model)
 
     def look_around(self) -> None:
         """Fill models and devices without blocking the window."""
@@ -119,6 +121,8 @@ class MethodPanel(QWidget):
         self.models.clear()
         for name in found.models:
             self.models.addItem(name, name)
+        for path in own_models().paths():
+            self.models.addItem(Path(path).name, path)
         self.models.addItem("Other file…", "")
         self.is_ready = True
         self._load(self.model_name())
@@ -158,6 +162,20 @@ class MethodPanel(QWidget):
         self.models.setCurrentIndex(0)
         self._load(path)
 
+    def offer_model(self, path: str) -> None:
+        """Put a model of the user's own among the choices."""
+        if self.is_ready and self.models.findData(path) < 0:
+            self.models.insertItem(self.models.count() - 1, Path(path).name, path)
+
+    def only_model(self, title: str) -> None:
+        """Leave the choice of the method out: the network it is, and ``title`` its name."""
+        self._select(self.method, NETWORK)
+        for part in (self.method, self._method_label):
+            part.hide()
+        label = self._rows[0][0]
+        label.setText(title)
+        self.models.setAccessibleName(title)
+
     def _method_changed(self) -> None:
         method = DOCK_METHODS[self.method_key()]
         for (label, widget), uses in zip(
@@ -185,6 +203,8 @@ class MethodPanel(QWidget):
             grid.addWidget(combo, line, 1)
             if line:
                 self._rows.append((label, combo))
+            else:
+                self._method_label = label
         grid.setColumnStretch(1, 1)
 
 

@@ -1,4 +1,4 @@
-"""One reconstruction in a thread: planes, progress with time left, cancel, the outcome."""
+"""Work in a thread: a reconstruction's planes with the time left, cancel, the outcome."""
 
 from __future__ import annotations
 
@@ -53,22 +53,20 @@ def time_left(elapsed_s: float, first_s: float, done: int, total: int) -> float 
     return (elapsed_s - first_s) / (done - 1) * (total - done)
 
 
-class Run(QObject):
-    """A running job. Signals arrive in the GUI thread; none after :attr:`ended`."""
+class ThreadRun(QObject):
+    """A generator that is iterated in a thread; what it yields arrives in the GUI thread.
 
-    plane = Signal(object)
-    message = Signal(str)
+    It keeps itself alive until it has ended, and emits nothing after :attr:`ended`.
+    """
+
     ended = Signal(object)
 
-    _alive: set[Run] = set()  # noqa: RUF012
+    _alive: set[ThreadRun] = set()  # noqa: RUF012
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.job = job
-        self.done = 0
         self._stop = threading.Event()
         self._outcome: Outcome | None = None
-        self._began = self._first = 0.0
         self._worker: Any = None
 
     @property
@@ -76,18 +74,49 @@ class Run(QObject):
         """Whether somebody asked to stop."""
         return self._stop.is_set()
 
-    def start(self) -> None:
-        """Begin; the run keeps itself alive until it has ended."""
-        Run._alive.add(self)
-        self._began = time.monotonic()
-        self._worker = create_worker(_work, self.job, self._stop, _start_thread=False)
-        self._worker.yielded.connect(self._arrived)
+    def cancel(self) -> None:
+        """Stop as soon as the work looks up."""
+        self._stop.set()
+
+    def _launch(self, work: Callable[..., Iterator[object]], *args: Any) -> None:
+        ThreadRun._alive.add(self)
+        self._worker = create_worker(work, *args, self._stop, _start_thread=False)
+        self._worker.yielded.connect(self._yielded)
         self._worker.finished.connect(self._finished)
         self._worker.start()
 
-    def cancel(self) -> None:
-        """Stop after the tile that is being computed."""
-        self._stop.set()
+    def _yielded(self, item: object) -> None:
+        if isinstance(item, Outcome):
+            self._outcome = item
+        else:
+            self._arrived(item)
+
+    def _arrived(self, item: object) -> None:
+        """What the generator yields, except for the outcome."""
+        raise NotImplementedError
+
+    def _finished(self) -> None:
+        self._worker = None
+        ThreadRun._alive.discard(self)
+        self.ended.emit(self._outcome or Outcome("cancelled"))
+
+
+class Run(ThreadRun):
+    """A running reconstruction."""
+
+    plane = Signal(object)
+    message = Signal(str)
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job = job
+        self.done = 0
+        self._began = self._first = 0.0
+
+    def start(self) -> None:
+        """Begin."""
+        self._began = time.monotonic()
+        self._launch(_work, self.job)
 
     def seconds_left(self) -> float | None:
         """Expected time to the end; None while nothing can be said."""
@@ -95,9 +124,7 @@ class Run(QObject):
         return time_left(elapsed, self._first, self.done, len(self.job.order))
 
     def _arrived(self, item: object) -> None:
-        if isinstance(item, Outcome):
-            self._outcome = item
-        elif isinstance(item, str):
+        if isinstance(item, str):
             self.message.emit(item)
         elif not self.is_cancelled:
             self.done += 1
@@ -106,12 +133,9 @@ class Run(QObject):
             self.plane.emit(item)
 
     def _finished(self) -> None:
-        outcome = self._outcome
-        if outcome is None or (self.is_cancelled and outcome.state == "done"):
-            outcome = Outcome("cancelled")
-        self._worker = None
-        Run._alive.discard(self)
-        self.ended.emit(outcome)
+        if self.is_cancelled and self._outcome is not None and self._outcome.state == "done":
+            self._outcome = None
+        super()._finished()
 
 
 def _work(job: Job, stop: threading.Event) -> Iterator[object]:

@@ -1,0 +1,306 @@
+"""Adapt a trained network to one microscope, from full stacks that its user took.
+
+The weights to start from are the first candidate for the best ones, so the result is never
+worse than they are on the held-out part of the stacks.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..architectures import Network
+from ..scans import InputError
+from ..tiles import Stopped
+from ..weights import DEFAULT, Model, save_model
+from .examples import Batch, ExampleConfig, draw_count, join, make_batch
+from .fields import Pool
+from .finish import best_network
+from .loop import Progress, TrainConfig, Trainer
+from .losses import generator_loss
+from .measured import MeasuredField, StackPool, judge, measured_examples, split
+from .validation import Validation
+
+MINUTES = {"cuda": 10.0, "mps": 20.0, "cpu": 60.0}
+"""How long to adapt, by kind of device, when nobody says."""
+
+_JUDGEMENTS = 20
+_VARIANTS = 8  # sets of scans of each number, whose non-negative objects are found once
+
+
+def adapting(start: Model, fields: Sequence[MeasuredField]) -> TrainConfig:
+    """A run that suits the adaptation of a trained network: short, at a small learning rate.
+
+    Raises
+    ------
+    InputError
+        If the model is another network, or makes confocal planes.
+    """
+    if start.architecture != DEFAULT or start.network.config.target != "widefield":
+        raise InputError(
+            f"'{start.name}' cannot be adapted to a wide-field stack: start from a {DEFAULT} model "
+            "that makes wide-field planes."
+        )
+    return TrainConfig(
+        steps=1500,
+        learning_rate=3e-4,
+        warm_up=50,
+        decay_from=0.5,
+        average=0.99,
+        validate_every=100,
+        checkpoint_every=100,
+        network=start.network.config,
+        examples=ExampleConfig(
+            crop=_largest_crop(fields),
+            scans=(0.0, 0.45, 0.40, 0.10, 0.05),
+            # The user's optics and stage are what they are, and the stack tells them.
+            wrong_optics=0.0,
+            wrong_step=0.0,
+            stage_error_dof=0.0,
+            variants=_VARIANTS if start.network.config.nonnegative else 0,
+        ),
+    )
+
+
+def _largest_crop(fields: Sequence[MeasuredField], wanted: int = 128) -> int:
+    """The largest square that fits into every stack's part for training, up to ``wanted``."""
+    smallest = min(min(split(field)[0].stack.shape[1:]) for field in fields)
+    return min(wanted, smallest // 16 * 16)
+
+
+class Adapter(Trainer):
+    """Trains a given network on measured stacks; iterate :meth:`run`.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        From :func:`adapting`; its network is the start's.
+    fields : sequence of MeasuredField
+        One or more full stacks.
+    folder : Path
+        As for :class:`Trainer`. A run found there is resumed, if it is of the same stacks.
+    start : Model
+        Weights to begin with.
+    device : str, optional
+        auto, cuda, mps or cpu.
+    simulated : Pool, optional
+        Simulated fields to mix in, so that less is forgotten of other samples.
+    simulated_share : float, optional
+        Share of the steps on those.
+    minutes : float, optional
+        How long the run takes, about and in all; by default it has as many steps as
+        ``config`` says.
+    stopped : callable, optional
+        Asked while the weights are judged, which may take a while; True ends the run.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run of other stacks or weights.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        fields: Sequence[MeasuredField],
+        folder: Path,
+        *,
+        start: Model,
+        device: str = "auto",
+        simulated: Pool | None = None,
+        simulated_share: float = 0.3,
+        minutes: float | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.fields, self.start = tuple(fields), start
+        self.simulated, self.simulated_share = simulated, simulated_share
+        self.minutes, self._stopped = minutes, stopped
+        _claim(folder, start, fields)
+        parts = [split(field) for field in fields]
+        pool, held_out = (StackPool([pair[n] for pair in parts]) for n in (0, 1))
+        self._stacks, self._questions, self._objects = pool, held_out, folder / "objects"
+        crop = _largest_crop(fields, config.examples.crop)
+        config = replace(config, examples=replace(config.examples, crop=crop))
+        super().__init__(config, pool, held_out, folder, device=device, start_from=start.network)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there are weights that were judged."""
+        return bool(np.isfinite(self.best_db))
+
+    def run(self) -> Iterator[Progress]:
+        """Judge the weights to start from, then train to the end; close it to stop early."""
+        with suppress(Stopped):
+            began = time.monotonic()
+            gain = None if self.has_best else self._validate(np.nan)
+            if self.minutes is not None:
+                if self.config.network.nonnegative:  # found once, and kept: later it is quicker
+                    began = time.monotonic()
+                    self._judged(self.averaged().eval())
+                self._fit_into(60 * self.minutes, judging=time.monotonic() - began)
+            if gain is not None:
+                yield Progress(self.step, self.config.steps, np.nan, gain, np.nan)
+            yield from super().run()
+
+    def _fit_into(self, seconds: float, judging: float) -> None:
+        """Set the number of steps so that the run, with its checkpoints, takes so long."""
+        preparing, pace = self._pace()
+        left = seconds - self.seconds - preparing - _JUDGEMENTS * judging
+        steps = self.step + max(int(left / pace), 1)
+        every = max(steps // _JUDGEMENTS, 1)
+        self.config = replace(
+            self.config, steps=steps, validate_every=every, checkpoint_every=every
+        )
+
+    def _pace(self) -> tuple[float, float]:
+        """Seconds until every set of scans is prepared, and of a step; nothing is changed."""
+        network, seconds = copy.deepcopy(self.network).train(), []
+        for _ in range(3):  # the first pays for what is made once
+            began = time.monotonic()
+            inputs, truth = self._make(0).to(self.device)
+            with self._autocast():
+                output = network(*inputs).float()
+            loss = generator_loss(self.config.loss, output, truth, inputs.linear, None)
+            loss.backward()  # type: ignore[no-untyped-call]
+            float(loss.detach())
+            seconds.append(time.monotonic() - began)
+        pace = min(seconds)
+        examples = self.config.examples
+        kept = examples.variants * np.count_nonzero(examples.scans) * len(self._stacks)
+        made = -(-self.config.batch // examples.targets)
+        return max(seconds[0] - pace, 0.0) * kept / made, pace
+
+    def _batch(self, seed: int, step: int, size: int) -> Batch:
+        config = self.config
+        rng = np.random.default_rng([seed, step])
+        if self.simulated is not None and rng.random() < self.simulated_share:
+            return make_batch(
+                self.simulated, seed, step, size, config.examples, config.network, self._data_device
+            )
+        count = draw_count(rng, config.examples)
+        sets = -(-size // config.examples.targets)
+        return join([self._set_of_scans(seed, rng, count) for _ in range(sets)], size)
+
+    def _set_of_scans(self, seed: int, rng: np.random.Generator, count: int) -> Batch:
+        """Examples from one set of scans, a new one or one of those that are kept."""
+        config = self.config
+        number, own, kept = int(rng.integers(len(self._stacks))), rng, None
+        if config.examples.variants:
+            variant = int(rng.integers(config.examples.variants))
+            own = np.random.default_rng([seed, number, variant, count])
+            kept = self._objects / f"{seed}_{number}_{variant}_{count}.npy"
+        return measured_examples(
+            self._stacks[number], own, rng, config.examples, config.network, count,
+            self._data_device, kept,
+        )  # fmt: skip
+
+    def _judged(self, network: Network) -> Validation:
+        return judge(
+            network, self._questions, self.config.examples, device=self.chosen,
+            kept=self._objects, stopped=self._stopped,
+        )  # fmt: skip
+
+
+_CLAIM = "adapt.json"
+
+
+def _claim(folder: Path, start: Model, fields: Sequence[MeasuredField]) -> None:
+    """Note in the run's folder what it is of; refuse a folder of something else."""
+    ours = {"from": start.sha256, "stacks": [_described(field) for field in fields]}
+    path = folder / _CLAIM
+    if (folder / "checkpoint.safetensors").exists() or (folder / "best.json").exists():
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if known != ours:
+            raise InputError(
+                f"The folder '{folder}' holds a run of other stacks or weights: "
+                "give another folder."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(ours, indent=1), encoding="utf-8")
+
+
+def _described(field: MeasuredField) -> dict[str, Any]:
+    return {
+        "name": field.kind,
+        "shape": list(field.stack.shape),
+        "z_step_um": round(field.z_step_um, 6),
+        **field.optics.as_dict(),
+    }
+
+
+def write_adapted(adapter: Adapter, path: Path) -> str:
+    """Write the best weights so far with their card.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        After its first :class:`Progress`.
+    path : Path
+        Ends in ``.safetensors``; the card is written beside it as JSON.
+
+    Returns
+    -------
+    str
+        SHA-256 of the weights file.
+    """
+    network, best = best_network(adapter.folder)
+    return save_model(network, _card(adapter, best), path)
+
+
+def gain_at_start(folder: Path) -> float:
+    """Gain over linear MMSE of the weights that a run began with, in dB."""
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as stream:
+        return float(next(csv.DictReader(stream))["gain_db"])
+
+
+def _card(adapter: Adapter, best: dict[str, Any]) -> dict[str, Any]:
+    start, mixed = adapter.start, adapter.simulated
+    return {
+        "description": f"'{start.name}' adapted to one microscope.",
+        "method": start.card.get("method", ""),
+        "written": datetime.now(UTC).date().isoformat(),
+        "adapted_from": {"name": start.name, "sha256": start.sha256},
+        "trained_for": _widened(start.card.get("trained_for", {}), adapter.fields),
+        "data": {
+            "stacks": [_described(field) for field in adapter.fields],
+            "simulated_fields": 0 if mixed is None else len(mixed),
+            "origin": "the user's own; the last quarter of each field held out",
+        },
+        "training": {
+            "steps": best["step"],
+            "hours": round(best["seconds"] / 3600, 2),
+            "device": adapter.chosen.name,
+            "config": best["config"],
+        },
+        "held_out": {
+            "what": "gain over the linear MMSE estimate in dB of mean squared error on the "
+            "held-out quarter of the field, against planes as the camera gave them",
+            "gain_db_at_start": gain_at_start(adapter.folder),
+            **best["validation"],
+        },
+    }
+
+
+def _widened(ranges: dict[str, Any], fields: Sequence[MeasuredField]) -> dict[str, Any]:
+    """The start's ranges, reaching to these stacks' optics as well."""
+    found = dict(ranges)
+    for field in fields:
+        optics = field.optics
+        values = optics.as_dict() | {
+            "pixel_per_nyquist": 2 * optics.pixel_um / optics.resolution_um
+        }
+        for key in ("na", "wavelength_um", "pixel_per_nyquist"):
+            if key in found:
+                low, high = found[key]
+                found[key] = [min(low, values[key]), max(high, values[key])]
+    return found

@@ -1,0 +1,334 @@
+"""Stacks that a camera took, as training and validation see them.
+
+Some planes of a stack are the scans, others the truth: what the camera gave, with the noise
+that it has. The last quarter of the field, laterally, is held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..architectures import Network
+from ..device import Device
+from ..inputs import NetworkInputs, Prepared
+from ..network import NetworkConfig
+from ..optics import Optics
+from ..scans import InputError, Scan
+from ..tiles import Stopped
+from .examples import Batch, ExampleConfig, choose_planes, crop_and_turn, join, kept_inputs, targets
+from .fields import Field, Pool
+from .validation import Validation, summary
+
+HELD_OUT = 0.25
+"""Share of the field, at its far end along the longer side, that chooses the best weights."""
+
+_FEWEST_PLANES = 9  # five scans with a plane between
+_LEAST_DEPTH_DOF = 3.0
+_SMALLEST = 64
+_LARGEST_WINDOW = 256
+_QUESTIONS = 12
+_TRIES = 50
+_UNEVEN = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredField(Field):
+    """A stack, or a region of one, that a camera took.
+
+    Attributes
+    ----------
+    stack : numpy.ndarray, shape (Z, Y, X)
+        Counts in any real type, the lowest plane first; never written to.
+    optics, z_step_um
+        As the user says them.
+    kind : str
+        What the stack is called.
+    aberration : None
+        Nobody knows it.
+    """
+
+
+def measured_field(
+    stack: npt.NDArray[Any], z_um: npt.ArrayLike, optics: Optics, name: str
+) -> MeasuredField:
+    """A user's stack as a field to learn from.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray, shape (Z, Y, X)
+        Counts, at least 9 planes of 64 × 64 pixels.
+    z_um : array_like, shape (Z,)
+        Heights of its planes, in micrometres, evenly spaced, rising or falling.
+    optics : Optics
+    name : str
+        The layer or file, for messages and the card.
+
+    Raises
+    ------
+    InputError
+        If the stack is no stack, too thin or too small, or unevenly spaced.
+    """
+    called = f"'{name}'"
+    if stack.ndim == 3 and stack.shape[-1] in (3, 4):
+        raise InputError(
+            f"{called} is an RGB image of shape {stack.shape}: adapting needs one fluorescence "
+            "channel, a full z-stack (Z, Y, X)."
+        )
+    if stack.ndim != 3 or len(stack) < 2:
+        raise InputError(
+            f"{called} is one image, not a stack: adapting learns from a full z-stack (Z, Y, X), "
+            "so take one of your sample."
+        )
+    if stack.dtype.kind not in "uif":
+        raise InputError(f"{called} holds values of type {stack.dtype}: give real intensities.")
+    if stack.dtype.kind == "f" and not np.isfinite(stack).all():
+        raise InputError(f"{called} holds NaN or infinite values: replace them first.")
+    heights = np.asarray(z_um, dtype=np.float64)
+    step = float(heights[-1] - heights[0]) / (len(stack) - 1) if len(heights) == len(stack) else 0.0
+    if step == 0 or np.abs(np.diff(heights) - step).max() > _UNEVEN * abs(step):
+        raise InputError(
+            f"The planes of {called} are not evenly spaced along z: adapting needs one z-step."
+        )
+    rising = stack if step > 0 else stack[::-1]
+    found = MeasuredField(rising, optics, abs(step), name, None)
+    _check_size(found)
+    return found
+
+
+def _check_size(field: MeasuredField) -> None:
+    called, (planes, high, wide) = f"'{field.kind}'", field.stack.shape
+    if planes < _FEWEST_PLANES:
+        raise InputError(
+            f"{called} has only {planes} planes: adapting needs a finely sampled stack of at least "
+            f"{_FEWEST_PLANES}, since it rebuilds some planes from others."
+        )
+    depth, least = (planes - 1) * field.z_step_um, _LEAST_DEPTH_DOF * field.optics.depth_of_field_um
+    if depth < least:
+        raise InputError(
+            f"{called} is only {depth:.2g} µm deep: with these optics adapting needs at least "
+            f"{least:.2g} µm (three depths of field)."
+        )
+    if min(high, wide) < _SMALLEST:
+        raise InputError(
+            f"{called} is only {high} × {wide} pixels: adapting needs at least "
+            f"{_SMALLEST} × {_SMALLEST}."
+        )
+
+
+def split(field: MeasuredField) -> tuple[MeasuredField, MeasuredField]:
+    """The part of a field to train on, and the part at its far end that is held out."""
+    rows, columns = field.stack.shape[1:]
+    along_rows = rows > columns
+    cut = round((1 - HELD_OUT) * max(rows, columns))
+    near, far = slice(None, cut), slice(cut, None)
+    parts = []
+    for part in (near, far):
+        window = (
+            (slice(None), part, slice(None)) if along_rows else (slice(None), slice(None), part)
+        )
+        parts.append(replace(field, stack=field.stack[window]))
+    return parts[0], parts[1]
+
+
+class StackPool(Pool):
+    """Measured fields in memory, where training expects the fields of a folder.
+
+    Parameters
+    ----------
+    fields : sequence of MeasuredField
+    """
+
+    def __init__(self, fields: Sequence[MeasuredField]) -> None:
+        self.folder = Path()
+        self.fields = tuple(fields)
+
+    def refresh(self) -> None:
+        """Nothing comes by itself."""
+
+    def kinds(self) -> set[str]:
+        """The stacks' names."""
+        return {field.kind for field in self.fields}
+
+    def of_kinds(self, kinds: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Numbers of the stacks of these names."""
+        return np.array([n for n, field in enumerate(self.fields) if field.kind in kinds], int)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __getitem__(self, number: int) -> MeasuredField:
+        return self.fields[number]
+
+
+def measured_examples(
+    field: MeasuredField,
+    own: np.random.Generator,
+    rng: np.random.Generator,
+    config: ExampleConfig,
+    network: NetworkConfig,
+    count: int,
+    device: torch.device | None = None,
+    kept: Path | None = None,
+) -> Batch:
+    """Examples with ``count`` scans from one measured field, as the camera gave them.
+
+    The parameters are those of :func:`~.examples.make_examples`.
+
+    Raises
+    ------
+    InputError
+        If the field shows the same everywhere.
+    """
+    chosen, spacing = _scans_in(field, own, config, count)
+    order = own.permutation(chosen)
+    images, window = _window(field, own, order)
+    wanted = targets(rng, chosen, spacing, len(field.stack), config.targets)
+    inputs = _inputs(field, order, images, network, device, kept)
+    parts = []
+    for target in wanted:
+        made = inputs.at(float(target) * field.z_step_um)
+        truth = _truth(field, int(target), window, inputs)
+        *cropped, truth = crop_and_turn((*made, truth), rng, config.crop)
+        parts.append(Batch(Prepared(*cropped), truth))
+    return join(parts)
+
+
+_Window = tuple[slice, slice]
+
+
+def _scans_in(
+    field: MeasuredField, rng: np.random.Generator, config: ExampleConfig, count: int
+) -> tuple[npt.NDArray[np.int64], float]:
+    """Planes that serve as scans, rising, and their mean spacing in planes."""
+    step_dof = field.z_step_um / field.optics.depth_of_field_um
+    while True:
+        chosen, spacing = choose_planes(rng, len(field.stack), step_dof, count, config)
+        if len(chosen) == count:  # rounding now and then merges two planes
+            return chosen, spacing
+
+
+def _window(
+    field: MeasuredField, rng: np.random.Generator, planes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], _Window]:
+    """Scans (M, Y, X) in a random window that shows something, and that window."""
+    for _ in range(_TRIES):
+        spans = []
+        for length in field.stack.shape[1:]:
+            size = min(length, _LARGEST_WINDOW)
+            start = int(rng.integers(0, length - size + 1))
+            spans.append(slice(start, start + size))
+        window = (spans[0], spans[1])
+        images = np.array(field.stack[planes, window[0], window[1]], dtype=np.float32)
+        if float(np.ptp(images, axis=(1, 2)).min()) > 0:
+            return images, window
+    raise InputError(f"'{field.kind}' shows nothing: most of its planes hold one value everywhere.")
+
+
+def _inputs(
+    field: MeasuredField,
+    planes: npt.NDArray[np.int64],
+    images: npt.NDArray[np.float32],
+    network: NetworkConfig,
+    device: torch.device | None,
+    kept: Path | None,
+) -> NetworkInputs:
+    scans = [
+        Scan(image, float(plane) * field.z_step_um, f"{field.kind} plane {plane}")
+        for image, plane in zip(images, planes, strict=True)
+    ]
+    depth = (len(field.stack) - 1) * field.z_step_um
+    return kept_inputs(scans, field.optics, network, (0.0, depth), device, kept)
+
+
+def _truth(
+    field: MeasuredField, plane: int, window: _Window, inputs: NetworkInputs
+) -> torch.Tensor:
+    """A plane as the camera gave it, normalised as the scans are, (1, 1, H, W)."""
+    counts = np.array(field.stack[plane][window], dtype=np.float32)
+    return torch.from_numpy(inputs.normalisation.apply(counts))[None, None].to(inputs.device)
+
+
+@torch.no_grad()
+def judge(
+    network: Network,
+    pool: StackPool,
+    examples: ExampleConfig,
+    *,
+    device: Device,
+    kept: Path | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Validation:
+    """Gain over linear MMSE on held-out regions: the same questions whenever it is asked.
+
+    Parameters
+    ----------
+    network : RecurrentMZ
+        In evaluation mode, on ``device``.
+    pool : StackPool
+        Held-out regions; of a large one the window that holds most is asked about.
+    examples : ExampleConfig
+        Range of the scans' spacing.
+    device : Device
+    kept : Path, optional
+        Folder for the non-negative objects of the questions, found once.
+    stopped : callable, optional
+        Asked before every question; True ends in :class:`~napari_recurrent_mz.tiles.Stopped`.
+
+    Returns
+    -------
+    Validation
+        In dB of mean squared error against the measured planes, noise included.
+    """
+    asked: list[tuple[str, str, float]] = []
+    for number in range(len(pool)):
+        field = _richest(pool[number])
+        for n in range(_QUESTIONS):
+            if stopped():
+                raise Stopped
+            rng, count = np.random.default_rng([number, n]), 2 + n % 2
+            planes, spacing = _scans_in(field, rng, examples, count)
+            wanted = targets(rng, planes, spacing, len(field.stack), 2)
+            place = None if kept is None else kept / f"held_out_{number}_{n}.npy"
+            gain = _gain(network, field, planes, wanted, device, place)
+            asked.append((field.kind, f"M = {count}", gain))
+    return summary(asked)
+
+
+def _gain(
+    network: Network,
+    field: MeasuredField,
+    planes: npt.NDArray[np.int64],
+    wanted: npt.NDArray[np.int64],
+    device: Device,
+    kept: Path | None,
+) -> float:
+    whole = (slice(None), slice(None))
+    images = np.array(field.stack[planes], dtype=np.float32)
+    inputs = _inputs(field, planes, images, network.config, device.torch, kept)
+    ours = theirs = 0.0
+    for target in wanted:
+        made = inputs.at(float(target) * field.z_step_um)
+        with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
+            output = network(*made).float()
+        truth = _truth(field, int(target), whole, inputs)
+        ours += float(((output - truth) ** 2).mean())
+        theirs += float(((made.linear - truth) ** 2).mean())
+    return float(10 * np.log10(max(theirs, 1e-12) / max(ours, 1e-12)))
+
+
+def _richest(field: MeasuredField) -> MeasuredField:
+    """The window of a large field where its brightest projection varies most."""
+    rows, columns = (
+        [slice(a, a + _LARGEST_WINDOW) for a in range(0, max(n - _LARGEST_WINDOW, 0) + 1, 128)]
+        for n in field.stack.shape[1:]
+    )
+    brightest = field.stack[:: max(len(field.stack) // 8, 1)].max(axis=0).astype(np.float32)
+    best = max(((r, c) for r in rows for c in columns), key=lambda at: float(brightest[at].std()))
+    return replace(field, stack=field.stack[:, best[0], best[1]])

@@ -1,0 +1,354 @@
+"""The Train dock: a model adapted to one microscope, from full stacks taken with it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QEvent, QSize, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+
+from ..scans import InputError
+from . import _drop, _layers, _settings
+from ._grid_panel import in_words
+from ._own_models import own_models
+from ._train_job import ENDING, AdaptJob, build_job, draw_gains, told
+from ._train_layout import StackChoice, TrainLayout
+from ._worker import Outcome, ThreadRun, in_background, sentence_of
+
+_NAMES = ("minutes", "folder", "device")
+
+
+class AdaptRun(ThreadRun):
+    """A running adaptation."""
+
+    progress = Signal(object)
+
+    def __init__(self, job: AdaptJob) -> None:
+        super().__init__()
+        self.job = job
+
+    def start(self) -> None:
+        """Begin."""
+        self._launch(_work, self.job)
+
+    def _arrived(self, item: object) -> None:
+        self.progress.emit(item)
+
+
+def _work(job: AdaptJob, stop: threading.Event) -> Iterator[object]:
+    """Yield the progress of every step and at last the outcome; raises nothing."""
+    began = time.monotonic()
+    try:
+        from ..training.adapt import Adapter, adapting, gain_at_start, write_adapted
+        from ..training.measured import measured_field
+        from ..weights import load_model
+
+        fields = [
+            measured_field(np.asarray(pixels), heights, job.optics, name)
+            for name, pixels, heights in job.stacks
+        ]
+        start = load_model(job.model)
+        with tempfile.TemporaryDirectory(prefix="recurrent-mz-") as folder:
+            adapter = Adapter(
+                adapting(start, fields),
+                fields,
+                Path(folder),
+                start=start,
+                device=job.device,
+                minutes=job.minutes,
+                stopped=stop.is_set,
+            )
+            with contextlib.closing(adapter.run()) as steps:
+                for now in steps:
+                    yield now
+                    if stop.is_set():
+                        break
+            if not adapter.has_best:
+                yield Outcome("cancelled")
+                return
+            write_adapted(adapter, job.path)
+            found = {"start": gain_at_start(Path(folder)), "best": adapter.best_db,
+                     "step": adapter.step, "from": start.name}  # fmt: skip
+        yield Outcome("done", provenance=found, seconds=time.monotonic() - began)
+    except Exception as error:
+        yield Outcome("failed", sentence_of(error))
+
+
+class TrainDock(QWidget):
+    """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are the stacks.
+    """
+
+    run_ended = Signal(object)
+    """Emitted with the outcome when an adaptation has ended."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
+        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._viewer = viewer
+        self.ui = TrainLayout(self, viewer.theme)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.ui)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.run: AdaptRun | None = None
+        self.curve: list[tuple[int, float]] = []
+        self._suggested = ""
+        self._agreed = ""
+        self._check_timer = QTimer(self)
+        self._check_timer.setSingleShot(True)
+        self._check_timer.setInterval(150)
+        self._check_timer.timeout.connect(self.check)
+        self._restore()
+        self._connect()
+        self._layers_changed()
+        self._choose_what_is_there()
+        self.ui.method.look_around()
+        self._draw_curve()
+        self.check()
+
+    # what a script calls --------------------------------------------------------------
+    def adapt(self) -> None:
+        """Start the adaptation that the dock describes."""
+        if self.run is not None:
+            return
+        try:
+            job = build_job(self.ui, self._agreed)
+        except InputError as error:
+            self.ui.footer.message.say(str(error), "error")
+            return
+        self._remember()
+        self.curve = []
+        self._draw_curve()
+        self.ui.footer.begin()
+        self.ui.set_running(True)
+        self.ui.footer.message.say("Judging the model as it is, and measuring the pace…", "hint")
+        self.run = AdaptRun(job)
+        self.run.progress.connect(self._stepped)
+        self.run.ended.connect(self._ended)
+        self.run.start()
+
+    def stop(self) -> None:
+        """Stop after this step; the best weights so far are kept."""
+        if self.run is not None:
+            self.run.cancel()
+            self.ui.footer.stop.setEnabled(False)
+            self.ui.footer.message.say("Stopping after this step…", "hint")
+
+    def check(self) -> None:
+        """Say what is missing, and enable the button."""
+        self._check_timer.stop()
+        if self.run is not None:
+            return
+        sentence, kind = "", "error"
+        try:
+            build_job(self.ui, self._agreed)
+        except InputError as error:
+            sentence = str(error)
+        except Exception as error:
+            sentence = sentence_of(error)
+        if not self.ui.chosen():
+            kind = "hint"
+        self.ui.footer.ready(sentence)
+        self.ui.footer.state.say(sentence, kind)
+
+    # running --------------------------------------------------------------------------
+    def _stepped(self, now: Any) -> None:
+        footer = self.ui.footer
+        if self.run is None or self.run.is_cancelled:
+            return
+        if now.gain_db is not None:
+            self.curve.append((now.step, now.gain_db))
+            self._draw_curve()
+        if math.isfinite(now.seconds_left):
+            footer.progress(now.step, now.steps, in_words(now.seconds_left))
+            footer.message.say("")
+
+    def _draw_curve(self) -> None:
+        points = list(self.curve)
+        self.ui.plot.show_curve(lambda axes, palette: draw_gains(axes, palette, points))
+
+    def _ended(self, outcome: Outcome) -> None:
+        run, self.run = self.run, None
+        self.ui.set_running(False)
+        say = self.ui.footer.message.say
+        if run is None:
+            return
+        if outcome.state == "done" and outcome.provenance is not None:
+            self._agreed = str(run.job.path)
+            own_models().add(str(run.job.path))
+            self._suggested = ""
+            say(*told(outcome.provenance, run.job.path))
+        elif outcome.state == "cancelled":
+            say("Stopped before anything was learned: no file was written.", "hint")
+        else:
+            say(outcome.sentence, "error")
+        self.check()
+        self.run_ended.emit(outcome)
+
+    # layers and files -----------------------------------------------------------------
+    def _images(self) -> list[Image]:
+        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+
+    def _layers_changed(self, _event: Any = None) -> None:
+        with contextlib.suppress(RuntimeError):
+            for choice in (self.ui.first, self.ui.second):
+                choice.offer(self._images())
+            self._check_timer.start()
+
+    def _choose_what_is_there(self) -> None:
+        """A selected stack, or the only one, is meant."""
+        stacks = []
+        for layer in self._images():
+            with contextlib.suppress(InputError):
+                if _layers.plane_count(_layers.check_layer(layer)) > 1:
+                    stacks.append(layer)
+        selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
+        if selected or len(stacks) == 1:
+            self.ui.first.choose((selected or stacks)[0])
+
+    def _stack_chosen(self) -> None:
+        self.ui.footer.message.say("")
+        for layer in self.ui.chosen():
+            with contextlib.suppress(InputError):
+                known = dict(_layers.known_metadata(layer))
+                known["pixel_um"] = _layers.pixel_um(layer)
+                self.ui.optics.set_values(known, "from the image")
+        self._suggest_name()
+        self._ask_for_step()
+        self.check()
+
+    def _ask_for_step(self) -> None:
+        asked = False
+        for layer in self.ui.chosen():
+            with contextlib.suppress(InputError):
+                stack = _layers.check_layer(layer)
+                is_silent = _layers.heights_um(stack)[0] is None
+                asked |= is_silent and _layers.plane_count(stack) > 1
+        self.ui.show_step(asked)
+
+    def _suggest_name(self) -> None:
+        """A name of the first stack's that is not taken, unless a person typed one."""
+        chosen = self.ui.chosen()
+        if not chosen or self.ui.path.text() != self._suggested:
+            return
+        folder = Path(self._folder)
+        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in
+                       _layers.common_name([chosen[0].name])) or "my"  # fmt: skip
+        tries = [f"{stem}-adapted{n}{ENDING}" for n in ("", *(f"-{k}" for k in range(2, 100)))]
+        free = next((name for name in tries if not (folder / name).exists()), tries[-1])
+        self._suggested = str(folder / free)
+        self.ui.path.setText(self._suggested)
+
+    def _open_file(self, choice: StackChoice) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open a z-stack", self._folder, "Stacks (*.tif *.tiff);;All files (*)"
+        )
+        if path:
+            self.open_stack(path, choice)
+
+    def open_stack(self, path: str, choice: StackChoice | None = None) -> None:
+        """Read a file, add it as a layer, and choose it."""
+        target = choice or self.ui.first
+        self.ui.footer.message.say("Reading…", "hint")
+        in_background(
+            self,
+            _drop.read_all,
+            [Path(path)],
+            then=lambda result: self._read(result, target),
+            failed=lambda sentence: self.ui.footer.message.say(sentence, "error"),
+        )
+
+    def _read(self, result: tuple[list[Any], list[str]], choice: StackChoice) -> None:
+        images, sentences = result
+        self.ui.footer.message.say(sentences[0] if sentences else "", "error")
+        if images:
+            choice.choose(_drop.add_image_file(self._viewer, images[0]))
+
+    def _browse(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the adapted weights", self.ui.path.text(), f"Weights (*{ENDING})"
+        )
+        if path:
+            path = path if path.endswith(ENDING) else path + ENDING
+            self._agreed = path  # the dialog asked whether to replace the file
+            self.ui.path.setText(path)
+
+    # remembering, wiring --------------------------------------------------------------
+    def _restore(self) -> None:
+        found = _settings.remembered("train", _NAMES)
+        self._folder = found.get("folder", "")
+        if not Path(self._folder).is_dir() or not self._folder:
+            self._folder = str(Path.home())
+        if found.get("minutes", "").isdigit():
+            self.ui.minutes.setValue(int(found["minutes"]))
+        self._minutes_known = "minutes" in found
+        if "device" in found:
+            self.ui.method.set_device(found["device"])
+
+    def _remember(self) -> None:
+        self.ui.optics.remember()
+        self._folder = str(Path(self.ui.path.text()).expanduser().parent)
+        values = (str(self.ui.minutes.value()), self._folder, self.ui.method.device_choice())
+        _settings.remember("train", dict(zip(_NAMES, values, strict=True)))
+
+    def _method_changed(self) -> None:
+        """Ten minutes are enough on a GPU; until a person says otherwise."""
+        if not self._minutes_known and self.ui.method.is_ready:
+            self._minutes_known = True
+            on_gpu = "GPU:" in self.ui.method.devices.currentText()
+            self.ui.minutes.setValue(10 if on_gpu else 60)
+        self._check_timer.start()
+
+    def _connect(self) -> None:
+        ui, layers = self.ui, self._viewer.layers.events
+        for choice in (ui.first, ui.second):
+            choice.changed.connect(self._stack_chosen)
+            choice.wants_file.connect(lambda choice=choice: self._open_file(choice))
+        ui.show_step(False)
+        ui.step.edited.connect(self.check)
+        ui.optics.changed.connect(self._check_timer.start)
+        ui.method.changed.connect(self._method_changed)
+        ui.method.failed.connect(lambda sentence: ui.footer.message.say(sentence, "error"))
+        ui.path.textChanged.connect(self._check_timer.start)
+        ui.browse.clicked.connect(self._browse)
+        ui.footer.adapt.clicked.connect(self.adapt)
+        ui.footer.stop.clicked.connect(self.stop)
+        layers.inserted.connect(self._layers_changed)
+        layers.removed.connect(self._layers_changed)
+        self._viewer.events.theme.connect(self._theme_changed)
+        self.destroyed.connect(lambda _=None, box=self.__dict__: _stop_run(box))
+
+    def _theme_changed(self, _event: Any = None) -> None:
+        with contextlib.suppress(RuntimeError):
+            self.ui.restyle(self._viewer.theme)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """The natural size of the form with its footer."""
+        return self.ui.sizeHint()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop a running job when the dock is closed for good."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            _stop_run(self.__dict__)
+        return bool(super().event(event))
+
+
+def _stop_run(box: dict[str, Any]) -> None:
+    run = box.get("run")
+    if run is not None:
+        run.cancel()

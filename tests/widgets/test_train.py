@@ -1,0 +1,286 @@
+"""The Train dock: a stack and a model in, a weights file out, in a real napari window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from napari.components import ViewerModel
+from qtpy.compat import isalive
+from qtpy.QtCore import QPoint, QThreadPool
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
+
+from napari_recurrent_mz import Optics
+from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.training.adapt import Adapter
+from napari_recurrent_mz.weights import load_model, save_model
+from napari_recurrent_mz.widgets._layers import METADATA_KEY
+from napari_recurrent_mz.widgets._own_models import own_models
+from napari_recurrent_mz.widgets.train import TrainDock
+
+PLUGIN = "napari-recurrent-mz"
+OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.3)
+STACK = np.random.default_rng(3).gamma(2.0, 100.0, (12, 64, 80)).astype(np.uint16)
+IN_UM = {"scale": (0.5, 0.3, 0.3), "units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = RecurrentMZ(NetworkConfig(base_channels=4, levels=2, norm="none"))
+    save_model(network, {}, tmp_path / "start.safetensors")
+    return tmp_path / "start.safetensors"
+
+
+@pytest.fixture
+def make(qtbot: Any, quick_survey: None, start: Path) -> Iterator[Callable[..., TrainDock]]:
+    """A dock with the optics given, that would start from a small model."""
+    docks: list[TrainDock] = []
+
+    def make(viewer: Any = None) -> TrainDock:
+        dock = TrainDock(ViewerModel() if viewer is None else viewer)
+        docks.append(dock)
+        qtbot.waitUntil(lambda: dock.ui.method.model is not None)
+        dock.ui.method.open_model(str(start))
+        dock.ui.optics.set_values(OPTICS.as_dict(), "from the sample")
+        dock.ui.minutes.setValue(1)
+        return dock
+
+    yield make
+    for dock in docks:
+        if isalive(dock):
+            dock.stop()
+            dock.deleteLater()
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    qtbot.wait(10)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute has forty steps, and every second one is judged."""
+
+    def fit_into(adapter: Adapter, *_: Any, **__: Any) -> None:
+        from dataclasses import replace
+
+        examples = replace(adapter.config.examples, crop=32)
+        adapter.config = replace(
+            adapter.config, steps=40, batch=1, validate_every=2, examples=examples
+        )
+
+    monkeypatch.setattr(Adapter, "_fit_into", fit_into)
+
+
+def state(dock: TrainDock) -> tuple[str, str]:
+    return dock.ui.footer.state.text(), dock.ui.footer.state.kind
+
+
+def test_an_empty_dock_says_how_to_begin(make) -> None:
+    dock = make()
+    assert state(dock) == (
+        "Choose a full z-stack of your own to learn from, or open its file.",
+        "hint",
+    )
+    assert not dock.ui.footer.adapt.isEnabled()
+    assert not dock.ui.footer.stop.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("data", "about", "words"),
+    [
+        (STACK[0], {}, "'mine' is one image, not a stack"),
+        (np.zeros((12, 64, 80, 3), np.uint8), {"rgb": True}, "'mine' is an RGB image"),
+        (STACK[None].repeat(2, 0), {}, "one channel and one time point"),
+        (STACK, {"axis_labels": ("c", "y", "x")}, "are along axis 'c', not z"),
+        (STACK, {}, "The z-step of 'mine' is not known"),
+        (STACK, IN_UM | {"scale": (0.5, 0.2, 0.2)}, ""),
+    ],
+)
+def test_a_layer_that_is_no_stack_is_told(make, data, about, words: str) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(data, name="mine", **about)
+    dock = make(viewer)
+    dock.ui.first.choose(layer)
+    dock.check()
+    assert words in state(dock)[0]
+    assert dock.ui.footer.adapt.isEnabled() == (not words)
+    assert dock.ui.step.isVisibleTo(dock) == ("z-step" in words)
+
+
+def test_a_typed_z_step_serves_a_stack_that_does_not_say(make) -> None:
+    viewer = ViewerModel()
+    dock = make(viewer)
+    dock.ui.first.choose(viewer.add_image(STACK, name="mine"))
+    for text, words in (("-1", "not above 0"), ("0.5 µm", "")):
+        dock.ui.step.setText(text)
+        dock.ui.step.editingFinished.emit()
+        assert words in state(dock)[0]
+    assert state(dock)[0] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda dock: dock.ui.optics.fields["na"].setText(""), "NA"),
+        (lambda dock: dock.ui.path.setText(""), "file to save as is missing"),
+        (lambda dock: dock.ui.path.setText("/nowhere/at/all.safetensors"), "does not exist"),
+        (lambda dock: dock.ui.path.setText("mine.pt"), "must end in .safetensors"),
+        (lambda dock: dock.ui.path.setText(dock.ui.method.model_name()), "exists already"),
+        (lambda dock: dock.ui.second.choose(dock.ui.first.layer()), "chosen twice"),
+        (lambda dock: dock.ui.optics.fields["pixel_um"].setText("0.4"), "pixel size is 0.4 µm"),
+    ],
+)
+def test_what_is_missing_is_told(make, change: Callable[[Any], Any], words: str) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(STACK, name="mine", **IN_UM)
+    dock = make(viewer)
+    dock.check()
+    assert state(dock)[0] == ""
+    change(dock)
+    dock.check()
+    assert words in state(dock)[0]
+    assert not dock.ui.footer.adapt.isEnabled()
+
+
+def test_a_thin_stack_is_told_when_it_is_tried(make, qtbot, tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(STACK[:5], name="thin", **IN_UM)
+    dock = make(viewer)
+    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    with qtbot.waitSignal(dock.run_ended, timeout=30_000):
+        dock.adapt()
+    assert "'thin' has only 5 planes" in dock.ui.footer.message.text()
+    assert dock.ui.footer.message.kind == "error"
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_the_only_stack_is_chosen_and_its_optics_taken(make, tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(STACK[0], name="image")
+    known = {METADATA_KEY: {"na": 1.1, "wavelength_um": 0.6}}
+    layer = viewer.add_image(STACK, name="my cells.tif", metadata=known, **IN_UM)
+    dock = TrainDock(viewer)
+    assert dock.ui.first.layer() is layer
+    assert dock.ui.optics.fields["na"].value() == 1.1
+    assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.3)
+    assert Path(dock.ui.path.text()).name == "my-cells-adapted.safetensors"
+    viewer.layers.remove(layer)
+    assert dock.ui.first.layer() is None
+    dock.deleteLater()
+
+
+def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path) -> None:
+    path = tmp_path / "mine.tif"
+    about = {"axes": "ZYX", "spacing": 0.5, "unit": "um"}
+    tifffile.imwrite(path, STACK, imagej=True, resolution=(1 / 0.3, 1 / 0.3), metadata=about)
+    viewer = ViewerModel()
+    dock = make(viewer)
+    dock.open_stack(str(path), dock.ui.second)
+    qtbot.waitUntil(lambda: dock.ui.second.layer() is not None, timeout=10_000)
+    assert dock.ui.second.layer() is viewer.layers[0]
+    assert state(dock)[0] == ""
+    dock.open_stack(str(tmp_path / "missing.tif"))
+    qtbot.waitUntil(lambda: "does not exist" in dock.ui.footer.message.text(), timeout=10_000)
+
+
+def test_adapt_stop_and_the_new_model(
+    make_napari_viewer, make, make_dock, qtbot, quick, tmp_path: Path
+) -> None:
+    """Start, the curve grows, stop: the best so far is a file that Reconstruct offers."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1280, 800)
+    layer = viewer.add_image(STACK.copy(), name="mine", **IN_UM)
+    reconstruct, dock = make_dock(viewer), make(viewer)
+    viewer.window.add_dock_widget(reconstruct, name="Reconstruct", area="right")
+    viewer.window.add_dock_widget(dock, name="Train", area="right", tabify=True)
+    path = tmp_path / "adapted.safetensors"
+    dock.ui.path.setText(str(path))
+    dock.ui.footer.adapt.click()
+    assert not dock.ui.footer.adapt.isEnabled()
+    assert not dock.ui.optics.isEnabled()
+    qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=60_000)
+    lines = [line for line in dock.ui.plot.axes.lines if len(line.get_xdata()) == len(dock.curve)]
+    assert [tuple(point) for point in lines[-1].get_xydata()] == dock.curve
+    assert "left" in dock.ui.footer.bar.format()
+    with qtbot.waitSignal(dock.run_ended, timeout=60_000) as ended:
+        dock.ui.footer.stop.click()
+    assert ended.args[0].state == "done"
+    assert load_model(path).card["data"]["stacks"][0]["name"] == "mine"
+    assert "“adapted.safetensors”" in dock.ui.footer.message.text()
+    assert dock.ui.footer.adapt.toolTip()
+    assert reconstruct.ui.method.models.findData(str(path)) >= 0
+    assert own_models().paths()[0] == str(path)
+    np.testing.assert_array_equal(layer.data, STACK)
+
+
+def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(STACK, name="mine", **IN_UM)
+    dock = make(viewer)
+    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    dock.adapt()
+    run = dock.run
+    assert run is not None
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: not isalive(dock))
+    assert run.is_cancelled
+
+
+def test_settings_are_remembered(make, quick, qtbot, tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(STACK[:5], name="thin", **IN_UM)
+    dock = make(viewer)
+    dock.ui.minutes.setValue(25)
+    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    with qtbot.waitSignal(dock.run_ended, timeout=30_000):
+        dock.adapt()
+    again = make(viewer)
+    assert again.ui.optics.fields["na"].value() == 0.8
+    another = TrainDock(viewer)
+    assert another.ui.minutes.value() == 25
+    assert Path(another.ui.path.text()).parent == tmp_path
+    another.deleteLater()
+
+
+def test_the_dock_fits_a_small_screen_and_follows_the_theme(
+    make_napari_viewer, make, qtbot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1280, 800)
+    viewer.add_image(STACK, name="mine", **IN_UM)
+    dock = make(viewer)
+    viewer.window.add_dock_widget(dock, name="Train", area="right")
+    qtbot.wait(200)
+    assert viewer.window._qt_window.height() <= 800
+    assert dock.sizeHint().height() < 740
+    for button in (dock.ui.footer.adapt, dock.ui.footer.stop):
+        assert 0 < button.mapTo(dock, button.rect().bottomLeft()).y() <= dock.height()
+    grounds = []
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        qtbot.wait(100)
+        picture: QImage = dock.ui.plot.grab().toImage()
+        grounds.append(picture.pixelColor(QPoint(2, 2)).lightness())
+    assert grounds[0] < 80 < 180 < grounds[1]
+
+
+def test_every_control_has_a_tooltip_and_a_name(make) -> None:
+    kinds = (QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox)
+    dock = make()
+    for kind in kinds:
+        for control in dock.findChildren(kind):
+            if not isinstance(control.parent(), kinds):
+                assert control.toolTip(), control
+                assert control.accessibleName() or getattr(control, "text", str)(), control
+
+
+def test_the_plugins_menu_opens_the_dock(make_napari_viewer, quick_survey, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
+    assert isinstance(widget, TrainDock)
+    qtbot.waitUntil(lambda: widget.ui.method.model is not None)
