@@ -219,6 +219,17 @@ def test_simulated_stack_can_be_evaluated(run, tmp_path: Path) -> None:
     assert read_image(stack).na == 0.8
     table = run("evaluate", stack, "--planes", 1, 4, 7, "--methods", "linear,nearest")
     assert "nearest" in table
+    pair = run(
+        *("evaluate", stack, "--planes", 1, 4, 7, "--reference", confocal),
+        *("--methods", "lmmse-plus", "--json", tmp_path / "pair.json"),
+    )
+    assert [line.split("  ")[0] for line in pair.splitlines()[1:]] == [
+        "wide-field stack",
+        "lmmse-plus",
+    ]
+    written = json.loads((tmp_path / "pair.json").read_text())
+    assert written["reference"] == "c.ome.tif"
+    assert "offset" in written["fit"]
 
 
 def test_the_help_names_every_kind_of_sample(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,13 @@ from skimage.metrics import (
     structural_similarity,
 )
 
-from napari_recurrent_mz.evaluation import Evaluation, Scores, evaluate
+from napari_recurrent_mz.evaluation import (
+    FULL_STACK,
+    Evaluation,
+    Scores,
+    evaluate,
+    evaluate_against,
+)
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.metrics import Normalisation
 from napari_recurrent_mz.optics import Optics
@@ -153,6 +159,52 @@ def test_mistakes(stack: np.ndarray, change: dict, message: str) -> None:
     given = {"stack": stack, "z_um": Z_UM, "planes": PLANES, "methods": ["linear"], **change}
     with pytest.raises(InputError, match=message):
         evaluate(optics=None, **given)
+
+
+def test_against_another_microscope_one_straight_line_fits_each_volume(stack: np.ndarray) -> None:
+    """Its gain and offset are those of numpy's polynomial fit, its planes all count."""
+    rng = np.random.default_rng(8)
+    reference = 30 + 7.0 * stack**1.5 + rng.normal(0, 50, stack.shape)
+    found = evaluate_against(stack, reference, Z_UM, PLANES, optics=None, methods=["linear"])
+    assert list(found.methods) == [FULL_STACK, "linear"]
+    gain, offset = np.polyfit(stack.ravel().astype(float), reference.ravel(), 1)
+    scale = Normalisation.of_stack(reference)
+    for i in (0, 4):
+        pair = scale.apply(reference[i]), scale.apply(gain * stack[i] + offset)
+        assert found.methods[FULL_STACK].psnr[i] == pytest.approx(
+            peak_signal_noise_ratio(*pair, data_range=1), abs=0.01
+        )
+    assert not any(math.isnan(v) for v in found.methods["linear"].psnr)
+    same = evaluate_against(stack, 5 + 2.0 * stack, Z_UM, PLANES, optics=None, methods=["linear"])
+    assert same.methods[FULL_STACK].mean("psnr") > 80
+
+
+def test_a_falling_pair_is_the_same_pair(stack: np.ndarray) -> None:
+    up = evaluate_against(stack, 2.0 * stack, Z_UM, PLANES, optics=None, methods=["linear"])
+    down = evaluate_against(
+        stack[::-1], 2.0 * stack[::-1], Z_UM[::-1], [8 - p for p in PLANES], optics=None,
+        methods=["linear"],
+    )  # fmt: skip
+    np.testing.assert_allclose(down.methods["linear"].psnr, up.methods["linear"].psnr, atol=1e-3)
+
+
+def test_stacks_of_two_shapes_are_refused(stack: np.ndarray) -> None:
+    with pytest.raises(InputError, match="two stacks of the same planes"):
+        evaluate_against(stack, stack[:-1], Z_UM, PLANES, optics=None, methods=["linear"])
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real stacks are not here")
+def test_the_confocal_estimate_of_a_real_nucleus_beats_its_full_widefield_stack() -> None:
+    pair = [
+        read_image(DATA / f"nucleus-hoechst-{kind}.ome.tif") for kind in ("widefield", "confocal")
+    ]
+    optics = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.333, pixel_um=0.5119)
+    found = evaluate_against(
+        pair[0].data, pair[1].data, pair[0].z_um, [12, 22, 32], optics=optics,
+        methods=["lmmse-plus"],
+    )  # fmt: skip
+    full, linear = (found.methods[m].mean("psnr") for m in (FULL_STACK, "lmmse-plus"))
+    assert linear > full + 1
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real stacks are not here")

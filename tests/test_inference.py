@@ -21,7 +21,8 @@ from napari_recurrent_mz.inference import (
 )
 from napari_recurrent_mz.inputs import NetworkInputs
 from napari_recurrent_mz.methods import METHODS, method_of
-from napari_recurrent_mz.network import NetworkConfig
+from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.prepare import normalisation
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.tiles import NetworkPlanes, operations_per_pixel, tiles
 from napari_recurrent_mz.weights import bundled_models
@@ -56,6 +57,10 @@ def test_every_method_returns_the_inputs_units(scans: list[Scan], method: str) -
     assert volume.shape == (7, 80, 96)
     assert volume.dtype == np.float32
     assert np.isfinite(volume).all()
+    if method_of(method).target == "confocal":  # dark where the scans are, and of other contrast
+        assert abs(float(np.median(volume)) - 100) < 400
+        assert not np.array_equal(volume[3], scans[1].pixels)
+        return
     for index, scan in ((1, scans[0]), (3, scans[1]), (5, scans[2])):
         np.testing.assert_array_equal(volume[index], scan.pixels)
     level = np.mean([scan.pixels.mean() for scan in scans])
@@ -217,6 +222,38 @@ def test_outside_of_the_trained_range_is_said(
         assert found == []
     else:
         assert any(words in sentence for sentence in found)
+
+
+def test_a_confocal_like_volume_has_no_measured_plane_and_says_what_it_is(
+    scans: list[Scan],
+) -> None:
+    planes = list(iter_planes(scans, GRID, optics=OPTICS, method="lmmse-plus", order=[1, 2]))
+    assert [plane.measured for plane in planes] == [False, False]
+    told = provenance(
+        scans, GRID, optics=OPTICS, method="lmmse-plus", model=None, device="cpu", seconds=1.0
+    )
+    assert told["image"].startswith("confocal-like")
+    assert told["measured_planes"] == []
+    assert told["inferred_planes"] == len(GRID)
+
+
+def test_a_widefield_model_is_no_recurrent_mz_plus(scans: list[Scan]) -> None:
+    with pytest.raises(InputError, match="makes wide-field images"):
+        list(
+            iter_planes(scans, GRID, optics=OPTICS, method="recurrent-mz-plus", model=load_model())
+        )
+
+
+def test_a_model_decides_what_is_made(scans: list[Scan]) -> None:
+    network = RecurrentMZ(NetworkConfig(base_channels=4, norm="none", target="confocal")).eval()
+    plus = replace(load_model(), network=network)
+    (plane,) = iter_planes(
+        scans, GRID, optics=OPTICS, method="recurrent-mz", model=plus, order=[3], device="cpu"
+    )
+    (linear,) = iter_planes(scans, GRID, optics=OPTICS, method="lmmse-plus", order=[3])
+    assert not plane.measured
+    dark = float(normalisation(np.stack([scan.pixels for scan in scans])).shift)
+    np.testing.assert_allclose(plane.pixels, np.maximum(linear.pixels, dark), rtol=0.01, atol=1.0)
 
 
 def test_cost_grows_with_planes_and_scans() -> None:

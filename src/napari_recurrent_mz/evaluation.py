@@ -3,6 +3,10 @@
 The definitions are those of :mod:`~napari_recurrent_mz.metrics`: the truth stack is scaled
 by its own background and 99.9th percentile, the reconstruction is compared in those same
 units with no rescaling to fit, and the planes that were the input are left out.
+
+Against the stack of another microscope (:func:`evaluate_against`) there is no common unit:
+each volume, the measured stack itself included, is brought to the truth's by the one gain and
+offset that fit it best, and all planes count, because none of the truth was an input.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +27,15 @@ import numpy.typing as npt
 from .device import choose_device
 from .inference import Plane, iter_planes, model_for
 from .methods import METHODS, method_of
-from .metrics import Normalisation, nrmse, psnr, ssim
+from .metrics import Normalisation, fitted, nrmse, psnr, ssim
 from .optics import Optics
 from .scans import InputError, Scan, ZGrid, require_several
 from .weights import Model, load_model
 
 DEFAULT_METHODS = ("recurrent-mz", "lmmse", "linear")
+CONFOCAL_METHODS = ("recurrent-mz-plus", "lmmse-plus")
+FULL_STACK = "wide-field stack"
+"""What the row is called in which the measured stack stands in for a reconstruction."""
 
 _MEASURES = ("psnr", "nrmse", "ssim")
 _UNEVEN = 0.05  # of a step: more than stages repeat, less than a wrong height
@@ -172,6 +179,75 @@ def evaluate(
         results[method] = _score(made, truth, scale, done)
     details = _details(optics, scale, models, device)
     return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
+
+
+def evaluate_against(
+    stack: npt.NDArray[Any],
+    reference: npt.NDArray[Any],
+    z_um: npt.ArrayLike,
+    planes: Sequence[int],
+    *,
+    optics: Optics | None,
+    methods: Sequence[str] = CONFOCAL_METHODS,
+    model: Model | str | Path | None = None,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Rebuild from some planes of a stack, and compare with the stack of another microscope.
+
+    Parameters
+    ----------
+    stack, z_um, planes, optics, methods, model, device, on_progress
+        As in :func:`evaluate`; the scans are planes of ``stack``.
+    reference : numpy.ndarray, shape (Z, Y, X)
+        The truth, registered with ``stack``, plane by plane: a confocal stack.
+
+    Returns
+    -------
+    Evaluation
+        The first row is the whole of ``stack``, as if somebody had rebuilt it.
+
+    Raises
+    ------
+    InputError
+        As in :func:`evaluate`, and if the stacks differ in shape.
+    """
+    _check_methods(methods)
+    if reference.shape != stack.shape:
+        raise InputError(
+            f"The reference has the shape {reference.shape} and the stack {stack.shape}: give "
+            "two stacks of the same planes and pixels."
+        )
+    heights = np.asarray(z_um, dtype=np.float64)
+    measured, grid, chosen = _rising(stack, heights, planes)
+    truth = _rising(reference, heights, planes)[0]
+    scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
+    require_several(scans)
+    scale = Normalisation.of_stack(truth)
+    models = _loaded(model, methods)
+    results = {FULL_STACK: _fitted_score(measured, truth, scale, 0.0)}
+    for number, method in enumerate(methods):
+        volume, begun = np.empty(truth.shape, np.float32), time.perf_counter()
+        for count, plane in enumerate(
+            iter_planes(
+                scans, grid, optics=optics, model=models.get(method), method=method, device=device
+            ),
+            start=1,
+        ):
+            volume[plane.index] = plane.pixels
+            if on_progress is not None:
+                on_progress(number * len(grid) + count, len(methods) * len(grid))
+        results[method] = _fitted_score(volume, truth, scale, time.perf_counter() - begun)
+    details = {**_details(optics, scale, models, device), "fit": "one gain and offset a volume"}
+    return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
+
+
+def _fitted_score(
+    volume: npt.NDArray[Any], truth: npt.NDArray[Any], scale: Normalisation, seconds: float
+) -> Scores:
+    alike = fitted(volume, truth).astype(np.float32)
+    made = (Plane(i, 0.0, pixels, False) for i, pixels in enumerate(alike))
+    return replace(_score(made, truth, scale, lambda _plane, _count: None), seconds=seconds)
 
 
 def _check_methods(methods: Sequence[str]) -> None:

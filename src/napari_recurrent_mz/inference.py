@@ -17,10 +17,10 @@ import numpy as np
 from .baselines.interpolation import Interpolator
 from .check import NETWORK, OwnSampleCheck, check_on_scans
 from .check import range_warnings as range_warnings
-from .deconvolution import Interrupted, NonnegativeEstimate
+from .deconvolution import Interrupted, nonnegative_estimate, object_seconds
 from .device import Device, choose_device
 from .lmmse import LinearEstimate
-from .methods import DEFAULT_METHOD, Method, method_of
+from .methods import DEFAULT_METHOD, Method, image_made, method_of
 from .optics import Optics
 from .scans import FloatArray, InputError, Scan, ZGrid, check_scans, require_several
 from .tiles import NetworkPlanes, Stopped
@@ -98,7 +98,8 @@ def iter_planes(
     Yields
     ------
     Plane
-        Planes that coincide with a scan (within 1 nm) are that scan itself.
+        Planes that coincide with a scan (within 1 nm) are that scan itself, unless confocal
+        images are made.
 
     Raises
     ------
@@ -113,7 +114,9 @@ def iter_planes(
     reach_um = (float(grid.z_um[0]), float(grid.z_um[-1]))
     tell, told = on_message or _quiet, on_check or _quiet
     task = _Task(chosen, found, reach_um, optics, model, device, tell, told, stopped)
-    return _planes(_MAKERS[chosen.kind](task), found, grid, indices, stopped)
+    maker = _MAKERS[chosen.kind](task)
+    kept = found if image_made(method, model) == "widefield" else ()
+    return _planes(maker, kept, grid, indices, stopped)
 
 
 def _quiet(_message: object) -> None:
@@ -186,14 +189,19 @@ def _interpolated(task: _Task) -> PlaneMaker:
 
 
 def _linear_mmse(task: _Task) -> PlaneMaker:
-    device = choose_device(task.device).torch
-    return LinearEstimate(task.scans, task.known_optics, reach_um=task.reach_um, device=device)
+    return LinearEstimate(
+        task.scans,
+        task.known_optics,
+        reach_um=task.reach_um,
+        device=choose_device(task.device).torch,
+        target=task.method.target,
+    )
 
 
 def _nonnegative(task: _Task) -> PlaneMaker:
     optics, device = task.known_optics, choose_device(task.device).torch
     return _Later(
-        lambda: NonnegativeEstimate(task.scans, optics, device=device, stopped=task.stopped)
+        lambda: nonnegative_estimate(task.scans, optics, device=device, stopped=task.stopped)
     )
 
 
@@ -205,6 +213,11 @@ def _network(task: _Task) -> NetworkPlanes:
         raise InputError(
             f"The model '{model.name}' is a network of the method {model.architecture}: choose "
             f"that method, or another model for {task.method.title}."
+        )
+    if task.method.target == "confocal" and model.network.config.target != "confocal":
+        raise InputError(
+            f"The model '{model.name}' makes wide-field images: choose one that was trained for "
+            f"confocal ones, or another method than {task.method.title}."
         )
     return NetworkPlanes(
         task.scans,
@@ -350,16 +363,16 @@ def provenance(
     """
     from . import __version__
 
-    heights = grid.z_um
-    measured = [
-        int(i) for i, z in enumerate(heights) if any(abs(s.z_um - z) < _SAME_UM for s in scans)
-    ]
     used = check.chosen if check else method
+    confocal = image_made(used, model) == "confocal"
+    kept = () if confocal else scans
+    measured = [i for i, z in enumerate(grid.z_um) if any(abs(s.z_um - z) < _SAME_UM for s in kept)]
     uses_network = method_of(used).needs_model
     return {
         "software": f"napari-recurrent-mz {__version__}",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "method": method,
+        **({"image": "confocal-like, inferred from wide-field scans"} if confocal else {}),
         **({"used": used, "check": check.as_dict()} if check else {}),
         "model": {"name": model.name, "sha256": model.sha256} if model and uses_network else None,
         "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in scans],
@@ -423,4 +436,7 @@ def estimate_cost(
         # Measured on two cores: about 35 ms for a filtered 1024 × 1024 plane, 5 ms interpolated.
         per_plane = 0.035 if method_of(method).needs_optics else 0.005
         seconds = per_plane * pixels / 2**20
+    fitted = model.network.config.nonnegative if model else False
+    if fitted or method_of(method).kind == "nonnegative":
+        seconds += object_seconds(shape, n_scans, device)
     return Cost(megabytes, seconds)

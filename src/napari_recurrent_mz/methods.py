@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .scans import InputError
 
@@ -31,7 +32,10 @@ class Method:
     architecture : str or None
         Which network those weights are of; see :mod:`~napari_recurrent_mz.architectures`.
     in_dock : bool
-        Whether the window offers it; the others serve comparisons only.
+        Whether the window offers it; the others serve comparisons only, or are chosen there
+        by their model.
+    target : {"widefield", "confocal"}
+        The image that it makes of a plane, unless a model of another kind is given.
     """
 
     key: str
@@ -41,6 +45,7 @@ class Method:
     weights: str | None = None
     architecture: str | None = None
     in_dock: bool = True
+    target: str = "widefield"
 
     @property
     def needs_optics(self) -> bool:
@@ -83,6 +88,11 @@ _TABLE = (
            "network", "deep-z", "deep-z", in_dock=False),
     Method("unet-3d", "3-D U-Net", "A network without recurrence, for a fixed number of scans",
            "network", "unet-3d", "unet-3d", in_dock=False),
+    Method("recurrent-mz-plus", "Recurrent-MZ+", "Wide-field scans to a confocal-like volume",
+           "network", "recurrent-mz-plus", _RECURRENT, in_dock=False, target="confocal"),
+    Method("lmmse-plus", "Linear MMSE, confocal",
+           "The best linear estimate of what a confocal would see",
+           "lmmse", in_dock=False, target="confocal"),
 )  # fmt: skip
 
 DEFAULT_METHOD = _TABLE[0].key
@@ -116,3 +126,20 @@ def method_of(key: str) -> Method:
 def needs_optics(keys: Sequence[str]) -> bool:
     """Whether any of the methods uses the optics; unknown ones are told elsewhere."""
     return any(_BY_KEY[key].needs_optics for key in keys if key in _BY_KEY)
+
+
+def image_made(method: str, model: Any) -> str:
+    """What a method makes of a plane: its image "widefield", as the scans are, or "confocal".
+
+    Parameters
+    ----------
+    method : str
+        One of :data:`~napari_recurrent_mz.methods.METHODS`.
+    model : Model or None
+        The weights given, if any; they decide.
+    """
+    chosen = method_of(method)
+    if model is None or not chosen.needs_model:
+        return chosen.target
+    target: str = model.network.config.target
+    return target

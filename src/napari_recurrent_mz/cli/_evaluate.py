@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..methods import METHODS, needs_optics
@@ -25,9 +28,16 @@ def add_to(commands: Any) -> None:
     _common.add_optics_options(parser)
     parser.add_argument(
         "--methods",
-        default="recurrent-mz,lmmse,linear",
         metavar="A,B,...",
-        help=f"of {', '.join(METHODS)} (default: recurrent-mz,lmmse,linear)",
+        help=f"of {', '.join(METHODS)} (default: recurrent-mz,lmmse,linear; with --reference "
+        "recurrent-mz-plus,lmmse-plus)",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="compare with this stack of the same planes instead, for instance by a confocal; "
+        "each volume, the whole of STACK included, is first brought to its units by one gain and "
+        "one offset",
     )
     _common.add_model_options(parser)
     parser.add_argument("--json", metavar="FILE", help="write every plane's values there")
@@ -36,22 +46,29 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, evaluate, print."""
-    from ..evaluation import evaluate
+    from ..evaluation import CONFOCAL_METHODS, DEFAULT_METHODS, evaluate, evaluate_against
     from ..io import read_image, stack_heights
 
     _common.check_json(arguments.json)
     image = _common.cropped(read_image(arguments.stack), arguments.region)
     # The same checks, with the same sentences, as for a reconstruction.
     _common.load_scans([image], z_um=None, planes=arguments.planes, z_step_um=arguments.z_step_um)
-    methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
+    asked = arguments.methods
+    if asked is None:
+        asked = ",".join(CONFOCAL_METHODS if arguments.reference else DEFAULT_METHODS)
+    methods = [name.strip() for name in asked.split(",") if name.strip()]
     optics = _common.optics_for(
         needs_optics(methods), _common.optics_values(arguments, [image]), f"'{image.name}'"
     )
+    work: Callable[..., Any] = evaluate
+    if arguments.reference:
+        truth = _common.cropped(read_image(arguments.reference), arguments.region)
+        work = partial(evaluate_against, reference=truth.stack)
     with _common.Progress("plane") as progress:
-        found = evaluate(
+        found = work(
             image.stack,
-            stack_heights(image, arguments.z_step_um),
-            arguments.planes,
+            z_um=stack_heights(image, arguments.z_step_um),
+            planes=arguments.planes,
             optics=optics,
             methods=methods,
             model=arguments.model,
@@ -60,6 +77,12 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if arguments.json:
         _common.write_json(
-            arguments.json, {"stack": image.name, "region": arguments.region, **found.as_dict()}
+            arguments.json,
+            {
+                "stack": image.name,
+                "reference": arguments.reference and Path(arguments.reference).name,
+                "region": arguments.region,
+                **found.as_dict(),
+            },
         )
     print(found.table())
