@@ -7,8 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from napari_recurrent_mz.deconvolution import Interrupted, NonnegativeEstimate
 from napari_recurrent_mz.covariance import transfer_table
+from napari_recurrent_mz.deconvolution import (
+    Interrupted,
+    NonnegativeEstimate,
+    NonnegativeWindows,
+    nonnegative_estimate,
+)
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import Scan
@@ -106,3 +111,23 @@ def test_stop_between_iterations() -> None:
     with pytest.raises(Interrupted):
         NonnegativeEstimate(scans(), OPTICS, stopped=stopped)
     assert len(asked) == 4
+
+
+def test_windows_of_a_large_image_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In windows and whole, the planes agree far better than either agrees with the truth."""
+    monkeypatch.setattr("napari_recurrent_mz.deconvolution.OVERLAP", 32)
+    whole = NonnegativeEstimate(scans(), OPTICS)
+    parts = NonnegativeWindows(scans(), OPTICS, size=48)
+    for z in (1.4, 2.2):
+        truth, alone, joined = image(z), whole.plane(z), parts.plane(z)
+        assert np.sqrt(((joined - alone) ** 2).mean()) < 0.3 * np.sqrt(
+            ((alone - truth) ** 2).mean()
+        )
+    np.testing.assert_allclose(parts.misfit.numpy().std(), whole.misfit.numpy().std(), rtol=0.3)
+
+
+def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeEstimate)
+    monkeypatch.setattr("napari_recurrent_mz.deconvolution.OVERLAP", 8)
+    monkeypatch.setattr("napari_recurrent_mz.deconvolution.WINDOW", SIZE - 17)
+    assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeWindows)

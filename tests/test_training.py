@@ -241,6 +241,44 @@ def test_a_correction_starts_at_the_linear_estimate(pool: Pool) -> None:
     assert torch.equal(output, batch.inputs.linear)
 
 
+def test_a_run_goes_on_from_weights_without_the_nonnegative_part(
+    pool: Pool, held_out: Pool, tmp_path: Path
+) -> None:
+    """The new inputs begin at zero: what the old weights said is still said."""
+    old = RecurrentMZ(SMALL)
+    torch.nn.init.normal_(old.last.weight, std=0.1)
+    wider = replace(SMALL, nonnegative=True)
+    trainer = Trainer(
+        TrainConfig(network=wider), pool, held_out, tmp_path, device="cpu", start_from=old
+    )
+    batch = make_batch(pool, 0, 0, 1, EXAMPLES, wider)
+    scans, linear, unit, skip, extra = batch.inputs
+    with torch.no_grad():
+        before = old(scans, linear, unit, skip[:, :1])
+        after = trainer.network(scans, linear, unit, skip, 0 * extra)
+    torch.testing.assert_close(after, before)
+    other = replace(SMALL, base_channels=2)
+    with pytest.raises(InputError, match="another network"):
+        Trainer(TrainConfig(network=other), pool, held_out, tmp_path, device="cpu", start_from=old)
+
+
+def test_kept_objects_give_the_same_examples(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found once, the non-negative object of a set of scans is read from disk."""
+    again = Pool(tmp_path)
+    for path in pool.folder.glob("field_*"):
+        (tmp_path / path.name).symlink_to(path)
+    again.refresh()
+    few, wider = replace(EXAMPLES, variants=1), replace(SMALL, nonnegative=True)
+    fresh = make_batch(again, 0, 0, 2, few, wider)
+    assert len(list(tmp_path.glob("objects_*/*.npy"))) in (1, 2)
+    monkeypatch.setattr("napari_recurrent_mz.inputs.nonnegative_estimate", None)
+    kept = make_batch(again, 0, 0, 2, few, wider)
+    for one, other in zip(fresh.inputs, kept.inputs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2)
+
+
 def test_an_empty_pool_is_told_in_one_sentence(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no simulated field"):
         Trainer(_config(2), pool, Pool(tmp_path), tmp_path / "run", device="cpu")

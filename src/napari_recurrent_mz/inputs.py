@@ -6,7 +6,8 @@ Training and use build their tensors here, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from .deconvolution import ITERATIONS, NonnegativeEstimate
+from .deconvolution import NonnegativeEstimate, NonnegativeWindows, nonnegative_estimate
 from .lmmse import LinearEstimate
 from .network import NetworkConfig
 from .optics import Optics
@@ -76,7 +77,7 @@ class NetworkInputs:
     ----------
     normalisation : Normalisation
         Takes the scans' units to the network's.
-    nonnegative : NonnegativeEstimate or None
+    nonnegative : NonnegativeEstimate, NonnegativeWindows or None
         Where the configuration has one, of the normalised scans.
     """
 
@@ -106,17 +107,18 @@ class NetworkInputs:
         self.linear = LinearEstimate(
             normalised, optics, reach_um=reach_um, device=device, target=config.target
         )
-        self.nonnegative: NonnegativeEstimate | None = None
+        self.nonnegative: NonnegativeEstimate | NonnegativeWindows | None = None
         if config.nonnegative:
-            self.nonnegative = NonnegativeEstimate(
+            fit = partial(
+                nonnegative_estimate if density is None else NonnegativeEstimate,
                 normalised,
                 optics,
-                iterations=ITERATIONS if density is None else 0,
-                density=density,
+                target=config.target,
                 device=device,
                 stopped=stopped,
-                target=config.target,
             )
+            kept: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
+            self.nonnegative = fit(**kept)
             self._misfit = _smooth((self.nonnegative.misfit**2).mean(0)[None, None]).sqrt()
 
         self._spread = float(normal.std())

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..deconvolution import ITERATIONS
+from ..deconvolution import ITERATIONS, NonnegativeEstimate
 from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
@@ -211,7 +211,7 @@ def kept_inputs(
 
 def _keep(inputs: NetworkInputs, path: Path) -> None:
     """Write the non-negative object of a set of scans, if there is one."""
-    if inputs.nonnegative is None:
+    if not isinstance(inputs.nonnegative, NonnegativeEstimate):
         return
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.npy")

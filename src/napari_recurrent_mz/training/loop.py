@@ -78,6 +78,20 @@ def _packed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value.contiguous() for key, value in tensors.items()}
 
 
+def _fitted(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of a network with fewer inputs or outputs; what is new begins at zero."""
+    found = {}
+    for name, wanted in new.items():
+        if old.keys() != new.keys() or any(o > n for o, n in zip(old[name].shape, wanted.shape)):  # noqa: B905
+            raise InputError(
+                "The weights to start from are of another network than the one to train: "
+                "give the same --architecture, --levels and --norm, and no fewer channels."
+            )
+        found[name] = torch.zeros_like(wanted)
+        found[name][tuple(slice(n) for n in old[name].shape)] = old[name]
+    return found
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a run is, yielded after every step."""
@@ -128,7 +142,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         network = build(config.network)
         if start_from is not None:
-            network.load_state_dict(start_from.state_dict())
+            network.load_state_dict(_fitted(start_from.state_dict(), network.state_dict()))
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
             self.network,
