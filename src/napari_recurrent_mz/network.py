@@ -20,6 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+_BELOW = 0.3  # of what a confocal's linear estimate has below zero is kept
+
 State = list[torch.Tensor]
 """What the network remembers of the scans so far: h_k for every level, (N, c_k, H_k, W_k)."""
 
@@ -289,7 +291,7 @@ class RecurrentMZ(nn.Module):
         """The linear estimate, the learned correction, and the gated non-negative one."""
         learned = out[:, :1]
         # Between what it sees a confocal is dark, at zero; a linear estimate goes below.
-        ground = linear.clamp_min(0) if self.config.target == "confocal" else linear
+        ground = linear.maximum(_BELOW * linear) if self.config.target == "confocal" else linear
         total = ground + (learned if unit is None else unit * learned)
         if not self.config.nonnegative:
             return total

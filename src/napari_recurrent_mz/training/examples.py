@@ -23,6 +23,7 @@ from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
 from ..phantoms import SPARSE
+from ..prepare import background_of
 from ..scans import Scan
 from ..simulate import Camera
 from .fields import Field, Pool
@@ -267,8 +268,8 @@ def normalised_truth(
 ) -> torch.Tensor:
     """What the network is to make of a plane, without noise and normalised as the scans are.
 
-    A confocal sees neither the camera's offset nor the haze: its dark is the background of
-    the scans, which the scans themselves cannot part from either.
+    How much of the light of a confocal stack is background is another thing than in the
+    scans, and they cannot tell: its zero is its own mean where the scans have theirs.
 
     Returns
     -------
@@ -278,7 +279,10 @@ def normalised_truth(
     signal = torch.from_numpy(np.array(field.truth(target)[plane], dtype=np.float32))
     scale = inputs.normalisation.scale
     if target == "confocal":
-        return signal * (camera.photons * camera.gain / scale)
+        dark = background_of(np.stack([scan.pixels for scan in inputs.scans]))
+        stack = field.truth(target)[::4]
+        level = float(stack[:, dark].mean(dtype=np.float64)) if dark.any() else 0.0
+        return (signal - level) * (camera.photons * camera.gain / scale)
     return (camera.noiseless(signal) - inputs.normalisation.shift) / scale
 
 
