@@ -200,6 +200,7 @@ def test_adapt_stop_and_the_new_model(
     viewer.window.add_dock_widget(dock, name="Train", area="right", tabify=True)
     path = tmp_path / "adapted.safetensors"
     dock.ui.path.setText(str(path))
+    dock.check()
     dock.ui.footer.adapt.click()
     assert not dock.ui.footer.adapt.isEnabled()
     assert not dock.ui.optics.isEnabled()

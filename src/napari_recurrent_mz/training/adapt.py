@@ -10,7 +10,7 @@ import copy
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -74,7 +74,7 @@ def adapting(start: Model, fields: Sequence[MeasuredField]) -> TrainConfig:
 
 def _largest_crop(fields: Sequence[MeasuredField], wanted: int = 128) -> int:
     """The largest square that fits into every stack's part for training, up to ``wanted``."""
-    smallest = min(min(split(field)[0].stack.shape[1:]) for field in fields)
+    smallest = int(min(min(split(field)[0].stack.shape[1:]) for field in fields))
     return min(wanted, smallest // 16 * 16)
 
 
@@ -138,7 +138,7 @@ class Adapter(Trainer):
         """Whether there are weights that were judged."""
         return bool(np.isfinite(self.best_db))
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Generator[Progress, None, None]:
         """Judge the weights to start from, then train to the end; close it to stop early."""
         with suppress(Stopped):
             began = time.monotonic()

@@ -99,10 +99,13 @@ def _path(text: str, agreed: str) -> Path:
 
 def draw_gains(axes: Any, palette: Palette, points: list[tuple[int, float]]) -> None:
     """The gain over linear MMSE against steps, and that of the model it began with."""
-    axes.set(xlabel="step", ylabel="gain over linear MMSE (dB)")
-    axes.axhline(0, color=shade(palette.colour("secondary")), lw=1)
     if not points:
+        axes.set_axis_off()
+        words = {"color": shade(palette.faint), "fontsize": 8, "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "The curve appears here", ha="center", **words)
         return
+    axes.set(xlabel="step", ylabel="gain (dB)")
+    axes.axhline(0, color=shade(palette.colour("secondary")), lw=1)
     steps, gains = zip(*points, strict=True)
     text, line = (shade(palette.colour(name)) for name in ("text", "current"))
     axes.axhline(gains[0], color=text, lw=1, ls="--", label="as it was")

@@ -203,6 +203,9 @@ class TrainLayout(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Ask for the width that the theme's fonts need, known once the style is applied."""
         super().showEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
         self.setMinimumWidth(max(_WIDTH, self._form.minimumSizeHint().width() + _SCROLL_BAR))
 
     def _lay_out(self) -> None:
@@ -215,7 +218,7 @@ class TrainLayout(QWidget):
             ("Optics", self.optics),
             ("Network", self.method),
             ("Result", self._result()),
-            ("On the held-out quarter", self.plot),
+            ("Gain over linear MMSE, held-out quarter", self.plot),
         ):
             form.addWidget(heading(title))
             form.addWidget(part)
@@ -228,6 +231,7 @@ class TrainLayout(QWidget):
         foot.setContentsMargins(6, 0, 6, 6)
         foot.addWidget(self.footer)
         column.addLayout(foot)
+        self._fit()
 
     def _stacks(self) -> QWidget:
         part, grid = _grid()

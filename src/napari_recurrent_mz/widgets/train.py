@@ -161,7 +161,7 @@ class TrainDock(QWidget):
             sentence = str(error)
         except Exception as error:
             sentence = sentence_of(error)
-        if not self.ui.chosen():
+        if not self.ui.chosen() or self.ui.optics.is_incomplete():
             kind = "hint"
         self.ui.footer.ready(sentence)
         self.ui.footer.state.say(sentence, kind)
