@@ -11,13 +11,12 @@ from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-d
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from ..methods import METHOD_NAMES
 from ..optics import Optics
 from ..scans import InputError, ZGrid
 from . import _drop, _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
-from ._jobs import build_job, cost_in_words, is_incomplete, warm_up, warnings_about
+from ._jobs import build_job, cost_in_words, is_incomplete, warm_up, warnings_about, title_of
 from ._result import ResultLayer
 from ._scan_table import Row, rows_of
 from ._stack_panel import spread_planes
@@ -252,12 +251,12 @@ class ReconstructDock(QWidget):
         self.run.message.connect(self._told)
         self.run.ended.connect(self._ended)
         self.ui.set_running(True)
-        self.ui.footer.begin(len(job.grid), METHOD_NAMES[job.method])
+        self.ui.footer.begin(len(job.grid), title_of(self.ui, job.method))
         self.run.start()
 
     def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
         first = self.ui.table.scans.used()[0].layer
-        title = METHOD_NAMES[job.method]
+        title = title_of(self.ui, job.method)
         name = f"Preview ({title})" if preview else f"{self._sample_name()} · {title}"
         return ResultLayer(
             self._viewer,
