@@ -60,15 +60,19 @@ class Footer(QWidget):
             button.setEnabled(possible)
             button.setToolTip(tip if possible else why_not)
 
-    def begin(self, planes: int, title: str) -> None:
-        """Show an empty bar."""
+    def begin(self, planes: int, title: str, first: str = "starting…") -> None:
+        """Show an empty bar; ``first`` says what comes before the first plane."""
         self._title = title
         self.status("", "hint")
         self.say("", "hint")
         self.bar.setRange(0, planes)
         self.bar.setValue(0)
-        self.bar.setFormat(f"{title}: starting…")
+        self.bar.setFormat(f"{title}: {first}")
         self.bar.show()
+
+    def retitle(self, title: str) -> None:
+        """The method at work has another name from now on."""
+        self._title = title
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
         """Advance the bar."""

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLabel, QWidget
 
-from ..methods import DOCK_METHODS
+from ..methods import DEFAULT_METHOD, DOCK_METHODS
 from ..scans import InputError
 from . import _settings
 from ._own_models import own_models
@@ -74,7 +74,7 @@ class MethodPanel(QWidget):
         self.devices.addItem("Looking for a GPU…", "auto")
         self._rows: list[tuple[QLabel, QWidget]] = []
         self._lay_out()
-        self._select(self.method, self._remembered.get("method", NETWORK))
+        self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
         self.method.currentIndexChanged.connect(self._method_changed)
         self.models.activated.connect(self._model_chosen)
         self.devices.activated.connect(lambda _: self.changed.emit())

@@ -65,6 +65,12 @@ class ResultLayer(QObject):
         elif not self._timer.isActive():
             self._timer.start(int(1000 * self._pause_s()))
 
+    def rename(self, name: str) -> None:
+        """Give the layer another name, unless the user has named it."""
+        if self.layer is not None and self.layer.name == self._name:
+            self.layer.name = name
+        self._name = name
+
     def _pause_s(self) -> float:
         """Time between refreshes that leaves the window its share."""
         if self._viewer.dims.ndisplay == 2:

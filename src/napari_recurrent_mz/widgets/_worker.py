@@ -41,6 +41,14 @@ class Outcome:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What the check on the scans found: the key of the method in use, and a sentence."""
+
+    used: str
+    sentence: str
+
+
 def order_from(first: int, count: int) -> tuple[int, ...]:
     """All plane numbers, nearest to ``first`` first: what is done is always one block."""
     return tuple(sorted(range(count), key=lambda i: (abs(i - first), i)))
@@ -106,6 +114,7 @@ class Run(ThreadRun):
 
     plane = Signal(object)
     message = Signal(str)
+    checked = Signal(object)
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -126,6 +135,8 @@ class Run(ThreadRun):
     def _arrived(self, item: object) -> None:
         if isinstance(item, str):
             self.message.emit(item)
+        elif isinstance(item, Checked):
+            self.checked.emit(item)
         elif not self.is_cancelled:
             self.done += 1
             if self.done == 1:
@@ -144,7 +155,13 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
     Once ``stop`` is set, the planes' generator is closed here, in its own thread.
     """
     began = time.monotonic()
-    messages: list[str] = []
+    messages: list[object] = []
+    checks: list[Any] = []
+
+    def checked(check: Any) -> None:
+        checks.append(check)
+        messages.append(Checked(check.chosen, check.sentence))
+
     try:
         from .. import inference
 
@@ -158,6 +175,7 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             device=job.device,
             order=job.order,
             on_message=messages.append,
+            on_check=checked,
             stopped=stop.is_set,
         )
         with contextlib.closing(cast(Generator[Any, None, None], planes)):
@@ -176,13 +194,14 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             model=model,
             device=_device_for(job),
             seconds=seconds,
+            check=checks[0] if checks else None,
         )
         yield Outcome("done", provenance=provenance, seconds=seconds)
     except Exception as error:
         yield Outcome("failed", sentence_of(error))
 
 
-def _drained(messages: list[str]) -> Iterator[str]:
+def _drained(messages: list[object]) -> Iterator[object]:
     while messages:
         yield messages.pop(0)
 

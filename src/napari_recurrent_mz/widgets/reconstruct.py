@@ -11,16 +11,17 @@ from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-d
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from ..methods import METHOD_NAMES
 from ..optics import Optics
 from ..scans import InputError, ZGrid
 from . import _drop, _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
-from ._jobs import build_job, cost_in_words, is_incomplete, warm_up, warnings_about, title_of
+from ._jobs import build_job, cost_in_words, is_incomplete, warm_up, warnings_about
 from ._result import ResultLayer
 from ._scan_table import Row, rows_of
 from ._stack_panel import spread_planes
-from ._worker import Job, Outcome, Run, in_background, sentence_of
+from ._worker import Checked, Job, Outcome, Run, in_background, sentence_of
 
 _ALL_PLANES_UP_TO = 6
 
@@ -249,14 +250,16 @@ class ReconstructDock(QWidget):
         self.run = Run(job)
         self.run.plane.connect(self._plane_done)
         self.run.message.connect(self._told)
+        self.run.checked.connect(self._checked)
         self.run.ended.connect(self._ended)
         self.ui.set_running(True)
-        self.ui.footer.begin(len(job.grid), title_of(self.ui, job.method))
+        first = "checking on your scans…" if job.method == "auto" else "starting…"
+        self.ui.footer.begin(len(job.grid), METHOD_NAMES[job.method], first)
         self.run.start()
 
     def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
         first = self.ui.table.scans.used()[0].layer
-        title = title_of(self.ui, job.method)
+        title = METHOD_NAMES[job.method]
         name = f"Preview ({title})" if preview else f"{self._sample_name()} · {title}"
         return ResultLayer(
             self._viewer,
@@ -285,6 +288,14 @@ class ReconstructDock(QWidget):
     def _told(self, sentence: str) -> None:
         self.ui.footer.say(sentence, "warning")
 
+    def _checked(self, found: Checked) -> None:
+        """The check has chosen a method: say so, and call bar and layer by its name."""
+        title = METHOD_NAMES[found.used]
+        self.ui.footer.say(found.sentence, "hint")
+        self.ui.footer.retitle(title)
+        if self.result is not None:
+            self.result.rename(f"{self._sample_name()} · {title}")
+
     def _ended(self, outcome: Outcome) -> None:
         run, result = self.run, self.result
         self.run = None
@@ -307,6 +318,9 @@ class ReconstructDock(QWidget):
             sentence = f"“{result.layer.name}” is ready after {in_words(outcome.seconds)}."
             if result.is_scan_unsized:
                 sentence += " Its scans are drawn in pixels, not µm: hide them to see it alone."
+            check = (outcome.provenance or {}).get("check")
+            if check is not None:
+                sentence += f"\n{check['sentence']}"
             self.ui.footer.say(sentence, "done")
         elif outcome.state == "cancelled":
             self.ui.footer.say(f"Cancelled.{kept}", "hint")
