@@ -14,7 +14,9 @@ from napari.components import ViewerModel
 
 from napari_recurrent_mz import Optics, ZGrid, device, inference
 from napari_recurrent_mz.methods import METHOD_NAMES
-from napari_recurrent_mz.widgets import reconstruct
+from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.weights import load_model, save_model
+from napari_recurrent_mz.widgets import _method_panel, reconstruct
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._scan_table import rows_of
 from napari_recurrent_mz.widgets._worker import order_from, time_left
@@ -547,6 +549,24 @@ def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None
     dock.check()
     assert dock.ui.footer.warnings.text() == "⚠ The NA is new to it."
     assert dock.ui.footer.reconstruct.isEnabled()
+
+
+def test_a_model_for_confocal_images_names_its_result_so(
+    dock, qtbot, monkeypatch, tmp_path, run_to_end
+) -> None:
+    config = NetworkConfig(base_channels=2, levels=2, norm="none", target="confocal")
+    save_model(RecurrentMZ(config), {}, tmp_path / "plus.safetensors")
+    panel = dock.ui.method
+    monkeypatch.setattr(_method_panel, "model_named", load_model)
+    panel.open_model(str(tmp_path / "plus.safetensors"))
+    qtbot.waitUntil(lambda: panel.model is not None and panel.model.name == "plus")
+    panel.set_method("recurrent-mz")
+    run_to_end(dock)
+    layer = result_of(dock)
+    assert layer.name == "stack · Recurrent-MZ (confocal-like)"
+    record = layer.metadata[METADATA_KEY]
+    assert record["image"].startswith("confocal-like")
+    assert record["measured_planes"] == []
 
 
 def test_a_pixel_size_unlike_the_layers_is_said_and_used(dock, run_to_end) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..device import check_memory
-from ..methods import method_of
+from ..methods import METHOD_NAMES, image_made, method_of
 from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 from . import _layers
@@ -42,6 +42,12 @@ def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
     model = ui.method.model_name() if needs.needs_model else None
     device = ui.method.device_choice() if needs.needs_optics else "cpu"
     return Job(scans, grid, optics, needs.key, model, device, order)
+
+
+def title_of(ui: DockLayout, method: str) -> str:
+    """What a result is called: its method, and whether its planes are confocal-like."""
+    confocal = image_made(method, ui.method.model) == "confocal"
+    return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
 
 def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:

@@ -11,13 +11,12 @@ from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-d
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from ..methods import METHOD_NAMES
 from ..optics import Optics
 from ..scans import InputError, ZGrid
 from . import _drop, _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
-from ._jobs import build_job, cost_in_words, is_incomplete, warm_up, warnings_about
+from ._jobs import build_job, cost_in_words, is_incomplete, title_of, warm_up, warnings_about
 from ._result import ResultLayer
 from ._scan_table import Row, rows_of
 from ._stack_panel import spread_planes
@@ -254,12 +253,12 @@ class ReconstructDock(QWidget):
         self.run.ended.connect(self._ended)
         self.ui.set_running(True)
         first = "checking on your scans…" if job.method == "auto" else "starting…"
-        self.ui.footer.begin(len(job.grid), METHOD_NAMES[job.method], first)
+        self.ui.footer.begin(len(job.grid), title_of(self.ui, job.method), first)
         self.run.start()
 
     def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
         first = self.ui.table.scans.used()[0].layer
-        title = METHOD_NAMES[job.method]
+        title = title_of(self.ui, job.method)
         name = f"Preview ({title})" if preview else f"{self._sample_name()} · {title}"
         return ResultLayer(
             self._viewer,
@@ -290,7 +289,7 @@ class ReconstructDock(QWidget):
 
     def _checked(self, found: Checked) -> None:
         """The check has chosen a method: say so, and call bar and layer by its name."""
-        title = METHOD_NAMES[found.used]
+        title = title_of(self.ui, found.used)
         self.ui.footer.say(found.sentence, "hint")
         self.ui.footer.retitle(title)
         if self.result is not None:
