@@ -37,7 +37,7 @@ COLOURS = {
     "recurrent-mz": "#c1272d",
     "recurrent-mz-plus": "#c1272d",
     "lmmse": "#0000a7",
-    "lmmse-confocal": "#0000a7",
+    "lmmse-plus": "#0000a7",
     "richardson-lucy": "#008176",
     "deep-z": "#eecc16",
     "unet-3d": "#7a7a7a",
@@ -45,7 +45,6 @@ COLOURS = {
     "nearest": "#b3b3b3",
     "cubic": "#89ce00",
     "pchip": "#b0d890",
-    "wide-field": "#b3b3b3",
 }
 """Colour of each method, the same in all figures."""
 
