@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from ..scans import InputError
 from .base import Experiment
 from .bead_widths import BEAD_WIDTHS
+from .confocal import CONFOCAL
 from .gains import OTHER_OBJECTIVES, SPARSE_SAMPLES
 from .invariance import NUMBER, ORDER, REPETITION
+from .own_sample import OWN_SAMPLE
 from .position import POSITION
 from .real import ANY_PLANES, REAL_STACKS
 from .spacing import DISTANCES, RANDOM_SPACING
@@ -24,10 +26,12 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     POSITION,
     ORDER,
     REPETITION,
+    CONFOCAL,
     SPARSE_SAMPLES,
     OTHER_OBJECTIVES,
     REAL_STACKS,
     ANY_PLANES,
+    OWN_SAMPLE,
     SPEED,
 )
 
