@@ -58,7 +58,7 @@ class Settings:
     z_step_um: float = 0.2
     every_um: float = 0.6
     draws: int = 50
-    plane_sets: int = 12
+    plane_sets: int = 10
     crop: int = 256
     real_size: int = 4096
     bench_size: int = 1024

@@ -136,7 +136,7 @@ def _measure_objectives(lab: Lab) -> Measured:
         # The same stack in depths of field for all: its planes as far apart as at 63×/1.4.
         step = lab.settings.z_step_um * dof / WORM_OPTICS.depth_of_field_um
         planes = round(_DEPTH_DOF * dof / step)
-        for number in range(max(1, lab.settings.samples - 1)):
+        for number in range(max(1, lab.settings.samples // 2)):
             held = lab.sample(
                 kind, number, optics=OBJECTIVES[name], depth_um=planes * step, z_step_um=step
             )
