@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from napari_recurrent_mz.covariance import transfer_table
 from napari_recurrent_mz.deconvolution import (
@@ -15,8 +16,10 @@ from napari_recurrent_mz.deconvolution import (
     nonnegative_estimate,
 )
 from napari_recurrent_mz.lmmse import LinearEstimate
+from napari_recurrent_mz.metrics import fitted as fitted_to
 from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import Scan
+from napari_recurrent_mz.simulate import Camera, imaging
 
 OPTICS = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
 SIZE = 96
@@ -68,6 +71,38 @@ def test_object_is_nonnegative_and_accounts_for_the_scans(fitted: NonnegativeEst
     np.testing.assert_allclose(
         fitted.misfit[1].numpy(), scans()[1].pixels - fitted.plane(SCANS_UM[1]), atol=0.1
     )
+
+
+def test_the_object_seen_by_a_confocal_is_nearer_to_it_than_the_linear_estimate() -> None:
+    """Balls and their confocal image from the simulator, three noisy wide-field scans."""
+    step, planes = 0.36, 13
+    made = imaging(OPTICS, planes=planes, size=64, z_step_um=step, lateral_margin=16, confocal=True)
+    rng = np.random.default_rng(6)
+    volume = np.zeros(made.object_shape, np.float32)
+    z, y, x = np.indices(volume.shape)
+    for _ in range(5):
+        at = made.margin[0] + rng.uniform(2, planes - 2), *rng.uniform(24, 72, 2)
+        away = [
+            (z - at[0]) * step,
+            *((a - b) * OPTICS.pixel_um for a, b in ((y, at[1]), (x, at[2]))),
+        ]
+        volume[sum(a**2 for a in away) < 0.8**2] = 0.1
+    camera = Camera(photons=2000)
+    generator = torch.Generator().manual_seed(1)
+    seen = camera.expose(made.image(volume), generator).numpy()
+    pair = [Scan(seen[i], i * step) for i in (2, 6, 10)]
+    linear = LinearEstimate(pair, OPTICS, target="confocal")
+    solved = NonnegativeEstimate(pair, OPTICS, target="confocal")
+    truth = made.image(volume, confocal=True).numpy()[[3, 4, 5, 7, 8, 9]]
+    heights = [i * step for i in (3, 4, 5, 7, 8, 9)]
+    volumes = (
+        np.stack([linear.plane(z) for z in heights]),
+        np.stack([solved.plane(z) for z in heights]),
+        np.stack([(linear.tensor(z) + solved.beyond_linear(z)).numpy() for z in heights]),
+    )
+    wrong = [float(np.mean((fitted_to(v, truth) - truth) ** 2)) for v in volumes]
+    assert wrong[1] < 0.5 * wrong[0]
+    assert wrong[2] < 0.5 * wrong[0]
 
 
 def test_sparse_points_come_out_better_than_linearly(fitted: NonnegativeEstimate) -> None:
