@@ -204,11 +204,11 @@ def test_adapt_stop_and_the_new_model(
     dock.ui.footer.adapt.click()
     assert not dock.ui.footer.adapt.isEnabled()
     assert not dock.ui.optics.isEnabled()
-    qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=60_000)
+    qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
     lines = [line for line in dock.ui.plot.axes.lines if len(line.get_xdata()) == len(dock.curve)]
     assert [tuple(point) for point in lines[-1].get_xydata()] == dock.curve
     assert "left" in dock.ui.footer.bar.format()
-    with qtbot.waitSignal(dock.run_ended, timeout=60_000) as ended:
+    with qtbot.waitSignal(dock.run_ended, timeout=100_000) as ended:
         dock.ui.footer.stop.click()
     assert ended.args[0].state == "done"
     assert load_model(path).card["data"]["stacks"][0]["name"] == "mine"
