@@ -44,7 +44,8 @@ OVERLAP = 128
 # Of one pixel of one sheet in one iteration; the CPU's, per core, was measured.
 _SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 3e-8}
 
-_SHEET_DOF = 2.0  # finer sheets change nothing that the scans can tell
+_SHEET_DOF = (0.7, 2.0)
+_SHEETS_PER_GAP = 2.5  # coarser sheets explain close scans badly, finer ones change nothing
 _MARGIN_DOF = 14.0  # light from farther above or below is even enough for the outermost sheet
 _SLACK = 0.25  # see _background
 _FLOOR = 0.005  # of the bright signal: keeps quotients tame where there is no light
@@ -378,8 +379,11 @@ def _never() -> bool:
 
 def _sheets(scan_z_um: npt.NDArray[np.float64], dof: float) -> npt.NDArray[np.float64]:
     low, high = scan_z_um.min() - _MARGIN_DOF * dof, scan_z_um.max() + _MARGIN_DOF * dof
-    count = int(np.ceil((high - low) / (_SHEET_DOF * dof))) + 1
-    return np.linspace(low, high, count)
+    # The mean gap: two scans at almost one height are no reason for hundreds of sheets.
+    gaps = max(len(scan_z_um) - 1, 1)
+    gap = float(np.ptp(scan_z_um)) / gaps or np.inf
+    step = dof * float(np.clip(gap / dof / _SHEETS_PER_GAP, *_SHEET_DOF))
+    return np.linspace(low, high, int(np.ceil((high - low) / step)) + 1)
 
 
 def _quantile(values: torch.Tensor, q: float) -> torch.Tensor:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .architectures import Network, build
 from .device import Device, available_cores, choose_device
 from .inputs import NetworkInputs
-from .network import NetworkConfig, RecurrentMZ
+from .network import NetworkConfig
 from .optics import Optics
 from .scans import FloatArray, Scan
 from .weights import Model
@@ -218,11 +219,11 @@ class NetworkPlanes:
         return operations_per_pixel(model.network.config, n_scans) / speed
 
 
-def network_on(model: Model, device: Device) -> RecurrentMZ:
+def network_on(model: Model, device: Device) -> Network:
     """The model's network on a device, channels last; the model's own stays on the CPU."""
     if device.kind == "cpu":
         return model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-    copy = RecurrentMZ(model.network.config).eval()
+    copy = build(model.network.config).eval()
     copy.load_state_dict(model.network.state_dict())
     return copy.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-d
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from ..methods import method_of
 from ..optics import Optics
 from ..scans import InputError, ZGrid
 from . import _drop, _layers
@@ -252,7 +253,13 @@ class ReconstructDock(QWidget):
         self.run.checked.connect(self._checked)
         self.run.ended.connect(self._ended)
         self.ui.set_running(True)
-        first = "checking on your scans…" if job.method == "auto" else "starting…"
+        # What comes before the first plane takes longest, and is called by its name.
+        before = {
+            "auto": "checking on your scans…",
+            "network": "fitting an object to the scans…",
+            "nonnegative": "fitting an object to the scans…",
+        }
+        first = before.get(method_of(job.method).kind, "starting…")
         self.ui.footer.begin(len(job.grid), title_of(self.ui, job.method), first)
         self.run.start()
 
