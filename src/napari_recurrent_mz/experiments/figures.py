@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 from ..methods import METHOD_NAMES
 
@@ -102,26 +103,37 @@ def image(axes: Axes, pixels: npt.NDArray[Any], title: str, *, top: float | None
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, with fewer greys where it would be a large file."""
-    from PIL import Image
+    import PIL.Image
 
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
-    drawn = Image.open(stream).convert("RGB")
+    drawn = PIL.Image.open(stream).convert("RGB")
     for greys in (None, 128, 48, 24):
         small = io.BytesIO()
-        kept = drawn
-        if greys is not None:
-            palette = Image.new("P", (1, 1))
-            palette.putpalette(_palette(greys))
-            kept = drawn.quantize(palette=palette, dither=Image.Dither.NONE)
+        kept = drawn if greys is None else _with_few_greys(drawn, greys)
         kept.save(small, "PNG", optimize=True)
         if small.tell() <= _LARGEST_BYTES:
             break
     path.write_bytes(small.getvalue())
 
 
+def _with_few_greys(drawn: Image, greys: int) -> Image:
+    """A picture in the methods' colours and so many greys; white stays white."""
+    import PIL.Image
+
+    palette = PIL.Image.new("P", (1, 1))
+    colours = _palette(greys)
+    palette.putpalette(colours)
+    found = drawn.quantize(palette=palette, dither=PIL.Image.Dither.NONE)
+    index = np.array(found)
+    index[np.asarray(drawn).min(axis=-1) == 255] = len(colours) // 3 - 1
+    kept = PIL.Image.fromarray(index)
+    kept.putpalette(colours)  # it becomes a picture with a palette
+    return kept
+
+
 def _palette(greys: int) -> list[int]:
-    """The methods' colours, also as they fade into white, and even greys: 256 × RGB at most."""
+    """The methods' colours, also as they fade, and even greys, white the last: RGB in turn."""
     from matplotlib.colors import to_rgb
 
     hues = np.array([to_rgb(colour) for colour in dict.fromkeys(COLOURS.values())])
