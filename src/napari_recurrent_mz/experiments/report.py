@@ -19,13 +19,22 @@ What the experiments of the paper (Huang et al., Light: Science & Applications 1
 with this package: its values, or else what there is to beat, beside ours. This page is made by
 
 ```sh
-recurrent-mz experiments -o results
+recurrent-mz experiments -o results --data FOLDER
 ```
 
-from the tables that the experiments leave in that folder (`NAME.csv`; its first line says how it
-was made). Simulated samples come from seeds that no training and no choice of weights has seen;
-real stacks are never trained or tuned on. Nothing is rescaled to fit: PSNR is over the range from
-the true stack's background to its 99.9th percentile, and the scans themselves are left out.
+from the tables that the experiments leave in `results` (`NAME.csv`; its first line says how it
+was made). An experiment whose table is there is kept (`--force` makes it again); names after
+`experiments` choose some (`--list` shows them all), `--weights NAME=FILE` gives other weights, and
+`--docs docs` writes the page into the documentation.
+
+Simulated samples come from seeds that no training and no choice of weights has seen. The real,
+fully sampled stacks in `FOLDER` are never trained or tuned on; they are from the EPFL Biomedical
+Imaging Group's deconvolution reference data (embryo), NEUBIAS training-resources (nucleus,
+CC-BY 4.0), cudadecon (bead, 0.6 µm) and pyOTF (bead, 0.52 µm), and not part of this package.
+PSNR is over the range from the true stack's background to its 99.9th percentile, RMSE in grey
+levels of 255 over the same range, and NRMSE in percent of the true plane's span; nothing is
+rescaled to fit unless an experiment says so, and the scans themselves are left out. How networks
+trained in other ways compare is in [](training.md).
 """
 
 
