@@ -64,6 +64,22 @@ def test_a_field_keeps_its_confocal_counterpart(tmp_path: Path) -> None:
     assert narrow.std() / narrow.mean() > 1.5 * wide.std() / wide.mean()
 
 
+def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path) -> None:
+    """A truth with the same dark as the scans, sharper than the wide-field truth; or a sentence."""
+    list(make_fields(PoolConfig(seed=3, planes=16, size=48, confocal=True), tmp_path, 2))
+    confocal = replace(SMALL, target="confocal")
+    wide, narrow = (
+        make_batch(Pool(tmp_path), 0, 2, 4, EXAMPLES, network).truth.numpy()
+        for network in (SMALL, confocal)
+    )
+    assert narrow.shape == wide.shape
+    roughness = [np.abs(np.diff(t, axis=-1)).mean() / t.std() for t in (wide, narrow)]
+    assert roughness[1] > roughness[0]
+    assert abs(np.median(narrow)) < 0.2
+    with pytest.raises(InputError, match="no confocal counterpart"):
+        make_batch(pool, 0, 0, 2, EXAMPLES, confocal)
+
+
 def test_berhu_follows_the_papers_two_branches() -> None:
     truth = torch.zeros(1, 1, 1, 4)
     output = torch.tensor([0.05, -0.1, 0.3, -0.5]).reshape(1, 1, 1, 4)
