@@ -34,7 +34,7 @@ CC-BY 4.0), cudadecon (bead, 0.6 µm) and pyOTF (bead, 0.52 µm), and not part o
 PSNR is over the range from the true stack's background to its 99.9th percentile, RMSE in grey
 levels of 255 over the same range, and NRMSE in percent of the true plane's span; nothing is
 rescaled to fit unless an experiment says so, and the scans themselves are left out. How networks
-trained in other ways compare is in [](training.md).
+trained in other ways compare is in [Training](training.md).
 """
 
 
