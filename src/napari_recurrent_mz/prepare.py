@@ -35,22 +35,6 @@ class Normalisation:
         return (np.asarray(image, dtype=np.float32) * self.scale + self.shift).astype(np.float32)
 
 
-def background_of(images: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Where a field is dark: its maximum projection at or below the triangle threshold.
-
-    Parameters
-    ----------
-    images : array_like, shape (M, Y, X)
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (Y, X)
-    """
-    projection = np.asarray(images, dtype=np.float32).max(axis=0)
-    dark: npt.NDArray[np.bool_] = projection <= threshold_triangle(projection)  # type: ignore[no-untyped-call]
-    return dark
-
-
 def normalisation(images: npt.ArrayLike) -> Normalisation:
     """Shift and scale from the scans alone.
 
@@ -69,7 +53,7 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     """
     stack = np.asarray(images, dtype=np.float32)
     projection = stack.max(axis=0)
-    foreground = ~background_of(stack)
+    foreground = projection > threshold_triangle(projection)  # type: ignore[no-untyped-call]
     background = stack[:, ~foreground]
     shift = float(background.mean()) if background.size else float(stack.min())
     bright = projection[foreground] if foreground.any() else projection

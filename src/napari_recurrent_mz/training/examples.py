@@ -23,7 +23,6 @@ from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
 from ..phantoms import SPARSE
-from ..prepare import background_of
 from ..scans import Scan
 from ..simulate import Camera
 from .fields import Field, Pool
@@ -257,19 +256,20 @@ def _assemble(
     parts: list[Batch] = []
     for target in targets:
         made = inputs.at(float(target) * field.z_step_um * stretch)
-        truth = normalised_truth(field, int(target), camera, inputs).to(made.linear.device)
+        truth = normalised_truth(field, int(target), camera, inputs, made)
         *cropped, truth = crop_and_turn((*made, truth[None, None]), rng, config.crop)
         parts.append(Batch(Prepared(*cropped), truth))
     return join(parts)
 
 
 def normalised_truth(
-    field: Field, plane: int, camera: Camera, inputs: NetworkInputs
+    field: Field, plane: int, camera: Camera, inputs: NetworkInputs, made: Prepared
 ) -> torch.Tensor:
     """What the network is to make of a plane, without noise and normalised as the scans are.
 
     How much of the light of a confocal stack is background is another thing than in the
-    scans, and they cannot tell: its zero is its own mean where the scans have theirs.
+    scans, and they cannot tell: its zero is put where the estimates in ``made``, the network's
+    input for this plane, have it, so that only the structure is left to learn.
 
     Returns
     -------
@@ -279,11 +279,11 @@ def normalised_truth(
     signal = torch.from_numpy(np.array(field.truth(target)[plane], dtype=np.float32))
     scale = inputs.normalisation.scale
     if target == "confocal":
-        dark = background_of(np.stack([scan.pixels for scan in inputs.scans]))
-        stack = field.truth(target)[::4]
-        level = float(stack[:, dark].mean(dtype=np.float64)) if dark.any() else 0.0
-        return (signal - level) * (camera.photons * camera.gain / scale)
-    return (camera.noiseless(signal) - inputs.normalisation.shift) / scale
+        counts = signal.to(made.linear.device) * (camera.photons * camera.gain / scale)
+        known = made.linear.mean() + made.extra.mean(dim=(0, 2, 3)).sum()
+        return counts - counts.mean() + known
+    counts = camera.noiseless(signal).to(made.linear.device)
+    return (counts - inputs.normalisation.shift) / scale
 
 
 def crop_and_turn(

@@ -145,7 +145,7 @@ def _gain(network: Network, field: Field, case: Case, seed: int, device: Device)
         made = inputs.at(target * field.z_step_um)
         with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
             output = network(*made).float()
-        truth = normalised_truth(field, target, camera, inputs).to(output.device)
+        truth = normalised_truth(field, target, camera, inputs, made)
         ours += float(((output[0, 0] - truth) ** 2).mean())
         theirs += float(((made.linear[0, 0] - truth) ** 2).mean())
     return float(10 * np.log10(theirs / max(ours, 1e-12)))
