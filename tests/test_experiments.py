@@ -106,7 +106,7 @@ def test_the_page_shows_the_paper_beside_ours(results: Path) -> None:
     assert "| a narrow band (Fig. 6e) |" in section
     assert "![The order of the scans](order.png)" in section
     assert "seed 5" in section
-    assert "--weights unet-3d=FILE" in section  # what could not be measured, and how to
+    assert "--weights order-depth=FILE" in section  # what could not be measured, and how to
     goals = page.partition("## Goals")[2].partition("\n## ")[0]
     assert "| ≥ +2 dB over linear MMSE |" in goals
     assert "≤ 2 % |" in goals
