@@ -80,6 +80,19 @@ def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path
         make_batch(pool, 0, 0, 2, EXAMPLES, confocal)
 
 
+def test_for_another_image_the_correction_begins_at_nil(
+    pool: Pool, held_out: Pool, tmp_path: Path
+) -> None:
+    start = RecurrentMZ(SMALL)
+    torch.nn.init.normal_(start.last.weight)
+    for target in ("widefield", "confocal"):
+        config = replace(_config(1), network=replace(SMALL, target=target))
+        run = Trainer(config, pool, held_out, tmp_path / target, device="cpu", start_from=start)
+        own = run.network.state_dict()
+        torch.testing.assert_close(own["mix.0.weight"], start.state_dict()["mix.0.weight"])
+        assert bool((own["last.weight"] == 0).all()) == (target == "confocal")
+
+
 def test_berhu_follows_the_papers_two_branches() -> None:
     truth = torch.zeros(1, 1, 1, 4)
     output = torch.tensor([0.05, -0.1, 0.3, -0.5]).reshape(1, 1, 1, 4)

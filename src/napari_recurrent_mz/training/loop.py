@@ -142,7 +142,10 @@ class Trainer:
         torch.manual_seed(config.seed)
         network = build(config.network)
         if start_from is not None:
-            network.load_state_dict(_fitted(start_from.state_dict(), network.state_dict()))
+            begin = _fitted(start_from.state_dict(), network.state_dict())
+            if start_from.config.target != config.network.target:  # nil for another image
+                begin |= {k: torch.zeros_like(v) for k, v in begin.items() if k.startswith("last.")}
+            network.load_state_dict(begin)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
             self.network,
