@@ -199,8 +199,8 @@ def _error(some: pd.DataFrame) -> str:
 
 def _draw(measured: Measured) -> Figure:
     found = judged(measured.table)
-    figure, row = axes_row(2, height=3.2)
-    for axes, (origin, some) in zip(row, found.groupby("origin", sort=False), strict=False):
+    figure, row = axes_row(found.origin.nunique(), height=3.2)
+    for axes, (origin, some) in zip(row, found.groupby("origin", sort=False), strict=True):
         for name, rows in some.groupby("network", sort=False):
             colour = "#c1272d" if name == "bundled" else "#0000a7"
             axes.plot(rows.gain, rows.said, ".", color=colour, label=GROUPS[str(name)])
