@@ -22,7 +22,7 @@ CONFIGS = {
     "no norm": {"norm": "none"},
     "correction only": {"linear_skip": False},
     "skip only": {"correction": False},
-    "non-negative": {"norm": "none", "nonnegative": True},
+    "non-negative": {"norm": "none", "nonnegative": True, "object_share": 0.6},
 }
 
 
@@ -113,7 +113,7 @@ def reference(
         y = double_convolution(np.concatenate(joined), p, f"decoder.{k}", norm)
     out = conv(y, p["last.weight"], p["last.bias"])[:, :height, :width]
     image = out[0] + linear if config.correction else out[0]
-    return image + sigmoid(out[1] - 0.7) * extra if config.nonnegative else image
+    return image + 0.6 * sigmoid(out[1] - 0.7) * extra if config.nonnegative else image
 
 
 def network(**choices: object) -> RecurrentMZ:

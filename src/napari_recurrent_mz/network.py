@@ -59,6 +59,9 @@ class NetworkConfig:
         What a non-negative object that explains the scans adds to the linear estimate
         (:mod:`~napari_recurrent_mz.deconvolution`) joins the output through a learned gate,
         and every decoder block sees it. Goes with ``correction`` and ``linear_skip``.
+    object_share : float
+        What an open gate lets through of it, 0 to 1: below 1 the network is more careful
+        than the mean gain alone would make it.
     target : {"widefield", "confocal"}
         What the network makes of a target plane: its wide-field image, or the image that a
         confocal would give (the paper's Recurrent-MZ+). The estimates that it corrects are
@@ -74,6 +77,7 @@ class NetworkConfig:
     dpm_unit_dof: float = 10.0
     contrast: str = "asinh"
     nonnegative: bool = False
+    object_share: float = 1.0
     target: str = "widefield"
 
     @classmethod
@@ -297,7 +301,8 @@ class RecurrentMZ(nn.Module):
             return total
         if extra is None:
             raise ValueError("this network needs what the non-negative estimate adds")
-        return total + torch.sigmoid(out[:, 1:] + _GATE[self.config.target]) * extra
+        gate = torch.sigmoid(out[:, 1:] + _GATE[self.config.target])
+        return total + self.config.object_share * gate * extra
 
     def _pad(self, image: torch.Tensor) -> torch.Tensor:
         """Reflect-pad (N, C, H, W) below and to the right to a multiple of 2^(levels−1)."""
