@@ -39,8 +39,8 @@ def turned(model: Model) -> Model:
     network = copy.deepcopy(model.network)
     assert isinstance(network, RecurrentMZ)  # as the method asks for
     with torch.no_grad():
-        network.last.weight[:1] *= -1
-        network.last.bias[:1] *= -1
+        for part in network.last.parameters():  # the weights and the bias
+            part[:1] *= -1
     return replace(
         model, name=f"{model.name}, turned", sha256=f"turned {model.sha256}", network=network
     )

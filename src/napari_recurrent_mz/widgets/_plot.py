@@ -30,7 +30,7 @@ class PlotCanvas(FigureCanvasQTAgg):
     """
 
     def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
-        super().__init__(Figure(layout="constrained"))
+        super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]
         self._palette = palette
         self._draw: Draw | None = None
         self.axes = self.figure.subplots()
@@ -63,7 +63,7 @@ class PlotCanvas(FigureCanvasQTAgg):
         legend = self.axes.get_legend()
         for word in legend.get_texts() if legend is not None else ():
             word.set_color(text)
-        self.draw_idle()
+        self.draw_idle()  # type: ignore[no-untyped-call]
 
 
 def shade(colour: QColor) -> tuple[float, float, float, float]:

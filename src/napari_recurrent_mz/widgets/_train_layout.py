@@ -180,9 +180,11 @@ class TrainLayout(QWidget):
     def set_running(self, is_running: bool) -> None:
         """Lock what a running job was made from."""
         self.footer.running(is_running)
-        for part in (self.first, self.second, self.step, self.optics, self.method):
-            part.setEnabled(not is_running)
-        for part in (self.minutes, self.path, self.browse):
+        parts: tuple[QWidget, ...] = (
+            self.first, self.second, self.step, self.optics, self.method,
+            self.minutes, self.path, self.browse,
+        )  # fmt: skip
+        for part in parts:
             part.setEnabled(not is_running)
 
     def restyle(self, theme: str) -> None:
