@@ -33,7 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
     rows = [_row(Path(path)) for path in arguments.evaluation]
     path = Path(arguments.weights)
     model = load_model(path.resolve())
-    card = {**model.card, "evaluation": rows}
+    # A new card makes a new file: the tables name the one that they were measured with.
+    before = [*model.card.get("same_weights_as", []), model.sha256]
+    card = {**model.card, "evaluation": rows, "same_weights_as": before}
     if arguments.description:
         card["description"] = arguments.description
     sha256 = save_model(model.network, card, path)
