@@ -144,7 +144,7 @@ def test_a_dark_truth_plane_has_no_nrmse(stack: np.ndarray) -> None:
     ("change", "message"),
     [
         ({"methods": []}, "No method is named"),
-        ({"methods": ["magic"]}, "'magic' is unknown: choose one of recurrent-mz"),
+        ({"methods": ["magic"]}, "'magic' is unknown: choose one of auto, recurrent-mz"),
         ({"planes": [4]}, "One scan only"),
         ({"planes": [4, 9]}, "no plane 9.*0 to 8"),
         ({"planes": range(9)}, "leave some out"),

@@ -261,12 +261,15 @@ def test_a_model_decides_what_is_made(scans: list[Scan]) -> None:
 
 def test_cost_grows_with_planes_and_scans() -> None:
     device = Device("cpu", "some other CPU", half=False)
-    one = estimate_cost((512, 512), 2, 10, "recurrent-mz", device)
-    two = estimate_cost((512, 512), 2, 20, "recurrent-mz", device)
+    one, two, three = (
+        estimate_cost((512, 512), 2, planes, "recurrent-mz", device) for planes in (10, 20, 30)
+    )
     more = estimate_cost((512, 512), 4, 10, "recurrent-mz", device)
-    assert two.seconds == pytest.approx(2 * one.seconds)
+    a_plane = (two.seconds - one.seconds) / 10
+    assert three.seconds - two.seconds == pytest.approx(10 * a_plane)
+    assert one.seconds > 10 * a_plane  # the object is fitted once
     assert one.megabytes == pytest.approx(512 * 512 * 10 * 4 / 1e6)
-    assert more.seconds > 1.5 * one.seconds
+    assert more.seconds > one.seconds + 5 * a_plane
 
 
 def test_the_expected_time_leaves_the_start_out(

@@ -70,12 +70,23 @@ def test_the_plugins_menu_opens_the_dock(viewer, qtbot, quick_survey, add_stack)
     assert widget.ui.table.scans.rows == []
 
 
+def _all_actions(menu):
+    """The actions of a menu and of the menus in it; napari gathers a plugin's in one of them."""
+    found = []
+    for action in menu.actions():
+        inner = action.menu()
+        if inner is None:
+            found.append(action)
+        else:
+            inner.aboutToShow.emit()
+            found += _all_actions(inner)
+    return found
+
+
 def test_the_layers_menu_opens_the_dock(viewer, qtbot, quick_survey) -> None:
     menu = viewer.window.layers_menu
     menu.aboutToShow.emit()
-    inner = [a.menu() for a in menu.actions() if a.menu() is not None]
-    actions = [action for m in inner for action in m.actions()]
-    ours = [action for action in actions if "Reconstruct volume" in action.text()]
+    ours = [action for action in _all_actions(menu) if "Reconstruct" in action.text()]
     assert len(ours) == 1
     ours[0].trigger()
     docks = viewer.window._qt_window.findChildren(ReconstructDock)
