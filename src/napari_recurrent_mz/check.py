@@ -31,7 +31,7 @@ import torch
 from torch.nn import functional
 
 from .device import Device
-from .inputs import _noise as noise_of
+from .inputs import noise_of
 from .lmmse import LinearEstimate
 from .metrics import Normalisation
 from .optics import Optics

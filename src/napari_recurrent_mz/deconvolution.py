@@ -92,6 +92,8 @@ class NonnegativeEstimate:
         Richardson-Lucy iterations, at or above 0.
     density : numpy.ndarray, shape (L, Y', X'), optional
         An object found before: the iterations go on from it.
+    levels : Levels, optional
+        Of the whole image, where the scans are a window of it; by default the scans' own.
     device : torch.device, optional
         Where to compute.
     stopped : callable, optional
@@ -164,15 +166,18 @@ class NonnegativeEstimate:
             In the scans' units; at the height of a scan, zero for a wide-field target.
         """
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
-        radial = self._imaged(z_um) - np.einsum(
-            "mk,mlk->lk", mix[0], np.stack([self._radial(z) for z in self.scan_z_um])
-        )
+        radial = self._imaged(z_um) - np.einsum("mk,mlk->lk", mix[0], self._radial_to_scans)
         return self._image(self._spread(radial))
 
     @cached_property
+    def _radial_to_scans(self) -> Weights:
+        """H(k) from every sheet to every scan, shape (M, L, K)."""
+        return np.stack([self._radial(z) for z in self.scan_z_um])
+
+    @cached_property
     def _to_scans(self) -> torch.Tensor:
-        """H from every sheet to every scan: (M, L, Y', X'/2 + 1)."""
-        return torch.stack([self._responses(z) for z in self.scan_z_um])
+        """The same over the frequency plane: (M, L, Y', X'/2 + 1)."""
+        return torch.stack([self._spread(radial) for radial in self._radial_to_scans])
 
     @cached_property
     def misfit(self) -> torch.Tensor:
@@ -254,9 +259,6 @@ class NonnegativeEstimate:
         distance = z_um - self.sheets_um[:, None] - between * apart
         blended: Weights = np.einsum("b,lbk->lk", share, table.at(distance / dof))
         return blended
-
-    def _responses(self, z_um: float) -> torch.Tensor:
-        return self._spread(self._radial(z_um))
 
     def _spread(self, radial: Weights) -> torch.Tensor:
         return self.filter.response(torch.tensor(radial, dtype=torch.float32, device=self.device))

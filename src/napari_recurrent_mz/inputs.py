@@ -123,7 +123,7 @@ class NetworkInputs:
 
         self._spread = float(normal.std())
         low, self._middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
-        self._noise = float(np.median([_noise(image) for image in normal]))
+        self._noise = float(np.median([noise_of(image) for image in normal]))
         self._contrast = max((high - low) / 2, self._noise, 1e-3)
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0))[None, None].to(device)
         self._images = self._seen(torch.from_numpy(normal).to(device))
@@ -187,7 +187,7 @@ def _smooth(image: torch.Tensor) -> torch.Tensor:
 _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
 
-def _noise(image: FloatArray) -> float:
+def noise_of(image: FloatArray) -> float:
     """Standard deviation of the noise of one image.
 
     The mask of Immerkaer (Comput. Vis. Image Underst. 64:300, 1996) removes planes and
