@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+import contextlib
+from typing import Any
+
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QWidget
 
 
@@ -31,3 +34,32 @@ def scrolling(form: QWidget) -> QScrollArea:
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(form)
     return scroll
+
+
+class Dock(QWidget):
+    """What the docks share: the size of their form, the viewer's theme, and their one job."""
+
+    ui: Any
+    _viewer: Any
+
+    def _theme_changed(self, _event: Any = None) -> None:
+        with contextlib.suppress(RuntimeError):
+            self.ui.restyle(self._viewer.theme)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """The natural size of the form with its footer."""
+        size: QSize = self.ui.sizeHint()
+        return size
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop a running job when the dock is closed for good."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            stop_run(self.__dict__)
+        return bool(super().event(event))
+
+
+def stop_run(box: dict[str, Any]) -> None:
+    """Cancel the job in a dock's attributes, if there is one; the dock itself may be gone."""
+    run = box.get("run")
+    if run is not None:
+        run.cancel()

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 
 from ..methods import method_of
 from ..optics import Optics
@@ -18,6 +18,7 @@ from . import _drop, _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
 from ._jobs import build_job, cost_in_words, is_incomplete, title_of, warm_up, warnings_about
+from ._parts import Dock, stop_run
 from ._result import ResultLayer
 from ._scan_table import Row, rows_of
 from ._stack_panel import spread_planes
@@ -26,7 +27,7 @@ from ._worker import Checked, Job, Outcome, Run, in_background, sentence_of
 _ALL_PLANES_UP_TO = 6
 
 
-class ReconstructDock(QWidget):
+class ReconstructDock(Dock):
     """Scans, optics, target grid, method; Preview, Reconstruct, Cancel.
 
     Parameters
@@ -356,7 +357,7 @@ class ReconstructDock(QWidget):
         layers.removed.connect(self._layer_removed)
         layers.connect(self._layer_event)
         self._viewer.events.theme.connect(self._theme_changed)
-        self.destroyed.connect(lambda _=None, box=self.__dict__: _stop_run(box))
+        self.destroyed.connect(lambda _=None, box=self.__dict__: stop_run(box))
 
     def _planes_toggled(self, on: bool) -> None:
         if on:
@@ -384,20 +385,7 @@ class ReconstructDock(QWidget):
             if any(id(source) in used for source in event.sources):
                 self.ui.table.scans.refresh()
 
-    def _theme_changed(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):
-            self.ui.restyle(self._viewer.theme)
-
     # Qt's side ----------------------------------------------------------------------
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """The natural size of the form with its footer."""
-        return self.ui.sizeHint()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop a running job when the dock is closed for good."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            _stop_run(self.__dict__)
-        return bool(super().event(event))
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
         """Take files."""
@@ -415,12 +403,6 @@ class ReconstructDock(QWidget):
         if event is not None:
             event.accept()
             self.drop(_drop.dropped_paths(event.mimeData()))
-
-
-def _stop_run(box: dict[str, Any]) -> None:
-    run = box.get("run")
-    if run is not None:
-        run.cancel()
 
 
 def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:

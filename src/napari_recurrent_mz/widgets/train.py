@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QSize, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout
 
 from ..scans import InputError
 from . import _drop, _layers, _settings
 from ._grid_panel import in_words
 from ._own_models import own_models
+from ._parts import Dock, stop_run
 from ._train_job import ENDING, AdaptJob, build_job, draw_gains, told
 from ._train_layout import StackChoice, TrainLayout
 from ._worker import Outcome, ThreadRun, in_background, sentence_of
@@ -83,7 +84,7 @@ def _work(job: AdaptJob, stop: threading.Event) -> Iterator[object]:
         yield Outcome("failed", sentence_of(error))
 
 
-class TrainDock(QWidget):
+class TrainDock(Dock):
     """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve.
 
     Parameters
@@ -331,24 +332,4 @@ class TrainDock(QWidget):
         layers.inserted.connect(self._layers_changed)
         layers.removed.connect(self._layers_changed)
         self._viewer.events.theme.connect(self._theme_changed)
-        self.destroyed.connect(lambda _=None, box=self.__dict__: _stop_run(box))
-
-    def _theme_changed(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):
-            self.ui.restyle(self._viewer.theme)
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """The natural size of the form with its footer."""
-        return self.ui.sizeHint()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop a running job when the dock is closed for good."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            _stop_run(self.__dict__)
-        return bool(super().event(event))
-
-
-def _stop_run(box: dict[str, Any]) -> None:
-    run = box.get("run")
-    if run is not None:
-        run.cancel()
+        self.destroyed.connect(lambda _=None, box=self.__dict__: stop_run(box))
