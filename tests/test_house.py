@@ -37,6 +37,7 @@ FLOORS = {
     "inference": 3,
     "phantoms": 3,
     "simulate": 3,
+    "plots": 3,
     "session": 4,
     "training": 4,
     "evaluation": 4,

@@ -205,7 +205,11 @@ def test_adapt_stop_and_the_new_model(
     assert not dock.ui.footer.adapt.isEnabled()
     assert not dock.ui.optics.isEnabled()
     qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
-    lines = [line for line in dock.ui.plot.axes.lines if len(line.get_xdata()) == len(dock.curve)]
+    lines = [
+        line
+        for line in dock.ui.plot.figure.axes[0].lines
+        if len(line.get_xdata()) == len(dock.curve)
+    ]
     assert [tuple(point) for point in lines[-1].get_xydata()] == dock.curve
     assert "left" in dock.ui.footer.bar.format()
     with qtbot.waitSignal(dock.run_ended, timeout=100_000) as ended:

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from ..plots import SERIES, SERIES_ON_DARK, Draw, Ink, draw_reason, save_figure, style
+from ..scans import InputError
+from . import _settings
 from ._theme import Palette
 
-Draw = Callable[[Any, Palette], None]
-"""Draws on empty axes, with the palette's colours."""
+_FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
+
+
+def ink_of(palette: Palette) -> Ink:
+    """The colours of a theme, for a figure."""
+
+    def name(role: str) -> str:
+        return palette.colour(role).name()
+
+    is_dark = palette.colour("background").lightnessF() < 0.5
+    return Ink(
+        background=name("background"),
+        text=name("text"),
+        faint=_between(palette.colour("background"), palette.colour("text"), 0.45).name(),
+        accent=name("current"),
+        warning=name("warning"),
+        lines=SERIES_ON_DARK if is_dark else SERIES,
+    )
 
 
 class PlotCanvas(FigureCanvasQTAgg):
-    """One pair of axes that is drawn again when the theme changes.
+    """A figure that is drawn again when the theme changes.
 
     Parameters
     ----------
@@ -32,41 +52,150 @@ class PlotCanvas(FigureCanvasQTAgg):
     def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
         super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]
         self._palette = palette
-        self._draw: Draw | None = None
-        self.axes = self.figure.subplots()
+        self.drawn: Draw | None = None
+        self.reason = ""
         self.setAccessibleName(name)
-        self.setFixedHeight(height)
+        self.setMinimumHeight(height)
         self.setMinimumWidth(120)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.restyle()
 
-    def show_curve(self, draw: Draw) -> None:
+    def show_figure(self, draw: Draw) -> None:
         """Draw this from now on: at once, and again with every change of the theme."""
-        self._draw = draw
+        self.drawn, self.reason = draw, ""
+        self.restyle()
+
+    def show_reason(self, sentence: str) -> None:
+        """Show no figure, and why there is none."""
+        self.drawn, self.reason = None, sentence
         self.restyle()
 
     def restyle(self) -> None:
         """Draw again in the palette's current colours."""
-        self.axes.clear()
-        if self._draw is not None:
-            self._draw(self.axes, self._palette)
-        ground, text = (shade(self._palette.colour(name)) for name in ("background", "text"))
-        self.figure.set_facecolor(ground)
-        self.axes.set_facecolor(ground)
-        self.axes.tick_params(colors=text, labelsize=8)
-        self.axes.spines[["top", "right"]].set_visible(False)
-        for spine in self.axes.spines.values():
-            spine.set_color(text)
-        for label in (self.axes.xaxis.label, self.axes.yaxis.label, self.axes.title):
-            label.set_color(text)
-            label.set_fontsize(8)
-        legend = self.axes.get_legend()
-        for word in legend.get_texts() if legend is not None else ():
-            word.set_color(text)
+        ink = ink_of(self._palette)
+        self.figure.clear()
+        if self.drawn is not None:
+            self.drawn(self.figure, ink)
+        elif self.reason:
+            draw_reason(self.figure, ink, self.reason)
+        style(self.figure, ink)
         self.draw_idle()  # type: ignore[no-untyped-call]
 
 
-def shade(colour: QColor) -> tuple[float, float, float, float]:
-    """A Qt colour as matplotlib takes it."""
-    red, green, blue, alpha = colour.getRgbF()
-    return float(red or 0), float(green or 0), float(blue or 0), float(alpha or 0)
+class PlotPanel(QWidget):
+    """A plot with its tools under it: save the figure, and what a dock adds.
+
+    Parameters
+    ----------
+    palette : Palette
+    name : str
+        What the plot is called; files are suggested by it.
+    height : int, optional
+        Least height of the plot, in pixels of the screen.
+    size_mm : tuple of float, optional
+        Width and height of a saved figure, in millimetres.
+    """
+
+    message = Signal(str, str)
+    """A sentence for the dock to show, and its kind."""
+
+    def __init__(
+        self,
+        palette: Palette,
+        name: str,
+        height: int = 180,
+        size_mm: tuple[float, float] = (180.0, 90.0),
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.name = name
+        self.size_mm = size_mm
+        self.canvas = PlotCanvas(palette, name, height)
+        self._tools = QHBoxLayout()
+        self._tools.setContentsMargins(0, 0, 0, 0)
+        self._tools.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.canvas, 1)
+        column.addLayout(self._tools)
+        self.save_button = self.add_tool(
+            "Save figure…", "Save the figure for a paper: PNG (300 dpi), SVG or PDF", self.ask
+        )
+        self.save_button.setEnabled(False)
+
+    def add_tool(self, text: str, tooltip: str, slot: Callable[[], object]) -> QToolButton:
+        """Add a button to the row under the plot."""
+        button = QToolButton()
+        button.setText(text)
+        button.setToolTip(tooltip)
+        button.setAccessibleName(text)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button.clicked.connect(lambda _checked=False: slot())
+        self._tools.insertWidget(self._tools.count() - 1, button)
+        return button
+
+    def show_figure(self, draw: Draw) -> None:
+        """Draw this from now on."""
+        self.canvas.show_figure(draw)
+        self.save_button.setEnabled(True)
+
+    def show_reason(self, sentence: str) -> None:
+        """Show no figure, and why there is none."""
+        self.canvas.show_reason(sentence)
+        self.save_button.setEnabled(False)
+
+    def restyle(self) -> None:
+        """Take the palette's current colours."""
+        self.canvas.restyle()
+
+    def ask(self) -> None:
+        """Ask for a file, and save the figure there."""
+        ask_for_file(self, f"Save {self.name}", self.name, _FILES, self.save)
+
+    def save(self, path: str | Path) -> None:
+        """Save the figure on white paper; the dock is told how it went."""
+        if self.canvas.drawn is None:
+            return
+        width, height = self.size_mm
+        try:
+            written = save_figure(self.canvas.drawn, path, width_mm=width, height_mm=height)
+        except InputError as error:
+            self.message.emit(str(error), "error")
+            return
+        self.message.emit(f"Saved “{written.name}”.", "done")
+
+
+def ask_for_file(
+    parent: QWidget, title: str, name: str, kinds: str, use: Callable[[Path], object]
+) -> None:
+    """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled.
+
+    Parameters
+    ----------
+    parent : QWidget
+    title : str
+        Of the dialog.
+    name : str
+        Suggested, without ending.
+    kinds : str
+        As Qt's file dialogs take them; the first is taken where no ending was typed.
+    use : callable
+        Gets the path.
+    """
+    folder = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
+    stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"
+    chosen, kind = QFileDialog.getSaveFileName(parent, title, str(Path(folder) / stem), kinds)
+    if not chosen:
+        return
+    path = Path(chosen)
+    if not path.suffix:
+        path = path.with_suffix(kind.partition("*")[2].partition(")")[0].partition(" ")[0])
+    _settings.remember("files", {"folder": str(path.parent)})
+    use(path)
+
+
+def _between(first: QColor, second: QColor, share: float) -> QColor:
+    """A colour that lies ``share`` of the way from the first to the second."""
+    pairs = zip(first.getRgb()[:3], second.getRgb()[:3], strict=True)
+    return QColor(*(round((a or 0) + share * ((b or 0) - (a or 0))) for a, b in pairs))

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from napari.layers import Image
 
 from ..optics import Optics
+from ..plots import Draw, Ink, open_axes
 from ..scans import InputError
 from . import _layers
-from ._plot import shade
-from ._theme import Palette
 from ._train_layout import TrainLayout
 
 ENDING = ".safetensors"
@@ -97,20 +97,20 @@ def _path(text: str, agreed: str) -> Path:
     return path
 
 
-def draw_gains(axes: Any, palette: Palette, points: list[tuple[int, float]]) -> None:
+def gains_figure(points: list[tuple[int, float]]) -> Draw:
     """The gain over linear MMSE against steps, and that of the model it began with."""
-    if not points:
-        axes.set_axis_off()
-        words = {"color": shade(palette.faint), "fontsize": 8, "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "The curve appears here", ha="center", **words)
-        return
-    axes.set(xlabel="step", ylabel="gain (dB)")
-    axes.axhline(0, color=shade(palette.colour("secondary")), lw=1)
-    steps, gains = zip(*points, strict=True)
-    text, line = (shade(palette.colour(name)) for name in ("text", "current"))
-    axes.axhline(gains[0], color=text, lw=1, ls="--", label="as it was")
-    axes.plot(steps, gains, "o-", color=line, ms=3, lw=2, label="adapted")
-    axes.legend(fontsize=8, frameon=False, loc="best")
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        axes = figure.subplots()
+        axes.set(xlabel="step", ylabel="gain (dB)")
+        axes.axhline(0, color=ink.faint, lw=1)
+        steps, gains = zip(*points, strict=True)
+        axes.axhline(gains[0], color=ink.text, lw=1, ls="--", label="as it was")
+        axes.plot(steps, gains, "o-", color=ink.accent, ms=3, lw=2, label="adapted")
+        axes.legend(frameon=False, loc="best")
+        open_axes(axes)
+
+    return draw
 
 
 def told(found: dict[str, Any], path: Path) -> tuple[str, str]:

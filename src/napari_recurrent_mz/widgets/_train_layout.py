@@ -166,6 +166,7 @@ class TrainLayout(QWidget):
         self.browse.setToolTip("Choose the file for the adapted weights")
         self.browse.setMaximumWidth(32)
         self.plot = PlotCanvas(self.palette_, "Gain over linear MMSE on the held-out quarter")
+        self.plot.setFixedHeight(150)
         self.footer = TrainFooter(self.palette_)
         self._lay_out()
         self._shortcuts(dock)

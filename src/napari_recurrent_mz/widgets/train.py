@@ -21,7 +21,7 @@ from . import _drop, _layers, _settings
 from ._grid_panel import in_words
 from ._own_models import own_models
 from ._parts import Dock, stop_run
-from ._train_job import ENDING, AdaptJob, build_job, draw_gains, told
+from ._train_job import ENDING, AdaptJob, build_job, gains_figure, told
 from ._train_layout import StackChoice, TrainLayout
 from ._worker import Outcome, ThreadRun, in_background, sentence_of
 
@@ -181,7 +181,10 @@ class TrainDock(Dock):
 
     def _draw_curve(self) -> None:
         points = list(self.curve)
-        self.ui.plot.show_curve(lambda axes, palette: draw_gains(axes, palette, points))
+        if points:
+            self.ui.plot.show_figure(gains_figure(points))
+        else:
+            self.ui.plot.show_reason("The curve appears here")
 
     def _ended(self, outcome: Outcome) -> None:
         run, self.run = self.run, None

@@ -1,0 +1,162 @@
+"""What the instruments share: the layer choice, the plot, and one job at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QThreadPool
+
+from napari_recurrent_mz.plots import Ink
+from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.widgets._instrument import InstrumentDock, Progress, Result
+from napari_recurrent_mz.widgets._layer_choice import LayerChoice
+from napari_recurrent_mz.widgets._plot import PlotPanel
+from napari_recurrent_mz.widgets._theme import Palette
+
+
+@pytest.fixture
+def choice(qtbot: Any) -> LayerChoice:
+    """A choice on a viewer with two images."""
+    viewer = ViewerModel()
+    for name in ("first", "second"):
+        viewer.add_image(np.ones((3, 4, 4)), name=name)
+    made = LayerChoice(viewer, "Volume", "The volume")
+    qtbot.addWidget(made)
+    return made
+
+
+def offered(choice: LayerChoice) -> list[str]:
+    """The entries of a combo box."""
+    return [choice.itemText(n) for n in range(choice.count())]
+
+
+def test_the_choice_follows_the_layers(choice: LayerChoice, qtbot: Any) -> None:
+    layers = choice._viewer.layers
+    choice.choose(layers["second"])
+    choice._viewer.add_points(np.zeros((1, 3)), name="points")
+    layers["first"].name = "renamed"
+    layers.move(0, 2)
+    assert set(offered(choice)) == {"None", "second", "renamed"}
+    assert choice.currentText() == "second"
+    with qtbot.waitSignal(choice.changed):
+        del layers["second"]
+    assert choice.layer() is None
+    assert offered(choice) == ["None", "renamed"]
+    assert choice.currentText() == "None"
+
+
+def test_a_person_chooses(choice: LayerChoice, qtbot: Any) -> None:
+    with qtbot.waitSignal(choice.changed):
+        choice.activated.emit(offered(choice).index("first"))
+    assert choice.layer() is choice._viewer.layers["first"]
+
+
+def count(total: int, *, stop: threading.Event) -> Iterator[object]:
+    """Counts; never ends where ``total`` is 0."""
+    done = 0
+    while not total or done < total:
+        done += 1
+        yield Progress(done, total or 100, "Counting")
+        stop.wait(0.002)
+    yield Result(done)
+
+
+def fail(sentence: str, *, stop: threading.Event) -> Iterator[object]:
+    """Fails."""
+    yield Progress(1, 2)
+    raise InputError(sentence)
+
+
+@pytest.fixture
+def make(qtbot: Any) -> Iterator[Callable[[], InstrumentDock]]:
+    """A dock on a viewer without a window."""
+
+    def make() -> InstrumentDock:
+        dock = InstrumentDock(ViewerModel(), "Measure", "Measure the beads")
+        qtbot.addWidget(dock)
+        return dock
+
+    yield make
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    qtbot.wait(10)
+
+
+def test_a_job_gives_its_result(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+    dock, found = make(), []
+    with qtbot.waitSignal(dock.ended, timeout=5000) as ended:
+        dock.start(count, 5, then=found.append, title="Counting")
+        assert not dock.footer.action.isEnabled()
+        assert dock.footer.cancel.isEnabled()
+    assert found == [5]
+    assert ended.args[0].state == "done"
+    assert dock.footer.action.isEnabled()
+    assert dock.run is None
+
+
+def test_cancel_stops_and_gives_nothing(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+    dock, found = make(), []
+    dock.start(count, 0, then=found.append)
+    qtbot.waitUntil(lambda: dock.footer.bar.value() > 2, timeout=5000)
+    with qtbot.waitSignal(dock.ended, timeout=5000):
+        dock.footer.cancel.click()
+    assert found == []
+    assert "Stopped" in dock.footer.message.text()
+
+
+def test_a_mistake_is_a_sentence(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+    dock = make()
+    with qtbot.waitSignal(dock.ended, timeout=5000):
+        dock.start(fail, "Layer 'a' has no beads: choose another.", then=print)
+    assert dock.footer.message.text() == "Layer 'a' has no beads: choose another."
+
+
+def test_the_next_job_takes_the_place_of_the_last(
+    make: Callable[[], InstrumentDock], qtbot: Any
+) -> None:
+    dock, found = make(), []
+    dock.start(count, 0, then=found.append)
+    with qtbot.waitSignal(dock.ended, timeout=5000):
+        dock.start(count, 3, then=found.append)
+    assert found == [3]
+
+
+def test_a_closed_dock_stops_its_job(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+    dock = make()
+    dock.start(count, 0, then=print)
+    run = dock.run
+    assert run is not None
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: run.is_cancelled, timeout=5000)
+
+
+def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
+    qtbot: Any, tmp_path: Path
+) -> None:
+    inks = []
+
+    def draw(figure: Any, ink: Ink) -> None:
+        inks.append(ink)
+        figure.subplots().plot([0, 1], color=ink.lines[0])
+
+    palette = Palette("dark")
+    panel = PlotPanel(palette, "Widths")
+    qtbot.addWidget(panel)
+    assert not panel.save_button.isEnabled()
+    panel.show_figure(draw)
+    palette.use("light")
+    panel.restyle()
+    with qtbot.waitSignal(panel.message) as told:
+        panel.save(tmp_path / "widths.png")
+    dark, light, paper = (ink.background for ink in inks)
+    assert int(dark[1:3], 16) < 80 < 200 < int(light[1:3], 16)
+    assert paper == "#ffffff"
+    assert (tmp_path / "widths.png").exists()
+    assert told.args == ["Saved “widths.png”.", "done"]
+    panel.show_reason("No bead was found.")
+    assert [text.get_text() for text in panel.canvas.figure.texts] == ["No bead was found."]
