@@ -18,7 +18,12 @@ from napari_recurrent_mz.device import choose_device
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.training.discriminator import Discriminator
-from napari_recurrent_mz.training.examples import ExampleConfig, choose_planes, make_batch
+from napari_recurrent_mz.training.examples import (
+    ExampleConfig,
+    choose_planes,
+    entering_order,
+    make_batch,
+)
 from napari_recurrent_mz.training.fields import Pool, PoolConfig, make_fields
 from napari_recurrent_mz.training.finish import draw_curves, write_model
 from napari_recurrent_mz.training.loop import TrainConfig, Trainer
@@ -163,6 +168,16 @@ def test_batches_depend_on_seed_and_step_alone(pool: Pool) -> None:
     assert first.inputs.scans.shape[-3:] == (3, 32, 32)
     assert bool(torch.isfinite(first.inputs.scans).all())
     assert bool((first.inputs.unit > 0).all())
+
+
+@pytest.mark.parametrize(("order", "dpms"), [("depth", [3, -2, -5]), ("distance", [-5, 3, -2])])
+def test_scans_enter_in_the_papers_orders(order: str, dpms: list[float]) -> None:
+    heights = [7.0, 2.0, 10.0]
+    entered = [heights[n] for n in entering_order(heights, 5.0, order)]
+    assert [5.0 - z for z in entered] == dpms
+    assert entering_order(heights, 5.0, "random") == [0, 1, 2]
+    with pytest.raises(InputError, match="choose one of random, depth, distance"):
+        ExampleConfig(order="by name")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

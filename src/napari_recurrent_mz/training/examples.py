@@ -23,10 +23,11 @@ from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
 from ..phantoms import SPARSE
-from ..scans import Scan
+from ..scans import InputError, Scan
 from ..simulate import Camera
 from .fields import Field, Pool
 
+ORDERS = ("random", "depth", "distance")
 _REACH_DOF = 47.9
 
 
@@ -59,6 +60,9 @@ class ExampleConfig:
         Sets of scans drawn from each field; 0 draws a new one every time. Where finding
         the non-negative object of a set takes longer than a training step, a few sets
         whose objects are kept on disk beside the fields serve the whole run.
+    order : str
+        How the scans enter: ``random``; by ``depth``, the lowest first; or by ``distance``
+        to the target plane, the farthest first (paper, Fig. S6).
     """
 
     crop: int = 128
@@ -71,6 +75,14 @@ class ExampleConfig:
     stage_error_dof: float = 0.4
     sparse_share: float = 0.4
     variants: int = 0
+    order: str = "random"
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise InputError(
+                f"The order of the scans, '{self.order}', is not known: choose one of "
+                f"{', '.join(ORDERS)}."
+            )
 
 
 class Batch(NamedTuple):
@@ -191,6 +203,16 @@ def _draw_scans(
     return chosen, spacing, order, heights, told, stretch
 
 
+def entering_order(heights_um: Sequence[float], target_um: float, order: str) -> list[int]:
+    """Numbers of the scans in the order in which they enter the network."""
+    by = {
+        "random": lambda _i: 0.0,  # they were drawn in random order
+        "depth": lambda i: heights_um[i],
+        "distance": lambda i: -abs(heights_um[i] - target_um),
+    }[order]
+    return sorted(range(len(heights_um)), key=by)
+
+
 def kept_inputs(
     scans: Sequence[Scan],
     optics: Optics,
@@ -255,7 +277,10 @@ def _assemble(
 ) -> Batch:
     parts: list[Batch] = []
     for target in targets:
-        made = inputs.at(float(target) * field.z_step_um * stretch)
+        z_um = float(target) * field.z_step_um * stretch
+        made = inputs.at(z_um)
+        entering = entering_order([scan.z_um for scan in inputs.scans], z_um, config.order)
+        made = made._replace(scans=made.scans[:, entering])
         truth = normalised_truth(field, int(target), camera, inputs, made)
         *cropped, truth = crop_and_turn((*made, truth[None, None]), rng, config.crop)
         parts.append(Batch(Prepared(*cropped), truth))
@@ -343,7 +368,7 @@ def make_batch(
 
 def _place(folder: Path, config: ExampleConfig, seed: int) -> Path:
     """The folder of the objects that belong to sets of scans drawn in this way."""
-    drawn = replace(config, crop=0, targets=0, sparse_share=0.0)
+    drawn = replace(config, crop=0, targets=0, sparse_share=0.0, order="random")
     digest = hashlib.sha256(f"{drawn}{seed}{ITERATIONS}".encode()).hexdigest()[:10]
     return folder / f"objects_{digest}"
 
