@@ -31,6 +31,7 @@ FLOORS = {
     "inputs": 2,
     "io": 2,
     "metrics": 2,
+    "projections": 2,
     "beads": 2,
     "tiles": 3,
     "check": 3,
