@@ -6,6 +6,7 @@ Training and use build their tensors here, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,6 +54,39 @@ class Prepared(NamedTuple):
     extra: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Scale:
+    """How the network sees the intensities of some scans: what they are measured against.
+
+    Attributes
+    ----------
+    normalisation : Normalisation
+        Takes the scans' units to the network's, those of the rest here.
+    spread, middle : float
+        Standard deviation and median of the scans.
+    contrast : float
+        What the network's asinh counts intensities in.
+    noise : float
+        Standard deviation of the noise of a scan.
+    """
+
+    normalisation: Normalisation
+    spread: float
+    middle: float
+    contrast: float
+    noise: float
+
+    @classmethod
+    def of(cls, stack: FloatArray, normalised: Normalisation | None = None) -> Scale:
+        """The scale of scans (M, Y, X), with their own normalisation unless one is given."""
+        normalised = normalised or normalisation(stack)
+        normal = normalised.apply(stack)
+        low, middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
+        noise = float(np.median([noise_of(image) for image in normal]))
+        contrast = max((high - low) / 2, noise, 1e-3)
+        return cls(normalised, float(normal.std()), middle, contrast, noise)
+
+
 class NetworkInputs:
     """Prepares scans once, then gives the network's input for any target plane.
 
@@ -65,8 +99,8 @@ class NetworkInputs:
     reach_um : tuple of float, optional
         Lowest and highest target, in micrometres; by default the range of the scans.
     device : torch.device, optional
-    fixed : Normalisation, optional
-        Use this normalisation instead of the scans' own.
+    fixed : Normalisation or Scale, optional
+        Use this normalisation, or this whole scale, instead of the scans' own.
     density : numpy.ndarray, optional
         The non-negative object of these very scans, if it is known already.
     stopped : callable, optional
@@ -75,6 +109,7 @@ class NetworkInputs:
 
     Attributes
     ----------
+    scale : Scale
     normalisation : Normalisation
         Takes the scans' units to the network's.
     nonnegative : NonnegativeEstimate, NonnegativeWindows or None
@@ -89,7 +124,7 @@ class NetworkInputs:
         *,
         reach_um: tuple[float, float] | None = None,
         device: torch.device | None = None,
-        fixed: Normalisation | None = None,
+        fixed: Normalisation | Scale | None = None,
         density: npt.NDArray[np.floating] | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> None:
@@ -98,7 +133,8 @@ class NetworkInputs:
         self.optics = optics
         self.device = device
         stack = np.stack([scan.pixels for scan in self.scans])
-        self.normalisation = fixed or normalisation(stack)
+        self.scale = fixed if isinstance(fixed, Scale) else Scale.of(stack, fixed)
+        self.normalisation = self.scale.normalisation
         normal = self.normalisation.apply(stack)
         normalised = [
             Scan(image, scan.z_um, scan.name)
@@ -121,27 +157,30 @@ class NetworkInputs:
             self.nonnegative = fit(**kept)
             self._misfit = _smooth((self.nonnegative.misfit**2).mean(0)[None, None]).sqrt()
 
-        self._spread = float(normal.std())
-        low, self._middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
-        self._noise = float(np.median([noise_of(image) for image in normal]))
-        self._contrast = max((high - low) / 2, self._noise, 1e-3)
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0))[None, None].to(device)
         self._images = self._seen(torch.from_numpy(normal).to(device))
 
-    def at(self, z_um: float) -> Prepared:
-        """Input for the plane at ``z_um`` micrometres."""
+    def at(self, z_um: float, first: int = 0) -> Prepared:
+        """Input for the plane at ``z_um`` micrometres.
+
+        ``scans`` holds those from number ``first`` on only, for a network that remembers the
+        ones before; everything else is of all scans.
+        """
         unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
         distance = torch.tensor(
-            [(z_um - scan.z_um) / unit_um for scan in self.scans],
+            [(z_um - scan.z_um) / unit_um for scan in self.scans[first:]],
             dtype=torch.float32,
             device=self.device,
         )
-        channels = [self._images, distance[:, None, None].expand_as(self._images)]
+        images = self._images[first:]
+        channels = [images, distance[:, None, None].expand_as(images)]
         if self.config.propagated_input:
-            channels.append(self._seen(self.linear.propagated(z_um)))
+            channels.append(self._seen(self.linear.propagated(z_um, first)))
         linear = self.linear.tensor(z_um)[None, None]
         error = float(self.linear.expected_error(z_um)[0])
-        unit = torch.hypot(error * self._brightness(linear), linear.new_tensor(0.3 * self._noise))
+        unit = torch.hypot(
+            error * self._brightness(linear), linear.new_tensor(0.3 * self.scale.noise)
+        )
         skip, extra = self._beside(z_um, linear, unit)
         return Prepared(torch.stack(channels, dim=1)[None], linear, unit, skip, extra)
 
@@ -165,13 +204,13 @@ class NetworkInputs:
         if self.config.target == "confocal":
             haze = _smooth(self._light) * _SECTION_SHARE
             return torch.hypot(_smooth(linear**2).sqrt(), haze)
-        return _smooth((linear - self._middle) ** 2).sqrt().clamp(max=self._spread)
+        return _smooth((linear - self.scale.middle) ** 2).sqrt().clamp(max=self.scale.spread)
 
     def _seen(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""
         if self.config.contrast == "linear":
             return image
-        return torch.asinh((image - self._middle) / self._contrast)
+        return torch.asinh((image - self.scale.middle) / self.scale.contrast)
 
 
 _SECTION_SHARE = 0.1  # of the light of a sample ten depths of field thick

@@ -258,15 +258,15 @@ class LinearEstimate:
         mixed = (response * self.spectra).sum(dim=0, keepdim=True)
         return self.filter.back(mixed)[0] + self.offset
 
-    def propagated(self, z_um: float) -> torch.Tensor:
+    def propagated(self, z_um: float, first: int = 0) -> torch.Tensor:
         """Each scan carried alone to ``z_um``: tensor (M, Y, X), in the scans' units.
 
-        As a wide-field image, whatever the target.
+        As a wide-field image, whatever the target; of the scans from number ``first`` on.
         """
-        _, weights = propagation_weights(self.optics, self.scan_z_um - z_um, table=self.table)
-        return self.filter.back(self.filter.response(self._tensor(weights)) * self.spectra) + (
-            self.offset
-        )
+        distance = self.scan_z_um[first:] - z_um
+        _, weights = propagation_weights(self.optics, distance, table=self.table)
+        response = self.filter.response(self._tensor(weights))
+        return self.filter.back(response * self.spectra[first:]) + self.offset
 
     def plane(self, z_um: float) -> FloatArray:
         """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""

@@ -222,16 +222,42 @@ class RecurrentMZ(nn.Module):
         -------
         torch.Tensor, shape (N, 1, H, W)
         """
+        return self.go_on(None, scans, linear, unit, skip, extra)[0]
+
+    def go_on(
+        self,
+        state: State | None,
+        scans: torch.Tensor | Sequence[torch.Tensor],
+        linear: torch.Tensor | None = None,
+        unit: torch.Tensor | None = None,
+        skip: torch.Tensor | None = None,
+        extra: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, State]:
+        """The image once more scans have come to a state, and the state then.
+
+        Parameters
+        ----------
+        state : list of torch.Tensor or None
+            What is remembered of the scans before; None when there were none.
+        scans
+            The scans that are new, as in :meth:`forward`; the rest is of all scans.
+        linear, unit, skip, extra
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        image : torch.Tensor, shape (N, 1, H, W)
+        state : list of torch.Tensor
+        """
         sequence = list(scans.unbind(1)) if isinstance(scans, torch.Tensor) else list(scans)
-        state: State | None = None
         features: State = []
         for scan in sequence:
             features = self.encode(scan)
             state = self.remember(features, state)
-        if state is None:
+        if state is None or not features:
             raise ValueError("forward needs at least one scan")
         size = tuple(sequence[0].shape[-2:])
-        return self.decode(features, state, linear, size, unit, skip, extra)
+        return self.decode(features, state, linear, size, unit, skip, extra), state
 
     def encode(self, scan: torch.Tensor) -> State:
         """Features x_k of one scan (N, C, H, W): a list of (N, c_k, H_k, W_k)."""

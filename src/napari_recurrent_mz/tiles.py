@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from .architectures import Network, build
 from .device import Device, available_cores, choose_device
-from .inputs import NetworkInputs
-from .network import NetworkConfig
+from .inputs import NetworkInputs, Scale
+from .network import NetworkConfig, RecurrentMZ, State
 from .optics import Optics
 from .scans import FloatArray, Scan
 from .weights import Model
@@ -84,6 +84,49 @@ def _spans(length: int, size: int, overlap: int) -> list[tuple[tuple[int, int], 
     ]
 
 
+@dataclass
+class Memory:
+    """What the network remembers of the scans so far, for one plane, window by window.
+
+    A plane that is made with it takes in the scans that are new, and no others.
+
+    Parameters
+    ----------
+    place : torch.device
+        Where it waits until the next scan.
+
+    Attributes
+    ----------
+    entered : int
+        How many scans have been taken in.
+    tile : int
+        Size of the windows.
+    windows : list of list of torch.Tensor
+        One state for each.
+    """
+
+    place: torch.device
+    entered: int = 0
+    tile: int = 0
+    windows: list[State] = field(default_factory=list)
+
+    def known(self, n_scans: int, tile: int) -> int:
+        """How many of the first of ``n_scans`` scans need not be seen again."""
+        return self.entered if self.tile == tile and self.entered < n_scans else 0
+
+    def window(self, number: int, device: torch.device, dtype: torch.dtype) -> State | None:
+        """What is remembered of one window, where and as it is computed with."""
+        return [h.to(device, dtype) for h in self.windows[number]] if self.windows else None
+
+    def forget(self) -> None:
+        """Begin again with the first scan."""
+        self.keep([], 0, 0)
+
+    def keep(self, windows: list[State], entered: int, tile: int) -> None:
+        """Remember a plane once all of its windows are done."""
+        self.windows, self.entered, self.tile = windows, entered, tile
+
+
 class NetworkPlanes:
     """Makes planes with a network; see :func:`napari_recurrent_mz.inference.iter_planes`.
 
@@ -103,6 +146,8 @@ class NetworkPlanes:
         Largest window in pixels, by default what suits the device.
     half : bool, optional
         Mixed precision; by default where it pays.
+    scale : Scale, optional
+        How the network sees the scans' intensities; by default as measured on them.
     """
 
     def __init__(
@@ -117,11 +162,13 @@ class NetworkPlanes:
         stopped: Callable[[], bool] = lambda: False,
         tile: int | None = None,
         half: bool | None = None,
+        scale: Scale | None = None,
     ) -> None:
         self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
         self.on_message, self.stopped = on_message, stopped
         self.tile = tile or _LARGEST_TILE[device.kind]
         self.half = half
+        self.scale = scale
         self._timed = 0
         self._move_to(device)
 
@@ -140,16 +187,21 @@ class NetworkPlanes:
                 self.model.network.config,
                 reach_um=self.reach_um,
                 device=self.device.torch,
+                fixed=self.scale,
                 stopped=self.stopped,
             )
         return self._inputs
 
-    def plane(self, z_um: float) -> FloatArray:
-        """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
+    def plane(self, z_um: float, memory: Memory | None = None) -> FloatArray:
+        """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units.
+
+        With a ``memory`` of this plane only the scans that are new to it are taken in; the
+        scans before must be those that it has seen, in their order and on the same scale.
+        """
         began = time.monotonic()
         while True:
             try:
-                normal = self._run(z_um)
+                normal = self._run(z_um, memory)
                 break
             except torch.OutOfMemoryError:
                 self._make_room()
@@ -157,23 +209,37 @@ class NetworkPlanes:
                 if "memory" not in str(error).lower():
                     raise
                 self._make_room()
-        self._remember_speed(normal.size, time.monotonic() - began)
+        if memory is None:
+            self._remember_speed(normal.size, time.monotonic() - began)
         return self.inputs.normalisation.undo(normal)
 
-    def _run(self, z_um: float) -> FloatArray:
+    def _run(self, z_um: float, memory: Memory | None) -> FloatArray:
         half = self.device.half if self.half is None else self.half
+        dtype = torch.bfloat16 if half else torch.float32
+        first = memory.known(len(self.scans), self.tile) if memory else 0
+        if memory is not None and not first:
+            memory.forget()
+        kept: list[State] = []
         with (
             torch.inference_mode(),
             torch.autocast(self.device.kind, torch.bfloat16, enabled=half),
         ):
-            prepared = self.inputs.at(z_um)
+            prepared = self.inputs.at(z_um, first)
             out = torch.empty_like(prepared.linear[0, 0])
-            for tile in tiles((out.shape[0], out.shape[1]), self.tile):
+            for number, tile in enumerate(tiles((out.shape[0], out.shape[1]), self.tile)):
                 if self.stopped():
                     raise Stopped
-                window = (..., *tile.read)
-                made = self.network(*(part[window] for part in prepared))
+                parts = [part[(..., *tile.read)] for part in prepared]
+                if memory is None:
+                    made = self.network(*parts)
+                else:
+                    assert isinstance(self.network, RecurrentMZ)  # the others remember nothing
+                    before = memory.window(number, self.device.torch, dtype)
+                    made, state = self.network.go_on(before, *parts)
+                    kept.append([h.to(memory.place) for h in state])
                 out[tile.write] = made[0, 0][tile.keep].float()
+        if memory is not None:
+            memory.keep(kept, len(self.scans), self.tile)
         found: FloatArray = out.float().cpu().numpy()
         return found
 
