@@ -10,14 +10,18 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from napari_recurrent_mz.beads import measure_beads, theoretical_fwhm
+from napari_recurrent_mz.beads import (
+    PlantedBeads,
+    measure_beads,
+    plant_beads,
+    theoretical_fwhm,
+)
 from napari_recurrent_mz.optics import Optics, widefield_psf
 
 VOXEL = (0.1, 0.1, 0.1)
@@ -33,61 +37,23 @@ REAL = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Planted:
-    """Beads of known place and width: Gaussians of height 100 over a background of 100."""
+def score(truth: PlantedBeads, table: Any) -> dict[str, Any]:
+    """What a table of beads makes of planted ones.
 
-    volume: np.ndarray
-    centres_um: np.ndarray
-    fwhm_um: np.ndarray
-
-    def score(self, table: Any) -> dict[str, Any]:
-        """What a table of beads makes of them.
-
-        A bead is found where one is accepted within half its width; the bias and the scatter
-        are the mean and the standard deviation of measured over true width, less one.
-        """
-        kept = table[table.accepted]
-        places = kept[["z_um", "y_um", "x_um"]].to_numpy()
-        away, which = cKDTree(self.centres_um / self.fwhm_um).query(places / self.fwhm_um)
-        right = away < 0.5
-        ratio = kept[WIDTHS].to_numpy()[right] / self.fwhm_um - 1
-        return {
-            "recall": len(np.unique(which[right])) / len(self.centres_um),
-            "false": float(np.mean(~right)),
-            "bias": ratio.mean(axis=0),
-            "scatter": ratio.std(axis=0),
-        }
-
-
-def plant(
-    shape: tuple[int, int, int],
-    fwhm_um: tuple[float, float, float],
-    snr: float,
-    *,
-    pitch_um: tuple[float, float, float] = (4.0, 1.8, 1.8),
-    seed: int = 1,
-) -> Planted:
-    """Gaussians at random places around a grid, with white noise of 100 / snr."""
-    rng = np.random.default_rng(seed)
-    voxel, width = np.array(VOXEL), np.array(fwhm_um)
-    grids = [
-        np.arange(0.6 * p, n * d - 0.6 * p, p)
-        for n, d, p in zip(shape, voxel, pitch_um, strict=True)
-    ]
-    grid = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, 3)
-    centres = grid + rng.uniform(-0.12, 0.12, grid.shape) * pitch_um
-    volume = rng.normal(100, 100 / snr, shape).astype(np.float32)
-    for centre in centres:
-        low = np.maximum(np.ceil((centre - 2.5 * width) / voxel).astype(int), 0)
-        high = np.minimum(((centre + 2.5 * width) / voxel).astype(int) + 1, shape)
-        z, y, x = (
-            np.exp(-4 * np.log(2) * ((np.arange(a, b) * d - c) / w) ** 2)
-            for a, b, d, c, w in zip(low, high, voxel, centre, width, strict=True)
-        )
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        volume[box] += 100 * z[:, None, None] * y[:, None] * x
-    return Planted(volume, centres, width)
+    A bead is found where one is accepted within half its width; the bias and the scatter
+    are the mean and the standard deviation of measured over true width, less one.
+    """
+    kept = table[table.accepted]
+    places = kept[["z_um", "y_um", "x_um"]].to_numpy()
+    away, which = cKDTree(truth.centres_um / truth.fwhm_um).query(places / truth.fwhm_um)
+    right = away < 0.5
+    ratio = kept[WIDTHS].to_numpy()[right] / truth.fwhm_um - 1
+    return {
+        "recall": len(np.unique(which[right])) / len(truth.centres_um),
+        "false": float(np.mean(~right)),
+        "bias": ratio.mean(axis=0),
+        "scatter": ratio.std(axis=0),
+    }
 
 
 def measured_by_psf_analysis(
@@ -124,12 +90,12 @@ def _print_planted() -> None:
     for model in ("gaussian3d", "profiles"):
         for fwhm in ((0.6, 0.25, 0.25), (1.0, 0.4, 0.4), (0.5, 0.35, 0.3)):
             for snr in (30.0, 10.0):
-                truth = plant((121, 384, 384), fwhm, snr)
-                score = truth.score(measure_beads(truth.volume, VOXEL, model=model))
+                truth = plant_beads((121, 384, 384), VOXEL, fwhm, snr)
+                found = score(truth, measure_beads(truth.volume, VOXEL, model=model))
                 print(
                     f"{model:10s} {fwhm} {snr:3g} {len(truth.centres_um)} "
-                    f"{100 * score['recall']:5.1f} {100 * score['false']:4.1f} "
-                    f"| {_percent(score['bias'])} | {_percent(score['scatter'])}"
+                    f"{100 * found['recall']:5.1f} {100 * found['false']:4.1f} "
+                    f"| {_percent(found['bias'])} | {_percent(found['scatter'])}"
                 )
 
 
@@ -175,7 +141,7 @@ def _print_beside(name: str, volume: np.ndarray, voxel: Any, region: np.ndarray)
 
 
 def _print_time() -> None:
-    truth = plant((81, 640, 640), (0.7, 0.3, 0.3), 10, pitch_um=(3.6, 1.8, 1.8))
+    truth = plant_beads((81, 640, 640), VOXEL, (0.7, 0.3, 0.3), 10, pitch_um=(3.6, 1.8, 1.8))
     for model in ("gaussian3d", "profiles"):
         wall, work = time.perf_counter(), time.process_time()
         table = measure_beads(truth.volume, VOXEL, model=model)
@@ -189,7 +155,7 @@ def main() -> None:
     """Print everything."""
     _print_planted()
     _print_point_spread_functions()
-    truth = plant((81, 192, 192), (0.6, 0.3, 0.25), 20)
+    truth = plant_beads((81, 192, 192), VOXEL, (0.6, 0.3, 0.25), 20)
     _print_beside("planted, SNR 20", truth.volume, VOXEL, 3 * truth.fwhm_um)
     if len(sys.argv) > 1:
         _print_real(Path(sys.argv[1]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
@@ -17,10 +18,16 @@ from scipy.stats import entropy
 
 from napari_recurrent_mz.beads import (
     COLUMNS,
+    bead_profiles,
     excluded,
+    histogram_edges,
+    in_words,
     kl_divergence,
     measure_beads,
+    plant_beads,
     theoretical_fwhm,
+    widths,
+    write_beads,
 )
 from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import InputError
@@ -29,13 +36,14 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 TOOLS = runpy.run_path(str(ROOT / "docs" / "validate_beads.py"))
 VOXEL, WIDTHS = TOOLS["VOXEL"], TOOLS["WIDTHS"]
+PLACES = ["z_um", "y_um", "x_um"]
 SIZE = (81, 192, 192)
 
 
 @pytest.fixture(scope="module")
 def noisy() -> Any:
     """A hundred beads at SNR 10."""
-    return TOOLS["plant"](SIZE, (0.6, 0.3, 0.25), 10)
+    return plant_beads(SIZE, VOXEL, (0.6, 0.3, 0.25), 10)
 
 
 @pytest.mark.parametrize(
@@ -43,17 +51,17 @@ def noisy() -> Any:
     [((0.6, 0.25, 0.25), 30), ((1.0, 0.4, 0.4), 10), ((0.5, 0.35, 0.3), 10)],
 )
 def test_planted_beads_are_found_and_unbiased(fwhm: tuple[float, ...], snr: float) -> None:
-    truth = TOOLS["plant"](SIZE, fwhm, snr, seed=2)
-    score = truth.score(measure_beads(truth.volume, VOXEL))
+    truth = plant_beads(SIZE, VOXEL, fwhm, snr, seed=2)
+    score = TOOLS["score"](truth, measure_beads(truth.volume, VOXEL))
     assert score["recall"] >= 0.95
     assert score["false"] <= 0.02
     np.testing.assert_allclose(score["bias"], 0, atol=0.02)
 
 
 def test_profiles_are_unbiased() -> None:
-    truth = TOOLS["plant"](SIZE, (0.6, 0.3, 0.25), 30)
+    truth = plant_beads(SIZE, VOXEL, (0.6, 0.3, 0.25), 30)
     table = measure_beads(truth.volume, VOXEL, model="profiles")
-    score = truth.score(table)
+    score = TOOLS["score"](truth, table)
     assert score["recall"] >= 0.95
     assert score["false"] <= 0.02
     np.testing.assert_allclose(score["bias"], 0, atol=0.02)
@@ -153,7 +161,7 @@ def test_a_real_stack_of_one_bead_holds_one_bead(name: str, lateral: float, axia
 
 def test_widths_are_those_of_napari_psf_analysis() -> None:
     pytest.importorskip("napari_psf_analysis.psf_analysis.fit.fitter")
-    truth = TOOLS["plant"](SIZE, (0.6, 0.3, 0.25), 20)
+    truth = plant_beads(SIZE, VOXEL, (0.6, 0.3, 0.25), 20)
     counts = np.round(100 * truth.volume.clip(0)).astype(np.uint16)
     table = measure_beads(counts, VOXEL, region_um=3 * truth.fwhm_um)
     others = TOOLS["measured_by_psf_analysis"](counts, VOXEL, table, 3 * truth.fwhm_um)
@@ -162,7 +170,7 @@ def test_widths_are_those_of_napari_psf_analysis() -> None:
 
 @pytest.mark.parametrize("model", ["gaussian3d", "profiles"])
 def test_one_plane_gives_lateral_widths(noisy: Any, model: str) -> None:
-    clean = TOOLS["plant"]((41, 96, 96), (0.8, 0.3, 0.25), 100, pitch_um=(3, 2, 2))
+    clean = plant_beads((41, 96, 96), VOXEL, (0.8, 0.3, 0.25), 100, pitch_um=(3, 2, 2))
     plane = clean.volume[round(float(np.median(clean.centres_um[:, 0])) * 10)]
     flat = measure_beads(plane, VOXEL[1:], model=model)
     assert flat.accepted.sum() > 5
@@ -244,6 +252,107 @@ def test_heights_choose_the_beads(noisy: Any) -> None:
     assert table.z_um.between(low - 0.1, high + 0.1).all()
 
 
+def test_the_origin_moves_everything(noisy: Any) -> None:
+    """Positions, points and heights are all counted from the same place."""
+    origin = np.array([5.0, -3.0, 100.0])
+    plain = measure_beads(noisy.volume, VOXEL)
+    high = float(np.median(plain.z_um))
+    moved = measure_beads(
+        noisy.volume, VOXEL, origin_um=origin, z_range_um=(origin[0], origin[0] + high)
+    )
+    below = plain[plain.z_voxel * VOXEL[0] <= high]
+    np.testing.assert_allclose(moved[PLACES], below[PLACES] + origin)
+    np.testing.assert_allclose(moved[WIDTHS], below[WIDTHS])
+    given = measure_beads(
+        noisy.volume, VOXEL, points=noisy.centres_um[:2] + origin, origin_um=origin
+    )
+    np.testing.assert_allclose(given[PLACES], noisy.centres_um[:2] + origin, atol=0.08)
+    one_plane = measure_beads(
+        noisy.volume, VOXEL, z_range_um=(below.z_voxel.iloc[0] * VOXEL[0],) * 2
+    )
+    assert set(one_plane.z_voxel) == {below.z_voxel.iloc[0]}
+
+
+@pytest.mark.parametrize("model", ["gaussian3d", "profiles"])
+def test_profiles_are_the_voxels_and_the_fitted_curve(noisy: Any, model: str) -> None:
+    """Against the voxels themselves, the planted bead, and SciPy's fit of the same line."""
+    origin = (5.0, 0.0, -2.0)
+    table = measure_beads(noisy.volume, VOXEL, origin_um=origin, model=model)
+    bead = int(table.index[table.accepted][3])
+    row = table.loc[bead]
+    z, y, x = bead_profiles(noisy.volume, table, bead)
+    assert [profile.axis for profile in (z, y, x)] == ["z", "y", "x"]
+    seen = noisy.volume[row.z_voxel, row.y_voxel]
+    first = round((x.at_um[0] + row.x_um - origin[2]) / VOXEL[2])
+    np.testing.assert_array_equal(x.intensity, seen[first : first + len(x.intensity)])
+    for profile in (z, y, x):
+        assert profile.fwhm_um == row[f"fwhm_{profile.axis}_um"]
+        above = profile.fit_at_um[profile.fit > (profile.fit.max() + profile.fit.min()) / 2]
+        assert np.ptp(above) == pytest.approx(profile.fwhm_um, rel=0.1)
+        assert abs(profile.fit_at_um[profile.fit.argmax()]) < 0.01
+        assert profile.fit.max() == pytest.approx(profile.intensity.max(), rel=0.2)
+    if model == "profiles":
+
+        def line(at: np.ndarray, base: float, height: float, centre: float, fwhm: float) -> Any:
+            return base + height * np.exp(-4 * np.log(2) * ((at - centre) / fwhm) ** 2)
+
+        found, _ = curve_fit(line, x.at_um, x.intensity, p0=(100, 100, 0, 0.3))
+        np.testing.assert_allclose(x.fit, line(x.fit_at_um, *found), atol=0.1)
+        assert abs(found[3]) == pytest.approx(x.fwhm_um, rel=1e-3)
+
+
+def test_profiles_of_a_plane_and_of_what_was_not_fitted() -> None:
+    plane = np.random.default_rng(1).normal(0, 1, (40, 40))
+    plane += 60 * np.exp(-(np.add.outer((np.arange(40) - 20) ** 2, (np.arange(40) - 19) ** 2)) / 6)
+    table = measure_beads(plane, VOXEL[1:])
+    assert [profile.axis for profile in bead_profiles(plane, table, 0)] == ["y", "x"]
+    table.loc[0, WIDTHS] = np.nan
+    y, _ = bead_profiles(plane, table, 0)
+    assert len(y.intensity) >= 7
+    assert not len(y.fit)
+    with pytest.raises(InputError, match="no bead 99"):
+        bead_profiles(plane, table, 99)
+    table.attrs.clear()
+    with pytest.raises(InputError, match="how it was measured"):
+        bead_profiles(plane, table, 0)
+
+
+def test_a_table_in_numbers_words_and_csv(noisy: Any, tmp_path: Path) -> None:
+    table = measure_beads(noisy.volume, VOXEL)
+    kept = table.loc[table.accepted, "fwhm_x_um"]
+    found = widths(table, "x")
+    assert (found.n, found.mean_um, found.median_um) == (len(kept), kept.mean(), kept.median())
+    assert in_words(table).startswith(f"{len(kept)} of {len(table)} beads accepted")
+    for reason, count in excluded(table).items():
+        assert {"border": f"{count} at the border", "dim": f"{count} dim"}.get(
+            reason, str(count)
+        ) in in_words(table)
+    path = write_beads(tmp_path / "beads.csv", {"a": table, "µ": table[:2]})
+    again = pd.read_csv(path, keep_default_na=True)
+    assert list(again.columns[:3]) == ["volume", "bead", "z (µm)"]
+    assert all("(" in name for name in again.columns[2:-2])  # every number has its unit
+    assert list(again.volume) == ["a"] * len(table) + ["µ"] * 2
+    both = pd.concat([table, table[:2]])
+    np.testing.assert_allclose(again["FWHM x (µm)"], both.fwhm_x_um, rtol=1e-5)
+    assert list(again.reason.fillna("")) == list(both.reason)
+    with pytest.raises(InputError, match=r"end in \.csv"):
+        write_beads(tmp_path / "beads.xlsx", {"a": table})
+    with pytest.raises(InputError, match="another place"):
+        write_beads(tmp_path / "nowhere" / "beads.csv", {"a": table})
+    with pytest.raises(InputError, match="no bead"):
+        write_beads(tmp_path / "none.csv", {"a": table[:0]})
+    assert in_words(table[:0]) == "No bead was found"
+    assert np.isnan(widths(table[:0], "x").mean_um)
+
+
+def test_bins_of_a_histogram() -> None:
+    edges = histogram_edges([0.4, np.nan, 0.5], [0.3], bins=10)
+    np.testing.assert_allclose(edges, np.histogram_bin_edges([0.3, 0.5], 10))
+    np.testing.assert_allclose(histogram_edges([0.4])[[0, -1]], [0.396, 0.404])
+    with pytest.raises(InputError, match="no measured bead"):
+        histogram_edges([np.nan])
+
+
 def test_units_of_length_and_intensity_do_not_matter(noisy: Any) -> None:
     volume = noisy.volume[:, :96, :96]
     one = measure_beads(volume, VOXEL)
@@ -263,7 +372,7 @@ def test_progress_and_stop(noisy: Any) -> None:
 @pytest.mark.parametrize("model", ["gaussian3d", "profiles"])
 def test_many_beads_take_seconds(model: str) -> None:
     """Processor time, so that a busy machine does not count: the fits alone, not the search."""
-    truth = TOOLS["plant"]((41, 128, 128), (0.6, 0.3, 0.3), 20, pitch_um=(3, 1.8, 1.8))
+    truth = plant_beads((41, 128, 128), VOXEL, (0.6, 0.3, 0.3), 20, pitch_um=(3, 1.8, 1.8))
     places = np.repeat(truth.centres_um, 2000 // len(truth.centres_um) + 1, axis=0)[:2000]
     before = time.process_time()
     table = measure_beads(truth.volume, VOXEL, points=places, model=model)
@@ -285,6 +394,7 @@ BAD_INPUT = {
     "region": ({"region_um": (1, 0, 1)}, "region"),
     "points": ({"points": [[1.0, 2.0]]}, "points"),
     "outside": ({"points": [[1.0, 2.0, 3.0], [1.0, 2.0, 99.0]]}, "Point 2"),
+    "origin": ({"origin_um": (1.0,)}, "origin"),
     "range": ({"z_range_um": (3, 1)}, "backwards"),
 }
 

@@ -4,8 +4,29 @@ Everything is plain computation on arrays; definitions stand in the documentatio
 "Measuring beads". Lengths are in micrometres.
 """
 
-from ._histograms import kl_divergence
-from ._measure import COLUMNS, excluded, measure_beads
+from ._histograms import histogram_edges, kl_divergence
+from ._measure import COLUMNS, MODELS, measure_beads
+from ._planted import PlantedBeads, plant_beads
+from ._profiles import Profile, bead_profiles
+from ._summary import AXES, HEADERS, Widths, excluded, in_words, widths, write_beads
 from ._theory import theoretical_fwhm
 
-__all__ = ["COLUMNS", "excluded", "kl_divergence", "measure_beads", "theoretical_fwhm"]
+__all__ = [
+    "AXES",
+    "COLUMNS",
+    "HEADERS",
+    "MODELS",
+    "PlantedBeads",
+    "Profile",
+    "Widths",
+    "bead_profiles",
+    "excluded",
+    "histogram_edges",
+    "in_words",
+    "kl_divergence",
+    "measure_beads",
+    "plant_beads",
+    "theoretical_fwhm",
+    "widths",
+    "write_beads",
+]

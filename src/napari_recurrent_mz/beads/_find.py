@@ -135,15 +135,6 @@ def _maxima(contrast: Volume, threshold: float) -> Index:
 def snapped(field: Field, points_um: Array) -> tuple[Index, Array]:
     """The highest contrast within half a separation of each point; (N, 3) voxels and values."""
     where = np.round(points_um / field.voxel_um).astype(int)
-    last = np.array(field.volume.shape) - 1
-    outside = np.any((where < 0) | (where > last), axis=1)
-    if np.any(outside):
-        first = int(np.argmax(outside))
-        place = ", ".join(f"{value:g}" for value in points_um[first])
-        raise InputError(
-            f"Point {first + 1} at ({place}) µm lies outside the volume: "
-            "points are (z, y, x) from its first voxel, in micrometres."
-        )
     reach = np.floor(0.5 / field.metric).astype(int)
     found = where.copy()
     for i, middle in enumerate(where):

@@ -39,6 +39,9 @@ COLUMNS = (
     "background",
     "residual",
     "snr",
+    "z_voxel",
+    "y_voxel",
+    "x_voxel",
     "accepted",
     "reason",
 )
@@ -77,6 +80,7 @@ def measure_beads(
     region_um: Sequence[float] | None = None,
     model: str = "gaussian3d",
     z_range_um: tuple[float, float] | None = None,
+    origin_um: Sequence[float] = (0.0, 0.0, 0.0),
     on_progress: Callable[[int, int], None] | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> pd.DataFrame:
@@ -89,8 +93,8 @@ def measure_beads(
     voxel_um : sequence of float
         (z, y, x) size of a voxel, in micrometres; (y, x) will do for one plane.
     points : array_like, shape (N, 3), or (N, 2) for one plane, optional
-        Where the beads are, (z, y, x) in micrometres from the first voxel, instead of a
-        search; each moves to the brightest place within half a separation.
+        Where the beads are, (z, y, x) in micrometres, instead of a search; each moves to the
+        brightest place within half a separation.
     min_separation_um : float, optional
         Lateral distance between two beads of the same brightness that do not disturb each
         other, in micrometres; along z it is 2.5 times that. By default ten pixels.
@@ -106,6 +110,9 @@ def measure_beads(
     z_range_um : tuple of float, optional
         Lowest and highest z of the beads to list, in micrometres; all beads still count as
         neighbours.
+    origin_um : sequence of float, optional
+        (z, y, x) of the middle of the first voxel, in micrometres: positions, ``points`` and
+        ``z_range_um`` are in the same coordinates.
     on_progress : callable, optional
         Called with the number of beads fitted and their total.
     stopped : callable, optional
@@ -117,24 +124,28 @@ def measure_beads(
         One row a bead, brightest first, or in the order of ``points``: its position and full
         widths at half maximum in micrometres (NaN where not measured), amplitude and
         background in the units of the volume, ``residual`` (root mean square of the fit's
-        error over the amplitude), ``snr`` (amplitude over the noise), ``accepted``, and the
-        ``reason`` why not (empty if accepted): "border", "neighbour", "no fit", "width",
-        "dim" or "poor fit". The documentation, "Measuring beads", states these rules.
+        error over the amplitude), ``snr`` (amplitude over the noise), the indices of its
+        brightest voxel, ``accepted``, and the ``reason`` why not (empty if accepted):
+        "border", "neighbour", "no fit", "width", "dim" or "poor fit". The documentation,
+        "Measuring beads", states these rules. ``attrs`` holds how it was measured: ``model``,
+        ``region_um``, ``min_separation_um``, ``threshold_snr``, ``voxel_um``, ``origin_um``.
 
     Raises
     ------
     InputError
-        If the volume has other axes, is constant or not finite, or an option has no meaning.
+        If the volume has other axes, is constant or not finite, a point lies outside it, or an
+        option has no meaning.
     """
     asked = stopped or _never
     pixels, voxel = _checked_volume(volume, voxel_um)
     separation = _separation(min_separation_um, voxel, threshold_snr, model)
-    places = None if points is None else _checked_points(points, len(pixels))
+    origin = _checked_origin(origin_um)
+    places = None if points is None else _checked_points(points, pixels.shape, voxel, origin)
     chosen = None if region_um is None else _checked_region(region_um, len(pixels))
     low, high = (-np.inf, np.inf) if z_range_um is None else _checked_range(z_range_um)
     field = prepared(pixels, voxel, separation)
     if asked():
-        return _table([])
+        return _table([], {})
     if places is None:
         where, brightness = candidates(field, threshold_snr)
     else:
@@ -142,8 +153,10 @@ def measure_beads(
     disturbed = crowded(field, where, brightness)
     typical = typical_widths(field, where, ~disturbed)
     region = _REGION[model] * typical if chosen is None else chosen
-    listed = (where[:, 0] * voxel[0] >= low) & (where[:, 0] * voxel[0] <= high)
-    judge = _Judge(field, typical, region, threshold_snr, model)
+    height = origin[0] + where[:, 0] * voxel[0]
+    slack = 1e-6 * voxel[0]  # a plane at the very end of the range is in it
+    listed = (height >= low - slack) & (height <= high + slack)
+    judge = _Judge(field, typical, region, threshold_snr, model, origin)
     where, disturbed = where[listed], disturbed[listed]
     parts = []
     for start in range(0, len(where), _AT_ONCE):
@@ -153,13 +166,7 @@ def measure_beads(
         parts.append(judge.rows(where[start:end], disturbed[start:end]))
         if on_progress is not None:
             on_progress(min(end, len(where)), len(where))
-    return _table(parts)
-
-
-def excluded(table: pd.DataFrame) -> dict[str, int]:
-    """How many beads of a table were excluded for each reason, the commonest first."""
-    counts = table.loc[~table["accepted"], "reason"].value_counts()
-    return {str(reason): int(count) for reason, count in counts.items()}
+    return _table(parts, judge.how)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,13 +178,29 @@ class _Judge:
     region_um: Array
     threshold_snr: float
     model: str
+    origin_um: Array
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The settings, as plain numbers, for the table's ``attrs``."""
+        vectors = {
+            "region_um": self.region_um,
+            "voxel_um": self.field.voxel_um,
+            "origin_um": self.origin_um,
+        }
+        return {
+            "model": self.model,
+            "min_separation_um": self.field.separation_um,
+            "threshold_snr": self.threshold_snr,
+            **{name: tuple(float(v) for v in values) for name, values in vectors.items()},
+        }
 
     def rows(self, where: Index, disturbed: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """The columns of some beads."""
         shapes = self._shapes(where)
         field = self.field
         snr = shapes.amplitude / field.noise
-        centre = where * field.voxel_um + np.nan_to_num(shapes.offset_um)
+        centre = self.origin_um + where * field.voxel_um + np.nan_to_num(shapes.offset_um)
         with np.errstate(divide="ignore", invalid="ignore"):
             residual = shapes.residual / np.abs(shapes.amplitude)
             # What the noise does not explain of the fit's error.
@@ -195,7 +218,7 @@ class _Judge:
             [centre, shapes.fwhm_um, shapes.amplitude, shapes.background, residual, snr]
         )
         numbers[reason == "no fit", 3:] = np.nan
-        columns: dict[str, Any] = dict(zip(COLUMNS, numbers.T, strict=False))
+        columns: dict[str, Any] = dict(zip(COLUMNS, [*numbers.T, *where.T], strict=False))
         return {**columns, "accepted": reason == "", "reason": reason}
 
     @property
@@ -203,8 +226,7 @@ class _Judge:
         return [axis for axis in range(3) if self.field.volume.shape[axis] > 1]
 
     def _half(self, axis: int) -> int:
-        size, voxel = self.region_um[axis], self.field.voxel_um[axis]
-        return max(round(float(size / voxel) / 2), _LEAST_REGION // 2)
+        return half_region(self.region_um[axis], self.field.voxel_um[axis])
 
     def _shapes(self, where: Index) -> _Shapes:
         if self.model == "profiles":
@@ -273,13 +295,21 @@ class _Judge:
         return np.asarray(np.any(~((widths >= low) & (widths <= high)), axis=1))
 
 
-def _table(parts: list[dict[str, Any]]) -> pd.DataFrame:
+def half_region(size_um: float, voxel_um: float) -> int:
+    """Voxels on either side of the middle one in a region of that size."""
+    return max(round(float(size_um / voxel_um) / 2), _LEAST_REGION // 2)
+
+
+def _table(parts: list[dict[str, Any]], how: dict[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    empty = {name: np.empty(0) for name in COLUMNS[:-2]}
+    empty: dict[str, Any] = {name: np.empty(0) for name in COLUMNS[:-2]}
+    empty |= {name: np.empty(0, np.intp) for name in COLUMNS if name.endswith("_voxel")}
     empty |= {"accepted": np.empty(0, bool), "reason": np.empty(0, "<U9")}
     merged = {name: np.concatenate([p[name] for p in parts or [empty]]) for name in COLUMNS}
-    return pd.DataFrame(merged, columns=list(COLUMNS))
+    table = pd.DataFrame(merged, columns=list(COLUMNS))
+    table.attrs.update(how)
+    return table
 
 
 def _never() -> bool:
@@ -309,15 +339,36 @@ def _checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[V
     return pixels, voxel
 
 
-def _checked_points(points: npt.ArrayLike, planes: int) -> Array:
+def _checked_origin(origin_um: Sequence[float]) -> Array:
+    origin = np.asarray(origin_um, np.float64)
+    if origin.shape == (2,):
+        origin = np.concatenate([[0.0], origin])
+    if origin.shape != (3,) or not np.all(np.isfinite(origin)):
+        raise InputError(f"The origin {tuple(origin_um)} is not three lengths (z, y, x) in µm.")
+    return origin
+
+
+def _checked_points(
+    points: npt.ArrayLike, shape: tuple[int, ...], voxel: Array, origin: Array
+) -> Array:
+    """Points from the first voxel, (N, 3) in micrometres."""
     places = np.asarray(points, np.float64)
-    if places.ndim == 2 and places.shape[1] == 2 and planes == 1:
-        places = np.column_stack([np.zeros(len(places)), places])
+    if places.ndim == 2 and places.shape[1] == 2 and shape[0] == 1:
+        places = np.column_stack([np.full(len(places), origin[0]), places])
     if places.ndim != 2 or places.shape[1] != 3 or not np.all(np.isfinite(places)):
         raise InputError(
             f"The points have shape {places.shape}: give (z, y, x) in micrometres for each bead."
         )
-    return places
+    nearest = np.round((places - origin) / voxel)
+    outside = np.any((nearest < 0) | (nearest > np.array(shape) - 1), axis=1)
+    if np.any(outside):
+        first = int(np.argmax(outside))
+        place = ", ".join(f"{value:g}" for value in places[first])
+        raise InputError(
+            f"Point {first + 1} at ({place}) µm lies outside the volume: "
+            "points are (z, y, x) in micrometres, counted as its origin is."
+        )
+    return np.asarray(places - origin)
 
 
 def _separation(given: float | None, voxel: Array, threshold_snr: float, model: str) -> float:
