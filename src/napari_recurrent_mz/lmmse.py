@@ -296,14 +296,14 @@ class LinearEstimate:
             self.optics,
             self.scan_z_um,
             target,
-            self._radial_power,
+            self.radial_power,
             self.sigma2,
             self.target,
         )
 
     @cached_property
-    def _radial_power(self) -> npt.NDArray[np.float64]:
-        """Total power of the scans at each node of the table, shape (K,), 0 at k = 0."""
+    def radial_power(self) -> npt.NDArray[np.float64]:
+        """Mean power of the scans at each node of the table, over all directions, (K,); 0 at k = 0."""
         power = (self.spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
         nearest = (self.filter._low + (self.filter._part > 0.5)).cpu().numpy().ravel()
         total = np.bincount(nearest, weights=power, minlength=len(self.table.k)).astype(np.float64)
