@@ -278,7 +278,7 @@ def test_bench(run, tmp_path: Path) -> None:
     argv = ["bench", "--quick", "--device", "cpu", "--model", "small.safetensors"]
     text = run(*argv, "--json", tmp_path / "b.json")
     found = json.loads((tmp_path / "b.json").read_text())
-    assert {"import", "load_model", "network_plane_float32", "lmmse_volume"} <= set(
+    assert {"import", "load_model", "network_plane_float32", "lmmse_volume", "beads"} <= set(
         found["seconds"]
     )
     assert all(value > 0 for value in found["seconds"].values())

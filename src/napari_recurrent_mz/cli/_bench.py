@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SIZES = {"full": (1024, 50), "quick": (256, 10)}  # pixels on a side, planes of the preview
 _SCANS = 3
+_VOXEL_UM = (0.1, 0.1, 0.1)
+_BEADS = {"full": 592, "quick": 192}  # pixels on a side: 2,048 beads, and 200
 
 
 def add_to(commands: Any) -> None:
@@ -25,8 +27,8 @@ def add_to(commands: Any) -> None:
         "bench",
         help="time this machine",
         description="Time the import, the loading of the model, one plane by the network (M = 3, "
-        "1024 × 1024 pixels) in float32 and in mixed precision where the device has it, and the "
-        "linear MMSE preview of a volume.",
+        "1024 × 1024 pixels) in float32 and in mixed precision where the device has it, the "
+        "linear MMSE preview of a volume, and the measuring of 2,048 beads.",
     )
     parser.add_argument("--quick", action="store_true", help="small sizes: 256 × 256 pixels")
     _common.add_model_options(parser)
@@ -44,8 +46,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     _common.check_json(arguments.json)
     device = choose_device(arguments.device)
-    size, planes = _SIZES["quick" if arguments.quick else "full"]
+    extent = "quick" if arguments.quick else "full"
+    size, planes = _SIZES[extent]
     seconds = _measure(device, arguments.model, size, planes)
+    seconds["beads"], beads = _bead_seconds(_BEADS[extent])
     found = {
         "version": __version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -54,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         "pixels": [size, size],
         "scans": _SCANS,
         "preview_planes": planes,
+        "beads": beads,
         "seconds": seconds,
     }
     if arguments.json:
@@ -66,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         "network_plane_float32": "network, one plane, float32",
         "network_plane_mixed": "network, one plane, mixed precision",
         "lmmse_volume": f"linear MMSE, {planes} planes",
+        "beads": f"find and measure {beads:,} beads",
     }
     for key, value in seconds.items():
         print(f"  {words[key]:<37} {value:8.3f} s")
@@ -135,3 +141,15 @@ def _linear_seconds(scans: list[Scan], optics: Optics, device: Device, planes: i
     for z in np.linspace(3.0, 9.0, planes):
         estimate.plane(float(z))
     return time.perf_counter() - begun
+
+
+def _bead_seconds(size: int) -> tuple[float, int]:
+    """Seconds to find and fit the beads of a simulated volume, and how many there are."""
+    from ..beads import measure_beads, plant_beads
+
+    fwhm, pitch = (0.7, 0.3, 0.3), (3.6, 1.8, 1.8)
+    planted = plant_beads((81, size, size), _VOXEL_UM, fwhm, 10, pitch_um=pitch)
+    measure_beads(planted.volume[:, :64, :64], _VOXEL_UM)  # the imports are not counted
+    begun = time.perf_counter()
+    table = measure_beads(planted.volume, _VOXEL_UM)
+    return time.perf_counter() - begun, int(table.accepted.sum())
