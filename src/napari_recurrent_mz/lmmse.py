@@ -153,6 +153,11 @@ class RadialFilter:
         Its ``k`` are the nodes of the responses.
     device : torch.device, optional
         Where to compute.
+
+    Attributes
+    ----------
+    nearest_node : numpy.ndarray of int, shape (Y' · X',)
+        The node nearest to each frequency of the transform.
     """
 
     def __init__(
@@ -172,6 +177,7 @@ class RadialFilter:
         low = np.minimum(position.astype(np.int64), len(table.k) - 2)
         # Beyond the cut-off the last node, whose covariance is nil, goes on.
         part = np.minimum(position - low, 1.0).astype(np.float32)
+        self.nearest_node = (low + (part > 0.5)).ravel()
         self._low = torch.from_numpy(low).to(device)
         self._part = torch.from_numpy(part).to(device)
 
@@ -303,9 +309,9 @@ class LinearEstimate:
 
     @cached_property
     def radial_power(self) -> npt.NDArray[np.float64]:
-        """Mean power of the scans at each node of the table, over all directions, (K,); 0 at k = 0."""
+        """Mean power of the scans at each node of the table, all directions, (K,); 0 at k = 0."""
         power = (self.spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
-        nearest = (self.filter._low + (self.filter._part > 0.5)).cpu().numpy().ravel()
+        nearest = self.filter.nearest_node
         total = np.bincount(nearest, weights=power, minlength=len(self.table.k)).astype(np.float64)
         total[0] = 0.0
         return total
