@@ -332,9 +332,18 @@ def range_warnings(
             what = text.format(value * unit)
             limits = f"{low * unit:.3g} to {high * unit:.3g}"
             found.append(f"The network was not trained for {what} (trained: {limits}).")
-    beyond = max(float(z[0]) - grid.start_um, grid.stop_um - float(z[-1])) if grid else 0.0
-    if beyond > 0.5 * max(gap, 3 * dof):
-        found.append(
-            f"The grid reaches {beyond:.1f} µm beyond the outer scans: expect little detail there."
-        )
-    return found
+    return found + beyond_warning(scans, (grid.start_um, grid.stop_um), optics) if grid else found
+
+
+def beyond_warning(
+    scans: Sequence[Scan], ends_um: tuple[float, float], optics: Optics, what: str = "grid"
+) -> list[str]:
+    """A sentence when the lowest or highest target lies far beyond the scans; else nothing."""
+    z = np.sort([scan.z_um for scan in scans])
+    gap = float(np.diff(z).max()) if len(z) > 1 else 0.0
+    beyond = max(float(z[0]) - ends_um[0], ends_um[1] - float(z[-1]))
+    if beyond <= 0.5 * max(gap, 3 * optics.depth_of_field_um):
+        return []
+    return [
+        f"The {what} reaches {beyond:.1f} µm beyond the outer scans: expect little detail there."
+    ]

@@ -28,9 +28,11 @@ import torch
 
 from .covariance import transfer_table
 from .device import Device, available_cores
+from .expansion import expand
 from .lmmse import RadialFilter, Weights, linear_weights
 from .optics import Optics
-from .scans import FloatArray, Scan, check_scans
+from .progress import tell
+from .scans import FloatArray, Heights, Scan, check_scans
 
 ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""
@@ -145,17 +147,20 @@ class NonnegativeEstimate:
             start = torch.as_tensor(np.asarray(density, np.float32), device=device)
         self.density = self._iterate(start, signal, iterations, stopped or _never)
 
-    def tensor(self, z_um: float) -> torch.Tensor:
-        """The object's image at ``z_um``: tensor (Y, X) on the device, in the scans' units."""
-        return self._image(self._spread(self._imaged(z_um))) + self.levels.background
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The object's image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
 
-    def plane(self, z_um: float) -> FloatArray:
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        """
+        return self._at(z_um, self._imaged) + self.levels.background
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
         """The object's image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
         found: FloatArray = self.tensor(z_um).cpu().numpy()
         return found
 
-    def beyond_linear(self, z_um: float) -> torch.Tensor:
-        """What the object adds to the linear MMSE estimate of a plane.
+    def beyond_linear(self, z_um: float | Heights) -> torch.Tensor:
+        """What the object adds to the linear MMSE estimate of a plane or surface.
 
         Its image at ``z_um`` less the linear estimate from its images at the scans: nothing
         where the linear estimate already says all that the object knows.
@@ -165,9 +170,24 @@ class NonnegativeEstimate:
         torch.Tensor, shape (Y, X)
             In the scans' units; at the height of a scan, zero for a wide-field target.
         """
+        return self._at(z_um, self._beyond)
+
+    def _beyond(self, z_um: float) -> Weights:
+        """Weights of the sheets for :meth:`beyond_linear`, shape (L, K)."""
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
-        radial = self._imaged(z_um) - np.einsum("mk,mlk->lk", mix[0], self._radial_to_scans)
-        return self._image(self._spread(radial))
+        told: Weights = np.einsum("mk,mlk->lk", mix[0], self._radial_to_scans)
+        return self._imaged(z_um) - told
+
+    def _at(self, z_um: float | Heights, weights: Callable[[float], Weights]) -> torch.Tensor:
+        """The sheets filtered by the weights of one height, or of every pixel's own."""
+        if not isinstance(z_um, np.ndarray):
+            return self._image(self._spread(weights(z_um)))
+        expansion = expand(
+            lambda nodes: np.stack([weights(float(z)) for z in nodes]),
+            z_um,
+            self.optics.depth_of_field_um,
+        )
+        return self.filter.along(self._spectra, expansion, z_um, "non-negative object")
 
     @cached_property
     def _radial_to_scans(self) -> Weights:
@@ -204,9 +224,10 @@ class NonnegativeEstimate:
         data = torch.nn.functional.pad((signal + floor).clamp_min(0), pad)
         weight = self._to_object(seen).clamp_min_(1e-3 * len(signal))
         now, before, change = start, start, None
-        for _ in range(iterations):
+        for number in range(iterations):
             if stopped():
                 raise Interrupted
+            tell("fitting an object to the scans", number, iterations)
             explained = self._blur(now).clamp_min_(0).add_(1.001 * floor)
             after = (now * (self._to_object(data / explained) / weight)).clamp_min_(0)
             moved, step = after - now, 0.0
@@ -313,26 +334,35 @@ class NonnegativeWindows:
             self._windows.append(((row, column), weight, partial(self._again, fit, object_)))
         self.misfit = misfit
 
-    def tensor(self, z_um: float) -> torch.Tensor:
-        """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units."""
-        return self._blend(lambda part: part.tensor(z_um))
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
 
-    def plane(self, z_um: float) -> FloatArray:
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        """
+        return self._blend(NonnegativeEstimate.tensor, z_um)
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
         """The objects' image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
         found: FloatArray = self.tensor(z_um).cpu().numpy()
         return found
 
-    def beyond_linear(self, z_um: float) -> torch.Tensor:
-        """What the objects add to the linear MMSE estimate of a plane, (Y, X)."""
-        return self._blend(lambda part: part.beyond_linear(z_um))
+    def beyond_linear(self, z_um: float | Heights) -> torch.Tensor:
+        """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X)."""
+        return self._blend(NonnegativeEstimate.beyond_linear, z_um)
 
     def _again(self, fit: Callable[..., NonnegativeEstimate], kept: torch.Tensor) -> Any:
         return fit(iterations=0, density=kept.float().numpy() * np.float32(self.levels.mean))
 
-    def _blend(self, image: Callable[[NonnegativeEstimate], torch.Tensor]) -> torch.Tensor:
+    def _blend(
+        self,
+        image: Callable[[NonnegativeEstimate, float | Heights], torch.Tensor],
+        z_um: float | Heights,
+    ) -> torch.Tensor:
         whole = torch.zeros(self.shape, device=self.device)
         for place, weight, make in self._windows:
-            whole[place] += weight * image(make())
+            whole[place] += weight * image(
+                make(), z_um[place] if isinstance(z_um, np.ndarray) else z_um
+            )
         return whole
 
 

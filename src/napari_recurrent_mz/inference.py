@@ -22,7 +22,7 @@ from .device import Device, choose_device
 from .lmmse import LinearEstimate
 from .methods import DEFAULT_METHOD, Method, image_made, method_of
 from .optics import Optics
-from .scans import FloatArray, InputError, Scan, ZGrid, check_scans, require_several
+from .scans import FloatArray, Heights, InputError, Scan, ZGrid, check_scans, require_several
 from .tiles import NetworkPlanes, Stopped
 from .weights import Model, bundled_models, load_model
 
@@ -51,9 +51,9 @@ class Plane:
 
 
 class PlaneMaker(Protocol):
-    """Whatever makes the plane at a height."""
+    """Whatever makes the plane at a height, or the image of a surface."""
 
-    def plane(self, z_um: float) -> FloatArray: ...
+    def plane(self, z_um: float | Heights) -> FloatArray: ...
 
 
 def iter_planes(
@@ -107,16 +107,55 @@ def iter_planes(
         If scans, grid, optics, method or device do not make sense; before the first plane.
     """
     found = check_scans(scans)
-    require_several(found)
     indices = range(len(grid)) if order is None else order
     stopped = stopped or _never
-    chosen = method_of(method)
-    reach_um = (float(grid.z_um[0]), float(grid.z_um[-1]))
-    tell, told = on_message or _quiet, on_check or _quiet
-    task = _Task(chosen, found, reach_um, optics, model, device, tell, told, stopped)
-    maker = _MAKERS[chosen.kind](task)
+    maker = plane_maker(
+        found,
+        (float(grid.z_um[0]), float(grid.z_um[-1])),
+        optics=optics,
+        model=model,
+        method=method,
+        device=device,
+        on_message=on_message,
+        on_check=on_check,
+        stopped=stopped,
+    )
     kept = found if image_made(method, model) == "widefield" else ()
     return _planes(maker, kept, grid, indices, stopped)
+
+
+def plane_maker(
+    scans: Sequence[Scan],
+    reach_um: tuple[float, float],
+    *,
+    optics: Optics | None,
+    model: Model | None = None,
+    method: str = DEFAULT_METHOD,
+    device: str = "auto",
+    on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> PlaneMaker:
+    """What a method makes planes with, at any height of a range; also at those of the scans.
+
+    Parameters
+    ----------
+    scans, optics, model, method, device, on_message, on_check, stopped
+        As in :func:`iter_planes`.
+    reach_um : tuple of float
+        The lowest and the highest plane that will be asked for, in micrometres.
+
+    Raises
+    ------
+    InputError
+        As :func:`iter_planes` does.
+    """
+    found = check_scans(scans)
+    require_several(found)
+    chosen = method_of(method)
+    tell, told = on_message or _quiet, on_check or _quiet
+    task = _Task(chosen, found, reach_um, optics, model, device, tell, told, stopped or _never)
+    return _MAKERS[chosen.kind](task)
 
 
 def _quiet(_message: object) -> None:
@@ -179,7 +218,7 @@ class _Later:
         self._build = build
         self._built: PlaneMaker | None = None
 
-    def plane(self, z_um: float) -> FloatArray:
+    def plane(self, z_um: float | Heights) -> FloatArray:
         self._built = self._built or self._build()
         return self._built.plane(z_um)
 

@@ -21,7 +21,7 @@ from .lmmse import LinearEstimate
 from .network import NetworkConfig
 from .optics import Optics
 from .prepare import Normalisation, normalisation
-from .scans import FloatArray, Scan, check_scans
+from .scans import FloatArray, Heights, Scan, check_scans
 
 
 class Prepared(NamedTuple):
@@ -160,32 +160,36 @@ class NetworkInputs:
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0))[None, None].to(device)
         self._images = self._seen(torch.from_numpy(normal).to(device))
 
-    def at(self, z_um: float, first: int = 0) -> Prepared:
+    def at(self, z_um: float | Heights, first: int = 0) -> Prepared:
         """Input for the plane at ``z_um`` micrometres.
 
-        ``scans`` holds those from number ``first`` on only, for a network that remembers the
-        ones before; everything else is of all scans.
+        ``z_um`` is one height, or one for every pixel (Y, X): then the DPM is a map, and all
+        that goes with the height follows the surface. ``scans`` holds those from number
+        ``first`` on only, for a network that remembers the ones before; everything else is of
+        all scans.
         """
         unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
-        distance = torch.tensor(
-            [(z_um - scan.z_um) / unit_um for scan in self.scans[first:]],
-            dtype=torch.float32,
-            device=self.device,
-        )
+        distance = [np.atleast_2d(z_um - scan.z_um) / unit_um for scan in self.scans[first:]]
+        dpm = torch.tensor(np.stack(distance), dtype=torch.float32, device=self.device)
         images = self._images[first:]
-        channels = [images, distance[:, None, None].expand_as(images)]
+        channels = [images, dpm.expand_as(images)]
         if self.config.propagated_input:
             channels.append(self._seen(self.linear.propagated(z_um, first)))
         linear = self.linear.tensor(z_um)[None, None]
-        error = float(self.linear.expected_error(z_um)[0])
         unit = torch.hypot(
-            error * self._brightness(linear), linear.new_tensor(0.3 * self.scale.noise)
+            self._error(z_um) * self._brightness(linear), linear.new_tensor(0.3 * self.scale.noise)
         )
         skip, extra = self._beside(z_um, linear, unit)
         return Prepared(torch.stack(channels, dim=1)[None], linear, unit, skip, extra)
 
+    def _error(self, z_um: float | Heights) -> float | torch.Tensor:
+        """Expected error of the linear estimate: one number, or one for every pixel."""
+        if isinstance(z_um, np.ndarray):
+            return torch.from_numpy(self.linear.error_along(z_um)).to(self.device)
+        return float(self.linear.expected_error(z_um)[0])
+
     def _beside(
-        self, z_um: float, linear: torch.Tensor, unit: torch.Tensor
+        self, z_um: float | Heights, linear: torch.Tensor, unit: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``skip`` and ``extra`` of :class:`Prepared`."""
         seen = self._seen(linear)

@@ -31,9 +31,11 @@ import numpy.typing as npt
 import torch
 
 from .covariance import CovarianceTable, covariance_table
+from .expansion import Expansion, expand, height_nodes
 from .optics import Optics
 from .prepare import normalisation
-from .scans import FloatArray, Scan, check_scans
+from .progress import tell
+from .scans import FloatArray, Heights, Scan, check_scans
 
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""
@@ -199,6 +201,33 @@ class RadialFilter:
         wide: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
         return wide[:, y : y + self.shape[0], x : x + self.shape[1]]
 
+    def along(
+        self, spectra: torch.Tensor, expansion: Expansion, heights_um: Heights, words: str
+    ) -> torch.Tensor:
+        """Filter and add spectra (C, Y', X') with the weights of every pixel's own height.
+
+        Parameters
+        ----------
+        spectra : torch.Tensor, shape (C, Y', X')
+        expansion : Expansion
+            Of weights (C, K) over the heights.
+        heights_um : numpy.ndarray, shape (Y, X)
+        words : str
+            What this is, for those who listen to its progress.
+
+        Returns
+        -------
+        torch.Tensor, shape (Y, X)
+        """
+        total = torch.zeros(self.shape, device=spectra.device)
+        shares = expansion.shares(heights_um, spectra.device)
+        for number, (radial, share) in enumerate(zip(expansion.responses, shares, strict=True)):
+            tell(words, number, len(expansion.responses))
+            weights = torch.tensor(radial, dtype=torch.float32, device=spectra.device)
+            mixed = (self.response(weights) * spectra).sum(dim=0, keepdim=True)
+            total.addcmul_(share, self.back(mixed)[0])
+        return total
+
 
 class LinearEstimate:
     """The linear MMSE estimate of any plane from scans at known heights.
@@ -254,30 +283,67 @@ class LinearEstimate:
         self.offset = images.mean() if target == "widefield" else _background(images)
         self.spectra = self.filter.transform(images - self.offset)
 
-    def tensor(self, z_um: float) -> torch.Tensor:
-        """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units."""
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units.
+
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        """
+        if isinstance(z_um, np.ndarray):
+            expansion = expand(self._weights, z_um, self.optics.depth_of_field_um)
+            along = self.filter.along(self.spectra, expansion, z_um, "linear estimate")
+            return along + self.offset
+        response = self.filter.response(self._tensor(self._weights(z_um)[0]))
+        mixed = (response * self.spectra).sum(dim=0, keepdim=True)
+        return self.filter.back(mixed)[0] + self.offset
+
+    def _weights(self, z_um: npt.ArrayLike) -> Weights:
+        """Weights of the scans for heights (T,): (T, M, K)."""
         _, weights = linear_weights(
             self.optics, self.scan_z_um, z_um, sigma2=self.sigma2, table=self.table,
             target=self.target,
         )  # fmt: skip
-        response = self.filter.response(self._tensor(weights[0]))
-        mixed = (response * self.spectra).sum(dim=0, keepdim=True)
-        return self.filter.back(mixed)[0] + self.offset
+        return weights
 
-    def propagated(self, z_um: float, first: int = 0) -> torch.Tensor:
+    def propagated(self, z_um: float | Heights, first: int = 0) -> torch.Tensor:
         """Each scan carried alone to ``z_um``: tensor (M, Y, X), in the scans' units.
 
         As a wide-field image, whatever the target; of the scans from number ``first`` on.
+        ``z_um`` is one height or a surface, as in :meth:`tensor`.
         """
-        distance = self.scan_z_um[first:] - z_um
-        _, weights = propagation_weights(self.optics, distance, table=self.table)
+        if isinstance(z_um, np.ndarray):
+            return self._propagated_along(z_um, first)
+        weights = self._carried(self.scan_z_um[first:] - z_um)
         response = self.filter.response(self._tensor(weights))
         return self.filter.back(response * self.spectra[first:]) + self.offset
 
-    def plane(self, z_um: float) -> FloatArray:
-        """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
+    def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:
+        return propagation_weights(self.optics, distance_um, table=self.table)[1]
+
+    def _propagated_along(self, heights_um: Heights, first: int) -> torch.Tensor:
+        found = []
+        for z, spectrum in zip(self.scan_z_um[first:], self.spectra[first:], strict=True):
+            expansion = expand(
+                lambda nodes, z=z: self._carried(z - nodes)[:, None],  # type: ignore[misc]
+                heights_um,
+                self.optics.depth_of_field_um,
+            )
+            words = f"scan at {z:g} µm carried to the surface"
+            found.append(self.filter.along(spectrum[None], expansion, heights_um, words))
+        return torch.stack(found) + self.offset
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units.
+
+        ``z_um`` is one height or a surface, as in :meth:`tensor`.
+        """
         found: FloatArray = self.tensor(z_um).cpu().numpy()
         return found
+
+    def error_along(self, heights_um: Heights) -> FloatArray:
+        """:meth:`expected_error` at the height of every pixel of a surface, float32 (Y, X)."""
+        nodes = height_nodes(heights_um, self.optics.depth_of_field_um)
+        found = np.interp(heights_um, nodes, self.expected_error(nodes))
+        return found.astype(np.float32)
 
     def expected_error(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Expected error of the planes at ``z_um``, before seeing them.

@@ -17,6 +17,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+Heights = npt.NDArray[np.float64]
+"""A surface: the height of every pixel in micrometres, shape (Y, X)."""
+
 MAX_PLANES = 10_000
 """Largest number of planes in a grid: beyond it a typing mistake is more likely than a wish."""
 
@@ -134,6 +137,45 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
                 f"at z = {found[low].z_um:g} µm: correct one height or leave one of them out."
             )
     return found
+
+
+def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str = "") -> Heights:
+    """Return the heights of a surface as float64 (Y, X).
+
+    Parameters
+    ----------
+    heights_um : array_like, shape (Y, X)
+        Height of every pixel, in micrometres.
+    shape : tuple of int
+        (Y, X) of the scans.
+    label : str, optional
+        How an error message calls them.
+
+    Raises
+    ------
+    InputError
+        If they are not real, finite numbers, one for every pixel of the scans.
+    """
+    what = f"The height map '{label}'" if label else "The height map"
+    array = np.asarray(heights_um)
+    if array.ndim != 2:
+        raise InputError(
+            f"{what} has {array.ndim} dimensions (shape {array.shape}): "
+            "give one 2-D image (Y, X) of heights in µm."
+        )
+    if array.dtype.kind not in "uif":
+        raise InputError(f"{what} holds values of type {array.dtype}: give heights in µm.")
+    if array.shape != tuple(shape):
+        raise InputError(
+            f"{what} is {array.shape[0]} × {array.shape[1]} pixels but the scans are "
+            f"{shape[0]} × {shape[1]}: give one height for every pixel of the scans."
+        )
+    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise InputError(
+            f"{what} has {bad} pixels that are NaN or infinite: fill them before reconstructing."
+        )
+    return array.astype(np.float64)
 
 
 def require_several(scans: Sequence[Scan]) -> None:

@@ -14,7 +14,8 @@ from .device import Device, available_cores, choose_device
 from .inputs import NetworkInputs, Scale
 from .network import NetworkConfig, RecurrentMZ, State
 from .optics import Optics
-from .scans import FloatArray, Scan
+from .progress import tell
+from .scans import FloatArray, Heights, Scan
 from .weights import Model
 
 OVERLAP = 64
@@ -192,11 +193,12 @@ class NetworkPlanes:
             )
         return self._inputs
 
-    def plane(self, z_um: float, memory: Memory | None = None) -> FloatArray:
+    def plane(self, z_um: float | Heights, memory: Memory | None = None) -> FloatArray:
         """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units.
 
-        With a ``memory`` of this plane only the scans that are new to it are taken in; the
-        scans before must be those that it has seen, in their order and on the same scale.
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface. With a ``memory`` of
+        this plane only the scans that are new to it are taken in; the scans before must be
+        those that it has seen, in their order and on the same scale.
         """
         began = time.monotonic()
         while True:
@@ -213,7 +215,7 @@ class NetworkPlanes:
             self._remember_speed(normal.size, time.monotonic() - began)
         return self.inputs.normalisation.undo(normal)
 
-    def _run(self, z_um: float, memory: Memory | None) -> FloatArray:
+    def _run(self, z_um: float | Heights, memory: Memory | None) -> FloatArray:
         half = self.device.half if self.half is None else self.half
         dtype = torch.bfloat16 if half else torch.float32
         first = memory.known(len(self.scans), self.tile) if memory else 0
@@ -226,9 +228,11 @@ class NetworkPlanes:
         ):
             prepared = self.inputs.at(z_um, first)
             out = torch.empty_like(prepared.linear[0, 0])
-            for number, tile in enumerate(tiles((out.shape[0], out.shape[1]), self.tile)):
+            windows = list(tiles((out.shape[0], out.shape[1]), self.tile))
+            for number, tile in enumerate(windows):
                 if self.stopped():
                     raise Stopped
+                tell("network", number, len(windows))
                 parts = [part[(..., *tile.read)] for part in prepared]
                 if memory is None:
                     made = self.network(*parts)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator, make_interp_spline
 
-from ..scans import FloatArray, InputError, Scan, check_scans
+from ..scans import FloatArray, Heights, InputError, Scan, check_scans
 
 KINDS = ("nearest", "linear", "cubic", "pchip")
 _DEGREE = {"linear": 1, "cubic": 3}
@@ -52,29 +52,42 @@ class Interpolator:
         if kind == "pchip" and len(found) > 1:
             self._images += list(_slopes(self._z_um, np.stack(self._images)))
 
-    def weights(self, z_um: float) -> npt.NDArray[np.float64]:
+    def weights(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Weight of every scan, from the lowest to the highest, shape (M,); they sum to one.
 
-        For ``pchip`` the weights of their slopes (per micrometre) follow: shape (2M,).
+        For ``pchip`` the weights of their slopes (per micrometre) follow: shape (2M,). Of
+        heights of any shape S: (*S, M).
         """
-        inside = float(np.clip(z_um, self._z_um[0], self._z_um[-1]))
-        return self._weights_at(inside)
+        return self._weights_at(np.clip(z_um, self._z_um[0], self._z_um[-1]))
 
-    def plane(self, z_um: float) -> FloatArray:
-        """The plane at ``z_um`` (micrometres), float32 (Y, X), in the units of the scans."""
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        """The plane at ``z_um`` (micrometres), float32 (Y, X), in the units of the scans.
+
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        """
+        if isinstance(z_um, np.ndarray):
+            return self._along(z_um)
         total = np.zeros(self._images[0].shape, dtype=np.float32)
         for weight, image in zip(self.weights(z_um), self._images, strict=True):
             if weight:
                 total += np.float32(weight) * image
         return total
 
+    def _along(self, heights_um: Heights) -> FloatArray:
+        found = np.empty(heights_um.shape, np.float32)
+        for top in range(0, len(found), _ROWS):
+            rows = slice(top, top + _ROWS)
+            images = np.stack([image[rows] for image in self._images], axis=-1)
+            found[rows] = (self.weights(heights_um[rows]) * images).sum(axis=-1)
+        return found
+
 
 def _weights_at(
     z_um: npt.NDArray[np.float64], kind: str
-) -> Callable[[float], npt.NDArray[np.float64]]:
+) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
     unit_vectors = np.eye(z_um.size)
     if kind == "nearest" or z_um.size == 1:
-        return lambda z: unit_vectors[int(np.argmin(np.abs(z_um - z)))]
+        return lambda z: unit_vectors[np.argmin(np.abs(z_um - z[..., None]), axis=-1)]
     if kind == "pchip":
         nothing = np.zeros_like(unit_vectors)
         values, slopes = np.hstack([unit_vectors, nothing]), np.hstack([nothing, unit_vectors])
