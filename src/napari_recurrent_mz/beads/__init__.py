@@ -4,8 +4,9 @@ Everything is plain computation on arrays; definitions stand in the documentatio
 "Measuring beads". Lengths are in micrometres.
 """
 
+from ._checks import MODELS
 from ._histograms import histogram_edges, kl_divergence
-from ._measure import COLUMNS, MODELS, measure_beads
+from ._measure import COLUMNS, bead_steps, measure_beads
 from ._planted import PlantedBeads, plant_beads
 from ._profiles import Profile, bead_profiles
 from ._summary import AXES, HEADERS, Widths, excluded, in_words, widths, write_beads
@@ -20,6 +21,7 @@ __all__ = [
     "Profile",
     "Widths",
     "bead_profiles",
+    "bead_steps",
     "excluded",
     "histogram_edges",
     "in_words",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError
+from ._checks import (
+    checked_origin,
+    checked_points,
+    checked_range,
+    checked_region,
+    checked_separation,
+    checked_volume,
+)
 from ._find import (
     Array,
     Field,
     Index,
-    Volume,
     boxes_around,
     candidates,
     crowded,
@@ -45,12 +51,10 @@ COLUMNS = (
     "accepted",
     "reason",
 )
-MODELS = ("profiles", "gaussian3d")
 # What the noise does not explain of the fit's error, over the amplitude. Lines through the bead
 # hold less empty space than boxes, and few voxels, so theirs is larger and surer to vary.
 MAX_MISFIT = {"profiles": 0.15, "gaussian3d": 0.08}
 
-_PIXELS_APART = 10.0  # default separation, in lateral pixels
 # Default region, in typical widths: what comes nearest to the half maximum of the vectorial
 # point spread function, whose side lobes are not Gaussian.
 _REGION = {"profiles": 2.5, "gaussian3d": 3.0}
@@ -136,15 +140,50 @@ def measure_beads(
         If the volume has other axes, is constant or not finite, a point lies outside it, or an
         option has no meaning.
     """
-    asked = stopped or _never
-    pixels, voxel = _checked_volume(volume, voxel_um)
-    separation = _separation(min_separation_um, voxel, threshold_snr, model)
-    origin = _checked_origin(origin_um)
-    places = None if points is None else _checked_points(points, pixels.shape, voxel, origin)
-    chosen = None if region_um is None else _checked_region(region_um, len(pixels))
-    low, high = (-np.inf, np.inf) if z_range_um is None else _checked_range(z_range_um)
+    steps = bead_steps(
+        volume,
+        voxel_um,
+        points=points,
+        min_separation_um=min_separation_um,
+        threshold_snr=threshold_snr,
+        region_um=region_um,
+        model=model,
+        z_range_um=z_range_um,
+        origin_um=origin_um,
+        stopped=stopped or _never,
+    )
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as end:
+            found: pd.DataFrame = end.value
+            return found
+        if on_progress is not None:
+            on_progress(done, total)
+
+
+def bead_steps(
+    volume: npt.ArrayLike,
+    voxel_um: Sequence[float],
+    *,
+    points: npt.ArrayLike | None = None,
+    min_separation_um: float | None = None,
+    threshold_snr: float = 5.0,
+    region_um: Sequence[float] | None = None,
+    model: str = "gaussian3d",
+    z_range_um: tuple[float, float] | None = None,
+    origin_um: Sequence[float] = (0.0, 0.0, 0.0),
+    stopped: Callable[[], bool],
+) -> Generator[tuple[int, int], None, pd.DataFrame]:
+    """:func:`measure_beads` in steps: yields beads fitted and their total, returns the table."""
+    pixels, voxel = checked_volume(volume, voxel_um)
+    separation = checked_separation(min_separation_um, voxel, threshold_snr, model)
+    origin = checked_origin(origin_um)
+    places = None if points is None else checked_points(points, pixels.shape, voxel, origin)
+    chosen = None if region_um is None else checked_region(region_um, len(pixels))
+    low, high = (-np.inf, np.inf) if z_range_um is None else checked_range(z_range_um)
     field = prepared(pixels, voxel, separation)
-    if asked():
+    if stopped():
         return _table([], {})
     if places is None:
         where, brightness = candidates(field, threshold_snr)
@@ -160,12 +199,11 @@ def measure_beads(
     where, disturbed = where[listed], disturbed[listed]
     parts = []
     for start in range(0, len(where), _AT_ONCE):
-        if asked():
+        if stopped():
             break
         end = start + _AT_ONCE
         parts.append(judge.rows(where[start:end], disturbed[start:end]))
-        if on_progress is not None:
-            on_progress(min(end, len(where)), len(where))
+        yield min(end, len(where)), len(where)
     return _table(parts, judge.how)
 
 
@@ -314,90 +352,3 @@ def _table(parts: list[dict[str, Any]], how: dict[str, Any]) -> pd.DataFrame:
 
 def _never() -> bool:
     return False
-
-
-def _checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Volume, Array]:
-    pixels = np.asarray(volume)
-    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "biuf":
-        raise InputError(
-            f"The volume has shape {pixels.shape} and type {pixels.dtype}: "
-            "beads are measured in a grey-value volume (z, y, x) or image (y, x)."
-        )
-    pixels = np.ascontiguousarray(pixels.reshape((-1, *pixels.shape[-2:])), np.float32)
-    if min(pixels.shape[1:]) < 16:
-        raise InputError(
-            f"The image is only {pixels.shape[1]} × {pixels.shape[2]} pixels: "
-            "measuring beads needs at least 16 × 16."
-        )
-    voxel = np.asarray(voxel_um, np.float64)
-    if voxel.shape == (2,) and len(pixels) == 1:
-        voxel = np.concatenate([voxel[:1], voxel])
-    if voxel.shape != (3,) or not np.all(np.isfinite(voxel) & (voxel > 0)):
-        raise InputError(
-            f"The voxel size {tuple(voxel_um)} is not three lengths (z, y, x) above 0 µm."
-        )
-    return pixels, voxel
-
-
-def _checked_origin(origin_um: Sequence[float]) -> Array:
-    origin = np.asarray(origin_um, np.float64)
-    if origin.shape == (2,):
-        origin = np.concatenate([[0.0], origin])
-    if origin.shape != (3,) or not np.all(np.isfinite(origin)):
-        raise InputError(f"The origin {tuple(origin_um)} is not three lengths (z, y, x) in µm.")
-    return origin
-
-
-def _checked_points(
-    points: npt.ArrayLike, shape: tuple[int, ...], voxel: Array, origin: Array
-) -> Array:
-    """Points from the first voxel, (N, 3) in micrometres."""
-    places = np.asarray(points, np.float64)
-    if places.ndim == 2 and places.shape[1] == 2 and shape[0] == 1:
-        places = np.column_stack([np.full(len(places), origin[0]), places])
-    if places.ndim != 2 or places.shape[1] != 3 or not np.all(np.isfinite(places)):
-        raise InputError(
-            f"The points have shape {places.shape}: give (z, y, x) in micrometres for each bead."
-        )
-    nearest = np.round((places - origin) / voxel)
-    outside = np.any((nearest < 0) | (nearest > np.array(shape) - 1), axis=1)
-    if np.any(outside):
-        first = int(np.argmax(outside))
-        place = ", ".join(f"{value:g}" for value in places[first])
-        raise InputError(
-            f"Point {first + 1} at ({place}) µm lies outside the volume: "
-            "points are (z, y, x) in micrometres, counted as its origin is."
-        )
-    return np.asarray(places - origin)
-
-
-def _separation(given: float | None, voxel: Array, threshold_snr: float, model: str) -> float:
-    if model not in MODELS:
-        raise InputError(f"The model '{model}' is unknown: choose one of {', '.join(MODELS)}.")
-    if not threshold_snr > 0:
-        raise InputError(f"The signal threshold {threshold_snr:g} is not above 0: give 5, say.")
-    separation = float(_PIXELS_APART * voxel[1:].max() if given is None else given)
-    if not separation >= 2 * voxel[1:].max():
-        raise InputError(
-            f"The minimum separation {separation:g} µm is less than two pixels: give it larger."
-        )
-    return separation
-
-
-def _checked_region(given: Sequence[float], planes: int) -> Array:
-    region = np.asarray(given, np.float64)
-    if region.shape == (2,) and planes == 1:
-        region = np.concatenate([[np.nan], region])
-    fitted = region[-2:] if planes == 1 else region
-    if region.shape != (3,) or not np.all(np.isfinite(fitted) & (fitted > 0)):
-        raise InputError(f"The region {tuple(given)} is not three lengths (z, y, x) above 0 µm.")
-    return region
-
-
-def _checked_range(bounds: tuple[float, float]) -> tuple[float, float]:
-    low, high = bounds
-    if not low <= high:
-        raise InputError(
-            f"The z range {low:g} to {high:g} µm runs backwards: give the lower height first."
-        )
-    return low, high
