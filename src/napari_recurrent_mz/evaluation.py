@@ -27,7 +27,7 @@ import numpy.typing as npt
 from .device import choose_device
 from .inference import Plane, iter_planes, model_for
 from .methods import METHODS, method_of
-from .metrics import Normalisation, fitted, nrmse, psnr, ssim
+from .metrics import Normalisation, fitted, plane_measures
 from .optics import Optics
 from .scans import InputError, Scan, ZGrid, require_several
 from .weights import Model, load_model
@@ -313,11 +313,9 @@ def _score(
     seconds, begun = 0.0, time.perf_counter()
     for count, plane in enumerate(made, start=1):
         seconds += time.perf_counter() - begun
-        right, test = scale.apply(truth[plane.index]), scale.apply(plane.pixels)
-        values["psnr"][plane.index] = psnr(right, test)
-        if right.min() < right.max():  # a plane without signal has no span to divide by
-            values["nrmse"][plane.index] = nrmse(right, test)
-        values["ssim"][plane.index] = ssim(right, test)
+        found = plane_measures(truth[plane.index], plane.pixels, scale)
+        for measure, value in zip(_MEASURES, found, strict=True):
+            values[measure][plane.index] = value
         done(plane, count)
         begun = time.perf_counter()
     seconds += time.perf_counter() - begun

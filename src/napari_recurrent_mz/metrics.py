@@ -7,6 +7,7 @@ percentile 1. Nothing is rescaled to fit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ class Normalisation:
 
     @classmethod
     def of_stack(cls, stack: npt.NDArray[Any]) -> Normalisation:
-        """Measure a truth stack of shape (Z, Y, X).
+        """Measure a truth stack of shape (Z, Y, X), which may be lazy: see :class:`StackScale`.
 
         The background is the mean over all planes of the pixels where the maximum
         projection is at or below its triangle threshold (Zack et al., J. Histochem.
@@ -46,21 +47,10 @@ class Normalisation:
         InputError
             If the stack has no contrast to measure.
         """
-        from skimage.filters import threshold_triangle
-
-        projection = stack.max(axis=0)
-        if projection.min() == projection.max():
-            raise InputError("The truth stack is constant: there is nothing to compare with.")
-        threshold: Callable[[Any], float] = threshold_triangle  # scikit-image is half typed
-        dark = projection <= threshold(projection)
-        background = float(stack[:, dark].mean(dtype=np.float64))
-        foreground = float(np.percentile(stack, 99.9))
-        if not foreground > background:
-            raise InputError(
-                "The 99.9th percentile of the truth stack is not above its background: "
-                "it holds almost no signal."
-            )
-        return cls(background, foreground)
+        found = StackScale(len(stack))
+        for plane in stack:
+            found.add(np.asarray(plane))
+        return found.normalisation()
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``values`` on this scale: background 0, foreground 1; float64, same shape."""
@@ -70,21 +60,139 @@ class Normalisation:
         return scaled
 
 
-def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """A volume in the units of the truth, by the one gain and offset of the least squares.
+class StackScale:
+    """The :class:`Normalisation` of a truth stack that arrives plane by plane.
+
+    Only two planes and the brightest thousandth of the pixels are kept.
+
+    Parameters
+    ----------
+    planes : int
+        How many will come.
+    """
+
+    def __init__(self, planes: int) -> None:
+        self._planes = planes
+        self._pixels = 0
+        self._brightest: npt.NDArray[Any] = np.empty(0)
+        self._highest: npt.NDArray[Any] = np.empty(0)
+        self._sum: npt.NDArray[np.float64] = np.empty(0)
+
+    def add(self, plane: npt.NDArray[Any]) -> None:
+        """Take a plane of shape (Y, X), the same for all."""
+        if self._pixels == 0:
+            self._pixels = self._planes * plane.size
+            self._highest, self._sum = plane, plane.astype(np.float64)
+            self._brightest = np.empty(0, plane.dtype)
+        else:
+            self._highest, self._sum = np.maximum(self._highest, plane), self._sum + plane
+        found = np.concatenate([self._brightest, plane.ravel()])
+        kept = self._pixels - int(self._rank())
+        if kept < found.size:
+            found = np.partition(found, found.size - kept)[-kept:]
+        self._brightest = found
+
+    def normalisation(self) -> Normalisation:
+        """The scale, once all planes have come; errors as of :meth:`Normalisation.of_stack`."""
+        from skimage.filters import threshold_triangle
+
+        if self._highest.min() == self._highest.max():
+            raise InputError("The truth stack is constant: there is nothing to compare with.")
+        threshold: Callable[[Any], float] = threshold_triangle  # scikit-image is half typed
+        dark = self._highest <= threshold(self._highest)
+        background = float(self._sum[dark].mean() / self._planes)
+        foreground = self._percentile()
+        if not foreground > background:
+            raise InputError(
+                "The 99.9th percentile of the truth stack is not above its background: "
+                "it holds almost no signal."
+            )
+        return Normalisation(background, foreground)
+
+    def _rank(self) -> float:
+        """Where the 99.9th percentile is among the sorted pixels, counted from 0."""
+        return (self._pixels - 1) * 0.999
+
+    def _percentile(self) -> float:
+        rank = self._rank()
+        below = int(rank)
+        tail = np.sort(self._brightest)
+        first = self._pixels - tail.size  # the rank of the first pixel of the tail
+        around = tail[below - first : below - first + 2].astype(np.float64)
+        return float(np.quantile(around, rank - below))
+
+
+class StraightFit:
+    """One gain and offset of the least squares, from pairs that arrive plane by plane.
 
     For two microscopes whose intensities have no common unit, such as a wide-field and a
     confocal one; one straight line for all planes is what is best for each method.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._x = self._y = self._xx = self._xy = 0.0  # means, and sums about them
+
+    def add(self, values: npt.NDArray[Any], truth: npt.NDArray[Any]) -> None:
+        """Take values and the truth at the same places, two arrays of one shape."""
+        x, y = (np.asarray(a, np.float64) for a in (values, truth))
+        mean_x, mean_y, before = float(x.mean()), float(y.mean()), self._count
+        self._count += x.size
+        share = before * x.size / self._count
+        step_x, step_y = mean_x - self._x, mean_y - self._y
+        self._xx += float(((x - mean_x) ** 2).sum()) + share * step_x**2
+        self._xy += float(((x - mean_x) * (y - mean_y)).sum()) + share * step_x * step_y
+        self._x += step_x * x.size / self._count
+        self._y += step_y * x.size / self._count
+
+    @property
+    def gain(self) -> float:
+        """Units of the truth per unit of the values; 0 when the values are constant."""
+        return self._xy / self._xx if self._xx else 0.0
+
+    @property
+    def offset(self) -> float:
+        """In units of the truth."""
+        return self._y - self.gain * self._x
+
+    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Values in the units of the truth, float64, same shape."""
+        found: npt.NDArray[np.float64] = self.gain * np.asarray(values, np.float64) + self.offset
+        return found
+
+
+def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """A volume in the units of the truth, by the straight line of :class:`StraightFit`.
 
     Parameters
     ----------
     volume, truth : numpy.ndarray, same shape
     """
-    x, y = (np.asarray(a, np.float64) for a in (volume, truth))
-    spread = float(x.var())
-    gain = float(((x - x.mean()) * (y - y.mean())).mean()) / spread if spread else 0.0
-    found: npt.NDArray[np.float64] = gain * (x - x.mean()) + y.mean()
-    return found
+    line = StraightFit()
+    line.add(volume, truth)
+    return line.apply(volume)
+
+
+def plane_measures(
+    truth: npt.NDArray[Any], test: npt.NDArray[Any], scale: Normalisation
+) -> tuple[float, float, float]:
+    """PSNR (dB), NRMSE (%) and SSIM of a plane, as everywhere in this project.
+
+    Parameters
+    ----------
+    truth, test : numpy.ndarray, shape (Y, X), at least 11 × 11
+        In the units of the truth stack.
+    scale : Normalisation
+        Of the truth stack.
+
+    Returns
+    -------
+    tuple of float
+        NRMSE is NaN where the truth plane is constant: it has no span to divide by.
+    """
+    right, seen = scale.apply(truth), scale.apply(test)
+    error = nrmse(right, seen) if right.min() < right.max() else math.nan
+    return psnr(right, seen), error, ssim(right, seen)
 
 
 def psnr(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:

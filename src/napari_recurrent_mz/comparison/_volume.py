@@ -1,0 +1,119 @@
+"""A stack that knows where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import SAME_HEIGHT_UM, InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A stack of planes and its place in the sample.
+
+    Parameters
+    ----------
+    name : str
+        What tables, figures and error messages call it, for instance the layer or the file.
+    pixels : array_like, shape (Z, Y, X)
+        Intensities of a real type; a NumPy, dask or zarr array, read plane by plane.
+    z_um : array_like, shape (Z,)
+        Heights of the planes, in micrometres, in any order.
+    pixel_um : float
+        Lateral pixel size, in micrometres, above 0.
+    origin_um : tuple of float, optional
+        Position (y, x) of the centre of the first pixel, in micrometres.
+    scans_um : sequence of float, optional
+        Heights of the scans that it was made from, in micrometres.
+    holds_scans : bool, optional
+        Whether its planes at those heights are the scans themselves.
+
+    Raises
+    ------
+    InputError
+        If it is no stack of at least two planes with a known, distinct height each.
+    """
+
+    name: str
+    pixels: Any
+    z_um: npt.ArrayLike
+    pixel_um: float
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    scans_um: Sequence[float] = ()
+    holds_scans: bool = True
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels if hasattr(self.pixels, "shape") else np.asarray(self.pixels)
+        heights = np.atleast_1d(np.asarray(self.z_um, np.float64))
+        _check(self.name, pixels, heights, self.pixel_um)
+        order = np.argsort(heights)
+        object.__setattr__(self, "pixels", pixels)
+        object.__setattr__(self, "scans_um", tuple(sorted(float(z) for z in self.scans_um)))
+        object.__setattr__(self, "_order", order)
+        object.__setattr__(self, "_rising", heights[order])
+
+    @property
+    def heights_um(self) -> npt.NDArray[np.float64]:
+        """Heights of the planes, in micrometres, rising, shape (Z,)."""
+        found: npt.NDArray[np.float64] = self.__dict__["_rising"]
+        return found
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels (Y, X) of a plane."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+    def plane(self, number: int) -> npt.NDArray[Any]:
+        """A plane, counted from the lowest, shape (Y, X), as it is stored.
+
+        Raises
+        ------
+        InputError
+            If it has pixels that are NaN or infinite.
+        """
+        order: npt.NDArray[np.intp] = self.__dict__["_order"]
+        found = np.asarray(self.pixels[int(order[number])])
+        if found.dtype.kind == "b":
+            found = found.astype(np.uint8)
+        if found.dtype.kind == "f":
+            bad = found.size - int(np.count_nonzero(np.isfinite(found)))
+            if bad:
+                raise InputError(
+                    f"'{self.name}' has {bad} pixels that are NaN or infinite at "
+                    f"z = {self.heights_um[number]:g} µm: replace them before comparing."
+                )
+        return found
+
+    def nearest(self, z_um: float) -> int | None:
+        """Number of the plane nearest to a height; None when it is half a step away or more."""
+        heights = self.heights_um
+        found = int(np.abs(heights - z_um).argmin())
+        return found if abs(heights[found] - z_um) <= 0.51 * np.diff(heights).min() else None
+
+
+def _check(name: str, pixels: Any, heights: npt.NDArray[np.float64], pixel_um: float) -> None:
+    shape = tuple(int(size) for size in pixels.shape)
+    if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
+        raise InputError(f"'{name}' is one image, not a stack: give at least two planes (Z, Y, X).")
+    if len(shape) != 3:
+        raise InputError(
+            f"'{name}' has {len(shape)} dimensions {shape}: give a stack (Z, Y, X) of one channel "
+            "and one time point."
+        )
+    if np.dtype(pixels.dtype).kind not in "uifb":
+        raise InputError(f"'{name}' holds values of type {pixels.dtype}: give real intensities.")
+    if heights.shape != shape[:1]:
+        raise InputError(
+            f"'{name}' has {shape[0]} planes but {heights.size} heights: give one a plane."
+        )
+    if not np.isfinite(heights).all() or np.diff(np.sort(heights)).min() < SAME_HEIGHT_UM:
+        raise InputError(
+            f"The planes of '{name}' do not have a height of their own each: correct its z step."
+        )
+    if not (np.isfinite(pixel_um) and pixel_um > 0):
+        raise InputError(f"The pixel size of '{name}' is {pixel_um:g} µm: it must be above 0.")
