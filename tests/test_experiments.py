@@ -142,6 +142,25 @@ def test_the_page_for_the_documentation(results: Path, tmp_path: Path) -> None:
     assert copied == (results / "order.png").read_bytes()
 
 
+def test_networks_of_equal_training_are_asked_by_name(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"{name}={weights}" for name in ("equal-recurrent-mz", "order-depth")]
+    options = [word for weight in given for word in ("--weights", weight)]
+    words = ["experiments", "budget", "order", "--quick", "--size", "32", "-o", str(tmp_path)]
+    assert main([*words, *options, "--weights", f"recurrent-mz={weights}"]) == 0
+    capsys.readouterr()
+    table = read(tmp_path, "budget").table
+    assert set(table.trained) == {"equal-recurrent-mz", "lmmse"}
+    psnr = table.groupby(["trained", "kind"]).psnr.mean()
+    page = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert f"worm {psnr['lmmse', 'worm']:.2f} dB" in page
+    assert "--weights equal-deep-z=FILE" in page
+    orders = read(tmp_path, "order").table.set_index("method").loc["order-depth"]
+    by_depth = orders[orders.order == 123].nrmse.mean()
+    assert f"{by_depth:.2f} sorted by depth, {orders.nrmse.mean():.2f} over all orders" in page
+
+
 def test_without_real_stacks_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..scans import InputError
 from .base import Experiment
 from .bead_widths import BEAD_WIDTHS
+from .budget import BUDGET
 from .confocal import CONFOCAL
 from .gains import OTHER_OBJECTIVES, SPARSE_SAMPLES
 from .invariance import NUMBER, ORDER, REPETITION
@@ -19,6 +20,7 @@ from .worm import WORM
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     WORM,
+    BUDGET,
     NUMBER,
     BEAD_WIDTHS,
     RANDOM_SPACING,
