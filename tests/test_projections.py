@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_recurrent_mz.plots.side_views import contrast
 from napari_recurrent_mz.projections import (
     VIEWS,
     Slab,
-    contrast,
     iter_side_views,
     side_views,
 )
