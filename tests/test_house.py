@@ -30,6 +30,7 @@ FLOORS = {
     "lmmse": 2,
     "deconvolution": 2,
     "prepare": 2,
+    "preparation": 2,
     "inputs": 2,
     "io": 2,
     "metrics": 2,

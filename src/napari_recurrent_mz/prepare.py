@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.filters import threshold_triangle
 
-from .scans import FloatArray
+from .scans import FloatArray, InputError, check_image
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,84 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     if scale <= 0:  # a flat projection: any positive scale serves
         scale = max(float(stack.max() - stack.min()), 1e-6)
     return Normalisation(shift, scale)
+
+
+@dataclass(frozen=True)
+class EdfNormalisation:
+    """The paper's normalisation, measured on an extended-depth-of-field image.
+
+    Huang et al. 2021, Methods, "Sample preparation": the triangle threshold separates background
+    from foreground; the mean of the background is the shift, and the 99th percentile of the
+    foreground is the scale.
+
+    Attributes
+    ----------
+    threshold : float
+        Triangle threshold (Zack et al., J. Histochem. Cytochem. 25:741, 1977); what lies above
+        it is foreground.
+    background : float
+        Mean of the background: it becomes 0.
+    p99 : float
+        99th percentile of the foreground: it becomes 1.
+    foreground_share : float
+        Share of the pixels above the threshold, between 0 and 1.
+    """
+
+    threshold: float
+    background: float
+    p99: float
+    foreground_share: float
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Shift and scale."""
+        return Normalisation(self.background, self.p99 - self.background)
+
+    def as_dict(self) -> dict[str, float]:
+        """The numbers, as JSON can hold them, with the shift and the scale that they give."""
+        made = self.normalisation
+        return {
+            "shift": made.shift,
+            "scale": made.scale,
+            "threshold": self.threshold,
+            "background_mean": self.background,
+            "foreground_p99": self.p99,
+            "foreground_share": self.foreground_share,
+        }
+
+
+def edf_normalisation(edf: npt.ArrayLike, name: str = "this image") -> EdfNormalisation:
+    """Measure the paper's normalisation on an extended-depth-of-field image.
+
+    Unlike :func:`normalisation`, which a network uses and which needs a few scans only.
+
+    Parameters
+    ----------
+    edf : array_like, shape (Y, X)
+        For instance from :func:`napari_recurrent_mz.preparation.extended_focus`.
+    name : str, optional
+        How error messages call it.
+
+    Returns
+    -------
+    EdfNormalisation
+
+    Raises
+    ------
+    InputError
+        If it is no image, holds NaN, is constant, or has no foreground.
+    """
+    pixels = check_image(edf, f"'{name}'")
+    threshold = float(threshold_triangle(np.asarray(edf)))  # type: ignore[no-untyped-call]
+    foreground = pixels > threshold
+    if not foreground.any() or foreground.all():
+        raise InputError(
+            f"'{name}' has no background and foreground that the triangle threshold "
+            f"({threshold:g}) tells apart: choose an image with dark and bright parts."
+        )
+    return EdfNormalisation(
+        threshold,
+        float(pixels[~foreground].mean(dtype=np.float64)),
+        float(np.percentile(pixels[foreground], 99)),
+        float(foreground.mean()),
+    )

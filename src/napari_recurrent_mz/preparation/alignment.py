@@ -1,0 +1,314 @@
+"""Alignment of the planes of a stack, or of single scans: lateral shift and rotation.
+
+The paper corrects the lateral shift and the rotation of the stage with the ImageJ plugin
+StackReg (Huang et al. 2021, Methods, "Sample preparation"); pyStackReg is its port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import FloatArray, InputError
+from . import _warp
+from ._steps import Step, Steps, finished
+from ._warp import TRANSFORMS, Matrix
+
+REFERENCES = ("previous", "first", "mean")
+"""What each plane is aligned to: its neighbour below it, the first one, or their mean."""
+
+Region = tuple[slice, slice]
+"""Rows and columns."""
+
+_Found = tuple[Matrix, tuple[float, float]]
+"""The matrix of a plane, and its correlation with its reference before and after."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """How the planes lie to each other.
+
+    Attributes
+    ----------
+    matrices : numpy.ndarray, shape (M, 3, 3)
+        For each plane: ``matrix @ (y, x, 1)`` is where it shows what the reference frame has
+        at (y, x), in pixels.
+    shape : tuple of int
+        Rows and columns of the planes.
+    transform, reference : str
+        One of :data:`TRANSFORMS` and of :data:`REFERENCES`.
+    correlation_before, correlation_after : numpy.ndarray, shape (M,)
+        Pearson's coefficient of each plane with its reference, over the field that both show
+        once aligned; NaN for a plane that is the reference itself.
+    """
+
+    matrices: npt.NDArray[np.float64]
+    shape: tuple[int, int]
+    transform: str
+    reference: str
+    correlation_before: npt.NDArray[np.float64]
+    correlation_after: npt.NDArray[np.float64]
+
+    @property
+    def shift_px(self) -> npt.NDArray[np.float64]:
+        """How far each plane's middle is displaced, shape (M, 2): y and x, in pixels."""
+        return np.array([_warp.shift_at_centre(m, self.shape) for m in self.matrices])
+
+    @property
+    def rotation_deg(self) -> npt.NDArray[np.float64]:
+        """How far each plane is turned, in degrees, clockwise on the screen, shape (M,)."""
+        return np.array([_warp.rotation_deg(m) for m in self.matrices])
+
+    @property
+    def magnification(self) -> npt.NDArray[np.float64]:
+        """How much larger each plane shows things, 1 but for affine, shape (M,)."""
+        scale: npt.NDArray[np.float64] = np.sqrt(np.abs(np.linalg.det(self.matrices[:, :2, :2])))
+        return scale
+
+    @property
+    def common_region(self) -> Region:
+        """The largest rectangle that all aligned planes show: rows and columns.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        found = _warp.largest_region(list(self.matrices), self.shape, self.shape)
+        if found is None:
+            raise InputError(
+                "The aligned planes have no field in common: they show different places, so "
+                "leave out those that do not belong together."
+            )
+        return found
+
+    def table(self, z_um: npt.ArrayLike | None = None, pixel_um: float | None = None) -> Any:
+        """The motion of every plane.
+
+        Parameters
+        ----------
+        z_um : array_like, shape (M,), optional
+            Heights, in micrometres.
+        pixel_um : float, optional
+            Pixel size; without it, shifts are in pixels and the columns end in ``_px``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a plane: plane, z_um, shift_y_um, shift_x_um, rotation_deg, magnification,
+            correlation_before, correlation_after.
+        """
+        import pandas as pd
+
+        unit = "px" if pixel_um is None else "um"
+        shift = self.shift_px * (1.0 if pixel_um is None else pixel_um)
+        columns: dict[str, Any] = {"plane": np.arange(len(self.matrices))}
+        if z_um is not None:
+            columns["z_um"] = np.asarray(z_um, dtype=float)
+        columns |= {
+            f"shift_y_{unit}": shift[:, 0],
+            f"shift_x_{unit}": shift[:, 1],
+            "rotation_deg": self.rotation_deg,
+            "magnification": self.magnification,
+            "correlation_before": self.correlation_before,
+            "correlation_after": self.correlation_after,
+        }
+        return pd.DataFrame(columns)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a layer or file keeps of it, as JSON can hold it."""
+        return {
+            "transform": self.transform,
+            "reference": self.reference,
+            "matrices_yx": self.matrices.round(9).tolist(),
+        }
+
+
+def aligning(
+    planes: Any,
+    *,
+    transform: str = "rigid",
+    reference: str = "previous",
+    names: Sequence[str] = (),
+) -> Steps[Alignment]:
+    """Find how the planes lie to each other, step by step.
+
+    Every plane is first brought to mean 0 and standard deviation 1, so that neither bleaching
+    nor haze counts as motion.
+
+    Parameters
+    ----------
+    planes : array_like, shape (M, Y, X), or sequence of (Y, X)
+        In the order of their heights; may be lazy, one plane is held at a time.
+    transform : {"rigid", "translation", "affine"}
+        What may differ between planes.
+    reference : {"previous", "first", "mean"}
+        ``previous`` follows content that changes with z, and adds up the errors of all planes
+        before; ``first`` and ``mean`` need content that all planes show. The frame is that of
+        the first plane, or of the mean.
+    names : sequence of str, optional
+        How error messages call the planes.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two planes, their shapes differ, a plane is RGB, constant or
+        holds NaN, or one shows too little of what its reference shows.
+    """
+    if transform not in TRANSFORMS or reference not in REFERENCES:
+        raise ValueError(f"unknown transform '{transform}' or reference '{reference}'")
+    labels = _warp.checked_planes(planes, names)
+    shape = _one_shape(planes, labels)
+    count = len(planes)
+    if reference == "mean":
+        found = yield from _to_the_mean(planes, transform, labels)
+    else:
+        found = yield from _to_a_plane(planes, transform, reference, labels)
+    matrices = np.array([matrix for matrix, _ in found])
+    far = [i for i in range(count) if not _warp.is_sensible(matrices[i], shape)]
+    if far:
+        raise InputError(
+            f"{labels[far[0]]} lies more than half a field from the first one: the planes do not "
+            "follow each other, so align to the mean or leave some of them out."
+        )
+    old, new = np.array([scores for _, scores in found], dtype=float).T
+    return Alignment(matrices, shape, transform, reference, old, new)
+
+
+def align(
+    planes: Any,
+    *,
+    transform: str = "rigid",
+    reference: str = "previous",
+    names: Sequence[str] = (),
+) -> Alignment:
+    """:func:`aligning` at once."""
+    return finished(aligning(planes, transform=transform, reference=reference, names=names))
+
+
+def applying(
+    planes: Any, alignment: Alignment, region: Region | None = None
+) -> Steps[npt.NDArray[Any]]:
+    """Move the planes into one frame, step by step.
+
+    Parameters
+    ----------
+    planes : array_like, shape (M, Y, X), or sequence of (Y, X)
+        Those that were aligned, or others taken with them, such as a second channel.
+    alignment : Alignment
+    region : tuple of slice, optional
+        Rows and columns to keep, for instance ``alignment.common_region``. Without it the size
+        stays, and what a plane does not show is mirrored at its edge.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    numpy.ndarray, shape (M, Y, X)
+        In the type of the planes: integers are rounded and stay in the range of the plane, by
+        cubic splines. A plane that need not move keeps its values exactly.
+
+    Raises
+    ------
+    InputError
+        If the shapes are not those that were aligned.
+    """
+    count = len(alignment.matrices)
+    if len(planes) != count or any(np.shape(planes[i]) != alignment.shape for i in range(count)):
+        raise InputError(
+            f"The alignment is one of {count} planes of {alignment.shape[0]} × "
+            f"{alignment.shape[1]} pixels: apply it to planes of that number and size."
+        )
+    rows, columns = region or (slice(None), slice(None))
+    made = []
+    for i, matrix in enumerate(alignment.matrices):
+        plane = np.asarray(planes[i])
+        made.append(_moved(plane, matrix)[rows, columns].copy())
+        yield Step(i + 1, count, "Moving planes")
+    return np.stack(made)
+
+
+def _moved(plane: npt.NDArray[Any], matrix: Matrix) -> npt.NDArray[Any]:
+    if np.allclose(matrix, np.eye(3), rtol=0, atol=1e-9):
+        return plane
+    moved = _warp.moved_plane(plane, matrix, (plane.shape[0], plane.shape[1]))
+    return _warp.as_type(moved, plane.dtype)
+
+
+def _one_shape(planes: Any, labels: Sequence[str]) -> tuple[int, int]:
+    first = np.shape(planes[0])
+    for i in range(1, len(planes)):
+        shape = np.shape(planes[i])
+        if shape != first:
+            raise InputError(
+                f"{labels[i]} is {_size(shape)} pixels but {labels[0]} is {_size(first)}: planes "
+                "that are aligned must have the same size."
+            )
+    return int(first[0]), int(first[1])
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+def _to_a_plane(
+    planes: Any, transform: str, reference: str, labels: Sequence[str]
+) -> Steps[list[_Found]]:
+    """Align to the first plane, directly or from neighbour to neighbour."""
+    target = _warp.standardised(planes[0], labels[0])
+    found: list[_Found] = [(np.eye(3), (np.nan, np.nan))]
+    for i in range(1, len(planes)):
+        plane = _warp.standardised(planes[i], labels[i])
+        matrix, scores = _one(target, plane, transform, labels[i])
+        if reference == "previous":
+            matrix, target = matrix @ found[-1][0], plane
+        found.append((matrix, scores))
+        yield Step(i, len(planes) - 1, "Aligning planes")
+    return found
+
+
+def _to_the_mean(planes: Any, transform: str, labels: Sequence[str]) -> Steps[list[_Found]]:
+    """Align to the mean; then once more, to the mean of what is aligned, which is sharper."""
+    count = len(planes)
+    matrices: list[Matrix] = [np.eye(3)] * count
+    found: list[_Found] = []
+    for turn in range(2):
+        mean = np.zeros(np.shape(planes[0]))
+        for i in range(count):
+            plane = _warp.standardised(planes[i], labels[i])
+            mean += _moved(plane, matrices[i])
+            yield Step((2 * turn) * count + i + 1, 4 * count, "Averaging planes")
+        target = _warp.standardised(mean, "The mean of the planes")
+        found = []
+        for i in range(count):
+            plane = _warp.standardised(planes[i], labels[i])
+            found.append(_one(target, plane, transform, labels[i]))
+            yield Step((2 * turn + 1) * count + i + 1, 4 * count, "Aligning planes")
+        matrices = [matrix for matrix, _ in found]
+    return found
+
+
+def _one(target: FloatArray, plane: FloatArray, transform: str, label: str) -> _Found:
+    """The matrix of one plane, and its correlation with the target before and after."""
+    matrix = _warp.found_matrix(target, plane, transform, label)
+    shape = (target.shape[0], target.shape[1])
+    inside = _warp.covered(matrix, shape, shape)
+    moved = _warp.moved_plane(plane, matrix, shape)
+    return matrix, (
+        _warp.correlation(target[inside], plane[inside]),
+        _warp.correlation(target[inside], moved[inside]),
+    )
