@@ -21,6 +21,7 @@ from . import (
     _info,
     _reconstruct,
     _simulate,
+    _surface,
     _train,
     _validate,
 )
@@ -29,6 +30,7 @@ __all__ = ["main"]
 
 _COMMANDS = (
     _reconstruct,
+    _surface,
     _evaluate,
     _demo,
     _train,
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status: 0 or 1. Wrong usage leaves by ``SystemExit(2)``.
     """
-    words = _negative_grid(sys.argv[1:] if argv is None else argv)
+    words = _negative_words(sys.argv[1:] if argv is None else argv)
     arguments = _parser(words).parse_args(words)
     try:
         with warnings.catch_warnings():
@@ -102,12 +104,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _negative_grid(argv: Sequence[str]) -> list[str]:
-    """``--grid -2:10:0.2`` as ``--grid=-2:10:0.2``: argparse takes the first for two options."""
+def _negative_words(argv: Sequence[str]) -> list[str]:
+    """``--grid -2:10:0.2`` as ``--grid=-2:10:0.2``: argparse takes the first for two options.
+
+    A point such as ``-1,0,5`` gets a space before it, by which argparse knows no option.
+    """
     joined: list[str] = []
     for word in argv:
         if joined and joined[-1] == "--grid" and word[:1] == "-" and ":" in word:
             joined[-1] = f"--grid={word}"
+        elif word[:1] == "-" and word[1:2] in "0123456789." and "," in word:
+            joined.append(f" {word}")
         else:
             joined.append(word)
     return joined

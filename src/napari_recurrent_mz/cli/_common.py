@@ -37,6 +37,20 @@ def add_optics_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def add_scan_options(parser: argparse.ArgumentParser) -> None:
+    """The files of the scans, and their heights or their planes in a stack."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="images, or one stack")
+    heights = parser.add_mutually_exclusive_group()
+    heights.add_argument(
+        "--z",
+        type=float,
+        nargs="+",
+        metavar="X",
+        help="height of each image, µm (by default from metadata or names as scan_z3.5um.tif)",
+    )
+    add_stack_options(parser, heights)
+
+
 def add_stack_options(
     parser: argparse.ArgumentParser,
     heights: argparse._MutuallyExclusiveGroup | None = None,
@@ -219,7 +233,14 @@ class Progress:
             return
         if seconds_left is None:
             seconds_left = (time.monotonic() - self._begun) / done * (total - done)
-        line = f"{self._what} {done}/{total}, {clock(seconds_left)} left"
+        self._write(f"{self._what} {done}/{total}, {clock(seconds_left)} left")
+
+    def stage(self, words: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` pieces of ``words`` are done."""
+        if self._shown:
+            self._write(f"{self._what}: {words} {done}/{total}")
+
+    def _write(self, line: str) -> None:
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)

@@ -33,16 +33,7 @@ def add_to(commands: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="images, or one stack")
-    heights = parser.add_mutually_exclusive_group()
-    heights.add_argument(
-        "--z",
-        type=float,
-        nargs="+",
-        metavar="X",
-        help="height of each image, µm (by default from metadata or names as scan_z3.5um.tif)",
-    )
-    _common.add_stack_options(parser, heights)
+    _common.add_scan_options(parser)
     parser.add_argument(
         "--grid",
         metavar="START:STOP:STEP",

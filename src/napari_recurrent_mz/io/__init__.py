@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError, Scan
+from ..scans import Heights, InputError, Scan
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
 
 __all__ = [
     "ImageFile",
     "check_output",
+    "read_heights",
     "read_image",
     "scans_from_files",
     "scans_from_stack",
     "stack_heights",
     "to_um",
+    "write_surface",
     "write_volume",
     "z_from_name",
 ]
@@ -244,15 +246,99 @@ def write_volume(
     heights = np.asarray(z_um, dtype=np.float64)
     if array.ndim != 3 or heights.shape != array.shape[:1]:
         raise ValueError(f"a volume {array.shape} cannot have heights of shape {heights.shape}")
+    if path.suffix.lower() == _ZARR_ENDING:
+        from ._zarr import write_zarr as write
+    else:
+        from ._tiff import write_ome_tiff as write
     name = path.name.split(".")[0]
+    told = provenance or {}
+    return _whole(path, lambda part: write(part, array, heights, float(pixel_um), told, name))
+
+
+def write_surface(
+    path: str | os.PathLike[str],
+    image: npt.ArrayLike,
+    heights_um: Heights,
+    pixel_um: float,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
+    """Write the image of a surface as OME-TIFF, its heights as a second image beside it.
+
+    :func:`read_image` reads the first, :func:`read_heights` the second.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.tif`` or ``.tiff``.
+    image : array_like, shape (Y, X)
+        Intensities, written as float32.
+    heights_um : numpy.ndarray, shape (Y, X)
+        Height of every pixel, in micrometres, written as float32.
+    pixel_um : float
+        Pixel size, in micrometres.
+    provenance, inputs
+        As in :func:`write_volume`.
+
+    Raises
+    ------
+    InputError
+        As :func:`write_volume`, or for another ending.
+    """
+    path = check_surface_output(path, inputs)
+    pixels = np.ascontiguousarray(image, dtype=np.float32)
+    from ._surface_file import write_ome_surface
+
+    name, told = path.name.split(".")[0], provenance or {}
+    return _whole(
+        path,
+        lambda part: write_ome_surface(part, pixels, heights_um, float(pixel_um), told, name),
+    )
+
+
+def check_surface_output(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()
+) -> Path:
+    """:func:`check_output` for the image of a surface, which is an OME-TIFF."""
+    path = check_output(path, inputs)
+    if path.suffix.lower() == _ZARR_ENDING:
+        raise InputError(
+            f"'{path.name}': the image of a surface is written as OME-TIFF, end it in .ome.tif."
+        )
+    return path
+
+
+def read_heights(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read a height map in µm, shape (Y, X): a 2-D image, or what :func:`write_surface` wrote.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_image`, or when the file holds a stack.
+    """
+    image = read_image(path)
+    if not Path(path).is_dir():
+        from ._surface_file import heights_in
+
+        beside = heights_in(Path(path))
+        if beside is not None:
+            return beside
+    if image.n_planes > 1:
+        raise InputError(
+            f"'{image.name}' is a stack of {image.n_planes} planes: a height map is one 2-D image "
+            "of heights in µm."
+        )
+    plane: npt.NDArray[Any] = image.stack[0]
+    return plane
+
+
+def _whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write under a temporary name in the same folder, and rename at the end."""
     workplace = Path(tempfile.mkdtemp(prefix=".recurrent-mz-", dir=path.parent))
     try:
         part = workplace / path.name
-        if path.suffix.lower() == _ZARR_ENDING:
-            from ._zarr import write_zarr as write
-        else:
-            from ._tiff import write_ome_tiff as write
-        write(part, array, heights, float(pixel_um), provenance or {}, name)
+        write(part)
         if path.is_dir():
             path.rename(workplace / "replaced")
         part.replace(path)

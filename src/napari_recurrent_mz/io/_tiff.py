@@ -21,6 +21,9 @@ from ._image_file import ImageFile, square_pixel, squeeze_to_zyx, to_um
 
 NAMESPACE = "napari-recurrent-mz/provenance"
 
+HEIGHTS_NAME = "Surface heights (µm)"
+"""What the second image in a file of a surface is called."""
+
 _PLAUSIBLE_PIXEL_UM = (0.005, 20.0)
 _INDEX_OF_MEDIUM = {
     "air": 1.0,
@@ -91,7 +94,7 @@ def _read(tif: tifffile.TiffFile, path: Path, said: list[str]) -> ImageFile:
 
 def _one_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
     first, *others = tif.series
-    same = [s for s in others if s.shape[-2:] == first.shape[-2:]]
+    same = [s for s in others if s.shape[-2:] == first.shape[-2:] and s.name != HEIGHTS_NAME]
     if same:
         raise InputError(
             f"'{path.name}' holds {len(same) + 1} images (positions or series): "
@@ -275,7 +278,18 @@ def write_ome_tiff(
     name: str,
 ) -> None:
     """Write ``volume`` (Z, Y, X) as OME-TIFF with voxel sizes, plane heights and provenance."""
-    n = volume.shape[0]
+    metadata = ome_metadata(volume.shape[0], z_um, pixel_um, provenance, name)
+    tifffile.imwrite(path, volume, ome=True, photometric="minisblack", metadata=metadata)
+
+
+def ome_metadata(
+    n: int,
+    z_um: npt.NDArray[np.float64],
+    pixel_um: float,
+    provenance: Mapping[str, Any],
+    name: str,
+) -> dict[str, Any]:
+    """Voxel sizes, heights of ``n`` planes and provenance, as tifffile writes them to OME."""
     metadata: dict[str, Any] = {
         "axes": "ZYX",
         "Name": name,
@@ -298,4 +312,4 @@ def write_ome_tiff(
             "EmissionWavelength": round(1e3 * wavelength, 6),
             "EmissionWavelengthUnit": "nm",
         }
-    tifffile.imwrite(path, volume, ome=True, photometric="minisblack", metadata=metadata)
+    return metadata

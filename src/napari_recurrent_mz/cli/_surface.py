@@ -1,0 +1,176 @@
+"""``recurrent-mz surface``: scans in files to the image of a tilted or curved surface."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..methods import DEFAULT_METHOD, METHODS, needs_optics
+from ..scans import Heights, InputError, Scan, check_heights
+from . import _common
+
+if TYPE_CHECKING:
+    from ..check import OwnSampleCheck
+    from ..optics import Optics
+
+_EXAMPLES = """examples:
+  recurrent-mz surface A.tif B.tif C.tif --z 3 6 9 --through 3,0,0 9,0,60 5,60,30 \\
+      --pixel-um 0.103 --na 1.4 --wavelength-um 0.615 --immersion-index 1.515 -o tilted.ome.tif
+  recurrent-mz surface STACK.tif --planes 30 60 90 --heights HEIGHTS.tif -o face.ome.tif
+
+A point of --through is Z,Y,X in micrometres; y and x count from the centre of the upper left
+pixel. HEIGHTS.tif holds the height of every pixel in micrometres.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "surface",
+        help="build the image of a tilted or curved surface from scans",
+        description="Build one image whose every pixel lies at a height of its own: on a plane "
+        "through three points or more, or on a map of heights.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _common.add_scan_options(parser)
+    surface = parser.add_mutually_exclusive_group(required=True)
+    surface.add_argument(
+        "--heights", metavar="FILE", help="2-D image of heights in µm, as large as the scans"
+    )
+    surface.add_argument(
+        "--through",
+        nargs="+",
+        metavar="Z,Y,X",
+        help="three points of a plane or more (then by least squares), µm",
+    )
+    _common.add_optics_options(parser)
+    parser.add_argument(
+        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
+    )
+    _common.add_model_options(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="result: .ome.tif, the heights in µm as its second image",
+    )
+    parser.set_defaults(run=run)
+
+
+def points(words: Sequence[str]) -> list[tuple[float, ...]]:
+    """Points (z, y, x) in µm from words such as ``3,0,12.5``.
+
+    Raises
+    ------
+    InputError
+        If a word is no point.
+    """
+    found: list[tuple[float, ...]] = []
+    for word in words:
+        try:
+            point: tuple[float, ...] = tuple(float(part) for part in word.split(","))
+        except ValueError:
+            point = ()
+        if len(point) != 3:
+            raise InputError(f"The point '{word}' is not Z,Y,X in µm, for instance 3,0,12.5.")
+        found.append(point)
+    return found
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, check everything, reconstruct, write."""
+    from ..io import check_surface_output, read_image
+
+    files = [*arguments.files, *([arguments.heights] if arguments.heights else [])]
+    output = check_surface_output(arguments.output, files)
+    images = [read_image(path) for path in arguments.files]
+    scans = _common.load_scans(
+        images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
+    )
+    values = _common.optics_values(arguments, images)
+    optics = _common.optics_for(needs_optics([arguments.method]), values, f"'{images[0].name}'")
+    pixel_um = values["pixel_um"]
+    assert pixel_um is not None  # optics_for has made sure of it
+    heights = _heights(arguments, scans[0].pixels.shape, pixel_um)
+    print(_reconstruct(arguments, scans, heights, optics, pixel_um, output))
+
+
+def _heights(arguments: argparse.Namespace, shape: tuple[int, ...], pixel_um: float) -> Heights:
+    if arguments.through is not None:
+        from ..surfaces import plane_through
+
+        return plane_through(points(arguments.through), (shape[0], shape[1]), pixel_um)
+    from ..io import read_heights
+
+    return check_heights(read_heights(arguments.heights), shape, Path(arguments.heights).name)
+
+
+def _reconstruct(
+    arguments: argparse.Namespace,
+    scans: Sequence[Scan],
+    heights: Heights,
+    optics: Optics | None,
+    pixel_um: float,
+    output: Path,
+) -> str:
+    """Reconstruct and write; returns one line that says what was made."""
+    from ..device import choose_device
+    from ..inference import model_for
+    from ..io import write_surface
+    from ..surfaces import (
+        SurfaceFacts,
+        reconstruct_surface,
+        surface_provenance,
+        surface_warnings,
+    )
+
+    method, device = arguments.method, choose_device(arguments.device)
+    model = model_for(method, arguments.model)
+    for sentence in surface_warnings(scans, heights, optics, model):
+        _common.note(sentence)
+    checks: list[OwnSampleCheck] = []
+
+    def checked(check: OwnSampleCheck) -> None:
+        checks.append(check)
+        _common.note(check.sentence)
+
+    begun = time.perf_counter()
+    with _common.Progress(method) as progress:
+        image = reconstruct_surface(
+            scans,
+            heights,
+            optics=optics,
+            model=model,
+            method=method,
+            device=arguments.device,
+            on_progress=progress.stage,
+            on_message=_common.note,
+            on_check=checked,
+        )
+    seconds = time.perf_counter() - begun
+    made = surface_provenance(
+        scans,
+        heights,
+        origin="plane through points" if arguments.through else Path(arguments.heights).name,
+        pixel_um=pixel_um,
+        optics=optics,
+        method=method,
+        model=model,
+        device=device,
+        seconds=seconds,
+        check=checks[0] if checks else None,
+        points_um=points(arguments.through) if arguments.through else None,
+    )
+    write_surface(output, image, heights, pixel_um, made, inputs=arguments.files)
+    by = checks[0].chosen if checks else method
+    y, x = image.shape
+    facts = str(SurfaceFacts.of(heights, pixel_um)).rstrip(".")
+    return (
+        f"{output}: {y} × {x} pixels, {facts[0].lower()}{facts[1:]}, "
+        f"by {by} from {len(scans)} scans in {seconds:.1f} s"
+    )
