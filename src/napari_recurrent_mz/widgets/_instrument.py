@@ -143,11 +143,15 @@ class InstrumentFooter(QWidget):
         self.cancel.setEnabled(True)
 
     def progress(self, done: int, total: int, words: str = "") -> None:
-        """Advance the bar."""
+        """Advance the bar; a total of 0 only says that something happens."""
+        if total == 0:
+            self.bar.setRange(0, 0)
+            self.bar.setFormat(f"{words or self._title}…")
+            return
         elapsed = time.monotonic() - self._began
         if done == 1:
             self._first = elapsed
-        self.bar.setRange(0, max(total, 1))
+        self.bar.setRange(0, total)
         self.bar.setValue(done)
         seconds = time_left(elapsed, self._first, done, total)
         left = "" if seconds is None else f" · {in_words(seconds)} left"
