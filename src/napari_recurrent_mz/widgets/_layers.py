@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,14 @@ FloatArray = npt.NDArray[np.float32]
 
 METADATA_KEY = "napari-recurrent-mz"
 """Where a layer's metadata keeps what this package knows of it."""
+
+
+class Frame(NamedTuple):
+    """Where the voxels of a stack are: their size and the centre of the first (z, y, x), in µm."""
+
+    voxel_um: tuple[float, float, float]
+    origin_um: tuple[float, float, float]
+
 
 _LARGEST_ASKED_BYTES = 500_000_000
 """Larger files would be read a second time for too long while the window waits."""
@@ -86,7 +94,53 @@ def plane_pixels(layer: Image, plane: int) -> npt.NDArray[Any]:
 def stack_pixels(layer: Image) -> Any:
     """All planes of the layer at full resolution, (Z, Y, X), as they are stored, perhaps lazy."""
     data = layer.data[0] if layer.multiscale else layer.data
-    return data[(0,) * max(data.ndim - 3, 0)]
+    if data.ndim <= 3:
+        return data
+    if not isinstance(data, np.ndarray):  # slicing a zarr array would read all of it
+        import dask.array
+
+        data = dask.array.asarray(data)  # type: ignore[no-untyped-call]
+    return data[(0,) * (data.ndim - 3)]
+
+
+def stack_frame(layer: Image) -> Frame | None:
+    """Voxel size and place of a stack in the world; None when the layer does not say.
+
+    Raises
+    ------
+    InputError
+        If the layer is rotated or sheared, or its planes are not evenly spaced.
+    """
+    if has_size(layer):
+        return _world_frame(layer)
+    known = known_metadata(layer)
+    if known.get("z_um") is None or known.get("pixel_um") is None:
+        return None
+    heights, pixel = np.atleast_1d(np.asarray(known["z_um"], float)), float(known["pixel_um"])
+    steps = np.diff(heights)
+    if not steps.size or heights.size != plane_count(layer):
+        return None
+    if np.abs(steps - steps.mean()).max() > 0.01 * abs(steps.mean()):
+        raise InputError(
+            f"Layer '{layer.name}' has planes at uneven heights: reconstruct or resample it on "
+            "an even grid first."
+        )
+    return Frame((float(steps.mean()), pixel, pixel), (float(heights[0]), 0.0, 0.0))
+
+
+def _world_frame(layer: Image) -> Frame:
+    count = layer.ndim
+    zero = np.asarray(layer.data_to_world((0,) * count), float)
+    columns = [np.asarray(layer.data_to_world(unit), float) - zero for unit in np.eye(count)]
+    matrix = np.stack(columns, axis=1)[-3:, -3:]
+    size = np.diag(matrix)
+    if np.abs(matrix - np.diag(size)).max() > 1e-6 * np.abs(size).max():
+        raise InputError(
+            f"Layer '{layer.name}' is rotated or sheared: resample it along the axes first."
+        )
+    factors = [um_per_unit(layer, axis) for axis in (-3, -2, -1)]
+    z, y, x = (float(v) for v in size * factors)
+    return Frame((z, y, x), tuple(float(v) for v in zero[-3:] * factors))  # type: ignore[arg-type]
 
 
 def pixel_um(layer: Image) -> float | None:
@@ -102,7 +156,7 @@ def pixel_um(layer: Image) -> float | None:
         return float(known)
     if not has_size(layer):
         return None
-    size_y, size_x = (abs(float(layer.scale[i])) * _um_per_unit(layer, i) for i in (-2, -1))
+    size_y, size_x = (abs(float(layer.scale[i])) * um_per_unit(layer, i) for i in (-2, -1))
     if abs(size_y - size_x) > 0.01 * size_x:
         raise InputError(
             f"Layer '{layer.name}' has pixels of {size_y:g} × {size_x:g} µm: "
@@ -127,7 +181,7 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
         if heights.size == count and np.isfinite(heights).all():
             return heights, "from the file's metadata"
     if len(_shape(layer)) >= 3 and (has_size(layer) or float(layer.translate[-3]) != 0):
-        factor = _um_per_unit(layer, -3)
+        factor = um_per_unit(layer, -3)
         start, step = float(layer.translate[-3]), float(layer.scale[-3])
         if count > 1 or start != 0:
             heights = (start + step * np.arange(count, dtype=np.float64)) * factor
@@ -165,8 +219,8 @@ def lateral_origin_um(layer: Image) -> tuple[float, float]:
     if not has_size(layer):
         return 0.0, 0.0
     return (
-        float(layer.translate[-2]) * _um_per_unit(layer, -2),
-        float(layer.translate[-1]) * _um_per_unit(layer, -1),
+        float(layer.translate[-2]) * um_per_unit(layer, -2),
+        float(layer.translate[-1]) * um_per_unit(layer, -1),
     )
 
 
@@ -205,7 +259,8 @@ def _shape(layer: Image) -> tuple[int, ...]:
     return tuple(int(size) for size in data.shape)
 
 
-def _um_per_unit(layer: Layer, axis: int) -> float:
+def um_per_unit(layer: Layer, axis: int) -> float:
+    """Micrometres per unit of the layer's world along an axis; a pixel counts as one."""
     unit = layer.units[axis]
     if unit.is_compatible_with("um"):
         return float((1 * unit).to("um").magnitude)

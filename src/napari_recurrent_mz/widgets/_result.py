@@ -115,7 +115,7 @@ class ResultLayer(QObject):
     def _show_plane(self, z_um: float) -> None:
         dims = self._viewer.dims
         if dims.ndim >= 3 and dims.ndisplay == 2:
-            dims.set_point(dims.ndim - 3, z_um / _um_along(dims, dims.ndim - 3))
+            dims.set_point(dims.ndim - 3, z_um / um_along(dims, dims.ndim - 3))
 
     def _refresh(self) -> None:
         if self.layer is not None and not self.is_removed:
@@ -149,7 +149,7 @@ class ResultLayer(QObject):
         layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
 
 
-def _um_along(dims: Any, axis: int) -> float:
+def um_along(dims: Any, axis: int) -> float:
     """Micrometres per world unit along an axis of the viewer; a pixel counts as one."""
     unit = None if dims.units is None else dims.units[axis]
     if unit is None or not unit.is_compatible_with("um"):
@@ -164,7 +164,7 @@ def plane_in_view(viewer: Any, grid: ZGrid) -> int:
     if dims.ndim < 3 or dims.ndisplay == 3:
         return middle
     axis = dims.ndim - 3
-    z_um = float(dims.point[axis]) * _um_along(dims, axis)
+    z_um = float(dims.point[axis]) * um_along(dims, axis)
     if not grid.start_um <= z_um <= grid.stop_um:
         return middle
     return round((z_um - grid.start_um) / grid.step_um) if len(grid) > 1 else 0
