@@ -19,8 +19,8 @@ def window(theme: str, size: tuple[int, int]) -> Iterator[Any]:
     """Open a viewer of this theme and size (width, height in pixels), and close it afterwards."""
     viewer = napari.Viewer(show=False, show_welcome_screen=False)
     viewer.theme = theme
-    viewer.window._qt_window.resize(*size)
     viewer.show()
+    viewer.window._qt_window.resize(*size)  # after show, which restores a remembered size
     settle(viewer)
     try:
         yield viewer
