@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
@@ -59,6 +59,10 @@ class PlotCanvas(FigureCanvasQTAgg):
         self.setMinimumWidth(120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.restyle()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """The least size: matplotlib's own is the size it has, so that a dock never shrinks."""
+        return QSize(self.minimumWidth(), self.minimumHeight())
 
     def show_figure(self, draw: Draw) -> None:
         """Draw this from now on: at once, and again with every change of the theme."""
