@@ -19,6 +19,7 @@ from . import (
     _evaluate,
     _experiments,
     _info,
+    _prepare,
     _reconstruct,
     _simulate,
     _surface,
@@ -29,6 +30,7 @@ from . import (
 __all__ = ["main"]
 
 _COMMANDS = (
+    _prepare,
     _reconstruct,
     _surface,
     _evaluate,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..scans import Heights, InputError, Scan
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
+from ._table import write_table
 
 __all__ = [
     "ImageFile",
@@ -26,6 +27,7 @@ __all__ = [
     "stack_heights",
     "to_um",
     "write_surface",
+    "write_table",
     "write_volume",
     "z_from_name",
 ]
@@ -215,6 +217,7 @@ def write_volume(
     provenance: Mapping[str, Any] | None = None,
     *,
     inputs: Iterable[str | os.PathLike[str]] = (),
+    keep_type: bool = False,
 ) -> Path:
     """Write a volume as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
 
@@ -226,7 +229,7 @@ def write_volume(
     path : path
         Ends in ``.tif``/``.tiff`` (OME-TIFF) or ``.zarr`` (OME-Zarr).
     volume : array_like, shape (Z, Y, X)
-        Intensities, written as float32.
+        Intensities, written as float32 unless ``keep_type``.
     z_um : array_like, shape (Z,)
         Heights of the planes, in micrometres, evenly spaced.
     pixel_um : float
@@ -235,6 +238,8 @@ def write_volume(
         How it was made; anything JSON can hold. :attr:`ImageFile.provenance` returns it.
     inputs : iterable of path
         Files that must not be overwritten.
+    keep_type : bool, optional
+        Write integers of 8 and 16 bits as they are.
 
     Raises
     ------
@@ -242,7 +247,7 @@ def write_volume(
         As :func:`check_output`, or when the disk refuses.
     """
     path = check_output(path, inputs)
-    array = np.ascontiguousarray(volume, dtype=np.float32)
+    array = np.ascontiguousarray(volume, dtype=_type_written(volume, keep_type))
     heights = np.asarray(z_um, dtype=np.float64)
     if array.ndim != 3 or heights.shape != array.shape[:1]:
         raise ValueError(f"a volume {array.shape} cannot have heights of shape {heights.shape}")
@@ -352,3 +357,9 @@ def _whole(path: Path, write: Callable[[Path], None]) -> Path:
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _type_written(volume: npt.ArrayLike, keep_type: bool) -> np.dtype[Any]:
+    found = np.asarray(volume).dtype
+    small = found.kind in "iu" and found.itemsize <= 2
+    return found if keep_type and small else np.dtype(np.float32)

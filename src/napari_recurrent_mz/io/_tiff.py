@@ -271,7 +271,7 @@ def _provenance(root: ET.Element) -> dict[str, Any]:
 
 def write_ome_tiff(
     path: Path,
-    volume: npt.NDArray[np.float32],
+    volume: npt.NDArray[Any],
     z_um: npt.NDArray[np.float64],
     pixel_um: float,
     provenance: Mapping[str, Any],

@@ -106,7 +106,7 @@ def _scale_and_shift(
 
 def write_zarr(
     path: Path,
-    volume: npt.NDArray[np.float32],
+    volume: npt.NDArray[Any],
     z_um: npt.NDArray[np.float64],
     pixel_um: float,
     provenance: Mapping[str, Any],
@@ -121,7 +121,7 @@ def write_zarr(
     array = group.create_array(
         "0",
         shape=volume.shape,
-        dtype="float32",
+        dtype=volume.dtype.name,
         chunks=chunks,
         dimension_names=("z", "y", "x"),
     )

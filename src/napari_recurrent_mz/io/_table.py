@@ -1,0 +1,35 @@
+"""Tables as CSV, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..scans import InputError
+
+
+def write_table(path: str | os.PathLike[str], table: Any) -> Path:
+    """Write a table as CSV, a header and six digits; whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+    table : pandas.DataFrame
+        Its index is left out.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"'{path}' could not be written: {error.strerror}.") from error
+    return target
