@@ -10,10 +10,8 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from ._grid_panel import GridPanel, in_words
 from ._method_panel import MethodPanel
-from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button, scrolling
-from ._scan_table import ScanTable
-from ._stack_panel import StackPanel
+from ._scan_source import ScanParts
 from ._theme import MessageLabel, Palette, tinted
 
 _WIDTH = 340
@@ -118,24 +116,13 @@ class DockLayout(QWidget):
     def __init__(self, dock: QWidget, theme: str) -> None:
         super().__init__(dock)
         self.palette_ = Palette(theme)
-        self.table = ScanTable(self.palette_)
-        self.stack = StackPanel()
-        self.optics = OpticsPanel()
+        self.scan_parts = parts = ScanParts(self.palette_)
+        self.table, self.stack, self.optics = parts.table, parts.stack, parts.optics
+        self.add_button, self.planes_button = parts.add_button, parts.planes_button
+        self.remove_button = parts.remove_button
         self.grid = GridPanel()
         self.method = MethodPanel()
         self.footer = Footer(self.palette_)
-        self.add_button = push_button(
-            "Add selected",
-            "Use the layers that are selected in napari's layer list as scans",
-        )
-        self.planes_button = push_button(
-            "From a stack…", "Choose planes of a fully sampled z-stack as scans"
-        )
-        self.planes_button.setCheckable(True)
-        self.remove_button = push_button(
-            "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
-        )
-        self.stack.hide()
         self._lay_out()
         self._shortcuts(dock)
         self._tab_order()
@@ -146,7 +133,7 @@ class DockLayout(QWidget):
         self.footer.running(is_running)
         for part in (self.table, self.stack, self.optics, self.grid, self.method):
             part.setEnabled(not is_running)
-        for button in (self.add_button, self.planes_button, self.remove_button):
+        for button in self.scan_parts.buttons:
             button.setEnabled(not is_running)
 
     def restyle(self, theme: str) -> None:
@@ -179,13 +166,8 @@ class DockLayout(QWidget):
         form = QVBoxLayout(self._form)
         form.setContentsMargins(6, 4, 6, 4)
         form.setSpacing(4)
-        buttons = QHBoxLayout()
-        for button in (self.add_button, self.planes_button, self.remove_button):
-            buttons.addWidget(button)
         form.addWidget(heading("Scans"))
-        form.addWidget(self.table)
-        form.addLayout(buttons)
-        form.addWidget(self.stack)
+        form.addLayout(self.scan_parts.laid_out())
         for title, part in (
             ("Optics", self.optics),
             ("Target planes (µm)", self.grid),
@@ -217,13 +199,9 @@ class DockLayout(QWidget):
             shortcut.activated.connect(button.click)
 
     def _tab_order(self) -> None:
-        fields = self.optics.fields
         order = [
-            *(self.table, self.add_button, self.planes_button, self.remove_button),
-            *(self.stack.stack, self.stack.how, self.stack.spacing),
-            *(self.stack.planes, self.stack.step, self.stack.use, self.optics.preset),
-            *(fields["na"], fields["immersion_index"], fields["wavelength_um"]),
-            *(fields["pixel_um"], self.grid.start, self.grid.stop, self.grid.step),
+            *self.scan_parts.tab_order,
+            *(self.grid.start, self.grid.stop, self.grid.step),
             *(self.grid.auto, self.method.method, self.method.models, self.method.devices),
             *(self.footer.preview, self.footer.reconstruct, self.footer.cancel),
         ]

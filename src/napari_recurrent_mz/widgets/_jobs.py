@@ -84,8 +84,12 @@ def warnings_about(ui: DockLayout, job: Job) -> list[str]:
         from .. import inference
 
         found = list(inference.range_warnings(job.scans, job.grid, job.optics, model))
-    rows = ui.table.scans.used()
-    pixel_um = ui.optics.pixel_um()
+    return found + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
+
+
+def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
+    """What to mind about the layers of the scans: their pixels and their places."""
+    found = []
     sizes = [_layers.pixel_um(row.layer) for row in rows if row.layer is not None]
     for size in sizes:
         if size is not None and abs(size - pixel_um) > 0.01 * size:

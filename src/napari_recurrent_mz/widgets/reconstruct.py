@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 
 from ..methods import method_of
 from ..optics import Optics
 from ..scans import InputError, ZGrid
-from . import _drop, _layers
+from . import _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
 from ._jobs import build_job, cost_in_words, is_incomplete, title_of, warm_up, warnings_about
 from ._parts import Dock, stop_run
 from ._result import ResultLayer
-from ._scan_table import Row, rows_of
-from ._stack_panel import spread_planes
+from ._scan_source import ScanSource
 from ._worker import Checked, Job, Outcome, Run, in_background, sentence_of
 
-_ALL_PLANES_UP_TO = 6
 
-
-class ReconstructDock(Dock):
+class ReconstructDock(ScanSource, Dock):
     """Scans, optics, target grid, method; Preview, Reconstruct, Cancel.
 
     Parameters
@@ -50,6 +45,7 @@ class ReconstructDock(Dock):
         viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._viewer = viewer
         self.ui = DockLayout(self, viewer.theme)
+        self.scan_parts = self.ui.scan_parts
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.ui)
@@ -71,17 +67,6 @@ class ReconstructDock(Dock):
         self.check()
 
     # what a script or the demo calls ------------------------------------------------
-    def add_layers(self, layers: Iterable[Layer]) -> None:
-        """Put layers in the table; a longer stack offers its planes instead."""
-        sentences = []
-        for layer in layers:
-            try:
-                self._add_layer(_layers.check_layer(layer))
-            except InputError as error:
-                sentences.append(str(error))
-        if sentences:
-            self._fail(_joined(sentences))
-
     def set_optics(self, optics: Optics, objective: str = "") -> None:
         """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
         self.ui.optics.set_values(optics.as_dict(), "from the sample", objective)
@@ -103,86 +88,6 @@ class ReconstructDock(Dock):
         if self.run is not None:
             self.run.cancel()
             self.ui.footer.cancelling()
-
-    def drop(self, paths: Sequence[Any]) -> None:
-        """Read files and use them as scans, as a drop on the dock does."""
-        self.ui.footer.say("Reading…", "hint")
-        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self._fail)
-
-    # scans --------------------------------------------------------------------------
-    def _add_layer(self, layer: Image) -> None:
-        table = self.ui.table.scans
-        self._fill_optics(layer)
-        count = _layers.plane_count(layer)
-        if count <= _ALL_PLANES_UP_TO:
-            table.add(rows_of(layer, range(count)))
-            return
-        self._offer_planes(layer)
-        if not any(row.layer is layer for row in table.rows):
-            others = table.leave_out()
-            rows = rows_of(layer, spread_planes(count))
-            table.add(rows)
-            self.ui.footer.say(_about_suggested(layer.name, rows, others), "hint")
-
-    def _offer_planes(self, layer: Image | None = None) -> None:
-        self.ui.stack.set_stacks(self._stacks())
-        if layer is not None:
-            self.ui.stack.choose(layer)
-        self.ui.stack.show()
-        self.ui.planes_button.setChecked(True)
-
-    def _fill_optics(self, layer: Image) -> None:
-        known = dict(_layers.known_metadata(layer))
-        known["pixel_um"] = _layers.pixel_um(layer)
-        self.ui.optics.set_values(known, "from the image")
-
-    def _stacks(self) -> list[Image]:
-        found = []
-        for layer in self._viewer.layers:
-            with contextlib.suppress(InputError):
-                image = _layers.check_layer(layer)
-                is_result = self.result is not None and image is self.result.layer
-                if _layers.plane_count(image) > 1 and not is_result:
-                    found.append(image)
-        return found
-
-    def _use_what_is_selected(self) -> None:
-        """Whoever opens the dock with images selected means them; others are told nothing."""
-        selected = self._viewer.layers.selection
-        for layer in self._viewer.layers:
-            if layer in selected:
-                with contextlib.suppress(InputError):
-                    self._add_layer(_layers.check_layer(layer))
-
-    def _add_selected(self) -> None:
-        chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
-        if not chosen:
-            self._fail("No layer is selected: click one or more image layers in the layer list.")
-        self.add_layers(chosen)
-
-    def _remove_selected(self) -> None:
-        table = self.ui.table
-        table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
-
-    def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
-        try:
-            self._fill_optics(_layers.check_layer(layer))
-        except InputError as error:
-            self._fail(str(error))
-            return
-        self.ui.table.scans.set_planes(layer, rows)
-
-    def _read(self, result: tuple[list[Any], list[str]]) -> None:
-        images, sentences = result
-        try:
-            added = [_drop.add_image_file(self._viewer, image) for image in images]
-        except Exception as error:
-            self._fail(sentence_of(error))
-            return
-        self.ui.footer.say("", "hint")
-        self.add_layers(added)
-        if sentences:
-            self._fail(_joined(sentences))
 
     # checking -----------------------------------------------------------------------
     def _scans_changed(self) -> None:
@@ -334,88 +239,32 @@ class ReconstructDock(Dock):
         else:
             self._fail(outcome.sentence + kept)
 
-    def _fail(self, sentence: str) -> None:
-        self.ui.footer.say(sentence, "error")
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        self.ui.footer.say(sentence, kind)
+
+    def is_own_result(self, layer: Layer) -> bool:
+        """The volume, and not a stack that scans come from."""
+        return self.result is not None and layer is self.result.layer
 
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:
-        ui, layers = self.ui, self._viewer.layers.events
+        ui = self.ui
+        self.connect_scans()
         ui.table.scans.changed.connect(self._scans_changed)
         ui.optics.changed.connect(self._scans_changed)
         ui.grid.changed.connect(self._scans_changed)
         ui.method.changed.connect(self._check_timer.start)
         ui.method.failed.connect(self._fail)
-        ui.stack.chosen.connect(self._planes_chosen)
-        ui.stack.failed.connect(self._fail)
-        ui.add_button.clicked.connect(self._add_selected)
-        ui.remove_button.clicked.connect(self._remove_selected)
-        ui.planes_button.toggled.connect(self._planes_toggled)
         ui.footer.preview.clicked.connect(self.preview)
         ui.footer.reconstruct.clicked.connect(self.reconstruct)
         ui.footer.cancel.clicked.connect(self.cancel)
-        layers.inserted.connect(self._layers_changed)
-        layers.removed.connect(self._layer_removed)
-        layers.connect(self._layer_event)
         self._viewer.events.theme.connect(self._theme_changed)
         self.destroyed.connect(lambda _=None, box=self.__dict__: stop_run(box))
 
-    def _planes_toggled(self, on: bool) -> None:
-        if on:
-            self.ui.stack.set_stacks(self._stacks())
-        self.ui.stack.setVisible(on)
-
-    def _layers_changed(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):
-            self.ui.stack.set_stacks(self._stacks())
-
     def _layer_removed(self, event: Any) -> None:
+        super()._layer_removed(event)
         with contextlib.suppress(RuntimeError):
-            self.ui.table.scans.remove_layer(event.value)
             result = self.result
             if self.run is not None and result is not None and result.is_removed:
                 self.cancel()
-            self._layers_changed()
-
-    def _layer_event(self, event: Any) -> None:
-        """A layer was renamed, moved or got other data: the table shows and reads it again."""
-        if event.type not in ("name", "data", "scale", "translate", "units"):
-            return
-        with contextlib.suppress(RuntimeError):
-            used = {id(row.layer) for row in self.ui.table.scans.rows}
-            if any(id(source) in used for source in event.sources):
-                self.ui.table.scans.refresh()
-
-    # Qt's side ----------------------------------------------------------------------
-
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        """Take files."""
-        if event is not None and _drop.dropped_paths(event.mimeData()):
-            event.setDropAction(Qt.DropAction.CopyAction)
-            event.accept()
-            self.ui.footer.say("Let go to use these files as scans.", "hint")
-
-    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
-        """Forget the files that were only dragged past."""
-        self.ui.footer.say("", "hint")
-
-    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Read the files that were dropped."""
-        if event is not None:
-            event.accept()
-            self.drop(_drop.dropped_paths(event.mimeData()))
-
-
-def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
-    """What was done with a stack of this name, and what may be left to do."""
-    text = f"Three planes of '{name}' are the scans: "
-    if any(row.z_um is None for row in rows):
-        text += "type the z-step below the table, then “Use planes”."
-    else:
-        text += "choose others below the table."
-    return f"{text} The scans before are unticked." if others else text
-
-
-def _joined(sentences: Sequence[str]) -> str:
-    if len(sentences) == 1:
-        return sentences[0]
-    return f"{sentences[0]} ({len(sentences) - 1} more could not be used either.)"

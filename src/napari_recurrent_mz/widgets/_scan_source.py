@@ -1,0 +1,256 @@
+"""Where scans come from: what the docks that work on scans share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from ..scans import InputError
+from . import _drop, _layers
+from ._optics_panel import OpticsPanel
+from ._parts import push_button
+from ._scan_table import Row, ScanTable, rows_of
+from ._stack_panel import StackPanel, spread_planes
+from ._theme import Palette
+from ._worker import in_background, sentence_of
+
+_ALL_PLANES_UP_TO = 6
+
+
+class ScanParts:
+    """The table of scans, its buttons, the planes of a stack, and the optics they bring.
+
+    Parameters
+    ----------
+    palette : Palette
+    """
+
+    def __init__(self, palette: Palette) -> None:
+        self.table = ScanTable(palette)
+        self.stack = StackPanel()
+        self.optics = OpticsPanel()
+        self.add_button = push_button(
+            "Add selected",
+            "Use the layers that are selected in napari's layer list as scans",
+        )
+        self.planes_button = push_button(
+            "From a stack…", "Choose planes of a fully sampled z-stack as scans"
+        )
+        self.planes_button.setCheckable(True)
+        self.remove_button = push_button(
+            "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
+        )
+        self.stack.hide()
+
+    @property
+    def buttons(self) -> tuple[QWidget, ...]:
+        """The buttons under the table."""
+        return self.add_button, self.planes_button, self.remove_button
+
+    @property
+    def tab_order(self) -> list[QWidget]:
+        """All but the optics' fields, in the order of the Tab key."""
+        stack = self.stack
+        return [
+            *(self.table, *self.buttons, stack.stack, stack.how, stack.spacing),
+            *(stack.planes, stack.step, stack.use, self.optics.preset),
+            *(self.optics.fields[n] for n in ("na", "immersion_index", "wavelength_um")),
+            self.optics.fields["pixel_um"],
+        ]
+
+    def laid_out(self) -> QVBoxLayout:
+        """Table, buttons and stack under one another."""
+        column, line = QVBoxLayout(), QHBoxLayout()
+        column.setSpacing(4)
+        for button in self.buttons:
+            line.addWidget(button)
+        column.addWidget(self.table)
+        column.addLayout(line)
+        column.addWidget(self.stack)
+        return column
+
+
+class ScanSource:
+    """Fills the table of scans from layers, stacks and dropped files, and keeps up with them.
+
+    A dock that inherits from it has :attr:`scan_parts`, calls :meth:`connect_scans` once, and
+    says in :meth:`say` what there is to be said.
+    """
+
+    scan_parts: ScanParts
+    _viewer: Any
+
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        raise NotImplementedError
+
+    def is_own_result(self, _layer: Layer) -> bool:
+        """Whether a layer is what this dock has made, which is no stack to take scans from."""
+        return False
+
+    def connect_scans(self) -> None:
+        """Wire the parts to the viewer."""
+        parts, layers = self.scan_parts, self._viewer.layers.events
+        parts.stack.chosen.connect(self._planes_chosen)
+        parts.stack.failed.connect(self._fail)
+        parts.add_button.clicked.connect(self._add_selected)
+        parts.remove_button.clicked.connect(self._remove_selected)
+        parts.planes_button.toggled.connect(self._planes_toggled)
+        layers.inserted.connect(self._layers_changed)
+        layers.removed.connect(self._layer_removed)
+        layers.connect(self._layer_event)
+
+    def add_layers(self, layers: Iterable[Layer]) -> None:
+        """Put layers in the table; a longer stack offers its planes instead."""
+        sentences = []
+        for layer in layers:
+            try:
+                self._add_layer(_layers.check_layer(layer))
+            except InputError as error:
+                sentences.append(str(error))
+        if sentences:
+            self._fail(_joined(sentences))
+
+    def drop(self, paths: Sequence[Any]) -> None:
+        """Read files and use them as scans, as a drop on the dock does."""
+        self.say("Reading…", "hint")
+        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self._fail)  # type: ignore[arg-type]
+
+    def _add_layer(self, layer: Image) -> None:
+        table = self.scan_parts.table.scans
+        self._fill_optics(layer)
+        count = _layers.plane_count(layer)
+        if count <= _ALL_PLANES_UP_TO:
+            table.add(rows_of(layer, range(count)))
+            return
+        self._offer_planes(layer)
+        if not any(row.layer is layer for row in table.rows):
+            others = table.leave_out()
+            rows = rows_of(layer, spread_planes(count))
+            table.add(rows)
+            self.say(_about_suggested(layer.name, rows, others), "hint")
+
+    def _offer_planes(self, layer: Image | None = None) -> None:
+        self.scan_parts.stack.set_stacks(self._stacks())
+        if layer is not None:
+            self.scan_parts.stack.choose(layer)
+        self.scan_parts.stack.show()
+        self.scan_parts.planes_button.setChecked(True)
+
+    def _fill_optics(self, layer: Image) -> None:
+        known = dict(_layers.known_metadata(layer))
+        known["pixel_um"] = _layers.pixel_um(layer)
+        self.scan_parts.optics.set_values(known, "from the image")
+
+    def _stacks(self) -> list[Image]:
+        found = []
+        for layer in self._viewer.layers:
+            with contextlib.suppress(InputError):
+                image = _layers.check_layer(layer)
+                if _layers.plane_count(image) > 1 and not self.is_own_result(image):
+                    found.append(image)
+        return found
+
+    def _use_what_is_selected(self) -> None:
+        """Whoever opens the dock with images selected means them; others are told nothing."""
+        selected = self._viewer.layers.selection
+        for layer in self._viewer.layers:
+            if layer in selected:
+                with contextlib.suppress(InputError):
+                    self._add_layer(_layers.check_layer(layer))
+
+    def _add_selected(self) -> None:
+        chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
+        if not chosen:
+            self._fail("No layer is selected: click one or more image layers in the layer list.")
+        self.add_layers(chosen)
+
+    def _remove_selected(self) -> None:
+        table = self.scan_parts.table
+        table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
+
+    def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
+        try:
+            self._fill_optics(_layers.check_layer(layer))
+        except InputError as error:
+            self._fail(str(error))
+            return
+        self.scan_parts.table.scans.set_planes(layer, rows)
+
+    def _read(self, result: tuple[list[Any], list[str]]) -> None:
+        images, sentences = result
+        try:
+            added = [_drop.add_image_file(self._viewer, image) for image in images]
+        except Exception as error:
+            self._fail(sentence_of(error))
+            return
+        self.say("", "hint")
+        self.add_layers(added)
+        if sentences:
+            self._fail(_joined(sentences))
+
+    def _fail(self, sentence: str) -> None:
+        self.say(sentence, "error")
+
+    def _planes_toggled(self, on: bool) -> None:
+        if on:
+            self.scan_parts.stack.set_stacks(self._stacks())
+        self.scan_parts.stack.setVisible(on)
+
+    def _layers_changed(self, _event: Any = None) -> None:
+        with contextlib.suppress(RuntimeError):
+            self.scan_parts.stack.set_stacks(self._stacks())
+
+    def _layer_removed(self, event: Any) -> None:
+        with contextlib.suppress(RuntimeError):
+            self.scan_parts.table.scans.remove_layer(event.value)
+            self._layers_changed()
+
+    def _layer_event(self, event: Any) -> None:
+        """A layer was renamed, moved or got other data: the table shows and reads it again."""
+        if event.type not in ("name", "data", "scale", "translate", "units"):
+            return
+        with contextlib.suppress(RuntimeError):
+            used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
+            if any(id(source) in used for source in event.sources):
+                self.scan_parts.table.scans.refresh()
+
+    # Qt's side ----------------------------------------------------------------------
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
+        """Take files."""
+        if event is not None and _drop.dropped_paths(event.mimeData()):
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            self.say("Let go to use these files as scans.", "hint")
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
+        """Forget the files that were only dragged past."""
+        self.say("", "hint")
+
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
+        """Read the files that were dropped."""
+        if event is not None:
+            event.accept()
+            self.drop(_drop.dropped_paths(event.mimeData()))
+
+
+def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
+    """What was done with a stack of this name, and what may be left to do."""
+    text = f"Three planes of '{name}' are the scans: "
+    if any(row.z_um is None for row in rows):
+        text += "type the z-step below the table, then “Use planes”."
+    else:
+        text += "choose others below the table."
+    return f"{text} The scans before are unticked." if others else text
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    if len(sentences) == 1:
+        return sentences[0]
+    return f"{sentences[0]} ({len(sentences) - 1} more could not be used either.)"
