@@ -135,7 +135,7 @@ def widths_figure(
             if chosen is not None and chosen[0] == histogram.axis:
                 low, high = histogram.edges_um[chosen[1] : chosen[1] + 2]
                 axes.axvspan(low, high, facecolor=(ink.text, 0.2), edgecolor=ink.text, lw=0.8)
-            _write_numbers(axes, histogram, known.get(histogram.axis), ink)
+            _write_numbers(axes, histogram, known.get(histogram.axis), ink, columns)
         if not columns:
             figure.align_ylabels(list(grid.flat))
         _name_series(figure, names, ink)
@@ -199,27 +199,33 @@ def _draw_bars(axes: Any, histogram: AxisHistogram, ink: Ink) -> None:
     open_axes(axes)
 
 
-def _write_numbers(axes: Any, histogram: AxisHistogram, theory: float | None, ink: Ink) -> None:
+def _write_numbers(
+    axes: Any, histogram: AxisHistogram, theory: float | None, ink: Ink, is_narrow: bool
+) -> None:
     """Above the axes, in the colours of the volumes: mean, median, n; the theory and the KL."""
     last = len(histogram.widths) - 1
     for number, one in enumerate(histogram.widths):
-        text = f"mean {one.mean_um:.4g} · median {one.median_um:.4g} · n {one.n}"
+        text = f"mean {one.mean_um:#.4g} · median {one.median_um:#.4g} · n {one.n}"
         _note(axes, last - number, text if one.n else "no bead", ink.lines[number])
     words = []
     if theory is not None:
         axes.axvline(theory, color=ink.text, lw=1.2, ls=(0, (4, 3)))
-        words.append(f"┆ theory {theory:.4g}")
+        words.append(f"┆ theory {theory:#.4g}")
     if histogram.kl is not None:
         words.append(f"KL {histogram.kl:.3g}")
-    if words:
+    if words and is_narrow:
         _note(axes, last + 1, " · ".join(words), ink.text)
+        return
+    for number, word in enumerate(words):
+        _note(axes, last - number, word, ink.text, "right")
 
 
-def _note(axes: Any, line: int, text: str, colour: str) -> None:
+def _note(axes: Any, line: int, text: str, colour: str, side: str = "left") -> None:
     """A line of small text above the axes, counted upwards."""
     axes.annotate(
-        text, (0, 1), (0, 2 + line * _LINE_POINTS), "axes fraction", "offset points",
-        color=colour, fontsize=_SMALL, ha="left", va="bottom",
+        text, (float(side == "right"), 1), (0, 2 + line * _LINE_POINTS),
+        "axes fraction", "offset points",
+        color=colour, fontsize=_SMALL, ha=side, va="bottom",
     )  # fmt: skip
 
 
