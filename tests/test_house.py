@@ -44,6 +44,7 @@ FLOORS = {
     "simulate": 3,
     "plots": 3,
     "session": 4,
+    "sources": 4,
     "training": 4,
     "evaluation": 4,
     "comparison": 4,

@@ -1,0 +1,293 @@
+"""A microscope that scans can be asked of: a camera, and a z stage that stays within limits.
+
+:class:`Microscope` is all that the rest of the package needs. :class:`CoreMicroscope` is one
+that Micro-Manager drives, through pymmcore-plus (the extra ``microscope``); nothing of it is
+imported before it is used. Heights are the stage's own, in micrometres.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import InputError
+
+if TYPE_CHECKING:
+    from pymmcore_plus import CMMCorePlus
+
+Frame = npt.NDArray[Any]
+Limits = tuple[float, float]
+_T = TypeVar("_T")
+
+_LOOK_S = 0.02  # between two looks at a stage that moves
+_STOP_S = 2.0  # for a stage that does not answer to be told to stop
+
+
+class MicroscopeError(InputError):
+    """The microscope did not do what it was asked, told in one clear sentence."""
+
+
+class StageError(MicroscopeError):
+    """The stage does not answer, or is not where it was sent: it is not moved again unseen."""
+
+
+class Microscope(Protocol):
+    """What takes scans: one camera and one z stage."""
+
+    @property
+    def name(self) -> str:
+        """How a person knows it."""
+
+    @property
+    def limits_um(self) -> Limits:
+        """Lowest and highest height that it may be sent to, in micrometres."""
+
+    @property
+    def pixel_um(self) -> float | None:
+        """Pixel size in the sample, in micrometres; None when it is not known."""
+
+    @property
+    def z_um(self) -> float:
+        """Height of the stage as it is read now, in micrometres."""
+
+    def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
+        """Move and wait until there; return the height that is read then.
+
+        Parameters
+        ----------
+        z_um : float
+            Height, in micrometres, within :attr:`limits_um`.
+        aborted : callable, optional
+            Asked on the way; once it says so the stage is stopped where it is.
+
+        Raises
+        ------
+        MicroscopeError
+            If the height is outside the limits; the stage has not been told to move then.
+        StageError
+            If the stage does not get there in time; it has been told to stop.
+        """
+
+    def snap(self) -> Frame:
+        """Take one image, shape (Y, X), in the camera's type.
+
+        Raises
+        ------
+        MicroscopeError
+            If the camera gives none.
+        """
+
+
+def checked_limits(limits_um: Limits) -> Limits:
+    """Return the limits as floats, lowest first, or raise :class:`InputError`."""
+    low, high = (float(value) for value in limits_um)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(
+            f"The z limits {low:g} to {high:g} µm leave the stage no way: give two heights, the "
+            "lower one first."
+        )
+    return low, high
+
+
+def check_height(z_um: float, limits_um: Limits) -> None:
+    """Raise :class:`MicroscopeError` unless a height is within limits, in micrometres."""
+    low, high = limits_um
+    if not low <= z_um <= high:  # neither is NaN
+        raise MicroscopeError(
+            f"The height {z_um:g} µm is outside the limits {low:g} to {high:g} µm that you set: "
+            "the stage has not been moved."
+        )
+
+
+def running_core() -> CMMCorePlus:
+    """The core that napari-micromanager and pymmcore-widgets use in this process.
+
+    Raises
+    ------
+    InputError
+        If pymmcore-plus is not installed.
+    """
+    try:
+        from pymmcore_plus import CMMCorePlus
+    except ImportError as error:
+        raise InputError(
+            "A microscope needs the package pymmcore-plus: install it with "
+            "pip install 'napari-recurrent-mz[microscope]'."
+        ) from error
+    return CMMCorePlus.instance()
+
+
+class CoreMicroscope:
+    """The camera and the focus drive of a Micro-Manager core.
+
+    Every call to the core is made in a thread that may be given up, so that a driver that hangs
+    is an error after ``timeout_s`` and not the end of the program.
+
+    Parameters
+    ----------
+    core : pymmcore_plus.CMMCorePlus, optional
+        By default that of :func:`running_core`, with its devices as they are.
+    limits_um : tuple of float
+        Lowest and highest height that the stage may be sent to, in micrometres. Micro-Manager
+        does not know the stage's travel, let alone where the sample and the objective meet: only
+        you do.
+    timeout_s : float, optional
+        How long the stage may take to arrive, and the camera beyond its exposure, in seconds.
+    tolerance_um : float, optional
+        How near to the wanted height the stage must be and stand still, in micrometres. The
+        height that is read is the scan's.
+    settle_s : float, optional
+        Wait after a move for vibrations to end, in seconds.
+
+    Raises
+    ------
+    InputError
+        If the limits make no sense, or the core has no camera or no focus drive.
+    """
+
+    def __init__(
+        self,
+        core: CMMCorePlus | None = None,
+        *,
+        limits_um: Limits,
+        timeout_s: float = 10.0,
+        tolerance_um: float = 0.2,
+        settle_s: float = 0.05,
+    ) -> None:
+        self._limits = checked_limits(limits_um)
+        self.core = running_core() if core is None else core
+        self._timeout_s, self._tolerance_um, self._settle_s = timeout_s, tolerance_um, settle_s
+        self._stage = str(self.core.getFocusDevice())
+        if not self.core.getCameraDevice() or not self._stage:
+            missing = "focus drive" if self.core.getCameraDevice() else "camera"
+            raise InputError(
+                f"Micro-Manager has no {missing}: load your system configuration, for instance in "
+                "napari-micromanager, and connect again."
+            )
+
+    @property
+    def name(self) -> str:
+        """The labels of camera and stage."""
+        return f"{self.core.getCameraDevice()} and {self._stage}"
+
+    @property
+    def limits_um(self) -> Limits:
+        """Lowest and highest height that the stage may be sent to, in micrometres."""
+        return self._limits
+
+    @limits_um.setter
+    def limits_um(self, limits_um: Limits) -> None:
+        self._limits = checked_limits(limits_um)
+
+    @property
+    def pixel_um(self) -> float | None:
+        """Pixel size of the core's current pixel configuration; None when it has none."""
+        return float(self.core.getPixelSizeUm()) or None
+
+    @property
+    def z_um(self) -> float:
+        """Height of the stage, in micrometres.
+
+        Raises
+        ------
+        StageError
+            If it does not answer.
+        """
+        return float(self._ask_stage(self.core.getPosition, self._stage))
+
+    def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
+        """Move and wait until there; see :meth:`Microscope.move_to`."""
+        check_height(z_um, self._limits)
+        deadline = time.monotonic() + self._timeout_s
+        self._ask_stage(self.core.setPosition, self._stage, float(z_um))
+        before = math.inf
+        while True:
+            if aborted is not None and aborted():
+                self.stop()
+                return self.z_um
+            # Some drivers are never busy, others are idle before they have begun: look at both.
+            busy, now = self._ask_stage(self.core.deviceBusy, self._stage), self.z_um
+            still = abs(now - before) <= self._tolerance_um / 10
+            if not busy and still and abs(now - z_um) <= self._tolerance_um:
+                time.sleep(self._settle_s)
+                return self.z_um
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StageError(
+                    f"The stage '{self._stage}' has not reached {z_um:g} µm within "
+                    f"{self._timeout_s:g} s and reads {now:g} µm: it was told to stop and is left "
+                    "where it is."
+                )
+            before = now
+            time.sleep(_LOOK_S)
+
+    def stop(self) -> None:
+        """Tell the stage to stop; nothing is raised when it does not listen."""
+        thread = threading.Thread(target=self._stop_quietly, daemon=True)
+        thread.start()
+        thread.join(_STOP_S)
+
+    def _stop_quietly(self) -> None:
+        try:
+            self.core.stop(self._stage)
+        except Exception:
+            return  # some drives cannot be stopped, and one that is lost does not hear
+
+    def snap(self) -> Frame:
+        """Take one image; see :meth:`Microscope.snap`."""
+        if self.core.isSequenceRunning() or self.core.mda.is_running():
+            raise MicroscopeError(
+                "The camera is in use: stop Live or the acquisition that runs, then scan again."
+            )
+        label = f"The camera '{self.core.getCameraDevice()}'"
+        seconds = self._timeout_s + float(self.core.getExposure()) / 1000
+        frame = np.array(_asked(label, MicroscopeError, seconds, self.core.snap))
+        if frame.ndim != 2:
+            raise MicroscopeError(
+                f"{label} gives images of shape {frame.shape}: choose a grey-scale pixel type."
+            )
+        return frame
+
+    def _ask_stage(self, call: Callable[..., _T], *args: Any) -> _T:
+        label = f"The stage '{self._stage}'"
+        try:
+            return _asked(label, StageError, self._timeout_s, call, *args)
+        except StageError:
+            self.stop()
+            raise
+
+
+def _asked(
+    label: str,
+    error: type[MicroscopeError],
+    seconds: float,
+    call: Callable[..., _T],
+    *args: Any,
+) -> _T:
+    """What ``call`` returns; ``error`` when it raises, or does not return in time."""
+    answers: list[_T] = []
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            answers.append(call(*args))
+        except Exception as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if answers:
+        return answers[0]
+    lost = "; it was told to stop and is left where it is" if error is StageError else ""
+    check = "check its power and cable"
+    if failures:
+        said = str(failures[0]).strip().splitlines() or [type(failures[0]).__name__]
+        raise error(f"{label} reports '{said[0].rstrip('.')}'{lost}: {check}.") from failures[0]
+    raise error(f"{label} has not answered for {seconds:g} s{lost}: {check}.")
