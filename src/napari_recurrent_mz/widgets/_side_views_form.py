@@ -164,6 +164,11 @@ class SideViewsForm(QWidget):
         z, y, x = (field.value() for field in self.position)
         return None if z is None or y is None or x is None else (z, y, x)
 
+    @property
+    def has_no_point(self) -> bool:
+        """Whether nothing is known of a position yet."""
+        return not any(field.text() for field in self.position)
+
     def slab(self) -> Slab | None:
         """The slab to look through; None is everything.
 

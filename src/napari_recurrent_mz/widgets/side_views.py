@@ -184,7 +184,7 @@ class SideViewsDock(InstrumentDock):
         self._soon.start()  # what has changed meanwhile is projected now
 
     def _stopped(self, outcome: Any) -> None:
-        if outcome.state != "done":
+        if outcome.state != "done" or self._is_held:
             self._is_held = True
             self.update_views()
 
@@ -360,6 +360,8 @@ class SideViewsDock(InstrumentDock):
     # wiring ---------------------------------------------------------------------------
     def _changed(self) -> None:
         self._is_held = False
+        if self.controls.has_no_point:
+            self._place_point()
         self.remember(GROUP, self.controls.settings())
         self._at_next_chance(self._soon)
 
