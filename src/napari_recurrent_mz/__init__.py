@@ -13,17 +13,31 @@ if TYPE_CHECKING:
     from .inference import reconstruct
     from .optics import Optics
     from .scans import InputError, Scan, ZGrid
+    from .session import Session
+    from .surfaces import reconstruct_surface
     from .weights import load_model
 
-__all__ = ["InputError", "Optics", "Scan", "ZGrid", "__version__", "load_model", "reconstruct"]
+__all__ = [
+    "InputError",
+    "Optics",
+    "Scan",
+    "Session",
+    "ZGrid",
+    "__version__",
+    "load_model",
+    "reconstruct",
+    "reconstruct_surface",
+]
 
 _ROOM_OF = {
     "InputError": "scans",
     "Optics": "optics",
     "Scan": "scans",
+    "Session": "session",
     "ZGrid": "scans",
     "load_model": "weights",
     "reconstruct": "inference",
+    "reconstruct_surface": "surfaces",
 }
 
 

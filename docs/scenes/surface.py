@@ -1,0 +1,66 @@
+"""The Surface dock after it has reconstructed a tilted plane through a simulated sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_recurrent_mz.widgets import _samples
+from napari_recurrent_mz.widgets.surface import SurfaceDock
+
+from ._window import grab, settle, window
+
+_POINTS_UM = ((2.6, 3.0, 4.0), (7.4, 6.0, 29.0), (4.0, 30.0, 10.0))
+_ANGLES = (5.0, -35.0, 125.0)
+
+
+def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:
+    """Save a picture of the window.
+
+    Parameters
+    ----------
+    theme : str
+        ``dark`` or ``light``.
+    size : tuple of int
+        Width and height of the window, in pixels.
+    path : Path
+        Where the picture goes (PNG).
+    data : Path or None
+        Not used: the sample is simulated.
+    """
+    sample = _samples.demo()
+    with window(theme, size) as viewer:
+        scans = [viewer.add_image(pixels, **about) for pixels, about, _ in _samples.three_scans()]
+        dock = SurfaceDock(viewer)
+        dock.remembers = False
+        viewer.window.add_dock_widget(dock, name="Surface", area="right")
+        dock.add_layers(scans)
+        dock.set_optics(sample.optics, "63×/1.4 oil")
+        dock.surface.choose_kind("points")
+        dock.pick_points()
+        points = dock.surface.layer()
+        points.add(np.array(_POINTS_UM))
+        points.mode = "pan_zoom"
+        dock.in_3d.setChecked(True)
+        dock.method.set_method("recurrent-mz")
+        settle(viewer, until=lambda: dock.method.model is not None)
+        settle(viewer, until=dock.footer.action.isEnabled)
+        dock.act()
+        settle(viewer, until=lambda: dock.run is None)
+        for scan in scans:
+            scan.visible = False
+        look_at(viewer)
+        grab(viewer, path)
+
+
+def look_at(viewer: object) -> None:
+    """The surface in space, in 3-D, from above at an angle."""
+    viewer.dims.ndisplay = 3
+    viewer.layers[-2].visible = False  # the flat image lies in the way of the surface
+    viewer.canvas.background_color_override = "black"
+    viewer.canvas.overlays.scale_bar.visible = True
+    settle(viewer)
+    viewer.reset_view()
+    viewer.scene.camera.angles = _ANGLES
+    settle(viewer)

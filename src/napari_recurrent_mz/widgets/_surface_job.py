@@ -1,0 +1,164 @@
+"""The surface's job: what it is made from, the work in a thread, the layers it becomes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Surface
+
+from ..optics import Optics
+from ..scans import FloatArray, Heights, Scan
+from ._instrument import Progress, Result
+from ._layers import METADATA_KEY
+from ._worker import percentile_limits
+
+_MESH = 300  # vertices on a side, at most: enough to look at from all sides
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceJob:
+    """Everything that the work needs; none of it belongs to napari."""
+
+    scans: tuple[Scan, ...]
+    heights_um: Heights
+    origin: str
+    points_um: npt.NDArray[np.float64] | None
+    optics: Optics | None
+    pixel_um: float
+    method: str
+    model: str | None
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceImage:
+    """What the work found."""
+
+    pixels: FloatArray
+    provenance: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the result is shown: taken from the layer of the lowest scan when the work begins."""
+
+    name: str
+    colormap: str
+    origin_um: tuple[float, float]
+    is_unsized: bool
+
+
+def surface_steps(job: SurfaceJob, *, stop: threading.Event) -> Iterator[Progress | Result]:
+    """Yield how far the work is, and at last a :class:`SurfaceImage`.
+
+    The work runs in a thread of its own, so that its steps can be yielded while it goes on.
+    """
+    told: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(_work, job, told, stop)
+        while not made.done():
+            try:
+                yield told.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+            finally:
+                if stop.is_set():
+                    made.exception()  # it hears of it at its next step: wait for that
+        if stop.is_set():
+            return
+        yield Result(made.result())
+
+
+def _work(
+    job: SurfaceJob, told: queue.SimpleQueue[Progress], stop: threading.Event
+) -> SurfaceImage | None:
+    from ..device import choose_device
+    from ..inference import model_for
+    from ..surfaces import reconstruct_surface, surface_provenance
+    from ..tiles import Stopped
+
+    began, checks = time.monotonic(), []
+    model = model_for(job.method, job.model)
+    try:
+        pixels = reconstruct_surface(
+            job.scans,
+            job.heights_um,
+            optics=job.optics,
+            method=job.method,
+            model=model,
+            device=job.device,
+            on_progress=lambda words, done, total: told.put(Progress(done, total, words)),
+            on_check=checks.append,
+            stopped=stop.is_set,
+        )
+    except Stopped:
+        return None
+    seconds = time.monotonic() - began
+    provenance = surface_provenance(
+        job.scans,
+        job.heights_um,
+        origin=job.origin,
+        pixel_um=job.pixel_um,
+        optics=job.optics,
+        method=job.method,
+        model=model,
+        device=choose_device(job.device),
+        seconds=seconds,
+        check=checks[0] if checks else None,
+        points_um=job.points_um,
+    )
+    return SurfaceImage(pixels, provenance, seconds)
+
+
+def add_image(viewer: Any, job: SurfaceJob, found: SurfaceImage, look: Look, title: str) -> Image:
+    """Add the image of the surface as a 2-D layer in µm, its heights in its metadata."""
+    return viewer.add_image(
+        found.pixels,
+        name=f"{look.name} · surface, {title}",
+        scale=(job.pixel_um,) * 2,
+        translate=look.origin_um,
+        units=("um", "um"),
+        axis_labels=("y", "x"),
+        contrast_limits=percentile_limits(job.scans),
+        colormap=look.colormap,
+        metadata={METADATA_KEY: {**found.provenance, "heights_um": job.heights_um}},
+    )
+
+
+def add_mesh(viewer: Any, job: SurfaceJob, image: Image, look: Look) -> Surface:
+    """Add the surface where it lies in space, with its image on it."""
+    every = [max(1, -(-size // _MESH)) for size in job.heights_um.shape]
+    heights = job.heights_um[:: every[0], :: every[1]]
+    pixels = np.asarray(image.data)[:: every[0], :: every[1]]
+    y, x = np.indices(heights.shape) * (np.array(every) * job.pixel_um)[:, None, None]
+    vertices = np.stack([heights, y + look.origin_um[0], x + look.origin_um[1]], axis=-1).reshape(
+        -1, 3
+    )
+    return viewer.add_surface(
+        (vertices, _faces(heights.shape), pixels.ravel()),
+        name=f"{image.name} in 3-D",
+        units=("um", "um", "um"),
+        axis_labels=("z", "y", "x"),
+        colormap=look.colormap,
+        contrast_limits=tuple(image.contrast_limits),
+        shading="none",
+    )
+
+
+def _faces(shape: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Two triangles for every square of a grid of vertices."""
+    number = np.arange(shape[0] * shape[1]).reshape(shape[0], shape[1])
+    a, b, c, d = (number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:])
+    upper = np.stack([a, b, c], axis=-1).reshape(-1, 3)
+    lower = np.stack([b, d, c], axis=-1).reshape(-1, 3)
+    return np.concatenate([upper, lower])

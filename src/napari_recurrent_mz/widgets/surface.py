@@ -1,0 +1,294 @@
+"""The Surface dock: from scans at known heights to the image of a tilted or curved surface."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Layer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QWidget
+
+from ..methods import METHOD_NAMES, image_made, method_of
+from ..optics import Optics
+from ..scans import Heights, InputError, Scan
+from . import _layers, _settings
+from ._grid_panel import in_words
+from ._instrument import InstrumentDock
+from ._jobs import is_incomplete, scan_warnings, scans_of
+from ._method_panel import MethodPanel
+from ._scan_source import ScanParts, ScanSource
+from ._surface_choice import (
+    POINTS,
+    SurfaceChoice,
+    add_points_layer,
+    map_heights,
+    move_point,
+    points_um,
+)
+from ._surface_job import (
+    Look,
+    SurfaceImage,
+    SurfaceJob,
+    add_image,
+    add_mesh,
+    surface_steps,
+)
+
+_FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
+
+
+class SurfaceDock(ScanSource, InstrumentDock):
+    """Scans, a plane through points or a layer of heights, optics, method; one image.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are scans and surfaces and which gets the image.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(
+            napari_viewer, "Reconstruct surface", "Make the image of the surface as a new layer"
+        )
+        self.scan_parts = ScanParts(self.palette_)
+        self.surface = SurfaceChoice(self._viewer)
+        self.method = MethodPanel()
+        self.in_3d = QCheckBox("Show it in 3-D as well")
+        self.in_3d.setAccessibleName("Show in 3-D")
+        self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
+        self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
+        self.remembers = True
+        self.result: Image | None = None
+        self._job: tuple[SurfaceJob, Look] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(150)
+        self._timer.timeout.connect(self.check)
+        self.setAcceptDrops(True)
+        self._lay_out()
+        self._connect()
+        self._layers_changed()
+        self.method.look_around()
+        self._use_what_is_selected()
+        self.check()
+
+    # what a script calls --------------------------------------------------------------
+    def set_optics(self, optics: Optics, objective: str = "") -> None:
+        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
+        self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)
+
+    def set_surface(self, layer: Layer) -> None:
+        """Take a layer of points or of heights."""
+        self.surface.choose(layer)
+
+    def pick_points(self) -> None:
+        """Add a layer of points in which clicks fix the plane."""
+        pixel = _FIRST_PIXEL_UM
+        with contextlib.suppress(InputError):
+            pixel = self.scan_parts.optics.pixel_um()
+        self.surface.choose(add_points_layer(self._viewer, self._first(), pixel))
+        self.say("Click three points of the surface, each at its z: the slider moves through z.")
+
+    def act(self) -> None:
+        """Reconstruct the surface that the dock describes."""
+        for row in self.scan_parts.table.scans.used():
+            row.forget()  # pixels may have been changed in place
+        try:
+            job = self.job()
+        except InputError as error:
+            self._fail(str(error))
+            return
+        if self.remembers:
+            self.scan_parts.optics.remember()
+            self.method.remember()
+            three = "yes" if self.in_3d.isChecked() else "no"
+            self.remember("surface", {"kind": self.surface.kind_key(), "in_3d": three})
+        self._job = (job, self._look())
+        self._lock(True)
+        self.start(surface_steps, job, then=self._made, title="Reconstructing the surface")
+
+    # the job --------------------------------------------------------------------------
+    def job(self) -> SurfaceJob:
+        """What the dock describes.
+
+        Raises
+        ------
+        InputError
+            If anything is missing or does not fit, in the user's words.
+        """
+        scans = scans_of(self.scan_parts.table.scans.used())
+        needs = method_of(self.method.method_key())
+        optics = self.scan_parts.optics.optics() if needs.needs_optics else None
+        pixel_um = self.scan_parts.optics.pixel_um()
+        heights, points = self._heights(scans, pixel_um)
+        return SurfaceJob(
+            scans,
+            heights,
+            self.surface.layer().name,
+            points,
+            optics,
+            pixel_um,
+            needs.key,
+            self.method.model_name() if needs.needs_model else None,
+            self.method.device_choice() if needs.needs_optics else "cpu",
+        )
+
+    def _heights(
+        self, scans: Sequence[Scan], pixel_um: float
+    ) -> tuple[Heights, npt.NDArray[np.float64] | None]:
+        from ..surfaces import plane_through
+
+        layer, first = self.surface.layer(), self._first()
+        shape = scans[0].pixels.shape
+        size = (shape[0], shape[1])
+        sized = first is not None and _layers.has_size(first)
+        origin = None if first is None or not sized else _layers.lateral_origin_um(first)
+        if self.surface.kind_key() == POINTS:
+            if layer is None:
+                raise InputError("The surface is not chosen yet: press “Pick three points”.")
+            points = points_um(layer, pixel_um)
+            return plane_through(points, size, pixel_um, origin or (0.0, 0.0)), points
+        if layer is None:
+            raise InputError("The surface is not chosen yet: choose a 2-D layer of heights in µm.")
+        return map_heights(layer, size, pixel_um, origin), None
+
+    def _first(self) -> Image | None:
+        """The layer of the lowest scan."""
+        rows = self.scan_parts.table.scans.used()
+        return rows[0].layer if rows else None
+
+    def _look(self) -> Look:
+        rows, first = self.scan_parts.table.scans.used(), self._first()
+        name = _layers.common_name([row.layer.name for row in rows if row.layer is not None])
+        if first is None:
+            return Look(name or "Image", "gray", (0.0, 0.0), False)
+        origin = _layers.lateral_origin_um(first)
+        return Look(name or "Image", first.colormap.name, origin, not _layers.has_size(first))
+
+    # checking -------------------------------------------------------------------------
+    def check(self) -> None:
+        """Say what is missing or what to mind, and enable the button."""
+        self._timer.stop()
+        if self.run is not None:
+            return
+        self.surface.describe("")
+        if not self.scan_parts.table.scans.rows or not self.method.is_ready:
+            rows = self.scan_parts.table.scans.rows
+            self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
+            return
+        pixel_um = _FIRST_PIXEL_UM
+        with contextlib.suppress(InputError):
+            pixel_um = self.scan_parts.optics.pixel_um()
+        self.surface.show_points(pixel_um)
+        try:
+            job = self.job()
+        except InputError as error:
+            self._say_why_not(str(error))
+            return
+        from ..surfaces import SurfaceFacts, surface_warnings
+
+        self.footer.ready("")
+        self.surface.describe(str(SurfaceFacts.of(job.heights_um, job.pixel_um)))
+        needs_model = method_of(job.method).needs_model
+        model = self.method.model if needs_model else None
+        sentences = surface_warnings(job.scans, job.heights_um, job.optics, model)
+        sentences += scan_warnings(self.scan_parts.table.scans.used(), job.pixel_um)
+        self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
+
+    def _say_why_not(self, sentence: str) -> None:
+        rows, layer = self.scan_parts.table.scans.used(), self.surface.layer()
+        few = layer is None or (self.surface.kind_key() == POINTS and len(layer.data) < 3)
+        begun = is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
+        self.footer.ready(sentence, "hint" if begun else "error")
+
+    # the result -----------------------------------------------------------------------
+    def _made(self, found: SurfaceImage) -> None:
+        assert self._job is not None
+        job, look = self._job
+        title = self._title((found.provenance.get("check") or {}).get("chosen", job.method))
+        self.result = add_image(self._viewer, job, found, look, title)
+        if look.is_unsized:
+            self._viewer.fit_to_view(layers=[self.result])
+        if self.in_3d.isChecked():
+            add_mesh(self._viewer, job, self.result, look)
+            self._viewer.layers.selection.active = self.result
+        sentence = f"“{self.result.name}” is ready after {in_words(found.seconds)}."
+        check = found.provenance.get("check")
+        self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
+
+    def _title(self, method: str) -> str:
+        confocal = image_made(method, self.method.model) == "confocal"
+        return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
+
+    def _job_ended(self, _outcome: Any = None) -> None:
+        self._lock(False)
+        said, kind = self.footer.message.text(), self.footer.message.kind
+        self.check()
+        self.footer.say(said, kind)
+
+    # wiring ---------------------------------------------------------------------------
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        self.footer.say(sentence, kind)
+
+    def _lock(self, is_running: bool) -> None:
+        parts = self.scan_parts
+        for part in (
+            *(parts.table, parts.stack, parts.optics, *parts.buttons),
+            *(self.surface, self.method, self.in_3d),
+        ):
+            part.setEnabled(not is_running)
+
+    def _changed(self) -> None:
+        if self.run is None:
+            self.say("")
+        self._timer.start()
+
+    def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
+        layer = self.surface.points.layer()
+        if layer is not None and number < len(layer.data):
+            pixel_um = _FIRST_PIXEL_UM
+            with contextlib.suppress(InputError):
+                pixel_um = self.scan_parts.optics.pixel_um()
+            move_point(layer, number, point, pixel_um)
+
+    def _points_removed(self, numbers: list[int]) -> None:
+        layer = self.surface.points.layer()
+        if layer is not None:
+            kept = [n for n in range(len(layer.data)) if n not in numbers]
+            layer.data = np.asarray(layer.data)[kept]
+
+    def _connect(self) -> None:
+        self.connect_scans()
+        parts = self.scan_parts
+        for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
+            signal.connect(self._changed)
+        self.method.changed.connect(self._timer.start)
+        self.method.failed.connect(self._fail)
+        self.surface.pick.connect(self.pick_points)
+        self.surface.table.moved.connect(self._point_moved)
+        self.surface.table.removed.connect(self._points_removed)
+        self.ended.connect(self._job_ended)
+
+    def _lay_out(self) -> None:
+        self.add_section("Scans", self.scan_parts.laid_out())
+        self.add_section("Surface", self.surface)
+        self.add_section("Optics", self.scan_parts.optics)
+        self.add_section("Reconstruction", self.method)
+        self.form.addWidget(self.in_3d)
+        self.form.addStretch(1)
+        surface, method = self.surface, self.method
+        order: list[QWidget] = [
+            *self.scan_parts.tab_order[:10],
+            *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
+            *self.scan_parts.tab_order[10:],
+            *(method.method, method.models, method.devices, self.in_3d),
+            *(self.footer.action, self.footer.cancel),
+        ]
+        for before, after in pairwise(order):
+            QWidget.setTabOrder(before, after)
