@@ -1,0 +1,125 @@
+"""What a session says of a scan before it takes it, in one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..inputs import noise_of
+from ..optics import Optics
+from ..scans import FloatArray, InputError, Scan, ZGrid
+
+SAME_UM = 1e-3
+"""Scans nearer than this, in micrometres, are at one height."""
+
+ON_DUPLICATE = ("replace", "average", "keep")
+"""What can be done with a scan at a height where there is one."""
+
+_BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
+_SATURATED = 1e-3  # of all pixels at one highest value …
+_SPIKE = 4.0  # … and so many times as many as at the next value: the camera's limit
+_BLOCK = 8
+_FEWEST_BLOCKS = 64
+_NO_STRUCTURE = 1.3  # times the noise that is left in means over blocks
+
+
+def check_fits(
+    scan: Scan, scans: Sequence[Scan], grid: ZGrid, optics: Optics, pixel_um: float | None
+) -> None:
+    """Raise :class:`InputError` unless a scan belongs to the session.
+
+    Parameters
+    ----------
+    scan : Scan
+        The new one.
+    scans : sequence of Scan
+        Those there are.
+    grid : ZGrid
+    optics : Optics
+    pixel_um : float or None
+        The pixel size that came with the scan, if any.
+    """
+    label = called(scan)
+    if pixel_um is not None and abs(pixel_um / optics.pixel_um - 1) > 0.01:
+        raise InputError(
+            f"{label} has pixels of {pixel_um:g} µm but the session {optics.pixel_um:g} µm: "
+            "all scans must be taken with the same objective and binning."
+        )
+    if scans and scan.pixels.shape != scans[0].pixels.shape:
+        (y, x), (rows, columns) = scan.pixels.shape, scans[0].pixels.shape
+        raise InputError(
+            f"{label} is {y} × {x} pixels but the session's scans are {rows} × {columns}: "
+            "all scans must show the same field at the same size."
+        )
+    beyond = max(grid.start_um - scan.z_um, scan.z_um - grid.stop_um)
+    if beyond > _BEYOND_DOF * optics.depth_of_field_um:
+        raise InputError(
+            f"{label} is at z = {scan.z_um:g} µm, outside the grid of {grid.start_um:g} to "
+            f"{grid.stop_um:g} µm: correct its height, or start a session whose grid reaches it."
+        )
+
+
+def check_exposed(scan: Scan) -> None:
+    """Raise :class:`InputError` when a frame is saturated or holds nothing but noise."""
+    label = called(scan)
+    part = saturated_part(scan.pixels)
+    if part > _SATURATED:
+        raise InputError(
+            f"{label} is saturated: {100 * part:.2g} % of its pixels are at the camera's limit; "
+            "expose shorter and take it again, or accept it as it is."
+        )
+    if is_empty(scan.pixels):
+        raise InputError(
+            f"{label} holds nothing but noise: check lamp, shutter and height and take it again, "
+            "or accept it as it is."
+        )
+
+
+def saturated_part(pixels: FloatArray) -> float:
+    """Part of the pixels that a camera could not count, 0 to 1.
+
+    A limit shows as a spike: many pixels at the highest value, few just below it.
+    """
+    top = pixels.max()
+    count = int(np.count_nonzero(pixels == top))
+    below = pixels[pixels < top]
+    following = int(np.count_nonzero(below == below.max())) if below.size else 0
+    return count / pixels.size if count > _SPIKE * following else 0.0
+
+
+def is_empty(pixels: FloatArray) -> bool:
+    """Whether means over blocks of 8 × 8 pixels vary no more than their noise does."""
+    rows, columns = (n // _BLOCK for n in pixels.shape)
+    if rows * columns < _FEWEST_BLOCKS:
+        return False
+    blocks = pixels[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
+    spread = float(blocks.mean(axis=(1, 3), dtype=np.float64).std())
+    return spread < _NO_STRUCTURE * noise_of(pixels) / _BLOCK
+
+
+def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | None:
+    """The number of the scan that is at the same height; None when there is none.
+
+    Raises
+    ------
+    InputError
+        If there is one and nobody said what to do, or said what cannot be done.
+    """
+    if choice is not None and choice not in ON_DUPLICATE:
+        raise InputError(
+            f"'{choice}' cannot be done with a second scan at one height: choose "
+            f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}."
+        )
+    found = next((i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_UM), None)
+    if found is not None and choice is None:
+        raise InputError(
+            f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[found])}): choose to "
+            f"replace it, average the two, or keep both."
+        )
+    return found
+
+
+def called(scan: Scan) -> str:
+    """What a sentence calls a scan."""
+    return f"'{scan.name}'" if scan.name else f"The scan at {scan.z_um:g} µm"
