@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Step:
-    """How far the work is.
-
-    Attributes
-    ----------
-    done, total : int
-        Steps.
-    words : str
-        What is being done, for a person.
-    """
+class Step(NamedTuple):
+    """How far the work is, and what is being done, for a person."""
 
     done: int
     total: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,16 @@ class Result:
     """What a job found: the last that it yields."""
 
     value: Any
+
+
+def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Progress, None, Any]:
+    """Yield the steps of work that knows nothing of docks; return what it returns."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield Progress(*step)
 
 
 class Task(ThreadRun):
@@ -124,6 +134,13 @@ class InstrumentFooter(QWidget):
     def say(self, sentence: str, kind: str = "hint") -> None:
         """The answer to what the user did last."""
         self.message.say(sentence, kind)
+
+    def name_action(self, action: str, tooltip: str) -> None:
+        """The main button says and does something else from now on."""
+        self._tip = f"{tooltip} (Ctrl+Return)"
+        self.action.setText(action)
+        self.action.setAccessibleName(action)
+        self.action.setToolTip(self._tip)
 
     def ready(self, why_not: str, kind: str = "error") -> None:
         """Enable the main button, or let it say why it cannot be pressed."""
@@ -322,13 +339,14 @@ class InstrumentDock(Dock):
         if task is not self.run or not isinstance(task, Task):
             return  # another one was started in the meantime
         self.run = None
+        then, self._then = self._then, None  # it may hold the pixels of layers
         self.footer.ended()
         if task.is_cancelled or outcome.state == "cancelled":
             self.footer.say("Stopped: nothing was changed.", "hint")
         elif outcome.state == "failed" or task.found is None:
             self.footer.say(outcome.sentence, "error")
-        elif self._then is not None:
-            self._then(task.found.value)
+        elif then is not None:
+            then(task.found.value)
         self.ended.emit(outcome)
 
     def _theme_changed(self, event: Any = None) -> None:
