@@ -245,7 +245,7 @@ def test_the_difference_of_a_baseline(stack, truth) -> None:
     line = interp1d(SCANS_UM, stack[PLANES].astype(float), axis=0)
     np.testing.assert_allclose(found.pixels[2], line(Z_UM[2]) - stack[2], atol=1e-3)
     assert not found.pixels[PLANES].any()
-    assert found.name == "Linear interpolation (baseline)"
+    assert found.name == "Baseline: linear"
 
 
 def test_scale_and_fit_that_arrive_in_pieces() -> None:

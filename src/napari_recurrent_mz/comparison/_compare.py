@@ -51,6 +51,8 @@ class Comparison:
         Heights of the scans that each volume was made from, in micrometres.
     sentence : str
         What was done to bring the grids together.
+    is_same_grid : bool
+        Whether nothing was done to them: every volume has the planes and pixels of the reference.
     scale : Normalisation
         Of the reference: the units in which the measures are taken.
     fits : mapping of str to tuple of float
@@ -61,6 +63,7 @@ class Comparison:
     planes: pd.DataFrame
     scans_um: Mapping[str, tuple[float, ...]]
     sentence: str
+    is_same_grid: bool
     scale: Normalisation
     fits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -222,7 +225,7 @@ def comparing(
         reference.name,
         _table(rows, sources, reference, fits),
         {source.name: source.scans_um for source in sources},
-        _what_was_done(given, sources, reference, shared),
+        *_what_was_done(given, sources, reference, shared),
         scale,
         {name: (line.gain, line.offset) for name, line in fits.items()},
     )
@@ -339,7 +342,8 @@ def _table(
 
 def _what_was_done(
     volumes: Sequence[Volume], sources: Sequence[Source], reference: Volume, shared: Field
-) -> str:
+) -> tuple[str, bool]:
+    """A sentence on what brought the grids together, and whether it was nothing."""
     heights = reference.heights_um
     covered = [z for z in heights if any(source.covers(z) for source in sources)]
     resampled = [
@@ -356,13 +360,19 @@ def _what_was_done(
         parts.append(f"{listed(resampled)} resampled to their heights (linear along z)")
     else:
         parts.append("nothing was resampled")
+    short = [f"'{s.name}'" for s in sources if not all(s.covers(z) for z in covered)]
+    if short:
+        parts.append(f"{listed(short)} {'covers' if len(short) == 1 else 'cover'} fewer of them")
     if shared.shape != reference.shape:
         parts.append(f"cropped to the {shared.shape[0]} × {shared.shape[1]} pixels that all share")
-    for volume in volumes:
-        off = pixels_off(volume, reference)
-        if off:
-            parts.append(f"'{volume.name}' lies {off:.2f} pixels beside it and was not shifted")
-    return "; ".join(parts) + "."
+    off = {volume.name: pixels_off(volume, reference) for volume in volumes}
+    parts += [
+        f"'{name}' lies {value:.2f} pixels beside it and was not shifted"
+        for name, value in off.items()
+        if value
+    ]
+    is_same = len(parts) == 2 and not resampled and len(covered) == len(heights)
+    return "; ".join(parts) + ".", is_same
 
 
 def _of(some: int, every: int, what: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..methods import METHOD_NAMES
 from ..scans import InputError, Scan, listed
 from ._volume import Volume
 
@@ -19,7 +18,13 @@ if TYPE_CHECKING:
 BASELINES = ("nearest", "linear", "cubic", "pchip", "lmmse")
 """What can be made from the reference's own planes: keys of ``METHODS``."""
 
-BASELINE_NAMES = {key: f"{METHOD_NAMES[key]} (baseline)" for key in BASELINES}
+BASELINE_NAMES = {
+    "nearest": "Baseline: nearest scan",
+    "linear": "Baseline: linear",
+    "cubic": "Baseline: cubic",
+    "pchip": "Baseline: shape-preserving",
+    "lmmse": "Baseline: linear MMSE",
+}
 """What tables and figures call them."""
 
 _SAME_UM = 1e-3

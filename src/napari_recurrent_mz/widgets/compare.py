@@ -1,0 +1,428 @@
+"""The Compare dock: reconstructions against a reference stack, plane by plane."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QScrollArea,
+    QWidget,
+)
+
+from ..comparison import BASELINE_NAMES, Comparison, Difference, Volume
+from ..plots.comparison import PLANE_IN_VIEW, colour_of, comparison_figure
+from ..scans import InputError
+from . import _layers, _settings
+from ._compare_job import (
+    Job,
+    PlaneInView,
+    Sizes,
+    agreed_scans,
+    compare_job,
+    difference_job,
+    difference_layer,
+    has_size,
+    is_reconstruction,
+    optics_of,
+    scans_of,
+    volume_of,
+)
+from ._compare_parts import BaselineChoice, LayerList, MeansTable, parse_heights
+from ._fields import NumberEdit
+from ._instrument import InstrumentDock
+from ._layer_choice import LayerChoice
+from ._optics_panel import OpticsPanel
+from ._parts import push_button
+from ._plot import PlotPanel, ask_for_file, ink_of
+
+_GROUP = "compare"
+_NAMES = ("baselines", "fit")
+_TABLES = "Comma-separated values (*.csv)"
+_PLOT_HEIGHT = 300
+_FIGURE_MM = (180.0, 150.0)
+_EMPTY = (
+    "PSNR, NRMSE and SSIM of every plane come here: choose a reference and tick what to compare."
+)
+
+
+class CompareDock(InstrumentDock):
+    """PSNR, NRMSE and SSIM over z of any number of layers, with baselines and difference maps.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are compared.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(
+            napari_viewer, "Compare", "Measure every plane against the reference; layers stay"
+        )
+        self.reference = LayerChoice(
+            self._viewer, "Reference", "The stack that is taken for the truth: a mechanical scan",
+            nothing="Choose a stack",
+        )  # fmt: skip
+        self.layers = LayerList(self._viewer, is_reconstruction)
+        self.baselines = BaselineChoice()
+        self.scans = _scans_edit()
+        self.step, self.pixel = _size_edits()
+        self.optics = OpticsPanel()
+        self.fit = _fit_box()
+        self.plot = PlotPanel(self.palette_, "Comparison", _PLOT_HEIGHT, _FIGURE_MM)
+        self.table_button = self.plot.add_tool(
+            "Save table…", "Save every plane's values as a CSV file, units in its header",
+            self._ask_for_table,
+        )  # fmt: skip
+        self.means = MeansTable()
+        self.note = QLabel()
+        self.difference_of = _difference_box()
+        self.difference_button = push_button(
+            "Add difference map", "Add the chosen volume minus the reference as a layer"
+        )
+        self.found: Comparison | None = None
+        self.job: Job | None = None
+        self.in_view: PlaneInView | None = None
+        self._compared: dict[weakref.ref[Image], str] = {}
+        self._check_timer = self._timer(100, self.check)
+        self._sight_timer = self._timer(0, self._bring_plot_in_sight)  # once it has its height
+        self._lay_out()
+        self._restore()
+        self._choose_what_is_there()
+        self._show_nothing()
+        self._connect()
+        self.check()
+
+    # what a script calls --------------------------------------------------------------
+    def act(self) -> None:
+        """Compare what the dock describes."""
+        if self.run is not None:
+            return
+        try:
+            job, compared = self._described()
+        except InputError as error:
+            self.footer.say(str(error), "error")
+            return
+        self._remember()
+        self.start(
+            compare_job,
+            job,
+            then=lambda found: self._show(found, job, compared),
+            title="Comparing",
+        )
+
+    def add_difference(self) -> None:
+        """Add the map of the chosen volume minus the reference."""
+        job, name = self.job, self.difference_of.currentText()
+        if job is None or self.run is not None or not name:
+            return
+        keys = {title: key for key, title in BASELINE_NAMES.items()}
+        volumes: dict[str, Volume | str] = {v.name: v for v in job.volumes}
+        chosen = volumes.get(name, keys.get(name, ""))
+        self.start(difference_job, job, chosen, then=self._add_map, title="Subtracting")
+
+    def check(self) -> None:
+        """Say what is missing; what only the pixels show is said when they are compared."""
+        self._check_timer.stop()
+        chosen = [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
+        self._sizes.setVisible(any(not has_size(layer) for layer in chosen))
+        self.optics.setVisible("lmmse" in self.baselines.chosen())
+        known = agreed_scans(self.layers.ticked())
+        self.scans.setPlaceholderText(f"{known} (from the layers)" if known else "2 5 8")
+        if self.run is None:
+            self.footer.ready(self._missing(), "hint")
+
+    def restyle_plots(self) -> None:
+        """Draw the curves and the table again in the theme's colours."""
+        self.plot.restyle()
+        self._mark_view()
+        self._show_means()
+
+    # from what is chosen to a job -----------------------------------------------------
+    def _missing(self) -> str:
+        if self.reference.layer() is None:
+            return "Choose the reference: a stack with every plane, taken for the truth."
+        if not self.layers.ticked() and not self.baselines.chosen():
+            return "Tick a reconstruction to compare, or a baseline."
+        return ""
+
+    def _described(self) -> tuple[Job, dict[str, Image]]:
+        """The job, and its layers by name.
+
+        Raises
+        ------
+        InputError
+            If something is missing or cannot be compared.
+        """
+        missing = self._missing()
+        if missing:
+            raise InputError(missing)
+        typed = Sizes(self.step.value(), self.pixel.value())
+        layer = self.reference.layer()
+        ticked = self.layers.ticked()
+        reference = volume_of(layer, typed)
+        keys = self.baselines.chosen()
+        optics = self.optics.optics() if "lmmse" in keys else None
+        heights = parse_heights(self.scans.text()) or scans_of(layer)
+        volumes = tuple(volume_of(other, typed) for other in ticked)
+        job = Job(volumes, reference, tuple(keys), heights, optics, self.fit.isChecked())
+        return job, {reference.name: layer} | {other.name: other for other in ticked}
+
+    # results --------------------------------------------------------------------------
+    def _show(self, found: Comparison, job: Job, compared: dict[str, Image]) -> None:
+        self.found, self.job = found, job
+        self._compared = {weakref.ref(layer): name for name, layer in compared.items()}
+        layer = compared[job.reference.name]
+        self.in_view = PlaneInView(self._viewer, layer, job.reference)
+        self.plot.show_figure(comparison_figure(found))
+        self.table_button.setEnabled(True)
+        self._mark_view()
+        self._show_means()
+        planes = found.means["planes"].max()
+        self.note.setText(
+            f"{found.sentence} Means over the {planes} planes that all have and that were no scan."
+            if planes else f"{found.sentence} No plane is left for a mean."
+        )  # fmt: skip
+        self.note.show()
+        self.difference_of.clear()
+        self.difference_of.addItems(found.names)
+        self._offer_difference()
+        self.footer.say("" if found.is_same_grid else found.sentence, "warning")
+        self._sight_timer.start()
+
+    def _bring_plot_in_sight(self) -> None:
+        scroll = self.ui.findChild(QScrollArea)
+        if scroll is not None:
+            scroll.ensureWidgetVisible(self.means)
+            scroll.ensureWidgetVisible(self.plot)
+
+    def _show_nothing(self) -> None:
+        self.plot.show_reason(_EMPTY)
+        self.table_button.setEnabled(False)
+        self.means.hide()
+        self.note.hide()
+        self._offer_difference()
+
+    def _show_means(self) -> None:
+        if self.found is None:
+            return
+        ink = ink_of(self.palette_)
+        names = self.found.names
+        self.means.show_means(self.found.means, [colour_of(ink, n) for n in range(len(names))])
+        self.means.show()
+
+    def _offer_difference(self) -> None:
+        self.difference_of.setEnabled(self.job is not None)
+        self.difference_button.setEnabled(self.job is not None and self.run is None)
+
+    def _layer_removed(self, event: Any) -> None:
+        """Let go of the pixels of a layer that is gone; its curve stays."""
+        name = self._compared.pop(weakref.ref(event.value), None)
+        if name is None or self.job is None:
+            return
+        if name == self.job.reference.name:
+            self.job = None
+            self.difference_of.clear()
+        else:
+            kept = tuple(volume for volume in self.job.volumes if volume.name != name)
+            self.job = replace(self.job, volumes=kept)
+            self.difference_of.removeItem(self.difference_of.findText(name))
+        self._offer_difference()
+
+    def _add_map(self, found: Difference) -> None:
+        pixels, about = difference_layer(found)
+        in_view = None if self.in_view is None else self.in_view.z_um()
+        self._viewer.add_image(pixels, **about)
+        if in_view is not None and self.in_view is not None:
+            self.in_view.go(in_view)  # a layer that comes moves the viewer to its middle
+        self.footer.say(
+            "Added the difference map: red where brighter than the reference, blue where darker.",
+            "done",
+        )
+
+    def _ask_for_table(self) -> None:
+        ask_for_file(self, "Save the table", "Comparison", _TABLES, self.save_table)
+
+    def save_table(self, path: Any) -> None:
+        """Save every plane's values as CSV."""
+        if self.found is None:
+            return
+        try:
+            written = self.found.to_csv(path)
+        except InputError as error:
+            self.footer.say(str(error), "error")
+            return
+        self.footer.say(f"Saved “{written.name}”.", "done")
+
+    # the plane in view ----------------------------------------------------------------
+    def _mark_view(self, _event: Any = None) -> None:
+        with contextlib.suppress(RuntimeError):  # the dock may be gone before the viewer
+            z_um = None if self.in_view is None else self.in_view.z_um()
+            canvas = self.plot.canvas
+            for axes in canvas.figure.get_axes():
+                for line in axes.lines:
+                    if line.get_gid() == PLANE_IN_VIEW:
+                        line.set_visible(z_um is not None)
+                        line.set_xdata([z_um or 0.0] * 2)
+            canvas.draw_idle()  # type: ignore[no-untyped-call]
+
+    def _clicked(self, event: Any) -> None:
+        """Go to the plane under a click, or under the pointer that is dragged."""
+        if self.in_view is not None and event.inaxes is not None and event.button == 1:
+            self.in_view.go(float(event.xdata))
+
+    def _key(self, event: Any) -> None:
+        by = {"left": -1, "right": 1}.get(event.key)
+        if self.in_view is not None and by is not None:
+            self.in_view.step(by)
+
+    # choosing, remembering, wiring ----------------------------------------------------
+    def _choose_what_is_there(self) -> None:
+        """The only stack that was not reconstructed is the reference."""
+        stacks = []
+        for layer in self._viewer.layers:
+            with contextlib.suppress(InputError):
+                image = _layers.check_layer(layer)
+                if _layers.plane_count(image) > 1 and not is_reconstruction(image):
+                    stacks.append(image)
+        selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
+        if len(stacks) == 1 or len(selected) == 1:
+            self.reference.choose((selected or stacks)[0])
+            self._reference_chosen()
+
+    def _reference_chosen(self) -> None:
+        layer = self.reference.layer()
+        self.layers.leave_out(layer)
+        if layer is not None:
+            self._take_optics([layer])
+        self._check_timer.start()
+
+    def _layers_changed(self) -> None:
+        self._take_optics(self.layers.ticked())
+        self._check_timer.start()
+
+    def _take_optics(self, layers: list[Layer]) -> None:
+        for layer in layers:
+            with contextlib.suppress(InputError):
+                known = dict(optics_of(layer))
+                if known:
+                    pixel = _layers.pixel_um(_layers.check_layer(layer))
+                    self.optics.set_values(known | {"pixel_um": pixel}, "from the image")
+
+    def _timer(self, milliseconds: int, slot: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(slot)
+        return timer
+
+    def _restore(self) -> None:
+        found = _settings.remembered(_GROUP, _NAMES)
+        self.baselines.choose(found.get("baselines", "").split())
+        self.fit.setChecked(found.get("fit") == "1")
+
+    def _remember(self) -> None:
+        keys = self.baselines.chosen()
+        self.remember(_GROUP, {"baselines": " ".join(keys), "fit": str(int(self.fit.isChecked()))})
+        if "lmmse" in keys:
+            self.optics.remember()
+
+    def _lay_out(self) -> None:
+        self.add_section("Reference", self.reference)
+        self.add_section("Compare", self.layers)
+        self._sizes = QWidget()
+        line = QHBoxLayout(self._sizes)
+        line.setContentsMargins(0, 0, 0, 0)
+        for title, edit in (("z step µm", self.step), ("Pixel µm", self.pixel)):
+            label = QLabel(title)
+            label.setBuddy(edit)
+            line.addWidget(label)
+            line.addWidget(edit)
+        self.form.addWidget(self._sizes)
+        self.add_section("Baselines from the reference", self.baselines)
+        rows = QFormLayout()
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow("Scans at z (µm)", self.scans)
+        self.form.addLayout(rows)
+        self.form.addWidget(self.optics)
+        self.form.addWidget(self.fit)
+        self.form.addWidget(self.plot)
+        self.form.addWidget(self.means)
+        self.note.setProperty("faint", True)
+        self.note.setWordWrap(True)
+        self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.form.addWidget(self.note)
+        line = QHBoxLayout()
+        line.addWidget(self.difference_of, 1)
+        line.addWidget(self.difference_button)
+        self.form.addLayout(line)
+        self.form.addStretch(1)
+
+    def _connect(self) -> None:
+        self.reference.changed.connect(self._reference_chosen)
+        self.layers.changed.connect(self._layers_changed)
+        self.baselines.changed.connect(self.check)
+        self.optics.changed.connect(self._check_timer.start)
+        for edit in (self.step, self.pixel):
+            edit.edited.connect(self._check_timer.start)
+        self.difference_button.clicked.connect(self.add_difference)
+        self.plot.message.connect(self.footer.say)
+        self.ended.connect(lambda _outcome: self._after_work())
+        canvas = self.plot.canvas
+        canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")
+        canvas.mpl_connect("button_press_event", self._clicked)
+        canvas.mpl_connect("motion_notify_event", self._clicked)
+        canvas.mpl_connect("key_press_event", self._key)
+        self._viewer.dims.events.point.connect(self._mark_view)
+        self._viewer.layers.events.removed.connect(self._layer_removed)
+
+    def _after_work(self) -> None:
+        self._offer_difference()
+        self.check()
+
+
+def _scans_edit() -> QLineEdit:
+    edit = QLineEdit()
+    edit.setAccessibleName("Scans at z")
+    edit.setToolTip(
+        "Heights of the scans in µm, spaces between: the baselines start from the reference's "
+        "planes there, which are left out of the means; empty takes what the layers say"
+    )
+    return edit
+
+
+def _size_edits() -> tuple[NumberEdit, NumberEdit]:
+    step = NumberEdit("z step", "Distance between planes in µm, for layers that do not say", "0.2")
+    pixel = NumberEdit("pixel size", "Size of a pixel in µm, for layers that do not say", "0.103")
+    return step, pixel
+
+
+def _fit_box() -> QCheckBox:
+    box = QCheckBox("Fit gain and offset (another microscope)")
+    box.setAccessibleName("Fit gain and offset")
+    box.setToolTip(
+        "First bring each volume to the units of the reference by one gain and one offset, for a "
+        "reference by a confocal; off, nothing is rescaled"
+    )
+    return box
+
+
+def _difference_box() -> QComboBox:
+    box = QComboBox()
+    box.setAccessibleName("Difference of")
+    box.setToolTip("The volume from which the reference is subtracted")
+    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(10)
+    return box
