@@ -311,7 +311,13 @@ def _write_title(figure: Figure, ink: Ink, cluster: Cluster, panel: Panel, look:
     if look.has_axes and panel.views is not None and panel.limits is not None:
         note = _cut(_note(panel.views, panel.limits), cluster.title_width_in * 1.1)
         figure.text(
-            left, top - cluster.line_share, note, color=ink.faint, fontsize=_NOTE_SIZE, va="top"
+            left,
+            top - cluster.line_share,
+            note,
+            color=ink.text,
+            alpha=0.65,
+            fontsize=_NOTE_SIZE,
+            va="top",
         )
 
 

@@ -78,7 +78,6 @@ class SideViewsDock(InstrumentDock):
         self._is_held = self._is_stale = False
         self._soon = self._timer(_SOON_MS, self.update_views)
         self._filling = self._timer(_FILLING_MS, self._look_for_changes)
-        self._resized = self._timer(_SOON_MS, self.plot.restyle)
         self.link = ViewerLink(self._viewer, self._moved_in_viewer)
         self._connect()
         self._choose_what_is_there()
@@ -104,8 +103,7 @@ class SideViewsDock(InstrumentDock):
     @property
     def is_busy(self) -> bool:
         """Whether something is still to come."""
-        timers = (self._soon, self._filling, self._resized)
-        return self.run is not None or any(timer.isActive() for timer in timers)
+        return self.run is not None or self._soon.isActive() or self._filling.isActive()
 
     # projecting -----------------------------------------------------------------------
     def _update(self, *, is_asked: bool) -> None:
@@ -230,6 +228,11 @@ class SideViewsDock(InstrumentDock):
         self.plot.show_reason(sentence)
         if kind:
             self.footer.state.say(sentence, kind)
+
+    def _plot_resized(self, _event: Any) -> None:
+        """Arrange the views anew before they are drawn: never in any other proportions."""
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self.plot.restyle()
 
     def restyle_plots(self) -> None:
         """Follow the theme."""
@@ -376,7 +379,7 @@ class SideViewsDock(InstrumentDock):
         canvas = self.plot.canvas
         canvas.mpl_connect("button_press_event", self._clicked)
         canvas.mpl_connect("motion_notify_event", self._pointed)
-        canvas.mpl_connect("resize_event", lambda _event: self._resized.start())
+        canvas.mpl_connect("resize_event", self._plot_resized)
         self.destroyed.connect(lambda _=None, link=self.link: link.cut())
 
     def _timer(self, milliseconds: int, slot: Callable[[], None]) -> QTimer:
