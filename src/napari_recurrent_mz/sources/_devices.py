@@ -1,4 +1,7 @@
-"""The simulated camera and stage as pymmcore-plus sees them; needs the extra ``microscope``."""
+"""The simulated camera and stage as Python devices of pymmcore-plus (extra ``microscope``).
+
+The classes are made when they are asked for: without the extra, this module can be imported.
+"""
 
 from __future__ import annotations
 
@@ -7,69 +10,63 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pymmcore_plus.experimental.unicore import SimpleCameraDevice, StageDevice
 
 if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import CameraDevice, StageDevice
+
     from .simulated import SimulatedCamera, SimulatedStage
 
 
-class CameraAdapter(SimpleCameraDevice):
-    """A wide-field camera that sees a simulated sample at the height of the stage."""
+def camera_device(camera: SimulatedCamera) -> CameraDevice:
+    """A Micro-Manager camera that exposes ``camera``: grey, 16 bit, exposure in milliseconds."""
+    from pymmcore_plus.experimental.unicore import SimpleCameraDevice
 
-    def __init__(self, camera: SimulatedCamera) -> None:
-        super().__init__()
-        self._camera = camera
+    class SimulatedCameraDevice(SimpleCameraDevice):
+        """A wide-field camera that sees a simulated sample at the height of the stage."""
 
-    def get_exposure(self) -> float:
-        """Exposure time, in milliseconds."""
-        return self._camera.exposure_ms
+        def get_exposure(self) -> float:
+            return camera.exposure_ms
 
-    def set_exposure(self, exposure: float) -> None:
-        """Set the exposure time, in milliseconds."""
-        self._camera.exposure_ms = float(exposure)
+        def set_exposure(self, exposure: float) -> None:
+            camera.exposure_ms = float(exposure)
 
-    def sensor_shape(self) -> tuple[int, int]:
-        """(Y, X) pixels."""
-        return self._camera.shape
+        def sensor_shape(self) -> tuple[int, int]:
+            return camera.shape
 
-    def dtype(self) -> npt.DTypeLike:
-        """16 bit without a sign."""
-        return np.uint16
+        def dtype(self) -> npt.DTypeLike:
+            return np.uint16
 
-    def snap(self, buffer: npt.NDArray[Any]) -> Mapping[str, Any]:
-        """Fill the buffer, shape (Y, X), with the counts of one exposure."""
-        buffer[...] = self._camera.expose()
-        return {}
+        def snap(self, buffer: npt.NDArray[Any]) -> Mapping[str, Any]:
+            buffer[...] = camera.expose()
+            return {}
+
+    return SimulatedCameraDevice()
 
 
-class StageAdapter(StageDevice):
-    """A z stage without friction, load or end."""
+def stage_device(stage: SimulatedStage) -> StageDevice:
+    """A Micro-Manager focus drive that moves ``stage``, in micrometres."""
+    from pymmcore_plus.experimental.unicore import StageDevice
 
-    def __init__(self, stage: SimulatedStage) -> None:
-        super().__init__()
-        self._stage = stage
+    class SimulatedStageDevice(StageDevice):
+        """A z stage without friction, load or end."""
 
-    def busy(self) -> bool:
-        """Whether it is on its way."""
-        return self._stage.is_busy
+        def busy(self) -> bool:
+            return stage.is_busy
 
-    def get_position_um(self) -> float:
-        """Where it is now, in micrometres."""
-        return self._stage.z_um
+        def get_position_um(self) -> float:
+            return stage.z_um
 
-    def set_position_um(self, val: float) -> None:
-        """Set off to a height, in micrometres."""
-        self._stage.move(val)
-        self.core.events.stagePositionChanged.emit(self.get_label(), val)
+        def set_position_um(self, val: float) -> None:
+            stage.move(val)
+            self.core.events.stagePositionChanged.emit(self.get_label(), val)
 
-    def stop(self) -> None:
-        """Stay where it is now."""
-        self._stage.stop()
+        def stop(self) -> None:
+            stage.stop()
 
-    def home(self) -> None:
-        """Set off to z = 0."""
-        self._stage.move(0.0)
+        def home(self) -> None:
+            stage.move(0.0)
 
-    def set_origin(self) -> None:
-        """Refuse: the sample's heights are fixed."""
-        raise NotImplementedError("the heights of a simulated sample are fixed")
+        def set_origin(self) -> None:
+            raise NotImplementedError("the heights of a simulated sample are fixed")
+
+    return SimulatedStageDevice()

@@ -287,10 +287,10 @@ def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     InputError
         If pymmcore-plus is not installed.
     """
+    from ._devices import camera_device, stage_device
+
     try:
         from pymmcore_plus.experimental.unicore import UniMMCore
-
-        from ._devices import CameraAdapter, StageAdapter
     except ImportError as error:
         raise InputError(
             "The simulated microscope needs the package pymmcore-plus: install it with "
@@ -298,8 +298,8 @@ def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
         ) from error
     # A folder without device adapters: no installed Micro-Manager is looked for or touched.
     core = UniMMCore(mm_path=os.fspath(Path(__file__).parent))
-    core.loadPyDevice(CAMERA, CameraAdapter(camera))
-    core.loadPyDevice(STAGE, StageAdapter(stage))
+    core.loadPyDevice(CAMERA, camera_device(camera))
+    core.loadPyDevice(STAGE, stage_device(stage))
     for label in (CAMERA, STAGE):
         core.initializeDevice(label)
     core.setCameraDevice(CAMERA)
