@@ -134,8 +134,9 @@ class FwhmDock(InstrumentDock):
 
     def show_bead(self, points: BeadPoints, bead: int) -> None:
         """Show the profiles of one bead; the buttons go on through all of its volume."""
-        self._chosen_bar = None
-        self._draw_widths()
+        if self._chosen_bar is not None:
+            self._chosen_bar = None
+            self._draw_widths()
         order = [int(label) for label in points.table.index]
         self._browse([(points, label) for label in order], order.index(bead))
 
