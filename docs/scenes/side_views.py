@@ -27,7 +27,7 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         _nucleus(viewer, data) if data is not None else _worm(viewer)
         viewer.dims.set_point(0, float(np.mean(viewer.dims.range[0][:2])))
         dock = SideViewsDock(viewer)
-        dock.controls.contrast.setCurrentIndex(1)
+        dock.controls.contrast.setCurrentIndex(0)
         shell = viewer.window.add_dock_widget(dock, name="Side views", area="right")
         viewer.window._qt_window.resizeDocks([shell], [int(_DOCK_SHARE * size[0])], _horizontal())
         viewer.reset_view()

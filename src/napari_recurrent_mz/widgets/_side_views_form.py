@@ -29,8 +29,8 @@ from ._parts import heading
 GROUP = "side_views"
 _HOW_WORDS = {"max": "Maximum", "mean": "Mean", "sum": "Sum"}
 _CONTRASTS = {
-    "shared": "Shared by all",
     "separate": "Each its own",
+    "shared": "Shared by all",
     "viewer": "As in the viewer",
 }
 _WIDTHS = {"85": "1 column, 85 mm", "120": "1½ columns, 120 mm", "180": "2 columns, 180 mm"}
@@ -335,7 +335,7 @@ def _combo(name: str, tooltip: str, entries: Any) -> QComboBox:
     for data, text in entries:
         combo.addItem(text, data)
     combo.setSizeAdjustPolicy(combo.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(6)
+    combo.setMinimumContentsLength(4)
     return combo
 
 

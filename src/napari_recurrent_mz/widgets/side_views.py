@@ -36,7 +36,7 @@ from ._side_views_source import (
 )
 from ._worker import sentence_of
 
-_WIDE = 760
+_WIDE, _NARROW = 760, 560
 _HINT = QSize(400, 770)
 _PLOT_HEIGHT = 250
 _FORM_WIDTH = 350
@@ -421,7 +421,8 @@ class SideViewsDock(InstrumentDock):
             return
         wide, high = self.plot.size_mm
         wanted = round(self.width() * high / wide) + _TOOLS_HEIGHT
-        plot = max(_PLOT_HEIGHT, min(wanted, round(_MOST_OF_DOCK * self.height())))
+        least = _PLOT_HEIGHT if self.width() > _NARROW else round(self.height() / 2)
+        plot = max(least, min(wanted, round(_MOST_OF_DOCK * self.height())))
         self._parts.setSizes([plot, self.height() - plot])
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
