@@ -99,7 +99,7 @@ STACKS = (
 )  # fmt: skip
 """Stacks that are known: their optics are not in the files."""
 
-_TITLES = {stack.file: stack.title for stack in STACKS}
+TITLES = {stack.file: stack.title for stack in STACKS}
 
 
 def path_of(folder: Path, stack: RealStack) -> Path:
@@ -203,7 +203,7 @@ def _draw(measured: Measured) -> Figure:
     for axes, ((stack, planes), some) in zip(row, rows, strict=True):
         mean = some[some.method != "lmmse"].groupby("method", sort=False).gain.mean()
         bars(axes, mean, unit="dB over linear MMSE")
-        axes.set_title(f"{_TITLES[stack].partition(',')[0]}\n{planes}")
+        axes.set_title(f"{TITLES[stack].partition(',')[0]}\n{planes}")
     return figure
 
 
@@ -283,7 +283,7 @@ def _any_outcomes(table: pd.DataFrame) -> list[Outcome]:
         network, auto = some["network"], some["auto"]
         lines.append(
             Outcome(
-                f"{_TITLES[str(name)]}, {len(some)} sets: mean, lowest and highest gain",
+                f"{TITLES[str(name)]}, {len(some)} sets: mean, lowest and highest gain",
                 f"{network.mean():+.2f}, {network.min():+.2f}, {network.max():+.2f} dB, "
                 f"{_below(network)}; with the check {auto.mean():+.2f}, {auto.min():+.2f}, "
                 f"{auto.max():+.2f} dB",
@@ -301,7 +301,7 @@ def _lowest(what: str, gain: pd.Series) -> Outcome:
     lowest = float(gain.min())
     return Outcome(
         f"every real stack, any 2–5 planes, {what}: lowest gain over linear MMSE",
-        f"{lowest:+.2f} dB ({_TITLES[stack]}, planes {planes.replace(' ', ', ')}); "
+        f"{lowest:+.2f} dB ({TITLES[stack]}, planes {planes.replace(' ', ', ')}); "
         f"{_below(gain)} of {len(gain)} sets; mean {gain.mean():+.2f} dB",
         "linear MMSE",
         Goal(-_ALLOWED_DB, "dB", text=f"never more than {_ALLOWED_DB:g} dB below"),
@@ -319,7 +319,7 @@ def _draw_any(measured: Measured) -> Figure:
             axes.plot(some[column], np.full(len(some), height + shift), "|", color=colour,
                       markersize=9, label=column if height == 0 else None)  # fmt: skip
     axes.axvline(-_ALLOWED_DB, color="0.3", linestyle=":", linewidth=0.8)
-    axes.set_yticks(range(len(names)), [_TITLES[name] for name in names])
+    axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("dB over linear MMSE; one mark for each set of planes")
     axes.legend()

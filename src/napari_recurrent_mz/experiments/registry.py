@@ -11,11 +11,13 @@ from .budget import BUDGET
 from .confocal import CONFOCAL
 from .gains import OTHER_OBJECTIVES, SPARSE_SAMPLES
 from .invariance import NUMBER, ORDER, REPETITION
+from .next_scan import NEXT_SCAN
 from .own_sample import OWN_SAMPLE
 from .position import POSITION
 from .real import ANY_PLANES, REAL_STACKS
 from .spacing import DISTANCES, RANDOM_SPACING
 from .speed import SPEED
+from .stopping import STOPPING
 from .worm import WORM
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -34,6 +36,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     REAL_STACKS,
     ANY_PLANES,
     OWN_SAMPLE,
+    STOPPING,
+    NEXT_SCAN,
     SPEED,
 )
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..planning import percent
 from ..scans import FloatArray
 
-EPSILON = 0.05
+EPSILON = 0.08
 """Below this change, relative to the volume, another scan hardly pays; see docs/live.md."""
 
 FEWEST = 3
