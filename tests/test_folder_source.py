@@ -314,7 +314,7 @@ def test_a_damaged_file_is_said_after_a_while_and_taken_once_it_is_whole(
     assert quiet == []
     said = [e for _ in range(9) for e in looks(watch, clock, after_s=2.0)]
     assert [type(e) for e in said] == [LeftAlone]
-    assert "damaged or cut short" in said[0].sentence  # type: ignore[union-attr]
+    assert "damaged or cut short" in said[0].sentence
     target.write_bytes(whole)
     assert [type(e) for e in looks(watch, clock)] == [NewScan]
 
@@ -372,7 +372,7 @@ def test_files_come_in_the_order_they_were_written(tmp_path: Path, clock: Clock)
     for number, name in enumerate("cab"):
         by_tifffile(image(number), tmp_path / f"{name}_z{number}.0um.tif")
         os.utime(tmp_path / f"{name}_z{number}.0um.tif", (number, number))
-    scans = [e.scan for e in looks(FolderWatch(tmp_path, clock=clock), clock)]  # type: ignore[union-attr]
+    scans = [e.scan for e in looks(FolderWatch(tmp_path, clock=clock), clock)]
     assert [scan.z_um for scan in scans] == [0.0, 1.0, 2.0]
 
 
