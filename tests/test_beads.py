@@ -244,6 +244,16 @@ def test_points_choose_the_beads_and_their_order(noisy: Any) -> None:
     assert table.accepted.all()
 
 
+def test_a_region_may_be_given_along_some_axes(noisy: Any) -> None:
+    whole = measure_beads(noisy.volume, VOXEL)
+    part = measure_beads(noisy.volume, VOXEL, region_um=(np.nan, 0.7, np.nan))
+    assert part.attrs["region_um"] == (
+        whole.attrs["region_um"][0],
+        0.7,
+        whole.attrs["region_um"][2],
+    )
+
+
 def test_heights_choose_the_beads(noisy: Any) -> None:
     whole = measure_beads(noisy.volume, VOXEL)
     low, high = np.percentile(whole.z_um, [30, 60])

@@ -145,7 +145,8 @@ def test_beads_become_points_at_their_place(make, run, beads) -> None:
     run(dock)
     table = dock.measured.tables[0]
     layer = dock._viewer.layers["beads of moved"]
-    assert_allclose(table[PLACES].min(), np.add(beads.centres_um.min(axis=0), (5, 0, 0.7)), atol=0.05)
+    lowest = np.add(beads.centres_um.min(axis=0), (5, 0, 0.7))
+    assert_allclose(table[PLACES].min(), lowest, atol=0.05)
     world = np.array([layer.data_to_world(point)[1:] for point in layer.data])
     assert_allclose(world, 1000 * table[PLACES].to_numpy())
     assert_allclose(layer.features[WIDTHS], table[WIDTHS])

@@ -89,13 +89,14 @@ def checked_separation(
 
 
 def checked_region(given: Sequence[float], planes: int) -> Array:
-    """Return the region as three lengths; that along z is NaN for one plane."""
-    region = np.asarray(given, np.float64)
+    """Return the region as three lengths; NaN leaves an axis to the default."""
+    region = np.array(given, np.float64)
     if region.shape == (2,) and planes == 1:
         region = np.concatenate([[np.nan], region])
-    fitted = region[-2:] if planes == 1 else region
-    if region.shape != (3,) or not np.all(np.isfinite(fitted) & (fitted > 0)):
+    if region.shape != (3,) or np.any(region <= 0) or np.any(np.isinf(region)):
         raise InputError(f"The region {tuple(given)} is not three lengths (z, y, x) above 0 µm.")
+    if planes == 1:
+        region[0] = np.nan
     return region
 
 

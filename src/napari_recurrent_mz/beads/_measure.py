@@ -107,7 +107,7 @@ def measure_beads(
     region_um : sequence of float, optional
         (z, y, x) extent of the region that is fitted, in micrometres; (y, x) will do for one
         plane. By default three times the median width of the brightest beads (2.5 times for
-        profiles).
+        profiles); NaN leaves an axis to that.
     model : {"gaussian3d", "profiles"}, optional
         One Gaussian in all axes at once, or one for each of the lines through a bead along
         z, y and x, which use far fewer voxels and scatter more in noise.
@@ -191,7 +191,9 @@ def bead_steps(
         where, brightness = snapped(field, places)
     disturbed = crowded(field, where, brightness)
     typical = typical_widths(field, where, ~disturbed)
-    region = _REGION[model] * typical if chosen is None else chosen
+    region = _REGION[model] * typical
+    if chosen is not None:
+        region = np.where(np.isnan(chosen), region, chosen)
     height = origin[0] + where[:, 0] * voxel[0]
     slack = 1e-6 * voxel[0]  # a plane at the very end of the range is in it
     listed = (height >= low - slack) & (height <= high + slack)
