@@ -15,7 +15,7 @@ _POINTS_UM = ((2.6, 3.0, 4.0), (7.4, 6.0, 29.0), (4.0, 30.0, 10.0))
 _ANGLES = (5.0, -35.0, 125.0)
 
 
-def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:
+def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
     """Save a picture of the window.
 
     Parameters
