@@ -8,8 +8,17 @@ import dask.array
 import numpy as np
 import pytest
 import zarr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from napari_recurrent_mz.plots.side_views import contrast
+from napari_recurrent_mz.plots import PRINT, style
+from napari_recurrent_mz.plots.side_views import (
+    Look,
+    Panel,
+    contrast,
+    side_views_figure,
+    side_views_size_mm,
+)
 from napari_recurrent_mz.projections import (
     VIEWS,
     Slab,
@@ -242,3 +251,96 @@ def test_contrast_of_few_bright_pixels_reaches_them() -> None:
 def test_saturating_everything_is_refused(volume) -> None:
     with pytest.raises(InputError, match="100 %"):
         contrast([side_views(volume, VOXEL)], saturated_percent=100)
+
+
+# the figure -----------------------------------------------------------------------------
+def drawn(panels: list[Panel], look: Look, width_mm: float, height_mm: float) -> Figure:
+    """A figure as it is saved, drawn."""
+    figure = Figure(figsize=(width_mm / 25.4, height_mm / 25.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    side_views_figure(panels, look)(figure, PRINT)
+    style(figure, PRINT)
+    figure.canvas.draw()
+    return figure
+
+
+def um_per_inch(axes: Any) -> tuple[float, float]:
+    """Across and down."""
+    box = axes.get_window_extent()
+    dpi = axes.figure.dpi
+    across, down = (abs(b - a) for a, b in (axes.get_xlim(), axes.get_ylim()))
+    return across / (box.width / dpi), down / (box.height / dpi)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(
+    "shown", [("xy", "xz", "yz"), ("xy", "yz"), ("xy", "xz"), ("xz", "yz"), ("yz",), ("xy",)]
+)
+@pytest.mark.parametrize("size_mm", [None, (85, 130)])
+def test_lengths_are_true_on_one_scale_and_nothing_overlaps(volume, count, shown, size_mm) -> None:
+    panels = [
+        Panel(f"volume {n}", side_views(volume, VOXEL, origin_um=(n, 0, n / 2)))
+        for n in range(count)
+    ]
+    look = Look(views=shown, scans_um=(1.0, 3.0), point_um=(1, 1, 1))
+    figure = drawn(panels, look, *(size_mm or side_views_size_mm(panels, look, 180)))
+    all_axes = figure.get_axes()
+    assert len(all_axes) == count * len(shown)
+    scales = np.array([um_per_inch(axes) for axes in all_axes])
+    np.testing.assert_allclose(scales, scales[0, 0], rtol=1e-6)
+    boxes = [axes.get_window_extent() for axes in all_axes]
+    for number, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+    for text in figure.texts:  # a title runs into no image
+        title = text.get_window_extent()
+        assert not any(title.overlaps(box) for box in boxes)
+
+
+def test_side_views_lie_where_they_touch_x_y(volume) -> None:
+    figure = drawn([Panel("one", side_views(volume, VOXEL))], Look(), 85, 85)
+    xy, xz, zy = (
+        next(axes for axes in figure.get_axes() if axes.get_gid() == gid)
+        for gid in ("xy-0", "xz-0", "zy-0")
+    )
+    assert xz.get_xlim() == xy.get_xlim()
+    assert xz.get_window_extent().x0 == pytest.approx(xy.get_window_extent().x0)
+    assert xz.get_window_extent().y1 < xy.get_window_extent().y0
+    assert zy.get_ylim() == xy.get_ylim()
+    assert zy.get_window_extent().y0 == pytest.approx(xy.get_window_extent().y0)
+    np.testing.assert_array_equal(zy.get_images()[0].get_array(), volume.max(axis=2).T)
+
+
+def test_a_scale_bar_is_as_long_as_it_says(volume) -> None:
+    views = side_views(volume, (0.5, 3.0, 3.0))
+    figure = drawn([Panel("one", views)], Look(), 85, 85)
+    axes = next(axes for axes in figure.get_axes() if axes.get_gid() == "xy-0")
+    (said,) = (text.get_text() for text in axes.texts)
+    ends = axes.get_lines()[-1].get_xdata()
+    assert said == f"{abs(ends[1] - ends[0]):g} µm"
+
+
+def test_a_figure_fills_the_width_that_it_was_measured_for(volume) -> None:
+    panels = [Panel("one", side_views(volume, VOXEL)), Panel("two", side_views(volume, VOXEL))]
+    width, height = side_views_size_mm(panels, Look(), 180)
+    assert width == 180
+    right = max(axes.get_window_extent().x1 for axes in
+                drawn(panels, Look(), width, height).get_axes())  # fmt: skip
+    assert right == pytest.approx(180 / 25.4 * 100, abs=12)
+    tall = [Panel("tall", side_views(volume, (0.2, 5, 0.1)))]
+    assert side_views_size_mm(tall, Look(), 180)[1] == 230  # a page
+
+
+def test_a_volume_without_views_says_why_beside_the_others(volume) -> None:
+    panels = [Panel("one", side_views(volume, VOXEL)), Panel("two", reason="It is constant.")]
+    figure = drawn(panels, Look(), 180, 90)
+    assert "It is constant." in [text.get_text().replace("\n", " ") for text in figure.texts]
+    with pytest.raises(InputError, match="None of the volumes"):
+        drawn(panels[1:], Look(), 180, 90)
+
+
+@pytest.mark.parametrize("wrong", [{"views": ()}, {"views": ("zz",)}, {"marks": "dots"}])
+def test_a_look_that_is_none(wrong) -> None:
+    with pytest.raises(InputError):
+        Look(**wrong)
