@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -258,6 +259,27 @@ def test_heights_come_from_metadata_then_names_or_from_the_pattern(
         "?_z{z}um*.tif": {"a": 1.0, "b": 2.0},
         "*.tif": {"a": 7.5, "b": 2.0},
     }
+
+
+RECORD = json.dumps({"ZPositionUm": 4812.25, "PixelSizeUm": 0.108, "Camera": "cam"})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"extratags": [(51123, 2, 0, RECORD, True)], "metadata": None},
+        {"imagej": True, "metadata": {"Info": RECORD}},
+        {"ome": True, "extratags": [(51123, 2, 0, RECORD, True)]},
+    ],
+)
+def test_micro_managers_record_of_an_image_gives_its_height(
+    options: dict[str, object], tmp_path: Path, clock: Clock
+) -> None:
+    """In a tag of its own, or in ImageJ's where images are files of their own."""
+    by_tifffile(image(), tmp_path / "img_channel000_position000_time000000000_z003.tif", **options)
+    (event,) = looks(FolderWatch(tmp_path, clock=clock), clock)
+    assert isinstance(event, NewScan)
+    assert (event.scan.z_um, event.image.pixel_um) == (4812.25, 0.108)
 
 
 BAD = {

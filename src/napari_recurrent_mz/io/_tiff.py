@@ -8,6 +8,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -25,6 +26,7 @@ HEIGHTS_NAME = "Surface heights (µm)"
 """What the second image in a file of a surface is called."""
 
 _PLAUSIBLE_PIXEL_UM = (0.005, 20.0)
+_MICRO_MANAGER_TAG = 51123
 _INDEX_OF_MEDIUM = {
     "air": 1.0,
     "water": 1.333,
@@ -88,8 +90,8 @@ def _read(tif: tifffile.TiffFile, path: Path, said: list[str]) -> ImageFile:
     squeeze_to_zyx(np.broadcast_to(np.uint8(0), series.shape), series.axes, path.name)
     data = squeeze_to_zyx(series.asarray(), series.axes, path.name)
     if tif.is_ome and tif.ome_metadata:
-        return _with_ome(data, path, tif.ome_metadata)
-    return _with_tags(data, path, tif)
+        return _with_micro_manager(_with_ome(data, path, tif.ome_metadata), tif)
+    return _with_micro_manager(_with_tags(data, path, tif), tif)
 
 
 def _one_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
@@ -153,6 +155,26 @@ def _with_tags(data: npt.NDArray[Any], path: Path, tif: tifffile.TiffFile) -> Im
         pixel_um=pixel,
         z_step_um=step,
     )
+
+
+def _with_micro_manager(image: ImageFile, tif: tifffile.TiffFile) -> ImageFile:
+    """Fill in what is not known from the record that Micro-Manager keeps of a single image.
+
+    It is JSON, in a tag of Micro-Manager's own or, in separate image files, in ImageJ's.
+    """
+    told: Any = tif.pages.first.tags.valueof(_MICRO_MANAGER_TAG)
+    info = (tif.imagej_metadata or {}).get("Info")
+    if not isinstance(told, dict) and isinstance(info, str):
+        with contextlib.suppress(ValueError):
+            told = json.loads(info)
+    if not isinstance(told, dict) or image.n_planes > 1:
+        return image
+    z_um, pixel = (to_um(told.get(key), "µm") for key in ("ZPositionUm", "PixelSizeUm"))
+    if image.z_um is None and z_um is not None:
+        image = replace(image, z_um=np.array([z_um]))
+    if image.pixel_um is None and pixel is not None and pixel > 0:
+        image = replace(image, pixel_um=pixel)
+    return image
 
 
 def _length_of(resolution: Any) -> float | None:
