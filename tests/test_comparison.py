@@ -10,6 +10,7 @@ import dask.array
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from scipy.interpolate import interp1d
 from skimage.filters import threshold_triangle
 from skimage.metrics import (
@@ -18,7 +19,7 @@ from skimage.metrics import (
     structural_similarity,
 )
 
-from napari_recurrent_mz import InputError, Optics
+from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
 from napari_recurrent_mz.comparison import (
     BASELINE_NAMES,
     BASELINES,
@@ -27,9 +28,11 @@ from napari_recurrent_mz.comparison import (
     compare,
     comparing,
     difference,
+    read_volume,
 )
 from napari_recurrent_mz.evaluation import FULL_STACK, evaluate, evaluate_against
-from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.inference import provenance
+from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.metrics import StackScale, StraightFit
 from napari_recurrent_mz.plots import save_figure
 from napari_recurrent_mz.plots.comparison import comparison_figure
@@ -203,6 +206,24 @@ def test_lazy_stacks_are_read_plane_by_plane(stack, truth, noisy) -> None:
     assert max(asked) == 1
 
 
+def test_a_file_says_what_it_was_made_from(noisy, tmp_path: Path) -> None:
+    scans = [Scan(noisy[p], Z_UM[p]) for p in PLANES]
+    grid = ZGrid(2.0, 6.0, 0.5)
+    for image, holds in (("wide-field", True), ("confocal-like, inferred", False)):
+        made = provenance(scans, grid, optics=None, method="linear", model=None, device="cpu",
+                          seconds=0.0)  # fmt: skip
+        path = write_volume(
+            tmp_path / "made.ome.tif", noisy, grid.z_um, PIXEL_UM, {**made, "image": image}
+        )
+        found = read_volume(path)
+        assert (found.scans_um, found.holds_scans) == (SCANS_UM, holds)
+        np.testing.assert_array_equal(found.plane(3), noisy[3])
+        np.testing.assert_allclose(found.heights_um, Z_UM)
+    tifffile.imwrite(tmp_path / "plain.tif", noisy)
+    with pytest.raises(InputError, match=r"'plain.tif' does not state its heights"):
+        read_volume(tmp_path / "plain.tif")
+
+
 def test_progress_reaches_its_total_and_a_closed_run_stops(truth, noisy) -> None:
     mine = Volume("mine", noisy, Z_UM, PIXEL_UM)
     steps: list[tuple[int, int]] = []
@@ -343,7 +364,7 @@ def test_published_values_of_a_real_stack() -> None:
         [],
         Volume(image.name, image.stack, image.z_um, 0.5119),
         baselines=["linear", "lmmse"],
-        scans_um=[image.z_um[p] for p in (12, 22, 32)],
+        scans_um=image.z_um[[12, 22, 32]],
         optics=Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.5119),
     )
     linear, lmmse = found.means["psnr_db"]

@@ -10,7 +10,7 @@ to the field that all share; :attr:`Comparison.sentence` says what was done.
 from ._compare import MEASURES, Comparison, compare, comparing
 from ._difference import Difference, difference, differing
 from ._sources import BASELINE_NAMES, BASELINES, Step
-from ._volume import Volume
+from ._volume import Volume, made_from, read_volume
 
 __all__ = [
     "BASELINES",
@@ -24,4 +24,6 @@ __all__ = [
     "comparing",
     "difference",
     "differing",
+    "made_from",
+    "read_volume",
 ]

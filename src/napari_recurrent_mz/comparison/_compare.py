@@ -196,6 +196,7 @@ def comparing(
     Comparison
     """
     given = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    scans_um = tuple(float(z) for z in scans_um)
     _check_names(given, baselines)
     given = [_knowing_scans(volume, scans_um) for volume in given]
     shared = common_field(given, reference)
@@ -295,7 +296,7 @@ def _check_names(volumes: Sequence[Volume], baselines: Sequence[str]) -> None:
 
 def _knowing_scans(volume: Volume, scans_um: Sequence[float]) -> Volume:
     """The volume; one that does not know its scans takes those that were given."""
-    if len(volume.scans_um) or not len(scans_um):
+    if volume.scans_um or not scans_um:
         return volume
     return replace(volume, scans_um=scans_um)
 

@@ -171,7 +171,7 @@ def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
     InputError
         If there are fewer than two heights, or the reference has no plane at one of them.
     """
-    heights = sorted(set(scans_um))
+    heights = sorted({float(z) for z in scans_um})
     if len(heights) < 2:
         raise InputError(
             "The baselines need the heights of at least two scans: type them in µm, for instance "

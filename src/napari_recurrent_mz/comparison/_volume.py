@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,55 @@ class Volume:
         heights = self.heights_um
         found = int(np.abs(heights - z_um).argmin())
         return found if abs(heights[found] - z_um) <= 0.51 * np.diff(heights).min() else None
+
+
+def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
+    """What the record of a reconstruction says of its scans.
+
+    Parameters
+    ----------
+    provenance : mapping
+        As :func:`napari_recurrent_mz.inference.provenance` writes it, or an empty one.
+
+    Returns
+    -------
+    scans_um : tuple of float
+        Heights of the scans, in micrometres; empty where it does not say.
+    holds_scans : bool
+        Whether the planes there are the scans themselves; not those of a confocal-like volume.
+    """
+    heights = [scan.get("z_um") for scan in provenance.get("scans", ())]
+    is_confocal = str(provenance.get("image", "")).startswith("confocal")
+    return tuple(float(z) for z in heights if z is not None), not is_confocal
+
+
+def read_volume(path: str | Path) -> Volume:
+    """A volume from a file, with the scans that it was made from where the file says so.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TIFF or OME-Zarr that states its heights and pixel size, for instance one that
+        ``recurrent-mz reconstruct`` wrote.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or does not state its size.
+    """
+    from ..io import read_image
+
+    image = read_image(path)
+    if image.z_um is None or image.pixel_um is None:
+        raise InputError(
+            f"'{image.name}' does not state its heights or its pixel size: read it with read_image "
+            "and give them to Volume."
+        )
+    scans_um, holds_scans = made_from(image.provenance)
+    return Volume(
+        image.name, image.stack, image.z_um, image.pixel_um,
+        scans_um=scans_um, holds_scans=holds_scans,
+    )  # fmt: skip
 
 
 def _check(name: str, pixels: Any, heights: npt.NDArray[np.float64], pixel_um: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer
 
-from ..comparison import Difference, Volume, comparing, differing
+from ..comparison import Difference, Volume, comparing, differing, made_from
 from ..optics import Optics
 from ..scans import InputError
 from . import _layers
@@ -54,6 +54,11 @@ class Job:
         return self.scans_um or next((tuple(v.scans_um) for v in self.volumes if v.scans_um), ())
 
 
+def is_stack(layer: Layer) -> bool:
+    """Whether a layer is offered: images, but not the maps that come from here."""
+    return isinstance(layer, Image) and "difference" not in _entry(layer)
+
+
 def is_reconstruction(layer: Layer) -> bool:
     """Whether a layer was made from scans, by what its metadata says."""
     return "method" in _entry(layer) or _entry(layer).get("state") == "running"
@@ -61,8 +66,7 @@ def is_reconstruction(layer: Layer) -> bool:
 
 def scans_of(layer: Layer) -> tuple[float, ...]:
     """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
-    found = [scan.get("z_um") for scan in _entry(layer).get("scans", ())]
-    return tuple(float(z) for z in found if z is not None)
+    return made_from(_entry(layer))[0]
 
 
 def optics_of(layer: Layer) -> dict[str, float]:
@@ -107,9 +111,8 @@ def volume_of(layer: Layer, typed: Sizes) -> Volume:
     _layers.pixel_um(image)  # pixels must be square
     (step, _, pixel), (z, y, x) = frame
     heights = z + step * np.arange(_layers.plane_count(image), dtype=np.float64)
-    is_confocal = str(entry.get("image", "")).startswith("confocal")
-    pixels = _layers.stack_pixels(image)
-    return Volume(image.name, pixels, heights, pixel, (y, x), scans_of(image), not is_confocal)
+    pixels, (scans, holds_scans) = _layers.stack_pixels(image), made_from(entry)
+    return Volume(image.name, pixels, heights, pixel, (y, x), scans, holds_scans)
 
 
 def compare_job(job: Job, *, stop: threading.Event) -> Iterator[object]:
@@ -227,4 +230,4 @@ def _entry(layer: Layer) -> Mapping[str, Any]:
 def agreed_scans(layers: Sequence[Layer]) -> str:
     """The scans that all layers that know theirs agree on, as a person would type them."""
     known = {scans for scans in map(scans_of, layers) if scans}
-    return " ".join(f"{z:g}" for z in next(iter(known))) if len(known) == 1 else ""
+    return " ".join(f"{z:.4g}" for z in next(iter(known))) if len(known) == 1 else ""

@@ -45,6 +45,8 @@ class LayerList(QListWidget):
     Parameters
     ----------
     viewer : napari.Viewer
+    accepts : callable
+        Whether a layer is offered.
     ticks : callable
         Whether a layer that is new is ticked.
     """
@@ -52,10 +54,14 @@ class LayerList(QListWidget):
     changed = Signal()
 
     def __init__(
-        self, viewer: Any, ticks: Callable[[Layer], bool], parent: QWidget | None = None
+        self,
+        viewer: Any,
+        accepts: Callable[[Layer], bool],
+        ticks: Callable[[Layer], bool],
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer, self._ticks = viewer, ticks
+        self._viewer, self._accepts, self._ticks = viewer, accepts, ticks
         self._ticked: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._known: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._shown: list[weakref.ref[Layer]] = []
@@ -113,7 +119,7 @@ class LayerList(QListWidget):
         found = [
             layer
             for layer in self._viewer.layers
-            if isinstance(layer, Image) and layer is not reference
+            if self._accepts(layer) and layer is not reference
         ]
         row = self.currentRow()
         self.blockSignals(True)
@@ -197,7 +203,7 @@ class MeansTable(QTableWidget):
             rows.setDefaultSectionSize(_ROW)
             columns.setHighlightSections(False)
             columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-            for column, width in ((1, 62), (2, 64), (3, 56)):
+            for column, width in ((1, 58), (2, 62), (3, 52)):
                 columns.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
                 self.setColumnWidth(column, width)
         self.show_means(None, ())

@@ -35,6 +35,7 @@ from ._compare_job import (
     difference_layer,
     has_size,
     is_reconstruction,
+    is_stack,
     optics_of,
     scans_of,
     volume_of,
@@ -50,7 +51,7 @@ from ._plot import PlotPanel, ask_for_file, ink_of
 _GROUP = "compare"
 _NAMES = ("baselines", "fit")
 _TABLES = "Comma-separated values (*.csv)"
-_PLOT_HEIGHT = 300
+_PLOT_HEIGHT = 340
 _FIGURE_MM = (180.0, 150.0)
 _EMPTY = (
     "PSNR, NRMSE and SSIM of every plane come here: choose a reference and tick what to compare."
@@ -74,7 +75,7 @@ class CompareDock(InstrumentDock):
             self._viewer, "Reference", "The stack that is taken for the truth: a mechanical scan",
             nothing="Choose a stack",
         )  # fmt: skip
-        self.layers = LayerList(self._viewer, is_reconstruction)
+        self.layers = LayerList(self._viewer, is_stack, is_reconstruction)
         self.baselines = BaselineChoice()
         self.scans = _scans_edit()
         self.step, self.pixel = _size_edits()
@@ -96,7 +97,7 @@ class CompareDock(InstrumentDock):
         self.in_view: PlaneInView | None = None
         self._compared: dict[weakref.ref[Image], str] = {}
         self._check_timer = self._timer(100, self.check)
-        self._sight_timer = self._timer(0, self._bring_plot_in_sight)  # once it has its height
+        self._sight_timer = self._timer(100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
         self._restore()
         self._choose_what_is_there()
@@ -139,7 +140,7 @@ class CompareDock(InstrumentDock):
         self._sizes.setVisible(any(not has_size(layer) for layer in chosen))
         self.optics.setVisible("lmmse" in self.baselines.chosen())
         known = agreed_scans(self.layers.ticked())
-        self.scans.setPlaceholderText(f"{known} (from the layers)" if known else "2 5 8")
+        self.scans.setPlaceholderText(f"{known} (layers)" if known else "2 5 8")
         if self.run is None:
             self.footer.ready(self._missing(), "hint")
 
@@ -204,8 +205,8 @@ class CompareDock(InstrumentDock):
     def _bring_plot_in_sight(self) -> None:
         scroll = self.ui.findChild(QScrollArea)
         if scroll is not None:
-            scroll.ensureWidgetVisible(self.means)
-            scroll.ensureWidgetVisible(self.plot)
+            for part in (self.difference_button, self.plot):
+                scroll.ensureWidgetVisible(part, 0, 0)
 
     def _show_nothing(self) -> None:
         self.plot.show_reason(_EMPTY)
