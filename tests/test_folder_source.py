@@ -316,13 +316,20 @@ def test_other_files_are_passed_over_in_silence(tmp_path: Path, clock: Clock) ->
     assert looks(FolderWatch(tmp_path, clock=clock), clock)[1:] == []
 
 
-def test_a_name_that_does_not_fit_the_pattern_is_said_once(tmp_path: Path, clock: Clock) -> None:
-    by_tifffile(image(0), tmp_path / "DAPI_z1um.tif")
-    by_tifffile(image(1), tmp_path / "GFP_z2um.tif")
+def test_names_that_do_not_fit_the_pattern_are_said_once_for_all(
+    tmp_path: Path, clock: Clock
+) -> None:
+    for number in range(3):
+        by_tifffile(image(number), tmp_path / f"DAPI_z{number}um.tif")
+        by_tifffile(image(number), tmp_path / f"GFP_z{number}um.tif")
     watch = FolderWatch(tmp_path, pattern="GFP_z{z}um.tif", clock=clock)
     events = [e for _ in range(3) for e in looks(watch, clock)]
-    assert {type(e) for e in events} == {LeftAlone, NewScan}
-    assert len(events) == 2
+    said = [e.sentence for e in events if isinstance(e, LeftAlone)]
+    assert said == [
+        "'DAPI_z0um.tif' does not fit the pattern 'GFP_z{z}um.tif': it is left alone, as are all "
+        "others that do not."
+    ]
+    assert [e.scan.z_um for e in events if isinstance(e, NewScan)] == [0.0, 1.0, 2.0]
 
 
 def test_a_damaged_file_is_said_after_a_while_and_taken_once_it_is_whole(
@@ -432,6 +439,17 @@ def test_a_missing_folder_is_one_sentence_at_once(tmp_path: Path) -> None:
         watch_folder(tmp_path / "none")
     with pytest.raises(InputError, match="says nothing"):
         watch_folder(tmp_path, pattern="{x}")
+
+
+def test_a_folder_that_may_not_be_read_is_one_sentence_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_path: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\): .*\.$"):
+        watch_folder(tmp_path)
 
 
 def test_the_watch_ends_when_told_to(tmp_path: Path) -> None:

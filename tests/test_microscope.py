@@ -31,6 +31,7 @@ from napari_recurrent_mz.sources import (
     simulated_microscope,
     simulated_sample,
 )
+from napari_recurrent_mz.sources.microscope import check_height
 from napari_recurrent_mz.sources.simulated import SimulatedCamera, SimulatedStage, simulated_core
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
@@ -260,6 +261,23 @@ def test_a_stage_outside_the_limits_is_not_moved() -> None:
     assert end.reason == "failed"
     assert "stands at 200 µm, outside the limits 0 to 10 µm" in end.sentence
     assert microscope.sent == []
+
+
+def test_limits_that_are_narrowed_meanwhile_hold_for_the_way_back_too() -> None:
+    class Real(FakeMicroscope):
+        def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
+            check_height(z_um, self.limits_um)
+            return super().move_to(z_um, aborted)
+
+    microscope = Real()
+    events = []
+    for event in acquire(FakeSession(), microscope, max_scans=1):
+        events.append(event)
+        microscope.limits_um = (0.0, 3.0)
+    end = last(events)
+    assert end.reason == "maximum"
+    assert end.stage.startswith("The height 5 µm is outside the limits 0 to 3 µm")
+    assert microscope.sent == [2.0]
 
 
 def test_planes_in_view_are_asked_for_after_every_scan() -> None:

@@ -300,7 +300,7 @@ def _at_rest(microscope: Microscope, home: float | None, afterwards: str) -> str
         if home is None or afterwards == "stay":
             return f"The stage stays at {microscope.z_um:g} µm."
         return f"The stage is back at {microscope.move_to(home):g} µm."
-    except StageError as error:
+    except MicroscopeError as error:  # lost, or the limits have been narrowed meanwhile
         return str(error)
 
 

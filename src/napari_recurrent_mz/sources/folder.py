@@ -114,7 +114,7 @@ class FolderWatch:
     Raises
     ------
     InputError
-        If the folder does not exist, or the pattern cannot be read.
+        If the folder does not exist or cannot be read, or the pattern makes no sense.
     """
 
     def __init__(
@@ -131,16 +131,22 @@ class FolderWatch:
         self.pattern = NamePattern(pattern) if isinstance(pattern, str) else pattern
         self._settle_s, self._give_up_s, self._clock = settle_s, give_up_s, clock
         self._files: dict[str, _File] = {}
-        self._gone = False
+        self._gone = self._said_unfit = False
         if not self.folder.is_dir():
             raise InputError(
                 f"The folder '{folder}' to watch does not exist: make it, or choose another one."
             )
+        try:
+            present = self._listing()
+        except OSError as error:
+            raise InputError(
+                f"The folder '{folder}' cannot be read ({error.strerror or error}): choose another "
+                "one, or ask for the permission."
+            ) from error
         if not existing:
             now = clock()
             self._files = {
-                name: _File(signature, now, now, done=True)
-                for name, signature in self._listing().items()
+                name: _File(signature, now, now, done=True) for name, signature in present.items()
             }
 
     def poll(self) -> Iterator[FolderEvent]:
@@ -201,9 +207,14 @@ class FolderWatch:
         file, path = self._files[name], self.folder / name
         began = self._clock()
         if self.pattern is not None and not self.pattern.matches(name):
-            yield from self._leave(
-                name, f"'{name}' does not fit the pattern '{self.pattern.text}': it is left alone."
-            )
+            file.done = True
+            if not self._said_unfit:  # once is enough: the others may be other channels
+                self._said_unfit = True
+                yield LeftAlone(
+                    path,
+                    f"'{name}' does not fit the pattern '{self.pattern.text}': it is left alone, "
+                    "as are all others that do not.",
+                )
             return
         try:
             image = read_image(path)
