@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QApplication
 
 _PATIENCE_S = 600.0
@@ -16,7 +18,12 @@ _PATIENCE_S = 600.0
 
 @contextmanager
 def window(theme: str, size: tuple[int, int]) -> Iterator[Any]:
-    """Open a viewer of this theme and size (width, height in pixels), and close it afterwards."""
+    """Open a viewer of this theme and size (width, height in pixels), and close it afterwards.
+
+    What the docks remember is kept for nobody: every picture shows them as they are at first.
+    """
+    folder = tempfile.mkdtemp(prefix="recurrent-mz-pictures-")
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
     viewer = napari.Viewer(show=False, show_welcome_screen=False)
     viewer.theme = theme
     viewer.show()
