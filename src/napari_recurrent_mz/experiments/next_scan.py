@@ -33,6 +33,7 @@ _ALL_RULES = (*RULES, "equal", "random")
 _MOST = 10
 _SHOWN = (2, 3, 4, 6, 8, 10)
 _VOXEL_PLANES = 3
+_REAL_SIZE = 128  # pixels a side: fifty volumes are made of each stack
 _COLOURS = {
     "expected-error": "#c1272d",
     "largest-gap": "#0000a7",
@@ -170,7 +171,7 @@ def _measure(lab: Lab) -> Measured:
     folder = lab.settings.data
     for place, stack in enumerate(present(lab)):
         assert folder is not None  # or no stack is present
-        held = load(folder, stack, crop=lab.settings.crop)
+        held = load(folder, stack, crop=min(lab.settings.crop, _REAL_SIZE))
         rows += _by_rules(held, {"sample": stack.file, "number": 1, "real": True}, lab.rng(place))
     return Measured(pd.DataFrame(rows))
 
