@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scenes._window import grab, settle, window
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
-from napari_recurrent_mz.simulate import simulate_sample
+from napari_recurrent_mz.phantoms import add_points
+from napari_recurrent_mz.simulate import Camera, imaging
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.widgets.fwhm import FwhmDock
 
 _OPTICS = Optics(na=1.4, wavelength_um=0.615, immersion_index=1.515, pixel_um=0.1)
-_GRID = ZGrid(0.0, 5.0, 0.2)
-_SCANS_UM = (1.0, 2.6, 4.2)
-_SIZE = 192
+_STEP_UM = 0.1
+_GRID = ZGrid(0.8, 4.2, _STEP_UM)
+_SCANS_UM = (1.5, 2.5, 3.5)
+_BEADS_UM = (1.6, 3.4)
+_PLANES, _SIZE, _ROWS = 51, 224, 9
 _SEED = 12
-_THICK_UM = 0.5  # to either side of the plane in view
+_THICK_UM = 0.4  # to either side of the plane in view
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:
@@ -41,19 +45,39 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
 
 
 def _volumes(viewer: Any) -> tuple[Any, Any]:
-    """The simulated stack, and what linear MMSE makes of three of its planes."""
-    shape = (len(_GRID), _SIZE, _SIZE)
-    sample = simulate_sample(
-        "beads", shape=shape, z_step_um=_GRID.step_um, optics=_OPTICS, seed=_SEED
-    )
-    planes = [int(np.abs(sample.z_um - z).argmin()) for z in _SCANS_UM]
-    scans = [Scan(sample.widefield[n], float(sample.z_um[n])) for n in planes]
-    volume = reconstruct(scans, _GRID, optics=_OPTICS, method="lmmse")
-    about = um_scale_and_place(_GRID.step_um, _OPTICS.pixel_um, _GRID.start_um)
-    about["metadata"] = {METADATA_KEY: {"optics": _OPTICS.as_dict()}}
-    about["contrast_limits"] = np.percentile(sample.widefield, (1, 99.9)).tolist()
-    scan = viewer.add_image(sample.widefield, name="Mechanical scan", **about)
-    return scan, viewer.add_image(volume, name="Linear MMSE, M = 3", **about)
+    """The simulated stack, and what the network makes of three of its planes."""
+    stack = _stack()
+    scans = [Scan(stack[round(z / _STEP_UM)], z) for z in _SCANS_UM]
+    made = reconstruct(scans, _GRID, optics=_OPTICS, method="recurrent-mz")
+    look = {
+        "metadata": {METADATA_KEY: {"optics": _OPTICS.as_dict()}},
+        "contrast_limits": np.percentile(stack, (1, 99.9)).tolist(),
+        "projection_mode": "max",
+    }
+    layers = []
+    for name, volume, bottom in (
+        ("Mechanical scan", stack, 0.0),
+        ("Recurrent-MZ, M = 3", made, _GRID.start_um),
+    ):
+        place = um_scale_and_place(_STEP_UM, _OPTICS.pixel_um, bottom)
+        layers.append(viewer.add_image(volume, name=name, **place, **look))
+    return layers[0], layers[1]
+
+
+def _stack() -> Any:
+    """Sub-resolution beads at random places around a grid, each at its own height."""
+    rng = np.random.default_rng(_SEED)
+    microscope = imaging(_OPTICS, planes=_PLANES, size=_SIZE, z_step_um=_STEP_UM)
+    nodes = np.stack(np.meshgrid(*2 * [np.arange(_ROWS) + 0.5], indexing="ij"), -1).reshape(-1, 2)
+    lateral = (nodes + rng.uniform(-0.22, 0.22, nodes.shape)) * _SIZE / _ROWS
+    height = rng.uniform(*_BEADS_UM, len(nodes)) / _STEP_UM
+    deep, wide = microscope.margin
+    sample = microscope.space.empty()
+    places = np.column_stack([height + deep, lateral + wide])
+    add_points(sample, places, rng.lognormal(0, 0.2, len(nodes)))
+    light = microscope.image(sample)
+    noise = torch.Generator().manual_seed(_SEED)
+    return Camera(photons=4000).expose(light / light.max(), noise).numpy()
 
 
 def _look_at_a_bar(viewer: Any, dock: FwhmDock) -> None:

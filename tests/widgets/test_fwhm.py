@@ -346,6 +346,9 @@ def test_a_reference_elsewhere_is_named(make, run, beads) -> None:
     assert "'made' and 'far' do not overlap" in run(dock)
     dock.setup.same.setChecked(False)
     assert "far: 9 of 9 beads accepted" in run(dock)
+    dock.setup.reference.choose(dock.setup.volume.layer())
+    dock.check()
+    assert "'made' itself" in dock.footer.state.text()
 
 
 def test_points_that_mark_nothing_are_named(make, beads) -> None:
@@ -400,7 +403,7 @@ def test_points_somebody_works_with_are_kept(make, run, beads) -> None:
 
 def test_settings_are_remembered(make, run, beads) -> None:
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}))
-    for key, value in (("separation", 1.1), ("region_xy", 0.9), ("z_high", 40.0), ("bead", 0.1)):
+    for key, value in (("separation", 1.1), ("region_xy", 0.9), ("snr", 6.0), ("bead", 0.1)):
         dock.setup.fields[key].set_value(value)
     dock.setup.model.setCurrentIndex(1)
     dock.setup.same.setChecked(False)

@@ -6,29 +6,33 @@ Everything is plain computation on arrays; definitions stand in the documentatio
 
 from ._checks import MODELS
 from ._histograms import histogram_edges, kl_divergence
-from ._measure import COLUMNS, bead_steps, measure_beads
+from ._measure import COLUMNS, measure_beads
 from ._planted import PlantedBeads, plant_beads
 from ._profiles import Profile, bead_profiles
 from ._summary import AXES, HEADERS, Widths, excluded, in_words, widths, write_beads
 from ._theory import theoretical_fwhm
+from ._volumes import BeadSettings, BeadVolume, measure_volumes, volumes_in_steps
 
 __all__ = [
     "AXES",
     "COLUMNS",
     "HEADERS",
     "MODELS",
+    "BeadSettings",
+    "BeadVolume",
     "PlantedBeads",
     "Profile",
     "Widths",
     "bead_profiles",
-    "bead_steps",
     "excluded",
     "histogram_edges",
     "in_words",
     "kl_divergence",
     "measure_beads",
+    "measure_volumes",
     "plant_beads",
     "theoretical_fwhm",
+    "volumes_in_steps",
     "widths",
     "write_beads",
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Points
 
-from ..beads import bead_steps, theoretical_fwhm
+from ..beads import BeadSettings, BeadVolume, theoretical_fwhm, volumes_in_steps
 from ..optics import Optics
 from ..scans import InputError
 from . import _layers
@@ -28,50 +27,16 @@ _EVEN = 0.01  # of a step: how far planes may be from evenly spaced
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
+class Volume(BeadVolume):
     """What is measured of a layer; nothing of it belongs to napari.
 
     Attributes
     ----------
-    name : str
-    pixels : array_like, shape (Z, Y, X)
-        Perhaps lazy; (Y, X) for an image.
-    voxel_um, origin_um : numpy.ndarray, shape (3,)
-        (z, y, x) of a voxel and of the middle of the first one, in micrometres.
     place : dict
         How a layer of points lies on it: scale, translate, units and so on.
     """
 
-    name: str
-    pixels: Any
-    voxel_um: Array
-    origin_um: Array
     place: dict[str, Any]
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether it has one plane only."""
-        return bool(self.pixels.ndim == 2 or self.pixels.shape[0] == 1)
-
-    def inside(self, points_um: Array) -> npt.NDArray[np.bool_]:
-        """Which points lie in it."""
-        shape = np.array(((1,) if self.pixels.ndim == 2 else ()) + tuple(self.pixels.shape))
-        nearest = np.round((points_um - self.origin_um) / self.voxel_um)
-        found = (nearest >= 0) & (nearest < shape)
-        return np.asarray(found[:, 1:].all(axis=1) if self.is_flat else found.all(axis=1))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the dock's fields say; None and NaN leave it to the measurement."""
-
-    model: str = "gaussian3d"
-    separation_um: float | None = None
-    threshold_snr: float = 5.0
-    region_um: tuple[float, float, float] = (math.nan, math.nan, math.nan)
-    z_range_um: tuple[float, float] = (-math.inf, math.inf)
-    same_beads: bool = True
-    bead_um: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +53,9 @@ class FwhmJob:
 
     volumes: tuple[Volume, ...]
     points_um: tuple[Array, ...] | None
-    settings: Settings
+    settings: BeadSettings
     optics: Optics | None
+    bead_um: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,77 +193,17 @@ def _units_ratio(points: Points, image: Image, axes: int) -> Array:
 
 def measure(job: FwhmJob, *, stop: threading.Event) -> Iterator[object]:
     """Measure the beads of one volume or two; yields progress, and at last :class:`Measured`."""
-    tables: dict[int, pd.DataFrame] = {}
-    notes: list[str] = []
-    for number in reversed(range(len(job.volumes))):  # the reference first: it may lend its beads
-        volume, places = job.volumes[number], None
-        if job.points_um is not None:
-            places = job.points_um[number]
-        elif job.settings.same_beads and number < len(job.volumes) - 1:
-            places = _beads_of(job.volumes[-1], tables[len(job.volumes) - 1], volume, notes)
-        tables[number] = yield from _measure_one(job, volume, places, stop)
-        if stop.is_set():
-            return
     theory: dict[str, float] = {}
     if job.optics is not None:
-        lateral, axial = theoretical_fwhm(job.optics, bead_um=job.settings.bead_um)
+        lateral, axial = theoretical_fwhm(job.optics, bead_um=job.bead_um)
         theory = {"x": lateral, "y": lateral, "z": axial}
-    found = tuple(tables[number] for number in range(len(job.volumes)))
-    yield Result(Measured(job.volumes, found, theory, tuple(notes)))
-
-
-def _measure_one(
-    job: FwhmJob, volume: Volume, places: Array | None, stop: threading.Event
-) -> Generator[Progress, None, pd.DataFrame]:
-    words = f"Beads of “{volume.name}”"
-    yield Progress(0, 0, words)
-    asked, lent = job.settings, places is not None and job.points_um is None
-    try:
-        steps = bead_steps(
-            np.asarray(volume.pixels),
-            volume.voxel_um.tolist(),
-            points=places,
-            min_separation_um=asked.separation_um,
-            threshold_snr=asked.threshold_snr,
-            region_um=asked.region_um,
-            model=asked.model,
-            z_range_um=None if lent or volume.is_flat else asked.z_range_um,
-            origin_um=volume.origin_um.tolist(),
-            stopped=stop.is_set,
-        )
-        while True:
-            done, total = next(steps)
-            yield Progress(done, total, words)
-    except StopIteration as end:
-        table: pd.DataFrame = end.value
-        return table
-    except InputError as error:
-        raise InputError(f"'{volume.name}': {error}") from error
-
-
-def _beads_of(
-    reference: Volume, table: pd.DataFrame, volume: Volume, notes: list[str]
-) -> Array | None:
-    """Where the reference's accepted beads lie in another volume; None to search there."""
-    if reference.is_flat != volume.is_flat:
-        flat = reference if reference.is_flat else volume
-        notes.append(f"“{flat.name}” is one plane, so each volume was searched by itself.")
-        return None
-    places = table.loc[table["accepted"], ["z_um", "y_um", "x_um"]].to_numpy(np.float64)
-    if not len(places):
-        notes.append(f"“{reference.name}” lends no bead, so each volume was searched by itself.")
-        return None
-    inside = volume.inside(places)
-    if not inside.any():
-        raise InputError(
-            f"'{volume.name}' and '{reference.name}' do not overlap: none of the {len(places)} "
-            "beads of the second lies in the first; check scale and translate of the layers."
-        )
-    if not inside.all():
-        notes.append(
-            f"{np.count_nonzero(~inside)} beads of “{reference.name}” lie outside “{volume.name}”."
-        )
-    found = places[inside]
-    if volume.is_flat:
-        found[:, 0] = volume.origin_um[0]
-    return np.asarray(found)
+    steps = volumes_in_steps(job.volumes, job.settings, job.points_um, stop.is_set)
+    while True:
+        try:
+            words, done, total = next(steps)
+        except StopIteration as end:
+            tables, notes = end.value
+            break
+        yield Progress(done, total, words)
+    if not stop.is_set():
+        yield Result(Measured(job.volumes, tables, theory, notes))

@@ -19,11 +19,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..beads import BeadSettings
 from ..optics import Optics
 from ..scans import InputError
 from . import _settings
 from ._fields import NumberEdit
-from ._fwhm_job import Settings
 from ._layer_choice import LayerChoice
 from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button
@@ -55,6 +55,7 @@ _FIELDS = {
     "bead": ("Bead ⌀ µm", "Diameter of the beads, for the width in theory; empty: a point", "0"),
     "step": ("z-step µm", "Distance between the planes: the layer does not say", "0.2"),
 }
+_REMEMBERED = ("separation", "snr", "region_xy", "region_z", "bead")  # the rest is one volume's
 
 
 class SetupPage(QWidget):
@@ -107,7 +108,7 @@ class SetupPage(QWidget):
         self._restore()
         self._connect()
 
-    def settings(self) -> Settings:
+    def settings(self) -> BeadSettings:
         """What the fields say.
 
         Raises
@@ -125,15 +126,18 @@ class SetupPage(QWidget):
         xy, z, low, high = (value[key] for key in ("region_xy", "region_z", "z_low", "z_high"))
         region = tuple(math.nan if size is None else size for size in (z, xy, xy))
         z_range = (-math.inf if low is None else low, math.inf if high is None else high)
-        return Settings(
+        return BeadSettings(
             model=self.model.currentData(),
             separation_um=value["separation"],
             threshold_snr=5.0 if value["snr"] is None else value["snr"],
             region_um=(region[0], region[1], region[2]),
             z_range_um=z_range,
             same_beads=self.same.isChecked(),
-            bead_um=value["bead"] or 0.0,
         )
+
+    def bead_um(self) -> float:
+        """Diameter of the beads, 0 for a point."""
+        return self.fields["bead"].value() or 0.0
 
     def known_optics(self) -> Optics | None:
         """The optics, or None as long as they are incomplete: only the theory needs them."""
@@ -155,14 +159,15 @@ class SetupPage(QWidget):
     def remember(self) -> None:
         """Keep the settings for the next run."""
         self.optics.remember()
-        values = {key: edit.text() for key, edit in self.fields.items()}
+        values = {key: self.fields[key].text() for key in _REMEMBERED}
         same = str(int(self.same.isChecked()))
         _settings.remember(GROUP, values | {"model": self.model.currentData(), "same": same})
 
     # inside -----------------------------------------------------------------------
     def _restore(self) -> None:
-        found = _settings.remembered(GROUP, (*self.fields, "model", "same"))
-        for key, edit in self.fields.items():
+        found = _settings.remembered(GROUP, (*_REMEMBERED, "model", "same"))
+        for key in _REMEMBERED:
+            edit = self.fields[key]
             edit.setText(found.get(key, ""))
             if not edit.is_text_wrong:
                 edit.set_value(edit.value())

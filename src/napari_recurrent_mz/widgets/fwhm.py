@@ -65,8 +65,8 @@ class FwhmDock(InstrumentDock):
             return
         try:
             job = self.job()
-        except InputError as error:
-            self.footer.say(str(error), "error")
+        except Exception as error:  # a layer of another plugin may be anything
+            self.footer.say(sentence_of(error), "error")
             return
         self.setup.remember()
         self.start(measure, job, then=self._show, title="Measuring")
@@ -84,6 +84,10 @@ class FwhmDock(InstrumentDock):
         layers = self._chosen_layers()
         if setup.volume.layer() is None:
             raise InputError("Choose the volume whose beads are to be measured.")
+        if len(layers) == 2 and layers[0] is layers[1]:
+            raise InputError(
+                f"The reference is the volume '{layers[0].name}' itself: choose another, or None."
+            )
         settings = setup.settings()
         pixel, step = setup.optics.fields["pixel_um"].value(), setup.fields["step"].value()
         volumes = tuple(volume_of(layer, pixel, step) for layer in layers)
@@ -92,7 +96,7 @@ class FwhmDock(InstrumentDock):
         if points is not None:
             pairs = zip(layers, volumes, strict=True)
             places = tuple(points_um(points, layer, volume) for layer, volume in pairs)
-        return FwhmJob(volumes, places, settings, setup.known_optics())
+        return FwhmJob(volumes, places, settings, setup.known_optics(), setup.bead_um())
 
     def check(self) -> None:
         """Say what is missing, and enable the button."""
@@ -105,7 +109,7 @@ class FwhmDock(InstrumentDock):
             self.job()
         except InputError as error:
             sentence = str(error)
-        except Exception as error:  # a layer of another plugin may be anything
+        except Exception as error:
             sentence = sentence_of(error)
         if self.setup.volume.layer() is None:
             kind = "hint"
