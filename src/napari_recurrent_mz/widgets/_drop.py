@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
-from qtpy.QtCore import QMimeData
+from qtpy.QtCore import QMimeData, Qt
+from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
 from ..io import read_image, z_from_name
 from ..scans import InputError
 from ._layers import METADATA_KEY, file_metadata, um_scale_and_place
 
 _TIFF = {".tif", ".tiff"}
+
+
+class DropTarget:
+    """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
+
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        raise NotImplementedError
+
+    def drop(self, paths: Sequence[Any]) -> None:
+        """Use these files."""
+        raise NotImplementedError
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
+        """Take files."""
+        if event is not None and dropped_paths(event.mimeData()):
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            self.say("Let go to use these files as scans.", "hint")
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
+        """Forget the files that were only dragged past."""
+        self.say("", "hint")
+
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
+        """Read the files that were dropped."""
+        if event is not None:
+            event.accept()
+            self.drop(dropped_paths(event.mimeData()))
 
 
 def dropped_paths(mime: QMimeData | None) -> list[Path]:

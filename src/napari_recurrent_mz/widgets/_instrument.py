@@ -148,14 +148,19 @@ class InstrumentFooter(QWidget):
         self.action.setToolTip(why_not or self._tip)
         self.state.say(why_not, kind)
 
-    def begin(self, title: str) -> None:
-        """Show a bar that only says that something happens."""
+    def begin(self, title: str, *, aside: bool = False) -> None:
+        """Show a bar that only says that something happens.
+
+        ``aside`` leaves messages and buttons as they are: other things go on meanwhile.
+        """
         self._title, self._began, self._first = title, time.monotonic(), 0.0
-        self.state.say("")
-        self.message.say("")
         self.bar.setRange(0, 0)
         self.bar.setFormat(f"{title}…")
         self.bar.show()
+        if aside:
+            return
+        self.state.say("")
+        self.message.say("")
         self.action.setEnabled(False)
         self.cancel.setEnabled(True)
 

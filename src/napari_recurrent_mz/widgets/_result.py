@@ -72,10 +72,7 @@ class ResultLayer(QObject):
         self._name = name
 
     def _pause_s(self) -> float:
-        """Time between refreshes that leaves the window its share."""
-        if self._viewer.dims.ndisplay == 2:
-            return _REFRESH_S
-        return max(_REFRESH_S, self._volume.nbytes / _UPLOAD_BYTES_S)
+        return refresh_pause_s(self._viewer, self._volume.nbytes)
 
     def finish(self, outcome: Outcome) -> None:
         """Keep what is true: the whole volume, or the block of planes that were finished."""
@@ -107,15 +104,11 @@ class ResultLayer(QObject):
             colormap=self._colormap,
             metadata={METADATA_KEY: {"state": "running"}},
         )
-        self._show_plane(float(grid.z_um[index]))
+        if self._viewer.dims.ndisplay == 2:
+            show_height(self._viewer, float(grid.z_um[index]))
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             self._viewer.fit_to_view(layers=[self.layer])
         self._refreshed = time.monotonic()
-
-    def _show_plane(self, z_um: float) -> None:
-        dims = self._viewer.dims
-        if dims.ndim >= 3 and dims.ndisplay == 2:
-            dims.set_point(dims.ndim - 3, z_um / um_along(dims, dims.ndim - 3))
 
     def _refresh(self) -> None:
         if self.layer is not None and not self.is_removed:
@@ -147,6 +140,18 @@ class ResultLayer(QObject):
         low, high = float(data.min()), float(data.max())
         limits = layer.contrast_limits
         layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+
+
+def refresh_pause_s(viewer: Any, size: int) -> float:
+    """Time between refreshes of a volume of ``size`` bytes that leaves the window its share."""
+    return _REFRESH_S if viewer.dims.ndisplay == 2 else max(_REFRESH_S, size / _UPLOAD_BYTES_S)
+
+
+def show_height(viewer: Any, z_um: float) -> None:
+    """Move the viewer's slider to a height, in micrometres."""
+    dims = viewer.dims
+    if dims.ndim >= 3:
+        dims.set_point(dims.ndim - 3, z_um / um_along(dims, dims.ndim - 3))
 
 
 def um_along(dims: Any, axis: int) -> float:

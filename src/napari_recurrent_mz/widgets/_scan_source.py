@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from ..scans import InputError
@@ -76,7 +74,7 @@ class ScanParts:
         return column
 
 
-class ScanSource:
+class ScanSource(_drop.DropTarget):
     """Fills the table of scans from layers, stacks and dropped files, and keeps up with them.
 
     A dock that inherits from it has :attr:`scan_parts`, calls :meth:`connect_scans` once, and
@@ -85,10 +83,6 @@ class ScanSource:
 
     scan_parts: ScanParts
     _viewer: Any
-
-    def say(self, sentence: str, kind: str = "hint") -> None:
-        """Answer to what the user did last."""
-        raise NotImplementedError
 
     def is_own_result(self, _layer: Layer) -> bool:
         """Whether a layer is what this dock has made, which is no stack to take scans from."""
@@ -220,24 +214,6 @@ class ScanSource:
             used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
             if any(id(source) in used for source in event.sources):
                 self.scan_parts.table.scans.refresh()
-
-    # Qt's side ----------------------------------------------------------------------
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        """Take files."""
-        if event is not None and _drop.dropped_paths(event.mimeData()):
-            event.setDropAction(Qt.DropAction.CopyAction)
-            event.accept()
-            self.say("Let go to use these files as scans.", "hint")
-
-    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
-        """Forget the files that were only dragged past."""
-        self.say("", "hint")
-
-    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Read the files that were dropped."""
-        if event is not None:
-            event.accept()
-            self.drop(_drop.dropped_paths(event.mimeData()))
 
 
 def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
