@@ -305,6 +305,18 @@ def test_what_baselines_need_is_told(make, qtbot, change, words: str) -> None:
     assert words in dock.footer.message.text()
 
 
+def test_the_optics_come_from_the_layers_once(make) -> None:
+    viewer = ViewerModel()
+    optics = {"na": 1.2, "wavelength_um": 0.5, "immersion_index": 1.33}
+    viewer.add_image(MADE, name="mine", metadata=provenance(optics=optics), **IN_UM)
+    dock = make(viewer)
+    assert dock.optics.optics().as_dict() == pytest.approx(optics | {"pixel_um": 0.3})
+    dock.optics.fields["na"].set_value(1.1)
+    viewer.layers["mine"].name = "renamed"
+    viewer.add_image(TRUTH, name="truth", **IN_UM)
+    assert dock.optics.optics().na == 1.1
+
+
 @pytest.mark.parametrize(
     ("text", "heights"),
     [

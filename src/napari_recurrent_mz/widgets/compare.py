@@ -95,6 +95,7 @@ class CompareDock(InstrumentDock):
         self.found: Comparison | None = None
         self.job: Job | None = None
         self.in_view: PlaneInView | None = None
+        self._asked: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._compared: dict[weakref.ref[Image], str] = {}
         self._check_timer = self._timer(100, self.check)
         self._sight_timer = self._timer(100, self._bring_plot_in_sight)  # once laid out
@@ -314,9 +315,13 @@ class CompareDock(InstrumentDock):
         self._check_timer.start()
 
     def _take_optics(self, layers: list[Layer]) -> None:
+        """Fill in what layers say, once each: what a person types later stays."""
         for layer in layers:
+            if layer in self._asked:
+                continue
+            self._asked.add(layer)
             with contextlib.suppress(InputError):
-                known = dict(optics_of(layer))
+                known = optics_of(layer)
                 if known:
                     pixel = _layers.pixel_um(_layers.check_layer(layer))
                     self.optics.set_values(known | {"pixel_um": pixel}, "from the image")
