@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_recurrent_mz.widgets import _samples
+from napari_recurrent_mz.widgets.demo import centre, look_around
 from napari_recurrent_mz.widgets.surface import SurfaceDock
 
 from ._window import grab, settle, window
 
 _POINTS_UM = ((2.6, 3.0, 4.0), (7.4, 6.0, 29.0), (4.0, 30.0, 10.0))
-_ANGLES = (5.0, -35.0, 125.0)
+_SHOWN_PERCENTILES = (30, 99.7)
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
@@ -54,13 +56,15 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         grab(viewer, path)
 
 
-def look_at(viewer: object) -> None:
+def look_at(viewer: Any) -> None:
     """The surface in space, in 3-D, from above at an angle."""
-    viewer.dims.ndisplay = 3
-    viewer.layers[-2].visible = False  # the flat image lies in the way of the surface
-    viewer.canvas.background_color_override = "black"
-    viewer.canvas.overlays.scale_bar.visible = True
+    image, mesh = viewer.layers[-2:]
+    image.visible = False  # it lies level, in the way of the surface
+    limits = np.percentile(image.data, _SHOWN_PERCENTILES)
+    mesh.contrast_limits = image.contrast_limits = [float(v) for v in limits]
+    mesh.bounding_box.visible = True
+    mesh.bounding_box.points = False
+    look_around(viewer)
     settle(viewer)
-    viewer.reset_view()
-    viewer.scene.camera.angles = _ANGLES
+    centre(viewer)
     settle(viewer)

@@ -1,0 +1,310 @@
+"""The Surface dock: scans and a surface to one image with its heights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Surface
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTableView
+
+from napari_recurrent_mz import Optics, Scan, surfaces
+from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
+from napari_recurrent_mz.widgets._layers import METADATA_KEY
+from napari_recurrent_mz.widgets._surface_choice import MAP, POINTS
+from napari_recurrent_mz.widgets.surface import SurfaceDock
+
+OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
+PLANE = np.array([(2.5, 1.0, 3.0), (5.5, 1.0, 9.2), (4.0, 5.6, 3.0)])
+"""Points (z, y, x) in µm inside the stack of the fixture, which begins at (2, 1, 3) µm."""
+
+
+@pytest.fixture
+def make_surface_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., SurfaceDock]]:
+    docks = []
+
+    def make(viewer: Any = None) -> SurfaceDock:
+        dock = SurfaceDock(ViewerModel() if viewer is None else viewer)
+        docks.append(dock)
+        qtbot.waitUntil(lambda: dock.method.model is not None)
+        dock.method.set_method("linear")
+        return dock
+
+    yield make
+    for dock in docks:
+        if isalive(dock):
+            dock.cancel()
+            dock.deleteLater()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    qtbot.wait(10)
+
+
+@pytest.fixture
+def dock(make_surface_dock, add_stack) -> SurfaceDock:
+    """Three planes of the stack (2.5, 4, 5.5 µm), optics given, linear interpolation."""
+    dock = make_surface_dock()
+    dock.add_layers([add_stack(dock._viewer)])
+    dock.set_optics(OPTICS)
+    dock.check()
+    return dock
+
+
+def press(qtbot: Any, dock: SurfaceDock) -> Any:
+    dock.check()
+    with qtbot.waitSignal(dock.ended, timeout=20_000) as blocker:
+        dock.footer.action.click()
+    return blocker.args[0]
+
+
+def picked(dock: SurfaceDock, points: np.ndarray = PLANE) -> Any:
+    """Press “Pick three points” and click."""
+    dock.surface.pick_button.click()
+    layer = dock.surface.layer()
+    for point in points:
+        layer.add(point)
+    dock.check()
+    return layer
+
+
+def test_the_dock_leads_from_scans_to_a_surface(make_surface_dock, add_stack) -> None:
+    dock = make_surface_dock()
+    state = dock.footer.state
+    assert (state.text(), state.kind) == ("Add scans to begin.", "hint")
+    dock.add_layers([add_stack(dock._viewer)])
+    dock.set_optics(OPTICS)
+    dock.check()
+    assert (state.text(), state.kind) == (
+        "The surface is not chosen yet: press “Pick three points”.",
+        "hint",
+    )
+    assert not dock.footer.action.isEnabled()
+    layer = picked(dock, PLANE[:2])
+    assert layer.mode == "add"
+    assert dock._viewer.layers.selection.active is layer
+    assert "are 2: give three" in state.text()
+    assert state.kind == "hint"
+    layer.add(PLANE[2])
+    dock.check()
+    assert dock.footer.action.isEnabled()
+    assert dock.surface.facts.text() == "Heights 2.5 to 7 µm, tilt 30.3°."
+
+
+def test_a_plane_through_three_clicks(qtbot, dock, stack) -> None:
+    picked(dock)
+    assert press(qtbot, dock).state == "done"
+    layer = dock.result
+    heights = plane_through(PLANE, (24, 32), 0.2, (1.0, 3.0))
+    scans = [Scan(stack[p], 2.0 + 0.5 * p) for p in (1, 4, 7)]
+    np.testing.assert_array_equal(layer.data, reconstruct_surface(scans, heights, method="linear"))
+    np.testing.assert_allclose(layer.scale, (0.2, 0.2))
+    np.testing.assert_allclose(layer.translate, (1.0, 3.0))
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 2
+    known = layer.metadata[METADATA_KEY]
+    np.testing.assert_allclose(known["heights_um"], heights)
+    np.testing.assert_allclose(known["surface"]["points_um"], PLANE)
+    assert known["surface"]["from"] == "Surface points"
+    assert layer.name == "stack · surface, Linear interpolation"
+    assert dock.footer.message.kind == "done"
+
+
+def test_a_layer_of_heights(qtbot, dock) -> None:
+    y, x = np.indices((24, 32))
+    heights = 4 + np.sin(y / 5) + np.cos(x / 9)
+    layer = dock._viewer.add_image(
+        heights, name="coverslip", scale=(0.2, 0.2), translate=(1.0, 3.0), units=("um", "um")
+    )
+    dock.set_surface(layer)
+    assert dock.surface.kind_key() == MAP
+    assert press(qtbot, dock).state == "done"
+    np.testing.assert_allclose(dock.result.metadata[METADATA_KEY]["heights_um"], heights)
+
+
+def test_a_layer_of_heights_lies_anywhere_in_the_world(qtbot, dock) -> None:
+    """In nanometres, four times coarser, and larger than the scans."""
+    y, x = (np.arange(12) * 0.8)[:, None], (np.arange(14) * 0.8 + 1)[None]
+    layer = dock._viewer.add_image(
+        3 + 0.1 * y + 0.15 * x,
+        name="slope",
+        scale=(800, 800),
+        translate=(0, 1000),
+        units=("nm", "nm"),
+    )
+    dock.set_surface(layer)
+    press(qtbot, dock)
+    fy, fx = (1 + 0.2 * np.arange(24))[:, None], (3 + 0.2 * np.arange(32))[None]
+    found = dock.result.metadata[METADATA_KEY]["heights_um"]
+    np.testing.assert_allclose(found, 3 + 0.1 * fy + 0.15 * fx, atol=1e-6)
+
+
+def test_labels_are_heights_too(qtbot, dock) -> None:
+    labels = np.repeat([3, 5], 12)[:, None] * np.ones((1, 32), int)
+    dock.set_surface(dock._viewer.add_labels(labels, name="terraces"))
+    press(qtbot, dock)
+    np.testing.assert_array_equal(dock.result.metadata[METADATA_KEY]["heights_um"], labels)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (np.full((24, 32), np.nan), "768 pixels that are NaN"),
+        (np.zeros((10, 12)), "10 × 12 pixels but the scans are 24 × 32"),
+    ],
+)
+def test_a_layer_that_holds_no_heights_is_told(dock, data, sentence) -> None:
+    dock.set_surface(dock._viewer.add_image(data, name="odd", contrast_limits=(0, 1)))
+    dock.check()
+    assert "'odd'" in dock.footer.state.text()
+    assert sentence in dock.footer.state.text()
+    assert not dock.footer.action.isEnabled()
+
+
+def test_points_are_read_in_the_units_of_their_layer(dock) -> None:
+    layer = dock._viewer.add_points(
+        PLANE * 1000, name="elsewhere", units=("nm", "nm", "nm"), ndim=3, size=200
+    )
+    dock.set_surface(layer)
+    dock.check()
+    assert dock.surface.facts.text() == "Heights 2.5 to 7 µm, tilt 30.3°."
+    assert [dock.surface.table.item(1, c).text() for c in range(3)] == ["5.500", "1.000", "9.200"]
+
+
+def test_two_dimensional_points_have_no_height(dock) -> None:
+    dock.set_surface(dock._viewer.add_points(np.eye(3)[:, :2], name="flat"))
+    dock.check()
+    assert "'flat' have no z" in dock.footer.state.text()
+
+
+def test_a_point_is_typed_over_and_taken_out(qtbot, dock) -> None:
+    layer = picked(dock, np.vstack([PLANE, (3.0, 2.0, 2.0)]))
+    table = dock.surface.table
+    table.item(0, 0).setText("3,5")
+    np.testing.assert_allclose(layer.data[0], (3.5, 1.0, 3.0))
+    table.item(0, 0).setText("high")  # no number: the cell takes its value back
+    np.testing.assert_allclose(layer.data[0], (3.5, 1.0, 3.0))
+    assert table.item(0, 0).text() in ("3.500", "2.500")
+    table.selectRow(3)
+    qtbot.keyClick(table, Qt.Key.Key_Delete)
+    assert len(layer.data) == 3
+
+
+def test_points_on_a_line_are_told(dock) -> None:
+    picked(dock, np.array([(2, 1, 1), (3, 2, 2), (5, 3, 3)]))
+    state = dock.footer.state
+    assert "one line seen from above" in state.text()
+    assert not dock.footer.action.isEnabled()
+
+
+def test_beyond_the_scans_there_is_a_warning(dock) -> None:
+    dock.method.set_method("lmmse")
+    picked(dock, PLANE + np.array((6, 0, 0)))
+    assert dock.footer.action.isEnabled()
+    assert "beyond the outer scans" in dock.footer.state.text()
+    assert dock.footer.state.kind == "warning"
+
+
+def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
+    layer, real = picked(dock), surfaces.reconstruct_surface
+    viewer = dock._viewer
+
+    def slow(*args: Any, **options: Any) -> Any:
+        options["on_progress"]("waiting", 1, 2)
+        return real(*args, **options)
+
+    monkeypatch.setattr(surfaces, "reconstruct_surface", slow)
+    dock.check()
+    with qtbot.waitSignal(dock.ended, timeout=20_000):
+        dock.footer.action.click()
+        layer.name = "another name"
+        for other in list(viewer.layers):
+            viewer.layers.remove(other)
+    assert [one.name for one in viewer.layers] == ["stack · surface, Linear interpolation"]
+    assert dock.footer.state.text() == "Add scans to begin."
+    assert dock.surface.layer() is None
+
+
+def test_cancel_leaves_nothing_behind(qtbot, dock, monkeypatch) -> None:
+    from napari_recurrent_mz.tiles import Stopped
+
+    def endless(*_args: Any, on_progress: Any, stopped: Any, **_options: Any) -> Any:
+        while not stopped():
+            on_progress("working", 1, 3)
+        raise Stopped
+
+    monkeypatch.setattr(surfaces, "reconstruct_surface", endless)
+    picked(dock)
+    before = list(dock._viewer.layers)
+    with qtbot.waitSignal(dock.ended, timeout=20_000):
+        dock.footer.action.click()
+        assert not dock.surface.isEnabled()
+        qtbot.waitUntil(lambda: "working" in dock.footer.bar.format())
+        dock.footer.cancel.click()
+    assert list(dock._viewer.layers) == before
+    assert dock.footer.message.text().startswith("Stopped")
+    assert dock.surface.isEnabled()
+
+
+def test_an_unexpected_failure_is_one_sentence(qtbot, dock, monkeypatch) -> None:
+    def broken(*_args: Any, **_options: Any) -> Any:
+        raise RuntimeError("a cosmic ray\nand more lines")
+
+    monkeypatch.setattr(surfaces, "reconstruct_surface", broken)
+    picked(dock)
+    assert press(qtbot, dock).state == "failed"
+    assert dock.footer.message.text() == (
+        "This failed with an unexpected RuntimeError (a cosmic ray)."
+    )
+
+
+def test_the_choices_are_remembered(qtbot, dock, make_surface_dock) -> None:
+    dock.in_3d.setChecked(True)
+    dock.set_surface(dock._viewer.add_labels(np.full((24, 32), 4), name="level"))
+    press(qtbot, dock)
+    again = make_surface_dock()
+    assert again.in_3d.isChecked()
+    assert again.surface.kind_key() == MAP
+    assert again.scan_parts.optics.optics() == OPTICS
+
+
+def test_in_3d_the_image_lies_on_the_surface(qtbot, dock) -> None:
+    dock.in_3d.setChecked(True)
+    picked(dock)
+    press(qtbot, dock)
+    (mesh,) = [layer for layer in dock._viewer.layers if isinstance(layer, Surface)]
+    vertices, faces, values = mesh.data
+    heights = dock.result.metadata[METADATA_KEY]["heights_um"]
+    np.testing.assert_allclose(vertices[:, 0], heights.ravel())
+    np.testing.assert_allclose(vertices[33], (heights[1, 1], 1.2, 3.2))
+    np.testing.assert_array_equal(values, dock.result.data.ravel())
+    assert len(faces) == 2 * 23 * 31
+    normal = np.cross(*(vertices[faces[:, i]] - vertices[faces[:, 0]] for i in (1, 2)))
+    assert (np.sign(normal[:, 0]) == np.sign(normal[0, 0])).all()
+
+
+def test_the_dock_in_a_window(make_napari_viewer, make_surface_dock, add_stack, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1280, 800)
+    dock = make_surface_dock(viewer)
+    viewer.window.add_dock_widget(dock, name="Surface", area="right")
+    dock.add_layers([add_stack(viewer)])
+    dock.set_optics(OPTICS)
+    layer = picked(dock)
+    viewer.theme = "light"
+    assert press(qtbot, dock).state == "done"
+    assert viewer.window._qt_window.height() <= 800
+    bottom = dock.footer.action.mapTo(dock, dock.footer.action.rect().bottomLeft()).y()
+    assert 0 < bottom <= dock.height()
+    kinds = (QAbstractButton, QComboBox, QLineEdit)
+    for control in [c for kind in kinds for c in dock.findChildren(kind)]:
+        if not isinstance(control.parent(), (*kinds, QTableView)):
+            assert control.toolTip(), control
+            named = control.accessibleName()
+            assert named or getattr(control, "text", lambda: "")(), control
+    viewer.layers.remove(layer)
+    dock.check()
+    assert dock.surface.kind_key() == POINTS
+    assert "not chosen yet" in dock.footer.state.text()
