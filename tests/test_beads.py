@@ -29,6 +29,7 @@ from napari_recurrent_mz.beads import (
     widths,
     write_beads,
 )
+from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import InputError
 
@@ -353,6 +354,40 @@ def test_a_table_in_numbers_words_and_csv(noisy: Any, tmp_path: Path) -> None:
         write_beads(tmp_path / "none.csv", {"a": table[:0]})
     assert in_words(table[:0]) == "No bead was found"
     assert np.isnan(widths(table[:0], "x").mean_um)
+
+
+def test_the_command_line_says_the_same(tmp_path: Path, capsys: Any) -> None:
+    """Two files: the table, the theory, the CSV, the figure; a stack that holds no bead."""
+    sizes = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1, "PhysicalSizeZ": 0.2}
+    units = {f"{name}Unit": "µm" for name in sizes}
+    fwhm = {"made": (0.8, 0.35, 0.3), "scan": (0.7, 0.3, 0.28)}
+    volumes = {
+        name: plant_beads((24, 96, 96), (0.2, 0.1, 0.1), width, 30).volume
+        for name, width in fwhm.items()
+    }
+    volumes["none"] = np.ones((4, 32, 32), np.float32)
+    for name, volume in volumes.items():
+        metadata = {"axes": "ZYX"} | sizes | units
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", volume, metadata=metadata)
+    made, scan, none = (str(tmp_path / f"{name}.ome.tif") for name in volumes)
+    csv, figure = str(tmp_path / "beads.csv"), str(tmp_path / "widths.svg")
+    optics = "--na 1.2 --wavelength-um 0.6 --immersion-index 1.333".split()
+    argv = ["beads", made, "--reference", scan, "--apart", *optics]
+    assert main([*argv, "--csv", csv, "--figure", figure]) == 0
+    said = capsys.readouterr().out
+    tables = [measure_beads(volumes[name], (0.2, 0.1, 0.1)) for name in fwhm]
+    x, y = (widths(table, "x") for table in tables)
+    lateral, _ = theoretical_fwhm(
+        Optics(na=1.2, wavelength_um=0.6, immersion_index=1.333, pixel_um=0.1)
+    )
+    row = next(line.split() for line in said.splitlines() if line.startswith("x "))
+    kl = kl_divergence(y.values_um, x.values_um)
+    expected = [x.mean_um, x.median_um, x.n, lateral, kl]
+    np.testing.assert_allclose([float(word) for word in row[-5:]], expected, atol=1e-3)
+    assert len(pd.read_csv(csv)) == sum(len(table) for table in tables)
+    assert "KL" in Path(figure).read_text(encoding="utf-8")
+    assert main(["beads", none]) == 1
+    assert "constant" in capsys.readouterr().err
 
 
 def test_bins_of_a_histogram() -> None:

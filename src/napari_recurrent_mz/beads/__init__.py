@@ -11,7 +11,7 @@ from ._planted import PlantedBeads, plant_beads
 from ._profiles import Profile, bead_profiles
 from ._summary import AXES, HEADERS, Widths, excluded, in_words, widths, write_beads
 from ._theory import theoretical_fwhm
-from ._volumes import BeadSettings, BeadVolume, measure_volumes, volumes_in_steps
+from ._volumes import BeadSettings, BeadVolume, even_planes, measure_volumes, volumes_in_steps
 
 __all__ = [
     "AXES",
@@ -24,6 +24,7 @@ __all__ = [
     "Profile",
     "Widths",
     "bead_profiles",
+    "even_planes",
     "excluded",
     "histogram_edges",
     "in_words",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
+_EVEN = 0.01  # of a step: how far planes may be from evenly spaced
+
 Tables = tuple[tuple["pd.DataFrame", ...], tuple[str, ...]]
 
 
@@ -49,6 +51,24 @@ class BeadVolume:
         nearest = np.round((points_um - self.origin_um) / self.voxel_um)
         found = (nearest >= 0) & (nearest < shape)
         return np.asarray(found[:, 1:].all(axis=1) if self.is_flat else found.all(axis=1))
+
+
+def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
+    """Height of the first plane and distance between planes, in micrometres.
+
+    Raises
+    ------
+    InputError
+        If they are not evenly spaced upwards within one per cent; ``words`` name the stack.
+    """
+    heights = np.asarray(heights_um, np.float64)
+    steps = np.diff(heights)
+    step = float(steps.mean())
+    if step <= 0 or np.abs(steps - step).max() > _EVEN * step:
+        raise InputError(
+            f"The planes of {words} are not evenly spaced upwards: resample it along z first."
+        )
+    return float(heights[0]), step
 
 
 @dataclass(frozen=True)

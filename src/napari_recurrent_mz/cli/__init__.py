@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from .. import __version__
 from ..scans import InputError
 from . import (
+    _beads,
     _bench,
     _card,
     _demo,
@@ -34,6 +35,7 @@ _COMMANDS = (
     _reconstruct,
     _surface,
     _evaluate,
+    _beads,
     _demo,
     _train,
     _validate,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Points
 
-from ..beads import BeadSettings, BeadVolume, theoretical_fwhm, volumes_in_steps
+from ..beads import BeadSettings, BeadVolume, even_planes, theoretical_fwhm, volumes_in_steps
 from ..optics import Optics
 from ..scans import InputError
 from . import _layers
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 _PLACE = ("ndim", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-_EVEN = 0.01  # of a step: how far planes may be from evenly spaced
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +129,7 @@ def _planes(image: Image, z_step_um: float | None, pixel: float) -> tuple[float,
                 "type the z-step in µm."
             )
         return 0.0, z_step_um
-    steps = np.diff(heights)
-    step = float(steps.mean())
-    if step <= 0 or np.abs(steps - step).max() > _EVEN * step:
-        raise InputError(
-            f"The planes of layer '{image.name}' are not evenly spaced upwards: "
-            "resample it along z first."
-        )
-    return float(heights[0]), step
+    return even_planes(heights, f"layer '{image.name}'")
 
 
 def _place(image: Image) -> dict[str, Any]:
