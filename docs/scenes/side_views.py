@@ -10,14 +10,12 @@ from scenes._window import grab, settle, window
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.simulate import simulate_sample
+from napari_recurrent_mz.widgets import _samples
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.widgets.side_views import SideViewsDock
 
 _PLANES = (12, 22, 32)
 _NUCLEUS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.5119)
-_WORM = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
-_WORM_SCANS_UM = (2.5, 5.0, 7.5)
 _DOCK_SHARE = 0.62
 
 
@@ -27,7 +25,6 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         _nucleus(viewer, data) if data is not None else _worm(viewer)
         viewer.dims.set_point(0, float(np.mean(viewer.dims.range[0][:2])))
         dock = SideViewsDock(viewer)
-        dock.controls.contrast.setCurrentIndex(0)
         shell = viewer.window.add_dock_widget(dock, name="Side views", area="right")
         viewer.window._qt_window.resizeDocks([shell], [int(_DOCK_SHARE * size[0])], _horizontal())
         viewer.reset_view()
@@ -54,17 +51,14 @@ def _nucleus(viewer: Any, data: Path) -> None:
 
 
 def _worm(viewer: Any) -> None:
-    sample = simulate_sample("worm", shape=(51, 160, 160), z_step_um=0.2, optics=_WORM, seed=3)
-    grid = ZGrid(0.0, 10.0, 0.2)
-    planes = [int(np.abs(sample.z_um - z).argmin()) for z in _WORM_SCANS_UM]
-    scans = {float(sample.z_um[n]): sample.widefield[n] for n in planes}
-    _add(
-        viewer,
-        scans,
-        grid,
-        _WORM,
-        [("Wide-field", sample.widefield), ("Confocal", sample.confocal)],
-    )
+    """The demo's worm, of which the two microscopes' stacks are simulated."""
+    sample = _samples.demo()
+    planes = _samples.scan_planes(sample)
+    z_um = sample.z_um
+    grid = ZGrid(float(z_um[0]), float(z_um[-1]), float(z_um[1] - z_um[0]))
+    scans = {float(z_um[n]): sample.widefield[n] for n in planes}
+    stacks = [("Wide-field", sample.widefield), ("Confocal", sample.confocal)]
+    _add(viewer, scans, grid, sample.optics, stacks)
 
 
 def _add(viewer: Any, scans: dict[float, Any], grid: ZGrid, optics: Optics, stacks: Any) -> None:

@@ -35,6 +35,7 @@ _CONTRASTS = {
 }
 _WIDTHS = {"85": "1 column, 85 mm", "120": "1½ columns, 120 mm", "180": "2 columns, 180 mm"}
 _THICKNESS_UM = 2.0
+_NUMBER_WIDTH = 64
 
 
 class SideViewsForm(QWidget):
@@ -68,6 +69,7 @@ class SideViewsForm(QWidget):
             "Thickness of the slab", "In µm, around the position; 0 is one layer of voxels", "2"
         )
         self.thickness.set_value(_THICKNESS_UM)
+        self.thickness.setMaximumWidth(_NUMBER_WIDTH)
         self.position = tuple(
             NumberEdit(
                 f"Position {axis}",
@@ -335,7 +337,7 @@ def _combo(name: str, tooltip: str, entries: Any) -> QComboBox:
     for data, text in entries:
         combo.addItem(text, data)
     combo.setSizeAdjustPolicy(combo.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(4)
+    combo.setMinimumContentsLength(5)
     return combo
 
 

@@ -18,7 +18,7 @@ from . import _layers
 from ._instrument import Progress, Result
 from ._worker import sentence_of
 
-AT_ONCE_VOXELS = 4_000_000
+AT_ONCE_VOXELS = 16_000_000
 """Volumes in memory up to this size are projected before the next frame is drawn."""
 
 UNASKED_BYTES = 256 * 2**20

@@ -37,9 +37,10 @@ from ._side_views_source import (
 from ._worker import sentence_of
 
 _WIDE, _NARROW = 760, 560
+_WIDER = 1.2
 _HINT = QSize(400, 770)
 _PLOT_HEIGHT = 250
-_FORM_WIDTH = 350
+_FORM_WIDTH = 400
 _TOOLS_HEIGHT = 34
 _MOST_OF_DOCK = 0.62
 _KEPT = 12
@@ -417,7 +418,8 @@ class SideViewsDock(InstrumentDock):
         if self._is_split_by_hand:
             return
         if self._parts.orientation() == Qt.Orientation.Horizontal:
-            self._parts.setSizes([self.width() - _FORM_WIDTH, _FORM_WIDTH])
+            form = max(_FORM_WIDTH, self.ui.minimumWidth())
+            self._parts.setSizes([self.width() - form, form])
             return
         wide, high = self.plot.size_mm
         wanted = round(self.width() * high / wide) + _TOOLS_HEIGHT
@@ -428,7 +430,7 @@ class SideViewsDock(InstrumentDock):
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Put the form beside the plot where there is room."""
         super().resizeEvent(event)
-        is_wide = self.width() >= _WIDE
+        is_wide = self.width() >= max(_WIDE, _WIDER * self.height())
         wanted = Qt.Orientation.Horizontal if is_wide else Qt.Orientation.Vertical
         if self._parts.orientation() != wanted:
             self._parts.setOrientation(wanted)
