@@ -35,7 +35,7 @@ MINUTES = {"cuda": 10.0, "mps": 20.0, "cpu": 60.0}
 """How long to adapt, by kind of device, when nobody says."""
 
 _JUDGEMENTS = 20
-_VARIANTS = 8  # sets of scans of each number, whose non-negative objects are found once
+_VARIANTS = 16  # sets of scans of each number, whose non-negative objects are found once
 
 
 def adapting(start: Model, fields: Sequence[MeasuredField]) -> TrainConfig:
@@ -53,7 +53,8 @@ def adapting(start: Model, fields: Sequence[MeasuredField]) -> TrainConfig:
         )
     return TrainConfig(
         steps=1500,
-        learning_rate=3e-4,
+        # Ten times as much learns the stack by heart: the held-out quarter loses steadily.
+        learning_rate=3e-5,
         warm_up=50,
         decay_from=0.5,
         average=0.99,
