@@ -34,6 +34,7 @@ from napari_recurrent_mz.widgets.fwhm import FwhmDock
 
 VOXEL = (0.2, 0.1, 0.1)
 OPTICS = Optics(na=1.2, wavelength_um=0.6, immersion_index=1.333, pixel_um=0.1)
+_PATIENCE_MS = 120_000
 PLACE = {"scale": VOXEL, "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
 WIDTHS = ["fwhm_z_um", "fwhm_y_um", "fwhm_x_um"]
 PLACES = ["z_um", "y_um", "x_um"]
@@ -67,7 +68,7 @@ def make(qtbot: Any) -> Iterator[Callable[..., FwhmDock]]:
     for dock in docks:
         if isalive(dock):
             dock.cancel()
-    assert QThreadPool.globalInstance().waitForDone(20_000)
+    assert QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
     qtbot.wait(10)
 
 
@@ -78,7 +79,7 @@ def run(qtbot: Any) -> Callable[[FwhmDock], str]:
     def run(dock: FwhmDock) -> str:
         dock.check()
         assert dock.footer.action.isEnabled(), dock.footer.state.text()
-        with qtbot.waitSignal(dock.ended, timeout=20_000):
+        with qtbot.waitSignal(dock.ended, timeout=_PATIENCE_MS):
             dock.footer.action.click()
         return str(dock.footer.message.text())
 
@@ -368,7 +369,7 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
     """Renamed, removed, stopped, measured again."""
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}), (beads.volume, PLACE))
     viewer = dock._viewer
-    with qtbot.waitSignal(dock.ended, timeout=20_000):
+    with qtbot.waitSignal(dock.ended, timeout=_PATIENCE_MS):
         dock.act()
         viewer.layers["made"].name = "other"
         del viewer.layers["other"]
@@ -378,7 +379,7 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
     again = viewer.add_image(beads.volume, **PLACE, name="again")
     dock.setup.volume.choose(again)
     dock._check_timer.stop()
-    with qtbot.waitSignal(dock.ended, timeout=20_000):
+    with qtbot.waitSignal(dock.ended, timeout=_PATIENCE_MS):
         dock.act()
         dock.cancel()
     assert dock.footer.message.text().startswith("Stopped")
