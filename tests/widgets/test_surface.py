@@ -173,6 +173,18 @@ def test_points_are_read_in_the_units_of_their_layer(dock) -> None:
     assert [dock.surface.table.item(1, c).text() for c in range(3)] == ["5.500", "1.000", "9.200"]
 
 
+def test_in_a_stack_of_unknown_size_points_count_in_its_planes(make_surface_dock, stack) -> None:
+    """Planes of 0.5 µm that only the dock knows of: z of a click is the number of a plane."""
+    dock = make_surface_dock()
+    dock.add_layers([dock._viewer.add_image(stack, name="stack")])
+    dock.set_optics(OPTICS)
+    dock.scan_parts.stack.step.setText("0.5")
+    dock.scan_parts.stack.use.click()
+    picked(dock, np.array([(2, 0, 0), (6, 0, 31), (4, 23, 0)]))
+    assert dock.surface.facts.text().startswith("Heights 1 to 4 µm")
+    np.testing.assert_allclose(dock.job().heights_um[0, 31], 3.0)
+
+
 def test_two_dimensional_points_have_no_height(dock) -> None:
     dock.set_surface(dock._viewer.add_points(np.eye(3)[:, :2], name="flat"))
     dock.check()

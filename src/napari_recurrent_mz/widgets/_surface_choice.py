@@ -31,6 +31,9 @@ from ._parts import push_button
 POINTS, MAP = "points", "map"
 LAYER_NAME = "Surface points"
 
+Voxel = tuple[float, float]
+"""Distance between planes and size of a pixel, in µm: what layers in pixels are counted in."""
+
 _TITLES = {POINTS: "Plane through points", MAP: "Layer of heights (µm)"}
 _AXES = ("z", "y", "x")
 _ROWS_SHOWN = 3
@@ -49,10 +52,10 @@ def is_map(layer: Layer) -> bool:
     return sum(size > 1 for size in data.shape) == 2 and max(data.shape[:-2], default=1) == 1
 
 
-def points_um(layer: Points, pixel_um: float) -> npt.NDArray[np.float64]:
+def points_um(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
     """The points of a layer, (N, 3) as (z, y, x) in micrometres.
 
-    Where a layer is in pixels, ``pixel_um`` turns y and x into micrometres; z counts as µm.
+    Where a layer is in pixels, ``voxel_um`` turns z, y and x into micrometres.
 
     Raises
     ------
@@ -65,23 +68,22 @@ def points_um(layer: Points, pixel_um: float) -> npt.NDArray[np.float64]:
             "a layer whose points have one."
         )
     world = np.array([layer.data_to_world(point) for point in layer.data]).reshape(-1, layer.ndim)
-    return world[:, -3:] * _um_per_world(layer, pixel_um)
+    return world[:, -3:] * _um_per_world(layer, voxel_um)
 
 
-def move_point(layer: Points, number: int, point_um: npt.ArrayLike, pixel_um: float) -> None:
+def move_point(layer: Points, number: int, point_um: npt.ArrayLike, voxel_um: Voxel) -> None:
     """Put one point of a layer elsewhere, (z, y, x) in micrometres."""
     world = np.array(layer.data_to_world(layer.data[number]), dtype=float)
-    world[-3:] = np.asarray(point_um, dtype=float) / _um_per_world(layer, pixel_um)
+    world[-3:] = np.asarray(point_um, dtype=float) / _um_per_world(layer, voxel_um)
     data = np.array(layer.data, dtype=float)
     data[number] = layer.world_to_data(world)
     layer.data = data
 
 
-def _um_per_world(layer: Points, pixel_um: float) -> npt.NDArray[np.float64]:
-    factors = [_layers.um_per_unit(layer, axis) for axis in (-3, -2, -1)]
-    if str(layer.units[-1]) == "pixel" and not _layers.has_size(layer):
-        factors[1:] = [pixel_um, pixel_um]
-    return np.array(factors)
+def _um_per_world(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
+    if not _layers.has_size(layer):
+        return np.array([voxel_um[0], voxel_um[1], voxel_um[1]])
+    return np.array([_layers.um_per_unit(layer, axis) for axis in (-3, -2, -1)])
 
 
 def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points:
@@ -279,13 +281,13 @@ class SurfaceChoice(QWidget):
         self.facts.setText(words)
         self.facts.setVisible(bool(words))
 
-    def show_points(self, pixel_um: float) -> None:
+    def show_points(self, voxel_um: Voxel) -> None:
         """Read the table from the layer of points again."""
         layer = self.points.layer()
         found = np.zeros((0, 3))
         if layer is not None:
             with contextlib.suppress(InputError):
-                found = points_um(layer, pixel_um)
+                found = points_um(layer, voxel_um)
         self.table.show_points(found)
 
     def _connect(self) -> None:

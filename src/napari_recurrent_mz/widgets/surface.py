@@ -25,6 +25,7 @@ from ._scan_source import ScanParts, ScanSource
 from ._surface_choice import (
     POINTS,
     SurfaceChoice,
+    Voxel,
     add_points_layer,
     map_heights,
     move_point,
@@ -88,10 +89,8 @@ class SurfaceDock(ScanSource, InstrumentDock):
 
     def pick_points(self) -> None:
         """Add a layer of points in which clicks fix the plane."""
-        pixel = _FIRST_PIXEL_UM
-        with contextlib.suppress(InputError):
-            pixel = self.scan_parts.optics.pixel_um()
-        self.surface.choose(add_points_layer(self._viewer, self._first(), pixel))
+        layer = add_points_layer(self._viewer, self._first(), self._voxel_um()[1])
+        self.surface.choose(layer)
         self.say("Click three points of the surface, each at its z: the slider moves through z.")
 
     def act(self) -> None:
@@ -151,7 +150,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         if self.surface.kind_key() == POINTS:
             if layer is None:
                 raise InputError("The surface is not chosen yet: press “Pick three points”.")
-            points = points_um(layer, pixel_um)
+            points = points_um(layer, self._voxel_um())
             return plane_through(points, size, pixel_um, origin or (0.0, 0.0)), points
         if layer is None:
             raise InputError("The surface is not chosen yet: choose a 2-D layer of heights in µm.")
@@ -161,6 +160,17 @@ class SurfaceDock(ScanSource, InstrumentDock):
         """The layer of the lowest scan."""
         rows = self.scan_parts.table.scans.used()
         return rows[0].layer if rows else None
+
+    def _voxel_um(self) -> Voxel:
+        """What a layer in pixels is counted in: the typed pixel, and the step of the planes."""
+        pixel, step = _FIRST_PIXEL_UM, 1.0
+        with contextlib.suppress(InputError):
+            pixel = self.scan_parts.optics.pixel_um()
+        rows = self.scan_parts.table.scans.used()
+        for low, high in pairwise(rows):
+            if low.layer is high.layer and low.z_um is not None and high.z_um is not None:
+                step = (high.z_um - low.z_um) / ((high.plane - low.plane) or 1)
+        return step or 1.0, pixel
 
     def _look(self) -> Look:
         rows, first = self.scan_parts.table.scans.used(), self._first()
@@ -181,10 +191,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
             rows = self.scan_parts.table.scans.rows
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
-        pixel_um = _FIRST_PIXEL_UM
-        with contextlib.suppress(InputError):
-            pixel_um = self.scan_parts.optics.pixel_um()
-        self.surface.show_points(pixel_um)
+        self.surface.show_points(self._voxel_um())
         try:
             job = self.job()
         except InputError as error:
@@ -252,10 +259,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
     def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
         layer = self.surface.points.layer()
         if layer is not None and number < len(layer.data):
-            pixel_um = _FIRST_PIXEL_UM
-            with contextlib.suppress(InputError):
-                pixel_um = self.scan_parts.optics.pixel_um()
-            move_point(layer, number, point, pixel_um)
+            move_point(layer, number, point, self._voxel_um())
 
     def _points_removed(self, numbers: list[int]) -> None:
         layer = self.surface.points.layer()
