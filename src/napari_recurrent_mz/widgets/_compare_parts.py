@@ -203,7 +203,7 @@ class MeansTable(QTableWidget):
             rows.setDefaultSectionSize(_ROW)
             columns.setHighlightSections(False)
             columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-            for column, width in ((1, 58), (2, 62), (3, 52)):
+            for column, width in ((1, 58), (2, 64), (3, 62)):
                 columns.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
                 self.setColumnWidth(column, width)
         self.show_means(None, ())

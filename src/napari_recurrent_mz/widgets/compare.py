@@ -302,6 +302,7 @@ class CompareDock(InstrumentDock):
         if len(stacks) == 1 or len(selected) == 1:
             self.reference.choose((selected or stacks)[0])
             self._reference_chosen()
+        self._take_optics(self.layers.ticked())
 
     def _reference_chosen(self) -> None:
         layer = self.reference.layer()
