@@ -44,7 +44,7 @@ def test_the_demo_ends_in_a_picture_of_the_window(
     sample = simulate_sample("worm", shape=(51, 32, 32), z_step_um=0.2, optics=OPTICS, seed=1)
     monkeypatch.setattr(_samples, "demo", lambda: sample)
     monkeypatch.setattr(napari, "Viewer", window)
-    monkeypatch.setattr(demo, "_SETTLE_MS", 300)
+    monkeypatch.setattr(demo, "SETTLE_MS", 300)
     picture = tmp_path / "demo.png"
     outcome = demo.run_demo(screenshot=picture, size=(1280, 800), theme="dark")
     assert outcome.state == "done", outcome.sentence

@@ -118,7 +118,7 @@ class InstrumentFooter(QWidget):
         self.cancel.setEnabled(False)
         self._title = ""
         self._began = self._first = 0.0
-        column = QVBoxLayout(self)
+        self._column = column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 0)
         column.setSpacing(4)
         for widget in (self.state, self.message, self.bar):
@@ -130,6 +130,10 @@ class InstrumentFooter(QWidget):
         if not action:
             self.action.hide()
             self.cancel.hide()
+
+    def add_on_top(self, widget: QWidget) -> None:
+        """Put something over the status, in sight whatever the form shows."""
+        self._column.insertWidget(0, widget)
 
     def say(self, sentence: str, kind: str = "hint") -> None:
         """The answer to what the user did last."""

@@ -19,7 +19,7 @@ from ._method_panel import NETWORK
 from ._worker import Outcome
 from .reconstruct import ReconstructDock
 
-_SETTLE_MS = 1200
+SETTLE_MS = 1200
 """napari lays the canvas out over several rounds of events; a view reset before is off-centre."""
 
 _VIEW_ANGLES = (0.0, -30.0, 110.0)
@@ -29,7 +29,7 @@ _SHOWN_PERCENTILES = (60, 99.9)  # a haze fills the worm; the nuclei are what on
 _GAMMA = 0.85
 _GRID = ZGrid(1.0, 9.0, 0.2)  # a little beyond the scans, on planes that the truth has
 _READY_S = 60
-_FRAME = (0.5, 0.55, 0.6, 1.0)
+FRAME = (0.5, 0.55, 0.6, 1.0)
 
 
 def run_demo(
@@ -76,14 +76,14 @@ def run_demo(
     viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
     fill_in(dock, sample, scans)
     look_around(viewer)
-    wait(_SETTLE_MS)
+    wait(SETTLE_MS)
     centre(viewer)
     until_ready(dock, model, device)
     outcome = until_done(dock)
     beside_the_truth(viewer, dock, sample, scans)
-    wait(_SETTLE_MS)
+    wait(SETTLE_MS)
     centre(viewer)
-    wait(_SETTLE_MS // 2)
+    wait(SETTLE_MS // 2)
     if screenshot is not None:
         viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
     if show and screenshot is None:
@@ -172,7 +172,7 @@ def frame(layer: Image, sample: Any) -> None:
     layer.gamma = _GAMMA
     layer.bounding_box.visible = True
     layer.bounding_box.points = False
-    layer.bounding_box.line_color = _FRAME
+    layer.bounding_box.line_color = FRAME
 
 
 def centre(viewer: Any) -> None:

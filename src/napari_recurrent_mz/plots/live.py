@@ -1,0 +1,198 @@
+"""A live session: what every scan changed against ε, and how sure each plane is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import Draw, Ink, draw_reason, open_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LEGEND_SIZE = 8
+_NOTHING = "Two volumes are needed before the first change: add scans."
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What the volumes of a session say of another scan.
+
+    Attributes
+    ----------
+    scans : tuple of int
+        How many scans each volume is made from, in the order of the volumes.
+    changes : tuple of float
+        ‖V_M − V_(M−1)‖_F / ‖V_M‖_F of each; NaN for the first.
+    epsilon : float
+        Change at or below which scanning may stop, above 0 and below 1.
+    next_change : float
+        What another scan is expected to change; NaN when it cannot be told.
+    """
+
+    scans: Sequence[int]
+    changes: Sequence[float]
+    epsilon: float
+    next_change: float = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorOverZ:
+    """The expected error of the planes of a grid, and where it falls most with another scan.
+
+    Attributes
+    ----------
+    z_um : numpy.ndarray, shape (Z,)
+        Heights of the planes, in micrometres.
+    error : numpy.ndarray, shape (Z,)
+        Expected error, relative to the standard deviation of a plane: 0 is known, 1 unknown.
+    scans_um : tuple of float
+        Heights of the scans there are, in micrometres.
+    suggested_um : float or None
+        Height suggested for the next scan, in micrometres.
+    """
+
+    z_um: npt.NDArray[np.float64]
+    error: npt.NDArray[np.float64]
+    scans_um: Sequence[float] = ()
+    suggested_um: float | None = None
+
+
+def stopping_figure(stopping: Stopping) -> Draw:
+    """The relative change that every scan brought, on a logarithmic axis, against ε.
+
+    Parameters
+    ----------
+    stopping : Stopping
+
+    Returns
+    -------
+    callable
+        Draws on an empty figure; see :mod:`napari_recurrent_mz.plots`. The hollow mark is what
+        another scan is expected to change.
+    """
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        if not _changes(stopping):
+            draw_reason(figure, ink, _NOTHING)
+            return
+        _draw_stopping(figure.subplots(), ink, stopping)
+
+    return draw
+
+
+def expected_error_figure(over_z: ErrorOverZ) -> Draw:
+    """The expected error over z, with the scans and the height suggested for the next one.
+
+    Parameters
+    ----------
+    over_z : ErrorOverZ
+
+    Returns
+    -------
+    callable
+        Draws on an empty figure.
+    """
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        _draw_error(figure.subplots(), ink, over_z)
+
+    return draw
+
+
+def live_figure(stopping: Stopping, over_z: ErrorOverZ) -> Draw:
+    """Both figures, one over the other; the expected error alone before the first change.
+
+    Parameters
+    ----------
+    stopping : Stopping
+    over_z : ErrorOverZ
+
+    Returns
+    -------
+    callable
+        Draws on an empty figure.
+    """
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        if not _changes(stopping):
+            _draw_error(figure.subplots(), ink, over_z)
+            return
+        upper, lower = figure.subplots(2, 1)
+        _draw_stopping(upper, ink, stopping)
+        _draw_error(lower, ink, over_z)
+        figure.align_ylabels([upper, lower])
+
+    return draw
+
+
+def _changes(stopping: Stopping) -> list[float]:
+    """The changes that a logarithmic axis can show."""
+    return [change for change in stopping.changes if math.isfinite(change) and change > 0]
+
+
+def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
+    numbers = np.arange(1, len(stopping.changes) + 1)
+    percents = 100 * np.asarray(stopping.changes, float)
+    percents[~(percents > 0)] = np.nan
+    axes.plot(numbers, percents, "o-", ms=4, lw=1.3, color=ink.lines[0], label="change")
+    ahead = 100 * stopping.next_change
+    ticks, labels = numbers.tolist(), [str(count) for count in stopping.scans]
+    if math.isfinite(ahead) and ahead > 0:
+        last = len(numbers)
+        axes.plot([last, last + 1], [percents[-1], ahead], ":", lw=1.0, color=ink.lines[0])
+        axes.plot(
+            [last + 1], [ahead], "o", ms=5, mfc="none", color=ink.lines[0], label="expected of next"
+        )
+        ticks, labels = [*ticks, last + 1], [*labels, "next"]
+    percent = 100 * stopping.epsilon
+    axes.axhline(percent, color=ink.lines[1], ls="--", lw=1.1, label=f"ε = {percent:.3g} %")
+    axes.set_yscale("log")
+    _plain_percents(axes)
+    axes.set_xticks(ticks, labels)
+    axes.set_xlabel("scans")
+    axes.set_ylabel("change (%)")
+    _legend(axes)
+    open_axes(axes)
+
+
+def _plain_percents(axes: Axes) -> None:
+    """Percent as 1, 2, 5, 10, not as powers, and ticks also within one decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.3, high * 1.3)
+
+
+def _draw_error(axes: Axes, ink: Ink, over_z: ErrorOverZ) -> None:
+    axes.plot(over_z.z_um, 100 * over_z.error, "-", lw=1.3, color=ink.lines[0])
+    for number, z_um in enumerate(over_z.scans_um):
+        axes.axvline(
+            z_um, color=ink.faint, ls="--", lw=0.8, zorder=1, label="scans" if not number else None
+        )
+    if over_z.suggested_um is not None:
+        where = f"next: {over_z.suggested_um:.4g} µm"
+        axes.axvline(over_z.suggested_um, color=ink.lines[1], lw=1.6, label=where)
+    axes.set_ylim(0, None)
+    axes.set_xlabel("z (µm)")
+    axes.set_ylabel("expected error (%)")
+    _legend(axes)
+    open_axes(axes)
+
+
+def _legend(axes: Any) -> None:
+    """In one row over the axes, where no curve runs."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            fontsize=_LEGEND_SIZE, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 0.98),
+            frameon=False, borderaxespad=0.1, handlelength=1.4, columnspacing=1.0,
+        )  # fmt: skip

@@ -1,0 +1,162 @@
+"""The live demo: a simulated microscope scans by itself, and stops when it no longer pays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QEventLoop, Qt
+
+from ..scans import ZGrid
+from ..sources import Ended
+from ._method_panel import NETWORK
+from .demo import FRAME, SETTLE_MS, centre, look_around, wait, wait_for
+from ._live_sources import MICROSCOPE
+from .live import LiveDock
+from .side_views import SideViewsDock
+
+_ZOOM = 0.8
+_GAMMA = 0.7
+_PANELS = 0.4  # of the window's height, for the side views under the canvas
+
+
+def run_live_demo(
+    grid: ZGrid,
+    *,
+    max_scans: int,
+    screenshot: Path | None = None,
+    show: bool = True,
+    size: tuple[int, int] = (1280, 800),
+    theme: str = "dark",
+    model: str | None = None,
+    device: str = "auto",
+    method: str = NETWORK,
+    sample: Any = None,
+) -> Ended:
+    """Open napari with the Live dock and a simulated microscope, and let it scan.
+
+    Parameters
+    ----------
+    grid : ZGrid
+        Planes of the volume.
+    max_scans : int
+        Most scans.
+    screenshot : Path, optional
+        Where to save a picture of the whole window (PNG); the window then closes.
+    show : bool
+        Keep the window open for the user at the end; False closes it.
+    size : tuple of int
+        Width and height of the window, in screen pixels.
+    theme : str
+        napari's theme, ``dark`` or ``light``.
+    model : str, optional
+        Name or path of a model, by default the bundled one.
+    device : str, optional
+        auto, cuda, mps or cpu.
+    method : str, optional
+        ``recurrent-mz`` or ``lmmse``.
+    sample : SimulatedSample, optional
+        What is scanned.
+
+    Returns
+    -------
+    Ended
+        How the run ended.
+    """
+    import napari
+
+    viewer = napari.Viewer(title="Recurrent-MZ, live", show=True, show_welcome_screen=False)
+    viewer.theme = theme
+    window = viewer.window._qt_window
+    window.resize(*size)
+    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+    viewer.window._qt_viewer.dockLayerControls.hide()  # the room is for what the scans bring
+    viewer.layers.events.inserted.connect(lambda event: show_well(event.value))
+    dock = LiveDock(viewer)
+    dock.remembers = False
+    viewer.window.add_dock_widget(dock, name="Live", area="right")
+    ended = scan_by_itself(dock, grid, max_scans, method, model, device, sample)
+    look_around(viewer)
+    add_side_views(viewer, int(_PANELS * size[1]))
+    wait(SETTLE_MS)
+    centre(viewer)
+    viewer.scene.camera.zoom *= _ZOOM
+    wait(SETTLE_MS)
+    if screenshot is not None:
+        viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
+    if show and screenshot is None:
+        napari.run()
+    else:
+        viewer.close()
+    return ended
+
+
+def scan_by_itself(
+    dock: LiveDock,
+    grid: ZGrid,
+    max_scans: int,
+    method: str,
+    model: str | None,
+    device: str,
+    sample: Any,
+) -> Ended:
+    """Connect the simulated microscope, start a session and run to the end."""
+    connect(dock, sample)
+    page, panel = dock.scans.sources.microscope, dock.setup.method
+    page.most.setValue(max_scans)
+    dock.setup.grid.set_grid(grid)
+    panel.set_method(method)
+    panel.set_device(device)
+    wait_for(lambda: panel.is_ready)
+    if model is not None:
+        panel.model = None
+        panel.open_model(model)
+    wait_for(lambda: panel.model is not None)
+    ends: list[Any] = []
+    loop = QEventLoop()
+
+    def ended(end: Ended | None) -> None:
+        ends.append(end)
+        loop.quit()
+
+    dock.run_ended.connect(ended)
+    dock.start_session()
+    wait_for(lambda: not dock.live.is_starting)
+    dock.run_automatically()
+    if dock.is_busy:
+        loop.exec()
+    if ends and ends[0] is not None:
+        return ends[0]  # type: ignore[no-any-return]
+    return Ended("failed", dock.footer.message.text(), "", 0)
+
+
+def show_well(layer: Any) -> None:
+    """Lift faint structure, and show where the volume ends."""
+    if isinstance(layer, Image):
+        layer.gamma = _GAMMA
+        layer.bounding_box.visible = True
+        layer.bounding_box.points = False
+        layer.bounding_box.line_color = FRAME
+
+
+def connect(dock: LiveDock, sample: Any = None) -> None:
+    """Connect the dock to a simulated microscope, which a sample takes a while to make for."""
+    from ..sources import simulated_microscope
+
+    sources = dock.scans.sources
+    sources.choice.setCurrentIndex(MICROSCOPE)
+    if sample is not None:
+        sources.microscope.which.setCurrentIndex(1)
+        dock.scope.use(simulated_microscope(sample), sample.optics)
+        return
+    dock.connect_microscope()
+    wait_for(lambda: dock.scope.is_connected)
+
+
+def add_side_views(viewer: Any, height: int) -> None:
+    """Projections of the volume, under the canvas."""
+    dock = SideViewsDock(viewer)
+    shell = viewer.window.add_dock_widget(dock, name="Side views", area="bottom")
+    viewer.window._qt_window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
+    wait_for(lambda: bool(dock.shown) and not dock.is_busy)

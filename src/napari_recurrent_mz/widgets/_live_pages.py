@@ -1,0 +1,354 @@
+"""How the Live dock looks: what a session is started with on one page, its scans on the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QTableWidget,
+    QTableWidgetItem,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..methods import method_of
+from ..scans import ZGrid
+from . import _settings
+from ._grid_panel import GridPanel
+from ._live_sources import GROUP, SourcePanel
+from ._live_work import THUMBNAIL, Bytes, ScanLine
+from ._method_panel import NETWORK, MethodPanel
+from ._optics_panel import OpticsPanel
+from ._parts import heading
+from ._plot import PlotPanel
+from ._theme import MessageLabel, Palette
+from ._worker import in_background
+
+_RULES = (
+    ("expected-error", "where the expected error falls most"),
+    ("largest-gap", "in the widest gap"),
+    ("spread", "where the scans disagree most"),
+)
+_LIST_HEIGHT = 128
+_PLOT_HEIGHT = 200
+_NEXT_WIDTH = 60
+_EPSILON_WIDTH = 84
+_KEPT = ("start", "stop", "step", "method", "rule", "epsilon", "frame")
+
+
+class SetupPage(QWidget):
+    """Optics, grid, method, and how the next height is chosen."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.optics, self.grid, self.method = OpticsPanel(), GridPanel(), MethodPanel()
+        for number in reversed(range(self.method.method.count())):
+            if not is_live(str(self.method.method.itemData(number))):
+                self.method.method.removeItem(number)
+        self.rule = QComboBox()
+        self.rule.setAccessibleName("Next scan")
+        self.rule.setToolTip("How the height of the next scan is suggested")
+        self.rule.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        for key, words in _RULES:
+            self.rule.addItem(words, key)
+        label = QLabel("Next scan")
+        label.setBuddy(self.rule)
+        line = QHBoxLayout()
+        line.addWidget(label)
+        line.addWidget(self.rule, 1)
+        column = QVBoxLayout(self)
+        column.setSpacing(4)
+        for title, part in (
+            ("Optics", self.optics),
+            ("Target planes (µm)", self.grid),
+            ("Reconstruction", self.method),
+        ):
+            column.addWidget(heading(title))
+            column.addWidget(part)
+        column.addLayout(line)
+        column.addStretch(1)
+
+    def session_maker(self, epsilon: float) -> Callable[[], Any]:
+        """What makes the session; for a thread, because it loads torch and the network.
+
+        Parameters
+        ----------
+        epsilon : float
+            Change at or below which scanning may stop.
+
+        Raises
+        ------
+        InputError
+            If optics or grid are missing or make no sense.
+        """
+        method, grid = self.method, self.grid.grid()
+        options: dict[str, Any] = {
+            "optics": self.optics.optics(),
+            "method": method.method_key(),
+            "model": method.model_name() if method.models.isEnabled() else None,
+            "device": method.device_choice(),
+            "epsilon": epsilon,
+            "rule": str(self.rule.currentData()),
+        }
+
+        def make() -> Any:
+            from ..session import Session
+
+            return Session(grid, **options)
+
+        return make
+
+    def is_incomplete(self) -> bool:
+        """Whether a field is only empty, which is no mistake."""
+        fields = (self.grid.start, self.grid.stop, self.grid.step)
+        return self.optics.is_incomplete() or any(not edit.text().strip() for edit in fields)
+
+    def propose_grid(self, limits_um: tuple[float, float]) -> None:
+        """A grid of all that a stage reaches, in steps of half a depth of field.
+
+        What a person has typed stays.
+
+        Raises
+        ------
+        InputError
+            If the optics are not known.
+        """
+        if not any(edit.text() for edit in (self.grid.start, self.grid.stop)):
+            step = round(self.optics.optics().depth_of_field_um / 2, 2)
+            self.grid.set_grid(ZGrid(*limits_um, step))
+
+
+def is_live(method: str) -> bool:
+    """Whether a session can use a method: it must go on from the scans before."""
+    return method_of(method).kind in ("network", "lmmse")
+
+
+class ScanList(QTableWidget):
+    """The scans in the order in which they came: a picture, z, and the change each brought."""
+
+    removed = Signal(int)
+    """A person wants this scan gone."""
+    looked_at = Signal(float)
+    """A person wants to see the plane at this height, in micrometres."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, 3, parent)
+        self.setAccessibleName("Scans")
+        self.setToolTip(
+            "Delete lets the selected scan go; a double click shows the plane at its height"
+        )
+        self.setHorizontalHeaderLabels(["z (µm)", "change", "scan"])
+        self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setShowGrid(False)
+        self.setAcceptDrops(False)
+        self.setMinimumHeight(_LIST_HEIGHT)
+        self.setTabKeyNavigation(False)
+        upright, across = self.verticalHeader(), self.horizontalHeader()
+        if upright is not None and across is not None:
+            upright.hide()
+            upright.setDefaultSectionSize(THUMBNAIL + 4)
+            across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            across.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        self.cellDoubleClicked.connect(self._double_clicked)
+        self._lines: Sequence[ScanLine] = ()
+
+    def show_lines(self, lines: Sequence[ScanLine]) -> None:
+        """Show these scans, the last one in sight."""
+        is_more = len(lines) > len(self._lines)
+        self._lines = lines
+        self.setRowCount(len(lines))
+        for row, line in enumerate(lines):
+            told, tip = change_in_words(line)
+            for column, text in enumerate((f"{line.z_um:.2f}", told, line.name)):
+                item = QTableWidgetItem(text)
+                item.setToolTip(tip if column == 1 else line.name)
+                if column == 0:
+                    item.setIcon(QIcon(pixmap(line.thumbnail)))
+                self.setItem(row, column, item)
+        if is_more:
+            self.scrollToBottom()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Delete lets the selected scan go."""
+        keys = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
+        if event is not None and event.key() in keys and self.currentRow() >= 0:
+            self.removed.emit(self.currentRow())
+            return
+        super().keyPressEvent(event)
+
+    def _double_clicked(self, row: int, _column: int) -> None:
+        self.looked_at.emit(self._lines[row].z_um)
+
+
+def change_in_words(line: ScanLine) -> tuple[str, str]:
+    """What the list says of the change that a scan brought, and its tooltip."""
+    if line.is_first:
+        return "first", "The first volume: there is none before it to compare with"
+    if line.is_pending:
+        return "…", "The volume does not contain this scan yet"
+    if not math.isfinite(line.change):
+        return "–", "The change is not known: the scan is of an earlier volume"
+    percents = f"{100 * line.change:.3g} %"
+    if line.together > 1:
+        tip = f"{line.together} scans together changed the volume by {percents} of its norm"
+        return f"({percents})", tip
+    return percents, f"The scan changed the volume by {percents} of its norm"
+
+
+def pixmap(grey: Bytes) -> QPixmap:
+    """A small picture from grey levels, shape (Y, X)."""
+    rows, columns = grey.shape
+    data = np.ascontiguousarray(grey).tobytes()
+    image = QImage(data, columns, rows, columns, QImage.Format.Format_Grayscale8)
+    return QPixmap.fromImage(image.copy())
+
+
+class ScansPage(QWidget):
+    """Scans, their source, the verdict, and the plots."""
+
+    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.list = ScanList()
+        self.undo = _tool(
+            "Undo last", "Take the last scan back; the volume before returns (Ctrl+Z)"
+        )
+        self.pause = _tool("Pause", "Refine no further, until it is released (Ctrl+Space)")
+        self.pause.setCheckable(True)
+        self.again = _tool("Start again", "End this session, and begin another one")
+        self.sources = SourcePanel()
+        self.verdict = MessageLabel(palette)
+        self.epsilon = QDoubleSpinBox()
+        self.epsilon.setAccessibleName("ε")
+        self.epsilon.setToolTip(
+            "Scanning may stop once a scan changes the volume by no more than this part of it, "
+            "and the next one is expected to change no more"
+        )
+        self.epsilon.setRange(0.1, 90.0)
+        self.epsilon.setDecimals(1)
+        self.epsilon.setSuffix(" %")
+        self.epsilon.setMinimumWidth(_EPSILON_WIDTH)
+        self.next = QLabel("–")
+        self.next.setToolTip("The height where another scan should help most")
+        self.go = _tool("Go there", "Move the viewer's slider to the suggested height (Ctrl+G)")
+        self.frame = QCheckBox("Frame at next z")
+        self.frame.setAccessibleName("Frame at the suggested height")
+        self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
+        self.frame.setChecked(True)
+        self.plot = PlotPanel(palette, "Live session", _PLOT_HEIGHT)
+        self.renormalise = self.plot.add_tool(
+            "Renormalise",
+            "Measure the intensity scale again, on all scans; the volume is made anew",
+            lambda: None,
+        )
+        self.place = QLabel()
+        self.place.setProperty("faint", True)
+        self.place.setWordWrap(True)
+        self._lay_out()
+
+    @property
+    def tools(self) -> tuple[QToolButton, ...]:
+        """The buttons that need a session."""
+        return self.undo, self.pause, self.again, self.go, self.renormalise
+
+    def say_place(self, sentence: str) -> None:
+        """Say where what the network remembers is."""
+        self.place.setText(sentence)
+        self.place.setVisible(bool(sentence))
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        for button in (self.undo, self.pause, self.again):
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        buttons.addWidget(self.frame)
+        label = QLabel("Stop at ε")
+        label.setBuddy(self.epsilon)
+        ahead = QHBoxLayout()
+        self.next.setMinimumWidth(_NEXT_WIDTH)  # so that a number makes the dock no wider
+        for part in (label, self.epsilon, QLabel("Next z:"), self.next):
+            ahead.addWidget(part)
+        ahead.addStretch(1)
+        ahead.addWidget(self.go)
+        column = QVBoxLayout(self)
+        column.setSpacing(4)
+        column.addWidget(self.list, 1)
+        column.addLayout(buttons)
+        column.addWidget(self.sources)
+        column.addWidget(self.verdict)
+        column.addLayout(ahead)
+        column.addWidget(self.plot, 2)
+        column.addWidget(self.place)
+
+
+class LivePages(QTabWidget):
+    """Both pages, and what is remembered of them."""
+
+    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setup, self.scans = SetupPage(), ScansPage(palette)
+        self.addTab(self.setup, "Set up")
+        self.addTab(self.scans, "Scans")
+        self.setDocumentMode(True)
+
+    def remember(self) -> None:
+        """Keep optics, grid, method, rule, ε and source for the next session."""
+        setup, grid = self.setup, self.setup.grid
+        setup.optics.remember()
+        values = (
+            grid.start.text(), grid.stop.text(), grid.step.text(), setup.method.method_key(),
+            str(setup.rule.currentData()), f"{self.scans.epsilon.value():g}",
+            str(int(self.scans.frame.isChecked())),
+        )  # fmt: skip
+        _settings.remember(GROUP, dict(zip(_KEPT, values, strict=True)))
+        self.scans.sources.remember()
+
+    def restore(self) -> None:
+        """Take what was remembered; ε comes later where nothing is, because it loads torch."""
+        found = _settings.remembered(GROUP, _KEPT)
+        grid = self.setup.grid
+        for name, edit in (("start", grid.start), ("stop", grid.stop), ("step", grid.step)):
+            edit.setText(found.get(name, ""))
+            edit.set_value(edit.value())
+        self.setup.method.set_method(found.get("method", NETWORK))
+        rule = self.setup.rule
+        rule.setCurrentIndex(max(rule.findData(found.get("rule", "")), 0))
+        try:
+            self.scans.epsilon.setValue(float(found.get("epsilon", "")))
+        except ValueError:
+            in_background(
+                self, _default_percent, then=self.scans.epsilon.setValue, failed=lambda _: None
+            )
+        self.scans.frame.setChecked(found.get("frame", "1") == "1")
+
+
+def _default_percent() -> float:
+    from ..session import EPSILON
+
+    return 100 * EPSILON
+
+
+def _tool(text: str, tooltip: str) -> QToolButton:
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tooltip)
+    button.setAccessibleName(text)
+    return button

@@ -1,0 +1,91 @@
+"""A running session, seen from the window: its thread, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from ._live_thread import LiveThread
+from ._live_work import LiveWork, NotStarted, Started
+
+
+class LiveRun(QObject):
+    """At most one session, in a thread of its own.
+
+    Attributes
+    ----------
+    session : Session or None
+        Once it has started.
+    """
+
+    told = Signal(object)
+    """What :class:`~._live_work.LiveWork` tells; nothing more once the session was ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session: Any = None
+        self._work: LiveWork | None = None
+        self._thread: LiveThread | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a session, or one is about to start."""
+        return self._thread is not None
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a session is about to start."""
+        return self.is_on and self.session is None
+
+    def start(self, make: Callable[[], Any]) -> None:
+        """Begin; ``make`` gives the session, in the thread."""
+        self.let_go()
+        self._work = LiveWork(make)
+        self._thread = LiveThread(self._work.events, self._work.wake)
+        self._thread.arrived.connect(self._arrived)
+        self._thread.failed.connect(self._failed)
+        self._thread.start()
+
+    def ask(self, command: object) -> None:
+        """Ask the session something; nothing happens when there is none."""
+        if self._work is not None:
+            self._work.ask(command)
+
+    def pause(self, is_paused: bool) -> None:
+        """Refine no further, or go on."""
+        if self._work is not None:
+            self._work.pause(is_paused)
+
+    def abort(self) -> None:
+        """End what the microscope does."""
+        if self._work is not None:
+            self._work.abort.set()
+
+    def look_first(self, order: tuple[int, ...]) -> None:
+        """Refine these planes first."""
+        if self._work is not None:
+            self._work.order = order
+
+    def let_go(self) -> None:
+        """Let the session go."""
+        if self._thread is not None:
+            self._thread.cancel()
+        self._thread = self._work = self.session = None
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the thread, if there is one, to end; whether it has."""
+        return self._thread is None or self._thread.join(seconds)
+
+    def _arrived(self, item: object) -> None:
+        if self.sender() is not self._thread:
+            return  # of a session that was ended
+        if isinstance(item, Started):
+            self.session = item.session
+        self.told.emit(item)
+
+    def _failed(self, sentence: str) -> None:
+        """The thread is gone, which nothing foresees."""
+        if self.sender() is self._thread:
+            self.told.emit(NotStarted(sentence))

@@ -1,0 +1,441 @@
+"""The Live dock: scans come one at a time, the volume follows, and it says when to stop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined]
+
+from ..device import check_memory
+from ..plots.live import ErrorOverZ, Stopping, live_figure
+from ..scans import InputError
+from ._instrument import InstrumentDock
+from ._live_feeds import FolderFeed, MicroscopeFeed
+from ._live_intake import Candidate, ScanIntake
+from ._live_layer import LiveLayer, NextScanFrame
+from ._live_pages import LivePages
+from ._live_question import GO_ON, START_AGAIN, QuestionBox
+from ._live_run import LiveRun
+from ._live_sources import FOLDER, HAND, SIMULATED
+from ._live_work import (
+    Acquire,
+    Asked,
+    Filled,
+    Listed,
+    MicroscopeFree,
+    NotStarted,
+    Remove,
+    Renormalise,
+    StageAt,
+    Started,
+    TakeScan,
+    Told,
+)
+from ._result import plane_in_view, show_height
+from ._worker import order_from
+
+_START = ("Start session", "Begin: the first scan brings the volume as a new layer")
+_ACTIONS = (
+    ("Add selected layer", "Take the selected image as a scan; of a stack, the plane in view"),
+    ("Watch the folder", "Every TIFF that appears in the folder becomes a scan"),
+    (
+        "Run automatically",
+        "Scan, refine, go where the next scan helps most; stop by ε or at the most scans",
+    ),
+)
+_STOP_WATCHING = ("Stop watching", "New files are no longer taken; the session stays")
+_ABORT = "End what the microscope does; the stage comes to rest, the scans stay (Esc)"
+_NOTHING = "Start a session and add scans: what each of them changes is drawn here."
+_STAGES = {"scan": "Scan", "linear": "Linear estimate", "network": "Network"}
+_ENDS = {"converged": "done", "failed": "error"}
+_PLACES = {
+    "device": "The network remembers the scans on the GPU.",
+    "host": "The network remembers the scans in main memory.",
+    "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
+}
+
+
+class LiveDock(ScanIntake, InstrumentDock):
+    """A session at the microscope: scans in, a volume that follows, and when to stop.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer that gets the volume.
+
+    Attributes
+    ----------
+    remembers : bool
+        Whether what is set is kept for the next session.
+    """
+
+    started = Signal()
+    """The session is there."""
+    refined = Signal()
+    """The volume contains all scans."""
+    run_ended = Signal(object)
+    """What was asked of the microscope is done; with how an automatic run ended, or None."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, *_START)
+        self.pages = LivePages(self.palette_)
+        self.setup, self.scans = self.pages.setup, self.pages.scans
+        self.add_section("", self.pages, 1)
+        self.question = QuestionBox(self.palette_)
+        self.footer.add_on_top(self.question)
+        self.footer.cancel.setText("Abort")
+        self.footer.cancel.setToolTip(_ABORT)
+        self.folder = FolderFeed(self.scans.sources.folder)
+        self.scope = MicroscopeFeed(self.scans.sources.microscope)
+        self.live = LiveRun()
+        self.remembers = True
+        self.over_z: ErrorOverZ | None = None
+        self.volume: LiveLayer | None = None
+        self.frame = NextScanFrame(self._viewer, self.palette_.colour("warning").name())
+        self.waiting: list[Candidate] = []
+        self._is_pending = self._is_at_microscope = False
+        self._check_timer = QTimer(self)
+        self._check_timer.setSingleShot(True)
+        self._check_timer.setInterval(100)
+        self._check_timer.timeout.connect(self.check)
+        self.setAcceptDrops(True)
+        self.pages.restore()
+        self._connect()
+        self.setup.method.look_around()
+        self._show_state()
+
+    # what a script calls --------------------------------------------------------------
+    @property
+    def session(self) -> Any:
+        """The :class:`~napari_recurrent_mz.session.Session` that runs, or None."""
+        return self.live.session
+
+    @property
+    def epsilon(self) -> float:
+        """The threshold ε, above 0 and below 1."""
+        return float(self.scans.epsilon.value()) / 100
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to come."""
+        return self.live.is_starting or self._is_pending or self._is_at_microscope
+
+    def act(self) -> None:
+        """What the main button does: start, add, watch, or run."""
+        source = self.scans.sources.source
+        if not self.live.is_on:
+            self.start_session()
+        elif source == HAND:
+            self.add_selected()
+        elif source == FOLDER:
+            self.watch(not self.folder.is_watching)
+        else:
+            self.run_automatically()
+
+    def start_session(self) -> None:
+        """Begin a session with the optics, the grid and the method that are set."""
+        if self.live.is_on:
+            return
+        with self.sentences():
+            make = self.setup.session_maker(self.epsilon)
+            if self.waiting:
+                check_memory(self.setup.grid.grid(), self.waiting[0].pixels.shape)
+            if self.remembers:
+                self.pages.remember()
+            self.footer.begin("Starting")
+            self.live.start(make)
+            self._show_state()
+
+    def watch(self, is_on: bool) -> None:
+        """Watch the folder, or no longer."""
+        with self.sentences():
+            if is_on:
+                self.folder.start()
+            else:
+                self.folder.stop()
+                self.say("The folder is no longer watched.")
+
+    def connect_microscope(self, which: str = SIMULATED) -> None:
+        """Connect to Micro-Manager ("micro-manager") or to a simulated microscope ("simulated")."""
+        page = self.scans.sources.microscope
+        page.which.setCurrentIndex(max(page.which.findData(which), 0))
+        self.scope.connect_to(which)
+
+    def take_scan(self, *, suggested: bool = False) -> None:
+        """Take one scan where the stage stands, or at the suggested height."""
+        z_um = self.over_z.suggested_um if suggested and self.over_z is not None else None
+        with self.sentences():
+            self._ask_microscope(TakeScan(self.scope.microscope(), z_um), "Scanning")
+
+    def run_automatically(self) -> None:
+        """Scan and refine until another scan no longer pays, or the most scans are taken."""
+        page = self.scans.sources.microscope
+        most, afterwards = page.most.value(), str(page.afterwards.currentData())
+        with self.sentences():
+            scope = self.scope.microscope()
+            self._ask_microscope(Acquire(scope, self.epsilon, most, afterwards), "Running")
+
+    def cancel(self) -> None:
+        """End what the microscope does; the scans stay."""
+        if self._is_at_microscope:
+            self.live.abort()
+            self.footer.cancelling()
+
+    def undo(self) -> None:
+        """Take the last scan back."""
+        if self.scans.undo.isEnabled():
+            self.remove(-1)
+
+    def remove(self, number: int) -> None:
+        """Let a scan go, by its place in the list."""
+        if not self._is_at_microscope:
+            self.live.ask(Remove(number))
+
+    def start_again(self) -> None:
+        """End the session, after a question if there are scans in it."""
+        count = len(self.session.scans) if self.session is not None else 0
+        if not count:
+            self._end_session()
+            return
+        scans = "The scan" if count == 1 else f"The {count} scans"
+        self.question.ask(
+            f"Start again? {scans} of this session will be let go; the volume stays as a layer.",
+            (START_AGAIN, GO_ON),
+            lambda key, _height: self._end_session() if key else None,
+        )
+
+    def go_there(self) -> None:
+        """Move the viewer's slider to the suggested height."""
+        if self.over_z is not None and self.over_z.suggested_um is not None:
+            show_height(self._viewer, self.over_z.suggested_um)
+
+    def check(self) -> None:
+        """Say what is missing for a session, and enable the main button."""
+        self._check_timer.stop()
+        why_not, kind = "", "hint"
+        if not self.live.is_on:
+            try:
+                self.setup.session_maker(self.epsilon)
+            except InputError as error:
+                why_not = str(error)
+                kind = "hint" if self.setup.is_incomplete() else "error"
+        self.footer.ready(why_not, kind)
+        if self._is_at_microscope or self.live.is_starting:
+            self.footer.action.setEnabled(False)
+
+    def restyle_plots(self) -> None:
+        """Draw in the theme's colours."""
+        for part in (self.scans.plot, self.scans.verdict, self.question):
+            part.restyle()
+
+    # the session ----------------------------------------------------------------------
+    def _told(self, item: object) -> None:
+        handlers: dict[type, Callable[[Any], None]] = {
+            Started: self._session_started,
+            NotStarted: self._session_failed,
+            Listed: self._show_scans,
+            Filled: self._plane_filled,
+            Asked: self.ask_about,
+            Told: lambda told: self.say(told.sentence, told.kind),
+            StageAt: lambda read: self.scope.stage_at(read.z_um),
+            MicroscopeFree: self._microscope_free,
+        }
+        handlers[type(item)](item)
+
+    def _session_started(self, started: Started) -> None:
+        self.volume = LiveLayer(self._viewer, started.session)
+        self.frame.forget()
+        self.footer.ended()
+        self.pages.setCurrentWidget(self.scans)
+        self._view_moved()
+        self._show_state()
+        self.offer_waiting()
+        self.started.emit()
+
+    def _session_failed(self, told: NotStarted) -> None:
+        self._end_session()
+        self.fail(told.sentence)
+
+    def _end_session(self) -> None:
+        """Let the session go; the volume stays as a layer."""
+        self.folder.stop()
+        self.live.let_go()
+        self.volume = self.over_z = None
+        self._is_pending = self._is_at_microscope = False
+        self.frame.hide()
+        self.question.forget()
+        self.footer.ended()
+        self.footer.say("")
+        self.scans.list.show_lines(())
+        self.scans.pause.setChecked(False)
+        self.pages.setCurrentWidget(self.setup)
+        self._show_state()
+
+    # what is told ---------------------------------------------------------------------
+    def _show_scans(self, listed: Listed) -> None:
+        assert self.volume is not None  # made with the session
+        self.over_z, self._is_pending = listed.over_z, listed.is_pending
+        self.scans.list.show_lines(listed.lines)
+        if listed.is_pending and not self.scans.pause.isChecked():
+            self.footer.begin("Refining", aside=True)
+        elif not listed.is_pending:
+            self.footer.bar.setVisible(self._is_at_microscope)
+            self.volume.finish()
+        self._draw()
+        self._show_next()
+        self._show_state()
+        if listed.lines and not listed.is_pending:
+            self.refined.emit()
+
+    def _plane_filled(self, filled: Filled) -> None:
+        assert self.volume is not None  # made with the session
+        is_new = self.volume.layer is None
+        self.volume.show()
+        if is_new:
+            self._show_next()
+        total = filled.total if filled.done else 0
+        self.footer.progress(filled.done, total, _STAGES[filled.stage])
+
+    def _draw(self) -> None:
+        """Verdict and plots, as they are with ε now."""
+        if self.session is None or self.over_z is None:
+            self.scans.plot.show_reason(_NOTHING)
+            self.scans.verdict.say("")
+            return
+        verdict, history = self.session.verdict(self.epsilon), tuple(self.session.history)
+        self.scans.verdict.say(verdict.sentence, "done" if verdict.stop else "hint")
+        counts = [entry.scans for entry in history]
+        changes = [entry.relative_change for entry in history]
+        stopping = Stopping(counts, changes, self.epsilon, verdict.next_change)
+        self.scans.plot.show_figure(live_figure(stopping, self.over_z))
+
+    def _show_next(self) -> None:
+        """The suggested height: in words, and as a frame in the viewer."""
+        z_um = self.over_z.suggested_um if self.over_z is not None else None
+        self.scans.next.setText("–" if z_um is None else f"{z_um:.4g} µm")
+        layer = self.volume.layer if self.volume is not None else None
+        if z_um is not None and layer is not None and self.scans.frame.isChecked():
+            self.frame.show(z_um, self.session.grid, layer)
+        else:
+            self.frame.hide()
+
+    def _show_state(self) -> None:
+        """Enable what can be done now, and name the main button."""
+        scans, scope = self.scans, self.scans.sources.microscope
+        is_live = self.session is not None
+        is_free = is_live and not self._is_at_microscope
+        count = len(self.session.scans) if is_live else 0
+        scans.undo.setEnabled(is_free and count > 0)
+        scans.renormalise.setEnabled(is_free and count > 1)
+        for tool in (scans.pause, scans.again):
+            tool.setEnabled(is_free)
+        for button in (scope.here, scope.there):
+            button.setEnabled(is_free and self.scope.is_connected)
+        scans.go.setEnabled(is_live and self.over_z is not None)
+        scans.say_place(_PLACES.get(self.session.state_place, "") if is_live else "")
+        self.setup.setEnabled(not self.live.is_on)
+        if not is_live:
+            self.footer.name_action(*_START)
+            self._draw()
+        elif self.folder.is_watching and scans.sources.source == FOLDER:
+            self.footer.name_action(*_STOP_WATCHING)
+        else:
+            self.footer.name_action(*_ACTIONS[scans.sources.source])
+        self.check()
+
+    # the microscope -------------------------------------------------------------------
+    def _ask_microscope(self, command: object, title: str) -> None:
+        if self.session is None:
+            raise InputError("There is no session yet: start one, then scan.")
+        if self._is_at_microscope:
+            return
+        self.scans.pause.setChecked(False)
+        self._is_at_microscope = True
+        self.footer.begin(title)
+        self.live.ask(command)
+        self._show_state()
+
+    def _microscope_free(self, free: MicroscopeFree) -> None:
+        self._is_at_microscope = False
+        self.footer.ended()
+        if self._is_pending:
+            self.footer.begin("Refining", aside=True)
+        if free.ended is not None:
+            kind = _ENDS.get(free.ended.reason, "hint")
+            self.say(f"{free.ended.sentence} {free.ended.stage}".strip(), kind)
+        self._show_state()
+        self.run_ended.emit(free.ended)
+
+    def _microscope_connected(self, microscope: Any) -> None:
+        """Fill in what the microscope knows, unless a session runs."""
+        if not self.live.is_on:
+            optics, panel = self.scope.optics, self.setup.optics
+            if optics is not None:
+                panel.set_values(optics.as_dict(), "of the simulated microscope")
+            else:
+                panel.set_values({"pixel_um": microscope.pixel_um}, "from the microscope")
+            with contextlib.suppress(InputError):
+                self.setup.propose_grid(microscope.limits_um)
+        self._show_state()
+
+    # wiring ---------------------------------------------------------------------------
+    def _view_moved(self, _event: Any = None) -> None:
+        """Planes in view come first."""
+        with contextlib.suppress(RuntimeError):
+            if self.session is not None:
+                grid = self.session.grid
+                self.live.look_first(order_from(plane_in_view(self._viewer, grid), len(grid)))
+
+    def _paused(self, is_paused: bool) -> None:
+        self.live.pause(is_paused)
+        self.footer.bar.setVisible(self._is_pending and not is_paused)
+        self.say("Paused: scans are taken, the volume waits." if is_paused else "")
+
+    def _connect(self) -> None:
+        setup, scans, scope = self.setup, self.scans, self.scans.sources.microscope
+        self.live.told.connect(self._told)
+        for part in (setup.optics, setup.grid, setup.method):
+            part.changed.connect(self._check_timer.start)
+        setup.method.failed.connect(self.fail)
+        scans.sources.changed.connect(self._show_state)
+        scans.sources.hand.add.clicked.connect(self.add_selected)
+        scans.epsilon.valueChanged.connect(lambda _: self._draw())
+        scans.frame.toggled.connect(lambda _: self._show_next())
+        scans.list.removed.connect(self.remove)
+        scans.list.looked_at.connect(lambda z_um: show_height(self._viewer, z_um))
+        scans.undo.clicked.connect(self.undo)
+        scans.pause.toggled.connect(self._paused)
+        scans.again.clicked.connect(self.start_again)
+        scans.go.clicked.connect(self.go_there)
+        scans.renormalise.clicked.connect(lambda: self.live.ask(Renormalise()))
+        scans.plot.message.connect(self.say)
+        scope.here.clicked.connect(lambda: self.take_scan())
+        scope.there.clicked.connect(lambda: self.take_scan(suggested=True))
+        scope.connect_button.clicked.connect(
+            lambda: self.connect_microscope(str(scope.which.currentData()))
+        )
+        self.folder.scan.connect(self.live.ask)
+        self.folder.changed.connect(self._show_state)
+        for feed in (self.folder, self.scope):
+            feed.said.connect(self.say)
+        self.scope.connected.connect(self._microscope_connected)
+        self._viewer.dims.events.point.connect(self._view_moved)
+        self.shortcut("Ctrl+Z", self.undo)
+        self.shortcut("Ctrl+Space", scans.pause.click)
+        self.shortcut("Ctrl+G", self.go_there)
+        self.destroyed.connect(lambda _=None, box=self.__dict__: stop_threads(box))
+
+    def event(self, event: QEvent | None) -> bool:
+        """End the threads when the dock is closed for good."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            stop_threads(self.__dict__)
+        return bool(super().event(event))
+
+
+def stop_threads(box: dict[str, Any]) -> None:
+    """End the threads in a dock's attributes; the dock itself may be gone."""
+    for part in (box.get("live"), box.get("folder")):
+        if part is not None:
+            part.let_go()
