@@ -57,10 +57,10 @@ class Plan:
     def sentence(self) -> str:
         """The plan for a person."""
         count = len(self.scan_z_um)
-        scans = "1 scan" if count == 1 else f"{count} scans"
+        scans, give = ("1 scan", "gives") if count == 1 else (f"{count} scans", "give")
         at = listed([f"{z:.4g}" for z in self.scan_z_um])
         told = (
-            f"For {self.range_um:g} µm with this objective, {scans} at {at} µm give an expected "
+            f"For {self.range_um:g} µm with this objective, {scans} at {at} µm {give} an expected "
             f"error of {percent(self.expected_error)}"
         )
         if self.wanted is not None and self.expected_error > self.wanted:
