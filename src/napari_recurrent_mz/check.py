@@ -41,9 +41,9 @@ from .weights import Model
 
 NETWORK, LINEAR = "recurrent-mz", "lmmse"
 
-MARGIN_DB = 0.1
+MARGIN_DB = 0.5
 """How much better linear MMSE must be before it is used, dB: found on simulated fields alone,
-as what loses least when half of the networks are good and half are spoilt."""
+as what loses little both with the bundled network and with one that is wrong in one of five."""
 
 _OTHER_KIND = (
     "The network makes another kind of image than the scans are, which they cannot check: "
