@@ -21,7 +21,6 @@ _REFERENCES = ("previous", "first", "mean")
 _EXAMPLES = """examples:
   recurrent-mz prepare align STACK.tif -o aligned.ome.tif --csv shifts.csv
   recurrent-mz prepare align A.tif B.tif C.tif --z 3 6 9 -o FOLDER
-  recurrent-mz prepare edf STACK.tif -o edf.ome.tif
   recurrent-mz prepare normalise STACK.tif -o normalised.ome.tif --figure histogram.svg
   recurrent-mz prepare register WIDEFIELD.tif CONFOCAL.tif -o confocal-registered.ome.tif
 """
@@ -63,6 +62,11 @@ def _add_align(tasks: Any) -> None:
         default="previous",
         help="what each plane is aligned to (default: previous)",
     )
+    parser.add_argument(
+        "--no-band-pass",
+        action="store_true",
+        help="compare the planes as they are, haze and noise too, as StackReg does",
+    )
     _add_crop(parser, "all planes show")
     parser.add_argument("--csv", metavar="FILE", help="write shift and rotation of every plane")
     _add_figure(parser, "the shifts and rotations over z")
@@ -87,9 +91,7 @@ def _add_normalise(tasks: Any) -> None:
         tasks,
         "normalise",
         "background to 0, 99th percentile of the foreground to 1",
-        "Normalise a stack as the paper does: by the triangle threshold of its "
-        "extended-depth-of-field image, the mean of the background and the 99th percentile of the "
-        "foreground.",
+        "Normalise a stack by the triangle threshold of its extended-depth-of-field image.",
         run_normalise,
         "the stack",
     )
@@ -168,6 +170,7 @@ def _add_figure(parser: argparse.ArgumentParser, what: str) -> None:
 def run_align(arguments: argparse.Namespace) -> None:
     """Align and write a stack, or several single images."""
     from ..io import read_image, write_table
+    from ..plots import save_figure
     from ..plots.preparation import drift_figure
     from ..preparation import aligning, applying
 
@@ -179,7 +182,13 @@ def run_align(arguments: argparse.Namespace) -> None:
     planes, names, sources = _planes_in_order(images, heights)
     kept = heights[sources] if len(images) > 1 else heights
     found = _finish(
-        aligning(planes, transform=arguments.transform, reference=arguments.reference, names=names)
+        aligning(
+            planes,
+            transform=arguments.transform,
+            reference=arguments.reference,
+            band_pass=not arguments.no_band_pass,
+            names=names,
+        )
     )
     region = found.common_region
     moved = _finish(applying(planes, found, region if arguments.crop else None))
@@ -198,7 +207,8 @@ def run_align(arguments: argparse.Namespace) -> None:
     if arguments.csv:
         table.insert(0, "file", [images[file].name for file in sources])
         write_table(arguments.csv, table)
-    _draw(arguments.figure, drift_figure(found, kept, about.pixel_um))
+    if arguments.figure:
+        save_figure(drift_figure(found, kept, about.pixel_um), arguments.figure)
     print(_align_lines(arguments.output, found, table, region))
 
 
@@ -227,6 +237,7 @@ def run_edf(arguments: argparse.Namespace) -> None:
 def run_normalise(arguments: argparse.Namespace) -> None:
     """Measure, write the normalised stack, print the numbers."""
     from ..io import check_output, read_image, stack_heights
+    from ..plots import save_figure
     from ..plots.preparation import edf_histogram_figure
     from ..preparation import extending_focus
     from ..prepare import edf_normalisation
@@ -248,7 +259,8 @@ def run_normalise(arguments: argparse.Namespace) -> None:
     about.write(arguments.output, found.normalisation.apply(image.stack), heights, made)
     if arguments.json:
         _common.write_json(arguments.json, made)
-    _draw(arguments.figure, edf_histogram_figure(edf, found))
+    if arguments.figure:
+        save_figure(edf_histogram_figure(edf, found), arguments.figure)
     print(
         f"{arguments.output}: background mean {found.background:.6g} is 0, foreground P99 "
         f"{found.p99:.6g} is 1 (triangle threshold {found.threshold:.6g}, "
@@ -261,6 +273,7 @@ def run_register(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from ..io import check_output, read_image, stack_heights
+    from ..plots import save_figure
     from ..plots.preparation import registration_figure
     from ..preparation import Place, registering, resampling
 
@@ -291,7 +304,8 @@ def run_register(arguments: argparse.Namespace) -> None:
     about.write(arguments.output, volume, np.asarray(kept), made, confocal)
     if arguments.json:
         _common.write_json(arguments.json, made)
-    _draw(arguments.figure, registration_figure(found))
+    if arguments.figure:
+        save_figure(registration_figure(found), arguments.figure)
     print(_register_lines(arguments.output, made))
 
 
@@ -344,13 +358,6 @@ def _check_extra(numbers: str | None, figure: str | None) -> None:
         raise InputError(
             f"'{Path(figure).name}' cannot be drawn: end its name in .png, .svg or .pdf."
         )
-
-
-def _draw(path: str | None, draw: Any) -> None:
-    from ..plots import save_figure
-
-    if path:
-        save_figure(draw, path)
 
 
 def _outputs(arguments: argparse.Namespace, images: Sequence[ImageFile]) -> list[Path]:
@@ -420,8 +427,8 @@ def _align_lines(output: str, found: Alignment, table: Any, region: tuple[slice,
     y, x = (float(abs(table[f"shift_{axis}_um"]).max()) for axis in "yx")
     before, after = (float(table[f"correlation_{when}"].mean()) for when in ("before", "after"))
     return (
-        f"{output}: {len(table)} planes aligned, shifts up to {y:.3g} µm in y and {x:.3g} µm in x, "
-        f"rotations up to {abs(found.rotation_deg).max():.3g}°\n"
+        f"{output}: {len(table)} planes aligned, shifts up to {y:.2f} µm in y and {x:.2f} µm in x, "
+        f"rotations up to {abs(found.rotation_deg).max():.2f}°\n"
         f"correlation with the reference {before:.4f} before, {after:.4f} after; field that all "
         f"planes show: --region {_region_text(region)}"
     )

@@ -4,11 +4,12 @@ registration of two microscopes (Huang et al. 2021, Methods, "Sample preparation
 The normalisation that follows is in :mod:`napari_recurrent_mz.prepare`.
 """
 
+from ._axial import Place
 from ._steps import Step, finished
 from ._warp import TRANSFORMS
 from .alignment import REFERENCES, Alignment, align, aligning, applying
 from .edf import ExtendedFocus, extended_focus, extending_focus
-from .registration import Place, Registration, register, registering, resampling
+from .registration import Registration, register, registering, resampling
 
 __all__ = [
     "REFERENCES",

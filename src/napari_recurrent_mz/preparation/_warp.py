@@ -17,6 +17,9 @@ Matrix = npt.NDArray[np.float64]
 TRANSFORMS = ("translation", "rigid", "affine")
 """Shift; shift and rotation; shift, rotation, scale and shear."""
 
+BAND_PX = (1.5, 8.0)
+"""Standard deviations of the Gaussians between which structure is taken for sharp, in pixels."""
+
 _EDGE_PX = 0.1
 """So far beyond the last pixel a plane still counts as showing something."""
 
@@ -38,7 +41,19 @@ def checked_planes(planes: Any, names: Sequence[str]) -> list[str]:
     return list(names) if names else [f"Plane {i}" for i in range(count)]
 
 
-def standardised(plane: npt.ArrayLike, label: str) -> FloatArray:
+def sharp_part(plane: npt.ArrayLike, pixels: float = 1.0) -> FloatArray:
+    """What is neither noise nor haze: the difference of two Gaussians, float32, shape (Y, X).
+
+    Haze moves with focus where structure stays, so a motion found with it is not that of the
+    sample. The widths are :data:`BAND_PX` times ``pixels``.
+    """
+    values = np.asarray(plane, dtype=np.float32)
+    fine, coarse = (ndimage.gaussian_filter(values, width * pixels) for width in BAND_PX)
+    found: FloatArray = fine - coarse
+    return found
+
+
+def standardised(plane: npt.ArrayLike, label: str, *, band_pass: bool = False) -> FloatArray:
     """The plane less its mean, over its standard deviation; float32, shape (Y, X).
 
     Raises
@@ -46,8 +61,9 @@ def standardised(plane: npt.ArrayLike, label: str) -> FloatArray:
     InputError
         If it is RGB, constant, tiny, or holds NaN.
     """
-    pixels = check_image(plane, label).astype(np.float64)
-    scaled: FloatArray = ((pixels - pixels.mean()) / pixels.std()).astype(np.float32)
+    pixels = check_image(plane, label)
+    values = (sharp_part(pixels) if band_pass else pixels).astype(np.float64)
+    scaled: FloatArray = ((values - values.mean()) / values.std()).astype(np.float32)
     return scaled
 
 

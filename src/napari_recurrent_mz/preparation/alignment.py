@@ -6,7 +6,7 @@ StackReg (Huang et al. 2021, Methods, "Sample preparation"); pyStackReg is its p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,18 @@ import numpy.typing as npt
 
 from ..scans import FloatArray, InputError
 from . import _warp
+from ._axial import Region
 from ._steps import Step, Steps, finished
 from ._warp import TRANSFORMS, Matrix
 
 REFERENCES = ("previous", "first", "mean")
 """What each plane is aligned to: its neighbour below it, the first one, or their mean."""
 
-Region = tuple[slice, slice]
-"""Rows and columns."""
-
 _Found = tuple[Matrix, tuple[float, float]]
 """The matrix of a plane, and its correlation with its reference before and after."""
+
+_Ready = Callable[[int], FloatArray]
+"""A plane by its number, as it is compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,9 @@ class Alignment:
     transform, reference : str
         One of :data:`TRANSFORMS` and of :data:`REFERENCES`.
     correlation_before, correlation_after : numpy.ndarray, shape (M,)
-        Pearson's coefficient of each plane with its reference, over the field that both show
-        once aligned; NaN for a plane that is the reference itself.
+        Pearson's coefficient of each plane with its reference, of what was compared (what is
+        sharp, unless the band-pass was left out), over the field that both show once aligned;
+        NaN for a plane that is the reference itself.
     """
 
     matrices: npt.NDArray[np.float64]
@@ -133,12 +135,13 @@ def aligning(
     *,
     transform: str = "rigid",
     reference: str = "previous",
+    band_pass: bool = True,
     names: Sequence[str] = (),
 ) -> Steps[Alignment]:
     """Find how the planes lie to each other, step by step.
 
-    Every plane is first brought to mean 0 and standard deviation 1, so that neither bleaching
-    nor haze counts as motion.
+    Planes are compared at mean 0 and standard deviation 1, so that bleaching does not count as
+    motion.
 
     Parameters
     ----------
@@ -150,6 +153,10 @@ def aligning(
         ``previous`` follows content that changes with z, and adds up the errors of all planes
         before; ``first`` and ``mean`` need content that all planes show. The frame is that of
         the first plane, or of the mean.
+    band_pass : bool, optional
+        Compare what is sharp only (the difference of Gaussians of 1.5 and 8 pixels): haze shifts
+        as the focus moves through a sample that does not. False compares the planes as they
+        are, as StackReg does.
     names : sequence of str, optional
         How error messages call the planes.
 
@@ -172,10 +179,14 @@ def aligning(
     labels = _warp.checked_planes(planes, names)
     shape = _one_shape(planes, labels)
     count = len(planes)
+
+    def ready(i: int) -> FloatArray:
+        return _warp.standardised(planes[i], labels[i], band_pass=band_pass)
+
     if reference == "mean":
-        found = yield from _to_the_mean(planes, transform, labels)
+        found = yield from _to_the_mean(ready, shape, transform, labels)
     else:
-        found = yield from _to_a_plane(planes, transform, reference, labels)
+        found = yield from _to_a_plane(ready, transform, reference, labels)
     matrices = np.array([matrix for matrix, _ in found])
     far = [i for i in range(count) if not _warp.is_sensible(matrices[i], shape)]
     if far:
@@ -192,10 +203,13 @@ def align(
     *,
     transform: str = "rigid",
     reference: str = "previous",
+    band_pass: bool = True,
     names: Sequence[str] = (),
 ) -> Alignment:
     """:func:`aligning` at once."""
-    return finished(aligning(planes, transform=transform, reference=reference, names=names))
+    return finished(
+        aligning(planes, transform=transform, reference=reference, band_pass=band_pass, names=names)
+    )
 
 
 def applying(
@@ -266,37 +280,37 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _to_a_plane(
-    planes: Any, transform: str, reference: str, labels: Sequence[str]
+    ready: _Ready, transform: str, reference: str, labels: Sequence[str]
 ) -> Steps[list[_Found]]:
     """Align to the first plane, directly or from neighbour to neighbour."""
-    target = _warp.standardised(planes[0], labels[0])
+    target = ready(0)
     found: list[_Found] = [(np.eye(3), (np.nan, np.nan))]
-    for i in range(1, len(planes)):
-        plane = _warp.standardised(planes[i], labels[i])
+    for i in range(1, len(labels)):
+        plane = ready(i)
         matrix, scores = _one(target, plane, transform, labels[i])
         if reference == "previous":
             matrix, target = matrix @ found[-1][0], plane
         found.append((matrix, scores))
-        yield Step(i, len(planes) - 1, "Aligning planes")
+        yield Step(i, len(labels) - 1, "Aligning planes")
     return found
 
 
-def _to_the_mean(planes: Any, transform: str, labels: Sequence[str]) -> Steps[list[_Found]]:
+def _to_the_mean(
+    ready: _Ready, shape: tuple[int, int], transform: str, labels: Sequence[str]
+) -> Steps[list[_Found]]:
     """Align to the mean; then once more, to the mean of what is aligned, which is sharper."""
-    count = len(planes)
+    count = len(labels)
     matrices: list[Matrix] = [np.eye(3)] * count
     found: list[_Found] = []
     for turn in range(2):
-        mean = np.zeros(np.shape(planes[0]))
+        mean = np.zeros(shape)
         for i in range(count):
-            plane = _warp.standardised(planes[i], labels[i])
-            mean += _moved(plane, matrices[i])
+            mean += _moved(ready(i), matrices[i])
             yield Step((2 * turn) * count + i + 1, 4 * count, "Averaging planes")
         target = _warp.standardised(mean, "The mean of the planes")
         found = []
         for i in range(count):
-            plane = _warp.standardised(planes[i], labels[i])
-            found.append(_one(target, plane, transform, labels[i]))
+            found.append(_one(target, ready(i), transform, labels[i]))
             yield Step((2 * turn + 1) * count + i + 1, 4 * count, "Aligning planes")
         matrices = [matrix for matrix, _ in found]
     return found

@@ -1,13 +1,13 @@
 """Registration of a confocal stack to its wide-field counterpart, for Recurrent-MZ+.
 
 The paper registers them by features (Huang et al. 2021, Methods, "Sample preparation"). Here the
-maximum projections give the lateral motion (an affine map by pyStackReg), and the axial shift is
-the one that makes the two volumes correlate best.
+maximum projections of what is sharp give the lateral motion (an affine map by pyStackReg), and
+the axial shift is the one at which what is sharp in both volumes correlates best. Haze, which only
+one of the two microscopes sees, is left out of both by a band-pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,50 +16,9 @@ import numpy.typing as npt
 
 from ..scans import FloatArray, InputError, check_image
 from . import _warp
+from ._axial import Pair, Place, Region, positions, small_stack, trying
 from ._steps import Step, Steps, finished
 from ._warp import TRANSFORMS, Matrix
-from .alignment import Region
-
-_LEAST_OVERLAP = 0.5
-"""Share of the thinner stack that must overlap: a few planes correlate with anything."""
-
-_SEARCH_PIXELS = 128
-"""Edge of the field in which the axial shift is sought, after binning."""
-
-_FINE = 0.02
-"""Part of a plane's distance to which the axial shift is found."""
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where the voxels of a stack lie.
-
-    Parameters
-    ----------
-    z_um : array_like, shape (Z,)
-        Heights of the planes, in micrometres, rising or falling.
-    pixel_um : float
-        Pixel size, in micrometres.
-    origin_um : tuple of float
-        Position (y, x) of the first pixel, in micrometres.
-    """
-
-    z_um: npt.NDArray[np.float64]
-    pixel_um: float
-    origin_um: tuple[float, float] = (0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "z_um", np.asarray(self.z_um, dtype=np.float64))
-
-    @property
-    def step_um(self) -> float:
-        """Mean distance between planes, in micrometres."""
-        return float(np.abs(np.diff(self.z_um)).mean())
-
-    def to_world(self) -> Matrix:
-        """From (y, x, 1) in pixels to micrometres."""
-        (y, x), size = self.origin_um, self.pixel_um
-        return np.array([[size, 0, y], [0, size, x], [0, 0, 1.0]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +40,8 @@ class Registration:
     confocal_shape : tuple of int
     transform : str
     correlation_before, correlation_after : float
-        Pearson's coefficient of the two volumes where both have values, as they were and as
-        registered; NaN before when they did not overlap.
+        Pearson's coefficient of what is sharp in the two volumes, where both have values, as
+        they were and as registered; NaN before when they did not overlap.
     tried_um, tried_correlation : numpy.ndarray
         The axial shifts that were tried, µm, and the correlation of each, coarsely sampled.
     """
@@ -119,7 +78,7 @@ class Registration:
     @property
     def planes(self) -> slice:
         """The wide-field planes that the confocal stack covers."""
-        at = _positions(self.widefield.z_um, self.confocal.z_um, self.shift_z_um)
+        at = positions(self.widefield.z_um, self.confocal.z_um, self.shift_z_um)
         inside = np.flatnonzero(~np.isnan(at))
         return slice(int(inside.min()), int(inside.max()) + 1)
 
@@ -197,7 +156,8 @@ def registering(
         (widefield, confocal), (widefield_place, confocal_place), names, strict=True
     ):
         _check_stack(stack, place, name)
-    wide_top, top = yield from _projections(widefield, confocal, names)
+    places = (widefield_place, confocal_place)
+    wide_top, top = yield from _projections(widefield, confocal, places, names)
     guess = np.linalg.inv(confocal_place.to_world()) @ widefield_place.to_world()
     motion = _lateral(wide_top, top, guess, transform, names[1])
     found = Registration(
@@ -206,15 +166,15 @@ def registering(
     )  # fmt: skip
     both = _warp.largest_region([found.matrix, guess], found.shape[1:], found.confocal_shape[1:])
     region = both or found.region
-    wide = yield from _small(widefield, None, found.shape[1:], region)
-    after = yield from _small(confocal, found.matrix, found.shape[1:], region)
-    pair = _Pair(wide, after, widefield_place, confocal_place)
-    tried, scores = yield from _tried(pair, names)
+    wide = yield from small_stack(widefield, None, found.shape[1:], region)
+    after = yield from small_stack(confocal, found.matrix, found.shape[1:], region)
+    pair = Pair(wide, after, widefield_place, confocal_place)
+    tried, scores = yield from trying(pair, names)
     best = pair.best_near(tried, scores)
     earlier = np.nan
     if both is not None:
-        before = yield from _small(confocal, guess, found.shape[1:], region)
-        earlier = _Pair(wide, before, widefield_place, confocal_place).correlation(0.0)
+        before = yield from small_stack(confocal, guess, found.shape[1:], region)
+        earlier = Pair(wide, before, widefield_place, confocal_place).correlation(0.0)
     return replace(
         found,
         shift_z_um=best,
@@ -272,7 +232,7 @@ def resampling(
             f"The registration is one of a confocal stack of shape {r.confocal_shape}, but this "
             f"one has {np.shape(confocal)}: register it first."
         )
-    at = _positions(r.widefield.z_um, r.confocal.z_um, r.shift_z_um, beyond=True)
+    at = positions(r.widefield.z_um, r.confocal.z_um, r.shift_z_um, beyond=True)
     rows, columns = r.region if crop else (slice(None), slice(None))
     at = at[r.planes] if crop else at
     held: dict[int, FloatArray] = {}
@@ -306,18 +266,23 @@ def _check_stack(stack: Any, place: Place, name: str) -> None:
 
 
 def _projections(
-    widefield: Any, confocal: Any, names: tuple[str, str]
+    widefield: Any, confocal: Any, places: tuple[Place, Place], names: tuple[str, str]
 ) -> Steps[tuple[FloatArray, FloatArray]]:
-    """Maximum projections, which keep the place of what is sharp."""
+    """Maximum projections of what is sharp, on one scale of lengths."""
     total = len(widefield) + len(confocal)
     done, tops = 0, []
-    for stack, name in zip((widefield, confocal), names, strict=True):
-        top = np.full(np.shape(stack)[1:], -np.inf, dtype=np.float32)
+    for stack, place, name in zip((widefield, confocal), places, names, strict=True):
+        raw = np.full(np.shape(stack)[1:], -np.inf, dtype=np.float32)
+        top = raw.copy()
         for i in range(len(stack)):
-            np.maximum(top, _finite(stack[i], f"Plane {i} of '{name}'"), out=top)
+            plane = _finite(stack[i], f"Plane {i} of '{name}'")
+            np.maximum(raw, plane, out=raw)
+            sharp = _warp.sharp_part(plane, places[0].pixel_um / place.pixel_um)
+            np.maximum(top, sharp, out=top)
             done += 1
             yield Step(done, total, "Projecting")
-        tops.append(check_image(top, f"The projection of '{name}'"))
+        check_image(raw, f"The projection of '{name}'")
+        tops.append(top)
     return tops[0], tops[1]
 
 
@@ -351,118 +316,3 @@ def _lateral(
     corner[:2, 2] = [part.start for part in region]
     matrix: Matrix = corner @ inner @ np.linalg.inv(corner)
     return matrix
-
-
-def _small(
-    stack: Any, matrix: Matrix | None, shape: tuple[int, int], region: Region
-) -> Steps[FloatArray]:
-    """The stack in the region, binned to about 128 pixels; shape (planes, y, x)."""
-    from skimage.measure import block_reduce
-
-    sides = [part.stop - part.start for part in region]
-    factor = max(1, round(max(sides) / _SEARCH_PIXELS))
-    rows, columns = (
-        slice(part.start, part.start + side - side % factor)
-        for part, side in zip(region, sides, strict=True)
-    )
-    binned: Callable[..., Any] = block_reduce  # scikit-image is half typed
-    small = []
-    for i in range(len(stack)):
-        plane: npt.NDArray[Any] = np.asarray(stack[i], dtype=np.float64)
-        if matrix is not None:
-            plane = _warp.moved_plane(plane, matrix, shape)
-        small.append(binned(plane[rows, columns], factor, np.mean).astype(np.float32))
-        yield Step(i + 1, len(stack), "Comparing planes")
-    return np.stack(small)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Two small stacks of one field, whose heights differ."""
-
-    wide: FloatArray
-    confocal: FloatArray
-    wide_place: Place
-    confocal_place: Place
-
-    def correlation(self, shift_um: float) -> float:
-        """Pearson's coefficient where they overlap; NaN where that is too little."""
-        at = _positions(self.wide_place.z_um, self.confocal_place.z_um, shift_um)
-        inside = np.flatnonzero(~np.isnan(at))
-        if len(inside) < max(2, self._least()):
-            return float("nan")
-        low = np.minimum(at[inside].astype(int), len(self.confocal) - 2)
-        part = (at[inside] - low).astype(np.float32)[:, None, None]
-        between = (1 - part) * self.confocal[low] + part * self.confocal[low + 1]
-        return _warp.correlation(self.wide[inside], between)
-
-    def _least(self) -> float:
-        spans = [np.ptp(place.z_um) for place in (self.wide_place, self.confocal_place)]
-        return float(_LEAST_OVERLAP * min(spans) / self.wide_place.step_um)
-
-    def shifts_um(self) -> npt.NDArray[np.float64]:
-        """The axial shifts to try, in steps of the finer stack."""
-        step = min(self.wide_place.step_um, self.confocal_place.step_um)
-        wide, confocal = self.wide_place.z_um, self.confocal_place.z_um
-        low, high = confocal.min() - wide.max(), confocal.max() - wide.min()
-        shifts: npt.NDArray[np.float64] = step * np.arange(
-            np.ceil(low / step), np.floor(high / step) + 1
-        )
-        return shifts
-
-    def best_near(self, tried: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> float:
-        """The best axial shift, between those that were tried."""
-        from scipy.optimize import minimize_scalar
-
-        peak = float(tried[np.nanargmax(scores)])
-        step = min(self.wide_place.step_um, self.confocal_place.step_um)
-
-        def loss(shift: float) -> float:
-            score = self.correlation(shift)
-            return 0.0 if np.isnan(score) else -score
-
-        found = minimize_scalar(
-            loss,
-            bounds=(peak - step, peak + step),
-            method="bounded",
-            options={"xatol": _FINE * step},
-        )
-        return float(found.x) if -found.fun >= self.correlation(peak) else peak
-
-
-def _tried(
-    pair: _Pair, names: tuple[str, str]
-) -> Steps[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    shifts = pair.shifts_um()
-    scores = np.full(len(shifts), np.nan)
-    for i, shift in enumerate(shifts):
-        scores[i] = pair.correlation(float(shift))
-        yield Step(i + 1, len(shifts), "Finding the axial shift")
-    known = ~np.isnan(scores)
-    if not known.any():
-        raise InputError(
-            f"'{names[0]}' and '{names[1]}' overlap in too few planes at any shift: check the "
-            "z-steps of both."
-        )
-    return shifts[known], scores[known]
-
-
-def _positions(
-    wide_um: npt.NDArray[np.float64],
-    confocal_um: npt.NDArray[np.float64],
-    shift_um: float,
-    *,
-    beyond: bool = False,
-) -> npt.NDArray[np.float64]:
-    """The confocal plane, as a fraction, that shows each wide-field plane; shape (Z,).
-
-    NaN where there is none, or the nearest one with ``beyond``.
-    """
-    order = np.argsort(confocal_um)
-    heights = confocal_um[order]
-    wanted = wide_um + shift_um
-    slack = 1e-6 * max(1.0, float(np.ptp(heights)))
-    at: npt.NDArray[np.float64] = np.interp(wanted, heights, order.astype(float))
-    if not beyond:
-        at[(wanted < heights[0] - slack) | (wanted > heights[-1] + slack)] = np.nan
-    return at

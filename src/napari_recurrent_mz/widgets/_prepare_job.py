@@ -136,7 +136,8 @@ def place_of(layer: Image) -> Place:
             f"The voxel size of layer '{layer.name}' is not known: set the layer's scale and units."
         )
     (step, _, _), (z, y, x) = frame
-    return Place(z + step * np.arange(_layers.plane_count(layer)), pixel, (y, x))
+    heights = z + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
+    return Place(heights, pixel, (y, x))
 
 
 def lie_apart(images: Sequence[Image]) -> bool:
@@ -148,12 +149,16 @@ def lie_apart(images: Sequence[Image]) -> bool:
 
 # what runs in a thread ----------------------------------------------------------------
 def align_job(
-    source: Source, transform: str, reference: str, crop: bool, **_stop: Any
+    source: Source, transform: str, reference: str, band_pass: bool, crop: bool, **_stop: Any
 ) -> Iterator[object]:
     """Align and move: gives the alignment, the region that all show, the moved planes."""
     found = yield from relayed(
         aligning(
-            source.planes, transform=transform, reference=reference, names=tuple(source.labels)
+            source.planes,
+            transform=transform,
+            reference=reference,
+            band_pass=band_pass,
+            names=source.labels,
         )
     )
     region = found.common_region

@@ -66,11 +66,18 @@ class AlignPage(QWidget):
             "z; the others do not add up errors",
             REFERENCES,
         )
+        self.band_pass = _check(
+            "Compare only what is sharp",
+            "Haze shifts as the focus moves, the sample does not: a band-pass leaves it out of the "
+            "comparison. Without it, planes are compared as they are, as StackReg does",
+        )
+        self.band_pass.setChecked(True)
         self.crop = _check(
             "Crop to the field that all planes show",
             "Otherwise the size stays, and edges are filled with their mirror image",
         )
-        _form(self, {"Align": self.what, "Motion": self.motion, "To": self.reference}, self.crop)
+        fields = {"Align": self.what, "Motion": self.motion, "To": self.reference}
+        _form(self, fields, self.band_pass, self.crop)
 
 
 class EdfPage(QWidget):
@@ -159,6 +166,7 @@ class PreparePages(QTabWidget):
             "register_motion": self.register.motion,
         }
         self._boxes = {
+            "align_sharp": self.align.band_pass,
             "align_crop": self.align.crop,
             "edf_heights": self.edf.heights,
             "register_crop": self.register.crop,
@@ -182,7 +190,8 @@ class PreparePages(QTabWidget):
             if number >= 0:
                 combo.setCurrentIndex(number)
         for name, box in self._boxes.items():
-            box.setChecked(found.get(name) == "1")
+            if name in found:
+                box.setChecked(found[name] == "1")
 
 
 class MotionTable(QTableWidget):

@@ -27,7 +27,7 @@ def correlation_words(found: Alignment, apart: bool) -> tuple[str, str]:
     before, after = (
         float(np.nanmean(values)) for values in (found.correlation_before, found.correlation_after)
     )
-    words = f"Mean correlation with the reference {before:.4f} before, {after:.4f} after."
+    words = f"Mean correlation with the reference {before:.3f} before, {after:.3f} after."
     if apart:
         words += " The layers lie at different places: shifts are from pixel to pixel."
     return words, "warning" if apart or after < before else "done"

@@ -184,7 +184,8 @@ class PrepareDock(InstrumentDock):
         frames = [(layer, layer.name) for layer in layers]
         crop = page.crop.isChecked()
         self.start(
-            align_job, source, page.motion.currentData(), page.reference.currentData(), crop,
+            align_job, source, page.motion.currentData(), page.reference.currentData(),
+            page.band_pass.isChecked(), crop,
             then=lambda result: self._aligned(result, source, frames, crop),
             title="Aligning",
         )  # fmt: skip
