@@ -41,7 +41,7 @@ def make(qtbot: Any) -> Iterator[Callable[..., SideViewsDock]]:
 
 @pytest.fixture
 def wait(qtbot: Any) -> Callable[[SideViewsDock], None]:
-    return lambda dock: qtbot.waitUntil(lambda: not dock.is_busy, timeout=5000)
+    return lambda dock: qtbot.waitUntil(lambda: not dock.is_busy, timeout=20_000)
 
 
 @pytest.fixture

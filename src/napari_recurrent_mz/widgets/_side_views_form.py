@@ -50,6 +50,18 @@ class SideViewsForm(QWidget):
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.layers = _layer_choices(viewer)
+        self._make_projection()
+        self._make_figure()
+        for box in (self.follow, self.axes, self.bar, *self.views.values()):
+            box.setChecked(True)
+        self.paper.setCurrentIndex(2)
+        self._lay_out()
+        self._restore()
+        self._connect()
+        self.show_voxel(False)
+        self._enable()
+
+    def _make_projection(self) -> None:
         self.voxel = tuple(
             NumberEdit(f"Size of a voxel along {axis}", f"{what} in µm: the layer does not say", eg)
             for axis, what, eg in (
@@ -83,6 +95,8 @@ class SideViewsForm(QWidget):
             "z follows the slider; y and x a click on the canvas, or the cursor with Shift held. "
             "A click on a side view moves the slider.",
         )
+
+    def _make_figure(self) -> None:
         self.views = {
             view: _check(f"{view[0]}–{view[1]}", f"Show the {view[0]}–{view[1]} projection")
             for view in VIEWS
@@ -108,14 +122,6 @@ class SideViewsForm(QWidget):
         self.bar = _check("Scale bar", "A bar of a round length on every volume")
         self.cross = _check("Cross lines", "Lines through the position")
         self.paper = _combo("Paper width", "How wide a saved figure is", _WIDTHS.items())
-        for box in (self.follow, self.axes, self.bar, *self.views.values()):
-            box.setChecked(True)
-        self.paper.setCurrentIndex(2)
-        self._lay_out()
-        self._restore()
-        self._connect()
-        self.show_voxel(False)
-        self._enable()
 
     # what is chosen -------------------------------------------------------------------
     @property

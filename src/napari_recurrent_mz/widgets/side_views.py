@@ -110,7 +110,8 @@ class SideViewsDock(InstrumentDock):
     def _update(self, *, is_asked: bool) -> None:
         self._soon.stop()
         layers = self.controls.chosen
-        self.footer.ready("" if layers else "Choose a volume.", "hint")
+        if self.run is None:
+            self.footer.ready("" if layers else "Choose a volume.", "hint")
         try:
             slab = self.controls.slab()
             self.controls.heights_um()
@@ -136,7 +137,7 @@ class SideViewsDock(InstrumentDock):
             self._show(layers, [_why_unread(source) if k is None else k for source, k in told])
         elif not self.shown:
             self.plot.show_reason("Projecting…")
-        self._forget()
+        self._forget({source.key for source in sources if isinstance(source, Source)})
 
     def _project(self, sources: list[Source]) -> None:
         self._at_work = sources
@@ -162,9 +163,9 @@ class SideViewsDock(InstrumentDock):
         alike = [self._outcomes[key] for key in self._outcomes if key[:-1] == source.wish]
         return self._outcomes.get(source.key, alike[-1] if alike else None)
 
-    def _forget(self) -> None:
-        """Keep the latest outcomes only: switching back to them is at once."""
-        for key in list(self._outcomes)[:-_KEPT]:
+    def _forget(self, shown: set[tuple[Any, ...]]) -> None:
+        """Keep what is shown, and the latest others: switching back to them is at once."""
+        for key in [key for key in self._outcomes if key not in shown][:-_KEPT]:
             del self._outcomes[key]
 
     def _is_at_work_on(self, sources: list[Source]) -> bool:
@@ -175,11 +176,12 @@ class SideViewsDock(InstrumentDock):
         """Forget the job at work: nobody waits for it any more."""
         if self.run is not None:
             stop_run(self.__dict__)
-            self.run = None
+            self.run, self._at_work = None, []
             self.footer.ended()
 
     def _projected(self, found: dict[tuple[Any, ...], Outcome]) -> None:
         self._outcomes |= found
+        self._at_work = []
         self._soon.start()  # what has changed meanwhile is projected now
 
     def _stopped(self, outcome: Any) -> None:
