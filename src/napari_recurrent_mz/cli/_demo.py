@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..scans import InputError, Scan, ZGrid
-from . import _common
+from . import _common, _demo_live
 
 METHODS = ("recurrent-mz", "lmmse", "linear")
 
@@ -25,6 +25,11 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="open no window: write the volume and print the comparison of methods",
     )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="let a simulated microscope scan by itself until another scan no longer pays",
+    )
     parser.add_argument("--screenshot", metavar="PNG", help="save a picture of the whole window")
     parser.add_argument(
         "-o",
@@ -40,9 +45,10 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Open the demo's window, or do the same without one."""
     if arguments.no_show:
-        _without_window(arguments)
+        (_demo_live.without_window if arguments.live else _without_window)(arguments)
         return
     try:
+        from ..widgets._live_demo import run_live_demo
         from ..widgets.demo import run_demo
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("napari", "qtpy", "magicgui", "superqt"):
@@ -54,7 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
     picture = Path(arguments.screenshot) if arguments.screenshot else None
     if picture is not None and not picture.resolve().parent.is_dir():
         raise InputError(f"The folder of '{picture}' does not exist: make it first.")
-    outcome = run_demo(screenshot=picture, model=arguments.model, device=arguments.device)
+    options = {"screenshot": picture, "model": arguments.model, "device": arguments.device}
+    if arguments.live:
+        _demo_live.told(run_live_demo(_demo_live.GRID, max_scans=_demo_live.MOST, **options))
+        return
+    outcome = run_demo(**options)
     if outcome.state == "failed":
         raise InputError(outcome.sentence)
 

@@ -143,7 +143,7 @@ def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
     percents[~(percents > 0)] = np.nan
     axes.plot(numbers, percents, "o-", ms=4, lw=1.3, color=ink.lines[0], label="change")
     ahead = 100 * stopping.next_change
-    ticks, labels = numbers.tolist(), [str(count) for count in stopping.scans]
+    ticks, labels = numbers.tolist(), _counts(stopping.scans)
     if math.isfinite(ahead) and ahead > 0:
         last = len(numbers)
         axes.plot([last, last + 1], [percents[-1], ahead], ":", lw=1.0, color=ink.lines[0])
@@ -156,10 +156,15 @@ def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
     axes.set_yscale("log")
     _plain_percents(axes)
     axes.set_xticks(ticks, labels)
-    axes.set_xlabel("scans")
     axes.set_ylabel("change (%)")
     _legend(axes)
     open_axes(axes)
+
+
+def _counts(scans: Sequence[int]) -> list[str]:
+    """Numbers of scans for the ticks; the first says what they are, for there is no title."""
+    first = [f"{count} scan" if count == 1 else f"{count} scans" for count in scans[:1]]
+    return [*first, *(str(count) for count in scans[1:])]
 
 
 def _plain_percents(axes: Axes) -> None:
@@ -174,7 +179,7 @@ def _plain_percents(axes: Axes) -> None:
 
 
 def _draw_error(axes: Axes, ink: Ink, over_z: ErrorOverZ) -> None:
-    axes.plot(over_z.z_um, 100 * over_z.error, "-", lw=1.3, color=ink.lines[0])
+    axes.plot(over_z.z_um, 100 * over_z.error, "-", lw=1.3, color=ink.lines[0], label="expected")
     for number, z_um in enumerate(over_z.scans_um):
         axes.axvline(
             z_um, color=ink.faint, ls="--", lw=0.8, zorder=1, label="scans" if not number else None
@@ -184,7 +189,7 @@ def _draw_error(axes: Axes, ink: Ink, over_z: ErrorOverZ) -> None:
         axes.axvline(over_z.suggested_um, color=ink.lines[1], lw=1.6, label=where)
     axes.set_ylim(0, None)
     axes.set_xlabel("z (µm)")
-    axes.set_ylabel("expected error (%)")
+    axes.set_ylabel("error (%)")
     _legend(axes)
     open_axes(axes)
 

@@ -10,9 +10,9 @@ from qtpy.QtCore import QEventLoop, Qt
 
 from ..scans import ZGrid
 from ..sources import Ended
+from ._live_sources import MICROSCOPE
 from ._method_panel import NETWORK
 from .demo import FRAME, SETTLE_MS, centre, look_around, wait, wait_for
-from ._live_sources import MICROSCOPE
 from .live import LiveDock
 from .side_views import SideViewsDock
 
@@ -103,7 +103,7 @@ def scan_by_itself(
 ) -> Ended:
     """Connect the simulated microscope, start a session and run to the end."""
     connect(dock, sample)
-    page, panel = dock.scans.sources.microscope, dock.setup.method
+    page, panel = dock.setup.sources.microscope, dock.setup.method
     page.most.setValue(max_scans)
     dock.setup.grid.set_grid(grid)
     panel.set_method(method)
@@ -144,7 +144,7 @@ def connect(dock: LiveDock, sample: Any = None) -> None:
     """Connect the dock to a simulated microscope, which a sample takes a while to make for."""
     from ..sources import simulated_microscope
 
-    sources = dock.scans.sources
+    sources = dock.setup.sources
     sources.choice.setCurrentIndex(MICROSCOPE)
     if sample is not None:
         sources.microscope.which.setCurrentIndex(1)
@@ -157,6 +157,8 @@ def connect(dock: LiveDock, sample: Any = None) -> None:
 def add_side_views(viewer: Any, height: int) -> None:
     """Projections of the volume, under the canvas."""
     dock = SideViewsDock(viewer)
+    for combo, key in ((dock.controls.how, "max"), (dock.controls.through, "all")):
+        combo.setCurrentIndex(combo.findData(key))
     shell = viewer.window.add_dock_widget(dock, name="Side views", area="bottom")
     viewer.window._qt_window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
     wait_for(lambda: bool(dock.shown) and not dock.is_busy)

@@ -131,11 +131,6 @@ class MicroscopeFeed(QObject):
         self._microscope.limits_um = self._page.limits_um()
         return self._microscope
 
-    def stage_at(self, z_um: float) -> None:
-        """Show the height that was read last."""
-        if self._microscope is not None:
-            self._page.state.setText(f"{self._microscope.name} · z = {z_um:.4g} µm")
-
     def use(self, microscope: CoreMicroscope, optics: Any = None) -> None:
         """Take this microscope, whose optics are known if it is simulated."""
         self._microscope, self.optics = microscope, optics

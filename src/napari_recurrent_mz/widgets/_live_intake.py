@@ -139,7 +139,7 @@ class ScanIntake(_drop.DropTarget):
     def add_selected(self) -> None:
         """Take the layers that are selected in napari's layer list as scans."""
         chosen = [x for x in self._viewer.layers if x in self._viewer.layers.selection]
-        edit = self.pages.scans.sources.hand.height_um
+        edit = self.pages.setup.sources.rows.height_um
         with self.sentences():
             if not chosen:
                 raise InputError("No layer is selected: click an image in the layer list.")
@@ -154,7 +154,7 @@ class ScanIntake(_drop.DropTarget):
 
     def _check_foreign(self, layer: Layer) -> None:
         """Raise :class:`InputError` for the volume that the scans make."""
-        if self.volume is not None and layer is self.volume.layer:
+        if self.volume is not None and self.volume.is_mine(layer):
             raise InputError(f"'{layer.name}' is the volume of this session: select a scan.")
 
     def drop(self, paths: Sequence[Any]) -> None:

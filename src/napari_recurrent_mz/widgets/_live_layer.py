@@ -7,7 +7,7 @@ import weakref
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Shapes
+from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import QObject, QTimer
 
 from ..methods import METHOD_NAMES
@@ -51,6 +51,10 @@ class LiveLayer(QObject):
         """The layer, if it is in the viewer."""
         layer = self._layer() if self._layer is not None else None
         return layer if layer is not None and layer in self._viewer.layers else None
+
+    def is_mine(self, layer: Layer) -> bool:
+        """Whether a layer shows this volume."""
+        return layer is self.layer
 
     def show(self, *, now: bool = False) -> None:
         """Show the volume as it is: soon, so that the window keeps its share, or now."""

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QTableWidget,
     QTableWidgetItem,
     QTabWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -33,7 +32,7 @@ from ._live_sources import GROUP, SourcePanel
 from ._live_work import THUMBNAIL, Bytes, ScanLine
 from ._method_panel import NETWORK, MethodPanel
 from ._optics_panel import OpticsPanel
-from ._parts import heading
+from ._parts import heading, push_button
 from ._plot import PlotPanel
 from ._theme import MessageLabel, Palette
 from ._worker import in_background
@@ -43,7 +42,7 @@ _RULES = (
     ("largest-gap", "in the widest gap"),
     ("spread", "where the scans disagree most"),
 )
-_LIST_HEIGHT = 128
+_LIST_HEIGHT = 116
 _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
 _EPSILON_WIDTH = 84
@@ -51,11 +50,12 @@ _KEPT = ("start", "stop", "step", "method", "rule", "epsilon", "frame")
 
 
 class SetupPage(QWidget):
-    """Optics, grid, method, and how the next height is chosen."""
+    """Optics, grid, method, how the next height is chosen, and where scans come from."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.optics, self.grid, self.method = OpticsPanel(), GridPanel(), MethodPanel()
+        self.sources = SourcePanel()
         for number in reversed(range(self.method.method.count())):
             if not is_live(str(self.method.method.itemData(number))):
                 self.method.method.removeItem(number)
@@ -73,6 +73,7 @@ class SetupPage(QWidget):
         line.addWidget(label)
         line.addWidget(self.rule, 1)
         column = QVBoxLayout(self)
+        column.setContentsMargins(2, 4, 2, 2)
         column.setSpacing(4)
         for title, part in (
             ("Optics", self.optics),
@@ -82,6 +83,8 @@ class SetupPage(QWidget):
             column.addWidget(heading(title))
             column.addWidget(part)
         column.addLayout(line)
+        column.addWidget(heading("Scans"))
+        column.addWidget(self.sources)
         column.addStretch(1)
 
     def session_maker(self, epsilon: float) -> Callable[[], Any]:
@@ -113,6 +116,11 @@ class SetupPage(QWidget):
             return Session(grid, **options)
 
         return make
+
+    def lock(self, is_locked: bool) -> None:
+        """What a session is made of stays the same in it; where its scans come from may change."""
+        for part in (self.optics, self.grid, self.method, self.rule):
+            part.setEnabled(not is_locked)
 
     def is_incomplete(self) -> bool:
         """Whether a field is only empty, which is no mistake."""
@@ -223,18 +231,18 @@ def pixmap(grey: Bytes) -> QPixmap:
 
 
 class ScansPage(QWidget):
-    """Scans, their source, the verdict, and the plots."""
+    """Scans, what is done for the next one, the verdict, and the plots."""
 
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+    def __init__(self, palette: Palette, rows: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.rows = rows
         self.list = ScanList()
-        self.undo = _tool(
+        self.undo = push_button(
             "Undo last", "Take the last scan back; the volume before returns (Ctrl+Z)"
         )
-        self.pause = _tool("Pause", "Refine no further, until it is released (Ctrl+Space)")
+        self.pause = push_button("Pause", "Refine no further, until it is released (Ctrl+Space)")
         self.pause.setCheckable(True)
-        self.again = _tool("Start again", "End this session, and begin another one")
-        self.sources = SourcePanel()
+        self.again = push_button("Start again", "End this session, and begin another one")
         self.verdict = MessageLabel(palette)
         self.epsilon = QDoubleSpinBox()
         self.epsilon.setAccessibleName("ε")
@@ -248,8 +256,8 @@ class ScansPage(QWidget):
         self.epsilon.setMinimumWidth(_EPSILON_WIDTH)
         self.next = QLabel("–")
         self.next.setToolTip("The height where another scan should help most")
-        self.go = _tool("Go there", "Move the viewer's slider to the suggested height (Ctrl+G)")
-        self.frame = QCheckBox("Frame at next z")
+        self.go = push_button("Go there", "Show the plane at the suggested height (Ctrl+G)")
+        self.frame = QCheckBox("Frame")
         self.frame.setAccessibleName("Frame at the suggested height")
         self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
         self.frame.setChecked(True)
@@ -263,11 +271,6 @@ class ScansPage(QWidget):
         self.place.setProperty("faint", True)
         self.place.setWordWrap(True)
         self._lay_out()
-
-    @property
-    def tools(self) -> tuple[QToolButton, ...]:
-        """The buttons that need a session."""
-        return self.undo, self.pause, self.again, self.go, self.renormalise
 
     def say_place(self, sentence: str) -> None:
         """Say where what the network remembers is."""
@@ -289,10 +292,11 @@ class ScansPage(QWidget):
         ahead.addStretch(1)
         ahead.addWidget(self.go)
         column = QVBoxLayout(self)
+        column.setContentsMargins(2, 4, 2, 2)
         column.setSpacing(4)
         column.addWidget(self.list, 1)
         column.addLayout(buttons)
-        column.addWidget(self.sources)
+        column.addWidget(self.rows)
         column.addWidget(self.verdict)
         column.addLayout(ahead)
         column.addWidget(self.plot, 2)
@@ -304,7 +308,8 @@ class LivePages(QTabWidget):
 
     def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setup, self.scans = SetupPage(), ScansPage(palette)
+        self.setup = SetupPage()
+        self.scans = ScansPage(palette, self.setup.sources.rows)
         self.addTab(self.setup, "Set up")
         self.addTab(self.scans, "Scans")
         self.setDocumentMode(True)
@@ -319,7 +324,7 @@ class LivePages(QTabWidget):
             str(int(self.scans.frame.isChecked())),
         )  # fmt: skip
         _settings.remember(GROUP, dict(zip(_KEPT, values, strict=True)))
-        self.scans.sources.remember()
+        setup.sources.remember()
 
     def restore(self) -> None:
         """Take what was remembered; ε comes later where nothing is, because it loads torch."""
@@ -344,11 +349,3 @@ def _default_percent() -> float:
     from ..session import EPSILON
 
     return 100 * EPSILON
-
-
-def _tool(text: str, tooltip: str) -> QToolButton:
-    button = QToolButton()
-    button.setText(text)
-    button.setToolTip(tooltip)
-    button.setAccessibleName(text)
-    return button

@@ -35,30 +35,38 @@ _NAMES = (
 )
 
 
-class HandPage(QWidget):
-    """A layer that is selected, or files that are dropped; a height where they have none."""
+class SourceRows(QStackedWidget):
+    """What is done again and again while scans come, a row for each source."""
 
     def __init__(self) -> None:
         super().__init__()
         self.height_um = NumberEdit(
             "height of the next scan",
             "Height of the scan in µm, where the image does not say it; else leave it empty",
-            "from the image",
+            "z from the image",
         )
         self.add = push_button(
             "Add selected layer",
             "Take the selected image as a scan; of a stack, the plane in view",
         )
-        hint = _faint("Or drop TIFF files anywhere on this dock.")
-        label = QLabel("z (µm)")
-        label.setBuddy(self.height_um)
-        line = QHBoxLayout()
-        for part, stretch in ((label, 0), (self.height_um, 1), (self.add, 2)):
-            line.addWidget(part, stretch)
-        column = _column(self)
-        column.addLayout(line)
-        column.addWidget(hint)
-        column.addStretch(1)
+        self.here = push_button("Scan here", "Take a scan where the stage stands now")
+        self.there = push_button(
+            "Scan at next z", "Move to where another scan should help most, and scan there"
+        )
+        self.folder = _faint("")
+        self.stage = _faint("")
+        for parts, words in (
+            ((self.height_um, self.add), _faint("Or drop TIFF files anywhere on this dock.")),
+            ((), self.folder),
+            ((self.here, self.there), self.stage),
+        ):
+            page = QWidget()
+            column, line = _column(page), QHBoxLayout()
+            for part in parts:
+                line.addWidget(part, 1)
+            column.addLayout(line)
+            column.addWidget(words)
+            self.addWidget(page)
 
 
 class FolderPage(QWidget):
@@ -123,7 +131,7 @@ class FolderPage(QWidget):
 
 
 class MicroscopePage(QWidget):
-    """Connection, limits, single scans, and the limits of an automatic run."""
+    """Connection, limits of the stage, and limits of an automatic run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,10 +148,6 @@ class MicroscopePage(QWidget):
         )
         self.high = NumberEdit(
             "upper limit of z", "The stage is never sent above this height, in µm", "highest"
-        )
-        self.here = push_button("Scan here", "Take a scan where the stage stands now")
-        self.there = push_button(
-            "Scan at next z", "Move to where another scan should help most, and scan there"
         )
         self.most = QSpinBox()
         self.most.setRange(1, 100)
@@ -175,33 +179,26 @@ class MicroscopePage(QWidget):
         return low, high
 
     def _lay_out(self) -> None:
-        grid = QGridLayout()
-        grid.setVerticalSpacing(4)
-        grid.setHorizontalSpacing(6)
-        grid.addWidget(self.which, 0, 0, 1, 3)
-        grid.addWidget(self.connect_button, 0, 3)
-        for column, part in enumerate((QLabel("z limits (µm)"), self.low, QLabel("to"), self.high)):
-            grid.addWidget(part, 1, column)
         most = QLabel("At most")
         most.setBuddy(self.most)
-        for column, part in enumerate((most, self.most, QLabel("scans,"), self.afterwards)):
-            grid.addWidget(part, 2, column)
-        for part in (self.which, self.afterwards):
-            part.setSizeAdjustPolicy(part.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            part.setMinimumContentsLength(8)
-        grid.setColumnStretch(1, 1)
-        grid.setColumnStretch(3, 1)
-        scans = QHBoxLayout()
-        scans.addWidget(self.here)
-        scans.addWidget(self.there)
-        column_ = _column(self)
-        column_.addLayout(grid)
-        column_.addLayout(scans)
-        column_.addWidget(self.state)
+        for combo in (self.which, self.afterwards):
+            combo.setSizeAdjustPolicy(combo.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            combo.setMinimumContentsLength(8)
+        column = _column(self)
+        for parts in (
+            (self.which, self.connect_button),
+            (QLabel("z limits (µm)"), self.low, QLabel("to"), self.high),
+            (most, self.most, QLabel("scans,"), self.afterwards),
+        ):
+            line = QHBoxLayout()
+            for part in parts:
+                line.addWidget(part, 0 if isinstance(part, QLabel) else 1)
+            column.addLayout(line)
+        column.addWidget(self.state)
 
 
 class SourcePanel(QWidget):
-    """Which source, and its page."""
+    """Which source, and what it needs; :attr:`rows` is what is done with it."""
 
     changed = Signal()
 
@@ -211,9 +208,11 @@ class SourcePanel(QWidget):
         self.choice.setAccessibleName("Scans come")
         self.choice.setToolTip("Where scans come from; files can always be dropped on the dock")
         self.choice.addItems(["by hand", "from a watched folder", "from the microscope"])
-        self.hand, self.folder, self.microscope = HandPage(), FolderPage(), MicroscopePage()
+        self.folder, self.microscope = FolderPage(), MicroscopePage()
+        self.rows = SourceRows()
         self.pages = QStackedWidget()
-        for page in (self.hand, self.folder, self.microscope):
+        hint = _faint("Select an image in the layer list and add it, or drop TIFF files here.")
+        for page in (hint, self.folder, self.microscope):
             self.pages.addWidget(page)
         label = QLabel("Scans come")
         label.setBuddy(self.choice)
@@ -260,6 +259,7 @@ class SourcePanel(QWidget):
 
     def _chosen(self, number: int) -> None:
         self.pages.setCurrentIndex(number)
+        self.rows.setCurrentIndex(number)
         self.changed.emit()
 
 

@@ -87,8 +87,8 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.footer.add_on_top(self.question)
         self.footer.cancel.setText("Abort")
         self.footer.cancel.setToolTip(_ABORT)
-        self.folder = FolderFeed(self.scans.sources.folder)
-        self.scope = MicroscopeFeed(self.scans.sources.microscope)
+        self.folder = FolderFeed(self.setup.sources.folder)
+        self.scope = MicroscopeFeed(self.setup.sources.microscope)
         self.live = LiveRun()
         self.remembers = True
         self.over_z: ErrorOverZ | None = None
@@ -124,7 +124,7 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     def act(self) -> None:
         """What the main button does: start, add, watch, or run."""
-        source = self.scans.sources.source
+        source = self.setup.sources.source
         if not self.live.is_on:
             self.start_session()
         elif source == HAND:
@@ -159,7 +159,7 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     def connect_microscope(self, which: str = SIMULATED) -> None:
         """Connect to Micro-Manager ("micro-manager") or to a simulated microscope ("simulated")."""
-        page = self.scans.sources.microscope
+        page = self.setup.sources.microscope
         page.which.setCurrentIndex(max(page.which.findData(which), 0))
         self.scope.connect_to(which)
 
@@ -171,7 +171,7 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     def run_automatically(self) -> None:
         """Scan and refine until another scan no longer pays, or the most scans are taken."""
-        page = self.scans.sources.microscope
+        page = self.setup.sources.microscope
         most, afterwards = page.most.value(), str(page.afterwards.currentData())
         with self.sentences():
             scope = self.scope.microscope()
@@ -239,7 +239,7 @@ class LiveDock(ScanIntake, InstrumentDock):
             Filled: self._plane_filled,
             Asked: self.ask_about,
             Told: lambda told: self.say(told.sentence, told.kind),
-            StageAt: lambda read: self.scope.stage_at(read.z_um),
+            StageAt: self._stage_read,
             MicroscopeFree: self._microscope_free,
         }
         handlers[type(item)](item)
@@ -323,7 +323,7 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     def _show_state(self) -> None:
         """Enable what can be done now, and name the main button."""
-        scans, scope = self.scans, self.scans.sources.microscope
+        scans, sources = self.scans, self.setup.sources
         is_live = self.session is not None
         is_free = is_live and not self._is_at_microscope
         count = len(self.session.scans) if is_live else 0
@@ -331,18 +331,20 @@ class LiveDock(ScanIntake, InstrumentDock):
         scans.renormalise.setEnabled(is_free and count > 1)
         for tool in (scans.pause, scans.again):
             tool.setEnabled(is_free)
-        for button in (scope.here, scope.there):
+        for button in (sources.rows.here, sources.rows.there):
             button.setEnabled(is_free and self.scope.is_connected)
+        watched = sources.folder.folder.text() if self.folder.is_watching else ""
+        sources.rows.folder.setText(f"Watching {watched}" if watched else "No folder is watched.")
         scans.go.setEnabled(is_live and self.over_z is not None)
         scans.say_place(_PLACES.get(self.session.state_place, "") if is_live else "")
-        self.setup.setEnabled(not self.live.is_on)
+        self.setup.lock(self.live.is_on)
         if not is_live:
             self.footer.name_action(*_START)
             self._draw()
-        elif self.folder.is_watching and scans.sources.source == FOLDER:
+        elif self.folder.is_watching and sources.source == FOLDER:
             self.footer.name_action(*_STOP_WATCHING)
         else:
-            self.footer.name_action(*_ACTIONS[scans.sources.source])
+            self.footer.name_action(*_ACTIONS[sources.source])
         self.check()
 
     # the microscope -------------------------------------------------------------------
@@ -356,6 +358,9 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.footer.begin(title)
         self.live.ask(command)
         self._show_state()
+
+    def _stage_read(self, read: StageAt) -> None:
+        self.setup.sources.rows.stage.setText(f"The stage was at {read.z_um:.4g} µm.")
 
     def _microscope_free(self, free: MicroscopeFree) -> None:
         self._is_at_microscope = False
@@ -394,13 +399,14 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.say("Paused: scans are taken, the volume waits." if is_paused else "")
 
     def _connect(self) -> None:
-        setup, scans, scope = self.setup, self.scans, self.scans.sources.microscope
+        setup, scans, sources = self.setup, self.scans, self.setup.sources
+        rows, scope = sources.rows, sources.microscope
         self.live.told.connect(self._told)
         for part in (setup.optics, setup.grid, setup.method):
             part.changed.connect(self._check_timer.start)
         setup.method.failed.connect(self.fail)
-        scans.sources.changed.connect(self._show_state)
-        scans.sources.hand.add.clicked.connect(self.add_selected)
+        sources.changed.connect(self._show_state)
+        rows.add.clicked.connect(self.add_selected)
         scans.epsilon.valueChanged.connect(lambda _: self._draw())
         scans.frame.toggled.connect(lambda _: self._show_next())
         scans.list.removed.connect(self.remove)
@@ -411,8 +417,8 @@ class LiveDock(ScanIntake, InstrumentDock):
         scans.go.clicked.connect(self.go_there)
         scans.renormalise.clicked.connect(lambda: self.live.ask(Renormalise()))
         scans.plot.message.connect(self.say)
-        scope.here.clicked.connect(lambda: self.take_scan())
-        scope.there.clicked.connect(lambda: self.take_scan(suggested=True))
+        rows.here.clicked.connect(lambda: self.take_scan())
+        rows.there.clicked.connect(lambda: self.take_scan(suggested=True))
         scope.connect_button.clicked.connect(
             lambda: self.connect_microscope(str(scope.which.currentData()))
         )
@@ -422,6 +428,7 @@ class LiveDock(ScanIntake, InstrumentDock):
             feed.said.connect(self.say)
         self.scope.connected.connect(self._microscope_connected)
         self._viewer.dims.events.point.connect(self._view_moved)
+        self.pages.currentChanged.connect(lambda _: QTimer.singleShot(0, self.ui.fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)
