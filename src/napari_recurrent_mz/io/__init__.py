@@ -20,6 +20,7 @@ from ._table import write_table
 __all__ = [
     "ImageFile",
     "check_output",
+    "flush_to_disk",
     "read_heights",
     "read_image",
     "scans_from_files",
@@ -29,6 +30,7 @@ __all__ = [
     "write_surface",
     "write_table",
     "write_volume",
+    "write_whole",
     "z_from_name",
 ]
 
@@ -218,6 +220,7 @@ def write_volume(
     *,
     inputs: Iterable[str | os.PathLike[str]] = (),
     keep_type: bool = False,
+    durable: bool = False,
 ) -> Path:
     """Write a volume as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
 
@@ -240,6 +243,8 @@ def write_volume(
         Files that must not be overwritten.
     keep_type : bool, optional
         Write integers of 8 and 16 bits as they are.
+    durable : bool, optional
+        Return once the disk has it, so that not even a power cut loses it.
 
     Raises
     ------
@@ -257,7 +262,11 @@ def write_volume(
         from ._tiff import write_ome_tiff as write
     name = path.name.split(".")[0]
     told = provenance or {}
-    return _whole(path, lambda part: write(part, array, heights, float(pixel_um), told, name))
+    return write_whole(
+        path,
+        lambda part: write(part, array, heights, float(pixel_um), told, name),
+        durable=durable,
+    )
 
 
 def write_surface(
@@ -296,7 +305,7 @@ def write_surface(
     from ._surface_file import write_ome_surface
 
     name, told = path.name.split(".")[0], provenance or {}
-    return _whole(
+    return write_whole(
         path,
         lambda part: write_ome_surface(part, pixels, heights_um, float(pixel_um), told, name),
     )
@@ -338,21 +347,65 @@ def read_heights(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     return plane
 
 
-def _whole(path: Path, write: Callable[[Path], None]) -> Path:
-    """Write under a temporary name in the same folder, and rename at the end."""
-    workplace = Path(tempfile.mkdtemp(prefix=".recurrent-mz-", dir=path.parent))
+WORKPLACE = ".recurrent-mz-"
+"""How the name of a folder begins in which something is being written."""
+
+
+def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = False) -> Path:
+    """Write under a temporary name in the same folder, and rename at the end.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or an OME-Zarr folder; what is there is replaced.
+    write : callable
+        Writes to the path that it is given.
+    durable : bool, optional
+        Return once the disk has it.
+
+    Raises
+    ------
+    InputError
+        When the disk refuses; its cause is the ``OSError``.
+    """
+    try:
+        workplace = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=path.parent))
+    except OSError as error:
+        raise _unwritten(path, error) from error
     try:
         part = workplace / path.name
         write(part)
+        if durable:
+            flush_to_disk(part)
         if path.is_dir():
             path.rename(workplace / "replaced")
         part.replace(path)
+        if durable:
+            flush_to_disk(path.parent, only_entry=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"'{path.name}' could not be written: {reason}.") from error
+        raise _unwritten(path, error) from error
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     return path
+
+
+def _unwritten(path: Path, error: OSError) -> InputError:
+    return InputError(f"'{path.name}' could not be written: {error.strerror or error}.")
+
+
+def flush_to_disk(path: Path, *, only_entry: bool = False) -> None:
+    """Wait until the disk has a file, or a folder and, unless ``only_entry``, all in it."""
+    if path.is_dir():
+        if not only_entry:
+            for inside in path.iterdir():
+                flush_to_disk(inside)
+        if os.name == "nt":
+            return  # Windows keeps a folder's entries by itself
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _count(n: int, what: str) -> str:

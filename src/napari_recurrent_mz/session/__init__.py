@@ -4,23 +4,31 @@ No window is needed: :class:`Session` is what the Live dock, a script at the mic
 tests share.
 """
 
+from ._autosave import Autosave, Unsaved, unsaved_sessions
 from ._checks import ON_DUPLICATE
 from ._engine import PLACES, state_bytes, state_place
 from ._history import EPSILON, Change, HistoryEntry, Verdict
+from ._reopen import load
 from ._session import Session
 from ._settings import SessionSettings
+from ._store import save
 from ._volume import PlaneUpdate
 
 __all__ = [
     "EPSILON",
     "ON_DUPLICATE",
     "PLACES",
+    "Autosave",
     "Change",
     "HistoryEntry",
     "PlaneUpdate",
     "Session",
     "SessionSettings",
+    "Unsaved",
     "Verdict",
+    "load",
+    "save",
     "state_bytes",
     "state_place",
+    "unsaved_sessions",
 ]

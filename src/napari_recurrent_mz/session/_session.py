@@ -29,6 +29,9 @@ from ._scan_list import ScanList
 from ._settings import SessionSettings, check_epsilon, scale_as_dict, scale_from_dict, session_model
 from ._volume import LiveVolume, PlaneUpdate
 
+Event = tuple[str, float, str]
+"""What happened to a scan, its height in micrometres, and its name."""
+
 
 class Session(Outlook):
     """A volume that grows with its scans.
@@ -125,7 +128,7 @@ class Session(Outlook):
         self.history: list[HistoryEntry] = []
         self._lock = threading.RLock()
         self._list = ScanList()
-        self._events: list[tuple[str, Scan]] = []
+        self._events: list[Event] = []
         self._scale = self._given_scale = scale
         self._told: set[str] = set()
         self._generation = 0
@@ -210,7 +213,7 @@ class Session(Outlook):
             if not self._list.scans:
                 check_memory(self.grid, scan.pixels.shape)
             event, old, scan = self._list.take(scan, place, on_duplicate)
-            self._events.append((event, scan))
+            self._events.append((event, scan.z_um, scan.name))
             self._generation += 1
         if old is not None:
             self.scan_removed.emit(old)
@@ -241,7 +244,7 @@ class Session(Outlook):
         with self._lock:
             scan = self._list.remove(which)
             self._generation += 1
-            self._events.append(("removed", scan))
+            self._events.append(("removed", scan.z_um, scan.name))
             back = self._undo(self.scans)
         self.scan_removed.emit(scan)
         if back and self.history:
@@ -279,7 +282,8 @@ class Session(Outlook):
             self._live.engine.forget()
             self._live.leave()
             self._generation += 1
-            self._events.append(("renormalised", self._list.scans[-1]))
+            last = self._list.scans[-1]
+            self._events.append(("renormalised", last.z_um, last.name))
 
     def _tell(self, sentence: str, kind: str) -> None:
         """Say a sentence, once."""
@@ -366,12 +370,12 @@ class Session(Outlook):
         with self._lock:
             if self._generation != generation:
                 return
-            names = {name for name, _ in self._events}
+            names = {name for name, _, _ in self._events}
             entry = HistoryEntry(
                 event=names.pop() if len(names) == 1 else "several",
                 scans=len(scans),
-                z_um=tuple(scan.z_um for _, scan in self._events),
-                names=tuple(scan.name for _, scan in self._events),
+                z_um=tuple(z_um for _, z_um, _ in self._events),
+                names=tuple(name for _, _, name in self._events),
                 method=self.settings.method if network else linear,
                 change=live.meter.change() if live.before is not None else None,
                 expected_error=expected.overall(heights),
@@ -379,9 +383,12 @@ class Session(Outlook):
                 seconds=round(live.seconds + time.monotonic() - began, 3),
                 state_place=self.state_place if network else "",
             )
-            self._events.clear()
             live.contains = scans
-            self.history.append(entry)
+            if self._events or not self.history:
+                self.history.append(entry)
+            else:  # the volume that a session had, made again after it was opened
+                entry = self.history[-1]
+            self._events.clear()
         self.volume_changed.emit(entry)
 
     # --- what to do next ------------------------------------------------------------------
@@ -418,6 +425,7 @@ class Session(Outlook):
                 "scans": self._list.as_dicts(),
                 "history": [entry.as_dict() for entry in self.history],
                 "complete": not self.pending,
+                "news": [list(event) for event in self._events],
             }
 
     @classmethod
@@ -437,7 +445,8 @@ class Session(Outlook):
         images : sequence of array_like, shape (Y, X)
             Of the scans, in their order.
         volume : numpy.ndarray, float32, shape (Z, Y, X), optional
-            The finished volume; without it :meth:`refine` makes it again.
+            The finished volume; without it :meth:`refine` makes it again, as no new entry in
+            the history.
         model : Model, optional
             Instead of the one that is named.
         """
@@ -451,8 +460,7 @@ class Session(Outlook):
             made._list.append(Scan(image, scan["z_um"], scan["name"]), int(scan["images"]))
         made._scale = scale_from_dict(values["scale"])
         made.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
+        made._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]
         if volume is not None and values["complete"] and made.scans:
             made._live.adopt(volume, made.scans)
-        else:
-            made._events = [("added", scan) for scan in made.scans]
         return made

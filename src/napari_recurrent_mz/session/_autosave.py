@@ -1,0 +1,252 @@
+"""Every scan on disk before anything else is done with it, so that a crash loses none."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import platform
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil  # type: ignore[import-untyped]
+
+from ._store import ENDING, INDEX, SCANS, SessionFolder, Snapshot, write_text
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+_OWNER = "open.json"
+_REASONS = {
+    "ENOSPC": "the disk is full",
+    "EDQUOT": "the disk quota is used up",
+    "ENOENT": "the folder is gone",
+    "ENOTDIR": "the folder is gone",
+    "EACCES": "the folder is closed to writing",
+    "EPERM": "the folder is closed to writing",
+    "EROFS": "the folder is closed to writing",
+}
+_NUMBERS = itertools.count(1)
+
+
+class Autosave:
+    """Keeps a session on disk while it runs.
+
+    Every scan is there, whole, before :meth:`Session.add_scan` returns, and before the volume is
+    made; so is its removal, and the history with every finished volume. The volume itself is not
+    kept: it is made again from the scans. When the disk refuses, a sentence says so, the session
+    goes on, and the next change writes everything that is missing.
+
+    Parameters
+    ----------
+    session : Session
+        Scans that it has already are written at once.
+    folder : path
+        Where autosaved sessions are; made when it is needed.
+    on_message : callable, optional
+        Given a sentence and its kind, in the thread that adds scans.
+
+    Attributes
+    ----------
+    path : Path
+        The session's own folder, which :func:`load` opens; made with the first scan.
+
+    Examples
+    --------
+    >>> kept = Autosave(session, folder, on_message=print)              # doctest: +SKIP
+    >>> session.add_scan(scan)          # on disk, whatever happens     # doctest: +SKIP
+    >>> kept.close()                    # let go: the session was saved # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        folder: str | os.PathLike[str],
+        *,
+        on_message: Callable[[str, str], object] | None = None,
+    ) -> None:
+        self.path = Path(folder) / _new_name()
+        self._session: Session | None = session
+        self._tell = on_message or (lambda _sentence, _kind: None)
+        self._folder = SessionFolder(self.path)
+        self._lock = threading.RLock()
+        self._failure = ""
+        self._slot = lambda _what: self.flush()  # a function: the session keeps it alive
+        self._signals = (session.scan_added, session.scan_removed, session.volume_changed)
+        for signal in self._signals:
+            signal.connect(self._slot)
+        if session.scans:
+            self.flush()
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether all scans there are are on disk."""
+        return not self._failure
+
+    def flush(self) -> bool:
+        """Write what is not on disk yet; whether everything is there now."""
+        with self._lock:
+            if self._session is None:
+                return False
+            snapshot = Snapshot.of(self._session, volume=False)
+            if not snapshot.scans and not self.path.exists():
+                return True
+            try:
+                self._claim()
+                self._folder.write(snapshot)
+            except Exception as error:  # whatever it is, the session goes on
+                self._failed(error)
+                return False
+            if self._failure:
+                self._failure = ""
+                self._tell("The session is autosaved again, with all its scans.", "done")
+            return True
+
+    def close(self, *, keep: bool = False) -> None:
+        """End; without ``keep`` the autosaved session is deleted.
+
+        Parameters
+        ----------
+        keep : bool, optional
+            Leave it where it is, for :func:`unsaved_sessions` to find.
+        """
+        with self._lock:
+            if self._session is None:
+                return
+            if keep:
+                self.flush()
+            for signal in self._signals:
+                signal.disconnect(self._slot, missing_ok=True)
+            self._session = None
+            if keep:
+                with contextlib.suppress(OSError):
+                    (self.path / _OWNER).unlink()
+            else:
+                shutil.rmtree(self.path, ignore_errors=True)
+
+    def _claim(self) -> None:
+        """Say that this process has it, before there is anything to open."""
+        owner = self.path / _OWNER
+        if not owner.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(owner, json.dumps(_this_process()))
+
+    def _failed(self, error: Exception) -> None:
+        sentence = (
+            f"The session is not autosaved ({_reason(error)}: '{self.path.parent}'): it goes on; "
+            "save it elsewhere to keep it."
+        )
+        if sentence != self._failure:
+            self._failure = sentence
+            self._tell(sentence, "warning")
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """An autosaved session that nobody has open.
+
+    Attributes
+    ----------
+    path : Path
+        For :func:`load`.
+    began : datetime
+        With its time zone.
+    scans : int
+    """
+
+    path: Path
+    began: datetime
+    scans: int
+
+    @property
+    def sentence(self) -> str:
+        """For a person who has just come: when it was, and what is in it."""
+        now, began = datetime.now().astimezone(), self.began.astimezone()
+        day = "" if began.date() == now.date() else f"{began.day} {began:%B}, "
+        what = "1 scan" if self.scans == 1 else f"{self.scans} scans"
+        return f"A session of {day}{began:%H:%M} with {what} was not saved: open it?"
+
+    def discard(self) -> None:
+        """Delete it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def unsaved_sessions(folder: str | os.PathLike[str]) -> list[Unsaved]:
+    """The autosaved sessions that were neither saved nor let go, the newest first.
+
+    Those that a running process has open, on this computer or on another, are left out, and so
+    are those without any scan.
+
+    Parameters
+    ----------
+    folder : path
+        As given to :class:`Autosave`.
+    """
+    found = []
+    for path in Path(folder).glob(f"*{ENDING}"):
+        with contextlib.suppress(OSError):
+            scans = len(list((path / SCANS).glob("*.ome.tif")))
+            if scans and not _is_open(path):
+                found.append(Unsaved(path, _began(path), _listed(path) or scans))
+    return sorted(found, key=lambda unsaved: (unsaved.began, unsaved.path.name), reverse=True)
+
+
+def _listed(path: Path) -> int:
+    """How many scans the index lists; 0 when it cannot be read."""
+    return len(_index(path).get("session", {}).get("scans", ()))
+
+
+def _began(path: Path) -> datetime:
+    """When it began, or when the folder was last changed."""
+    try:
+        return datetime.fromisoformat(_index(path)["began"])
+    except (KeyError, TypeError, ValueError):
+        return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+
+
+def _index(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((path / INDEX).read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return {}
+
+
+def _is_open(path: Path) -> bool:
+    """Whether the process that wrote it still runs; of another computer, nobody can tell."""
+    try:
+        owner = json.loads((path / _OWNER).read_text(encoding="utf-8"))
+        if owner["host"] != platform.node():
+            return True
+        process = psutil.Process(int(owner["pid"]))
+        return bool(abs(process.create_time() - float(owner["started"])) < 1)
+    except psutil.AccessDenied:
+        return True
+    except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+        return False
+
+
+def _this_process() -> dict[str, Any]:
+    started = psutil.Process().create_time()
+    return {"pid": os.getpid(), "started": started, "host": platform.node()}
+
+
+def _new_name() -> str:
+    """A name that says when, and that no other session has."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}-{next(_NUMBERS)}{ENDING}"
+
+
+def _reason(error: Exception) -> str:
+    """Why a disk refused, in a few words."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError):
+        name = errno.errorcode.get(cause.errno or 0, "")
+        return _REASONS.get(name, cause.strerror or str(cause))
+    return str(error).rstrip(".")

@@ -1,0 +1,296 @@
+"""A session on disk: a folder, or the same folder in a ZIP file.
+
+::
+
+    NAME.rmz/
+        session.json                     settings, optics, scale, scans, history, versions
+        scans/z3.5um-0a1b2c3d4e5f.ome.tif   one OME-TIFF for each scan, float32
+        volume-5f4e3d2c1b0a.ome.zarr     the finished volume (OME-Zarr 0.5), if there is one
+
+A file is written under another name, flushed and renamed before it counts, ``session.json`` the
+last; names carry a digest of the pixels. So whenever the process ends, what ``session.json``
+lists is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import weakref
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..io import WORKPLACE, write_volume, write_whole
+from ..optics import Optics
+from ..scans import FloatArray, InputError, Scan
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+FORMAT = "napari-recurrent-mz/session/1"
+ENDING = ".rmz"
+ZIP_ENDING = ".rmz.zip"
+INDEX = "session.json"
+SCANS = "scans"
+_SHORT = 12  # digits of a digest in a name
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A session at one moment.
+
+    Attributes
+    ----------
+    values : dict
+        What :meth:`Session.as_dict` gives.
+    scans : tuple of Scan
+    volume : numpy.ndarray, float32, shape (Z, Y, X), or None
+        If it contains all the scans.
+    """
+
+    values: dict[str, Any]
+    scans: tuple[Scan, ...]
+    volume: FloatArray | None = None
+
+    @classmethod
+    def of(cls, session: Session, *, volume: bool) -> Snapshot:
+        """Take it, with a copy of the volume or without."""
+        with session._lock:
+            values, pixels = session.as_dict(), session.volume
+            is_kept = volume and values["complete"] and pixels is not None
+            kept = pixels.copy() if is_kept and pixels is not None else None
+            return cls(values, session.scans, kept)
+
+    @property
+    def optics(self) -> dict[str, Any]:
+        """Of all the scans, as plain values."""
+        found: dict[str, Any] = self.values["settings"]["optics"]
+        return found
+
+
+class SessionFolder:
+    """One session in one folder, written as often as it changes.
+
+    Parameters
+    ----------
+    path : Path
+        Made when it is needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._began = _now()
+        self._number = 0
+        self._digests: weakref.WeakKeyDictionary[Scan, str] = weakref.WeakKeyDictionary()
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Write what is not there yet, then the index, and let go what it does not list.
+
+        Raises
+        ------
+        OSError, InputError
+            When the disk refuses; what was there before is whole.
+        """
+        self._number += 1
+        (self.path / SCANS).mkdir(parents=True, exist_ok=True)
+        scans = [self._scan(place, snapshot) for place in range(len(snapshot.scans))]
+        index = {
+            "format": FORMAT,
+            "versions": _versions(),
+            "began": self._began,
+            "saved": _now(),
+            "number": self._number,
+            "session": {**snapshot.values, "scans": scans},
+            "volume": self._volume(snapshot),
+        }
+        text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
+        write_text(self.path / INDEX, text)
+        self._tidy(index)
+
+    def _scan(self, place: int, snapshot: Snapshot) -> dict[str, Any]:
+        """Write one scan, if need be, and say what the index says of it."""
+        scan, line = snapshot.scans[place], snapshot.values["scans"][place]
+        if scan not in self._digests:
+            self._digests[scan] = scan_digest(scan)
+        digest = self._digests[scan]
+        name = f"z{scan.z_um:.6g}um-{digest[:_SHORT]}.ome.tif"
+        told = {**line, "file": name, "sha256": digest}
+        path = self.path / SCANS / name
+        if not path.exists():
+            session = {**snapshot.values, "scans": [], "history": [], "news": []}
+            made = {
+                "optics": snapshot.optics,
+                "format": FORMAT,
+                "scan": {**told, "place": place},
+                "number": self._number,
+                "session": session,
+            }
+            pixel_um = Optics(**snapshot.optics).pixel_um
+            write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, made, durable=True)
+        return told
+
+    def _volume(self, snapshot: Snapshot) -> dict[str, str] | None:
+        """Write the volume, if there is one and it is not there yet."""
+        if snapshot.volume is None:
+            return None
+        settings = snapshot.values["settings"]
+        grid, optics = settings["grid"], Optics(**snapshot.optics)
+        digest = array_digest(snapshot.volume)
+        name = f"volume-{digest[:_SHORT]}.ome.zarr"
+        if not (self.path / name).exists():
+            z_um = grid["start_um"] + grid["step_um"] * np.arange(len(snapshot.volume))
+            made = {
+                "optics": snapshot.optics,
+                "method": settings["method"],
+                "model": settings["model"],
+                "model_sha256": snapshot.values["model_sha256"],
+                "scans": snapshot.values["scans"],
+            }
+            write_volume(
+                self.path / name, snapshot.volume, z_um, optics.pixel_um, made, durable=True
+            )
+        return {"file": name, "sha256": digest}
+
+    def _tidy(self, index: Mapping[str, Any]) -> None:
+        """Let go what the index does not list, as far as the disk lets us."""
+        listed = {scan["file"] for scan in index["session"]["scans"]}
+        listed |= {index["volume"]["file"]} if index["volume"] else set()
+        for pattern in (f"{SCANS}/*.ome.tif", "volume-*.ome.zarr", f"**/{WORKPLACE}*"):
+            for path in list(self.path.glob(pattern)):
+                if path.name not in listed:
+                    _let_go(path)
+
+
+def save(session: Session, path: str | os.PathLike[str]) -> Path:
+    """Write a session: its scans, settings and history, and the volume once it is finished.
+
+    :func:`load` gives it back. A session that is there already is replaced; whenever the
+    process ends, either the old one or the new one is whole.
+
+    Parameters
+    ----------
+    session : Session
+        It may be refined meanwhile: what is written is how it was when this was called.
+    path : path
+        Ends in ``.rmz`` (a folder) or ``.rmz.zip`` (one file, nothing in it compressed again).
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If the ending is another, something else is there, or the disk refuses.
+    """
+    path = check_session_path(path)
+    snapshot = Snapshot.of(session, volume=True)
+    try:
+        if path.name.endswith(ZIP_ENDING):
+            write_whole(path, lambda part: _write_zip(part, snapshot), durable=True)
+        else:
+            SessionFolder(path).write(snapshot)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"'{path.name}' could not be written: {reason}.") from error
+    return path
+
+
+def check_session_path(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` once a session can be written there, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If the ending is another than ``.rmz`` or ``.rmz.zip``, the folder that it is in is not
+        there, or something is there that is no session.
+    """
+    path = Path(path)
+    if not path.name.endswith((ENDING, ZIP_ENDING)):
+        raise InputError(
+            f"'{path.name}' does not say how to keep the session: end it in {ENDING} (a folder) "
+            f"or {ZIP_ENDING} (one file)."
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"The folder '{path.parent}' for the session does not exist: make it.")
+    is_zip = path.name.endswith(ZIP_ENDING)
+    is_other = path.is_dir() if is_zip else path.exists() and not is_session(path)
+    if is_other:
+        raise InputError(f"'{path.name}' is there and is no session: choose another name.")
+    return path
+
+
+def is_session(folder: Path) -> bool:
+    """Whether a folder holds a session, or nothing yet."""
+    if not folder.is_dir():
+        return False
+    return (folder / INDEX).is_file() or (folder / SCANS).is_dir() or not any(folder.iterdir())
+
+
+def scan_digest(scan: Scan) -> str:
+    """SHA-256 of a scan's pixels, height and name."""
+    return array_digest(scan.pixels, f"{scan.z_um!r} {scan.name}")
+
+
+def array_digest(pixels: FloatArray, more: str = "") -> str:
+    """SHA-256 of little-endian float32 pixels and of a text."""
+    found = hashlib.sha256(np.ascontiguousarray(pixels, "<f4").data)
+    found.update(more.encode())
+    return found.hexdigest()
+
+
+def _write_zip(path: Path, snapshot: Snapshot) -> None:
+    """The folder first, beside the file, then all of it into the file."""
+    folder = path.with_suffix("")
+    SessionFolder(folder).write(snapshot)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as kept:
+        for inside in sorted(folder.rglob("*")):
+            if inside.is_file():
+                kept.write(inside, inside.relative_to(folder).as_posix())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file: whenever the process ends, it is the old one or the new one.
+
+    Raises
+    ------
+    InputError
+        When the disk refuses.
+    """
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    write_whole(path, write, durable=True)
+
+
+def _let_go(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    """Of what made the session."""
+    from importlib.metadata import version
+
+    from .. import __version__
+
+    found = {"napari-recurrent-mz": __version__, "python": platform.python_version()}
+    return found | {name: version(name) for name in ("numpy", "torch", "tifffile", "zarr")}
