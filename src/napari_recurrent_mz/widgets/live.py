@@ -370,6 +370,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         if free.ended is not None:
             kind = _ENDS.get(free.ended.reason, "hint")
             self.say(f"{free.ended.sentence} {free.ended.stage}".strip(), kind)
+            self.setup.sources.rows.stage.setText(free.ended.stage)
         self._show_state()
         self.run_ended.emit(free.ended)
 

@@ -1,0 +1,25 @@
+"""The Live dock after a simulated microscope has scanned by itself, with the side views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_recurrent_mz.cli._demo_live import GRID, MOST
+from napari_recurrent_mz.widgets._live_demo import run_live_demo
+
+
+def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
+    """Save a picture of the window, as ``recurrent-mz demo --live --screenshot`` does.
+
+    Parameters
+    ----------
+    theme : str
+        ``dark`` or ``light``.
+    size : tuple of int
+        Width and height of the window, in pixels.
+    path : Path
+        Where the picture goes (PNG).
+    data : Path or None
+        Not used: the sample is simulated.
+    """
+    run_live_demo(GRID, max_scans=MOST, screenshot=path, theme=theme, size=size)
