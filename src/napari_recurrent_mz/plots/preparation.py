@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _BINS = 128
 _LEAST_SPAN_DEG = 0.1
-_HEADROOM = 4.0
+_LEAST = 0.7
+_FILLED = 0.64  # of the height; the legend has the rest
 
 
 def drift_figure(
@@ -53,7 +54,7 @@ def drift_figure(
             angle = alignment.rotation_deg
             axes[1].plot(heights, angle, "o-", ms=2.5, lw=1.2, color=ink.lines[2])
             axes[1].axhline(0, color=ink.faint, lw=0.6, zorder=0)
-            middle, half = (angle.max() + angle.min()) / 2, np.ptp(angle) / 2
+            middle, half = float(angle.max() + angle.min()) / 2, float(np.ptp(angle)) / 2
             half = 1.15 * max(half, _LEAST_SPAN_DEG / 2)
             axes[1].set_ylim(middle - half, middle + half)
             axes[1].set_ylabel("rotation (°)")
@@ -99,13 +100,14 @@ def edf_histogram_figure(edf: npt.ArrayLike, found: EdfNormalisation, unit: str 
         for label, value, series, dashes in lines:
             axes.axvline(
                 value,
+                ymax=_FILLED + 0.04,
                 color=ink.lines[series],
                 lw=1.5,
                 ls=dashes,
                 label=f"{label} {value:.4g}",
             )
         axes.set_yscale("log")
-        axes.set_ylim(0.7, _HEADROOM * counts.max())
+        axes.set_ylim(_LEAST, _LEAST * (counts.max() / _LEAST) ** (1 / _FILLED))
         axes.set_xlabel(f"EDF intensity ({unit})" if unit else "EDF intensity (units of the image)")
         axes.set_ylabel("pixels")
         axes.legend(fontsize=8, loc="upper right")
@@ -131,8 +133,8 @@ def registration_figure(found: Registration) -> Draw:
         axes = figure.subplots()
         axes.plot(found.tried_um, found.tried_correlation, "-", lw=1.2, color=ink.lines[0])
         after = found.correlation_after
-        axes.plot(
-            [found.shift_z_um], [after], "o", ms=5, color=ink.lines[1],
+        axes.axvline(
+            found.shift_z_um, color=ink.lines[1], lw=1.5, ls="--",
             label=f"registered: {after:.3f} at {found.shift_z_um:+.2f} µm",
         )  # fmt: skip
         before = found.correlation_before

@@ -23,9 +23,6 @@ _LEAST_OVERLAP = 0.5
 _SEARCH_PIXELS = 128
 """Edge of the field in which the axial shift is sought, after binning."""
 
-_FINE = 0.02
-"""Part of a plane's distance to which the axial shift is found."""
-
 
 @dataclass(frozen=True, eq=False)
 class Place:
@@ -139,23 +136,18 @@ class Pair:
         return shifts
 
     def best_near(self, tried: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> float:
-        """The best axial shift, between those that were tried."""
-        from scipy.optimize import minimize_scalar
+        """The axial shift at the top of the parabola through the best one and its neighbours.
 
-        peak = float(tried[np.nanargmax(scores)])
-        step = min(self.wide_place.step_um, self.confocal_place.step_um)
-
-        def loss(shift: float) -> float:
-            score = self.correlation(shift)
-            return 0.0 if np.isnan(score) else -score
-
-        found = minimize_scalar(
-            loss,
-            bounds=(peak - step, peak + step),
-            method="bounded",
-            options={"xatol": _FINE * step},
-        )
-        return float(found.x) if -found.fun >= self.correlation(peak) else peak
+        The correlation itself is no guide between the steps: interpolated planes are smoother,
+        and correlate better for that alone.
+        """
+        peak = int(scores.argmax())
+        if not 0 < peak < len(scores) - 1:
+            return float(tried[peak])
+        before, top, after = scores[peak - 1 : peak + 2]
+        bend = before - 2 * top + after
+        part = (before - after) / (2 * bend) if bend < 0 else 0.0
+        return float(tried[peak] + part * (tried[peak + 1] - tried[peak]))
 
 
 def trying(
