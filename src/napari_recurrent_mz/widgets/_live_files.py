@@ -1,0 +1,270 @@
+"""The Live dock's session on disk: autosaved while it runs, saved, opened, and found again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QStandardPaths, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from . import _settings
+from ._live_question import Choice, QuestionBox
+from ._parts import push_button
+from ._plot import ask_for_file
+from ._worker import in_background
+
+Make = Callable[[], Any]
+
+OPEN = Choice("open", "Open", "Go on with these scans")
+DISCARD = Choice("discard", "Discard", "Delete these scans from the disk")
+LATER = Choice("", "Later", "It stays on the disk, and is offered again")
+
+_TO_SAVE = "Session in one file (*.rmz.zip);;Session as a folder (*.rmz)"
+_TO_OPEN = "Sessions (*.rmz.zip session.json)"
+_ONE_AT_A_TIME = "A session runs: save it or start again, then open the other one."
+
+
+def sessions_folder() -> Path:
+    """Where autosaved sessions are: in the user's data folder."""
+    where = QStandardPaths.StandardLocation.GenericDataLocation
+    data = QStandardPaths.writableLocation(where) or str(Path.home())
+    return Path(data) / "napari-recurrent-mz" / "sessions"
+
+
+def is_session_path(path: Path) -> bool:
+    """Whether this is a session, by its name: for files that are dropped."""
+    return path.name.endswith((".rmz", ".rmz.zip")) or path.name == "session.json"
+
+
+class LiveFiles(QObject):
+    """Keeps a dock's session: every scan is on disk before its volume is made.
+
+    The dock wraps what makes its session in :meth:`keeping`, starts what :attr:`opened` gives,
+    and says :meth:`let_go` when a person ends the session or :meth:`close` when the window goes.
+    A session that was neither saved nor let go is offered at the next start (:meth:`offer`).
+
+    Parameters
+    ----------
+    parent : QWidget
+        Owner of the file dialogs.
+    question : QuestionBox
+        Where the offer is made.
+    folder : Path, optional
+        For autosaved sessions; by default :func:`sessions_folder`.
+
+    Attributes
+    ----------
+    save_button, open_button : QPushButton
+        For the dock's layout; connected already.
+
+    Examples
+    --------
+    >>> self.files = LiveFiles(self, self.question)                     # doctest: +SKIP
+    >>> self.files.said.connect(self.say)                               # doctest: +SKIP
+    >>> self.files.opened.connect(self.live.start)                      # doctest: +SKIP
+    >>> self.files.offer()              # when the dock is shown        # doctest: +SKIP
+    >>> self.live.start(self.files.keeping(make))                       # doctest: +SKIP
+    >>> self.files.let_go()             # a person starts again         # doctest: +SKIP
+    >>> self.files.close()              # the dock goes                 # doctest: +SKIP
+    """
+
+    said = Signal(str, str)
+    """A sentence and its kind; safe from any thread."""
+    opened = Signal(object)
+    """A session is to be opened: what makes it, for the session's thread."""
+
+    def __init__(
+        self, parent: QWidget, question: QuestionBox, *, folder: Path | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._parent, self._question = parent, question
+        self.folder = sessions_folder() if folder is None else folder
+        self.save_button = push_button("Save…", "Keep scans, settings, history and volume (Ctrl+S)")
+        self.open_button = push_button("Open…", "Go on with a session that was saved (Ctrl+O)")
+        self.save_button.clicked.connect(self.ask_where_to_save)
+        self.open_button.clicked.connect(self.ask_what_to_open)
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._session: Any = None
+        self._autosave: Any = None
+        self._saved: tuple[Any, ...] | None = None
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether all scans there are are in a file that a person has named."""
+        session = self._session
+        return session is None or not session.scans or self._saved == session.scans
+
+    # a session begins and ends ------------------------------------------------------------
+    def keeping(self, make: Make) -> Make:
+        """The same maker, but the session that it makes is autosaved from its first scan on.
+
+        Parameters
+        ----------
+        make : callable
+            Gives the session, in any thread.
+        """
+        turn = self._next_turn()
+        return lambda: self._keep(make(), turn)
+
+    def opening(self, path: Path, *, recovered: Any = None) -> Make:
+        """What opens a session and autosaves it from then on.
+
+        Parameters
+        ----------
+        path : Path
+            A folder ``.rmz``, a file ``.rmz.zip`` or the ``session.json`` of a folder.
+        recovered : Unsaved, optional
+            The autosaved session that this is; deleted once its scans are safe elsewhere.
+        """
+        turn = self._next_turn()
+
+        def make() -> Any:
+            from ..session import load
+
+            told: list[tuple[str, str]] = []
+            session = load(path, on_message=lambda *what: told.append(what))
+            self._keep(session, turn, is_saved=recovered is None and not told)
+            if recovered is not None and self._is_safe(turn):
+                recovered.discard()
+            self._tell_all(told, path, len(session.scans))
+            return session
+
+        return make
+
+    def let_go(self) -> None:
+        """The session was ended by a person: its autosave is deleted."""
+        self._end(keep=False)
+
+    def close(self) -> None:
+        """The window goes: what was not saved is kept, and offered at the next start."""
+        self._end(keep=not self.is_saved)
+
+    def offer(self) -> None:
+        """Offer the newest session that was neither saved nor let go, if there is one."""
+        in_background(
+            self, _unsaved, self.folder, then=self._offer_first, failed=lambda _sentence: None
+        )
+
+    # saving and opening -------------------------------------------------------------------
+    def ask_where_to_save(self) -> None:
+        """Save the session where a person says."""
+        if self._session is None or not self._session.scans:
+            self.said.emit("There is nothing to save yet: add a scan first.", "hint")
+            return
+        ask_for_file(self._parent, "Save session", "session", _TO_SAVE, self.save_to)
+
+    def save_to(self, path: Path) -> None:
+        """Save the session, in a thread; scans that come meanwhile are in the next."""
+        session = self._session
+        scans = session.scans
+        self.said.emit(f"Saving '{path.name}'…", "hint")
+
+        def saved(_path: object) -> None:
+            if session is self._session:
+                self._saved = scans
+            what = "1 scan is" if len(scans) == 1 else f"{len(scans)} scans are"
+            self.said.emit(f"Saved: {what} in '{path.name}'.", "done")
+
+        in_background(
+            self, _save, session, path, then=saved,
+            failed=lambda sentence: self.said.emit(sentence, "error"),
+        )  # fmt: skip
+
+    def ask_what_to_open(self) -> None:
+        """Open the session that a person chooses."""
+        if self._session is not None:
+            self.said.emit(_ONE_AT_A_TIME, "hint")
+            return
+        start = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
+        chosen, _ = QFileDialog.getOpenFileName(self._parent, "Open session", start, _TO_OPEN)
+        if chosen:
+            self.open_from(Path(chosen))
+
+    def open_from(self, path: Path) -> None:
+        """Open a session, unless one runs."""
+        if self._session is not None:
+            self.said.emit(_ONE_AT_A_TIME, "hint")
+            return
+        self.opened.emit(self.opening(path))
+
+    # in the session's thread --------------------------------------------------------------
+    def _keep(self, session: Any, turn: int, *, is_saved: bool = False) -> Any:
+        """Autosave a session, unless the dock has gone on to another one."""
+        from ..session import Autosave
+
+        kept = Autosave(session, self.folder, on_message=self._tell)
+        with self._lock:
+            if turn == self._turn:
+                self._session, self._autosave = session, kept
+                self._saved = session.scans if is_saved else None
+                return session
+        kept.close()  # what it came from is still there
+        return session
+
+    def _is_safe(self, turn: int) -> bool:
+        with self._lock:
+            return turn == self._turn and self._autosave is not None and self._autosave.is_safe
+
+    def _tell_all(self, told: list[tuple[str, str]], path: Path, scans: int) -> None:
+        """What there is to say of a session that was opened, as one message."""
+        if told:
+            kinds = {kind for _, kind in told}
+            kind = "warning" if "warning" in kinds else "hint"
+            self._tell(" ".join(sentence for sentence, _ in told), kind)
+        else:
+            what = "1 scan" if scans == 1 else f"{scans} scans"
+            self._tell(f"Opened '{path.name}' with {what}.", "done")
+
+    def _tell(self, sentence: str, kind: str) -> None:
+        """Say something from any thread, unless the window is gone."""
+        try:
+            if isalive(self):  # type: ignore[no-untyped-call]
+                self.said.emit(sentence, kind)
+        except RuntimeError:
+            return  # deleted between the question and the signal
+
+    # in the GUI thread --------------------------------------------------------------------
+    def _next_turn(self) -> int:
+        self.close()
+        return self._turn
+
+    def _end(self, *, keep: bool) -> None:
+        with self._lock:
+            self._turn += 1
+            ended, self._autosave = self._autosave, None
+            self._session = self._saved = None
+        if ended is not None:
+            ended.close(keep=keep)
+
+    def _offer_first(self, found: list[Any]) -> None:
+        if not found or self._session is not None:
+            return
+        first, *others = found
+
+        def answered(key: str, _height: float | None) -> None:
+            if key == OPEN.key and self._session is not None:
+                self.said.emit(_ONE_AT_A_TIME, "hint")
+            elif key == OPEN.key:
+                self.opened.emit(self.opening(first.path, recovered=first))
+            elif key == DISCARD.key:
+                first.discard()
+                self._offer_first(others)
+
+        self._question.ask(first.sentence, (OPEN, DISCARD, LATER), answered)
+
+
+def _unsaved(folder: Path) -> list[Any]:
+    from ..session import unsaved_sessions
+
+    return unsaved_sessions(folder)
+
+
+def _save(session: Any, path: Path) -> Path:
+    from ..session import save
+
+    return save(session, path)
