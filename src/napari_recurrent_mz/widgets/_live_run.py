@@ -18,6 +18,8 @@ class LiveRun(QObject):
     ----------
     session : Session or None
         Once it has started.
+    thread : LiveThread or None
+        What it runs in.
     """
 
     told = Signal(object)
@@ -27,12 +29,12 @@ class LiveRun(QObject):
         super().__init__()
         self.session: Any = None
         self._work: LiveWork | None = None
-        self._thread: LiveThread | None = None
+        self.thread: LiveThread | None = None
 
     @property
     def is_on(self) -> bool:
         """Whether there is a session, or one is about to start."""
-        return self._thread is not None
+        return self.thread is not None
 
     @property
     def is_starting(self) -> bool:
@@ -43,10 +45,10 @@ class LiveRun(QObject):
         """Begin; ``make`` gives the session, in the thread."""
         self.let_go()
         self._work = LiveWork(make)
-        self._thread = LiveThread(self._work.events, self._work.wake)
-        self._thread.arrived.connect(self._arrived)
-        self._thread.failed.connect(self._failed)
-        self._thread.start()
+        self.thread = LiveThread(self._work.events, self._work.wake)
+        self.thread.arrived.connect(self._arrived)
+        self.thread.failed.connect(self._failed)
+        self.thread.start()
 
     def ask(self, command: object) -> None:
         """Ask the session something; nothing happens when there is none."""
@@ -70,16 +72,12 @@ class LiveRun(QObject):
 
     def let_go(self) -> None:
         """Let the session go."""
-        if self._thread is not None:
-            self._thread.cancel()
-        self._thread = self._work = self.session = None
-
-    def join(self, seconds: float) -> bool:
-        """Wait for the thread, if there is one, to end; whether it has."""
-        return self._thread is None or self._thread.join(seconds)
+        if self.thread is not None:
+            self.thread.cancel()
+        self.thread = self._work = self.session = None
 
     def _arrived(self, item: object) -> None:
-        if self.sender() is not self._thread:
+        if self.sender() is not self.thread:
             return  # of a session that was ended
         if isinstance(item, Started):
             self.session = item.session
@@ -87,5 +85,5 @@ class LiveRun(QObject):
 
     def _failed(self, sentence: str) -> None:
         """The thread is gone, which nothing foresees."""
-        if self.sender() is self._thread:
+        if self.sender() is self.thread:
             self.told.emit(NotStarted(sentence))

@@ -1,0 +1,505 @@
+"""The Live dock: scans in from anywhere, the volume that a reconstruction gives, no surprise."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from matplotlib.figure import Figure
+from napari.components import ViewerModel
+from numpy.testing import assert_allclose
+from qtpy.compat import isalive
+from qtpy.QtCore import QThreadPool
+from scipy.ndimage import gaussian_filter
+
+from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
+from napari_recurrent_mz.planning import RULES
+from napari_recurrent_mz.plots import PRINT
+from napari_recurrent_mz.plots.live import ErrorOverZ, Stopping, live_figure, stopping_figure
+from napari_recurrent_mz.sources import watch_folder
+from napari_recurrent_mz.widgets import _live_demo, _live_feeds
+from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
+from napari_recurrent_mz.widgets._live_sources import FOLDER, MICROSCOPE
+from napari_recurrent_mz.widgets._live_thread import LiveThread
+from napari_recurrent_mz.widgets._live_work import Add, Filled, LiveWork, Started
+from napari_recurrent_mz.widgets.live import LiveDock
+
+OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
+GRID = ZGrid(0, 4, 1)
+HEIGHTS = (0.0, 4.0, 2.0)
+_PATIENCE_MS = 60_000
+
+
+def camera(seed: int, shape: tuple[int, int] = (32, 40)) -> np.ndarray:
+    """Counts of smooth bright spots over an offset of 100, with noise."""
+    rng = np.random.default_rng(seed)
+    spots = gaussian_filter(rng.normal(size=shape), 2)
+    light = 100 + 400 * np.clip(spots / spots.std(), 0, None) + rng.normal(0, 3, shape)
+    return light.astype(np.float32)
+
+
+class Scope:
+    """A microscope that shows other spots at every height."""
+
+    name = "a camera and a stage"
+
+    def __init__(self, **images: Any) -> None:
+        self.limits_um, self.pixel_um, self.z_um = (0.0, 4.0), 0.2, 1.5
+        self.visited: list[float] = []
+        self.images = images
+        self.is_open = threading.Event()
+        self.is_open.set()
+
+    def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
+        while not self.is_open.wait(0.005):
+            if aborted is not None and aborted():
+                return self.z_um
+        self.visited.append(z_um)
+        self.z_um = z_um
+        return z_um
+
+    def snap(self) -> np.ndarray:
+        return camera(round(100 * self.z_um))
+
+
+@pytest.fixture
+def make(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., LiveDock]]:
+    """A dock on a viewer without a window, or on the one given, ready for linear MMSE."""
+    docks: list[LiveDock] = []
+    threads: list[LiveThread] = []
+
+    def make(viewer: Any = None, *, starts: bool = True) -> LiveDock:
+        dock = LiveDock(ViewerModel() if viewer is None else viewer)
+        docks.append(dock)
+        qtbot.waitUntil(lambda: dock.setup.method.model is not None)
+        dock.setup.optics.set_values(OPTICS.as_dict(), "given")
+        dock.setup.grid.set_grid(GRID)
+        dock.setup.method.set_method("lmmse")
+        dock.scans.epsilon.setValue(5.0)
+        if starts:
+            with qtbot.waitSignal(dock.started, timeout=_PATIENCE_MS):
+                dock.act()
+            threads.append(dock.live.thread)
+        return dock
+
+    yield make
+    for dock in docks:
+        if isalive(dock):
+            dock.live.let_go()
+            dock.folder.let_go()
+            dock.deleteLater()
+    assert all(thread.join(30) for thread in threads)
+    assert QThreadPool.globalInstance().waitForDone(30_000)
+    qtbot.wait(10)
+
+
+def add_scan_layer(dock: LiveDock, z_um: float, seed: int | None = None, **about: Any) -> Any:
+    """One plane at its height, selected alone."""
+    pixels = about.pop("pixels", camera(round(100 * z_um) if seed is None else seed))
+    place = um_scale_and_place(0.2, 0.2, z_um) | about
+    layer = dock._viewer.add_image(pixels[np.newaxis], name=f"scan {z_um:g}", **place)
+    dock._viewer.layers.selection = {layer}
+    return layer
+
+
+def take(dock: LiveDock, qtbot: Any, *heights: float) -> None:
+    """Add scans by hand, each once the volume has the one before."""
+    for z_um in heights:
+        add_scan_layer(dock, z_um)
+        with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+            dock.act()
+
+
+def cell(dock: LiveDock, row: int, column: int) -> str:
+    return dock.scans.list.item(row, column).text()
+
+
+# --- scans by hand --------------------------------------------------------------------------
+
+
+def test_scans_by_hand_give_the_volume_of_a_reconstruction(make: Any, qtbot: Any) -> None:
+    dock = make()
+    take(dock, qtbot, *HEIGHTS)
+    layer = dock.volume.layer
+    scans = [Scan(camera(round(100 * z)), z) for z in HEIGHTS]
+    whole = reconstruct(scans, GRID, optics=OPTICS, method="lmmse")
+    assert_allclose(layer.data, whole, atol=1e-5 * np.ptp(whole))
+    assert_allclose(layer.scale, (1.0, 0.2, 0.2))
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    assert [scan["z_um"] for scan in layer.metadata[METADATA_KEY]["scans"]] == list(HEIGHTS)
+    session = dock.session
+    assert cell(dock, 0, 1) == "first"
+    for row in (1, 2):
+        assert cell(dock, row, 1) == f"{100 * session.history[row].relative_change:.3g} %"
+    assert dock.scans.verdict.text() == session.verdict(0.05).sentence
+    assert dock.over_z.suggested_um == session.suggest_z()
+    dock.go_there()
+    assert dock._viewer.dims.point[0] == pytest.approx(session.suggest_z())
+
+
+def test_what_waits_for_the_session_fills_in_what_it_knows(make: Any, qtbot: Any) -> None:
+    dock = make(starts=False)
+    dock.setup.optics.fields["pixel_um"].set_value(None)
+    add_scan_layer(dock, 2.0)
+    dock.add_selected()
+    assert "start the session" in dock.footer.message.text()
+    assert dock.setup.optics.fields["pixel_um"].value() == pytest.approx(0.2)
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.act()
+    assert [scan.z_um for scan in dock.session.scans] == [2.0]
+
+
+def test_a_typed_height_and_one_that_is_asked_for(make: Any, qtbot: Any) -> None:
+    dock = make()
+    for typed in ("1.5", ""):
+        dock._viewer.add_image(camera(len(typed)), name="plain")
+        dock._viewer.layers.selection = {dock._viewer.layers[-1]}
+        dock.setup.sources.rows.height_um.setText(typed)
+        dock.add_selected()
+        if not typed:
+            qtbot.waitUntil(lambda: dock.question.is_asking)
+            dock.question.answer("height")  # nothing is typed yet
+            assert dock.question.is_asking
+            dock.question.height_um.set_value(3.5)
+            dock.question.answer("height")
+        else:
+            assert dock.setup.sources.rows.height_um.text() == ""
+    qtbot.waitUntil(lambda: len(dock.session.scans) == 2, timeout=_PATIENCE_MS)
+    assert [scan.z_um for scan in dock.session.scans] == [1.5, 3.5]
+
+
+def test_dropped_files_are_scans_and_bad_ones_a_sentence(
+    make: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    dock = make()
+    tifffile.imwrite(tmp_path / "cell_z2um.tif", camera(1))
+    (tmp_path / "torn.tif").write_bytes(b"II*\0")
+    tifffile.imwrite(tmp_path / "whole.tif", np.stack([camera(1), camera(2)]))
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.drop(sorted(tmp_path.iterdir()))
+    assert [scan.z_um for scan in dock.session.scans] == [2.0]
+    assert "torn.tif" in dock.footer.message.text() or "whole.tif" in dock.footer.message.text()
+    assert dock.footer.message.kind == "error"
+
+
+MISTAKES = {
+    "another shape": ({"pixels": camera(1, (32, 48))}, "32 × 48 pixels"),
+    "another pixel size": ({"scale": (1, 0.3, 0.3)}, "0.3 µm"),
+    "outside the grid": ({"translate": (40, 0, 0)}, "outside the grid"),
+    "not a number": ({"pixels": np.where(camera(1) > 500, np.nan, camera(1))}, "NaN"),
+    "black": ({"pixels": np.zeros((32, 40), np.float32)}, "constant"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_and_the_session_intact(
+    make: Any, qtbot: Any, mistake: str
+) -> None:
+    changes, words = MISTAKES[mistake]
+    dock = make()
+    take(dock, qtbot, 0.0)
+    volume = dock.volume.layer.data.copy()
+    add_scan_layer(dock, 3.0, **changes)
+    dock.act()
+    qtbot.waitUntil(lambda: dock.footer.message.kind == "error", timeout=_PATIENCE_MS)
+    assert words in dock.footer.message.text()
+    assert len(dock.session.scans) == 1
+    assert_allclose(dock.volume.layer.data, volume)
+
+
+def test_nothing_or_the_volume_itself_cannot_be_added(make: Any, qtbot: Any) -> None:
+    dock = make()
+    dock._viewer.layers.selection = set()
+    dock.act()
+    assert "No layer is selected" in dock.footer.message.text()
+    take(dock, qtbot, 0.0)
+    dock._viewer.layers.selection = {dock.volume.layer}
+    dock.act()
+    assert "is the volume of this session" in dock.footer.message.text()
+
+
+@pytest.mark.parametrize(
+    ("answer", "count", "share"), [("replace", 1, 1.0), ("average", 1, 0.5), ("keep", 2, 0.0)]
+)
+def test_a_second_scan_at_a_height_is_asked_about(
+    make: Any, qtbot: Any, answer: str, count: int, share: float
+) -> None:
+    dock = make()
+    take(dock, qtbot, 2.0)
+    add_scan_layer(dock, 2.0, seed=5)
+    dock.act()
+    qtbot.waitUntil(lambda: dock.question.is_asking, timeout=_PATIENCE_MS)
+    assert set(dock.question.buttons) == {"replace", "average", "keep", ""}
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.question.buttons[answer].click()
+    assert len(dock.session.scans) == count
+    expected = share * camera(5) + (1 - share) * camera(200)
+    assert_allclose(dock.session.scans[0].pixels, expected, rtol=1e-5)
+
+
+def test_a_saturated_frame_is_asked_about_and_left_out(make: Any, qtbot: Any) -> None:
+    dock = make()
+    add_scan_layer(dock, 1.0, pixels=np.minimum(camera(3), 300))
+    dock.act()
+    qtbot.waitUntil(lambda: dock.question.is_asking, timeout=_PATIENCE_MS)
+    assert "saturated" in dock.question.label.text()
+    dock.question.answer("")
+    assert not dock.question.is_asking
+    assert dock.session.scans == ()
+
+
+# --- the volume -----------------------------------------------------------------------------
+
+
+def test_undo_pause_and_start_again(make: Any, qtbot: Any) -> None:
+    dock = make()
+    take(dock, qtbot, 0.0, 4.0)
+    before = dock.volume.layer.data.copy()
+    take(dock, qtbot, 2.0)
+    dock.undo()
+    qtbot.waitUntil(lambda: dock.scans.list.rowCount() == 2, timeout=_PATIENCE_MS)
+    assert_allclose(dock.volume.layer.data, before)
+    dock.scans.pause.click()
+    add_scan_layer(dock, 3.0)
+    dock.act()
+    qtbot.waitUntil(lambda: dock.scans.list.rowCount() == 3, timeout=_PATIENCE_MS)
+    qtbot.wait(200)
+    assert dock.session.pending
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.scans.pause.click()
+    assert not dock.session.pending
+    layer = dock.volume.layer
+    dock.start_again()
+    dock.question.answer("again")
+    assert dock.session is None
+    assert layer in dock._viewer.layers
+    assert dock.footer.action.text() == "Start session"
+    assert dock.footer.action.isEnabled()
+
+
+def test_a_removed_layer_comes_anew_and_the_first_scan_can_be_taken_back(
+    make: Any, qtbot: Any
+) -> None:
+    dock = make()
+    take(dock, qtbot, 0.0)
+    dock._viewer.layers.remove(dock.volume.layer)
+    take(dock, qtbot, 4.0)
+    assert dock.volume.layer in dock._viewer.layers
+    for count in (1, 0):
+        dock.undo()
+        qtbot.waitUntil(lambda n=count: dock.scans.list.rowCount() == n, timeout=_PATIENCE_MS)
+    assert dock.volume.layer is None
+    assert all(not layer.name.startswith("Live") for layer in dock._viewer.layers)
+
+
+def test_planes_in_view_come_first() -> None:
+    work, stop = LiveWork(lambda: Session(GRID, optics=OPTICS, method="lmmse")), threading.Event()
+    work.order = (3, 2, 4, 1, 0)
+    filled = []
+    for event in work.events(stop):
+        if isinstance(event, Started):
+            work.ask(Add(Scan(camera(1), 0.5)))
+        if isinstance(event, Filled):
+            filled.append(event.index)
+        if len(filled) == len(GRID):
+            stop.set()
+            work.wake()
+    assert filled == [3, 2, 4, 1, 0]
+
+
+def test_the_frame_marks_the_next_height_until_it_is_removed(make: Any, qtbot: Any) -> None:
+    dock = make()
+    take(dock, qtbot, 0.0)
+    frame = dock.frame.layer
+    plane = frame.data[0][0, 0]
+    z_um = frame.translate[0] + frame.scale[0] * plane
+    assert z_um == pytest.approx(dock.over_z.suggested_um)
+    dock._viewer.layers.remove(frame)
+    take(dock, qtbot, 4.0)
+    assert dock.frame.layer is None
+    dock.scans.frame.click()
+    dock.scans.frame.click()
+    assert dock.frame.layer in dock._viewer.layers
+
+
+# --- a folder and the microscope ------------------------------------------------------------
+
+
+def test_a_watched_folder_gives_scans_and_may_vanish(
+    make: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = partial(watch_folder, settle_s=0.05, interval_s=0.02)
+    monkeypatch.setattr(_live_feeds, "watch_folder", quick)
+    folder = tmp_path / "scans"
+    dock = make()
+    dock.setup.sources.choice.setCurrentIndex(FOLDER)
+    page = dock.setup.sources.folder
+    dock.act()
+    assert "No folder is given" in dock.footer.message.text()
+    page.folder.setText(str(folder))
+    dock.act()
+    qtbot.waitUntil(lambda: dock.footer.message.kind == "error", timeout=_PATIENCE_MS)
+    assert "does not exist" in dock.footer.message.text()
+    assert not dock.folder.is_watching
+    folder.mkdir()
+    page.pattern.setText("*_z{z}um.tif")
+    dock.act()
+    assert dock.footer.action.text() == "Stop watching"
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        tifffile.imwrite(folder / "a_z1p5um.tif", camera(1))
+    assert [scan.z_um for scan in dock.session.scans] == [1.5]
+    folder.rename(tmp_path / "gone")
+    qtbot.waitUntil(lambda: "cannot be read" in dock.footer.message.text(), timeout=_PATIENCE_MS)
+    dock.act()
+    assert dock.footer.action.text() == "Watch the folder"
+
+
+def at_microscope(dock: LiveDock) -> Scope:
+    scope = Scope()
+    dock.setup.sources.choice.setCurrentIndex(MICROSCOPE)
+    dock.scope.use(scope)
+    return scope
+
+
+def test_single_scans_here_and_at_the_suggested_height(make: Any, qtbot: Any) -> None:
+    dock = make()
+    scope = at_microscope(dock)
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.setup.sources.rows.here.click()
+    assert scope.visited == []
+    suggested = dock.session.suggest_z()
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.setup.sources.rows.there.click()
+    assert scope.visited == [suggested]
+    assert [scan.z_um for scan in dock.session.scans] == [1.5, suggested]
+    dock.setup.sources.microscope.high.set_value(None)
+    dock.setup.sources.rows.here.click()
+    assert "limits of z are missing" in dock.footer.message.text()
+
+
+@pytest.mark.parametrize(
+    ("percents", "most", "reason", "scans"), [(90.0, 9, "converged", 3), (0.1, 2, "maximum", 2)]
+)
+def test_an_automatic_run_stops_by_itself(
+    make: Any, qtbot: Any, percents: float, most: int, reason: str, scans: int
+) -> None:
+    dock = make()
+    at_microscope(dock)
+    dock.scans.epsilon.setValue(percents)
+    dock.setup.sources.microscope.most.setValue(most)
+    with qtbot.waitSignal(dock.run_ended, timeout=_PATIENCE_MS) as ended:
+        dock.act()
+        assert dock.footer.cancel.isEnabled()
+        assert not dock.scans.undo.isEnabled()
+    assert (ended.args[0].reason, ended.args[0].scans) == (reason, scans)
+    assert dock.scans.list.rowCount() == scans
+    assert "back at 1.5 µm" in dock.footer.message.text()
+    assert dock.scans.undo.isEnabled()
+
+
+def test_abort_ends_a_run_and_keeps_the_scans(make: Any, qtbot: Any) -> None:
+    dock = make()
+    scope = at_microscope(dock)
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.setup.sources.rows.here.click()
+    scope.is_open.clear()
+    with qtbot.waitSignal(dock.run_ended, timeout=_PATIENCE_MS) as ended:
+        dock.act()
+        dock.footer.cancel.click()
+        qtbot.wait(50)
+        scope.is_open.set()
+    assert ended.args[0].reason == "aborted"
+    assert len(dock.session.scans) == 1
+
+
+# --- settings, plots, window ----------------------------------------------------------------
+
+
+def test_what_is_set_is_remembered(make: Any, qtbot: Any) -> None:
+    dock = make(starts=False)
+    dock.setup.rule.setCurrentIndex(1)
+    dock.setup.sources.choice.setCurrentIndex(MICROSCOPE)
+    dock.setup.sources.microscope.low.set_value(-2.5)
+    dock.pages.remember()
+    again = LiveDock(ViewerModel())
+    qtbot.addWidget(again)
+    assert again.setup.grid.grid() == GRID
+    assert again.setup.method.method_key() == "lmmse"
+    assert again.setup.rule.currentData() == "largest-gap"
+    assert again.epsilon == 0.05
+    assert again.setup.sources.source == MICROSCOPE
+    assert again.setup.sources.microscope.low.value() == -2.5
+
+
+def test_the_rules_are_those_of_the_planning(make: Any) -> None:
+    rule = make(starts=False).setup.rule
+    assert {rule.itemData(n) for n in range(rule.count())} == set(RULES)
+
+
+def test_what_is_missing_is_said_before_the_start(make: Any) -> None:
+    dock = make(starts=False)
+    dock.setup.grid.step.set_value(None)
+    dock.check()
+    assert not dock.footer.action.isEnabled()
+    assert "step of the target grid is missing" in dock.footer.state.text()
+
+
+def test_the_figure_shows_changes_in_percent_against_epsilon() -> None:
+    nan = float("nan")
+    stopping = Stopping([1, 2, 3], [nan, 0.4, 0.05], epsilon=0.08, next_change=0.03)
+    z_um = np.linspace(0, 4, 5)
+    over_z = ErrorOverZ(z_um, np.array([0.2, 0.1, 0.3, 0.1, 0.2]), (1.0, 3.0), 2.0)
+    figure = Figure()
+    live_figure(stopping, over_z)(figure, PRINT)
+    change, error = figure.get_axes()
+    assert change.get_yscale() == "log"
+    lines = {line.get_label(): line for line in change.get_lines()}
+    assert_allclose(lines["change"].get_ydata()[1:], [40, 5])
+    assert_allclose(lines["expected of next"].get_ydata(), [3])
+    assert_allclose(lines["ε = 8 %"].get_ydata(), [8, 8])
+    marks = {line.get_label(): line for line in error.get_lines()}
+    assert_allclose(marks["expected"].get_ydata(), [20, 10, 30, 10, 20])
+    assert_allclose(marks["next: 2 µm"].get_xdata(), [2, 2])
+
+
+def test_before_the_first_change_the_figure_says_why_it_is_empty() -> None:
+    figure = Figure()
+    stopping_figure(Stopping([1], [float("nan")], epsilon=0.08))(figure, PRINT)
+    assert figure.get_axes() == []
+    assert "before the first change" in figure.texts[0].get_text()
+
+
+def test_the_demo_runs_in_a_window_to_its_picture(
+    make_napari_viewer: Any, quick_survey: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The whole of it: a dock that fits 800 pixels, a run that ends, side views, a picture."""
+    import napari
+
+    pytest.importorskip("pymmcore_plus")
+    from napari_recurrent_mz.sources import simulated_sample
+
+    viewers: list[Any] = []
+
+    def window(**options: Any) -> Any:
+        viewers.append(make_napari_viewer(**options))
+        return viewers[-1]
+
+    monkeypatch.setattr(napari, "Viewer", window)
+    monkeypatch.setattr(_live_demo, "SETTLE_MS", 300)
+    sample = simulated_sample(depth_um=4.0, size=32, optics=OPTICS)
+    picture = tmp_path / "live.png"
+    ended = _live_demo.run_live_demo(
+        GRID, max_scans=2, screenshot=picture, method="lmmse", sample=sample
+    )
+    assert (ended.reason, ended.scans) == ("maximum", 2)
+    from skimage.io import imread
+
+    pixels = imread(picture)[..., :3].astype(float)
+    assert pixels.shape[:2] == (800, 1280)
+    assert np.ptp(pixels) > 200
