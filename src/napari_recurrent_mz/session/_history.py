@@ -110,7 +110,8 @@ class HistoryEntry:
     Attributes
     ----------
     event : str
-        What led to it: added, removed, replaced, averaged or renormalised.
+        What led to it: added, removed, replaced, averaged, renormalised, reopened (after it was
+        loaded with fewer scans or other weights), or several of these.
     scans : int
         How many scans it is made from.
     z_um : tuple of float

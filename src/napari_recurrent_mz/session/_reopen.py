@@ -70,19 +70,18 @@ def load(
     with _folder_of(path, tell) as folder:
         index = _read_index(folder, path.name, tell)
         found = _read_scans(folder, index, tell)
-        values = {**index["session"], "scans": [line for line, _ in found]}
-        images = [scan for _, scan in found]
-        is_same = not index["damaged"] and len(found) == len(index["session"]["scans"])
-        volume = _read_volume(folder, index, tell) if is_same and values["complete"] else None
+        is_same = len(found) == len(index["session"]["scans"])
+        is_whole = is_same and index["session"]["complete"]
+        volume = _read_volume(folder, index, tell) if is_whole else None
+    news = [*index["session"]["news"], *index["news"]]
+    values = {**index["session"], "scans": [line for line, _ in found], "news": news}
     values, chosen, is_same_model = _with_model(values, model, tell)
     values = _with_device(values, tell)
-    if not (is_same and is_same_model) and found:
-        last = values["scans"][-1]
-        news = [*values["news"], *index["news"]] or [[_REOPENED, last["z_um"], last["name"]]]
-        values = {**values, "complete": False, "news": news}
-        volume = None
-    pixels = [scan.pixels for scan in images]
-    return Session.from_dict(values, pixels, volume, model=chosen)
+    if found and not (is_same and is_same_model):
+        last = found[-1][1]
+        news = news or [[_REOPENED, last.z_um, last.name]]
+        values, volume = {**values, "complete": False, "news": news}, None
+    return Session.from_dict(values, [scan.pixels for _, scan in found], volume, model=chosen)
 
 
 def _warn(sentence: str, _kind: str) -> None:
@@ -135,7 +134,7 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
 def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
     """What ``session.json`` says, and what the scans say that it does not list.
 
-    ``damaged`` is whether it had to be made from the scans; ``news`` what it does not list.
+    ``news`` is what happened that it does not list.
     """
     try:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -147,7 +146,7 @@ def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return _index_of_scans(_unlisted(folder, set()), name, tell)
-    index |= {"damaged": False, "news": []}
+    index["news"] = []
     for orphan in _unlisted(folder, listed):
         if orphan.number > number:  # else it was removed
             _take_in(orphan.line, index)
@@ -231,7 +230,6 @@ def _index_of_scans(orphans: list[_Orphan], name: str, tell: Tell) -> dict[str, 
     index: dict[str, Any] = {
         "session": {**session, "scans": [], "history": [], "news": [], "complete": False},
         "volume": None,
-        "damaged": True,
         "news": [],
     }
     for orphan in orphans:
