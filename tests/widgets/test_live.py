@@ -178,11 +178,12 @@ def test_dropped_files_are_scans_and_bad_ones_a_sentence(
     make: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     dock = make()
-    tifffile.imwrite(tmp_path / "cell_z2um.tif", camera(1))
-    (tmp_path / "torn.tif").write_bytes(b"II*\0")
-    tifffile.imwrite(tmp_path / "whole.tif", np.stack([camera(1), camera(2)]))
+    paths = [tmp_path / name for name in ("cell_z2um.tif", "torn.tif", "whole.tif")]
+    tifffile.imwrite(paths[0], camera(1))
+    paths[1].write_bytes(b"II*\0")
+    tifffile.imwrite(paths[2], np.stack([camera(1), camera(2)]))
     with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
-        dock.drop(sorted(tmp_path.iterdir()))
+        dock.drop(paths)
     assert [scan.z_um for scan in dock.session.scans] == [2.0]
     assert "torn.tif" in dock.footer.message.text() or "whole.tif" in dock.footer.message.text()
     assert dock.footer.message.kind == "error"
