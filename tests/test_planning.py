@@ -128,7 +128,7 @@ def test_a_plan_takes_no_more_scans_than_it_must(wanted: float) -> None:
 
 def test_what_a_plan_says() -> None:
     made = plan(ZGrid(0, 12, 0.4), OPTICS, count=4)
-    heights = [f"{z:.4g}" for z in made.scan_z_um]
+    heights = [f"{round(z, 2):g}" for z in made.scan_z_um]
     assert made.sentence == (
         f"For 12 µm with this objective, 4 scans at {', '.join(heights[:3])} and {heights[3]} µm "
         f"give an expected error of {100 * made.expected_error:.0f} %."

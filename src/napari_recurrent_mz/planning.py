@@ -58,7 +58,7 @@ class Plan:
         """The plan for a person."""
         count = len(self.scan_z_um)
         scans, give = ("1 scan", "gives") if count == 1 else (f"{count} scans", "give")
-        at = listed([f"{z:.4g}" for z in self.scan_z_um])
+        at = listed([f"{round(z, 2):g}" for z in self.scan_z_um])
         told = (
             f"For {self.range_um:g} µm with this objective, {scans} at {at} µm {give} an expected "
             f"error of {percent(self.expected_error)}"

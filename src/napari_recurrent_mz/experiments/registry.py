@@ -12,6 +12,7 @@ from .confocal import CONFOCAL
 from .gains import OTHER_OBJECTIVES, SPARSE_SAMPLES
 from .invariance import NUMBER, ORDER, REPETITION
 from .next_scan import NEXT_SCAN
+from .one_more_scan import ONE_MORE_SCAN
 from .own_sample import OWN_SAMPLE
 from .position import POSITION
 from .real import ANY_PLANES, REAL_STACKS
@@ -39,6 +40,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     STOPPING,
     NEXT_SCAN,
     SPEED,
+    ONE_MORE_SCAN,
 )
 
 

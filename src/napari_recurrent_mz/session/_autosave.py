@@ -74,7 +74,7 @@ class Autosave:
     ) -> None:
         self.path = Path(folder) / _new_name()
         self._session: Session | None = session
-        self._tell = on_message or (lambda _sentence, _kind: None)
+        self._tell = (lambda _sentence, _kind: None) if on_message is None else on_message
         self._folder = SessionFolder(self.path)
         self._lock = threading.RLock()
         self._failure = ""

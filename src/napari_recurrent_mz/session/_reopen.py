@@ -63,7 +63,7 @@ def load(
     InputError
         If there is no session, nothing of it is whole, or a newer version wrote it.
     """
-    tell = on_message or _warn
+    tell = _warn if on_message is None else on_message
     path = Path(path)
     if path.name == INDEX:
         path = path.parent

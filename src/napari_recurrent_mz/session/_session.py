@@ -138,8 +138,7 @@ class Session(Outlook):
     @property
     def scans(self) -> tuple[Scan, ...]:
         """The scans, in the order in which they came."""
-        with self._lock:
-            return tuple(self._list.scans)
+        return tuple(self._list.scans)  # without the lock: a window never waits for it
 
     @property
     def volume(self) -> FloatArray | None:
@@ -224,7 +223,7 @@ class Session(Outlook):
             return None
         for _ in self.refine():
             pass
-        return self.history[-1]
+        return self.history[-1] if self.history else None
 
     def remove(self, which: int | Scan = -1) -> None:
         """Take a scan away, by default the last.
@@ -324,13 +323,15 @@ class Session(Outlook):
         """
         wanted, live = self._live.in_order(order), self._live
         with self._lock:
-            if not self.pending:
+            scans, generation, measured = self.scans, self._generation, self._scale
+        if measured is None and len(scans) > 1:  # takes a moment: not while others wait
+            measured = Scale.of(np.stack([scan.pixels for scan in scans]))
+        with self._lock:
+            if not self.pending or self._generation != generation:
                 return
-            scans, generation = self.scans, self._generation
-            if self._scale is None and len(scans) > 1:
-                self._scale = Scale.of(np.stack([scan.pixels for scan in scans]))
-            scale = self._scale if self._model is not None and len(scans) > 1 else None
-            live.start(scans, generation, self._scale)
+            self._scale = measured
+            live.start(scans, generation, measured)
+        scale = measured if self._model is not None and len(scans) > 1 else None
 
         def ended() -> bool:
             return self._generation != generation or (stopped is not None and stopped())
