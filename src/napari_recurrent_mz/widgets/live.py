@@ -19,6 +19,16 @@ from ._live_pages import LivePages
 from ._live_question import GO_ON, START_AGAIN, QuestionBox
 from ._live_run import LiveRun
 from ._live_sources import FOLDER, HAND, SIMULATED
+from ._live_words import (
+    ABORT,
+    ACTIONS,
+    NOTHING,
+    PLACES,
+    STAGES,
+    START,
+    STOP_WATCHING,
+    start_again,
+)
 from ._live_work import (
     Acquire,
     Asked,
@@ -36,25 +46,7 @@ from ._live_work import (
 from ._result import plane_in_view, show_height
 from ._worker import order_from
 
-_START = ("Start session", "Begin: the first scan brings the volume as a new layer")
-_ACTIONS = (
-    ("Add selected layer", "Take the selected image as a scan; of a stack, the plane in view"),
-    ("Watch the folder", "Every TIFF that appears in the folder becomes a scan"),
-    (
-        "Run automatically",
-        "Scan, refine, go where the next scan helps most; stop by ε or at the most scans",
-    ),
-)
-_STOP_WATCHING = ("Stop watching", "New files are no longer taken; the session stays")
-_ABORT = "End what the microscope does; the stage comes to rest, the scans stay (Esc)"
-_NOTHING = "Start a session and add scans: what each of them changes is drawn here."
-_STAGES = {"scan": "Scan", "linear": "Linear estimate", "network": "Network"}
 _ENDS = {"converged": "done", "failed": "error"}
-_PLACES = {
-    "device": "The network remembers the scans on the GPU.",
-    "host": "The network remembers the scans in main memory.",
-    "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
-}
 
 
 class LiveDock(ScanIntake, InstrumentDock):
@@ -79,14 +71,14 @@ class LiveDock(ScanIntake, InstrumentDock):
     """What was asked of the microscope is done; with how an automatic run ended, or None."""
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer, *_START)
+        super().__init__(napari_viewer, *START)
         self.pages = LivePages(self.palette_)
         self.setup, self.scans = self.pages.setup, self.pages.scans
         self.add_section("", self.pages, 1)
         self.question = QuestionBox(self.palette_)
         self.footer.add_on_top(self.question)
         self.footer.cancel.setText("Abort")
-        self.footer.cancel.setToolTip(_ABORT)
+        self.footer.cancel.setToolTip(ABORT)
         self.folder = FolderFeed(self.setup.sources.folder)
         self.scope = MicroscopeFeed(self.setup.sources.microscope)
         self.live = LiveRun()
@@ -199,9 +191,8 @@ class LiveDock(ScanIntake, InstrumentDock):
         if not count:
             self._end_session()
             return
-        scans = "The scan" if count == 1 else f"The {count} scans"
         self.question.ask(
-            f"Start again? {scans} of this session will be let go; the volume stays as a layer.",
+            start_again(count),
             (START_AGAIN, GO_ON),
             lambda key, _height: self._end_session() if key else None,
         )
@@ -296,12 +287,12 @@ class LiveDock(ScanIntake, InstrumentDock):
         if is_new:
             self._show_next()
         total = filled.total if filled.done else 0
-        self.footer.progress(filled.done, total, _STAGES[filled.stage])
+        self.footer.progress(filled.done, total, STAGES[filled.stage])
 
     def _draw(self) -> None:
         """Verdict and plots, as they are with ε now."""
         if self.session is None or self.over_z is None:
-            self.scans.plot.show_reason(_NOTHING)
+            self.scans.plot.show_reason(NOTHING)
             self.scans.verdict.say("")
             return
         verdict, history = self.session.verdict(self.epsilon), tuple(self.session.history)
@@ -336,15 +327,15 @@ class LiveDock(ScanIntake, InstrumentDock):
         watched = sources.folder.folder.text() if self.folder.is_watching else ""
         sources.rows.folder.setText(f"Watching {watched}" if watched else "No folder is watched.")
         scans.go.setEnabled(is_live and self.over_z is not None)
-        scans.say_place(_PLACES.get(self.session.state_place, "") if is_live else "")
+        scans.say_place(PLACES.get(self.session.state_place, "") if is_live else "")
         self.setup.lock(self.live.is_on)
         if not is_live:
-            self.footer.name_action(*_START)
+            self.footer.name_action(*START)
             self._draw()
         elif self.folder.is_watching and sources.source == FOLDER:
-            self.footer.name_action(*_STOP_WATCHING)
+            self.footer.name_action(*STOP_WATCHING)
         else:
-            self.footer.name_action(*_ACTIONS[sources.source])
+            self.footer.name_action(*ACTIONS[sources.source])
         self.check()
 
     # the microscope -------------------------------------------------------------------
