@@ -1,0 +1,251 @@
+"""The Live dock's session on disk: autosaved, saved, opened, and offered after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from scipy.ndimage import gaussian_filter
+
+from napari_recurrent_mz import Optics, Scan, Session, ZGrid
+from napari_recurrent_mz.session import Autosave, load, save, unsaved_sessions
+from napari_recurrent_mz.widgets._live_files import LiveFiles, is_session_path, sessions_folder
+from napari_recurrent_mz.widgets._live_question import QuestionBox
+from napari_recurrent_mz.widgets._live_run import LiveRun
+from napari_recurrent_mz.widgets._live_work import Add, Listed, NotStarted
+from napari_recurrent_mz.widgets._theme import Palette
+
+OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
+
+
+def make() -> Session:
+    return Session(ZGrid(0, 4, 2), optics=OPTICS, method="lmmse")
+
+
+def scan(z_um: float) -> Scan:
+    spots = gaussian_filter(np.random.default_rng(round(100 * z_um)).normal(size=(32, 40)), 2)
+    return Scan(100 + 400 * np.clip(spots / spots.std(), 0, None), z_um, f"z{z_um:g}")
+
+
+class Window(QWidget):
+    """What of the Live dock has to do with files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.question, self.live = QuestionBox(Palette("dark")), LiveRun()
+        self.files = LiveFiles(self, self.question, folder=folder)
+        self.said: list[tuple[str, str]] = []
+        self.told: list[object] = []
+        self.files.said.connect(lambda *what: self.said.append(what))
+        self.files.opened.connect(self.live.start)
+        self.live.told.connect(self.told.append)
+        column = QVBoxLayout(self)
+        for part in (self.question, self.files.save_button, self.files.open_button):
+            column.addWidget(part)
+
+    @property
+    def listed(self) -> int:
+        """How many scans the last list has, -1 before there is one with a finished volume."""
+        lists = [told for told in self.told if isinstance(told, Listed)]
+        return len(lists[-1].lines) if lists and not lists[-1].is_pending else -1
+
+    def end(self) -> None:
+        self.live.let_go()
+        self.files.close()
+
+
+@pytest.fixture
+def window(qtbot: Any, tmp_path: Path) -> Iterator[Callable[[], Window]]:
+    made: list[Window] = []
+
+    def open_one() -> Window:
+        made.append(Window(tmp_path / "sessions"))
+        qtbot.addWidget(made[-1])
+        made[-1].show()
+        return made[-1]
+
+    yield open_one
+    for one in made:
+        one.end()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> list[Path]:
+    """Two sessions, of one and of two scans, whose process is gone."""
+    found = []
+    for count in (1, 2):
+        session = make()
+        found.append(Autosave(session, tmp_path / "sessions").path)
+        for z_um in range(count):
+            session.add_scan(scan(2.0 * z_um), refine=False)
+        owner = found[-1] / "open.json"
+        values = json.loads(owner.read_text()) | {"pid": max(psutil.pids()) + 1000}
+        owner.write_text(json.dumps(values))
+        index = found[-1] / "session.json"
+        began = f"2026-11-0{count}T12:31:00+00:00"
+        index.write_text(json.dumps(json.loads(index.read_text()) | {"began": began}))
+    return found
+
+
+def started(qtbot: Any, one: Window, scans: int = 2) -> Session:
+    """A session of so many scans, refined."""
+    one.live.start(one.files.keeping(make))
+    qtbot.waitUntil(lambda: one.listed == 0, timeout=20_000)
+    for number in range(scans):
+        one.live.ask(Add(scan(2.0 * number)))
+    qtbot.waitUntil(lambda: one.listed == scans, timeout=20_000)
+    return one.live.session
+
+
+def test_every_scan_is_on_disk_and_is_let_go_with_its_session(
+    qtbot: Any, window: Callable[[], Window]
+) -> None:
+    one = window()
+    session = started(qtbot, one)
+    (folder,) = one.files.folder.iterdir()
+    again = load(folder)
+    for found, expected in zip(again.scans, session.scans, strict=True):
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert not one.files.is_saved
+    one.live.let_go()
+    one.files.let_go()
+    assert not folder.exists()
+    assert one.files.is_saved  # there is nothing any more
+
+
+def test_what_was_not_saved_is_offered_at_the_next_start(
+    qtbot: Any, window: Callable[[], Window]
+) -> None:
+    first = window()
+    session = started(qtbot, first)
+    first.end()  # the window is closed
+    (left,) = unsaved_sessions(first.files.folder)
+    second = window()
+    second.files.offer()
+    qtbot.waitUntil(lambda: second.question.is_asking, timeout=10_000)
+    assert second.question.label.text().endswith("with 2 scans was not saved: open it?")
+    second.question.buttons["open"].click()
+    qtbot.waitUntil(lambda: second.listed == 2, timeout=20_000)
+    found = second.live.session
+    for one, other in zip(found.scans, session.scans, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+    np.testing.assert_allclose(found.volume, session.volume, rtol=1e-6)
+    assert found.as_dict() == session.as_dict()
+    assert second.said[-1] == (f"Opened '{left.path.name}' with 2 scans.", "done")
+    assert not left.path.exists()  # its scans are in the autosave of the new one
+    assert not second.files.is_saved
+    assert unsaved_sessions(first.files.folder) == []
+
+
+def test_sessions_of_a_crash_are_offered_one_after_another(
+    qtbot: Any, window: Callable[[], Window], crashed: list[Path]
+) -> None:
+    one = window()
+    one.files.offer()
+    qtbot.waitUntil(lambda: one.question.is_asking, timeout=10_000)
+    assert "with 2 scans was not saved" in one.question.label.text()
+    one.question.answer("discard")
+    assert not crashed[1].exists()
+    assert "with 1 scan was not saved" in one.question.label.text()
+    one.question.answer("")
+    assert not one.question.is_asking
+    assert crashed[0].exists()
+    one.files.offer()
+    qtbot.waitUntil(lambda: one.question.is_asking, timeout=10_000)
+    started(qtbot, one, scans=0)
+    one.question.answer("open")  # not over the session that runs
+    assert one.said[-1][0].startswith("A session runs: save it or start again")
+    assert crashed[0].exists()
+
+
+def test_a_session_is_saved_and_opened(
+    qtbot: Any, window: Callable[[], Window], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, path = window(), tmp_path / "beads.rmz.zip"
+    chosen = [(str(path.with_suffix("").with_suffix("")), "Session in one file (*.rmz.zip)")]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: chosen[0])
+    one.files.save_button.click()
+    assert one.said == [("There is nothing to save yet: add a scan first.", "hint")]
+    session = started(qtbot, one)
+    one.files.save_button.click()
+    qtbot.waitUntil(lambda: one.said[-1][1] == "done", timeout=10_000)
+    assert one.said[-1] == ("Saved: 2 scans are in 'beads.rmz.zip'.", "done")
+    assert one.files.is_saved
+    assert load(path).as_dict() == session.as_dict()
+    one.files.open_button.click()
+    assert one.said[-1][0].startswith("A session runs")
+    one.end()
+    assert unsaved_sessions(one.files.folder) == []  # it was saved
+
+    two = window()
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    two.files.open_button.click()
+    qtbot.waitUntil(lambda: two.live.session is not None, timeout=20_000)
+    assert not two.live.session.pending
+    np.testing.assert_array_equal(two.live.session.volume, session.volume)
+    assert two.files.is_saved
+    two.live.ask(Add(scan(4.0)))
+    qtbot.waitUntil(lambda: two.listed == 3, timeout=20_000)
+    assert not two.files.is_saved
+
+
+def test_what_cannot_be_saved_or_opened_says_why(
+    qtbot: Any, window: Callable[[], Window], tmp_path: Path
+) -> None:
+    one = window()
+    started(qtbot, one, scans=1)
+    one.files.save_to(tmp_path / "nowhere" / "beads.rmz")
+    qtbot.waitUntil(lambda: one.said[-1][1] == "error", timeout=10_000)
+    assert "for the session does not exist: make it." in one.said[-1][0]
+    assert not one.files.is_saved
+    one.end()
+    (tmp_path / "torn.rmz.zip").write_bytes(b"PK")
+    one.files.open_from(tmp_path / "torn.rmz.zip")
+    qtbot.waitUntil(lambda: isinstance(one.told[-1], NotStarted), timeout=10_000)
+    assert "'torn.rmz.zip' is no session, or is cut short" in one.told[-1].sentence
+
+
+def test_damage_is_told_and_makes_it_unsaved(
+    qtbot: Any, window: Callable[[], Window], tmp_path: Path
+) -> None:
+    session = make()
+    for z_um in (0.0, 2.0, 4.0):
+        session.add_scan(scan(z_um))
+    folder = save(session, tmp_path / "beads.rmz")
+    (lost,) = folder.glob("scans/z2um-*")
+    lost.unlink()
+    one = window()
+    one.files.open_from(folder / "session.json")
+    qtbot.waitUntil(lambda: one.listed == 2, timeout=20_000)
+    sentence, kind = one.said[-1]
+    assert f"'{lost.name}' is missing: the scan 'z2' at z = 2 µm is lost" in sentence
+    assert kind == "warning"
+    assert not one.files.is_saved
+
+
+def test_a_disk_that_refuses_is_told_in_the_window(
+    qtbot: Any, window: Callable[[], Window]
+) -> None:
+    one = window()
+    one.files.folder.write_text("no folder")
+    session = started(qtbot, one)
+    assert len(session.scans) == 2
+    ((sentence, kind),) = one.said
+    assert sentence.startswith("The session is not autosaved (the folder is gone: ")
+    assert kind == "warning"
+
+
+def test_where_sessions_are_and_what_they_are_called() -> None:
+    assert sessions_folder().parts[-2:] == ("napari-recurrent-mz", "sessions")
+    assert os.access(sessions_folder().anchor, os.R_OK)
+    names = ("a.rmz", "a.rmz.zip", "session.json", "a.tif", "a.zip")
+    assert [is_session_path(Path(name)) for name in names] == [True, True, True, False, False]
