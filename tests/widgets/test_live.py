@@ -85,7 +85,7 @@ def make(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., LiveDock]]:
         if starts:
             with qtbot.waitSignal(dock.started, timeout=_PATIENCE_MS):
                 dock.act()
-            threads.append(dock.live.thread)
+            threads.append(dock.live.live_thread)
         return dock
 
     yield make

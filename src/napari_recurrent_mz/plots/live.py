@@ -169,11 +169,11 @@ def _counts(scans: Sequence[int]) -> list[str]:
 
 def _plain_percents(axes: Axes) -> None:
     """Percent as 1, 2, 5, 10, not as powers, and ticks also within one decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
     low, high = axes.get_ylim()
     axes.set_ylim(low / 1.3, high * 1.3)
 

@@ -16,6 +16,8 @@ from ._layers import METADATA_KEY
 from ._result import refresh_pause_s, show_height
 from ._worker import percentile_limits
 
+Limits = tuple[float, float]
+
 _FRAME_NAME = "Next scan"
 _FRAME_SHARE = 1 / 200  # of the field, as wide as the line is
 
@@ -40,6 +42,7 @@ class LiveLayer(QObject):
         self.origin_um = (0.0, 0.0)
         self._name = f"Live · {METHOD_NAMES[session.settings.method]}"
         self._shown: Any = None
+        self._contrast: Limits = (0.0, 1.0)
         self._layer: weakref.ref[Image] | None = None
         self._refreshed = 0.0
         self._timer = QTimer(self)
@@ -70,16 +73,28 @@ class LiveLayer(QObject):
         elif not self._timer.isActive():
             self._timer.start(int(1000 * self._pause_s()))
 
-    def finish(self) -> None:
-        """Say of which scans the finished volume is made."""
+    def finish(self, values: Limits, contrast: Limits) -> None:
+        """Say of which scans the finished volume is made, and adapt the contrast.
+
+        Parameters
+        ----------
+        values : tuple of float
+            The lowest and the highest of the volume, which the contrast slider reaches.
+        contrast : tuple of float
+            What shows it well; limits that the user has set stay.
+        """
         self.show(now=True)
-        layer, volume = self.layer, self._session.volume
-        if layer is None or volume is None:
+        layer = self.layer
+        if layer is None:
             return
         layer.metadata = {**layer.metadata, METADATA_KEY: self._record()}
-        low, high = (float(v) for v in (volume.min(), volume.max()))
-        limits = layer.contrast_limits
-        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+        is_own = tuple(layer.contrast_limits) == self._contrast
+        limits = contrast if is_own else layer.contrast_limits
+        wide = (min(values[0], limits[0]), max(values[1], limits[1]))
+        if wide != tuple(layer.contrast_limits_range):
+            layer.contrast_limits_range = wide
+        if is_own:
+            layer.contrast_limits = self._contrast = contrast
 
     def remove(self) -> None:
         """Take the layer away: there is no volume any more."""
@@ -97,7 +112,7 @@ class LiveLayer(QObject):
 
     def _add(self, volume: Any) -> None:
         grid, pixel = self._session.grid, self._session.optics.pixel_um
-        self._shown = volume
+        self._shown, self._contrast = volume, percentile_limits(self._session.scans)
         layer = self._viewer.add_image(
             volume,
             name=self._name,
@@ -105,7 +120,7 @@ class LiveLayer(QObject):
             translate=(grid.start_um, *self.origin_um),
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
-            contrast_limits=percentile_limits(self._session.scans),
+            contrast_limits=self._contrast,
             metadata={METADATA_KEY: self._record()},
         )
         self._layer = weakref.ref(layer)

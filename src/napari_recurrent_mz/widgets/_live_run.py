@@ -18,7 +18,7 @@ class LiveRun(QObject):
     ----------
     session : Session or None
         Once it has started.
-    thread : LiveThread or None
+    live_thread : LiveThread or None
         What it runs in.
     """
 
@@ -29,12 +29,12 @@ class LiveRun(QObject):
         super().__init__()
         self.session: Any = None
         self._work: LiveWork | None = None
-        self.thread: LiveThread | None = None
+        self.live_thread: LiveThread | None = None
 
     @property
     def is_on(self) -> bool:
         """Whether there is a session, or one is about to start."""
-        return self.thread is not None
+        return self.live_thread is not None
 
     @property
     def is_starting(self) -> bool:
@@ -45,10 +45,10 @@ class LiveRun(QObject):
         """Begin; ``make`` gives the session, in the thread."""
         self.let_go()
         self._work = LiveWork(make)
-        self.thread = LiveThread(self._work.events, self._work.wake)
-        self.thread.arrived.connect(self._arrived)
-        self.thread.failed.connect(self._failed)
-        self.thread.start()
+        self.live_thread = LiveThread(self._work.events, self._work.wake)
+        self.live_thread.arrived.connect(self._arrived)
+        self.live_thread.failed.connect(self._failed)
+        self.live_thread.start()
 
     def ask(self, command: object) -> None:
         """Ask the session something; nothing happens when there is none."""
@@ -72,12 +72,12 @@ class LiveRun(QObject):
 
     def let_go(self) -> None:
         """Let the session go."""
-        if self.thread is not None:
-            self.thread.cancel()
-        self.thread = self._work = self.session = None
+        if self.live_thread is not None:
+            self.live_thread.cancel()
+        self.live_thread = self._work = self.session = None
 
     def _arrived(self, item: object) -> None:
-        if self.sender() is not self.thread:
+        if self.sender() is not self.live_thread:
             return  # of a session that was ended
         if isinstance(item, Started):
             self.session = item.session
@@ -85,5 +85,5 @@ class LiveRun(QObject):
 
     def _failed(self, sentence: str) -> None:
         """The thread is gone, which nothing foresees."""
-        if self.sender() is self.thread:
+        if self.sender() is self.live_thread:
             self.told.emit(NotStarted(sentence))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..plots.live import ErrorOverZ
 from ..scans import InputError, Scan
 from ..sources import Ended, Microscope, Moved, PlaneRefined, Refined, Scanned, acquire
-from ._worker import sentence_of
+from ._worker import percentile_limits, sentence_of
 
 THUMBNAIL = 32
 """Pixels on a side of a thumbnail."""
@@ -141,11 +141,17 @@ class ScanLine:
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """The scans there are, what they say of the planes, and whether the volume has them all."""
+    """The scans there are, what they say of the planes, and whether the volume has them all.
+
+    Of a volume that is finished, ``values`` are the lowest and the highest, and ``contrast`` what
+    shows its scans well.
+    """
 
     lines: tuple[ScanLine, ...]
     over_z: ErrorOverZ
     is_pending: bool
+    values: tuple[float, float] = (0.0, 1.0)
+    contrast: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -362,7 +368,12 @@ class LiveWork:
             tuple(scan.z_um for scan in scans),
             session.suggest_z(),
         )
-        yield Listed(self._lines(session, scans), over_z, session.pending)
+        volume, is_pending = session.volume, session.pending
+        listed = Listed(self._lines(session, scans), over_z, is_pending)
+        if volume is not None and not is_pending:
+            values = float(volume.min()), float(volume.max())
+            listed = replace(listed, values=values, contrast=percentile_limits(scans))
+        yield listed
 
     def _lines(self, session: Any, scans: Sequence[Scan]) -> tuple[ScanLine, ...]:
         entries: dict[tuple[float, str], Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,7 @@ from ._live_work import (
 from ._result import plane_in_view, show_height
 from ._worker import order_from
 
+_PROGRESS_S = 0.2
 _ENDS = {"converged": "done", "failed": "error"}
 
 
@@ -88,6 +90,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.frame = NextScanFrame(self._viewer, self.palette_.colour("warning").name())
         self.waiting: list[Candidate] = []
         self._is_pending = self._is_at_microscope = False
+        self._bar_moved = 0.0
         self._check_timer = QTimer(self)
         self._check_timer.setSingleShot(True)
         self._check_timer.setInterval(100)
@@ -273,7 +276,7 @@ class LiveDock(ScanIntake, InstrumentDock):
             self.footer.begin("Refining", aside=True)
         elif not listed.is_pending:
             self.footer.bar.setVisible(self._is_at_microscope)
-            self.volume.finish()
+            self.volume.finish(listed.values, listed.contrast)
         self._draw()
         self._show_next()
         self._show_state()
@@ -286,8 +289,11 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.volume.show()
         if is_new:
             self._show_next()
-        total = filled.total if filled.done else 0
-        self.footer.progress(filled.done, total, STAGES[filled.stage])
+        now = time.monotonic()
+        if now - self._bar_moved > _PROGRESS_S:  # the bar paints at once, with all that waits
+            self._bar_moved = now
+            total = filled.total if filled.done else 0
+            self.footer.progress(filled.done, total, STAGES[filled.stage])
 
     def _draw(self) -> None:
         """Verdict and plots, as they are with ε now."""
