@@ -11,7 +11,8 @@ from ..optics import Optics
 from ..planning import Plan, Suggestion, plan, suggest
 from ..scans import FloatArray, InputError, Scan, ZGrid
 from ..uncertainty import signal_power, voxel_spread
-from ._settings import SessionSettings
+from ._history import HistoryEntry, Verdict, judged
+from ._settings import SessionSettings, check_epsilon
 from ._volume import LiveVolume
 
 
@@ -19,6 +20,7 @@ class Outlook:
     """The half of a session that looks ahead; it has no state of its own."""
 
     settings: SessionSettings
+    history: list[HistoryEntry]
     _live: LiveVolume
 
     @property
@@ -35,6 +37,26 @@ class Outlook:
     def scans(self) -> tuple[Scan, ...]:
         """The scans, in the order in which they came."""
         raise NotImplementedError
+
+    def should_stop(self, epsilon: float | None = None) -> bool:
+        """Whether the last scan changed the volume so little that another hardly pays.
+
+        Parameters
+        ----------
+        epsilon : float, optional
+            Relative Frobenius change, above 0 and below 1; by default the session's.
+
+        Returns
+        -------
+        bool
+            Never with fewer than three scans.
+        """
+        return self.verdict(epsilon).stop
+
+    def verdict(self, epsilon: float | None = None) -> Verdict:
+        """The same in a sentence for a person: what another scan would change, and what to do."""
+        used = self.settings.epsilon if epsilon is None else check_epsilon(epsilon)
+        return judged(self.history, used)
 
     def suggestion(self, rule: str | None = None) -> Suggestion:
         """Where another scan should help most, and by how much.

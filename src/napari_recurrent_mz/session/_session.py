@@ -23,10 +23,10 @@ from ..weights import Model
 from ._advice import advice
 from ._checks import check_exposed, check_fits, duplicate
 from ._engine import Engine
-from ._history import EPSILON, Change, HistoryEntry, Verdict, judged
+from ._history import EPSILON, Change, HistoryEntry
 from ._outlook import Outlook
 from ._scan_list import ScanList
-from ._settings import SessionSettings, check_epsilon, scale_as_dict, scale_from_dict, session_model
+from ._settings import SessionSettings, scale_as_dict, scale_from_dict, session_model
 from ._volume import LiveVolume, PlaneUpdate
 
 Event = tuple[str, float, str]
@@ -391,28 +391,6 @@ class Session(Outlook):
                 entry = self.history[-1]
             self._events.clear()
         self.volume_changed.emit(entry)
-
-    # --- what to do next ------------------------------------------------------------------
-
-    def should_stop(self, epsilon: float | None = None) -> bool:
-        """Whether the last scan changed the volume so little that another hardly pays.
-
-        Parameters
-        ----------
-        epsilon : float, optional
-            Relative Frobenius change, above 0 and below 1; by default the session's.
-
-        Returns
-        -------
-        bool
-            Never with fewer than three scans.
-        """
-        return self.verdict(epsilon).stop
-
-    def verdict(self, epsilon: float | None = None) -> Verdict:
-        """The same in a sentence for a person: what another scan would change, and what to do."""
-        used = self.settings.epsilon if epsilon is None else check_epsilon(epsilon)
-        return judged(self.history, used)
 
     # --- keeping it -----------------------------------------------------------------------
 
