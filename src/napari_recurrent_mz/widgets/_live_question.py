@@ -123,6 +123,8 @@ class QuestionBox(QWidget):
 
     def _show(self) -> None:
         for button in self.buttons.values():
+            button.hide()
+            self._line.removeWidget(button)
             button.deleteLater()
         self.buttons = {}
         self.setVisible(bool(self._waiting))
