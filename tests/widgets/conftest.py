@@ -22,13 +22,14 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSettings, QThreadPool
 
 from napari_recurrent_mz.network import NetworkConfig
-from napari_recurrent_mz.widgets import _method_panel, reconstruct
+from napari_recurrent_mz.widgets import _live_files, _method_panel, reconstruct
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
 @pytest.fixture(autouse=True)
-def own_settings(tmp_path: Path) -> Path:
-    """Remembered values go to the test's own folder."""
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Remembered values and autosaved sessions go to the test's own folder."""
+    monkeypatch.setattr(_live_files, "sessions_folder", lambda: tmp_path / "sessions")
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path))
     return tmp_path
 

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.session import Autosave, load, save, unsaved_sessions
+from napari_recurrent_mz.widgets._layers import um_scale_and_place
 from napari_recurrent_mz.widgets._live_files import LiveFiles, is_session_path, sessions_folder
 from napari_recurrent_mz.widgets._live_question import QuestionBox
 from napari_recurrent_mz.widgets._live_run import LiveRun
 from napari_recurrent_mz.widgets._live_work import Add, Listed, NotStarted
 from napari_recurrent_mz.widgets._theme import Palette
+from napari_recurrent_mz.widgets.live import LiveDock
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 
@@ -48,8 +51,7 @@ class Window(QWidget):
         self.files.opened.connect(self.live.start)
         self.live.told.connect(self.told.append)
         column = QVBoxLayout(self)
-        for part in (self.question, self.files.save_button, self.files.open_button):
-            column.addWidget(part)
+        column.addWidget(self.question)
 
     @property
     def listed(self) -> int:
@@ -69,7 +71,6 @@ def window(qtbot: Any, tmp_path: Path) -> Iterator[Callable[[], Window]]:
     def open_one() -> Window:
         made.append(Window(tmp_path / "sessions"))
         qtbot.addWidget(made[-1])
-        made[-1].show()
         return made[-1]
 
     yield open_one
@@ -130,7 +131,7 @@ def test_what_was_not_saved_is_offered_at_the_next_start(
     first.end()  # the window is closed
     (left,) = unsaved_sessions(first.files.folder)
     second = window()
-    second.files.offer()
+    second.show()  # it is offered by itself
     qtbot.waitUntil(lambda: second.question.is_asking, timeout=10_000)
     assert second.question.label.text().endswith("with 2 scans was not saved: open it?")
     second.question.buttons["open"].click()
@@ -173,22 +174,22 @@ def test_a_session_is_saved_and_opened(
     one, path = window(), tmp_path / "beads.rmz.zip"
     chosen = [(str(path.with_suffix("").with_suffix("")), "Session in one file (*.rmz.zip)")]
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: chosen[0])
-    one.files.save_button.click()
+    one.files.ask_where_to_save()
     assert one.said == [("There is nothing to save yet: add a scan first.", "hint")]
     session = started(qtbot, one)
-    one.files.save_button.click()
+    one.files.ask_where_to_save()
     qtbot.waitUntil(lambda: one.said[-1][1] == "done", timeout=10_000)
     assert one.said[-1] == ("Saved: 2 scans are in 'beads.rmz.zip'.", "done")
     assert one.files.is_saved
     assert load(path).as_dict() == session.as_dict()
-    one.files.open_button.click()
+    one.files.ask_what_to_open()
     assert one.said[-1][0].startswith("A session runs")
     one.end()
     assert unsaved_sessions(one.files.folder) == []  # it was saved
 
     two = window()
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
-    two.files.open_button.click()
+    two.files.ask_what_to_open()
     qtbot.waitUntil(lambda: two.live.session is not None, timeout=20_000)
     assert not two.live.session.pending
     np.testing.assert_array_equal(two.live.session.volume, session.volume)
@@ -249,3 +250,74 @@ def test_where_sessions_are_and_what_they_are_called() -> None:
     assert os.access(sessions_folder().anchor, os.R_OK)
     names = ("a.rmz", "a.rmz.zip", "session.json", "a.tif", "a.zip")
     assert [is_session_path(Path(name)) for name in names] == [True, True, True, False, False]
+
+
+def spots(dock: LiveDock, z_um: float) -> None:
+    """One plane at its height, selected, then taken as a scan."""
+    place = um_scale_and_place(0.13, 0.13, z_um)
+    layer = dock._viewer.add_image(scan(z_um).pixels[np.newaxis], name=f"z{z_um:g}", **place)
+    dock._viewer.layers.selection = {layer}
+    dock.add_selected()
+
+
+def in_window(viewer: Any) -> LiveDock:
+    dock = LiveDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Live", area="right")
+    return dock
+
+
+def session_by_hand(qtbot: Any, dock: LiveDock) -> Session:
+    """Scans at 0 and 3 µm, from layers."""
+    qtbot.waitUntil(lambda: dock.setup.method.model is not None)
+    dock.setup.optics.set_values(OPTICS.as_dict(), "given")
+    dock.setup.grid.set_grid(ZGrid(0, 4, 2))
+    dock.setup.method.set_method("lmmse")
+    with qtbot.waitSignal(dock.started, timeout=20_000):
+        dock.act()
+    for z_um in (0.0, 3.0):
+        with qtbot.waitSignal(dock.refined, timeout=20_000):
+            spots(dock, z_um)
+    return dock.session
+
+
+def test_a_window_that_went_comes_back_with_its_session(
+    qtbot: Any, quick_survey: None, make_napari_viewer: Any
+) -> None:
+    first = in_window(make_napari_viewer(show=True))
+    session = session_by_hand(qtbot, first)
+    first.live.let_go()
+    first.files.close()  # what a closed window does
+    second = in_window(make_napari_viewer(show=True))
+    qtbot.waitUntil(lambda: second.question.is_asking, timeout=10_000)
+    with qtbot.waitSignal(second.refined, timeout=20_000):
+        second.question.buttons["open"].click()
+    assert [(one.z_um, one.name) for one in second.session.scans] == [(0.0, "z0"), (3.0, "z3")]
+    np.testing.assert_allclose(second.volume.layer.data, session.volume, rtol=1e-6)
+    assert second.scans.list.rowCount() == 2
+    assert second.setup.optics.optics() == OPTICS
+    assert second.setup.grid.grid() == ZGrid(0, 4, 2)
+    assert second.session.history[-1].relative_change == session.history[-1].relative_change
+    second.undo()
+    qtbot.waitUntil(lambda: len(second.session.scans) == 1, timeout=10_000)
+    second.live.let_go()
+    second.files.close()
+    (left,) = unsaved_sessions(second.files.folder)
+    assert left.scans == 1
+
+
+def test_a_session_that_is_dropped_is_opened(
+    qtbot: Any, quick_survey: None, tmp_path: Path
+) -> None:
+    session = make()
+    for z_um in (0.0, 4.0):
+        session.add_scan(scan(z_um))
+    path = save(session, tmp_path / "beads.rmz.zip")
+    dock = LiveDock(ViewerModel())
+    qtbot.addWidget(dock)
+    qtbot.waitUntil(lambda: dock.setup.method.model is not None)
+    with qtbot.waitSignal(dock.refined, timeout=20_000):
+        dock.drop([path])
+    np.testing.assert_array_equal(dock.volume.layer.data, session.volume)
+    assert dock.footer.message.text() == "Opened 'beads.rmz.zip' with 2 scans."
+    dock.live.let_go()
+    dock.files.let_go()

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QStandardPaths, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QEvent,
+    QObject,
+    QStandardPaths,
+    Qt,
+    QTimer,
+    Signal,
+)
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from . import _settings
+from ._live_pages import LivePages
 from ._live_question import Choice, QuestionBox
 from ._parts import push_button
 from ._plot import ask_for_file
@@ -23,6 +31,8 @@ OPEN = Choice("open", "Open", "Go on with these scans")
 DISCARD = Choice("discard", "Discard", "Delete these scans from the disk")
 LATER = Choice("", "Later", "It stays on the disk, and is offered again")
 
+_SAVE = ("Save session…", "Keep scans, settings, history and volume in a file or a folder")
+_OPEN = ("Open session…", "Go on with a session that was saved")
 _TO_SAVE = "Session in one file (*.rmz.zip);;Session as a folder (*.rmz)"
 _TO_OPEN = "Sessions (*.rmz.zip session.json)"
 _ONE_AT_A_TIME = "A session runs: save it or start again, then open the other one."
@@ -45,28 +55,25 @@ class LiveFiles(QObject):
 
     The dock wraps what makes its session in :meth:`keeping`, starts what :attr:`opened` gives,
     and says :meth:`let_go` when a person ends the session or :meth:`close` when the window goes.
-    A session that was neither saved nor let go is offered at the next start (:meth:`offer`).
+    A session that was neither saved nor let go is offered when the dock is first shown.
 
     Parameters
     ----------
-    parent : QWidget
+    dock : QWidget
         Owner of the file dialogs.
     question : QuestionBox
         Where the offer is made.
+    is_wanted : callable, optional
+        Whether sessions are autosaved and offered now.
     folder : Path, optional
         For autosaved sessions; by default :func:`sessions_folder`.
-
-    Attributes
-    ----------
-    save_button, open_button : QPushButton
-        For the dock's layout; connected already.
 
     Examples
     --------
     >>> self.files = LiveFiles(self, self.question)                     # doctest: +SKIP
+    >>> self.files.place(self.pages)    # its buttons                   # doctest: +SKIP
     >>> self.files.said.connect(self.say)                               # doctest: +SKIP
     >>> self.files.opened.connect(self.live.start)                      # doctest: +SKIP
-    >>> self.files.offer()              # when the dock is shown        # doctest: +SKIP
     >>> self.live.start(self.files.keeping(make))                       # doctest: +SKIP
     >>> self.files.let_go()             # a person starts again         # doctest: +SKIP
     >>> self.files.close()              # the dock goes                 # doctest: +SKIP
@@ -78,20 +85,37 @@ class LiveFiles(QObject):
     """A session is to be opened: what makes it, for the session's thread."""
 
     def __init__(
-        self, parent: QWidget, question: QuestionBox, *, folder: Path | None = None
+        self,
+        dock: QWidget,
+        question: QuestionBox,
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        folder: Path | None = None,
     ) -> None:
-        super().__init__(parent)
-        self._parent, self._question = parent, question
+        super().__init__(dock)
+        self._dock, self._question, self._is_wanted = dock, question, is_wanted
         self.folder = sessions_folder() if folder is None else folder
-        self.save_button = push_button("Save…", "Keep scans, settings, history and volume (Ctrl+S)")
-        self.open_button = push_button("Open…", "Go on with a session that was saved (Ctrl+O)")
-        self.save_button.clicked.connect(self.ask_where_to_save)
-        self.open_button.clicked.connect(self.ask_what_to_open)
         self._lock = threading.Lock()
         self._turn = 0
         self._session: Any = None
         self._autosave: Any = None
         self._saved: tuple[Any, ...] | None = None
+        dock.installEventFilter(self)
+
+    def place(self, pages: LivePages) -> None:
+        """Put the buttons on the dock's pages."""
+        pages.scans.plot.add_tool(*_SAVE, self.ask_where_to_save)
+        button, column = push_button(*_OPEN), pages.setup.layout()
+        button.clicked.connect(self.ask_what_to_open)
+        assert isinstance(column, QVBoxLayout)
+        column.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
+
+    def eventFilter(self, _dock: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Offer what was not saved, once the dock is seen."""
+        if event is not None and event.type() == QEvent.Type.Show:
+            self._dock.removeEventFilter(self)
+            QTimer.singleShot(0, self.offer)
+        return False
 
     @property
     def is_saved(self) -> bool:
@@ -146,6 +170,8 @@ class LiveFiles(QObject):
 
     def offer(self) -> None:
         """Offer the newest session that was neither saved nor let go, if there is one."""
+        if not self._is_wanted():
+            return
         in_background(
             self, _unsaved, self.folder, then=self._offer_first, failed=lambda _sentence: None
         )
@@ -156,7 +182,7 @@ class LiveFiles(QObject):
         if self._session is None or not self._session.scans:
             self.said.emit("There is nothing to save yet: add a scan first.", "hint")
             return
-        ask_for_file(self._parent, "Save session", "session", _TO_SAVE, self.save_to)
+        ask_for_file(self._dock, "Save session", "session", _TO_SAVE, self.save_to)
 
     def save_to(self, path: Path) -> None:
         """Save the session, in a thread; scans that come meanwhile are in the next."""
@@ -181,7 +207,7 @@ class LiveFiles(QObject):
             self.said.emit(_ONE_AT_A_TIME, "hint")
             return
         start = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
-        chosen, _ = QFileDialog.getOpenFileName(self._parent, "Open session", start, _TO_OPEN)
+        chosen, _ = QFileDialog.getOpenFileName(self._dock, "Open session", start, _TO_OPEN)
         if chosen:
             self.open_from(Path(chosen))
 
@@ -197,13 +223,16 @@ class LiveFiles(QObject):
         """Autosave a session, unless the dock has gone on to another one."""
         from ..session import Autosave
 
-        kept = Autosave(session, self.folder, on_message=self._tell)
+        kept = None
+        if self._is_wanted():
+            kept = Autosave(session, self.folder, on_message=self._tell)
         with self._lock:
             if turn == self._turn:
                 self._session, self._autosave = session, kept
                 self._saved = session.scans if is_saved else None
                 return session
-        kept.close()  # what it came from is still there
+        if kept is not None:
+            kept.close()  # what it came from is still there
         return session
 
     def _is_safe(self, turn: int) -> bool:

@@ -15,6 +15,7 @@ from ..io import z_from_name
 from ..scans import InputError, Scan
 from . import _drop, _layers
 from ._instrument import InstrumentFooter
+from ._live_files import LiveFiles, is_session_path
 from ._live_layer import LiveLayer
 from ._live_pages import LivePages
 from ._live_question import BY_KEY, LEAVE_OUT, USE_HEIGHT, QuestionBox
@@ -113,6 +114,7 @@ class ScanIntake(_drop.DropTarget):
     pages: LivePages
     question: QuestionBox
     live: LiveRun
+    files: LiveFiles
     volume: LiveLayer | None
     waiting: list[Candidate]
 
@@ -158,7 +160,10 @@ class ScanIntake(_drop.DropTarget):
             raise InputError(f"'{layer.name}' is the volume of this session: select a scan.")
 
     def drop(self, paths: Sequence[Any]) -> None:
-        """Read files and take them as scans, as a drop on the dock does."""
+        """Read files and take them as scans; a session that was saved is opened."""
+        if len(paths) == 1 and is_session_path(paths[0]):
+            self.files.open_from(paths[0])
+            return
         self.say("Reading…")
         in_background(self, _drop.read_all, list(paths), then=self._read, failed=self.fail)  # type: ignore[arg-type]
 

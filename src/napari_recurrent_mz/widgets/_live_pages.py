@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..methods import method_of
-from ..scans import ZGrid
+from ..scans import InputError, ZGrid
 from . import _settings
 from ._grid_panel import GridPanel
 from ._live_sources import GROUP, SourcePanel
@@ -313,6 +314,17 @@ class LivePages(QTabWidget):
         self.addTab(self.setup, "Set up")
         self.addTab(self.scans, "Scans")
         self.setDocumentMode(True)
+
+    def show_session(self, session: Any) -> None:
+        """Show what a session is made of, if it is not what is shown."""
+        setup, settings = self.setup, session.settings
+        self.scans.epsilon.setValue(100 * settings.epsilon)
+        with contextlib.suppress(InputError):
+            if (setup.optics.optics(), setup.grid.grid()) == (settings.optics, settings.grid):
+                return
+        setup.optics.set_values(settings.optics.as_dict(), "of the session")
+        setup.grid.set_grid(settings.grid)
+        setup.method.set_method(settings.method)
 
     def remember(self) -> None:
         """Keep optics, grid, method, rule, ε and source for the next session."""

@@ -87,3 +87,12 @@ class LiveRun(QObject):
         """The thread is gone, which nothing foresees."""
         if self.sender() is self.live_thread:
             self.told.emit(NotStarted(sentence))
+
+
+def stop_threads(box: dict[str, Any]) -> None:
+    """End the threads in a dock's attributes, and keep its session; the dock may be gone."""
+    for part in (box.get("live"), box.get("folder")):
+        if part is not None:
+            part.let_go()
+    if box.get("files") is not None:
+        box["files"].close()

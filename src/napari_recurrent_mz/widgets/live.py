@@ -14,11 +14,12 @@ from ..plots.live import ErrorOverZ, Stopping, live_figure
 from ..scans import InputError
 from ._instrument import InstrumentDock
 from ._live_feeds import FolderFeed, MicroscopeFeed
+from ._live_files import LiveFiles
 from ._live_intake import Candidate, ScanIntake
 from ._live_layer import LiveLayer, NextScanFrame
 from ._live_pages import LivePages
 from ._live_question import GO_ON, START_AGAIN, QuestionBox
-from ._live_run import LiveRun
+from ._live_run import LiveRun, stop_threads
 from ._live_sources import FOLDER, HAND, SIMULATED
 from ._live_words import (
     ABORT,
@@ -62,7 +63,7 @@ class LiveDock(ScanIntake, InstrumentDock):
     Attributes
     ----------
     remembers : bool
-        Whether what is set is kept for the next session.
+        Whether what is set, and every scan, is kept for the next start.
     """
 
     started = Signal()
@@ -85,6 +86,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.scope = MicroscopeFeed(self.setup.sources.microscope)
         self.live = LiveRun()
         self.remembers = True
+        self.files = LiveFiles(self, self.question, is_wanted=lambda: self.remembers)
         self.over_z: ErrorOverZ | None = None
         self.volume: LiveLayer | None = None
         self.frame = NextScanFrame(self._viewer, self.palette_.colour("warning").name())
@@ -139,9 +141,7 @@ class LiveDock(ScanIntake, InstrumentDock):
                 check_memory(self.setup.grid.grid(), self.waiting[0].pixels.shape)
             if self.remembers:
                 self.pages.remember()
-            self.footer.begin("Starting")
-            self.live.start(make)
-            self._show_state()
+            self._begin("Starting", self.files.keeping(make))
 
     def watch(self, is_on: bool) -> None:
         """Watch the folder, or no longer."""
@@ -225,6 +225,11 @@ class LiveDock(ScanIntake, InstrumentDock):
             part.restyle()
 
     # the session ----------------------------------------------------------------------
+    def _begin(self, title: str, make: Callable[[], Any]) -> None:
+        self.footer.begin(title)
+        self.live.start(make)
+        self._show_state()
+
     def _told(self, item: object) -> None:
         handlers: dict[type, Callable[[Any], None]] = {
             Started: self._session_started,
@@ -240,6 +245,7 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     def _session_started(self, started: Started) -> None:
         self.volume = LiveLayer(self._viewer, started.session)
+        self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
         self.pages.setCurrentWidget(self.scans)
@@ -256,6 +262,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         """Let the session go; the volume stays as a layer."""
         self.folder.stop()
         self.live.let_go()
+        self.files.let_go()
         self.volume = self.over_z = None
         self._is_pending = self._is_at_microscope = False
         self.frame.hide()
@@ -422,8 +429,10 @@ class LiveDock(ScanIntake, InstrumentDock):
         )
         self.folder.scan.connect(self.live.ask)
         self.folder.changed.connect(self._show_state)
-        for feed in (self.folder, self.scope):
+        for feed in (self.folder, self.scope, self.files):
             feed.said.connect(self.say)
+        self.files.opened.connect(lambda make: self._begin("Opening", make))
+        self.files.place(self.pages)
         self.scope.connected.connect(self._microscope_connected)
         self._viewer.dims.events.point.connect(self._view_moved)
         self.pages.currentChanged.connect(lambda _: QTimer.singleShot(0, self.ui.fit))
@@ -437,10 +446,3 @@ class LiveDock(ScanIntake, InstrumentDock):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             stop_threads(self.__dict__)
         return bool(super().event(event))
-
-
-def stop_threads(box: dict[str, Any]) -> None:
-    """End the threads in a dock's attributes; the dock itself may be gone."""
-    for part in (box.get("live"), box.get("folder")):
-        if part is not None:
-            part.let_go()
