@@ -22,6 +22,8 @@ from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
 from napari_recurrent_mz.planning import RULES
 from napari_recurrent_mz.plots import PRINT
 from napari_recurrent_mz.plots.live import ErrorOverZ, Stopping, live_figure, stopping_figure
+from napari_recurrent_mz.plots.side_views import Look, Panel, side_views_figure
+from napari_recurrent_mz.projections import side_views
 from napari_recurrent_mz.sources import watch_folder
 from napari_recurrent_mz.widgets import _live_demo, _live_feeds
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
@@ -504,3 +506,13 @@ def test_the_demo_runs_in_a_window_to_its_picture(
     pixels = imread(picture)[..., :3].astype(float)
     assert pixels.shape[:2] == (800, 1280)
     assert np.ptp(pixels) > 200
+
+
+def test_side_views_mark_the_suggested_height() -> None:
+    views = side_views(np.stack([camera(seed) for seed in range(5)]), (1.0, 0.2, 0.2))
+    look = Look(views=("xz",), scans_um=(1.0, 3.0), next_um=2.0, has_scale_bar=False)
+    figure = Figure()
+    side_views_figure([Panel("volume", views)], look)(figure, PRINT)
+    lines = figure.get_axes()[0].get_lines()
+    whole = [line for line in lines if line.get_linestyle() == "-"]
+    assert [list(line.get_ydata()) for line in whole] == [[2.0, 2.0]]

@@ -66,6 +66,8 @@ class Look:
         Which of ``xy``, ``xz`` and ``yz``; at least one.
     scans_um : tuple of float
         Heights to mark: those of the scans, in micrometres.
+    next_um : float, optional
+        Height suggested for the next scan, in micrometres: a whole line where lines are drawn.
     marks : str
         How they are marked: ``lines and arrows`` (Fig. 3a and Fig. 8b of the paper), ``lines``,
         ``arrows`` or ``none``.
@@ -78,6 +80,7 @@ class Look:
 
     views: tuple[ViewName, ...] = VIEWS
     scans_um: tuple[float, ...] = ()
+    next_um: float | None = None
     marks: Marks = "lines and arrows"
     has_axes: bool = True
     has_scale_bar: bool = True
@@ -244,8 +247,10 @@ def _mark_scans(axes: Any, ink: Ink, cell: Cell, look: Look) -> None:
     is_upright = cell.down == "z"
     low, high = cell.down_um if is_upright else cell.across_um
     heights = [z for z in look.scans_um if low <= z <= high]
+    line = axes.axhline if is_upright else axes.axvline
+    if look.next_um is not None and "lines" in look.marks and low <= look.next_um <= high:
+        line(look.next_um, color=SERIES_ON_DARK[4], linewidth=1.2)
     for z in heights if look.has("lines") else ():
-        line = axes.axhline if is_upright else axes.axvline
         line(z, color=SERIES_ON_DARK[0], linewidth=0.8, dashes=(4, 3), alpha=0.9)
     if look.has("arrows") and heights:
         ones = np.ones(len(heights))

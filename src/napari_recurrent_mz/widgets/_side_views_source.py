@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,16 @@ def scans_um(layer: Any) -> tuple[float, ...]:
         return ()
     heights = (scan.get("z_um") for scan in scans if isinstance(scan, Mapping))
     return tuple(sorted(float(z) for z in heights if isinstance(z, int | float)))
+
+
+def next_um(layers: Iterable[Any]) -> float | None:
+    """Height suggested for the next scan, of the first layer that says one."""
+    for layer in layers:
+        record = layer.metadata.get(_layers.METADATA_KEY)
+        found = record.get("next_z_um") if isinstance(record, Mapping) else None
+        if isinstance(found, int | float):
+            return float(found)
+    return None
 
 
 def fingerprint(layer: Any) -> int:

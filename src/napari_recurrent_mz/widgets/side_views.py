@@ -27,6 +27,7 @@ from ._side_views_source import (
     fingerprint,
     frame_of,
     is_volume,
+    next_um,
     panels,
     pixels_of,
     project,
@@ -220,6 +221,7 @@ class SideViewsDock(InstrumentDock):
         return Look(
             views=controls.shown,
             scans_um=known if typed is None else typed,
+            next_um=next_um(layers),
             marks=controls.mark,
             has_axes=controls.axes.isChecked(),
             has_scale_bar=controls.bar.isChecked(),
