@@ -188,9 +188,7 @@ class PointTable(QTableWidget):
         for row, point in enumerate(points):
             for column, value in enumerate(point):
                 item = QTableWidgetItem(f"{value:.3f}")
-                item.setTextAlignment(
-                    Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter  # type: ignore[arg-type]
-                )
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(row, column, item)
         self.blockSignals(False)
 

@@ -87,7 +87,8 @@ def _work(
     from ..surfaces import reconstruct_surface, surface_provenance
     from ..tiles import Stopped
 
-    began, checks = time.monotonic(), []
+    began = time.monotonic()
+    checks: list[Any] = []
     model = model_for(job.method, job.model)
     try:
         pixels = reconstruct_surface(
