@@ -136,6 +136,7 @@ def test_scans_by_hand_give_the_volume_of_a_reconstruction(make: Any, qtbot: Any
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
     assert [scan["z_um"] for scan in layer.metadata[METADATA_KEY]["scans"]] == list(HEIGHTS)
     session = dock.session
+    assert layer.metadata[METADATA_KEY]["next_z_um"] == session.suggest_z()
     assert cell(dock, 0, 1) == "first"
     for row in (1, 2):
         assert cell(dock, row, 1) == f"{100 * session.history[row].relative_change:.3g} %"

@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 from ..methods import METHOD_NAMES
 from ..scans import ZGrid
 from ._layers import METADATA_KEY
+from ._live_work import Listed
 from ._result import refresh_pause_s, show_height
 from ._worker import percentile_limits
 
@@ -73,28 +74,25 @@ class LiveLayer(QObject):
         elif not self._timer.isActive():
             self._timer.start(int(1000 * self._pause_s()))
 
-    def finish(self, values: Limits, contrast: Limits) -> None:
+    def finish(self, listed: Listed) -> None:
         """Say of which scans the finished volume is made, and adapt the contrast.
 
-        Parameters
-        ----------
-        values : tuple of float
-            The lowest and the highest of the volume, which the contrast slider reaches.
-        contrast : tuple of float
-            What shows it well; limits that the user has set stay.
+        Limits of the contrast that the user has set stay.
         """
         self.show(now=True)
         layer = self.layer
         if layer is None:
             return
-        layer.metadata = {**layer.metadata, METADATA_KEY: self._record()}
+        record = self._record() | {"next_z_um": listed.over_z.suggested_um}
+        layer.metadata = {**layer.metadata, METADATA_KEY: record}
+        layer.data = self._shown  # the same, so that who looks on takes note of the metadata too
         is_own = tuple(layer.contrast_limits) == self._contrast
-        limits = contrast if is_own else layer.contrast_limits
-        wide = (min(values[0], limits[0]), max(values[1], limits[1]))
+        limits = listed.contrast if is_own else layer.contrast_limits
+        wide = (min(listed.values[0], limits[0]), max(listed.values[1], limits[1]))
         if wide != tuple(layer.contrast_limits_range):
             layer.contrast_limits_range = wide
         if is_own:
-            layer.contrast_limits = self._contrast = contrast
+            layer.contrast_limits = self._contrast = listed.contrast
 
     def remove(self) -> None:
         """Take the layer away: there is no volume any more."""

@@ -283,7 +283,7 @@ class LiveDock(ScanIntake, InstrumentDock):
             self.footer.begin("Refining", aside=True)
         elif not listed.is_pending:
             self.footer.bar.setVisible(self._is_at_microscope)
-            self.volume.finish(listed.values, listed.contrast)
+            self.volume.finish(listed)
         self._draw()
         self._show_next()
         self._show_state()
