@@ -14,3 +14,5 @@ html_title = project
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False
+# Types in docstrings such as "shape (Z, Y, X)" are words; several classes have a `shape`.
+suppress_warnings = ["ref.python"]
