@@ -16,6 +16,7 @@ from napari.components import ViewerModel
 from numpy.testing import assert_allclose
 from qtpy.compat import isalive
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QInputDialog
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
@@ -517,3 +518,13 @@ def test_side_views_mark_the_suggested_height() -> None:
     lines = figure.get_axes()[0].get_lines()
     whole = [line for line in lines if line.get_linestyle() == "-"]
     assert [list(line.get_ydata()) for line in whole] == [[2.0, 2.0]]
+
+
+def test_a_plan_is_told_before_the_first_scan(
+    make: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = make()
+    monkeypatch.setattr(QInputDialog, "getDouble", lambda *_: (60.0, True))
+    dock.scans.plan.click()
+    planned = Session(GRID, optics=OPTICS, method="lmmse").plan(target_error=0.6)
+    qtbot.waitUntil(lambda: dock.footer.message.text() == planned.sentence, timeout=_PATIENCE_MS)

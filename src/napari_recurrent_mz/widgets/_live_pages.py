@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QHBoxLayout,
     QHeaderView,
+    QInputDialog,
     QLabel,
     QTableWidget,
     QTableWidgetItem,
@@ -30,7 +31,7 @@ from ..scans import InputError, ZGrid
 from . import _settings
 from ._grid_panel import GridPanel
 from ._live_sources import GROUP, SourcePanel
-from ._live_work import THUMBNAIL, Bytes, ScanLine
+from ._live_work import THUMBNAIL, Bytes, MakePlan, ScanLine
 from ._method_panel import NETWORK, MethodPanel
 from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button
@@ -46,6 +47,7 @@ _RULES = (
 _LIST_HEIGHT = 116
 _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
+_PLANNED = 30.0
 _EPSILON_WIDTH = 84
 _KEPT = ("start", "stop", "step", "method", "rule", "epsilon", "frame")
 
@@ -234,6 +236,9 @@ def pixmap(grey: Bytes) -> QPixmap:
 class ScansPage(QWidget):
     """Scans, what is done for the next one, the verdict, and the plots."""
 
+    plan_wanted = Signal(object)
+    """With what the session is asked for a plan."""
+
     def __init__(self, palette: Palette, rows: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.rows = rows
@@ -268,10 +273,21 @@ class ScansPage(QWidget):
             "Measure the intensity scale again, on all scans; the volume is made anew",
             lambda: None,
         )
+        self.plan = self.plot.add_tool(
+            "Plan…", "How many scans a wanted error takes, and at which heights", self.ask_for_plan
+        )
         self.place = QLabel()
         self.place.setProperty("faint", True)
         self.place.setWordWrap(True)
         self._lay_out()
+
+    def ask_for_plan(self) -> None:
+        """Ask which error is wanted, and ask the session for a plan."""
+        percents, is_wanted = QInputDialog.getDouble(
+            self, "Plan", "Expected error wanted, in % of the contrast:", _PLANNED, 1, 99, 0
+        )
+        if is_wanted:
+            self.plan_wanted.emit(MakePlan(percents / 100))
 
     def say_place(self, sentence: str) -> None:
         """Say where what the network remembers is."""

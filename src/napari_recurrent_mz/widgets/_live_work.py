@@ -62,6 +62,13 @@ class Renormalise:
 
 
 @dataclass(frozen=True)
+class MakePlan:
+    """Say how few scans reach this expected error, above 0 and below 1, and where."""
+
+    target_error: float
+
+
+@dataclass(frozen=True)
 class Wake:
     """Nothing: look whether something else has changed."""
 
@@ -280,6 +287,8 @@ class LiveWork:
         elif isinstance(command, Renormalise):
             session.renormalise()
             yield from self._listed(session)
+        elif isinstance(command, MakePlan):
+            yield Told(session.plan(target_error=command.target_error).sentence)
         elif isinstance(command, TakeScan | Acquire):
             yield from self._at_microscope(session, command)
 

@@ -333,7 +333,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         count = len(self.session.scans) if is_live else 0
         scans.undo.setEnabled(is_free and count > 0)
         scans.renormalise.setEnabled(is_free and count > 1)
-        for tool in (scans.pause, scans.again):
+        for tool in (scans.pause, scans.again, scans.plan):
             tool.setEnabled(is_free)
         for button in (sources.rows.here, sources.rows.there):
             button.setEnabled(is_free and self.scope.is_connected)
@@ -420,6 +420,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         scans.pause.toggled.connect(self._paused)
         scans.again.clicked.connect(self.start_again)
         scans.go.clicked.connect(self.go_there)
+        scans.plan_wanted.connect(self.live.ask)
         scans.renormalise.clicked.connect(lambda: self.live.ask(Renormalise()))
         scans.plot.message.connect(self.say)
         rows.here.clicked.connect(lambda: self.take_scan())
