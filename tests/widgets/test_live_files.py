@@ -141,7 +141,7 @@ def test_what_was_not_saved_is_offered_at_the_next_start(
         np.testing.assert_array_equal(one.pixels, other.pixels)
     np.testing.assert_allclose(found.volume, session.volume, rtol=1e-6)
     assert found.as_dict() == session.as_dict()
-    assert second.said[-1] == (f"Opened '{left.path.name}' with 2 scans.", "done")
+    assert second.said[-1][0].startswith("The session is back, with 2 scans: save it")
     assert not left.path.exists()  # its scans are in the autosave of the new one
     assert not second.files.is_saved
     assert unsaved_sessions(first.files.folder) == []

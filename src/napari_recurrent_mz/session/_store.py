@@ -65,11 +65,16 @@ class Snapshot:
     @classmethod
     def of(cls, session: Session, *, volume: bool) -> Snapshot:
         """Take it, with a copy of the volume or without."""
-        with session._lock:
-            values, pixels = session.as_dict(), session.volume
-            is_kept = volume and values["complete"] and pixels is not None
-            kept = pixels.copy() if is_kept and pixels is not None else None
-            return cls(values, session.scans, kept)
+        while True:
+            with session._lock:
+                values, scans, generation = session.as_dict(), session.scans, session._generation
+                pixels = session.volume if volume and values["complete"] else None
+            if pixels is None:
+                return cls(values, scans)
+            kept = pixels.copy()  # takes a while: nobody should wait for the session meanwhile
+            with session._lock:
+                if session._generation == generation:
+                    return cls(values, scans, kept)
 
     @property
     def optics(self) -> dict[str, Any]:

@@ -155,7 +155,9 @@ class LiveFiles(QObject):
             self._keep(session, turn, is_saved=recovered is None and not told)
             if recovered is not None and self._is_safe(turn):
                 recovered.discard()
-            self._tell_all(told, path, len(session.scans))
+            if not told:
+                told = [(_opened(path, len(session.scans), recovered is not None), "done")]
+            self._tell_all(told)
             return session
 
         return make
@@ -239,15 +241,11 @@ class LiveFiles(QObject):
         with self._lock:
             return turn == self._turn and self._autosave is not None and self._autosave.is_safe
 
-    def _tell_all(self, told: list[tuple[str, str]], path: Path, scans: int) -> None:
+    def _tell_all(self, told: list[tuple[str, str]]) -> None:
         """What there is to say of a session that was opened, as one message."""
-        if told:
-            kinds = {kind for _, kind in told}
-            kind = "warning" if "warning" in kinds else "hint"
-            self._tell(" ".join(sentence for sentence, _ in told), kind)
-        else:
-            what = "1 scan" if scans == 1 else f"{scans} scans"
-            self._tell(f"Opened '{path.name}' with {what}.", "done")
+        kinds = {kind for _, kind in told}
+        kind = "warning" if "warning" in kinds else told[0][1]
+        self._tell(" ".join(sentence for sentence, _ in told), kind)
 
     def _tell(self, sentence: str, kind: str) -> None:
         """Say something from any thread, unless the window is gone."""
@@ -285,6 +283,13 @@ class LiveFiles(QObject):
                 self._offer_first(others)
 
         self._question.ask(first.sentence, (OPEN, DISCARD, LATER), answered)
+
+
+def _opened(path: Path, scans: int, is_recovered: bool) -> str:
+    what = "1 scan" if scans == 1 else f"{scans} scans"
+    if is_recovered:
+        return f"The session is back, with {what}: save it to keep it in a file of your own."
+    return f"Opened '{path.name}' with {what}."
 
 
 def _unsaved(folder: Path) -> list[Any]:
