@@ -268,6 +268,7 @@ class ScansPage(QWidget):
         self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
         self.frame.setChecked(True)
         self.plot = PlotPanel(palette, "Live session", _PLOT_HEIGHT)
+        self.plot.canvas.mpl_connect("resize_event", lambda _event: self.plot.restyle())
         self.renormalise = self.plot.add_tool(
             "Renormalise",
             "Measure the intensity scale again, on all scans; the volume is made anew",
