@@ -292,10 +292,7 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     def _plane_filled(self, filled: Filled) -> None:
         assert self.volume is not None  # made with the session
-        is_new = self.volume.layer is None
         self.volume.show()
-        if is_new:
-            self._show_next()
         now = time.monotonic()
         if now - self._bar_moved > _PROGRESS_S:  # the bar paints at once, with all that waits
             self._bar_moved = now
