@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..sources import Ended
+
 START = ("Start session", "Begin: the first scan brings the volume as a new layer")
 ACTIONS = (
     ("Add selected layer", "Take the selected image as a scan; of a stack, the plane in view"),
@@ -23,6 +25,14 @@ PLACES = {
     "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
 }
 """Where the states of the network are."""
+
+
+def run_over(ended: Ended) -> str:
+    """How an automatic run ended; the verdict itself stands over the plots."""
+    scans = "1 scan" if ended.scans == 1 else f"{ended.scans} scans"
+    is_done = ended.reason == "converged"
+    why = f"The run has stopped by itself after {scans}." if is_done else ended.sentence
+    return f"{why} {ended.stage}".strip()
 
 
 def start_again(count: int) -> str:

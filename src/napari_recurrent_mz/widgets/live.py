@@ -29,6 +29,7 @@ from ._live_words import (
     STAGES,
     START,
     STOP_WATCHING,
+    run_over,
     start_again,
 )
 from ._live_work import (
@@ -370,7 +371,7 @@ class LiveDock(ScanIntake, InstrumentDock):
             self.footer.begin("Refining", aside=True)
         if free.ended is not None:
             kind = _ENDS.get(free.ended.reason, "hint")
-            self.say(f"{free.ended.sentence} {free.ended.stage}".strip(), kind)
+            self.say(run_over(free.ended), kind)
             self.setup.sources.rows.stage.setText(free.ended.stage)
         self._show_state()
         self.run_ended.emit(free.ended)
