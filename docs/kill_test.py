@@ -4,8 +4,8 @@
 
 A child process adds scans to an autosaved session as fast as it can and says so after each; at a
 random moment it gets SIGKILL. Then the session is opened, and its pixels are compared with those
-that were added. Prints a table; fails if a scan is missing or not bit for bit what it was. Needs
-``os.fork`` (Linux, macOS).
+that were added. Prints a table; fails if a scan is missing or not bit for bit what it was. With
+``--napari`` the child is napari with the Live dock in a window. Needs ``os.fork`` (Linux, macOS).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,14 +70,49 @@ def add_scans(folder: Path, seed: int, pipe: int) -> None:
         os.write(pipe, b"+")
 
 
-def kill_once(folder: Path, seed: int) -> Killed:
+def add_scans_in_napari(folder: Path, seed: int, pipe: int) -> None:
+    """The same in the Live dock of a napari window; a scan counts once the dock lists it."""
+    import napari
+    from qtpy.QtCore import QSettings
+
+    from napari_recurrent_mz.widgets import _live_files
+    from napari_recurrent_mz.widgets._live_work import Add, Listed
+    from napari_recurrent_mz.widgets.live import LiveDock
+
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
+    _live_files.sessions_folder = lambda: folder
+    viewer = napari.Viewer(show_welcome_screen=False)
+    dock = LiveDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Live", area="right")
+    listed = [0]
+
+    def told(item: object) -> None:
+        if isinstance(item, Listed) and len(item.lines) > listed[0]:
+            os.write(pipe, b"+" * (len(item.lines) - listed[0]))
+            listed[0] = len(item.lines)
+
+    def started() -> None:
+        os.write(pipe, b"r")
+        for number in range(MOST):
+            dock.live.ask(Add(scan(seed, number), accept_doubtful=True))
+
+    dock.setup.optics.set_values(OPTICS.as_dict(), "given")
+    dock.setup.grid.set_grid(GRID)
+    dock.setup.method.set_method("lmmse")
+    dock.live.told.connect(told)
+    dock.started.connect(started)
+    dock.start_session()
+    napari.run()
+
+
+def kill_once(folder: Path, seed: int, work: Callable[[Path, int, int], None]) -> Killed:
     """Start a child, kill it, and open what it leaves."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         try:
-            add_scans(folder, seed, writing)
+            work(folder, seed, writing)
         finally:
             os._exit(1)
     os.close(writing)
@@ -123,14 +159,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--napari", action="store_true", help="kill napari with the Live dock")
     arguments = parser.parse_args()
+    work = add_scans_in_napari if arguments.napari else add_scans
     warm_up()
     print("| kill | after (ms) | scans added | scans opened | in mid-write | lost | changed |")
     print("|---|---|---|---|---|---|---|")
     results = []
     for number in range(1, arguments.kills + 1):
         with tempfile.TemporaryDirectory(prefix="recurrent-mz-kill-") as folder:
-            one = kill_once(Path(folder), arguments.seed + number)
+            one = kill_once(Path(folder), arguments.seed + number, work)
         results.append(one)
         torn = "yes" if one.in_mid_write else "no"
         print(
