@@ -143,11 +143,13 @@ def _weights_used(records: Sequence[Record]) -> str:
     """Every set of weights that any experiment used, and how far it was trained."""
     found: dict[str, dict[str, Any]] = {}
     for record in records:
-        found |= {w["sha256"]: w for w in record.made.get("weights", {}).values()}
+        for served, w in record.made.get("weights", {}).items():
+            found.setdefault(w["sha256"], w | {"served": served})
+    earlier = _earlier_files()
     rows = [
-        (w["name"], f"`{w['sha256'][:12]}`", _or_unknown(w["steps"]), _or_unknown(w["hours"]),
-         w["device"] or "unknown")
-        for w in found.values()
+        (_name(w), f"`{sha256[:12]}`" + _says_same(earlier.get(sha256)),
+         _or_unknown(w["steps"]), _or_unknown(w["hours"]), w["device"] or "unknown")
+        for sha256, w in found.items()
     ]  # fmt: skip
     if not rows:
         return ""
@@ -158,6 +160,24 @@ def _weights_used(records: Sequence[Record]) -> str:
         "methods:\nwhere the steps differ, a goal that is met against it is met by the bundled "
         "weights only."
     )
+
+
+def _earlier_files() -> dict[str, str]:
+    """Files that held a bundled model's weights before its card was written anew, and its own."""
+    from ..weights import bundled_models, load_model
+
+    models = [load_model(name) for name in bundled_models()]
+    return {old: m.sha256 for m in models for old in m.card.get("same_weights_as", [])}
+
+
+def _name(used: dict[str, Any]) -> str:
+    """What weights served, and their own name where that is another one."""
+    served, name = used["served"], used["name"]
+    return str(served) if served == name else f"{served}: {name}"
+
+
+def _says_same(sha256: str | None) -> str:
+    return f", the weights of `{sha256[:12]}`" if sha256 else ""
 
 
 def _or_unknown(value: float | None) -> str:
