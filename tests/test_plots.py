@@ -27,7 +27,10 @@ def test_a_png_has_300_dots_an_inch_on_white_paper(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "begins"), [("f.svg", b"<?xml"), ("f.PDF", b"%PDF")])
-def test_vector_files_keep_their_letters(tmp_path: Path, name: str, begins: bytes) -> None:
+def test_vector_files_keep_their_letters(
+    tmp_path: Path, name: str, begins: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")  # as in a napari window, which keeps every library's notes
     written = save_figure(a_line, tmp_path / name).read_bytes()
     assert written.startswith(begins)
     if name.endswith("svg"):

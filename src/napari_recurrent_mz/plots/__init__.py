@@ -6,7 +6,9 @@ of an :class:`Ink`; nothing here knows of Qt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,12 +143,28 @@ def save_figure(
         draw(figure, PRINT)
         style(figure, PRINT)
         try:
-            figure.savefig(path, dpi=_DPI)
+            with _quiet_fonts():
+                figure.savefig(path, dpi=_DPI)
         except OSError as error:
             raise InputError(
                 f"'{path}' cannot be written ({error.strerror}): choose another place."
             ) from error
     return path
+
+
+@contextmanager
+def _quiet_fonts() -> Iterator[None]:
+    """What embeds fonts in a PDF notes every step of it, in notes that cannot be formatted.
+
+    napari listens to all notes, and would show each as an error.
+    """
+    fonts = logging.getLogger("fontTools")
+    before = fonts.level
+    fonts.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        fonts.setLevel(before)
 
 
 def _style_legend(legend: Any, ink: Ink) -> None:
