@@ -7,14 +7,16 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..device import CHOICES
+from ..methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..scans import InputError, Scan, ZGrid, check_scans, listed, require_several
 
 if TYPE_CHECKING:
+    from ..check import OwnSampleCheck
     from ..io import ImageFile
     from ..optics import Optics
 
@@ -125,6 +127,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_making_options(parser: argparse.ArgumentParser, output: str) -> None:
+    """Optics, method, model and output of a command that makes planes; ``output`` says which."""
+    add_optics_options(parser)
+    parser.add_argument(
+        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
+    )
+    add_model_options(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=output)
+
+
 def optics_values(
     arguments: argparse.Namespace, images: Sequence[ImageFile]
 ) -> dict[str, float | None]:
@@ -215,6 +227,46 @@ def load_scans(
         scans = scans_from_files(images, z_um)
     require_several(scans)
     return list(check_scans(scans))
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The scans that the options name, and the optics that their method needs."""
+
+    scans: list[Scan]
+    optics: Optics | None
+    pixel_um: float
+
+    @classmethod
+    def by(cls, arguments: argparse.Namespace) -> Given:
+        """Read the files; :class:`InputError` if something is missing or does not fit."""
+        from ..io import read_image
+
+        images = [read_image(path) for path in arguments.files]
+        scans = load_scans(
+            images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
+        )
+        values = optics_values(arguments, images)
+        optics = optics_for(needs_optics([arguments.method]), values, f"'{images[0].name}'")
+        pixel_um = values["pixel_um"]
+        assert pixel_um is not None  # optics_for has made sure of it
+        return cls(scans, optics, pixel_um)
+
+
+class Checked:
+    """Notes what a check on the own sample said, and keeps it: the listener of such checks."""
+
+    def __init__(self) -> None:
+        self.check: OwnSampleCheck | None = None
+
+    def __call__(self, check: OwnSampleCheck) -> None:
+        """Take what the check said."""
+        self.check = check
+        note(check.sentence)
+
+    def by(self, method: str) -> str:
+        """The method that made the planes, when ``method`` was asked for."""
+        return self.check.chosen if self.check else method
 
 
 class Progress:

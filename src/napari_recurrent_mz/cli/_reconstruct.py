@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..device import check_memory
-from ..methods import DEFAULT_METHOD, METHODS, needs_optics
-from ..scans import Scan, ZGrid, default_grid
+from ..scans import ZGrid, default_grid
 from . import _common
-
-if TYPE_CHECKING:
-    from ..check import OwnSampleCheck
-    from ..optics import Optics
 
 _EXAMPLES = """examples:
   recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9 --grid 0:10:0.1 --pixel-um 0.103 \\
@@ -40,50 +34,25 @@ def add_to(commands: Any) -> None:
         help="heights to reconstruct, µm, STOP included where a step falls on it "
         "(by default from the lowest to the highest scan, in about half depths of field)",
     )
-    _common.add_optics_options(parser)
-    parser.add_argument(
-        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
-    )
-    _common.add_model_options(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)",
-    )
+    _common.add_making_options(parser, "result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, check everything, reconstruct, write."""
-    from ..io import check_output, read_image
+    from ..io import check_output
 
     output = check_output(arguments.output, arguments.files)
-    images = [read_image(path) for path in arguments.files]
-    scans = _common.load_scans(
-        images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
-    )
-    values = _common.optics_values(arguments, images)
-    where = f"'{images[0].name}'"
-    optics = _common.optics_for(needs_optics([arguments.method]), values, where)
-    given = arguments.grid
-    dof_um = optics.depth_of_field_um if optics else None
-    own = default_grid([scan.z_um for scan in scans], dof_um)
-    grid = own if given is None else ZGrid.parse(given)
-    check_memory(grid, scans[0].pixels.shape)
-    pixel_um = values["pixel_um"]
-    assert pixel_um is not None  # optics_for has made sure of it
-    print(_reconstruct(arguments, scans, grid, optics, pixel_um, str(output)))
+    given = _common.Given.by(arguments)
+    dof_um = given.optics.depth_of_field_um if given.optics else None
+    own = default_grid([scan.z_um for scan in given.scans], dof_um)
+    grid = own if arguments.grid is None else ZGrid.parse(arguments.grid)
+    check_memory(grid, given.scans[0].pixels.shape)
+    print(_reconstruct(arguments, given, grid, str(output)))
 
 
 def _reconstruct(
-    arguments: argparse.Namespace,
-    scans: Sequence[Scan],
-    grid: ZGrid,
-    optics: Optics | None,
-    pixel_um: float,
-    output: str,
+    arguments: argparse.Namespace, given: _common.Given, grid: ZGrid, output: str
 ) -> str:
     """Reconstruct and write; returns one line that says what was made."""
     import numpy as np
@@ -92,18 +61,13 @@ def _reconstruct(
     from ..inference import iter_planes, model_for, provenance, range_warnings
     from ..io import write_volume
 
-    method = arguments.method
-    device = choose_device(arguments.device)
+    scans, optics = given.scans, given.optics
+    method, device = arguments.method, choose_device(arguments.device)
     model = model_for(method, arguments.model)
     if model is not None and optics is not None:
         for sentence in range_warnings(scans, grid, optics, model):
             _common.note(sentence)
-    checks: list[OwnSampleCheck] = []
-
-    def checked(check: OwnSampleCheck) -> None:
-        checks.append(check)
-        _common.note(check.sentence)
-
+    checked = _common.Checked()
     begun = time.perf_counter()
     planes = iter_planes(
         scans,
@@ -129,8 +93,7 @@ def _reconstruct(
         model=model,
         device=device,
         seconds=seconds,
-        check=checks[0] if checks else None,
+        check=checked.check,
     )
-    write_volume(output, volume, grid.z_um, pixel_um, made, inputs=arguments.files)
-    by = checks[0].chosen if checks else method
-    return _common.result_line(output, volume.shape, grid, by, len(scans), seconds)
+    write_volume(output, volume, grid.z_um, given.pixel_um, made, inputs=arguments.files)
+    return _common.result_line(output, volume.shape, grid, checked.by(method), len(scans), seconds)

@@ -6,15 +6,10 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..methods import DEFAULT_METHOD, METHODS, needs_optics
-from ..scans import Heights, InputError, Scan, check_heights
+from ..scans import Heights, InputError, check_heights
 from . import _common
-
-if TYPE_CHECKING:
-    from ..check import OwnSampleCheck
-    from ..optics import Optics
 
 _EXAMPLES = """examples:
   recurrent-mz surface A.tif B.tif C.tif --z 3 6 9 --through 3,0,0 9,0,60 5,60,30 \\
@@ -47,18 +42,7 @@ def add_to(commands: Any) -> None:
         metavar="Z,Y,X",
         help="three points of a plane or more (then by least squares), µm",
     )
-    _common.add_optics_options(parser)
-    parser.add_argument(
-        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
-    )
-    _common.add_model_options(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="result: .ome.tif, the heights in µm as its second image",
-    )
+    _common.add_making_options(parser, "result: .ome.tif, the heights in µm as its second image")
     parser.set_defaults(run=run)
 
 
@@ -84,20 +68,13 @@ def points(words: Sequence[str]) -> list[tuple[float, ...]]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, check everything, reconstruct, write."""
-    from ..io import check_surface_output, read_image
+    from ..io import check_surface_output
 
     files = [*arguments.files, *([arguments.heights] if arguments.heights else [])]
     output = check_surface_output(arguments.output, files)
-    images = [read_image(path) for path in arguments.files]
-    scans = _common.load_scans(
-        images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
-    )
-    values = _common.optics_values(arguments, images)
-    optics = _common.optics_for(needs_optics([arguments.method]), values, f"'{images[0].name}'")
-    pixel_um = values["pixel_um"]
-    assert pixel_um is not None  # optics_for has made sure of it
-    heights = _heights(arguments, scans[0].pixels.shape, pixel_um)
-    print(_reconstruct(arguments, scans, heights, optics, pixel_um, output))
+    given = _common.Given.by(arguments)
+    heights = _heights(arguments, given.scans[0].pixels.shape, given.pixel_um)
+    print(_reconstruct(arguments, given, heights, output))
 
 
 def _heights(arguments: argparse.Namespace, shape: tuple[int, ...], pixel_um: float) -> Heights:
@@ -111,12 +88,7 @@ def _heights(arguments: argparse.Namespace, shape: tuple[int, ...], pixel_um: fl
 
 
 def _reconstruct(
-    arguments: argparse.Namespace,
-    scans: Sequence[Scan],
-    heights: Heights,
-    optics: Optics | None,
-    pixel_um: float,
-    output: Path,
+    arguments: argparse.Namespace, given: _common.Given, heights: Heights, output: Path
 ) -> str:
     """Reconstruct and write; returns one line that says what was made."""
     from ..device import choose_device
@@ -129,16 +101,12 @@ def _reconstruct(
         surface_warnings,
     )
 
+    scans, optics, pixel_um = given.scans, given.optics, given.pixel_um
     method, device = arguments.method, choose_device(arguments.device)
     model = model_for(method, arguments.model)
     for sentence in surface_warnings(scans, heights, optics, model):
         _common.note(sentence)
-    checks: list[OwnSampleCheck] = []
-
-    def checked(check: OwnSampleCheck) -> None:
-        checks.append(check)
-        _common.note(check.sentence)
-
+    checked = _common.Checked()
     begun = time.perf_counter()
     with _common.Progress(method) as progress:
         image = reconstruct_surface(
@@ -163,14 +131,13 @@ def _reconstruct(
         model=model,
         device=device,
         seconds=seconds,
-        check=checks[0] if checks else None,
+        check=checked.check,
         points_um=points(arguments.through) if arguments.through else None,
     )
     write_surface(output, image, heights, pixel_um, made, inputs=arguments.files)
-    by = checks[0].chosen if checks else method
     y, x = image.shape
     facts = str(SurfaceFacts.of(heights, pixel_um)).rstrip(".")
     return (
         f"{output}: {y} × {x} pixels, {facts[0].lower()}{facts[1:]}, "
-        f"by {by} from {len(scans)} scans in {seconds:.1f} s"
+        f"by {checked.by(method)} from {len(scans)} scans in {seconds:.1f} s"
     )
