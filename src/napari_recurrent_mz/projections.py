@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .progress import finished
 from .scans import InputError
 
 Array = npt.NDArray[Any]
@@ -155,12 +156,7 @@ def side_views(
     >>> views.xz.shape, views.through_um[1]  # looks along y, from 11 to 13 µm
     """
     steps = iter_side_views(volume, voxel_um, origin_um=origin_um, slab=slab, how=how, name=name)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            views: SideViews = end.value
-            return views
+    return finished(steps)
 
 
 def iter_side_views(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import finished
 from ._checks import (
     checked_origin,
     checked_points,
@@ -152,14 +153,7 @@ def measure_beads(
         origin_um=origin_um,
         stopped=stopped or _never,
     )
-    while True:
-        try:
-            done, total = next(steps)
-        except StopIteration as end:
-            found: pd.DataFrame = end.value
-            return found
-        if on_progress is not None:
-            on_progress(done, total)
+    return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
 
 
 def bead_steps(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import finished
 from ..scans import InputError
 from ._measure import bead_steps
 
@@ -151,14 +152,7 @@ def measure_volumes(
         If a volume cannot be measured, or the two do not overlap.
     """
     steps = volumes_in_steps(volumes, settings or BeadSettings(), None, _never)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            found: Tables = end.value
-            return found
-        if on_progress is not None:
-            on_progress(*step)
+    return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
 
 
 def _never() -> bool:

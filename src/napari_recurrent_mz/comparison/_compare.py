@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..metrics import Normalisation, StackScale, StraightFit, plane_measures
+from ..progress import finished
 from ..scans import InputError, listed
 from ._sources import (
     Baseline,
@@ -163,14 +164,9 @@ def last_of(
     steps: Generator[Step, None, Found], on_progress: Callable[[int, int], None] | None
 ) -> Found:
     """What a generator of steps returns."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            found: Found = end.value
-            return found
-        if on_progress is not None:
-            on_progress(step.done, step.total)
+    return finished(
+        steps, None if on_progress is None else lambda step: on_progress(step.done, step.total)
+    )
 
 
 def comparing(

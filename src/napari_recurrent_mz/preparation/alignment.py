@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import finished
 from ..scans import FloatArray, InputError
 from . import _warp
 from ._axial import Region
-from ._steps import Step, Steps, finished
+from ._steps import Step, Steps
 from ._warp import TRANSFORMS, Matrix
 
 REFERENCES = ("previous", "first", "mean")

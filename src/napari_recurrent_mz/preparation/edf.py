@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pywt
 from scipy import ndimage
 
+from ..progress import finished
 from ..scans import InputError, check_image
-from ._steps import Step, Steps, finished
+from ._steps import Step, Steps
 
 Bands = list[npt.NDArray[np.complex64]]
 """The coarse rest, shape (y, x), then one array (3, y, x) of orientations a scale, coarse first."""

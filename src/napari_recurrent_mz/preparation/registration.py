@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import finished
 from ..scans import FloatArray, InputError, check_image
 from . import _warp
 from ._axial import Pair, Place, Region, positions, small_stack, trying
-from ._steps import Step, Steps, finished
+from ._steps import Step, Steps
 from ._warp import TRANSFORMS, Matrix
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from napari.layers import Image
 
 from ..plots.side_views import Panel, contrast
+from ..progress import finished
 from ..projections import How, Limits, SideViews, Slab, iter_side_views
 from ..scans import InputError
 from . import _layers
@@ -80,7 +81,7 @@ class Source:
             )
         return f"{self.name} is not projected: press Project."
 
-    def steps(self) -> Any:
+    def steps(self) -> Generator[tuple[int, int], None, SideViews]:
         """The projection, block by block."""
         return iter_side_views(
             self.pixels,
@@ -189,13 +190,8 @@ def project(sources: list[Source], stop: threading.Event) -> Iterator[object]:
 
 def project_now(source: Source) -> Outcome:
     """Project a small volume."""
-    steps = source.steps()
     try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        views: SideViews = end.value
-        return views
+        return finished(source.steps())
     except Exception as error:
         return sentence_of(error)
 
