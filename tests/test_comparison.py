@@ -46,19 +46,6 @@ OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=PIXEL_U
 
 
 @pytest.fixture(scope="module")
-def stack() -> np.ndarray:
-    """A blurred blob over a noisy background, brightest in the middle plane."""
-    rng = np.random.default_rng(5)
-    y, x = np.mgrid[:40, :36]
-    made = []
-    for i in range(9):
-        width = 20 + 12 * (i - 4) ** 2
-        blob = 2e5 / width * np.exp(-((y - 20) ** 2 + (x - 15) ** 2) / (2 * width))
-        made.append(rng.poisson(100 + blob))
-    return np.array(made, dtype=np.uint16)
-
-
-@pytest.fixture(scope="module")
 def truth(stack: np.ndarray) -> Volume:
     return Volume("truth", stack, Z_UM, PIXEL_UM)
 

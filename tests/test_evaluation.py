@@ -32,19 +32,6 @@ Z_UM = 2.0 + 0.5 * np.arange(9)
 PLANES = [1, 4, 7]
 
 
-@pytest.fixture(scope="module")
-def stack() -> np.ndarray:
-    """A blurred blob over a noisy background, brightest in the middle plane."""
-    rng = np.random.default_rng(5)
-    y, x = np.mgrid[:40, :36]
-    made = []
-    for i in range(9):
-        width = 20 + 12 * (i - 4) ** 2
-        blob = 2e5 / width * np.exp(-((y - 20) ** 2 + (x - 15) ** 2) / (2 * width))
-        made.append(rng.poisson(100 + blob))
-    return np.array(made, dtype=np.uint16)
-
-
 def test_linear_row_against_scipy_and_scikit_image(stack: np.ndarray) -> None:
     found = evaluate(stack, Z_UM, PLANES, optics=None, methods=["linear"])
     scores = found.methods["linear"]
