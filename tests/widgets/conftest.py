@@ -46,9 +46,21 @@ def quick_survey(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., ReconstructDock]]:
+def docks(qtbot: Any) -> Iterator[list[Any]]:
+    """Takes the docks that a test makes; they are stopped and deleted at its end."""
+    made: list[Any] = []
+    yield made
+    for dock in made:
+        if isalive(dock):
+            dock.cancel()
+            dock.deleteLater()
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    qtbot.wait(10)
+
+
+@pytest.fixture
+def make_dock(qtbot: Any, quick_survey: None, docks: list[Any]) -> Callable[..., ReconstructDock]:
     """A dock on a viewer without a window, its method set, its survey done."""
-    docks = []
 
     def make(viewer: Any = None, method: str = "linear") -> ReconstructDock:
         dock = ReconstructDock(ViewerModel() if viewer is None else viewer)
@@ -57,13 +69,7 @@ def make_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., Reconstr
         dock.ui.method.set_method(method)
         return dock
 
-    yield make
-    for dock in docks:
-        if isalive(dock):
-            dock.cancel()
-            dock.deleteLater()
-    assert QThreadPool.globalInstance().waitForDone(5000)
-    qtbot.wait(10)
+    return make
 
 
 @pytest.fixture

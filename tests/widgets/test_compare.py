@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QListWidget
 
 from napari_recurrent_mz import InputError
@@ -50,20 +50,12 @@ def add_pair(viewer: Any) -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def make(qtbot: Any) -> Iterator[Callable[..., CompareDock]]:
-    docks: list[CompareDock] = []
-
+def make(docks: list[Any]) -> Callable[..., CompareDock]:
     def make(viewer: Any) -> CompareDock:
         docks.append(CompareDock(viewer))
         return docks[-1]
 
-    yield make
-    for dock in docks:
-        if isalive(dock):
-            dock.cancel()
-            dock.deleteLater()
-    assert QThreadPool.globalInstance().waitForDone(20_000)
-    qtbot.wait(10)
+    return make
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +15,7 @@ from napari.utils.interactions import (
     mouse_release_callbacks,
 )
 from numpy.testing import assert_allclose, assert_array_equal
-from qtpy.compat import isalive
-from qtpy.QtCore import QPoint, Qt, QThreadPool
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTabBar
 
 from napari_recurrent_mz import Optics
@@ -55,21 +54,14 @@ def sharper() -> PlantedBeads:
 
 
 @pytest.fixture
-def make(qtbot: Any) -> Iterator[Callable[..., FwhmDock]]:
+def make(docks: list[Any]) -> Callable[..., FwhmDock]:
     """A dock on a viewer without a window, or on the one given."""
-    docks: list[FwhmDock] = []
 
     def make(viewer: Any = None) -> FwhmDock:
         docks.append(FwhmDock(ViewerModel() if viewer is None else viewer))
-        qtbot.addWidget(docks[-1])
         return docks[-1]
 
-    yield make
-    for dock in docks:
-        if isalive(dock):
-            dock.cancel()
-    assert QThreadPool.globalInstance().waitForDone(_PATIENCE_MS)
-    qtbot.wait(10)
+    return make
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
-from qtpy.compat import isalive
 from qtpy.QtCore import QThreadPool
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QTabBar, QTableWidget
@@ -38,20 +37,12 @@ IN_UM = {
 
 
 @pytest.fixture
-def make(qtbot: Any) -> Iterator[Callable[..., PrepareDock]]:
-    docks: list[PrepareDock] = []
-
+def make(docks: list[Any]) -> Callable[..., PrepareDock]:
     def make(viewer: Any) -> PrepareDock:
         docks.append(PrepareDock(viewer))
         return docks[-1]
 
-    yield make
-    for dock in docks:
-        if isalive(dock):
-            dock.cancel()
-            dock.deleteLater()
-    assert QThreadPool.globalInstance().waitForDone(20_000)
-    qtbot.wait(10)
+    return make
 
 
 @pytest.fixture

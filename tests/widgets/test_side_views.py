@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,6 @@ import pytest
 import zarr
 from napari.components import ViewerModel
 from PIL import Image as Picture
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
 
@@ -23,20 +22,12 @@ from napari_recurrent_mz.widgets.side_views import SideViewsDock
 
 
 @pytest.fixture
-def make(qtbot: Any) -> Iterator[Callable[..., SideViewsDock]]:
-    docks: list[SideViewsDock] = []
-
+def make(docks: list[Any]) -> Callable[..., SideViewsDock]:
     def made(viewer: Any) -> SideViewsDock:
         docks.append(SideViewsDock(viewer))
         return docks[-1]
 
-    yield made
-    for dock in docks:
-        if isalive(dock):
-            dock.cancel()
-            dock.deleteLater()
-    assert QThreadPool.globalInstance().waitForDone(5000)
-    qtbot.wait(10)
+    return made
 
 
 @pytest.fixture

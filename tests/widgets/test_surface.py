@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Surface
-from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTableView
 
 from napari_recurrent_mz import Optics, Scan, surfaces
@@ -25,9 +24,9 @@ PLANE = np.array([(2.5, 1.0, 3.0), (5.5, 1.0, 9.2), (4.0, 5.6, 3.0)])
 
 
 @pytest.fixture
-def make_surface_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., SurfaceDock]]:
-    docks = []
-
+def make_surface_dock(
+    qtbot: Any, quick_survey: None, docks: list[Any]
+) -> Callable[..., SurfaceDock]:
     def make(viewer: Any = None) -> SurfaceDock:
         dock = SurfaceDock(ViewerModel() if viewer is None else viewer)
         docks.append(dock)
@@ -35,13 +34,7 @@ def make_surface_dock(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., 
         dock.method.set_method("linear")
         return dock
 
-    yield make
-    for dock in docks:
-        if isalive(dock):
-            dock.cancel()
-            dock.deleteLater()
-    assert QThreadPool.globalInstance().waitForDone(5000)
-    qtbot.wait(10)
+    return make
 
 
 @pytest.fixture
