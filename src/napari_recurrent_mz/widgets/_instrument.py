@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..scans import InputError
 from . import _settings
 from ._grid_panel import in_words
 from ._parts import Dock, heading, push_button, scrolling, stop_run
@@ -337,6 +339,15 @@ class InstrumentDock(Dock):
     def remember(self, group: str, values: dict[str, str]) -> None:
         """Keep settings for the next run (:func:`_settings.remembered` gives them back)."""
         _settings.remember(group, values)
+
+    def save_file(self, write: Callable[[], Path]) -> None:
+        """Write a file; the footer says how it went."""
+        try:
+            written = write()
+        except InputError as error:
+            self.footer.say(str(error), "error")
+            return
+        self.footer.say(f"Saved “{written.name}”.", "done")
 
     # wiring ---------------------------------------------------------------------------
     def _progressed(self, item: object) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QWidget
 
 
@@ -41,6 +42,14 @@ class Dock(QWidget):
 
     ui: Any
     _viewer: Any
+
+    def one_shot(self, milliseconds: int, slot: Callable[[], object]) -> QTimer:
+        """A timer that, once started, calls ``slot`` after a while; starting again puts it off."""
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(slot)
+        return timer
 
     def _theme_changed(self, _event: Any = None) -> None:
         with contextlib.suppress(RuntimeError):

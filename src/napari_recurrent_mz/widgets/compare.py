@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -97,8 +96,8 @@ class CompareDock(InstrumentDock):
         self.in_view: PlaneInView | None = None
         self._asked: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._compared: dict[weakref.ref[Image], str] = {}
-        self._check_timer = self._timer(100, self.check)
-        self._sight_timer = self._timer(100, self._bring_plot_in_sight)  # once laid out
+        self._check_timer = self.one_shot(100, self.check)
+        self._sight_timer = self.one_shot(100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
         self._restore()
         self._choose_what_is_there()
@@ -258,14 +257,9 @@ class CompareDock(InstrumentDock):
 
     def save_table(self, path: Any) -> None:
         """Save every plane's values as CSV."""
-        if self.found is None:
-            return
-        try:
-            written = self.found.to_csv(path)
-        except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        self.footer.say(f"Saved “{written.name}”.", "done")
+        found = self.found
+        if found is not None:
+            self.save_file(lambda: found.to_csv(path))
 
     # the plane in view ----------------------------------------------------------------
     def _mark_view(self, _event: Any = None) -> None:
@@ -326,13 +320,6 @@ class CompareDock(InstrumentDock):
                 if known:
                     pixel = _layers.pixel_um(_layers.check_layer(layer))
                     self.optics.set_values(known | {"pixel_um": pixel}, "from the image")
-
-    def _timer(self, milliseconds: int, slot: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(slot)
-        return timer
 
     def _restore(self) -> None:
         found = _settings.remembered(_GROUP, _NAMES)

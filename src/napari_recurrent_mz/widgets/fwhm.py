@@ -10,7 +10,6 @@ from typing import Any
 
 from napari.layers import Image
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
 
 from ..beads import bead_profiles, in_words, write_beads
 from ..plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
@@ -47,10 +46,7 @@ class FwhmDock(InstrumentDock):
         self._chosen_bar: tuple[str, int] | None = None
         self._browsed: list[tuple[BeadPoints, int]] = []
         self._shown = -1
-        self._check_timer = QTimer(self)
-        self._check_timer.setSingleShot(True)
-        self._check_timer.setInterval(100)
-        self._check_timer.timeout.connect(self.check)
+        self._check_timer = self.one_shot(100, self.check)
         self._connect()
         self._choose_what_is_there()
         self.results.widths.show_reason(_NOTHING)
@@ -107,8 +103,6 @@ class FwhmDock(InstrumentDock):
         try:
             self.setup.show_step(any(needs_step(layer) for layer in self._chosen_layers()))
             self.job()
-        except InputError as error:
-            sentence = str(error)
         except Exception as error:
             sentence = sentence_of(error)
         if self.setup.volume.layer() is None:
@@ -158,12 +152,7 @@ class FwhmDock(InstrumentDock):
         if self.measured is None:
             return
         pairs = zip(self.measured.volumes, self.measured.tables, strict=True)
-        try:
-            written = write_beads(path, {volume.name: table for volume, table in pairs})
-        except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        self.footer.say(f"Saved “{written.name}”.", "done")
+        self.save_file(lambda: write_beads(path, {volume.name: table for volume, table in pairs}))
 
     # results --------------------------------------------------------------------------
     def _show(self, measured: Measured) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QLabel
 
 from ..io import write_table
@@ -98,10 +98,7 @@ class PrepareDock(InstrumentDock):
         self._measured: weakref.ref[Image] | None = None
         self._figures: dict[int, Draw] = {}
         self._said: dict[int, str] = {}
-        self._check_timer = QTimer(self)
-        self._check_timer.setSingleShot(True)
-        self._check_timer.setInterval(100)
-        self._check_timer.timeout.connect(self.check)
+        self._check_timer = self.one_shot(100, self.check)
         self._lay_out()
         self._choose_what_is_there()
         self._connect()
@@ -158,14 +155,8 @@ class PrepareDock(InstrumentDock):
 
     def save_table(self, path: Any) -> None:
         """Save the motion of every plane as CSV."""
-        if self.table is None:
-            return
-        try:
-            written = write_table(path, self.table)
-        except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        self.footer.say(f"Saved “{written.name}”.", "done")
+        if self.table is not None:
+            self.save_file(lambda: write_table(path, self.table))
 
     def restyle_plots(self) -> None:
         """Draw the plot again in the theme's colours."""

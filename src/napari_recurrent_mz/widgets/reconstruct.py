@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 
 from ..methods import method_of
@@ -56,10 +56,7 @@ class ReconstructDock(ScanSource, Dock):
         self.result: ResultLayer | None = None
         self._preview: Image | None = None
         self._warmed: tuple[Optics, float, float] | None = None
-        self._check_timer = QTimer(self)
-        self._check_timer.setSingleShot(True)
-        self._check_timer.setInterval(150)
-        self._check_timer.timeout.connect(self.check)
+        self._check_timer = self.one_shot(150, self.check)
         self._connect()
         self._layers_changed()
         self.ui.method.look_around()

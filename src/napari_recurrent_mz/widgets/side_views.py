@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 from qtpy.compat import isalive
@@ -78,8 +77,8 @@ class SideViewsDock(InstrumentDock):
         self._at_work: list[Source] = []
         self._numbers = itertools.count()
         self._is_held = self._is_stale = False
-        self._soon = self._timer(_SOON_MS, self.update_views)
-        self._filling = self._timer(_FILLING_MS, self._look_for_changes)
+        self._soon = self.one_shot(_SOON_MS, self.update_views)
+        self._filling = self.one_shot(_FILLING_MS, self._look_for_changes)
         self.link = ViewerLink(self._viewer, self._moved_in_viewer)
         self._connect()
         self._choose_what_is_there()
@@ -386,13 +385,6 @@ class SideViewsDock(InstrumentDock):
         canvas.mpl_connect("motion_notify_event", self._pointed)
         canvas.mpl_connect("resize_event", self._plot_resized)
         self.destroyed.connect(lambda _=None, link=self.link: link.cut())
-
-    def _timer(self, milliseconds: int, slot: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(slot)
-        return timer
 
     @staticmethod
     def _at_next_chance(timer: QTimer) -> None:

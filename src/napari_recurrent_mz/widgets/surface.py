@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from ..methods import METHOD_NAMES, image_made, method_of
@@ -66,10 +65,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.remembers = True
         self.result: Image | None = None
         self._job: tuple[SurfaceJob, Look] | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(150)
-        self._timer.timeout.connect(self.check)
+        self._timer = self.one_shot(150, self.check)
         self.setAcceptDrops(True)
         self._lay_out()
         self._connect()

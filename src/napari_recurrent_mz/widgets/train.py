@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout
 
 from ..scans import InputError
@@ -110,10 +110,7 @@ class TrainDock(Dock):
         self.curve: list[tuple[int, float]] = []
         self._suggested = ""
         self._agreed = ""
-        self._check_timer = QTimer(self)
-        self._check_timer.setSingleShot(True)
-        self._check_timer.setInterval(150)
-        self._check_timer.timeout.connect(self.check)
+        self._check_timer = self.one_shot(150, self.check)
         self._restore()
         self._connect()
         self._layers_changed()
@@ -158,8 +155,6 @@ class TrainDock(Dock):
         sentence, kind = "", "error"
         try:
             build_job(self.ui, self._agreed)
-        except InputError as error:
-            sentence = str(error)
         except Exception as error:
             sentence = sentence_of(error)
         if not self.ui.chosen() or self.ui.optics.is_incomplete():
