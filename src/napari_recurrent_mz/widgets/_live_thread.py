@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
@@ -59,15 +58,15 @@ class LiveThread(QObject):
             for item in self._work(self._stop):
                 if self._stop.is_set():
                     break
-                self._emit(self.arrived, item)
+                self._emit("arrived", item)
         except Exception as error:
-            self._emit(self.failed, sentence_of(error))
-        self._emit(self.ended)
+            self._emit("failed", sentence_of(error))
+        self._emit("ended")
 
-    def _emit(self, signal: Any, *values: object) -> None:
+    def _emit(self, signal: str, *values: object) -> None:
         """Tell the GUI thread, unless the window is gone."""
         try:
             if isalive(self):  # type: ignore[no-untyped-call]
-                signal.emit(*values)
+                getattr(self, signal).emit(*values)
         except RuntimeError:
             return  # deleted between the question and the signal

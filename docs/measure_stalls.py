@@ -1,0 +1,71 @@
+"""How long the window stands still while the Live dock scans by itself, in a table.
+
+Run it where a window can open, or in a virtual display::
+
+    QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24" python docs/measure_stalls.py
+
+A timer that is due every 5 ms notes when it comes. What lies between two of its ticks is time in
+which the window answered nobody: handlers in the GUI thread, and waits for the interpreter that a
+worker holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_recurrent_mz.scans import ZGrid
+from napari_recurrent_mz.widgets._live_demo import scan_by_itself
+from napari_recurrent_mz.widgets.live import LiveDock
+
+_METHODS = ("lmmse", "recurrent-mz")
+_TICK_MS = 5
+_GRID = ZGrid(0.0, 10.0, 0.2)
+_STALL_S = 0.1
+
+
+def measure(method: str, most: int) -> None:
+    """Scan with a method in a window of its own, and print what the timer saw."""
+    viewer = napari.Viewer(show=True, show_welcome_screen=False)
+    dock = LiveDock(viewer)
+    dock.remembers = False
+    viewer.window.add_dock_widget(dock, name="Live", area="right")
+    ticks: list[float] = []
+    timer = QTimer()
+    timer.setInterval(_TICK_MS)
+    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.start()
+    ended = scan_by_itself(dock, _GRID, most, method, None, "auto", None)
+    timer.stop()
+    gaps = np.diff(ticks)
+    print(
+        f"{method:<14}{ended.scans:>6}{ticks[-1] - ticks[0]:>9.1f}"
+        f"{1e3 * np.median(gaps):>9.0f} ms{1e3 * np.quantile(gaps, 0.99):>9.0f} ms"
+        f"{1e3 * gaps.max():>9.0f} ms{int((gaps > _STALL_S).sum()):>10}"
+    )
+    viewer.close()
+
+
+def main() -> None:
+    """Measure each method in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--scans", type=int, default=5, help="most scans of each run")
+    parser.add_argument("--method", choices=_METHODS, help="only this one")
+    wanted = parser.parse_args()
+    if wanted.method:
+        measure(wanted.method, wanted.scans)
+        return
+    print("method         scans  seconds  median gap  99 % below     longest  > 100 ms", flush=True)
+    for method in _METHODS:
+        again = [sys.executable, __file__, "--method", method, "--scans", str(wanted.scans)]
+        subprocess.run(again, check=True)  # noqa: S603  (ourselves)
+
+
+if __name__ == "__main__":
+    main()
