@@ -56,7 +56,7 @@ class Interpolator:
         """Weight of every scan, from the lowest to the highest, shape (M,); they sum to one.
 
         For ``pchip`` the weights of their slopes (per micrometre) follow: shape (2M,). Of
-        heights of any shape S: (*S, M).
+        heights of any shape S: (…S, M).
         """
         return self._weights_at(np.clip(z_um, self._z_um[0], self._z_um[-1]))
 
