@@ -124,6 +124,8 @@ def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
     """
     import pandas as pd
 
+    from ..io import write_table
+
     path = Path(path)
     if path.suffix.lower() != ".csv":
         raise InputError(f"'{path.name}' is no name for a table: let it end in .csv.")
@@ -136,10 +138,4 @@ def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
         part.insert(1, "bead", np.arange(1, len(part) + 1))
         part.attrs.clear()
         parts.append(part)
-    try:
-        pd.concat(parts).to_csv(path, index=False, encoding="utf-8-sig", float_format="%.6g")
-    except OSError as error:
-        raise InputError(
-            f"'{path}' cannot be written ({error.strerror}): choose another place."
-        ) from error
-    return path
+    return write_table(path, pd.concat(parts), encoding="utf-8-sig")

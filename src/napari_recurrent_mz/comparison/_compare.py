@@ -94,14 +94,9 @@ class Comparison:
         InputError
             If the file cannot be written.
         """
-        path = Path(path)
-        try:
-            self.planes.to_csv(path, index=False, float_format="%.6g")
-        except OSError as error:
-            raise InputError(
-                f"'{path}' cannot be written ({error.strerror}): choose another place."
-            ) from error
-        return path
+        from ..io import write_table
+
+        return write_table(path, self.planes)
 
 
 def compare(

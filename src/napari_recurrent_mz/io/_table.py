@@ -9,7 +9,7 @@ from typing import Any
 from ..scans import InputError
 
 
-def write_table(path: str | os.PathLike[str], table: Any) -> Path:
+def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "utf-8") -> Path:
     """Write a table as CSV, a header and six digits; whole or not at all.
 
     Parameters
@@ -17,6 +17,8 @@ def write_table(path: str | os.PathLike[str], table: Any) -> Path:
     path : path
     table : pandas.DataFrame
         Its index is left out.
+    encoding : str, optional
+        ``utf-8-sig`` for spreadsheets, which else do not show the µ.
 
     Raises
     ------
@@ -27,9 +29,11 @@ def write_table(path: str | os.PathLike[str], table: Any) -> Path:
     part = target.with_name(f".{target.name}.part")
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding=encoding)
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise InputError(f"'{path}' could not be written: {error.strerror}.") from error
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror}): choose another place."
+        ) from error
     return target
