@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets.demo import centre, look_around
+from napari_recurrent_mz.widgets.demo import FRAME, centre, look_around
 from napari_recurrent_mz.widgets.surface import SurfaceDock
 
 from ._window import grab, settle, window
 
 _POINTS_UM = ((2.6, 3.0, 4.0), (7.4, 6.0, 29.0), (4.0, 30.0, 10.0))
 _SHOWN_PERCENTILES = (30, 99.7)
-_FRAME = (0.5, 0.55, 0.6, 1.0)
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001
@@ -65,7 +64,7 @@ def look_at(viewer: Any) -> None:
     mesh.contrast_limits = image.contrast_limits = [float(v) for v in limits]
     mesh.bounding_box.visible = True
     mesh.bounding_box.points = False
-    mesh.bounding_box.line_color = _FRAME
+    mesh.bounding_box.line_color = FRAME
     look_around(viewer)
     settle(viewer)
     centre(viewer)

@@ -12,7 +12,16 @@ from ..scans import ZGrid
 from ..sources import Ended
 from ._live_sources import MICROSCOPE
 from ._method_panel import NETWORK
-from .demo import FRAME, SETTLE_MS, centre, look_around, wait, wait_for
+from .demo import (
+    FRAME,
+    SETTLE_MS,
+    centre,
+    leave,
+    look_around,
+    open_viewer,
+    wait,
+    wait_for,
+)
 from .live import LiveDock
 from .side_views import SideViewsDock
 
@@ -64,13 +73,10 @@ def run_live_demo(
     Ended
         How the run ended.
     """
-    import napari
-
-    viewer = napari.Viewer(title="Recurrent-MZ, live", show=True, show_welcome_screen=False)
-    viewer.theme = theme
-    window = viewer.window._qt_window
-    window.resize(*size)
-    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+    viewer = open_viewer("Recurrent-MZ, live", theme, size)
+    viewer.window._qt_window.setCorner(
+        Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea
+    )
     viewer.window._qt_viewer.dockLayerControls.hide()  # the room is for what the scans bring
     viewer.layers.events.inserted.connect(lambda event: show_well(event.value))
     dock = LiveDock(viewer)
@@ -83,12 +89,7 @@ def run_live_demo(
     centre(viewer)
     viewer.scene.camera.zoom *= _ZOOM
     wait(SETTLE_MS)
-    if screenshot is not None:
-        viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
-    if show and screenshot is None:
-        napari.run()
-    else:
-        viewer.close()
+    leave(viewer, screenshot, show)
     return ended
 
 

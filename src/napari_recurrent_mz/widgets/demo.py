@@ -63,13 +63,8 @@ def run_demo(
     Outcome
         How the reconstruction ended.
     """
-    import napari
-
     sample = _samples.demo()
-    viewer = napari.Viewer(title="Recurrent-MZ demo", show=True, show_welcome_screen=False)
-    viewer.theme = theme
-    window = viewer.window._qt_window
-    window.resize(*size)
+    viewer = open_viewer("Recurrent-MZ demo", theme, size)
     viewer.layers.events.inserted.connect(lambda event: frame(event.value, sample))
     scans = [viewer.add_image(data, **about) for data, about, _ in _samples.three_scans()]
     dock = ReconstructDock(viewer)
@@ -84,13 +79,30 @@ def run_demo(
     wait(SETTLE_MS)
     centre(viewer)
     wait(SETTLE_MS // 2)
+    leave(viewer, screenshot, show)
+    return outcome
+
+
+def open_viewer(title: str, theme: str, size: tuple[int, int]) -> Any:
+    """A napari window of a demo, in this theme and size (width, height in pixels)."""
+    import napari
+
+    viewer = napari.Viewer(title=title, show=True, show_welcome_screen=False)
+    viewer.theme = theme
+    viewer.window._qt_window.resize(*size)
+    return viewer
+
+
+def leave(viewer: Any, screenshot: Path | None, show: bool) -> None:
+    """Save the picture that is wanted, and keep the window for the user or close it."""
+    import napari
+
     if screenshot is not None:
         viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
     if show and screenshot is None:
         napari.run()
     else:
         viewer.close()
-    return outcome
 
 
 def fill_in(dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:

@@ -94,10 +94,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.waiting: list[Candidate] = []
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
-        self._check_timer = QTimer(self)
-        self._check_timer.setSingleShot(True)
-        self._check_timer.setInterval(100)
-        self._check_timer.timeout.connect(self.check)
+        self._check_timer = self.one_shot(100, self.check)
         self.setAcceptDrops(True)
         self.pages.restore()
         self._connect()
