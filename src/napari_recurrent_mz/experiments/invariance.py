@@ -122,8 +122,8 @@ def _draw_order(measured: Measured) -> Figure:
         mark_scans(axes, WORM_SCANS_UM)
         axes.set_title(name_of(method))
         axes.set_xlabel("z, µm")
-        axes.legend()
     row[0].set_ylabel("RMSE, grey levels of 255")
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
