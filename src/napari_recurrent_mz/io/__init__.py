@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,17 @@ import numpy.typing as npt
 from ..scans import Heights, InputError, Scan
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
+from ._stream import VolumeWriter, check_disk, disk_bytes
 from ._table import write_table
+from ._whole import WORKPLACE, flush_to_disk, write_whole
 
 __all__ = [
+    "WORKPLACE",
     "ImageFile",
+    "VolumeWriter",
+    "check_disk",
     "check_output",
+    "disk_bytes",
     "flush_to_disk",
     "read_heights",
     "read_image",
@@ -345,67 +349,6 @@ def read_heights(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         )
     plane: npt.NDArray[Any] = image.stack[0]
     return plane
-
-
-WORKPLACE = ".recurrent-mz-"
-"""How the name of a folder begins in which something is being written."""
-
-
-def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = False) -> Path:
-    """Write under a temporary name in the same folder, and rename at the end.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or an OME-Zarr folder; what is there is replaced.
-    write : callable
-        Writes to the path that it is given.
-    durable : bool, optional
-        Return once the disk has it.
-
-    Raises
-    ------
-    InputError
-        When the disk refuses; its cause is the ``OSError``.
-    """
-    try:
-        workplace = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=path.parent))
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    try:
-        part = workplace / path.name
-        write(part)
-        if durable:
-            flush_to_disk(part)
-        if path.is_dir():
-            path.rename(workplace / "replaced")
-        part.replace(path)
-        if durable:
-            flush_to_disk(path.parent, only_entry=True)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-    return path
-
-
-def _unwritten(path: Path, error: OSError) -> InputError:
-    return InputError(f"'{path.name}' could not be written: {error.strerror or error}.")
-
-
-def flush_to_disk(path: Path, *, only_entry: bool = False) -> None:
-    """Wait until the disk has a file, or a folder and, unless ``only_entry``, all in it."""
-    if path.is_dir():
-        if not only_entry:
-            for inside in path.iterdir():
-                flush_to_disk(inside)
-        if os.name == "nt":
-            return  # Windows keeps a folder's entries by itself
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _count(n: int, what: str) -> str:

@@ -304,6 +304,68 @@ def write_ome_tiff(
     tifffile.imwrite(path, volume, ome=True, photometric="minisblack", metadata=metadata)
 
 
+class TiffPlanes:
+    """An OME-TIFF (Z, Y, X), uncompressed, whose planes are put in one by one.
+
+    Parameters
+    ----------
+    path : Path
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : numpy.dtype
+    z_um : numpy.ndarray, shape (Z,)
+    pixel_um : float
+    name : str
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        z_um: npt.NDArray[np.float64],
+        pixel_um: float,
+        name: str,
+    ) -> None:
+        self._path, self._shape, self._dtype = path, shape, dtype
+        self._about = z_um, pixel_um, name
+        found = tifffile.imwrite(
+            path,
+            shape=shape,
+            dtype=dtype,
+            ome=True,
+            photometric="minisblack",
+            metadata=ome_metadata(shape[0], z_um, pixel_um, {}, name),
+            returnoffset=True,
+        )
+        assert found is not None  # asked for
+        self._offset = found[0]
+        self._file = path.open("r+b")
+
+    def put(self, index: int, plane: npt.NDArray[Any]) -> None:
+        """Write one plane (Y, X) to its place."""
+        self._file.seek(self._offset + index * plane.nbytes)
+        self._file.write(np.ascontiguousarray(plane).data)
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Write the metadata, which may name what is known only at the end."""
+        self._file.close()
+        z_um, pixel_um, name = self._about
+        z, y, x = self._shape
+        told = tifffile.OmeXml()
+        told.addimage(
+            self._dtype.char,
+            self._shape,
+            (z, 1, 1, y, x, 1),
+            **ome_metadata(z, z_um, pixel_um, provenance, name),
+        )
+        tifffile.tiffcomment(self._path, told.tostring(declaration=True).encode())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
 def ome_metadata(
     n: int,
     z_um: npt.NDArray[np.float64],

@@ -15,6 +15,8 @@ from ._image_file import ImageFile, square_pixel, squeeze_to_zyx, to_um
 
 PROVENANCE_KEY = "napari-recurrent-mz"
 
+_CHUNK = 1024  # pixels on a side; also how large the coarsest level may be
+
 
 def is_zarr(path: Path) -> bool:
     """Whether ``path`` is a folder that holds a Zarr group."""
@@ -104,6 +106,98 @@ def _scale_and_shift(
     return scale, shift
 
 
+class ZarrPlanes:
+    """An OME-Zarr 0.5 image (Z, Y, X) whose planes are put in one by one, micrometres.
+
+    Each plane is halved as it comes, until neither side passes 1024 pixels: viewers show these
+    levels from afar. The metadata that make it an image are written last.
+
+    Parameters
+    ----------
+    path : Path
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : numpy.dtype
+    z_um : numpy.ndarray, shape (Z,)
+    pixel_um : float
+    name : str
+
+    Attributes
+    ----------
+    levels : list of zarr.Array
+        The finest first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        z_um: npt.NDArray[np.float64],
+        pixel_um: float,
+        name: str,
+    ) -> None:
+        import zarr
+
+        self._z_um, self._pixel_um, self._name = z_um, pixel_um, name
+        self._group = zarr.open_group(path, mode="w", zarr_format=3)
+        self.levels: list[zarr.Array[Any]] = []
+        z, y, x = shape
+        while True:
+            level = self._group.create_array(
+                str(len(self.levels)),
+                shape=(z, y, x),
+                dtype=dtype.name,
+                chunks=(1, min(y, _CHUNK), min(x, _CHUNK)),
+                dimension_names=("z", "y", "x"),
+            )
+            self.levels.append(level)
+            if max(y, x) <= _CHUNK:
+                return
+            y, x = -(-y // 2), -(-x // 2)
+
+    def put(self, index: int, plane: npt.NDArray[Any]) -> None:
+        """Write one plane (Y, X) to every level."""
+        for number, level in enumerate(self.levels):
+            plane = halved(plane) if number else plane
+            level[index] = plane
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Write the metadata."""
+        step = float(np.mean(np.diff(self._z_um))) if len(self._z_um) > 1 else 1.0
+        first, datasets = round(float(self._z_um[0]), 9), []
+        for number in range(len(self.levels)):
+            size = self._pixel_um * 2**number
+            # The first pixel of a coarser level is centred between those that it stands for.
+            shift = (size - self._pixel_um) / 2
+            steps = [
+                {"type": "scale", "scale": [round(step, 9), size, size]},
+                {"type": "translation", "translation": [first, shift, shift]},
+            ]
+            datasets.append({"path": str(number), "coordinateTransformations": steps})
+        axes = [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"]
+        multiscale: Any = {"name": self._name, "axes": axes, "datasets": datasets}
+        self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
+        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Means of 2 × 2 pixels, at an odd edge of those that there are: (Y, X) → (⌈Y/2⌉, ⌈X/2⌉)."""
+    y, x = plane.shape
+    if y % 2 or x % 2:
+        plane = np.pad(plane, ((0, y % 2), (0, x % 2)), mode="edge")
+    wide = np.float32 if plane.dtype.kind == "f" else np.float64
+    rows = plane[::2].astype(wide) + plane[1::2]
+    mean = (rows[:, ::2] + rows[:, 1::2]) / 4
+    if plane.dtype.kind in "iu":
+        mean = np.rint(mean)
+    found: npt.NDArray[Any] = mean.astype(plane.dtype, copy=False)
+    return found
+
+
 def write_zarr(
     path: Path,
     volume: npt.NDArray[Any],
@@ -112,32 +206,9 @@ def write_zarr(
     provenance: Mapping[str, Any],
     name: str,
 ) -> None:
-    """Write ``volume`` (Z, Y, X) as OME-Zarr 0.5, one level, micrometres."""
-    import zarr
-
-    step = float(np.mean(np.diff(z_um))) if volume.shape[0] > 1 else 1.0
-    group = zarr.open_group(path, mode="w", zarr_format=3)
-    chunks = (1, min(volume.shape[1], 1024), min(volume.shape[2], 1024))
-    array = group.create_array(
-        "0",
-        shape=volume.shape,
-        dtype=volume.dtype.name,
-        chunks=chunks,
-        dimension_names=("z", "y", "x"),
-    )
-    array[...] = volume
-    multiscale: dict[str, Any] = {
-        "name": name,
-        "axes": [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"],
-        "datasets": [
-            {
-                "path": "0",
-                "coordinateTransformations": [
-                    {"type": "scale", "scale": [round(step, 9), pixel_um, pixel_um]},
-                    {"type": "translation", "translation": [round(float(z_um[0]), 9), 0.0, 0.0]},
-                ],
-            }
-        ],
-    }
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
-    group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
+    """Write ``volume`` (Z, Y, X) as OME-Zarr 0.5, micrometres."""
+    z, y, x = volume.shape
+    planes = ZarrPlanes(path, (z, y, x), volume.dtype, z_um, pixel_um, name)
+    for index, plane in enumerate(volume):
+        planes.put(index, plane)
+    planes.finish(provenance)
