@@ -11,19 +11,19 @@ import torch
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct
 from napari_recurrent_mz import tiles as tiles_module
+from napari_recurrent_mz.cost import estimate_cost
 from napari_recurrent_mz.device import Device, choose_device
 from napari_recurrent_mz.inference import (
     Plane,
-    estimate_cost,
     iter_planes,
-    provenance,
     range_warnings,
 )
 from napari_recurrent_mz.inputs import NetworkInputs
 from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.tiles import NetworkPlanes, operations_per_pixel, tiles
+from napari_recurrent_mz.tiles import NetworkPlanes, tiles
 from napari_recurrent_mz.weights import bundled_models
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
@@ -284,25 +284,6 @@ def test_the_expected_time_leaves_the_start_out(
         maker._remember_speed(pixels, seconds)
         found = NetworkPlanes.seconds_per_pixel(model, device, len(scans))
         assert found * pixels == pytest.approx(seconds_a_plane)
-
-
-def test_operations_are_the_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a count by hooks on the network itself."""
-    from napari_recurrent_mz.network import RecurrentMZ
-
-    config = NetworkConfig(base_channels=4, levels=3, linear_skip=False)
-    network, total = RecurrentMZ(config), 0.0
-
-    def count(module: torch.nn.Conv2d, _inputs: object, output: torch.Tensor) -> None:
-        nonlocal total
-        total += 2 * output.numel() * module.weight[0].numel()
-
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d) and module is not network.last:
-            module.register_forward_hook(count)
-    image = torch.zeros(1, 1, 32, 32)
-    network(torch.zeros(1, 3, 3, 32, 32), image)
-    assert operations_per_pixel(config, 3) * 32 * 32 == pytest.approx(total, rel=1e-6)
 
 
 @pytest.mark.parametrize(

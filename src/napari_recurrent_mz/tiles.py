@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from .architectures import Network, build
 from .device import Device, available_cores, choose_device
 from .inputs import NetworkInputs, Scale
-from .network import NetworkConfig, RecurrentMZ, State
+from .network import RecurrentMZ, State
+from .operations import operations_per_pixel
 from .optics import Optics
 from .progress import tell
 from .scans import FloatArray, Heights, Scan
@@ -296,19 +296,3 @@ def network_on(model: Model, device: Device) -> Network:
     copy = build(model.network.config).eval()
     copy.load_state_dict(model.network.state_dict())
     return copy.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:
-    """Multiplications and additions of the convolutions for one output pixel."""
-    encode = remember = update = decode = 0.0
-    for level in range(1, config.levels + 1):
-        c = config.channels(level)
-        area = 0.25 ** (level - 1)
-        inputs = config.input_channels if level == 1 else config.channels(level - 1)
-        encode += area * 9 * (inputs * c / 2 + c / 2 * c)
-        remember += area * 9 * 2 * c * c
-        update += area * 9 * 2 * c * c
-        below = config.channels(level + 1) if level < config.levels else 0
-        decode += area * (9 * ((below + c) * c + c * c) + c * c)
-    total = n_scans * (encode + remember) + (n_scans - 1) * update + decode
-    return float(np.float64(2 * total))
