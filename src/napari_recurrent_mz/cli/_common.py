@@ -6,33 +6,28 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..device import CHOICES
+from ..io._optics import OPTICS
+from ..io._optics import optics_for as optics_for
+from ..io._optics import optics_values as stated_optics
 from ..methods import DEFAULT_METHOD, METHODS, needs_optics
-from ..scans import InputError, Scan, ZGrid, check_scans, listed, require_several
+from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 
 if TYPE_CHECKING:
     from ..check import OwnSampleCheck
     from ..io import ImageFile
     from ..optics import Optics
 
-# option, name in ImageFile and Optics, words for a person, example
-_OPTICS = (
-    ("--pixel-um", "pixel_um", "pixel size in the sample", 0.103),
-    ("--na", "na", "numerical aperture", 1.4),
-    ("--wavelength-um", "wavelength_um", "emission wavelength", 0.519),
-    ("--immersion-index", "immersion_index", "refractive index of the immersion", 1.515),
-)
-
 
 def add_optics_options(parser: argparse.ArgumentParser) -> None:
     """Options for the optics; each missing one comes from the metadata of the files."""
     group = parser.add_argument_group("optics (by default from the file's metadata)")
-    for option, name, words, example in _OPTICS:
+    for option, name, words, example in OPTICS:
         unit = ", µm" if name.endswith("_um") else ""
         group.add_argument(
             option, type=float, metavar="X", help=f"{words}{unit}, for instance {example:g}"
@@ -147,56 +142,7 @@ def optics_values(
     InputError
         If the files contradict each other.
     """
-    return {
-        name: _stated(getattr(arguments, name), name, words, option, images)
-        for option, name, words, _ in _OPTICS
-    }
-
-
-def _stated(
-    given: float | None, name: str, words: str, option: str, images: Sequence[ImageFile]
-) -> float | None:
-    if given is not None:
-        return float(given)
-    found = [(image, getattr(image, name)) for image in images]
-    told = [(image, float(value)) for image, value in found if value is not None]
-    if not told:
-        return None
-    first, value = told[0]
-    for image, other in told[1:]:
-        if abs(other - value) > 0.001 * value:
-            raise InputError(
-                f"The {words} is {value:g} in '{first.name}' but {other:g} in '{image.name}': "
-                f"give the right one with {option}."
-            )
-    return value
-
-
-def optics_for(
-    method_needs_optics: bool, values: Mapping[str, float | None], where: str
-) -> Optics | None:
-    """The optics, or None where they are incomplete and no method needs them.
-
-    Raises
-    ------
-    InputError
-        If values are nowhere; the message names the options that give them.
-    """
-    from ..optics import Optics
-
-    missing = [row for row in _OPTICS if values[row[1]] is None]
-    needed = [row for row in missing if method_needs_optics or row[1] == "pixel_um"]
-    if needed:
-        words = listed([row[2] for row in needed])
-        verb, them = ("is", "it") if len(needed) == 1 else ("are", "them")
-        options = " ".join(f"{row[0]} {row[3]:g}" for row in needed)
-        raise InputError(
-            f"The {words} {verb} not in the metadata of {where}: "
-            f"give {them}, for instance as {options}."
-        )
-    if missing:
-        return None
-    return Optics(**{name: value for name, value in values.items() if value is not None})
+    return stated_optics({row[1]: getattr(arguments, row[1]) for row in OPTICS}, images)
 
 
 def load_scans(
@@ -360,14 +306,6 @@ def write_json(path: str, value: Any) -> None:
     InputError
         If the file cannot be written.
     """
-    import json
-    from pathlib import Path
+    from ..io import write_json as write
 
-    target = Path(path)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"'{path}' could not be written: {error.strerror}.") from error
+    write(path, value)

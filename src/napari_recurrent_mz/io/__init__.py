@@ -14,7 +14,7 @@ from ..scans import Heights, InputError, Scan
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
 from ._stream import VolumeWriter, check_disk, disk_bytes
-from ._table import write_table
+from ._table import write_json, write_table
 from ._whole import WORKPLACE, flush_to_disk, write_whole
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "scans_from_stack",
     "stack_heights",
     "to_um",
+    "write_json",
     "write_surface",
     "write_table",
     "write_volume",

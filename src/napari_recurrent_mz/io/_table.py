@@ -1,7 +1,8 @@
-"""Tables as CSV, whole or not at all."""
+"""Tables as CSV and values as JSON, whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -36,4 +37,23 @@ def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "ut
         raise InputError(
             f"'{path}' cannot be written ({error.strerror}): choose another place."
         ) from error
+    return target
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> Path:
+    """Write ``value`` as JSON, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"'{path}' could not be written: {error.strerror}.") from error
     return target

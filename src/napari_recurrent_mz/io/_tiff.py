@@ -45,10 +45,16 @@ def read_tiff(path: Path) -> ImageFile:
     InputError
         If the file is not a TIFF, is cut short, or holds more than one z-stack.
     """
+    with told_of_tiff(path) as said, tifffile.TiffFile(path) as tif:
+        return _read(tif, path, said)
+
+
+@contextlib.contextmanager
+def told_of_tiff(path: Path) -> Iterator[list[str]]:
+    """What goes wrong inside with a TIFF, in one sentence; gives what tifffile logs."""
     with _tifffile_log() as said:
         try:
-            with tifffile.TiffFile(path) as tif:
-                return _read(tif, path, said)
+            yield said
         except InputError:
             raise
         except tifffile.TiffFileError as error:

@@ -1,0 +1,97 @@
+"""The optics of files: as a person gives them, else as the files state them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..scans import InputError, listed
+from ._image_file import ImageFile
+
+if TYPE_CHECKING:
+    from ..optics import Optics
+
+OPTICS = (
+    ("--pixel-um", "pixel_um", "pixel size in the sample", 0.103),
+    ("--na", "na", "numerical aperture", 1.4),
+    ("--wavelength-um", "wavelength_um", "emission wavelength", 0.519),
+    ("--immersion-index", "immersion_index", "refractive index of the immersion", 1.515),
+)
+"""Option, name in :class:`ImageFile` and Optics, words for a person, example."""
+
+
+def optics_values(
+    given: Mapping[str, float | None], images: Sequence[ImageFile]
+) -> dict[str, float | None]:
+    """The optics by name: as given, else as the files state them, else None.
+
+    Parameters
+    ----------
+    given : mapping
+        By the names of :class:`~napari_recurrent_mz.Optics`; what is missing or None is not given.
+    images : sequence of ImageFile
+
+    Raises
+    ------
+    InputError
+        If the files contradict each other.
+    """
+    return {
+        name: _stated(given.get(name), name, words, option, images)
+        for option, name, words, _ in OPTICS
+    }
+
+
+def _stated(
+    given: float | None, name: str, words: str, option: str, images: Sequence[ImageFile]
+) -> float | None:
+    if given is not None:
+        return float(given)
+    found = [(image, getattr(image, name)) for image in images]
+    told = [(image, float(value)) for image, value in found if value is not None]
+    if not told:
+        return None
+    first, value = told[0]
+    for image, other in told[1:]:
+        if abs(other - value) > 0.001 * value:
+            raise InputError(
+                f"The {words} is {value:g} in '{first.name}' but {other:g} in '{image.name}': "
+                f"give the right one with {option}."
+            )
+    return value
+
+
+def optics_for(
+    method_needs_optics: bool, values: Mapping[str, float | None], where: str
+) -> Optics | None:
+    """The optics, or None where they are incomplete and no method needs them.
+
+    Parameters
+    ----------
+    method_needs_optics : bool
+        Otherwise only the pixel size is needed.
+    values : mapping
+        Of :func:`optics_values`.
+    where : str
+        How a sentence calls the files.
+
+    Raises
+    ------
+    InputError
+        If values are nowhere; the message names the options that give them.
+    """
+    from ..optics import Optics
+
+    missing = [row for row in OPTICS if values[row[1]] is None]
+    needed = [row for row in missing if method_needs_optics or row[1] == "pixel_um"]
+    if needed:
+        words = listed([row[2] for row in needed])
+        verb, them = ("is", "it") if len(needed) == 1 else ("are", "them")
+        options = " ".join(f"{row[0]} {row[3]:g}" for row in needed)
+        raise InputError(
+            f"The {words} {verb} not in the metadata of {where}: "
+            f"give {them}, for instance as {options}."
+        )
+    if missing:
+        return None
+    return Optics(**{name: value for name, value in values.items() if value is not None})
