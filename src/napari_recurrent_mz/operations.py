@@ -141,7 +141,7 @@ def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:
     """Multiplications and additions of the convolutions for one pixel of one plane.
 
     Of any architecture, for M = ``n_scans`` and an image that needs no padding. Those without
-    a count of their own are run on shapes alone.
+    a count of their own are run on a small image.
     """
     side = 1 << (config.levels - 1)
     if architecture_of(config) != _RECURRENT:
@@ -151,7 +151,7 @@ def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:
 
 @lru_cache(maxsize=32)
 def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
-    """Operations of a network for (side, side) pixels, run on shapes without numbers."""
+    """Operations of a network for (side, side) pixels, by running one."""
     total = 0
 
     def count(module: nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
@@ -160,10 +160,11 @@ def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
         weight: torch.Tensor = module.weight  # type: ignore[assignment]
         total += 2 * spread.numel() * weight[0].numel()
 
-    with torch.device("meta"), torch.inference_mode():
+    with torch.random.fork_rng(devices=[]):  # its weights do not matter to anybody
         network = build(config).eval()
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                module.register_forward_hook(count)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
         network(torch.zeros(1, n_scans, config.input_channels, side, side))
     return total
