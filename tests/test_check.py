@@ -14,10 +14,11 @@ from napari_recurrent_mz import Optics, Scan, ZGrid
 from napari_recurrent_mz import check as check_module
 from napari_recurrent_mz.check import OwnSampleCheck, check_on_scans
 from napari_recurrent_mz.device import choose_device
-from napari_recurrent_mz.inference import Plane, iter_planes, provenance
+from napari_recurrent_mz.inference import Plane, iter_planes
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.optics import widefield_psf
+from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.scans import FloatArray
 from napari_recurrent_mz.weights import Model
 

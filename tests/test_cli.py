@@ -15,6 +15,7 @@ import tifffile
 import torch
 
 import napari_recurrent_mz.inference
+import napari_recurrent_mz.to_disk
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.cli._common import Progress, clock
 from napari_recurrent_mz.cli._info import _card_lines
@@ -156,7 +157,7 @@ def test_a_stop_half_way_leaves_no_file(
             if plane.index == 2:
                 raise error
 
-    monkeypatch.setattr(napari_recurrent_mz.inference, "iter_planes", interrupted)
+    monkeypatch.setattr(napari_recurrent_mz.to_disk, "iter_planes", interrupted)
     argv = ["reconstruct", str(folder / "stack.ome.tif"), "--planes", "1", "7"]
     argv += ["--method", "linear", "-o", str(tmp_path / "v.tif")]
     assert main(argv) == 1

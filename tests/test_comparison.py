@@ -31,11 +31,11 @@ from napari_recurrent_mz.comparison import (
     read_volume,
 )
 from napari_recurrent_mz.evaluation import FULL_STACK, evaluate, evaluate_against
-from napari_recurrent_mz.inference import provenance
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.metrics import StackScale, StraightFit
 from napari_recurrent_mz.plots import save_figure
 from napari_recurrent_mz.plots.comparison import comparison_figure
+from napari_recurrent_mz.provenance import provenance
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 Z_UM = 2.0 + 0.5 * np.arange(9)

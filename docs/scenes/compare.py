@@ -9,8 +9,8 @@ import numpy as np
 from scenes._window import grab, settle, window
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
-from napari_recurrent_mz.inference import provenance
 from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.widgets import _samples
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.widgets.compare import CompareDock

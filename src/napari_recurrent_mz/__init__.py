@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .scans import InputError, Scan, ZGrid
     from .session import Session
     from .surfaces import reconstruct_surface
+    from .to_disk import reconstruct_to
     from .weights import load_model
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "load_model",
     "reconstruct",
     "reconstruct_surface",
+    "reconstruct_to",
 ]
 
 _ROOM_OF = {
@@ -38,6 +40,7 @@ _ROOM_OF = {
     "load_model": "weights",
     "reconstruct": "inference",
     "reconstruct_surface": "surfaces",
+    "reconstruct_to": "to_disk",
 }
 
 

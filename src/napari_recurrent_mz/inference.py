@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from .baselines.interpolation import Interpolator
 from .check import NETWORK, OwnSampleCheck, check_on_scans
 from .check import range_warnings as range_warnings
-from .deconvolution import Interrupted, nonnegative_estimate, object_seconds
-from .device import Device, choose_device
+from .deconvolution import Interrupted, nonnegative_estimate
+from .device import choose_device
 from .lmmse import LinearEstimate
 from .methods import DEFAULT_METHOD, Method, image_made, method_of
 from .optics import Optics
@@ -26,7 +25,8 @@ from .scans import FloatArray, Heights, InputError, Scan, ZGrid, check_scans, re
 from .tiles import NetworkPlanes, Stopped
 from .weights import Model, bundled_models, load_model
 
-_SAME_UM = 1e-3
+SAME_PLANE_UM = 1e-3
+"""A plane that is nearer than this to a scan is that scan, in micrometres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ def _planes(
         if stopped():
             return
         z = float(heights[index])
-        same = next((scan for scan in scans if abs(scan.z_um - z) < _SAME_UM), None)
+        same = next((scan for scan in scans if abs(scan.z_um - z) < SAME_PLANE_UM), None)
         try:
             pixels = maker.plane(z) if same is None else same.pixels.copy()
         except (Stopped, Interrupted):
@@ -369,113 +369,3 @@ def reconstruct(
             on_progress(done, len(grid))
     assert volume is not None  # a ZGrid is never empty
     return volume
-
-
-def provenance(
-    scans: Sequence[Scan],
-    grid: ZGrid,
-    *,
-    optics: Optics | None,
-    method: str,
-    model: Model | None,
-    device: Device | str,
-    seconds: float,
-    check: OwnSampleCheck | None = None,
-) -> dict[str, Any]:
-    """How a volume was made, JSON-able, to travel with it.
-
-    Parameters
-    ----------
-    scans, grid, optics, method
-        As given to :func:`iter_planes`.
-    model : Model or None
-        The network's; None where the method has none.
-    device : Device or str
-    seconds : float
-        How long it took.
-    check : OwnSampleCheck, optional
-        With the method auto: what was found, and which method was used.
-
-    Returns
-    -------
-    dict
-    """
-    from . import __version__
-
-    used = check.chosen if check else method
-    confocal = image_made(used, model) == "confocal"
-    kept = () if confocal else scans
-    measured = [i for i, z in enumerate(grid.z_um) if any(abs(s.z_um - z) < _SAME_UM for s in kept)]
-    uses_network = method_of(used).needs_model
-    return {
-        "software": f"napari-recurrent-mz {__version__}",
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "method": method,
-        **({"image": "confocal-like, inferred from wide-field scans"} if confocal else {}),
-        **({"used": used, "check": check.as_dict()} if check else {}),
-        "model": {"name": model.name, "sha256": model.sha256} if model and uses_network else None,
-        "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in scans],
-        "grid": {
-            "start_um": grid.start_um, "stop_um": grid.stop_um, "step_um": grid.step_um,
-            "planes": len(grid),
-        },
-        "measured_planes": measured,
-        "inferred_planes": len(grid) - len(measured),
-        "optics": optics.as_dict() if optics else None,
-        "device": device if isinstance(device, str) else device.name,
-        "seconds": round(seconds, 3),
-    }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a reconstruction is expected to take.
-
-    Attributes
-    ----------
-    megabytes : float
-        Of the finished volume.
-    seconds : float
-        An estimate: from the last run of this kind on this device, else from operation counts.
-    """
-
-    megabytes: float
-    seconds: float
-
-
-def estimate_cost(
-    shape: tuple[int, int],
-    n_scans: int,
-    n_planes: int,
-    method: str,
-    device: Device,
-    model: Model | None = None,
-) -> Cost:
-    """Memory of the volume and expected time.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (Y, X) of the scans.
-    n_scans, n_planes : int
-    method : str
-    device : Device
-    model : Model, optional
-
-    Returns
-    -------
-    Cost
-    """
-    pixels = shape[0] * shape[1] * n_planes
-    megabytes = pixels * 4 / 1e6
-    model = model_for(method, model)
-    if model is not None:
-        seconds = pixels * NetworkPlanes.seconds_per_pixel(model, device, n_scans)
-    else:
-        # Measured on two cores: about 35 ms for a filtered 1024 × 1024 plane, 5 ms interpolated.
-        per_plane = 0.035 if method_of(method).needs_optics else 0.005
-        seconds = per_plane * pixels / 2**20
-    fitted = model.network.config.nonnegative if model else False
-    if fitted or method_of(method).kind == "nonnegative":
-        seconds += object_seconds(shape, n_scans, device)
-    return Cost(megabytes, seconds)

@@ -19,10 +19,11 @@ import numpy.typing as npt
 from .check import OwnSampleCheck, beyond_warning, range_warnings
 from .deconvolution import Interrupted
 from .device import Device
-from .inference import plane_maker, provenance
+from .inference import plane_maker
 from .methods import DEFAULT_METHOD, image_made
 from .optics import Optics
 from .progress import Listener, listening
+from .provenance import provenance
 from .scans import (
     FloatArray,
     Heights,
@@ -331,7 +332,7 @@ def surface_provenance(
     Parameters
     ----------
     scans, optics, method, model, device, seconds, check
-        As in :func:`~napari_recurrent_mz.inference.provenance`.
+        As in :func:`~napari_recurrent_mz.provenance.provenance`.
     heights_um : numpy.ndarray, shape (Y, X)
     origin : str
         Where the heights come from.

@@ -13,6 +13,7 @@ import tifffile
 from napari.components import ViewerModel
 
 from napari_recurrent_mz import Optics, ZGrid, device, inference
+from napari_recurrent_mz import cost as costs
 from napari_recurrent_mz.methods import METHOD_NAMES
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.weights import load_model, save_model
@@ -251,8 +252,8 @@ def test_preview_is_linear_mmse_and_gives_way_to_the_next(dock, run_to_end) -> N
 
 
 def test_a_long_preview_leaves_planes_out(dock, monkeypatch, run_to_end) -> None:
-    cost = inference.Cost(1.0, 7.0)
-    monkeypatch.setattr(inference, "estimate_cost", lambda *_: cost)
+    cost = costs.Cost(1.0, 7.0)
+    monkeypatch.setattr(costs, "estimate_cost", lambda *_: cost)
     run_to_end(dock, "preview")
     np.testing.assert_allclose(result_of(dock).scale, [1.0, 0.2, 0.2])
 

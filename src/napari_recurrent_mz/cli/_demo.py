@@ -74,8 +74,9 @@ def _without_window(arguments: argparse.Namespace) -> None:
 
     from ..device import choose_device
     from ..evaluation import evaluate
-    from ..inference import Plane, provenance
+    from ..inference import Plane
     from ..io import check_output, write_volume
+    from ..provenance import provenance
     from ..simulate import DEMO_SCANS_UM, demo_sample
     from ..weights import load_model
 

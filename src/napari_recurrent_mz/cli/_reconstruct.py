@@ -6,7 +6,6 @@ import argparse
 import time
 from typing import Any
 
-from ..device import check_memory
 from ..scans import ZGrid, default_grid
 from . import _common
 
@@ -39,15 +38,16 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read, check everything, reconstruct, write."""
-    from ..io import check_output
+    """Read, check everything, reconstruct straight to the file."""
+    from ..io import check_disk, check_output
 
     output = check_output(arguments.output, arguments.files)
     given = _common.Given.by(arguments)
     dof_um = given.optics.depth_of_field_um if given.optics else None
     own = default_grid([scan.z_um for scan in given.scans], dof_um)
     grid = own if arguments.grid is None else ZGrid.parse(arguments.grid)
-    check_memory(grid, given.scans[0].pixels.shape)
+    y, x = given.scans[0].pixels.shape
+    check_disk(output, (len(grid), y, x))
     print(_reconstruct(arguments, given, grid, str(output)))
 
 
@@ -55,45 +55,31 @@ def _reconstruct(
     arguments: argparse.Namespace, given: _common.Given, grid: ZGrid, output: str
 ) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    import numpy as np
+    from ..inference import model_for, range_warnings
+    from ..to_disk import reconstruct_to
 
-    from ..device import choose_device
-    from ..inference import iter_planes, model_for, provenance, range_warnings
-    from ..io import write_volume
-
-    scans, optics = given.scans, given.optics
-    method, device = arguments.method, choose_device(arguments.device)
+    scans, optics, method = given.scans, given.optics, arguments.method
     model = model_for(method, arguments.model)
     if model is not None and optics is not None:
         for sentence in range_warnings(scans, grid, optics, model):
             _common.note(sentence)
     checked = _common.Checked()
     begun = time.perf_counter()
-    planes = iter_planes(
-        scans,
-        grid,
-        optics=optics,
-        model=model,
-        method=method,
-        device=arguments.device,
-        on_message=_common.note,
-        on_check=checked,
-    )
-    volume = np.empty((len(grid), *scans[0].pixels.shape), dtype=np.float32)
     with _common.Progress(f"{method}: plane") as progress:
-        for done, plane in enumerate(planes, start=1):
-            volume[plane.index] = plane.pixels
-            progress(done, len(grid))
+        reconstruct_to(
+            output,
+            scans,
+            grid,
+            optics=optics,
+            pixel_um=given.pixel_um,
+            model=model,
+            method=method,
+            device=arguments.device,
+            inputs=arguments.files,
+            on_progress=progress,
+            on_message=_common.note,
+            on_check=checked,
+        )
     seconds = time.perf_counter() - begun
-    made = provenance(
-        scans,
-        grid,
-        optics=optics,
-        method=method,
-        model=model,
-        device=device,
-        seconds=seconds,
-        check=checked.check,
-    )
-    write_volume(output, volume, grid.z_um, given.pixel_um, made, inputs=arguments.files)
-    return _common.result_line(output, volume.shape, grid, checked.by(method), len(scans), seconds)
+    shape = (len(grid), *scans[0].pixels.shape)
+    return _common.result_line(output, shape, grid, checked.by(method), len(scans), seconds)

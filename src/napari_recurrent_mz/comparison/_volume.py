@@ -103,7 +103,7 @@ def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
     Parameters
     ----------
     provenance : mapping
-        As :func:`napari_recurrent_mz.inference.provenance` writes it, or an empty one.
+        As :func:`napari_recurrent_mz.provenance.provenance` writes it, or an empty one.
 
     Returns
     -------

@@ -144,9 +144,9 @@ def _cost(ui: DockLayout, scans: Sequence[Scan], planes: int, method: str, devic
     model = ui.method.model
     if not ui.method.is_ready or (method_of(method).needs_model and model is None):
         return None
-    from .. import inference
+    from .. import cost
     from ..device import choose_device
 
     shape = scans[0].pixels.shape
     where = choose_device(device)
-    return inference.estimate_cost(shape, len(scans), planes, method, where, model)
+    return cost.estimate_cost(shape, len(scans), planes, method, where, model)

@@ -164,6 +164,7 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
 
     try:
         from .. import inference
+        from ..provenance import provenance
 
         model = _model_for(job)
         planes = inference.iter_planes(
@@ -186,7 +187,7 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
                     return
         yield from _drained(messages)
         seconds = time.monotonic() - began
-        provenance = inference.provenance(
+        made = provenance(
             job.scans,
             job.grid,
             optics=job.optics,
@@ -196,7 +197,7 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             seconds=seconds,
             check=checks[0] if checks else None,
         )
-        yield Outcome("done", provenance=provenance, seconds=seconds)
+        yield Outcome("done", provenance=made, seconds=seconds)
     except Exception as error:
         yield Outcome("failed", sentence_of(error))
 

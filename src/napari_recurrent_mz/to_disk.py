@@ -1,0 +1,103 @@
+"""A volume that may not fit in memory: from scans to a file, plane after plane."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from .check import OwnSampleCheck
+from .device import choose_device
+from .inference import iter_planes, model_for
+from .io import VolumeWriter
+from .methods import DEFAULT_METHOD
+from .optics import Optics
+from .provenance import provenance
+from .scans import InputError, Scan, ZGrid, check_scans
+from .tiles import Stopped
+from .weights import Model
+
+
+def reconstruct_to(
+    path: str | os.PathLike[str],
+    scans: Sequence[Scan],
+    grid: ZGrid,
+    *,
+    optics: Optics | None = None,
+    pixel_um: float | None = None,
+    model: Model | None = None,
+    method: str = DEFAULT_METHOD,
+    device: str = "auto",
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> Path:
+    """Fill a grid of heights from a few scans, straight to a file.
+
+    What :func:`~napari_recurrent_mz.reconstruct` returns is written plane after plane instead:
+    the volume is never in memory. The file appears under its name when it is whole; when this
+    ends in any other way, nothing stays.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.ome.zarr`` (OME-Zarr, for whatever is large) or ``.ome.tif`` (OME-TIFF).
+    scans, grid, optics, model, method, device, on_message, on_check
+        As in :func:`~napari_recurrent_mz.inference.iter_planes`.
+    pixel_um : float, optional
+        Pixel size in micrometres, for methods that need no ``optics``.
+    inputs : iterable of path
+        Files that must not be overwritten.
+    on_progress : callable, optional
+        Called with the number of planes done and of all planes.
+    stopped : callable, optional
+        Asked before every plane and every tile; True ends in
+        :class:`~napari_recurrent_mz.tiles.Stopped`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If the input does not make sense, or the disk is closed, too small or refuses.
+
+    Examples
+    --------
+    >>> reconstruct_to("volume.ome.zarr", scans, ZGrid(0, 10, 0.1), optics=optics)
+    PosixPath('volume.ome.zarr')    # doctest: +SKIP
+    """
+    found = check_scans(scans)
+    size = optics.pixel_um if pixel_um is None and optics is not None else pixel_um
+    if size is None:
+        raise InputError("A file needs the pixel size: give pixel_um, or optics that have it.")
+    chosen, weights = choose_device(device), model_for(method, model)
+    checks: list[OwnSampleCheck] = []
+
+    def checked(check: OwnSampleCheck) -> None:
+        checks.append(check)
+        if on_check is not None:
+            on_check(check)
+
+    began = time.perf_counter()
+    planes = iter_planes(
+        found, grid, optics=optics, model=weights, method=method, device=device,
+        on_message=on_message, on_check=checked, stopped=stopped,
+    )  # fmt: skip
+    shape = (len(grid), *found[0].pixels.shape)
+    with VolumeWriter(path, shape, grid.z_um, size, inputs=inputs) as volume:
+        for done, plane in enumerate(planes, start=1):
+            volume[plane.index] = plane.pixels
+            if on_progress is not None:
+                on_progress(done, len(grid))
+        if len(volume.finished_planes) < len(grid):
+            raise Stopped
+        made = provenance(
+            found, grid, optics=optics, method=method, model=weights, device=chosen,
+            seconds=time.perf_counter() - began, check=checks[0] if checks else None,
+        )  # fmt: skip
+        return volume.finish(made)
