@@ -84,9 +84,14 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+@lru_cache(maxsize=1)
+def cpu_flags() -> frozenset[str]:
+    """What the CPU can do, in Linux's words, for instance ``avx512_bf16``; else nothing."""
+    return frozenset(_cpu_info("flags").split())
+
+
 def _cpu_has_bfloat16() -> bool:
-    flags = _cpu_info("flags")
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
 
 
 def _cpu_info(key: str) -> str:
