@@ -82,6 +82,17 @@ def _cut_short(path: Path) -> InputError:
 def _read(tif: tifffile.TiffFile, path: Path, said: list[str]) -> ImageFile:
     len(tif.pages)  # walks the whole chain, so that a broken one is reported
     series = _one_series(tif, path)
+    check_whole(tif, series, path, said)
+    # RGB, channels and time are told by the axes: refuse them before reading gigabytes.
+    squeeze_to_zyx(np.broadcast_to(np.uint8(0), series.shape), series.axes, path.name)
+    data = squeeze_to_zyx(series.asarray(), series.axes, path.name)
+    return told_by(tif, data, path)
+
+
+def check_whole(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, said: list[str]
+) -> None:
+    """Raise :class:`InputError` when planes of a series are missing or cut short."""
     if any(sign in line for line in said for sign in _CUT_SHORT):
         raise _cut_short(path)
     missing = sum(page is None for page in series.pages)
@@ -92,11 +103,12 @@ def _read(tif: tifffile.TiffFile, path: Path, said: list[str]) -> ImageFile:
         )
     if not all(_is_whole(page, tif) for page in series.pages):
         raise _cut_short(path)
-    # RGB, channels and time are told by the axes: refuse them before reading gigabytes.
-    squeeze_to_zyx(np.broadcast_to(np.uint8(0), series.shape), series.axes, path.name)
-    data = squeeze_to_zyx(series.asarray(), series.axes, path.name)
+
+
+def told_by(tif: tifffile.TiffFile, data: Any, path: Path, number: int = 0) -> ImageFile:
+    """Pixels (Z, Y, X) or (Y, X) of image ``number`` with what the file says about it."""
     if tif.is_ome and tif.ome_metadata:
-        return _with_micro_manager(_with_ome(data, path, tif.ome_metadata), tif)
+        return _with_micro_manager(_with_ome(data, path, tif.ome_metadata, number), tif)
     return _with_micro_manager(_with_tags(data, path, tif), tif)
 
 
@@ -198,16 +210,17 @@ def _even(data: npt.NDArray[Any], step: float | None) -> npt.NDArray[np.float64]
     return step * np.arange(data.shape[0], dtype=np.float64)
 
 
-def _with_ome(data: npt.NDArray[Any], path: Path, xml: str) -> ImageFile:
+def _with_ome(data: npt.NDArray[Any], path: Path, xml: str, number: int = 0) -> ImageFile:
     try:
         root = ET.fromstring(xml)  # noqa: S314  (expat bounds entity expansion)
     except ET.ParseError as error:
         raise InputError(
             f"'{path.name}' has OME metadata that cannot be read: save it again."
         ) from error
-    pixels = root.find(".//{*}Pixels")
-    if pixels is None:
+    images = root.findall(".//{*}Pixels")
+    if not images:
         return ImageFile(data, path.name, str(path))
+    pixels = images[number if number < len(images) else 0]
     y_um, x_um, step = (
         to_um(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "µm"))
         for a in "YXZ"

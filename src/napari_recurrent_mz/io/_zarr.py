@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,43 +32,81 @@ def read_zarr(path: Path) -> ImageFile:
     InputError
         If it is not an OME-Zarr image, or is incomplete.
     """
-    import zarr
+    image = ZarrImage(path, path.name)
+    squeeze_to_zyx(np.broadcast_to(np.uint8(0), image.array.shape), image.letters, path.name)
+    with reading_zarr(path.name):
+        data = np.asarray(image.array[...])
+    return image.file(squeeze_to_zyx(data, image.letters, path.name))
 
-    wrong = InputError(
-        f"'{path.name}' is not a complete OME-Zarr image: "
-        "give a folder with the multiscales metadata of NGFF 0.4 or 0.5."
-    )
+
+class ZarrImage:
+    """The largest level of an OME-Zarr image, none of whose pixels was read.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        How sentences call it.
+
+    Attributes
+    ----------
+    array : zarr.Array
+    letters : str
+        Of its axes, as T, C, Z, Y and X.
+
+    Raises
+    ------
+    InputError
+        If it is not an OME-Zarr image, or is incomplete.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        import zarr
+
+        self.path, self.name = path, name
+        with reading_zarr(name):
+            group = zarr.open_group(path, mode="r")
+            self._attributes: dict[str, Any] = dict(group.attrs)
+            ome = self._attributes.get("ome", self._attributes)
+            self._multiscale = ome["multiscales"][0]
+            self._level = self._multiscale["datasets"][0]
+            array = group[self._level["path"]]
+            if not isinstance(array, zarr.Array):
+                raise TypeError(self._level["path"])
+            self.array = array
+            named = self._multiscale["axes"]
+            self._axes = [a if isinstance(a, dict) else {"name": a} for a in named]
+            self.letters = "".join(str(a["name"])[0].upper() for a in self._axes)
+
+    def file(self, data: Any) -> ImageFile:
+        """The image with pixels (Z, Y, X) or (Y, X), and what its metadata say."""
+        scale, shift = _scale_and_shift(self._level, self._multiscale, len(self._axes))
+        in_um = {
+            letter: (to_um(s, a.get("unit")), to_um(t, a.get("unit")))
+            for letter, a, s, t in zip(self.letters, self._axes, scale, shift, strict=True)
+        }
+        provenance = self._attributes.get(PROVENANCE_KEY) or {}
+        return _image(data, self.path, self.name, in_um, provenance)
+
+
+@contextlib.contextmanager
+def reading_zarr(name: str) -> Iterator[None]:
+    """What goes wrong inside with an OME-Zarr, in one sentence."""
     try:
-        group = zarr.open_group(path, mode="r")
-        attributes: dict[str, Any] = dict(group.attrs)
-        ome = attributes.get("ome", attributes)
-        multiscale = ome["multiscales"][0]
-        level = multiscale["datasets"][0]
-        array = group[level["path"]]
-        if not isinstance(array, zarr.Array):
-            raise wrong
-        axes = [a if isinstance(a, dict) else {"name": a} for a in multiscale["axes"]]
-        letters = "".join(str(a["name"])[0].upper() for a in axes)
-        shape = array.shape
-        squeeze_to_zyx(np.broadcast_to(np.uint8(0), shape), letters, path.name)
-        data = np.asarray(array[...])
+        yield
     except InputError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RuntimeError):
-        raise wrong from None
-    scale, shift = _scale_and_shift(level, multiscale, len(axes))
-    in_um = {
-        letter: (to_um(s, a.get("unit")), to_um(t, a.get("unit")))
-        for letter, a, s, t in zip(letters, axes, scale, shift, strict=True)
-    }
-    return _image(
-        squeeze_to_zyx(data, letters, path.name), path, in_um, attributes.get(PROVENANCE_KEY) or {}
-    )
+        raise InputError(
+            f"'{name}' is not a complete OME-Zarr image: "
+            "give a folder with the multiscales metadata of NGFF 0.4 or 0.5."
+        ) from None
 
 
 def _image(
     data: npt.NDArray[Any],
     path: Path,
+    name: str,
     in_um: Mapping[str, tuple[float | None, float | None]],
     provenance: Mapping[str, Any],
 ) -> ImageFile:
@@ -79,10 +118,10 @@ def _image(
     optics = provenance.get("optics") or {}
     return ImageFile(
         data,
-        path.name,
+        name,
         str(path),
         z_um=z_um,
-        pixel_um=square_pixel(in_um["Y"][0], in_um["X"][0], path.name),
+        pixel_um=square_pixel(in_um["Y"][0], in_um["X"][0], name),
         z_step_um=step,
         na=optics.get("na"),
         wavelength_um=optics.get("wavelength_um"),
