@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
 
 from .check import OwnSampleCheck
 from .device import choose_device
@@ -14,7 +16,7 @@ from .io import VolumeWriter
 from .methods import DEFAULT_METHOD
 from .optics import Optics
 from .provenance import provenance
-from .scans import InputError, Scan, ZGrid, check_scans
+from .scans import FloatArray, InputError, Scan, ZGrid, check_scans
 from .tiles import Stopped
 from .weights import Model
 
@@ -75,6 +77,75 @@ def reconstruct_to(
     size = optics.pixel_um if pixel_um is None and optics is not None else pixel_um
     if size is None:
         raise InputError("A file needs the pixel size: give pixel_um, or optics that have it.")
+    return reconstruct_into(
+        lambda shape: VolumeWriter(path, shape, grid.z_um, size, inputs=inputs),
+        found,
+        grid,
+        optics=optics,
+        model=model,
+        method=method,
+        device=device,
+        on_progress=on_progress,
+        on_message=on_message,
+        on_check=on_check,
+        stopped=stopped,
+    )
+
+
+class Target(Protocol):
+    """Where a volume is put plane after plane, as :class:`~napari_recurrent_mz.io.VolumeWriter`."""
+
+    @property
+    def finished_planes(self) -> Sequence[int]: ...
+
+    def __setitem__(self, index: int, plane: FloatArray) -> None: ...
+
+    def finish(self, provenance: Mapping[str, Any]) -> Path: ...
+
+    def __enter__(self) -> Target: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def reconstruct_into(
+    opened: Callable[[tuple[int, int, int]], Target],
+    scans: Sequence[Scan],
+    grid: ZGrid,
+    *,
+    optics: Optics | None = None,
+    model: Model | None = None,
+    method: str = DEFAULT_METHOD,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> Path:
+    """Fill a grid of heights from a few scans, straight to where ``opened`` says.
+
+    Parameters
+    ----------
+    opened : callable
+        Gets the shape (Z, Y, X) once all else is checked; what it returns takes the planes, and
+        at the end how they were made.
+    scans, grid, optics, model, method, device, on_progress, on_message, on_check, stopped
+        As in :func:`reconstruct_to`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        As :func:`reconstruct_to`.
+    """
+    found = check_scans(scans)
     chosen, weights = choose_device(device), model_for(method, model)
     checks: list[OwnSampleCheck] = []
 
@@ -88,8 +159,8 @@ def reconstruct_to(
         found, grid, optics=optics, model=weights, method=method, device=device,
         on_message=on_message, on_check=checked, stopped=stopped,
     )  # fmt: skip
-    shape = (len(grid), *found[0].pixels.shape)
-    with VolumeWriter(path, shape, grid.z_um, size, inputs=inputs) as volume:
+    y, x = found[0].pixels.shape
+    with opened((len(grid), y, x)) as volume:
         for done, plane in enumerate(planes, start=1):
             volume[plane.index] = plane.pixels
             if on_progress is not None:

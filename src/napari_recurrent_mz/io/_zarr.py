@@ -6,13 +6,16 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..scans import InputError
 from ._image_file import ImageFile, square_pixel, squeeze_to_zyx, to_um
+
+if TYPE_CHECKING:
+    import zarr
 
 PROVENANCE_KEY = "napari-recurrent-mz"
 
@@ -180,20 +183,7 @@ class ZarrPlanes:
 
         self._z_um, self._pixel_um, self._name = z_um, pixel_um, name
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
-        self.levels: list[zarr.Array[Any]] = []
-        z, y, x = shape
-        while True:
-            level = self._group.create_array(
-                str(len(self.levels)),
-                shape=(z, y, x),
-                dtype=dtype.name,
-                chunks=(1, min(y, _CHUNK), min(x, _CHUNK)),
-                dimension_names=("z", "y", "x"),
-            )
-            self.levels.append(level)
-            if max(y, x) <= _CHUNK:
-                return
-            y, x = -(-y // 2), -(-x // 2)
+        self.levels = make_levels(self._group, shape, dtype)
 
     def put(self, index: int, plane: npt.NDArray[Any]) -> None:
         """Write one plane (Y, X) to every level."""
@@ -203,24 +193,58 @@ class ZarrPlanes:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""
-        step = float(np.mean(np.diff(self._z_um))) if len(self._z_um) > 1 else 1.0
-        first, datasets = round(float(self._z_um[0]), 9), []
-        for number in range(len(self.levels)):
-            size = self._pixel_um * 2**number
-            # The first pixel of a coarser level is centred between those that it stands for.
-            shift = (size - self._pixel_um) / 2
-            steps = [
-                {"type": "scale", "scale": [round(step, 9), size, size]},
-                {"type": "translation", "translation": [first, shift, shift]},
-            ]
-            datasets.append({"path": str(number), "coordinateTransformations": steps})
-        axes = [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"]
-        multiscale: Any = {"name": self._name, "axes": axes, "datasets": datasets}
+        told = multiscale(self._name, len(self.levels), self._z_um, self._pixel_um)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
-        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [told]}
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def make_levels(
+    group: zarr.Group, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> list[zarr.Array[Any]]:
+    """Arrays of a pyramid in an empty group, the finest of ``shape`` ([T,] Z, Y, X) first."""
+    levels: list[zarr.Array[Any]] = []
+    *lead, y, x = shape
+    while True:
+        level = group.create_array(
+            str(len(levels)),
+            shape=(*lead, y, x),
+            dtype=dtype.name,
+            chunks=(*[1 for _ in lead], min(y, _CHUNK), min(x, _CHUNK)),
+            dimension_names=tuple("tzyx"[-len(shape) :]),
+        )
+        levels.append(level)
+        if max(y, x) <= _CHUNK:
+            return levels
+        y, x = -(-y // 2), -(-x // 2)
+
+
+def multiscale(
+    name: str,
+    levels: int,
+    z_um: npt.NDArray[np.float64],
+    pixel_um: float,
+    *,
+    with_time: bool = False,
+) -> dict[str, Any]:
+    """The NGFF metadata of the pyramid of :func:`make_levels`; time is in points of it."""
+    step = float(np.mean(np.diff(z_um))) if len(z_um) > 1 else 1.0
+    first, datasets = round(float(z_um[0]), 9), []
+    one, none = ([1.0], [0.0]) if with_time else ([], [])
+    for number in range(levels):
+        size = pixel_um * 2**number
+        # The first pixel of a coarser level is centred between those that it stands for.
+        shift = (size - pixel_um) / 2
+        steps = [
+            {"type": "scale", "scale": [*one, round(step, 9), size, size]},
+            {"type": "translation", "translation": [*none, first, shift, shift]},
+        ]
+        datasets.append({"path": str(number), "coordinateTransformations": steps})
+    axes: list[dict[str, str]] = [{"name": "t", "type": "time"}] if with_time else []
+    axes += [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"]
+    return {"name": name, "axes": axes, "datasets": datasets}
 
 
 def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
