@@ -54,6 +54,8 @@ class VolumeWriter:
         Files that must not be overwritten.
     dtype : dtype, optional
         Of what is written.
+    in_plate : bool, optional
+        Whether ``path`` is a field of an OME-Zarr plate, whatever its ending.
 
     Attributes
     ----------
@@ -85,10 +87,13 @@ class VolumeWriter:
         *,
         inputs: Iterable[str | os.PathLike[str]] = (),
         dtype: npt.DTypeLike = np.float32,
+        in_plate: bool = False,
     ) -> None:
         from . import check_output
 
-        self.path, self.dtype = check_output(path, inputs), np.dtype(dtype)
+        self.path = Path(path) if in_plate else check_output(path, inputs)
+        self.dtype = np.dtype(dtype)
+        self._is_zarr = in_plate or self.path.suffix.lower() == ".zarr"
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         self._heights = np.asarray(z_um, np.float64)
         if self._heights.shape != self.shape[:1]:
@@ -107,7 +112,7 @@ class VolumeWriter:
 
     def _opened(self, pixel_um: float) -> Planes:
         name = self.path.name.split(".")[0]
-        if self.path.suffix.lower() == ".zarr":
+        if self._is_zarr:
             from ._zarr import ZarrPlanes as Made
         else:
             from ._tiff import TiffPlanes as Made  # type: ignore[assignment]

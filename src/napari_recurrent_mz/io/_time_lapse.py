@@ -1,0 +1,202 @@
+"""OME-Zarr of time-lapses (T, Z, Y, X), time point after time point, and of plates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import InputError
+from ._parts import ome_attributes
+from ._stream import check_disk
+from ._whole import refusals_of, write_whole
+from ._zarr import PROVENANCE_KEY, halved, is_zarr, make_levels, multiscale
+
+
+def make_time_lapse(
+    path: Path,
+    shape: tuple[int, int, int, int],
+    z_um: npt.NDArray[np.float64],
+    pixel_um: float,
+    told: Mapping[str, Any],
+) -> None:
+    """Make an empty time-lapse, into which :class:`TimePoint` writes; what is there is replaced.
+
+    Parameters
+    ----------
+    path : Path
+        An OME-Zarr folder, or a field of a plate.
+    shape : tuple of int
+        (T, Z, Y, X).
+    z_um : numpy.ndarray, shape (Z,)
+        Heights of the planes, in micrometres, evenly spaced.
+    pixel_um : float
+    told : mapping
+        What :func:`time_lapse_told` returns; anything JSON can hold.
+
+    Raises
+    ------
+    InputError
+        If something else is in the way, or the disk refuses or is too small.
+    """
+    import zarr
+
+    if path.exists() and not is_zarr(path):
+        raise InputError(f"'{path.name}' is in the way, which is no OME-Zarr: move it away.")
+    t, z, y, x = shape
+    with refusals_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    check_disk(path, (t * z, y, x))
+
+    def write(part: Path) -> None:
+        group = zarr.open_group(part, mode="w", zarr_format=3)
+        levels = make_levels(group, shape, np.dtype(np.float32))
+        name = path.name.split(".")[0]
+        image = multiscale(name, len(levels), z_um, pixel_um, with_time=True)
+        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(told)))
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+
+    write_whole(path, write)
+
+
+def time_lapse_told(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """What a time-lapse was made with, and its shape; nothing and () when there is none."""
+    import zarr
+
+    try:
+        group = zarr.open_group(path, mode="r")
+        array = group["0"]
+        told = group.attrs[PROVENANCE_KEY]
+    except (OSError, KeyError, ValueError, TypeError):
+        return {}, ()
+    if not isinstance(array, zarr.Array) or not isinstance(told, dict):
+        return {}, ()
+    return dict(told), tuple(array.shape)
+
+
+def lengthen_time_lapse(path: Path, points: int) -> None:
+    """Give a time-lapse room for more time points; those it has stay."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r+")
+    for number in range(len(ome_attributes(path)["multiscales"][0]["datasets"])):
+        array = group[str(number)]
+        assert isinstance(array, zarr.Array)
+        array.resize((points, *array.shape[1:]))
+
+
+class TimePoint:
+    """Writes the planes of one time point in their places in a time-lapse.
+
+    The place has no name of its own, so planes are there as soon as they are written: whoever
+    writes them keeps a record of the time points that are whole.
+
+    Parameters
+    ----------
+    path : Path
+        What :func:`make_time_lapse` made.
+    time : int
+    shape : tuple of int
+        (Z, Y, X).
+
+    Attributes
+    ----------
+    provenance : dict
+        What :meth:`finish` was given.
+
+    Raises
+    ------
+    InputError
+        If the time-lapse is gone or has another shape.
+    """
+
+    def __init__(self, path: Path, time: int, shape: tuple[int, int, int]) -> None:
+        import zarr
+
+        self.path, self.time = path, time
+        self.provenance: dict[str, Any] = {}
+        self._made: set[int] = set()
+        found = time_lapse_told(path)[1]
+        if found[1:] != shape or time >= found[0]:
+            raise InputError(
+                f"Time point {time} of {shape[1]} × {shape[2]} pixels and {shape[0]} planes does "
+                f"not fit into '{path.name}': all time points must have one size."
+            )
+        group = zarr.open_group(path, mode="r+")
+        levels = ome_attributes(path)["multiscales"][0]["datasets"]
+        self._levels: list[Any] = [group[level["path"]] for level in levels]
+
+    @property
+    def finished_planes(self) -> list[int]:
+        """Numbers of the planes that were written, rising."""
+        return sorted(self._made)
+
+    def __setitem__(self, index: int, plane: npt.NDArray[np.float32]) -> None:
+        with refusals_of(self.path):
+            for number, level in enumerate(self._levels):
+                plane = halved(plane) if number else plane
+                level[self.time, index] = plane
+        self._made.add(index)
+
+    def finish(self, provenance: Mapping[str, Any]) -> Path:
+        """Keep how it was made."""
+        self.provenance = dict(provenance)
+        return self.path
+
+    def __enter__(self) -> TimePoint:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def make_plate(source: Path, target: Path) -> None:
+    """Make a plate with the rows, columns, wells and fields of another, without their images.
+
+    Parameters
+    ----------
+    source : Path
+        An OME-Zarr plate, NGFF 0.4 or 0.5.
+    target : Path
+        Written as NGFF 0.5. Images that it holds already stay.
+
+    Raises
+    ------
+    InputError
+        If something else is in the way, or the disk refuses.
+    """
+    import zarr
+
+    if target.exists() and not is_zarr(target):
+        raise InputError(f"'{target.name}' is in the way, which is no OME-Zarr: move it away.")
+    plate = {k: v for k, v in ome_attributes(source)["plate"].items() if k != "version"}
+    rows, columns = (_names(plate, key) for key in ("rows", "columns"))
+    for well in plate["wells"]:
+        row, column = str(well["path"]).split("/")[:2]
+        well.setdefault("rowIndex", rows.index(row) if row in rows else 0)
+        well.setdefault("columnIndex", columns.index(column) if column in columns else 0)
+    with refusals_of(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        group = zarr.open_group(target, mode="a", zarr_format=3)
+        group.attrs["ome"] = {"version": "0.5", "plate": plate}
+        for row in {str(well["path"]).split("/")[0] for well in plate["wells"]}:
+            group.require_group(row)
+        for well in plate["wells"]:
+            told = ome_attributes(source / well["path"]).get("well") or {}
+            kept = {k: v for k, v in told.items() if k != "version"}
+            made = group.require_group(well["path"])
+            made.attrs["ome"] = {"version": "0.5", "well": kept}
+
+
+def _names(plate: Mapping[str, Any], key: str) -> list[str]:
+    return [str(entry["name"]) for entry in plate.get(key) or ()]
