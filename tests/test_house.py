@@ -56,6 +56,7 @@ FLOORS = {
     "evaluation": 4,
     "comparison": 4,
     "experiments": 4,
+    "benchmarks": 4,
     "cli": 5,
     "widgets": 5,
 }

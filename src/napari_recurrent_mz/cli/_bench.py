@@ -1,24 +1,24 @@
-"""``recurrent-mz bench``: how fast this machine is, in numbers to compare."""
+"""``recurrent-mz bench``: how fast this machine is, in one table, beside the plain network."""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import shlex
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from . import _common
 
 if TYPE_CHECKING:
-    from ..device import Device
-    from ..optics import Optics
-    from ..scans import Scan
+    from ..benchmarks.base import Bench
+    from ..benchmarks.table import Record
 
-_SIZES = {"full": (1024, 50), "quick": (256, 10)}  # pixels on a side, planes of the preview
-_SCANS = 3
-_VOXEL_UM = (0.1, 0.1, 0.1)
-_BEADS = {"full": 592, "quick": 192}  # pixels on a side: 2,048 beads, and 200
+_EXAMPLES = """examples:
+  recurrent-mz bench --json bench.json
+  recurrent-mz bench --only plane equality
+  recurrent-mz bench --stages
+  recurrent-mz bench --from bench.json --markdown
+"""
 
 
 def add_to(commands: Any) -> None:
@@ -26,130 +26,87 @@ def add_to(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "bench",
         help="time this machine",
-        description="Time the import, the loading of the model, one plane by the network (M = 3, "
-        "1024 × 1024 pixels) in float32 and in mixed precision where the device has it, the "
-        "linear MMSE preview of a volume, and the measuring of 2,048 beads.",
+        description="Measure on this machine, in one run: a volume, one more scan, a plane beside "
+        "the plain network, the linear preview, a volume larger than memory, what the dock takes "
+        "to open, beads. Each line says whether its goal is met.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes: 256 × 256 pixels")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these parts (--list names them)")
+    parser.add_argument("--list", action="store_true", help="say what there is, and do nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, to see everything work; no real numbers"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="write all planes of the large volume: hours on a CPU"
+    )
+    parser.add_argument(
+        "--stages",
+        action="store_true",
+        help="instead, every stage of the network beside the least time it could take here",
+    )
     _common.add_model_options(parser)
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--json", metavar="FILE", help="write everything there")
+    parser.add_argument(
+        "--from",
+        dest="kept",
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing; print what --json wrote",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print a page's tables")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    import platform
-    from datetime import UTC, datetime
-
-    from .. import __version__
-    from ..device import choose_device
+    """Measure or read, print, write."""
+    from ..benchmarks.registry import chosen
+    from ..benchmarks.table import Record, as_markdown, as_text
 
     _common.check_json(arguments.json)
-    device = choose_device(arguments.device)
-    extent = "quick" if arguments.quick else "full"
-    size, planes = _SIZES[extent]
-    seconds = _measure(device, arguments.model, size, planes)
-    seconds["beads"], beads = _bead_seconds(_BEADS[extent])
-    found = {
-        "version": __version__,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": platform.platform(),
-        "device": {"kind": device.kind, "name": device.name},
-        "pixels": [size, size],
-        "scans": _SCANS,
-        "preview_planes": planes,
-        "beads": beads,
-        "seconds": seconds,
-    }
+    if arguments.list:
+        for subject in chosen([]):
+            print(f"{subject.name:<14}{subject.about}")
+        return
+    kept = [Record.read(path) for path in arguments.kept or ()]
+    show = as_markdown if arguments.markdown else as_text
+    print("\n\n".join(show(record) for record in kept or [_measured(arguments)]))
+
+
+def _measured(arguments: argparse.Namespace) -> Record:
+    from ..benchmarks.registry import chosen, run
+    from ..benchmarks.stages import measure
+    from ..benchmarks.table import Record, made_by
+
+    bench = _bench(arguments)
+    some = chosen(arguments.only or [], full=arguments.full)
+    made = made_by(bench, _command(arguments))
+    if arguments.stages:
+        record = Record(made, stages=list(measure(bench)))
+    else:
+        record = Record(made, list(run(some, bench)))
     if arguments.json:
-        _common.write_json(arguments.json, found)
-    print(f"{device.kind}: {device.name}; {size} × {size} pixels, M = {_SCANS}")
-    words = {
-        "import": "import napari_recurrent_mz",
-        "import_inference": "import of what reconstructs (torch)",
-        "load_model": "load the model",
-        "network_plane_float32": "network, one plane, float32",
-        "network_plane_mixed": "network, one plane, mixed precision",
-        "lmmse_volume": f"linear MMSE, {planes} planes",
-        "beads": f"find and measure {beads:,} beads",
-    }
-    for key, value in seconds.items():
-        print(f"  {words[key]:<37} {value:8.3f} s")
+        _common.write_json(arguments.json, record.as_dict())
+    return record
 
 
-def _measure(device: Device, model_name: str | None, size: int, planes: int) -> dict[str, float]:
-    from ..weights import load_model
+def _bench(arguments: argparse.Namespace) -> Bench:
+    from ..benchmarks.base import FULL, QUICK, Bench
+    from ..device import choose_device
 
-    seconds = {
-        "import": _import_seconds("napari_recurrent_mz"),
-        "import_inference": _import_seconds("napari_recurrent_mz.inference"),
-    }
-    begun = time.perf_counter()
-    model = load_model(model_name)
-    seconds["load_model"] = time.perf_counter() - begun
-    scans, optics = _noise_scans(size)
-    for half in (False, True) if device.half else (False,):
-        key = "network_plane_mixed" if half else "network_plane_float32"
-        seconds[key] = _network_seconds(scans, optics, model, device, half)
-    seconds["lmmse_volume"] = _linear_seconds(scans, optics, device, planes)
-    return seconds
+    sizes = QUICK if arguments.quick else FULL
+    return Bench(choose_device(arguments.device), arguments.model, sizes, _say)
 
 
-def _import_seconds(module: str) -> float:
-    """Time of an import in a fresh interpreter, its own start left out."""
-    code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
-    done = subprocess.run(  # noqa: S603  (our own interpreter, a fixed text)
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    return float(done.stdout)
+def _say(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
-def _noise_scans(size: int) -> tuple[list[Scan], Optics]:
-    import numpy as np
-
-    from ..optics import Optics
-    from ..scans import Scan
-
-    images = np.random.default_rng(0).gamma(1.0, 100.0, (_SCANS, size, size))
-    optics = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
-    return [Scan(image, 3.0 * (i + 1)) for i, image in enumerate(images)], optics
-
-
-def _network_seconds(
-    scans: list[Scan], optics: Optics, model: Any, device: Device, half: bool
-) -> float:
-    """Seconds for one plane once warm."""
-    from ..tiles import NetworkPlanes
-
-    maker = NetworkPlanes(
-        scans, optics, model, device, reach_um=(3.0, 9.0), on_message=_common.note, half=half
-    )
-    maker.plane(4.0)
-    begun = time.perf_counter()
-    maker.plane(5.0)
-    return time.perf_counter() - begun
-
-
-def _linear_seconds(scans: list[Scan], optics: Optics, device: Device, planes: int) -> float:
-    """Seconds for a preview from nothing: the tables, the transforms, every plane."""
-    import numpy as np
-
-    from ..lmmse import LinearEstimate
-
-    begun = time.perf_counter()
-    estimate = LinearEstimate(scans, optics, reach_um=(3.0, 9.0), device=device.torch)
-    for z in np.linspace(3.0, 9.0, planes):
-        estimate.plane(float(z))
-    return time.perf_counter() - begun
-
-
-def _bead_seconds(size: int) -> tuple[float, int]:
-    """Seconds to find and fit the beads of a simulated volume, and how many there are."""
-    from ..beads import measure_beads, plant_beads
-
-    fwhm, pitch = (0.7, 0.3, 0.3), (3.6, 1.8, 1.8)
-    planted = plant_beads((81, size, size), _VOXEL_UM, fwhm, 10, pitch_um=pitch)
-    measure_beads(planted.volume[:, :64, :64], _VOXEL_UM)  # the imports are not counted
-    begun = time.perf_counter()
-    table = measure_beads(planted.volume, _VOXEL_UM)
-    return time.perf_counter() - begun, int(table.accepted.sum())
+def _command(arguments: argparse.Namespace) -> str:
+    """What a person types to get the same."""
+    words = ["recurrent-mz", "bench"]
+    words += [f"--{name}" for name in ("quick", "full", "stages") if getattr(arguments, name)]
+    words += ["--only", *arguments.only] if arguments.only else []
+    words += ["--model", arguments.model] if arguments.model else []
+    words += ["--device", arguments.device] if arguments.device != "auto" else []
+    return shlex.join(words)

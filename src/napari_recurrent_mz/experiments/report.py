@@ -98,7 +98,7 @@ def _goals(
     met, open_ = (sum(row[-1] == verdict for row in rows) for verdict in ("met", NOT_MEASURED))
     words = f"{met} of {len(rows)} are met" + (f", {open_} could not be measured" * bool(open_))
     head = ("measure", "paper, or what there is to beat", "goal", "ours", "")
-    return f"## Goals\n\n{words}.\n\n{_table(head, rows)}"
+    return f"## Goals\n\n{words}.\n\n{markdown_table(head, rows)}"
 
 
 def _section(
@@ -111,7 +111,7 @@ def _section(
             f"*{experiment.figure}.* {_once(experiment.paper)}\n",
             f"{_once(experiment.how)}\n",
             f"![{experiment.title}]({pictures}{experiment.name}.png)\n",
-            _table(("measure", "paper", "ours", "goal"), rows),
+            markdown_table(("measure", "paper", "ours", "goal"), rows),
             _how_made(record.made),
         ]
     )
@@ -121,7 +121,8 @@ def _once(text: str) -> str:
     return " ".join(text.split())
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown has it."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
                      for line in lines) + "\n"  # fmt: skip
@@ -155,7 +156,8 @@ def _weights_used(records: Sequence[Record]) -> str:
         return ""
     head = ("weights", "SHA-256", "steps", "hours", "trained on")
     return (
-        f"The weights, and how far their cards say that they were trained:\n\n{_table(head, rows)}"
+        "The weights, and how far their cards say that they were trained:\n\n"
+        f"{markdown_table(head, rows)}"
         "\n\nA gain over a network that was trained for far fewer steps says little about the two "
         "methods:\nwhere the steps differ, a goal that is met against it is met by the bundled "
         "weights only."

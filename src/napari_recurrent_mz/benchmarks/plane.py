@@ -1,0 +1,85 @@
+"""One plane by the network: as chosen for this machine, beside the plain network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from ..device import cpu_flags
+from ..experiments.base import Goal
+from .base import Bench, Row, Times, interleaved
+from .child import ChildError, in_child
+from .scene import heights, noise_scans, plain, prepared
+
+_ISAS = {"AVX2": "avx2", "AVX512_CORE": "avx512f"}
+"""What oneDNN may be limited to, and the flag of a CPU that has it."""
+
+_WITH_AMX = Goal(4.0, "×", text="≥ 4 × (with AMX)")
+_WITHOUT = Goal(1.3, "×", text="≥ 1.3 × (without AMX)")
+_ON_GPU = Goal(4.0, "×")
+
+
+def seconds(bench: Bench) -> dict[str, tuple[float, ...]]:
+    """Seconds of a plane, by the way it is made: the plain network, and what is chosen."""
+    sizes = bench.sizes
+    scans = noise_scans(sizes.scans, sizes.pixels)
+    z_um = heights(sizes.planes)[sizes.planes // 2]
+    makers = {
+        "plain": prepared(bench, scans, plain(bench)),
+        "chosen": prepared(bench, scans),
+    }
+    times = interleaved(
+        {name: partial(maker.plane, z_um) for name, maker in makers.items()},
+        sizes.repeats,
+    )
+    return {name: found.seconds for name, found in times.items()}
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """A plane here, and on a CPU also within older instruction sets."""
+    if bench.on_gpu:
+        yield _row(bench, "", seconds(bench), "eager mixed precision", _ON_GPU)
+        return
+    amx = "amx_bf16" in cpu_flags()
+    yield _row(bench, "", seconds(bench), "eager float32", _WITH_AMX if amx else _WITHOUT)
+
+
+def measure_older(bench: Bench) -> Iterator[Row]:
+    """A plane on this CPU within older instruction sets, each in a process of its own."""
+    for isa, flag in _ISAS.items():
+        words = f", ONEDNN_MAX_CPU_ISA={isa}"
+        absent = "" if flag in cpu_flags() else f"this CPU has no {isa.partition('_')[0]}"
+        found = {}
+        if not absent:
+            bench.note(f"a process limited to {isa}")
+            try:
+                found = in_child(seconds, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
+            except ChildError as error:
+                absent = str(error)
+        yield _row(bench, words, found, "eager float32, limited likewise", _WITHOUT, absent)
+
+
+def _row(
+    bench: Bench,
+    within: str,
+    found: dict[str, tuple[float, ...]],
+    against: str,
+    goal: Goal,
+    absent: str = "",
+) -> Row:
+    sizes = bench.sizes
+    what = f"one plane of {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, CPU{within}"
+    if bench.on_gpu:
+        what = what.replace("CPU", "GPU")
+    subject = "older-cpu" if within else "plane"
+    if absent:
+        return Row(subject, what, ratio_goal=goal, absent=absent)
+    reference, chosen = Times(tuple(found["plain"])), Times(tuple(found["chosen"]))
+    return Row(
+        subject,
+        what,
+        **chosen.spread,
+        ratio=chosen.ratio(reference),
+        against=f"{against}: {reference.words}",
+        ratio_goal=goal,
+    )

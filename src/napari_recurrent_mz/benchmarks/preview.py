@@ -1,0 +1,42 @@
+"""The linear MMSE preview of a volume, beside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..experiments.base import Goal
+from ..lmmse import LinearEstimate
+from .base import Bench, Row, Times, in_words, timed
+from .plane import seconds as plane_seconds
+from .scene import OPTICS, REACH_UM, heights, noise_scans
+
+_SECONDS = Goal(4.0, "s", at_least=False)
+_FASTER = Goal(40.0, "×")
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """The first preview, from nothing: the tables, the transforms, every plane."""
+    sizes = bench.sizes
+    scans = noise_scans(sizes.scans, sizes.pixels)
+
+    def preview() -> None:
+        estimate = LinearEstimate(scans, OPTICS, reach_um=REACH_UM, device=bench.device.torch)
+        for z in heights(sizes.planes):
+            estimate.plane(z)
+
+    first = timed(preview)
+    again = Times(tuple(timed(preview) for _ in range(sizes.repeats)))
+    bench.note("the network beside it")
+    network = {name: Times(tuple(found)) for name, found in plane_seconds(bench).items()}
+    whole = {name: sizes.planes * found.median for name, found in network.items()}
+    yield Row(
+        "preview",
+        f"linear MMSE, {sizes.planes} × {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, "
+        f"from nothing ({bench.device.kind.upper()})",
+        first,
+        ratio=whole["plain"] / first,
+        against=f"{sizes.planes} planes of the plain network: {in_words(whole['plain'], 's')}",
+        goal=_SECONDS,
+        ratio_goal=_FASTER,
+        words=f"once more: {again.words}; {whole['chosen'] / first:.3g} × the network as chosen",
+    )

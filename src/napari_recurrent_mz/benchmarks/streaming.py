@@ -1,0 +1,111 @@
+"""A volume larger than memory, straight to disk: the most memory it takes, and its pace."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+
+from ..experiments.base import Goal
+from ..to_disk import reconstruct_to
+from .base import Bench, Row
+from .child import ChildError, in_child
+from .scene import OPTICS, grid, noise_scans
+
+_MEMORY = Goal(4.0, "GiB", at_least=False)
+_PACE = Goal(1.1, "×", at_least=False, text="within 10 % of the small one")
+_METHOD = "recurrent-mz"
+
+
+def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
+    """Write so many planes, spread over the whole depth, as OME-Zarr.
+
+    Returns
+    -------
+    dict of str to float
+        ``peak_bytes``: the most that this process ever had in memory; ``once``: seconds that
+        any number of planes takes once; ``plane``: seconds of one plane.
+    """
+    scans = noise_scans(bench.sizes.scans, pixels)
+    begun, done = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        reconstruct_to(
+            Path(folder) / "volume.ome.zarr",
+            scans,
+            grid(planes),
+            optics=OPTICS,
+            model=bench.model,
+            method=_METHOD,
+            device=bench.device.kind,
+            on_progress=lambda _, __: done.append(time.perf_counter()),
+        )
+        ended = time.perf_counter()
+    plane = float(np.median(np.diff(done)))
+    once = done[0] - begun - plane + ended - done[-1]
+    return {"peak_bytes": _peak_bytes(), "once": max(once, 0.0), "plane": plane}
+
+
+def _peak_bytes() -> int:
+    """The most main memory that this process ever had."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """Few planes in processes of their own: what is written does not stay in memory."""
+    yield from _rows(bench, min(bench.sizes.few, bench.sizes.planes))
+
+
+def measure_all(bench: Bench) -> Iterator[Row]:
+    """Every plane of the large volume; on a CPU that takes hours."""
+    yield from _rows(bench, bench.sizes.planes)
+
+
+def _rows(bench: Bench, made: int) -> Iterator[Row]:
+    sizes = bench.sizes
+    volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
+    on_cpu = {**bench.as_dict(), "device": "cpu"}
+    memory = f"{volume}: most resident memory"
+    pace = f"{volume}: time for a pixel of a plane"
+    try:
+        small, large = (
+            in_child(to_disk, Bench.from_dict(on_cpu), {"pixels": pixels, "planes": made})
+            for pixels in (sizes.pixels, sizes.large)
+        )
+    except ChildError as error:
+        yield Row("streaming", memory, unit="GiB", goal=_MEMORY, absent=str(error))
+        yield Row("streaming", pace, ratio_goal=_PACE, absent=str(error))
+        return
+    words = f"{made} of {sizes.planes} planes made"
+    yield Row(
+        "streaming",
+        memory,
+        large["peak_bytes"] / 2**30,
+        "GiB",
+        goal=_MEMORY,
+        words=f"{words}; {small['peak_bytes'] / 2**30:.3g} GiB at {sizes.pixels} × {sizes.pixels}",
+    )
+    here, there = (
+        1e9 * (found["once"] / sizes.planes + found["plane"]) / pixels**2
+        for found, pixels in ((large, sizes.large), (small, sizes.pixels))
+    )
+    yield Row(
+        "streaming",
+        pace,
+        here,
+        "ns",
+        ratio=here / there,
+        against=f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}: {there:.3g} ns",
+        ratio_goal=_PACE,
+        words=f"{words}, {large['plane']:.3g} s each, and {large['once']:.3g} s once, shared by "
+        f"{sizes.planes}",
+    )
