@@ -143,6 +143,24 @@ def scans_from_stack(
     InputError
         If a plane is not there or named twice, or the heights are unknown.
     """
+    heights = scan_heights(image, planes, z_step_um)
+    stack = image.stack
+    return [
+        Scan(stack[p], float(z), f"{image.name} plane {p}")
+        for p, z in zip(planes, heights, strict=True)
+    ]
+
+
+def scan_heights(
+    image: ImageFile, planes: Sequence[int], z_step_um: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Heights of chosen planes of a stack, in micrometres, in their order.
+
+    Raises
+    ------
+    InputError
+        As :func:`scans_from_stack`.
+    """
     heights = stack_heights(image, z_step_um)
     missing = [p for p in planes if not 0 <= p < image.n_planes]
     if missing:
@@ -153,8 +171,7 @@ def scans_from_stack(
     twice = [p for i, p in enumerate(planes) if p in planes[:i]]
     if twice:
         raise InputError(f"Plane {twice[0]} of '{image.name}' is named twice: name it once.")
-    stack = image.stack
-    return [Scan(stack[p], float(heights[p]), f"{image.name} plane {p}") for p in planes]
+    return heights[list(planes)]
 
 
 def stack_heights(image: ImageFile, z_step_um: float | None = None) -> npt.NDArray[np.float64]:
