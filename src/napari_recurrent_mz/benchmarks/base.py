@@ -57,6 +57,7 @@ QUICK = Sizes(
 )
 """Sizes of a run that shows that everything works; its numbers say little."""
 
+_SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _ABSENT = "not on this machine"
 
 
@@ -215,11 +216,12 @@ class Times:
 
 
 def in_words(value: float, unit: str, low: float = math.nan, high: float = math.nan) -> str:
-    """``0.31 s (0.30–0.33)``, with what can be read off; milliseconds below a tenth of a second."""
+    """``0.31 s (0.30–0.33)``; seconds in the unit that suits them, nothing for NaN."""
     if math.isnan(value):
         return ""
-    if unit == "s" and value < 0.1:
-        value, low, high, unit = 1e3 * value, 1e3 * low, 1e3 * high, "ms"
+    if unit == "s":
+        name, size = next((u for u in _SECONDS if value >= 0.1 * u[1]), _SECONDS[-1])
+        value, low, high, unit = value / size, low / size, high / size, name
     spread = "" if math.isnan(low) or low == high else f" ({low:.3g}–{high:.3g})"
     return f"{value:.3g} {unit}".strip() + spread
 

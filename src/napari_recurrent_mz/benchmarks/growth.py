@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
-from .base import Bench, Row, Times, interleaved
+from .base import Bench, Row, Times, in_words, interleaved
 from .scene import heights, noise_scans, prepared, volume_of
 
 
@@ -20,10 +21,10 @@ def measure(bench: Bench) -> Iterator[Row]:
     side = sides[0]
     yield from _rows(
         bench,
-        {f"{count} planes of {side} × {side}": (side, count, sizes.scans) for count in (1, 4, 16)},
+        {f"{side} × {side}, {count} planes": (side, count, sizes.scans) for count in (1, 4, 16)},
     )
     yield from _rows(
-        bench, {f"M = {count}, {side} × {side}": (side, 1, count) for count in (1, 2, 4, 8)}
+        bench, {f"{side} × {side}, M = {count}": (side, 1, count) for count in (1, 2, 4, 8)}
     )
 
 
@@ -38,13 +39,12 @@ def _rows(bench: Bench, cases: dict[str, tuple[int, int, int]]) -> Iterator[Row]
     times = interleaved(ways, bench.sizes.repeats)
     first = next(iter(cases))
     for name, found in times.items():
-        pace = Times(tuple(1e9 * seconds / values[name] for seconds in found.seconds))
-        beside = 1e9 * times[first].median / values[first]
+        pace = Times(tuple(seconds / values[name] for seconds in found.seconds))
+        beside = times[first].median / values[first]
         yield Row(
             "growth",
             f"time for a pixel of a plane: {name}",
             **pace.spread,
-            unit="ns",
-            ratio=pace.median / beside,
-            against=f"{first}: {beside:.3g} ns",
+            ratio=math.nan if name == first else pace.median / beside,
+            against=f"{first}: {in_words(beside, 's')}",
         )

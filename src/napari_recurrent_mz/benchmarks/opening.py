@@ -12,8 +12,11 @@ from .child import ChildError, script_result
 
 _LIMITS = {"import": 0.1, "dock": 1.0, "weights": 0.5}
 
-_START = "import json, time\n"
-_END = '\nprint("result: " + json.dumps(time.perf_counter() - begun))\n'
+_START = "import json, os, time\n"
+_END = """
+print("result: " + json.dumps(time.perf_counter() - begun), flush=True)
+os._exit(0)  # what the dock has begun in the background is none of this measurement
+"""
 
 _IMPORT = "begun = time.perf_counter()\nimport napari_recurrent_mz"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 
 from ..device import cpu_flags
 from ..experiments.base import Goal
@@ -19,6 +19,7 @@ _WITHOUT = Goal(1.3, "×", text="≥ 1.3 × (without AMX)")
 _ON_GPU = Goal(4.0, "×")
 
 
+@lru_cache(maxsize=1)
 def seconds(bench: Bench) -> dict[str, tuple[float, ...]]:
     """Seconds of a plane, by the way it is made: the plain network, and what is chosen."""
     sizes = bench.sizes

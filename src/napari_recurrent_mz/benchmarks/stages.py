@@ -100,15 +100,17 @@ class StageTable:
 
     @property
     def total(self) -> Stage:
-        """All stages together."""
+        """All stages together; its limit is the share of the least time that is arithmetic."""
         counted = [stage for stage in self.stages if stage.limit]
+        least = sum(stage.least for stage in counted)
+        arithmetic = sum(stage.least for stage in counted if stage.limit == "arithmetic")
         return Stage(
             "all",
             sum(stage.operations for stage in counted),
             sum(stage.moved_bytes for stage in counted),
-            sum(stage.least for stage in counted),
+            least,
             sum(stage.measured for stage in self.stages),
-            "either",
+            f"arithmetic {arithmetic / least:.0%}",
         )
 
     @property

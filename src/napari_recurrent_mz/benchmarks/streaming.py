@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]
 
 from ..experiments.base import Goal
 from ..to_disk import reconstruct_to
-from .base import Bench, Row
+from .base import Bench, Row, in_words
 from .child import ChildError, in_child
 from .scene import OPTICS, grid, noise_scans
 
@@ -95,17 +95,16 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
         words=f"{words}; {small['peak_bytes'] / 2**30:.3g} GiB at {sizes.pixels} × {sizes.pixels}",
     )
     here, there = (
-        1e9 * (found["once"] / sizes.planes + found["plane"]) / pixels**2
+        (found["once"] / sizes.planes + found["plane"]) / pixels**2
         for found, pixels in ((large, sizes.large), (small, sizes.pixels))
     )
     yield Row(
         "streaming",
         pace,
         here,
-        "ns",
         ratio=here / there,
-        against=f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}: {there:.3g} ns",
+        against=f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}: {in_words(there, 's')}",
         ratio_goal=_PACE,
-        words=f"{words}, {large['plane']:.3g} s each, and {large['once']:.3g} s once, shared by "
-        f"{sizes.planes}",
+        words=f"{words}, {in_words(large['plane'], 's')} each, and "
+        f"{in_words(large['once'], 's')} once, shared by {sizes.planes}",
     )

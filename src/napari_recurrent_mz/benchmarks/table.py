@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,12 @@ class Record:
     made: Mapping[str, Any]
     rows: Sequence[Row] = ()
     stages: Sequence[StageTable] = field(default=())
+
+    def with_(self, found: Row | StageTable) -> Record:
+        """The same with one thing more."""
+        if isinstance(found, Row):
+            return replace(self, rows=[*self.rows, found])
+        return replace(self, stages=[*self.stages, found])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -113,6 +119,14 @@ def cells(row: Row) -> tuple[str, str, str, str, str]:
     ratio = "" if math.isnan(row.ratio) else f"{row.ratio:.3g} ×"
     against = f" ({row.against})" if ratio and row.against else ""
     return row.what, measured + words, ratio + against, row.goals, row.verdict
+
+
+def title(found: Row | StageTable) -> str:
+    """One line for one thing that was found."""
+    if isinstance(found, StageTable):
+        return found.caption
+    what, measured, ratio, _, verdict = cells(found)
+    return f"{what}: " + ", ".join(text for text in (measured, ratio, verdict) if text)
 
 
 def heading(made: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ def measure_first(bench: Bench) -> Iterator[Row]:
     ways = {"plain": plain(bench), "chosen": CHOSEN}
     times = interleaved(
         {name: partial(_first, bench, scans, z_um, way) for name, way in ways.items()},
-        min(3, sizes.repeats),
+        sizes.repeats if bench.on_gpu else 1,
     )
     planes = prepared(bench, scans)
     planes.plane(z_um)

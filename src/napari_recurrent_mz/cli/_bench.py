@@ -68,25 +68,27 @@ def run(arguments: argparse.Namespace) -> None:
         for subject in chosen([]):
             print(f"{subject.name:<14}{subject.about}")
         return
-    kept = [Record.read(path) for path in arguments.kept or ()]
     show = as_markdown if arguments.markdown else as_text
-    print("\n\n".join(show(record) for record in kept or [_measured(arguments)]))
+    if arguments.kept:
+        print("\n\n".join(show(Record.read(path)) for path in arguments.kept))
+    else:
+        print(show(_measured(arguments)))
 
 
 def _measured(arguments: argparse.Namespace) -> Record:
+    """The whole of a run; what is done so far is in the JSON all along."""
     from ..benchmarks.registry import chosen, run
     from ..benchmarks.stages import measure
-    from ..benchmarks.table import Record, made_by
+    from ..benchmarks.table import Record, made_by, title
 
     bench = _bench(arguments)
     some = chosen(arguments.only or [], full=arguments.full)
-    made = made_by(bench, _command(arguments))
-    if arguments.stages:
-        record = Record(made, stages=list(measure(bench)))
-    else:
-        record = Record(made, list(run(some, bench)))
-    if arguments.json:
-        _common.write_json(arguments.json, record.as_dict())
+    record = Record(made_by(bench, _command(arguments)))
+    for found in measure(bench) if arguments.stages else run(some, bench):
+        record = record.with_(found)
+        _say(title(found))
+        if arguments.json:
+            _common.write_json(arguments.json, record.as_dict())
     return record
 
 
