@@ -18,6 +18,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 FLOORS = {
     "scans": 1,
     "optics": 1,
+    "psf_process": 1,
     "device": 1,
     "methods": 1,
     "progress": 1,
@@ -30,6 +31,7 @@ FLOORS = {
     "expansion": 2,
     "lmmse": 2,
     "deconvolution": 2,
+    "object_windows": 2,
     "prepare": 2,
     "uncertainty": 2,
     "expectation": 2,
@@ -52,6 +54,7 @@ FLOORS = {
     "plots": 3,
     "session": 4,
     "sources": 4,
+    "batch": 4,
     "training": 4,
     "evaluation": 4,
     "comparison": 4,

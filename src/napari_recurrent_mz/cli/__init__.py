@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from .. import __version__
 from ..scans import InputError
 from . import (
+    _batch,
     _beads,
     _bench,
     _card,
@@ -33,6 +34,7 @@ __all__ = ["main"]
 _COMMANDS = (
     _prepare,
     _reconstruct,
+    _batch,
     _surface,
     _evaluate,
     _beads,

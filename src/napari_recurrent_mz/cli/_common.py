@@ -122,14 +122,24 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_making_options(parser: argparse.ArgumentParser, output: str) -> None:
+def add_grid_option(parser: argparse.ArgumentParser) -> None:
+    """Option for the heights to reconstruct."""
+    parser.add_argument(
+        "--grid",
+        metavar="START:STOP:STEP",
+        help="heights to reconstruct, µm, STOP included where a step falls on it "
+        "(by default from the lowest to the highest scan, in about half depths of field)",
+    )
+
+
+def add_making_options(parser: argparse.ArgumentParser, output: str, metavar: str = "FILE") -> None:
     """Optics, method, model and output of a command that makes planes; ``output`` says which."""
     add_optics_options(parser)
     parser.add_argument(
         "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
     )
     add_model_options(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=output)
+    parser.add_argument("-o", "--output", required=True, metavar=metavar, help=output)
 
 
 def optics_values(

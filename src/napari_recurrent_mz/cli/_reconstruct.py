@@ -27,12 +27,7 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _common.add_scan_options(parser)
-    parser.add_argument(
-        "--grid",
-        metavar="START:STOP:STEP",
-        help="heights to reconstruct, µm, STOP included where a step falls on it "
-        "(by default from the lowest to the highest scan, in about half depths of field)",
-    )
+    _common.add_grid_option(parser)
     _common.add_making_options(parser, "result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)")
     parser.set_defaults(run=run)
 

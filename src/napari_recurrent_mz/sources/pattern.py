@@ -14,6 +14,9 @@ _PIECE = re.compile(r"\*+|\?|\{[^{}]*\}?|\}|[^*?{}]+")
 # All digits or none: a number is never cut short to make the rest of the pattern fit.
 _NUMBER = r"(?P<sign>[-−+])?+(?P<number>\d++(?:[.,p]\d++)?+)"
 _UNIT_BEHIND = re.compile(r"[ _]?(nm|um|mm)(?![a-z])")
+_UNIT_AHEAD = re.compile(r"^[ _]?(nm|um|mm)(?![a-z])", re.IGNORECASE)
+_HEIGHT_LETTER = re.compile(r"(?:(?<![a-z])z|[ _=-])*$", re.IGNORECASE)
+_ENDING = re.compile(r"(\.ome)?\.(tiff?|zarr)$", re.IGNORECASE)
 _FIELDS = {"{z}": None} | {f"{{z:{unit}}}": unit for unit in _UNIT_UM}
 
 
@@ -102,6 +105,34 @@ class NamePattern:
             return None
         value = float(re.sub("[,pP]", ".", match["number"])) * self._unit_um
         return round(-value if match["sign"] in ("-", "−") else value, 9)
+
+    def rest(self, name: str) -> str | None:
+        """What a file name says beside its height: the same for all heights of one position.
+
+        Parameters
+        ----------
+        name : str
+            File name with its ending, without its folder.
+
+        Returns
+        -------
+        str or None
+            Without the ending, the height, its unit and the letter z before it; None when the
+            name does not match, or the pattern has no height.
+
+        Examples
+        --------
+        >>> NamePattern("*_z{z}um*.tif").rest("B02_z-2,5um_GFP.tif")
+        'B02_GFP'
+        """
+        plain = _plain(name)
+        match = self._expression.fullmatch(plain)
+        if match is None or not self.has_height:
+            return None
+        start = match.start("sign") if match["sign"] else match.start("number")
+        before = _HEIGHT_LETTER.sub("", plain[:start])
+        behind = _ENDING.sub("", plain[match.end("number") :])
+        return (before + _UNIT_AHEAD.sub("", behind)).strip(" _-.") or "volume"
 
 
 def _checked(text: str) -> str:

@@ -1,0 +1,280 @@
+"""The batch as a dask graph, on this computer or on a cluster."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..inference import model_for
+from ..io._time_lapse import make_plate
+from ..io._whole import refusals_of
+from ..scans import InputError
+from ._plan import plan_of
+from ._pool import processes
+from ._record import FOLDER, is_done
+from ._report import Report
+from ._settings import BatchSettings, Job
+from ._shares import Shares, bytes_of, free_cores, free_memory, gpus_for, share_out
+from ._work import DONE, FAILED, KEPT, STOPPED, Orders, Outcome, prepare, run_job
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+OnOutcome = Callable[[Outcome, int, int], None]
+"""Told an outcome, how many jobs are through, and of how many."""
+
+_ENDED = (
+    "The process that made it was ended by the system, most likely for want of memory: use fewer "
+    "--jobs, or a crop."
+)
+
+
+def run_batch(
+    jobs: Sequence[Job],
+    output: str | Path,
+    settings: BatchSettings,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    again: bool = False,
+    on_outcome: OnOutcome | None = None,
+    on_plane: Callable[[str, int, int], None] | None = None,
+) -> Report:
+    """Make all volumes of a batch that are not made yet.
+
+    A volume that an earlier run has finished with the same settings, from the same inputs, is
+    kept. What fails is reported, and the others are done all the same. A keyboard interrupt ends
+    the work within seconds, keeps what is done, and returns.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Of :func:`find_jobs`.
+    output : path
+        The folder for the results, as given there; it is made.
+    settings : BatchSettings
+    workers : int, optional
+        Positions at a time on this computer; by default as many as its memory and cores hold,
+        and one for each GPU. Several run in processes of their own: a script that asks for that
+        must begin with ``if __name__ == "__main__"``.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, as ``tcp://host:8786``, whose workers see the
+        same files under the same names. Each worker process does one position at a time.
+    again : bool, optional
+        Make all, whatever is finished.
+    on_outcome : callable, optional
+        Called in this thread with each outcome, the number of jobs that are through, and of all.
+    on_plane : callable, optional
+        Called with the name of the volume, the number of its planes done and of all, when one
+        position at a time is done in this process.
+
+    Returns
+    -------
+    Report
+        Also written into the folder, as CSV and JSON.
+
+    Raises
+    ------
+    InputError
+        If the weights are missing, the output cannot be written, dask is not installed or the
+        scheduler does not answer.
+    """
+    began = time.perf_counter()
+    _check_dask(scheduler)
+    out = Path(output).absolute()
+    digest = digest_of(settings)
+    _make_folder(out)
+    orders = Orders(settings, out, digest, out / FOLDER / f"stop-{uuid.uuid4().hex}")
+    kept = {} if again else {j.name: j for j in jobs if is_done(out, j, settings, digest)}
+    ledger = _Ledger(jobs, on_outcome)
+    for job in kept.values():
+        ledger.take(Outcome(job, KEPT))
+    left = ledger.left()
+    try:
+        if left:
+            _make_plates(left)
+            if scheduler:
+                from ._cluster import run_on_cluster
+
+                run_on_cluster(scheduler, left, orders, ledger.take, graph)
+            else:
+                shares = _shares(left, settings, workers)
+                _run_here(ledger, orders, shares, on_plane)
+    except KeyboardInterrupt:
+        _finish_stopped(ledger, orders)
+    finally:
+        orders.stop.unlink(missing_ok=True)
+    report = Report(ledger.outcomes(), time.perf_counter() - began, out)
+    report.write(settings)
+    return report
+
+
+def digest_of(settings: BatchSettings) -> str:
+    """The digest of settings with their weights, which are loaded for it.
+
+    Raises
+    ------
+    InputError
+        If there are no such weights.
+    """
+    model = model_for(settings.method, settings.model)
+    return settings.digest(model.sha256 if model else None)
+
+
+def graph(
+    jobs: Sequence[Job], orders: Orders, work: Callable[[Job, Orders, str], Outcome] = run_job
+) -> list[Delayed]:
+    """The work as a dask graph: one node for each volume, whose value is its outcome.
+
+    The time points of a position wait for a node that makes their common place.
+    """
+    from dask.delayed import delayed
+
+    places: dict[Path, Any] = {}
+    nodes = []
+    # Of equals dask takes the one with the greatest name first: so the numbers fall.
+    for number, job in zip(range(len(jobs), 0, -1), jobs, strict=True):
+        place = ""
+        if job.in_time_lapse and not job.trouble:
+            if job.target not in places:
+                key = f"place-{number:08d}-{orders.stop.name}"
+                places[job.target] = delayed(prepare, pure=False)(job, orders, dask_key_name=key)
+            place = places[job.target]
+        key = f"volume-{number:08d}-{orders.stop.name}"
+        nodes.append(delayed(work, pure=False)(job, orders, place, dask_key_name=key))
+    return nodes
+
+
+@dataclass(eq=False)
+class _Ledger:
+    """Which jobs are through."""
+
+    jobs: Sequence[Job]
+    on_outcome: OnOutcome | None
+
+    def __post_init__(self) -> None:
+        self._taken: dict[str, Outcome] = {}
+
+    def take(self, outcome: Outcome) -> None:
+        """Note what became of a job, and tell."""
+        self._taken[outcome.job.name] = outcome
+        if self.on_outcome is not None:
+            self.on_outcome(outcome, len(self._taken), len(self.jobs))
+
+    def left(self) -> list[Job]:
+        """The jobs that are not through."""
+        return [job for job in self.jobs if job.name not in self._taken]
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """In the order of the jobs; those not through as stopped."""
+        return tuple(self._taken.get(job.name, Outcome(job, STOPPED)) for job in self.jobs)
+
+
+def _check_dask(scheduler: str | None) -> None:
+    try:
+        import dask  # noqa: F401
+
+        if scheduler:
+            import distributed  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"Batches need the package {error.name}: pip install 'napari-recurrent-mz[batch]'."
+        ) from error
+
+
+def _finish_stopped(ledger: _Ledger, orders: Orders) -> None:
+    """Take the outcomes of what was finished between the interrupt and the end."""
+    for job in ledger.left():
+        if is_done(orders.output, job, orders.settings, orders.digest):
+            ledger.take(Outcome(job, DONE))
+
+
+def _make_folder(out: Path) -> None:
+    with refusals_of(out):
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+
+
+def _make_plates(jobs: Iterable[Job]) -> None:
+    for target, source in {job.output: job.parts[0].path for job in jobs if job.inside}.items():
+        make_plate(Path(source), target)
+
+
+def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -> Shares:
+    """How this computer is shared out between the jobs, by the largest of a few of them."""
+    bytes_each = 0
+    for job in jobs[:: max(len(jobs) // 8, 1)]:
+        try:
+            plan = plan_of(job, settings)
+        except InputError:
+            continue  # told by the job itself
+        bytes_each = max(bytes_each, bytes_of(plan.shape, len(plan.z_um), settings.method))
+    return share_out(
+        len(jobs),
+        bytes_each,
+        cores=free_cores(),
+        memory=free_memory(),
+        wanted=workers,
+        gpus=gpus_for(settings.device),
+    )
+
+
+def _run_here(
+    ledger: _Ledger,
+    orders: Orders,
+    shares: Shares,
+    on_plane: Callable[[str, int, int], None] | None,
+) -> None:
+    """In this process, or in several; a process that dies takes no other position with it."""
+    if shares.workers == 1:
+        _compute(ledger, orders, "synchronous", on_plane=on_plane)
+        return
+    while ledger.left():
+        with processes(shares) as pool:
+            try:
+                told = replace(orders, threads=shares.threads)
+                _compute(ledger, told, "processes", pool=pool, chunksize=1)
+                return
+            except KeyboardInterrupt:
+                orders.stop.touch()
+                raise
+            except BrokenProcessPool:
+                if shares.workers == 1:  # there is no doubt which one it was
+                    ledger.take(Outcome(ledger.left()[0], FAILED, message=_ENDED))
+        shares = replace(shares, workers=max(shares.workers // 2, 1))
+
+
+def _compute(
+    ledger: _Ledger,
+    orders: Orders,
+    scheduler: str,
+    *,
+    on_plane: Callable[[str, int, int], None] | None = None,
+    **options: Any,
+) -> None:
+    """Have dask do the jobs that are left, and take their outcomes as they come."""
+    from dask.base import compute
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+
+    def took(_key: object, value: object, *_rest: object) -> None:
+        if isinstance(value, Outcome):
+            ledger.take(value)
+
+    def work(job: Job, orders: Orders, trouble: str) -> Outcome:
+        assert on_plane is not None
+        return run_job(job, orders, trouble, partial(on_plane, job.name))
+
+    nodes = graph(ledger.left(), orders, work if on_plane is not None else run_job)
+    with Callback(posttask=took):  # type: ignore[no-untyped-call]
+        compute(  # type: ignore[no-untyped-call]
+            delayed(len, pure=False)(nodes),  # a common end keeps them in their order
+            scheduler=scheduler,
+            optimize_graph=False,
+            **options,
+        )

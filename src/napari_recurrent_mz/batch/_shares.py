@@ -1,0 +1,126 @@
+"""How many positions at a time, and how many threads each: what the computer holds."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil  # type: ignore[import-untyped]
+
+from ..device import available_cores
+from ..methods import method_of
+
+THREADS_EACH = 4
+"""Threads of one position on a CPU of many cores: more of them than this help little."""
+
+_PROCESS_BYTES = 700_000_000  # Python, torch, the weights and the tables of the optics
+_NETWORK_BYTES = 4_000  # of working memory for a pixel of a window
+_WINDOW = 1024  # pixels on a side of the largest window on a CPU
+_PART_OF_MEMORY = 0.7  # of what is free: the rest is for others, and for what is not foreseen
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a computer is shared out.
+
+    Attributes
+    ----------
+    workers : int
+        Positions at a time, each in a process of its own when there are several.
+    threads : int
+        Of each; ``workers × threads`` never passes the number of cores.
+    gpus : tuple of str
+        The GPU of each worker, as CUDA_VISIBLE_DEVICES names it; empty on a CPU.
+    """
+
+    workers: int
+    threads: int
+    gpus: tuple[str, ...] = ()
+
+
+def share_out(
+    jobs: int,
+    bytes_each: int,
+    *,
+    cores: int,
+    memory: int,
+    wanted: int | None = None,
+    gpus: Sequence[str] = (),
+) -> Shares:
+    """Share a computer out between positions.
+
+    Parameters
+    ----------
+    jobs : int
+        How many there are to do.
+    bytes_each : int
+        Memory that one takes, see :func:`bytes_of`.
+    cores : int
+    memory : int
+        Free main memory, in bytes.
+    wanted : int, optional
+        Positions at a time that somebody asked for: at most so many, whatever the memory is
+        thought to hold, and never more than cores or GPUs.
+    gpus : sequence of str, optional
+        The GPUs to use, one worker for each.
+
+    Returns
+    -------
+    Shares
+
+    Examples
+    --------
+    >>> share_out(96, 2_000_000_000, cores=16, memory=64_000_000_000)
+    Shares(workers=4, threads=4, gpus=())
+    """
+    most = len(gpus) or (cores if wanted else max(cores // THREADS_EACH, 1))
+    fits = max(int(_PART_OF_MEMORY * memory / max(bytes_each, 1)), 1)
+    workers = max(min(jobs, most, wanted or fits, cores), 1)
+    return Shares(workers, max(cores // workers, 1), tuple(gpus[:workers]))
+
+
+def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
+    """Main memory that one position takes in a process of its own, in bytes; a generous guess.
+
+    The volume has no part in it: its planes are written as they are made.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the scans.
+    scans : int
+    method : str
+    """
+    pixels = math.prod(shape)
+    images = pixels * scans * 4 * 4  # as read, as float32, their spectra, as the network sees them
+    network = method_of(method).needs_model
+    windows = _NETWORK_BYTES * min(pixels, _WINDOW**2) if network else 60 * pixels
+    return _PROCESS_BYTES + images + windows
+
+
+def free_cores() -> int:
+    """Cores to use: those of this process, or fewer where OMP_NUM_THREADS says so."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    cores = available_cores()
+    return max(min(cores, int(stated)), 1) if stated.isdigit() else cores
+
+
+def free_memory() -> int:
+    """Main memory that is free now, in bytes."""
+    return int(psutil.virtual_memory().available)
+
+
+def gpus_for(device: str) -> tuple[str, ...]:
+    """The CUDA GPUs that a choice of device means, as CUDA_VISIBLE_DEVICES names them."""
+    from ..device import choose_device
+
+    if choose_device(device).kind != "cuda":
+        return ()
+    import torch
+
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated:
+        return tuple(name.strip() for name in stated.split(","))[: torch.cuda.device_count()]
+    return tuple(str(i) for i in range(torch.cuda.device_count()))
