@@ -12,11 +12,10 @@ from napari_recurrent_mz.covariance import transfer_table
 from napari_recurrent_mz.deconvolution import (
     Interrupted,
     NonnegativeEstimate,
-    NonnegativeWindows,
-    nonnegative_estimate,
 )
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.metrics import fitted as fitted_to
+from napari_recurrent_mz.object_windows import NonnegativeWindows, nonnegative_estimate
 from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import Scan
 from napari_recurrent_mz.simulate import Camera, imaging
@@ -150,7 +149,7 @@ def test_stop_between_iterations() -> None:
 
 def test_windows_of_a_large_image_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     """In windows and whole, the planes agree far better than either agrees with the truth."""
-    monkeypatch.setattr("napari_recurrent_mz.deconvolution.OVERLAP", 32)
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 32)
     whole = NonnegativeEstimate(scans(), OPTICS)
     parts = NonnegativeWindows(scans(), OPTICS, size=48)
     for z in (1.4, 2.2):
@@ -163,6 +162,6 @@ def test_windows_of_a_large_image_leave_no_seam(monkeypatch: pytest.MonkeyPatch)
 
 def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeEstimate)
-    monkeypatch.setattr("napari_recurrent_mz.deconvolution.OVERLAP", 8)
-    monkeypatch.setattr("napari_recurrent_mz.deconvolution.WINDOW", SIZE - 17)
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 8)
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.WINDOW", SIZE - 17)
     assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeWindows)

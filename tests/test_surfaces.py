@@ -8,10 +8,11 @@ from scipy import ndimage
 
 import napari_recurrent_mz
 from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct, reconstruct_surface
-from napari_recurrent_mz.deconvolution import NonnegativeEstimate, NonnegativeWindows
+from napari_recurrent_mz.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.inputs import NetworkInputs
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.metrics import psnr
+from napari_recurrent_mz.object_windows import NonnegativeWindows
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.simulate import Camera, Sample, simulate_sample
 from napari_recurrent_mz.surfaces import (

@@ -16,11 +16,9 @@ Astron. Astrophys. 437:369 (2005).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import pairwise, product
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +35,6 @@ from .scans import FloatArray, Heights, Scan, check_scans
 ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""
 
-WINDOW = 1024
-"""Images are fitted whole up to this size and the overlaps, larger ones in windows of it."""
-
-OVERLAP = 128
-"""Pixels that a window reads beyond its part on each side."""
-
 # Of one pixel of one sheet in one iteration; the CPU's, per core, was measured.
 _SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 3e-8}
 
@@ -52,6 +44,7 @@ _MARGIN_DOF = 14.0  # light from farther above or below is even enough for the o
 _SLACK = 0.25  # see _background
 _FLOOR = 0.005  # of the bright signal: keeps quotients tame where there is no light
 _LARGEST_STEP = 0.98
+_AT_WORK = 4_000_000  # pixels of sheets that a CPU works on at a time
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -139,7 +132,7 @@ class NonnegativeEstimate:
         self.filter = RadialFilter((shape[0], shape[1]), optics, self._table, device)
         images = torch.stack([torch.tensor(scan.pixels) for scan in self.scans]).to(device)
         self.levels = levels or Levels.of(images)
-        signal = images - self.levels.background
+        signal = images.sub_(self.levels.background)
         if density is None:
             level = self.levels.mean / len(self.sheets_um)
             start = torch.full((len(self.sheets_um), *self.filter.padded), level, device=device)
@@ -175,37 +168,48 @@ class NonnegativeEstimate:
     def _beyond(self, z_um: float) -> Weights:
         """Weights of the sheets for :meth:`beyond_linear`, shape (L, K)."""
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
-        told: Weights = np.einsum("mk,mlk->lk", mix[0], self._radial_to_scans)
+        told: Weights = np.einsum("mk,mlk->lk", mix[0], self.radial_to_scans)
         return self._imaged(z_um) - told
 
     def _at(self, z_um: float | Heights, weights: Callable[[float], Weights]) -> torch.Tensor:
         """The sheets filtered by the weights of one height, or of every pixel's own."""
         if not isinstance(z_um, np.ndarray):
-            return self._image(self._spread(weights(z_um)))
+            return self._image(weights(z_um))
         expansion = expand(
             lambda nodes: np.stack([weights(float(z)) for z in nodes]),
             z_um,
             self.optics.depth_of_field_um,
         )
-        return self.filter.along(self._spectra, expansion, z_um, "non-negative object")
+        return self.filter.along(self.spectra, expansion, z_um, "non-negative object")
+
+    @property
+    def misfit(self) -> torch.Tensor:
+        """What the object leaves unexplained of each scan: tensor (M, Y, X)."""
+        found = [
+            torch.tensor(scan.pixels, device=self.device) - self.explained(number)
+            for number, scan in enumerate(self.scans)
+        ]
+        return torch.stack(found)
 
     @cached_property
-    def _radial_to_scans(self) -> Weights:
+    def radial_to_scans(self) -> Weights:
         """H(k) from every sheet to every scan, shape (M, L, K)."""
         return np.stack([self._radial(z) for z in self.scan_z_um])
 
-    @cached_property
-    def _to_scans(self) -> torch.Tensor:
-        """The same over the frequency plane: (M, L, Y', X'/2 + 1)."""
-        return torch.stack([self._spread(radial) for radial in self._radial_to_scans])
+    def explained(self, number: int) -> torch.Tensor:
+        """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
+        return self._image(self.radial_to_scans[number]) + self.levels.background
+
+    def wait_with(self, spectra: Iterable[torch.Tensor]) -> None:
+        """Keep only what images need: the spectra of the sheets, wherever they wait."""
+        self.scans, self.density = (), torch.empty(0)
+        self.spectra = spectra
 
     @cached_property
-    def misfit(self) -> torch.Tensor:
-        """What the object leaves unexplained of each scan: tensor (M, Y, X)."""
-        images = torch.stack([torch.tensor(scan.pixels) for scan in self.scans]).to(self.device)
-        return (
-            images - torch.stack([self._image(h) for h in self._to_scans]) - self.levels.background
-        )
+    def spectra(self) -> Iterable[torch.Tensor]:
+        """The transform of each sheet: tensors (Y', X'/2 + 1), in turn."""
+        found: torch.Tensor = torch.fft.rfft2(self.density)
+        return found
 
     def _iterate(
         self,
@@ -221,46 +225,37 @@ class NonnegativeEstimate:
         pad = (x, x, y, y)
         seen = torch.nn.functional.pad(torch.ones_like(signal), pad)
         floor = _FLOOR * self.levels.bright
-        data = torch.nn.functional.pad((signal + floor).clamp_min(0), pad)
-        weight = self._to_object(seen).clamp_min_(1e-3 * len(signal))
-        now, before, change = start, start, None
+        data = torch.nn.functional.pad((signal + floor).clamp_min_(0), pad)
+        blurs = _Blurs(self, len(start))
+        weight = torch.empty_like(start)
+        for part, seen_by in blurs.to_object(seen):
+            weight[part] = seen_by.clamp_min_(1e-3 * len(signal))
+        del seen
+        now, before, change = start.clone(), start, torch.zeros_like(start)
         for number in range(iterations):
             if stopped():
                 raise Interrupted
             tell("fitting an object to the scans", number, iterations)
-            explained = self._blur(now).clamp_min_(0).add_(1.001 * floor)
-            after = (now * (self._to_object(data / explained) / weight)).clamp_min_(0)
-            moved, step = after - now, 0.0
-            if change is not None:
-                step = float((moved * change).sum() / (change * change).sum().clamp_min(1e-30))
-            step = min(max(step, 0.0), _LARGEST_STEP)
-            now = (after + step * (after - before)).clamp_min_(0)
-            before, change = after, moved
+            explained = blurs.to_scans(now).clamp_min_(0).add_(1.001 * floor)
+            along = norm = 0.0
+            for part, quotient in blurs.to_object(data / explained):
+                after = quotient.div_(weight[part]).mul_(now[part]).clamp_min_(0)
+                moved, last = after - now[part], change[part]
+                along += float((moved * last).sum())
+                norm += float((last * last).sum())
+                change[part], now[part] = moved, after
+            # Biggs and Andrews: as far beyond this step as it goes on from the one before.
+            step = min(max(along / max(norm, 1e-30), 0.0), _LARGEST_STEP)
+            for part in blurs.parts:
+                after = now[part].clone()
+                now[part] = torch.add(after, after - before[part], alpha=step).clamp_min_(0)
+                before[part] = after
         return before
 
-    def _blur(self, density: torch.Tensor) -> torch.Tensor:
-        """The object's images at the scans, on the padded field: (L, …) → (M, …)."""
-        spectra = torch.fft.rfft2(density)
-        mixed = torch.stack([(spectra * h).sum(dim=0) for h in self._to_scans])
-        found: torch.Tensor = torch.fft.irfft2(mixed, s=self.filter.padded)
-        return found
-
-    def _to_object(self, images: torch.Tensor) -> torch.Tensor:
-        """The adjoint of :meth:`_blur`: (M, …) → (L, …)."""
-        mixed = torch.zeros((), device=images.device)
-        for spectrum, h in zip(torch.fft.rfft2(images), self._to_scans, strict=True):
-            mixed = mixed + spectrum * h
-        found: torch.Tensor = torch.fft.irfft2(mixed, s=self.filter.padded)
-        return found
-
-    def _image(self, responses: torch.Tensor) -> torch.Tensor:
-        """Σ over the sheets, filtered by ``responses`` (L, Y', X'/2 + 1): (Y, X)."""
-        return self.filter.back((self._spectra * responses).sum(dim=0, keepdim=True))[0]
-
-    @cached_property
-    def _spectra(self) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.rfft2(self.density)
-        return found
+    def _image(self, radial: Weights) -> torch.Tensor:
+        """Σ over the sheets, filtered by ``radial`` (L, K): (Y, X)."""
+        weights = torch.tensor(radial, dtype=torch.float32, device=self.device)
+        return self.filter.back(self.filter.mix(self.spectra, weights)[None])[0]
 
     def _radial(self, z_um: float) -> Weights:
         """H(k, z − sheet), shape (L, K)."""
@@ -281,103 +276,43 @@ class NonnegativeEstimate:
         blended: Weights = np.einsum("b,lbk->lk", share, table.at(distance / dof))
         return blended
 
-    def _spread(self, radial: Weights) -> torch.Tensor:
-        return self.filter.response(torch.tensor(radial, dtype=torch.float32, device=self.device))
 
+class _Blurs:
+    """From an object to the scans and back, on the padded field.
 
-class NonnegativeWindows:
-    """The same for large images: overlapping windows, each with its own object, blended.
-
-    Memory goes with the window instead of the image; objects wait in half precision.
-
-    Parameters
-    ----------
-    scans, optics, target, device, stopped
-        As in :class:`NonnegativeEstimate`.
-    size : int, optional
-        Pixels on a side that a window adds; it reads :data:`OVERLAP` more on each side.
+    On a CPU a few sheets at a time: what is at work fits its caches, and memory holds no second
+    object. Elsewhere all at once.
     """
 
-    def __init__(
-        self,
-        scans: Sequence[Scan],
-        optics: Optics,
-        *,
-        target: str = "widefield",
-        device: torch.device | None = None,
-        stopped: Callable[[], bool] | None = None,
-        size: int | None = None,
-    ) -> None:
-        found = check_scans(scans)
-        self.shape = found[0].pixels.shape
-        self.device = device
-        self.levels = Levels.of(torch.stack([torch.tensor(s.pixels) for s in found]))
-        size = size or WINDOW
-        rows, columns = (_ramps(length, size) for length in self.shape)
-        self._windows: list[tuple[tuple[slice, slice], torch.Tensor, Callable[[], Any]]] = []
-        misfit = torch.zeros((len(found), *self.shape), device=device)
-        for (row, down), (column, across) in product(rows, columns):
-            part = [Scan(s.pixels[row, column], s.z_um, s.name) for s in found]
-            fit = partial(
-                NonnegativeEstimate,
-                part,
-                optics,
-                levels=self.levels,
-                device=device,
-                target=target,
-            )
-            solved = fit(stopped=stopped)
-            weight = torch.from_numpy(np.outer(down, across).astype(np.float32)).to(device)
-            misfit[:, row, column] += weight * solved.misfit
-            # In units of the mean, half precision holds the brightest points.
-            object_ = (solved.density / self.levels.mean).clamp_max(65504).half().cpu()
-            self._windows.append(((row, column), weight, partial(self._again, fit, object_)))
-        self.misfit = misfit
+    def __init__(self, fit: NonnegativeEstimate, sheets: int) -> None:
+        self._padded = fit.filter.padded
+        weights = torch.tensor(fit.radial_to_scans, dtype=torch.float32, device=fit.device)
+        self._responses = torch.stack([fit.filter.response(of_scan) for of_scan in weights])
+        on_cpu = self._responses.device.type == "cpu"
+        pixels = self._padded[0] * self._padded[1]
+        size = max(_AT_WORK // pixels, 1) if on_cpu else sheets
+        self.parts = [slice(low, low + size) for low in range(0, sheets, size)]
 
-    def tensor(self, z_um: float | Heights) -> torch.Tensor:
-        """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
-
-        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
-        """
-        return self._blend(NonnegativeEstimate.tensor, z_um)
-
-    def plane(self, z_um: float | Heights) -> FloatArray:
-        """The objects' image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
-        found: FloatArray = self.tensor(z_um).cpu().numpy()
+    def to_scans(self, density: torch.Tensor) -> torch.Tensor:
+        """The object's images at the scans: (L, Y', X') → (M, Y', X')."""
+        mixed: torch.Tensor | None = None
+        for part in self.parts:
+            spectra = torch.fft.rfft2(density[part])
+            if mixed is None:
+                mixed = spectra.new_zeros((len(self._responses), *spectra.shape[1:]))
+            for total, response in zip(mixed, self._responses, strict=True):
+                total += (spectra * response[part]).sum(dim=0)
+        found: torch.Tensor = torch.fft.irfft2(mixed, s=self._padded)
         return found
 
-    def beyond_linear(self, z_um: float | Heights) -> torch.Tensor:
-        """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X)."""
-        return self._blend(NonnegativeEstimate.beyond_linear, z_um)
-
-    def _again(self, fit: Callable[..., NonnegativeEstimate], kept: torch.Tensor) -> Any:
-        return fit(iterations=0, density=kept.float().numpy() * np.float32(self.levels.mean))
-
-    def _blend(
-        self,
-        image: Callable[[NonnegativeEstimate, float | Heights], torch.Tensor],
-        z_um: float | Heights,
-    ) -> torch.Tensor:
-        whole = torch.zeros(self.shape, device=self.device)
-        for place, weight, make in self._windows:
-            whole[place] += weight * image(
-                make(), z_um[place] if isinstance(z_um, np.ndarray) else z_um
-            )
-        return whole
-
-
-def nonnegative_estimate(
-    scans: Sequence[Scan],
-    optics: Optics,
-    *,
-    target: str = "widefield",
-    device: torch.device | None = None,
-    stopped: Callable[[], bool] | None = None,
-) -> NonnegativeEstimate | NonnegativeWindows:
-    """Fit a non-negative object, in windows where the image is large."""
-    large = max(scans[0].pixels.shape) > WINDOW + 2 * OVERLAP
-    make = NonnegativeWindows if large else NonnegativeEstimate
-    return make(scans, optics, target=target, device=device, stopped=stopped)
+    def to_object(self, images: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The adjoint: (M, Y', X') → some sheets after others, and their images."""
+        spectra = torch.fft.rfft2(images)
+        for part in self.parts:
+            mixed = spectra[0] * self._responses[0, part]
+            for spectrum, response in zip(spectra[1:], self._responses[1:], strict=True):
+                mixed += spectrum * response[part]
+            yield part, torch.fft.irfft2(mixed, s=self._padded)
 
 
 def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> float:
@@ -388,21 +323,6 @@ def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> floa
     pixels = (shape[0] + 128) * (shape[1] + 128)
     cores = available_cores() if device.kind == "cpu" else 1
     return ITERATIONS * (25 + n_scans) * pixels * _SECONDS_PER_VALUE[device.kind] / cores
-
-
-def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]]:
-    """Windows along one axis with weights that add up to one everywhere."""
-    count = -(-length // size)
-    edges = np.linspace(0, length, count + 1).round().astype(int)
-    at = np.arange(length) + 0.5
-    found = []
-    for low, high in pairwise(edges):
-        start, stop = max(int(low) - OVERLAP, 0), min(int(high) + OVERLAP, length)
-        rising = 1.0 if low == 0 else np.clip((at - low) / OVERLAP + 0.5, 0, 1)
-        falling = 1.0 if high == length else np.clip((high - at) / OVERLAP + 0.5, 0, 1)
-        weight = np.ones(length) * rising * falling
-        found.append((slice(start, stop), weight[start:stop]))
-    return found
 
 
 def _never() -> bool:

@@ -16,10 +16,11 @@ import numpy as np
 from .baselines.interpolation import Interpolator
 from .check import NETWORK, OwnSampleCheck, check_on_scans
 from .check import range_warnings as range_warnings
-from .deconvolution import Interrupted, nonnegative_estimate
+from .deconvolution import Interrupted
 from .device import choose_device
 from .lmmse import LinearEstimate
 from .methods import DEFAULT_METHOD, Method, image_made, method_of
+from .object_windows import nonnegative_estimate
 from .optics import Optics
 from .scans import FloatArray, Heights, InputError, Scan, ZGrid, check_scans, require_several
 from .tiles import NetworkPlanes, Stopped

@@ -16,9 +16,10 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from .deconvolution import NonnegativeEstimate, NonnegativeWindows, nonnegative_estimate
+from .deconvolution import NonnegativeEstimate
 from .lmmse import LinearEstimate
 from .network import NetworkConfig
+from .object_windows import NonnegativeWindows, nonnegative_estimate
 from .optics import Optics
 from .prepare import Normalisation, normalisation
 from .scans import FloatArray, Heights, Scan, check_scans
@@ -155,10 +156,19 @@ class NetworkInputs:
             )
             kept: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
             self.nonnegative = fit(**kept)
-            self._misfit = _smooth((self.nonnegative.misfit**2).mean(0)[None, None]).sqrt()
+            self._misfit = self._left_over(self.nonnegative, normal)
 
-        self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0))[None, None].to(device)
+        self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._seen(torch.from_numpy(normal).to(device))
+
+    def _left_over(
+        self, found: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
+    ) -> torch.Tensor:
+        """What the object leaves unexplained, root mean square of a neighbourhood: (Y, X)."""
+        total = torch.zeros(normal.shape[1:], device=self.device)
+        for number, image in enumerate(normal):
+            total += (torch.from_numpy(image).to(self.device) - found.explained(number)) ** 2
+        return _smooth((total / len(normal))[None, None])[0, 0].sqrt()
 
     def at(self, z_um: float | Heights, first: int = 0) -> Prepared:
         """Input for the plane at ``z_um`` micrometres.
@@ -168,18 +178,35 @@ class NetworkInputs:
         ``first`` on only, for a network that remembers the ones before; everything else is of
         all scans.
         """
+        return self.parts(z_um, first).window()
+
+    def parts(self, z_um: float | Heights, first: int = 0) -> PlaneParts:
+        """What the input of :meth:`at` is made of, for images that are too large for all of it.
+
+        Everything that a transform of the whole image gives; the rest is of single pixels and
+        their neighbours, and :meth:`PlaneParts.window` makes it for a window alone.
+        """
+        carried = self.linear.propagated(z_um, first) if self.config.propagated_input else None
+        extra = None if self.nonnegative is None else self.nonnegative.beyond_linear(z_um)
+        return PlaneParts(self, z_um, first, carried, self.linear.tensor(z_um), extra)
+
+    def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:
+        """The input for a window of a plane."""
+        at, z_um, first = (..., rows, columns), whole.z_um, whole.first
         unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
-        distance = [np.atleast_2d(z_um - scan.z_um) / unit_um for scan in self.scans[first:]]
+        heights = z_um[rows, columns] if isinstance(z_um, np.ndarray) else z_um
+        distance = [np.atleast_2d(heights - scan.z_um) / unit_um for scan in self.scans[first:]]
         dpm = torch.tensor(np.stack(distance), dtype=torch.float32, device=self.device)
-        images = self._images[first:]
+        images = self._images[first:][at]
         channels = [images, dpm.expand_as(images)]
-        if self.config.propagated_input:
-            channels.append(self._seen(self.linear.propagated(z_um, first)))
-        linear = self.linear.tensor(z_um)[None, None]
+        if whole.carried is not None:
+            channels.append(self._seen(whole.carried[at]))
+        linear = whole.linear[at][None, None]
         unit = torch.hypot(
-            self._error(z_um) * self._brightness(linear), linear.new_tensor(0.3 * self.scale.noise)
+            self._error(heights) * self._brightness(whole, rows, columns),
+            linear.new_tensor(0.3 * self.scale.noise),
         )
-        skip, extra = self._beside(z_um, linear, unit)
+        skip, extra = self._beside(whole, linear, unit, at)
         return Prepared(torch.stack(channels, dim=1)[None], linear, unit, skip, extra)
 
     def _error(self, z_um: float | Heights) -> float | torch.Tensor:
@@ -189,26 +216,31 @@ class NetworkInputs:
         return float(self.linear.expected_error(z_um)[0])
 
     def _beside(
-        self, z_um: float | Heights, linear: torch.Tensor, unit: torch.Tensor
+        self, whole: PlaneParts, linear: torch.Tensor, unit: torch.Tensor, at: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``skip`` and ``extra`` of :class:`Prepared`."""
         seen = self._seen(linear)
-        if self.nonnegative is None:
+        if whole.extra is None:
             return seen, linear[:, :0]
-        extra = self.nonnegative.beyond_linear(z_um)[None, None]
-        parts = [seen, torch.asinh(extra / unit), torch.asinh(self._misfit / unit)]
+        extra = whole.extra[at][None, None]
+        parts = [seen, torch.asinh(extra / unit), torch.asinh(self._misfit[at] / unit)]
         return torch.cat(parts, dim=1), extra
 
-    def _brightness(self, linear: torch.Tensor) -> torch.Tensor:
+    def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
         """Root-mean-square distance from the median in the neighbourhood, (1, 1, H, W).
 
         A confocal plane is dark where there is nothing, whatever the median of the scans,
         and holds a part of the light of a thick sample that its linear estimate misses.
         """
+        pairs = zip((rows, columns), whole.linear.shape, strict=True)
+        (wide_rows, inner_rows), (wide_columns, inner_columns) = (_wider(*pair) for pair in pairs)
+        wide, inner = (wide_rows, wide_columns), (..., inner_rows, inner_columns)
+        linear = whole.linear[wide][None, None]
         if self.config.target == "confocal":
-            haze = _smooth(self._light) * _SECTION_SHARE
-            return torch.hypot(_smooth(linear**2).sqrt(), haze)
-        return _smooth((linear - self.scale.middle) ** 2).sqrt().clamp(max=self.scale.spread)
+            haze = _smooth(self._light[wide][None, None]) * _SECTION_SHARE
+            return torch.hypot(_smooth(linear**2).sqrt(), haze)[inner]
+        spread = _smooth((linear - self.scale.middle) ** 2).sqrt().clamp(max=self.scale.spread)
+        return spread[inner]
 
     def _seen(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""
@@ -217,6 +249,44 @@ class NetworkInputs:
         return torch.asinh((image - self.scale.middle) / self.scale.contrast)
 
 
+@dataclass(frozen=True, eq=False)
+class PlaneParts:
+    """What is known of a whole plane before the network sees a window of it.
+
+    Attributes
+    ----------
+    inputs : NetworkInputs
+    z_um : float or numpy.ndarray, shape (Y, X)
+    first : int
+        Number of the first scan in ``carried``.
+    carried : torch.Tensor, shape (M, Y, X), or None
+        The scans carried to the plane by the optics.
+    linear : torch.Tensor, shape (Y, X)
+        The linear MMSE estimate, normalised.
+    extra : torch.Tensor, shape (Y, X), or None
+        What the non-negative estimate adds to it.
+    """
+
+    inputs: NetworkInputs
+    z_um: float | Heights
+    first: int
+    carried: torch.Tensor | None
+    linear: torch.Tensor
+    extra: torch.Tensor | None
+
+    def window(self, rows: slice = slice(None), columns: slice = slice(None)) -> Prepared:
+        """The network's input for a window, the same as that part of the whole."""
+        return self.inputs._window(self, rows, columns)
+
+
+def _wider(part: slice, length: int) -> tuple[slice, slice]:
+    """A slice with the neighbours that :func:`_smooth` looks at, and where it is in that."""
+    start, stop, _ = part.indices(length)
+    low, high = max(start - _REACH, 0), min(stop + _REACH, length)
+    return slice(low, high), slice(start - low, stop - low)
+
+
+_REACH = 8  # pixels that _smooth looks at on each side
 _SECTION_SHARE = 0.1  # of the light of a sample ten depths of field thick
 
 

@@ -23,7 +23,7 @@ with H_confocal(0, 0) = H(0, 0) = 1: an even, thin sheet in focus is equally bri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -158,8 +158,8 @@ class RadialFilter:
 
     Attributes
     ----------
-    nearest_node : numpy.ndarray of int, shape (Y' · X',)
-        The node nearest to each frequency of the transform.
+    shape, padded : tuple of int
+        (Y, X) of the images, as they are and as they are transformed.
     """
 
     def __init__(
@@ -173,13 +173,13 @@ class RadialFilter:
         self.pad = (min(_PAD, shape[0] - 1), min(_PAD, shape[1] - 1))
         self.padded = (shape[0] + 2 * self.pad[0], shape[1] + 2 * self.pad[1])
         per_um = optics.wavelength_um / optics.na
-        ky = np.fft.fftfreq(self.padded[0], optics.pixel_um) * per_um
+        # Radial responses are the same at ky and -ky: only the rows from 0 to the Nyquist one.
+        ky = np.arange(self.padded[0] // 2 + 1) / (self.padded[0] * optics.pixel_um) * per_um
         kx = np.fft.rfftfreq(self.padded[1], optics.pixel_um) * per_um
         position = np.hypot(ky[:, None], kx[None]) / table.k[1]
         low = np.minimum(position.astype(np.int64), len(table.k) - 2)
         # Beyond the cut-off the last node, whose covariance is nil, goes on.
         part = np.minimum(position - low, 1.0).astype(np.float32)
-        self.nearest_node = (low + (part > 0.5)).ravel()
         self._low = torch.from_numpy(low).to(device)
         self._part = torch.from_numpy(part).to(device)
 
@@ -190,10 +190,52 @@ class RadialFilter:
         found: torch.Tensor = torch.fft.rfft2(wide[:, 0])
         return found
 
+    @property
+    def nearest_node(self) -> npt.NDArray[np.int64]:
+        """The node nearest to each frequency of the transform, (Y' · X',)."""
+        half = (self._low + (self._part > 0.5)).cpu()
+        found: npt.NDArray[np.int64] = self._mirrored(half).numpy().ravel()
+        return found
+
     def response(self, weights: torch.Tensor) -> torch.Tensor:
         """Spread radial weights (N, K) over the frequency plane: (N, Y', X')."""
-        low = weights[:, self._low]
-        return torch.lerp(low, weights[:, self._low + 1], self._part)
+        return self._mirrored(self._half(weights))
+
+    def mix(self, spectra: Iterable[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+        """Σ over spectra, each filtered by its weights.
+
+        Parameters
+        ----------
+        spectra : torch.Tensor, shape (C, Y', X'), or iterable of tensors (Y', X')
+            On a CPU they are taken one by one: that is faster, and holds nothing else.
+        weights : torch.Tensor, shape (C, K)
+
+        Returns
+        -------
+        torch.Tensor, complex, shape (Y', X')
+        """
+        if isinstance(spectra, torch.Tensor) and spectra.device.type != "cpu":
+            return (spectra * self.response(weights)).sum(dim=0)
+        total: torch.Tensor | None = None
+        above = self._low.shape[0]
+        below = self.padded[0] - above
+        for spectrum, radial in zip(spectra, weights, strict=True):
+            if total is None:
+                total = torch.zeros_like(spectrum)
+            half = self._half(radial[None])[0]
+            total[:above] += spectrum[:above] * half
+            total[above:] += spectrum[above:] * half[1 : below + 1].flip(0)
+        assert total is not None  # there is always a scan or a sheet
+        return total
+
+    def _half(self, weights: torch.Tensor) -> torch.Tensor:
+        """Radial weights (N, K) at the rows of one sign of ky: (N, Y' // 2 + 1, X')."""
+        return torch.lerp(weights[:, self._low], weights[:, self._low + 1], self._part)
+
+    def _mirrored(self, half: torch.Tensor) -> torch.Tensor:
+        """The same at all rows: (…, Y' // 2 + 1, X') → (…, Y', X')."""
+        below = self.padded[0] - half.shape[-2]
+        return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
 
     def back(self, spectra: torch.Tensor) -> torch.Tensor:
         """Inverse transform and crop: (N, Y', X') → real (N, Y, X)."""
@@ -202,13 +244,13 @@ class RadialFilter:
         return wide[:, y : y + self.shape[0], x : x + self.shape[1]]
 
     def along(
-        self, spectra: torch.Tensor, expansion: Expansion, heights_um: Heights, words: str
+        self, spectra: Iterable[torch.Tensor], expansion: Expansion, heights_um: Heights, words: str
     ) -> torch.Tensor:
         """Filter and add spectra (C, Y', X') with the weights of every pixel's own height.
 
         Parameters
         ----------
-        spectra : torch.Tensor, shape (C, Y', X')
+        spectra : torch.Tensor, shape (C, Y', X'), or iterable of tensors (Y', X')
         expansion : Expansion
             Of weights (C, K) over the heights.
         heights_um : numpy.ndarray, shape (Y, X)
@@ -219,13 +261,13 @@ class RadialFilter:
         -------
         torch.Tensor, shape (Y, X)
         """
-        total = torch.zeros(self.shape, device=spectra.device)
-        shares = expansion.shares(heights_um, spectra.device)
+        device = self._part.device
+        total = torch.zeros(self.shape, device=device)
+        shares = expansion.shares(heights_um, device)
         for number, (radial, share) in enumerate(zip(expansion.responses, shares, strict=True)):
             tell(words, number, len(expansion.responses))
-            weights = torch.tensor(radial, dtype=torch.float32, device=spectra.device)
-            mixed = (self.response(weights) * spectra).sum(dim=0, keepdim=True)
-            total.addcmul_(share, self.back(mixed)[0])
+            weights = torch.tensor(radial, dtype=torch.float32, device=device)
+            total.addcmul_(share, self.back(self.mix(spectra, weights)[None])[0])
         return total
 
 
@@ -281,7 +323,9 @@ class LinearEstimate:
         # it nothing large is left for the padding to ring with.
         # A confocal has no such mean: what is left out of its filtering is the background.
         self.offset = images.mean() if target == "widefield" else _background(images)
-        self.spectra = self.filter.transform(images - self.offset)
+        self.spectra = torch.cat(
+            [self.filter.transform(image[None] - self.offset) for image in images]
+        )
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units.
@@ -292,9 +336,8 @@ class LinearEstimate:
             expansion = expand(self._weights, z_um, self.optics.depth_of_field_um)
             along = self.filter.along(self.spectra, expansion, z_um, "linear estimate")
             return along + self.offset
-        response = self.filter.response(self._tensor(self._weights(z_um)[0]))
-        mixed = (response * self.spectra).sum(dim=0, keepdim=True)
-        return self.filter.back(mixed)[0] + self.offset
+        mixed = self.filter.mix(self.spectra, self._tensor(self._weights(z_um)[0]))
+        return self.filter.back(mixed[None])[0] + self.offset
 
     def _weights(self, z_um: npt.ArrayLike) -> Weights:
         """Weights of the scans for heights (T,): (T, M, K)."""
@@ -312,9 +355,15 @@ class LinearEstimate:
         """
         if isinstance(z_um, np.ndarray):
             return self._propagated_along(z_um, first)
-        weights = self._carried(self.scan_z_um[first:] - z_um)
-        response = self.filter.response(self._tensor(weights))
-        return self.filter.back(response * self.spectra[first:]) + self.offset
+        weights = self._tensor(self._carried(self.scan_z_um[first:] - z_um))
+        if self.spectra.device.type != "cpu":
+            response = self.filter.response(weights)
+            return self.filter.back(response * self.spectra[first:]) + self.offset
+        found = torch.empty((len(weights), *self.filter.shape))
+        for image, spectrum, radial in zip(found, self.spectra[first:], weights, strict=True):
+            carried = spectrum * self.filter.response(radial[None])
+            torch.add(self.filter.back(carried)[0], self.offset, out=image)
+        return found
 
     def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:
         return propagation_weights(self.optics, distance_um, table=self.table)[1]

@@ -226,14 +226,14 @@ class NetworkPlanes:
             torch.inference_mode(),
             torch.autocast(self.device.kind, torch.bfloat16, enabled=half),
         ):
-            prepared = self.inputs.at(z_um, first)
-            out = torch.empty_like(prepared.linear[0, 0])
+            plane = self.inputs.parts(z_um, first)
+            out = torch.empty_like(plane.linear)
             windows = list(tiles((out.shape[0], out.shape[1]), self.tile))
             for number, tile in enumerate(windows):
                 if self.stopped():
                     raise Stopped
                 tell("network", number, len(windows))
-                parts = [part[(..., *tile.read)] for part in prepared]
+                parts = plane.window(*tile.read)
                 if memory is None:
                     made = self.network(*parts)
                 else:

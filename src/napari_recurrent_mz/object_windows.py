@@ -1,0 +1,232 @@
+"""A non-negative object for images of any size: overlapping windows, each with its own object.
+
+Fitting needs memory for some four objects of one window; once fitted, all that images need is
+the spectra of its sheets, which wait on the device or in memory where they fit, and else in a
+temporary file that is gone with the process. Lengths are in micrometres.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .deconvolution import Levels, NonnegativeEstimate
+from .lmmse import RadialFilter
+from .optics import Optics
+from .scans import FloatArray, Heights, Scan, check_scans
+
+WINDOW = 1024
+"""Images are fitted whole up to this size and the overlaps, larger ones in windows of it."""
+
+OVERLAP = 128
+"""Pixels that a window reads beyond its part on each side."""
+
+IN_MEMORY_BYTES = 1_000_000_000
+"""Spectra of all windows up to this wait in memory, more in a temporary file."""
+
+_SHARE_OF_DEVICE = 0.3  # of a GPU's free memory that spectra may take
+
+
+class _Window(NamedTuple):
+    """A part of the image: where it is, its share of every row and column, its object."""
+
+    place: tuple[slice, slice]
+    down: npt.NDArray[np.float64]
+    across: npt.NDArray[np.float64]
+    fit: NonnegativeEstimate
+
+
+class NonnegativeWindows:
+    """A :class:`~napari_recurrent_mz.deconvolution.NonnegativeEstimate` of large images.
+
+    Overlapping windows, each with its own object, are blended: memory goes with the window
+    instead of the image.
+
+    Parameters
+    ----------
+    scans, optics, target, device, stopped
+        As in :class:`~napari_recurrent_mz.deconvolution.NonnegativeEstimate`.
+    size : int, optional
+        Pixels on a side that a window adds; it reads :data:`OVERLAP` more on each side.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        optics: Optics,
+        *,
+        target: str = "widefield",
+        device: torch.device | None = None,
+        stopped: Callable[[], bool] | None = None,
+        size: int | None = None,
+    ) -> None:
+        self.scans = check_scans(scans)
+        self.shape = self.scans[0].pixels.shape
+        self.device = device
+        self.levels = Levels.of(torch.stack([torch.tensor(s.pixels) for s in self.scans]))
+        rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
+        count = len(rows) * len(columns)
+        self._windows: list[_Window] = []
+        filters: dict[tuple[int, ...], RadialFilter] = {}
+        shelf: _Shelf | None = None
+        for (row, down), (column, across) in product(rows, columns):
+            fit = NonnegativeEstimate(
+                [Scan(s.pixels[row, column], s.z_um, s.name) for s in self.scans],
+                optics,
+                levels=self.levels,
+                device=device,
+                stopped=stopped,
+                target=target,
+            )
+            shelf = shelf or _Shelf(count * _bytes(fit), device)
+            fit.wait_with(shelf.keep(fit.density))
+            fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
+            self._windows.append(_Window((row, column), down, across, fit))
+
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
+
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        """
+        return self._blend(lambda fit, place: fit.tensor(_at(z_um, place)))
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        """The objects' image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
+        found: FloatArray = self.tensor(z_um).cpu().numpy()
+        return found
+
+    def beyond_linear(self, z_um: float | Heights) -> torch.Tensor:
+        """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X)."""
+        return self._blend(lambda fit, place: fit.beyond_linear(_at(z_um, place)))
+
+    def explained(self, number: int) -> torch.Tensor:
+        """The wide-field image that the objects account for at a scan: tensor (Y, X)."""
+        return self._blend(lambda fit, _: fit.explained(number))
+
+    @property
+    def misfit(self) -> torch.Tensor:
+        """What the objects leave unexplained of each scan: tensor (M, Y, X)."""
+        found = [
+            torch.tensor(scan.pixels, device=self.device) - self.explained(number)
+            for number, scan in enumerate(self.scans)
+        ]
+        return torch.stack(found)
+
+    def _blend(
+        self, image: Callable[[NonnegativeEstimate, tuple[slice, slice]], torch.Tensor]
+    ) -> torch.Tensor:
+        whole = torch.zeros(self.shape, device=self.device)
+        for place, down, across, fit in self._windows:
+            weight = torch.from_numpy(np.outer(down, across).astype(np.float32))
+            whole[place].addcmul_(weight.to(self.device), image(fit, place))
+        return whole
+
+
+def nonnegative_estimate(
+    scans: Sequence[Scan],
+    optics: Optics,
+    *,
+    target: str = "widefield",
+    device: torch.device | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> NonnegativeEstimate | NonnegativeWindows:
+    """Fit a non-negative object, in windows where the image is large."""
+    large = max(scans[0].pixels.shape) > WINDOW + 2 * OVERLAP
+    make = NonnegativeWindows if large else NonnegativeEstimate
+    return make(scans, optics, target=target, device=device, stopped=stopped)
+
+
+def _at(z_um: float | Heights, place: tuple[slice, slice]) -> float | Heights:
+    return z_um[place] if isinstance(z_um, np.ndarray) else z_um
+
+
+def _bytes(fit: NonnegativeEstimate) -> int:
+    """What the spectra of an object take."""
+    y, x = fit.filter.padded
+    return len(fit.sheets_um) * y * (x // 2 + 1) * 8
+
+
+def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]]:
+    """Windows along one axis with weights that add up to one everywhere."""
+    count = -(-length // size)
+    edges = np.linspace(0, length, count + 1).round().astype(int)
+    at = np.arange(length) + 0.5
+    found = []
+    for low, high in pairwise(edges):
+        start, stop = max(int(low) - OVERLAP, 0), min(int(high) + OVERLAP, length)
+        rising = 1.0 if low == 0 else np.clip((at - low) / OVERLAP + 0.5, 0, 1)
+        falling = 1.0 if high == length else np.clip((high - at) / OVERLAP + 0.5, 0, 1)
+        weight = np.ones(length) * rising * falling
+        found.append((slice(start, stop), weight[start:stop]))
+    return found
+
+
+class _Shelf:
+    """Where spectra wait: on the device, in memory, or in a temporary file.
+
+    Parameters
+    ----------
+    size : int
+        Of all that will come, about, in bytes.
+    device : torch.device or None
+    """
+
+    def __init__(self, size: int, device: torch.device | None) -> None:
+        self._device = device
+        if device is not None and device.type == "cuda":
+            self._in_memory = size < _SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]
+        else:
+            self._in_memory = size <= IN_MEMORY_BYTES
+        # On disk, with no name: gone with the process, however it ends.
+        self._file = None if self._in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+        self._lock = threading.Lock()
+
+    def keep(self, density: torch.Tensor) -> Iterable[torch.Tensor]:
+        """Put the spectra of an object (L, Y', X') away; they are read sheet by sheet."""
+        if self._file is None:
+            found: torch.Tensor = torch.fft.rfft2(density)
+            return found
+        with self._lock:
+            begin = self._file.seek(0, 2)
+            try:
+                for sheet in density:
+                    spectrum = torch.fft.rfft2(sheet).cpu()
+                    self._file.write(torch.view_as_real(spectrum).numpy().data)
+            except OSError:  # the disk is full: memory has to do
+                self._file.truncate(begin)
+                kept: torch.Tensor = torch.fft.rfft2(density)
+                return kept
+        return _Shelved(self, begin, len(density), spectrum.shape)
+
+    def read(self, begin: int, spectrum: torch.Tensor) -> torch.Tensor:
+        """Fill ``spectrum``, on the CPU, from a place in the file; it comes to the device."""
+        assert self._file is not None
+        with self._lock:
+            self._file.seek(begin)
+            self._file.readinto(torch.view_as_real(spectrum).numpy().data)
+        return spectrum if self._device is None else spectrum.to(self._device)
+
+
+@dataclass(frozen=True)
+class _Shelved:
+    """Spectra of one object in the file; each is valid until the next is asked for."""
+
+    shelf: _Shelf
+    begin: int
+    count: int
+    shape: torch.Size
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        spectrum = torch.empty(self.shape, dtype=torch.complex64)
+        size = math.prod(self.shape) * spectrum.itemsize
+        for number in range(self.count):
+            yield self.shelf.read(self.begin + number * size, spectrum)
