@@ -66,6 +66,9 @@ class NetworkConfig:
         What the network makes of a target plane: its wide-field image, or the image that a
         confocal would give (the paper's Recurrent-MZ+). The estimates that it corrects are
         of the same.
+    slope : float
+        Of the rectifier below zero; 0 is the paper's ReLU. Without normalisation a ReLU can
+        die, at zero for every input and without a gradient: a little slope keeps it in play.
     """
 
     base_channels: int = 20
@@ -79,6 +82,7 @@ class NetworkConfig:
     nonnegative: bool = False
     object_share: float = 1.0
     target: str = "widefield"
+    slope: float = 0.0
 
     @classmethod
     def paper(cls) -> NetworkConfig:
@@ -114,15 +118,18 @@ class NetworkConfig:
         return int(self.base_channels * 2 ** (level - 1))
 
 
-def _convolutions(inputs: int, middle: int, outputs: int, norm: str) -> nn.Sequential:
+def _convolutions(
+    inputs: int, middle: int, outputs: int, config: NetworkConfig
+) -> nn.Sequential:
     """Two 3×3 convolutions, each with BN and ReLU: (N, inputs, H, W) → (N, outputs, H, W)."""
+    norm, slope = config.norm, config.slope
     layers: list[nn.Module] = []
     for before, after in ((inputs, middle), (middle, outputs)):
         layers.append(nn.Conv2d(before, after, 3, padding=1, bias=norm == "none"))
         nn.init.kaiming_normal_(layers[-1].weight, nonlinearity="relu")  # type: ignore[arg-type]
         if norm == "batch":
             layers.append(nn.BatchNorm2d(after))
-        layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
 
@@ -175,12 +182,12 @@ class RecurrentMZ(nn.Module):
         for level in range(1, config.levels + 1):
             c = config.channels(level)
             inputs = config.input_channels if level == 1 else config.channels(level - 1)
-            self.encoder.append(_convolutions(inputs, c // 2, c, config.norm))
+            self.encoder.append(_convolutions(inputs, c // 2, c, config))
             self.recurrent.append(ConvGRU(c))
             self.mix.append(nn.Conv2d(c, c, 1))
             below = config.channels(level + 1) if level < config.levels else 0
             extra = config.skip_channels if level == 1 or config.nonnegative else 0
-            self.decoder.append(_convolutions(below + c + extra, c, c, config.norm))
+            self.decoder.append(_convolutions(below + c + extra, c, c, config))
         outputs = 2 if config.nonnegative else 1  # the image, and the gate's logit
         self.last = nn.Conv2d(config.base_channels, outputs, 3, padding=1)
         if config.correction:
@@ -261,7 +268,7 @@ class RecurrentMZ(nn.Module):
 
     def encode(self, scan: torch.Tensor) -> State:
         """Features x_k of one scan (N, C, H, W): a list of (N, c_k, H_k, W_k)."""
-        x = self._pad(scan)
+        x = self.pad(scan)
         features: State = []
         for level, block in enumerate(self.encoder):
             x = block(functional.max_pool2d(x, 2) if level else x)
@@ -289,7 +296,7 @@ class RecurrentMZ(nn.Module):
         """
         if self.config.needs_linear and linear is None:
             raise ValueError("this network needs the linear estimate beside the scans")
-        beside = self._beside(linear, skip)
+        beside = self.beside(linear, skip)
         y: torch.Tensor | None = None
         for level in reversed(range(self.config.levels)):
             s = features[level] + self.mix[level](state[level])  # s_k = x_k + Conv1×1(h_k)
@@ -300,9 +307,9 @@ class RecurrentMZ(nn.Module):
         out: torch.Tensor = self.last(y)[..., : size[0], : size[1]]
         if not self.config.correction or linear is None:
             return out
-        return self._corrected(out.to(linear.dtype), linear, unit, extra)
+        return self.corrected(out.to(linear.dtype), linear, unit, extra)
 
-    def _beside(
+    def beside(
         self, linear: torch.Tensor | None, skip: torch.Tensor | None
     ) -> torch.Tensor | None:
         """What the decoder sees beside the features, padded: (N, S, H', W')."""
@@ -311,9 +318,9 @@ class RecurrentMZ(nn.Module):
             return None
         if seen.shape[1] != self.config.skip_channels:
             raise ValueError(f"this network needs {self.config.skip_channels} skip channels")
-        return self._pad(seen)
+        return self.pad(seen)
 
-    def _corrected(
+    def corrected(
         self,
         out: torch.Tensor,
         linear: torch.Tensor,
@@ -330,7 +337,7 @@ class RecurrentMZ(nn.Module):
         gate = torch.sigmoid(out[:, 1:] + _GATE[self.config.target])
         return total + self.config.object_share * gate * extra
 
-    def _pad(self, image: torch.Tensor) -> torch.Tensor:
+    def pad(self, image: torch.Tensor) -> torch.Tensor:
         """Reflect-pad (N, C, H, W) below and to the right to a multiple of 2^(levels−1)."""
         high, wide = image.shape[-2:]
         bottom, right = -high % self.multiple, -wide % self.multiple

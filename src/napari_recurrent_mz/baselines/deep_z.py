@@ -56,10 +56,10 @@ class DeepZ(PlainNetwork):
         for level in range(1, config.levels + 1):
             c = config.channels(level)
             before = config.input_channels if level == 1 else c // 2
-            self.down.append(_convolutions(before, _middle(c), c, config.norm))
+            self.down.append(_convolutions(before, _middle(c), c, config))
         for level in range(1, config.levels):
             c, below = config.channels(level), config.channels(level + 1)
-            self.up.append(_convolutions(below + c, _middle(below), c, config.norm))
+            self.up.append(_convolutions(below + c, _middle(below), c, config))
         self.last = nn.Conv2d(config.base_channels, 1, 3, padding=1)
 
     def image(self, scans: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,368 @@
+"""The same network for use only: built from the plain modules, with less memory moved.
+
+What a plane costs beside its multiplications is memory: copies between precisions, images
+joined before a convolution, results written to fresh pages and read again for the next simple
+step. :class:`FastNetwork` takes the weights of a :class:`~napari_recurrent_mz.network.RecurrentMZ`
+and computes the same image with fewer of them:
+
+- batch normalisation is folded into the convolutions;
+- weights and features are in one precision throughout, with nothing converted on the way;
+- an image that is enlarged and then convolved is one transposed convolution of four times four
+  taps, with half as many multiplications, and nothing is enlarged or joined;
+- what a convolution gives is added to what is there, in place, in buffers that are used again
+  for every plane;
+- on a CPU the weights are laid out once as oneDNN wants them.
+
+Where single precision matters to the image, in the last block of the decoder and what it sees of
+the last scan, a CPU keeps it while the rest is in half: the others lose 30 dB of agreement there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .network import ConvGRU, NetworkConfig, RecurrentMZ, State
+
+_ONE = [1, 1]  # stride and dilation of every convolution
+
+
+def can_be_fast(network: nn.Module) -> bool:
+    """Whether there is a fast form of a network."""
+    return type(network) is RecurrentMZ
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What the features are kept in.
+
+    Attributes
+    ----------
+    features : torch.dtype
+        Of the network.
+    edge : torch.dtype
+        Of the first level's last features and the last block of the decoder.
+    """
+
+    features: torch.dtype
+    edge: torch.dtype
+
+    @classmethod
+    def of(cls, kind: str, *, half: bool) -> Precision:
+        """That of a device (cuda, mps or cpu), in half precision or in single.
+
+        A GPU has float16, three bits finer than bfloat16, which is all that CPUs have.
+        """
+        if not half:
+            return cls(torch.float32, torch.float32)
+        if kind == "cpu":
+            return cls(torch.bfloat16, torch.float32)
+        return cls(torch.float16, torch.float16)
+
+
+class _Conv:
+    """One convolution with stride 1, its weights laid out for the device."""
+
+    def __init__(self, conv: nn.Conv2d, dtype: torch.dtype, inputs: slice | None = None) -> None:
+        weight = conv.weight.detach()[:, inputs or slice(None)]
+        self.outputs, self.dtype = weight.shape[0], dtype
+        self.padding = [weight.shape[-1] // 2] * 2
+        self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.packed = _packs(self.weight)
+        if self.packed:
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, _ONE, _ONE, 1
+            )
+
+    def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
+        """The convolution of ``x``, where there are buffers for it in the one of this name."""
+        if self.packed:
+            return self.onto(buffers.like(x, self.outputs, name).zero_(), x)
+        return functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+
+    def onto(self, there: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Add the convolution of ``x``, without its bias if there is none, to what is there."""
+        if self.packed:
+            torch.ops.mkldnn._convolution_pointwise_.binary(
+                there, x, self.weight, self.bias, self.padding, _ONE, _ONE, 1,
+                "add", 1.0, None, [], "",
+            )  # fmt: skip
+            return there
+        return there.add_(functional.conv2d(x, self.weight, self.bias, padding=self.padding))
+
+
+def _packs(weight: torch.Tensor) -> bool:
+    """Whether oneDNN, which adds convolutions in place, does these."""
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32
+
+
+class _Buffers:
+    """Tensors that are used again for every plane, by name."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, torch.dtype], torch.Tensor] = {}
+
+    def get(self, name: str, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+        """A tensor (N, C, H, W), channels last, with anything in it."""
+        key = (name, like.dtype)
+        kept = self._kept.get(key)
+        if kept is None or kept.shape != shape:  # windows at the edge are smaller
+            self._kept.pop(key, None)  # before the next is made
+            kept = self._kept[key] = torch.empty(
+                shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+            )
+        return kept
+
+    def like(self, x: torch.Tensor, channels: int, name: str) -> torch.Tensor:
+        """One of the size and kind of ``x`` (N, …, H, W) with so many channels."""
+        n, _, high, wide = x.shape
+        return self.get(name, (n, channels, high, wide), x)
+
+
+class _Enlarged:
+    """A 3×3 convolution of an image that nearest neighbours enlarge twice, as one step.
+
+    Two taps of three that fall on one pixel are one: four of nine are left.
+    """
+
+    _TAPS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+
+    def __init__(self, conv: nn.Conv2d, inputs: slice, dtype: torch.dtype) -> None:
+        weight = conv.weight.detach()[:, inputs]
+        taps = weight.new_tensor(self._TAPS)
+        merged = torch.einsum("ty,ocyx,sx->octs", taps, weight, taps)
+        self.weight = merged.transpose(0, 1).to(dtype).contiguous()
+
+    def __call__(self, y: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, O, 2H, 2W)."""
+        return functional.conv_transpose2d(y, self.weight, stride=2, padding=1)
+
+
+class _Block:
+    """The two convolutions of an encoder block, each with its rectifier."""
+
+    def __init__(self, convs: tuple[nn.Conv2d, nn.Conv2d], slope: float, dtype: torch.dtype):
+        self.first, self.second = (_Conv(conv, dtype) for conv in convs)
+        self.slope = slope
+
+    def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
+        middle = _rectify(self.first(x, buffers, f"{name} middle"), self.slope)
+        return _rectify(self.second(middle, buffers, name), self.slope)
+
+
+def _rectify(x: torch.Tensor, slope: float) -> torch.Tensor:
+    return functional.leaky_relu_(x, slope) if slope else x.relu_()
+
+
+class _Unit:
+    """One recurrent unit; see :class:`~napari_recurrent_mz.network.ConvGRU`."""
+
+    def __init__(self, unit: ConvGRU, dtype: torch.dtype) -> None:
+        self.w_f, self.w_h = (_Conv(half, dtype) for half in _halves(unit.w))
+        self.u_f, self.u_h = _Conv(unit.u_f, dtype), _Conv(unit.u_h, dtype)
+
+    def __call__(
+        self, x: torch.Tensor, h: torch.Tensor | None, buffers: _Buffers, name: str
+    ) -> torch.Tensor:
+        """The new state from x and the state h (N, c, H, W), which it replaces, or None."""
+        f = self.w_f(x, buffers, f"{name} gate")
+        if h is None:
+            return self.w_h(x, buffers, f"{name} state").tanh_().mul_(f.sigmoid_())
+        self.u_f.onto(f, h).sigmoid_()
+        new = self.w_h(x, buffers, f"{name} new")
+        passed = torch.mul(f, h, out=buffers.like(h, h.shape[1], f"{name} passed"))
+        self.u_h.onto(new, passed).tanh_()
+        return h.lerp_(new, f)
+
+
+def _halves(conv: nn.Conv2d) -> list[nn.Conv2d]:
+    """A convolution with 2 c outputs as two with c."""
+    found = []
+    assert conv.bias is not None
+    for weight, bias in zip(conv.weight.chunk(2), conv.bias.chunk(2), strict=True):
+        half = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1], padding=1)
+        half.weight, half.bias = nn.Parameter(weight), nn.Parameter(bias)
+        found.append(half)
+    return found
+
+
+def _folded(block: nn.Sequential) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """The convolutions of a block, batch normalisation folded into them."""
+    found: list[nn.Conv2d] = []
+    for layer in block:
+        if isinstance(layer, nn.Conv2d):
+            found.append(layer)
+        elif isinstance(layer, nn.BatchNorm2d):
+            found[-1] = fuse_conv_bn_eval(found[-1], layer)
+    first, second = found
+    return first, second
+
+
+class _DecoderBlock:
+    """A decoder block, its first convolution taken apart by what it sees."""
+
+    def __init__(
+        self, block: nn.Sequential, config: NetworkConfig, level: int, precision: Precision
+    ) -> None:
+        low = precision.features
+        self.dtype = precision.edge if level == 0 else low
+        self.slope = config.slope
+        first, second = _folded(block)
+        below = config.channels(level + 2) if level + 1 < config.levels else 0
+        own = below + config.channels(level + 1)
+        self.enlarged = _Enlarged(first, slice(below), low) if below else None
+        self.own = _Conv(first, self.dtype, slice(below, own))
+        extra = first.in_channels - own
+        self.beside = _Conv(first, self.dtype, slice(own, None)) if extra else None
+        if self.beside is not None:
+            self.beside.bias = None  # there once already
+        self.second = _Conv(second, self.dtype)
+
+    def __call__(
+        self,
+        s: torch.Tensor,
+        y: torch.Tensor | None,
+        beside: torch.Tensor | None,
+        buffers: _Buffers,
+        name: str,
+    ) -> torch.Tensor:
+        """From s_k, the block below and what is seen beside, or None: (N, c, H, W)."""
+        x = self.own(s, buffers, f"{name} middle")
+        if self.enlarged is not None and y is not None:
+            x.add_(self.enlarged(y))
+        if self.beside is not None and beside is not None:
+            self.beside.onto(x, beside.to(self.dtype, memory_format=torch.channels_last))
+        return _rectify(self.second(_rectify(x, self.slope), buffers, name), self.slope)
+
+
+class FastNetwork:
+    """A network that makes the same images as another, faster; not for training.
+
+    Parameters
+    ----------
+    network : RecurrentMZ
+        In evaluation mode, on the device where it is to run.
+    precision : Precision
+
+    Attributes
+    ----------
+    config : NetworkConfig
+    """
+
+    def __init__(self, network: RecurrentMZ, precision: Precision) -> None:
+        self.config, self.precision = network.config, precision
+        self._plain, self._buffers = network, _Buffers()
+        low, slope = precision.features, network.config.slope
+        blocks = [_folded(block) for block in network.encoder]
+        self._encoder = [_Block(convs, slope, low) for convs in blocks]
+        self._edge_encoder = _Block(blocks[0], slope, precision.edge)
+        self._units = [_Unit(unit, low) for unit in network.recurrent]
+        self._mix = [_Conv(mix, low) for mix in network.mix]
+        self._decoder = [
+            _DecoderBlock(block, network.config, level, precision)
+            for level, block in enumerate(network.decoder)
+        ]
+        self._last = _Conv(network.last, precision.edge)
+
+    def __call__(
+        self,
+        scans: torch.Tensor | Sequence[torch.Tensor],
+        linear: torch.Tensor | None = None,
+        unit: torch.Tensor | None = None,
+        skip: torch.Tensor | None = None,
+        extra: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """As :meth:`~napari_recurrent_mz.network.RecurrentMZ.forward`."""
+        return self._run(None, scans, linear, unit, skip, extra)[0]
+
+    def go_on(
+        self,
+        state: State | None,
+        scans: torch.Tensor | Sequence[torch.Tensor],
+        linear: torch.Tensor | None = None,
+        unit: torch.Tensor | None = None,
+        skip: torch.Tensor | None = None,
+        extra: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, State]:
+        """As :meth:`~napari_recurrent_mz.network.RecurrentMZ.go_on`."""
+        before = None if state is None else [h.to(self.precision.features).clone() for h in state]
+        image, after = self._run(before, scans, linear, unit, skip, extra)
+        return image, [h.clone() for h in after]
+
+    def _run(
+        self,
+        state: State | None,
+        scans: torch.Tensor | Sequence[torch.Tensor],
+        linear: torch.Tensor | None,
+        unit: torch.Tensor | None,
+        skip: torch.Tensor | None,
+        extra: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, State]:
+        """The image, and the state in buffers that the next call uses again."""
+        sequence = list(scans.unbind(1)) if isinstance(scans, torch.Tensor) else list(scans)
+        if not sequence:
+            raise ValueError("a network needs at least one scan")
+        for scan in sequence:
+            features, edge = self._encode(scan, last=scan is sequence[-1])
+            before: Sequence[torch.Tensor | None] = state or [None] * len(features)
+            state = [
+                unit_k(x, h, self._buffers, f"unit {k}")
+                for k, (unit_k, x, h) in enumerate(zip(self._units, features, before, strict=True))
+            ]
+        assert state is not None
+        out = self._decode([edge, *features[1:]], state, self._plain.beside(linear, skip))
+        size = sequence[0].shape[-2:]
+        image = out[..., : size[0], : size[1]].float().contiguous()
+        if self.config.correction and linear is not None:
+            image = self._plain.corrected(image, linear, unit, extra)
+        return image, state
+
+    def _encode(self, scan: torch.Tensor, *, last: bool) -> tuple[State, torch.Tensor]:
+        """Features of every level; the first level's of the last scan also for the decoder."""
+        low, edge = self.precision.features, self.precision.edge
+        x = self._plain.pad(scan).contiguous(memory_format=torch.channels_last)
+        if last:
+            fine = self._edge_encoder(x.to(edge), self._buffers, "edge")
+            first = fine.to(low) if edge != low else fine.clone()
+        else:
+            fine = first = self._encoder[0](x.to(low), self._buffers, "encoder 0")
+        features = [first]
+        for level, block in enumerate(self._encoder[1:], start=1):
+            name = f"encoder {level}"
+            features.append(block(self._pooled(features[-1], name), self._buffers, name))
+        return features, fine
+
+    def _pooled(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """The largest of every 2 × 2 pixels; by rows and columns, which a CPU does faster."""
+        if x.device.type != "cpu":
+            return functional.max_pool2d(x, 2)
+        n, c, high, wide = x.shape
+        rows = self._buffers.get(f"{name} rows", (n, c, high // 2, wide), x)
+        torch.maximum(x[:, :, ::2], x[:, :, 1::2], out=rows)
+        both = self._buffers.get(f"{name} pooled", (n, c, high // 2, wide // 2), x)
+        return torch.maximum(rows[..., ::2], rows[..., 1::2], out=both)
+
+    def _decode(
+        self, features: State, state: State, beside: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The last convolution's outputs, padded."""
+        y: torch.Tensor | None = None
+        for level in reversed(range(self.config.levels)):
+            mixed = self._mix[level](state[level], self._buffers, f"mix {level}")
+            s = features[level].add_(mixed)
+            seen = None
+            if beside is not None and (level == 0 or self.config.nonnegative):
+                seen = functional.avg_pool2d(beside, 2**level)
+            y = self._decoder[level](s, y, seen, self._buffers, f"decoder {level}")
+        assert y is not None
+        return self._last(y, self._buffers, "last")
