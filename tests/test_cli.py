@@ -275,17 +275,6 @@ def test_a_model_card_in_short() -> None:
     ]
 
 
-def test_bench(run, tmp_path: Path) -> None:
-    argv = ["bench", "--quick", "--device", "cpu", "--model", "small.safetensors"]
-    text = run(*argv, "--json", tmp_path / "b.json")
-    found = json.loads((tmp_path / "b.json").read_text())
-    assert {"import", "load_model", "network_plane_float32", "lmmse_volume", "beads"} <= set(
-        found["seconds"]
-    )
-    assert all(value > 0 for value in found["seconds"].values())
-    assert "256 × 256 pixels" in text
-
-
 def test_demo_without_window(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_recurrent_mz import simulate
 
