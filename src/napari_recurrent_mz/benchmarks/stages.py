@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from ..deconvolution import NonnegativeEstimate
+from ..device import Device
 from ..experiments.report import markdown_table
 from ..inputs import NetworkInputs
 from ..network import RecurrentMZ
@@ -24,7 +26,7 @@ from ..scans import InputError
 from ..tiles import NetworkPlanes
 from .base import Bench, in_words, timed
 from .peaks import Peak, peak, settle
-from .scene import CHOSEN, Way, heights, noise_scans, prepared
+from .scene import heights, noise_scans, prepared
 
 _HEAD = ("stage", "GFLOP", "MB", "at least", "measured", "times the least", "limited by")
 _REST = "pooling, enlarging, joining"
@@ -168,29 +170,32 @@ def measure(bench: Bench) -> Iterator[StageTable]:
         raise InputError(
             f"The model '{bench.model.name}' is not recurrent: only Recurrent-MZ has these stages."
         )
+    chosen = prepared(bench, noise_scans(bench.sizes.scans, bench.sizes.pixels))
     for half in (False, True) if bench.device.half else (False,):
         bench.note(f"stages in {'mixed' if half else 'single'} precision")
-        yield _table(bench, half)
+        yield _table(bench, chosen, half)
 
 
-def _table(bench: Bench, half: bool) -> StageTable:
+def _table(bench: Bench, chosen: NetworkPlanes, half: bool) -> StageTable:
     sizes = bench.sizes
-    scans = noise_scans(sizes.scans, sizes.pixels)
     z_um = heights(sizes.planes)[sizes.planes // 2]
-    maker = prepared(bench, scans, Way(fast=False, half=half))
-    taken = stage_seconds(maker, z_um, sizes.repeats)
+    chosen.plane(z_um)
+    network = deepcopy(bench.model.network)
+    assert isinstance(network, RecurrentMZ)  # the others have been refused
+    network = network.to(bench.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    taken = stage_seconds(
+        network, chosen.inputs, z_um, bench.device, half=half, repeats=sizes.repeats
+    )
     best = peak(bench.device, torch.bfloat16 if half else torch.float32)
     shape = (sizes.pixels, sizes.pixels)
     config = bench.model.network.config
     work = [
-        input_work(maker.inputs, sizes.scans),
+        input_work(chosen.inputs, sizes.scans),
         *network_work(config, shape, sizes.scans, value_bytes=2 if half else 4),
     ]
     rest = Stage(_REST, math.nan, math.nan, math.nan, taken[_REST], "")
     stages = [Stage.of(each, best, taken[each.stage]) for each in work]
     precision = "mixed precision" if half else "float32"
-    chosen = prepared(bench, scans, CHOSEN)
-    chosen.plane(z_um)
     return StageTable(
         f"One plane of {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, plain network, "
         f"{precision}",
@@ -221,42 +226,53 @@ def input_work(inputs: NetworkInputs, n_scans: int) -> Work:
     )
 
 
-def stage_seconds(maker: NetworkPlanes, z_um: float, repeats: int) -> dict[str, float]:
-    """Median seconds of every stage of the plain network; what is between them as the rest."""
+def stage_seconds(
+    network: RecurrentMZ,
+    inputs: NetworkInputs,
+    z_um: float,
+    device: Device,
+    *,
+    half: bool,
+    repeats: int,
+) -> dict[str, float]:
+    """Median seconds of every stage of a plane; what is between the network's as the rest.
+
+    The first time is not counted: it pays for the start.
+    """
     taken: dict[str, list[float]] = defaultdict(list)
-    network = maker.network
-    assert isinstance(network, RecurrentMZ)
-    maker.plane(z_um)
-    for _ in range(repeats):
+    for number in range(repeats + 1):
         once: dict[str, float] = defaultdict(float)
-        with torch.inference_mode():
-            once["inputs"] = timed(partial(_prepare, maker, z_um))
-        with _timed_stages(network, maker, once):
-            whole = timed(lambda: maker.plane(z_um))
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.kind, torch.bfloat16, enabled=half),
+            _timed_stages(network, device, once),
+        ):
+            begun = time.perf_counter()
+            given = inputs.at(z_um)
+            settle(device)
+            once["inputs"] = time.perf_counter() - begun
+            network(*given)
+            settle(device)
+            whole = time.perf_counter() - begun
         once[_REST] = max(whole - sum(once.values()), 0.0)
-        for name, seconds in once.items():
+        for name, seconds in once.items() if number else ():
             taken[name].append(seconds)
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def _prepare(maker: NetworkPlanes, z_um: float) -> None:
-    maker.inputs.at(z_um)
-    settle(maker.device)
-
-
 @contextmanager
 def _timed_stages(
-    network: RecurrentMZ, maker: NetworkPlanes, seconds: dict[str, float]
+    network: RecurrentMZ, device: Device, seconds: dict[str, float]
 ) -> Iterator[None]:
     """Add up what each stage takes while this lasts."""
     begun: dict[str, float] = {}
 
     def begin(name: str, _module: nn.Module, _given: Any) -> None:
-        settle(maker.device)
+        settle(device)
         begun[name] = time.perf_counter()
 
     def end(name: str, _module: nn.Module, _given: Any, _made: Any) -> None:
-        settle(maker.device)
+        settle(device)
         seconds[name] += time.perf_counter() - begun[name]
 
     handles = []
