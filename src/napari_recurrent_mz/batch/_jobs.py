@@ -68,6 +68,7 @@ def find_jobs(
     out = check_folder(Path(output), [Path(source) for source in given])
     found = [file for source in given for file in _files(Path(source), names, recursive)]
     if names is not None and names.has_height:
+        _check_singles(names, settings)
         jobs = list(_grouped(found, names, out, settings))
     else:
         jobs = [job for file in found for job in _jobs_of(file, out, settings)]
@@ -223,6 +224,17 @@ def _trouble(content: Content, channel: int | None) -> str:
             "together, say where the height stands in their names, as --pattern '*_z{z}um*.tif'."
         )
     return ""
+
+
+def _check_singles(names: NamePattern, settings: BatchSettings) -> None:
+    """Raise when settings are given that only stacks have."""
+    given = {"--planes": settings.planes, "--z-step-um": settings.z_step_um}
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{option} is for stacks, but the pattern '{names.text}' takes single images with "
+                "their heights from their names: leave out one of the two."
+            )
 
 
 def _check_names(jobs: Sequence[Job], found: Sequence[_Found]) -> None:

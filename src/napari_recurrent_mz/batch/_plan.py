@@ -72,11 +72,13 @@ def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
     """
     if job.trouble:
         raise InputError(job.trouble)
-    images = [read_part(part, settings.planes) for part in job.parts]
+    planes = settings.planes if job.heights_um is None else None
+    images = [read_part(part, planes) for part in job.parts]
     if job.heights_um is None:
-        planes = settings.planes or tuple(range(images[0].n_planes))
-        scans = scans_from_stack(images[0], planes, settings.z_step_um)
+        chosen = planes or tuple(range(images[0].n_planes))
+        scans = scans_from_stack(images[0], chosen, settings.z_step_um)
     else:
+        _check_singles(images)
         scans = scans_from_files(images, job.heights_um)
     require_several(scans)
     scans = list(check_scans(scans))

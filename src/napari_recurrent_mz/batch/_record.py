@@ -113,7 +113,9 @@ def _zarr_state(part: Part, planes: Sequence[int] | None) -> list[Any]:
     told = hashlib.blake2b(digest_size=12)
     total = 0
     try:
-        for chunk in sorted(_chunks(ZarrImage(folder, part.name), part, planes)):
+        image = ZarrImage(folder, part.name)
+        told.update(json.dumps(image.told, sort_keys=True).encode())
+        for chunk in sorted(_chunks(image, part, planes)):
             _, size, changed = _file_state(folder / chunk)
             told.update(f"{chunk} {size} {changed}\n".encode())
             total += size or 0
@@ -123,7 +125,7 @@ def _zarr_state(part: Part, planes: Sequence[int] | None) -> list[Any]:
 
 
 def _chunks(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> Iterator[str]:
-    """Files of the chunks, and of the metadata, relative to the image."""
+    """Files of the chunks, relative to the image."""
     array: Any = image.array
     pieces = array.shards or array.chunks
     spans: list[Sequence[int]] = []
@@ -136,7 +138,6 @@ def _chunks(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> Itera
             spans.append(sorted({p // piece for p in wanted if 0 <= p < length}))
     for place in product(*spans):
         yield f"{array.path}/{array.metadata.encode_chunk_key(place)}"
-    yield from (f"{array.path}/{name}" for name in ("zarr.json", ".zarray"))
 
 
 def output_mark(job: Job) -> str | None:

@@ -7,8 +7,9 @@ the planes that are wanted of one image.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,8 @@ def contents_of(path: str | os.PathLike[str]) -> list[Content]:
         tiff = _OpenTiff.of(path)
         said += tiff.said
         own = tiff.own_series()
+        for number in own:
+            tiff.check(number)
     return [
         Content(str(path), str(i) if len(own) > 1 else "", s.axes, tuple(s.shape))
         for i, s in own.items()
@@ -294,20 +297,30 @@ class _OpenTiff:
         begin = {i: s.pages[0] is None or s.pages[0].parent is self.tif for i, s in kept.items()}
         return {i: s for i, s in kept.items() if begin[i]}
 
-    def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
-        """See :func:`read_part`."""
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
         self.tif.filehandle.open()
         try:
-            return self._read(part, planes)
+            yield
         finally:
             self.tif.filehandle.close()
 
-    def _read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
-        number = int(part.inside or next(iter(self.own_series()), 0))
-        series = self.series[number]
+    def check(self, number: int) -> None:
+        """Raise :class:`InputError`, once, when planes of an image are missing or cut short."""
         if number not in self._checked:
-            check_whole(self.tif, series, self.path, self.said)
+            with self._opened():
+                check_whole(self.tif, self.series[number], self.path, self.said)
             self._checked.add(number)
+
+    def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
+        """See :func:`read_part`."""
+        number = int(part.inside or next(iter(self.own_series()), 0))
+        self.check(number)
+        with self._opened():
+            return self._read(part, number, planes)
+
+    def _read(self, part: Part, number: int, planes: Sequence[int] | None) -> ImageFile:
+        series = self.series[number]
         taken = _chosen(series.axes, series.shape, part)
         size = _stack_shape(series.axes, series.shape, taken, part.name)
         wanted = _wanted(planes, size[0])

@@ -179,7 +179,7 @@ def make_plate(source: Path, target: Path) -> None:
 
     if target.exists() and not is_zarr(target):
         raise InputError(f"'{target.name}' is in the way, which is no OME-Zarr: move it away.")
-    plate = {k: v for k, v in ome_attributes(source)["plate"].items() if k != "version"}
+    plate = {**ome_attributes(source)["plate"], "version": "0.5"}
     rows, columns = (_names(plate, key) for key in ("rows", "columns"))
     for well in plate["wells"]:
         row, column = str(well["path"]).split("/")[:2]
@@ -193,7 +193,7 @@ def make_plate(source: Path, target: Path) -> None:
             group.require_group(row)
         for well in plate["wells"]:
             told = ome_attributes(source / well["path"]).get("well") or {}
-            kept = {k: v for k, v in told.items() if k != "version"}
+            kept = {**told, "version": "0.5"}
             made = group.require_group(well["path"])
             made.attrs["ome"] = {"version": "0.5", "well": kept}
 

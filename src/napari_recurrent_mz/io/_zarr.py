@@ -81,6 +81,16 @@ class ZarrImage:
             self._axes = [a if isinstance(a, dict) else {"name": a} for a in named]
             self.letters = "".join(str(a["name"])[0].upper() for a in self._axes)
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the metadata say of its pixels; the number of time points left out."""
+        shape = zip(self.letters, self.array.shape, strict=True)
+        return {
+            "shape": {letter: length for letter, length in shape if letter != "T"},
+            "dtype": str(self.array.dtype),
+            "multiscale": self._multiscale,
+        }
+
     def file(self, data: Any) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X), and what its metadata say."""
         scale, shift = _scale_and_shift(self._level, self._multiscale, len(self._axes))
