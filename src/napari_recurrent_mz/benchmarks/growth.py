@@ -1,4 +1,4 @@
-"""How the time grows with the pixels, the planes and the scans."""
+"""How the time grows with the pixels, the planes, the scans and the positions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
+from . import positions
 from .base import Bench, Row, Times, in_words, interleaved
 from .scene import heights, noise_scans, prepared, volume_of
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """Time of a pixel of a plane as images, volumes and numbers of scans grow."""
+    """Time of a pixel of a plane as images, volumes, numbers of scans and batches grow."""
     sizes = bench.sizes
     sides = [max(sizes.pixels // 4, 64), max(sizes.pixels // 2, 128), sizes.pixels]
     yield from _rows(
@@ -26,6 +27,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     yield from _rows(
         bench, {f"{side} × {side}, M = {count}": (side, 1, count) for count in (1, 2, 4, 8)}
     )
+    yield from positions.measure(bench)
 
 
 def _rows(bench: Bench, cases: dict[str, tuple[int, int, int]]) -> Iterator[Row]:

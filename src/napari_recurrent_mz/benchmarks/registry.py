@@ -60,7 +60,7 @@ def subjects(*, full: bool = False) -> list[Subject]:
         Subject("streaming", "a volume larger than memory, to disk", stream),
         Subject("gpu-memory", "a GPU's memory given back, and short", gpu_memory.measure),
         Subject("opening", "import, dock, weights", opening.measure),
-        Subject("growth", "time over pixels, planes and scans", growth.measure),
+        Subject("growth", "time over pixels, planes, scans and positions", growth.measure),
         Subject("beads", "beads found and measured", bead_widths.measure),
     ]
 
