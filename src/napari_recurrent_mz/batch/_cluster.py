@@ -53,10 +53,10 @@ def run_on_cluster(
         futures = client.compute(graph(jobs, replace(orders, threads=threads)))
         left = dict(zip(futures, jobs, strict=True))
         try:
-            _collect(left, take)
+            _collect(client, left, take)
         except KeyboardInterrupt:
             orders.stop.touch()
-            _collect(left, take)  # each ends at its next tile, those not begun at once
+            _collect(client, left, take)  # each ends at its next tile, those not begun at once
             raise
     finally:
         client.close()
@@ -132,11 +132,12 @@ def _threads(machines: Mapping[str, Machine]) -> dict[str, int]:
     }
 
 
-def _collect(left: dict[Any, Job], take: Callable[[Outcome], None]) -> None:
+def _collect(client: Any, left: dict[Any, Job], take: Callable[[Outcome], None]) -> None:
     """Take the outcomes as they come, and out of ``left``; a job whose worker died has failed."""
     from distributed import as_completed
 
-    for future in as_completed(list(left)):  # type: ignore[no-untyped-call]
+    coming = as_completed(list(left), loop=client.loop)  # type: ignore[no-untyped-call]
+    for future in coming:
         if future.status == "finished":
             outcome = future.result()
         else:
