@@ -38,6 +38,8 @@ FLOORS = {
     "planning": 2,
     "preparation": 2,
     "inputs": 2,
+    "fast": 2,
+    "runner": 2,
     "io": 2,
     "metrics": 2,
     "projections": 2,

@@ -7,13 +7,14 @@ al., Opt. Express 17:6829, 2009). Lengths are in micrometres.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .psf_process import made_apart
 from .scans import InputError
 
 _PLANES_AT_ONCE = 2
@@ -123,21 +124,24 @@ def widefield_psf(
     ----------
     Aguet et al., Opt. Express 17:6829 (2009), as implemented in psfmodels.
     """
+    heights = np.atleast_1d(np.asarray(z_um, dtype=float))
+    options: dict[str, Any] = {
+        "nx": size,
+        "dxy": optics.pixel_um,
+        "pz": depth_um,
+        "wvl": optics.wavelength_um,
+        "params": _model_parameters(optics, sample_index, samples),
+        "normalize": False,
+    }
+    apart = made_apart(heights, options)
+    if apart is not None:
+        return apart
     import psfmodels
 
-    # psfmodels holds Python's global lock; in small pieces a window stays alive beside it.
-    heights = np.atleast_1d(np.asarray(z_um, dtype=float))
+    # psfmodels holds Python's global lock; in small pieces others get their turn beside it.
     pieces = np.array_split(heights, range(_PLANES_AT_ONCE, len(heights), _PLANES_AT_ONCE))
-    make = partial(
-        psfmodels.vectorial_psf,
-        nx=size,
-        dxy=optics.pixel_um,
-        pz=depth_um,
-        wvl=optics.wavelength_um,
-        params=_model_parameters(optics, sample_index, samples),
-        normalize=False,
-    )
-    return np.concatenate([make(piece) for piece in pieces])
+    make: Callable[..., npt.NDArray[np.float64]] = psfmodels.vectorial_psf
+    return np.concatenate([make(piece, **options) for piece in pieces])
 
 
 def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:

@@ -321,6 +321,7 @@ def test_planes_in_view_come_first() -> None:
 def test_the_frame_marks_the_next_height_until_it_is_removed(make: Any, qtbot: Any) -> None:
     dock = make()
     take(dock, qtbot, 0.0)
+    qtbot.waitUntil(lambda: dock.frame.layer is not None)
     frame = dock.frame.layer
     plane = frame.data[0][0, 0]
     z_um = frame.translate[0] + frame.scale[0] * plane
@@ -328,9 +329,14 @@ def test_the_frame_marks_the_next_height_until_it_is_removed(make: Any, qtbot: A
     dock._viewer.layers.remove(frame)
     take(dock, qtbot, 4.0)
     assert dock.frame.layer is None
+    for is_there in (False, True):
+        dock.scans.frame.click()
+        qtbot.wait(50)
+        assert (dock.frame.layer is not None) == is_there
     dock.scans.frame.click()
+    qtbot.waitUntil(lambda: not dock.frame.layer.visible)
     dock.scans.frame.click()
-    assert dock.frame.layer in dock._viewer.layers
+    qtbot.waitUntil(lambda: dock.frame.layer.visible)
 
 
 # --- a folder and the microscope ------------------------------------------------------------

@@ -63,14 +63,16 @@ class SimulatedSample:
     def plane(self, z_um: float) -> Stack:
         """Light without noise at a height, shape (Y, X); at its ends for heights beyond them."""
         inside = float(np.clip(z_um, self.z_um[0], self.z_um[-1]))
-        return np.asarray(np.maximum(self._along_z(inside), 0), np.float32)
+        plane = np.tensordot(self._weights(inside).astype(np.float32), self.stack, 1)
+        return np.maximum(plane, 0)
 
     @cached_property
-    def _along_z(self) -> Callable[[float], npt.NDArray[Any]]:
+    def _weights(self) -> Callable[[float], npt.NDArray[Any]]:
+        """What each plane of the stack counts at a height: a spline is linear in its values."""
         from scipy.interpolate import make_interp_spline
 
         spline: Callable[[float], npt.NDArray[Any]] = make_interp_spline(
-            self.z_um, self.stack, k=min(_ORDER, len(self.z_um) - 1), axis=0
+            self.z_um, np.eye(len(self.z_um)), k=min(_ORDER, len(self.z_um) - 1), axis=0
         )
         return spline
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from ..scans import InputError
 from . import _settings
 from ._grid_panel import in_words
-from ._parts import Dock, heading, push_button, scrolling, stop_run
+from ._parts import Dock, heading, push_button, scrolling, show_progress, stop_run
 from ._theme import MessageLabel, Palette, tinted
 from ._worker import Outcome, ThreadRun, sentence_of, time_left
 
@@ -160,8 +160,7 @@ class InstrumentFooter(QWidget):
         ``aside`` leaves messages and buttons as they are: other things go on meanwhile.
         """
         self._title, self._began, self._first = title, time.monotonic(), 0.0
-        self.bar.setRange(0, 0)
-        self.bar.setFormat(f"{title}…")
+        show_progress(self.bar, 0, 0, f"{title}…")
         self.bar.show()
         if aside:
             return
@@ -172,18 +171,16 @@ class InstrumentFooter(QWidget):
 
     def progress(self, done: int, total: int, words: str = "") -> None:
         """Advance the bar; a total of 0 only says that something happens."""
+        words = words or self._title
         if total == 0:
-            self.bar.setRange(0, 0)
-            self.bar.setFormat(f"{words or self._title}…")
+            show_progress(self.bar, 0, 0, f"{words}…")
             return
         elapsed = time.monotonic() - self._began
         if done == 1:
             self._first = elapsed
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
         seconds = time_left(elapsed, self._first, done, total)
         left = "" if seconds is None else f" · {in_words(seconds)} left"
-        self.bar.setFormat(f"{words or self._title}: {done} of {total}{left}")
+        show_progress(self.bar, done, total, f"{words}: {done} of {total}{left}")
 
     def cancelling(self) -> None:
         """The wish to stop was heard."""

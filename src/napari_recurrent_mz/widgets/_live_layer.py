@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Layer, Shapes
-from qtpy.QtCore import QObject, QTimer
+import numpy.typing as npt
+from napari.layers import Image, Layer, Vectors
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ..methods import METHOD_NAMES
 from ..scans import ZGrid
 from ._layers import METADATA_KEY
 from ._live_work import Listed
-from ._result import refresh_pause_s, show_height
-from ._worker import percentile_limits
+from ._pace import Pace, in_turn
+from ._result import show_height
 
 Limits = tuple[float, float]
 
@@ -35,7 +37,12 @@ class LiveLayer(QObject):
     ----------
     origin_um : tuple of float
         Place (y, x) of the first pixel, in micrometres; may be set until the layer is there.
+    contrast : tuple of float
+        Limits that show the scans well; may be set until the layer is there.
     """
+
+    added = Signal()
+    """The layer is in the viewer."""
 
     def __init__(self, viewer: Any, session: Any) -> None:
         super().__init__()
@@ -43,9 +50,10 @@ class LiveLayer(QObject):
         self.origin_um = (0.0, 0.0)
         self._name = f"Live · {METHOD_NAMES[session.settings.method]}"
         self._shown: Any = None
-        self._contrast: Limits = (0.0, 1.0)
+        self.contrast: Limits = (0.0, 1.0)
         self._layer: weakref.ref[Image] | None = None
-        self._refreshed = 0.0
+        self._is_coming = False
+        self._pace = Pace()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
@@ -66,13 +74,13 @@ class LiveLayer(QObject):
         if volume is None:
             self.remove()
         elif layer is None:
-            self._add(volume)
+            self._bring(now)
         elif volume is not self._shown:
             self._shown = layer.data = volume
-        elif now or time.monotonic() - self._refreshed > self._pause_s():
+        elif now or not self._pace.left_s():
             self._refresh()
         elif not self._timer.isActive():
-            self._timer.start(int(1000 * self._pause_s()))
+            self._timer.start(int(1000 * self._pace.left_s()))
 
     def finish(self, listed: Listed) -> None:
         """Say of which scans the finished volume is made, and adapt the contrast.
@@ -86,13 +94,13 @@ class LiveLayer(QObject):
         record = self._record() | {"next_z_um": listed.over_z.suggested_um}
         layer.metadata = {**layer.metadata, METADATA_KEY: record}
         layer.data = self._shown  # the same, so that who looks on takes note of the metadata too
-        is_own = tuple(layer.contrast_limits) == self._contrast
+        is_own = tuple(layer.contrast_limits) == self.contrast
         limits = listed.contrast if is_own else layer.contrast_limits
         wide = (min(listed.values[0], limits[0]), max(listed.values[1], limits[1]))
         if wide != tuple(layer.contrast_limits_range):
             layer.contrast_limits_range = wide
         if is_own:
-            layer.contrast_limits = self._contrast = listed.contrast
+            layer.contrast_limits = self.contrast = listed.contrast
 
     def remove(self) -> None:
         """Take the layer away: there is no volume any more."""
@@ -108,37 +116,85 @@ class LiveLayer(QObject):
         method = session.history[-1].method if session.history else session.settings.method
         return {"state": "live", "method": method, "optics": optics, "scans": scans}
 
-    def _add(self, volume: Any) -> None:
+    def _bring(self, now: bool) -> None:
+        """Add the layer: at once, or in turns, because all at once takes the window a while."""
+        if now:
+            self._prepare()
+            self._add()
+            self._select()
+        elif not self._is_coming:
+            self._is_coming = True
+            in_turn(self, self._prepare, self._add, self._select)
+
+    def _prepare(self) -> None:
+        """Let napari make the slider of the planes, if this is its first layer."""
+        viewer, grid = self._viewer, self._session.grid
+        if len(viewer.layers) == 0:
+            viewer.dims.ndim = 3
+            viewer.dims.set_range(0, (grid.start_um, grid.stop_um, grid.step_um))
+
+    def _add(self) -> None:
+        volume, self._is_coming = self._session.volume, False
+        if volume is None or self.layer is not None:
+            return  # in the meantime a person has taken all scans back, or it was wanted at once
         grid, pixel = self._session.grid, self._session.optics.pixel_um
-        self._shown, self._contrast = volume, percentile_limits(self._session.scans)
-        layer = self._viewer.add_image(
+        self._shown = volume
+        layer = Image(
             volume,
             name=self._name,
             scale=(grid.step_um, pixel, pixel),
             translate=(grid.start_um, *self.origin_um),
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
-            contrast_limits=self._contrast,
+            contrast_limits=self.contrast,
             metadata={METADATA_KEY: self._record()},
         )
+        with unselected(self._viewer):
+            self._viewer.layers.append(layer)
         self._layer = weakref.ref(layer)
-        self._refreshed = time.monotonic()
         if len(self._viewer.layers) == 1:
             self._viewer.reset_view()
             show_height(self._viewer, self._session.scans[0].z_um)
 
-    def _pause_s(self) -> float:
-        return refresh_pause_s(self._viewer, self._shown.nbytes) if self._shown is not None else 0.0
+    def _select(self) -> None:
+        """Make it the selected one, as napari does with a new layer."""
+        layer = self.layer
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+            self.added.emit()
 
     def _refresh(self) -> None:
         layer = self.layer
         if layer is not None:
-            layer.refresh()
-        self._refreshed = time.monotonic()
+            self._pace.show(layer.refresh)
+
+
+def get_ready() -> None:
+    """Load what napari loads with the first layer of a kind; for a thread, before it is needed."""
+    about: dict[str, Any] = {"units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
+    Image(np.zeros((2, 2, 2), np.float32), contrast_limits=(0, 1), **about)
+    Vectors(frame_of(0, (2, 2)), edge_color="red", vector_style="line", **about)
+
+
+@contextlib.contextmanager
+def unselected(viewer: Any) -> Iterator[None]:
+    """What is added meanwhile is not selected, so that its controls are not shown at once.
+
+    To show the controls of a new layer takes the window as long as to add it.
+    """
+    layers = viewer.layers
+    before = getattr(layers, "_activate_on_insert", True)
+    layers._activate_on_insert = False  # of napari; where it has no such switch, it selects
+    try:
+        yield
+    finally:
+        layers._activate_on_insert = before
 
 
 class NextScanFrame:
     """A frame around the field at the height where the next scan should help most.
+
+    It is made of four vectors: a layer of shapes takes the window three times as long.
 
     Parameters
     ----------
@@ -149,18 +205,18 @@ class NextScanFrame:
 
     def __init__(self, viewer: Any, colour: str) -> None:
         self._viewer, self._colour = viewer, colour
-        self._layer: weakref.ref[Shapes] | None = None
-        self._is_unwanted = False
+        self._layer: weakref.ref[Vectors] | None = None
+        self._is_unwanted = self._is_hidden = False
 
     @property
-    def layer(self) -> Shapes | None:
+    def layer(self) -> Vectors | None:
         """The frame's layer, if it is in the viewer."""
         layer = self._layer() if self._layer is not None else None
         return layer if layer is not None and layer in self._viewer.layers else None
 
     def forget(self) -> None:
         """A new session: whoever removed the frame from the last one may want it again."""
-        self._layer, self._is_unwanted = None, False
+        self._layer, self._is_unwanted, self._is_hidden = None, False, False
 
     def show(self, z_um: float, grid: ZGrid, image: Image) -> None:
         """Put the frame around ``image`` at a height, in micrometres.
@@ -171,16 +227,24 @@ class NextScanFrame:
         self._is_unwanted |= self._layer is not None and layer is None
         if self._is_unwanted:
             return
-        rows, columns = image.data.shape[-2:]
-        plane = (z_um - grid.start_um) / grid.step_um
-        corners = ((0, 0), (0, columns), (rows, columns), (rows, 0))
-        frame = np.array([(plane, y - 0.5, x - 0.5) for y, x in corners])
+        frame = frame_of((z_um - grid.start_um) / grid.step_um, image.data.shape[-2:])
         if layer is None:
             self._add(frame, image)
-        else:
-            layer.data = [frame]
+            return
+        if not np.array_equal(layer.data, frame):
+            layer.data = frame
+        if self._is_hidden:
+            layer.visible, self._is_hidden = True, False
 
     def hide(self) -> None:
+        """Show no frame for now; a layer that goes takes napari longer than one that hides."""
+        layer = self.layer
+        if layer is None:
+            self.forget()
+        elif layer.visible:
+            layer.visible, self._is_hidden = False, True
+
+    def remove(self) -> None:
         """Take the frame away."""
         layer = self.layer
         if layer is not None:
@@ -188,20 +252,41 @@ class NextScanFrame:
         self.forget()
 
     def _add(self, frame: Any, image: Image) -> None:
-        selected = self._viewer.layers.selection.active
-        width = _FRAME_SHARE * max(image.data.shape[-2:])
-        layer = self._viewer.add_shapes(
-            [frame],
-            shape_type="polygon",
+        layer = Vectors(
+            frame,
             name=_FRAME_NAME,
-            face_color="transparent",
             edge_color=self._colour,
-            edge_width=width,
+            edge_width=_FRAME_SHARE * max(image.data.shape[-2:]),
+            vector_style="line",
             scale=image.scale,
             translate=image.translate,
             units=image.units,
             axis_labels=image.axis_labels,
         )
-        layer.editable = False
+        with unselected(self._viewer):
+            self._viewer.layers.append(layer)
         self._layer = weakref.ref(layer)
-        self._viewer.layers.selection.active = selected
+
+
+def frame_of(plane: float, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Four vectors around a field.
+
+    Parameters
+    ----------
+    plane : float
+        Where, in planes.
+    shape : tuple of int
+        (Y, X) pixels of the field.
+
+    Returns
+    -------
+    numpy.ndarray, shape (4, 2, 3)
+        Beginning and direction of each, as (plane, y, x) in pixels.
+    """
+    rows, columns = shape
+    corners = np.array([(0, 0), (0, columns), (rows, columns), (rows, 0)]) - 0.5
+    frame = np.zeros((4, 2, 3))
+    frame[:, 0, 0] = plane
+    frame[:, 0, 1:] = corners
+    frame[:, 1, 1:] = np.roll(corners, -1, axis=0) - corners
+    return frame

@@ -36,6 +36,7 @@ from ._method_panel import NETWORK, MethodPanel
 from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button
 from ._plot import PlotPanel
+from ._quiet_plot import QuietCanvas
 from ._theme import MessageLabel, Palette
 from ._worker import in_background
 
@@ -267,8 +268,8 @@ class ScansPage(QWidget):
         self.frame.setAccessibleName("Frame at the suggested height")
         self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
         self.frame.setChecked(True)
-        self.plot = PlotPanel(palette, "Live session", _PLOT_HEIGHT)
-        self.plot.canvas.mpl_connect("resize_event", lambda _event: self.plot.restyle())
+        quiet = QuietCanvas(palette, "Live session", _PLOT_HEIGHT)
+        self.plot = PlotPanel(palette, "Live session", canvas=quiet)
         self.renormalise = self.plot.add_tool(
             "Renormalise",
             "Measure the intensity scale again, on all scans; the volume is made anew",

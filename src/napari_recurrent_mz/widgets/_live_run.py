@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
+from ._calm import CALM
 from ._live_thread import LiveThread
-from ._live_work import LiveWork, NotStarted, Started
+from ._live_work import Filled, LiveWork, NotStarted, Started
+
+_TURN_MS = 1
 
 
 class LiveRun(QObject):
     """At most one session, in a thread of its own.
+
+    What it tells is passed on one by one: between two of them the window answers and paints. Of
+    planes that were filled one after the other only the last is told.
 
     Attributes
     ----------
@@ -30,6 +37,10 @@ class LiveRun(QObject):
         self.session: Any = None
         self._work: LiveWork | None = None
         self.live_thread: LiveThread | None = None
+        self._items: deque[object] = deque()
+        self._turns = QTimer(self)
+        self._turns.setInterval(_TURN_MS)
+        self._turns.timeout.connect(self._pass_on)
 
     @property
     def is_on(self) -> bool:
@@ -44,6 +55,7 @@ class LiveRun(QObject):
     def start(self, make: Callable[[], Any]) -> None:
         """Begin; ``make`` gives the session, in the thread."""
         self.let_go()
+        CALM.hold()
         self._work = LiveWork(make)
         self.live_thread = LiveThread(self._work.events, self._work.wake)
         self.live_thread.arrived.connect(self._arrived)
@@ -74,11 +86,25 @@ class LiveRun(QObject):
         """Let the session go."""
         if self.live_thread is not None:
             self.live_thread.cancel()
+            CALM.release()
         self.live_thread = self._work = self.session = None
+        self._items.clear()
 
     def _arrived(self, item: object) -> None:
         if self.sender() is not self.live_thread:
             return  # of a session that was ended
+        if isinstance(item, Filled) and self._items and isinstance(self._items[-1], Filled):
+            self._items.pop()
+        self._items.append(item)
+        if not self._turns.isActive():
+            self._turns.start()
+
+    def _pass_on(self) -> None:
+        """Tell the next item."""
+        if not self._items:
+            self._turns.stop()
+            return
+        item = self._items.popleft()
         if isinstance(item, Started):
             self.session = item.session
         self.told.emit(item)

@@ -150,8 +150,8 @@ class ScanLine:
 class Listed:
     """The scans there are, what they say of the planes, and whether the volume has them all.
 
-    Of a volume that is finished, ``values`` are the lowest and the highest, and ``contrast`` what
-    shows its scans well.
+    ``contrast`` shows the scans well; of a volume that is finished, ``values`` are the lowest and
+    the highest.
     """
 
     lines: tuple[ScanLine, ...]
@@ -379,9 +379,10 @@ class LiveWork:
         )
         volume, is_pending = session.volume, session.pending
         listed = Listed(self._lines(session, scans), over_z, is_pending)
+        if scans:
+            listed = replace(listed, contrast=percentile_limits(scans))
         if volume is not None and not is_pending:
-            values = float(volume.min()), float(volume.max())
-            listed = replace(listed, values=values, contrast=percentile_limits(scans))
+            listed = replace(listed, values=(float(volume.min()), float(volume.max())))
         yield listed
 
     def _lines(self, session: Any, scans: Sequence[Scan]) -> tuple[ScanLine, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QProgressBar, QPushButton, QScrollArea, QWidget
 
 
 def heading(text: str) -> QLabel:
@@ -35,6 +35,19 @@ def scrolling(form: QWidget) -> QScrollArea:
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(form)
     return scroll
+
+
+def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
+    """Advance a bar, which is painted when the window next is.
+
+    Left to itself a bar paints at once, and all that waits with it: the canvas too, where napari
+    draws in software.
+    """
+    bar.setUpdatesEnabled(False)
+    bar.setRange(0, total)
+    bar.setValue(done)
+    bar.setFormat(words)
+    bar.setUpdatesEnabled(True)
 
 
 class Dock(QWidget):

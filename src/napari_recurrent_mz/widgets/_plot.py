@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
@@ -15,6 +16,9 @@ from ..plots import SERIES, SERIES_ON_DARK, Draw, Ink, draw_reason, save_figure,
 from ..scans import InputError
 from . import _settings
 from ._theme import Palette
+
+if TYPE_CHECKING:
+    from ._quiet_plot import QuietCanvas
 
 _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
@@ -34,6 +38,15 @@ def ink_of(palette: Palette) -> Ink:
         warning=name("warning"),
         lines=SERIES_ON_DARK if is_dark else SERIES,
     )
+
+
+def fill_figure(figure: Figure, ink: Ink, drawn: Draw | None, reason: str) -> None:
+    """Draw on an empty figure what is wanted: a figure, why there is none, or nothing."""
+    if drawn is not None:
+        drawn(figure, ink)
+    elif reason:
+        draw_reason(figure, ink, reason)
+    style(figure, ink)
 
 
 class PlotCanvas(FigureCanvasQTAgg):
@@ -76,13 +89,8 @@ class PlotCanvas(FigureCanvasQTAgg):
 
     def restyle(self) -> None:
         """Draw again in the palette's current colours."""
-        ink = ink_of(self._palette)
         self.figure.clear()
-        if self.drawn is not None:
-            self.drawn(self.figure, ink)
-        elif self.reason:
-            draw_reason(self.figure, ink, self.reason)
-        style(self.figure, ink)
+        fill_figure(self.figure, ink_of(self._palette), self.drawn, self.reason)
         self.draw_idle()  # type: ignore[no-untyped-call]
 
 
@@ -98,6 +106,8 @@ class PlotPanel(QWidget):
         Least height of the plot, in pixels of the screen.
     size_mm : tuple of float, optional
         Width and height of a saved figure, in millimetres.
+    canvas : PlotCanvas or QuietCanvas, optional
+        Where it is drawn; by default a new :class:`PlotCanvas`.
     """
 
     message = Signal(str, str)
@@ -110,11 +120,12 @@ class PlotPanel(QWidget):
         height: int = 180,
         size_mm: tuple[float, float] = (180.0, 90.0),
         parent: QWidget | None = None,
+        canvas: PlotCanvas | QuietCanvas | None = None,
     ) -> None:
         super().__init__(parent)
         self.name = name
         self.size_mm = size_mm
-        self.canvas = PlotCanvas(palette, name, height)
+        self.canvas = PlotCanvas(palette, name, height) if canvas is None else canvas
         self._tools = QHBoxLayout()
         self._tools.setContentsMargins(0, 0, 0, 0)
         self._tools.addStretch(1)

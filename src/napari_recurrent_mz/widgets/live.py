@@ -16,7 +16,7 @@ from ._instrument import InstrumentDock
 from ._live_feeds import FolderFeed, MicroscopeFeed
 from ._live_files import LiveFiles
 from ._live_intake import Candidate, ScanIntake
-from ._live_layer import LiveLayer, NextScanFrame
+from ._live_layer import LiveLayer, NextScanFrame, get_ready
 from ._live_pages import LivePages
 from ._live_question import GO_ON, START_AGAIN, QuestionBox
 from ._live_run import LiveRun, stop_threads
@@ -50,6 +50,7 @@ from ._result import plane_in_view, show_height
 from ._worker import order_from
 
 _PROGRESS_S = 0.2
+_TURN_MS = 10
 _ENDS = {"converged": "done", "failed": "error"}
 
 
@@ -95,6 +96,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
         self._check_timer = self.one_shot(100, self.check)
+        self._frame_timer = self.one_shot(_TURN_MS, self._show_frame)
         self.setAcceptDrops(True)
         self.pages.restore()
         self._connect()
@@ -225,7 +227,12 @@ class LiveDock(ScanIntake, InstrumentDock):
     # the session ----------------------------------------------------------------------
     def _begin(self, title: str, make: Callable[[], Any]) -> None:
         self.footer.begin(title)
-        self.live.start(make)
+
+        def ready() -> Any:
+            get_ready()
+            return make()
+
+        self.live.start(ready)
         self._show_state()
 
     def _told(self, item: object) -> None:
@@ -243,6 +250,7 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     def _session_started(self, started: Started) -> None:
         self.volume = LiveLayer(self._viewer, started.session)
+        self.volume.added.connect(self._frame_timer.start)
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
@@ -263,7 +271,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.files.let_go()
         self.volume = self.over_z = None
         self._is_pending = self._is_at_microscope = False
-        self.frame.hide()
+        self.frame.remove()
         self.question.forget()
         self.footer.ended()
         self.footer.say("")
@@ -276,6 +284,8 @@ class LiveDock(ScanIntake, InstrumentDock):
     def _show_scans(self, listed: Listed) -> None:
         assert self.volume is not None  # made with the session
         self.over_z, self._is_pending = listed.over_z, listed.is_pending
+        if self.volume.layer is None:
+            self.volume.contrast = listed.contrast
         self.scans.list.show_lines(listed.lines)
         if listed.is_pending and not self.scans.pause.isChecked():
             self.footer.begin("Refining", aside=True)
@@ -311,11 +321,19 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.scans.plot.show_figure(live_figure(stopping, self.over_z))
 
     def _show_next(self) -> None:
-        """The suggested height: in words, and as a frame in the viewer."""
+        """The suggested height: in words, and soon as a frame in the viewer."""
         z_um = self.over_z.suggested_um if self.over_z is not None else None
         self.scans.next.setText("–" if z_um is None else f"{z_um:.4g} µm")
-        layer = self.volume.layer if self.volume is not None else None
-        if z_um is not None and layer is not None and self.scans.frame.isChecked():
+        self._frame_timer.start()
+
+    def _show_frame(self) -> None:
+        if self.session is None or self.volume is None:
+            return  # it has ended, and the frame is gone with it
+        z_um = self.over_z.suggested_um if self.over_z is not None else None
+        layer = self.volume.layer
+        if layer is None:
+            self.frame.remove()
+        elif z_um is not None and self.scans.frame.isChecked():
             self.frame.show(z_um, self.session.grid, layer)
         else:
             self.frame.hide()

@@ -1,0 +1,81 @@
+"""What keeps the window alive beside a thread that works.
+
+Three things make a window stand still though nothing runs in its own thread: it waits up to a
+switch interval each time that it wants the interpreter back; the garbage collector's full pass
+looks at every object there is, 0.2 s with napari and torch loaded; and psfmodels lets nobody else
+run. While somebody holds :data:`CALM`, the interval is short, a full pass looks only at what is
+new, and point spread functions are made in a process of their own.
+
+What does not help is to let the working threads come after the window's (niceness): one that has
+the interpreter is then kept waiting by others, and the window with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+
+from .. import psf_process
+
+_SWITCH_S = 0.001  # a fifth of Python's own
+_FULL = 2  # the collector's oldest generation
+
+
+class Calm:
+    """Counts who works; all methods are for the GUI thread.
+
+    Examples
+    --------
+    >>> CALM.hold()                                                     # doctest: +SKIP
+    >>> CALM.release()                                                  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self._holders = 0
+        self._usual_s = 0.0
+        self._puts_aside = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody works."""
+        return self._holders > 0
+
+    def hold(self) -> None:
+        """Somebody begins to work."""
+        self._holders += 1
+        if self._holders > 1:
+            return
+        self._usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._usual_s, _SWITCH_S))
+        psf_process.allow()
+        if gc.get_freeze_count() == 0:  # else somebody else has put objects aside
+            self._puts_aside = True
+            gc.callbacks.append(self._collected)
+            gc.freeze()
+
+    def release(self) -> None:
+        """Somebody has ended; with the last one all is as it was."""
+        self._holders -= 1
+        if self._holders > 0:
+            return
+        sys.setswitchinterval(self._usual_s)
+        psf_process.allow(False)
+        if self._puts_aside:
+            self._puts_aside = False
+            gc.callbacks.remove(self._collected)
+            gc.unfreeze()
+
+    def give_back(self) -> None:
+        """Something large is about to go: let the next full pass look at everything again."""
+        if self._puts_aside:
+            gc.unfreeze()
+
+    def _collected(self, phase: str, info: dict[str, Any]) -> None:
+        """What has survived a full pass stays aside in the next."""
+        if phase == "stop" and info["generation"] == _FULL:
+            gc.freeze()
+
+
+CALM = Calm()
+"""The one there is."""
