@@ -144,10 +144,13 @@ def graph(
         if job.in_time_lapse and not job.trouble:
             if job.target not in places:
                 key = f"place-{number:08d}-{orders.stop.name}"
-                places[job.target] = delayed(prepare, pure=False)(job, orders, dask_key_name=key)
+                # As one function of all that is known: dask then has nothing to look through.
+                place_of = delayed(partial(prepare, job, orders), pure=False)
+                places[job.target] = place_of(dask_key_name=key)
             place = places[job.target]
         key = f"volume-{number:08d}-{orders.stop.name}"
-        nodes.append(delayed(work, pure=False)(job, orders, place, dask_key_name=key))
+        node = delayed(partial(work, job, orders), pure=False)
+        nodes.append(node(place, dask_key_name=key))
     return nodes
 
 

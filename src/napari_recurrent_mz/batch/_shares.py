@@ -15,8 +15,11 @@ from ..methods import method_of
 THREADS_EACH = 4
 """Threads of one position on a CPU of many cores: more of them than this help little."""
 
-_PROCESS_BYTES = 700_000_000  # Python, torch, the weights and the tables of the optics
-_NETWORK_BYTES = 4_000  # of working memory for a pixel of a window
+# Measured as peaks of resident memory, and rounded up.
+_PROCESS_BYTES = 500_000_000  # Python, torch, the weights and the tables of the optics
+_SCAN_BYTES = 28  # of a pixel of a scan: as read, as float32, its spectrum and what is made of it
+_LINEAR_BYTES = 60  # of a pixel of a plane
+_NETWORK_BYTES = 2_000  # of a pixel of a window
 _WINDOW = 1024  # pixels on a side of the largest window on a CPU
 _PART_OF_MEMORY = 0.7  # of what is free: the rest is for others, and for what is not foreseen
 
@@ -94,10 +97,8 @@ def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
     method : str
     """
     pixels = math.prod(shape)
-    images = pixels * scans * 4 * 4  # as read, as float32, their spectra, as the network sees them
-    network = method_of(method).needs_model
-    windows = _NETWORK_BYTES * min(pixels, _WINDOW**2) if network else 60 * pixels
-    return _PROCESS_BYTES + images + windows
+    network = _NETWORK_BYTES * min(pixels, _WINDOW**2) if method_of(method).needs_model else 0
+    return _PROCESS_BYTES + pixels * (scans * _SCAN_BYTES + _LINEAR_BYTES) + network
 
 
 def free_cores() -> int:
