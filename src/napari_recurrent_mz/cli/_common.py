@@ -198,7 +198,9 @@ class Given:
         """Read the files; :class:`InputError` if something is missing or does not fit."""
         from ..io import read_image
 
-        images = [read_image(path) for path in arguments.files]
+        # Of single images the first plane, and it is told when there are more.
+        wanted = [0] if arguments.planes is None else arguments.planes
+        images = [read_image(path, wanted) for path in arguments.files]
         scans = load_scans(
             images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
         )

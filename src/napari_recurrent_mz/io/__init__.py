@@ -43,13 +43,16 @@ _TIFF_ENDINGS = (".tif", ".tiff")
 _ZARR_ENDING = ".zarr"
 
 
-def read_image(path: str | os.PathLike[str]) -> ImageFile:
+def read_image(path: str | os.PathLike[str], planes: Sequence[int] | None = None) -> ImageFile:
     """Read one image or z-stack with what its metadata says.
 
     Parameters
     ----------
     path : path
         A TIFF (plain, ImageJ or OME) or an OME-Zarr folder (NGFF 0.4 or 0.5).
+    planes : sequence of int, optional
+        Read these planes only, so that a stack need not fit in memory: no other can be had
+        from the data. Those that are not there are left out.
 
     Returns
     -------
@@ -70,13 +73,19 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
         from ._zarr import is_zarr, read_zarr
 
         if is_zarr(path):
-            return read_zarr(path)
+            return read_zarr(path) if planes is None else _read_planes(path, planes)
         raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
     if not os.access(path, os.R_OK):
         raise InputError(f"'{path}' cannot be read: you lack the permission.")
     from ._tiff import read_tiff
 
-    return read_tiff(path)
+    return read_tiff(path) if planes is None else _read_planes(path, planes)
+
+
+def _read_planes(path: Path, planes: Sequence[int]) -> ImageFile:
+    from ._parts import read_planes
+
+    return read_planes(path, planes)
 
 
 def scans_from_files(

@@ -20,7 +20,7 @@ import tifffile
 
 from ..scans import InputError
 from ._image_file import ImageFile, squeeze_to_zyx
-from ._tiff import HEIGHTS_NAME, check_whole, told_by, told_of_tiff
+from ._tiff import HEIGHTS_NAME, check_whole, one_series, told_by, told_of_tiff
 from ._zarr import ZarrImage, is_zarr, reading_zarr
 
 
@@ -208,6 +208,24 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
             said += tiff.said
             image = tiff.read(part, planes)
     return replace(image, name=part.name)
+
+
+def read_planes(path: Path, planes: Sequence[int]) -> ImageFile:
+    """Read planes of a file that holds one image.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_image`.
+    """
+    part = Part(str(path))
+    if path.is_dir():
+        return _read_zarr_part(part, planes)
+    with told_of_tiff(path) as said:
+        tiff = _OpenTiff.of(path)
+        said += tiff.said
+        one_series(tiff.tif, path)
+        return tiff.read(part, planes)
 
 
 def _chosen(axes: str, shape: Sequence[int], part: Part) -> tuple[slice, ...]:

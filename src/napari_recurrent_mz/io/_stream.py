@@ -211,7 +211,7 @@ def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> No
     ------
     InputError
     """
-    needed = disk_bytes(shape, itemsize, pyramid=path.suffix.lower() == ".zarr")
+    needed = disk_bytes(shape, itemsize, pyramid=path.suffix.lower() not in (".tif", ".tiff"))
     free = shutil.disk_usage(path.resolve().parent).free
     if needed > free:
         raise InputError(

@@ -81,7 +81,7 @@ def _cut_short(path: Path) -> InputError:
 
 def _read(tif: tifffile.TiffFile, path: Path, said: list[str]) -> ImageFile:
     len(tif.pages)  # walks the whole chain, so that a broken one is reported
-    series = _one_series(tif, path)
+    series = one_series(tif, path)
     check_whole(tif, series, path, said)
     # RGB, channels and time are told by the axes: refuse them before reading gigabytes.
     squeeze_to_zyx(np.broadcast_to(np.uint8(0), series.shape), series.axes, path.name)
@@ -112,7 +112,8 @@ def told_by(tif: tifffile.TiffFile, data: Any, path: Path, number: int = 0) -> I
     return _with_micro_manager(_with_tags(data, path, tif), tif)
 
 
-def _one_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+def one_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    """The one image of a file; :class:`InputError` when it holds several."""
     first, *others = tif.series
     same = [s for s in others if s.shape[-2:] == first.shape[-2:] and s.name != HEIGHTS_NAME]
     if same:
