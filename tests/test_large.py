@@ -1,0 +1,284 @@
+"""Volumes that do not fit in memory: written plane after plane, read as far as they are needed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct, reconstruct_to
+from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.io import VolumeWriter, check_disk, read_image, write_volume
+from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.tiles import Stopped
+
+OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.2)
+MADE = {"optics": OPTICS.as_dict(), "method": "linear", "note": "a < b & 'µ'"}
+ENDINGS = (".ome.tif", ".ome.zarr")
+
+
+def volume_of(*shape: int) -> np.ndarray:
+    return np.random.default_rng(3).random(shape, np.float32)
+
+
+def scans() -> list[Scan]:
+    return [Scan(plane, z) for z, plane in zip((0.0, 2.0), volume_of(2, 32, 40), strict=True)]
+
+
+def written(path: Path, volume: np.ndarray, order: list[int]) -> Path:
+    z_um = 3 + 0.5 * np.arange(len(volume))
+    with VolumeWriter(path, volume.shape, z_um, 0.2) as writer:
+        for index in order:
+            writer[index] = volume[index]
+        return writer.finish(MADE)
+
+
+# --- writing ---
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_plane_after_plane_is_what_the_volume_at_once_is(tmp_path: Path, ending: str) -> None:
+    """Values to the bit, and everything that the file says, whatever the order of the planes."""
+    volume = volume_of(4, 45, 1031)
+    z_um = 3 + 0.5 * np.arange(4)
+    at_once = read_image(write_volume(tmp_path / f"a{ending}", volume, z_um, 0.2, MADE))
+    one_by_one = read_image(written(tmp_path / f"b{ending}", volume, [2, 0, 3, 1]))
+    for image in (at_once, one_by_one):
+        assert image.data.tobytes() == volume.tobytes()
+        assert image.provenance == MADE
+    for name in ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index"):
+        assert getattr(one_by_one, name) == getattr(at_once, name)
+    np.testing.assert_array_equal(one_by_one.z_um, at_once.z_um)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"a{ending}", f"b{ending}"]
+
+
+def test_the_ome_xml_of_both_ways_is_one(tmp_path: Path) -> None:
+    volume = volume_of(3, 20, 24)
+    told = []
+    for name, order in (("a", None), ("b", [1, 2, 0])):
+        path = tmp_path / name / "v.ome.tif"
+        path.parent.mkdir()
+        if order is None:
+            write_volume(path, volume, 3 + 0.5 * np.arange(3), 0.2, MADE)
+        else:
+            written(path, volume, order)
+        with tifffile.TiffFile(path) as tif:
+            found = tifffile.xml2dict(tif.ome_metadata or "")["OME"]
+            assert tif.series[0].axes == "ZYX"
+        del found["UUID"]
+        told.append(found)
+    assert told[0] == told[1]
+
+
+def test_the_levels_are_means_in_their_places(tmp_path: Path) -> None:
+    """NGFF: a coarser level states its pixel and the centre of its first one."""
+    from ome_zarr_models.v05 import Image
+
+    volume = volume_of(2, 2051, 30)
+    group = zarr.open_group(written(tmp_path / "v.ome.zarr", volume, [1, 0]), mode="r")
+    levels = Image.from_zarr(group).ome_attributes.multiscales[0].datasets
+    assert [group[level.path].shape for level in levels] == [
+        (2, 2051, 30),
+        (2, 1026, 15),
+        (2, 513, 8),
+    ]
+    first = np.asarray(group["1"])
+    np.testing.assert_allclose(
+        first[:, :1025], volume[:, :2050].reshape(2, 1025, 2, 15, 2).mean((2, 4)), rtol=1e-6
+    )
+    np.testing.assert_allclose(first[:, 1025], volume[:, 2050].reshape(2, 15, 2).mean(2), rtol=1e-6)
+    scale, shift = levels[2].coordinateTransformations
+    assert scale.scale == [0.5, 0.8, 0.8]
+    assert shift.translation == pytest.approx([3, 0.3, 0.3])  # the middle of pixels 0 to 3
+
+
+def test_integers_keep_their_type_in_every_level(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(0, 60_000, (1, 1100, 20), np.uint16)
+    path = write_volume(tmp_path / "v.ome.zarr", counts, [0.0], 0.2, keep_type=True)
+    coarse = np.asarray(zarr.open_group(path, mode="r")["1"])
+    assert coarse.dtype == np.uint16
+    exact = counts.reshape(1, 550, 2, 10, 2).mean((2, 4))
+    np.testing.assert_allclose(coarse, exact, atol=0.5)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("how", ["error", "left"])
+def test_unfinished_leaves_nothing_and_harms_nothing(tmp_path: Path, ending: str, how: str) -> None:
+    volume = volume_of(3, 20, 24)
+    path = written(tmp_path / f"v{ending}", volume, [0, 1, 2])
+    with (
+        pytest.raises(ZeroDivisionError)
+        if how == "error"
+        else pytest.raises(ValueError, match="1 of"),
+        VolumeWriter(path, volume.shape, np.arange(3), 0.2) as writer,
+    ):
+        writer[0] = writer[1] = volume[2]
+        if how == "error":
+            raise ZeroDivisionError
+        writer.finish()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    np.testing.assert_array_equal(read_image(path).data, volume)
+
+
+_KILLED = """
+import sys, numpy as np
+from napari_recurrent_mz.io import VolumeWriter
+with VolumeWriter(sys.argv[1], (3, 20, 24), np.arange(3), 0.2) as writer:
+    writer[0] = np.ones((20, 24))
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"v{ending}"
+    argv = [sys.executable, "-c", _KILLED, str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"begun\n"
+        run.send_signal(signal.SIGKILL)
+    assert not path.exists()
+    left = [p.name for p in tmp_path.iterdir()]
+    assert all(name.startswith(".recurrent-mz-") for name in left)
+    for part in tmp_path.glob(".recurrent-mz-*/*.zarr"):
+        with pytest.raises(InputError, match="not a complete OME-Zarr"):
+            read_image(part)
+
+
+# --- the disk ---
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_too_small_a_disk_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    free = SimpleNamespace(free=6_800_000_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: free)
+    if ending == ".ome.tif":  # 101 · 4096 · 4096 · 4 bytes = 6.778 GB, and no levels
+        free.free = 6_790_000_000
+    with pytest.raises(
+        InputError, match=r"'v.ome.* may need (9\.1|6\.8) GB but its disk has 6\.8 GB"
+    ):
+        check_disk(tmp_path / f"v{ending}", (101, 4096, 4096))
+    argv = ["reconstruct", str(tmp_path / "s.tif"), "--planes", "0", "2", "--z-step-um", "1"]
+    tifffile.imwrite(tmp_path / "s.tif", volume_of(4, 32, 40), metadata=None)
+    free.free = 1_000_000
+    argv += ["--method", "linear", "--pixel-um", "0.2", "-o", str(tmp_path / f"v{ending}")]
+    assert main(argv) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
+
+
+_REFUSED = """
+import resource, signal, sys, numpy as np
+from napari_recurrent_mz.io import VolumeWriter
+from napari_recurrent_mz.scans import InputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+noise = np.random.default_rng(0).random((600, 600), np.float32)
+try:
+    with VolumeWriter(sys.argv[1], (2, 600, 600), np.arange(2), 0.2) as writer:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+        writer[0] = noise
+        writer[1] = noise
+        writer.finish()
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a POSIX system")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_disk_that_refuses_is_one_sentence(tmp_path: Path, ending: str) -> None:
+    """The system itself refuses to let a file grow, as it does on a full disk."""
+    argv = [sys.executable, "-c", _REFUSED, str(tmp_path / f"v{ending}")]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert found.stdout == f"'v{ending}' could not be written: File too large.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- from scans to a file ---
+
+
+@pytest.mark.parametrize("method", ["linear", "lmmse"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_reconstruct_to_writes_what_reconstruct_returns(
+    tmp_path: Path, ending: str, method: str
+) -> None:
+    grid, told = ZGrid(0, 3, 0.5), []
+    path = reconstruct_to(
+        tmp_path / f"v{ending}", scans(), grid, optics=OPTICS, method=method,
+        on_progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    image = read_image(path)
+    np.testing.assert_array_equal(
+        image.data, reconstruct(scans(), grid, optics=OPTICS, method=method)
+    )
+    assert told == [(n, 7) for n in range(1, 8)]
+    assert image.provenance["method"] == method
+    assert image.provenance["measured_planes"] == [0, 4]
+    assert (image.pixel_um, image.z_step_um) == (0.2, 0.5)
+
+
+def test_a_volume_never_is_in_memory(tmp_path: Path) -> None:
+    """101 planes of 1 MB go to the disk, a few of them are in memory at a time."""
+    pair = [Scan(p, z) for z, p in zip((0.0, 2.0), volume_of(2, 512, 512), strict=True)]
+    reconstruct_to(tmp_path / "warm.ome.zarr", pair, ZGrid(0, 2, 1), pixel_um=0.2, method="linear")
+    tracemalloc.start()
+    reconstruct_to(tmp_path / "v.ome.zarr", pair, ZGrid(0, 2, 0.02), pixel_um=0.2, method="linear")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6 < 101 * 512 * 512 * 4
+
+
+def test_mistakes_on_the_way_to_a_file(tmp_path: Path) -> None:
+    grid = ZGrid(0, 2, 1)
+    with pytest.raises(InputError, match="needs the pixel size"):
+        reconstruct_to(tmp_path / "v.ome.zarr", scans(), grid, method="linear")
+    with pytest.raises(InputError, match="does not exist"):
+        reconstruct_to(tmp_path / "no" / "v.ome.zarr", scans(), grid, optics=OPTICS)
+    with pytest.raises(Stopped):
+        reconstruct_to(
+            tmp_path / "v.ome.zarr", scans(), grid, optics=OPTICS, method="linear",
+            stopped=lambda: True,
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- reading ---
+
+
+def test_only_the_planes_of_a_large_tiff_that_are_needed_are_read(tmp_path: Path) -> None:
+    """101 planes of 4096 × 4096, of which 3 take memory."""
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, shape=(101, 4096, 4096), dtype=np.uint16, photometric="minisblack")
+    tracemalloc.start()
+    image = read_image(path, [0, 50, 100])
+    planes = [image.stack[p] for p in (0, 50, 100)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert image.n_planes == 101
+    assert {plane.shape for plane in planes} == {(4096, 4096)}
+    assert 3 * 4096**2 * 2 <= peak < 3.5 * 4096**2 * 2
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_planes_that_are_not_needed_may_be_unreadable(tmp_path: Path, ending: str) -> None:
+    volume = volume_of(6, 32, 40)
+    path = write_volume(tmp_path / f"s{ending}", volume, 0.5 * np.arange(6), 0.2, MADE)
+    for chunk in path.glob("0/c/[023]/0/0"):
+        chunk.write_bytes(b"no longer what was written")
+    argv = ["reconstruct", str(path), "--planes", "1", "5", "--grid", "0.5:2.5:1"]
+    output = tmp_path / "v.ome.zarr"
+    assert main([*argv, "--method", "linear", "-o", str(output)]) == 0
+    np.testing.assert_array_equal(read_image(output).data[[0, 2]], volume[[1, 5]])
+    if ending == ".ome.zarr":
+        with pytest.raises(InputError, match="not a complete OME-Zarr"):
+            read_image(path)
