@@ -170,7 +170,7 @@ def test_too_small_a_disk_is_told_before_the_work(
     ):
         check_disk(tmp_path / f"v{ending}", (101, 4096, 4096))
     argv = ["reconstruct", str(tmp_path / "s.tif"), "--planes", "0", "2", "--z-step-um", "1"]
-    tifffile.imwrite(tmp_path / "s.tif", volume_of(4, 32, 40), metadata=None)
+    tifffile.imwrite(tmp_path / "s.tif", volume_of(5, 32, 40), metadata=None)
     free.free = 1_000_000
     argv += ["--method", "linear", "--pixel-um", "0.2", "-o", str(tmp_path / f"v{ending}")]
     assert main(argv) == 1
