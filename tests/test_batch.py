@@ -159,6 +159,39 @@ def test_positions_of_one_tiff_have_results_of_their_own(tmp_path: Path) -> None
         assert made.pixel_um == pytest.approx(0.2 * (k + 1))
 
 
+SET = """<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}">
+{images}</OME>"""
+IMAGE = """<Image ID="Image:{k}" Name="Pos{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYZCT"
+Type="float" SizeX="32" SizeY="24" SizeZ="7" SizeC="1" SizeT="1" PhysicalSizeX="0.2"
+PhysicalSizeY="0.2" PhysicalSizeZ="0.5"><TiffData FirstZ="0" IFD="0" PlaneCount="7"><UUID
+FileName="p{k}.ome.tif">urn:uuid:{k}</UUID></TiffData></Pixels></Image>"""
+
+
+def test_each_file_of_an_ome_tiff_set_gives_its_own_position(tmp_path: Path) -> None:
+    """As Micro-Manager writes positions: every file lists all of them."""
+    source = tmp_path / "set"
+    source.mkdir()
+    images = "".join(IMAGE.format(k=k) for k in range(2))
+    for k in range(2):
+        xml = SET.format(own=k, images=images)
+        tifffile.imwrite(
+            source / f"p{k}.ome.tif",
+            stack(k),
+            description=xml,
+            metadata=None,
+            photometric="minisblack",
+        )
+    settings = BatchSettings(planes=PLANES, grid=GRID, method="linear")
+    report = batch(source, tmp_path / "out", settings)
+    assert [outcome.job.output.name for outcome in report.of("done")] == [
+        "p0.ome.tif",
+        "p1.ome.tif",
+    ]
+    for k in range(2):
+        made = read_image(tmp_path / "out" / f"p{k}.ome.tif")
+        np.testing.assert_array_equal(made.data, expected(stack(k)))
+
+
 # --- what is made ---
 
 
@@ -265,6 +298,7 @@ def test_all_time_points_are_made_by_one_method(tmp_path: Path) -> None:
     assert isinstance(told, dict)
     assert told["check"]["chosen"] == told["method"]
     assert {outcome.method for outcome in report.outcomes} == {told["method"]}
+    assert all(told["check"]["sentence"] in outcome.message for outcome in report.outcomes)
 
 
 # --- what is kept ---

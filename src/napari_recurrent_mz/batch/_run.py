@@ -223,7 +223,7 @@ def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -
         cores=free_cores(),
         memory=free_memory(),
         wanted=workers,
-        gpus=gpus_for(settings.device),
+        gpus=gpus_for(settings.device, settings.method),
     )
 
 

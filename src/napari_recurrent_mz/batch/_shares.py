@@ -113,12 +113,18 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def gpus_for(device: str) -> tuple[str, ...]:
-    """The CUDA GPUs that a choice of device means, as CUDA_VISIBLE_DEVICES names them."""
+def gpus_for(device: str, method: str) -> tuple[str, ...]:
+    """The GPUs that a choice of device means, as CUDA_VISIBLE_DEVICES names them.
+
+    Empty for a CPU, and for methods that compute there on any device; an Apple GPU is one.
+    """
     from ..device import choose_device
 
-    if choose_device(device).kind != "cuda":
+    kind = choose_device(device).kind
+    if kind == "cpu" or not method_of(method).needs_optics:
         return ()
+    if kind == "mps":
+        return ("0",)
     import torch
 
     stated = os.environ.get("CUDA_VISIBLE_DEVICES")

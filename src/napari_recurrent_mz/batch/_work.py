@@ -7,11 +7,11 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..check import check_on_scans
+from ..check import check_on_scans, range_warnings
 from ..deconvolution import Interrupted
 from ..device import choose_device
 from ..inference import model_for
@@ -70,7 +70,7 @@ class Outcome:
     method : str
         By which the planes were made; with the method auto, what the check chose.
     message : str
-        Why it failed, or what the check on the scans found; one sentence.
+        Why it failed; or what the check on the scans found and what else there is to say.
     trace : str
         Of an error that is nobody's mistake.
     """
@@ -120,10 +120,21 @@ def run_job(
             known = isinstance(error, InputError | MemoryError)
             trace = "" if known else traceback.format_exc()
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
-        check: Mapping[str, Any] = made.get("check") or {}
-        method = str(made.get("used") or made["method"])
         seconds = time.perf_counter() - began
-        return Outcome(job, DONE, seconds, method, str(check.get("sentence", "")))
+        return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
+
+
+@dataclass
+class _Made:
+    """How a volume was made: its provenance, and what there is to say of it."""
+
+    provenance: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def method(self) -> str:
+        """By which the planes were made."""
+        return str(self.provenance.get("used") or self.provenance["method"])
 
 
 def prepare(job: Job, orders: Orders) -> str:
@@ -151,6 +162,7 @@ def prepare(job: Job, orders: Orders) -> str:
 
 
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
+    _sweep(job.target)
     told, shape = time_lapse_told(job.target)
     batch = told.get(BATCH_KEY) or {}
     if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
@@ -194,33 +206,38 @@ def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | Non
     return check.chosen, check.as_dict()
 
 
-def _reconstruct(
-    job: Job, orders: Orders, on_progress: Callable[[int, int], None] | None
-) -> dict[str, Any]:
-    """Make the volume and its record; how it was made."""
+def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], None] | None) -> _Made:
+    """Make the volume and its record."""
     settings = orders.settings
     inputs = inputs_of(job, settings.planes)  # before reading: what changes meanwhile shows
     scans, plan = read_job(job, settings)
-    made: dict[str, Any] = {}
     told = time_lapse_told(job.target)[0] if job.in_time_lapse else {}
     method = str(told.get("method", settings.method))
+    model = model_for(method, settings.model)
+    made = _Made()
 
     def opened(shape: tuple[int, int, int]) -> Target:
         forget(orders.output, job)
-        return _Kept(_place(job, plan, shape), made)
+        return _Kept(_place(job, plan, shape), made.provenance)
 
     reconstruct_into(
         opened,
         scans,
         plan.grid,
         optics=plan.optics,
-        model=model_for(method, settings.model),
+        model=model,
         method=method,
         device=settings.device,
         on_progress=on_progress,
+        on_message=made.remarks.append,
         stopped=_Stopped(orders.stop),
     )
-    write_record(orders.output, job, inputs, orders.digest, made)
+    write_record(orders.output, job, inputs, orders.digest, made.provenance)
+    check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
+    if check:
+        made.remarks.append(str(check["sentence"]))
+    elif model is not None and plan.optics is not None:
+        made.remarks += range_warnings(scans, plan.grid, plan.optics, model)
     return made
 
 

@@ -1,0 +1,129 @@
+"""Print the tables of docs/batch.md: `OMP_NUM_THREADS=1 python docs/measure_batch.py [METHOD]`.
+
+Batches of noise of known size: how the processor time of a batch grows with planes, pixels,
+positions and time points, and what it costs beyond what reconstruct() takes for the same volumes
+in memory. One position at a time, one thread, processor time, so that a busy computer does not
+matter; each figure is the least of three runs, after one that pays for the start.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
+from napari_recurrent_mz.batch import BatchSettings, find_jobs, run_batch
+from napari_recurrent_mz.device import cpu_name
+from napari_recurrent_mz.inference import model_for
+from napari_recurrent_mz.io import write_volume
+
+OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
+SCANS, GAP_UM = 3, 3.0
+PLANES, SIDE, POSITIONS = 20, 256, 4
+RUNS = 3
+
+
+def least(work: Callable[[], Any]) -> float:
+    """The least processor time of some runs, in seconds."""
+    found = []
+    for _ in range(RUNS):
+        began = time.process_time()
+        work()
+        found.append(time.process_time() - began)
+    return min(found)
+
+
+def images(side: int, seed: int) -> np.ndarray:
+    """Scans of noise, (M, Y, X)."""
+    shape = (SCANS, side, side)
+    return np.random.default_rng(seed).gamma(1.0, 100.0, shape).astype(np.float32)
+
+
+def grid(planes: int) -> ZGrid:
+    """As many planes, none of them a scan."""
+    return ZGrid(0.05, 0.05 + 0.1 * (planes - 1), 0.1)
+
+
+def write_positions(folder: Path, side: int, positions: int, in_time: bool) -> list[Path]:
+    """Stacks of scans: a file for each position, or a time axis of so many points."""
+    z_um = GAP_UM * np.arange(SCANS)
+    if in_time:
+        path = folder / "lapse.tif"
+        pixels = np.stack([images(side, k) for k in range(positions)])
+        about = {"axes": "TZYX", "spacing": GAP_UM, "unit": "um"}
+        scale = 1 / OPTICS.pixel_um
+        tifffile.imwrite(path, pixels, imagej=True, metadata=about, resolution=(scale, scale))
+        return [path]
+    return [
+        write_volume(folder / f"p{k:03d}.ome.tif", images(side, k), z_um, OPTICS.pixel_um)
+        for k in range(positions)
+    ]
+
+
+def measured(
+    method: str, planes: int, side: int, positions: int, *, in_time: bool = False
+) -> tuple[float, float, float]:
+    """Seconds of a batch, of reconstruct() alone, and of a batch that finds all done."""
+    settings = BatchSettings(
+        grid=grid(planes),
+        na=OPTICS.na,
+        wavelength_um=OPTICS.wavelength_um,
+        immersion_index=OPTICS.immersion_index,
+        method=method,
+        device="cpu",
+    )
+    with tempfile.TemporaryDirectory() as name:
+        files = write_positions(Path(name), side, positions, in_time)
+        out = Path(name) / "out"
+
+        def batch(again: bool = True) -> None:
+            report = run_batch(find_jobs(files, out, settings), out, settings, again=again)
+            assert report.is_complete, report.table()
+
+        whole = least(batch)
+        kept = least(lambda: batch(again=False))
+    stacks = [images(side, k) for k in range(positions)]
+    model = model_for(method)
+
+    def alone() -> None:
+        for stack in stacks:
+            scans = [Scan(image, GAP_UM * k) for k, image in enumerate(stack)]
+            reconstruct(
+                scans, grid(planes), optics=OPTICS, method=method, model=model, device="cpu"
+            )
+
+    return whole, least(alone), kept
+
+
+def table(method: str) -> None:
+    """Print a row for each case: the cost of a voxel should stay the same."""
+    measured(method, 1, 64, 1)  # pays for the start: tables of the optics, torch's first calls
+    cases = [
+        *[("planes", n, (n, SIDE, POSITIONS), False) for n in (10, 20, 40, 80)],
+        *[("pixels a side", n, (PLANES, n, POSITIONS), False) for n in (128, 256, 512, 1024)],
+        *[("positions", n, (PLANES, SIDE, n), False) for n in (1, 4, 16, 32)],
+        *[("time points", n, (PLANES, SIDE, n), True) for n in (4, 16, 32)],
+    ]
+    print("| what grows | to | batch, s | ns a voxel | reconstruct(), s | a volume more, ms "
+          "| found done, ms a volume |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    for what, value, (planes, side, positions), in_time in cases:
+        whole, alone, kept = measured(method, planes, side, positions, in_time=in_time)
+        voxels = planes * side**2 * positions
+        print(
+            f"| {what} | {value} | {whole:.3f} | {1e9 * whole / voxels:.0f} | {alone:.3f} "
+            f"| {1e3 * (whole - alone) / positions:.1f} | {1e3 * kept / positions:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1] if len(sys.argv) > 1 else "lmmse"
+    print(f"{chosen}, {SCANS} scans, {cpu_name()}, one thread")
+    table(chosen)
