@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 from napari_recurrent_mz import InputError, Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.progress import listening
 from napari_recurrent_mz.session import Autosave, Unsaved, load, save, unsaved_sessions
 from napari_recurrent_mz.weights import save_model
 
@@ -151,6 +152,39 @@ def test_what_is_not_finished_is_made_again(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.volume, session.volume, rtol=1e-6)
     found, expected = again.history, session.history
     assert [(e.event, e.names) for e in found] == [(e.event, e.names) for e in expected]
+
+
+@pytest.mark.parametrize("name", ["beads.rmz", "beads.rmz.zip"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_saving_that_is_ended_leaves_what_was_there(
+    tmp_path: Path, name: str, is_there: bool
+) -> None:
+    def files() -> dict[str, bytes]:
+        inside = (path for path in tmp_path.rglob("*") if path.is_file())
+        return {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in inside}
+
+    if is_there:
+        save(linear(2), tmp_path / name)
+    before, session, told = files(), linear(3), []
+    for last in range(100):
+
+        def listen(_words: str, done: int, total: int, last: int = last) -> None:
+            told.append((done, total))
+            if done == last:
+                raise KeyboardInterrupt
+
+        told.clear()
+        try:
+            with listening(listen):
+                save(session, tmp_path / name)
+        except KeyboardInterrupt:
+            assert files() == before
+            assert list(tmp_path.iterdir()) == ([tmp_path / name] if is_there else [])
+            continue
+        break
+    assert told == [(done, last) for done in range(last)]  # all that was announced, one by one
+    assert last == 3 + (3 if name.endswith("zip") else 2) * len(GRID)
+    np.testing.assert_array_equal(load(tmp_path / name).volume, session.volume)
 
 
 def test_a_session_without_scans_keeps_its_settings(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
+from napari_recurrent_mz.io import VolumeWriter
 from napari_recurrent_mz.session import Autosave, load, save, unsaved_sessions
+from napari_recurrent_mz.widgets import _live_saving
 from napari_recurrent_mz.widgets._layers import um_scale_and_place
 from napari_recurrent_mz.widgets._live_files import LiveFiles, is_session_path, sessions_folder
 from napari_recurrent_mz.widgets._live_question import QuestionBox
@@ -199,13 +202,48 @@ def test_a_session_is_saved_and_opened(
     assert not two.files.is_saved
 
 
+def test_saving_says_how_far_it_is_and_can_be_cancelled(
+    qtbot: Any, window: Callable[[], Window], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, path = window(), tmp_path / "beads.rmz"
+    one.show()
+    started(qtbot, one)
+    gate, put = threading.Event(), VolumeWriter.__setitem__
+
+    def slowly(self: VolumeWriter, index: int, plane: Any) -> None:
+        if index == 1:
+            assert gate.wait(20)
+        put(self, index, plane)
+
+    monkeypatch.setattr(VolumeWriter, "__setitem__", slowly)
+    monkeypatch.setattr(_live_saving, "_TELL_S", 0.0)
+    row, half = one.files.saving, 2 + len(one.live.session.grid) + 1
+    one.files.save_to(path)
+    assert not row.isHidden()
+    qtbot.waitUntil(lambda: row.bar.value() == half, timeout=10_000)
+    assert row.bar.maximum() == 2 + 2 * len(one.live.session.grid)
+    assert row.bar.format() == "Saving 'beads.rmz': %p%"
+    one.files.save_to(tmp_path / "other.rmz")
+    assert one.said[-1][0] == "A session is being saved: wait for it, or cancel it."
+    row.cancel.click()
+    gate.set()
+    qtbot.waitUntil(row.isHidden, timeout=10_000)
+    assert one.said[-1] == ("Not saved: 'beads.rmz' is as it was.", "hint")
+    assert not path.exists()
+    assert not one.files.is_saved
+    one.files.save_to(path)
+    qtbot.waitUntil(lambda: one.said[-1][1] == "done", timeout=10_000)
+    assert one.files.is_saved
+    assert row.isHidden()
+
+
 def test_what_cannot_be_saved_or_opened_says_why(
     qtbot: Any, window: Callable[[], Window], tmp_path: Path
 ) -> None:
     one = window()
     started(qtbot, one, scans=1)
     one.files.save_to(tmp_path / "nowhere" / "beads.rmz")
-    qtbot.waitUntil(lambda: one.said[-1][1] == "error", timeout=10_000)
+    qtbot.waitUntil(lambda: bool(one.said) and one.said[-1][1] == "error", timeout=10_000)
     assert "for the session does not exist: make it." in one.said[-1][0]
     assert not one.files.is_saved
     one.end()

@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..io import WORKPLACE, write_volume, write_whole
+from ..io import WORKPLACE, VolumeWriter, write_volume, write_whole
 from ..optics import Optics
+from ..progress import tell
 from ..scans import FloatArray, InputError, Scan
 
 if TYPE_CHECKING:
@@ -83,6 +84,24 @@ class Snapshot:
         return found
 
 
+class Pieces:
+    """Counts what is written, for whoever listens; see :mod:`napari_recurrent_mz.progress`.
+
+    Parameters
+    ----------
+    total : int
+        Scans and planes, the planes as often as they are gone through.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._done, self._total = 0, total
+
+    def next(self) -> None:
+        """Another piece begins; raises what the listener raises."""
+        tell("saving", self._done, self._total)
+        self._done += 1
+
+
 class SessionFolder:
     """One session in one folder, written as often as it changes.
 
@@ -98,7 +117,7 @@ class SessionFolder:
         self._number = 0
         self._digests: weakref.WeakKeyDictionary[Scan, str] = weakref.WeakKeyDictionary()
 
-    def write(self, snapshot: Snapshot) -> None:
+    def write(self, snapshot: Snapshot, pieces: Pieces | None = None) -> None:
         """Write what is not there yet, then the index, and let go what it does not list.
 
         Raises
@@ -106,9 +125,13 @@ class SessionFolder:
         OSError, InputError
             When the disk refuses; what was there before is whole.
         """
+        pieces = pieces or Pieces(pieces_of(snapshot))
         self._number += 1
         (self.path / SCANS).mkdir(parents=True, exist_ok=True)
-        scans = [self._scan(place, snapshot) for place in range(len(snapshot.scans))]
+        scans = []
+        for place in range(len(snapshot.scans)):
+            pieces.next()
+            scans.append(self._scan(place, snapshot))
         index = {
             "format": FORMAT,
             "versions": _versions(),
@@ -116,7 +139,7 @@ class SessionFolder:
             "saved": _now(),
             "number": self._number,
             "session": {**snapshot.values, "scans": scans},
-            "volume": self._volume(snapshot),
+            "volume": self._volume(snapshot, pieces),
         }
         text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
         write_text(self.path / INDEX, text)
@@ -144,27 +167,50 @@ class SessionFolder:
             write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, made, durable=True)
         return told
 
-    def _volume(self, snapshot: Snapshot) -> dict[str, str] | None:
+    def _volume(self, snapshot: Snapshot, pieces: Pieces) -> dict[str, str] | None:
         """Write the volume, if there is one and it is not there yet."""
         if snapshot.volume is None:
             return None
-        settings = snapshot.values["settings"]
-        grid, optics = settings["grid"], Optics(**snapshot.optics)
-        digest = array_digest(snapshot.volume)
+        digest = volume_digest(snapshot.volume, pieces)
         name = f"volume-{digest[:_SHORT]}.ome.zarr"
         if not (self.path / name).exists():
-            z_um = grid["start_um"] + grid["step_um"] * np.arange(len(snapshot.volume))
-            made = {
-                "optics": snapshot.optics,
-                "method": settings["method"],
-                "model": settings["model"],
-                "model_sha256": snapshot.values["model_sha256"],
-                "scans": snapshot.values["scans"],
-            }
-            write_volume(
-                self.path / name, snapshot.volume, z_um, optics.pixel_um, made, durable=True
-            )
+            self._write_volume(name, snapshot.volume, snapshot, pieces)
         return {"file": name, "sha256": digest}
+
+    def _write_volume(
+        self, name: str, volume: FloatArray, snapshot: Snapshot, pieces: Pieces
+    ) -> None:
+        """Write it plane by plane, so that whoever listens can end it."""
+        settings = snapshot.values["settings"]
+        grid, pixel_um = settings["grid"], Optics(**snapshot.optics).pixel_um
+        z_um = grid["start_um"] + grid["step_um"] * np.arange(len(volume))
+        made = {
+            "optics": snapshot.optics,
+            "method": settings["method"],
+            "model": settings["model"],
+            "model_sha256": snapshot.values["model_sha256"],
+            "scans": snapshot.values["scans"],
+        }
+        z, y, x = volume.shape
+        with VolumeWriter(self.path / name, (z, y, x), z_um, pixel_um) as writer:
+            for index, plane in enumerate(volume):
+                pieces.next()
+                writer[index] = plane
+            writer.finish(made, durable=True)
+
+    def leave_whole(self, was_empty: bool) -> None:
+        """Let go what a write that was ended has left and no index lists.
+
+        Parameters
+        ----------
+        was_empty : bool
+            Whether there was nothing in the folder before.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            self._tidy(json.loads((self.path / INDEX).read_text(encoding="utf-8")))
+            return
+        if was_empty:
+            _let_go(self.path)
 
     def _tidy(self, index: Mapping[str, Any]) -> None:
         """Let go what the index does not list, as far as the disk lets us."""
@@ -180,7 +226,9 @@ def save(session: Session, path: str | os.PathLike[str]) -> Path:
     """Write a session: its scans, settings and history, and the volume once it is finished.
 
     :func:`load` gives it back. A session that is there already is replaced; whenever the
-    process ends, either the old one or the new one is whole.
+    process ends, either the old one or the new one is whole. Who
+    :func:`~napari_recurrent_mz.progress.listening` is told of every scan and plane, and may end it
+    by raising something: then all is as it was before.
 
     Parameters
     ----------
@@ -204,7 +252,7 @@ def save(session: Session, path: str | os.PathLike[str]) -> Path:
         if path.name.endswith(ZIP_ENDING):
             write_whole(path, lambda part: _write_zip(part, snapshot), durable=True)
         else:
-            SessionFolder(path).write(snapshot)
+            _write_folder(path, snapshot)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"'{path.name}' could not be written: {reason}.") from error
@@ -254,14 +302,42 @@ def array_digest(pixels: FloatArray, more: str = "") -> str:
     return found.hexdigest()
 
 
+def volume_digest(volume: FloatArray, pieces: Pieces) -> str:
+    """The :func:`array_digest` of a volume, plane by plane."""
+    found = hashlib.sha256()
+    for plane in volume:
+        pieces.next()
+        found.update(np.ascontiguousarray(plane, "<f4").data)
+    return found.hexdigest()
+
+
+def pieces_of(snapshot: Snapshot, *, copies: int = 0) -> int:
+    """How many pieces it takes to write a session, and so many copies of its planes."""
+    planes = 0 if snapshot.volume is None else len(snapshot.volume)
+    return len(snapshot.scans) + (2 + copies) * planes
+
+
+def _write_folder(path: Path, snapshot: Snapshot) -> None:
+    was_empty = not path.exists() or not any(path.iterdir())
+    folder = SessionFolder(path)
+    try:
+        folder.write(snapshot)
+    except BaseException:
+        folder.leave_whole(was_empty)
+        raise
+
+
 def _write_zip(path: Path, snapshot: Snapshot) -> None:
     """The folder first, beside the file, then all of it into the file."""
-    folder = path.with_suffix("")
-    SessionFolder(folder).write(snapshot)
+    folder, pieces = path.with_suffix(""), Pieces(pieces_of(snapshot, copies=1))
+    SessionFolder(folder).write(snapshot, pieces)
+    files = sorted(inside for inside in folder.rglob("*") if inside.is_file())
+    planes = 0 if snapshot.volume is None else len(snapshot.volume)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as kept:
-        for inside in sorted(folder.rglob("*")):
-            if inside.is_file():
-                kept.write(inside, inside.relative_to(folder).as_posix())
+        for number, inside in enumerate(files):
+            if number * planes // len(files) > (number - 1) * planes // len(files):
+                pieces.next()  # as often as there are planes
+            kept.write(inside, inside.relative_to(folder).as_posix())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from ._grid_panel import GridPanel, in_words
 from ._method_panel import MethodPanel
-from ._parts import heading, push_button, scrolling
+from ._parts import heading, push_button, scrolling, show_progress
 from ._scan_source import ScanParts
 from ._theme import MessageLabel, Palette, tinted
 
@@ -63,9 +63,7 @@ class Footer(QWidget):
         self._title = title
         self.status("", "hint")
         self.say("", "hint")
-        self.bar.setRange(0, planes)
-        self.bar.setValue(0)
-        self.bar.setFormat(f"{title}: {first}")
+        show_progress(self.bar, 0, planes, f"{title}: {first}")
         self.bar.show()
 
     def retitle(self, title: str) -> None:
@@ -74,9 +72,8 @@ class Footer(QWidget):
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
         """Advance the bar."""
-        self.bar.setValue(done)
         left = "" if seconds_left is None else f" · {in_words(seconds_left)} left"
-        self.bar.setFormat(f"{self._title}: plane {done} of {total}{left}")
+        show_progress(self.bar, done, total, f"{self._title}: plane {done} of {total}{left}")
 
     def cancelling(self) -> None:
         """The wish to stop was heard."""

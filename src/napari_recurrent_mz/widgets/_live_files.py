@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from . import _settings
 from ._live_pages import LivePages
 from ._live_question import Choice, QuestionBox
+from ._live_saving import Saving, SavingRow, save_listened
 from ._parts import push_button
 from ._plot import ask_for_file
 from ._worker import in_background
@@ -81,6 +82,7 @@ class LiveFiles(QObject):
 
     said = Signal(str, str)
     """A sentence and its kind; safe from any thread."""
+    _step = Signal(int, int)
     opened = Signal(object)
     """A session is to be opened: what makes it, for the session's thread."""
 
@@ -100,6 +102,9 @@ class LiveFiles(QObject):
         self._session: Any = None
         self._autosave: Any = None
         self._saved: tuple[Any, ...] | None = None
+        self._stop = threading.Event()
+        self.saving = SavingRow(self._stop)
+        self._step.connect(self.saving.step)
         dock.installEventFilter(self)
 
     def place(self, pages: LivePages) -> None:
@@ -188,19 +193,30 @@ class LiveFiles(QObject):
 
     def save_to(self, path: Path) -> None:
         """Save the session, in a thread; scans that come meanwhile are in the next."""
+        if self.saving.is_on:
+            self.said.emit("A session is being saved: wait for it, or cancel it.", "hint")
+            return
         session = self._session
         scans = session.scans
-        self.said.emit(f"Saving '{path.name}'…", "hint")
+        self.saving.begin(path.name)
 
-        def saved(_path: object) -> None:
+        def saved(written: Path | None) -> None:
+            self.saving.end()
+            if written is None:
+                self.said.emit(f"Not saved: '{path.name}' is as it was.", "hint")
+                return
             if session is self._session:
                 self._saved = scans
             what = "1 scan is" if len(scans) == 1 else f"{len(scans)} scans are"
             self.said.emit(f"Saved: {what} in '{path.name}'.", "done")
 
+        def failed(sentence: str) -> None:
+            self.saving.end()
+            self.said.emit(sentence, "error")
+
         in_background(
-            self, _save, session, path, then=saved,
-            failed=lambda sentence: self.said.emit(sentence, "error"),
+            self, save_listened, session, path, Saving(self._tell_step, self._stop),
+            then=saved, failed=failed,
         )  # fmt: skip
 
     def ask_what_to_open(self) -> None:
@@ -249,9 +265,16 @@ class LiveFiles(QObject):
 
     def _tell(self, sentence: str, kind: str) -> None:
         """Say something from any thread, unless the window is gone."""
+        self._emit("said", sentence, kind)
+
+    def _tell_step(self, done: int, total: int) -> None:
+        """Say how far saving is, from its thread."""
+        self._emit("_step", done, total)
+
+    def _emit(self, signal: str, *values: object) -> None:
         try:
             if isalive(self):  # type: ignore[no-untyped-call]
-                self.said.emit(sentence, kind)
+                getattr(self, signal).emit(*values)
         except RuntimeError:
             return  # deleted between the question and the signal
 
@@ -296,9 +319,3 @@ def _unsaved(folder: Path) -> list[Any]:
     from ..session import unsaved_sessions
 
     return unsaved_sessions(folder)
-
-
-def _save(session: Any, path: Path) -> Path:
-    from ..session import save
-
-    return save(session, path)

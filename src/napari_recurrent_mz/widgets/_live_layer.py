@@ -152,16 +152,17 @@ class LiveLayer(QObject):
         with unselected(self._viewer):
             self._viewer.layers.append(layer)
         self._layer = weakref.ref(layer)
-        if len(self._viewer.layers) == 1:
-            self._viewer.reset_view()
-            show_height(self._viewer, self._session.scans[0].z_um)
 
     def _select(self) -> None:
-        """Make it the selected one, as napari does with a new layer."""
-        layer = self.layer
-        if layer is not None:
-            self._viewer.layers.selection.active = layer
-            self.added.emit()
+        """Make it the selected one, as napari does with a new layer, and bring it into view."""
+        layer, viewer = self.layer, self._viewer
+        if layer is None:
+            return
+        viewer.layers.selection.active = layer
+        if len(viewer.layers) == 1 and self._session.scans:
+            viewer.reset_view()
+            show_height(viewer, self._session.scans[0].z_um)
+        self.added.emit()
 
     def _refresh(self) -> None:
         layer = self.layer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,8 @@ from qtpy.QtCore import QObject, QTimer
 
 from ..scans import ZGrid
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
+from ._pace import Pace
 from ._worker import Job, Outcome, percentile_limits
-
-_REFRESH_S = 0.15
-_UPLOAD_BYTES_S = 1e8  # in 3-D every refresh sends the whole volume to the graphics card
 
 
 class ResultLayer(QObject):
@@ -41,7 +38,7 @@ class ResultLayer(QObject):
         self._volume = np.zeros((len(job.grid), *shape), np.float32)
         self._finished: list[int] = []
         self._measured: list[int] = []
-        self._refreshed = 0.0
+        self._pace = Pace()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
@@ -60,19 +57,16 @@ class ResultLayer(QObject):
             self._measured.append(plane.index)
         if self.layer is None:
             self._add(plane.index)
-        elif time.monotonic() - self._refreshed > self._pause_s():
+        elif not self._pace.left_s():
             self._refresh()
         elif not self._timer.isActive():
-            self._timer.start(int(1000 * self._pause_s()))
+            self._timer.start(int(1000 * self._pace.left_s()))
 
     def rename(self, name: str) -> None:
         """Give the layer another name, unless the user has named it."""
         if self.layer is not None and self.layer.name == self._name:
             self.layer.name = name
         self._name = name
-
-    def _pause_s(self) -> float:
-        return refresh_pause_s(self._viewer, self._volume.nbytes)
 
     def finish(self, outcome: Outcome) -> None:
         """Keep what is true: the whole volume, or the block of planes that were finished."""
@@ -108,12 +102,10 @@ class ResultLayer(QObject):
             show_height(self._viewer, float(grid.z_um[index]))
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             self._viewer.fit_to_view(layers=[self.layer])
-        self._refreshed = time.monotonic()
 
     def _refresh(self) -> None:
         if self.layer is not None and not self.is_removed:
-            self.layer.refresh()
-        self._refreshed = time.monotonic()
+            self._pace.show(self.layer.refresh)
 
     def _crop(self, layer: Image, state: str) -> None:
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""
@@ -140,11 +132,6 @@ class ResultLayer(QObject):
         low, high = float(data.min()), float(data.max())
         limits = layer.contrast_limits
         layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
-
-
-def refresh_pause_s(viewer: Any, size: int) -> float:
-    """Time between refreshes of a volume of ``size`` bytes that leaves the window its share."""
-    return _REFRESH_S if viewer.dims.ndisplay == 2 else max(_REFRESH_S, size / _UPLOAD_BYTES_S)
 
 
 def show_height(viewer: Any, z_um: float) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid
+from ._calm import CALM
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Job:
     model: str | None
     device: str
     order: tuple[int, ...]
+    output: Path | None = None
+    """Where the volume is written as it is made; None keeps it in memory."""
+    pixel_um: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,18 @@ class Outcome:
     sentence: str = ""
     provenance: dict[str, Any] | None = None
     seconds: float = 0.0
+    path: Path | None = None
+    """The file with the planes that were finished, where they were written."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A plane that is on the disk: its number, its range of values, the arrays that hold it."""
+
+    index: int
+    measured: bool
+    values: tuple[float, float]
+    levels: list[Any]
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,7 @@ class ThreadRun(QObject):
 
     def _launch(self, work: Callable[..., Iterator[object]], *args: Any) -> None:
         ThreadRun._alive.add(self)
+        CALM.hold()
         self._worker = create_worker(work, *args, self._stop, _start_thread=False)
         self._worker.yielded.connect(self._yielded)
         self._worker.finished.connect(self._finished)
@@ -105,6 +123,7 @@ class ThreadRun(QObject):
 
     def _finished(self) -> None:
         self._worker = None
+        CALM.release()
         ThreadRun._alive.discard(self)
         self.ended.emit(self._outcome or Outcome("cancelled"))
 
@@ -144,7 +163,8 @@ class Run(ThreadRun):
             self.plane.emit(item)
 
     def _finished(self) -> None:
-        if self.is_cancelled and self._outcome is not None and self._outcome.state == "done":
+        found = self._outcome
+        if self.is_cancelled and found is not None and found.state == "done" and not found.path:
             self._outcome = None
         super()._finished()
 
@@ -162,9 +182,12 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
         checks.append(check)
         messages.append(Checked(check.chosen, check.sentence))
 
+    disk: _Disk | None = None
     try:
         from .. import inference
         from ..provenance import provenance
+
+        disk = _Disk(job) if job.output is not None else None
 
         model = _model_for(job)
         planes = inference.iter_planes(
@@ -182,10 +205,15 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
         with contextlib.closing(cast(Generator[Any, None, None], planes)):
             for plane in planes:
                 yield from _drained(messages)
-                yield plane
-                if stop.is_set():
+                yield plane if disk is None else disk.put(plane)
+                if stop.is_set() and disk is None:
                     return
+                if stop.is_set():
+                    break
         yield from _drained(messages)
+        if disk is not None and not disk.is_whole:
+            yield Outcome("cancelled", path=disk.leave("cancelled"))
+            return
         seconds = time.monotonic() - began
         made = provenance(
             job.scans,
@@ -197,9 +225,66 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             seconds=seconds,
             check=checks[0] if checks else None,
         )
-        yield Outcome("done", provenance=made, seconds=seconds)
+        path = None if disk is None else disk.finish(made)
+        yield Outcome("done", provenance=made, seconds=seconds, path=path)
     except Exception as error:
-        yield Outcome("failed", sentence_of(error))
+        kept = None
+        with contextlib.suppress(Exception):  # what went wrong is told already
+            kept = None if disk is None else disk.leave("failed")
+        yield Outcome("failed", sentence_of(error), path=kept)
+
+
+class _Disk:
+    """A volume that is written as it is made."""
+
+    def __init__(self, job: Job) -> None:
+        from ..io import VolumeWriter
+
+        assert job.output is not None
+        shape = (len(job.grid), *job.scans[0].pixels.shape)
+        self._job = job
+        self._measured: list[int] = []
+        self._writer = VolumeWriter(job.output, shape, job.grid.z_um, job.pixel_um)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all planes are written."""
+        return len(self._writer.finished_planes) == len(self._job.grid)
+
+    def put(self, plane: Any) -> Written:
+        """Write a plane."""
+        self._writer[plane.index] = plane.pixels
+        if plane.measured:
+            self._measured.append(plane.index)
+        values = (float(plane.pixels.min()), float(plane.pixels.max()))
+        return Written(plane.index, plane.measured, values, self._writer.levels)
+
+    def finish(self, made: dict[str, Any]) -> Path:
+        """All is written."""
+        return self._writer.finish(made)
+
+    def leave(self, state: str) -> Path | None:
+        """Keep the planes that are written, if there are any, as a whole file of their own."""
+        planes = self._writer.finished_planes
+        if not planes or self.is_whole:
+            self._writer.discard()
+            return None
+        self._writer.keep_finished()
+        return self._writer.finish(part_record(self._job, state, planes, self._measured))
+
+
+def part_record(
+    job: Job, state: str, planes: Sequence[int], measured: Sequence[int]
+) -> dict[str, Any]:
+    """What is told of a block of planes that were finished before a run ended early."""
+    first, last = min(planes), max(planes)
+    return {
+        "state": state,
+        "method": job.method,
+        "scans": [{"name": s.name, "z_um": s.z_um} for s in job.scans],
+        "finished_z_um": [float(z) for z in job.grid.z_um[first : last + 1]],
+        "measured_planes": [i - first for i in sorted(measured)],
+    }
 
 
 def _drained(messages: list[object]) -> Iterator[object]:

@@ -89,6 +89,7 @@ class LiveDock(ScanIntake, InstrumentDock):
         self.live = LiveRun()
         self.remembers = True
         self.files = LiveFiles(self, self.question, is_wanted=lambda: self.remembers)
+        self.footer.add_on_top(self.files.saving)
         self.over_z: ErrorOverZ | None = None
         self.volume: LiveLayer | None = None
         self.frame = NextScanFrame(self._viewer, self.palette_.colour("warning").name())
