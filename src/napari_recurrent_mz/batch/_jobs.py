@@ -170,7 +170,7 @@ def _jobs_of(file: _Found, out: Path, settings: BatchSettings) -> Iterator[Job]:
         in_plate = file.path.is_dir() and bool(fields_of(file.path))
     except InputError as error:
         output = out / file.base.with_name(f"{file.base.name}.{ending}")
-        yield Job(file.path.name, (Part(str(file.path)),), output, trouble=str(error))
+        yield Job(str(file.base), (Part(str(file.path)),), output, trouble=str(error))
         return
     if in_plate and settings.format == "ome.tif":
         raise InputError(

@@ -178,7 +178,7 @@ def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool)
     from ..batch import digest_of, is_done
 
     digest, seconds, left = digest_of(settings), 0.0, 0
-    rows = [("position", "scans at z (µm)", "result", "state", "time")]
+    rows = [("position", "scans at z (µm)", "result", "time", "state")]
     positions: dict[str, list[Job]] = {}
     for job in jobs:
         positions.setdefault(job.position, []).append(job)
@@ -187,12 +187,12 @@ def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool)
         scans, cost = _scans_and_cost(own[0], settings)
         result = str(own[0].target.relative_to(output))
         if cost is None:
-            rows.append((position, "", result, f"cannot: {scans}", ""))
+            rows.append((position, "", result, "", f"cannot: {scans}"))
             continue
         left += len(own) - done
         seconds += cost * (len(own) - done)
         time = _common.clock(cost * (len(own) - done)) if done < len(own) else ""
-        rows.append((position, scans, result, _state(done, len(own)), time))
+        rows.append((position, scans, result, time, _state(done, len(own))))
     return f"{_columns(rows)}\n{left} of {len(jobs)} volumes to do, about {_common.clock(seconds)}"
 
 
