@@ -18,10 +18,11 @@ from napari_recurrent_mz.inference import (
     iter_planes,
     range_warnings,
 )
-from napari_recurrent_mz.inputs import NetworkInputs
+from napari_recurrent_mz.inputs import NetworkInputs, Prepared
 from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.provenance import provenance
+from napari_recurrent_mz.runner import Runner
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.tiles import NetworkPlanes, tiles
 from napari_recurrent_mz.weights import bundled_models
@@ -147,14 +148,14 @@ def test_out_of_memory_goes_on_with_smaller_tiles(
         big, OPTICS, load_model(), CPU, reach_um=(0.0, 2.0), on_message=messages.append
     )
     expected = maker.plane(1.0)
-    forward = type(maker.network).forward
+    run = Runner.__call__
 
-    def short_of_memory(self, scans, *rest):  # type: ignore[no-untyped-def]
-        if scans.shape[-1] > 200:
+    def short_of_memory(self: Runner, parts: Prepared) -> torch.Tensor:
+        if parts.scans.shape[-1] > 200:
             raise torch.OutOfMemoryError("no more")
-        return forward(self, scans, *rest)
+        return run(self, parts)
 
-    monkeypatch.setattr(type(maker.network), "forward", short_of_memory)
+    monkeypatch.setattr(Runner, "__call__", short_of_memory)
     found = maker.plane(1.0)
     assert np.abs(found - expected).max() < 0.02 * np.ptp(expected)
     assert messages == [f"{CPU.name} ran out of memory: going on with tiles of 150 pixels."]
@@ -170,7 +171,7 @@ def test_no_memory_at_all_is_told_in_a_sentence(
     def never(*_args: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("no more")
 
-    monkeypatch.setattr(type(maker.network), "forward", never)
+    monkeypatch.setattr(Runner, "__call__", never)
     with pytest.raises(MemoryError, match="crop the scans"):
         maker.plane(2.0)
 

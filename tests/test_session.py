@@ -15,12 +15,22 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_recurrent_mz import InputError, Optics, Scan, Session, ZGrid, load_model, reconstruct
+from napari_recurrent_mz import (
+    InputError,
+    Optics,
+    Scan,
+    Session,
+    ZGrid,
+    load_model,
+    reconstruct,
+    runner,
+)
 from napari_recurrent_mz.device import choose_device
 from napari_recurrent_mz.inputs import Scale
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.metrics import relative_change
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.runner import Form
 from napari_recurrent_mz.session import (
     SessionSettings,
 )
@@ -69,8 +79,9 @@ def common_scale() -> Scale:
 
 
 def count_encoder_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count how often the network encodes a scan."""
+    """Count how often the network, in its plain form, encodes a scan."""
     passes = [0]
+    monkeypatch.setattr(runner, "_best", lambda _model, _device, forms: Form(False, forms[0].half))
     encode = RecurrentMZ.encode
 
     def counted(self: RecurrentMZ, image: Any) -> Any:

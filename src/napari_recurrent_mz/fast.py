@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -28,6 +29,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .network import ConvGRU, NetworkConfig, RecurrentMZ, State
+
+_M = TypeVar("_M", bound=nn.Module)
 
 _ONE = [1, 1]  # stride and dilation of every convolution
 
@@ -99,7 +102,7 @@ class _Conv:
 
 def _packs(weight: torch.Tensor) -> bool:
     """Whether oneDNN, which adds convolutions in place, does these."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if weight.dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -107,7 +110,10 @@ def _packs(weight: torch.Tensor) -> bool:
 
 
 class _Buffers:
-    """Tensors that are used again for every plane, by name."""
+    """Tensors that are used again for every plane, by name.
+
+    A level's features are x and its state h; a, b and c are for what is soon gone.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, torch.dtype], torch.Tensor] = {}
@@ -122,6 +128,14 @@ class _Buffers:
                 shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
             )
         return kept
+
+    def clear(self) -> None:
+        """Give them back."""
+        self._kept.clear()
+
+    def spare(self, x: torch.Tensor, name: str) -> torch.Tensor | None:
+        """One just like ``x``, or None on a device that keeps its memory by itself."""
+        return self.like(x, x.shape[1], name) if x.device.type == "cpu" else None
 
     def like(self, x: torch.Tensor, channels: int, name: str) -> torch.Tensor:
         """One of the size and kind of ``x`` (N, …, H, W) with so many channels."""
@@ -157,7 +171,7 @@ class _Block:
 
     def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
         middle = _rectify(self.first(x, buffers, f"{name} middle"), self.slope)
-        return _rectify(self.second(middle, buffers, name), self.slope)
+        return _rectify(self.second(middle, buffers, f"{name} x"), self.slope)
 
 
 def _rectify(x: torch.Tensor, slope: float) -> torch.Tensor:
@@ -175,12 +189,12 @@ class _Unit:
         self, x: torch.Tensor, h: torch.Tensor | None, buffers: _Buffers, name: str
     ) -> torch.Tensor:
         """The new state from x and the state h (N, c, H, W), which it replaces, or None."""
-        f = self.w_f(x, buffers, f"{name} gate")
+        f = self.w_f(x, buffers, f"{name} a")
         if h is None:
-            return self.w_h(x, buffers, f"{name} state").tanh_().mul_(f.sigmoid_())
+            return self.w_h(x, buffers, f"{name} h").tanh_().mul_(f.sigmoid_())
         self.u_f.onto(f, h).sigmoid_()
-        new = self.w_h(x, buffers, f"{name} new")
-        passed = torch.mul(f, h, out=buffers.like(h, h.shape[1], f"{name} passed"))
+        new = self.w_h(x, buffers, f"{name} b")
+        passed = torch.mul(f, h, out=buffers.spare(h, f"{name} c"))
         self.u_h.onto(new, passed).tanh_()
         return h.lerp_(new, f)
 
@@ -237,12 +251,17 @@ class _DecoderBlock:
         name: str,
     ) -> torch.Tensor:
         """From s_k, the block below and what is seen beside, or None: (N, c, H, W)."""
-        x = self.own(s, buffers, f"{name} middle")
+        x = self.own(s, buffers, f"{name} b")
         if self.enlarged is not None and y is not None:
             x.add_(self.enlarged(y))
         if self.beside is not None and beside is not None:
             self.beside.onto(x, beside.to(self.dtype, memory_format=torch.channels_last))
-        return _rectify(self.second(_rectify(x, self.slope), buffers, name), self.slope)
+        return _rectify(self.second(_rectify(x, self.slope), buffers, f"{name} c"), self.slope)
+
+
+def _each(modules: nn.ModuleList, kind: type[_M]) -> list[_M]:
+    """The modules of a list, which are of this kind."""
+    return [module for module in modules if isinstance(module, kind)]
 
 
 class FastNetwork:
@@ -263,14 +282,14 @@ class FastNetwork:
         self.config, self.precision = network.config, precision
         self._plain, self._buffers = network, _Buffers()
         low, slope = precision.features, network.config.slope
-        blocks = [_folded(block) for block in network.encoder]
+        blocks = [_folded(block) for block in _each(network.encoder, nn.Sequential)]
         self._encoder = [_Block(convs, slope, low) for convs in blocks]
         self._edge_encoder = _Block(blocks[0], slope, precision.edge)
-        self._units = [_Unit(unit, low) for unit in network.recurrent]
-        self._mix = [_Conv(mix, low) for mix in network.mix]
+        self._units = [_Unit(unit, low) for unit in _each(network.recurrent, ConvGRU)]
+        self._mix = [_Conv(mix, low) for mix in _each(network.mix, nn.Conv2d)]
         self._decoder = [
             _DecoderBlock(block, network.config, level, precision)
-            for level, block in enumerate(network.decoder)
+            for level, block in enumerate(_each(network.decoder, nn.Sequential))
         ]
         self._last = _Conv(network.last, precision.edge)
 
@@ -299,6 +318,10 @@ class FastNetwork:
         image, after = self._run(before, scans, linear, unit, skip, extra)
         return image, [h.clone() for h in after]
 
+    def release(self) -> None:
+        """Give back the memory that is kept for the next plane."""
+        self._buffers.clear()
+
     def _run(
         self,
         state: State | None,
@@ -316,13 +339,13 @@ class FastNetwork:
             features, edge = self._encode(scan, last=scan is sequence[-1])
             before: Sequence[torch.Tensor | None] = state or [None] * len(features)
             state = [
-                unit_k(x, h, self._buffers, f"unit {k}")
+                unit_k(x, h, self._buffers, f"level {k}")
                 for k, (unit_k, x, h) in enumerate(zip(self._units, features, before, strict=True))
             ]
         assert state is not None
         out = self._decode([edge, *features[1:]], state, self._plain.beside(linear, skip))
         size = sequence[0].shape[-2:]
-        image = out[..., : size[0], : size[1]].float().contiguous()
+        image = out[..., : size[0], : size[1]].to(torch.float32, copy=True)
         if self.config.correction and linear is not None:
             image = self._plain.corrected(image, linear, unit, extra)
         return image, state
@@ -331,14 +354,14 @@ class FastNetwork:
         """Features of every level; the first level's of the last scan also for the decoder."""
         low, edge = self.precision.features, self.precision.edge
         x = self._plain.pad(scan).contiguous(memory_format=torch.channels_last)
-        if last:
+        if last and edge != low:
             fine = self._edge_encoder(x.to(edge), self._buffers, "edge")
-            first = fine.to(low) if edge != low else fine.clone()
+            first = fine.to(low)
         else:
-            fine = first = self._encoder[0](x.to(low), self._buffers, "encoder 0")
+            fine = first = self._encoder[0](x.to(low), self._buffers, "level 0")
         features = [first]
         for level, block in enumerate(self._encoder[1:], start=1):
-            name = f"encoder {level}"
+            name = f"level {level}"
             features.append(block(self._pooled(features[-1], name), self._buffers, name))
         return features, fine
 
@@ -352,17 +375,15 @@ class FastNetwork:
         both = self._buffers.get(f"{name} pooled", (n, c, high // 2, wide // 2), x)
         return torch.maximum(rows[..., ::2], rows[..., 1::2], out=both)
 
-    def _decode(
-        self, features: State, state: State, beside: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _decode(self, features: State, state: State, beside: torch.Tensor | None) -> torch.Tensor:
         """The last convolution's outputs, padded."""
         y: torch.Tensor | None = None
         for level in reversed(range(self.config.levels)):
-            mixed = self._mix[level](state[level], self._buffers, f"mix {level}")
+            mixed = self._mix[level](state[level], self._buffers, f"level {level} a")
             s = features[level].add_(mixed)
             seen = None
             if beside is not None and (level == 0 or self.config.nonnegative):
                 seen = functional.avg_pool2d(beside, 2**level)
-            y = self._decoder[level](s, y, seen, self._buffers, f"decoder {level}")
+            y = self._decoder[level](s, y, seen, self._buffers, f"level {level}")
         assert y is not None
         return self._last(y, self._buffers, "last")

@@ -118,9 +118,7 @@ class NetworkConfig:
         return int(self.base_channels * 2 ** (level - 1))
 
 
-def _convolutions(
-    inputs: int, middle: int, outputs: int, config: NetworkConfig
-) -> nn.Sequential:
+def _convolutions(inputs: int, middle: int, outputs: int, config: NetworkConfig) -> nn.Sequential:
     """Two 3×3 convolutions, each with BN and ReLU: (N, inputs, H, W) → (N, outputs, H, W)."""
     norm, slope = config.norm, config.slope
     layers: list[nn.Module] = []
@@ -309,9 +307,7 @@ class RecurrentMZ(nn.Module):
             return out
         return self.corrected(out.to(linear.dtype), linear, unit, extra)
 
-    def beside(
-        self, linear: torch.Tensor | None, skip: torch.Tensor | None
-    ) -> torch.Tensor | None:
+    def beside(self, linear: torch.Tensor | None, skip: torch.Tensor | None) -> torch.Tensor | None:
         """What the decoder sees beside the features, padded: (N, S, H', W')."""
         seen = linear if skip is None else skip
         if not self.config.linear_skip or seen is None:

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
-from .architectures import Network, build
 from .device import Device, available_cores, choose_device
-from .inputs import NetworkInputs, Scale
-from .network import RecurrentMZ, State
+from .inputs import NetworkInputs, Prepared, Scale
+from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
 from .progress import tell
+from .runner import runner_for
 from .scans import FloatArray, Heights, Scan
 from .weights import Model
 
@@ -24,6 +25,7 @@ OVERLAP = 64
 _SMALLEST_TILE = 128
 _ALIGN = 16  # tiles start where the pooling grid of the whole image does
 _LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 1024}
+_PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
 _measured: dict[tuple[str, str, int], float] = {}
 
@@ -146,9 +148,11 @@ class NetworkPlanes:
     tile : int, optional
         Largest window in pixels, by default what suits the device.
     half : bool, optional
-        Mixed precision; by default where it pays.
+        Half precision; by default where it pays.
     scale : Scale, optional
         How the network sees the scans' intensities; by default as measured on them.
+    fast : bool, optional
+        Whether the network runs in its fast form or as it is; by default what is faster here.
     """
 
     def __init__(
@@ -164,18 +168,20 @@ class NetworkPlanes:
         tile: int | None = None,
         half: bool | None = None,
         scale: Scale | None = None,
+        fast: bool | None = None,
     ) -> None:
         self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
         self.on_message, self.stopped = on_message, stopped
         self.tile = tile or _LARGEST_TILE[device.kind]
-        self.half = half
+        self.batch = _PLANES_AT_ONCE if device.kind == "cuda" else 1
+        self.half, self.fast = half, fast
         self.scale = scale
-        self._timed = 0
+        self._timed, self._spent = 0, 0.0
         self._move_to(device)
 
     def _move_to(self, device: Device) -> None:
         self.device = device
-        self.network = network_on(self.model, device)
+        self.runner = runner_for(self.model, device, half=self.half, fast=self.fast)
         self._inputs: NetworkInputs | None = None
 
     @property
@@ -200,10 +206,61 @@ class NetworkPlanes:
         this plane only the scans that are new to it are taken in; the scans before must be
         those that it has seen, in their order and on the same scale.
         """
+        return self._finished(self._made([z_um], memory), [z_um], memory)[0]
+
+    def planes(self, heights_um: Sequence[float]) -> Iterator[FloatArray]:
+        """The planes at several heights in turn, each as :meth:`plane` makes it.
+
+        A GPU makes some at once, and the next while those before are fetched; the first comes
+        alone, so that it comes soon.
+        """
+        if self.device.kind != "cuda":
+            for z_um in heights_um:
+                yield self.plane(z_um)
+            return
+        todo, before = list(heights_um), None
+        while todo:
+            size = 1 if before is None else self.batch
+            group, todo = todo[:size], todo[size:]
+            made = self._made(group, None)
+            if before is not None:
+                yield from self._finished(*before, None)
+            before = made, group
+        if before is not None:
+            yield from self._finished(*before, None)
+
+    def release(self) -> None:
+        """Give back the memory that is only kept to be used again."""
+        self.runner.release()
+        self._inputs = None
+        if self.device.kind == "cuda":
+            torch.cuda.empty_cache()
+
+    def _finished(
+        self, made: torch.Tensor, heights: Sequence[float | Heights], memory: Memory | None
+    ) -> list[FloatArray]:
+        """Planes (N, Y, X) of the device as the caller wants them."""
+        began = time.monotonic()
+        normal: FloatArray = made.cpu().numpy()
+        if self.runner.form.half and not np.isfinite(normal).all():
+            self._give_up_half()
+            return self._finished(self._made(heights, memory), heights, memory)
+        if memory is None:
+            seconds = self._spent + time.monotonic() - began
+            self._remember_speed(normal.size, seconds)
+        return [self.inputs.normalisation.undo(plane) for plane in normal]
+
+    def _give_up_half(self) -> None:
+        """Features beyond what half precision holds: single precision from now on."""
+        self.half = False
+        self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
+
+    def _made(self, heights: Sequence[float | Heights], memory: Memory | None) -> torch.Tensor:
+        """Normalised planes (N, Y, X) on the device; with less memory if there is not enough."""
         began = time.monotonic()
         while True:
             try:
-                normal = self._run(z_um, memory)
+                made = torch.cat([self._run(some, memory) for some in self._groups(heights)])
                 break
             except torch.OutOfMemoryError:
                 self._make_room()
@@ -211,47 +268,48 @@ class NetworkPlanes:
                 if "memory" not in str(error).lower():
                     raise
                 self._make_room()
-        if memory is None:
-            self._remember_speed(normal.size, time.monotonic() - began)
-        return self.inputs.normalisation.undo(normal)
+        self._spent = time.monotonic() - began
+        return made
 
-    def _run(self, z_um: float | Heights, memory: Memory | None) -> FloatArray:
-        half = self.device.half if self.half is None else self.half
-        dtype = torch.bfloat16 if half else torch.float32
+    def _groups(self, heights: Sequence[float | Heights]) -> Iterator[Sequence[float | Heights]]:
+        """The heights in groups that are made at once: fewer after memory has run out."""
+        for start in range(0, len(heights), self.batch):
+            yield heights[start : start + self.batch]
+
+    def _run(self, heights: Sequence[float | Heights], memory: Memory | None) -> torch.Tensor:
         first = memory.known(len(self.scans), self.tile) if memory else 0
         if memory is not None and not first:
             memory.forget()
         kept: list[State] = []
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.kind, torch.bfloat16, enabled=half),
-        ):
-            plane = self.inputs.parts(z_um, first)
-            out = torch.empty_like(plane.linear)
-            windows = list(tiles((out.shape[0], out.shape[1]), self.tile))
+        with torch.inference_mode():
+            wholes = [self.inputs.parts(z_um, first) for z_um in heights]
+            shape = wholes[0].linear.shape
+            out = wholes[0].linear.new_empty((len(heights), *shape))
+            windows = list(tiles((shape[0], shape[1]), self.tile))
             for number, tile in enumerate(windows):
                 if self.stopped():
                     raise Stopped
                 tell("network", number, len(windows))
-                parts = plane.window(*tile.read)
+                parts = _joined([whole.window(*tile.read) for whole in wholes])
                 if memory is None:
-                    made = self.network(*parts)
+                    made = self.runner(parts)
                 else:
-                    assert isinstance(self.network, RecurrentMZ)  # the others remember nothing
-                    before = memory.window(number, self.device.torch, dtype)
-                    made, state = self.network.go_on(before, *parts)
+                    before = memory.window(number, self.device.torch, self.runner.dtype)
+                    made, state = self.runner.go_on(before, parts)
                     kept.append([h.to(memory.place) for h in state])
-                out[tile.write] = made[0, 0][tile.keep].float()
+                out[(..., *tile.write)] = made[(slice(None), 0, *tile.keep)].float()
         if memory is not None:
             memory.keep(kept, len(self.scans), self.tile)
-        found: FloatArray = out.float().cpu().numpy()
-        return found
+        return out
 
     def _make_room(self) -> None:
-        """After running out of memory: smaller tiles, then the CPU."""
+        """After running out of memory: fewer planes at once, smaller tiles, then the CPU."""
+        self.runner.release()
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
-        if self.tile > _SMALLEST_TILE:
+        if self.batch > 1:
+            self.batch //= 2
+        elif self.tile > _SMALLEST_TILE:
             longest = max(self.scans[0].pixels.shape)
             self.tile = max(min(self.tile, longest) // 2, _SMALLEST_TILE)
             self.on_message(
@@ -289,10 +347,8 @@ class NetworkPlanes:
         return operations_per_pixel(model.network.config, n_scans) / speed
 
 
-def network_on(model: Model, device: Device) -> Network:
-    """The model's network on a device, channels last; the model's own stays on the CPU."""
-    if device.kind == "cpu":
-        return model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-    copy = build(model.network.config).eval()
-    copy.load_state_dict(model.network.state_dict())
-    return copy.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+def _joined(parts: Sequence[Prepared]) -> Prepared:
+    """The network's input for several planes (N = 1) as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Prepared(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Validate, print the table, write the JSON."""
     from ..device import choose_device
-    from ..tiles import network_on
+    from ..runner import network_on
     from ..training.validation import validate
     from ..weights import load_model
 

@@ -356,9 +356,7 @@ class Seat:
             entering[:, :, 1] += (error / unit)[None, :, None, None]
         if order is not None:
             entering = entering[:, list(order)]
-        device = planes.device
-        with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
-            made = planes.network(*prepared._replace(scans=entering))
+        made = planes.runner(prepared._replace(scans=entering))
         return planes.inputs.normalisation.undo(made[0, 0].float().cpu().numpy())
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..inputs import Prepared
-from ..network import RecurrentMZ
+from ..network import ConvGRU, RecurrentMZ
 
 _SAME = 1e-6
 """A channel that varies by less than this is constant."""
@@ -138,7 +138,9 @@ def _renew_encoder(network: RecurrentMZ, level: int, ranges: Ranges) -> int:
     _fresh(first, middle)
     second.weight[:, middle] = 0
     _fresh(second, out, _FRESH)  # joins the decoder in a sum whose other part is alive
-    network.recurrent[level].w.weight[:, out] = 0
+    unit = network.recurrent[level]
+    assert isinstance(unit, ConvGRU)
+    unit.w.weight[:, out] = 0
     if level + 1 < network.config.levels:
         _pair(network.encoder[level + 1])[0].weight[:, out] = 0
     return int(middle.sum() + out.sum())
