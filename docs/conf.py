@@ -8,6 +8,7 @@ copyright = f"2026, {author}"  # noqa: A001
 release = version = installed(project)
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath"]
+exclude_patterns = ["performance/*.md"]  # parts of a page
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = project
