@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from napari_recurrent_mz.benchmarks import base
+from napari_recurrent_mz.benchmarks.table import Record, as_markdown
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.device import choose_device
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
@@ -165,3 +166,12 @@ def test_profile_and_memory(
     tiles = json.loads((tmp_path / "memory.json").read_text())
     assert [row["tile"] for row in tiles] == [256, 512, 1024, 2048]
     assert (tmp_path / "trace.json.gz").stat().st_size > 0
+
+
+@pytest.mark.parametrize("kept", sorted((GPU_SCRIPT.parent / "performance").glob("*.json")))
+def test_the_page_s_tables_are_what_was_measured(kept: Path) -> None:
+    """Nobody typed them."""
+    page = kept.with_suffix(".md").read_text(encoding="utf-8")
+    assert page.rstrip() == as_markdown(Record.read(kept))
+    including = (GPU_SCRIPT.parent / "performance.md").read_text(encoding="utf-8")
+    assert f"{{include}} performance/{kept.stem}.md" in including

@@ -43,12 +43,12 @@ def _volume(bench: Bench) -> float:
     sizes = bench.sizes
     maker = unprepared(bench, noise_scans(sizes.scans, sizes.pixels))
     volume = volume_of(maker, heights(sizes.planes))
+    maker.release()
     return float(torch.from_numpy(volume).isfinite().all(-1).all(-1).float().mean())
 
 
 def _used_bytes() -> int:
-    """What this process has of the GPU once nothing is in use."""
+    """What is taken of the GPU."""
     gc.collect()
-    torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info()
     return total - free

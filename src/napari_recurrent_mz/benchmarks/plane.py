@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from typing import Any
 
 from ..device import cpu_flags
 from ..experiments.base import Goal
@@ -16,12 +17,11 @@ _ISAS = {"AVX2": "avx2", "AVX512_CORE": "avx512f"}
 
 _WITH_AMX = Goal(4.0, "×", text="≥ 4 × (with AMX)")
 _WITHOUT = Goal(1.3, "×", text="≥ 1.3 × (without AMX)")
-_ON_GPU = Goal(4.0, "×")
 
 
 @lru_cache(maxsize=1)
-def seconds(bench: Bench) -> dict[str, tuple[float, ...]]:
-    """Seconds of a plane, by the way it is made: the plain network, and what is chosen."""
+def measured(bench: Bench) -> dict[str, Any]:
+    """Seconds of a plane by the plain network and as chosen here, and in words what that is."""
     sizes = bench.sizes
     scans = noise_scans(sizes.scans, sizes.pixels)
     z_um = heights(sizes.planes)[sizes.planes // 2]
@@ -33,16 +33,17 @@ def seconds(bench: Bench) -> dict[str, tuple[float, ...]]:
         {name: partial(maker.plane, z_um) for name, maker in makers.items()},
         sizes.repeats,
     )
-    return {name: found.seconds for name, found in times.items()}
+    seconds = {name: found.seconds for name, found in times.items()}
+    return {**seconds, "form": makers["chosen"].runner.form.words}
 
 
 def measure(bench: Bench) -> Iterator[Row]:
     """A plane here, and on a CPU also within older instruction sets."""
     if bench.on_gpu:
-        yield _row(bench, "", seconds(bench), "eager mixed precision", _ON_GPU)
+        yield _row(bench, "", measured(bench), "eager mixed precision", None)
         return
     amx = "amx_bf16" in cpu_flags()
-    yield _row(bench, "", seconds(bench), "eager float32", _WITH_AMX if amx else _WITHOUT)
+    yield _row(bench, "", measured(bench), "eager float32", _WITH_AMX if amx else _WITHOUT)
 
 
 def measure_older(bench: Bench) -> Iterator[Row]:
@@ -54,7 +55,7 @@ def measure_older(bench: Bench) -> Iterator[Row]:
         if not absent:
             bench.note(f"a process limited to {isa}")
             try:
-                found = in_child(seconds, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
+                found = in_child(measured, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
             except ChildError as error:
                 absent = str(error)
         yield _row(bench, words, found, "eager float32, limited likewise", _WITHOUT, absent)
@@ -63,9 +64,9 @@ def measure_older(bench: Bench) -> Iterator[Row]:
 def _row(
     bench: Bench,
     within: str,
-    found: dict[str, tuple[float, ...]],
+    found: dict[str, Any],
     against: str,
-    goal: Goal,
+    goal: Goal | None,
     absent: str = "",
 ) -> Row:
     sizes = bench.sizes
@@ -83,4 +84,5 @@ def _row(
         ratio=chosen.ratio(reference),
         against=f"{against}: {reference.words}",
         ratio_goal=goal,
+        words=found["form"],
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..experiments.base import Goal
 from ..lmmse import LinearEstimate
 from .base import Bench, Row, Times, in_words, timed
-from .plane import seconds as plane_seconds
+from .plane import measured
 from .scene import OPTICS, REACH_UM, heights, noise_scans
 
 _SECONDS = Goal(4.0, "s", at_least=False)
@@ -27,8 +27,8 @@ def measure(bench: Bench) -> Iterator[Row]:
     first = timed(preview)
     again = Times(tuple(timed(preview) for _ in range(sizes.repeats)))
     bench.note("the network beside it")
-    network = {name: Times(tuple(found)) for name, found in plane_seconds(bench).items()}
-    whole = {name: sizes.planes * found.median for name, found in network.items()}
+    plane = measured(bench)
+    whole = {name: sizes.planes * Times(plane[name]).median for name in ("plain", "chosen")}
     yield Row(
         "preview",
         f"linear MMSE, {sizes.planes} × {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, "

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -96,7 +94,7 @@ def unprepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> Networ
         tile=way.tile,
         half=way.half,
         scale=way.scale,
-        **_path(way.fast),
+        fast=way.fast,
     )
 
 
@@ -107,15 +105,15 @@ def prepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkP
     return made
 
 
-def _path(fast: bool | None) -> dict[str, Any]:
-    known = "fast" in inspect.signature(NetworkPlanes).parameters
-    return {"fast": fast} if known else {}
-
-
 def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
-    """The planes at these heights, as one array (Z, Y, X) in main memory."""
+    """The planes at these heights, as one array (Z, Y, X) in main memory.
+
+    The plain network makes them one by one, any other as many at once as suits the device.
+    """
     pixels = maker.scans[0].pixels.shape
     volume = np.empty((len(heights_um), *pixels), np.float32)
-    for index, z_um in enumerate(heights_um):
-        volume[index] = maker.plane(z_um)
+    one_by_one = (maker.plane(z_um) for z_um in heights_um)
+    made = one_by_one if maker.fast is False else maker.planes(heights_um)
+    for index, plane in enumerate(made):
+        volume[index] = plane
     return volume
