@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..scans import InputError
 from ._whole import Workplace, refusals_of
+from ._zarr import ZarrPlanes
 
 _PYRAMID = 4 / 3  # of the finest level, all levels together
 _SPARE_BYTES = 50_000_000
@@ -113,10 +114,10 @@ class VolumeWriter:
     def _opened(self, pixel_um: float) -> Planes:
         name = self.path.name.split(".")[0]
         if self._is_zarr:
-            from ._zarr import ZarrPlanes as Made
-        else:
-            from ._tiff import TiffPlanes as Made  # type: ignore[assignment]
-        return Made(self.part, self.shape, self.dtype, self._heights, pixel_um, name)
+            return ZarrPlanes(self.part, self.shape, self.dtype, self._heights, pixel_um, name)
+        from ._tiff import TiffPlanes
+
+        return TiffPlanes(self.part, self.shape, self.dtype, self._heights, pixel_um, name)
 
     @property
     def finished_planes(self) -> list[int]:
@@ -137,6 +138,30 @@ class VolumeWriter:
         with refusals_of(self.path):
             self._planes.put(int(index), pixels)
         self._made.add(int(index))
+
+    @property
+    def levels(self) -> list[Any]:
+        """Of an OME-Zarr: its arrays (Z, Y, X) as they fill, the finest first."""
+        assert isinstance(self._planes, ZarrPlanes)
+        return self._planes.levels
+
+    def keep_finished(self) -> None:
+        """Cut an OME-Zarr to the planes that were written, which must be one block.
+
+        Raises
+        ------
+        ValueError
+            If planes between those that were written are missing, or there are none.
+        InputError
+            When the disk refuses.
+        """
+        assert isinstance(self._planes, ZarrPlanes)
+        made = self.finished_planes
+        if not made or made[-1] - made[0] + 1 != len(made):
+            raise ValueError(f"the planes {made} are not one block")
+        with refusals_of(self.path):
+            self._planes.crop(made[0], len(made))
+        self.shape = (len(made), *self.shape[1:])
 
     def finish(self, provenance: Mapping[str, Any] | None = None, *, durable: bool = False) -> Path:
         """Complete the file and give it its name; what was there is replaced.

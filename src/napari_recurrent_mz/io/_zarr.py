@@ -191,7 +191,7 @@ class ZarrPlanes:
     ) -> None:
         import zarr
 
-        self._z_um, self._pixel_um, self._name = z_um, pixel_um, name
+        self._path, self._z_um, self._pixel_um, self._name = path, z_um, pixel_um, name
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
         self.levels = make_levels(self._group, shape, dtype)
 
@@ -200,6 +200,20 @@ class ZarrPlanes:
         for number, level in enumerate(self.levels):
             plane = halved(plane) if number else plane
             level[index] = plane
+
+    def crop(self, first: int, count: int) -> None:
+        """Keep this block of planes only; no pixel is read or written again.
+
+        A chunk is of one plane, and its file is named by the number of the plane.
+        """
+        for number, level in enumerate(self.levels):
+            chunks = self._path / str(number) / "c"
+            for index in range(count if first else 0):
+                given = chunks / str(first + index)
+                if given.exists():  # a plane of zeros has no file
+                    given.rename(chunks / str(index))
+            level.resize((count, *level.shape[1:]))
+        self._z_um = self._z_um[first : first + count]
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""

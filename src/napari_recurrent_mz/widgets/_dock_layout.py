@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 from ._grid_panel import GridPanel, in_words
 from ._method_panel import MethodPanel
 from ._parts import heading, push_button, scrolling, show_progress
+from ._result_panel import ResultPanel
 from ._scan_source import ScanParts
 from ._theme import MessageLabel, Palette, tinted
 
@@ -119,6 +120,7 @@ class DockLayout(QWidget):
         self.remove_button = parts.remove_button
         self.grid = GridPanel()
         self.method = MethodPanel()
+        self.result = ResultPanel()
         self.footer = Footer(self.palette_)
         self._lay_out()
         self._shortcuts(dock)
@@ -128,7 +130,8 @@ class DockLayout(QWidget):
     def set_running(self, is_running: bool) -> None:
         """Lock what a running job was made from."""
         self.footer.running(is_running)
-        for part in (self.table, self.stack, self.optics, self.grid, self.method):
+        parts = (self.table, self.stack, self.optics, self.grid, self.method, self.result)
+        for part in parts:
             part.setEnabled(not is_running)
         for button in self.scan_parts.buttons:
             button.setEnabled(not is_running)
@@ -172,6 +175,7 @@ class DockLayout(QWidget):
         ):
             form.addWidget(heading(title))
             form.addWidget(part)
+        form.addWidget(self.result)
         form.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -200,6 +204,7 @@ class DockLayout(QWidget):
             *self.scan_parts.tab_order,
             *(self.grid.start, self.grid.stop, self.grid.step),
             *(self.grid.auto, self.method.method, self.method.models, self.method.devices),
+            *(self.result.on_disk, self.result.choose),
             *(self.footer.preview, self.footer.reconstruct, self.footer.cancel),
         ]
         for before, after in pairwise(order):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..device import check_memory
+from ..io import check_disk, disk_bytes
 from ..methods import METHOD_NAMES, image_made, method_of
 from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
@@ -33,15 +34,37 @@ def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
     scans = scans_of(ui.table.scans.used())
     needs = method_of("lmmse" if preview else ui.method.method_key())
     optics = ui.optics.optics() if needs.needs_optics else None
-    ui.optics.pixel_um()  # the one value that every method needs
+    pixel_um = ui.optics.pixel_um()  # the one value that every method needs
     grid = ui.grid.grid()
     if preview:
         grid = _coarser(ui, grid, scans)
-    check_memory(grid, scans[0].pixels.shape)
+    shape = scans[0].pixels.shape
+    output = None
+    if preview or not ui.result.is_on_disk:
+        _check_memory(grid, shape, is_preview=preview)
+    else:
+        output = ui.result.output(layers_name(ui, needs.key))
+        check_disk(output, (len(grid), shape[0], shape[1]))
     order = order_from(plane_in_view(viewer, grid), len(grid))
     model = ui.method.model_name() if needs.needs_model else None
     device = ui.method.device_choice() if needs.needs_optics else "cpu"
-    return Job(scans, grid, optics, needs.key, model, device, order)
+    return Job(scans, grid, optics, needs.key, model, device, order, output, pixel_um)
+
+
+def _check_memory(grid: ZGrid, shape: tuple[int, ...], *, is_preview: bool) -> None:
+    try:
+        check_memory(grid, shape)
+    except InputError as error:
+        if is_preview:
+            raise
+        raise InputError(f"{str(error).removesuffix('.')}, or tick “Write to disk”.") from error
+
+
+def layers_name(ui: DockLayout, method: str) -> str:
+    """What the volume is called: what the scans' names have in common, and the method."""
+    rows = ui.table.scans.used()
+    names = [row.layer.name for row in rows if row.layer is not None]
+    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui, method)}"
 
 
 def title_of(ui: DockLayout, method: str) -> str:
@@ -110,11 +133,16 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
 def cost_in_words(ui: DockLayout, job: Job) -> str:
     """Planes, memory and expected time."""
     planes = f"{len(job.grid)} plane" + ("s" if len(job.grid) > 1 else "")
+    y, x = job.scans[0].pixels.shape
+    if job.output is None:
+        planes += f" · {size_in_words(4e-6 * len(job.grid) * y * x)} of memory"
+    else:
+        planes += f" · up to {size_in_words(1e-6 * disk_bytes((len(job.grid), y, x)))} of disk"
     cost = _cost(ui, job.scans, len(job.grid), job.method, job.device)
     if cost is None:
         return planes
     about = "about " if cost.seconds >= 1 else ""
-    return f"{planes} · {size_in_words(cost.megabytes)} · {about}{in_words(cost.seconds)}"
+    return f"{planes} · {about}{in_words(cost.seconds)}"
 
 
 def warm_up(optics: Optics, job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 from ..scans import ZGrid
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._pace import Pace
-from ._worker import Job, Outcome, percentile_limits
+from ._worker import Job, Outcome, Written, part_record, percentile_limits
 
 
 class ResultLayer(QObject):
@@ -35,9 +36,12 @@ class ResultLayer(QObject):
         self._colormap = "gray" if first is None else first.colormap.name
         self.is_scan_unsized = first is not None and not has_size(first)
         shape = job.scans[0].pixels.shape
-        self._volume = np.zeros((len(job.grid), *shape), np.float32)
+        self._volume: Any = None
+        if job.output is None:
+            self._volume = np.zeros((len(job.grid), *shape), np.float32)
         self._finished: list[int] = []
         self._measured: list[int] = []
+        self._values = (np.inf, -np.inf)
         self._pace = Pace()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -51,7 +55,12 @@ class ResultLayer(QObject):
 
     def take(self, plane: Any) -> None:
         """Put a finished plane in the volume; the first one brings the layer."""
-        self._volume[plane.index] = plane.pixels
+        if isinstance(plane, Written):
+            self._volume, (low, high) = plane.levels, plane.values
+        else:
+            self._volume[plane.index] = plane.pixels
+            low, high = float(plane.pixels.min()), float(plane.pixels.max())
+        self._values = (min(self._values[0], low), max(self._values[1], high))
         self._finished.append(plane.index)
         if plane.measured:
             self._measured.append(plane.index)
@@ -74,6 +83,8 @@ class ResultLayer(QObject):
         layer = self.layer
         if layer is None or self.is_removed:
             return
+        if outcome.path is not None:
+            layer.data = _levels_in(outcome.path)  # it has another name now
         if outcome.state == "done":
             record = dict(outcome.provenance or {})
             layer.metadata = {**layer.metadata, METADATA_KEY: record}
@@ -88,7 +99,7 @@ class ResultLayer(QObject):
         if self._replaces is not None and self._replaces in self._viewer.layers:
             self._viewer.layers.remove(self._replaces)
         self.layer = self._viewer.add_image(
-            self._volume,
+            _as_layer_data(self._volume),
             name=self._name,
             scale=(grid.step_um, self._pixel_um, self._pixel_um),
             translate=(grid.start_um, *self._origin_um),
@@ -112,26 +123,32 @@ class ResultLayer(QObject):
         first, last = min(self._finished), max(self._finished)
         grid = self._job.grid
         low, high = grid.z_um[first], grid.z_um[last]
-        layer.data = self._volume[first : last + 1].copy()
+        if self._job.output is None:
+            layer.data = self._volume[first : last + 1].copy()
         layer.translate = (low, *self._origin_um)
         layer.name = f"{layer.name} ({state}: z {low:g} to {high:g} µm only)"
-        layer.metadata = {
-            **layer.metadata,
-            METADATA_KEY: {
-                "state": state,
-                "method": self._job.method,
-                "scans": [{"name": s.name, "z_um": s.z_um} for s in self._job.scans],
-                "finished_z_um": [float(z) for z in grid.z_um[first : last + 1]],
-                "measured_planes": [i - first for i in sorted(self._measured)],
-            },
-        }
+        record = part_record(self._job, state, self._finished, self._measured)
+        layer.metadata = {**layer.metadata, METADATA_KEY: record}
 
     def _stretch(self, layer: Image) -> None:
         """Let the contrast slider reach every value of the volume."""
-        data = np.asarray(layer.data)
-        low, high = float(data.min()), float(data.max())
+        low, high = self._values
         limits = layer.contrast_limits
         layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+
+
+def _as_layer_data(volume: Any) -> Any:
+    """An array, or the levels of one that waits on the disk, as napari shows them."""
+    return volume[0] if isinstance(volume, list) and len(volume) == 1 else volume
+
+
+def _levels_in(path: Path) -> Any:
+    """The volume in an OME-Zarr folder, none of which is read yet."""
+    import zarr
+
+    group: Any = zarr.open_group(path, mode="r")
+    names = group.attrs["ome"]["multiscales"][0]["datasets"]
+    return _as_layer_data([group[level["path"]] for level in names])
 
 
 def show_height(viewer: Any, z_um: float) -> None:

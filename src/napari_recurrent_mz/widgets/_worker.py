@@ -156,7 +156,7 @@ class Run(ThreadRun):
             self.message.emit(item)
         elif isinstance(item, Checked):
             self.checked.emit(item)
-        elif not self.is_cancelled:
+        elif not self.is_cancelled or isinstance(item, Written):  # what is written stays
             self.done += 1
             if self.done == 1:
                 self._first = time.monotonic() - self._began
@@ -206,13 +206,13 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             for plane in planes:
                 yield from _drained(messages)
                 yield plane if disk is None else disk.put(plane)
-                if stop.is_set() and disk is None:
-                    return
                 if stop.is_set():
                     break
         yield from _drained(messages)
         if disk is not None and not disk.is_whole:
             yield Outcome("cancelled", path=disk.leave("cancelled"))
+            return
+        if disk is None and stop.is_set():
             return
         seconds = time.monotonic() - began
         made = provenance(
@@ -345,9 +345,11 @@ def in_background(
 
     def arrived(result: tuple[bool, Any]) -> None:
         good, value = result
+        CALM.release()
         if isalive(owner):  # type: ignore[no-untyped-call]
             (then if good else failed)(value)
 
+    CALM.hold()
     worker = create_worker(guarded, _start_thread=False)
     worker.returned.connect(arrived)
     worker.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Layer
@@ -12,10 +13,17 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 from ..methods import method_of
 from ..optics import Optics
 from ..scans import InputError, ZGrid
-from . import _layers
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
-from ._jobs import build_job, cost_in_words, is_incomplete, title_of, warm_up, warnings_about
+from ._jobs import (
+    build_job,
+    cost_in_words,
+    is_incomplete,
+    layers_name,
+    title_of,
+    warm_up,
+    warnings_about,
+)
 from ._parts import Dock, stop_run
 from ._result import ResultLayer
 from ._scan_source import ScanSource
@@ -72,6 +80,10 @@ class ReconstructDock(ScanSource, Dock):
         """Fill in the target grid."""
         self.ui.grid.set_grid(grid)
 
+    def write_to(self, folder: Path) -> None:
+        """Let volumes be written to this folder as they are made."""
+        self.ui.result.write_to(folder)
+
     def reconstruct(self) -> None:
         """Start the reconstruction that the dock describes."""
         self._start(preview=False)
@@ -106,6 +118,7 @@ class ReconstructDock(ScanSource, Dock):
             job = build_job(self.ui, self._viewer, preview=False)
         except InputError as error:
             missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
+            missing |= self.ui.result.is_incomplete
             footer.ready(False, str(error))
             footer.warn([])
             self.ui.grid.cost.setText("")
@@ -150,6 +163,7 @@ class ReconstructDock(ScanSource, Dock):
         if self.remembers:
             self.ui.optics.remember()
             self.ui.method.remember()
+            self.ui.result.remember()
         self.run = Run(job)
         self.run.plane.connect(self._plane_done)
         self.run.message.connect(self._told)
@@ -168,8 +182,8 @@ class ReconstructDock(ScanSource, Dock):
 
     def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
         first = self.ui.table.scans.used()[0].layer
-        title = title_of(self.ui, job.method)
-        name = f"Preview ({title})" if preview else f"{self._sample_name()} · {title}"
+        preview_name = f"Preview ({title_of(self.ui, job.method)})"
+        name = preview_name if preview else layers_name(self.ui, job.method)
         return ResultLayer(
             self._viewer,
             job,
@@ -178,11 +192,6 @@ class ReconstructDock(ScanSource, Dock):
             first=first,
             replaces=self._preview,
         )
-
-    def _sample_name(self) -> str:
-        """What the scans' names have in common, for the name of the volume."""
-        names = [row.layer.name for row in self.ui.table.scans.used() if row.layer is not None]
-        return _layers.common_name(names) or "Volume"
 
     def _plane_done(self, plane: Any) -> None:
         run, result = self.run, self.result
@@ -203,7 +212,7 @@ class ReconstructDock(ScanSource, Dock):
         self.ui.footer.say(found.sentence, "hint")
         self.ui.footer.retitle(title)
         if self.result is not None:
-            self.result.rename(f"{self._sample_name()} · {title}")
+            self.result.rename(layers_name(self.ui, found.used))
 
     def _ended(self, outcome: Outcome) -> None:
         run, result = self.run, self.result
@@ -220,11 +229,15 @@ class ReconstructDock(ScanSource, Dock):
         self.run_ended.emit(outcome)
 
     def _say_end(self, run: Run, result: ResultLayer, outcome: Outcome) -> None:
-        kept = "" if result.layer is None else f" The {run.done} finished planes are kept."
+        where = "" if outcome.path is None else f" in '{outcome.path.name}'"
+        kept = "" if result.layer is None else f" The {run.done} finished planes are kept{where}."
         if result.is_removed:
-            self.ui.footer.say("Stopped, because its layer was removed.", "hint")
+            stays = kept if outcome.path is not None else ""
+            self.ui.footer.say(f"Stopped, because its layer was removed.{stays}", "hint")
         elif outcome.state == "done" and result.layer is not None:
             sentence = f"“{result.layer.name}” is ready after {in_words(outcome.seconds)}."
+            if outcome.path is not None:
+                sentence += f" It is in '{outcome.path}'."
             if result.is_scan_unsized:
                 sentence += " Its scans are drawn in pixels, not µm: hide them to see it alone."
             check = (outcome.provenance or {}).get("check")
@@ -253,6 +266,7 @@ class ReconstructDock(ScanSource, Dock):
         ui.grid.changed.connect(self._scans_changed)
         ui.method.changed.connect(self._check_timer.start)
         ui.method.failed.connect(self._fail)
+        ui.result.changed.connect(self._check_timer.start)
         ui.footer.preview.clicked.connect(self.preview)
         ui.footer.reconstruct.clicked.connect(self.reconstruct)
         ui.footer.cancel.clicked.connect(self.cancel)

@@ -1,0 +1,122 @@
+"""Where a volume goes: to memory, or to a folder on the disk as it is made."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..io import check_output
+from ..scans import InputError
+from . import _settings
+from ._parts import push_button
+
+_GROUP = "result"
+_NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
+
+
+class ResultPanel(QWidget):
+    """A box to tick, and the folder in which volumes are written; it is remembered."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.on_disk = QCheckBox("Write to disk")
+        self.on_disk.setToolTip(
+            "Write the volume as OME-Zarr plane after plane, so that it need not fit in memory; "
+            "its layer shows what is there"
+        )
+        self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
+        self.where = QLabel()
+        self.where.setProperty("faint", True)
+        self.where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._folder = _settings.remembered(_GROUP, ("folder",)).get("folder", "")
+        self._lay_out()
+        self._show()
+        self.on_disk.toggled.connect(self._toggled)
+        self.on_disk.clicked.connect(self._clicked)
+        self.choose.clicked.connect(self._ask)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the volume is written as it is made."""
+        return self.on_disk.isChecked()
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether only the folder is missing, which is no mistake."""
+        return self.is_on_disk and not self._folder
+
+    def write_to(self, folder: Path) -> None:
+        """Write volumes to this folder."""
+        self._folder = str(folder)
+        self._show()
+        if self.is_on_disk:
+            self.changed.emit()
+        else:
+            self.on_disk.setChecked(True)
+
+    def output(self, name: str) -> Path:
+        """The OME-Zarr folder for a volume of this name; what is there already stays.
+
+        Raises
+        ------
+        InputError
+            If no folder is chosen, or nothing can be written there.
+        """
+        if not self._folder:
+            raise InputError("Choose the folder for the volume.")
+        stem = re.sub(_NOT_IN_NAMES, "_", name).strip(" .") or "Volume"
+        folder, number = Path(self._folder), 1
+        path = folder / f"{stem}.ome.zarr"
+        while path.exists():
+            number += 1
+            path = folder / f"{stem} ({number}).ome.zarr"
+        return check_output(path)
+
+    def remember(self) -> None:
+        """Keep the folder for the next run."""
+        _settings.remember(_GROUP, {"folder": self._folder})
+
+    def _toggled(self, _on: bool) -> None:
+        self._show()
+        self.changed.emit()
+
+    def _clicked(self, on: bool) -> None:
+        if on and not self._folder:
+            self._ask()
+
+    def _ask(self) -> None:
+        start = self._folder or str(Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, "Write volumes to", start)
+        if chosen:
+            self.write_to(Path(chosen))
+
+    def _show(self) -> None:
+        shown = self.is_on_disk
+        self.choose.setVisible(shown)
+        self.where.setVisible(shown)
+        self.where.setText(self._folder or "no folder chosen")
+        self.where.setToolTip(self._folder)
+
+    def _lay_out(self) -> None:
+        line = QHBoxLayout()
+        line.addWidget(self.on_disk, 1)
+        line.addWidget(self.choose)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(line)
+        column.addWidget(self.where)

@@ -1,0 +1,275 @@
+"""A volume that is written to the disk as it is made, and shown from there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dask.array
+import numpy as np
+import pytest
+import zarr
+
+from napari_recurrent_mz import Optics, ZGrid, device, inference, reconstruct
+from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.widgets._layers import METADATA_KEY, stack_pixels
+from napari_recurrent_mz.widgets._result_panel import ResultPanel
+from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+
+OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "volumes"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def dock(make_dock, add_stack, folder) -> ReconstructDock:
+    """Three scans of the stack (2.5, 4, 5.5 µm), linear interpolation, 13 planes to the disk."""
+    dock = make_dock()
+    dock.add_layers([add_stack(dock._viewer)])
+    dock.set_optics(OPTICS)
+    dock.write_to(folder)
+    dock.check()
+    return dock
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Lets one plane pass for each release; the fourth of a run that fails is never made."""
+    passes, real = threading.Semaphore(0), inference.iter_planes
+
+    def planes(*args: Any, **options: Any) -> Iterator[Any]:
+        for plane in real(*args, **options):
+            assert passes.acquire(timeout=10)
+            if getattr(passes, "fails", False):
+                raise RuntimeError("a cosmic ray")
+            yield plane
+
+    monkeypatch.setattr(inference, "iter_planes", planes)
+    return passes
+
+
+def only_file(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_the_layer_is_the_file_and_both_are_the_volume(dock, folder, run_to_end) -> None:
+    job_scans = [row.scan() for row in dock.ui.table.scans.used()]
+    outcome = run_to_end(dock)
+    path = only_file(folder)
+    assert outcome.path == path
+    assert path.name == "stack · Linear interpolation.ome.zarr"
+    expected = reconstruct(job_scans, ZGrid(2.5, 5.5, 0.25), method="linear")
+    layer = dock.result.layer
+    assert isinstance(layer.data, zarr.Array)  # nothing of it is in memory
+    np.testing.assert_array_equal(np.asarray(layer.data), expected)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, expected)
+    assert image.provenance == layer.metadata[METADATA_KEY]
+    assert image.provenance["method"] == "linear"
+    np.testing.assert_allclose(image.z_um, ZGrid(2.5, 5.5, 0.25).z_um)
+    np.testing.assert_allclose(layer.scale, [0.25, 0.2, 0.2])
+    assert layer.contrast_limits_range[1] >= expected.max()
+    assert f"It is in '{path}'." in dock.ui.footer.message.text()
+
+
+def test_large_planes_are_shown_from_levels(make_dock, folder, run_to_end) -> None:
+    """napari draws a coarse level from afar and in 3-D, so it never loads the finest whole."""
+    dock = make_dock()
+    pixels = np.random.default_rng(0).normal(100, 5, (2, 40, 2100)).astype(np.float32)
+    add = dock._viewer.add_image
+    dock.add_layers([add(plane, name=f"z{z}um.tif") for z, plane in enumerate(pixels, start=1)])
+    dock.set_optics(OPTICS)
+    dock.set_grid(ZGrid(1, 2, 1))
+    dock.write_to(folder)
+    dock.check()
+    run_to_end(dock)
+    layer = dock.result.layer
+    assert layer.multiscale
+    assert [level.shape for level in layer.data] == [(2, 40, 2100), (2, 20, 1050), (2, 10, 525)]
+    np.testing.assert_array_equal(np.asarray(stack_pixels(layer)), pixels)
+
+
+def test_cancel_keeps_the_finished_planes_as_a_file_of_their_own(dock, folder, gate, qtbot) -> None:
+    dock._viewer.dims.set_point(0, 4.0)
+    dock.reconstruct()
+    for done in range(1, 6):
+        gate.release()
+        qtbot.waitUntil(lambda done=done: dock.run.done == done)
+    assert list(folder.glob("*.ome.zarr")) == []  # nothing that looks finished
+    layer = dock.result.layer
+    np.testing.assert_array_equal(np.asarray(layer.data[6]), dock.result._job.scans[1].pixels)
+    with qtbot.waitSignal(dock.run_ended) as ended:
+        dock.cancel()
+        gate.release()
+    path = only_file(folder)
+    assert (ended.args[0].state, ended.args[0].path) == ("cancelled", path)
+    image = read_image(path)
+    assert layer.data.shape == image.data.shape
+    low, high = image.z_um[0], image.z_um[-1]
+    assert low <= 3.5
+    assert high >= 4.5
+    np.testing.assert_allclose(layer.translate, [low, 1.0, 3.0])
+    np.testing.assert_array_equal(np.asarray(layer.data), image.data)
+    assert float(image.data.min()) > 50  # no empty plane
+    own = int(np.flatnonzero(np.isclose(image.z_um, 4.0))[0])
+    np.testing.assert_array_equal(image.data[own], dock.result._job.scans[1].pixels)
+    assert image.provenance["state"] == "cancelled"
+    assert image.provenance["measured_planes"] == [own]
+    assert layer.name.endswith(f"(cancelled: z {low:g} to {high:g} µm only)")
+    said = dock.ui.footer.message.text()
+    assert f"The {len(image.data)} finished planes are kept in '{path.name}'." in said
+
+
+def test_a_failure_keeps_them_too_and_says_why(dock, folder, gate, qtbot) -> None:
+    with qtbot.waitSignal(dock.run_ended) as ended:
+        dock.reconstruct()
+        gate.release(3)
+        qtbot.waitUntil(lambda: dock.run.done == 3)
+        gate.fails = True
+        gate.release()
+    assert ended.args[0].state == "failed"
+    assert len(read_image(only_file(folder)).data) == 3
+    assert "a cosmic ray" in dock.ui.footer.message.text()
+
+
+def test_before_the_first_plane_nothing_is_left(dock, folder, gate, qtbot) -> None:
+    with qtbot.waitSignal(dock.run_ended):
+        dock.reconstruct()
+        dock.cancel()
+    assert list(folder.iterdir()) == []
+    assert dock.result.layer is None
+
+
+def test_what_is_there_is_never_replaced(dock, folder, run_to_end) -> None:
+    run_to_end(dock)
+    run_to_end(dock)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "stack · Linear interpolation (2).ome.zarr",
+        "stack · Linear interpolation.ome.zarr",
+    ]
+
+
+def test_a_preview_stays_in_memory(dock, folder, run_to_end) -> None:
+    run_to_end(dock, "preview")
+    assert isinstance(dock.result.layer.data, np.ndarray)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_does_not_fit_in_memory_goes_to_the_disk(dock, run_to_end, monkeypatch) -> None:
+    monkeypatch.setattr(device, "memory_bytes", lambda: 30_000)
+    dock.ui.result.on_disk.setChecked(False)
+    dock.check()
+    footer = dock.ui.footer
+    assert footer.state.kind == "error"
+    assert footer.state.text().endswith("or a crop, or tick “Write to disk”.")
+    assert not footer.reconstruct.isEnabled()
+    dock.ui.result.on_disk.setChecked(True)
+    dock.check()
+    assert footer.state.text() == ""
+    assert "of disk" in dock.ui.grid.cost.text()
+    assert run_to_end(dock).state == "done"
+
+
+def test_memory_and_disk_are_said_before_the_run(dock) -> None:
+    assert dock.ui.grid.cost.text().startswith("13 planes · up to 50 MB of disk · ")
+    dock.ui.result.on_disk.setChecked(False)
+    dock.check()
+    assert dock.ui.grid.cost.text().startswith("13 planes · 1 MB of memory · ")
+
+
+@pytest.mark.parametrize("wrong", ["missing", "full", "none"])
+def test_a_folder_that_cannot_take_it_is_told_before_the_run(
+    dock, folder, monkeypatch, wrong: str
+) -> None:
+    if wrong == "missing":
+        folder.rmdir()
+        sentence, kind = "does not exist: make it first.", "error"
+    elif wrong == "full":
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_000_000))
+        sentence, kind = "may need 0.1 GB but its disk has 0.0 GB free", "error"
+    else:
+        dock.ui.result._folder = ""
+        sentence, kind = "Choose the folder for the volume.", "hint"
+    dock.check()
+    state = dock.ui.footer.state
+    assert sentence in state.text()
+    assert state.kind == kind
+    assert not dock.ui.footer.reconstruct.isEnabled()
+
+
+def test_the_folder_is_asked_for_once_and_remembered(qtbot, folder, monkeypatch) -> None:
+    asked = []
+
+    def ask(_parent: Any, _title: str, start: str) -> str:
+        asked.append(start)
+        return str(folder)
+
+    monkeypatch.setattr(
+        "napari_recurrent_mz.widgets._result_panel.QFileDialog.getExistingDirectory", ask
+    )
+    panel = ResultPanel()
+    qtbot.addWidget(panel)
+    assert panel.choose.isHidden()
+    panel.on_disk.click()
+    assert len(asked) == 1
+    assert panel.where.text() == str(folder)
+    panel.remember()
+    again = ResultPanel()
+    qtbot.addWidget(again)
+    assert not again.is_on_disk  # nobody writes to a disk unasked
+    again.on_disk.click()
+    assert len(asked) == 1
+    assert again.output("a/b: c").name == "a_b_ c.ome.zarr"
+
+
+def test_only_the_scans_of_a_lazy_stack_are_computed(make_dock, stack, run_to_end) -> None:
+    computed: list[int] = []
+
+    def plane(block: np.ndarray, block_info: Any = None) -> np.ndarray:
+        computed.append(int(block_info[0]["chunk-location"][0]))
+        return block
+
+    source = dask.array.from_array(stack, chunks=(1, 24, 32))
+    lazy = source.map_blocks(plane, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32))
+    dock = make_dock()
+    about = {"scale": (0.5, 0.2, 0.2), "units": ("um",) * 3, "contrast_limits": (0, 200)}
+    layer = dock._viewer.add_image(lazy, name="lazy", **about)
+    computed.clear()  # what napari itself shows
+    dock.add_layers([layer])
+    dock.set_optics(OPTICS)
+    dock.check()
+    run_to_end(dock)
+    assert set(computed) == {1, 4, 7}
+
+
+def test_it_fills_and_ends_in_a_real_window(
+    make_napari_viewer, make_dock, add_stack, folder, gate, qtbot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = make_dock(viewer)
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    dock.add_layers([add_stack(viewer)])
+    dock.set_optics(OPTICS)
+    dock.write_to(folder)
+    dock.check()
+    dock.reconstruct()
+    gate.release(3)
+    qtbot.waitUntil(lambda: dock.run is not None and dock.run.done == 3)
+    viewer.dims.ndisplay = 3
+    qtbot.wait(50)
+    viewer.dims.ndisplay = 2
+    with qtbot.waitSignal(dock.run_ended, timeout=20_000):
+        gate.release(20)
+    data = np.asarray(dock.result.layer.data)
+    viewer.dims.set_point(0, 3.0)
+    shown = np.asarray(dock.result.layer._data_view)
+    np.testing.assert_array_equal(shown, data[2])
