@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -272,6 +274,36 @@ def test_the_command_lists_does_and_reports(
     told = json.loads((tmp_path / "out" / "batch-report.json").read_text())
     assert told["counts"] == {"done": 0, "kept": FILES, "failed": 0, "stopped": 0}
     assert told["settings"]["planes"] == list(PLANES)
+
+
+class Terminal(io.StringIO):
+    """Takes what a terminal would show."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_shows_volumes_planes_and_the_time_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["batch", str(folder), "-o", str(tmp_path / "out"), *OPTIONS[:4]]
+    words += ["--grid", "1:2:0.5", "--method", "linear"]
+    for k in range(2, FILES):
+        (folder / f"s{k}.ome.tif").unlink()
+    shown = Terminal()
+    monkeypatch.setattr("sys.stderr", shown)
+    assert main(words) == 0
+    lines = [line.rstrip() for line in shown.getvalue().split("\r") if line.strip()]
+    assert [re.sub(r", \S+ left", "", line) for line in lines] == [
+        f"[{'#' * 4:-<24}] 0/2 volumes; s0: plane 1/3",
+        f"[{'#' * 8:-<24}] 0/2 volumes; s0: plane 2/3",
+        f"[{'#' * 12:-<24}] 0/2 volumes; s0: plane 3/3",
+        f"[{'#' * 12:-<24}] 1/2 volumes",
+        f"[{'#' * 16:-<24}] 1/2 volumes; s1: plane 1/3",
+        f"[{'#' * 20:-<24}] 1/2 volumes; s1: plane 2/3",
+        f"[{'#' * 24}] 1/2 volumes; s1: plane 3/3",
+        f"[{'#' * 24}] 2/2 volumes",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ _EXAMPLES = """examples:
   recurrent-mz batch PLATE.ome.zarr -o RESULTS --scheduler tcp://host:8786
 """
 _SHOWN_FAILURES = 20
+_BAR = 24  # characters
 
 
 def add_to(commands: Any) -> None:
@@ -108,7 +110,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.list:
         print(_listed(jobs, settings, Path(arguments.output).absolute(), arguments.again))
         return
-    with _common.Progress("batch: volume") as progress:
+    with _common.Progress("batch") as progress:
+        bar = _Bar(progress, len(jobs))
         report = run_batch(
             jobs,
             arguments.output,
@@ -116,8 +119,8 @@ def run(arguments: argparse.Namespace) -> None:
             workers=arguments.jobs,
             scheduler=arguments.scheduler,
             again=arguments.again,
-            on_outcome=_Told(progress),
-            on_plane=lambda name, done, total: progress.stage(f"{name}, plane", done, total),
+            on_outcome=bar.volume,
+            on_plane=bar.plane,
         )
     print(f"{in_words(report.outcomes)} in {_common.clock(report.seconds)}, in {report.output}")
     _end(report)
@@ -142,17 +145,32 @@ def _settings(arguments: argparse.Namespace) -> BatchSettings:
     )
 
 
-class _Told:
-    """Counts the volumes of this run; what was kept from before costs no time."""
+class _Bar:
+    """A bar over the volumes of this run; what was kept from before costs no time."""
 
-    def __init__(self, progress: _common.Progress) -> None:
-        self._progress, self._kept = progress, 0
+    def __init__(self, progress: _common.Progress, total: int) -> None:
+        self._progress, self._begun = progress, time.monotonic()
+        self._kept = self._done = 0
+        self._total = total
 
-    def __call__(self, outcome: Outcome, done: int, total: int) -> None:
-        """Show an outcome."""
+    def volume(self, outcome: Outcome, done: int, total: int) -> None:
+        """Show that a volume is through."""
         self._kept += outcome.state == "kept"
-        if done > self._kept:
-            self._progress(done - self._kept, total - self._kept)
+        self._done, self._total = done - self._kept, total - self._kept
+        self._show()
+
+    def plane(self, name: str, done: int, total: int) -> None:
+        """Show how far a volume is."""
+        self._show(done / total, f"; {name}: plane {done}/{total}")
+
+    def _show(self, part: float = 0.0, words: str = "") -> None:
+        if not self._total:
+            return
+        share = min((self._done + part) / self._total, 1.0)
+        seconds = time.monotonic() - self._begun
+        left = f", {_common.clock(seconds * (1 / share - 1))} left" if share else ""
+        bar = "#" * round(_BAR * share)
+        self._progress.line(f"[{bar:-<{_BAR}}] {self._done}/{self._total} volumes{left}{words}")
 
 
 def _end(report: Report) -> None:
@@ -191,8 +209,8 @@ def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool)
             continue
         left += len(own) - done
         seconds += cost * (len(own) - done)
-        time = _common.clock(cost * (len(own) - done)) if done < len(own) else ""
-        rows.append((position, scans, result, time, _state(done, len(own))))
+        needed = _common.clock(cost * (len(own) - done)) if done < len(own) else ""
+        rows.append((position, scans, result, needed, _state(done, len(own))))
     return f"{_columns(rows)}\n{left} of {len(jobs)} volumes to do, about {_common.clock(seconds)}"
 
 

@@ -250,6 +250,11 @@ class Progress:
         if self._shown:
             self._write(f"{self._what}: {words} {done}/{total}")
 
+    def line(self, text: str) -> None:
+        """Show a line of one's own in place of the last one."""
+        if self._shown:
+            self._write(text)
+
     def _write(self, line: str) -> None:
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
