@@ -1,13 +1,17 @@
-"""Print the tables of docs/batch.md: `OMP_NUM_THREADS=1 python docs/measure_batch.py [METHOD]`.
+"""Print the numbers of docs/batch.md: `OMP_NUM_THREADS=1 python docs/measure_batch.py [METHOD]`.
 
 Batches of noise of known size: how the processor time of a batch grows with planes, pixels,
 positions and time points, and what it costs beyond what reconstruct() takes for the same volumes
 in memory. One position at a time, one thread, processor time, so that a busy computer does not
 matter; each figure is the least of three runs, after one that pays for the start.
+
+With `memory` for METHOD: the resident memory, at its peak, of the command on a time-lapse.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,12 +21,14 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import zarr
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.batch import BatchSettings, find_jobs, run_batch
 from napari_recurrent_mz.device import cpu_name
 from napari_recurrent_mz.inference import model_for
 from napari_recurrent_mz.io import write_volume
+from napari_recurrent_mz.io._zarr import multiscale
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 SCANS, GAP_UM = 3, 3.0
@@ -123,7 +129,45 @@ def table(method: str) -> None:
         )
 
 
+LAPSE = (48, 24, 512, 512)
+
+
+def memory() -> None:
+    """Print the peak of resident memory of the command, on a TIFF and on an OME-Zarr."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        about = {"axes": "TZYX", "spacing": 0.5, "unit": "um"}
+        mapped = tifffile.memmap(
+            folder / "lapse.tif", shape=LAPSE, dtype="uint16", imagej=True, metadata=about
+        )
+        group = zarr.open_group(folder / "lapse.ome.zarr", mode="w")
+        array = group.create_array("0", shape=LAPSE, dtype="uint16", chunks=(1, 24, 256, 256))
+        for t in range(LAPSE[0]):
+            array[t] = mapped[t] = rng.poisson(100, LAPSE[1:])
+        mapped.flush()
+        image = multiscale("lapse", 1, 0.5 * np.arange(LAPSE[1]), 0.2, with_time=True)
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+        for source in ("lapse.tif", "lapse.ome.zarr"):
+            words = ["batch", folder / source, "-o", folder / source.split(".", 1)[1], *WORDS]
+            code = "import sys; from napari_recurrent_mz.cli import main; sys.exit(main())"
+            process = subprocess.Popen([sys.executable, "-c", code, *map(str, words)])
+            _, status, usage = os.wait4(process.pid, 0)
+            assert status == 0
+            size = " × ".join(str(n) for n in LAPSE)
+            print(f"{source} of {size} pixels: {usage.ru_maxrss / 1e3:.0f} MB at the peak")
+
+
+WORDS = (
+    *("--planes", "4", "12", "20", "--grid", "2:10:0.5", "--method", "lmmse", "--jobs", "1"),
+    *("--na", "0.8", "--wavelength-um", "0.5", "--immersion-index", "1", "--pixel-um", "0.2"),
+)
+
+
 if __name__ == "__main__":
     chosen = sys.argv[1] if len(sys.argv) > 1 else "lmmse"
     print(f"{chosen}, {SCANS} scans, {cpu_name()}, one thread")
-    table(chosen)
+    if chosen == "memory":
+        memory()
+    else:
+        table(chosen)

@@ -21,6 +21,7 @@ from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.optics import Optics
 from napari_recurrent_mz.scans import InputError, Scan, ZGrid
+from napari_recurrent_mz.sources.pattern import NamePattern
 from napari_recurrent_mz.weights import save_model
 
 # ome-zarr's own, when it is imported
@@ -190,6 +191,37 @@ def test_each_file_of_an_ome_tiff_set_gives_its_own_position(tmp_path: Path) -> 
     for k in range(2):
         made = read_image(tmp_path / "out" / f"p{k}.ome.tif")
         np.testing.assert_array_equal(made.data, expected(stack(k)))
+
+
+def test_what_bioformats2raw_writes_is_one_position_an_image(tmp_path: Path) -> None:
+    root = zarr.open_group(tmp_path / "raw.zarr", mode="w")
+    root.attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+    for k in range(2):
+        ngff(tmp_path / "raw.zarr" / str(k), stack(k)[None, None], "tczyx")
+    report = batch(tmp_path / "raw.zarr", tmp_path / "out")
+    assert [outcome.job.output.name for outcome in report.of("done")] == [
+        "raw_0.ome.zarr",
+        "raw_1.ome.zarr",
+    ]
+    made = read_image(tmp_path / "out" / "raw_1.ome.zarr")
+    np.testing.assert_array_equal(made.data, expected(stack(1)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "rest"),
+    [
+        ("*_z{z}um*.tif", "B02_z-2,5um_GFP.tif", "B02_GFP"),
+        ("*_z{z}um*.tif", "pos1_z3.0um.ome.tif", "pos1"),
+        ("*_z={z}*", "img_5_z=3.5.tif", "img_5"),
+        ("*_Z{z}*", "well_B1_Z003.tif", "well_B1"),
+        ("A*_{z:nm}*.tif", "A1_300_x.tif", "A1_x"),
+        ("{z}.tif", "3.tif", "volume"),
+        ("*_z{z}um*.tif", "other.tif", None),
+        ("*.tif", "other.tif", None),
+    ],
+)
+def test_what_a_name_says_beside_its_height(pattern: str, name: str, rest: str | None) -> None:
+    assert NamePattern(pattern).rest(name) == rest
 
 
 # --- what is made ---
