@@ -76,7 +76,7 @@ def add_scans_in_napari(folder: Path, seed: int, pipe: int) -> None:
     from qtpy.QtCore import QSettings
 
     from napari_recurrent_mz.widgets import _live_files
-    from napari_recurrent_mz.widgets._live_work import Add, Listed
+    from napari_recurrent_mz.widgets._live_messages import Add, Listed
     from napari_recurrent_mz.widgets.live import LiveDock
 
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))

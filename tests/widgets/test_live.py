@@ -28,9 +28,10 @@ from napari_recurrent_mz.projections import side_views
 from napari_recurrent_mz.sources import watch_folder
 from napari_recurrent_mz.widgets import _live_demo, _live_feeds
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
+from napari_recurrent_mz.widgets._live_messages import Add, Filled, Started
 from napari_recurrent_mz.widgets._live_sources import FOLDER, MICROSCOPE
 from napari_recurrent_mz.widgets._live_thread import LiveThread
-from napari_recurrent_mz.widgets._live_work import Add, Filled, LiveWork, Started
+from napari_recurrent_mz.widgets._live_work import LiveWork
 from napari_recurrent_mz.widgets.live import LiveDock
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)

@@ -23,9 +23,9 @@ from napari_recurrent_mz.session import Autosave, load, save, unsaved_sessions
 from napari_recurrent_mz.widgets import _live_saving
 from napari_recurrent_mz.widgets._layers import um_scale_and_place
 from napari_recurrent_mz.widgets._live_files import LiveFiles, is_session_path, sessions_folder
+from napari_recurrent_mz.widgets._live_messages import Add, Listed, NotStarted
 from napari_recurrent_mz.widgets._live_question import QuestionBox
 from napari_recurrent_mz.widgets._live_run import LiveRun
-from napari_recurrent_mz.widgets._live_work import Add, Listed, NotStarted
 from napari_recurrent_mz.widgets._theme import Palette
 from napari_recurrent_mz.widgets.live import LiveDock
 

@@ -18,7 +18,7 @@ from .folder import (
 )
 from .microscope import CoreMicroscope, Microscope, MicroscopeError, StageError, running_core
 from .pattern import NamePattern
-from .simulated import SimulatedSample, simulated_microscope, simulated_sample
+from .simulated import SimulatedSample, load_core, simulated_microscope, simulated_sample
 
 __all__ = [
     "CoreMicroscope",
@@ -40,6 +40,7 @@ __all__ = [
     "SimulatedSample",
     "StageError",
     "acquire",
+    "load_core",
     "running_core",
     "simulated_microscope",
     "simulated_sample",

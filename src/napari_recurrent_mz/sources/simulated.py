@@ -281,6 +281,24 @@ def simulated_microscope(
     return CoreMicroscope(core, limits_um=limits, **{"settle_s": 0.0, **options})
 
 
+def load_core() -> Any:
+    """Import what a simulated microscope is driven by, which takes a moment: its class.
+
+    Raises
+    ------
+    InputError
+        If pymmcore-plus is not installed.
+    """
+    try:
+        from pymmcore_plus.experimental.unicore import UniMMCore
+    except ImportError as error:
+        raise InputError(
+            "The simulated microscope needs the package pymmcore-plus: install it with "
+            "pip install 'napari-recurrent-mz[microscope]'."
+        ) from error
+    return UniMMCore
+
+
 def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     """A UniMMCore with this camera and this stage, and the pixel size of the sample's optics.
 
@@ -291,15 +309,8 @@ def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     """
     from ._devices import camera_device, stage_device
 
-    try:
-        from pymmcore_plus.experimental.unicore import UniMMCore
-    except ImportError as error:
-        raise InputError(
-            "The simulated microscope needs the package pymmcore-plus: install it with "
-            "pip install 'napari-recurrent-mz[microscope]'."
-        ) from error
     # A folder without device adapters: no installed Micro-Manager is looked for or touched.
-    core = UniMMCore(mm_path=os.fspath(Path(__file__).parent))
+    core = load_core()(mm_path=os.fspath(Path(__file__).parent))
     core.loadPyDevice(CAMERA, camera_device(camera))
     core.loadPyDevice(STAGE, stage_device(stage))
     for label in (CAMERA, STAGE):

@@ -13,14 +13,15 @@ from ..sources import (
     CoreMicroscope,
     FolderBack,
     NewScan,
+    load_core,
     running_core,
     simulated_microscope,
     simulated_sample,
     watch_folder,
 )
+from ._live_messages import Add
 from ._live_sources import SIMULATED, FolderPage, MicroscopePage
 from ._live_thread import LiveThread
-from ._live_work import Add
 from ._worker import in_background, sentence_of
 
 
@@ -159,8 +160,9 @@ class MicroscopeFeed(QObject):
 
 
 def _prepared(which: str) -> Any:
-    """What takes a while: the sample of a simulated microscope, or pymmcore-plus itself."""
+    """What takes a while: pymmcore-plus itself, and the sample of a simulated microscope."""
     if which == SIMULATED:
+        load_core()
         return simulated_sample()
     running_core()
     return None

@@ -17,10 +17,10 @@ from . import _drop, _layers
 from ._instrument import InstrumentFooter
 from ._live_files import LiveFiles, is_session_path
 from ._live_layer import LiveLayer
+from ._live_messages import Add, Asked
 from ._live_pages import LivePages
 from ._live_question import BY_KEY, LEAVE_OUT, USE_HEIGHT, QuestionBox
 from ._live_run import LiveRun
-from ._live_work import Add, Asked
 from ._worker import in_background
 
 

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from ..methods import METHOD_NAMES
 from ..scans import ZGrid
 from ._layers import METADATA_KEY
-from ._live_work import Listed
+from ._live_messages import Listed
 from ._pace import Pace, in_turn
 from ._result import show_height
 

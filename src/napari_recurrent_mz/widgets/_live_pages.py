@@ -30,8 +30,9 @@ from ..methods import method_of
 from ..scans import InputError, ZGrid
 from . import _settings
 from ._grid_panel import GridPanel
+from ._live_messages import Bytes, MakePlan, ScanLine
 from ._live_sources import GROUP, SourcePanel
-from ._live_work import THUMBNAIL, Bytes, MakePlan, ScanLine
+from ._live_work import THUMBNAIL
 from ._method_panel import NETWORK, MethodPanel
 from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button

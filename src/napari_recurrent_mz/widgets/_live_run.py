@@ -9,8 +9,9 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ._calm import CALM
+from ._live_messages import Filled, NotStarted, Started
 from ._live_thread import LiveThread
-from ._live_work import Filled, LiveWork, NotStarted, Started
+from ._live_work import LiveWork
 
 _TURN_MS = 1
 

@@ -15,25 +15,9 @@ from ..scans import InputError
 from ._instrument import InstrumentDock
 from ._live_feeds import FolderFeed, MicroscopeFeed
 from ._live_files import LiveFiles
-from ._live_intake import Candidate, ScanIntake
+from ._live_intake import Candidate
 from ._live_layer import LiveLayer, NextScanFrame, get_ready
-from ._live_pages import LivePages
-from ._live_question import GO_ON, START_AGAIN, QuestionBox
-from ._live_run import LiveRun, stop_threads
-from ._live_sources import FOLDER, HAND, SIMULATED
-from ._live_words import (
-    ABORT,
-    ACTIONS,
-    NOTHING,
-    PLACES,
-    STAGES,
-    START,
-    STOP_WATCHING,
-    run_over,
-    start_again,
-)
-from ._live_work import (
-    Acquire,
+from ._live_messages import (
     Asked,
     Filled,
     Listed,
@@ -43,18 +27,31 @@ from ._live_work import (
     Renormalise,
     StageAt,
     Started,
-    TakeScan,
     Told,
+)
+from ._live_pages import LivePages
+from ._live_question import GO_ON, START_AGAIN, QuestionBox
+from ._live_run import LiveRun, stop_threads
+from ._live_scope import AtMicroscope
+from ._live_sources import FOLDER, HAND
+from ._live_words import (
+    ABORT,
+    ACTIONS,
+    NOTHING,
+    PLACES,
+    STAGES,
+    START,
+    STOP_WATCHING,
+    start_again,
 )
 from ._result import plane_in_view, show_height
 from ._worker import order_from
 
 _PROGRESS_S = 0.2
 _TURN_MS = 10
-_ENDS = {"converged": "done", "failed": "error"}
 
 
-class LiveDock(ScanIntake, InstrumentDock):
+class LiveDock(AtMicroscope, InstrumentDock):
     """A session at the microscope: scans in, a volume that follows, and when to stop.
 
     Parameters
@@ -106,16 +103,6 @@ class LiveDock(ScanIntake, InstrumentDock):
 
     # what a script calls --------------------------------------------------------------
     @property
-    def session(self) -> Any:
-        """The :class:`~napari_recurrent_mz.session.Session` that runs, or None."""
-        return self.live.session
-
-    @property
-    def epsilon(self) -> float:
-        """The threshold ε, above 0 and below 1."""
-        return float(self.scans.epsilon.value()) / 100
-
-    @property
     def is_busy(self) -> bool:
         """Whether something is still to come."""
         return self.live.is_starting or self._is_pending or self._is_at_microscope
@@ -152,32 +139,6 @@ class LiveDock(ScanIntake, InstrumentDock):
             else:
                 self.folder.stop()
                 self.say("The folder is no longer watched.")
-
-    def connect_microscope(self, which: str = SIMULATED) -> None:
-        """Connect to Micro-Manager ("micro-manager") or to a simulated microscope ("simulated")."""
-        page = self.setup.sources.microscope
-        page.which.setCurrentIndex(max(page.which.findData(which), 0))
-        self.scope.connect_to(which)
-
-    def take_scan(self, *, suggested: bool = False) -> None:
-        """Take one scan where the stage stands, or at the suggested height."""
-        z_um = self.over_z.suggested_um if suggested and self.over_z is not None else None
-        with self.sentences():
-            self._ask_microscope(TakeScan(self.scope.microscope(), z_um), "Scanning")
-
-    def run_automatically(self) -> None:
-        """Scan and refine until another scan no longer pays, or the most scans are taken."""
-        page = self.setup.sources.microscope
-        most, afterwards = page.most.value(), str(page.afterwards.currentData())
-        with self.sentences():
-            scope = self.scope.microscope()
-            self._ask_microscope(Acquire(scope, self.epsilon, most, afterwards), "Running")
-
-    def cancel(self) -> None:
-        """End what the microscope does; the scans stay."""
-        if self._is_at_microscope:
-            self.live.abort()
-            self.footer.cancelling()
 
     def undo(self) -> None:
         """Take the last scan back."""
@@ -364,45 +325,6 @@ class LiveDock(ScanIntake, InstrumentDock):
         else:
             self.footer.name_action(*ACTIONS[sources.source])
         self.check()
-
-    # the microscope -------------------------------------------------------------------
-    def _ask_microscope(self, command: object, title: str) -> None:
-        if self.session is None:
-            raise InputError("There is no session yet: start one, then scan.")
-        if self._is_at_microscope:
-            return
-        self.scans.pause.setChecked(False)
-        self._is_at_microscope = True
-        self.footer.begin(title)
-        self.live.ask(command)
-        self._show_state()
-
-    def _stage_read(self, read: StageAt) -> None:
-        self.setup.sources.rows.stage.setText(f"The stage was at {read.z_um:.4g} µm.")
-
-    def _microscope_free(self, free: MicroscopeFree) -> None:
-        self._is_at_microscope = False
-        self.footer.ended()
-        if self._is_pending:
-            self.footer.begin("Refining", aside=True)
-        if free.ended is not None:
-            kind = _ENDS.get(free.ended.reason, "hint")
-            self.say(run_over(free.ended), kind)
-            self.setup.sources.rows.stage.setText(free.ended.stage)
-        self._show_state()
-        self.run_ended.emit(free.ended)
-
-    def _microscope_connected(self, microscope: Any) -> None:
-        """Fill in what the microscope knows, unless a session runs."""
-        if not self.live.is_on:
-            optics, panel = self.scope.optics, self.setup.optics
-            if optics is not None:
-                panel.set_values(optics.as_dict(), "of the simulated microscope")
-            else:
-                panel.set_values({"pixel_um": microscope.pixel_um}, "from the microscope")
-            with contextlib.suppress(InputError):
-                self.setup.propose_grid(microscope.limits_um)
-        self._show_state()
 
     # wiring ---------------------------------------------------------------------------
     def _view_moved(self, _event: Any = None) -> None:
