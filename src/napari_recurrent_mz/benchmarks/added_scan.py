@@ -11,7 +11,7 @@ from ..inputs import Scale
 from ..scans import Scan
 from ..tiles import Memory, NetworkPlanes
 from .base import Bench, Row, Times, interleaved
-from .scene import Way, heights, noise_scans, prepared
+from .scene import Way, heights, noise_scans, prepared, volume_of
 
 _SHARE = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding")
 _SAME = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding at few scans")
@@ -42,15 +42,13 @@ def _seconds(bench: Bench, count: int) -> dict[str, Times]:
     return interleaved(
         {
             "added": lambda: _planes(maker, {z: _copied(before[z]) for z in targets}),
-            "rebuilt": lambda: _planes(maker, dict.fromkeys(targets)),
+            "rebuilt": lambda: volume_of(maker, targets),
         },
         sizes.repeats,
     )
 
 
-def _remembered(
-    bench: Bench, scans: list[Scan], way: Way, targets: list[float]
-) -> dict[float, Memory]:
+def _remembered(bench: Bench, scans: list[Scan], way: Way, targets: list[float]) -> Memories:
     memories = {z: Memory(bench.device.torch) for z in targets}
     _planes(prepared(bench, scans, way), memories)
     return memories
@@ -61,7 +59,7 @@ def _copied(memory: Memory) -> Memory:
     return Memory(memory.place, memory.entered, memory.tile, list(memory.windows))
 
 
-def _planes(maker: NetworkPlanes, memories: Memories | dict[float, None]) -> None:
+def _planes(maker: NetworkPlanes, memories: Memories) -> None:
     for z_um, memory in memories.items():
         maker.plane(z_um, memory)
 
