@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_tiles_cover_every_pixel_once() -> None:
         for tile in tiles(shape, 256):
             covered[tile.write] += 1
             read = np.empty(shape)[tile.read]
-            assert max(read.shape) <= 256
+            assert read.size <= 256**2
             assert read[tile.keep].shape == covered[tile.write].shape
             assert all(s.start % 16 == 0 for s in tile.read)
         assert (covered == 1).all()
@@ -151,7 +152,7 @@ def test_out_of_memory_goes_on_with_smaller_tiles(
     run = Runner.__call__
 
     def short_of_memory(self: Runner, parts: Prepared) -> torch.Tensor:
-        if parts.scans.shape[-1] > 200:
+        if parts.scans[0, 0, 0].numel() > 200**2:
             raise torch.OutOfMemoryError("no more")
         return run(self, parts)
 
@@ -302,3 +303,91 @@ def test_mistakes_come_before_the_first_plane(
         iter_planes(scans, GRID, **{"optics": OPTICS, **options})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="One scan only"):
         iter_planes(scans[:1], GRID, optics=OPTICS)
+
+
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A device that is treated as a CUDA GPU and computes on the CPU, in single precision."""
+    device = replace(CPU, kind="cuda", half=False)
+    monkeypatch.setattr(Device, "torch", torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    return device
+
+
+def test_a_gpu_makes_several_planes_at_once(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    run = Runner.__call__
+
+    def note(self: Runner, parts: Prepared) -> torch.Tensor:
+        sizes.append(len(parts.linear))
+        return run(self, parts)
+
+    options: dict[str, Any] = {"reach_um": (0.0, 6.0), "on_message": print, "half": False}
+    heights = [0.5, 1.5, 2.0, 2.5, 3.5, 4.0, 4.5]
+    one = NetworkPlanes(scans, OPTICS, load_model(), CPU, **options)
+    expected = [one.plane(z) for z in heights]
+    maker = NetworkPlanes(scans, OPTICS, load_model(), pretend_gpu(monkeypatch), **options)
+    monkeypatch.setattr(Runner, "__call__", note)
+    made = list(maker.planes(heights))
+    assert sizes == [1, 4, 2], "the first alone, so that it is soon there"
+    assert np.abs(np.array(made) - expected).max() < 1e-5 * np.ptp(expected)
+
+
+def test_a_gpu_short_of_memory_makes_fewer_planes_at_once(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
+    run = Runner.__call__
+
+    def short(self: Runner, parts: Prepared) -> torch.Tensor:
+        if len(parts.linear) > 1:
+            raise torch.OutOfMemoryError("no more")
+        return run(self, parts)
+
+    options: dict[str, Any] = {"reach_um": (0.0, 6.0), "half": False}
+    maker = NetworkPlanes(
+        scans, OPTICS, load_model(), pretend_gpu(monkeypatch), on_message=messages.append, **options
+    )
+    monkeypatch.setattr(Runner, "__call__", short)
+    heights = [0.5, 1.5, 2.0]
+    expected = [maker.plane(z) for z in heights]
+    assert np.abs(np.array(list(maker.planes(heights))) - expected).max() < 1e-5 * np.ptp(expected)
+    assert not messages, "nothing that a person notices"
+
+
+def test_features_beyond_half_precision_are_made_in_single(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"reach_um": (0.0, 6.0), "on_message": print}
+    exact = NetworkPlanes(scans, OPTICS, load_model(), CPU, half=False, **options).plane(2.0)
+    run = Runner.__call__
+
+    def overflowing(self: Runner, parts: Prepared) -> torch.Tensor:
+        made = run(self, parts)
+        return made * float("inf") if self.form.half else made
+
+    maker = NetworkPlanes(scans, OPTICS, load_model(), CPU, half=True, **options)
+    monkeypatch.setattr(Runner, "__call__", overflowing)
+    assert np.abs(maker.plane(2.0) - exact).max() < 1e-5 * np.ptp(exact)
+
+
+def test_memory_kept_for_the_next_plane_is_given_back(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[NetworkPlanes] = []
+    release = NetworkPlanes.release
+
+    def note(self: NetworkPlanes) -> None:
+        given_back.append(self)
+        release(self)
+
+    monkeypatch.setattr(NetworkPlanes, "release", note)
+    planes = iter_planes(scans, GRID, optics=OPTICS, method="recurrent-mz", device="cpu")
+    next(planes)
+    assert not given_back
+    planes.close()
+    assert len(given_back) == 1
+    list(iter_planes(scans, GRID, optics=OPTICS, method="auto", device="cpu"))
+    assert len(given_back) in (1, 2), "linear MMSE, if it was chosen, keeps nothing"

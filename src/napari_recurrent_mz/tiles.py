@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ OVERLAP = 64
 
 _SMALLEST_TILE = 128
 _ALIGN = 16  # tiles start where the pooling grid of the whole image does
-_LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 1024}
+_LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 1792}
 _PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
 _measured: dict[tuple[str, str, int], float] = {}
@@ -44,14 +45,16 @@ class Tile:
 
 
 def tiles(shape: tuple[int, int], size: int, overlap: int = OVERLAP) -> Iterator[Tile]:
-    """Cover an image with windows of at most ``size`` pixels on a side.
+    """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
+
+    They are all but equal, and as few pixels as can be are read twice.
 
     Parameters
     ----------
     shape : tuple of int
         (Y, X).
     size : int
-        Largest window, overlap included.
+        Root of the largest window's pixels, overlap included.
     overlap : int
         Pixels read beyond what is kept.
 
@@ -59,7 +62,7 @@ def tiles(shape: tuple[int, int], size: int, overlap: int = OVERLAP) -> Iterator
     ------
     Tile
     """
-    rows, columns = (_spans(n, size, overlap) for n in shape)
+    rows, columns = map(_spans, shape, _steps(shape, size, overlap), (overlap, overlap))
     for row in rows:
         for column in columns:
             pairs = (row, column)
@@ -75,15 +78,33 @@ def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
     return slice(low - start, high - start)
 
 
-def _spans(length: int, size: int, overlap: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+@lru_cache(maxsize=64)
+def _steps(shape: tuple[int, int], size: int, overlap: int) -> tuple[int, int]:
+    """What neighbouring windows are apart in y and x, where the fewest pixels are read."""
+    height, width = shape
+    found = []
+    for rows in range(1, -(-height // _ALIGN) + 1):
+        down, high = _longest(height, rows, overlap)
+        for columns in range(1, -(-width // _ALIGN) + 1):
+            across, wide = _longest(width, columns, overlap)
+            read = (height + 2 * overlap * (rows - 1)) * (width + 2 * overlap * (columns - 1))
+            found.append((max(high * wide, size * size), read, abs(high - wide), (down, across)))
+            if high * wide <= size * size:
+                break
+    return min(found)[-1]
+
+
+def _longest(length: int, count: int, overlap: int) -> tuple[int, int]:
+    """Of so many windows along one axis: how far apart they are, and the longest one."""
+    step = _ALIGN * -(-length // (count * _ALIGN))
+    return step, min(step + overlap * min(count - 1, 2), length)
+
+
+def _spans(length: int, step: int, overlap: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """((read start, stop), (write start, stop)) along one axis."""
-    if length <= size:
-        return [((0, length), (0, length))]
-    step = max((size - 2 * overlap) // _ALIGN, 1) * _ALIGN
-    starts = range(0, length, step)
     return [
         ((max(a - overlap, 0), min(a + step + overlap, length)), (a, min(a + step, length)))
-        for a in starts
+        for a in range(0, length, step)
     ]
 
 
