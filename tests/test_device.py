@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -14,6 +16,10 @@ def only(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in kinds)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA Test")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in kinds)
+    memory = SimpleNamespace(total_memory=8_000_000_000)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _number: memory)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda _share: None)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +68,32 @@ def test_cuda_computes_in_mixed_precision(monkeypatch: pytest.MonkeyPatch) -> No
 def test_cpu_is_named_with_its_cores() -> None:
     assert device.available_cores() >= 1
     assert device.cpu_name().endswith(f", {device.available_cores()} cores")
+
+
+def test_a_limit_to_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one given counts, else the variable's; torch is told the share of what is there."""
+    shares: list[float] = []
+    only(monkeypatch, "cuda")
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    monkeypatch.delenv(device.GPU_MEMORY, raising=False)
+    device.choose_device("cuda")
+    monkeypatch.setenv(device.GPU_MEMORY, "2")
+    device.choose_device("cuda")
+    try:
+        device.limit_gpu_memory(4.0)
+        device.choose_device("cuda")
+        device.limit_gpu_memory(16.0)
+        device.choose_device("cuda")
+    finally:
+        device.limit_gpu_memory(None)
+    assert shares == [1.0, 0.25, 0.5, 1.0]
+    assert device.gpu_memory_limit() == 2.0
+
+
+@pytest.mark.parametrize(("text", "words"), [("lots", "a number of gigabytes"), ("0.1", "too lit")])
+def test_a_limit_that_makes_no_sense(
+    monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    monkeypatch.setenv(device.GPU_MEMORY, text)
+    with pytest.raises(InputError, match=words):
+        device.gpu_memory_limit()

@@ -8,6 +8,7 @@ import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     import torch
 
 CHOICES = ("auto", "cuda", "mps", "cpu")
+
+GPU_MEMORY = "RECURRENT_MZ_GPU_MEMORY_GB"
+"""Environment variable: the most memory of a GPU that is used, in GB."""
+
+_SMALLEST_GB = 0.5
+_given_gb: list[float] = []  # the last is in force
 
 
 @dataclass(frozen=True)
@@ -56,12 +63,72 @@ def choose_device(choice: str = "auto") -> Device:
     if choice == "cuda":
         if not cuda:
             raise InputError("No CUDA GPU was found: choose auto or cpu.")
+        _limit_cuda(torch)
         return Device("cuda", torch.cuda.get_device_name(), half=True)
     if choice == "mps":
         if not mps:
             raise InputError("No Apple GPU (MPS) was found: choose auto or cpu.")
         return Device("mps", "Apple GPU", half=False)
     return Device("cpu", cpu_name(), half=_cpu_has_bfloat16())
+
+
+def limit_gpu_memory(gigabytes: float | None) -> None:
+    """Use no more of a CUDA GPU's memory than this, from now on.
+
+    What would need more is made in smaller parts. Without a limit given here, the environment
+    variable :data:`GPU_MEMORY` counts.
+
+    Parameters
+    ----------
+    gigabytes : float or None
+        At least 0.5; None takes the limit back.
+
+    Raises
+    ------
+    InputError
+        If it is less.
+    """
+    if gigabytes is not None:
+        _check_limit(gigabytes)
+    _given_gb[:] = [] if gigabytes is None else [gigabytes]
+
+
+def gpu_memory_limit() -> float | None:
+    """The limit in force, in GB, or None.
+
+    Raises
+    ------
+    InputError
+        If the environment variable is not a number of GB.
+    """
+    if _given_gb:
+        return _given_gb[-1]
+    text = os.environ.get(GPU_MEMORY, "")
+    if not text:
+        return None
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        raise InputError(
+            f"{GPU_MEMORY} is '{text}': give a number of gigabytes, for instance 4."
+        ) from None
+    _check_limit(gigabytes)
+    return gigabytes
+
+
+def _check_limit(gigabytes: float) -> None:
+    if not _SMALLEST_GB <= gigabytes < math.inf:
+        raise InputError(
+            f"{gigabytes:g} GB of GPU memory are too little: give at least {_SMALLEST_GB:g}."
+        )
+
+
+def _limit_cuda(torch: ModuleType) -> None:
+    """Have torch refuse more than the limit, so that work goes on in smaller parts."""
+    limit = gpu_memory_limit()
+    there = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    share = 1.0 if limit is None else min(limit * 1e9 / there, 1.0)
+    torch.cuda.set_per_process_memory_fraction(share)
 
 
 @lru_cache(maxsize=1)

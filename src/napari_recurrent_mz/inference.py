@@ -174,17 +174,20 @@ def _planes(
     indices: Sequence[int],
     stopped: Callable[[], bool],
 ) -> Iterator[Plane]:
-    heights = grid.z_um
-    for index in indices:
-        if stopped():
-            return
-        z = float(heights[index])
-        same = next((scan for scan in scans if abs(scan.z_um - z) < SAME_PLANE_UM), None)
-        try:
-            pixels = maker.plane(z) if same is None else same.pixels.copy()
-        except (Stopped, Interrupted):
-            return
-        yield Plane(int(index), z, pixels, same is not None)
+    heights = [float(grid.z_um[index]) for index in indices]
+    there = [next((s for s in scans if abs(s.z_um - z) < SAME_PLANE_UM), None) for z in heights]
+    missing = [z for z, same in zip(heights, there, strict=True) if same is None]
+    made = _in_turn(maker, missing)
+    try:
+        for index, z, same in zip(indices, heights, there, strict=True):
+            if stopped():
+                return
+            pixels = next(made) if same is None else same.pixels.copy()
+            yield Plane(int(index), z, pixels, same is not None)
+    except (Stopped, Interrupted):
+        return
+    finally:
+        _release(maker)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,8 +223,32 @@ class _Later:
         self._built: PlaneMaker | None = None
 
     def plane(self, z_um: float | Heights) -> FloatArray:
+        return self._maker.plane(z_um)
+
+    def planes(self, heights_um: Sequence[float]) -> Iterator[FloatArray]:
+        yield from _in_turn(self._maker, heights_um)
+
+    def release(self) -> None:
+        if self._built is not None:
+            _release(self._built)
+
+    @property
+    def _maker(self) -> PlaneMaker:
         self._built = self._built or self._build()
-        return self._built.plane(z_um)
+        return self._built
+
+
+def _in_turn(maker: PlaneMaker, heights_um: Sequence[float]) -> Iterator[FloatArray]:
+    """Planes at several heights: a maker that can makes some at once."""
+    if isinstance(maker, NetworkPlanes | _Later):
+        return maker.planes(heights_um)
+    return (maker.plane(z_um) for z_um in heights_um)
+
+
+def _release(maker: PlaneMaker) -> None:
+    """Give back the memory that a maker keeps for its next plane."""
+    if isinstance(maker, NetworkPlanes | _Later):
+        maker.release()
 
 
 def _interpolated(task: _Task) -> PlaneMaker:

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -92,11 +92,9 @@ class Runner:
 
     @contextmanager
     def _mode(self) -> Iterator[None]:
-        autocast = self.form.half and not self.form.fast
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.kind, torch.bfloat16, enabled=autocast),
-        ):
+        mixed = self.form.half and not self.form.fast
+        autocast = torch.autocast(self.device.kind, torch.bfloat16) if mixed else nullcontext()
+        with torch.inference_mode(), autocast:
             yield
 
 

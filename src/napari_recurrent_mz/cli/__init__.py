@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not arguments.traceback:
                 # Libraries' remarks to programmers are no use to a microscopist.
                 warnings.simplefilter("ignore")
+            _limit_memory(arguments)
             arguments.run(arguments)
     except (Exception, KeyboardInterrupt) as error:
         if arguments.traceback:
@@ -108,6 +109,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"recurrent-mz: {_in_one_line(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _limit_memory(arguments: argparse.Namespace) -> None:
+    """Keep to the GPU memory that was given, where a command has that option."""
+    gigabytes = getattr(arguments, "gpu_memory_gb", None)
+    if gigabytes is not None:
+        from ..device import limit_gpu_memory
+
+        limit_gpu_memory(gigabytes)
 
 
 def _negative_words(argv: Sequence[str]) -> list[str]:

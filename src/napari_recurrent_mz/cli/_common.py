@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..device import CHOICES
+from ..device import CHOICES, GPU_MEMORY
 from ..io._optics import OPTICS
 from ..io._optics import optics_for as optics_for
 from ..io._optics import optics_values as stated_optics
@@ -119,6 +119,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device", choices=CHOICES, default="auto", help="where the network runs (default: auto)"
+    )
+    parser.add_argument(
+        "--gpu-memory-gb",
+        type=float,
+        metavar="GB",
+        help=f"use no more of a CUDA GPU's memory than this (default: all, or ${GPU_MEMORY})",
     )
 
 
