@@ -12,8 +12,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
+from napari_recurrent_mz.benchmarks import gpu_memory, stages, streaming
 from napari_recurrent_mz.benchmarks import plane as plane_subject
-from napari_recurrent_mz.benchmarks import stages, streaming
 from napari_recurrent_mz.benchmarks.base import Bench, Row, Sizes, Times, in_words, interleaved
 from napari_recurrent_mz.benchmarks.child import ChildError, in_child, script_result
 from napari_recurrent_mz.benchmarks.equality import deviation, psnr
@@ -211,6 +211,34 @@ def test_growth_and_gpu_rows(bench: Bench) -> None:
     assert all(row.value > 0 and not row.goals for row in rows)
     absent = list(run(chosen(["gpu-memory"]), bench))
     assert {row.absent for row in absent} == {"needs a GPU"}
+
+
+def test_rows_of_a_gpu(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only a GPU measures, on a CPU that says it is one."""
+    limits: list[float | None] = []
+    monkeypatch.setattr(Bench, "on_gpu", property(lambda _: True))
+    monkeypatch.setattr(gpu_memory, "choose_device", lambda _: bench.device)
+    monkeypatch.setattr(gpu_memory, "limit_gpu_memory", limits.append)
+    for name, value in {
+        "reset_peak_memory_stats": None,
+        "max_memory_reserved": 3e9,
+        "mem_get_info": (6e9, 8e9),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    rows = list(run(chosen(["volume", "added-scan", "first-plane", "gpu-memory"]), bench))
+    assert [row.goals for row in rows] == [
+        "≤ 0.35 s, ≥ 4 ×",
+        *["≤ 0.55 of rebuilding"] * 2,
+        "≤ 0.55 of rebuilding at few scans",
+        "≤ 50 ms on a GPU",
+        "≤ 50 MB",
+        "≤ 4 GB",
+        "≥ 1 of the planes",
+    ]
+    assert [row.value for row in rows[-3:]] == [0, 3, 1]
+    assert [row.verdict for row in rows[-3:]] == ["met"] * 3
+    assert limits == [4.0, None, 0.5, None]
+    assert all(row.value > 0 for row in rows[:5])
 
 
 def test_the_goal_of_a_plane_goes_with_the_cpu(

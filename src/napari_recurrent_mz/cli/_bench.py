@@ -111,4 +111,6 @@ def _command(arguments: argparse.Namespace) -> str:
     words += ["--only", *arguments.only] if arguments.only else []
     words += ["--model", arguments.model] if arguments.model else []
     words += ["--device", arguments.device] if arguments.device != "auto" else []
+    given = arguments.gpu_memory_gb
+    words += [] if given is None else ["--gpu-memory-gb", f"{given:g}"]
     return shlex.join(words)
