@@ -522,6 +522,16 @@ def test_wrong_settings(wrong: dict[str, Any], sentence: str) -> None:
 # --- how a computer is shared out ---
 
 
+def test_each_process_keeps_to_the_memory_of_a_gpu_that_was_given(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECURRENT_MZ_GPU_MEMORY_GB", "4.5")
+    told: list[float] = []
+    monkeypatch.setattr("napari_recurrent_mz.batch._work.limit_gpu_memory", told.append)
+    assert states(batch(folder, tmp_path / "out")) == ["done"] * 3
+    assert told == [4.5] * 3
+
+
 @pytest.mark.parametrize(
     ("jobs", "cores", "memory_gb", "wanted", "gpus", "workers", "threads"),
     [

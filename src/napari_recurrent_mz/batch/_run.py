@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..device import gpu_memory_limit
 from ..inference import model_for
 from ..io._time_lapse import make_plate
 from ..io._whole import refusals_of
@@ -90,7 +91,8 @@ def run_batch(
     out = Path(output).absolute()
     digest = digest_of(settings)
     _make_folder(out)
-    orders = Orders(settings, out, digest, out / FOLDER / f"stop-{uuid.uuid4().hex}")
+    stop = out / FOLDER / f"stop-{uuid.uuid4().hex}"
+    orders = Orders(settings, out, digest, stop, gpu_memory_gb=gpu_memory_limit())
     kept = {} if again else {j.name: j for j in jobs if is_done(out, j, settings, digest)}
     ledger = _Ledger(jobs, on_outcome)
     for job in kept.values():

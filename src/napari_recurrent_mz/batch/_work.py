@@ -13,7 +13,7 @@ from typing import Any
 
 from ..check import check_on_scans, range_warnings
 from ..deconvolution import Interrupted
-from ..device import choose_device
+from ..device import choose_device, limit_gpu_memory
 from ..inference import model_for
 from ..io import VolumeWriter
 from ..io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, time_lapse_told
@@ -48,6 +48,8 @@ class Orders:
     threads : int, mapping of str to int, or None
         Threads for torch, of every process or by the address of a dask worker; None leaves
         them as they are.
+    gpu_memory_gb : float or None
+        The most memory of a GPU that each process may use; None leaves it as it is.
     """
 
     settings: BatchSettings
@@ -55,6 +57,7 @@ class Orders:
     digest: str
     stop: Path
     threads: int | Mapping[str, int] | None = None
+    gpu_memory_gb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def run_job(
                 raise Stopped
             if trouble:
                 raise InputError(trouble)
-            _share_cores(orders)
+            _keep_to_share(orders)
             made = _reconstruct(job, orders, on_progress)
         except (Stopped, Interrupted):
             return Outcome(job, STOPPED)
@@ -200,7 +203,7 @@ def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | Non
     model = model_for(settings.method, settings.model)
     assert plan.optics is not None  # this method needs them
     assert model is not None
-    _share_cores(orders)
+    _keep_to_share(orders)
     device = choose_device(settings.device)
     check = check_on_scans(scans, plan.optics, model, device, stopped=_Stopped(orders.stop))
     return check.chosen, check.as_dict()
@@ -304,8 +307,10 @@ class _Stopped:
         return self._found
 
 
-def _share_cores(orders: Orders) -> None:
-    """Give torch the threads that this process may use."""
+def _keep_to_share(orders: Orders) -> None:
+    """Give torch the threads, and the memory of a GPU, that this process may use."""
+    if orders.gpu_memory_gb is not None:
+        limit_gpu_memory(orders.gpu_memory_gb)
     threads = orders.threads
     if isinstance(threads, Mapping):
         from distributed import get_worker
