@@ -7,7 +7,7 @@ from torch import nn
 
 from napari_recurrent_mz.inputs import Prepared
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.training.revive import revive
+from napari_recurrent_mz.training.revive import bring_back
 
 CONFIG = NetworkConfig(base_channels=4, levels=4, norm="none", nonnegative=True)
 INSIDE = (..., slice(12, -12), slice(12, -12))  # zero padding is not a constant's neighbour
@@ -60,7 +60,7 @@ def test_dead_channels_live_again_and_the_image_stays() -> None:
     kill(conv, [1, 3])
     with torch.no_grad():
         before = [made(*example) for example in examples()]
-    found = revive(made, examples())
+    found = bring_back(made, examples())
     assert found.levels == 0
     assert found.channels >= 2
     assert active(conv, made, 1)
@@ -68,7 +68,9 @@ def test_dead_channels_live_again_and_the_image_stays() -> None:
     with torch.no_grad():
         after = [made(*example) for example in examples()]
     spread = torch.stack(before).std()
-    assert all(float((a - b).abs().max()) < 0.05 * spread for a, b in zip(before, after, strict=True))
+    assert all(
+        float((a - b).abs().max()) < 0.05 * spread for a, b in zip(before, after, strict=True)
+    )
 
 
 def test_levels_that_no_longer_count_begin_anew() -> None:
@@ -79,11 +81,11 @@ def test_levels_that_no_longer_count_begin_anew() -> None:
         block[2].bias[:5] = 0.7  # type: ignore[index,union-attr]
         block[2].weight[:5] = 0  # type: ignore[index,union-attr]
         before = made(*examples()[0])
-    assert revive(made, examples()).levels == 2
+    assert bring_back(made, examples()).levels == 2
     with torch.no_grad():
         after = made(*examples()[0])
     assert float((after - before)[INSIDE].abs().max()) < 0.05 * float(before.std())
-    assert revive(made, examples()).levels == 0
+    assert bring_back(made, examples()).levels == 0
     # What begins anew is ready to be learnt: a gradient reaches its way out.
     made(*examples()[0]).square().mean().backward()  # type: ignore[no-untyped-call]
     below = slice(0, CONFIG.channels(3))

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,6 +206,26 @@ def _config(steps: int) -> TrainConfig:
         steps=steps, batch=2, warm_up=2, validate_every=4, checkpoint_every=2,
         network=SMALL, examples=EXAMPLES,
     )  # fmt: skip
+
+
+def test_a_run_can_begin_with_dead_channels_brought_back(
+    pool: Pool, held_out: Pool, tmp_path: Path
+) -> None:
+    config = replace(_config(1), network=replace(_config(1).network, norm="none", slope=0.01))
+    old = RecurrentMZ(replace(config.network, slope=0.0)).eval()
+    with torch.no_grad():
+        old.encoder[0][0].bias[0] = -1e4  # type: ignore[index,union-attr]
+    options: dict[str, Any] = {"device": "cpu", "start_from": old, "revive": True}
+    run = Trainer(config, pool, held_out, tmp_path / "new", **options)
+    assert run.revived is not None
+    assert run.revived.channels >= 1
+    assert run.network.encoder[0][0].bias[0].item() == 0  # type: ignore[index,union-attr]
+    batched = replace(config, network=replace(config.network, norm="batch"))
+    with pytest.raises(InputError, match="leave --revive out"):
+        Trainer(
+            batched, pool, held_out, tmp_path / "batch",
+            **{**options, "start_from": RecurrentMZ(batched.network)},
+        )  # fmt: skip
 
 
 def test_a_run_resumes_on_the_same_curve(pool: Pool, held_out: Pool, tmp_path: Path) -> None:

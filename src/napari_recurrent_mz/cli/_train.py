@@ -45,6 +45,12 @@ def add_to(commands: Any) -> None:
         metavar="MODEL",
         help="weights to begin with: bundled, the name of a bundled model, or a file",
     )
+    parser.add_argument(
+        "--revive",
+        action="store_true",
+        help="give dead channels of the weights to begin with new ones, without a change of what "
+        "the network makes; goes with --slope",
+    )
     _adapt.add_options(parser)
     parser.add_argument("--device", choices=CHOICES, default="auto", help="default: auto")
     parser.add_argument(
@@ -166,6 +172,11 @@ def run(arguments: argparse.Namespace) -> None:
     pool, held_out = (open_pool(path) for path in (arguments.fields, arguments.held_out))
     trainer = _trainer(arguments, config, pool, held_out, folder)
     print(f"training on {trainer.chosen.kind}: {trainer.chosen.name}, from step {trainer.step}")
+    if trainer.revived is not None:
+        print(
+            f"revived: {trainer.revived.channels} dead channels, and {trainer.revived.levels} "
+            "levels that did not count"
+        )
     _train(trainer)
     sha256 = write_model(folder, output, pool=pool, device=trainer.chosen)
     print(f"{output}: weights, sha256 {sha256}")
@@ -195,8 +206,9 @@ def _trainer(
 
     name = arguments.start_from
     start = load_model(_adapt.model_name(name)).network if name else None
+    options: dict[str, Any] = {"device": arguments.device, "revive": arguments.revive}
     try:
-        return Trainer(config, pool, held_out, folder, device=arguments.device, start_from=start)
+        return Trainer(config, pool, held_out, folder, start_from=start, **options)
     except (RuntimeError, KeyError) as error:
         raise InputError(
             f"The run in '{folder}' or the weights to start from are of another network: "

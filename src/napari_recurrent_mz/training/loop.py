@@ -17,13 +17,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from ..architectures import Network, architecture_of, build
 from ..device import choose_device
-from ..network import NetworkConfig
+from ..network import NetworkConfig, RecurrentMZ
 from ..scans import InputError
 from .discriminator import Discriminator
 from .examples import Batch, ExampleConfig, ahead, make_batch
 from .fields import Pool
 from .losses import LossConfig, discriminator_loss, generator_loss
+from .revive import Revived, bring_back
 from .validation import Validation, validate
+
+_SHOWN = 8  # batches that a network is shown to see what is dead in it
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,13 @@ class Trainer:
         auto, cuda, mps or cpu.
     start_from : RecurrentMZ or PlainNetwork, optional
         Weights to begin with instead of random ones.
+    revive : bool, optional
+        Give channels of those weights that are dead, and levels that no longer count, new ones.
+
+    Attributes
+    ----------
+    revived : Revived or None
+        What was found dead.
     """
 
     def __init__(
@@ -129,6 +139,7 @@ class Trainer:
         *,
         device: str = "auto",
         start_from: Network | None = None,
+        revive: bool = False,
     ) -> None:
         if not len(pool) or not len(held_out):
             empty = held_out if len(pool) else pool
@@ -146,6 +157,8 @@ class Trainer:
             if start_from.config.target != config.network.target:  # nil for another image
                 begin |= {k: torch.zeros_like(v) for k, v in begin.items() if k.startswith("last.")}
             network.load_state_dict(begin)
+        fresh = not self._checkpoint.exists()
+        self.revived = self._revive(network) if revive and fresh else None
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
             self.network,
@@ -202,6 +215,16 @@ class Trainer:
         return make_batch(
             self.pool, seed, step, size, config.examples, config.network, self._data_device
         )
+
+    def _revive(self, network: Network) -> Revived:
+        """Give the dead parts of a network new weights, in place."""
+        if not isinstance(network, RecurrentMZ) or network.config.norm != "none":
+            raise InputError(
+                "Only a Recurrent-MZ without batch normalisation is revived: leave --revive out."
+            )
+        config = self.config
+        batches = (self._batch(config.seed, step, config.batch) for step in range(_SHOWN))
+        return bring_back(network, [batch.inputs for batch in batches])
 
     def _judged(self, network: Network) -> Validation:
         """What a network reaches on the held-out fields."""

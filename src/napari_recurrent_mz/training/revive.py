@@ -42,7 +42,7 @@ class Revived:
 
 
 @torch.no_grad()
-def revive(network: RecurrentMZ, examples: Sequence[Prepared]) -> Revived:
+def bring_back(network: RecurrentMZ, examples: Sequence[Prepared]) -> Revived:
     """Give the dead parts of a network fresh weights, in place.
 
     Parameters
