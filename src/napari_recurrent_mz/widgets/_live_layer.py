@@ -16,7 +16,7 @@ from ..methods import METHOD_NAMES
 from ..scans import ZGrid
 from ._layers import METADATA_KEY
 from ._live_messages import Listed
-from ._pace import Pace, in_turn
+from ._pace import Pace, in_turn, paint_after
 from ._result import show_height
 
 Limits = tuple[float, float]
@@ -53,6 +53,7 @@ class LiveLayer(QObject):
         self.contrast: Limits = (0.0, 1.0)
         self._layer: weakref.ref[Image] | None = None
         self._is_coming = False
+        self._new: Image | None = None  # until it is in the viewer
         self._pace = Pace()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -107,7 +108,7 @@ class LiveLayer(QObject):
         layer = self.layer
         if layer is not None:
             self._viewer.layers.remove(layer)
-        self._shown = None
+        self._shown = self._new = None
 
     def _record(self) -> dict[str, Any]:
         session = self._session
@@ -118,13 +119,13 @@ class LiveLayer(QObject):
 
     def _bring(self, now: bool) -> None:
         """Add the layer: at once, or in turns, because all at once takes the window a while."""
+        steps = (self._prepare, self._make, self._add, self._centre, self._select)
         if now:
-            self._prepare()
-            self._add()
-            self._select()
+            for step in steps:
+                step()
         elif not self._is_coming:
             self._is_coming = True
-            in_turn(self, self._prepare, self._add, self._select)
+            in_turn(self, self._viewer, *steps)
 
     def _prepare(self) -> None:
         """Let napari make the slider of the planes, if this is its first layer."""
@@ -133,13 +134,13 @@ class LiveLayer(QObject):
             viewer.dims.ndim = 3
             viewer.dims.set_range(0, (grid.start_um, grid.stop_um, grid.step_um))
 
-    def _add(self) -> None:
-        volume, self._is_coming = self._session.volume, False
+    def _make(self) -> None:
+        volume = self._session.volume
         if volume is None or self.layer is not None:
             return  # in the meantime a person has taken all scans back, or it was wanted at once
         grid, pixel = self._session.grid, self._session.optics.pixel_um
         self._shown = volume
-        layer = Image(
+        self._new = Image(
             volume,
             name=self._name,
             scale=(grid.step_um, pixel, pixel),
@@ -149,20 +150,27 @@ class LiveLayer(QObject):
             contrast_limits=self.contrast,
             metadata={METADATA_KEY: self._record()},
         )
+
+    def _add(self) -> None:
+        layer, self._new, self._is_coming = self._new, None, False
+        if layer is None or self.layer is not None:
+            return
         with unselected(self._viewer):
             self._viewer.layers.append(layer)
         self._layer = weakref.ref(layer)
 
-    def _select(self) -> None:
-        """Make it the selected one, as napari does with a new layer, and bring it into view."""
-        layer, viewer = self.layer, self._viewer
-        if layer is None:
-            return
-        viewer.layers.selection.active = layer
-        if len(viewer.layers) == 1 and self._session.scans:
+    def _centre(self) -> None:
+        """Bring it into view, at the height of the first scan, if it is alone."""
+        viewer = self._viewer
+        if self.layer is not None and len(viewer.layers) == 1 and self._session.scans:
             viewer.reset_view()
             show_height(viewer, self._session.scans[0].z_um)
-        self.added.emit()
+
+    def _select(self) -> None:
+        """Make it the selected one, as napari does with a new layer."""
+        if self.layer is not None:
+            self._viewer.layers.selection.active = self.layer
+            self.added.emit()
 
     def _refresh(self) -> None:
         layer = self.layer
@@ -264,6 +272,7 @@ class NextScanFrame:
             units=image.units,
             axis_labels=image.axis_labels,
         )
+        paint_after(self._viewer)
         with unselected(self._viewer):
             self._viewer.layers.append(layer)
         self._layer = weakref.ref(layer)

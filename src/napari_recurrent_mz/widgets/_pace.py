@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
@@ -13,23 +14,37 @@ _SHARE = 0.2  # of the time, at most, for showing
 _TURN_MS = 10
 
 
-def in_turn(owner: QObject, *steps: Callable[[], object]) -> None:
+def in_turn(owner: QObject, viewer: Any, *steps: Callable[[], object]) -> None:
     """Carry out steps one by one; the window answers and paints between two of them.
 
     Parameters
     ----------
     owner : QObject
         When it is gone, nothing more is done.
+    viewer : napari.Viewer
+        Whose window paints after a step, and not in the middle of it.
     *steps : callable
         The first is carried out at once.
     """
     first, *others = steps
+    paint_after(viewer)
     first()
     if others:
         QTimer.singleShot(
-            _TURN_MS,
-            lambda: in_turn(owner, *others) if isalive(owner) else None,  # type: ignore[no-untyped-call]
+            _TURN_MS, lambda: in_turn(owner, viewer, *others) if _is_there(owner) else None
         )
+
+
+def paint_after(viewer: Any) -> None:
+    """Let the window paint when what goes on now is over, and not in the middle of it."""
+    window = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    if window is not None and window.updatesEnabled():
+        window.setUpdatesEnabled(False)
+        QTimer.singleShot(1, lambda: window.setUpdatesEnabled(True) if _is_there(window) else None)
+
+
+def _is_there(part: QObject) -> bool:
+    return bool(isalive(part))  # type: ignore[no-untyped-call]
 
 
 class Pace:
