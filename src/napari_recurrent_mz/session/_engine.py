@@ -189,6 +189,11 @@ class Engine:
         self._tile, self.device = self._planes.tile, self._planes.device
         return made
 
+    def rest(self) -> None:
+        """Give back what is only kept from one plane to the next; states stay."""
+        if self._planes is not None:
+            self._planes.runner.release()
+
     def forget(self) -> None:
         """Let go of all states: the next scan enters together with all before it."""
         self._memories.clear()

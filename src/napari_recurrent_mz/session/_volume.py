@@ -166,16 +166,18 @@ class LiveVolume:
         """Every plane that is not final yet, from the network."""
         inferred = [z for z in self.grid.z_um if self._scan_at(float(z), scans) is None]
         self.engine.begin(scans, scale, len(inferred), ended)
-        for index in wanted:
-            if index in self._done:
-                continue
-            if ended():
-                return
-            try:
+        try:
+            for index in wanted:
+                if index in self._done:
+                    continue
+                if ended():
+                    return
                 pixels = self.engine.plane(index)
-            except (Stopped, Interrupted):
-                return
-            yield self._update(index, pixels, "network", final=True)
+                yield self._update(index, pixels, "network", final=True)
+        except (Stopped, Interrupted):
+            return
+        finally:
+            self.engine.rest()
 
     def in_order(self, order: Sequence[int] | None) -> list[int]:
         """All planes, those of ``order`` first."""
