@@ -20,6 +20,7 @@ from .scene import OPTICS, grid, noise_scans
 _MEMORY = Goal(4.0, "GiB", at_least=False)
 _PACE = Goal(1.1, "×", at_least=False, text="within 10 % of the small one")
 _METHOD = "recurrent-mz"
+_FIRST_PIXELS = 64
 
 
 def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
@@ -31,6 +32,15 @@ def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
         ``peak_bytes``: the most that this process ever had in memory; ``once``: seconds that
         any number of planes takes once; ``plane``: seconds of one plane.
     """
+    _write(bench, _FIRST_PIXELS, 2)  # imports, and tables that the disk keeps: no part of the pace
+    begun, done, ended = _write(bench, pixels, planes)
+    plane = float(np.median(np.diff(done)))
+    once = done[0] - begun - plane + ended - done[-1]
+    return {"peak_bytes": _peak_bytes(), "once": max(once, 0.0), "plane": plane}
+
+
+def _write(bench: Bench, pixels: int, planes: int) -> tuple[float, list[float], float]:
+    """When it began, when each plane was done, and when it ended."""
     scans = noise_scans(bench.sizes.scans, pixels)
     begun, done = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as folder:
@@ -44,10 +54,7 @@ def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
             device=bench.device.kind,
             on_progress=lambda _, __: done.append(time.perf_counter()),
         )
-        ended = time.perf_counter()
-    plane = float(np.median(np.diff(done)))
-    once = done[0] - begun - plane + ended - done[-1]
-    return {"peak_bytes": _peak_bytes(), "once": max(once, 0.0), "plane": plane}
+        return begun, done, time.perf_counter()
 
 
 def _peak_bytes() -> int:
