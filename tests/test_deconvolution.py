@@ -165,3 +165,40 @@ def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 8)
     monkeypatch.setattr("napari_recurrent_mz.object_windows.WINDOW", SIZE - 17)
     assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeWindows)
+
+
+def test_objects_that_wait_on_the_disk_make_the_same_planes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The spectra come back from the file to the bit, sheet by sheet, for planes and surfaces."""
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 16)
+    in_memory = NonnegativeWindows(scans(), OPTICS, size=48)
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.IN_MEMORY_BYTES", 0)
+    on_disk = NonnegativeWindows(scans(), OPTICS, size=48)
+    tilted = np.linspace(0.5, 4.0, SIZE)[:, None] * np.ones(SIZE)
+    for z in (1.4, 3.0, tilted):
+        np.testing.assert_array_equal(on_disk.plane(z), in_memory.plane(z))
+        np.testing.assert_array_equal(on_disk.beyond_linear(z), in_memory.beyond_linear(z))
+    np.testing.assert_array_equal(on_disk.misfit, in_memory.misfit)
+
+
+def test_a_full_disk_leaves_objects_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def seek(self, *_: int) -> int:
+            return 0
+
+        def write(self, _: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        def truncate(self, _: int) -> None:
+            return None
+
+        def close(self) -> None:
+            return None
+
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 16)
+    expected = NonnegativeWindows(scans(), OPTICS, size=48).plane(1.4)
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    found = NonnegativeWindows(scans(), OPTICS, size=48).plane(1.4)
+    np.testing.assert_array_equal(found, expected)

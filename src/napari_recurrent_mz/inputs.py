@@ -188,7 +188,8 @@ class NetworkInputs:
         """
         carried = self.linear.propagated(z_um, first) if self.config.propagated_input else None
         extra = None if self.nonnegative is None else self.nonnegative.beyond_linear(z_um)
-        return PlaneParts(self, z_um, first, carried, self.linear.tensor(z_um), extra)
+        linear, error = self.linear.tensor(z_um), self._error(z_um)
+        return PlaneParts(self, z_um, first, carried, linear, error, extra)
 
     def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:
         """The input for a window of a plane."""
@@ -202,8 +203,9 @@ class NetworkInputs:
         if whole.carried is not None:
             channels.append(self._seen(whole.carried[at]))
         linear = whole.linear[at][None, None]
+        error = whole.error[at] if isinstance(whole.error, torch.Tensor) else whole.error
         unit = torch.hypot(
-            self._error(heights) * self._brightness(whole, rows, columns),
+            error * self._brightness(whole, rows, columns),
             linear.new_tensor(0.3 * self.scale.noise),
         )
         skip, extra = self._beside(whole, linear, unit, at)
@@ -263,6 +265,8 @@ class PlaneParts:
         The scans carried to the plane by the optics.
     linear : torch.Tensor, shape (Y, X)
         The linear MMSE estimate, normalised.
+    error : float or torch.Tensor, shape (Y, X)
+        Its expected error, relative to the standard deviation of a plane.
     extra : torch.Tensor, shape (Y, X), or None
         What the non-negative estimate adds to it.
     """
@@ -272,6 +276,7 @@ class PlaneParts:
     first: int
     carried: torch.Tensor | None
     linear: torch.Tensor
+    error: float | torch.Tensor
     extra: torch.Tensor | None
 
     def window(self, rows: slice = slice(None), columns: slice = slice(None)) -> Prepared:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -188,6 +189,8 @@ class _Shelf:
             self._in_memory = size <= IN_MEMORY_BYTES
         # On disk, with no name: gone with the process, however it ends.
         self._file = None if self._in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+        if self._file is not None:
+            weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
 
     def keep(self, density: torch.Tensor) -> Iterable[torch.Tensor]:
