@@ -22,7 +22,7 @@ from ._result import show_height
 Limits = tuple[float, float]
 
 _FRAME_NAME = "Next scan"
-_FRAME_SHARE = 1 / 200  # of the field, as wide as the line is
+_FRAME_SHARE = 1 / 100  # of the field, as wide as the line is
 
 
 class LiveLayer(QObject):
@@ -267,6 +267,7 @@ class NextScanFrame:
             edge_color=self._colour,
             edge_width=_FRAME_SHARE * max(image.data.shape[-2:]),
             vector_style="line",
+            blending="translucent_no_depth",  # in 3-D a line within the volume is seen too
             scale=image.scale,
             translate=image.translate,
             units=image.units,

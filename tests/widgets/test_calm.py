@@ -1,0 +1,103 @@
+"""What keeps the window alive: plots in a thread, short switches, turns, pauses."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject
+from qtpy.QtGui import QColor
+
+from napari_recurrent_mz.plots import Ink
+from napari_recurrent_mz.widgets import _pace
+from napari_recurrent_mz.widgets._calm import Calm
+from napari_recurrent_mz.widgets._pace import Pace, in_turn
+from napari_recurrent_mz.widgets._quiet_plot import QuietCanvas
+from napari_recurrent_mz.widgets._theme import Palette
+
+
+def test_the_last_who_ends_leaves_all_as_it_was() -> None:
+    calm, before = Calm(), sys.getswitchinterval()
+    for _ in range(2):
+        calm.hold()
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert gc.get_freeze_count() > 0
+    calm.give_back()
+    assert gc.get_freeze_count() == 0
+    gc.collect()
+    assert gc.get_freeze_count() > 0  # what has survived stays aside
+    calm.release()
+    assert calm.is_held
+    calm.release()
+    assert sys.getswitchinterval() == before
+    assert gc.get_freeze_count() == 0
+    gc.collect()
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_plot_is_drawn_in_a_thread_and_only_the_newest(qtbot: Any) -> None:
+    canvas, gate = QuietCanvas(Palette("dark"), "Plot"), threading.Event()
+    qtbot.addWidget(canvas)
+    threads: list[threading.Thread] = []
+
+    def draw(colour: str) -> Any:
+        def drawn(figure: Figure, _ink: Ink) -> None:
+            threads.append(threading.current_thread())
+            assert gate.wait(20)
+            figure.add_axes((0, 0, 1, 1)).axis("off")
+            figure.axes[0].axhspan(0, 1, color=colour)
+            figure.axes[0].set_ylim(0, 1)
+
+        return drawn
+
+    canvas.show_figure(draw("red"))
+    assert canvas.picture is None
+    assert threads == []  # out of sight
+    canvas.resize(200, 150)
+    canvas.show()
+    qtbot.waitUntil(lambda: len(threads) == 1)
+    canvas.show_figure(draw("lime"))
+    canvas.show_figure(draw("blue"))
+    gate.set()
+    qtbot.waitUntil(lambda: shown(canvas) == QColor("blue"))
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+    canvas.show_reason("Nothing yet.")
+    qtbot.waitUntil(lambda: shown(canvas) != QColor("blue"))
+    assert canvas.drawn is None
+
+
+def shown(canvas: QuietCanvas) -> QColor | None:
+    """The colour on the left of the middle, where no letter is."""
+    picture = canvas.picture
+    return None if picture is None else picture.pixelColor(10, picture.height() // 2)
+
+
+def test_steps_come_one_by_one_until_their_owner_is_gone(qtbot: Any) -> None:
+    owner, done = QObject(), []
+    in_turn(owner, ViewerModel(), *(lambda n=n: done.append(n) for n in range(3)))
+    assert done == [0]
+    qtbot.waitUntil(lambda: done == [0, 1, 2])
+    in_turn(owner, ViewerModel(), lambda: done.append(3), lambda: done.append(4))
+    owner.deleteLater()
+    qtbot.wait(50)
+    assert done[3:] in ([3], [3, 4])
+
+
+def test_a_pause_follows_what_showing_costs(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pace, "_LEAST_S", 0.01)
+    pace = Pace()
+    assert pace.left_s() == 0
+    pace.show(lambda: time.sleep(0.1))
+    qtbot.wait(20)
+    assert 0.25 < pace.left_s() < 1.0  # four times a tenth of a second, and what the wait took
+    cheap = Pace()
+    cheap.show(lambda: None)
+    qtbot.wait(60)
+    assert cheap.left_s() == 0
