@@ -87,7 +87,8 @@ class QuietCanvas(QWidget):
 
         def make() -> QImage:
             size = width / _DPI, height / _DPI
-            figure = Figure(figsize=size, dpi=_DPI * ratio, layout="constrained")
+            layout = "none" if drawn is None else "constrained"  # without axes it warns
+            figure = Figure(figsize=size, dpi=_DPI * ratio, layout=layout)
             fill_figure(figure, ink, drawn, reason)
             return picture_of(figure, ratio)
 
