@@ -148,6 +148,7 @@ class LiveLayer(QObject):
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
             contrast_limits=self.contrast,
+            blending="translucent_no_depth",  # as napari adds an image: its box is seen in front
             metadata={METADATA_KEY: self._record()},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -87,8 +88,9 @@ class QuietCanvas(QWidget):
 
         def make() -> QImage:
             size = width / _DPI, height / _DPI
-            layout = "none" if drawn is None else "constrained"  # without axes it warns
-            figure = Figure(figsize=size, dpi=_DPI * ratio, layout=layout)
+            figure = Figure(figsize=size, dpi=_DPI * ratio)
+            if drawn is not None:  # without axes it warns
+                figure.set_layout_engine("constrained")
             fill_figure(figure, ink, drawn, reason)
             return picture_of(figure, ratio)
 
@@ -143,9 +145,9 @@ class QuietCanvas(QWidget):
 
 def picture_of(figure: Figure, ratio: float) -> QImage:
     """A figure as a picture, for a screen with so many pixels to a logical one; in any thread."""
-    canvas = FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
-    width, height = canvas.get_width_height()  # type: ignore[no-untyped-call]
+    width, height = canvas.get_width_height()
     pixels = canvas.buffer_rgba()
     picture = QImage(pixels, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
     picture.setDevicePixelRatio(ratio)
