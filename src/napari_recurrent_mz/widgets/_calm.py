@@ -66,7 +66,7 @@ class Calm:
             gc.callbacks.remove(self._collected)
             gc.unfreeze()
 
-    def give_back(self) -> None:
+    def give_back(self, _event: Any = None) -> None:
         """Something large is about to go: let the next full pass look at everything again."""
         if self._puts_aside:
             gc.unfreeze()

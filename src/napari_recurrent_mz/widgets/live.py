@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined]
 from ..device import check_memory
 from ..plots.live import ErrorOverZ, Stopping, live_figure
 from ..scans import InputError
+from ._calm import CALM
 from ._instrument import InstrumentDock
 from ._live_feeds import FolderFeed, MicroscopeFeed
 from ._live_files import LiveFiles
@@ -372,6 +373,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.files.place(self.pages)
         self.scope.connected.connect(self._microscope_connected)
         self._viewer.dims.events.point.connect(self._view_moved)
+        self._viewer.layers.events.removing.connect(CALM.give_back)  # its memory is freed
         self.pages.currentChanged.connect(lambda _: QTimer.singleShot(0, self.ui.fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
