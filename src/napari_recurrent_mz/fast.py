@@ -32,6 +32,8 @@ from .network import ConvGRU, NetworkConfig, RecurrentMZ, State
 
 _M = TypeVar("_M", bound=nn.Module)
 
+_LAYOUTS = 8  # shapes of windows that weights are laid out for at a time
+
 _ONE = [1, 1]  # stride and dilation of every convolution
 
 
@@ -78,10 +80,7 @@ class _Conv:
         self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
         self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
         self.packed = _packs(self.weight)
-        if self.packed:
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, self.padding, _ONE, _ONE, 1
-            )
+        self._layouts: dict[torch.Size, torch.Tensor] = {}
 
     def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
         """The convolution of ``x``, where there are buffers for it in the one of this name."""
@@ -93,11 +92,21 @@ class _Conv:
         """Add the convolution of ``x``, without its bias if there is none, to what is there."""
         if self.packed:
             torch.ops.mkldnn._convolution_pointwise_.binary(
-                there, x, self.weight, self.bias, self.padding, _ONE, _ONE, 1,
+                there, x, self._laid_out(x.shape), self.bias, self.padding, _ONE, _ONE, 1,
                 "add", 1.0, None, [], "",
             )  # fmt: skip
             return there
         return there.add_(functional.conv2d(x, self.weight, self.bias, padding=self.padding))
+
+    def _laid_out(self, shape: torch.Size) -> torch.Tensor:
+        """The weights in the order that suits images of this shape: another is far slower."""
+        if shape not in self._layouts:
+            if len(self._layouts) >= _LAYOUTS:
+                self._layouts.clear()
+            self._layouts[shape] = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, _ONE, _ONE, 1, list(shape)
+            )
+        return self._layouts[shape]
 
 
 def _packs(weight: torch.Tensor) -> bool:
@@ -132,6 +141,12 @@ class _Buffers:
     def clear(self) -> None:
         """Give them back."""
         self._kept.clear()
+
+    def give_away(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Let go of some that others hold on to."""
+        for key, kept in list(self._kept.items()):
+            if any(kept is tensor for tensor in tensors):
+                del self._kept[key]
 
     def spare(self, x: torch.Tensor, name: str) -> torch.Tensor | None:
         """One just like ``x``, or None on a device that keeps its memory by itself."""
@@ -314,9 +329,12 @@ class FastNetwork:
         extra: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, State]:
         """As :meth:`~napari_recurrent_mz.network.RecurrentMZ.go_on`."""
-        before = None if state is None else [h.to(self.precision.features).clone() for h in state]
+        low = self.precision.features
+        before = None if state is None else [h.to(low, copy=True) for h in state]
         image, after = self._run(before, scans, linear, unit, skip, extra)
-        return image, [h.clone() for h in after]
+        if before is None:
+            self._buffers.give_away(after)
+        return image, after
 
     def release(self) -> None:
         """Give back the memory that is kept for the next plane."""

@@ -296,9 +296,14 @@ _SECTION_SHARE = 0.1  # of the light of a sample ten depths of field thick
 
 
 def _smooth(image: torch.Tensor) -> torch.Tensor:
-    """Local mean of (N, C, H, W): twice a box of 9 pixels is a smooth window of 17."""
+    """Local mean of (N, C, H, W): twice a box of 9 pixels is a smooth window of 17.
+
+    Columns, then rows: the mean of a box in 18 sums instead of 81.
+    """
     for _ in range(2):
-        image = functional.avg_pool2d(image, 9, 1, 4, count_include_pad=False)
+        for box in ((9, 1), (1, 9)):
+            reach = (box[0] // 2, box[1] // 2)
+            image = functional.avg_pool2d(image, box, 1, reach, count_include_pad=False)
     return image
 
 
