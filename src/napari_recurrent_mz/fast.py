@@ -119,9 +119,10 @@ def _packs(weight: torch.Tensor) -> bool:
 
 
 class _Buffers:
-    """Tensors that are used again for every plane, by name.
+    """Memory that is used again for every plane, by name.
 
-    A level's features are x and its state h; a, b and c are for what is soon gone.
+    A level's features are x and its state h; the others are for what is soon gone, and serve all
+    levels in turn: the first, which is the largest, decides their size.
     """
 
     def __init__(self) -> None:
@@ -129,14 +130,13 @@ class _Buffers:
 
     def get(self, name: str, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
         """A tensor (N, C, H, W), channels last, with anything in it."""
-        key = (name, like.dtype)
+        key, (n, c, high, wide) = (name, like.dtype), shape
+        size = n * c * high * wide
         kept = self._kept.get(key)
-        if kept is None or kept.shape != shape:  # windows at the edge are smaller
+        if kept is None or kept.numel() < size:
             self._kept.pop(key, None)  # before the next is made
-            kept = self._kept[key] = torch.empty(
-                shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
-            )
-        return kept
+            kept = self._kept[key] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return kept[:size].view(n, high, wide, c).permute(0, 3, 1, 2)
 
     def clear(self) -> None:
         """Give them back."""
@@ -144,8 +144,9 @@ class _Buffers:
 
     def give_away(self, tensors: Sequence[torch.Tensor]) -> None:
         """Let go of some that others hold on to."""
+        theirs = {tensor.untyped_storage().data_ptr() for tensor in tensors}
         for key, kept in list(self._kept.items()):
-            if any(kept is tensor for tensor in tensors):
+            if kept.untyped_storage().data_ptr() in theirs:
                 del self._kept[key]
 
     def spare(self, x: torch.Tensor, name: str) -> torch.Tensor | None:
@@ -185,7 +186,7 @@ class _Block:
         self.slope = slope
 
     def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
-        middle = _rectify(self.first(x, buffers, f"{name} middle"), self.slope)
+        middle = _rectify(self.first(x, buffers, "middle"), self.slope)
         return _rectify(self.second(middle, buffers, f"{name} x"), self.slope)
 
 
@@ -204,12 +205,12 @@ class _Unit:
         self, x: torch.Tensor, h: torch.Tensor | None, buffers: _Buffers, name: str
     ) -> torch.Tensor:
         """The new state from x and the state h (N, c, H, W), which it replaces, or None."""
-        f = self.w_f(x, buffers, f"{name} a")
+        f = self.w_f(x, buffers, "a")
         if h is None:
             return self.w_h(x, buffers, f"{name} h").tanh_().mul_(f.sigmoid_())
         self.u_f.onto(f, h).sigmoid_()
-        new = self.w_h(x, buffers, f"{name} b")
-        passed = torch.mul(f, h, out=buffers.spare(h, f"{name} c"))
+        new = self.w_h(x, buffers, "b")
+        passed = torch.mul(f, h, out=buffers.spare(h, "c"))
         self.u_h.onto(new, passed).tanh_()
         return h.lerp_(new, f)
 
@@ -263,15 +264,14 @@ class _DecoderBlock:
         y: torch.Tensor | None,
         beside: torch.Tensor | None,
         buffers: _Buffers,
-        name: str,
     ) -> torch.Tensor:
         """From s_k, the block below and what is seen beside, or None: (N, c, H, W)."""
-        x = self.own(s, buffers, f"{name} b")
+        x = self.own(s, buffers, "b")
         if self.enlarged is not None and y is not None:
             x.add_(self.enlarged(y))
         if self.beside is not None and beside is not None:
             self.beside.onto(x, beside.to(self.dtype, memory_format=torch.channels_last))
-        return _rectify(self.second(_rectify(x, self.slope), buffers, f"{name} c"), self.slope)
+        return _rectify(self.second(_rectify(x, self.slope), buffers, "c"), self.slope)
 
 
 def _each(modules: nn.ModuleList, kind: type[_M]) -> list[_M]:
@@ -380,28 +380,28 @@ class FastNetwork:
         features = [first]
         for level, block in enumerate(self._encoder[1:], start=1):
             name = f"level {level}"
-            features.append(block(self._pooled(features[-1], name), self._buffers, name))
+            features.append(block(self._pooled(features[-1]), self._buffers, name))
         return features, fine
 
-    def _pooled(self, x: torch.Tensor, name: str) -> torch.Tensor:
+    def _pooled(self, x: torch.Tensor) -> torch.Tensor:
         """The largest of every 2 × 2 pixels; by rows and columns, which a CPU does faster."""
         if x.device.type != "cpu":
             return functional.max_pool2d(x, 2)
         n, c, high, wide = x.shape
-        rows = self._buffers.get(f"{name} rows", (n, c, high // 2, wide), x)
+        rows = self._buffers.get("rows", (n, c, high // 2, wide), x)
         torch.maximum(x[:, :, ::2], x[:, :, 1::2], out=rows)
-        both = self._buffers.get(f"{name} pooled", (n, c, high // 2, wide // 2), x)
+        both = self._buffers.get("pooled", (n, c, high // 2, wide // 2), x)
         return torch.maximum(rows[..., ::2], rows[..., 1::2], out=both)
 
     def _decode(self, features: State, state: State, beside: torch.Tensor | None) -> torch.Tensor:
         """The last convolution's outputs, padded."""
         y: torch.Tensor | None = None
         for level in reversed(range(self.config.levels)):
-            mixed = self._mix[level](state[level], self._buffers, f"level {level} a")
+            mixed = self._mix[level](state[level], self._buffers, "a")
             s = features[level].add_(mixed)
             seen = None
             if beside is not None and (level == 0 or self.config.nonnegative):
                 seen = functional.avg_pool2d(beside, 2**level)
-            y = self._decoder[level](s, y, seen, self._buffers, f"level {level}")
+            y = self._decoder[level](s, y, seen, self._buffers)
         assert y is not None
         return self._last(y, self._buffers, "last")

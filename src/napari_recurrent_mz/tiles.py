@@ -25,7 +25,7 @@ OVERLAP = 64
 
 _SMALLEST_TILE = 128
 _ALIGN = 16  # tiles start where the pooling grid of the whole image does
-_LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 1600}
+_LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
 _PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
 _measured: dict[tuple[str, str, int], float] = {}
