@@ -21,11 +21,13 @@ import numpy.typing as npt
 _MOST_S = 300.0
 _WORTH_IT = 2e6  # samples of all planes together; about half a second
 _CODE = """
-import json, sys
+import io, json, sys
 import numpy, psfmodels
 asked = json.load(sys.stdin)
 made = psfmodels.vectorial_psf(numpy.array(asked.pop("zv")), **asked)
-numpy.save(sys.stdout.buffer, made, allow_pickle=False)
+written = io.BytesIO()  # numpy asks a file for its position, which a pipe may not have
+numpy.save(written, made, allow_pickle=False)
+sys.stdout.buffer.write(written.getvalue())
 """
 
 _allowed = False
