@@ -139,6 +139,12 @@ class PlotPanel(QWidget):
         )
         self.save_button.setEnabled(False)
 
+    @property
+    def answering(self) -> PlotCanvas:
+        """The canvas, where it is one that the mouse and the keys can be connected to."""
+        assert isinstance(self.canvas, PlotCanvas)  # a quiet one only shows
+        return self.canvas
+
     def add_tool(self, text: str, tooltip: str, slot: Callable[[], object]) -> QToolButton:
         """Add a button to the row under the plot."""
         button = QToolButton()

@@ -265,7 +265,7 @@ class CompareDock(InstrumentDock):
     def _mark_view(self, _event: Any = None) -> None:
         with contextlib.suppress(RuntimeError):  # the dock may be gone before the viewer
             z_um = None if self.in_view is None else self.in_view.z_um()
-            canvas = self.plot.canvas
+            canvas = self.plot.answering
             for axes in canvas.figure.get_axes():
                 for line in axes.lines:
                     if line.get_gid() == PLANE_IN_VIEW:
@@ -373,7 +373,7 @@ class CompareDock(InstrumentDock):
         self.difference_button.clicked.connect(self.add_difference)
         self.plot.message.connect(self.footer.say)
         self.ended.connect(lambda _outcome: self._after_work())
-        canvas = self.plot.canvas
+        canvas = self.plot.answering
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")
         canvas.mpl_connect("button_press_event", self._clicked)

@@ -309,8 +309,8 @@ class FwhmDock(InstrumentDock):
         self.shortcut("P", lambda: self.next_bead(-1))
         for panel in (results.widths, results.bead):
             panel.message.connect(self.footer.say)
-        results.widths.canvas.mpl_connect("button_press_event", self._clicked_bar)
-        results.widths.canvas.mpl_connect("key_press_event", self._key_pressed)
+        results.widths.answering.mpl_connect("button_press_event", self._clicked_bar)
+        results.widths.answering.mpl_connect("key_press_event", self._key_pressed)
         self.ended.connect(self._job_ended)
         self._listen_to_clicks()
 

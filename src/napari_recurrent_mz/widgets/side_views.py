@@ -380,7 +380,7 @@ class SideViewsDock(InstrumentDock):
         self.plot.message.connect(self.footer.say)
         self.ended.connect(self._stopped)
         self._viewer.layers.events.inserted.connect(self._choose_what_is_there)
-        canvas = self.plot.canvas
+        canvas = self.plot.answering
         canvas.mpl_connect("button_press_event", self._clicked)
         canvas.mpl_connect("motion_notify_event", self._pointed)
         canvas.mpl_connect("resize_event", self._plot_resized)
