@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.io import WORKPLACE
@@ -161,6 +162,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--napari", action="store_true", help="kill napari with the Live dock")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # a forked process has none of the others, and would wait for them
     work = add_scans_in_napari if arguments.napari else add_scans
     warm_up()
     print("| kill | after (ms) | scans added | scans opened | in mid-write | lost | changed |")
