@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from napari_recurrent_mz import load_model
-from napari_recurrent_mz.device import choose_device
 from napari_recurrent_mz.fast import FastNetwork, Precision
 from napari_recurrent_mz.inputs import Prepared
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
@@ -145,4 +144,3 @@ def test_precision_of_devices() -> None:
     assert Precision.of("cuda", half=True).features == torch.float16
     assert HALF.features == torch.bfloat16
     assert HALF.edge == torch.float32
-    assert choose_device("cpu").half in (True, False)

@@ -11,10 +11,10 @@ and computes the same image with fewer of them:
   taps, with half as many multiplications, and nothing is enlarged or joined;
 - what a convolution gives is added to what is there, in place, in buffers that are used again
   for every plane;
-- on a CPU the weights are laid out once as oneDNN wants them.
+- on a CPU the weights are laid out as oneDNN wants them, once for each size of window.
 
 Where single precision matters to the image, in the last block of the decoder and what it sees of
-the last scan, a CPU keeps it while the rest is in half: the others lose 30 dB of agreement there.
+the last scan, a CPU keeps it while the rest is in half: most of bfloat16's error is made there.
 """
 
 from __future__ import annotations
