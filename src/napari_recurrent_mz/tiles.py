@@ -197,7 +197,7 @@ class NetworkPlanes:
         self.batch = _PLANES_AT_ONCE if device.kind == "cuda" else 1
         self.half, self.fast = half, fast
         self.scale = scale
-        self._timed, self._spent = 0, 0.0
+        self._timed = 0
         self._move_to(device)
 
     def _move_to(self, device: Device) -> None:
@@ -227,7 +227,7 @@ class NetworkPlanes:
         this plane only the scans that are new to it are taken in; the scans before must be
         those that it has seen, in their order and on the same scale.
         """
-        return self._finished(self._made([z_um], memory), [z_um], memory)[0]
+        return self._finished(*self._made([z_um], memory), [z_um], memory)[0]
 
     def planes(self, heights_um: Sequence[float]) -> Iterator[FloatArray]:
         """The planes at several heights in turn, each as :meth:`plane` makes it.
@@ -246,7 +246,7 @@ class NetworkPlanes:
             made = self._made(group, None)
             if before is not None:
                 yield from self._finished(*before, None)
-            before = made, group
+            before = *made, group
         if before is not None:
             yield from self._finished(*before, None)
 
@@ -258,17 +258,20 @@ class NetworkPlanes:
             torch.cuda.empty_cache()
 
     def _finished(
-        self, made: torch.Tensor, heights: Sequence[float | Heights], memory: Memory | None
+        self,
+        made: torch.Tensor,
+        seconds: float,
+        heights: Sequence[float | Heights],
+        memory: Memory | None,
     ) -> list[FloatArray]:
-        """Planes (N, Y, X) of the device as the caller wants them."""
+        """Planes (N, Y, X) of the device, begun for so long, as the caller wants them."""
         began = time.monotonic()
         normal: FloatArray = made.cpu().numpy()
         if self.runner.form.half and not np.isfinite(normal).all():
             self._give_up_half()
-            return self._finished(self._made(heights, memory), heights, memory)
+            return self._finished(*self._made(heights, memory), heights, memory)
         if memory is None:
-            seconds = self._spent + time.monotonic() - began
-            self._remember_speed(normal.size, seconds)
+            self._remember_speed(normal.size, seconds + time.monotonic() - began)
         return [self.inputs.normalisation.undo(plane) for plane in normal]
 
     def _give_up_half(self) -> None:
@@ -276,8 +279,13 @@ class NetworkPlanes:
         self.half = False
         self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
 
-    def _made(self, heights: Sequence[float | Heights], memory: Memory | None) -> torch.Tensor:
-        """Normalised planes (N, Y, X) on the device; with less memory if there is not enough."""
+    def _made(
+        self, heights: Sequence[float | Heights], memory: Memory | None
+    ) -> tuple[torch.Tensor, float]:
+        """Normalised planes (N, Y, X) on the device, and the seconds that it took to begin them.
+
+        With less memory if there is not enough.
+        """
         began = time.monotonic()
         while True:
             try:
@@ -289,8 +297,7 @@ class NetworkPlanes:
                 if "memory" not in str(error).lower():
                     raise
                 self._make_room()
-        self._spent = time.monotonic() - began
-        return made
+        return made, time.monotonic() - began
 
     def _groups(self, heights: Sequence[float | Heights]) -> Iterator[Sequence[float | Heights]]:
         """The heights in groups that are made at once: fewer after memory has run out."""
