@@ -21,28 +21,45 @@ from napari.components import ViewerModel
 from qtpy.compat import isalive
 from qtpy.QtCore import QSettings, QThreadPool
 
+from napari_recurrent_mz.device import limit_gpu_memory
 from napari_recurrent_mz.network import NetworkConfig
 from napari_recurrent_mz.widgets import _live_files, _method_panel, reconstruct
+from napari_recurrent_mz.widgets._gpu_memory import gpu_memory
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
 @pytest.fixture(autouse=True)
-def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Remembered values and autosaved sessions go to the test's own folder."""
     monkeypatch.setattr(_live_files, "sessions_folder", lambda: tmp_path / "sessions")
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path))
-    return tmp_path
+    gpu_memory.cache_clear()
+    yield tmp_path
+    gpu_memory.cache_clear()
+    limit_gpu_memory(None)
 
 
 @pytest.fixture
 def quick_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices and a model without looking at this computer or reading weights."""
-    found = _method_panel.Survey((("auto", "Auto, CPU: test"), ("cpu", "CPU: test")), ("tiny",))
+    offer(monkeypatch, ("auto", "Auto, CPU: test"), ("cpu", "CPU: test"))
     network = SimpleNamespace(config=NetworkConfig(base_channels=4))
     model = SimpleNamespace(name="tiny", sha256="0" * 64, card={}, network=network)
-    monkeypatch.setattr(_method_panel, "survey", lambda: found)
     monkeypatch.setattr(reconstruct, "warm_up", lambda *_: None)
     monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
+
+
+@pytest.fixture
+def with_gpu(quick_survey: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computer that also has a GPU."""
+    gpu = "GPU: NVIDIA Test"
+    offer(monkeypatch, ("auto", f"Auto, {gpu}"), ("cuda", gpu), ("cpu", "CPU: test"))
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *devices: tuple[str, str]) -> None:
+    """Let docks find these devices, each as choice and name."""
+    found = _method_panel.Survey(devices, ("tiny",))
+    monkeypatch.setattr(_method_panel, "survey", lambda: found)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from napari_recurrent_mz import weights
+from napari_recurrent_mz.device import gpu_memory_limit, limit_gpu_memory
 from napari_recurrent_mz.scans import InputError, ZGrid, default_grid, nice_step
-from napari_recurrent_mz.widgets import _method_panel
+from napari_recurrent_mz.widgets import _gpu_memory, _method_panel, _settings
 from napari_recurrent_mz.widgets._grid_panel import GridPanel, in_words
 from napari_recurrent_mz.widgets._method_panel import MethodPanel
 from napari_recurrent_mz.widgets._optics_panel import OBJECTIVES, OpticsPanel
@@ -328,3 +329,66 @@ def test_method_and_device_are_remembered(qtbot, methods, quick_survey) -> None:
     again.look_around()
     qtbot.waitUntil(lambda: again.model is not None)
     assert (again.method_key(), again.device_choice()) == ("lmmse", "cpu")
+
+
+def test_the_memory_of_a_gpu_is_asked_for_where_one_is_chosen(qtbot, with_gpu) -> None:
+    panel = MethodPanel()
+    qtbot.addWidget(panel)
+    assert not panel.memory.isVisibleTo(panel)  # nobody knows yet
+    panel.look_around()
+    qtbot.waitUntil(lambda: panel.model is not None)
+    panel.set_method("lmmse")
+    seen = []
+    for choice in ("auto", "cpu", "cuda"):
+        panel.set_device(choice)
+        seen.append((panel.memory.isVisibleTo(panel), panel.memory.isEnabled()))
+    assert seen == [(True, True), (False, True), (True, True)]
+    assert panel.memory.text() == "All that is free"
+    panel.set_method("linear")
+    assert not panel.memory.isEnabled()
+
+
+def test_a_computer_without_a_gpu_is_not_asked_for_its_memory(methods) -> None:
+    assert not methods.memory.isVisibleTo(methods)
+    methods.memory.setValue(0.2)  # too little, but for nothing
+    assert methods.device_choice() == "auto"
+
+
+def test_a_limit_is_in_force_in_every_dock_and_the_next_time(qtbot, with_gpu) -> None:
+    first, second = (MethodPanel(), MethodPanel())
+    for panel in (first, second):
+        qtbot.addWidget(panel)
+        panel.look_around()
+    qtbot.waitUntil(lambda: first.model is not None and second.model is not None)
+    first.memory.setValue(4.5)
+    assert gpu_memory_limit() == 4.5
+    assert second.memory.text() == "4.5 GB"
+    limit_gpu_memory(None)  # napari is started again
+    _gpu_memory.gpu_memory.cache_clear()
+    again = MethodPanel()
+    qtbot.addWidget(again)
+    assert (again.memory.value(), gpu_memory_limit()) == (4.5, 4.5)
+    again.memory.setValue(0)
+    assert gpu_memory_limit() is None
+
+
+def test_too_little_memory_is_one_sentence(qtbot, methods, with_gpu) -> None:
+    methods.look_around()
+    qtbot.waitUntil(methods.is_on_gpu)
+    methods.memory.setValue(0.2)
+    with pytest.raises(InputError, match=r"^0.2 GB .* at least 0.5, or 0 for all that is free\.$"):
+        methods.device_choice()
+    methods.memory.setValue(0.5)
+    assert methods.device_choice() == "auto"
+
+
+def test_a_limit_given_at_the_start_counts_until_another_is_set(qtbot, with_gpu) -> None:
+    _settings.remember("gpu", {"memory_gb": "8"})
+    limit_gpu_memory(2.0)
+    panel = MethodPanel()
+    qtbot.addWidget(panel)
+    assert (panel.memory.text(), gpu_memory_limit()) == ("2 GB, as given at start", 2.0)
+    panel.memory.setValue(3.0)
+    assert gpu_memory_limit() == 3.0
+    panel.memory.setValue(0.0)
+    assert gpu_memory_limit() == 2.0

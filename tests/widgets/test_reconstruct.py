@@ -168,6 +168,29 @@ def test_cancel_keeps_the_finished_block_and_nothing_else(dock, qtbot, monkeypat
     assert "5 finished planes are kept" in dock.ui.footer.message.text()
 
 
+def test_a_limit_of_gpu_memory_is_in_force_before_the_first_plane(
+    with_gpu, make_dock, add_stack, monkeypatch, run_to_end
+) -> None:
+    dock = make_dock(method="lmmse")
+    dock.add_layers([add_stack(dock._viewer)])
+    dock.set_optics(OPTICS)
+    limits = []
+    real = inference.iter_planes
+    monkeypatch.setattr(
+        inference,
+        "iter_planes",
+        lambda *args, **options: limits.append(device.gpu_memory_limit()) or real(*args, **options),
+    )
+    dock.ui.method.memory.setValue(0.3)
+    dock.check()
+    assert "too little" in dock.ui.footer.state.text()
+    assert not dock.ui.footer.reconstruct.isEnabled()
+    dock.ui.method.memory.setValue(6)
+    dock.check()
+    assert run_to_end(dock).state == "done"
+    assert limits == [6.0]
+
+
 def test_cancel_before_the_first_plane_leaves_no_layer(dock, qtbot, monkeypatch) -> None:
     gate = Gate(monkeypatch)
     dock.reconstruct()

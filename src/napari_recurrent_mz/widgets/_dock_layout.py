@@ -203,7 +203,7 @@ class DockLayout(QWidget):
         order = [
             *self.scan_parts.tab_order,
             *(self.grid.start, self.grid.stop, self.grid.step),
-            *(self.grid.auto, self.method.method, self.method.models, self.method.devices),
+            *(self.grid.auto, *self.method.tab_order),
             *(self.result.on_disk, self.result.choose),
             *(self.footer.preview, self.footer.reconstruct, self.footer.cancel),
         ]

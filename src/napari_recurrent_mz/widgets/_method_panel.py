@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLabel, QWidget
 from ..methods import DEFAULT_METHOD, DOCK_METHODS
 from ..scans import InputError
 from . import _settings
+from ._gpu_memory import GpuMemoryField, gpu_memory
 from ._own_models import own_models
 from ._worker import in_background
 
@@ -53,7 +54,7 @@ def model_named(name: str | None) -> Any:
 
 
 class MethodPanel(QWidget):
-    """Three choices; ``changed`` follows each, ``failed`` carries a sentence."""
+    """Three choices, and a GPU's memory; ``changed`` follows each, ``failed`` has a sentence."""
 
     changed = Signal()
     failed = Signal(str)
@@ -72,14 +73,23 @@ class MethodPanel(QWidget):
         )
         self.devices = _combo("Device", "Where the network or linear MMSE runs")
         self.devices.addItem("Looking for a GPU…", "auto")
+        self.memory = GpuMemoryField()
         self._rows: list[tuple[QLabel, QWidget]] = []
         self._lay_out()
         self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
         self.method.currentIndexChanged.connect(self._method_changed)
         self.models.activated.connect(self._model_chosen)
         self.devices.activated.connect(lambda _: self.changed.emit())
+        self.devices.currentIndexChanged.connect(self._device_changed)
+        self.memory.valueChanged.connect(lambda _: self.changed.emit())
         self._method_changed()
+        self._device_changed()
         own_models().added.connect(self.offer_model)
+
+    @property
+    def tab_order(self) -> tuple[QWidget, ...]:
+        """The fields from top to bottom."""
+        return self.method, self.models, self.devices, self.memory
 
     def look_around(self) -> None:
         """Fill models and devices without blocking the window."""
@@ -90,8 +100,16 @@ class MethodPanel(QWidget):
         return str(self.method.currentData())
 
     def device_choice(self) -> str:
-        """auto, cuda, mps or cpu."""
-        return str(self.devices.currentData() or "auto")
+        """auto, cuda, mps or cpu; on a GPU its memory is limited from now on.
+
+        Raises
+        ------
+        InputError
+            If the GPU is left too little memory.
+        """
+        if self.is_on_gpu():
+            gpu_memory().apply()
+        return self._device()
 
     def model_name(self) -> str | None:
         """Name or path of the chosen model; None is the default one."""
@@ -107,17 +125,26 @@ class MethodPanel(QWidget):
         self._remembered["device"] = choice
         self._select(self.devices, choice)
 
+    def is_on_gpu(self) -> bool:
+        """Whether the chosen device is a GPU whose memory can be limited."""
+        has_one = self.devices.findData("cuda") >= 0
+        return has_one and self._device() in ("auto", "cuda")  # auto takes it
+
     def remember(self) -> None:
         """Keep method and device for the next run."""
-        _settings.remember("method", {"method": self.method_key(), "device": self.device_choice()})
+        _settings.remember("method", {"method": self.method_key(), "device": self._device()})
 
     # inside -----------------------------------------------------------------------
+    def _device(self) -> str:
+        return str(self.devices.currentData() or "auto")
+
     def _surveyed(self, found: Survey) -> None:
         self.devices.clear()
         for choice, title in found.devices:
             self.devices.addItem(title, choice)
             self.devices.setItemData(self.devices.count() - 1, title, Qt.ItemDataRole.ToolTipRole)
         self._select(self.devices, self._remembered.get("device", "auto"))
+        self._device_changed()
         self.models.clear()
         for name in found.models:
             self.models.addItem(name, name)
@@ -183,8 +210,14 @@ class MethodPanel(QWidget):
         ):
             label.setEnabled(uses)
             widget.setEnabled(uses)
+        for part in (self._memory_label, self.memory):
+            part.setEnabled(method.needs_optics)
         self.method.setToolTip(method.tip)
         self.changed.emit()
+
+    def _device_changed(self, _number: int = 0) -> None:
+        for part in (self._memory_label, self.memory):
+            part.setVisible(self.is_on_gpu())
 
     @staticmethod
     def _select(combo: QComboBox, key: str) -> None:
@@ -205,6 +238,10 @@ class MethodPanel(QWidget):
                 self._rows.append((label, combo))
             else:
                 self._method_label = label
+        self._memory_label = QLabel("GPU memory")
+        self._memory_label.setBuddy(self.memory)
+        grid.addWidget(self._memory_label, grid.rowCount(), 0)
+        grid.addWidget(self.memory, grid.rowCount() - 1, 1)
         grid.setColumnStretch(1, 1)
 
 

@@ -278,7 +278,7 @@ class TrainLayout(QWidget):
         order = [
             *(self.first, self.second, self.step, self.optics.preset),
             *(fields["na"], fields["immersion_index"], fields["wavelength_um"]),
-            *(fields["pixel_um"], self.method.models, self.method.devices),
+            *(fields["pixel_um"], *self.method.tab_order[1:]),
             *(self.minutes, self.path, self.browse, self.footer.adapt, self.footer.stop),
         ]
         for before, after in pairwise(order):

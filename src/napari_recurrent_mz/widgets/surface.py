@@ -287,7 +287,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
             *self.scan_parts.tab_order[:10],
             *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
             *self.scan_parts.tab_order[10:],
-            *(method.method, method.models, method.devices, self.in_3d),
+            *(*method.tab_order, self.in_3d),
             *(self.footer.action, self.footer.cancel),
         ]
         for before, after in pairwise(order):
