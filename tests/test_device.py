@@ -90,6 +90,24 @@ def test_a_limit_to_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     assert device.gpu_memory_limit() == 2.0
 
 
+@pytest.mark.parametrize(
+    ("limit", "free"),
+    [(None, 5e9), (4.0, 3e9), (16.0, 5e9), (0.5, 0)],
+)
+def test_what_may_be_taken_of_a_gpu_is_within_its_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: float | None, free: float
+) -> None:
+    """Of 8 GB this process has taken 1 and others 2."""
+    monkeypatch.delenv(device.GPU_MEMORY, raising=False)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (5_000_000_000, 8_000_000_000))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 1_000_000_000)
+    try:
+        device.limit_gpu_memory(limit)
+        assert device.free_gpu_bytes() == free
+    finally:
+        device.limit_gpu_memory(None)
+
+
 @pytest.mark.parametrize(("text", "words"), [("lots", "a number of gigabytes"), ("0.1", "too lit")])
 def test_a_limit_that_makes_no_sense(
     monkeypatch: pytest.MonkeyPatch, text: str, words: str

@@ -116,6 +116,16 @@ def gpu_memory_limit() -> float | None:
     return gigabytes
 
 
+def free_gpu_bytes() -> int:
+    """Memory of the CUDA GPU that may be taken, in bytes: what is free there, and in the limit."""
+    import torch
+
+    free, limit = int(torch.cuda.mem_get_info()[0]), gpu_memory_limit()
+    if limit is None:
+        return free
+    return max(min(free, int(limit * 1e9) - torch.cuda.memory_allocated()), 0)
+
+
 def _check_limit(gigabytes: float) -> None:
     if not _SMALLEST_GB <= gigabytes < math.inf:
         raise InputError(

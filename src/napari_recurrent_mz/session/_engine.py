@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 import torch
 
 from ..covariance import CovarianceTable, covariance_table
-from ..device import Device
+from ..device import Device, free_gpu_bytes
 from ..inputs import Scale
 from ..lmmse import LinearEstimate
 from ..network import NetworkConfig
@@ -75,7 +75,7 @@ def state_place(needed: int, device: Device, budget: int | None = None) -> str:
     """
     room = {"host": int(SHARE * psutil.virtual_memory().available)}
     if device.kind == "cuda":
-        room = {"device": int(SHARE * torch.cuda.mem_get_info()[0]), **room}
+        room = {"device": int(SHARE * free_gpu_bytes()), **room}
     if budget is not None:
         room = {place: min(free, budget) for place, free in room.items()}
     return next((place for place, free in room.items() if needed <= free), PLACES[-1])
