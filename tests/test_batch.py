@@ -22,6 +22,7 @@ from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.optics import Optics
 from napari_recurrent_mz.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.sources.pattern import NamePattern
+from napari_recurrent_mz.tiles import LARGEST_TILE
 from napari_recurrent_mz.weights import save_model
 
 # ome-zarr's own, when it is imported
@@ -570,3 +571,11 @@ def test_memory_of_a_position_grows_with_its_pixels_and_scans() -> None:
     assert bytes_of((512, 512), 6, "lmmse") > small
     assert bytes_of((1024, 1024), 3, "lmmse") > small
     assert bytes_of((512, 512), 3, "recurrent-mz") > small
+
+
+def test_memory_of_the_network_is_that_of_its_largest_tile() -> None:
+    def more(side: int) -> int:
+        return bytes_of((side, side), 3, "recurrent-mz") - bytes_of((side, side), 3, "lmmse")
+
+    most = LARGEST_TILE["cpu"]
+    assert more(512) < more(most) == more(4 * most)

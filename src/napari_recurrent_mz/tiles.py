@@ -23,9 +23,11 @@ from .weights import Model
 OVERLAP = 64
 """Pixels that neighbouring tiles share on each side, cut off afterwards."""
 
+LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
+"""Root of the pixels of the largest tile, by the kind of the device."""
+
 _SMALLEST_TILE = 128
 _ALIGN = 16  # tiles start where the pooling grid of the whole image does
-_LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
 _PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
 _measured: dict[tuple[str, str, int], float] = {}
@@ -193,7 +195,7 @@ class NetworkPlanes:
     ) -> None:
         self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
         self.on_message, self.stopped = on_message, stopped
-        self.tile = tile or _LARGEST_TILE[device.kind]
+        self.tile = tile or LARGEST_TILE[device.kind]
         self.batch = _PLANES_AT_ONCE if device.kind == "cuda" else 1
         self.half, self.fast = half, fast
         self.scale = scale
@@ -345,7 +347,7 @@ class NetworkPlanes:
             )
         elif self.device.kind != "cpu":
             self.on_message(f"{self.device.name} ran out of memory: going on with the CPU.")
-            self.tile = _LARGEST_TILE["cpu"]
+            self.tile = LARGEST_TILE["cpu"]
             self._move_to(choose_device("cpu"))
         else:
             raise MemoryError(
