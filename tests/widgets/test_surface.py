@@ -10,7 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Surface
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTableView
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
 from napari_recurrent_mz import Optics, Scan, surfaces
 from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
@@ -303,7 +303,7 @@ def test_the_dock_in_a_window(make_napari_viewer, make_surface_dock, add_stack, 
     assert viewer.window._qt_window.height() <= 800
     bottom = dock.footer.action.mapTo(dock, dock.footer.action.rect().bottomLeft()).y()
     assert 0 < bottom <= dock.height()
-    kinds = (QAbstractButton, QComboBox, QLineEdit)
+    kinds = (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit)
     for control in [c for kind in kinds for c in dock.findChildren(kind)]:
         if not isinstance(control.parent(), (*kinds, QTableView)):
             assert control.toolTip(), control

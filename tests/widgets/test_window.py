@@ -12,7 +12,14 @@ from npe2 import PluginManager, PluginManifest
 from qtpy.compat import isalive
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTableView, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QTableView,
+    QWidget,
+)
 
 from napari_recurrent_mz import Optics, inference
 from napari_recurrent_mz.simulate import simulate_sample
@@ -111,7 +118,7 @@ def test_the_dock_fits_a_small_screen(dock, viewer, qtbot) -> None:
 
 
 def test_every_control_has_a_tooltip_and_a_name(dock) -> None:
-    kinds = (QAbstractButton, QComboBox, QLineEdit, QTableView)
+    kinds = (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView)
     for kind in kinds:
         for control in dock.findChildren(kind):
             inside = isinstance(control.parent(), kinds) or isinstance(control, QTableView)

@@ -39,7 +39,8 @@ from ._live_messages import (
     Told,
     Wake,
 )
-from ._worker import percentile_limits, sentence_of
+from ._targets import percentile_limits
+from ._worker import sentence_of
 
 THUMBNAIL = 32
 """Pixels on a side of a thumbnail."""

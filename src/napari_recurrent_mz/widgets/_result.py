@@ -12,7 +12,8 @@ from qtpy.QtCore import QObject, QTimer
 from ..scans import ZGrid
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._pace import Pace
-from ._worker import Job, Outcome, Written, part_record, percentile_limits
+from ._targets import Limits, Written, part_record
+from ._worker import Job, Outcome
 
 
 class ResultLayer(QObject):
@@ -35,10 +36,8 @@ class ResultLayer(QObject):
         self._origin_um = (0.0, 0.0) if first is None else lateral_origin_um(first)
         self._colormap = "gray" if first is None else first.colormap.name
         self.is_scan_unsized = first is not None and not has_size(first)
-        shape = job.scans[0].pixels.shape
-        self._volume: Any = None
-        if job.output is None:
-            self._volume = np.zeros((len(job.grid), *shape), np.float32)
+        self._levels: list[Any] = []
+        self._contrast: Limits = (0.0, 1.0)
         self._finished: list[int] = []
         self._measured: list[int] = []
         self._values = (np.inf, -np.inf)
@@ -53,13 +52,10 @@ class ResultLayer(QObject):
         """Whether the user took the layer out of the viewer."""
         return self.layer is not None and self.layer not in self._viewer.layers
 
-    def take(self, plane: Any) -> None:
-        """Put a finished plane in the volume; the first one brings the layer."""
-        if isinstance(plane, Written):
-            self._volume, (low, high) = plane.levels, plane.values
-        else:
-            self._volume[plane.index] = plane.pixels
-            low, high = float(plane.pixels.min()), float(plane.pixels.max())
+    def take(self, plane: Written) -> None:
+        """Show a plane that is finished; the first one brings the layer."""
+        self._levels, self._contrast = plane.levels, plane.contrast
+        low, high = plane.values
         self._values = (min(self._values[0], low), max(self._values[1], high))
         self._finished.append(plane.index)
         if plane.measured:
@@ -95,17 +91,16 @@ class ResultLayer(QObject):
 
     def _add(self, index: int) -> None:
         grid = self._job.grid
-        limits = percentile_limits(self._job.scans)
         if self._replaces is not None and self._replaces in self._viewer.layers:
             self._viewer.layers.remove(self._replaces)
         self.layer = self._viewer.add_image(
-            _as_layer_data(self._volume),
+            _as_layer_data(self._levels),
             name=self._name,
             scale=(grid.step_um, self._pixel_um, self._pixel_um),
             translate=(grid.start_um, *self._origin_um),
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
-            contrast_limits=limits,
+            contrast_limits=self._contrast,
             colormap=self._colormap,
             metadata={METADATA_KEY: {"state": "running"}},
         )
@@ -124,7 +119,7 @@ class ResultLayer(QObject):
         grid = self._job.grid
         low, high = grid.z_um[first], grid.z_um[last]
         if self._job.output is None:
-            layer.data = self._volume[first : last + 1].copy()
+            layer.data = self._levels[0][first : last + 1].copy()
         layer.translate = (low, *self._origin_um)
         layer.name = f"{layer.name} ({state}: z {low:g} to {high:g} µm only)"
         record = part_record(self._job, state, self._finished, self._measured)
@@ -137,9 +132,9 @@ class ResultLayer(QObject):
         layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
 
 
-def _as_layer_data(volume: Any) -> Any:
-    """An array, or the levels of one that waits on the disk, as napari shows them."""
-    return volume[0] if isinstance(volume, list) and len(volume) == 1 else volume
+def _as_layer_data(levels: list[Any]) -> Any:
+    """An array, or the levels of one, as napari shows them."""
+    return levels[0] if len(levels) == 1 else levels
 
 
 def _levels_in(path: Path) -> Any:

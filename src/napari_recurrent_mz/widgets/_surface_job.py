@@ -18,7 +18,7 @@ from ..optics import Optics
 from ..scans import FloatArray, Heights, Scan
 from ._instrument import Progress, Result
 from ._layers import METADATA_KEY
-from ._worker import percentile_limits
+from ._targets import percentile_limits
 
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
 _POLL_S = 0.1

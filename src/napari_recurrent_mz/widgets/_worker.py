@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from napari.qt.threading import create_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
@@ -18,6 +17,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid
 from ._calm import CALM
+from ._targets import Disk, Memory, target_for
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,6 @@ class Outcome:
     seconds: float = 0.0
     path: Path | None = None
     """The file with the planes that were finished, where they were written."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """A plane that is on the disk: its number, its range of values, the arrays that hold it."""
-
-    index: int
-    measured: bool
-    values: tuple[float, float]
-    levels: list[Any]
 
 
 @dataclass(frozen=True)
@@ -156,7 +146,7 @@ class Run(ThreadRun):
             self.message.emit(item)
         elif isinstance(item, Checked):
             self.checked.emit(item)
-        elif not self.is_cancelled or isinstance(item, Written):  # what is written stays
+        elif not self.is_cancelled or self.job.output is not None:  # what is on the disk stays
             self.done += 1
             if self.done == 1:
                 self._first = time.monotonic() - self._began
@@ -182,13 +172,12 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
         checks.append(check)
         messages.append(Checked(check.chosen, check.sentence))
 
-    disk: _Disk | None = None
+    target: Memory | Disk | None = None
     try:
         from .. import inference
         from ..provenance import provenance
 
-        disk = _Disk(job) if job.output is not None else None
-
+        target = target_for(job)
         model = _model_for(job)
         planes = inference.iter_planes(
             job.scans,
@@ -205,14 +194,12 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
         with contextlib.closing(cast(Generator[Any, None, None], planes)):
             for plane in planes:
                 yield from _drained(messages)
-                yield plane if disk is None else disk.put(plane)
+                yield target.put(plane)
                 if stop.is_set():
                     break
         yield from _drained(messages)
-        if disk is not None and not disk.is_whole:
-            yield Outcome("cancelled", path=disk.leave("cancelled"))
-            return
-        if disk is None and stop.is_set():
+        if not target.is_whole:
+            yield Outcome("cancelled", path=target.leave("cancelled"))
             return
         seconds = time.monotonic() - began
         made = provenance(
@@ -225,66 +212,12 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             seconds=seconds,
             check=checks[0] if checks else None,
         )
-        path = None if disk is None else disk.finish(made)
-        yield Outcome("done", provenance=made, seconds=seconds, path=path)
+        yield Outcome("done", provenance=made, seconds=seconds, path=target.finish(made))
     except Exception as error:
         kept = None
         with contextlib.suppress(Exception):  # what went wrong is told already
-            kept = None if disk is None else disk.leave("failed")
+            kept = None if target is None else target.leave("failed")
         yield Outcome("failed", sentence_of(error), path=kept)
-
-
-class _Disk:
-    """A volume that is written as it is made."""
-
-    def __init__(self, job: Job) -> None:
-        from ..io import VolumeWriter
-
-        assert job.output is not None
-        shape = (len(job.grid), *job.scans[0].pixels.shape)
-        self._job = job
-        self._measured: list[int] = []
-        self._writer = VolumeWriter(job.output, shape, job.grid.z_um, job.pixel_um)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all planes are written."""
-        return len(self._writer.finished_planes) == len(self._job.grid)
-
-    def put(self, plane: Any) -> Written:
-        """Write a plane."""
-        self._writer[plane.index] = plane.pixels
-        if plane.measured:
-            self._measured.append(plane.index)
-        values = (float(plane.pixels.min()), float(plane.pixels.max()))
-        return Written(plane.index, plane.measured, values, self._writer.levels)
-
-    def finish(self, made: dict[str, Any]) -> Path:
-        """All is written."""
-        return self._writer.finish(made)
-
-    def leave(self, state: str) -> Path | None:
-        """Keep the planes that are written, if there are any, as a whole file of their own."""
-        planes = self._writer.finished_planes
-        if not planes or self.is_whole:
-            self._writer.discard()
-            return None
-        self._writer.keep_finished()
-        return self._writer.finish(part_record(self._job, state, planes, self._measured))
-
-
-def part_record(
-    job: Job, state: str, planes: Sequence[int], measured: Sequence[int]
-) -> dict[str, Any]:
-    """What is told of a block of planes that were finished before a run ended early."""
-    first, last = min(planes), max(planes)
-    return {
-        "state": state,
-        "method": job.method,
-        "scans": [{"name": s.name, "z_um": s.z_um} for s in job.scans],
-        "finished_z_um": [float(z) for z in job.grid.z_um[first : last + 1]],
-        "measured_planes": [i - first for i in sorted(measured)],
-    }
 
 
 def _drained(messages: list[object]) -> Iterator[object]:
@@ -353,10 +286,3 @@ def in_background(
     worker = create_worker(guarded, _start_thread=False)
     worker.returned.connect(arrived)
     worker.start()
-
-
-def percentile_limits(scans: Sequence[Scan]) -> tuple[float, float]:
-    """Contrast limits over all scans: 0.5th and 99.98th percentile, never equal."""
-    samples = np.concatenate([scan.pixels[::2, ::2].ravel() for scan in scans])
-    low, high = (float(v) for v in np.percentile(samples, (0.5, 99.98)))
-    return (low, high) if high > low else (float(samples.min()), float(samples.max()) + 1e-6)
