@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtGui import QColor
 
 from napari_recurrent_mz.plots import Ink
 from napari_recurrent_mz.widgets import _pace
 from napari_recurrent_mz.widgets._calm import Calm
-from napari_recurrent_mz.widgets._pace import Pace, in_turn
+from napari_recurrent_mz.widgets._pace import Pace, Turns
 from napari_recurrent_mz.widgets._quiet_plot import QuietCanvas
 from napari_recurrent_mz.widgets._theme import Palette
 
@@ -81,14 +81,39 @@ def shown(canvas: QuietCanvas) -> QColor | None:
 
 
 def test_steps_come_one_by_one_until_their_owner_is_gone(qtbot: Any) -> None:
-    owner, done = QObject(), []
-    in_turn(owner, ViewerModel(), *(lambda n=n: done.append(n) for n in range(3)))
-    assert done == [0]
-    qtbot.waitUntil(lambda: done == [0, 1, 2])
-    in_turn(owner, ViewerModel(), lambda: done.append(3), lambda: done.append(4))
+    owner = QObject()
+    turns, done, said = Turns(ViewerModel(), owner), [], []
+    turns.changed.connect(said.append)
+    turns.after(lambda: done.append("at once"))
+    assert done.pop() == "at once"
+    turns.add(*(lambda n=n: done.append((n, turns.is_on)) for n in range(3)))
+    turns.after(lambda: done.append("last"))
+    assert (done, said) == ([], [True])
+    between: list[int] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: between.append(len(done)))
+    timer.start(1)
+    qtbot.waitUntil(lambda: not turns.is_on)
+    assert done == [(0, True), (1, True), (2, True), "last"]
+    assert said == [True, False]
+    assert set(between) >= {0, 1, 2, 3}  # the window lives after each
+    turns.add(lambda: done.append(3), lambda: done.append(4))
+    turns.finish()
+    assert done[4:] == [3, 4]
+    assert not turns.is_on
+    turns.add(lambda: done.append(5))
     owner.deleteLater()
     qtbot.wait(50)
-    assert done[3:] in ([3], [3, 4])
+    assert done[6:] in ([], [5])
+
+
+def test_a_step_that_fails_keeps_no_other_waiting(qtbot: Any) -> None:
+    turns, done = Turns(ViewerModel()), []
+    turns.add(lambda: 1 / 0, lambda: done.append(1))
+    with qtbot.captureExceptions() as errors:
+        qtbot.waitUntil(lambda: not turns.is_on)
+    assert done == [1]
+    assert [error[0] for error in errors] == [ZeroDivisionError]
 
 
 def test_a_pause_follows_what_showing_costs(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:

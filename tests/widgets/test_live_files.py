@@ -26,6 +26,7 @@ from napari_recurrent_mz.widgets._live_files import LiveFiles, is_session_path, 
 from napari_recurrent_mz.widgets._live_messages import Add, Listed, NotStarted
 from napari_recurrent_mz.widgets._live_question import QuestionBox
 from napari_recurrent_mz.widgets._live_run import LiveRun
+from napari_recurrent_mz.widgets._pace import Turns
 from napari_recurrent_mz.widgets._theme import Palette
 from napari_recurrent_mz.widgets.live import LiveDock
 
@@ -46,7 +47,8 @@ class Window(QWidget):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.question, self.live = QuestionBox(Palette("dark")), LiveRun()
+        self.question = QuestionBox(Palette("dark"))
+        self.live = LiveRun(Turns(None))
         self.files = LiveFiles(self, self.question, folder=folder)
         self.said: list[tuple[str, str]] = []
         self.told: list[object] = []

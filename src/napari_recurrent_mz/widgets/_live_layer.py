@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +11,10 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ..methods import METHOD_NAMES
 from ..scans import ZGrid
+from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY
 from ._live_messages import Listed
-from ._pace import Pace, in_turn, paint_after
+from ._pace import Pace, Turns
 from ._result import show_height
 
 Limits = tuple[float, float]
@@ -32,6 +30,8 @@ class LiveLayer(QObject):
     ----------
     viewer : napari.Viewer
     session : Session
+    turns : Turns
+        In which the layer comes.
 
     Attributes
     ----------
@@ -44,16 +44,14 @@ class LiveLayer(QObject):
     added = Signal()
     """The layer is in the viewer."""
 
-    def __init__(self, viewer: Any, session: Any) -> None:
+    def __init__(self, viewer: Any, session: Any, turns: Turns) -> None:
         super().__init__()
-        self._viewer, self._session = viewer, session
+        self._viewer, self._session, self._turns = viewer, session, turns
         self.origin_um = (0.0, 0.0)
         self._name = f"Live · {METHOD_NAMES[session.settings.method]}"
         self._shown: Any = None
         self.contrast: Limits = (0.0, 1.0)
-        self._layer: weakref.ref[Image] | None = None
-        self._is_coming = False
-        self._new: Image | None = None  # until it is in the viewer
+        self._layer = LayerInTurns(viewer, turns, self._make)
         self._pace = Pace()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -62,8 +60,7 @@ class LiveLayer(QObject):
     @property
     def layer(self) -> Image | None:
         """The layer, if it is in the viewer."""
-        layer = self._layer() if self._layer is not None else None
-        return layer if layer is not None and layer in self._viewer.layers else None
+        return self._layer.layer
 
     def is_mine(self, layer: Layer) -> bool:
         """Whether a layer shows this volume."""
@@ -75,7 +72,7 @@ class LiveLayer(QObject):
         if volume is None:
             self.remove()
         elif layer is None:
-            self._bring(now)
+            self._layer.bring((self._add_axis, self._set_axis), (self._centre, self._select))
         elif volume is not self._shown:
             self._shown = layer.data = volume
         elif now or not self._pace.left_s():
@@ -89,6 +86,9 @@ class LiveLayer(QObject):
         Limits of the contrast that the user has set stay.
         """
         self.show(now=True)
+        self._turns.after(lambda: self._finish(listed))
+
+    def _finish(self, listed: Listed) -> None:
         layer = self.layer
         if layer is None:
             return
@@ -105,10 +105,8 @@ class LiveLayer(QObject):
 
     def remove(self) -> None:
         """Take the layer away: there is no volume any more."""
-        layer = self.layer
-        if layer is not None:
-            self._viewer.layers.remove(layer)
-        self._shown = self._new = None
+        self._layer.remove()
+        self._shown = None
 
     def _record(self) -> dict[str, Any]:
         session = self._session
@@ -117,30 +115,23 @@ class LiveLayer(QObject):
         method = session.history[-1].method if session.history else session.settings.method
         return {"state": "live", "method": method, "optics": optics, "scans": scans}
 
-    def _bring(self, now: bool) -> None:
-        """Add the layer: at once, or in turns, because all at once takes the window a while."""
-        steps = (self._prepare, self._make, self._add, self._centre, self._select)
-        if now:
-            for step in steps:
-                step()
-        elif not self._is_coming:
-            self._is_coming = True
-            in_turn(self, self._viewer, *steps)
-
-    def _prepare(self) -> None:
+    def _add_axis(self) -> None:
         """Let napari make the slider of the planes, if this is its first layer."""
-        viewer, grid = self._viewer, self._session.grid
-        if len(viewer.layers) == 0:
-            viewer.dims.ndim = 3
-            viewer.dims.set_range(0, (grid.start_um, grid.stop_um, grid.step_um))
+        if len(self._viewer.layers) == 0:
+            self._viewer.dims.ndim = 3
 
-    def _make(self) -> None:
+    def _set_axis(self) -> None:
+        if len(self._viewer.layers) == 0:
+            grid = self._session.grid
+            self._viewer.dims.set_range(0, (grid.start_um, grid.stop_um, grid.step_um))
+
+    def _make(self) -> Image | None:
         volume = self._session.volume
-        if volume is None or self.layer is not None:
-            return  # in the meantime a person has taken all scans back, or it was wanted at once
+        if volume is None:
+            return None  # in the meantime a person has taken all scans back
         grid, pixel = self._session.grid, self._session.optics.pixel_um
         self._shown = volume
-        self._new = Image(
+        return Image(
             volume,
             name=self._name,
             scale=(grid.step_um, pixel, pixel),
@@ -151,14 +142,6 @@ class LiveLayer(QObject):
             blending="translucent_no_depth",  # as napari adds an image: its box is seen in front
             metadata={METADATA_KEY: self._record()},
         )
-
-    def _add(self) -> None:
-        layer, self._new, self._is_coming = self._new, None, False
-        if layer is None or self.layer is not None:
-            return
-        with unselected(self._viewer):
-            self._viewer.layers.append(layer)
-        self._layer = weakref.ref(layer)
 
     def _centre(self) -> None:
         """Bring it into view, at the height of the first scan, if it is alone."""
@@ -186,21 +169,6 @@ def get_ready() -> None:
     Vectors(frame_of(0, (2, 2)), edge_color="red", vector_style="line", **about)
 
 
-@contextlib.contextmanager
-def unselected(viewer: Any) -> Iterator[None]:
-    """What is added meanwhile is not selected, so that its controls are not shown at once.
-
-    To show the controls of a new layer takes the window as long as to add it.
-    """
-    layers = viewer.layers
-    before = getattr(layers, "_activate_on_insert", True)
-    layers._activate_on_insert = False  # of napari; where it has no such switch, it selects
-    try:
-        yield
-    finally:
-        layers._activate_on_insert = before
-
-
 class NextScanFrame:
     """A frame around the field at the height where the next scan should help most.
 
@@ -211,22 +179,25 @@ class NextScanFrame:
     viewer : napari.Viewer
     colour : str
         As napari takes it.
+    turns : Turns
+        In which the layer comes.
     """
 
-    def __init__(self, viewer: Any, colour: str) -> None:
-        self._viewer, self._colour = viewer, colour
-        self._layer: weakref.ref[Vectors] | None = None
+    def __init__(self, viewer: Any, colour: str, turns: Turns) -> None:
+        self._colour = colour
+        self._layer = LayerInTurns(viewer, turns, self._make)
+        self._wanted: tuple[Any, Image] | None = None  # a frame that is to come
         self._is_unwanted = self._is_hidden = False
 
     @property
     def layer(self) -> Vectors | None:
         """The frame's layer, if it is in the viewer."""
-        layer = self._layer() if self._layer is not None else None
-        return layer if layer is not None and layer in self._viewer.layers else None
+        return self._layer.layer
 
     def forget(self) -> None:
         """A new session: whoever removed the frame from the last one may want it again."""
-        self._layer, self._is_unwanted, self._is_hidden = None, False, False
+        self._layer.forget()
+        self._wanted, self._is_unwanted, self._is_hidden = None, False, False
 
     def show(self, z_um: float, grid: ZGrid, image: Image) -> None:
         """Put the frame around ``image`` at a height, in micrometres.
@@ -234,12 +205,13 @@ class NextScanFrame:
         A frame that the user has removed stays away until the next session.
         """
         layer = self.layer
-        self._is_unwanted |= self._layer is not None and layer is None
+        self._is_unwanted |= self._layer.was_removed
         if self._is_unwanted:
             return
         frame = frame_of((z_um - grid.start_um) / grid.step_um, image.data.shape[-2:])
         if layer is None:
-            self._add(frame, image)
+            self._wanted = frame, image
+            self._layer.bring()
             return
         if not np.array_equal(layer.data, frame):
             layer.data = frame
@@ -256,13 +228,14 @@ class NextScanFrame:
 
     def remove(self) -> None:
         """Take the frame away."""
-        layer = self.layer
-        if layer is not None:
-            self._viewer.layers.remove(layer)
+        self._layer.remove()
         self.forget()
 
-    def _add(self, frame: Any, image: Image) -> None:
-        layer = Vectors(
+    def _make(self) -> Vectors | None:
+        if self._wanted is None:
+            return None
+        (frame, image), self._wanted = self._wanted, None
+        return Vectors(
             frame,
             name=_FRAME_NAME,
             edge_color=self._colour,
@@ -274,10 +247,6 @@ class NextScanFrame:
             units=image.units,
             axis_labels=image.axis_labels,
         )
-        paint_after(self._viewer)
-        with unselected(self._viewer):
-            self._viewer.layers.append(layer)
-        self._layer = weakref.ref(layer)
 
 
 def frame_of(plane: float, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

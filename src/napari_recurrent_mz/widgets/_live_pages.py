@@ -269,8 +269,8 @@ class ScansPage(QWidget):
         self.frame.setAccessibleName("Frame at the suggested height")
         self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
         self.frame.setChecked(True)
-        quiet = QuietCanvas(palette, "Live session", _PLOT_HEIGHT)
-        self.plot = PlotPanel(palette, "Live session", canvas=quiet)
+        self.canvas = QuietCanvas(palette, "Live session", _PLOT_HEIGHT)
+        self.plot = PlotPanel(palette, "Live session", canvas=self.canvas)
         self.renormalise = self.plot.add_tool(
             "Renormalise",
             "Measure the intensity scale again, on all scans; the volume is made anew",

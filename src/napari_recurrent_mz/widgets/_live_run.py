@@ -12,6 +12,7 @@ from ._calm import CALM
 from ._live_messages import Filled, NotStarted, Started
 from ._live_thread import LiveThread
 from ._live_work import LiveWork
+from ._pace import Turns
 
 _TURN_MS = 1
 
@@ -20,7 +21,13 @@ class LiveRun(QObject):
     """At most one session, in a thread of its own.
 
     What it tells is passed on one by one: between two of them the window answers and paints. Of
-    planes that were filled one after the other only the last is told.
+    planes that were filled one after the other only the last is told. While the window takes
+    turns, nothing is passed on, and the thread waits.
+
+    Parameters
+    ----------
+    turns : Turns
+        What the window does step by step.
 
     Attributes
     ----------
@@ -33,15 +40,17 @@ class LiveRun(QObject):
     told = Signal(object)
     """What :class:`~._live_work.LiveWork` tells; nothing more once the session was ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
         super().__init__()
+        self._turns = turns
         self.session: Any = None
         self._work: LiveWork | None = None
         self.live_thread: LiveThread | None = None
         self._items: deque[object] = deque()
-        self._turns = QTimer(self)
-        self._turns.setInterval(_TURN_MS)
-        self._turns.timeout.connect(self._pass_on)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_TURN_MS)
+        self._timer.timeout.connect(self._pass_on)
+        turns.changed.connect(self._hold)
 
     @property
     def is_on(self) -> bool:
@@ -53,6 +62,12 @@ class LiveRun(QObject):
         """Whether a session is about to start."""
         return self.is_on and self.session is None
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the thread does nothing."""
+        thread, work = self.live_thread, self._work
+        return thread is None or work is None or thread.is_held or work.is_idle
+
     def start(self, make: Callable[[], Any]) -> None:
         """Begin; ``make`` gives the session, in the thread."""
         self.let_go()
@@ -61,6 +76,7 @@ class LiveRun(QObject):
         self.live_thread = LiveThread(self._work.events, self._work.wake)
         self.live_thread.arrived.connect(self._arrived)
         self.live_thread.failed.connect(self._failed)
+        self.live_thread.hold(self._turns.is_on)
         self.live_thread.start()
 
     def ask(self, command: object) -> None:
@@ -91,19 +107,27 @@ class LiveRun(QObject):
         self.live_thread = self._work = self.session = None
         self._items.clear()
 
+    def _hold(self, is_held: bool) -> None:
+        if self.live_thread is not None:
+            self.live_thread.hold(is_held)
+        if is_held:
+            self._timer.stop()
+        elif self._items:
+            self._timer.start()
+
     def _arrived(self, item: object) -> None:
         if self.sender() is not self.live_thread:
             return  # of a session that was ended
         if isinstance(item, Filled) and self._items and isinstance(self._items[-1], Filled):
             self._items.pop()
         self._items.append(item)
-        if not self._turns.isActive():
-            self._turns.start()
+        if not self._timer.isActive() and not self._turns.is_on:
+            self._timer.start()
 
     def _pass_on(self) -> None:
         """Tell the next item."""
         if not self._items:
-            self._turns.stop()
+            self._timer.stop()
             return
         item = self._items.popleft()
         if isinstance(item, Started):

@@ -62,6 +62,8 @@ class LiveWork:
         Planes wanted first; may be set from any thread, at any time.
     abort : threading.Event
         Ends what the microscope does.
+    is_idle : bool
+        Whether nothing is left to do.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -73,6 +75,7 @@ class LiveWork:
         self._failed = False
         self.order: tuple[int, ...] = ()
         self.abort = threading.Event()
+        self.is_idle = False
 
     def ask(self, command: object) -> None:
         """Put something in the queue."""
@@ -116,10 +119,13 @@ class LiveWork:
                 yield from self._guarded(self._refine(session, stop))
 
     def _next(self, *, wait: bool) -> object | None:
+        self.is_idle = wait
         try:
             return self._commands.get(block=wait)
         except queue.Empty:
             return None
+        finally:
+            self.is_idle = False
 
     def _guarded(self, steps: Iterator[object]) -> Iterator[object]:
         """Yield the steps and what the session says on the way; a mistake is a sentence."""

@@ -3,36 +3,96 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 _LEAST_S = 0.15
 _SHARE = 0.2  # of the time, at most, for showing
 _TURN_MS = 10
+_PATIENCE_S = 0.3
 
 
-def in_turn(owner: QObject, viewer: Any, *steps: Callable[[], object]) -> None:
-    """Carry out steps one by one; the window answers and paints between two of them.
+class Turns(QObject):
+    """Steps that take a window a while, one by one: it answers and paints between two of them.
 
     Parameters
     ----------
-    owner : QObject
-        When it is gone, nothing more is done.
     viewer : napari.Viewer
         Whose window paints after a step, and not in the middle of it.
-    *steps : callable
-        The first is carried out at once.
+    parent : QObject, optional
+        When it is gone, nothing more is done.
+    is_quiet : callable, optional
+        Whether those who work in threads have come to rest; the first step waits for that a while.
     """
-    first, *others = steps
-    paint_after(viewer)
-    first()
-    if others:
-        QTimer.singleShot(
-            _TURN_MS, lambda: in_turn(owner, viewer, *others) if _is_there(owner) else None
-        )
+
+    changed = Signal(bool)
+    """Whether steps are being taken; who works in a thread should wait meanwhile."""
+
+    def __init__(
+        self,
+        viewer: Any,
+        parent: QObject | None = None,
+        is_quiet: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._is_quiet = viewer, is_quiet
+        self._until = 0.0
+        self._steps: deque[Callable[[], object]] = deque()
+        self._is_on = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._turn)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there are steps, or the last one is still being painted."""
+        return self._is_on
+
+    def add(self, *steps: Callable[[], object]) -> None:
+        """Take these steps too, after those that wait."""
+        self._steps.extend(steps)
+        if self._steps and not self._is_on:
+            self._say(True)
+            self._until = time.monotonic() + _PATIENCE_S
+            self._timer.start(_TURN_MS)
+
+    def after(self, step: Callable[[], object]) -> None:
+        """Take this step when no other waits: now, or as the last one."""
+        if self._is_on:
+            self.add(step)
+        else:
+            step()
+
+    def finish(self) -> None:
+        """Take all steps now."""
+        while self._steps:
+            self._steps.popleft()()
+        if self._is_on:
+            self._timer.stop()
+            self._say(False)
+
+    def _turn(self) -> None:
+        if not self._steps:
+            self._say(False)
+            return
+        if time.monotonic() < self._until and not self._is_quiet():
+            self._timer.start(_TURN_MS)
+            return
+        self._until = 0.0
+        paint_after(self._viewer)
+        try:
+            self._steps.popleft()()
+        finally:
+            if self._is_on:
+                self._timer.start(_TURN_MS)  # from the end of the step
+
+    def _say(self, is_on: bool) -> None:
+        self._is_on = is_on
+        self.changed.emit(is_on)
 
 
 def paint_after(viewer: Any) -> None:

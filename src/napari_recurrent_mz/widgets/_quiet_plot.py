@@ -62,6 +62,11 @@ class QuietCanvas(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._arrived.connect(self._take)
 
+    @property
+    def is_drawing(self) -> bool:
+        """Whether the thread is at it."""
+        return self._is_drawing
+
     def show_figure(self, draw: Draw) -> None:
         """Draw this from now on: soon, and again with every change of size or theme.
 

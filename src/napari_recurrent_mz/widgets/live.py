@@ -45,6 +45,7 @@ from ._live_words import (
     STOP_WATCHING,
     start_again,
 )
+from ._pace import Turns
 from ._result import plane_in_view, show_height
 from ._worker import order_from
 
@@ -84,13 +85,15 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.footer.cancel.setToolTip(ABORT)
         self.folder = FolderFeed(self.setup.sources.folder)
         self.scope = MicroscopeFeed(self.setup.sources.microscope)
-        self.live = LiveRun()
+        self.turns = Turns(self._viewer, self, self._is_quiet)
+        self.live = LiveRun(self.turns)
         self.remembers = True
         self.files = LiveFiles(self, self.question, is_wanted=lambda: self.remembers)
         self.footer.add_on_top(self.files.saving)
         self.over_z: ErrorOverZ | None = None
         self.volume: LiveLayer | None = None
-        self.frame = NextScanFrame(self._viewer, self.palette_.colour("warning").name())
+        colour = self.palette_.colour("warning").name()
+        self.frame = NextScanFrame(self._viewer, colour, self.turns)
         self.waiting: list[Candidate] = []
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
@@ -212,8 +215,8 @@ class LiveDock(AtMicroscope, InstrumentDock):
         handlers[type(item)](item)
 
     def _session_started(self, started: Started) -> None:
-        self.volume = LiveLayer(self._viewer, started.session)
-        self.volume.added.connect(self._frame_timer.start)
+        self.volume = LiveLayer(self._viewer, started.session, self.turns)
+        self.volume.added.connect(self._show_frame)
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
@@ -229,6 +232,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
 
     def _end_session(self) -> None:
         """Let the session go; the volume stays as a layer."""
+        self.turns.finish()
         self.folder.stop()
         self.live.let_go()
         self.files.let_go()
@@ -259,7 +263,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self._show_next()
         self._show_state()
         if listed.lines and not listed.is_pending:
-            self.refined.emit()
+            self.turns.after(self.refined.emit)
 
     def _plane_filled(self, filled: Filled) -> None:
         assert self.volume is not None  # made with the session
@@ -288,6 +292,9 @@ class LiveDock(AtMicroscope, InstrumentDock):
         z_um = self.over_z.suggested_um if self.over_z is not None else None
         self.scans.next.setText("–" if z_um is None else f"{z_um:.4g} µm")
         self._frame_timer.start()
+
+    def _is_quiet(self) -> bool:
+        return self.live.is_at_rest and not self.scans.canvas.is_drawing
 
     def _show_frame(self) -> None:
         if self.session is None or self.volume is None:
