@@ -4,10 +4,8 @@ Run it where a window can open, or in a virtual display::
 
     QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24" python docs/measure_stalls.py
 
-A timer that is due every 5 ms notes when it comes. What lies between two of its ticks is time in
-which the window answered nobody: handlers in the GUI thread, and waits for the interpreter that a
-worker holds. What belongs to the window itself is opening: until it has been painted with the dock
-for the first time and has come to rest.
+``_stall_timer`` says what a gap is. What belongs to the window itself is opening: until it has
+been painted with the dock for the first time and has come to rest.
 """
 
 from __future__ import annotations
@@ -18,8 +16,7 @@ import sys
 import time
 
 import napari
-import numpy as np
-from qtpy.QtCore import QTimer
+from _stall_timer import HEADER, StallTimer
 
 from napari_recurrent_mz.scans import ZGrid
 from napari_recurrent_mz.widgets._live_demo import scan_by_itself
@@ -27,9 +24,7 @@ from napari_recurrent_mz.widgets.demo import SETTLE_MS, wait
 from napari_recurrent_mz.widgets.live import LiveDock
 
 _METHODS = ("lmmse", "recurrent-mz")
-_TICK_MS = 5
 _GRID = ZGrid(0.0, 10.0, 0.2)
-_STALL_S = 0.1
 
 
 class TimedDock(LiveDock):
@@ -49,25 +44,13 @@ def measure(method: str, most: int) -> None:
     dock = TimedDock(viewer)
     dock.remembers = False
     viewer.window.add_dock_widget(dock, name="Live", area="right")
-    ticks: list[float] = []
-    timer = QTimer()
-    timer.setInterval(_TICK_MS)
-    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
-    timer.start()
+    begins, timer = {"opening": time.perf_counter()}, StallTimer()
     wait(SETTLE_MS)
-    opened = time.perf_counter()
+    begins["loading"] = time.perf_counter()
     scan_by_itself(dock, _GRID, most, method, None, "auto", None)
     timer.stop()
-    times = np.array(ticks)
-    is_open, is_scanning = times >= opened, times >= dock.began
-    parts = {"opening": ~is_open, "loading": is_open & ~is_scanning, "scanning": is_scanning}
-    for part, some in parts.items():
-        gaps = np.diff(times[some])
-        print(
-            f"{method:<14}{part:<10}{gaps.sum():>8.1f}"
-            f"{1e3 * np.median(gaps):>9.0f} ms{1e3 * np.quantile(gaps, 0.99):>9.0f} ms"
-            f"{1e3 * gaps.max():>9.0f} ms{int((gaps > _STALL_S).sum()):>10}"
-        )
+    begins["scanning"] = dock.began
+    timer.print_parts(method, begins)
     viewer.close()
 
 
@@ -80,9 +63,7 @@ def main() -> None:
     if wanted.method:
         measure(wanted.method, wanted.scans)
         return
-    print(
-        "method        part       seconds  median gap  99 % below     longest  > 100 ms", flush=True
-    )
+    print(HEADER, flush=True)
     for method in _METHODS:
         again = [sys.executable, __file__, "--method", method, "--scans", str(wanted.scans)]
         subprocess.run(again, check=True)  # noqa: S603  (ourselves)
