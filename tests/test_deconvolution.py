@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -15,9 +17,10 @@ from napari_recurrent_mz.deconvolution import (
 )
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.metrics import fitted as fitted_to
+from napari_recurrent_mz.object_sheets import Blurs
 from napari_recurrent_mz.object_windows import NonnegativeWindows, nonnegative_estimate
 from napari_recurrent_mz.optics import Optics, widefield_psf
-from napari_recurrent_mz.scans import Scan
+from napari_recurrent_mz.scans import InputError, Scan
 from napari_recurrent_mz.simulate import Camera, imaging
 
 OPTICS = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
@@ -126,6 +129,73 @@ def test_it_adds_nothing_at_the_height_of_a_scan(fitted: NonnegativeEstimate) ->
 def test_a_kept_object_gives_the_same_planes(fitted: NonnegativeEstimate) -> None:
     again = NonnegativeEstimate(scans(), OPTICS, iterations=0, density=fitted.density.numpy())
     np.testing.assert_allclose(again.plane(1.4), fitted.plane(1.4), rtol=1e-5)
+
+
+def test_an_object_of_other_scans_is_refused(fitted: NonnegativeEstimate) -> None:
+    closer = [scans()[0], Scan(scans()[1].pixels, 2.0)]
+    with pytest.raises(InputError, match="fit it again"):
+        NonnegativeEstimate(closer, OPTICS, iterations=0, density=fitted.density.numpy())
+
+
+def test_sheets_seen_out_of_focus_need_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the memory and less, and 60 dB and more between the images."""
+    coarse = NonnegativeEstimate(scans(), OPTICS)
+    monkeypatch.setattr("napari_recurrent_mz.object_sheets._EVERY", ())
+    fine = NonnegativeEstimate(scans(), OPTICS)
+    assert fine.density.numel() == len(fine.sheets_um) * math.prod(fine.filter.padded)
+    assert coarse.density.numel() < 0.5 * fine.density.numel()
+    for z in (0.7, 1.4, 2.2, 4.0):
+        expected = fine.plane(z)
+        difference = np.sqrt(((coarse.plane(z) - expected) ** 2).mean())
+        assert 20 * np.log10(np.ptp(expected) / difference) > 60
+        added = fine.beyond_linear(z).numpy()
+        np.testing.assert_allclose(
+            coarse.beyond_linear(z).numpy(), added, atol=0.02 * np.abs(added).max()
+        )
+
+
+@pytest.mark.parametrize("shape", [(75, 96), (96, 33), (50, 41), (16, 64)])
+def test_images_of_any_size_are_accounted_for(shape: tuple[int, int]) -> None:
+    """To their shot noise, whose variance is the mean."""
+    cut = [Scan(scan.pixels[: shape[0], : shape[1]], scan.z_um) for scan in scans()]
+    found = NonnegativeEstimate(cut, OPTICS)
+    for number, scan in enumerate(cut):
+        left = found.misfit[number].numpy()
+        assert left.std() < 1.8 * np.sqrt(scan.pixels.mean())
+
+
+def test_light_goes_to_the_scans_and_back_by_the_same_way() -> None:
+    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every x and y, with sheets of every fineness."""
+    fit = NonnegativeEstimate(scans(), OPTICS, iterations=0)
+    assert len({part.shape[1:] for part in fit.parts}) > 1
+    generator = torch.Generator().manual_seed(3)
+    values = torch.rand(fit.density.shape, generator=generator)
+    images = torch.rand((len(SCANS_UM), *fit.filter.padded), generator=generator)
+    back = torch.empty_like(values)
+    with Blurs(fit.filter, fit.parts, fit.radial_to_scans, None) as blurs:
+        there = float((blurs.to_scans(values).double() * images).mean())
+        blurs.to_object(images, lambda part, found: part.of(back).copy_(found))
+    here = sum(
+        float((part.of(values).double() * part.of(back)).sum()) / math.prod(part.shape[1:])
+        for part in fit.parts
+    )
+    assert there == pytest.approx(here / len(SCANS_UM), rel=1e-5)
+
+
+def test_cores_change_the_time_alone() -> None:
+    """One core or several: the same image, and nobody else's threads are changed."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
+        torch.set_num_threads(3)
+        shared = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(shared, alone, atol=1e-5 * np.ptp(alone))
 
 
 def test_units_and_offset_of_the_camera_do_not_matter(fitted: NonnegativeEstimate) -> None:

@@ -31,6 +31,7 @@ FLOORS = {
     "expansion": 2,
     "lmmse": 2,
     "deconvolution": 2,
+    "object_sheets": 2,
     "object_windows": 2,
     "prepare": 2,
     "uncertainty": 2,

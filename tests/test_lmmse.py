@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
+from scipy.fft import next_fast_len
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_triangle
 
@@ -15,6 +17,7 @@ from napari_recurrent_mz.covariance import CovarianceTable, covariance_table
 from napari_recurrent_mz.lmmse import (
     SIGMA2,
     LinearEstimate,
+    RadialFilter,
     linear_weights,
     propagation_weights,
 )
@@ -327,3 +330,19 @@ def test_real_stacks(
     ]
     print(f"{np.mean(found):.2f} dB")
     assert np.mean(found) > psnr - 0.2
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (97, 83), (131, 60), (40, 203), (5, 7)])
+def test_images_of_any_size_are_filtered_at_once_and_come_back(shape: tuple[int, int]) -> None:
+    """A response of one changes nothing; transforms have lengths that SciPy calls fast."""
+    optics = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
+    table = covariance_table(optics, 4.0)
+    radial = RadialFilter(shape, optics, table)
+    image = torch.rand((1, *shape), generator=torch.Generator().manual_seed(1))
+    back = radial.back(radial.mix(radial.transform(image), torch.ones(1, len(table.k)))[None])
+    np.testing.assert_allclose(back, image, atol=1e-5)
+    for length, padded in zip(shape, radial.padded, strict=True):
+        assert padded >= length
+        if length > 80:  # a reflection is no longer than the image
+            assert padded % 8 == 0
+            assert next_fast_len(padded, real=True) == padded

@@ -28,9 +28,10 @@ from .covariance import transfer_table
 from .device import Device, available_cores
 from .expansion import expand
 from .lmmse import RadialFilter, Weights, linear_weights
+from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
 from .optics import Optics
 from .progress import tell
-from .scans import FloatArray, Heights, Scan, check_scans
+from .scans import FloatArray, Heights, InputError, Scan, check_scans
 
 ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""
@@ -38,13 +39,9 @@ ITERATIONS = 30
 # Of one pixel of one sheet in one iteration; the CPU's, per core, was measured.
 _SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 3e-8}
 
-_SHEET_DOF = (0.7, 2.0)
-_SHEETS_PER_GAP = 2.5  # coarser sheets explain close scans badly, finer ones change nothing
-_MARGIN_DOF = 14.0  # light from farther above or below is even enough for the outermost sheet
 _SLACK = 0.25  # see _background
 _FLOOR = 0.005  # of the bright signal: keeps quotients tame where there is no light
 _LARGEST_STEP = 0.98
-_AT_WORK = 4_000_000  # pixels of sheets that a CPU works on at a time
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -71,7 +68,7 @@ class Levels:
     def of(cls, images: torch.Tensor) -> Levels:
         """The levels of images (M, Y, X)."""
         background = _background(images)
-        bright = max(float(_quantile(images, 0.999)) - background, 1e-12)
+        bright = max(_quantiles(images, 0.999)[0] - background, 1e-12)
         return cls(background, bright, max(float(images.mean()) - background, 1e-3 * bright))
 
 
@@ -85,8 +82,9 @@ class NonnegativeEstimate:
     optics : Optics
     iterations : int, optional
         Richardson-Lucy iterations, at or above 0.
-    density : numpy.ndarray, shape (L, Y', X'), optional
-        An object found before: the iterations go on from it.
+    density : numpy.ndarray, shape (V,), optional
+        The :attr:`density` of an object found before for scans at these heights: the iterations
+        go on from it.
     levels : Levels, optional
         Of the whole image, where the scans are a window of it; by default the scans' own.
     device : torch.device, optional
@@ -100,14 +98,16 @@ class NonnegativeEstimate:
     ----------
     sheets_um : numpy.ndarray, shape (L,)
         Heights of the object's sheets, in micrometres.
-    density : torch.Tensor, shape (L, Y', X')
-        The object, on the padded field.
+    density : torch.Tensor, shape (V,)
+        The object on the padded field: the values of all sheets, one sheet after another.
+    parts : list of Part
+        Where the sheets are in it: ``part.of(density)`` has shape (L, Y', X').
     levels : Levels
 
     Raises
     ------
     InputError
-        If the scans do not fit together.
+        If the scans do not fit together, or a ``density`` is that of other scans.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class NonnegativeEstimate:
         self.scans = check_scans(scans)
         self.optics, self.device, self.target = optics, device, target
         self.scan_z_um = np.array([scan.z_um for scan in self.scans])
-        self.sheets_um = _sheets(self.scan_z_um, optics.depth_of_field_um)
+        self.sheets_um = sheet_heights(self.scan_z_um, optics.depth_of_field_um)
         reach = float(self.sheets_um[-1] - self.sheets_um[0])
         self._table = transfer_table(optics, reach)
         shape = self.scans[0].pixels.shape
@@ -133,11 +133,21 @@ class NonnegativeEstimate:
         images = torch.stack([torch.tensor(scan.pixels) for scan in self.scans]).to(device)
         self.levels = levels or Levels.of(images)
         signal = images.sub_(self.levels.background)
+        every = pixels_per_value(
+            self.scan_z_um, self.sheets_um, optics, self._table, self.filter.padded
+        )
+        on_cpu = device is None or device.type == "cpu"
+        self.parts = parts_of(every, self.filter.padded, on_cpu)
         if density is None:
             level = self.levels.mean / len(self.sheets_um)
-            start = torch.full((len(self.sheets_um), *self.filter.padded), level, device=device)
+            start = torch.full((self.parts[-1].values.stop,), level, device=device)
         else:
-            start = torch.as_tensor(np.asarray(density, np.float32), device=device)
+            start = torch.tensor(np.asarray(density, np.float32), device=device)
+            if start.shape != (self.parts[-1].values.stop,):
+                raise InputError(
+                    f"The object has values of shape {tuple(start.shape)}, but one for these scans "
+                    f"has ({self.parts[-1].values.stop},): fit it again."
+                )
         self.density = self._iterate(start, signal, iterations, stopped or _never)
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
@@ -207,9 +217,13 @@ class NonnegativeEstimate:
 
     @cached_property
     def spectra(self) -> Iterable[torch.Tensor]:
-        """The transform of each sheet: tensors (Y', X'/2 + 1), in turn."""
-        found: torch.Tensor = torch.fft.rfft2(self.density)
-        return found
+        """The transforms of the sheets: tensors (L, Y', X'/2 + 1), some after others."""
+        return list(self.transforms())
+
+    def transforms(self) -> Iterator[torch.Tensor]:
+        """Make :attr:`spectra`."""
+        for part in self.parts:
+            yield torch.fft.rfft2(part.of(self.density)) * self._area(part)
 
     def _iterate(
         self,
@@ -221,36 +235,57 @@ class NonnegativeEstimate:
         """Accelerated Richardson-Lucy on the padded field, of which only the middle is seen."""
         if not iterations:
             return start
-        y, x = self.filter.pad
-        pad = (x, x, y, y)
-        seen = torch.nn.functional.pad(torch.ones_like(signal), pad)
+        seen = torch.nn.functional.pad(torch.ones_like(signal), self.filter.margins)
         floor = _FLOOR * self.levels.bright
-        data = torch.nn.functional.pad((signal + floor).clamp_min_(0), pad)
-        blurs = _Blurs(self, len(start))
-        weight = torch.empty_like(start)
-        for part, seen_by in blurs.to_object(seen):
-            weight[part] = seen_by.clamp_min_(1e-3 * len(signal))
-        del seen
-        now, before, change = start.clone(), start, torch.zeros_like(start)
+        data = torch.nn.functional.pad((signal + floor).clamp_min_(0), self.filter.margins)
+        with Blurs(self.filter, self.parts, self.radial_to_scans, self.device) as blurs:
+            return self._accelerated(blurs, start, seen, data, iterations, stopped)
+
+    def _accelerated(
+        self,
+        blurs: Blurs,
+        start: torch.Tensor,
+        seen: torch.Tensor,
+        data: torch.Tensor,
+        iterations: int,
+        stopped: Callable[[], bool],
+    ) -> torch.Tensor:
+        share = torch.empty_like(start)  # of an iteration's quotients that a value gets
+        change = torch.zeros_like(start)
+        now, before = start.clone(), start
+
+        def share_out(part: Part, seen_by: torch.Tensor) -> None:
+            torch.reciprocal(seen_by.clamp_min_(1e-3 * len(seen)), out=part.of(share))
+
+        def correct(part: Part, quotient: torch.Tensor) -> tuple[float, float]:
+            """One step; how far it goes on from the one before, and how far it goes."""
+            here, last = part.of(now), part.of(change)
+            after = quotient.mul_(part.of(share)).mul_(here).clamp_min_(0)
+            moved = after - here
+            along, norm = _dot(moved, last), _dot(moved, moved)
+            last.copy_(moved)
+            here.copy_(after)
+            return self._area(part) * along, self._area(part) * norm
+
+        blurs.to_object(seen, share_out)
+        floor, norm = 1.001 * _FLOOR * self.levels.bright, 0.0
         for number in range(iterations):
             if stopped():
                 raise Interrupted
             tell("fitting an object to the scans", number, iterations)
-            explained = blurs.to_scans(now).clamp_min_(0).add_(1.001 * floor)
-            along = norm = 0.0
-            for part, quotient in blurs.to_object(data / explained):
-                after = quotient.div_(weight[part]).mul_(now[part]).clamp_min_(0)
-                moved, last = after - now[part], change[part]
-                along += float((moved * last).sum())
-                norm += float((last * last).sum())
-                change[part], now[part] = moved, after
+            explained = blurs.to_scans(now).clamp_min_(0).add_(floor)
+            quotients = torch.div(data, explained, out=explained)
+            norm_before = norm
+            along, norm = np.sum(blurs.to_object(quotients, correct), axis=0)
             # Biggs and Andrews: as far beyond this step as it goes on from the one before.
-            step = min(max(along / max(norm, 1e-30), 0.0), _LARGEST_STEP)
-            for part in blurs.parts:
-                after = now[part].clone()
-                now[part] = torch.add(after, after - before[part], alpha=step).clamp_min_(0)
-                before[part] = after
+            step = min(max(along / max(norm_before, 1e-30), 0.0), _LARGEST_STEP)
+            before.mul_(-step).add_(now, alpha=1 + step).clamp_min_(0)
+            now, before = before, now
         return before
+
+    def _area(self, part: Part) -> float:
+        """Pixels that a value of a part stands for."""
+        return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
 
     def _image(self, radial: Weights) -> torch.Tensor:
         """Σ over the sheets, filtered by ``radial`` (L, K): (Y, X)."""
@@ -277,44 +312,6 @@ class NonnegativeEstimate:
         return blended
 
 
-class _Blurs:
-    """From an object to the scans and back, on the padded field.
-
-    On a CPU a few sheets at a time: what is at work fits its caches, and memory holds no second
-    object. Elsewhere all at once.
-    """
-
-    def __init__(self, fit: NonnegativeEstimate, sheets: int) -> None:
-        self._padded = fit.filter.padded
-        weights = torch.tensor(fit.radial_to_scans, dtype=torch.float32, device=fit.device)
-        self._responses = torch.stack([fit.filter.response(of_scan) for of_scan in weights])
-        on_cpu = self._responses.device.type == "cpu"
-        pixels = self._padded[0] * self._padded[1]
-        size = max(_AT_WORK // pixels, 1) if on_cpu else sheets
-        self.parts = [slice(low, low + size) for low in range(0, sheets, size)]
-
-    def to_scans(self, density: torch.Tensor) -> torch.Tensor:
-        """The object's images at the scans: (L, Y', X') → (M, Y', X')."""
-        mixed: torch.Tensor | None = None
-        for part in self.parts:
-            spectra = torch.fft.rfft2(density[part])
-            if mixed is None:
-                mixed = spectra.new_zeros((len(self._responses), *spectra.shape[1:]))
-            for total, response in zip(mixed, self._responses, strict=True):
-                total += (spectra * response[part]).sum(dim=0)
-        found: torch.Tensor = torch.fft.irfft2(mixed, s=self._padded)
-        return found
-
-    def to_object(self, images: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-        """The adjoint: (M, Y', X') → some sheets after others, and their images."""
-        spectra = torch.fft.rfft2(images)
-        for part in self.parts:
-            mixed = spectra[0] * self._responses[0, part]
-            for spectrum, response in zip(spectra[1:], self._responses[1:], strict=True):
-                mixed += spectrum * response[part]
-            yield part, torch.fft.irfft2(mixed, s=self._padded)
-
-
 def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> float:
     """Expected time to fit an object to scans of (Y, X) pixels.
 
@@ -329,18 +326,14 @@ def _never() -> bool:
     return False
 
 
-def _sheets(scan_z_um: npt.NDArray[np.float64], dof: float) -> npt.NDArray[np.float64]:
-    low, high = scan_z_um.min() - _MARGIN_DOF * dof, scan_z_um.max() + _MARGIN_DOF * dof
-    # The mean gap: two scans at almost one height are no reason for hundreds of sheets.
-    gaps = max(len(scan_z_um) - 1, 1)
-    gap = float(np.ptp(scan_z_um)) / gaps or np.inf
-    step = dof * float(np.clip(gap / dof / _SHEETS_PER_GAP, *_SHEET_DOF))
-    return np.linspace(low, high, int(np.ceil((high - low) / step)) + 1)
+def _dot(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.dot(one.flatten(), other.flatten()))
 
 
-def _quantile(values: torch.Tensor, q: float) -> torch.Tensor:
+def _quantiles(values: torch.Tensor, *q: float) -> list[float]:
     flat = values.flatten()
-    return torch.quantile(flat[:: max(1, flat.numel() // 1_000_000)], q)
+    some = flat[:: max(1, flat.numel() // 1_000_000)]
+    return [float(found) for found in np.quantile(some.cpu().numpy(), q)]  # does not sort
 
 
 def _background(images: torch.Tensor) -> float:
@@ -351,5 +344,5 @@ def _background(images: torch.Tensor) -> float:
     forbid it to.
     """
     smooth = torch.nn.functional.avg_pool2d(images[:, None], min(5, *images.shape[-2:]), 1)
-    dark, middle = float(_quantile(smooth, 0.005)), float(_quantile(smooth, 0.5))
+    dark, middle = _quantiles(smooth, 0.005, 0.5)
     return dark - _SLACK * (middle - dark)

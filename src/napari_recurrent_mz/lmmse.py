@@ -29,6 +29,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.fft import next_fast_len
 
 from .covariance import CovarianceTable, covariance_table
 from .expansion import Expansion, expand, height_nodes
@@ -142,6 +143,18 @@ def _normal_equations(
     return a, np.moveaxis(b, -1, 1)
 
 
+def _margins(length: int) -> tuple[int, int]:
+    """Pixels to add before and after an axis, so that its transform is a fast one.
+
+    Its length is a multiple of 8, for sheets that have a value for every fourth pixel, and of
+    no prime number above 5.
+    """
+    before = min(_PAD, length - 1)
+    fast = 8 * next_fast_len(-(-(length + 2 * before) // 8), real=True)
+    after = fast - length - before
+    return before, after if after < length else before  # a reflection is no longer than the image
+
+
 class RadialFilter:
     """Applies radial frequency responses to images of one shape.
 
@@ -160,6 +173,8 @@ class RadialFilter:
     ----------
     shape, padded : tuple of int
         (Y, X) of the images, as they are and as they are transformed.
+    margins : tuple of int
+        Pixels added before and after x, before and after y.
     """
 
     def __init__(
@@ -170,8 +185,9 @@ class RadialFilter:
         device: torch.device | None = None,
     ) -> None:
         self.shape = shape
-        self.pad = (min(_PAD, shape[0] - 1), min(_PAD, shape[1] - 1))
-        self.padded = (shape[0] + 2 * self.pad[0], shape[1] + 2 * self.pad[1])
+        down, across = _margins(shape[0]), _margins(shape[1])
+        self.margins = (*across, *down)
+        self.padded = (sum(down) + shape[0], sum(across) + shape[1])
         per_um = optics.wavelength_um / optics.na
         # Radial responses are the same at ky and -ky: only the rows from 0 to the Nyquist one.
         ky = np.arange(self.padded[0] // 2 + 1) / (self.padded[0] * optics.pixel_um) * per_um
@@ -185,8 +201,7 @@ class RadialFilter:
 
     def transform(self, images: torch.Tensor) -> torch.Tensor:
         """Reflect-pad and transform images (N, Y, X): complex (N, Y', X')."""
-        y, x = self.pad
-        wide = torch.nn.functional.pad(images[:, None], (x, x, y, y), mode="reflect")
+        wide = torch.nn.functional.pad(images[:, None], self.margins, mode="reflect")
         found: torch.Tensor = torch.fft.rfft2(wide[:, 0])
         return found
 
@@ -194,52 +209,70 @@ class RadialFilter:
     def nearest_node(self) -> npt.NDArray[np.int64]:
         """The node nearest to each frequency of the transform, (Y' · X',)."""
         half = (self._low + (self._part > 0.5)).cpu()
-        found: npt.NDArray[np.int64] = self._mirrored(half).numpy().ravel()
+        found: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
         return found
 
-    def response(self, weights: torch.Tensor) -> torch.Tensor:
-        """Spread radial weights (N, K) over the frequency plane: (N, Y', X')."""
-        return self._mirrored(self._half(weights))
+    def response(
+        self, weights: torch.Tensor, padded: tuple[int, int] | None = None
+    ) -> torch.Tensor:
+        """Spread radial weights (N, K) over the frequency plane: (N, Y', X'/2 + 1).
+
+        Of images of ``padded`` pixels, whose pixels are a whole number of those here.
+        """
+        rows, columns = self.padded if padded is None else padded
+        half = self._half(weights, slice(rows // 2 + 1), slice(columns // 2 + 1))
+        return self._mirrored(half, rows)
 
     def mix(self, spectra: Iterable[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
         """Σ over spectra, each filtered by its weights.
 
         Parameters
         ----------
-        spectra : torch.Tensor, shape (C, Y', X'), or iterable of tensors (Y', X')
-            On a CPU they are taken one by one: that is faster, and holds nothing else.
-        weights : torch.Tensor, shape (C, K)
+        spectra : iterable of torch.Tensor, shape (C, Y', X'/2 + 1) or (Y', X'/2 + 1)
+            Of images of this shape or of coarser ones. On a CPU one at a time is faster, and
+            holds nothing else.
+        weights : torch.Tensor, shape (ΣC, K)
 
         Returns
         -------
-        torch.Tensor, complex, shape (Y', X')
+        torch.Tensor, complex, shape (Y', X'/2 + 1)
         """
-        if isinstance(spectra, torch.Tensor) and spectra.device.type != "cpu":
-            return (spectra * self.response(weights)).sum(dim=0)
-        total: torch.Tensor | None = None
-        above = self._low.shape[0]
-        below = self.padded[0] - above
-        for spectrum, radial in zip(spectra, weights, strict=True):
-            if total is None:
-                total = torch.zeros_like(spectrum)
-            half = self._half(radial[None])[0]
-            total[:above] += spectrum[:above] * half
-            total[above:] += spectrum[above:] * half[1 : below + 1].flip(0)
-        assert total is not None  # there is always a scan or a sheet
+        size = (self.padded[0], self.padded[1] // 2 + 1)
+        total = torch.zeros(size, dtype=torch.complex64, device=weights.device)
+        for some in spectra:
+            found = some[None] if some.dim() == 2 else some
+            self._add(total, found, weights[: len(found)])
+            weights = weights[len(found) :]
         return total
 
-    def _half(self, weights: torch.Tensor) -> torch.Tensor:
-        """Radial weights (N, K) at the rows of one sign of ky: (N, Y' // 2 + 1, X')."""
-        return torch.lerp(weights[:, self._low], weights[:, self._low + 1], self._part)
+    def _add(self, total: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
+        """Add filtered spectra (C, …) of one size to a sum."""
+        y, x = spectra.shape[-2:]
+        if (y, x) == total.shape:
+            above, below, columns = y // 2 + 1, y - y // 2 - 1, slice(x)
+        else:  # of a coarse image: not its highest frequency, of which the sign is not known
+            above, below, columns = y // 2, y // 2 - 1, slice(x - 1)
+        half = self._half(weights, slice(above), columns)
+        total[:above, columns] += (spectra[:, :above, columns] * half).sum(dim=0)
+        if below:
+            mirrored = half[:, 1 : below + 1].flip(-2)
+            total[-below:, columns] += (spectra[:, -below:, columns] * mirrored).sum(dim=0)
 
-    def _mirrored(self, half: torch.Tensor) -> torch.Tensor:
-        """The same at all rows: (…, Y' // 2 + 1, X') → (…, Y', X')."""
-        below = self.padded[0] - half.shape[-2]
+    def _half(
+        self, weights: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> torch.Tensor:
+        """Radial weights (N, K) at the rows of one sign of ky: (N, Y' // 2 + 1, X' // 2 + 1)."""
+        low, part = self._low[rows, columns], self._part[rows, columns]
+        return torch.lerp(weights[:, low], weights[:, low + 1], part)
+
+    def _mirrored(self, half: torch.Tensor, rows: int) -> torch.Tensor:
+        """The same at all rows: (…, Y' // 2 + 1, X) → (…, Y', X)."""
+        below = rows - half.shape[-2]
         return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
 
     def back(self, spectra: torch.Tensor) -> torch.Tensor:
         """Inverse transform and crop: (N, Y', X') → real (N, Y, X)."""
-        y, x = self.pad
+        x, _, y, _ = self.margins
         wide: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
         return wide[:, y : y + self.shape[0], x : x + self.shape[1]]
 

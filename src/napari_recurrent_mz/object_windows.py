@@ -89,7 +89,7 @@ class NonnegativeWindows:
                 target=target,
             )
             shelf = shelf or _Shelf(count * _bytes(fit), device)
-            fit.wait_with(shelf.keep(fit.density))
+            fit.wait_with(shelf.keep(fit.transforms()))
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
             self._windows.append(_Window((row, column), down, across, fit))
 
@@ -152,8 +152,7 @@ def _at(z_um: float | Heights, place: tuple[slice, slice]) -> float | Heights:
 
 def _bytes(fit: NonnegativeEstimate) -> int:
     """What the spectra of an object take."""
-    y, x = fit.filter.padded
-    return len(fit.sheets_um) * y * (x // 2 + 1) * 8
+    return sum(count * y * (x // 2 + 1) * 8 for count, y, x in (part.shape for part in fit.parts))
 
 
 def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]]:
@@ -191,24 +190,24 @@ class _Shelf:
         self._file = None if self._in_memory else tempfile.TemporaryFile()  # noqa: SIM115
         if self._file is not None:
             weakref.finalize(self, self._file.close)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def keep(self, density: torch.Tensor) -> Iterable[torch.Tensor]:
-        """Put the spectra of an object (L, Y', X') away; they are read sheet by sheet."""
+    def keep(self, spectra: Iterator[torch.Tensor]) -> Iterable[torch.Tensor]:
+        """Put the spectra of an object (L, Y', X') away; they are read some after others."""
         if self._file is None:
-            found: torch.Tensor = torch.fft.rfft2(density)
-            return found
+            return list(spectra)
+        shapes: list[torch.Size] = []
         with self._lock:
             begin = self._file.seek(0, 2)
-            try:
-                for sheet in density:
-                    spectrum = torch.fft.rfft2(sheet).cpu()
-                    self._file.write(torch.view_as_real(spectrum).numpy().data)
-            except OSError:  # the disk is full: memory has to do
-                self._file.truncate(begin)
-                kept: torch.Tensor = torch.fft.rfft2(density)
-                return kept
-        return _Shelved(self, begin, len(density), spectrum.shape)
+            for some in spectra:
+                try:
+                    self._file.write(torch.view_as_real(some.cpu().contiguous()).numpy().data)
+                except OSError:  # the disk is full: memory has to do
+                    kept = list(_Shelved(self, begin, shapes))
+                    self._file.truncate(begin)
+                    return [*kept, some, *spectra]
+                shapes.append(some.shape)
+        return _Shelved(self, begin, shapes)
 
     def read(self, begin: int, spectrum: torch.Tensor) -> torch.Tensor:
         """Fill ``spectrum``, on the CPU, from a place in the file; it comes to the device."""
@@ -221,15 +220,15 @@ class _Shelf:
 
 @dataclass(frozen=True)
 class _Shelved:
-    """Spectra of one object in the file; each is valid until the next is asked for."""
+    """Spectra of one object in the file."""
 
     shelf: _Shelf
     begin: int
-    count: int
-    shape: torch.Size
+    shapes: Sequence[torch.Size]
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        spectrum = torch.empty(self.shape, dtype=torch.complex64)
-        size = math.prod(self.shape) * spectrum.itemsize
-        for number in range(self.count):
-            yield self.shelf.read(self.begin + number * size, spectrum)
+        begin = self.begin
+        for shape in self.shapes:
+            spectra = torch.empty(shape, dtype=torch.complex64)
+            yield self.shelf.read(begin, spectra)
+            begin += math.prod(shape) * spectra.itemsize

@@ -21,6 +21,7 @@ import torch
 from ..deconvolution import ITERATIONS, NonnegativeEstimate
 from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
+from ..object_sheets import LAYOUT
 from ..optics import Optics
 from ..phantoms import SPARSE
 from ..scans import InputError, Scan
@@ -369,7 +370,7 @@ def make_batch(
 def _place(folder: Path, config: ExampleConfig, seed: int) -> Path:
     """The folder of the objects that belong to sets of scans drawn in this way."""
     drawn = replace(config, crop=0, targets=0, sparse_share=0.0, order="random")
-    digest = hashlib.sha256(f"{drawn}{seed}{ITERATIONS}".encode()).hexdigest()[:10]
+    digest = hashlib.sha256(f"{drawn}{seed}{ITERATIONS}{LAYOUT}".encode()).hexdigest()[:10]
     return folder / f"objects_{digest}"
 
 
