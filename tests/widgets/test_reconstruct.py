@@ -68,7 +68,9 @@ def result_of(dock: ReconstructDock) -> Any:
 
 
 def step_until(qtbot, dock, planes: int) -> None:
+    """Wait for so many planes, and for their layer."""
     qtbot.waitUntil(lambda: dock.run is not None and dock.run.done == planes)
+    qtbot.waitUntil(lambda: not planes or result_of(dock) is not None)
 
 
 def test_an_empty_dock_says_how_to_begin(make_dock) -> None:

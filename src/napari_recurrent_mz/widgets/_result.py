@@ -10,19 +10,24 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer
 
 from ..scans import ZGrid
+from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
-from ._pace import Pace
+from ._pace import Pace, Turns
 from ._targets import Limits, Written, part_record
 from ._worker import Job, Outcome
 
 
 class ResultLayer(QObject):
-    """Owns the layer of one run; the user may rename or remove it at any time."""
+    """Owns the layer of one run; the user may rename or remove it at any time.
+
+    The layer comes in turns: once it was brought, it is there when no turn waits any more.
+    """
 
     def __init__(
         self,
         viewer: Any,
         job: Job,
+        turns: Turns,
         *,
         name: str,
         pixel_um: float,
@@ -45,12 +50,17 @@ class ResultLayer(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
-        self.layer: Image | None = None
+        self._layer = LayerInTurns(viewer, turns, self._make)
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer, if it is in the viewer."""
+        return self._layer.layer
 
     @property
     def is_removed(self) -> bool:
         """Whether the user took the layer out of the viewer."""
-        return self.layer is not None and self.layer not in self._viewer.layers
+        return self._layer.was_removed
 
     def take(self, plane: Written) -> None:
         """Show a plane that is finished; the first one brings the layer."""
@@ -61,7 +71,7 @@ class ResultLayer(QObject):
         if plane.measured:
             self._measured.append(plane.index)
         if self.layer is None:
-            self._add(plane.index)
+            self._layer.bring((self._remove_replaced,), (self._show_first, self._select))
         elif not self._pace.left_s():
             self._refresh()
         elif not self._timer.isActive():
@@ -77,7 +87,7 @@ class ResultLayer(QObject):
         """Keep what is true: the whole volume, or the block of planes that were finished."""
         self._timer.stop()
         layer = self.layer
-        if layer is None or self.is_removed:
+        if layer is None:
             return
         if outcome.path is not None:
             layer.data = _levels_in(outcome.path)  # it has another name now
@@ -89,11 +99,14 @@ class ResultLayer(QObject):
         self._stretch(layer)
         layer.refresh()
 
-    def _add(self, index: int) -> None:
+    def _remove_replaced(self) -> None:
+        replaced, self._replaces = self._replaces, None
+        if replaced is not None and replaced in self._viewer.layers:
+            self._viewer.layers.remove(replaced)
+
+    def _make(self) -> Image:
         grid = self._job.grid
-        if self._replaces is not None and self._replaces in self._viewer.layers:
-            self._viewer.layers.remove(self._replaces)
-        self.layer = self._viewer.add_image(
+        return Image(
             _as_layer_data(self._levels),
             name=self._name,
             scale=(grid.step_um, self._pixel_um, self._pixel_um),
@@ -102,16 +115,29 @@ class ResultLayer(QObject):
             axis_labels=("z", "y", "x"),
             contrast_limits=self._contrast,
             colormap=self._colormap,
+            blending="translucent_no_depth",  # as napari adds an image
             metadata={METADATA_KEY: {"state": "running"}},
         )
+
+    def _show_first(self) -> None:
+        """Bring the plane that came first into view."""
+        layer = self.layer
+        if layer is None:
+            return
         if self._viewer.dims.ndisplay == 2:
-            show_height(self._viewer, float(grid.z_um[index]))
+            show_height(self._viewer, float(self._job.grid.z_um[self._finished[0]]))
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
-            self._viewer.fit_to_view(layers=[self.layer])
+            self._viewer.fit_to_view(layers=[layer])
+
+    def _select(self) -> None:
+        """Make it the selected one, as napari does with a new layer."""
+        if self.layer is not None:
+            self._viewer.layers.selection.active = self.layer
 
     def _refresh(self) -> None:
-        if self.layer is not None and not self.is_removed:
-            self._pace.show(self.layer.refresh)
+        layer = self.layer
+        if layer is not None:
+            self._pace.show(layer.refresh)
 
     def _crop(self, layer: Image, state: str) -> None:
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""

@@ -24,6 +24,7 @@ from ._jobs import (
     warm_up,
     warnings_about,
 )
+from ._pace import Turns
 from ._parts import Dock, stop_run
 from ._result import ResultLayer
 from ._scan_source import ScanSource
@@ -65,6 +66,7 @@ class ReconstructDock(ScanSource, Dock):
         self._preview: Image | None = None
         self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
+        self._turns = Turns(viewer, self)
         self._connect()
         self._layers_changed()
         self.ui.method.look_around()
@@ -168,7 +170,7 @@ class ReconstructDock(ScanSource, Dock):
         self.run.plane.connect(self._plane_done)
         self.run.message.connect(self._told)
         self.run.checked.connect(self._checked)
-        self.run.ended.connect(self._ended)
+        self.run.ended.connect(self._run_ended)
         self.ui.set_running(True)
         # What comes before the first plane takes longest, and is called by its name.
         before = {
@@ -187,6 +189,7 @@ class ReconstructDock(ScanSource, Dock):
         return ResultLayer(
             self._viewer,
             job,
+            self._turns,
             name=name,
             pixel_um=self.ui.optics.pixel_um(),
             first=first,
@@ -214,6 +217,9 @@ class ReconstructDock(ScanSource, Dock):
         if self.result is not None:
             self.result.rename(layers_name(self.ui, found.used))
 
+    def _run_ended(self, outcome: Outcome) -> None:
+        self._turns.after(lambda: self._ended(outcome))  # once the layer is there
+
     def _ended(self, outcome: Outcome) -> None:
         run, result = self.run, self.result
         self.run = None
@@ -230,7 +236,7 @@ class ReconstructDock(ScanSource, Dock):
 
     def _say_end(self, run: Run, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
-        kept = "" if result.layer is None else f" The {run.done} finished planes are kept{where}."
+        kept = f" The {run.done} finished planes are kept{where}." if run.done else ""
         if result.is_removed:
             stays = kept if outcome.path is not None else ""
             self.ui.footer.say(f"Stopped, because its layer was removed.{stays}", "hint")
