@@ -19,6 +19,7 @@ FLOORS = {
     "scans": 1,
     "optics": 1,
     "psf_process": 1,
+    "kept_rows": 1,
     "device": 1,
     "methods": 1,
     "progress": 1,

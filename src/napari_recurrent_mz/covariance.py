@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
+from .kept_rows import rows
 from .optics import Optics, confocal_psf, widefield_psf
 
 _TABLE_PIXELS = 385  # at λ / (4 NA): 36 µm at NA 1.4, wide enough for 10 µm of defocus
@@ -104,21 +105,28 @@ def _reduced(optics: Optics, largest_um: float, step: int = 8) -> tuple[float, i
 
 @lru_cache(maxsize=32)
 def _transfer(sine: float, reach_dof: int, target: str = "widefield") -> CovarianceTable:
-    # Reduced units: λ = 1 in a medium of index 1, so NA = sine, DOF = 1 / sine² wavelengths.
-    reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)
     above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
     # Next to nothing from farther away passes the pinhole.
     near = above if target == "widefield" else above[above <= _SECTION_DOF]
-    psf = widefield_psf(reduced, near * reduced.depth_of_field_um, _TABLE_PIXELS, samples=1)
-    if target == "confocal":
-        psf = confocal_psf(psf, reduced)
-    psf /= psf[0].sum()
-    # A central slice of the transform of a radially symmetric image is the transform of
-    # its projection; without aberration the defocus is symmetric.
-    found = np.fft.rfft(np.fft.ifftshift(psf.sum(axis=1), axes=1), axis=1).real
-    half = np.pad(found, ((0, len(above) - len(near)), (0, 0)))
+    name = f"transfer-{target}-{sine:.4f}-{_TABLE_PIXELS}-{_STEP_DOF:g}"
+    found = rows(name, len(near), lambda start, stop: _slices(sine, start, stop, target))
+    half = np.pad(found / found[0, 0], ((0, len(above) - len(near)), (0, 0)))
     k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
     return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
+
+
+def _slices(sine: float, start: int, stop: int, target: str) -> npt.NDArray[np.float64]:
+    """H(k, z) at multiples of the table's step from number ``start`` on, not normalised."""
+    # Reduced units: λ = 1 in a medium of index 1, so NA = sine, DOF = 1 / sine² wavelengths.
+    reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)
+    heights = np.arange(start, stop) * _STEP_DOF * reduced.depth_of_field_um
+    psf = widefield_psf(reduced, heights, _TABLE_PIXELS, samples=1)
+    if target == "confocal":
+        psf = confocal_psf(psf, reduced)
+    # A central slice of the transform of a radially symmetric image is the transform of
+    # its projection; without aberration the defocus is symmetric.
+    projected = np.fft.ifftshift(psf.sum(axis=1), axes=1)
+    return np.fft.rfft(projected, axis=1).real.astype(np.float64)
 
 
 @lru_cache(maxsize=32)
