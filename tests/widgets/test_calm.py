@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -15,20 +16,28 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtGui import QColor
 
 from napari_recurrent_mz.plots import Ink
-from napari_recurrent_mz.widgets import _pace
+from napari_recurrent_mz.widgets import _calm, _pace
 from napari_recurrent_mz.widgets._calm import Calm
 from napari_recurrent_mz.widgets._pace import Pace, Turns
 from napari_recurrent_mz.widgets._quiet_plot import QuietCanvas
 from napari_recurrent_mz.widgets._theme import Palette
 
 
-def test_the_last_who_ends_leaves_all_as_it_was() -> None:
+class Thing:
+    """Only a full pass of the collector frees it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_calm, "_LONG_S", 0.0)  # any full pass is long
     calm, before = Calm(), sys.getswitchinterval()
     for _ in range(2):
         calm.hold()
         assert sys.getswitchinterval() == pytest.approx(0.001)
         assert gc.get_freeze_count() > 0
-    calm.give_back()
+    calm.give_back(Thing())
     assert gc.get_freeze_count() == 0
     gc.collect()
     assert gc.get_freeze_count() > 0  # what has survived stays aside
@@ -39,6 +48,30 @@ def test_the_last_who_ends_leaves_all_as_it_was() -> None:
     assert gc.get_freeze_count() == 0
     gc.collect()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_layer_that_goes_is_freed_and_a_new_one_without_a_look_at_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_calm, "_LONG_S", 0.0)
+    calm, old = Calm(), Thing()
+    calm.hold()
+    gone = [weakref.ref(old)]
+    new = Thing()
+    gone.append(weakref.ref(new))
+    calm.expect_to_go(new)
+    gc.collect()  # it survives, and must not be put aside
+    aside = gc.get_freeze_count()
+    calm.give_back(new)
+    assert gc.get_freeze_count() == aside
+    del new
+    gc.collect()
+    assert gone[1]() is None
+    calm.give_back(old)
+    del old
+    gc.collect()
+    assert gone[0]() is None
+    calm.release()
 
 
 def test_a_plot_is_drawn_in_a_thread_and_only_the_newest(qtbot: Any) -> None:

@@ -4,7 +4,8 @@ Three things make a window stand still though nothing runs in its own thread: it
 switch interval each time that it wants the interpreter back; the garbage collector's full pass
 looks at every object there is, 0.2 s with napari and torch loaded; and psfmodels lets nobody else
 run. While somebody holds :data:`CALM`, the interval is short, a full pass looks only at what is
-new, and point spread functions are made in a process of their own.
+new, and point spread functions are made in a process of their own. napari asks for such a pass
+with every layer that goes.
 
 What does not help is to let the working threads come after the window's (niceness): one that has
 the interpreter is then kept waiting by others, and the window with it.
@@ -14,12 +15,15 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
+import weakref
 from typing import Any
 
 from .. import psf_process
 
 _SWITCH_S = 0.001  # a fifth of Python's own
 _FULL = 2  # the collector's oldest generation
+_LONG_S = 0.05  # of a full pass: then there is much that is new
 
 
 class Calm:
@@ -35,6 +39,8 @@ class Calm:
         self._holders = 0
         self._usual_s = 0.0
         self._puts_aside = False
+        self._young: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._began = 0.0
 
     @property
     def is_held(self) -> bool:
@@ -52,7 +58,7 @@ class Calm:
         if gc.get_freeze_count() == 0:  # else somebody else has put objects aside
             self._puts_aside = True
             gc.callbacks.append(self._collected)
-            gc.freeze()
+            self.put_aside()
 
     def release(self) -> None:
         """Somebody has ended; with the last one all is as it was."""
@@ -66,15 +72,29 @@ class Calm:
             gc.callbacks.remove(self._collected)
             gc.unfreeze()
 
-    def give_back(self, _event: Any = None) -> None:
-        """Something large is about to go: let the next full pass look at everything again."""
+    def put_aside(self) -> None:
+        """Let full passes look at nothing that is there now, while somebody works."""
         if self._puts_aside:
+            self._young.clear()
+            gc.freeze()
+
+    def expect_to_go(self, layer: Any) -> None:
+        """Note that a layer is new: it can go without a look at everything else."""
+        self._young.add(layer)
+
+    def give_back(self, layer: Any) -> None:
+        """Free a layer that is about to go, at the price of a pass over everything if it is old."""
+        if self._puts_aside and layer not in self._young:
             gc.unfreeze()
 
     def _collected(self, phase: str, info: dict[str, Any]) -> None:
-        """What has survived a full pass stays aside in the next."""
-        if phase == "stop" and info["generation"] == _FULL:
-            gc.freeze()
+        """What has survived a long full pass stays aside in the next; new layers never do."""
+        if info["generation"] != _FULL:
+            return
+        if phase == "start":
+            self._began = time.thread_time()
+        elif time.thread_time() - self._began > _LONG_S and not self._young:
+            self.put_aside()
 
 
 CALM = Calm()

@@ -15,6 +15,7 @@ from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QFrame
 
+from ._calm import CALM
 from ._pace import Turns
 
 Steps = tuple[Callable[[], object], ...]
@@ -79,6 +80,7 @@ class LayerInTurns(Generic[L]):
         with unselected(self._viewer), without_controls(self._viewer, layer):
             self._viewer.layers.append(layer)
         self._added = weakref.ref(layer)
+        CALM.expect_to_go(layer)
 
     def _give_controls(self) -> None:
         self._is_coming = False

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ..methods import METHOD_NAMES
 from ..scans import ZGrid
+from ._calm import CALM
 from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY
 from ._live_messages import Listed
@@ -117,6 +118,7 @@ class LiveLayer(QObject):
 
     def _add_axis(self) -> None:
         """Let napari make the slider of the planes, if this is its first layer."""
+        CALM.put_aside()  # the layer can then go again without a look at all there was before
         if len(self._viewer.layers) == 0:
             self._viewer.dims.ndim = 3
 

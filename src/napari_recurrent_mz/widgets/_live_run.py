@@ -132,6 +132,7 @@ class LiveRun(QObject):
         item = self._items.popleft()
         if isinstance(item, Started):
             self.session = item.session
+            CALM.put_aside()  # libraries were loaded for it
         self.told.emit(item)
 
     def _failed(self, sentence: str) -> None:

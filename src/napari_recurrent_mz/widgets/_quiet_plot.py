@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -18,6 +18,7 @@ from ..plots import Draw
 from ._plot import fill_figure, ink_of
 from ._theme import Palette
 
+_SOON_MS = 30
 _DPI = 100.0  # as matplotlib's own canvas
 
 
@@ -61,11 +62,15 @@ class QuietCanvas(QWidget):
         self.setMinimumSize(120, height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._arrived.connect(self._take)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_SOON_MS)
+        self._soon.timeout.connect(self._start)
 
     @property
     def is_drawing(self) -> bool:
-        """Whether the thread is at it."""
-        return self._is_drawing
+        """Whether the thread is at it, or about to be."""
+        return self._is_drawing or self._soon.isActive()
 
     def show_figure(self, draw: Draw) -> None:
         """Draw this from now on: soon, and again with every change of size or theme.
@@ -84,6 +89,10 @@ class QuietCanvas(QWidget):
     def restyle(self) -> None:
         """Draw again in the palette's current colours."""
         self._is_old = True
+        self._soon.start()
+
+    def _start(self) -> None:
+        """Let the thread draw, once what else has changed in the window is painted."""
         if self._is_drawing or not self.isVisible() or self.size().isEmpty():
             return
         self._is_old, self._is_drawing = False, True

@@ -233,12 +233,12 @@ class LiveDock(AtMicroscope, InstrumentDock):
     def _end_session(self) -> None:
         """Let the session go; the volume stays as a layer."""
         self.turns.finish()
+        self.frame.remove()
         self.folder.stop()
         self.live.let_go()
         self.files.let_go()
         self.volume = self.over_z = None
         self._is_pending = self._is_at_microscope = False
-        self.frame.remove()
         self.question.forget()
         self.footer.ended()
         self.footer.say("")
@@ -334,6 +334,11 @@ class LiveDock(AtMicroscope, InstrumentDock):
             self.footer.name_action(*ACTIONS[sources.source])
         self.check()
 
+    def _layer_goes(self, event: Any) -> None:
+        """See that its memory is freed."""
+        with contextlib.suppress(IndexError):
+            CALM.give_back(self._viewer.layers[event.index])
+
     # wiring ---------------------------------------------------------------------------
     def _view_moved(self, _event: Any = None) -> None:
         """Planes in view come first."""
@@ -380,7 +385,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.files.place(self.pages)
         self.scope.connected.connect(self._microscope_connected)
         self._viewer.dims.events.point.connect(self._view_moved)
-        self._viewer.layers.events.removing.connect(CALM.give_back)  # its memory is freed
+        self._viewer.layers.events.removing.connect(self._layer_goes)
         self.pages.currentChanged.connect(lambda _: QTimer.singleShot(0, self.ui.fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
