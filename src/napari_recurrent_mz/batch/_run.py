@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 OnOutcome = Callable[[Outcome, int, int], None]
 """Told an outcome, how many jobs are through, and of how many."""
 
+OnPlane = Callable[[str, int, int], None]
+"""Told the name of a volume, how many of its planes are done, and of how many."""
+
 _ENDED = (
     "The process that made it was ended by the system, most likely for want of memory: use fewer "
     "--jobs, or a crop."
@@ -45,7 +48,7 @@ def run_batch(
     scheduler: str | None = None,
     again: bool = False,
     on_outcome: OnOutcome | None = None,
-    on_plane: Callable[[str, int, int], None] | None = None,
+    on_plane: OnPlane | None = None,
 ) -> Report:
     """Make all volumes of a batch that are not made yet.
 
@@ -88,33 +91,47 @@ def run_batch(
     """
     began = time.perf_counter()
     _check_dask(scheduler)
-    out = Path(output).absolute()
+    orders = _orders(Path(output).absolute(), settings)
+    ledger = _Ledger(jobs, on_outcome)
+    if not again:
+        _take_made(ledger, orders, KEPT)
+    try:
+        _do(ledger, orders, workers, scheduler, on_plane)
+    except KeyboardInterrupt:
+        _take_made(ledger, orders, DONE)
+    finally:
+        orders.stop.unlink(missing_ok=True)
+    report = Report(ledger.outcomes(), time.perf_counter() - began, orders.output)
+    report.write(settings)
+    return report
+
+
+def _orders(out: Path, settings: BatchSettings) -> Orders:
+    """What every job is told; the folder for the results is made."""
     digest = digest_of(settings)
     _make_folder(out)
     stop = out / FOLDER / f"stop-{uuid.uuid4().hex}"
-    orders = Orders(settings, out, digest, stop, gpu_memory_gb=gpu_memory_limit())
-    kept = {} if again else {j.name: j for j in jobs if is_done(out, j, settings, digest)}
-    ledger = _Ledger(jobs, on_outcome)
-    for job in kept.values():
-        ledger.take(Outcome(job, KEPT))
-    left = ledger.left()
-    try:
-        if left:
-            _make_plates(left)
-            if scheduler:
-                from ._cluster import run_on_cluster
+    return Orders(settings, out, digest, stop, gpu_memory_gb=gpu_memory_limit())
 
-                run_on_cluster(scheduler, left, orders, ledger.take, graph)
-            else:
-                shares = _shares(left, settings, workers)
-                _run_here(ledger, orders, shares, on_plane)
-    except KeyboardInterrupt:
-        _finish_stopped(ledger, orders)
-    finally:
-        orders.stop.unlink(missing_ok=True)
-    report = Report(ledger.outcomes(), time.perf_counter() - began, out)
-    report.write(settings)
-    return report
+
+def _do(
+    ledger: _Ledger,
+    orders: Orders,
+    workers: int | None,
+    scheduler: str | None,
+    on_plane: OnPlane | None,
+) -> None:
+    """Make the volumes that are left, on a cluster or here."""
+    left = ledger.left()
+    if not left:
+        return
+    _make_plates(left)
+    if scheduler:
+        from ._cluster import run_on_cluster
+
+        run_on_cluster(scheduler, left, orders, ledger.take, graph)
+    else:
+        _run_here(ledger, orders, _shares(left, orders.settings, workers), on_plane)
 
 
 def digest_of(settings: BatchSettings) -> str:
@@ -193,11 +210,11 @@ def _check_dask(scheduler: str | None) -> None:
         ) from error
 
 
-def _finish_stopped(ledger: _Ledger, orders: Orders) -> None:
-    """Take the outcomes of what was finished between the interrupt and the end."""
+def _take_made(ledger: _Ledger, orders: Orders, state: str) -> None:
+    """Take the jobs not through whose volumes are there: kept, or done before an interrupt."""
     for job in ledger.left():
         if is_done(orders.output, job, orders.settings, orders.digest):
-            ledger.take(Outcome(job, DONE))
+            ledger.take(Outcome(job, state))
 
 
 def _make_folder(out: Path) -> None:
@@ -233,7 +250,7 @@ def _run_here(
     ledger: _Ledger,
     orders: Orders,
     shares: Shares,
-    on_plane: Callable[[str, int, int], None] | None,
+    on_plane: OnPlane | None,
 ) -> None:
     """In this process, or in several; a process that dies takes no other position with it."""
     if shares.workers == 1:
@@ -259,7 +276,7 @@ def _compute(
     orders: Orders,
     scheduler: str,
     *,
-    on_plane: Callable[[str, int, int], None] | None = None,
+    on_plane: OnPlane | None = None,
     **options: Any,
 ) -> None:
     """Have dask do the jobs that are left, and take their outcomes as they come."""
