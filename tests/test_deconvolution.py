@@ -183,19 +183,24 @@ def test_light_goes_to_the_scans_and_back_by_the_same_way() -> None:
 
 
 def test_cores_change_the_time_alone() -> None:
-    """One core or several: the same image, and nobody else's threads are changed."""
+    """One core or several, within a network's work or not: the same image, and nobody else's
+    threads are changed.
+    """
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
         alone = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
         torch.set_num_threads(3)
         shared = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
+        with torch.inference_mode():  # of which other threads know nothing
+            within = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
         assert torch.get_num_threads() == 3
         with ThreadPoolExecutor(1) as other:
             assert other.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
-    np.testing.assert_allclose(shared, alone, atol=1e-5 * np.ptp(alone))
+    for found in (shared, within):
+        np.testing.assert_allclose(found, alone, atol=1e-5 * np.ptp(alone))
 
 
 def test_units_and_offset_of_the_camera_do_not_matter(fitted: NonnegativeEstimate) -> None:

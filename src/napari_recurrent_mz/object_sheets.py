@@ -153,7 +153,15 @@ class Blurs:
 
     def each(self, function: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[_Made]:
         """What a function makes of each item, in their order."""
-        return map(function, items) if self._pool is None else self._pool.map(function, items)
+        if self._pool is None:
+            return map(function, items)
+        mode = torch.is_inference_mode_enabled()  # each thread has a mode of its own
+
+        def made(item: _Item) -> _Made:
+            with torch.inference_mode(mode):
+                return function(item)
+
+        return self._pool.map(made, items)
 
     def to_scans(self, density: torch.Tensor) -> torch.Tensor:
         """The object's images at the scans: all values (V,) → (M, Y', X')."""
