@@ -16,7 +16,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QFrame
 
 from ._calm import CALM
-from ._pace import Turns
+from ._pace import Turns, paint_after
 
 Steps = tuple[Callable[[], object], ...]
 L = TypeVar("L", bound=Layer)
@@ -67,6 +67,7 @@ class LayerInTurns(Generic[L]):
         """Take it out."""
         layer = self.layer
         if layer is not None:
+            paint_after(self._viewer)
             self._viewer.layers.remove(layer)
         self.forget()
 
