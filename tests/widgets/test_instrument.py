@@ -57,6 +57,17 @@ def test_a_person_chooses(choice: LayerChoice, qtbot: Any) -> None:
     assert choice.layer() is choice._viewer.layers["first"]
 
 
+def test_who_asks_for_a_file_keeps_what_is_chosen(choice: LayerChoice, qtbot: Any) -> None:
+    choice = LayerChoice(choice._viewer, "Stack", "The stack", opens_files=True)
+    qtbot.addWidget(choice)
+    choice.choose(choice._viewer.layers["first"])
+    assert offered(choice)[-1] == "Open a file…"
+    with qtbot.assertNotEmitted(choice.changed), qtbot.waitSignal(choice.wants_file):
+        choice.setCurrentIndex(choice.count() - 1)
+        choice.activated.emit(choice.count() - 1)
+    assert choice.currentText() == "first"
+
+
 def count(total: int, *, stop: threading.Event) -> Iterator[object]:
     """Counts; never ends where ``total`` is 0."""
     done = 0

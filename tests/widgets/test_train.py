@@ -86,8 +86,8 @@ def test_an_empty_dock_says_how_to_begin(make) -> None:
         "Choose a full z-stack of your own to learn from, or open its file.",
         "hint",
     )
-    assert not dock.ui.footer.adapt.isEnabled()
-    assert not dock.ui.footer.stop.isEnabled()
+    assert not dock.ui.footer.action.isEnabled()
+    assert not dock.ui.footer.cancel.isEnabled()
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,11 @@ def test_a_layer_that_is_no_stack_is_told(make, data, about, words: str) -> None
     viewer = ViewerModel()
     layer = viewer.add_image(data, name="mine", **about)
     dock = make(viewer)
+    dock.ui.first.choose(None)
     dock.ui.first.choose(layer)
     dock.check()
     assert words in state(dock)[0]
-    assert dock.ui.footer.adapt.isEnabled() == (not words)
+    assert dock.ui.footer.action.isEnabled() == (not words)
     assert dock.ui.step.isVisibleTo(dock) == ("z-step" in words)
 
 
@@ -144,7 +145,7 @@ def test_what_is_missing_is_told(make, change: Callable[[Any], Any], words: str)
     change(dock)
     dock.check()
     assert words in state(dock)[0]
-    assert not dock.ui.footer.adapt.isEnabled()
+    assert not dock.ui.footer.action.isEnabled()
 
 
 def test_a_thin_stack_is_told_when_it_is_tried(make, qtbot, tmp_path: Path) -> None:
@@ -201,8 +202,8 @@ def test_adapt_stop_and_the_new_model(
     path = tmp_path / "adapted.safetensors"
     dock.ui.path.setText(str(path))
     dock.check()
-    dock.ui.footer.adapt.click()
-    assert not dock.ui.footer.adapt.isEnabled()
+    dock.ui.footer.action.click()
+    assert not dock.ui.footer.action.isEnabled()
     assert not dock.ui.optics.isEnabled()
     qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
     lines = [
@@ -211,13 +212,14 @@ def test_adapt_stop_and_the_new_model(
         if len(line.get_xdata()) == len(dock.curve)
     ]
     assert [tuple(point) for point in lines[-1].get_xydata()] == dock.curve
-    assert "left" in dock.ui.footer.bar.format()
+    assert "Training steps: " in dock.ui.footer.bar.format()
+    assert " left" in dock.ui.footer.bar.format()
     with qtbot.waitSignal(dock.run_ended, timeout=100_000) as ended:
-        dock.ui.footer.stop.click()
+        dock.ui.footer.cancel.click()
     assert ended.args[0].state == "done"
     assert load_model(path).card["data"]["stacks"][0]["name"] == "mine"
     assert "“adapted.safetensors”" in dock.ui.footer.message.text()
-    assert dock.ui.footer.adapt.toolTip()
+    assert dock.ui.footer.action.toolTip()
     assert reconstruct.ui.method.models.findData(str(path)) >= 0
     assert own_models().paths()[0] == str(path)
     np.testing.assert_array_equal(layer.data, STACK)
@@ -263,7 +265,7 @@ def test_the_dock_fits_a_small_screen_and_follows_the_theme(
     qtbot.wait(200)
     assert viewer.window._qt_window.height() <= 800
     assert dock.sizeHint().height() < 740
-    for button in (dock.ui.footer.adapt, dock.ui.footer.stop):
+    for button in (dock.ui.footer.action, dock.ui.footer.cancel):
         assert 0 < button.mapTo(dock, button.rect().bottomLeft()).y() <= dock.height()
     grounds = []
     for theme in ("dark", "light"):

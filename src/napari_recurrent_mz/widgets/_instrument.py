@@ -148,6 +148,12 @@ class InstrumentFooter(QWidget):
         self.action.setAccessibleName(action)
         self.action.setToolTip(self._tip)
 
+    def name_cancel(self, text: str, tooltip: str) -> None:
+        """The other button ends a job in another way than to leave all as it was."""
+        self.cancel.setText(text)
+        self.cancel.setAccessibleName(text)
+        self.cancel.setToolTip(tooltip)
+
     def ready(self, why_not: str, kind: str = "error") -> None:
         """Enable the main button, or let it say why it cannot be pressed."""
         self.action.setEnabled(not why_not)
@@ -169,8 +175,13 @@ class InstrumentFooter(QWidget):
         self.action.setEnabled(False)
         self.cancel.setEnabled(True)
 
-    def progress(self, done: int, total: int, words: str = "") -> None:
-        """Advance the bar; a total of 0 only says that something happens."""
+    def progress(
+        self, done: int, total: int, words: str = "", seconds_left: float | None = None
+    ) -> None:
+        """Advance the bar; a total of 0 only says that something happens.
+
+        The time left is estimated from the pace, unless whoever works knows better.
+        """
         words = words or self._title
         if total == 0:
             show_progress(self.bar, 0, 0, f"{words}…")
@@ -178,8 +189,9 @@ class InstrumentFooter(QWidget):
         elapsed = time.monotonic() - self._began
         if done == 1:
             self._first = elapsed
-        seconds = time_left(elapsed, self._first, done, total)
-        left = "" if seconds is None else f" · {in_words(seconds)} left"
+        if seconds_left is None:
+            seconds_left = time_left(elapsed, self._first, done, total)
+        left = "" if seconds_left is None else f" · {in_words(seconds_left)} left"
         show_progress(self.bar, done, total, f"{words}: {done} of {total}{left}")
 
     def cancelling(self) -> None:
@@ -199,8 +211,8 @@ class InstrumentFooter(QWidget):
             label.restyle()
 
 
-class _Form(QWidget):
-    """The scrolling form over a footer that stays in sight."""
+class Form(QWidget):
+    """A scrolling form over a footer that stays in sight."""
 
     def __init__(self, footer: InstrumentFooter, palette: Palette) -> None:
         super().__init__()
@@ -236,6 +248,11 @@ class _Form(QWidget):
         needed = self._inner.minimumSizeHint().width() + _SCROLL_BAR
         self.setMinimumWidth(max(_WIDTH, needed))
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Ask for the width that the form needs."""
+        super().showEvent(event)
+        self.fit()
+
 
 class InstrumentDock(Dock):
     """A dock with a form, a footer, and one job at a time in a thread.
@@ -260,7 +277,7 @@ class InstrumentDock(Dock):
         self._viewer = viewer
         self.palette_ = Palette(viewer.theme)
         self.footer = InstrumentFooter(self.palette_, action, tooltip)
-        self.ui = _Form(self.footer, self.palette_)
+        self.ui = Form(self.footer, self.palette_)
         self.form = self.ui.rows
         self.run: Task | None = None
         self._then: Callable[[Any], None] | None = None
@@ -369,8 +386,3 @@ class InstrumentDock(Dock):
     def _theme_changed(self, event: Any = None) -> None:
         super()._theme_changed(event)
         self.restyle_plots()
-
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Ask for the width that the form needs."""
-        super().showEvent(event)
-        self.ui.fit()

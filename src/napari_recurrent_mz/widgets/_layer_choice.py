@@ -18,7 +18,7 @@ def is_image(layer: Layer) -> bool:
 
 
 class LayerChoice(QComboBox):
-    """One of the viewer's layers, or none.
+    """One of the viewer's layers, or none; or, where that is offered, a file to open.
 
     The list follows layers that come, go, move and get other names; what is chosen stays
     chosen as long as it is there.
@@ -33,10 +33,14 @@ class LayerChoice(QComboBox):
         The entry for no layer.
     accepts : callable, optional
         Whether a layer is offered: by default images that are not RGB.
+    opens_files : bool, optional
+        Whether the last entry asks for a file.
     """
 
     changed = Signal()
     """Another layer is chosen, by a person or because the chosen one is gone."""
+    wants_file = Signal()
+    """A person wants to open a file; what is chosen stays so until then."""
 
     def __init__(
         self,
@@ -45,12 +49,13 @@ class LayerChoice(QComboBox):
         tooltip: str,
         nothing: str = "None",
         accepts: Callable[[Layer], bool] = is_image,
+        opens_files: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._nothing = nothing
-        self._accepts = accepts
+        self._accepts, self._opens_files = accepts, opens_files
         self._offered: list[weakref.ref[Layer]] = []
         self._chosen: weakref.ref[Layer] | None = None
         self._named: weakref.WeakSet[Layer] = weakref.WeakSet()
@@ -90,6 +95,8 @@ class LayerChoice(QComboBox):
             self.clear()
             self.addItem(self._nothing)
             self.addItems([layer.name for layer in found])
+            if self._opens_files:
+                self.addItem("Open a file…")
             if was_there and all(layer is not chosen for layer in found):
                 self._chosen = None
                 self._show()
@@ -103,4 +110,8 @@ class LayerChoice(QComboBox):
         self.setCurrentIndex(numbers[0] if chosen is not None and numbers else 0)
 
     def _activated(self, number: int) -> None:
+        if number > len(self._offered):
+            self._show()
+            self.wants_file.emit()
+            return
         self.choose(self._offered[number - 1]() if number else None)

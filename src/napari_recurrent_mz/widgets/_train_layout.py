@@ -2,154 +2,37 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QComboBox,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QProgressBar,
-    QPushButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton, QSpinBox, QWidget
 
 from ._fields import NumberEdit
+from ._instrument import Form, InstrumentFooter
+from ._layer_choice import LayerChoice
 from ._method_panel import MethodPanel
 from ._optics_panel import OpticsPanel
-from ._parts import heading, push_button, scrolling
+from ._parts import heading
 from ._plot import PlotCanvas
-from ._theme import MessageLabel, Palette, tinted
-
-_WIDTH = 340
-_SCROLL_BAR = 14
-_OPEN = "open"
+from ._theme import Palette
 
 
-class StackChoice(QComboBox):
-    """One of the image layers, or a file to open.
-
-    ``changed`` follows every other choice, ``wants_file`` the wish to open one.
-    """
-
-    changed = Signal()
-    wants_file = Signal()
-
-    def __init__(self, name: str, nothing: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setAccessibleName(name)
-        self.setToolTip("A full z-stack, finely sampled: the network learns to rebuild its planes")
-        self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        self._nothing = nothing
-        self._layers: list[weakref.ref[Image]] = []
-        self._before = 0
-        self.activated.connect(self._chosen)
-        self.offer(())
-
-    def layer(self) -> Image | None:
-        """The chosen layer."""
-        number = self.currentIndex() - 1
-        return self._layers[number]() if 0 <= number < len(self._layers) else None
-
-    def offer(self, layers: Iterable[Image]) -> None:
-        """Offer these layers; the chosen one stays when it is still there."""
-        before = self.layer() if self.count() else None
-        found = list(layers)
-        self.clear()
-        self.addItem(self._nothing)
-        self._layers = [weakref.ref(layer) for layer in found]
-        for layer in found:
-            self.addItem(layer.name)
-        self.addItem("Open a file…", _OPEN)
-        self._show(before)
-
-    def choose(self, layer: Image | None) -> None:
-        """Choose a layer that is offered, or none."""
-        self._show(layer)
-        self.changed.emit()
-
-    def _show(self, layer: Image | None) -> None:
-        numbers = [n for n, other in enumerate(self._layers, 1) if other() is layer]
-        self._before = numbers[0] if layer is not None and numbers else 0
-        self.setCurrentIndex(self._before)
-
-    def _chosen(self, number: int) -> None:
-        if self.itemData(number) == _OPEN:
-            self.setCurrentIndex(self._before)
-            self.wants_file.emit()
-            return
-        self._before = number
-        self.changed.emit()
-
-
-class TrainFooter(QWidget):
-    """Status, message, progress and the two buttons."""
-
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.state = MessageLabel(palette)
-        self.message = MessageLabel(palette)
-        self.bar = QProgressBar()
-        self.bar.setAccessibleName("Progress")
-        self.bar.setToolTip("Training steps that are done, and the time left")
-        self.bar.hide()
-        self.adapt = push_button("Adapt", "Train on the stacks; the stacks stay as they are")
-        self._tip = self.adapt.toolTip()
-        self.stop = push_button("Stop", "Stop and keep the best weights so far (Esc)")
-        self.stop.setEnabled(False)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        for widget in (self.state, self.message, self.bar):
-            column.addWidget(widget)
-        line = QHBoxLayout()
-        line.addWidget(self.adapt, 2)
-        line.addWidget(self.stop, 1)
-        column.addLayout(line)
-
-    def ready(self, why_not: str) -> None:
-        """Enable Adapt, or let it say why it cannot be pressed."""
-        self.adapt.setEnabled(not why_not)
-        self.adapt.setToolTip(why_not or self._tip)
-
-    def running(self, is_running: bool) -> None:
-        """Swap the buttons."""
-        self.adapt.setEnabled(not is_running)
-        self.stop.setEnabled(is_running)
-        self.bar.setVisible(is_running)
-
-    def begin(self) -> None:
-        """Show a bar that only says that something happens."""
-        self.state.say("")
-        self.message.say("")
-        self.bar.setRange(0, 0)
-        self.bar.setFormat("")
-        self.running(True)
-
-    def progress(self, step: int, steps: int, left: str) -> None:
-        """Advance the bar."""
-        self.bar.setRange(0, steps)
-        self.bar.setValue(step)
-        self.bar.setFormat(f"Step {step} of {steps} · {left} left")
-
-
-class TrainLayout(QWidget):
+class TrainLayout(Form):
     """The dock's parts, with short names that the dock's logic uses."""
 
-    def __init__(self, dock: QWidget, theme: str) -> None:
-        super().__init__(dock)
-        self.palette_ = Palette(theme)
-        self.first = StackChoice("Stack", "Choose a stack")
-        self.second = StackChoice("Second stack", "None")
+    def __init__(self, dock: QWidget, viewer: Any) -> None:
+        self.palette_ = Palette(viewer.theme)
+        self.footer = InstrumentFooter(
+            self.palette_, "Adapt", "Train on the stacks; the stacks stay as they are"
+        )
+        super().__init__(self.footer, self.palette_)
+        self.footer.name_cancel("Stop", "Stop and keep the best weights so far (Esc)")
+        self.footer.bar.setToolTip("Training steps that are done, and the time left")
+        self.first = _stack_choice(viewer, "Stack", "Choose a stack")
+        self.second = _stack_choice(viewer, "Second stack", "None")
         self.step = NumberEdit(
             "z-step", "Distance between planes in µm, for a stack that does not say", "0.2"
         )
@@ -167,11 +50,10 @@ class TrainLayout(QWidget):
         self.browse.setMaximumWidth(32)
         self.plot = PlotCanvas(self.palette_, "Gain over linear MMSE on the held-out quarter")
         self.plot.setFixedHeight(150)
-        self.footer = TrainFooter(self.palette_)
         self._lay_out()
         self._shortcuts(dock)
         self._tab_order()
-        self.restyle(theme)
+        self.restyle(viewer.theme)
 
     def chosen(self) -> list[Image]:
         """The layers to learn from."""
@@ -180,7 +62,6 @@ class TrainLayout(QWidget):
 
     def set_running(self, is_running: bool) -> None:
         """Lock what a running job was made from."""
-        self.footer.running(is_running)
         parts: tuple[QWidget, ...] = (
             self.first, self.second, self.step, self.optics, self.method,
             self.minutes, self.path, self.browse,
@@ -190,32 +71,10 @@ class TrainLayout(QWidget):
 
     def restyle(self, theme: str) -> None:
         """Follow the viewer's theme."""
-        self.palette_.use(theme)
-        for label in (self.footer.state, self.footer.message):
-            label.restyle()
+        super().restyle(theme)
         self.plot.restyle()
-        self._form.setStyleSheet(
-            f'QLabel[faint="true"] {{ color: {tinted(self.palette_.faint)}; }}'
-        )
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """Natural size: the whole form, and the footer under it."""
-        inner = self._form.sizeHint().height() + self.footer.sizeHint().height()
-        return QSize(self.minimumWidth(), inner + 12)
-
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Ask for the width that the theme's fonts need, known once the style is applied."""
-        super().showEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        self.setMinimumWidth(max(_WIDTH, self._form.minimumSizeHint().width() + _SCROLL_BAR))
 
     def _lay_out(self) -> None:
-        self._form = QWidget()
-        form = QVBoxLayout(self._form)
-        form.setContentsMargins(6, 4, 6, 4)
-        form.setSpacing(4)
         for title, part in (
             ("Full stacks to learn from", self._stacks()),
             ("Optics", self.optics),
@@ -223,18 +82,10 @@ class TrainLayout(QWidget):
             ("Result", self._result()),
             ("Gain over linear MMSE, held-out quarter", self.plot),
         ):
-            form.addWidget(heading(title))
-            form.addWidget(part)
-        form.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(scrolling(self._form), 1)
-        foot = QVBoxLayout()
-        foot.setContentsMargins(6, 0, 6, 6)
-        foot.addWidget(self.footer)
-        column.addLayout(foot)
-        self._fit()
+            self.rows.addWidget(heading(title))
+            self.rows.addWidget(part)
+        self.rows.addStretch(1)
+        self.fit()
 
     def _stacks(self) -> QWidget:
         part, grid = _grid()
@@ -265,9 +116,9 @@ class TrainLayout(QWidget):
 
     def _shortcuts(self, dock: QWidget) -> None:
         for keys, button in (
-            ("Ctrl+Return", self.footer.adapt),
-            ("Ctrl+Enter", self.footer.adapt),
-            ("Esc", self.footer.stop),
+            ("Ctrl+Return", self.footer.action),
+            ("Ctrl+Enter", self.footer.action),
+            ("Esc", self.footer.cancel),
         ):
             shortcut = QShortcut(QKeySequence(keys), dock)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -279,10 +130,22 @@ class TrainLayout(QWidget):
             *(self.first, self.second, self.step, self.optics.preset),
             *(fields["na"], fields["immersion_index"], fields["wavelength_um"]),
             *(fields["pixel_um"], *self.method.tab_order[1:]),
-            *(self.minutes, self.path, self.browse, self.footer.adapt, self.footer.stop),
+            *(self.minutes, self.path, self.browse, self.footer.action, self.footer.cancel),
         ]
         for before, after in pairwise(order):
             QWidget.setTabOrder(before, after)
+
+
+def _stack_choice(viewer: Any, name: str, nothing: str) -> LayerChoice:
+    """All images are offered: what is wrong with one is said once it is chosen."""
+    return LayerChoice(
+        viewer,
+        name,
+        "A full z-stack, finely sampled: the network learns to rebuild its planes",
+        nothing,
+        accepts=lambda layer: isinstance(layer, Image),
+        opens_files=True,
+    )
 
 
 def _grid() -> tuple[QWidget, QGridLayout]:

@@ -18,11 +18,11 @@ from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout
 
 from ..scans import InputError
 from . import _drop, _layers, _settings
-from ._grid_panel import in_words
+from ._layer_choice import LayerChoice
 from ._own_models import own_models
 from ._parts import Dock, stop_run
 from ._train_job import ENDING, AdaptJob, build_job, gains_figure, told
-from ._train_layout import StackChoice, TrainLayout
+from ._train_layout import TrainLayout
 from ._worker import Outcome, ThreadRun, in_background, sentence_of
 
 _NAMES = ("minutes", "folder", "device")
@@ -101,7 +101,7 @@ class TrainDock(Dock):
         # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
         viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._viewer = viewer
-        self.ui = TrainLayout(self, viewer.theme)
+        self.ui = TrainLayout(self, viewer)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.ui)
@@ -113,7 +113,6 @@ class TrainDock(Dock):
         self._check_timer = self.one_shot(150, self.check)
         self._restore()
         self._connect()
-        self._layers_changed()
         self._choose_what_is_there()
         self.ui.method.look_around()
         self._draw_curve()
@@ -127,14 +126,14 @@ class TrainDock(Dock):
         try:
             job = build_job(self.ui, self._agreed)
         except InputError as error:
-            self.ui.footer.message.say(str(error), "error")
+            self.ui.footer.say(str(error), "error")
             return
         self._remember()
         self.curve = []
         self._draw_curve()
-        self.ui.footer.begin()
+        self.ui.footer.begin("Adapting")
         self.ui.set_running(True)
-        self.ui.footer.message.say("Judging the model as it is, and measuring the pace…", "hint")
+        self.ui.footer.say("Judging the model as it is, and measuring the pace…", "hint")
         self.run = AdaptRun(job)
         self.run.progress.connect(self._stepped)
         self.run.ended.connect(self._ended)
@@ -144,8 +143,8 @@ class TrainDock(Dock):
         """Stop after this step; the best weights so far are kept."""
         if self.run is not None:
             self.run.cancel()
-            self.ui.footer.stop.setEnabled(False)
-            self.ui.footer.message.say("Stopping after this step…", "hint")
+            self.ui.footer.cancelling()
+            self.ui.footer.say("Stopping after this step…", "hint")
 
     def check(self) -> None:
         """Say what is missing, and enable the button."""
@@ -159,8 +158,7 @@ class TrainDock(Dock):
             sentence = sentence_of(error)
         if not self.ui.chosen() or self.ui.optics.is_incomplete():
             kind = "hint"
-        self.ui.footer.ready(sentence)
-        self.ui.footer.state.say(sentence, kind)
+        self.ui.footer.ready(sentence, kind)
 
     # running --------------------------------------------------------------------------
     def _stepped(self, now: Any) -> None:
@@ -171,8 +169,8 @@ class TrainDock(Dock):
             self.curve.append((now.step, now.gain_db))
             self._draw_curve()
         if math.isfinite(now.seconds_left):
-            footer.progress(now.step, now.steps, in_words(now.seconds_left))
-            footer.message.say("")
+            footer.progress(now.step, now.steps, "Training steps", now.seconds_left)
+            footer.say("")
 
     def _draw_curve(self) -> None:
         points = list(self.curve)
@@ -184,7 +182,8 @@ class TrainDock(Dock):
     def _ended(self, outcome: Outcome) -> None:
         run, self.run = self.run, None
         self.ui.set_running(False)
-        say = self.ui.footer.message.say
+        self.ui.footer.ended()
+        say = self.ui.footer.say
         if run is None:
             return
         if outcome.state == "done" and outcome.provenance is not None:
@@ -203,12 +202,6 @@ class TrainDock(Dock):
     def _images(self) -> list[Image]:
         return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
 
-    def _layers_changed(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):
-            for choice in (self.ui.first, self.ui.second):
-                choice.offer(self._images())
-            self._check_timer.start()
-
     def _choose_what_is_there(self) -> None:
         """A selected stack, or the only one, is meant."""
         stacks = []
@@ -221,7 +214,8 @@ class TrainDock(Dock):
             self.ui.first.choose((selected or stacks)[0])
 
     def _stack_chosen(self) -> None:
-        self.ui.footer.message.say("")
+        if self.run is None:
+            self.ui.footer.say("")
         for layer in self.ui.chosen():
             with contextlib.suppress(InputError):
                 known = dict(_layers.known_metadata(layer))
@@ -253,28 +247,28 @@ class TrainDock(Dock):
         self._suggested = str(folder / free)
         self.ui.path.setText(self._suggested)
 
-    def _open_file(self, choice: StackChoice) -> None:
+    def _open_file(self, choice: LayerChoice) -> None:
         path, _ = QFileDialog.getOpenFileName(
             self, "Open a z-stack", self._folder, "Stacks (*.tif *.tiff);;All files (*)"
         )
         if path:
             self.open_stack(path, choice)
 
-    def open_stack(self, path: str, choice: StackChoice | None = None) -> None:
+    def open_stack(self, path: str, choice: LayerChoice | None = None) -> None:
         """Read a file, add it as a layer, and choose it."""
         target = choice or self.ui.first
-        self.ui.footer.message.say("Reading…", "hint")
+        self.ui.footer.say("Reading…", "hint")
         in_background(
             self,
             _drop.read_all,
             [Path(path)],
             then=lambda result: self._read(result, target),
-            failed=lambda sentence: self.ui.footer.message.say(sentence, "error"),
+            failed=lambda sentence: self.ui.footer.say(sentence, "error"),
         )
 
-    def _read(self, result: tuple[list[Any], list[str]], choice: StackChoice) -> None:
+    def _read(self, result: tuple[list[Any], list[str]], choice: LayerChoice) -> None:
         images, sentences = result
-        self.ui.footer.message.say(sentences[0] if sentences else "", "error")
+        self.ui.footer.say(sentences[0] if sentences else "", "error")
         if images:
             choice.choose(_drop.add_image_file(self._viewer, images[0]))
 
@@ -314,7 +308,7 @@ class TrainDock(Dock):
         self._check_timer.start()
 
     def _connect(self) -> None:
-        ui, layers = self.ui, self._viewer.layers.events
+        ui = self.ui
         for choice in (ui.first, ui.second):
             choice.changed.connect(self._stack_chosen)
             choice.wants_file.connect(lambda choice=choice: self._open_file(choice))
@@ -322,12 +316,10 @@ class TrainDock(Dock):
         ui.step.edited.connect(self.check)
         ui.optics.changed.connect(self._check_timer.start)
         ui.method.changed.connect(self._method_changed)
-        ui.method.failed.connect(lambda sentence: ui.footer.message.say(sentence, "error"))
+        ui.method.failed.connect(lambda sentence: ui.footer.say(sentence, "error"))
         ui.path.textChanged.connect(self._check_timer.start)
         ui.browse.clicked.connect(self._browse)
-        ui.footer.adapt.clicked.connect(self.adapt)
-        ui.footer.stop.clicked.connect(self.stop)
-        layers.inserted.connect(self._layers_changed)
-        layers.removed.connect(self._layers_changed)
+        ui.footer.action.clicked.connect(self.adapt)
+        ui.footer.cancel.clicked.connect(self.stop)
         self._viewer.events.theme.connect(self._theme_changed)
         self.destroyed.connect(lambda _=None, box=self.__dict__: stop_run(box))
