@@ -192,8 +192,6 @@ def test_cores_change_the_time_alone() -> None:
         alone = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
         torch.set_num_threads(3)
         shared = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
-        with torch.inference_mode():
-            inferred = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
         with torch.inference_mode():  # of which other threads know nothing
             within = NonnegativeEstimate(scans(), OPTICS, iterations=5).plane(1.4)
         assert torch.get_num_threads() == 3
