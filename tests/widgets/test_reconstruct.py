@@ -639,3 +639,24 @@ def test_message_labels_follow_the_theme(make_dock) -> None:
     dark = dock.ui.footer.state.styleSheet()
     viewer.theme = "light"
     assert dock.ui.footer.state.styleSheet() != dark
+
+
+def test_a_run_rests_while_its_layer_comes(dock, qtbot, monkeypatch) -> None:
+    """The plane after the first is made in the window's turns; those after it have to wait."""
+    gate = Gate(monkeypatch)
+    rests: list[bool] = []
+
+    def taken(is_on: bool) -> None:
+        if is_on:
+            gate.let(20)
+            dock._turns.add(lambda: rests.append(run.rest.is_taken))
+
+    dock.reconstruct()
+    run = dock.run
+    dock._turns.changed.connect(taken)
+    gate.let(1)
+    with qtbot.waitSignal(dock.run_ended, timeout=20_000) as ended:
+        pass
+    assert ended.args[0].state == "done"
+    assert rests == [True]
+    assert run.done == result_of(dock).data.shape[0]

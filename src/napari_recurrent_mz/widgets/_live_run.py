@@ -66,7 +66,7 @@ class LiveRun(QObject):
     def is_at_rest(self) -> bool:
         """Whether the thread does nothing."""
         thread, work = self.live_thread, self._work
-        return thread is None or work is None or thread.is_held or work.is_idle
+        return thread is None or work is None or thread.rest.is_taken or work.is_idle
 
     def start(self, make: Callable[[], Any]) -> None:
         """Begin; ``make`` gives the session, in the thread."""
@@ -76,7 +76,7 @@ class LiveRun(QObject):
         self.live_thread = LiveThread(self._work.events, self._work.wake)
         self.live_thread.arrived.connect(self._arrived)
         self.live_thread.failed.connect(self._failed)
-        self.live_thread.hold(self._turns.is_on)
+        self.live_thread.rest.want(self._turns.is_on)
         self.live_thread.start()
 
     def ask(self, command: object) -> None:
@@ -109,7 +109,7 @@ class LiveRun(QObject):
 
     def _hold(self, is_held: bool) -> None:
         if self.live_thread is not None:
-            self.live_thread.hold(is_held)
+            self.live_thread.rest.want(is_held)
         if is_held:
             self._timer.stop()
         elif self._items:

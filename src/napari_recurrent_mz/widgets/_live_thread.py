@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from ._rest import Rest
 from ._worker import sentence_of
-
-_LONGEST_S = 1.0
 
 
 class LiveThread(QObject):
@@ -28,8 +27,8 @@ class LiveThread(QObject):
 
     Attributes
     ----------
-    is_held : bool
-        Whether it has come to rest after :meth:`hold`.
+    rest : Rest
+        Taken after what is being done, when the window needs a moment.
     """
 
     arrived = Signal(object)
@@ -44,23 +43,17 @@ class LiveThread(QObject):
         super().__init__()
         self._work, self._wake = work, wake
         self._stop = threading.Event()
-        self._may_go_on = threading.Event()
-        self._may_go_on.set()
-        self.is_held = False
+        self.rest = Rest()
         self._thread = threading.Thread(target=self._iterate, daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
-    def hold(self, is_held: bool) -> None:
-        """Wait after what is being done, a second at most, or go on: the window needs a moment."""
-        (self._may_go_on.clear if is_held else self._may_go_on.set)()
-
     def cancel(self) -> None:
         """Stop as soon as the work looks up; nothing arrives any more."""
         self._stop.set()
-        self._may_go_on.set()
+        self.rest.want(False)
         self._wake()
 
     def join(self, seconds: float) -> bool:
@@ -74,17 +67,10 @@ class LiveThread(QObject):
                 if self._stop.is_set():
                     break
                 self._emit("arrived", item)
-                self._wait()
+                self.rest.take()
         except Exception as error:
             self._emit("failed", sentence_of(error))
         self._emit("ended")
-
-    def _wait(self) -> None:
-        """Rest as long as the window needs."""
-        if not self._may_go_on.is_set():
-            self.is_held = True
-            self._may_go_on.wait(_LONGEST_S)
-            self.is_held = False
 
     def _emit(self, signal: str, *values: object) -> None:
         """Tell the GUI thread, unless the window is gone."""

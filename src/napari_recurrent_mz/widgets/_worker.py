@@ -17,6 +17,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from ..optics import Optics
 from ..scans import InputError, Scan, ZGrid
 from ._calm import CALM
+from ._rest import Rest
 from ._targets import Disk, Memory, target_for
 
 
@@ -128,13 +129,19 @@ class Run(ThreadRun):
     def __init__(self, job: Job) -> None:
         super().__init__()
         self.job = job
+        self.rest = Rest()
         self.done = 0
         self._began = self._first = 0.0
 
     def start(self) -> None:
         """Begin."""
         self._began = time.monotonic()
-        self._launch(_work, self.job)
+        self._launch(_work, self.job, self.rest)
+
+    def cancel(self) -> None:
+        """Stop as soon as the work looks up."""
+        super().cancel()
+        self.rest.want(False)
 
     def seconds_left(self) -> float | None:
         """Expected time to the end; None while nothing can be said."""
@@ -159,7 +166,7 @@ class Run(ThreadRun):
         super()._finished()
 
 
-def _work(job: Job, stop: threading.Event) -> Iterator[object]:
+def _work(job: Job, rest: Rest, stop: threading.Event) -> Iterator[object]:
     """Yield planes, messages and at last the outcome; raises nothing.
 
     Once ``stop`` is set, the planes' generator is closed here, in its own thread.
@@ -195,6 +202,7 @@ def _work(job: Job, stop: threading.Event) -> Iterator[object]:
             for plane in planes:
                 yield from _drained(messages)
                 yield target.put(plane)
+                rest.take()
                 if stop.is_set():
                     break
         yield from _drained(messages)

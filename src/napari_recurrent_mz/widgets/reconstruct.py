@@ -217,6 +217,10 @@ class ReconstructDock(ScanSource, Dock):
         if self.result is not None:
             self.result.rename(layers_name(self.ui, found.used))
 
+    def _hold(self, is_held: bool) -> None:
+        if self.run is not None:
+            self.run.rest.want(is_held)
+
     def _run_ended(self, outcome: Outcome) -> None:
         self._turns.after(lambda: self._ended(outcome))  # once the layer is there
 
@@ -267,6 +271,7 @@ class ReconstructDock(ScanSource, Dock):
     def _connect(self) -> None:
         ui = self.ui
         self.connect_scans()
+        self._turns.changed.connect(self._hold)
         ui.table.scans.changed.connect(self._scans_changed)
         ui.optics.changed.connect(self._scans_changed)
         ui.grid.changed.connect(self._scans_changed)
