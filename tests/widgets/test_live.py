@@ -31,6 +31,7 @@ from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.widgets._live_messages import Add, Filled, Started
 from napari_recurrent_mz.widgets._live_sources import FOLDER, MICROSCOPE
 from napari_recurrent_mz.widgets._live_thread import LiveThread
+from napari_recurrent_mz.widgets._live_words import unbroken
 from napari_recurrent_mz.widgets._live_work import LiveWork
 from napari_recurrent_mz.widgets.live import LiveDock
 
@@ -142,7 +143,7 @@ def test_scans_by_hand_give_the_volume_of_a_reconstruction(make: Any, qtbot: Any
     assert cell(dock, 0, 1) == "first"
     for row in (1, 2):
         assert cell(dock, row, 1) == f"{100 * session.history[row].relative_change:.3g} %"
-    assert dock.scans.verdict.text() == session.verdict(0.05).sentence
+    assert dock.scans.verdict.text() == unbroken(session.verdict(0.05).sentence)
     assert dock.over_z.suggested_um == session.suggest_z()
     dock.go_there()
     assert dock._viewer.dims.point[0] == pytest.approx(session.suggest_z())
@@ -214,7 +215,7 @@ def test_a_mistake_is_one_sentence_and_the_session_intact(
     add_scan_layer(dock, 3.0, **changes)
     dock.act()
     qtbot.waitUntil(lambda: dock.footer.message.kind == "error", timeout=_PATIENCE_MS)
-    assert words in dock.footer.message.text()
+    assert unbroken(words) in dock.footer.message.text()
     assert len(dock.session.scans) == 1
     assert_allclose(dock.volume.layer.data, volume)
 
@@ -340,6 +341,19 @@ def test_the_frame_marks_the_next_height_until_it_is_removed(make: Any, qtbot: A
     qtbot.waitUntil(lambda: dock.frame.layer.visible)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("Another scan changes about 5.8 %: go on.", "Another scan changes about 5.8_%: go on."),
+        ("At 3 µm, within 2 min and 5 s.", "At 3_µm, within 2_min and 5_s."),
+        ("4 scans of 7 planes, 12 GB (30 %)", "4 scans of 7 planes, 12_GB (30_%)"),
+        ("3 models, 2 seconds, % of all", "3 models, 2 seconds, % of all"),
+    ],
+)
+def test_no_line_ends_between_a_number_and_its_unit(sentence: str, shown: str) -> None:
+    assert unbroken(sentence) == shown.replace("_", "\N{NO-BREAK SPACE}")
+
+
 # --- a folder and the microscope ------------------------------------------------------------
 
 
@@ -411,7 +425,7 @@ def test_an_automatic_run_stops_by_itself(
         assert not dock.scans.undo.isEnabled()
     assert (ended.args[0].reason, ended.args[0].scans) == (reason, scans)
     assert dock.scans.list.rowCount() == scans
-    assert "back at 1.5 µm" in dock.footer.message.text()
+    assert unbroken("back at 1.5 µm") in dock.footer.message.text()
     assert dock.scans.undo.isEnabled()
 
 
@@ -534,4 +548,6 @@ def test_a_plan_is_told_before_the_first_scan(
     monkeypatch.setattr(QInputDialog, "getDouble", lambda *_: (60.0, True))
     dock.scans.plan.click()
     planned = Session(GRID, optics=OPTICS, method="lmmse").plan(target_error=0.6)
-    qtbot.waitUntil(lambda: dock.footer.message.text() == planned.sentence, timeout=_PATIENCE_MS)
+    qtbot.waitUntil(
+        lambda: dock.footer.message.text() == unbroken(planned.sentence), timeout=_PATIENCE_MS
+    )

@@ -21,6 +21,7 @@ from ._live_messages import Add, Asked
 from ._live_pages import LivePages
 from ._live_question import BY_KEY, LEAVE_OUT, USE_HEIGHT, QuestionBox
 from ._live_run import LiveRun
+from ._live_words import unbroken
 from ._worker import in_background
 
 
@@ -124,7 +125,7 @@ class ScanIntake(_drop.DropTarget):
 
     def say(self, sentence: str, kind: str = "hint") -> None:
         """Answer to what the user did last."""
-        self.footer.say(sentence, kind)
+        self.footer.say(unbroken(sentence), kind)
 
     def fail(self, sentence: str) -> None:
         """Answer that it could not be done."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ._fields import NumberEdit
+from ._live_words import unbroken
 from ._parts import push_button
 from ._theme import MessageLabel, Palette
 
@@ -131,7 +132,7 @@ class QuestionBox(QWidget):
         if not self._waiting:
             return
         question = self._waiting[0]
-        self.label.say(question.sentence, "warning")
+        self.label.say(unbroken(question.sentence), "warning")
         self.height_um.set_value(None)
         for part in (self.height_um, self._unit):
             part.setVisible(question.wants_height)

@@ -12,7 +12,7 @@ from ._live_intake import ScanIntake
 from ._live_messages import Acquire, MicroscopeFree, StageAt, TakeScan
 from ._live_pages import ScansPage, SetupPage
 from ._live_sources import SIMULATED
-from ._live_words import run_over
+from ._live_words import run_over, unbroken
 
 _ENDS = {"converged": "done", "failed": "error"}
 
@@ -80,7 +80,8 @@ class AtMicroscope(ScanIntake):
         self._show_state()
 
     def _stage_read(self, read: StageAt) -> None:
-        self.setup.sources.rows.stage.setText(f"The stage was at {read.z_um:.4g} µm.")
+        stage = f"The stage was at {read.z_um:.4g} µm."
+        self.setup.sources.rows.stage.setText(unbroken(stage))
 
     def _microscope_free(self, free: MicroscopeFree) -> None:
         self._is_at_microscope = False
@@ -90,7 +91,7 @@ class AtMicroscope(ScanIntake):
         if free.ended is not None:
             kind = _ENDS.get(free.ended.reason, "hint")
             self.say(run_over(free.ended), kind)
-            self.setup.sources.rows.stage.setText(free.ended.stage)
+            self.setup.sources.rows.stage.setText(unbroken(free.ended.stage))
         self._show_state()
         self.run_ended.emit(free.ended)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from ..sources import Ended
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|[kMG]B)(?!\w))")
 
 START = ("Start session", "Begin: the first scan brings the volume as a new layer")
 ACTIONS = (
@@ -25,6 +29,11 @@ PLACES = {
     "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
 }
 """Where the states of the network are."""
+
+
+def unbroken(sentence: str) -> str:
+    """The same with spaces between numbers and their units at which no line ends."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", sentence)
 
 
 def run_over(ended: Ended) -> str:

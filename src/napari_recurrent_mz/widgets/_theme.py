@@ -50,14 +50,16 @@ class MessageLabel(QLabel):
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
-        self.say("", "hint")
+        self.say("")
+        self.restyle()
 
     def say(self, sentence: str, kind: str = "hint") -> None:
         """Show one sentence; an empty one hides the label."""
-        self.kind = kind
+        is_other, self.kind = kind != self.kind, kind
         self.setText(sentence)
         self.setVisible(bool(sentence))
-        self.restyle()
+        if is_other:
+            self.restyle()
 
     def restyle(self) -> None:
         """Take the palette's current colours."""

@@ -44,6 +44,7 @@ from ._live_words import (
     START,
     STOP_WATCHING,
     start_again,
+    unbroken,
 )
 from ._pace import Turns
 from ._result import plane_in_view, show_height
@@ -180,7 +181,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
             except InputError as error:
                 why_not = str(error)
                 kind = "hint" if self.setup.is_incomplete() else "error"
-        self.footer.ready(why_not, kind)
+        self.footer.ready(unbroken(why_not), kind)
         if self._is_at_microscope or self.live.is_starting:
             self.footer.action.setEnabled(False)
 
@@ -280,7 +281,8 @@ class LiveDock(AtMicroscope, InstrumentDock):
             self.scans.verdict.say("")
             return
         verdict, history = self.session.verdict(self.epsilon), tuple(self.session.history)
-        self.scans.verdict.say(verdict.sentence, "done" if verdict.stop else "hint")
+        kind = "done" if verdict.stop else "hint"
+        self.scans.verdict.say(unbroken(verdict.sentence), kind)
         counts = [entry.scans for entry in history]
         changes = [entry.relative_change for entry in history]
         stopping = Stopping(counts, changes, self.epsilon, verdict.next_change)
