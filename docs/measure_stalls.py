@@ -1,11 +1,13 @@
-"""How long the window stands still while the Live dock scans by itself, in a table.
+"""How long the window stands still while the Live dock works, in a table.
 
 Run it where a window can open, or in a virtual display::
 
     QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24" python docs/measure_stalls.py
 
 ``_stall_timer`` says what a gap is. What belongs to the window itself is opening: until it has
-been painted with the dock for the first time and has come to rest.
+been painted with the dock for the first time and has come to rest. Then libraries and the sample
+are loaded, the dock scans by itself, all scans are taken back one by one, the same images are
+dropped on the dock as TIFF files, and the session is let go.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import napari
+import tifffile
 from _stall_timer import HEADER, StallTimer
 
-from napari_recurrent_mz.scans import ZGrid
+from napari_recurrent_mz.scans import Scan, ZGrid
 from napari_recurrent_mz.widgets._live_demo import scan_by_itself
-from napari_recurrent_mz.widgets.demo import SETTLE_MS, wait
+from napari_recurrent_mz.widgets.demo import SETTLE_MS, wait, wait_for
 from napari_recurrent_mz.widgets.live import LiveDock
 
 _METHODS = ("lmmse", "recurrent-mz")
@@ -48,10 +54,46 @@ def measure(method: str, most: int) -> None:
     wait(SETTLE_MS)
     begins["loading"] = time.perf_counter()
     scan_by_itself(dock, _GRID, most, method, None, "auto", None)
-    timer.stop()
     begins["scanning"] = dock.began
+    with tempfile.TemporaryDirectory() as folder:
+        files = written(dock.session.scans, Path(folder))
+        for part, act in (("undoing", undo_all), ("dropping", lambda one: drop(one, files))):
+            begins[part] = time.perf_counter()
+            act(dock)
+    begins["ending"] = time.perf_counter()
+    dock.start_again()
+    dock.question.answer("again")
+    wait(SETTLE_MS)
+    timer.stop()
     timer.print_parts(method, begins)
     viewer.close()
+
+
+def written(scans: Sequence[Scan], folder: Path) -> list[Path]:
+    """The scans as TIFF files with their heights in their names."""
+    files = [folder / f"again_z{scan.z_um:.3f}um.tif" for scan in scans]
+    for file, scan in zip(files, scans, strict=True):
+        tifffile.imwrite(file, scan.pixels)
+    return files
+
+
+def undo_all(dock: LiveDock) -> None:
+    """Take the scans back, each once the volume follows."""
+    for count in reversed(range(len(dock.session.scans))):
+        dock.undo()
+        wait_for_scans(dock, count)
+
+
+def drop(dock: LiveDock, files: list[Path]) -> None:
+    """Drop files on the dock, one by one."""
+    for count, file in enumerate(files, 1):
+        dock.drop([file])
+        wait_for_scans(dock, count)
+
+
+def wait_for_scans(dock: LiveDock, count: int) -> None:
+    """Until the dock shows so many scans, and their volume is finished."""
+    wait_for(lambda: dock.scans.list.rowCount() == count and not dock.is_busy)
 
 
 def main() -> None:
