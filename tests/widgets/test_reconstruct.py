@@ -642,7 +642,7 @@ def test_message_labels_follow_the_theme(make_dock) -> None:
 
 
 def test_a_run_rests_while_its_layer_comes(dock, qtbot, monkeypatch) -> None:
-    """The plane after the first is made in the window's turns; those after it have to wait."""
+    """While the window takes its turns nobody is at work, and all planes come afterwards."""
     gate = Gate(monkeypatch)
     rests: list[bool] = []
 

@@ -134,8 +134,9 @@ class Run(ThreadRun):
         self._began = self._first = 0.0
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; after the first plane it rests until somebody says that its layer is there."""
         self._began = time.monotonic()
+        self.rest.want(True)
         self._launch(_work, self.job, self.rest)
 
     def cancel(self) -> None:

@@ -204,6 +204,7 @@ class ReconstructDock(ScanSource, Dock):
             run.cancel()
             return
         result.take(plane)
+        self._hold(self._turns.is_on)
         self.ui.footer.progress(run.done, len(run.job.order), run.seconds_left())
 
     def _told(self, sentence: str) -> None:
