@@ -20,6 +20,7 @@ FLOORS = {
     "optics": 1,
     "psf_process": 1,
     "kept_rows": 1,
+    "side_by_side": 1,
     "device": 1,
     "methods": 1,
     "progress": 1,

@@ -122,21 +122,22 @@ class _Buffers:
     """Memory that is used again for every plane, by name.
 
     A level's features are x and its state h; the others are for what is soon gone, and serve all
-    levels in turn: the first, which is the largest, decides their size.
+    levels in turn, in whatever precision: the largest decides their size.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, torch.dtype], torch.Tensor] = {}
+        self._kept: dict[str, torch.Tensor] = {}
 
     def get(self, name: str, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
         """A tensor (N, C, H, W), channels last, with anything in it."""
-        key, (n, c, high, wide) = (name, like.dtype), shape
-        size = n * c * high * wide
-        kept = self._kept.get(key)
+        n, c, high, wide = shape
+        size = n * c * high * wide * like.element_size()
+        kept = self._kept.pop(name, None)
         if kept is None or kept.numel() < size:
-            self._kept.pop(key, None)  # before the next is made
-            kept = self._kept[key] = torch.empty(size, dtype=like.dtype, device=like.device)
-        return kept[:size].view(n, high, wide, c).permute(0, 3, 1, 2)
+            kept = None  # before the next is made
+            kept = torch.empty(size, dtype=torch.uint8, device=like.device)
+        self._kept[name] = kept
+        return kept[:size].view(like.dtype).view(n, high, wide, c).permute(0, 3, 1, 2)
 
     def clear(self) -> None:
         """Give them back."""
@@ -145,9 +146,9 @@ class _Buffers:
     def give_away(self, tensors: Sequence[torch.Tensor]) -> None:
         """Let go of some that others hold on to."""
         theirs = {tensor.untyped_storage().data_ptr() for tensor in tensors}
-        for key, kept in list(self._kept.items()):
+        for name, kept in list(self._kept.items()):
             if kept.untyped_storage().data_ptr() in theirs:
-                del self._kept[key]
+                del self._kept[name]
 
     def spare(self, x: torch.Tensor, name: str) -> torch.Tensor | None:
         """One just like ``x``, or None on a device that keeps its memory by itself."""

@@ -7,10 +7,8 @@ fine structure: it has a value for every second or fourth pixel only. Lengths ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from threading import Barrier
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +18,7 @@ import torch
 from .covariance import CovarianceTable
 from .lmmse import RadialFilter, Weights
 from .optics import Optics
+from .side_by_side import one_core_each
 
 LAYOUT = "sheets of their own fineness, one after another"
 """What the values of an object are: objects that were kept of another layout do not fit."""
@@ -139,7 +138,7 @@ class Blurs:
         self._n_scans = len(weights)
         self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
         on_cpu = self._weights.device.type == "cpu"
-        self._pool = side_by_side() if on_cpu and torch.get_num_threads() > 1 else None
+        self._pool = one_core_each() if on_cpu and torch.get_num_threads() > 1 else None
         values = sum(part.values.stop - part.values.start for part in parts)
         small = values * self._n_scans * 4 <= _KEPT_BYTES
         self._kept = list(self.each(self._made, parts)) if small else None
@@ -220,27 +219,6 @@ class Blurs:
             for of_scan in self._weights
         ]
         return torch.stack(found)
-
-
-def side_by_side() -> ThreadPoolExecutor:
-    """As many threads as the caller may take cores, in each of which PyTorch takes one."""
-    count = torch.get_num_threads()
-    ready = Barrier(count + 1)
-
-    def begin() -> None:
-        torch.set_num_threads(1)
-        ready.wait()
-
-    pool = ThreadPoolExecutor(count, thread_name_prefix="object", initializer=begin)
-    for _ in range(count):
-        pool.submit(_nothing)
-    ready.wait()
-    torch.set_num_threads(count)  # what a new thread of anybody else begins with
-    return pool
-
-
-def _nothing() -> None:
-    pass
 
 
 def _image(spectra: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

@@ -31,7 +31,7 @@ WINDOW = 1024
 OVERLAP = 128
 """Pixels that a window reads beyond its part on each side."""
 
-IN_MEMORY_BYTES = 1_000_000_000
+IN_MEMORY_BYTES = 500_000_000
 """Spectra of all windows up to this wait in memory, more in a temporary file."""
 
 _SHARE_OF_DEVICE = 0.3  # of a GPU's free memory that spectra may take

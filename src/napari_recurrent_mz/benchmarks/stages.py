@@ -213,12 +213,13 @@ def input_work(inputs: NetworkInputs, n_scans: int) -> Work:
     is read (4 P bytes) 7 operations for each of its P/2 values: spreading the response over
     the frequencies, weighting, adding up.
     """
-    transforms, spectra = 1, n_scans  # the linear estimate
+    pixels = math.prod(inputs.linear.filter.padded)
+    transforms, spectra = 1.0, float(n_scans)  # the linear estimate
     if inputs.config.propagated_input:
         transforms, spectra = transforms + n_scans, spectra + n_scans
     if isinstance(inputs.nonnegative, NonnegativeEstimate):
-        transforms, spectra = transforms + 1, spectra + len(inputs.nonnegative.sheets_um)
-    pixels = math.prod(inputs.linear.filter.padded)
+        sheets = inputs.nonnegative.density.numel() / pixels  # coarse ones count for less
+        transforms, spectra = transforms + 1, spectra + sheets
     return Work(
         "inputs",
         transforms * 2.5 * pixels * math.log2(pixels) + spectra * 3.5 * pixels,
