@@ -47,6 +47,7 @@ def quick_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SimpleNamespace(name="tiny", sha256="0" * 64, card={}, network=network)
     monkeypatch.setattr(reconstruct, "warm_up", lambda *_: None)
     monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
+    monkeypatch.setattr(_method_panel, "_PAINTED_MS", 0)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLabel, QWidget
 
 from ..methods import DEFAULT_METHOD, DOCK_METHODS
@@ -17,6 +17,7 @@ from ._own_models import own_models
 from ._worker import in_background
 
 NETWORK = "recurrent-mz"
+_PAINTED_MS = 100  # the dock is seen before torch is loaded, which keeps the window waiting
 _DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
 
 
@@ -92,8 +93,11 @@ class MethodPanel(QWidget):
         return self.method, self.models, self.devices, self.memory
 
     def look_around(self) -> None:
-        """Fill models and devices without blocking the window."""
-        in_background(self, survey, then=self._surveyed, failed=self.failed.emit)
+        """Fill models and devices without blocking the window, soon."""
+        soon = QTimer(self)
+        soon.setSingleShot(True)
+        soon.timeout.connect(self._survey)
+        soon.start(_PAINTED_MS)
 
     def method_key(self) -> str:
         """The chosen method as ``inference.METHODS`` calls it."""
@@ -137,6 +141,9 @@ class MethodPanel(QWidget):
     # inside -----------------------------------------------------------------------
     def _device(self) -> str:
         return str(self.devices.currentData() or "auto")
+
+    def _survey(self) -> None:
+        in_background(self, survey, then=self._surveyed, failed=self.failed.emit)
 
     def _surveyed(self, found: Survey) -> None:
         self.devices.clear()
