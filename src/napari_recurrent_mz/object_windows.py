@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from .deconvolution import Levels, NonnegativeEstimate
+from .device import free_gpu_bytes
 from .lmmse import RadialFilter
 from .optics import Optics
 from .scans import FloatArray, Heights, Scan, check_scans
@@ -183,7 +184,7 @@ class _Shelf:
     def __init__(self, size: int, device: torch.device | None) -> None:
         self._device = device
         if device is not None and device.type == "cuda":
-            self._in_memory = size < _SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]
+            self._in_memory = size < _SHARE_OF_DEVICE * free_gpu_bytes()
         else:
             self._in_memory = size <= IN_MEMORY_BYTES
         # On disk, with no name: gone with the process, however it ends.
