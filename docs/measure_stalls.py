@@ -92,8 +92,15 @@ def drop(dock: LiveDock, files: list[Path]) -> None:
 
 
 def wait_for_scans(dock: LiveDock, count: int) -> None:
-    """Until the dock shows so many scans, and their volume is finished."""
-    wait_for(lambda: dock.scans.list.rowCount() == count and not dock.is_busy)
+    """Until the dock shows so many scans, and their volume is finished and in view."""
+    wait_for(
+        lambda: (
+            dock.scans.list.rowCount() == count
+            and (dock.volume is None or (dock.volume.layer is not None) == (count > 0))
+            and not dock.is_busy
+            and not dock.turns.is_on
+        )
+    )
 
 
 def main() -> None:

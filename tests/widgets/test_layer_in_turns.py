@@ -10,7 +10,9 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QOpenGLContext
 
+from napari_recurrent_mz.widgets._instrument import InstrumentDock
 from napari_recurrent_mz.widgets._layer_in_turns import Later, LayerInTurns
 from napari_recurrent_mz.widgets._pace import Turns
 
@@ -78,6 +80,25 @@ def test_a_layer_may_go_before_it_has_controls(bring: Any, qtbot: Any) -> None:
     assert comes.layer is None
     assert comes.was_removed
     assert len(viewer.layers) == len(controls(viewer).widgets) == 0
+
+
+def test_a_canvas_survives_a_layer_that_goes(make_napari_viewer: Any, qtbot: Any) -> None:
+    """Without it napari sends what vectors need to nobody, and to paint them ends the program."""
+    viewer = make_napari_viewer(show=True)
+    dock = InstrumentDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Dock", area="right")
+    canvas = viewer.window._qt_viewer.canvas.native
+    image = viewer.add_image(np.ones((4, 6, 6)))
+    viewer.add_vectors(np.ones((4, 2, 3)))
+    qtbot.wait(50)
+    canvas.doneCurrent()
+    seen: list[bool] = []
+    viewer.layers.events.removed.connect(
+        lambda _: seen.append(QOpenGLContext.currentContext() is canvas.context()), position="first"
+    )
+    viewer.layers.remove(image)
+    assert seen == [True]
+    qtbot.wait(50)  # what stays is painted
 
 
 def test_where_there_is_no_window_it_comes_too(qtbot: Any) -> None:

@@ -301,7 +301,7 @@ def test_a_removed_layer_comes_anew_and_the_first_scan_can_be_taken_back(
     for count in (1, 0):
         dock.undo()
         qtbot.waitUntil(lambda n=count: dock.scans.list.rowCount() == n, timeout=_PATIENCE_MS)
-    assert dock.volume.layer is None
+    qtbot.waitUntil(lambda: dock.volume.layer is None)
     assert all(not layer.name.startswith("Live") for layer in dock._viewer.layers)
 
 

@@ -23,7 +23,7 @@ from .. import psf_process
 
 _SWITCH_S = 0.001  # a fifth of Python's own
 _FULL = 2  # the collector's oldest generation
-_LONG_S = 0.05  # of a full pass: then there is much that is new
+_LONG_S = 0.02  # of a full pass: then there is much that is new
 
 
 class Calm:

@@ -285,6 +285,7 @@ class InstrumentDock(Dock):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        viewer.layers.events.removing.connect(self._layer_goes)
         self.footer.action.clicked.connect(self.act)
         self.footer.cancel.clicked.connect(self.cancel)
         self.shortcut("Ctrl+Return", self.footer.action.click)

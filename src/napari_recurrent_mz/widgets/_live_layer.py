@@ -44,6 +44,8 @@ class LiveLayer(QObject):
 
     added = Signal()
     """The layer is in the viewer."""
+    gone = Signal()
+    """The layer is no longer in the viewer, as there is no volume any more."""
 
     def __init__(self, viewer: Any, session: Any, turns: Turns) -> None:
         super().__init__()
@@ -71,7 +73,7 @@ class LiveLayer(QObject):
         """Show the volume as it is: soon, so that the window keeps its share, or now."""
         volume, layer = self._session.volume, self.layer
         if volume is None:
-            self.remove()
+            self._turns.add(self._leave)
         elif layer is None:
             self._layer.bring((self._add_axis, self._set_axis), (self._centre, self._select))
         elif volume is not self._shown:
@@ -104,10 +106,12 @@ class LiveLayer(QObject):
         if is_own:
             layer.contrast_limits = self.contrast = listed.contrast
 
-    def remove(self) -> None:
-        """Take the layer away: there is no volume any more."""
-        self._layer.remove()
-        self._shown = None
+    def _leave(self) -> None:
+        """Take the layer away, if there is still no volume."""
+        if self._session.volume is None:
+            self._layer.remove()
+            self._shown = None
+            self.gone.emit()
 
     def _record(self) -> dict[str, Any]:
         session = self._session

@@ -50,6 +50,17 @@ def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
     bar.setUpdatesEnabled(True)
 
 
+def talk_to_canvas(viewer: Any) -> None:
+    """Let OpenGL commands go to the viewer's canvas, if it has a window.
+
+    When a layer goes, napari 0.9 sends what waits for the graphics card, whomever OpenGL talks to
+    then: what points and vectors that stay have just been given is lost, and to paint them ends
+    the program.
+    """
+    with contextlib.suppress(AttributeError, RuntimeError):  # no window, or it is gone
+        viewer.window._qt_viewer.canvas.native.makeCurrent()
+
+
 class Dock(QWidget):
     """What the docks share: the size of their form, the viewer's theme, and their one job."""
 
@@ -63,6 +74,10 @@ class Dock(QWidget):
         timer.setInterval(milliseconds)
         timer.timeout.connect(slot)
         return timer
+
+    def _layer_goes(self, _event: Any = None) -> None:
+        """See that the canvas survives it; to be connected to ``layers.events.removing``."""
+        talk_to_canvas(self._viewer)
 
     def _theme_changed(self, _event: Any = None) -> None:
         with contextlib.suppress(RuntimeError):

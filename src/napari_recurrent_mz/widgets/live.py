@@ -217,6 +217,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
     def _session_started(self, started: Started) -> None:
         self.volume = LiveLayer(self._viewer, started.session, self.turns)
         self.volume.added.connect(self._show_frame)
+        self.volume.gone.connect(self._frame_timer.start)
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
@@ -335,8 +336,9 @@ class LiveDock(AtMicroscope, InstrumentDock):
             self.footer.name_action(*ACTIONS[sources.source])
         self.check()
 
-    def _layer_goes(self, event: Any) -> None:
-        """See that its memory is freed."""
+    def _layer_goes(self, event: Any = None) -> None:
+        """See that its memory is freed, too."""
+        super()._layer_goes()
         with contextlib.suppress(IndexError):
             CALM.give_back(self._viewer.layers[event.index])
 
@@ -386,7 +388,6 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.files.place(self.pages)
         self.scope.connected.connect(self._microscope_connected)
         self._viewer.dims.events.point.connect(self._view_moved)
-        self._viewer.layers.events.removing.connect(self._layer_goes)
         self.pages.currentChanged.connect(lambda _: QTimer.singleShot(0, self.ui.fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)

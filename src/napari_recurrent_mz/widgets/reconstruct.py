@@ -67,6 +67,7 @@ class ReconstructDock(ScanSource, Dock):
         self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
         self._turns = Turns(viewer, self)
+        viewer.layers.events.removing.connect(self._layer_goes)
         self._connect()
         self._layers_changed()
         self.ui.method.look_around()
