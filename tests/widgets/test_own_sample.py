@@ -67,10 +67,7 @@ def test_the_check_is_told_and_kept(dock: ReconstructDock, run_to_end: Any) -> N
 
 
 def test_a_layer_that_the_user_named_keeps_its_name(dock: ReconstructDock, run_to_end: Any) -> None:
-    dock._plane_done, plain = (
-        lambda plane: (plain(plane), setattr(dock.result.layer, "name", "mine"))[0],
-        dock._plane_done,
-    )
+    dock._viewer.layers.events.inserted.connect(lambda event: setattr(event.value, "name", "mine"))
     run_to_end(dock)
     assert dock.result.layer.name == "mine"
 
