@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from types import SimpleNamespace
 
+import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -115,3 +119,15 @@ def test_a_limit_that_makes_no_sense(
     monkeypatch.setenv(device.GPU_MEMORY, text)
     with pytest.raises(InputError, match=words):
         device.gpu_memory_limit()
+
+
+def test_memory_that_is_free_goes_back_to_the_system() -> None:
+    """Blocks below the largest kept one: glibc would keep them."""
+    own = psutil.Process()
+    blocks = [np.ones(12_000, np.uint8) for _ in range(20_000)]
+    del blocks[:-1]
+    before = own.memory_info().rss
+    device.give_back_memory()
+    assert own.memory_info().rss <= before
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        assert own.memory_info().rss < before - 100_000_000

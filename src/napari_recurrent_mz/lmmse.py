@@ -253,10 +253,12 @@ class RadialFilter:
         else:  # of a coarse image: not its highest frequency, of which the sign is not known
             above, below, columns = y // 2, y // 2 - 1, slice(x - 1)
         half = self._half(weights, slice(above), columns)
-        total[:above, columns] += (spectra[:, :above, columns] * half).sum(dim=0)
+        parts = [(slice(above), half)]
         if below:
-            mirrored = half[:, 1 : below + 1].flip(-2)
-            total[-below:, columns] += (spectra[:, -below:, columns] * mirrored).sum(dim=0)
+            parts.append((slice(-below, None), half[:, 1 : below + 1].flip(-2)))
+        for rows, response in parts:
+            filtered = spectra[:, rows, columns] * response
+            total[rows, columns] += filtered[0] if len(filtered) == 1 else filtered.sum(dim=0)
 
     def _half(
         self, weights: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)

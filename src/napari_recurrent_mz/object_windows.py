@@ -21,12 +21,12 @@ import numpy.typing as npt
 import torch
 
 from .deconvolution import Levels, NonnegativeEstimate
-from .device import free_gpu_bytes
+from .device import free_gpu_bytes, give_back_memory
 from .lmmse import RadialFilter
 from .optics import Optics
 from .scans import FloatArray, Heights, Scan, check_scans
 
-WINDOW = 1024
+WINDOW = 2048
 """Images are fitted whole up to this size and the overlaps, larger ones in windows of it."""
 
 OVERLAP = 128
@@ -93,6 +93,7 @@ class NonnegativeWindows:
             fit.wait_with(shelf.keep(fit.transforms()))
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
             self._windows.append(_Window((row, column), down, across, fit))
+            give_back_memory()
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from .device import Device, available_cores, choose_device
+from .device import Device, available_cores, choose_device, give_back_memory
 from .inputs import NetworkInputs, Prepared, Scale
 from .network import State
 from .operations import operations_per_pixel
@@ -258,6 +258,7 @@ class NetworkPlanes:
         self._inputs = None
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
+        give_back_memory()
 
     def _finished(
         self,
