@@ -187,7 +187,7 @@ class _Block:
         self.slope = slope
 
     def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
-        middle = _rectify(self.first(x, buffers, "middle"), self.slope)
+        middle = _rectify(self.first(x, buffers, "c"), self.slope)
         return _rectify(self.second(middle, buffers, f"{name} x"), self.slope)
 
 
@@ -362,7 +362,8 @@ class FastNetwork:
                 for k, (unit_k, x, h) in enumerate(zip(self._units, features, before, strict=True))
             ]
         assert state is not None
-        out = self._decode([edge, *features[1:]], state, self._plain.beside(linear, skip))
+        features[0] = edge
+        out = self._decode(features, state, self._plain.beside(linear, skip))
         size = sequence[0].shape[-2:]
         image = out[..., : size[0], : size[1]].to(torch.float32, copy=True)
         if self.config.correction and linear is not None:
@@ -374,7 +375,7 @@ class FastNetwork:
         low, edge = self.precision.features, self.precision.edge
         x = self._plain.pad(scan).contiguous(memory_format=torch.channels_last)
         if last and edge != low:
-            fine = self._edge_encoder(x.to(edge), self._buffers, "edge")
+            fine = self._edge_encoder(x.to(edge), self._buffers, "level 0")
             first = fine.to(low)
         else:
             fine = first = self._encoder[0](x.to(low), self._buffers, "level 0")
@@ -389,9 +390,9 @@ class FastNetwork:
         if x.device.type != "cpu":
             return functional.max_pool2d(x, 2)
         n, c, high, wide = x.shape
-        rows = self._buffers.get("rows", (n, c, high // 2, wide), x)
+        rows = self._buffers.get("a", (n, c, high // 2, wide), x)
         torch.maximum(x[:, :, ::2], x[:, :, 1::2], out=rows)
-        both = self._buffers.get("pooled", (n, c, high // 2, wide // 2), x)
+        both = self._buffers.get("b", (n, c, high // 2, wide // 2), x)
         return torch.maximum(rows[..., ::2], rows[..., 1::2], out=both)
 
     def _decode(self, features: State, state: State, beside: torch.Tensor | None) -> torch.Tensor:

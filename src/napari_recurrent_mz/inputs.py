@@ -157,7 +157,8 @@ class NetworkInputs:
             kept: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
             self.nonnegative = fit(**kept)
             self._misfit = self._left_over(self.nonnegative, normal)
-
+            self.nonnegative.scans = ()
+        self.linear.scans = ()  # all that is wanted of the normalised scans is in what was made
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._seen(torch.from_numpy(normal).to(device))
 
