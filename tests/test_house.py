@@ -31,6 +31,7 @@ FLOORS = {
     "weights": 2,
     "covariance": 2,
     "expansion": 2,
+    "radial_filter": 2,
     "lmmse": 2,
     "deconvolution": 2,
     "object_sheets": 2,

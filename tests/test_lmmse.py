@@ -17,11 +17,11 @@ from napari_recurrent_mz.covariance import CovarianceTable, covariance_table
 from napari_recurrent_mz.lmmse import (
     SIGMA2,
     LinearEstimate,
-    RadialFilter,
     linear_weights,
     propagation_weights,
 )
 from napari_recurrent_mz.optics import Optics, confocal_psf, widefield_psf
+from napari_recurrent_mz.radial_filter import RadialFilter
 from napari_recurrent_mz.scans import InputError, Scan
 from napari_recurrent_mz.simulate import imaging
 

@@ -27,10 +27,11 @@ import torch
 from .covariance import transfer_table
 from .device import Device, available_cores
 from .expansion import expand
-from .lmmse import RadialFilter, Weights, linear_weights
+from .lmmse import Weights, linear_weights
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
 from .optics import Optics
 from .progress import tell
+from .radial_filter import RadialFilter, Responses
 from .scans import FloatArray, Heights, InputError, Scan, check_scans
 
 ITERATIONS = 30
@@ -155,7 +156,7 @@ class NonnegativeEstimate:
 
         ``z_um`` is one height, or one for every pixel (Y, X): a surface.
         """
-        return self._at(z_um, self._imaged) + self.levels.background
+        return self.along(z_um, self.imaged) + self.levels.background
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The object's image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
@@ -173,18 +174,18 @@ class NonnegativeEstimate:
         torch.Tensor, shape (Y, X)
             In the scans' units; at the height of a scan, zero for a wide-field target.
         """
-        return self._at(z_um, self._beyond)
+        return self.along(z_um, self.beyond)
 
-    def _beyond(self, z_um: float) -> Weights:
+    def beyond(self, z_um: float) -> Weights:
         """Weights of the sheets for :meth:`beyond_linear`, shape (L, K)."""
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
         told: Weights = np.einsum("mk,mlk->lk", mix[0], self.radial_to_scans)
-        return self._imaged(z_um) - told
+        return self.imaged(z_um) - told
 
-    def _at(self, z_um: float | Heights, weights: Callable[[float], Weights]) -> torch.Tensor:
-        """The sheets filtered by the weights of one height, or of every pixel's own."""
+    def along(self, z_um: float | Heights, weights: Callable[[float], Weights]) -> torch.Tensor:
+        """The sheets filtered by the weights (L, K) of one height, or of every pixel's own."""
         if not isinstance(z_um, np.ndarray):
-            return self._image(weights(z_um))
+            return self.image(weights(z_um))
         expansion = expand(
             lambda nodes: np.stack([weights(float(z)) for z in nodes]),
             z_um,
@@ -208,7 +209,7 @@ class NonnegativeEstimate:
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
-        return self._image(self.radial_to_scans[number]) + self.levels.background
+        return self.image(self.radial_to_scans[number]) + self.levels.background
 
     def wait_with(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""
@@ -287,17 +288,20 @@ class NonnegativeEstimate:
         """Pixels that a value of a part stands for."""
         return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
 
-    def _image(self, radial: Weights) -> torch.Tensor:
-        """Σ over the sheets, filtered by ``radial`` (L, K): (Y, X)."""
+    def image(self, radial: Weights, made: dict[int, Responses] | None = None) -> torch.Tensor:
+        """Σ over the sheets, filtered by ``radial`` (L, K): (Y, X), without the background.
+
+        ``made`` is that of :meth:`~napari_recurrent_mz.lmmse.RadialFilter.mix`.
+        """
         weights = torch.tensor(radial, dtype=torch.float32, device=self.device)
-        return self.filter.back(self.filter.mix(self.spectra, weights)[None])[0]
+        return self.filter.back(self.filter.mix(self.spectra, weights, made)[None])[0]
 
     def _radial(self, z_um: float) -> Weights:
         """H(k, z − sheet), shape (L, K)."""
         return self._table.at((z_um - self.sheets_um) / self.optics.depth_of_field_um)
 
-    def _imaged(self, z_um: float) -> Weights:
-        """The same for the image wanted, shape (L, K)."""
+    def imaged(self, z_um: float) -> Weights:
+        """Weights of the sheets for the image at ``z_um``, shape (L, K)."""
         if self.target == "widefield":
             return self._radial(z_um)
         # A confocal section is thinner than the sheets are apart: the object between them is

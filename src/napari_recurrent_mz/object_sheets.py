@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 
 from .covariance import CovarianceTable
-from .lmmse import RadialFilter, Weights
+from .lmmse import Weights
 from .optics import Optics
+from .radial_filter import RadialFilter
 from .side_by_side import one_core_each
 
 LAYOUT = "sheets of their own fineness, one after another"

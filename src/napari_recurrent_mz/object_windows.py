@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ import torch
 
 from .deconvolution import Levels, NonnegativeEstimate
 from .device import free_gpu_bytes, give_back_memory
-from .lmmse import RadialFilter
+from .lmmse import Weights
 from .optics import Optics
+from .radial_filter import RadialFilter, Responses
 from .scans import FloatArray, Heights, Scan, check_scans
 
 WINDOW = 2048
@@ -73,6 +75,7 @@ class NonnegativeWindows:
     ) -> None:
         self.scans = check_scans(scans)
         self.shape = self.scans[0].pixels.shape
+        self.scan_z_um = np.array([scan.z_um for scan in self.scans])
         self.device = device
         self.levels = Levels.of(torch.stack([torch.tensor(s.pixels) for s in self.scans]))
         rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
@@ -94,13 +97,14 @@ class NonnegativeWindows:
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
             self._windows.append(_Window((row, column), down, across, fit))
             give_back_memory()
+        self._windows.sort(key=lambda window: window.fit.filter.shape)
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
 
         ``z_um`` is one height, or one for every pixel (Y, X): a surface.
         """
-        return self._blend(lambda fit, place: fit.tensor(_at(z_um, place)))
+        return self._filtered(z_um, NonnegativeEstimate.imaged) + self.levels.background
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The objects' image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
@@ -109,11 +113,16 @@ class NonnegativeWindows:
 
     def beyond_linear(self, z_um: float | Heights) -> torch.Tensor:
         """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X)."""
-        return self._blend(lambda fit, place: fit.beyond_linear(_at(z_um, place)))
+        return self._filtered(z_um, NonnegativeEstimate.beyond)
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the objects account for at a scan: tensor (Y, X)."""
-        return self._blend(lambda fit, _: fit.explained(number))
+        return (
+            self._filtered(
+                float(self.scan_z_um[number]), lambda fit, _: fit.radial_to_scans[number]
+            )
+            + self.levels.background
+        )
 
     @property
     def misfit(self) -> torch.Tensor:
@@ -124,13 +133,26 @@ class NonnegativeWindows:
         ]
         return torch.stack(found)
 
-    def _blend(
-        self, image: Callable[[NonnegativeEstimate, tuple[slice, slice]], torch.Tensor]
+    def _filtered(
+        self,
+        z_um: float | Heights,
+        weights: Callable[[NonnegativeEstimate, float], Weights],
     ) -> torch.Tensor:
+        """The windows' sheets, filtered and blended: for one height, or for every pixel's own."""
         whole = torch.zeros(self.shape, device=self.device)
+        first = self._windows[0].fit  # the sheets of all windows have the same heights
+        same = None if isinstance(z_um, np.ndarray) else weights(first, z_um)
+        made: dict[int, Responses] = {}
+        before = first.filter
         for place, down, across, fit in self._windows:
+            if same is None:
+                image = fit.along(_at(z_um, place), partial(weights, fit))
+            else:
+                if fit.filter is not before:  # windows of one size follow each other
+                    made, before = {}, fit.filter
+                image = fit.image(same, made)
             weight = torch.from_numpy(np.outer(down, across).astype(np.float32))
-            whole[place].addcmul_(weight.to(self.device), image(fit, place))
+            whole[place].addcmul_(weight.to(self.device), image)
         return whole
 
 

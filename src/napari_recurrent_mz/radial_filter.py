@@ -1,0 +1,203 @@
+"""Radial responses, applied to images in the frequency plane.
+
+What a microscope without aberration does to a plane depends on the length of a lateral frequency
+alone: a response is one number for each of a few lengths. Lengths are in micrometres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.fft import next_fast_len
+
+from .covariance import CovarianceTable
+from .expansion import Expansion
+from .optics import Optics
+from .progress import tell
+from .scans import Heights
+
+_PAD = 64
+
+Responses = list[tuple[slice, slice, torch.Tensor]]
+"""Rows, columns, and what a spectrum is multiplied with there."""
+
+
+def _margins(length: int) -> tuple[int, int]:
+    """Pixels to add before and after an axis, so that its transform is a fast one.
+
+    Its length is a multiple of 8, for sheets that have a value for every fourth pixel, and of
+    no prime number above 5.
+    """
+    before = min(_PAD, length - 1)
+    fast = 8 * next_fast_len(-(-(length + 2 * before) // 8), real=True)
+    after = fast - length - before
+    return before, after if after < length else before  # a reflection is no longer than the image
+
+
+class RadialFilter:
+    """Applies radial frequency responses to images of one shape.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the images.
+    optics : Optics
+        Pixel, NA and wavelength place the image's frequencies on the table's axis.
+    table : CovarianceTable
+        Its ``k`` are the nodes of the responses.
+    device : torch.device, optional
+        Where to compute.
+
+    Attributes
+    ----------
+    shape, padded : tuple of int
+        (Y, X) of the images, as they are and as they are transformed.
+    margins : tuple of int
+        Pixels added before and after x, before and after y.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        optics: Optics,
+        table: CovarianceTable,
+        device: torch.device | None = None,
+    ) -> None:
+        self.shape = shape
+        down, across = _margins(shape[0]), _margins(shape[1])
+        self.margins = (*across, *down)
+        self.padded = (sum(down) + shape[0], sum(across) + shape[1])
+        per_um = optics.wavelength_um / optics.na
+        # Radial responses are the same at ky and -ky: only the rows from 0 to the Nyquist one.
+        ky = np.arange(self.padded[0] // 2 + 1) / (self.padded[0] * optics.pixel_um) * per_um
+        kx = np.fft.rfftfreq(self.padded[1], optics.pixel_um) * per_um
+        position = np.hypot(ky[:, None], kx[None]) / table.k[1]
+        low = np.minimum(position.astype(np.int64), len(table.k) - 2)
+        # Beyond the cut-off the last node, whose covariance is nil, goes on.
+        part = np.minimum(position - low, 1.0).astype(np.float32)
+        self._low = torch.from_numpy(low).to(device)
+        self._part = torch.from_numpy(part).to(device)
+
+    def transform(self, images: torch.Tensor) -> torch.Tensor:
+        """Reflect-pad and transform images (N, Y, X): complex (N, Y', X')."""
+        wide = torch.nn.functional.pad(images[:, None], self.margins, mode="reflect")
+        found: torch.Tensor = torch.fft.rfft2(wide[:, 0])
+        return found
+
+    @property
+    def nearest_node(self) -> npt.NDArray[np.int64]:
+        """The node nearest to each frequency of the transform, (Y' · X',)."""
+        half = (self._low + (self._part > 0.5)).cpu()
+        found: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
+        return found
+
+    def response(
+        self, weights: torch.Tensor, padded: tuple[int, int] | None = None
+    ) -> torch.Tensor:
+        """Spread radial weights (N, K) over the frequency plane: (N, Y', X'/2 + 1).
+
+        Of images of ``padded`` pixels, whose pixels are a whole number of those here.
+        """
+        rows, columns = self.padded if padded is None else padded
+        half = self._half(weights, slice(rows // 2 + 1), slice(columns // 2 + 1))
+        return self._mirrored(half, rows)
+
+    def mix(
+        self,
+        spectra: Iterable[torch.Tensor],
+        weights: torch.Tensor,
+        made: dict[int, Responses] | None = None,
+    ) -> torch.Tensor:
+        """Σ over spectra, each filtered by its weights.
+
+        Parameters
+        ----------
+        spectra : iterable of torch.Tensor, shape (C, Y', X'/2 + 1) or (Y', X'/2 + 1)
+            Of images of this shape or of coarser ones. On a CPU one at a time is faster, and
+            holds nothing else.
+        weights : torch.Tensor, shape (ΣC, K)
+        made : dict, optional
+            Empty at first: keeps what follows from the weights, for other images of this shape
+            that are filtered by the same ones.
+
+        Returns
+        -------
+        torch.Tensor, complex, shape (Y', X'/2 + 1)
+        """
+        size = (self.padded[0], self.padded[1] // 2 + 1)
+        total = torch.zeros(size, dtype=torch.complex64, device=weights.device)
+        number = 0
+        for some in spectra:
+            found = some[None] if some.dim() == 2 else some
+            responses = None if made is None else made.get(number)
+            if responses is None:
+                own = weights[number : number + len(found)]
+                responses = self._responses(own, (found.shape[-2], found.shape[-1]))
+            if made is not None:
+                made[number] = responses
+            for rows, columns, response in responses:
+                filtered = found[:, rows, columns] * response
+                total[rows, columns] += filtered[0] if len(found) == 1 else filtered.sum(dim=0)
+            number += len(found)
+        return total
+
+    def _responses(self, weights: torch.Tensor, size: tuple[int, int]) -> Responses:
+        """Rows, columns, and what they are multiplied with, of spectra of a size."""
+        y, x = size
+        if (y, x) == (self.padded[0], self.padded[1] // 2 + 1):
+            above, below, columns = y // 2 + 1, y - y // 2 - 1, slice(x)
+        else:  # of a coarse image: not its highest frequency, of which the sign is not known
+            above, below, columns = y // 2, y // 2 - 1, slice(x - 1)
+        half = self._half(weights, slice(above), columns)
+        found = [(slice(above), columns, half)]
+        if below:
+            found.append((slice(-below, None), columns, half[:, 1 : below + 1].flip(-2)))
+        return found
+
+    def _half(
+        self, weights: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> torch.Tensor:
+        """Radial weights (N, K) at the rows of one sign of ky: (N, Y' // 2 + 1, X' // 2 + 1)."""
+        low, part = self._low[rows, columns], self._part[rows, columns]
+        return torch.lerp(weights[:, low], weights[:, low + 1], part)
+
+    def _mirrored(self, half: torch.Tensor, rows: int) -> torch.Tensor:
+        """The same at all rows: (…, Y' // 2 + 1, X) → (…, Y', X)."""
+        below = rows - half.shape[-2]
+        return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
+
+    def back(self, spectra: torch.Tensor) -> torch.Tensor:
+        """Inverse transform and crop: (N, Y', X') → real (N, Y, X)."""
+        x, _, y, _ = self.margins
+        wide: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
+        return wide[:, y : y + self.shape[0], x : x + self.shape[1]]
+
+    def along(
+        self, spectra: Iterable[torch.Tensor], expansion: Expansion, heights_um: Heights, words: str
+    ) -> torch.Tensor:
+        """Filter and add spectra (C, Y', X') with the weights of every pixel's own height.
+
+        Parameters
+        ----------
+        spectra : torch.Tensor, shape (C, Y', X'), or iterable of tensors (Y', X')
+        expansion : Expansion
+            Of weights (C, K) over the heights.
+        heights_um : numpy.ndarray, shape (Y, X)
+        words : str
+            What this is, for those who listen to its progress.
+
+        Returns
+        -------
+        torch.Tensor, shape (Y, X)
+        """
+        device = self._part.device
+        total = torch.zeros(self.shape, device=device)
+        shares = expansion.shares(heights_um, device)
+        for number, (radial, share) in enumerate(zip(expansion.responses, shares, strict=True)):
+            tell(words, number, len(expansion.responses))
+            weights = torch.tensor(radial, dtype=torch.float32, device=device)
+            total.addcmul_(share, self.back(self.mix(spectra, weights)[None])[0])
+        return total
