@@ -28,11 +28,15 @@ class Normalisation:
 
     def apply(self, image: npt.ArrayLike) -> FloatArray:
         """Normalised image, float32."""
-        return ((np.asarray(image, dtype=np.float32) - self.shift) / self.scale).astype(np.float32)
+        found: FloatArray = np.asarray(image, dtype=np.float32) - np.float32(self.shift)
+        found /= np.float32(self.scale)
+        return found
 
     def undo(self, image: npt.ArrayLike) -> FloatArray:
         """Back to the input's units, float32."""
-        return (np.asarray(image, dtype=np.float32) * self.scale + self.shift).astype(np.float32)
+        found: FloatArray = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
+        found += np.float32(self.shift)
+        return found
 
 
 def normalisation(images: npt.ArrayLike) -> Normalisation:

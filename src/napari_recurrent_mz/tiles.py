@@ -292,7 +292,8 @@ class NetworkPlanes:
         began = time.monotonic()
         while True:
             try:
-                made = torch.cat([self._run(some, memory) for some in self._groups(heights)])
+                groups = [self._run(some, memory) for some in self._groups(heights)]
+                made = groups[0] if len(groups) == 1 else torch.cat(groups)
                 break
             except torch.OutOfMemoryError:
                 self._make_room()
