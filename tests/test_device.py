@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -131,3 +132,19 @@ def test_memory_that_is_free_goes_back_to_the_system() -> None:
     assert own.memory_info().rss <= before
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         assert own.memory_info().rss < before - 100_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_torch_is_loaded_ahead_of_its_import_and_works() -> None:
+    code = """
+import sys
+from pathlib import Path
+from napari_recurrent_mz.device import map_torch
+map_torch()
+assert "torch" not in sys.modules
+assert "libtorch_cpu" in Path("/proc/self/maps").read_text()
+import torch
+assert float(torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3)).sum()) == 36
+map_torch()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

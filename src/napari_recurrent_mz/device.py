@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import math
 import os
 import platform
@@ -154,6 +155,24 @@ def cpu_name() -> str:
 def memory_bytes() -> int:
     """Main memory of this computer, in bytes."""
     return int(psutil.virtual_memory().total)
+
+
+def map_torch() -> None:
+    """Load PyTorch's libraries; its import, which needs them, is quick then.
+
+    The import holds Python's lock while hundreds of megabytes are loaded, up to half a second in
+    which no window answers. A function of the C library that is called from Python holds no lock.
+    Where this does not work, the import does it as ever.
+    """
+    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
+    if found is None or found.origin is None or sys.platform not in ("linux", "darwin"):
+        return
+    ending = "so" if sys.platform == "linux" else "dylib"
+    library = Path(found.origin).with_name("lib") / f"libtorch.{ending}"
+    load = getattr(ctypes.CDLL(None), "dlopen", None)
+    if load is not None and library.exists():
+        load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+        load(os.fsencode(library), os.RTLD_LAZY)
 
 
 def give_back_memory() -> None:

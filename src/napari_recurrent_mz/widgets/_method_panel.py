@@ -32,8 +32,10 @@ class Survey:
 
 def survey() -> Survey:
     """Look for devices and bundled models; imports torch, so call it in a thread."""
+    from ..device import CHOICES, choose_device, map_torch
+
+    map_torch()
     from .. import inference  # noqa: F401  # loaded here, so that the window never waits
-    from ..device import CHOICES, choose_device
     from ..weights import DEFAULT, bundled_models
 
     devices = []
