@@ -38,7 +38,7 @@ ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""
 
 # Of one pixel of one sheet in one iteration; the CPU's, per core, was measured.
-_SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 3e-8}
+_SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 8e-9}
 
 _SLACK = 0.25  # see _background
 _FLOOR = 0.005  # of the bright signal: keeps quotients tame where there is no light
