@@ -24,6 +24,7 @@ FLOORS = {
     "device": 1,
     "methods": 1,
     "progress": 1,
+    "stopping": 1,
     "network": 2,
     "baselines": 2,
     "architectures": 2,

@@ -20,7 +20,7 @@ from napari_recurrent_mz.experiments.next_scan import (
     steps,
 )
 from napari_recurrent_mz.experiments.stopping import STOPPING, stopped_at
-from napari_recurrent_mz.session import EPSILON
+from napari_recurrent_mz.stopping import EPSILON
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..metrics import relative_change
 from ..planning import RULES
-from ..session import EPSILON
+from ..stopping import EPSILON
 from .base import Experiment, Goal, Measured, Outcome
 from .figures import axes_row
 from .lab import Held, Lab, Row

@@ -4,10 +4,11 @@ No window is needed: :class:`Session` is what the Live dock, a script at the mic
 tests share.
 """
 
+from ..stopping import EPSILON
 from ._autosave import Autosave, Unsaved, unsaved_sessions
 from ._checks import ON_DUPLICATE
 from ._engine import PLACES, state_bytes, state_place
-from ._history import EPSILON, Change, HistoryEntry, Verdict
+from ._history import Change, HistoryEntry, Verdict
 from ._reopen import load
 from ._session import Session
 from ._settings import SessionSettings

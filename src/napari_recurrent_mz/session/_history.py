@@ -17,12 +17,7 @@ import numpy.typing as npt
 
 from ..planning import percent
 from ..scans import FloatArray
-
-EPSILON = 0.08
-"""Below this change, relative to the volume, another scan hardly pays; see docs/live.md."""
-
-FEWEST = 3
-"""A change counts from this number of scans on: two are the least that make a volume."""
+from ..stopping import FEWEST
 
 Array = npt.NDArray[np.float64]
 

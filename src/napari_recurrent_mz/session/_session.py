@@ -19,11 +19,12 @@ from ..methods import image_made
 from ..optics import Optics
 from ..planning import RULES
 from ..scans import FloatArray, InputError, Scan, ZGrid
+from ..stopping import EPSILON
 from ..weights import Model
 from ._advice import advice
 from ._checks import check_exposed, check_fits, duplicate
 from ._engine import Engine
-from ._history import EPSILON, Change, HistoryEntry
+from ._history import Change, HistoryEntry
 from ._outlook import Outlook
 from ._scan_list import ScanList
 from ._settings import SessionSettings, scale_as_dict, scale_from_dict, session_model

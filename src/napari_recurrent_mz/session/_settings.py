@@ -14,8 +14,8 @@ from ..optics import Optics
 from ..planning import RULES
 from ..prepare import Normalisation
 from ..scans import InputError, ZGrid
+from ..stopping import EPSILON
 from ..weights import Model
-from ._history import EPSILON
 
 
 @dataclass(frozen=True)

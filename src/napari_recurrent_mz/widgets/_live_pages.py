@@ -28,6 +28,7 @@ from qtpy.QtWidgets import (
 
 from ..methods import method_of
 from ..scans import InputError, ZGrid
+from ..stopping import EPSILON
 from . import _settings
 from ._grid_panel import GridPanel
 from ._live_messages import Bytes, MakePlan, ScanLine
@@ -39,7 +40,6 @@ from ._parts import heading, push_button
 from ._plot import PlotPanel
 from ._quiet_plot import QuietCanvas
 from ._theme import MessageLabel, Palette
-from ._worker import in_background
 
 _RULES = (
     ("expected-error", "where the expected error falls most"),
@@ -358,7 +358,7 @@ class LivePages(QTabWidget):
         setup.sources.remember()
 
     def restore(self) -> None:
-        """Take what was remembered; ε comes later where nothing is, because it loads torch."""
+        """Take what was remembered, and the defaults where nothing is."""
         found = _settings.remembered(GROUP, _KEPT)
         grid = self.setup.grid
         for name, edit in (("start", grid.start), ("stop", grid.stop), ("step", grid.step)):
@@ -367,16 +367,7 @@ class LivePages(QTabWidget):
         self.setup.method.set_method(found.get("method", NETWORK))
         rule = self.setup.rule
         rule.setCurrentIndex(max(rule.findData(found.get("rule", "")), 0))
-        try:
+        self.scans.epsilon.setValue(100 * EPSILON)
+        with contextlib.suppress(ValueError):
             self.scans.epsilon.setValue(float(found.get("epsilon", "")))
-        except ValueError:
-            in_background(
-                self, _default_percent, then=self.scans.epsilon.setValue, failed=lambda _: None
-            )
         self.scans.frame.setChecked(found.get("frame", "1") == "1")
-
-
-def _default_percent() -> float:
-    from ..session import EPSILON
-
-    return 100 * EPSILON

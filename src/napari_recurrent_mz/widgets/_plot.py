@@ -1,4 +1,4 @@
-"""The one themed plot: a matplotlib canvas in the colours of napari's current theme."""
+"""A plot in the colours of napari's current theme, with its tools: what all docks share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
-from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from ..plots import SERIES, SERIES_ON_DARK, Draw, Ink, draw_reason, save_figure, style
 from ..scans import InputError
@@ -18,6 +16,9 @@ from . import _settings
 from ._theme import Palette
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ._plot_canvas import PlotCanvas
     from ._quiet_plot import QuietCanvas
 
 _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
@@ -47,51 +48,6 @@ def fill_figure(figure: Figure, ink: Ink, drawn: Draw | None, reason: str) -> No
     elif reason:
         draw_reason(figure, ink, reason)
     style(figure, ink)
-
-
-class PlotCanvas(FigureCanvasQTAgg):
-    """A figure that is drawn again when the theme changes.
-
-    Parameters
-    ----------
-    palette : Palette
-        The dock's; :meth:`restyle` takes its current colours.
-    name : str
-        What the plot is called, for people who do not see it.
-    height : int, optional
-        In pixels of the screen.
-    """
-
-    def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
-        super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]
-        self._palette = palette
-        self.drawn: Draw | None = None
-        self.reason = ""
-        self.setAccessibleName(name)
-        self.setMinimumHeight(height)
-        self.setMinimumWidth(120)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.restyle()
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """The least size: matplotlib's own is the size it has, so that a dock never shrinks."""
-        return QSize(self.minimumWidth(), self.minimumHeight())
-
-    def show_figure(self, draw: Draw) -> None:
-        """Draw this from now on: at once, and again with every change of the theme."""
-        self.drawn, self.reason = draw, ""
-        self.restyle()
-
-    def show_reason(self, sentence: str) -> None:
-        """Show no figure, and why there is none."""
-        self.drawn, self.reason = None, sentence
-        self.restyle()
-
-    def restyle(self) -> None:
-        """Draw again in the palette's current colours."""
-        self.figure.clear()
-        fill_figure(self.figure, ink_of(self._palette), self.drawn, self.reason)
-        self.draw_idle()  # type: ignore[no-untyped-call]
 
 
 class PlotPanel(QWidget):
@@ -125,7 +81,7 @@ class PlotPanel(QWidget):
         super().__init__(parent)
         self.name = name
         self.size_mm = size_mm
-        self.canvas = PlotCanvas(palette, name, height) if canvas is None else canvas
+        self.canvas = _answering_canvas(palette, name, height) if canvas is None else canvas
         self._tools = QHBoxLayout()
         self._tools.setContentsMargins(0, 0, 0, 0)
         self._tools.addStretch(1)
@@ -142,6 +98,8 @@ class PlotPanel(QWidget):
     @property
     def answering(self) -> PlotCanvas:
         """The canvas, where it is one that the mouse and the keys can be connected to."""
+        from ._plot_canvas import PlotCanvas
+
         assert isinstance(self.canvas, PlotCanvas)  # a quiet one only shows
         return self.canvas
 
@@ -214,6 +172,13 @@ def ask_for_file(
         path = path.with_suffix(kind.partition("*")[2].partition(")")[0].partition(" ")[0])
     _settings.remember("files", {"folder": str(path.parent)})
     use(path)
+
+
+def _answering_canvas(palette: Palette, name: str, height: int) -> PlotCanvas:
+    """matplotlib's own canvas; it is imported where one is wanted, because it takes 0.4 s."""
+    from ._plot_canvas import PlotCanvas
+
+    return PlotCanvas(palette, name, height)
 
 
 def _between(first: QColor, second: QColor, share: float) -> QColor:

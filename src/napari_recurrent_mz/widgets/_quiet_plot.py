@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from qtpy.compat import isalive
 from qtpy.QtCore import QSize, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
@@ -17,6 +15,9 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from ..plots import Draw
 from ._plot import fill_figure, ink_of
 from ._theme import Palette
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SOON_MS = 30
 _DPI = 100.0  # as matplotlib's own canvas
@@ -101,6 +102,8 @@ class QuietCanvas(QWidget):
         width, height = self.width(), self.height()
 
         def make() -> QImage:
+            from matplotlib.figure import Figure  # in the thread: it takes 0.4 s
+
             size = width / _DPI, height / _DPI
             figure = Figure(figsize=size, dpi=_DPI * ratio)
             if drawn is not None:  # without axes it warns
@@ -159,6 +162,8 @@ class QuietCanvas(QWidget):
 
 def picture_of(figure: Figure, ratio: float) -> QImage:
     """A figure as a picture, for a screen with so many pixels to a logical one; in any thread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     width, height = canvas.get_width_height()

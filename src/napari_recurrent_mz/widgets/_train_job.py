@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from napari.layers import Image
 
 from ..optics import Optics
@@ -16,6 +15,9 @@ from ..plots import Draw, Ink, open_axes
 from ..scans import InputError
 from . import _layers
 from ._train_layout import TrainLayout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ENDING = ".safetensors"
 

@@ -16,7 +16,7 @@ from ._layer_choice import LayerChoice
 from ._method_panel import MethodPanel
 from ._optics_panel import OpticsPanel
 from ._parts import heading
-from ._plot import PlotCanvas
+from ._plot_canvas import PlotCanvas
 from ._theme import Palette
 
 
