@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -100,11 +101,13 @@ def paint_after(viewer: Any) -> None:
     window = getattr(getattr(viewer, "window", None), "_qt_window", None)
     if window is not None and window.updatesEnabled():
         window.setUpdatesEnabled(False)
-        QTimer.singleShot(1, lambda: window.setUpdatesEnabled(True) if _is_there(window) else None)
+        known = weakref.ref(window)  # one that is closed before must not be kept by this
+        QTimer.singleShot(1, lambda: _paint(known()))
 
 
-def _is_there(part: QObject) -> bool:
-    return bool(isalive(part))  # type: ignore[no-untyped-call]
+def _paint(window: Any) -> None:
+    if window is not None and isalive(window):  # type: ignore[no-untyped-call]
+        window.setUpdatesEnabled(True)
 
 
 class Pace:
