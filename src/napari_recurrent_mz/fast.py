@@ -34,6 +34,8 @@ _M = TypeVar("_M", bound=nn.Module)
 
 _LAYOUTS = 8  # shapes of windows that weights are laid out for at a time
 
+_AT_ONCE = 500_000  # numbers that are converted from one precision to another
+
 _ONE = [1, 1]  # stride and dilation of every convolution
 
 
@@ -128,16 +130,23 @@ class _Buffers:
     def __init__(self) -> None:
         self._kept: dict[str, torch.Tensor] = {}
 
-    def get(self, name: str, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    def get(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        like: torch.Tensor,
+        dtype: torch.dtype | None = None,
+    ) -> torch.Tensor:
         """A tensor (N, C, H, W), channels last, with anything in it."""
         n, c, high, wide = shape
-        size = n * c * high * wide * like.element_size()
+        dtype = dtype or like.dtype
+        size = n * c * high * wide * dtype.itemsize
         kept = self._kept.pop(name, None)
         if kept is None or kept.numel() < size:
             kept = None  # before the next is made
             kept = torch.empty(size, dtype=torch.uint8, device=like.device)
         self._kept[name] = kept
-        return kept[:size].view(like.dtype).view(n, high, wide, c).permute(0, 3, 1, 2)
+        return kept[:size].view(dtype).view(n, high, wide, c).permute(0, 3, 1, 2)
 
     def clear(self) -> None:
         """Give them back."""
@@ -153,6 +162,15 @@ class _Buffers:
     def spare(self, x: torch.Tensor, name: str) -> torch.Tensor | None:
         """One just like ``x``, or None on a device that keeps its memory by itself."""
         return self.like(x, x.shape[1], name) if x.device.type == "cpu" else None
+
+    def copy(self, x: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
+        """``x`` in a precision, channels last; on a CPU in a buffer.
+
+        Memory that is new every time costs a CPU as much as a convolution of a few channels.
+        """
+        if x.device.type != "cpu":
+            return x.to(dtype, memory_format=torch.channels_last)
+        return self.get(name, tuple(x.shape), x, dtype).copy_(x)
 
     def like(self, x: torch.Tensor, channels: int, name: str) -> torch.Tensor:
         """One of the size and kind of ``x`` (N, …, H, W) with so many channels."""
@@ -189,6 +207,20 @@ class _Block:
     def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
         middle = _rectify(self.first(x, buffers, "c"), self.slope)
         return _rectify(self.second(middle, buffers, f"{name} x"), self.slope)
+
+
+def _add(there: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Add ``x`` to what is there, both (N, C, H, W), channels last.
+
+    On a CPU one in another precision is converted whole before; a few rows at a time stay in the
+    caches.
+    """
+    if x.dtype == there.dtype or x.device.type != "cpu":
+        return there.add_(x)
+    rows = max(_AT_ONCE * x.shape[2] // x.numel(), 1)
+    for some, more in zip(torch.split(there, rows, 2), torch.split(x, rows, 2), strict=True):
+        some.add_(more)
+    return there
 
 
 def _rectify(x: torch.Tensor, slope: float) -> torch.Tensor:
@@ -269,9 +301,9 @@ class _DecoderBlock:
         """From s_k, the block below and what is seen beside, or None: (N, c, H, W)."""
         x = self.own(s, buffers, "b")
         if self.enlarged is not None and y is not None:
-            x.add_(self.enlarged(y))
+            _add(x, self.enlarged(y))
         if self.beside is not None and beside is not None:
-            self.beside.onto(x, beside.to(self.dtype, memory_format=torch.channels_last))
+            self.beside.onto(x, buffers.copy(beside, self.dtype, "beside"))
         return _rectify(self.second(_rectify(x, self.slope), buffers, "c"), self.slope)
 
 
@@ -372,17 +404,17 @@ class FastNetwork:
 
     def _encode(self, scan: torch.Tensor, *, last: bool) -> tuple[State, torch.Tensor]:
         """Features of every level; the first level's of the last scan also for the decoder."""
-        low, edge = self.precision.features, self.precision.edge
-        x = self._plain.pad(scan).contiguous(memory_format=torch.channels_last)
+        low, edge, buffers = self.precision.features, self.precision.edge, self._buffers
+        x = self._plain.pad(scan)
         if last and edge != low:
-            fine = self._edge_encoder(x.to(edge), self._buffers, "level 0")
-            first = fine.to(low)
+            fine = self._edge_encoder(buffers.copy(x, edge, "scan"), buffers, "level 0")
+            first = buffers.copy(fine, low, "level 0 low")
         else:
-            fine = first = self._encoder[0](x.to(low), self._buffers, "level 0")
+            fine = first = self._encoder[0](buffers.copy(x, low, "scan"), buffers, "level 0")
         features = [first]
         for level, block in enumerate(self._encoder[1:], start=1):
             name = f"level {level}"
-            features.append(block(self._pooled(features[-1]), self._buffers, name))
+            features.append(block(self._pooled(features[-1]), buffers, name))
         return features, fine
 
     def _pooled(self, x: torch.Tensor) -> torch.Tensor:
@@ -400,10 +432,10 @@ class FastNetwork:
         y: torch.Tensor | None = None
         for level in reversed(range(self.config.levels)):
             mixed = self._mix[level](state[level], self._buffers, "a")
-            s = features[level].add_(mixed)
+            s = _add(features[level], mixed)
             seen = None
             if beside is not None and (level == 0 or self.config.nonnegative):
-                seen = functional.avg_pool2d(beside, 2**level)
+                seen = functional.avg_pool2d(beside, 2**level) if level else beside
             y = self._decoder[level](s, y, seen, self._buffers)
         assert y is not None
         return self._last(y, self._buffers, "last")

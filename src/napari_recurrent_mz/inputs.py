@@ -280,9 +280,41 @@ class PlaneParts:
     error: float | torch.Tensor
     extra: torch.Tensor | None
 
-    def window(self, rows: slice = slice(None), columns: slice = slice(None)) -> Prepared:
-        """The network's input for a window, the same as that part of the whole."""
-        return self.inputs._window(self, rows, columns)
+    def window(
+        self,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        over: Prepared | None = None,
+    ) -> Prepared:
+        """The network's input for a window, the same as that part of the whole.
+
+        Parameters
+        ----------
+        rows, columns : slice
+        over : Prepared, optional
+            That of another window, which is no longer needed: where it has the right size, its
+            memory is used again.
+        """
+        if self.linear.device.type != "cpu":
+            return self.inputs._window(self, rows, columns)
+        # Some rows at a time: what is only on the way to the input stays in the caches.
+        start, stop, _ = rows.indices(self.linear.shape[0])
+        for low in range(start, stop, _ROWS):
+            high = min(low + _ROWS, stop)
+            some = self.inputs._window(self, slice(low, high), columns)
+            over = _room(some, stop - start, over)
+            for whole, part in zip(over, some, strict=True):
+                whole[..., low - start : high - start, :] = part
+        assert over is not None
+        return over
+
+
+def _room(some: Prepared, rows: int, found: Prepared | None) -> Prepared:
+    """Room for some rows of an input and all others: what was found, if that fits."""
+    shapes = [(*part.shape[:-2], rows, part.shape[-1]) for part in some]
+    if found is not None and [tuple(part.shape) for part in found] == shapes:
+        return found
+    return Prepared(*(part.new_empty(shape) for part, shape in zip(some, shapes, strict=True)))
 
 
 def _wider(part: slice, length: int) -> tuple[slice, slice]:
@@ -292,6 +324,7 @@ def _wider(part: slice, length: int) -> tuple[slice, slice]:
     return slice(low, high), slice(start - low, stop - low)
 
 
+_ROWS = 256  # that a CPU makes the input of at a time
 _REACH = 8  # pixels that _smooth looks at on each side
 _SECTION_SHARE = 0.1  # of the light of a sample ten depths of field thick
 

@@ -230,8 +230,8 @@ class LinearEstimate:
             return self.filter.back(response * self.spectra[first:]) + self.offset
         found = torch.empty((len(weights), *self.filter.shape))
         for image, spectrum, radial in zip(found, self.spectra[first:], weights, strict=True):
-            carried = spectrum * self.filter.response(radial[None])
-            torch.add(self.filter.back(carried)[0], self.offset, out=image)
+            carried = self.filter.back(self.filter.mix(spectrum[None], radial[None])[None])
+            torch.add(carried[0], self.offset, out=image)
         return found
 
     def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:

@@ -6,7 +6,7 @@ alone: a response is one number for each of a few lengths. Lengths are in microm
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from .progress import tell
 from .scans import Heights
 
 _PAD = 64
+_AT_ONCE = 500_000  # numbers that a CPU works on
 
 Responses = list[tuple[slice, slice, torch.Tensor]]
 """Rows, columns, and what a spectrum is multiplied with there."""
@@ -132,30 +133,36 @@ class RadialFilter:
         number = 0
         for some in spectra:
             found = some[None] if some.dim() == 2 else some
-            responses = None if made is None else made.get(number)
-            if responses is None:
+            responses: Iterable[tuple[slice, slice, torch.Tensor]]
+            if made is not None and number in made:
+                responses = made[number]
+            else:
                 own = weights[number : number + len(found)]
                 responses = self._responses(own, (found.shape[-2], found.shape[-1]))
-            if made is not None:
-                made[number] = responses
+                if made is not None:
+                    responses = made[number] = list(responses)
             for rows, columns, response in responses:
                 filtered = found[:, rows, columns] * response
                 total[rows, columns] += filtered[0] if len(found) == 1 else filtered.sum(dim=0)
             number += len(found)
         return total
 
-    def _responses(self, weights: torch.Tensor, size: tuple[int, int]) -> Responses:
+    def _responses(
+        self, weights: torch.Tensor, size: tuple[int, int]
+    ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
         """Rows, columns, and what they are multiplied with, of spectra of a size."""
         y, x = size
         if (y, x) == (self.padded[0], self.padded[1] // 2 + 1):
             above, below, columns = y // 2 + 1, y - y // 2 - 1, slice(x)
         else:  # of a coarse image: not its highest frequency, of which the sign is not known
             above, below, columns = y // 2, y // 2 - 1, slice(x - 1)
-        half = self._half(weights, slice(above), columns)
-        found = [(slice(above), columns, half)]
-        if below:
-            found.append((slice(-below, None), columns, half[:, 1 : below + 1].flip(-2)))
-        return found
+        for rows in self._blocks(above, len(weights) * x):
+            half = self._half(weights, rows, columns)
+            yield rows, columns, half
+            first, last = max(rows.start, 1), min(rows.stop, below + 1)  # rows of −ky
+            if first < last:
+                mirrored = half[:, first - rows.start : last - rows.start].flip(-2)
+                yield slice(1 - last, 1 - first or None), columns, mirrored
 
     def _half(
         self, weights: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)
@@ -170,10 +177,30 @@ class RadialFilter:
         return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
 
     def back(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Inverse transform and crop: (N, Y', X') → real (N, Y, X)."""
-        x, _, y, _ = self.margins
-        wide: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
-        return wide[:, y : y + self.shape[0], x : x + self.shape[1]]
+        """Inverse transform and crop: (N, Y', X'/2 + 1) → real (N, Y, X).
+
+        The spectra may be overwritten.
+        """
+        (x, _, y, _), (high, wide) = self.margins, self.shape
+        if spectra.device.type != "cpu":
+            whole: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
+            return whole[:, y : y + high, x : x + wide]
+        found = spectra.new_empty((len(spectra), high, wide), dtype=torch.float32)
+        for columns in self._blocks(spectra.shape[2], spectra.shape[1]):
+            spectra[..., columns] = torch.fft.ifft(spectra[..., columns], dim=1)
+        for rows in self._blocks(high, spectra.shape[2]):
+            some = spectra[:, y : y + high][:, rows]
+            found[:, rows] = torch.fft.irfft(some, n=self.padded[1])[..., x : x + wide]
+        return found
+
+    def _blocks(self, length: int, width: int) -> Iterator[slice]:
+        """Slices of an axis, ``width`` numbers for each of its places.
+
+        A CPU works on some of an image at a time: what is only on the way stays in its caches,
+        and memory that is new every time, which costs as much as the work, is not asked for.
+        """
+        step = max(_AT_ONCE // width, 1) if self._part.device.type == "cpu" else max(length, 1)
+        return (slice(low, min(low + step, length)) for low in range(0, length, step))
 
     def along(
         self, spectra: Iterable[torch.Tensor], expansion: Expansion, heights_um: Heights, words: str

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .device import Device, available_cores, choose_device, give_back_memory
-from .inputs import NetworkInputs, Prepared, Scale
+from .inputs import NetworkInputs, PlaneParts, Prepared, Scale
 from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
@@ -200,6 +200,7 @@ class NetworkPlanes:
         self.half, self.fast = half, fast
         self.scale = scale
         self._timed = 0
+        self._given: Prepared | None = None  # the network's input for a window: memory to use again
         self._move_to(device)
 
     def _move_to(self, device: Device) -> None:
@@ -252,9 +253,14 @@ class NetworkPlanes:
         if before is not None:
             yield from self._finished(*before, None)
 
-    def release(self) -> None:
-        """Give back the memory that is only kept to be used again."""
+    def rest(self) -> None:
+        """Give back the memory that is only kept from one plane to the next."""
         self.runner.release()
+        self._given = None
+
+    def release(self) -> None:
+        """Give back all that is kept for other planes."""
+        self.rest()
         self._inputs = None
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
@@ -322,21 +328,30 @@ class NetworkPlanes:
                 if self.stopped():
                     raise Stopped
                 tell("network", number, len(windows))
-                parts = _joined([whole.window(*tile.read) for whole in wholes])
+                given = self._input(wholes, tile)
                 if memory is None:
-                    made = self.runner(parts)
+                    made = self.runner(given)
                 else:
                     before = memory.window(number, self.device.torch, self.runner.dtype)
-                    made, state = self.runner.go_on(before, parts)
+                    made, state = self.runner.go_on(before, given)
                     kept.append([h.to(memory.place) for h in state])
                 out[(..., *tile.write)] = made[(slice(None), 0, *tile.keep)].float()
         if memory is not None:
             memory.keep(kept, len(self.scans), self.tile)
         return out
 
+    def _input(self, wholes: Sequence[PlaneParts], tile: Tile) -> Prepared:
+        """The network's input for a window of some planes."""
+        if len(wholes) > 1:
+            made = [whole.window(*tile.read) for whole in wholes]
+            return Prepared(*(torch.cat(column) for column in zip(*made, strict=True)))
+        over, self._given = self._given, None
+        self._given = wholes[0].window(*tile.read, over=over)
+        return self._given
+
     def _make_room(self) -> None:
         """After running out of memory: fewer planes at once, smaller tiles, then the CPU."""
-        self.runner.release()
+        self.rest()
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
         if self.batch > 1:
@@ -377,10 +392,3 @@ class NetworkPlanes:
         speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
         speed *= 2 if device.half and device.kind == "cpu" else 1
         return operations_per_pixel(model.network.config, n_scans) / speed
-
-
-def _joined(parts: Sequence[Prepared]) -> Prepared:
-    """The network's input for several planes (N = 1) as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return Prepared(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -192,7 +192,7 @@ class Engine:
     def rest(self) -> None:
         """Give back what is only kept from one plane to the next; states stay."""
         if self._planes is not None:
-            self._planes.runner.release()
+            self._planes.rest()
 
     def forget(self) -> None:
         """Let go of all states: the next scan enters together with all before it."""
