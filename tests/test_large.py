@@ -14,7 +14,15 @@ import pytest
 import tifffile
 import zarr
 
-from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct, reconstruct_to
+from napari_recurrent_mz import (
+    Optics,
+    Scan,
+    ZGrid,
+    inputs,
+    load_model,
+    reconstruct,
+    reconstruct_to,
+)
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.inputs import NetworkInputs
 from napari_recurrent_mz.io import VolumeWriter, check_disk, read_image, write_volume
@@ -292,12 +300,30 @@ def test_planes_that_are_not_needed_may_be_unreadable(tmp_path: Path, ending: st
 def test_the_input_of_a_window_is_that_part_of_the_whole(name: str) -> None:
     """Within rounding, at every edge: what neighbours are looked at, a window has too."""
     three = [Scan(p, z) for z, p in zip((0.0, 2.0, 3.0), volume_of(3, 70, 60), strict=True)]
-    inputs = NetworkInputs(three, OPTICS, load_model(name).network.config)
+    fed = NetworkInputs(three, OPTICS, load_model(name).network.config)
     tilted = np.linspace(0.5, 2.5, 60) * np.ones((70, 1))
     for z_um in (1.3, tilted):
-        whole, parts = inputs.at(z_um), inputs.parts(z_um)
+        whole, parts = fed.at(z_um), fed.parts(z_um)
         for rows in (slice(0, 32), slice(3, 41), slice(32, 70)):
             window = parts.window(rows, slice(16, 60))
             for part, of_whole in zip(window, whole, strict=True):
                 expected = of_whole[..., rows, 16:]
                 np.testing.assert_allclose(part, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_input_is_the_same_made_some_rows_at_a_time_and_in_memory_used_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    three = [Scan(p, z) for z, p in zip((0.0, 2.0, 3.0), volume_of(3, 70, 60), strict=True)]
+    made = NetworkInputs(three, OPTICS, load_model(None).network.config)
+    whole = made.at(1.3)
+    before = [part.clone() for part in whole]
+    monkeypatch.setattr(inputs, "_ROWS", 9)
+    pieces = made.at(1.3)
+    again = made.parts(1.3).window(over=made.parts(2.4).window())
+    narrow = made.parts(2.4).window(slice(0, 20))
+    other = made.parts(1.3).window(over=narrow)  # of another size
+    for number, expected in enumerate(before):
+        for found in (pieces, again, other, whole):
+            np.testing.assert_allclose(found[number], expected, rtol=1e-5, atol=1e-5)
+    assert again.scans.data_ptr() != pieces.scans.data_ptr()
