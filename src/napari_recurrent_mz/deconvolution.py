@@ -131,7 +131,7 @@ class NonnegativeEstimate:
         self._table = transfer_table(optics, reach)
         shape = self.scans[0].pixels.shape
         self.filter = RadialFilter((shape[0], shape[1]), optics, self._table, device)
-        images = torch.stack([torch.tensor(scan.pixels) for scan in self.scans]).to(device)
+        images = torch.from_numpy(np.stack([scan.pixels for scan in self.scans])).to(device)
         self.levels = levels or Levels.of(images)
         signal = images.sub_(self.levels.background)
         every = pixels_per_value(

@@ -187,7 +187,7 @@ class LinearEstimate:
         ends = np.array(reach_um) if reach_um else self.scan_z_um
         self.table = covariance_table(optics, _span(self.scan_z_um, ends))
         self.filter = RadialFilter(self.scans[0].pixels.shape, optics, self.table, device)
-        images = torch.stack([torch.tensor(scan.pixels) for scan in self.scans]).to(device)
+        images = torch.from_numpy(np.stack([scan.pixels for scan in self.scans])).to(device)
         # The mean takes no part in the filtering: weights at k = 0 sum to one, and without
         # it nothing large is left for the padding to ring with.
         # A confocal has no such mean: what is left out of its filtering is the background.
@@ -206,7 +206,7 @@ class LinearEstimate:
             along = self.filter.along(self.spectra, expansion, z_um, "linear estimate")
             return along + self.offset
         mixed = self.filter.mix(self.spectra, self._tensor(self._weights(z_um)[0]))
-        return self.filter.back(mixed[None])[0] + self.offset
+        return self.filter.back(mixed[None])[0].add_(self.offset)
 
     def _weights(self, z_um: npt.ArrayLike) -> Weights:
         """Weights of the scans for heights (T,): (T, M, K)."""
@@ -230,9 +230,8 @@ class LinearEstimate:
             return self.filter.back(response * self.spectra[first:]) + self.offset
         found = torch.empty((len(weights), *self.filter.shape))
         for image, spectrum, radial in zip(found, self.spectra[first:], weights, strict=True):
-            carried = self.filter.back(self.filter.mix(spectrum[None], radial[None])[None])
-            torch.add(carried[0], self.offset, out=image)
-        return found
+            self.filter.back(self.filter.mix(spectrum[None], radial[None])[None], out=image[None])
+        return found.add_(self.offset)
 
     def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:
         return propagation_weights(self.optics, distance_um, table=self.table)[1]

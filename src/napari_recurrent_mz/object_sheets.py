@@ -136,12 +136,15 @@ class Blurs:
         self.parts = parts
         self._filter = radial_filter
         self._padded = radial_filter.padded
-        self._n_scans = len(weights)
+        (y, x), count = self._padded, len(weights)
+        # Memory that is used in every iteration: the images, and their spectra as rows of reals.
+        self._images = torch.empty(count, y, x, device=device)
+        self._mixed = torch.empty(count, y, 2 * (x // 2 + 1), device=device)
         self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
         on_cpu = self._weights.device.type == "cpu"
         self._pool = one_core_each() if on_cpu and torch.get_num_threads() > 1 else None
         values = sum(part.values.stop - part.values.start for part in parts)
-        small = values * self._n_scans * 4 <= _KEPT_BYTES
+        small = values * count * 4 <= _KEPT_BYTES
         self._kept = list(self.each(self._made, parts)) if small else None
 
     def __enter__(self) -> Blurs:
@@ -164,10 +167,8 @@ class Blurs:
         return self._pool.map(made, items)
 
     def to_scans(self, density: torch.Tensor) -> torch.Tensor:
-        """The object's images at the scans: all values (V,) → (M, Y', X')."""
-        y, x = self._padded
-        mixed = density.new_zeros((self._n_scans, y, 2 * (x // 2 + 1)))
-        numbers = range(len(self.parts))
+        """The object's images at the scans: all values (V,) → (M, Y', X'), until the next ones."""
+        mixed, numbers = self._mixed.zero_(), range(len(self.parts))
         filtered = self.each(lambda number: self._spectra(density, number), numbers)
         for number, spectra in zip(numbers, filtered, strict=True):
             shape, responses = self.parts[number].shape, self._responses(number)
@@ -175,8 +176,10 @@ class Blurs:
                 for here, there in _corners(shape, self._padded):
                     for spectrum, weight in zip(spectra, response, strict=True):
                         total[there].addcmul_(spectrum[here], weight[here])
-        whole = torch.view_as_complex(mixed.view(self._n_scans, y, -1, 2))
-        return torch.stack(list(self.each(lambda one: _image(one, (y, x)), whole)))
+        pairs = zip(self._images, self._complex, strict=True)
+        for _ in self.each(lambda pair: pair[0].copy_(_image(pair[1], self._padded)), pairs):
+            pass
+        return self._images
 
     def to_object(
         self, images: torch.Tensor, then: Callable[[Part, torch.Tensor], _Made]
@@ -189,8 +192,10 @@ class Blurs:
         then : callable
             Of a part and its values; parts may be made at the same time.
         """
-        transforms = self.each(lambda image: torch.fft.rfft2(image, norm="forward"), images)
-        spectra = _as_real(torch.stack(list(transforms)))
+        pairs = zip(self._complex, images, strict=True)
+        for _ in self.each(lambda pair: pair[0].copy_(_transform(pair[1])), pairs):
+            pass
+        spectra = self._mixed
 
         def make(number: int) -> _Made:
             part = self.parts[number]
@@ -203,8 +208,14 @@ class Blurs:
 
         return list(self.each(make, range(len(self.parts))))
 
+    @property
+    def _complex(self) -> torch.Tensor:
+        """The images' spectra as complex numbers, (M, Y', X'/2 + 1)."""
+        count, rows, _ = self._mixed.shape
+        return torch.view_as_complex(self._mixed.view(count, rows, -1, 2))
+
     def _spectra(self, density: torch.Tensor, number: int) -> torch.Tensor:
-        return _as_real(torch.fft.rfft2(self.parts[number].of(density), norm="forward"))
+        return _as_real(_transform(self.parts[number].of(density)))
 
     def _responses(self, number: int) -> torch.Tensor:
         return self._made(self.parts[number]) if self._kept is None else self._kept[number]
@@ -220,6 +231,11 @@ class Blurs:
             for of_scan in self._weights
         ]
         return torch.stack(found)
+
+
+def _transform(images: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = torch.fft.rfft2(images, norm="forward")
+    return found
 
 
 def _image(spectra: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

@@ -44,8 +44,8 @@ class _Window(NamedTuple):
     """A part of the image: where it is, its share of every row and column, its object."""
 
     place: tuple[slice, slice]
-    down: npt.NDArray[np.float64]
-    across: npt.NDArray[np.float64]
+    down: torch.Tensor
+    across: torch.Tensor
     fit: NonnegativeEstimate
 
 
@@ -77,7 +77,7 @@ class NonnegativeWindows:
         self.shape = self.scans[0].pixels.shape
         self.scan_z_um = np.array([scan.z_um for scan in self.scans])
         self.device = device
-        self.levels = Levels.of(torch.stack([torch.tensor(s.pixels) for s in self.scans]))
+        self.levels = Levels.of(torch.from_numpy(np.stack([s.pixels for s in self.scans])))
         rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
         count = len(rows) * len(columns)
         self._windows: list[_Window] = []
@@ -95,7 +95,8 @@ class NonnegativeWindows:
             shelf = shelf or _Shelf(count * _bytes(fit), device)
             fit.wait_with(shelf.keep(fit.transforms()))
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
-            self._windows.append(_Window((row, column), down, across, fit))
+            shares = (_shares(down, device)[:, None], _shares(across, device))
+            self._windows.append(_Window((row, column), *shares, fit))
             give_back_memory()
         self._windows.sort(key=lambda window: window.fit.filter.shape)
 
@@ -151,8 +152,7 @@ class NonnegativeWindows:
                 if fit.filter is not before:  # windows of one size follow each other
                     made, before = {}, fit.filter
                 image = fit.image(same, made)
-            weight = torch.from_numpy(np.outer(down, across).astype(np.float32))
-            whole[place].addcmul_(weight.to(self.device), image)
+            whole[place] += image.mul_(down).mul_(across)
         return whole
 
 
@@ -172,6 +172,10 @@ def nonnegative_estimate(
 
 def _at(z_um: float | Heights, place: tuple[slice, slice]) -> float | Heights:
     return z_um[place] if isinstance(z_um, np.ndarray) else z_um
+
+
+def _shares(ramp: npt.NDArray[np.float64], device: torch.device | None) -> torch.Tensor:
+    return torch.tensor(ramp, dtype=torch.float32, device=device)
 
 
 def _bytes(fit: NonnegativeEstimate) -> int:

@@ -176,22 +176,23 @@ class RadialFilter:
         below = rows - half.shape[-2]
         return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
 
-    def back(self, spectra: torch.Tensor) -> torch.Tensor:
+    def back(self, spectra: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Inverse transform and crop: (N, Y', X'/2 + 1) → real (N, Y, X).
 
-        The spectra may be overwritten.
+        The spectra may be overwritten; ``out`` is where a CPU puts the images.
         """
         (x, _, y, _), (high, wide) = self.margins, self.shape
         if spectra.device.type != "cpu":
             whole: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
             return whole[:, y : y + high, x : x + wide]
-        found = spectra.new_empty((len(spectra), high, wide), dtype=torch.float32)
+        if out is None:
+            out = spectra.new_empty((len(spectra), high, wide), dtype=torch.float32)
         for columns in self._blocks(spectra.shape[2], spectra.shape[1]):
             spectra[..., columns] = torch.fft.ifft(spectra[..., columns], dim=1)
         for rows in self._blocks(high, spectra.shape[2]):
             some = spectra[:, y : y + high][:, rows]
-            found[:, rows] = torch.fft.irfft(some, n=self.padded[1])[..., x : x + wide]
-        return found
+            out[:, rows] = torch.fft.irfft(some, n=self.padded[1])[..., x : x + wide]
+        return out
 
     def _blocks(self, length: int, width: int) -> Iterator[slice]:
         """Slices of an axis, ``width`` numbers for each of its places.
