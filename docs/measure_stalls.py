@@ -63,6 +63,7 @@ def measure(method: str, most: int) -> None:
             act(dock)
     begins["ending"] = time.perf_counter()
     dock.start_again()
+    wait(SETTLE_MS)  # a person reads the question
     dock.question.answer("again")
     wait(SETTLE_MS)
     timer.stop()

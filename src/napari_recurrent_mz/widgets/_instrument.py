@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from ..scans import InputError
 from . import _settings
 from ._grid_panel import in_words
-from ._parts import Dock, heading, push_button, scrolling, show_progress, stop_run
+from ._parts import Dock, WhenGone, heading, push_button, scrolling, show_progress, stop_run
 from ._theme import MessageLabel, Palette, tinted
 from ._worker import Outcome, ThreadRun, sentence_of, time_left
 
@@ -292,7 +292,7 @@ class InstrumentDock(Dock):
         self.shortcut("Ctrl+Enter", self.footer.action.click)
         self.shortcut("Esc", self.footer.cancel.click)
         viewer.events.theme.connect(self._theme_changed)
-        self.destroyed.connect(lambda _=None, box=self.__dict__: stop_run(box))
+        WhenGone(self, stop_run)
         self.ui.restyle(viewer.theme)
 
     # for subclasses -------------------------------------------------------------------

@@ -95,6 +95,24 @@ class Dock(QWidget):
         return bool(super().event(event))
 
 
+class WhenGone:
+    """Calls ``stop`` with a dock's attributes when Qt deletes it.
+
+    Not a function: the garbage collector may empty what goes together with a dock before, and a
+    function without its defaults raises.
+    """
+
+    def __init__(self, dock: QWidget, stop: Callable[[dict[str, Any]], None]) -> None:
+        self._box, self._stop = dock.__dict__, stop
+        dock.destroyed.connect(self)
+
+    def __call__(self, *_: object) -> None:
+        """Stop, unless all is gone."""
+        stop = self.__dict__.get("_stop")
+        if stop is not None:
+            stop(self._box)
+
+
 def stop_run(box: dict[str, Any]) -> None:
     """Cancel the job in a dock's attributes, if there is one; the dock itself may be gone."""
     run = box.get("run")

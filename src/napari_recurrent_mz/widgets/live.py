@@ -47,6 +47,7 @@ from ._live_words import (
     unbroken,
 )
 from ._pace import Turns
+from ._parts import WhenGone
 from ._result import plane_in_view, show_height
 from ._worker import order_from
 
@@ -392,7 +393,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)
-        self.destroyed.connect(lambda _=None, box=self.__dict__: stop_threads(box))
+        WhenGone(self, stop_threads)
 
     def event(self, event: QEvent | None) -> bool:
         """End the threads when the dock is closed for good."""

@@ -25,7 +25,7 @@ from ._jobs import (
     warnings_about,
 )
 from ._pace import Turns
-from ._parts import Dock, stop_run
+from ._parts import Dock, WhenGone, stop_run
 from ._result import ResultLayer
 from ._scan_source import ScanSource
 from ._worker import Checked, Job, Outcome, Run, in_background, sentence_of
@@ -284,7 +284,7 @@ class ReconstructDock(ScanSource, Dock):
         ui.footer.reconstruct.clicked.connect(self.reconstruct)
         ui.footer.cancel.clicked.connect(self.cancel)
         self._viewer.events.theme.connect(self._theme_changed)
-        self.destroyed.connect(lambda _=None, box=self.__dict__: stop_run(box))
+        WhenGone(self, stop_run)
 
     def _layer_removed(self, event: Any) -> None:
         super()._layer_removed(event)

@@ -20,7 +20,7 @@ from ..scans import InputError
 from . import _drop, _layers, _settings
 from ._layer_choice import LayerChoice
 from ._own_models import own_models
-from ._parts import Dock, stop_run
+from ._parts import Dock, WhenGone, stop_run
 from ._train_job import ENDING, AdaptJob, build_job, gains_figure, told
 from ._train_layout import TrainLayout
 from ._worker import Outcome, ThreadRun, in_background, sentence_of
@@ -322,4 +322,4 @@ class TrainDock(Dock):
         ui.footer.action.clicked.connect(self.adapt)
         ui.footer.cancel.clicked.connect(self.stop)
         self._viewer.events.theme.connect(self._theme_changed)
-        self.destroyed.connect(lambda _=None, box=self.__dict__: stop_run(box))
+        WhenGone(self, stop_run)
