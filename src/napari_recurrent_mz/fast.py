@@ -164,10 +164,7 @@ class _Buffers:
         return self.like(x, x.shape[1], name) if x.device.type == "cpu" else None
 
     def copy(self, x: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
-        """``x`` in a precision, channels last; on a CPU in a buffer.
-
-        Memory that is new every time costs a CPU as much as a convolution of a few channels.
-        """
+        """``x`` in a precision, channels last; on a CPU in a buffer, not in new memory."""
         if x.device.type != "cpu":
             return x.to(dtype, memory_format=torch.channels_last)
         return self.get(name, tuple(x.shape), x, dtype).copy_(x)

@@ -22,8 +22,11 @@ from .scans import Heights
 _PAD = 64
 _AT_ONCE = 500_000  # numbers that a CPU works on
 
-Responses = list[tuple[slice, slice, torch.Tensor]]
+Response = tuple[slice, slice, torch.Tensor]
 """Rows, columns, and what a spectrum is multiplied with there."""
+
+Responses = list[Response]
+"""Those of some spectra, kept."""
 
 
 def _margins(length: int) -> tuple[int, int]:
@@ -133,7 +136,7 @@ class RadialFilter:
         number = 0
         for some in spectra:
             found = some[None] if some.dim() == 2 else some
-            responses: Iterable[tuple[slice, slice, torch.Tensor]]
+            responses: Iterable[Response]
             if made is not None and number in made:
                 responses = made[number]
             else:
@@ -147,9 +150,7 @@ class RadialFilter:
             number += len(found)
         return total
 
-    def _responses(
-        self, weights: torch.Tensor, size: tuple[int, int]
-    ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+    def _responses(self, weights: torch.Tensor, size: tuple[int, int]) -> Iterator[Response]:
         """Rows, columns, and what they are multiplied with, of spectra of a size."""
         y, x = size
         if (y, x) == (self.padded[0], self.padded[1] // 2 + 1):

@@ -346,8 +346,10 @@ class NetworkPlanes:
             made = [whole.window(*tile.read) for whole in wholes]
             return Prepared(*(torch.cat(column) for column in zip(*made, strict=True)))
         over, self._given = self._given, None
-        self._given = wholes[0].window(*tile.read, over=over)
-        return self._given
+        given = wholes[0].window(*tile.read, over=over)
+        if self.device.kind == "cpu":  # others use memory again by themselves
+            self._given = given
+        return given
 
     def _make_room(self) -> None:
         """After running out of memory: fewer planes at once, smaller tiles, then the CPU."""
