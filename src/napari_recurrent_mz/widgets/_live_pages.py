@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
+from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -51,6 +51,7 @@ _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
 _PLANNED = 30.0
 _EPSILON_WIDTH = 84
+_TURN_MS = 20
 _KEPT = ("start", "stop", "step", "method", "rule", "epsilon", "frame")
 
 
@@ -323,16 +324,76 @@ class ScansPage(QWidget):
         column.addWidget(self.place)
 
 
+class Room(QWidget):
+    """The place of a page that is still to come; it is as large as the page will be."""
+
+    def __init__(self, page: QWidget) -> None:
+        super().__init__()
+        self.page = page
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the page is still to come."""
+        return self._column.count() == 0
+
+    def fill(self) -> None:
+        """Let the page come."""
+        if self.is_empty:
+            self._column.addWidget(self.page)
+            self.updateGeometry()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """The page's."""
+        return self.page.sizeHint()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """The page's."""
+        return self.page.minimumSizeHint()
+
+
 class LivePages(QTabWidget):
-    """Both pages, and what is remembered of them."""
+    """Both pages, and what is remembered of them.
+
+    They come into the window one by one, after it has shown the rest of the dock: to take in all
+    of their parts at once, napari's window stands still for a tenth of a second.
+    """
+
+    filled = Signal()
+    """A page has come into the window."""
 
     def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setup = SetupPage()
         self.scans = ScansPage(palette, self.setup.sources.rows)
-        self.addTab(self.setup, "Set up")
-        self.addTab(self.scans, "Scans")
+        self._rooms = tuple(Room(page) for page in (self.setup, self.scans))
+        for room, name in zip(self._rooms, ("Set up", "Scans"), strict=True):
+            self.addTab(room, name)
         self.setDocumentMode(True)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_TURN_MS)
+        self._soon.timeout.connect(self._fill_next)
+
+    def show_page(self, page: QWidget) -> None:
+        """Bring one of the two pages to the front."""
+        for room in self._rooms:
+            if room.page is page:
+                room.fill()
+                self.setCurrentWidget(room)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Let the pages come soon."""
+        super().showEvent(event)
+        self._soon.start()
+
+    def _fill_next(self) -> None:
+        empty = [room for room in self._rooms if room.is_empty]
+        for room in empty[:1]:
+            room.fill()
+            self.filled.emit()
+            self._soon.start()
 
     def show_session(self, session: Any) -> None:
         """Show what a session is made of, if it is not what is shown."""

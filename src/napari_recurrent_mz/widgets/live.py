@@ -222,7 +222,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
-        self.pages.setCurrentWidget(self.scans)
+        self.pages.show_page(self.scans)
         self._view_moved()
         self._show_state()
         self.offer_waiting()
@@ -246,7 +246,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.footer.say("")
         self.scans.list.show_lines(())
         self.scans.pause.setChecked(False)
-        self.pages.setCurrentWidget(self.setup)
+        self.pages.show_page(self.setup)
         self._show_state()
 
     # what is told ---------------------------------------------------------------------
@@ -389,7 +389,8 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.files.place(self.pages)
         self.scope.connected.connect(self._microscope_connected)
         self._viewer.dims.events.point.connect(self._view_moved)
-        self.pages.currentChanged.connect(lambda _: QTimer.singleShot(0, self.ui.fit))
+        for moved in (self.pages.currentChanged, self.pages.filled):
+            moved.connect(lambda *_: QTimer.singleShot(0, self.ui.fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)
