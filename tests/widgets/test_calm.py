@@ -32,10 +32,11 @@ class Thing:
 
 def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_calm, "_LONG_S", 0.0)  # any full pass is long
-    calm, before = Calm(), sys.getswitchinterval()
+    calm, before, young = Calm(), sys.getswitchinterval(), gc.get_threshold()
     for _ in range(2):
         calm.hold()
         assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert gc.get_threshold()[0] > young[0]
         assert gc.get_freeze_count() > 0
     calm.give_back(Thing())
     assert gc.get_freeze_count() == 0
@@ -45,6 +46,7 @@ def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch)
     assert calm.is_held
     calm.release()
     assert sys.getswitchinterval() == before
+    assert gc.get_threshold() == young
     assert gc.get_freeze_count() == 0
     gc.collect()
     assert gc.get_freeze_count() == 0
@@ -71,6 +73,20 @@ def test_a_layer_that_goes_is_freed_and_a_new_one_without_a_look_at_the_rest(
     del old
     gc.collect()
     assert gone[0]() is None
+    calm.release()
+
+
+def test_what_is_made_and_no_longer_wanted_does_not_grow_old() -> None:
+    calm = Calm()
+    calm.hold()
+    calm.tidy()
+    thing = Thing()
+    gone = weakref.ref(thing)
+    others: list[list[int]] = [[] for _ in range(20_000)]  # usually it has grown old by then
+    del thing
+    calm.tidy()
+    assert gone() is None
+    assert len(others) == 20_000
     calm.release()
 
 

@@ -5,7 +5,9 @@ switch interval each time that it wants the interpreter back; the garbage collec
 looks at every object there is, 0.2 s with napari and torch loaded; and psfmodels lets nobody else
 run. While somebody holds :data:`CALM`, the interval is short, a full pass looks only at what is
 new, and point spread functions are made in a process of their own. napari asks for such a pass
-with every layer that goes.
+with every layer that goes, and finds little: the collector's small passes are few, so that what
+comes and goes soon, like a plot's thousands of parts, goes in one of them (:meth:`Calm.tidy`) and
+does not grow old.
 
 What does not help is to let the working threads come after the window's (niceness): one that has
 the interpreter is then kept waiting by others, and the window with it.
@@ -23,6 +25,7 @@ from .. import psf_process
 
 _SWITCH_S = 0.001  # a fifth of Python's own
 _FULL = 2  # the collector's oldest generation
+_YOUNG = 30_000  # objects, more than a plot has, before the collector looks at them; usually 700
 _LONG_S = 0.02  # of a full pass: then there is much that is new
 
 
@@ -38,6 +41,7 @@ class Calm:
     def __init__(self) -> None:
         self._holders = 0
         self._usual_s = 0.0
+        self._usual_young = gc.get_threshold()
         self._puts_aside = False
         self._young: weakref.WeakSet[Any] = weakref.WeakSet()
         self._began = 0.0
@@ -55,6 +59,8 @@ class Calm:
         self._usual_s = sys.getswitchinterval()
         sys.setswitchinterval(min(self._usual_s, _SWITCH_S))
         psf_process.allow()
+        self._usual_young = gc.get_threshold()
+        gc.set_threshold(max(self._usual_young[0], _YOUNG), *self._usual_young[1:])
         if gc.get_freeze_count() == 0:  # else somebody else has put objects aside
             self._puts_aside = True
             gc.callbacks.append(self._collected)
@@ -67,6 +73,7 @@ class Calm:
             return
         sys.setswitchinterval(self._usual_s)
         psf_process.allow(False)
+        gc.set_threshold(*self._usual_young)
         if self._puts_aside:
             self._puts_aside = False
             gc.callbacks.remove(self._collected)
@@ -77,6 +84,11 @@ class Calm:
         if self._puts_aside:
             self._young.clear()
             gc.freeze()
+
+    def tidy(self) -> None:
+        """Free what was made and is no longer wanted since the last small pass."""
+        if self.is_held:
+            gc.collect(0)
 
     def expect_to_go(self, layer: Any) -> None:
         """Note that a layer is new: it can go without a look at everything else."""

@@ -13,6 +13,7 @@ from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ..plots import Draw
+from ._calm import CALM
 from ._plot import fill_figure, ink_of
 from ._theme import Palette
 
@@ -130,6 +131,7 @@ class QuietCanvas(QWidget):
         if isinstance(made, Exception):
             raise made
         self.picture = made
+        CALM.tidy()  # the figure's parts hold each other
         self.update()
         if self._is_old:
             self.restyle()

@@ -52,7 +52,6 @@ from ._result import plane_in_view, show_height
 from ._worker import order_from
 
 _PROGRESS_S = 0.2
-_TURN_MS = 10
 
 
 class LiveDock(AtMicroscope, InstrumentDock):
@@ -99,7 +98,6 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
         self._check_timer = self.one_shot(100, self.check)
-        self._frame_timer = self.one_shot(_TURN_MS, self._show_frame)
         self.setAcceptDrops(True)
         self.pages.restore()
         self._connect()
@@ -218,7 +216,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
     def _session_started(self, started: Started) -> None:
         self.volume = LiveLayer(self._viewer, started.session, self.turns)
         self.volume.added.connect(self._show_frame)
-        self.volume.gone.connect(self._frame_timer.start)
+        self.volume.gone.connect(lambda: self.turns.add(self._show_frame))
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
@@ -294,7 +292,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         """The suggested height: in words, and soon as a frame in the viewer."""
         z_um = self.over_z.suggested_um if self.over_z is not None else None
         self.scans.next.setText("–" if z_um is None else f"{z_um:.4g} µm")
-        self._frame_timer.start()
+        self.turns.add(self._show_frame)  # beside a thread that works it would take long
 
     def _is_quiet(self) -> bool:
         return self.live.is_at_rest and not self.scans.canvas.is_drawing
