@@ -36,6 +36,9 @@ _LAYOUTS = 8  # shapes of windows that weights are laid out for at a time
 
 _AT_ONCE = 500_000  # numbers that are converted from one precision to another
 
+_LARGE_BYTES = 2**25  # glibc takes memory for more than this from the system, each time
+_STRIP_BYTES = 2**21
+
 _ONE = [1, 1]  # stride and dilation of every convolution
 
 
@@ -189,8 +192,24 @@ class _Enlarged:
         merged = torch.einsum("ty,ocyx,sx->octs", taps, weight, taps)
         self.weight = merged.transpose(0, 1).to(dtype).contiguous()
 
-    def __call__(self, y: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to (N, O, 2H, 2W)."""
+    def onto(self, there: torch.Tensor, y: torch.Tensor) -> None:
+        """Add the convolution of ``y`` (N, C, H, W), enlarged, to what is there (N, O, 2H, 2W).
+
+        On a CPU a large image is enlarged some rows at a time: all of them would come in memory
+        that the system clears first.
+        """
+        high, size = y.shape[2], there.numel() * y.dtype.itemsize
+        rows = high
+        if there.device.type == "cpu" and size > _LARGE_BYTES:
+            rows = max(_STRIP_BYTES * high // size, 1)
+        for start in range(0, high, rows):
+            stop = min(start + rows, high)
+            low = max(start - 1, 0)  # a neighbour on each side, whose own two rows are cut off
+            made = self._made(y[:, :, low : stop + 1])
+            part = made.narrow(2, 2 * (start - low), 2 * (stop - start))
+            _add(there[:, :, 2 * start : 2 * stop], part)
+
+    def _made(self, y: torch.Tensor) -> torch.Tensor:
         return functional.conv_transpose2d(y, self.weight, stride=2, padding=1)
 
 
@@ -298,7 +317,7 @@ class _DecoderBlock:
         """From s_k, the block below and what is seen beside, or None: (N, c, H, W)."""
         x = self.own(s, buffers, "b")
         if self.enlarged is not None and y is not None:
-            _add(x, self.enlarged(y))
+            self.enlarged.onto(x, y)
         if self.beside is not None and beside is not None:
             self.beside.onto(x, buffers.copy(beside, self.dtype, "beside"))
         return _rectify(self.second(_rectify(x, self.slope), buffers, "c"), self.slope)
