@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from napari_recurrent_mz import fast as fast_module
 from napari_recurrent_mz import load_model
 from napari_recurrent_mz.fast import FastNetwork, Precision
 from napari_recurrent_mz.inputs import Prepared
@@ -86,6 +87,18 @@ def test_single_precision_makes_the_same_image(name: str) -> None:
     first = fast(*given)
     fast(*noise(config, scans=2))
     assert off(first, wanted) < 1e-5, "an image that was given away has changed"
+
+
+@pytest.mark.parametrize("strip_bytes", [1, 7_000, 2**21])
+@torch.no_grad()
+def test_a_large_image_is_enlarged_in_strips(
+    strip_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_module, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(fast_module, "_STRIP_BYTES", strip_bytes)  # from one row to all of them
+    network = random_network(OURS)
+    for given in (noise(OURS), noise(OURS, n=2, side=75)):
+        assert off(FastNetwork(network, SINGLE)(*given), network(*given)) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["ours", "batch normalised", "the paper's"])

@@ -204,7 +204,7 @@ class _Enlarged:
             rows = max(_STRIP_BYTES * high // size, 1)
         for start in range(0, high, rows):
             stop = min(start + rows, high)
-            low = max(start - 1, 0)  # a neighbour on each side, whose own two rows are cut off
+            low = max(start - 1, 0)  # a neighbour on each side, its own two rows are cut off
             made = self._made(y[:, :, low : stop + 1])
             part = made.narrow(2, 2 * (start - low), 2 * (stop - start))
             _add(there[:, :, 2 * start : 2 * stop], part)
