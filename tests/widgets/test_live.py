@@ -104,6 +104,26 @@ def make(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., LiveDock]]:
     qtbot.wait(10)
 
 
+def test_the_pages_come_by_themselves_and_the_dock_keeps_its_size(make: Any, qtbot: Any) -> None:
+    dock = make(starts=False)
+    expected = dock.pages.minimumSizeHint()
+    dock.show()
+    pages = (dock.setup, dock.scans)
+    qtbot.waitUntil(lambda: all(page.window() is dock.window() for page in pages))
+    assert dock.setup.isVisible()
+    assert not dock.scans.isVisible()
+    assert dock.pages.minimumSizeHint() == expected
+    dock.pages.show_page(dock.scans)
+    assert dock.scans.isVisible()
+
+
+def test_a_page_that_is_wanted_at_once_is_there(make: Any) -> None:
+    dock = make(starts=False)
+    dock.show()
+    dock.pages.show_page(dock.scans)
+    assert dock.scans.isVisible()
+
+
 def add_scan_layer(dock: LiveDock, z_um: float, seed: int | None = None, **about: Any) -> Any:
     """One plane at its height, selected alone."""
     pixels = about.pop("pixels", camera(round(100 * z_um) if seed is None else seed))
