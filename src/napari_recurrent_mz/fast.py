@@ -204,13 +204,11 @@ class _Enlarged:
             rows = max(_STRIP_BYTES * high // size, 1)
         for start in range(0, high, rows):
             stop = min(start + rows, high)
-            low = max(start - 1, 0)  # a neighbour on each side, its own two rows are cut off
-            made = self._made(y[:, :, low : stop + 1])
+            low = max(start - 1, 0)  # a neighbour on each side, whose own rows are cut off
+            some = y[:, :, low : stop + 1]
+            made = functional.conv_transpose2d(some, self.weight, stride=2, padding=1)
             part = made.narrow(2, 2 * (start - low), 2 * (stop - start))
             _add(there[:, :, 2 * start : 2 * stop], part)
-
-    def _made(self, y: torch.Tensor) -> torch.Tensor:
-        return functional.conv_transpose2d(y, self.weight, stride=2, padding=1)
 
 
 class _Block:
