@@ -172,7 +172,7 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
 
 def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, float]:
     """Seconds of each form that runs and makes the right image."""
-    parts = _noise(model.network.config, device)
+    parts = noise_input(model.network.config, device, (_WINDOW, _WINDOW))
     wanted = Runner(model, device, Form(fast=False, half=False))(parts).float()
     seconds: dict[Form, float] = {}
     for form in forms:
@@ -192,17 +192,17 @@ def _quickest(seconds: dict[Form, float]) -> Form:
     return best if seconds[best] * _CLEARLY < seconds[first] else first
 
 
-def _noise(config: NetworkConfig, device: Device) -> Prepared:
-    """Noise in place of a network's input."""
+def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -> Prepared:
+    """Noise in place of a network's input, for an image of (Y, X) pixels."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator).to(device.torch)
 
     def one(channels: int) -> torch.Tensor:
-        return noise(1, channels, _WINDOW, _WINDOW)
+        return noise(1, channels, *shape)
 
-    scans = noise(1, _SCANS, config.input_channels, _WINDOW, _WINDOW)
+    scans = noise(1, _SCANS, config.input_channels, *shape)
     extra = 1 if config.nonnegative else 0
     return Prepared(scans, one(1), one(1).abs(), one(max(config.skip_channels, 1)), one(extra))
 

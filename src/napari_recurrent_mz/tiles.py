@@ -15,19 +15,16 @@ from .inputs import NetworkInputs, PlaneParts, Prepared, Scale
 from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
+from .overlap import ALIGN, LARGEST, overlap_of
 from .progress import tell
 from .runner import runner_for
 from .scans import FloatArray, Heights, Scan
 from .weights import Model
 
-OVERLAP = 64
-"""Pixels that neighbouring tiles share on each side, cut off afterwards."""
-
 LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
 """Root of the pixels of the largest tile, by the kind of the device."""
 
 _SMALLEST_TILE = 128
-_ALIGN = 16  # tiles start where the pooling grid of the whole image does
 _PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
 _measured: dict[tuple[str, str, int], float] = {}
@@ -46,7 +43,7 @@ class Tile:
     write: tuple[slice, slice]
 
 
-def tiles(shape: tuple[int, int], size: int, overlap: int = OVERLAP) -> Iterator[Tile]:
+def tiles(shape: tuple[int, int], size: int, overlap: int = LARGEST) -> Iterator[Tile]:
     """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
 
     They are all but equal, and as few pixels as can be are read twice.
@@ -58,7 +55,7 @@ def tiles(shape: tuple[int, int], size: int, overlap: int = OVERLAP) -> Iterator
     size : int
         Root of the largest window's pixels, overlap included.
     overlap : int
-        Pixels read beyond what is kept.
+        Pixels read beyond what is kept, a multiple of :data:`~napari_recurrent_mz.overlap.ALIGN`.
 
     Yields
     ------
@@ -85,9 +82,9 @@ def _steps(shape: tuple[int, int], size: int, overlap: int) -> tuple[int, int]:
     """What neighbouring windows are apart in y and x, where the fewest pixels are read."""
     height, width = shape
     found = []
-    for rows in range(1, -(-height // _ALIGN) + 1):
+    for rows in range(1, -(-height // ALIGN) + 1):
         down, high = _longest(height, rows, overlap)
-        for columns in range(1, -(-width // _ALIGN) + 1):
+        for columns in range(1, -(-width // ALIGN) + 1):
             across, wide = _longest(width, columns, overlap)
             read = (height + 2 * overlap * (rows - 1)) * (width + 2 * overlap * (columns - 1))
             found.append((max(high * wide, size * size), read, abs(high - wide), (down, across)))
@@ -98,7 +95,7 @@ def _steps(shape: tuple[int, int], size: int, overlap: int) -> tuple[int, int]:
 
 def _longest(length: int, count: int, overlap: int) -> tuple[int, int]:
     """Of so many windows along one axis: how far apart they are, and the longest one."""
-    step = _ALIGN * -(-length // (count * _ALIGN))
+    step = ALIGN * -(-length // (count * ALIGN))
     return step, min(step + overlap * min(count - 1, 2), length)
 
 
@@ -323,7 +320,7 @@ class NetworkPlanes:
             wholes = [self.inputs.parts(z_um, first) for z_um in heights]
             shape = wholes[0].linear.shape
             out = wholes[0].linear.new_empty((len(heights), *shape))
-            windows = list(tiles((shape[0], shape[1]), self.tile))
+            windows = self._windows(shape[0], shape[1])
             for number, tile in enumerate(windows):
                 if self.stopped():
                     raise Stopped
@@ -339,6 +336,11 @@ class NetworkPlanes:
         if memory is not None:
             memory.keep(kept, len(self.scans), self.tile)
         return out
+
+    def _windows(self, rows: int, columns: int) -> list[Tile]:
+        """The windows of an image: how much they share is of no account where one will do."""
+        many = rows * columns > self.tile**2
+        return list(tiles((rows, columns), self.tile, overlap_of(self.model) if many else 0))
 
     def _input(self, wholes: Sequence[PlaneParts], tile: Tile) -> Prepared:
         """The network's input for a window of some planes."""

@@ -1,0 +1,79 @@
+"""How many pixels the windows of a large image have to share for a network to leave no seam."""
+
+from __future__ import annotations
+
+import torch
+
+from .device import choose_device
+from .inputs import Prepared
+from .runner import Form, Runner, noise_input
+from .weights import Model
+
+LARGEST = 64
+"""Pixels that neighbouring windows share at most, whatever a network sees beyond."""
+
+ALIGN = 16
+"""Windows start where the pooling grid of the whole image does."""
+
+_UNSEEN = 1e-5
+"""Largest deviation from the whole image, of its range: that of single precision."""
+
+_SHAPE = (4 * LARGEST, 2 * LARGEST)  # of the image that is tried, cut across the middle
+_COARSE = 8  # pixels of the larger structure that a network is tried on
+_known: dict[str, int] = {}
+
+
+def overlap_of(model: Model) -> int:
+    """Pixels that a window reads beyond what is kept of it, on each side.
+
+    How far a network sees is less than its layers could, and another number for each set of
+    weights: it is tried once in a process, on noise and on larger structure.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    int
+        The least multiple of :data:`ALIGN` with which two windows make the image of the whole,
+        to 1e-5 of its range; :data:`LARGEST` where none below does.
+    """
+    if model.sha256 not in _known:
+        _known[model.sha256] = _tried(model)
+    return _known[model.sha256]
+
+
+def _tried(model: Model) -> int:
+    device = choose_device("cpu")
+    plain = Runner(model, device, Form(fast=False, half=False))
+    noise = noise_input(plain.config, device, _SHAPE)
+    noise.scans[:, :, 1] = noise.scans[:, :, 1, :1, :1]  # distances, even for a plane
+    wholes = [(image, plain(image)) for image in (noise, _coarse(noise))]
+    for overlap in range(ALIGN, LARGEST, ALIGN):
+        if all(_seam(plain, image, whole, overlap) <= _UNSEEN for image, whole in wholes):
+            return overlap
+    return LARGEST
+
+
+def _coarse(noise: Prepared) -> Prepared:
+    """Brighter noise of larger grains, as of what is out of focus."""
+
+    def larger(part: torch.Tensor) -> torch.Tensor:
+        grains = 3 * part[..., ::_COARSE, ::_COARSE]
+        return grains.repeat_interleave(_COARSE, -2).repeat_interleave(_COARSE, -1)
+
+    return Prepared(*map(larger, noise))
+
+
+def _seam(plain: Runner, image: Prepared, whole: torch.Tensor, overlap: int) -> float:
+    """How far the two halves of an image, made apart, are from the whole: of its range."""
+    middle = whole.shape[-2] // 2
+    above = plain(_rows(image, slice(0, middle + overlap)))[..., :middle, :]
+    below = plain(_rows(image, slice(middle - overlap, None)))[..., overlap:, :]
+    off = (torch.cat([above, below], dim=-2) - whole).abs().max()
+    return float(off / (whole.max() - whole.min()))
+
+
+def _rows(image: Prepared, rows: slice) -> Prepared:
+    return Prepared(*(part[..., rows, :] for part in image))
