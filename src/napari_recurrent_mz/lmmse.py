@@ -229,8 +229,10 @@ class LinearEstimate:
             response = self.filter.response(weights)
             return self.filter.back(response * self.spectra[first:]) + self.offset
         found = torch.empty((len(weights), *self.filter.shape))
+        mixed: torch.Tensor | None = None
         for image, spectrum, radial in zip(found, self.spectra[first:], weights, strict=True):
-            self.filter.back(self.filter.mix(spectrum[None], radial[None])[None], out=image[None])
+            mixed = self.filter.mix(spectrum[None], radial[None], out=mixed)
+            self.filter.back(mixed[None], out=image[None])
         return found.add_(self.offset)
 
     def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:

@@ -231,7 +231,7 @@ class _Shelf:
                 try:
                     self._file.write(torch.view_as_real(some.cpu().contiguous()).numpy().data)
                 except OSError:  # the disk is full: memory has to do
-                    kept = list(_Shelved(self, begin, shapes))
+                    kept = [one.clone() for one in _Shelved(self, begin, shapes)]
                     self._file.truncate(begin)
                     return [*kept, some, *spectra]
                 shapes.append(some.shape)
@@ -248,15 +248,15 @@ class _Shelf:
 
 @dataclass(frozen=True)
 class _Shelved:
-    """Spectra of one object in the file."""
+    """Spectra of one object in the file; each comes where the one before was."""
 
     shelf: _Shelf
     begin: int
     shapes: Sequence[torch.Size]
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        begin = self.begin
-        for shape in self.shapes:
-            spectra = torch.empty(shape, dtype=torch.complex64)
-            yield self.shelf.read(begin, spectra)
-            begin += math.prod(shape) * spectra.itemsize
+        begin, sizes = self.begin, [math.prod(shape) for shape in self.shapes]
+        room = torch.empty(max(sizes, default=0), dtype=torch.complex64)
+        for shape, size in zip(self.shapes, sizes, strict=True):
+            yield self.shelf.read(begin, room[:size].view(shape))
+            begin += size * room.itemsize

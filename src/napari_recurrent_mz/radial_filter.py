@@ -114,6 +114,7 @@ class RadialFilter:
         spectra: Iterable[torch.Tensor],
         weights: torch.Tensor,
         made: dict[int, Responses] | None = None,
+        out: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Σ over spectra, each filtered by its weights.
 
@@ -126,13 +127,17 @@ class RadialFilter:
         made : dict, optional
             Empty at first: keeps what follows from the weights, for other images of this shape
             that are filtered by the same ones.
+        out : torch.Tensor, optional
+            Where it is put, whatever was there.
 
         Returns
         -------
         torch.Tensor, complex, shape (Y', X'/2 + 1)
         """
         size = (self.padded[0], self.padded[1] // 2 + 1)
-        total = torch.zeros(size, dtype=torch.complex64, device=weights.device)
+        if out is None:
+            out = torch.empty(size, dtype=torch.complex64, device=weights.device)
+        total = out.zero_()
         number = 0
         for some in spectra:
             found = some[None] if some.dim() == 2 else some
