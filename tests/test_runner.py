@@ -49,6 +49,24 @@ def test_what_is_faster_is_taken_and_tried_once(
     assert tried == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [
+        ((16, 18, 20, 15), "fast, half precision"),
+        ((95, 19, 70, 18), "fast, single precision"),  # a CPU without bfloat16, a busy moment
+        ((95, 40, 70, 18), "plain, single precision"),
+    ],
+)
+def test_a_less_promising_form_has_to_be_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, milliseconds: tuple[int, ...], words: str
+) -> None:
+    def measured(_model: object, _device: Device, forms: tuple[Form, ...]) -> dict[Form, int]:
+        return dict(zip(forms, milliseconds, strict=True))
+
+    monkeypatch.setattr(runner, "_timed", measured)
+    assert runner_for(load_model(), replace(SINGLE, half=True)).form.words == words
+
+
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("half", [True, False])
 def test_what_is_asked_for_is_done(fast: bool, half: bool) -> None:

@@ -186,10 +186,9 @@ def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, 
 
 
 def _quickest(seconds: dict[Form, float]) -> Form:
-    """The first, unless another is clearly faster."""
-    first = next(iter(seconds))
-    best = min(seconds, key=lambda form: seconds[form])
-    return best if seconds[best] * _CLEARLY < seconds[first] else first
+    """The most promising form that no other is clearly faster than."""
+    least = min(seconds.values())
+    return next(form for form in seconds if seconds[form] <= _CLEARLY * least)
 
 
 def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -> Prepared:
