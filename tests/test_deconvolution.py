@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from napari_recurrent_mz.deconvolution import (
 )
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.metrics import fitted as fitted_to
-from napari_recurrent_mz.object_sheets import Blurs
+from napari_recurrent_mz.object_sheets import Blurs, add_at_once, add_one_by_one
 from napari_recurrent_mz.object_windows import NonnegativeWindows, nonnegative_estimate
 from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import InputError, Scan
@@ -233,6 +233,32 @@ def test_windows_of_a_large_image_leave_no_seam(monkeypatch: pytest.MonkeyPatch)
             ((alone - truth) ** 2).mean()
         )
     np.testing.assert_allclose(parts.misfit.numpy().std(), whole.misfit.numpy().std(), rtol=0.3)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+@pytest.mark.parametrize("target", ["widefield", "confocal"])
+def test_planes_made_together_are_the_planes(windows: bool, target: str) -> None:
+    kind = (
+        partial(NonnegativeWindows, size=48)
+        if windows
+        else partial(NonnegativeEstimate, iterations=3)
+    )
+    some = [Scan(scan.pixels[:40], scan.z_um) for scan in scans()]
+    found, heights = kind(some, OPTICS, target=target), np.array([0.4, 2.1, 4.5])
+    for make in (found.tensor, found.beyond_linear):
+        together = make(heights).numpy()
+        alone = np.stack([make(float(z)).numpy() for z in heights])
+        assert together.shape == (3, 40, SIZE)
+        np.testing.assert_allclose(together, alone, atol=1e-5 * np.ptp(alone))
+
+
+def test_sums_of_products_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(8)
+    spectra, weights = rng.normal(size=(3, 5, 7)), rng.normal(size=(2, 3, 5, 7))
+    for add in (add_one_by_one, add_at_once):
+        totals = torch.ones(2, 5, 7, dtype=torch.float64)
+        add(totals, torch.from_numpy(spectra), torch.from_numpy(weights))
+        np.testing.assert_allclose(totals, 1 + np.einsum("syx,nsyx->nyx", spectra, weights))
 
 
 def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -311,6 +311,16 @@ def test_the_input_of_a_window_is_that_part_of_the_whole(name: str) -> None:
                 np.testing.assert_allclose(part, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["recurrent-mz", "recurrent-mz-plus", "deep-z"])
+def test_the_input_of_planes_made_together_is_that_of_each(name: str) -> None:
+    three = [Scan(p, z) for z, p in zip((0.0, 2.0, 3.0), volume_of(3, 50, 44), strict=True)]
+    fed = NetworkInputs(three, OPTICS, load_model(name).network.config)
+    heights = [0.3, 1.3, 2.9]
+    together = fed.at(np.array(heights), first=1)
+    for parts, *each in zip(together, *(fed.at(z, first=1) for z in heights), strict=True):
+        np.testing.assert_allclose(parts, np.concatenate(each), rtol=1e-5, atol=1e-5)
+
+
 def test_the_input_is_the_same_made_some_rows_at_a_time_and_in_memory_used_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

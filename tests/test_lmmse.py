@@ -270,6 +270,19 @@ def test_any_shape_keeps_its_shape(shape: tuple[int, int]) -> None:
     assert tuple(estimate.propagated(1.0).shape) == (2, *shape)
 
 
+@pytest.mark.parametrize("target", ["widefield", "confocal"])
+def test_planes_made_together_are_the_planes(target: str) -> None:
+    rng = np.random.default_rng(0)
+    scans = [Scan(rng.normal(size=(50, 60)), z) for z in (0.0, 1.0, 2.5)]
+    estimate = LinearEstimate(scans, OIL, target=target)
+    heights = np.array([0.0, 0.7, 1.9, 2.2])
+    together, carried = estimate.tensor(heights), estimate.propagated(heights, 1)
+    assert tuple(carried.shape) == (4, 2, 50, 60)
+    for number, z in enumerate(heights):
+        np.testing.assert_allclose(together[number], estimate.tensor(float(z)), atol=1e-5)
+        np.testing.assert_allclose(carried[number], estimate.propagated(float(z), 1), atol=1e-5)
+
+
 def test_far_from_every_scan_little_is_known() -> None:
     heights, clean, _ = white_planes(3)
     estimate = estimate_from(heights, clean, [3, 5])

@@ -32,7 +32,8 @@ from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_height
 from .optics import Optics
 from .progress import tell
 from .radial_filter import RadialFilter, Responses
-from .scans import FloatArray, Heights, InputError, Scan, check_scans
+from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
+from .upload import uploaded
 
 ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""
@@ -154,7 +155,8 @@ class NonnegativeEstimate:
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The object's image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
 
-        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface. Of several heights
+        (T,) all planes are made together: (T, Y, X).
         """
         return self.along(z_um, self.imaged) + self.levels.background
 
@@ -171,27 +173,29 @@ class NonnegativeEstimate:
 
         Returns
         -------
-        torch.Tensor, shape (Y, X)
+        torch.Tensor, shape (Y, X), or (T, Y, X) for several heights
             In the scans' units; at the height of a scan, zero for a wide-field target.
         """
         return self.along(z_um, self.beyond)
 
-    def beyond(self, z_um: float) -> Weights:
-        """Weights of the sheets for :meth:`beyond_linear`, shape (L, K)."""
+    def beyond(self, z_um: Heights) -> Weights:
+        """Weights of the sheets for :meth:`beyond_linear`, of heights (T,): (T, L, K)."""
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
-        told: Weights = np.einsum("mk,mlk->lk", mix[0], self.radial_to_scans)
+        told: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
         return self.imaged(z_um) - told
 
-    def along(self, z_um: float | Heights, weights: Callable[[float], Weights]) -> torch.Tensor:
-        """The sheets filtered by the weights (L, K) of one height, or of every pixel's own."""
-        if not isinstance(z_um, np.ndarray):
-            return self.image(weights(z_um))
+    def along(self, z_um: float | Heights, weights: Callable[[Heights], Weights]) -> torch.Tensor:
+        """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
+        if not is_surface(z_um):
+            found = self.image(weights(np.atleast_1d(z_um)))
+            return found if np.ndim(z_um) else found[0]
+        surface = np.asarray(z_um)
         expansion = expand(
-            lambda nodes: np.stack([weights(float(z)) for z in nodes]),
-            z_um,
+            lambda nodes: np.concatenate([weights(node) for node in nodes[:, None]]),
+            surface,
             self.optics.depth_of_field_um,
         )
-        return self.filter.along(self.spectra, expansion, z_um, "non-negative object")
+        return self.filter.along(self.spectra, expansion, surface, "non-negative object")
 
     @property
     def misfit(self) -> torch.Tensor:
@@ -205,11 +209,11 @@ class NonnegativeEstimate:
     @cached_property
     def radial_to_scans(self) -> Weights:
         """H(k) from every sheet to every scan, shape (M, L, K)."""
-        return np.stack([self._radial(z) for z in self.scan_z_um])
+        return self._radial(self.scan_z_um)
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
-        return self.image(self.radial_to_scans[number]) + self.levels.background
+        return self.image(self.radial_to_scans[number][None])[0] + self.levels.background
 
     def wait_with(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""
@@ -258,18 +262,19 @@ class NonnegativeEstimate:
         def share_out(part: Part, seen_by: torch.Tensor) -> None:
             torch.reciprocal(seen_by.clamp_min_(1e-3 * len(seen)), out=part.of(share))
 
-        def correct(part: Part, quotient: torch.Tensor) -> tuple[float, float]:
-            """One step; how far it goes on from the one before, and how far it goes."""
+        def correct(part: Part, quotient: torch.Tensor) -> torch.Tensor:
+            """One step; how far a value goes on from the one before, and how far it goes: (2,)."""
             here, last = part.of(now), part.of(change)
             after = quotient.mul_(part.of(share)).mul_(here).clamp_min_(0)
             moved = after - here
-            along, norm = _dot(moved, last), _dot(moved, moved)
+            both = torch.stack([_dot(moved, last), _dot(moved, moved)])
             last.copy_(moved)
             here.copy_(after)
-            return self._area(part) * along, self._area(part) * norm
+            return both
 
         blurs.to_object(seen, share_out)
         floor, norm = 1.001 * _FLOOR * self.levels.bright, 0.0
+        areas = torch.tensor([self._area(part) for part in self.parts], dtype=torch.float64)
         for number in range(iterations):
             if stopped():
                 raise Interrupted
@@ -277,7 +282,9 @@ class NonnegativeEstimate:
             explained = blurs.to_scans(now).clamp_min_(0).add_(floor)
             quotients = torch.div(data, explained, out=explained)
             norm_before = norm
-            along, norm = np.sum(blurs.to_object(quotients, correct), axis=0)
+            # One question an iteration: a GPU that is asked has to finish what it was given.
+            steps = torch.stack(blurs.to_object(quotients, correct)).cpu()
+            along, norm = (areas @ steps.double()).tolist()
             # Biggs and Andrews: as far beyond this step as it goes on from the one before.
             step = min(max(along / max(norm_before, 1e-30), 0.0), _LARGEST_STEP)
             before.mul_(-step).add_(now, alpha=1 + step).clamp_min_(0)
@@ -289,19 +296,19 @@ class NonnegativeEstimate:
         return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
 
     def image(self, radial: Weights, made: dict[int, Responses] | None = None) -> torch.Tensor:
-        """Σ over the sheets, filtered by ``radial`` (L, K): (Y, X), without the background.
+        """Σ over the sheets, filtered by ``radial`` (T, L, K): (T, Y, X), without the background.
 
         ``made`` is that of :meth:`~napari_recurrent_mz.lmmse.RadialFilter.mix`.
         """
-        weights = torch.tensor(radial, dtype=torch.float32, device=self.device)
-        return self.filter.back(self.filter.mix(self.spectra, weights, made)[None])[0]
+        weights = uploaded(radial, self.device)
+        return self.filter.back(self.filter.mix(self.spectra, weights, made))
 
-    def _radial(self, z_um: float) -> Weights:
-        """H(k, z − sheet), shape (L, K)."""
-        return self._table.at((z_um - self.sheets_um) / self.optics.depth_of_field_um)
+    def _radial(self, z_um: Heights) -> Weights:
+        """H(k, z − sheet) for heights (T,), shape (T, L, K)."""
+        return self._table.at((z_um[:, None] - self.sheets_um) / self.optics.depth_of_field_um)
 
-    def imaged(self, z_um: float) -> Weights:
-        """Weights of the sheets for the image at ``z_um``, shape (L, K)."""
+    def imaged(self, z_um: Heights) -> Weights:
+        """Weights of the sheets for the images at heights (T,), shape (T, L, K)."""
         if self.target == "widefield":
             return self._radial(z_um)
         # A confocal section is thinner than the sheets are apart: the object between them is
@@ -311,8 +318,8 @@ class NonnegativeEstimate:
         table = transfer_table(self.optics, float(np.ptp(self.sheets_um)), self.target)
         between = np.linspace(-1, 1, 17)
         share = (1 - np.abs(between)) / np.sum(1 - np.abs(between))
-        distance = z_um - self.sheets_um[:, None] - between * apart
-        blended: Weights = np.einsum("b,lbk->lk", share, table.at(distance / dof))
+        distance = z_um[:, None, None] - self.sheets_um[:, None] - between * apart
+        blended: Weights = np.einsum("b,tlbk->tlk", share, table.at(distance / dof))
         return blended
 
 
@@ -330,8 +337,8 @@ def _never() -> bool:
     return False
 
 
-def _dot(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float(torch.dot(one.flatten(), other.flatten()))
+def _dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return torch.dot(one.flatten(), other.flatten())
 
 
 def _quantiles(values: torch.Tensor, *q: float) -> list[float]:

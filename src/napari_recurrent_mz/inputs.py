@@ -22,11 +22,12 @@ from .network import NetworkConfig
 from .object_windows import NonnegativeWindows, nonnegative_estimate
 from .optics import Optics
 from .prepare import Normalisation, normalisation
-from .scans import FloatArray, Heights, Scan, check_scans
+from .scans import FloatArray, Heights, Scan, check_scans, is_surface
+from .upload import uploaded
 
 
 class Prepared(NamedTuple):
-    """The network's input for one plane.
+    """The network's input for one plane, or for N of them at once.
 
     Attributes
     ----------
@@ -161,6 +162,7 @@ class NetworkInputs:
         self.linear.scans = ()  # all that is wanted of the normalised scans is in what was made
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._seen(torch.from_numpy(normal).to(device))
+        self._floor = self._light.new_tensor(0.3 * self.scale.noise)
 
     def _left_over(
         self, found: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
@@ -175,7 +177,8 @@ class NetworkInputs:
         """Input for the plane at ``z_um`` micrometres.
 
         ``z_um`` is one height, or one for every pixel (Y, X): then the DPM is a map, and all
-        that goes with the height follows the surface. ``scans`` holds those from number
+        that goes with the height follows the surface. Of several heights (T,) the input is
+        that of all planes. ``scans`` holds those from number
         ``first`` on only, for a network that remembers the ones before; everything else is of
         all scans.
         """
@@ -187,36 +190,44 @@ class NetworkInputs:
         Everything that a transform of the whole image gives; the rest is of single pixels and
         their neighbours, and :meth:`PlaneParts.window` makes it for a window alone.
         """
-        carried = self.linear.propagated(z_um, first) if self.config.propagated_input else None
-        extra = None if self.nonnegative is None else self.nonnegative.beyond_linear(z_um)
-        linear, error = self.linear.tensor(z_um), self._error(z_um)
-        return PlaneParts(self, z_um, first, carried, linear, error, extra)
+        at = np.asarray(z_um, dtype=float)
+        at = at if is_surface(at) else at.ravel()
+
+        def each(planes: torch.Tensor) -> torch.Tensor:
+            return planes[None] if is_surface(at) else planes
+
+        linear = each(self.linear.tensor(at))
+        wanted = self.config.propagated_input
+        carried = each(self.linear.propagated(at, first)) if wanted else None
+        extra = None if self.nonnegative is None else each(self.nonnegative.beyond_linear(at))
+        return PlaneParts(self, at, first, carried, linear, self._error(at), extra)
 
     def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:
-        """The input for a window of a plane."""
-        at, z_um, first = (..., rows, columns), whole.z_um, whole.first
-        unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
-        heights = z_um[rows, columns] if isinstance(z_um, np.ndarray) else z_um
-        distance = [np.atleast_2d(heights - scan.z_um) / unit_um for scan in self.scans[first:]]
-        dpm = torch.tensor(np.stack(distance), dtype=torch.float32, device=self.device)
-        images = self._images[first:][at]
-        channels = [images, dpm.expand_as(images)]
+        """The input for a window of some planes."""
+        at, first = (..., rows, columns), whole.first
+        images = self._images[first:][at].expand(len(whole.linear), -1, -1, -1)
+        channels = [images, self._distances(whole, rows, columns).expand_as(images)]
         if whole.carried is not None:
             channels.append(self._seen(whole.carried[at]))
-        linear = whole.linear[at][None, None]
-        error = whole.error[at] if isinstance(whole.error, torch.Tensor) else whole.error
-        unit = torch.hypot(
-            error * self._brightness(whole, rows, columns),
-            linear.new_tensor(0.3 * self.scale.noise),
-        )
+        linear = whole.linear[at][:, None]
+        error = whole.error[at] if is_surface(whole.z_um) else whole.error
+        unit = torch.hypot(error * self._brightness(whole, rows, columns), self._floor)
         skip, extra = self._beside(whole, linear, unit, at)
-        return Prepared(torch.stack(channels, dim=1)[None], linear, unit, skip, extra)
+        return Prepared(torch.stack(channels, dim=2), linear, unit, skip, extra)
 
-    def _error(self, z_um: float | Heights) -> float | torch.Tensor:
-        """Expected error of the linear estimate: one number, or one for every pixel."""
-        if isinstance(z_um, np.ndarray):
-            return torch.from_numpy(self.linear.error_along(z_um)).to(self.device)
-        return float(self.linear.expected_error(z_um)[0])
+    def _distances(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
+        """The DPMs of a window: one number for each plane and scan, or a map for each scan."""
+        unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
+        z_um = whole.z_um
+        heights = z_um[None, rows, columns] if is_surface(z_um) else z_um[:, None, None]
+        scans = np.array([scan.z_um for scan in self.scans[whole.first :]])
+        return uploaded((heights[:, None] - scans[:, None, None]) / unit_um, self.device)
+
+    def _error(self, z_um: Heights) -> torch.Tensor:
+        """Expected error of the linear estimate of planes or a surface, to go with (T, 1, Y, X)."""
+        if is_surface(z_um):
+            return torch.from_numpy(self.linear.error_along(z_um)).to(self.device)[None, None]
+        return uploaded(self.linear.expected_error(z_um)[:, None, None, None], self.device)
 
     def _beside(
         self, whole: PlaneParts, linear: torch.Tensor, unit: torch.Tensor, at: Any
@@ -225,20 +236,20 @@ class NetworkInputs:
         seen = self._seen(linear)
         if whole.extra is None:
             return seen, linear[:, :0]
-        extra = whole.extra[at][None, None]
+        extra = whole.extra[at][:, None]
         parts = [seen, _asinh(extra / unit), _asinh(self._misfit[at] / unit)]
         return torch.cat(parts, dim=1), extra
 
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
-        """Root-mean-square distance from the median in the neighbourhood, (1, 1, H, W).
+        """Root-mean-square distance from the median in the neighbourhood, (T, 1, H, W).
 
         A confocal plane is dark where there is nothing, whatever the median of the scans,
         and holds a part of the light of a thick sample that its linear estimate misses.
         """
-        pairs = zip((rows, columns), whole.linear.shape, strict=True)
+        pairs = zip((rows, columns), whole.linear.shape[1:], strict=True)
         (wide_rows, inner_rows), (wide_columns, inner_columns) = (_wider(*pair) for pair in pairs)
         wide, inner = (wide_rows, wide_columns), (..., inner_rows, inner_columns)
-        linear = whole.linear[wide][None, None]
+        linear = whole.linear[(..., *wide)][:, None]
         if self.config.target == "confocal":
             haze = _smooth(self._light[wide][None, None]) * _SECTION_SHARE
             return torch.hypot(_smooth(linear**2).sqrt(), haze)[inner]
@@ -254,30 +265,31 @@ class NetworkInputs:
 
 @dataclass(frozen=True, eq=False)
 class PlaneParts:
-    """What is known of a whole plane before the network sees a window of it.
+    """What is known of some whole planes before the network sees a window of them.
 
     Attributes
     ----------
     inputs : NetworkInputs
-    z_um : float or numpy.ndarray, shape (Y, X)
+    z_um : numpy.ndarray, shape (T,) or (Y, X)
+        Heights of the planes, or a surface, which is one of them.
     first : int
         Number of the first scan in ``carried``.
-    carried : torch.Tensor, shape (M, Y, X), or None
-        The scans carried to the plane by the optics.
-    linear : torch.Tensor, shape (Y, X)
+    carried : torch.Tensor, shape (T, M, Y, X), or None
+        The scans carried to the planes by the optics.
+    linear : torch.Tensor, shape (T, Y, X)
         The linear MMSE estimate, normalised.
-    error : float or torch.Tensor, shape (Y, X)
+    error : torch.Tensor, shape (T, 1, 1, 1) or (1, 1, Y, X)
         Its expected error, relative to the standard deviation of a plane.
-    extra : torch.Tensor, shape (Y, X), or None
+    extra : torch.Tensor, shape (T, Y, X), or None
         What the non-negative estimate adds to it.
     """
 
     inputs: NetworkInputs
-    z_um: float | Heights
+    z_um: Heights
     first: int
     carried: torch.Tensor | None
     linear: torch.Tensor
-    error: float | torch.Tensor
+    error: torch.Tensor
     extra: torch.Tensor | None
 
     def window(
@@ -298,7 +310,7 @@ class PlaneParts:
         if self.linear.device.type != "cpu":
             return self.inputs._window(self, rows, columns)
         # Some rows at a time: what is only on the way to the input stays in the caches.
-        start, stop, _ = rows.indices(self.linear.shape[0])
+        start, stop, _ = rows.indices(self.linear.shape[1])
         for low in range(start, stop, _ROWS):
             high = min(low + _ROWS, stop)
             some = self.inputs._window(self, slice(low, high), columns)

@@ -35,7 +35,8 @@ from .expansion import expand, height_nodes
 from .optics import Optics
 from .prepare import normalisation
 from .radial_filter import RadialFilter
-from .scans import FloatArray, Heights, Scan, check_scans
+from .scans import FloatArray, Heights, Scan, check_scans, is_surface
+from .upload import uploaded
 
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""
@@ -199,14 +200,17 @@ class LinearEstimate:
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units.
 
-        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface. Of several heights
+        (T,) all planes are made together: (T, Y, X).
         """
-        if isinstance(z_um, np.ndarray):
-            expansion = expand(self._weights, z_um, self.optics.depth_of_field_um)
-            along = self.filter.along(self.spectra, expansion, z_um, "linear estimate")
+        if is_surface(z_um):
+            surface = np.asarray(z_um)
+            expansion = expand(self._weights, surface, self.optics.depth_of_field_um)
+            along = self.filter.along(self.spectra, expansion, surface, "linear estimate")
             return along + self.offset
-        mixed = self.filter.mix(self.spectra, self._tensor(self._weights(z_um)[0]))
-        return self.filter.back(mixed[None])[0].add_(self.offset)
+        mixed = self.filter.mix(self.spectra, self._tensor(self._weights(z_um)))
+        found = self.filter.back(mixed).add_(self.offset)
+        return found if np.ndim(z_um) else found[0]
 
     def _weights(self, z_um: npt.ArrayLike) -> Weights:
         """Weights of the scans for heights (T,): (T, M, K)."""
@@ -220,20 +224,29 @@ class LinearEstimate:
         """Each scan carried alone to ``z_um``: tensor (M, Y, X), in the scans' units.
 
         As a wide-field image, whatever the target; of the scans from number ``first`` on.
-        ``z_um`` is one height or a surface, as in :meth:`tensor`.
+        ``z_um`` is one height, several or a surface, as in :meth:`tensor`: (T, M, Y, X) for
+        several.
         """
-        if isinstance(z_um, np.ndarray):
-            return self._propagated_along(z_um, first)
-        weights = self._tensor(self._carried(self.scan_z_um[first:] - z_um))
-        if self.spectra.device.type != "cpu":
-            response = self.filter.response(weights)
-            return self.filter.back(response * self.spectra[first:]) + self.offset
-        found = torch.empty((len(weights), *self.filter.shape))
+        if is_surface(z_um):
+            return self._propagated_along(np.asarray(z_um), first)
+        distance = self.scan_z_um[first:] - np.reshape(z_um, (-1, 1))  # (T, M)
+        weights = self._tensor(self._carried(distance.ravel()).reshape(*distance.shape, -1))
+        found = self._propagated(weights, self.spectra[first:]).add_(self.offset)
+        return found if np.ndim(z_um) else found[0]
+
+    def _propagated(self, weights: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+        """Spectra (M, Y', X'), each filtered by weights (T, M, K): (T, M, Y, X)."""
+        shape = self.filter.shape
+        if spectra.device.type != "cpu":
+            filtered = self.filter.response(weights) * spectra
+            return self.filter.back(filtered.flatten(0, 1)).reshape(*filtered.shape[:2], *shape)
+        found = torch.empty((*weights.shape[:2], *shape))
         mixed: torch.Tensor | None = None
-        for image, spectrum, radial in zip(found, self.spectra[first:], weights, strict=True):
-            mixed = self.filter.mix(spectrum[None], radial[None], out=mixed)
-            self.filter.back(mixed[None], out=image[None])
-        return found.add_(self.offset)
+        for images, rows in zip(found, weights, strict=True):
+            for image, spectrum, radial in zip(images, spectra, rows, strict=True):
+                mixed = self.filter.mix(spectrum[None], radial[None], out=mixed)
+                self.filter.back(mixed[None], out=image[None])
+        return found
 
     def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:
         return propagation_weights(self.optics, distance_um, table=self.table)[1]
@@ -302,7 +315,7 @@ class LinearEstimate:
         return total
 
     def _tensor(self, weights: Weights) -> torch.Tensor:
-        return torch.tensor(weights, dtype=torch.float32, device=self.device)
+        return uploaded(weights, self.device)
 
 
 def expected_error(

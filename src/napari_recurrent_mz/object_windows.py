@@ -26,7 +26,7 @@ from .device import free_gpu_bytes, give_back_memory
 from .lmmse import Weights
 from .optics import Optics
 from .radial_filter import RadialFilter, Responses
-from .scans import FloatArray, Heights, Scan, check_scans
+from .scans import FloatArray, Heights, Scan, check_scans, is_surface
 
 WINDOW = 2048
 """Images are fitted whole up to this size and the overlaps, larger ones in windows of it."""
@@ -118,12 +118,10 @@ class NonnegativeWindows:
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the objects account for at a scan: tensor (Y, X)."""
-        return (
-            self._filtered(
-                float(self.scan_z_um[number]), lambda fit, _: fit.radial_to_scans[number]
-            )
-            + self.levels.background
+        told = self._filtered(
+            float(self.scan_z_um[number]), lambda fit, _: fit.radial_to_scans[number][None]
         )
+        return told + self.levels.background
 
     @property
     def misfit(self) -> torch.Tensor:
@@ -137,23 +135,24 @@ class NonnegativeWindows:
     def _filtered(
         self,
         z_um: float | Heights,
-        weights: Callable[[NonnegativeEstimate, float], Weights],
+        weights: Callable[[NonnegativeEstimate, Heights], Weights],
     ) -> torch.Tensor:
-        """The windows' sheets, filtered and blended: for one height, or for every pixel's own."""
-        whole = torch.zeros(self.shape, device=self.device)
+        """The windows' sheets, filtered and blended: for some heights, or for every pixel's own."""
         first = self._windows[0].fit  # the sheets of all windows have the same heights
-        same = None if isinstance(z_um, np.ndarray) else weights(first, z_um)
+        same = None if is_surface(z_um) else weights(first, np.atleast_1d(z_um))
+        count = 1 if same is None else len(same)
+        whole = torch.zeros((count, *self.shape), device=self.device)
         made: dict[int, Responses] = {}
         before = first.filter
         for place, down, across, fit in self._windows:
             if same is None:
-                image = fit.along(_at(z_um, place), partial(weights, fit))
+                image = fit.along(np.asarray(z_um)[place], partial(weights, fit))
             else:
                 if fit.filter is not before:  # windows of one size follow each other
                     made, before = {}, fit.filter
                 image = fit.image(same, made)
-            whole[place] += image.mul_(down).mul_(across)
-        return whole
+            whole[(..., *place)] += image.mul_(down).mul_(across)
+        return whole if np.ndim(z_um) == 1 else whole[0]
 
 
 def nonnegative_estimate(
@@ -168,10 +167,6 @@ def nonnegative_estimate(
     large = max(scans[0].pixels.shape) > WINDOW + 2 * OVERLAP
     make = NonnegativeWindows if large else NonnegativeEstimate
     return make(scans, optics, target=target, device=device, stopped=stopped)
-
-
-def _at(z_um: float | Heights, place: tuple[slice, slice]) -> float | Heights:
-    return z_um[place] if isinstance(z_um, np.ndarray) else z_um
 
 
 def _shares(ramp: npt.NDArray[np.float64], device: torch.device | None) -> torch.Tensor:

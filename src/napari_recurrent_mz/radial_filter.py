@@ -18,9 +18,11 @@ from .expansion import Expansion
 from .optics import Optics
 from .progress import tell
 from .scans import Heights
+from .upload import uploaded
 
 _PAD = 64
 _AT_ONCE = 500_000  # numbers that a CPU works on
+_AT_ONCE_ON_GPU = 2**26  # takes half a gigabyte
 
 Response = tuple[slice, slice, torch.Tensor]
 """Rows, columns, and what a spectrum is multiplied with there."""
@@ -101,7 +103,7 @@ class RadialFilter:
     def response(
         self, weights: torch.Tensor, padded: tuple[int, int] | None = None
     ) -> torch.Tensor:
-        """Spread radial weights (N, K) over the frequency plane: (N, Y', X'/2 + 1).
+        """Spread radial weights (…, K) over the frequency plane: (…, Y', X'/2 + 1).
 
         Of images of ``padded`` pixels, whose pixels are a whole number of those here.
         """
@@ -123,7 +125,8 @@ class RadialFilter:
         spectra : iterable of torch.Tensor, shape (C, Y', X'/2 + 1) or (Y', X'/2 + 1)
             Of images of this shape or of coarser ones. On a CPU one at a time is faster, and
             holds nothing else.
-        weights : torch.Tensor, shape (ΣC, K)
+        weights : torch.Tensor, shape (…, ΣC, K)
+            Several sets of weights make several sums.
         made : dict, optional
             Empty at first: keeps what follows from the weights, for other images of this shape
             that are filtered by the same ones.
@@ -132,9 +135,9 @@ class RadialFilter:
 
         Returns
         -------
-        torch.Tensor, complex, shape (Y', X'/2 + 1)
+        torch.Tensor, complex, shape (…, Y', X'/2 + 1)
         """
-        size = (self.padded[0], self.padded[1] // 2 + 1)
+        size = (*weights.shape[:-2], self.padded[0], self.padded[1] // 2 + 1)
         if out is None:
             out = torch.empty(size, dtype=torch.complex64, device=weights.device)
         total = out.zero_()
@@ -145,13 +148,14 @@ class RadialFilter:
             if made is not None and number in made:
                 responses = made[number]
             else:
-                own = weights[number : number + len(found)]
+                own = weights[..., number : number + len(found), :]
                 responses = self._responses(own, (found.shape[-2], found.shape[-1]))
                 if made is not None:
                     responses = made[number] = list(responses)
             for rows, columns, response in responses:
                 filtered = found[:, rows, columns] * response
-                total[rows, columns] += filtered[0] if len(found) == 1 else filtered.sum(dim=0)
+                one = len(found) == 1
+                total[..., rows, columns] += filtered[..., 0, :, :] if one else filtered.sum(dim=-3)
             number += len(found)
         return total
 
@@ -162,20 +166,20 @@ class RadialFilter:
             above, below, columns = y // 2 + 1, y - y // 2 - 1, slice(x)
         else:  # of a coarse image: not its highest frequency, of which the sign is not known
             above, below, columns = y // 2, y // 2 - 1, slice(x - 1)
-        for rows in self._blocks(above, len(weights) * x):
+        for rows in self._blocks(above, weights[..., 0].numel() * x):
             half = self._half(weights, rows, columns)
             yield rows, columns, half
             first, last = max(rows.start, 1), min(rows.stop, below + 1)  # rows of −ky
             if first < last:
-                mirrored = half[:, first - rows.start : last - rows.start].flip(-2)
+                mirrored = half[..., first - rows.start : last - rows.start, :].flip(-2)
                 yield slice(1 - last, 1 - first or None), columns, mirrored
 
     def _half(
         self, weights: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)
     ) -> torch.Tensor:
-        """Radial weights (N, K) at the rows of one sign of ky: (N, Y' // 2 + 1, X' // 2 + 1)."""
+        """Radial weights (…, K) at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
         low, part = self._low[rows, columns], self._part[rows, columns]
-        return torch.lerp(weights[:, low], weights[:, low + 1], part)
+        return torch.lerp(weights[..., low], weights[..., low + 1], part)
 
     def _mirrored(self, half: torch.Tensor, rows: int) -> torch.Tensor:
         """The same at all rows: (…, Y' // 2 + 1, X) → (…, Y', X)."""
@@ -206,7 +210,8 @@ class RadialFilter:
         A CPU works on some of an image at a time: what is only on the way stays in its caches,
         and memory that is new every time, which costs as much as the work, is not asked for.
         """
-        step = max(_AT_ONCE // width, 1) if self._part.device.type == "cpu" else max(length, 1)
+        most = _AT_ONCE if self._part.device.type == "cpu" else _AT_ONCE_ON_GPU
+        step = max(most // width, 1)
         return (slice(low, min(low + step, length)) for low in range(0, length, step))
 
     def along(
@@ -232,6 +237,6 @@ class RadialFilter:
         shares = expansion.shares(heights_um, device)
         for number, (radial, share) in enumerate(zip(expansion.responses, shares, strict=True)):
             tell(words, number, len(expansion.responses))
-            weights = torch.tensor(radial, dtype=torch.float32, device=device)
+            weights = uploaded(radial, device)
             total.addcmul_(share, self.back(self.mix(spectra, weights)[None])[0])
         return total

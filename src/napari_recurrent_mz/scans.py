@@ -18,7 +18,16 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 Heights = npt.NDArray[np.float64]
-"""A surface: the height of every pixel in micrometres, shape (Y, X)."""
+"""A surface: the height of every pixel in micrometres, shape (Y, X).
+
+Where planes are made several at a time, also their heights, shape (T,).
+"""
+
+
+def is_surface(z_um: float | Heights) -> bool:
+    """Whether this is a height for every pixel, not that of a plane or those of some."""
+    return np.ndim(z_um) == 2
+
 
 MAX_PLANES = 10_000
 """Largest number of planes in a grid: beyond it a typing mistake is more likely than a wish."""

@@ -18,14 +18,15 @@ from .optics import Optics
 from .overlap import ALIGN, LARGEST, overlap_of
 from .progress import tell
 from .runner import runner_for
-from .scans import FloatArray, Heights, Scan
+from .scans import FloatArray, Heights, Scan, is_surface
 from .weights import Model
 
 LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
 """Root of the pixels of the largest tile, by the kind of the device."""
 
 _SMALLEST_TILE = 128
-_PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too
+_PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too …
+_PIXELS_AT_ONCE = 2**22  # … as one plane of this size does alone
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
 _measured: dict[tuple[str, str, int], float] = {}
 
@@ -193,7 +194,8 @@ class NetworkPlanes:
         self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
         self.on_message, self.stopped = on_message, stopped
         self.tile = tile or LARGEST_TILE[device.kind]
-        self.batch = _PLANES_AT_ONCE if device.kind == "cuda" else 1
+        fitting = max(_PIXELS_AT_ONCE // scans[0].pixels.size, 1)
+        self.batch = min(_PLANES_AT_ONCE, fitting) if device.kind == "cuda" else 1
         self.half, self.fast = half, fast
         self.scale = scale
         self._timed = 0
@@ -265,14 +267,14 @@ class NetworkPlanes:
 
     def _finished(
         self,
-        made: torch.Tensor,
+        fetched: Callable[[], FloatArray],
         seconds: float,
         heights: Sequence[float | Heights],
         memory: Memory | None,
     ) -> list[FloatArray]:
-        """Planes (N, Y, X) of the device, begun for so long, as the caller wants them."""
+        """Planes (N, Y, X) on their way, begun for so long, as the caller wants them."""
         began = time.monotonic()
-        normal: FloatArray = made.cpu().numpy()
+        normal = fetched()
         if self.runner.form.half and not np.isfinite(normal).all():
             self._give_up_half()
             return self._finished(*self._made(heights, memory), heights, memory)
@@ -287,8 +289,8 @@ class NetworkPlanes:
 
     def _made(
         self, heights: Sequence[float | Heights], memory: Memory | None
-    ) -> tuple[torch.Tensor, float]:
-        """Normalised planes (N, Y, X) on the device, and the seconds that it took to begin them.
+    ) -> tuple[Callable[[], FloatArray], float]:
+        """What waits for normalised planes (N, Y, X), and the seconds that it took to begin them.
 
         With less memory if there is not enough.
         """
@@ -304,7 +306,7 @@ class NetworkPlanes:
                 if "memory" not in str(error).lower():
                     raise
                 self._make_room()
-        return made, time.monotonic() - began
+        return _on_the_way(made), time.monotonic() - began
 
     def _groups(self, heights: Sequence[float | Heights]) -> Iterator[Sequence[float | Heights]]:
         """The heights in groups that are made at once: fewer after memory has run out."""
@@ -317,15 +319,15 @@ class NetworkPlanes:
             memory.forget()
         kept: list[State] = []
         with torch.inference_mode():
-            wholes = [self.inputs.parts(z_um, first) for z_um in heights]
-            shape = wholes[0].linear.shape
-            out = wholes[0].linear.new_empty((len(heights), *shape))
-            windows = self._windows(shape[0], shape[1])
+            one = heights[0]
+            whole = self.inputs.parts(one if is_surface(one) else np.array(heights), first)
+            out = torch.empty_like(whole.linear)
+            windows = self._windows(out.shape[1], out.shape[2])
             for number, tile in enumerate(windows):
                 if self.stopped():
                     raise Stopped
                 tell("network", number, len(windows))
-                given = self._input(wholes, tile)
+                given = self._input(whole, tile)
                 if memory is None:
                     made = self.runner(given)
                 else:
@@ -342,13 +344,10 @@ class NetworkPlanes:
         many = rows * columns > self.tile**2
         return list(tiles((rows, columns), self.tile, overlap_of(self.model) if many else 0))
 
-    def _input(self, wholes: Sequence[PlaneParts], tile: Tile) -> Prepared:
+    def _input(self, whole: PlaneParts, tile: Tile) -> Prepared:
         """The network's input for a window of some planes."""
-        if len(wholes) > 1:
-            made = [whole.window(*tile.read) for whole in wholes]
-            return Prepared(*(torch.cat(column) for column in zip(*made, strict=True)))
         over, self._given = self._given, None
-        given = wholes[0].window(*tile.read, over=over)
+        given = whole.window(*tile.read, over=over)
         if self.device.kind == "cpu":  # others use memory again by themselves
             self._given = given
         return given
@@ -396,3 +395,24 @@ class NetworkPlanes:
         speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
         speed *= 2 if device.half and device.kind == "cpu" else 1
         return operations_per_pixel(model.network.config, n_scans) / speed
+
+
+def _on_the_way(made: torch.Tensor) -> Callable[[], FloatArray]:
+    """Begin to fetch planes from the device; what is returned waits for them.
+
+    A GPU goes on with the planes after them meanwhile: to copy them when they are wanted would
+    wait for those, too.
+    """
+    if made.device.type != "cuda":
+        return lambda: made.cpu().numpy()
+    there = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+    there.copy_(made, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def wait() -> FloatArray:
+        done.synchronize()
+        found: FloatArray = there.numpy()
+        return found
+
+    return wait
