@@ -31,7 +31,7 @@ SHAPE = (7, 24, 32)
 PLANES = (1, 3, 5)
 OPTIONS = ["--planes", "1", "3", "5", "--grid", "0.5:2.5:0.002", "--method", "cubic"]
 SETTINGS = BatchSettings(grid=ZGrid(0.5, 2.5, 0.002), planes=PLANES, method="cubic")
-FILES = 10
+FILES = 25  # so many that a busy machine does not finish before it is stopped
 
 
 def stack(seed: int) -> np.ndarray:
