@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from napari_recurrent_mz.benchmarks.registry import chosen, run, subjects
 from napari_recurrent_mz.benchmarks.scene import heights, noise_scans, plain, prepared
 from napari_recurrent_mz.benchmarks.stages import Stage, StageTable, input_work, measure
 from napari_recurrent_mz.benchmarks.table import Record, as_markdown, as_text, made_by
-from napari_recurrent_mz.device import choose_device
+from napari_recurrent_mz.device import Device, choose_device
 from napari_recurrent_mz.experiments.base import Goal
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.operations import Work
@@ -239,6 +240,25 @@ def test_rows_of_a_gpu(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row.verdict for row in rows[-3:]] == ["met"] * 3
     assert limits == [4.0, None, 0.5, None]
     assert all(row.value > 0 for row in rows[:5])
+    (preview,) = run(chosen(["preview"]), bench)
+    assert not preview.goals, "those of the preview are a CPU's"
+
+
+def test_older_cpus_are_measured_beside_a_gpu_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: list[str] = []
+
+    def found(_function: object, asked: Bench, **_options: object) -> dict[str, object]:
+        kinds.append(asked.device.kind)
+        return {"plain": [2.0], "chosen": [1.0], "form": "plain"}
+
+    monkeypatch.setattr(plane_subject, "in_child", found)
+    monkeypatch.setattr(plane_subject, "cpu_flags", lambda: frozenset({"avx2"}))
+    beside = replace(bench, device=Device("cuda", "a GPU", half=True))
+    rows = list(plane_subject.measure_older(beside))
+    assert kinds == ["cpu"]
+    assert rows[0].what.endswith("CPU, ONEDNN_MAX_CPU_ISA=AVX2")
 
 
 def test_the_goal_of_a_plane_goes_with_the_cpu(

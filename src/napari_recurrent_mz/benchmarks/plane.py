@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-from ..device import cpu_flags
+from ..device import choose_device, cpu_flags
 from ..experiments.base import Goal
 from .base import Bench, Row, Times, interleaved
 from .child import ChildError, in_child
@@ -48,6 +49,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 
 def measure_older(bench: Bench) -> Iterator[Row]:
     """A plane on this CPU within older instruction sets, each in a process of its own."""
+    bench = replace(bench, device=choose_device("cpu"))  # also where there is a GPU
     for isa, flag in _ISAS.items():
         words = f", ONEDNN_MAX_CPU_ISA={isa}"
         absent = "" if flag in cpu_flags() else f"this CPU has no {isa.partition('_')[0]}"
