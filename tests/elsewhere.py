@@ -3,13 +3,14 @@
 Its tensors say that they are elsewhere and keep their numbers in main memory. As on a GPU, what is
 here cannot be computed with what is there, and numbers come back only when they are asked for.
 Run as a script, it exits with an error where the two are mixed, or where an image differs from the
-CPU's.
+CPU's. With `--count` it prints how many things the device is told to do: a GPU waits for each.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, load_model
 from napari_recurrent_mz import object_windows as windows
+from napari_recurrent_mz.benchmarks import scene
 from napari_recurrent_mz.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.device import Device, choose_device
 from napari_recurrent_mz.lmmse import LinearEstimate
@@ -29,6 +31,7 @@ from napari_recurrent_mz.tiles import NetworkPlanes
 
 _setup_privateuseone_for_python_backend("elsewhere")
 THERE = torch.device("elsewhere:0")
+TOLD: Counter[str] = Counter()
 _CROSSING = ("copy_", "_to_copy", "to", "type_as")  # what may see both devices
 
 
@@ -75,6 +78,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     goes_there = devices[-1].type == THERE.type if devices else bool(there)
     if name == "copy_":
         goes_there = isinstance(args[0], Elsewhere)
+    if there or goes_there:
+        TOLD["views" if func.is_view else "operations"] += 1
     made = func(*tree_map(_kept, args), **tree_map(_kept, kwargs))
     known = {id(one.kept): one for one in there}
 
@@ -153,7 +158,14 @@ _CUDA = {
 
 
 def main() -> int:
-    """Do everything on both devices, and say how far the images differ."""
+    """Do everything on both devices, and say how far the images differ; or count."""
+    _pretend()
+    gpu = Device("cuda", "another device", half=False)
+    return _count(gpu) if sys.argv[1:] == ["--count"] else _compare(gpu)
+
+
+def _pretend() -> None:
+    """Let the package find the other device where it looks for CUDA."""
     own = Device.torch
     Device.torch = property(lambda self: THERE if self.kind == "cuda" else own.fget(self))
     for name, answer in _CUDA.items():
@@ -161,8 +173,10 @@ def main() -> int:
     torch.inference_mode = _NoGradient  # tensors without a version counter cannot be wrapped
     torch._C._set_only_lift_cpu_tensors(True)  # numbers go there as any others do
     torch.__future__.set_overwrite_module_params_on_conversion(True)
+
+
+def _compare(gpu: Device) -> int:
     NonnegativeEstimate.__init__.__kwdefaults__["iterations"] = 4  # enough to see a difference
-    gpu = Device("cuda", "another device", half=False)
     worst = 0.0
     for name, task in TASKS.items():
         with Watch():
@@ -172,6 +186,27 @@ def main() -> int:
         print(f"{name}: {off:.1e} of the range")
         worst = max(worst, off)
     return int(worst > 1e-4)
+
+
+def _count(gpu: Device) -> int:
+    """Of the scene of the benchmark, M = 3; more pixels are no more operations."""
+    scans, optics = scene.noise_scans(3, 96), scene.OPTICS
+    options = {"reach_um": scene.REACH_UM, "on_message": print, "half": False, "fast": True}
+    with Watch():
+        maker = NetworkPlanes(scans, optics, load_model(), gpu, **options)
+        few, many = (_told(lambda n=n: list(maker.planes(scene.heights(n)))) for n in (5, 13))
+        fit = _told(lambda: NonnegativeEstimate(scans, optics, device=THERE))
+    for kind in ("operations", "views"):
+        plane = (many[kind] - few[kind]) / 8
+        print(f"{kind}: {plane:g} for a plane of many, {fit[kind]:,} for the object's fit")
+    return 0
+
+
+def _told(work: Callable[[], object]) -> Counter[str]:
+    work()  # what is made once
+    TOLD.clear()
+    work()
+    return Counter(TOLD)
 
 
 class _NoGradient(contextlib.ContextDecorator):
