@@ -20,13 +20,13 @@ from napari_recurrent_mz.inference import (
     iter_planes,
     range_warnings,
 )
-from napari_recurrent_mz.inputs import NetworkInputs, Prepared
+from napari_recurrent_mz.inputs import NetworkInputs, Prepared, Scale
 from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.runner import Runner
 from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.tiles import NetworkPlanes, tiles
+from napari_recurrent_mz.tiles import Memory, NetworkPlanes, tiles
 from napari_recurrent_mz.weights import bundled_models
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
@@ -334,6 +334,30 @@ def test_a_gpu_makes_several_planes_at_once(
     made = list(maker.planes(heights))
     assert sizes == [1, 4, 2], "the first alone, so that it is soon there"
     assert np.abs(np.array(made) - expected).max() < 1e-5 * np.ptp(expected)
+
+
+def test_a_gpu_remembers_each_of_the_planes_that_it_makes_together(
+    scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = Scale.of(np.stack([scan.pixels for scan in scans]))
+    options: dict[str, Any] = {
+        "reach_um": (0.0, 6.0), "on_message": print, "half": False, "scale": scale
+    }  # fmt: skip
+    heights = [0.5, 1.5, 2.0, 2.5, 3.5, 4.0]
+    one = NetworkPlanes(scans, OPTICS, load_model(), CPU, **options)
+    expected = np.array([one.plane(z) for z in heights])
+    gpu = pretend_gpu(monkeypatch)
+    memories = {z: Memory(torch.device("cpu")) for z in heights}
+    first = NetworkPlanes(scans[:2], OPTICS, load_model(), gpu, **options)
+    assert len(list(first.asked(memories.items()))) == len(heights)
+    assert {memory.entered for memory in memories.values()} == {2}
+    places = {h.data_ptr() for memory in memories.values() for h in memory.windows[0]}
+    assert len(places) == len(heights) * len(memories[0.5].windows[0]), "each has its own"
+    memories[2.0].forget()  # it has to see all scans, between others that have seen two
+    second = NetworkPlanes(scans, OPTICS, load_model(), gpu, **options)
+    made = np.array(list(second.asked(memories.items())))
+    assert np.abs(made - expected).max() < 1e-5 * np.ptp(expected)
+    assert {memory.entered for memory in memories.values()} == {len(scans)}
 
 
 def test_a_gpu_short_of_memory_makes_fewer_planes_at_once(

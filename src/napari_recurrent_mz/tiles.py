@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import torch
@@ -138,10 +139,6 @@ class Memory:
         """How many of the first of ``n_scans`` scans need not be seen again."""
         return self.entered if self.tile == tile and self.entered < n_scans else 0
 
-    def window(self, number: int, device: torch.device, dtype: torch.dtype) -> State | None:
-        """What is remembered of one window, where and as it is computed with."""
-        return [h.to(device, dtype) for h in self.windows[number]] if self.windows else None
-
     def forget(self) -> None:
         """Begin again with the first scan."""
         self.keep([], 0, 0)
@@ -149,6 +146,40 @@ class Memory:
     def keep(self, windows: list[State], entered: int, tile: int) -> None:
         """Remember a plane once all of its windows are done."""
         self.windows, self.entered, self.tile = windows, entered, tile
+
+
+def together(
+    memories: Sequence[Memory], number: int, device: torch.device, dtype: torch.dtype
+) -> State | None:
+    """What is remembered of one window of some planes, where and as it is computed with."""
+    if not memories[0].windows:
+        return None
+    states = [[h.to(device, dtype) for h in memory.windows[number]] for memory in memories]
+    if len(states) == 1:
+        return states[0]
+    return [torch.cat(levels) for levels in zip(*states, strict=True)]
+
+
+def apart(state: State, memories: Sequence[Memory]) -> Iterator[State]:
+    """What each of some planes has to remember of a window, where it waits."""
+    if len(memories) == 1:
+        yield [h.to(memories[0].place) for h in state]
+        return
+    for number, memory in enumerate(memories):  # copies, that one goes without the others
+        yield [h[number : number + 1].to(memory.place, copy=True) for h in state]
+
+
+Wanted = tuple[float | Heights, Memory | None]
+"""A height or a surface, and what the network remembers of it."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Planes on their way: what waits for them, what was wanted, and seconds until now."""
+
+    fetched: Callable[[], FloatArray]
+    wanted: Sequence[Wanted]
+    seconds: float
 
 
 class NetworkPlanes:
@@ -229,28 +260,31 @@ class NetworkPlanes:
         this plane only the scans that are new to it are taken in; the scans before must be
         those that it has seen, in their order and on the same scale.
         """
-        return self._finished(*self._made([z_um], memory), [z_um], memory)[0]
+        return self._finished(self._begun([(z_um, memory)]))[0]
 
-    def planes(self, heights_um: Sequence[float]) -> Iterator[FloatArray]:
+    def planes(self, heights_um: Iterable[float]) -> Iterator[FloatArray]:
         """The planes at several heights in turn, each as :meth:`plane` makes it.
 
         A GPU makes some at once, and the next while those before are fetched; the first comes
         alone, so that it comes soon.
         """
+        return self.asked((z_um, None) for z_um in heights_um)
+
+    def asked(self, wanted: Iterable[Wanted]) -> Iterator[FloatArray]:
+        """The same for planes that may have a memory; which are wanted is asked as it goes on."""
+        left = iter(wanted)
         if self.device.kind != "cuda":
-            for z_um in heights_um:
-                yield self.plane(z_um)
+            for z_um, memory in left:
+                yield self.plane(z_um, memory)
             return
-        todo, before = list(heights_um), None
-        while todo:
-            size = 1 if before is None else self.batch
-            group, todo = todo[:size], todo[size:]
-            made = self._made(group, None)
+        before: _Begun | None = None
+        while group := list(islice(left, 1 if before is None else self.batch)):
+            begun = self._begun(group)
             if before is not None:
-                yield from self._finished(*before, None)
-            before = *made, group
+                yield from self._finished(before)
+            before = begun
         if before is not None:
-            yield from self._finished(*before, None)
+            yield from self._finished(before)
 
     def rest(self) -> None:
         """Give back the memory that is only kept from one plane to the next."""
@@ -265,21 +299,15 @@ class NetworkPlanes:
             torch.cuda.empty_cache()
         give_back_memory()
 
-    def _finished(
-        self,
-        fetched: Callable[[], FloatArray],
-        seconds: float,
-        heights: Sequence[float | Heights],
-        memory: Memory | None,
-    ) -> list[FloatArray]:
-        """Planes (N, Y, X) on their way, begun for so long, as the caller wants them."""
+    def _finished(self, begun: _Begun) -> list[FloatArray]:
+        """Planes (N, Y, X) that are on their way, as the caller wants them."""
         began = time.monotonic()
-        normal = fetched()
+        normal = begun.fetched()
         if self.runner.form.half and not np.isfinite(normal).all():
             self._give_up_half()
-            return self._finished(*self._made(heights, memory), heights, memory)
-        if memory is None:
-            self._remember_speed(normal.size, seconds + time.monotonic() - began)
+            return self._finished(self._begun(begun.wanted))
+        if all(memory is None for _, memory in begun.wanted):
+            self._remember_speed(normal.size, begun.seconds + time.monotonic() - began)
         return [self.inputs.normalisation.undo(plane) for plane in normal]
 
     def _give_up_half(self) -> None:
@@ -287,17 +315,12 @@ class NetworkPlanes:
         self.half = False
         self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
 
-    def _made(
-        self, heights: Sequence[float | Heights], memory: Memory | None
-    ) -> tuple[Callable[[], FloatArray], float]:
-        """What waits for normalised planes (N, Y, X), and the seconds that it took to begin them.
-
-        With less memory if there is not enough.
-        """
+    def _begun(self, wanted: Sequence[Wanted]) -> _Begun:
+        """Begin to make planes: with less memory if there is not enough."""
         began = time.monotonic()
         while True:
             try:
-                groups = [self._run(some, memory) for some in self._groups(heights)]
+                groups = [self._run(some) for some in self._groups(wanted)]
                 made = groups[0] if len(groups) == 1 else torch.cat(groups)
                 break
             except torch.OutOfMemoryError:
@@ -306,21 +329,28 @@ class NetworkPlanes:
                 if "memory" not in str(error).lower():
                     raise
                 self._make_room()
-        return _on_the_way(made), time.monotonic() - began
+        return _Begun(_on_the_way(made), wanted, time.monotonic() - began)
 
-    def _groups(self, heights: Sequence[float | Heights]) -> Iterator[Sequence[float | Heights]]:
-        """The heights in groups that are made at once: fewer after memory has run out."""
-        for start in range(0, len(heights), self.batch):
-            yield heights[start : start + self.batch]
+    def _groups(self, wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+        """What is wanted in groups that are made at once: fewer after memory has run out."""
+        for start in range(0, len(wanted), self.batch):
+            yield wanted[start : start + self.batch]
 
-    def _run(self, heights: Sequence[float | Heights], memory: Memory | None) -> torch.Tensor:
-        first = memory.known(len(self.scans), self.tile) if memory else 0
-        if memory is not None and not first:
-            memory.forget()
-        kept: list[State] = []
+    def _run(self, wanted: Sequence[Wanted]) -> torch.Tensor:
+        """Normalised planes (N, Y, X) on the device."""
+        memories = [memory for _, memory in wanted if memory is not None]
+        known = {memory.known(len(self.scans), self.tile) for memory in memories} or {0}
+        if len(known) > 1:  # planes that have seen different scans are no group
+            return torch.cat([self._run([one]) for one in wanted])
+        (first,) = known
+        if not first:
+            for memory in memories:
+                memory.forget()
+        kept: list[list[State]] = [[] for _ in memories]
         with torch.inference_mode():
-            one = heights[0]
-            whole = self.inputs.parts(one if is_surface(one) else np.array(heights), first)
+            heights = [z_um for z_um, _ in wanted]
+            surface = is_surface(heights[0])
+            whole = self.inputs.parts(heights[0] if surface else np.array(heights), first)
             out = torch.empty_like(whole.linear)
             windows = self._windows(out.shape[1], out.shape[2])
             for number, tile in enumerate(windows):
@@ -328,15 +358,16 @@ class NetworkPlanes:
                     raise Stopped
                 tell("network", number, len(windows))
                 given = self._input(whole, tile)
-                if memory is None:
-                    made = self.runner(given)
-                else:
-                    before = memory.window(number, self.device.torch, self.runner.dtype)
+                if memories:
+                    before = together(memories, number, self.device.torch, self.runner.dtype)
                     made, state = self.runner.go_on(before, given)
-                    kept.append([h.to(memory.place) for h in state])
+                    for mine, part in zip(kept, apart(state, memories), strict=True):
+                        mine.append(part)
+                else:
+                    made = self.runner(given)
                 out[(..., *tile.write)] = made[(slice(None), 0, *tile.keep)].float()
-        if memory is not None:
-            memory.keep(kept, len(self.scans), self.tile)
+        for memory, states in zip(memories, kept, strict=True):
+            memory.keep(states, len(self.scans), self.tile)
         return out
 
     def _windows(self, rows: int, columns: int) -> list[Tile]:

@@ -60,8 +60,8 @@ def _copied(memory: Memory) -> Memory:
 
 
 def _planes(maker: NetworkPlanes, memories: Memories) -> None:
-    for z_um, memory in memories.items():
-        maker.plane(z_um, memory)
+    for _ in maker.asked(memories.items()):
+        pass
 
 
 def _row(

@@ -6,7 +6,9 @@ in main memory; else nowhere, and every scan enters again each time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -18,7 +20,7 @@ from ..lmmse import LinearEstimate
 from ..network import NetworkConfig
 from ..optics import Optics
 from ..scans import FloatArray, Scan, ZGrid
-from ..tiles import Memory, NetworkPlanes, tiles
+from ..tiles import Memory, NetworkPlanes, Wanted, tiles
 from ..weights import Model
 
 PLACES = ("device", "host", "recomputed")
@@ -168,26 +170,47 @@ class Engine:
         if not self._memories:
             self._choose_place(scans[0], planes)
 
-    def plane(self, index: int) -> FloatArray:
-        """Plane ``index`` of the grid by the network, float32 (Y, X), in the scans' units.
+    def planes(self, indices: Iterable[int]) -> Iterator[tuple[int, FloatArray]]:
+        """Planes of the grid by the network, each float32 (Y, X) in the scans' units.
+
+        Parameters
+        ----------
+        indices : iterable of int
+            Asked for the next when there is time for it; a GPU makes some at once.
+
+        Yields
+        ------
+        index : int
+        plane : numpy.ndarray
 
         Raises
         ------
         Stopped, Interrupted
             As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`.
+        MemoryError
+            If a plane does not fit into memory even without states.
         """
         assert self._planes is not None  # begin comes first
-        z_um = float(self.grid.z_um[index])
-        memory = self._memory(index)
-        try:
-            made = self._planes.plane(z_um, memory)
-        except MemoryError:
-            if memory is None:
-                raise
-            self._give_up_states()
-            made = self._planes.plane(z_um)
-        self._tile, self.device = self._planes.tile, self._planes.device
-        return made
+        begun: deque[int] = deque()
+
+        def wanted(these: Iterable[int]) -> Iterator[Wanted]:
+            for index in these:
+                begun.append(index)
+                yield float(self.grid.z_um[index]), self._memory(index)
+
+        left = iter(indices)
+        while True:
+            try:
+                for made in self._planes.asked(wanted(left)):
+                    self._tile, self.device = self._planes.tile, self._planes.device
+                    yield begun.popleft(), made
+                return
+            except MemoryError:
+                if self.place == "recomputed":
+                    raise
+                self._give_up_states()
+                left = chain(list(begun), left)
+                begun.clear()
 
     def rest(self) -> None:
         """Give back what is only kept from one plane to the next; states stay."""

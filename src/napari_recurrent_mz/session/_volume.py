@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -167,12 +168,8 @@ class LiveVolume:
         inferred = [z for z in self.grid.z_um if self._scan_at(float(z), scans) is None]
         self.engine.begin(scans, scale, len(inferred), ended)
         try:
-            for index in wanted:
-                if index in self._done:
-                    continue
-                if ended():
-                    return
-                pixels = self.engine.plane(index)
+            left = [index for index in wanted if index not in self._done]
+            for index, pixels in self.engine.planes(takewhile(lambda _: not ended(), left)):
                 yield self._update(index, pixels, "network", final=True)
         except (Stopped, Interrupted):
             return
