@@ -250,6 +250,10 @@ def test_planes_made_together_are_the_planes(windows: bool, target: str) -> None
         alone = np.stack([make(float(z)).numpy() for z in heights])
         assert together.shape == (3, 40, SIZE)
         np.testing.assert_allclose(together, alone, atol=1e-5 * np.ptp(alone))
+    room = torch.full((3, 40, SIZE), np.nan)
+    again = found.beyond_linear(heights, room)
+    np.testing.assert_array_equal(again, together)
+    assert again.data_ptr() == room.data_ptr()
 
 
 def test_sums_of_products_are_those_of_numpy() -> None:

@@ -330,7 +330,7 @@ def test_the_input_is_the_same_made_some_rows_at_a_time_and_in_memory_used_befor
     before = [part.clone() for part in whole]
     monkeypatch.setattr(inputs, "_ROWS", 9)
     pieces = made.at(1.3)
-    again = made.parts(1.3).window(over=made.parts(2.4).window())
+    again = made.parts(1.3, over=made.parts(2.4)).window(over=made.parts(2.4).window())
     narrow = made.parts(2.4).window(slice(0, 20))
     other = made.parts(1.3).window(over=narrow)  # of another size
     for number, expected in enumerate(before):

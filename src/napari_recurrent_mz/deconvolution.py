@@ -31,7 +31,7 @@ from .lmmse import Weights, linear_weights
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
 from .optics import Optics
 from .progress import tell
-from .radial_filter import RadialFilter, Responses
+from .radial_filter import Again, RadialFilter
 from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
 from .upload import uploaded
 
@@ -165,18 +165,19 @@ class NonnegativeEstimate:
         found: FloatArray = self.tensor(z_um).cpu().numpy()
         return found
 
-    def beyond_linear(self, z_um: float | Heights) -> torch.Tensor:
+    def beyond_linear(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
         """What the object adds to the linear MMSE estimate of a plane or surface.
 
         Its image at ``z_um`` less the linear estimate from its images at the scans: nothing
-        where the linear estimate already says all that the object knows.
+        where the linear estimate already says all that the object knows. On a CPU, that of
+        several heights is put into the memory of ``out``.
 
         Returns
         -------
         torch.Tensor, shape (Y, X), or (T, Y, X) for several heights
             In the scans' units; at the height of a scan, zero for a wide-field target.
         """
-        return self.along(z_um, self.beyond)
+        return self.along(z_um, self.beyond, out)
 
     def beyond(self, z_um: Heights) -> Weights:
         """Weights of the sheets for :meth:`beyond_linear`, of heights (T,): (T, L, K)."""
@@ -184,10 +185,15 @@ class NonnegativeEstimate:
         told: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
         return self.imaged(z_um) - told
 
-    def along(self, z_um: float | Heights, weights: Callable[[Heights], Weights]) -> torch.Tensor:
+    def along(
+        self,
+        z_um: float | Heights,
+        weights: Callable[[Heights], Weights],
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
         if not is_surface(z_um):
-            found = self.image(weights(np.atleast_1d(z_um)))
+            found = self.image(weights(np.atleast_1d(z_um)), Again(image=out))
             return found if np.ndim(z_um) else found[0]
         surface = np.asarray(z_um)
         expansion = expand(
@@ -295,13 +301,16 @@ class NonnegativeEstimate:
         """Pixels that a value of a part stands for."""
         return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
 
-    def image(self, radial: Weights, made: dict[int, Responses] | None = None) -> torch.Tensor:
+    def image(self, radial: Weights, again: Again | None = None) -> torch.Tensor:
         """Σ over the sheets, filtered by ``radial`` (T, L, K): (T, Y, X), without the background.
 
-        ``made`` is that of :meth:`~napari_recurrent_mz.lmmse.RadialFilter.mix`.
+        ``again`` is what was used for other images of this shape, with the same weights.
         """
+        again = again or Again()
         weights = uploaded(radial, self.device)
-        return self.filter.back(self.filter.mix(self.spectra, weights, made))
+        again.spectrum = self.filter.mix(self.spectra, weights, again.responses, out=again.spectrum)
+        again.image = self.filter.back(again.spectrum, out=again.image)
+        return again.image
 
     def _radial(self, z_um: Heights) -> Weights:
         """H(k, z − sheet) for heights (T,), shape (T, L, K)."""

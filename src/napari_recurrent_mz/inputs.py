@@ -184,11 +184,14 @@ class NetworkInputs:
         """
         return self.parts(z_um, first).window()
 
-    def parts(self, z_um: float | Heights, first: int = 0) -> PlaneParts:
+    def parts(
+        self, z_um: float | Heights, first: int = 0, over: PlaneParts | None = None
+    ) -> PlaneParts:
         """What the input of :meth:`at` is made of, for images that are too large for all of it.
 
         Everything that a transform of the whole image gives; the rest is of single pixels and
-        their neighbours, and :meth:`PlaneParts.window` makes it for a window alone.
+        their neighbours, and :meth:`PlaneParts.window` makes it for a window alone. ``over`` is
+        that of other planes, which is no longer needed: where it fits, its memory is used again.
         """
         at = np.asarray(z_um, dtype=float)
         at = at if is_surface(at) else at.ravel()
@@ -196,10 +199,15 @@ class NetworkInputs:
         def each(planes: torch.Tensor) -> torch.Tensor:
             return planes[None] if is_surface(at) else planes
 
-        linear = each(self.linear.tensor(at))
-        wanted = self.config.propagated_input
-        carried = each(self.linear.propagated(at, first)) if wanted else None
-        extra = None if self.nonnegative is None else each(self.nonnegative.beyond_linear(at))
+        room: tuple[torch.Tensor | None, ...] = (None, None, None)
+        if over is not None and over.first == first and over.z_um.shape == at.shape == (len(at),):
+            room = over.linear, over.carried, over.extra
+        linear = each(self.linear.tensor(at, room[0]))
+        carried = extra = None
+        if self.config.propagated_input:
+            carried = each(self.linear.propagated(at, first, room[1]))
+        if self.nonnegative is not None:
+            extra = each(self.nonnegative.beyond_linear(at, room[2]))
         return PlaneParts(self, at, first, carried, linear, self._error(at), extra)
 
     def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:

@@ -197,11 +197,11 @@ class LinearEstimate:
             [self.filter.transform(image[None] - self.offset) for image in images]
         )
 
-    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+    def tensor(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
         """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units.
 
         ``z_um`` is one height, or one for every pixel (Y, X): a surface. Of several heights
-        (T,) all planes are made together: (T, Y, X).
+        (T,) all planes are made together: (T, Y, X), on a CPU in the memory of ``out``.
         """
         if is_surface(z_um):
             surface = np.asarray(z_um)
@@ -209,7 +209,7 @@ class LinearEstimate:
             along = self.filter.along(self.spectra, expansion, surface, "linear estimate")
             return along + self.offset
         mixed = self.filter.mix(self.spectra, self._tensor(self._weights(z_um)))
-        found = self.filter.back(mixed).add_(self.offset)
+        found = self.filter.back(mixed, out=out).add_(self.offset)
         return found if np.ndim(z_um) else found[0]
 
     def _weights(self, z_um: npt.ArrayLike) -> Weights:
@@ -220,27 +220,31 @@ class LinearEstimate:
         )  # fmt: skip
         return weights
 
-    def propagated(self, z_um: float | Heights, first: int = 0) -> torch.Tensor:
+    def propagated(
+        self, z_um: float | Heights, first: int = 0, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Each scan carried alone to ``z_um``: tensor (M, Y, X), in the scans' units.
 
         As a wide-field image, whatever the target; of the scans from number ``first`` on.
-        ``z_um`` is one height, several or a surface, as in :meth:`tensor`: (T, M, Y, X) for
-        several.
+        ``z_um`` is one height, several or a surface, and ``out`` memory, as in :meth:`tensor`:
+        (T, M, Y, X) for several.
         """
         if is_surface(z_um):
             return self._propagated_along(np.asarray(z_um), first)
         distance = self.scan_z_um[first:] - np.reshape(z_um, (-1, 1))  # (T, M)
         weights = self._tensor(self._carried(distance.ravel()).reshape(*distance.shape, -1))
-        found = self._propagated(weights, self.spectra[first:]).add_(self.offset)
+        found = self._propagated(weights, self.spectra[first:], out).add_(self.offset)
         return found if np.ndim(z_um) else found[0]
 
-    def _propagated(self, weights: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    def _propagated(
+        self, weights: torch.Tensor, spectra: torch.Tensor, out: torch.Tensor | None
+    ) -> torch.Tensor:
         """Spectra (M, Y', X'), each filtered by weights (T, M, K): (T, M, Y, X)."""
         shape = self.filter.shape
         if spectra.device.type != "cpu":
             filtered = self.filter.response(weights) * spectra
             return self.filter.back(filtered.flatten(0, 1)).reshape(*filtered.shape[:2], *shape)
-        found = torch.empty((*weights.shape[:2], *shape))
+        found = torch.empty((*weights.shape[:2], *shape)) if out is None else out
         mixed: torch.Tensor | None = None
         for images, rows in zip(found, weights, strict=True):
             for image, spectrum, radial in zip(images, spectra, rows, strict=True):

@@ -25,7 +25,7 @@ from .deconvolution import Levels, NonnegativeEstimate
 from .device import free_gpu_bytes, give_back_memory
 from .lmmse import Weights
 from .optics import Optics
-from .radial_filter import RadialFilter, Responses
+from .radial_filter import Again, RadialFilter
 from .scans import FloatArray, Heights, Scan, check_scans, is_surface
 
 WINDOW = 2048
@@ -112,9 +112,12 @@ class NonnegativeWindows:
         found: FloatArray = self.tensor(z_um).cpu().numpy()
         return found
 
-    def beyond_linear(self, z_um: float | Heights) -> torch.Tensor:
-        """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X)."""
-        return self._filtered(z_um, NonnegativeEstimate.beyond)
+    def beyond_linear(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+        """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X).
+
+        That of several heights, (T, Y, X), is put into the memory of ``out``.
+        """
+        return self._filtered(z_um, NonnegativeEstimate.beyond, out)
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the objects account for at a scan: tensor (Y, X)."""
@@ -136,21 +139,22 @@ class NonnegativeWindows:
         self,
         z_um: float | Heights,
         weights: Callable[[NonnegativeEstimate, Heights], Weights],
+        out: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The windows' sheets, filtered and blended: for some heights, or for every pixel's own."""
         first = self._windows[0].fit  # the sheets of all windows have the same heights
         same = None if is_surface(z_um) else weights(first, np.atleast_1d(z_um))
         count = 1 if same is None else len(same)
-        whole = torch.zeros((count, *self.shape), device=self.device)
-        made: dict[int, Responses] = {}
-        before = first.filter
+        shape = (count, *self.shape)
+        whole = torch.zeros(shape, device=self.device) if out is None else out.zero_()
+        again, before = Again({}), first.filter
         for place, down, across, fit in self._windows:
             if same is None:
                 image = fit.along(np.asarray(z_um)[place], partial(weights, fit))
             else:
                 if fit.filter is not before:  # windows of one size follow each other
-                    made, before = {}, fit.filter
-                image = fit.image(same, made)
+                    again, before = Again({}), fit.filter
+                image = fit.image(same, again)
             whole[(..., *place)] += image.mul_(down).mul_(across)
         return whole if np.ndim(z_um) == 1 else whole[0]
 

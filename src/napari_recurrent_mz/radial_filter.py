@@ -7,6 +7,7 @@ alone: a response is one number for each of a few lengths. Lengths are in microm
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,25 @@ def _margins(length: int) -> tuple[int, int]:
     fast = 8 * next_fast_len(-(-(length + 2 * before) // 8), real=True)
     after = fast - length - before
     return before, after if after < length else before  # a reflection is no longer than the image
+
+
+@dataclass
+class Again:
+    """What is used again for other images of one shape that are filtered by the same weights.
+
+    Attributes
+    ----------
+    responses : dict
+        See :meth:`RadialFilter.mix`.
+    spectrum : torch.Tensor, shape (T, Y', X'/2 + 1), or None
+        Memory for their sum.
+    image : torch.Tensor, shape (T, Y, X), or None
+        Memory for the image.
+    """
+
+    responses: dict[int, Responses] | None = None
+    spectrum: torch.Tensor | None = None
+    image: torch.Tensor | None = None
 
 
 class RadialFilter:

@@ -230,7 +230,8 @@ class NetworkPlanes:
         self.half, self.fast = half, fast
         self.scale = scale
         self._timed = 0
-        self._given: Prepared | None = None  # the network's input for a window: memory to use again
+        self._given: Prepared | None = None  # the network's input for a window, and what is known
+        self._whole: PlaneParts | None = None  # of a whole plane: memory to use again
         self._move_to(device)
 
     def _move_to(self, device: Device) -> None:
@@ -289,7 +290,7 @@ class NetworkPlanes:
     def rest(self) -> None:
         """Give back the memory that is only kept from one plane to the next."""
         self.runner.release()
-        self._given = None
+        self._given = self._whole = None
 
     def release(self) -> None:
         """Give back all that is kept for other planes."""
@@ -340,7 +341,7 @@ class NetworkPlanes:
         """Normalised planes (N, Y, X) on the device."""
         memories = [memory for _, memory in wanted if memory is not None]
         known = {memory.known(len(self.scans), self.tile) for memory in memories} or {0}
-        if len(known) > 1:  # planes that have seen different scans are no group
+        if len(known) > 1 or 0 < len(memories) < len(wanted):  # planes that are no group
             return torch.cat([self._run([one]) for one in wanted])
         (first,) = known
         if not first:
@@ -350,7 +351,9 @@ class NetworkPlanes:
         with torch.inference_mode():
             heights = [z_um for z_um, _ in wanted]
             surface = is_surface(heights[0])
-            whole = self.inputs.parts(heights[0] if surface else np.array(heights), first)
+            over, self._whole = self._whole, None
+            z_um = heights[0] if surface else np.array(heights)
+            whole = self.inputs.parts(z_um, first, over)
             out = torch.empty_like(whole.linear)
             windows = self._windows(out.shape[1], out.shape[2])
             for number, tile in enumerate(windows):
@@ -368,6 +371,8 @@ class NetworkPlanes:
                 out[(..., *tile.write)] = made[(slice(None), 0, *tile.keep)].float()
         for memory, states in zip(memories, kept, strict=True):
             memory.keep(states, len(self.scans), self.tile)
+        if self.device.kind == "cpu":  # others use memory again by themselves
+            self._whole = whole
         return out
 
     def _windows(self, rows: int, columns: int) -> list[Tile]:
@@ -379,7 +384,7 @@ class NetworkPlanes:
         """The network's input for a window of some planes."""
         over, self._given = self._given, None
         given = whole.window(*tile.read, over=over)
-        if self.device.kind == "cpu":  # others use memory again by themselves
+        if self.device.kind == "cpu":
             self._given = given
         return given
 
@@ -436,7 +441,10 @@ def _on_the_way(made: torch.Tensor) -> Callable[[], FloatArray]:
     """
     if made.device.type != "cuda":
         return lambda: made.cpu().numpy()
-    there = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+    try:
+        there = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+    except RuntimeError:  # not every system lets a GPU write to its memory
+        return lambda: made.cpu().numpy()
     there.copy_(made, non_blocking=True)
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]
     done.record()
