@@ -43,7 +43,7 @@ class Sizes:
     pixels: int = 1024
     large: int = 4096
     planes: int = 101
-    few: int = 3
+    few: int = 6
     scans: int = 3
     many_scans: int = 10
     compared: int = 384

@@ -21,7 +21,7 @@ _MEMORY = Goal(4.0, "GiB", at_least=False)
 _PACE = Goal(1.1, "×", at_least=False, text="within 10 % of the small one")
 _METHOD = "recurrent-mz"
 _FIRST_PIXELS = 64
-_SMALL_ONES = 4  # small planes for each large one
+_SMALL_ONES = 2  # small planes for each large one
 
 
 def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
