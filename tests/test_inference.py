@@ -21,12 +21,13 @@ from napari_recurrent_mz.inference import (
     range_warnings,
 )
 from napari_recurrent_mz.inputs import NetworkInputs, Prepared, Scale
+from napari_recurrent_mz.memory import Memory
 from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.runner import Runner
 from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.tiles import Memory, NetworkPlanes, tiles
+from napari_recurrent_mz.tiles import NetworkPlanes, tiles
 from napari_recurrent_mz.weights import bundled_models
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)

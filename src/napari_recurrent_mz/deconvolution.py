@@ -33,7 +33,7 @@ from .optics import Optics
 from .progress import tell
 from .radial_filter import Again, RadialFilter
 from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
-from .upload import uploaded
+from .transfer import uploaded
 
 ITERATIONS = 30
 """Enough for isolated structure to draw together, few enough that noise does not."""

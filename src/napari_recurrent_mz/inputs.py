@@ -23,7 +23,7 @@ from .object_windows import NonnegativeWindows, nonnegative_estimate
 from .optics import Optics
 from .prepare import Normalisation, normalisation
 from .scans import FloatArray, Heights, Scan, check_scans, is_surface
-from .upload import uploaded
+from .transfer import uploaded
 
 
 class Prepared(NamedTuple):

@@ -36,7 +36,7 @@ from .optics import Optics
 from .prepare import normalisation
 from .radial_filter import RadialFilter
 from .scans import FloatArray, Heights, Scan, check_scans, is_surface
-from .upload import uploaded
+from .transfer import uploaded
 
 SIGMA2 = 1e-4
 """Noise power relative to C(0, 0): it keeps the equations well posed."""

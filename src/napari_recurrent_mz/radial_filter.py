@@ -19,7 +19,7 @@ from .expansion import Expansion
 from .optics import Optics
 from .progress import tell
 from .scans import Heights
-from .upload import uploaded
+from .transfer import uploaded
 
 _PAD = 64
 _AT_ONCE = 500_000  # numbers that a CPU works on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
@@ -13,6 +13,7 @@ import torch
 
 from .device import Device, available_cores, choose_device, give_back_memory
 from .inputs import NetworkInputs, PlaneParts, Prepared, Scale
+from .memory import Memory, apart, together
 from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
@@ -20,6 +21,7 @@ from .overlap import ALIGN, LARGEST, overlap_of
 from .progress import tell
 from .runner import runner_for
 from .scans import FloatArray, Heights, Scan, is_surface
+from .transfer import on_the_way
 from .weights import Model
 
 LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
@@ -107,66 +109,6 @@ def _spans(length: int, step: int, overlap: int) -> list[tuple[tuple[int, int], 
         ((max(a - overlap, 0), min(a + step + overlap, length)), (a, min(a + step, length)))
         for a in range(0, length, step)
     ]
-
-
-@dataclass
-class Memory:
-    """What the network remembers of the scans so far, for one plane, window by window.
-
-    A plane that is made with it takes in the scans that are new, and no others.
-
-    Parameters
-    ----------
-    place : torch.device
-        Where it waits until the next scan.
-
-    Attributes
-    ----------
-    entered : int
-        How many scans have been taken in.
-    tile : int
-        Size of the windows.
-    windows : list of list of torch.Tensor
-        One state for each.
-    """
-
-    place: torch.device
-    entered: int = 0
-    tile: int = 0
-    windows: list[State] = field(default_factory=list)
-
-    def known(self, n_scans: int, tile: int) -> int:
-        """How many of the first of ``n_scans`` scans need not be seen again."""
-        return self.entered if self.tile == tile and self.entered < n_scans else 0
-
-    def forget(self) -> None:
-        """Begin again with the first scan."""
-        self.keep([], 0, 0)
-
-    def keep(self, windows: list[State], entered: int, tile: int) -> None:
-        """Remember a plane once all of its windows are done."""
-        self.windows, self.entered, self.tile = windows, entered, tile
-
-
-def together(
-    memories: Sequence[Memory], number: int, device: torch.device, dtype: torch.dtype
-) -> State | None:
-    """What is remembered of one window of some planes, where and as it is computed with."""
-    if not memories[0].windows:
-        return None
-    states = [[h.to(device, dtype) for h in memory.windows[number]] for memory in memories]
-    if len(states) == 1:
-        return states[0]
-    return [torch.cat(levels) for levels in zip(*states, strict=True)]
-
-
-def apart(state: State, memories: Sequence[Memory]) -> Iterator[State]:
-    """What each of some planes has to remember of a window, where it waits."""
-    if len(memories) == 1:
-        yield [h.to(memories[0].place) for h in state]
-        return
-    for number, memory in enumerate(memories):  # copies, that one goes without the others
-        yield [h[number : number + 1].to(memory.place, copy=True) for h in state]
 
 
 Wanted = tuple[float | Heights, Memory | None]
@@ -330,7 +272,7 @@ class NetworkPlanes:
                 if "memory" not in str(error).lower():
                     raise
                 self._make_room()
-        return _Begun(_on_the_way(made), wanted, time.monotonic() - began)
+        return _Begun(on_the_way(made), wanted, time.monotonic() - began)
 
     def _groups(self, wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
         """What is wanted in groups that are made at once: fewer after memory has run out."""
@@ -431,27 +373,3 @@ class NetworkPlanes:
         speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
         speed *= 2 if device.half and device.kind == "cpu" else 1
         return operations_per_pixel(model.network.config, n_scans) / speed
-
-
-def _on_the_way(made: torch.Tensor) -> Callable[[], FloatArray]:
-    """Begin to fetch planes from the device; what is returned waits for them.
-
-    A GPU goes on with the planes after them meanwhile: to copy them when they are wanted would
-    wait for those, too.
-    """
-    if made.device.type != "cuda":
-        return lambda: made.cpu().numpy()
-    try:
-        there = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
-    except RuntimeError:  # not every system lets a GPU write to its memory
-        return lambda: made.cpu().numpy()
-    there.copy_(made, non_blocking=True)
-    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    done.record()
-
-    def wait() -> FloatArray:
-        done.synchronize()
-        found: FloatArray = there.numpy()
-        return found
-
-    return wait

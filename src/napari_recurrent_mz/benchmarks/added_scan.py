@@ -8,8 +8,9 @@ import numpy as np
 
 from ..experiments.base import Goal
 from ..inputs import Scale
+from ..memory import Memory
 from ..scans import Scan
-from ..tiles import Memory, NetworkPlanes
+from ..tiles import NetworkPlanes
 from .base import Bench, Row, Times, interleaved
 from .scene import Way, heights, noise_scans, prepared, volume_of
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..inputs import Scale
+from ..memory import Memory
 from ..scans import Scan
-from ..tiles import Memory, NetworkPlanes
+from ..tiles import NetworkPlanes
 from .base import Experiment, Goal, Measured, Outcome
 from .figures import axes_row
 from .lab import WORM_OPTICS, Lab, Row

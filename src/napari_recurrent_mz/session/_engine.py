@@ -17,10 +17,11 @@ from ..covariance import CovarianceTable, covariance_table
 from ..device import Device, free_gpu_bytes
 from ..inputs import Scale
 from ..lmmse import LinearEstimate
+from ..memory import Memory
 from ..network import NetworkConfig
 from ..optics import Optics
 from ..scans import FloatArray, Scan, ZGrid
-from ..tiles import Memory, NetworkPlanes, Wanted, tiles
+from ..tiles import NetworkPlanes, Wanted, tiles
 from ..weights import Model
 
 PLACES = ("device", "host", "recomputed")

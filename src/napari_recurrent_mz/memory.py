@@ -1,0 +1,70 @@
+"""What a network remembers of the scans it has seen, between one scan and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from .network import State
+
+
+@dataclass
+class Memory:
+    """What the network remembers of the scans so far, for one plane, window by window.
+
+    A plane that is made with it takes in the scans that are new, and no others.
+
+    Parameters
+    ----------
+    place : torch.device
+        Where it waits until the next scan.
+
+    Attributes
+    ----------
+    entered : int
+        How many scans have been taken in.
+    tile : int
+        Size of the windows.
+    windows : list of list of torch.Tensor
+        One state for each.
+    """
+
+    place: torch.device
+    entered: int = 0
+    tile: int = 0
+    windows: list[State] = field(default_factory=list)
+
+    def known(self, n_scans: int, tile: int) -> int:
+        """How many of the first of ``n_scans`` scans need not be seen again."""
+        return self.entered if self.tile == tile and self.entered < n_scans else 0
+
+    def forget(self) -> None:
+        """Begin again with the first scan."""
+        self.keep([], 0, 0)
+
+    def keep(self, windows: list[State], entered: int, tile: int) -> None:
+        """Remember a plane once all of its windows are done."""
+        self.windows, self.entered, self.tile = windows, entered, tile
+
+
+def together(
+    memories: Sequence[Memory], number: int, device: torch.device, dtype: torch.dtype
+) -> State | None:
+    """What is remembered of one window of some planes, where and as it is computed with."""
+    if not memories[0].windows:
+        return None
+    states = [[h.to(device, dtype) for h in memory.windows[number]] for memory in memories]
+    if len(states) == 1:
+        return states[0]
+    return [torch.cat(levels) for levels in zip(*states, strict=True)]
+
+
+def apart(state: State, memories: Sequence[Memory]) -> Iterator[State]:
+    """What each of some planes has to remember of a window, where it waits."""
+    if len(memories) == 1:
+        yield [h.to(memories[0].place) for h in state]
+        return
+    for number, memory in enumerate(memories):  # copies, that one goes without the others
+        yield [h[number : number + 1].to(memory.place, copy=True) for h in state]

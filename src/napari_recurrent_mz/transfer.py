@@ -1,0 +1,44 @@
+"""Between main memory and the device, without waiting for what that is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .scans import FloatArray
+
+
+def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor:
+    """Copy numbers to a device, float32.
+
+    A GPU is not waited for: other copies to it first let it finish all that it was given.
+    """
+    there = torch.from_numpy(np.array(values, dtype=np.float32))
+    return there.to(device, non_blocking=device is not None and device.type == "cuda")
+
+
+def on_the_way(made: torch.Tensor) -> Callable[[], FloatArray]:
+    """Begin to fetch planes from the device; what is returned waits for them.
+
+    A GPU goes on with the planes after them meanwhile: to copy them when they are wanted would
+    wait for those, too.
+    """
+    if made.device.type != "cuda":
+        return lambda: made.cpu().numpy()
+    try:
+        there = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+    except RuntimeError:  # not every system lets a GPU write to its memory
+        return lambda: made.cpu().numpy()
+    there.copy_(made, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def wait() -> FloatArray:
+        done.synchronize()
+        found: FloatArray = there.numpy()
+        return found
+
+    return wait
