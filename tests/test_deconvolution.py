@@ -203,6 +203,13 @@ def test_cores_change_the_time_alone() -> None:
         np.testing.assert_allclose(found, alone, atol=1e-5 * np.ptp(alone))
 
 
+def test_little_memory_changes_the_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = NonnegativeEstimate(scans(), OPTICS, iterations=5)
+    monkeypatch.setattr("napari_recurrent_mz.object_sheets._KEPT_BYTES", 0)
+    made_again = NonnegativeEstimate(scans(), OPTICS, iterations=5)
+    np.testing.assert_array_equal(made_again.density, kept.density)
+
+
 def test_units_and_offset_of_the_camera_do_not_matter(fitted: NonnegativeEstimate) -> None:
     other = [Scan(3 * scan.pixels + 700, scan.z_um) for scan in scans()]
     found = NonnegativeEstimate(other, OPTICS, iterations=60).plane(2.2)
@@ -258,11 +265,11 @@ def test_planes_made_together_are_the_planes(windows: bool, target: str) -> None
 
 def test_sums_of_products_are_those_of_numpy() -> None:
     rng = np.random.default_rng(8)
-    spectra, weights = rng.normal(size=(3, 5, 7)), rng.normal(size=(2, 3, 5, 7))
+    spectra, weights = rng.normal(size=(3, 4, 5, 7)), rng.normal(size=(2, 3, 5, 7))
     for add in (add_one_by_one, add_at_once):
-        totals = torch.ones(2, 5, 7, dtype=torch.float64)
+        totals = torch.ones(2, 4, 5, 7, dtype=torch.float64)
         add(totals, torch.from_numpy(spectra), torch.from_numpy(weights))
-        np.testing.assert_allclose(totals, 1 + np.einsum("syx,nsyx->nyx", spectra, weights))
+        np.testing.assert_allclose(totals, 1 + np.einsum("scyx,nsyx->ncyx", spectra, weights))
 
 
 def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:

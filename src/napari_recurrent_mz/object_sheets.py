@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import EllipsisType
 from typing import TypeVar
 
 import numpy as np
@@ -137,14 +138,15 @@ class Blurs:
         self._filter = radial_filter
         self._padded = radial_filter.padded
         (y, x), count = self._padded, len(weights)
-        # Memory that is used in every iteration: the images, and their spectra as rows of reals.
+        shapes = [part.shape for part in parts]
+        # Memory that is used in every iteration: the images, and their folded spectra.
         self._images = torch.empty(count, y, x, device=device)
-        self._mixed = torch.empty(count, y, 2 * (x // 2 + 1), device=device)
+        self._mixed = torch.empty(count, 4, y // 2 + 1, x // 2 + 1, device=device)
         self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
         on_cpu = self._weights.device.type == "cpu"
         self._add = add_one_by_one if on_cpu else add_at_once
         self._pool = one_core_each() if on_cpu and torch.get_num_threads() > 1 else None
-        values = sum(part.values.stop - part.values.start for part in parts)
+        values = sum(n * (rows // 2 + 1) * (columns // 2 + 1) for n, rows, columns in shapes)
         small = values * count * 4 <= _KEPT_BYTES
         self._kept = list(self.each(self._made, parts)) if small else None
 
@@ -172,10 +174,9 @@ class Blurs:
         mixed, numbers = self._mixed.zero_(), range(len(self.parts))
         filtered = self.each(lambda number: self._spectra(density, number), numbers)
         for number, spectra in zip(numbers, filtered, strict=True):
-            responses = self._responses(number)
-            for here, there in _corners(self.parts[number].shape, self._padded):
-                self._add(mixed[:, *there], spectra[:, *here], responses[:, :, *here])
-        pairs = zip(self._images, self._complex, strict=True)
+            at = self._both_have(number)
+            self._add(mixed[at], spectra[at], self._responses(number)[at])
+        pairs = zip(self._images[:, None], mixed[:, None], strict=True)
         for _ in self.each(lambda pair: pair[0].copy_(_image(pair[1], self._padded)), pairs):
             pass
         return self._images
@@ -191,49 +192,41 @@ class Blurs:
         then : callable
             Of a part and its values; parts may be made at the same time.
         """
-        pairs = zip(self._complex, images, strict=True)
-        for _ in self.each(lambda pair: pair[0].copy_(_transform(pair[1])), pairs):
-            pass
         spectra = self._mixed
+        pairs = zip(spectra[:, None], images[:, None], strict=True)
+        for _ in self.each(lambda pair: pair[0].copy_(_folded(pair[1])), pairs):
+            pass
 
         def make(number: int) -> _Made:
-            part = self.parts[number]
+            part, at = self.parts[number], self._both_have(number)
             count, y, x = part.shape
-            mixed = images.new_zeros((count, y, 2 * (x // 2 + 1)))
-            responses = self._responses(number).transpose(0, 1)
-            for here, there in _corners(part.shape, self._padded):
-                self._add(mixed[:, *here], spectra[:, *there], responses[:, :, *here])
-            return then(part, _image(torch.view_as_complex(mixed.view(count, y, -1, 2)), (y, x)))
+            mixed = images.new_zeros((count, 4, y // 2 + 1, x // 2 + 1))
+            self._add(mixed[at], spectra[at], self._responses(number).transpose(0, 1)[at])
+            return then(part, _image(mixed, (y, x)))
 
         return list(self.each(make, range(len(self.parts))))
 
-    @property
-    def _complex(self) -> torch.Tensor:
-        """The images' spectra as complex numbers, (M, Y', X'/2 + 1)."""
-        count, rows, _ = self._mixed.shape
-        return torch.view_as_complex(self._mixed.view(count, rows, -1, 2))
+    def _both_have(self, number: int) -> tuple[EllipsisType | slice, ...]:
+        """Where the frequencies of a part are in its own folded spectra, and in the images'.
+
+        The highest of a coarse part is left out, of which the sign is not known.
+        """
+        _, y, x = self.parts[number].shape
+        return (...,) if (y, x) == self._padded else (..., slice(y // 2), slice(x // 2))
 
     def _spectra(self, density: torch.Tensor, number: int) -> torch.Tensor:
-        return _as_real(_transform(self.parts[number].of(density)))
+        return _folded(self.parts[number].of(density))
 
     def _responses(self, number: int) -> torch.Tensor:
+        """Of every scan to the sheets of a part: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
         return self._made(self.parts[number]) if self._kept is None else self._kept[number]
 
     def _made(self, part: Part) -> torch.Tensor:
-        """Responses of a part, each value twice: (M, L, Y', 2 (X' / 2 + 1)).
-
-        A spectrum is a row of real and imaginary numbers by turns, and both have the same
-        weight: so all of this stays arithmetic of real numbers in a row.
-        """
-        found = [
-            self._filter.response(of_scan[part.sheets], part.shape[1:]).repeat_interleave(2, dim=-1)
-            for of_scan in self._weights
-        ]
-        return torch.stack(found)
+        return self._filter.half_response(self._weights[:, part.sheets], part.shape[1:])
 
 
 def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
-    """Add to every total of (N, Y, X) the spectra (S, Y, X), each times its weight (N, S, Y, X).
+    """Add spectra (S, 4, Y, X) to every total of (N, 4, Y, X), times their weights (N, S, Y, X).
 
     For a CPU, in whose caches stays what is added.
     """
@@ -244,35 +237,30 @@ def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.T
 
 def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
     """The same for a GPU: to tell it of hundreds of small things takes longer than to do them."""
-    totals.add_((spectra * weights).sum(dim=1))
+    totals.add_((spectra * weights[:, :, None]).sum(dim=1))
 
 
-def _transform(images: torch.Tensor) -> torch.Tensor:
-    found: torch.Tensor = torch.fft.rfft2(images, norm="forward")
+def _folded(images: torch.Tensor) -> torch.Tensor:
+    """Transforms of images (N, Y, X) as real numbers (N, 4, Y // 2 + 1, X // 2 + 1).
+
+    Real and imaginary parts at the rows of ky, then at those of −ky. A radial response has one
+    value for all four: a quarter of what a value for every number would take.
+    """
+    spectra = torch.fft.rfft2(images, norm="forward")
+    rows = spectra.shape[-2] // 2 + 1
+    opposite = -torch.arange(rows, device=images.device) % spectra.shape[-2]
+    found = images.new_empty((len(images), 4, rows, spectra.shape[-1]))
+    found[:, :2] = torch.view_as_real(spectra[:, :rows]).movedim(-1, 1)
+    found[:, 2:] = torch.view_as_real(spectra.index_select(1, opposite)).movedim(-1, 1)
     return found
 
 
-def _image(spectra: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+def _image(folded: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Images (N, Y, X) of folded spectra."""
+    rows, columns = folded.shape[-2:]
+    spectra = folded.new_empty((len(folded), shape[0], columns), dtype=torch.complex64)
+    numbers = torch.view_as_real(spectra)
+    numbers[:, :rows] = folded[:, :2].movedim(1, -1)
+    numbers[:, rows:] = folded[:, 2:, 1 : shape[0] - rows + 1].flip(2).movedim(1, -1)
     found: torch.Tensor = torch.fft.irfft2(spectra, s=shape, norm="forward")
     return found
-
-
-def _as_real(spectra: torch.Tensor) -> torch.Tensor:
-    """(N, Y', X) complex → (N, Y', 2 X) real, without a copy."""
-    return torch.view_as_real(spectra).flatten(-2)
-
-
-def _corners(
-    shape: tuple[int, ...], padded: tuple[int, int]
-) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Where the spectrum of a coarse sheet is in its own rows, and in those of a fine one.
-
-    Its highest frequency is left out, of which the sign is not known.
-    """
-    y, x = shape[-2:]
-    if (y, x) == padded:
-        yield ((slice(None),) * 2,) * 2
-        return
-    columns = slice(0, 2 * (x // 2))
-    for rows in (slice(0, y // 2), slice(1 - y // 2, None)):
-        yield ((rows, columns),) * 2
