@@ -142,6 +142,7 @@ class Blurs:
         # Memory that is used in every iteration: the images, and their folded spectra.
         self._images = torch.empty(count, y, x, device=device)
         self._mixed = torch.empty(count, 4, y // 2 + 1, x // 2 + 1, device=device)
+        self._folds = {height: _Fold(height, device) for height in {y, *(s[1] for s in shapes)}}
         self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
         on_cpu = self._weights.device.type == "cpu"
         self._add = add_one_by_one if on_cpu else add_at_once
@@ -172,12 +173,12 @@ class Blurs:
     def to_scans(self, density: torch.Tensor) -> torch.Tensor:
         """The object's images at the scans: all values (V,) → (M, Y', X'), until the next ones."""
         mixed, numbers = self._mixed.zero_(), range(len(self.parts))
-        filtered = self.each(lambda number: self._spectra(density, number), numbers)
+        filtered = self.each(lambda part: self._spectra(part.of(density)), self.parts)
         for number, spectra in zip(numbers, filtered, strict=True):
             at = self._both_have(number)
             self._add(mixed[at], spectra[at], self._responses(number)[at])
         pairs = zip(self._images[:, None], mixed[:, None], strict=True)
-        for _ in self.each(lambda pair: pair[0].copy_(_image(pair[1], self._padded)), pairs):
+        for _ in self.each(lambda pair: pair[0].copy_(self._image(pair[1], self._padded)), pairs):
             pass
         return self._images
 
@@ -194,7 +195,7 @@ class Blurs:
         """
         spectra = self._mixed
         pairs = zip(spectra[:, None], images[:, None], strict=True)
-        for _ in self.each(lambda pair: pair[0].copy_(_folded(pair[1])), pairs):
+        for _ in self.each(lambda pair: pair[0].copy_(self._spectra(pair[1])), pairs):
             pass
 
         def make(number: int) -> _Made:
@@ -202,7 +203,7 @@ class Blurs:
             count, y, x = part.shape
             mixed = images.new_zeros((count, 4, y // 2 + 1, x // 2 + 1))
             self._add(mixed[at], spectra[at], self._responses(number).transpose(0, 1)[at])
-            return then(part, _image(mixed, (y, x)))
+            return then(part, self._image(mixed, (y, x)))
 
         return list(self.each(make, range(len(self.parts))))
 
@@ -214,8 +215,11 @@ class Blurs:
         _, y, x = self.parts[number].shape
         return (...,) if (y, x) == self._padded else (..., slice(y // 2), slice(x // 2))
 
-    def _spectra(self, density: torch.Tensor, number: int) -> torch.Tensor:
-        return _folded(self.parts[number].of(density))
+    def _spectra(self, images: torch.Tensor) -> torch.Tensor:
+        return self._folds[images.shape[1]].spectra(images)
+
+    def _image(self, folded: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        return self._folds[shape[0]].images(folded, shape)
 
     def _responses(self, number: int) -> torch.Tensor:
         """Of every scan to the sheets of a part: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
@@ -240,27 +244,30 @@ def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tens
     totals.add_((spectra * weights[:, :, None]).sum(dim=1))
 
 
-def _folded(images: torch.Tensor) -> torch.Tensor:
-    """Transforms of images (N, Y, X) as real numbers (N, 4, Y // 2 + 1, X // 2 + 1).
+class _Fold:
+    """Between images of one height and their spectra, folded.
 
-    Real and imaginary parts at the rows of ky, then at those of −ky. A radial response has one
-    value for all four: a quarter of what a value for every number would take.
+    Folded are real numbers (N, 4, Y // 2 + 1, X // 2 + 1): the real parts at the rows of ky and
+    at those of −ky, then the imaginary ones. A radial response has one value for all four: a
+    quarter of what a value for every number would take.
     """
-    spectra = torch.fft.rfft2(images, norm="forward")
-    rows = spectra.shape[-2] // 2 + 1
-    opposite = -torch.arange(rows, device=images.device) % spectra.shape[-2]
-    found = images.new_empty((len(images), 4, rows, spectra.shape[-1]))
-    found[:, :2] = torch.view_as_real(spectra[:, :rows]).movedim(-1, 1)
-    found[:, 2:] = torch.view_as_real(spectra.index_select(1, opposite)).movedim(-1, 1)
-    return found
 
+    def __init__(self, height: int, device: torch.device | None) -> None:
+        rows = torch.arange(height, device=device)
+        half = rows[: height // 2 + 1]
+        self._there = torch.cat([half, -half % height])
+        self._back = torch.cat([half, height + len(half) - rows[len(half) :]])
 
-def _image(folded: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """Images (N, Y, X) of folded spectra."""
-    rows, columns = folded.shape[-2:]
-    spectra = folded.new_empty((len(folded), shape[0], columns), dtype=torch.complex64)
-    numbers = torch.view_as_real(spectra)
-    numbers[:, :rows] = folded[:, :2].movedim(1, -1)
-    numbers[:, rows:] = folded[:, 2:, 1 : shape[0] - rows + 1].flip(2).movedim(1, -1)
-    found: torch.Tensor = torch.fft.irfft2(spectra, s=shape, norm="forward")
-    return found
+    def spectra(self, images: torch.Tensor) -> torch.Tensor:
+        """Folded transforms of images (N, Y, X)."""
+        found = torch.fft.rfft2(images, norm="forward").index_select(1, self._there)
+        count, rows, columns = found.shape
+        return torch.stack([found.real, found.imag], 1).view(count, 4, rows // 2, columns)
+
+    def images(self, folded: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """Images (N, Y, X) of folded spectra."""
+        count, _, rows, columns = folded.shape
+        real, imaginary = folded.view(count, 2, 2 * rows, columns).unbind(1)
+        spectra = torch.complex(real, imaginary).index_select(1, self._back)
+        found: torch.Tensor = torch.fft.irfft2(spectra, s=shape, norm="forward")
+        return found
