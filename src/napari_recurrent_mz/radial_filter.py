@@ -203,10 +203,11 @@ class RadialFilter:
         self, weights: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)
     ) -> torch.Tensor:
         """Radial weights (…, K) at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
-        low, part = self._low[rows, columns], self._part[rows, columns].reshape(-1)
-        # Four times as fast as indexing, which looks at every index twice.
-        radial, at = weights.reshape(-1, weights.shape[-1]), low.reshape(-1)
-        below, above = radial[:, :-1].index_select(1, at), radial[:, 1:].index_select(1, at)
+        low, part = self._low[rows, columns], self._part[rows, columns]
+        # To gather is four times as fast as to index, which looks at every index twice.
+        radial = weights.reshape(-1, 1, weights.shape[-1]).expand(-1, len(low), -1)
+        at = low.expand(len(radial), -1, -1)
+        below, above = radial[..., :-1].gather(2, at), radial[..., 1:].gather(2, at)
         return torch.lerp(below, above, part).view(*weights.shape[:-1], *low.shape)
 
     def _mirrored(self, half: torch.Tensor, rows: int) -> torch.Tensor:
