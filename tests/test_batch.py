@@ -571,6 +571,9 @@ def test_memory_of_a_position_grows_with_its_pixels_and_scans() -> None:
     assert bytes_of((512, 512), 6, "lmmse") > small
     assert bytes_of((1024, 1024), 3, "lmmse") > small
     assert bytes_of((512, 512), 3, "recurrent-mz") > small
+    # An object that explains many scans has a sheet between each two.
+    few, some, many = (bytes_of((1024, 1024), scans, "recurrent-mz") for scans in (6, 9, 12))
+    assert many - some > some - few > 0
 
 
 def test_memory_of_the_network_is_that_of_its_largest_tile() -> None:

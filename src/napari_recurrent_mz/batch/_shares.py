@@ -11,20 +11,20 @@ import psutil  # type: ignore[import-untyped]
 
 from ..device import available_cores
 from ..methods import method_of
+from ..object_windows import WINDOW
 from ..tiles import LARGEST_TILE
 
 THREADS_EACH = 4
 """Threads of one position on a CPU of many cores: more of them than this help little."""
 
-# Measured as peaks of resident memory (ru_maxrss of a process that makes one plane), rounded up.
-_PROCESS_BYTES = 500_000_000  # Python, torch, the weights and the tables of the optics
-_OBJECT_BYTES = 400_000_000  # more for a non-negative object: its point spread functions
-_SCAN_BYTES = 28  # of a pixel of a scan: as read, as float32, its spectrum and what is made of it
-_LINEAR_BYTES = 60  # of a pixel of a plane
-# Of a pixel of a tile: what the bundled network takes more for 1024 × 1024 pixels than for
-# 256 × 256, at M = 3, over the pixels more. Its fast form takes 494 bytes in half and 519 in single
-# precision, the plain one 562 and 978, and runs only where the fast one cannot.
-_NETWORK_BYTES = 550
+# Measured as peaks of resident memory (ru_maxrss of a process that makes three planes of 256 to
+# 2048 pixels squared from 2 to 12 scans), rounded up.
+_PROCESS_BYTES = 400_000_000  # Python, torch, the weights and the tables of the optics
+_SPREAD_BYTES = 400_000_000  # more while the point spread functions for an object are made
+_SCAN_BYTES = 24  # of a pixel of a scan: as read, as float32, its spectrum and what is made of it
+_LINEAR_BYTES = 20  # of a pixel of a plane
+_OBJECT_BYTES = (120, 5)  # of a pixel of a window of the object: by scans, and by their square
+_NETWORK_BYTES = 350  # of a pixel of a tile of the bundled network in its fast form
 _PART_OF_MEMORY = 0.7  # of what is free: the rest is for others, and for what is not foreseen
 
 
@@ -102,11 +102,13 @@ def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
     """
     pixels = math.prod(shape)
     needs = method_of(method)
-    largest = LARGEST_TILE["cpu"] ** 2
-    network = _NETWORK_BYTES * min(pixels, largest) if needs.needs_model else 0
-    has_object = needs.needs_model or needs.kind == "nonnegative"
-    start = _PROCESS_BYTES + (_OBJECT_BYTES if has_object else 0)
-    return start + pixels * (scans * _SCAN_BYTES + _LINEAR_BYTES) + network
+    network = _NETWORK_BYTES * min(pixels, LARGEST_TILE["cpu"] ** 2) if needs.needs_model else 0
+    fit = 0
+    if needs.needs_model or needs.kind == "nonnegative":
+        by_scan, by_square = _OBJECT_BYTES
+        values = (by_scan * scans + by_square * scans**2) * min(pixels, WINDOW**2)
+        fit = max(_SPREAD_BYTES, values)
+    return _PROCESS_BYTES + pixels * (scans * _SCAN_BYTES + _LINEAR_BYTES) + fit + network
 
 
 def free_cores() -> int:
