@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import EllipsisType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -125,6 +125,11 @@ class Blurs:
     weights : numpy.ndarray, shape (M, L, K)
         H(k) from every sheet to every scan.
     device : torch.device, optional
+
+    Attributes
+    ----------
+    pieces : list of slice
+        All values, in pieces to do something with at a time.
     """
 
     def __init__(
@@ -147,6 +152,13 @@ class Blurs:
         on_cpu = self._weights.device.type == "cpu"
         self._add = add_one_by_one if on_cpu else add_at_once
         self._pool = one_core_each() if on_cpu and torch.get_num_threads() > 1 else None
+        # Several threads add up one scan each, and what they add is not made long before.
+        step = 1 if self._pool is None else 2 * torch.get_num_threads()
+        numbers = range(len(parts))
+        self._groups = [numbers[start : start + step] for start in numbers[::step]]
+        one_by_one = [slice(scan, scan + 1) for scan in range(count)]
+        self._scans = one_by_one if on_cpu else [slice(None)]
+        self.pieces = [part.values for part in parts] if on_cpu else [slice(None)]
         values = sum(n * (rows // 2 + 1) * (columns // 2 + 1) for n, rows, columns in shapes)
         small = values * count * 4 <= _KEPT_BYTES
         self._kept = list(self.each(self._made, parts)) if small else None
@@ -170,16 +182,38 @@ class Blurs:
 
         return self._pool.map(made, items)
 
-    def to_scans(self, density: torch.Tensor) -> torch.Tensor:
-        """The object's images at the scans: all values (V,) → (M, Y', X'), until the next ones."""
-        mixed, numbers = self._mixed.zero_(), range(len(self.parts))
-        filtered = self.each(lambda part: self._spectra(part.of(density)), self.parts)
-        for number, spectra in zip(numbers, filtered, strict=True):
-            at = self._both_have(number)
-            self._add(mixed[at], spectra[at], self._responses(number)[at])
-        pairs = zip(self._images[:, None], mixed[:, None], strict=True)
-        for _ in self.each(lambda pair: pair[0].copy_(self._image(pair[1], self._padded)), pairs):
+    def do(self, function: Callable[[_Item], object], items: Iterable[_Item]) -> None:
+        """Do something with each item."""
+        for _ in self.each(function, items):
             pass
+
+    def to_scans(
+        self, density: torch.Tensor, then: Callable[[slice, torch.Tensor], object]
+    ) -> torch.Tensor:
+        """The object's images at the scans: all values (V,) → (M, Y', X'), until the next ones.
+
+        Parameters
+        ----------
+        density : torch.Tensor, shape (V,)
+        then : callable
+            Told which scans these are, may change their images; some may be made at a time.
+        """
+        mixed = self._mixed.zero_()
+        for numbers in self._groups:
+            parts = [self.parts[number] for number in numbers]
+            spectra = list(self.each(lambda part: self._spectra(part.of(density)), parts))
+
+            def add(scans: slice, numbers: range = numbers, spectra: Any = spectra) -> None:
+                for number, found in zip(numbers, spectra, strict=True):
+                    at = self._both_have(number)
+                    self._add(mixed[scans][at], found[at], self._responses(number, scans)[at])
+
+            self.do(add, self._scans)
+
+        def make(scans: slice) -> None:
+            then(scans, self._images[scans].copy_(self._image(mixed[scans], self._padded)))
+
+        self.do(make, self._scans)
         return self._images
 
     def to_object(
@@ -194,9 +228,7 @@ class Blurs:
             Of a part and its values; parts may be made at the same time.
         """
         spectra = self._mixed
-        pairs = zip(spectra[:, None], images[:, None], strict=True)
-        for _ in self.each(lambda pair: pair[0].copy_(self._spectra(pair[1])), pairs):
-            pass
+        self.do(lambda scans: spectra[scans].copy_(self._spectra(images[scans])), self._scans)
 
         def make(number: int) -> _Made:
             part, at = self.parts[number], self._both_have(number)
@@ -221,12 +253,14 @@ class Blurs:
     def _image(self, folded: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
         return self._folds[shape[0]].images(folded, shape)
 
-    def _responses(self, number: int) -> torch.Tensor:
-        """Of every scan to the sheets of a part: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
-        return self._made(self.parts[number]) if self._kept is None else self._kept[number]
+    def _responses(self, number: int, scans: slice = slice(None)) -> torch.Tensor:
+        """Of some scans to the sheets of a part: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
+        if self._kept is not None:
+            return self._kept[number][scans]
+        return self._made(self.parts[number], scans)
 
-    def _made(self, part: Part) -> torch.Tensor:
-        return self._filter.half_response(self._weights[:, part.sheets], part.shape[1:])
+    def _made(self, part: Part, scans: slice = slice(None)) -> torch.Tensor:
+        return self._filter.half_response(self._weights[scans, part.sheets], part.shape[1:])
 
 
 def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:

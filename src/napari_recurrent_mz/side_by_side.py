@@ -30,6 +30,7 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     ready = Barrier(count + 1)
 
     def begin() -> None:
+        torch.get_num_threads()  # a thread's first question takes the number that all begin with
         torch.set_num_threads(1)
         ready.wait()
 
