@@ -138,24 +138,27 @@ def whole_planes() -> None:
 
 
 def fits() -> None:
-    """Print the table of the object's fit, M = 3."""
-    scans, every = noise_scans(3, SIDE), object_sheets._EVERY
-    NonnegativeEstimate(scans, OPTICS, iterations=0)  # its tables, kept from then on
-    print("| object of 1024 × 1024, M = 3 | values, 10⁶ | fit, s | of the process |")
-    print("|---|---|---|---|")
+    """Print the table of the object's fit."""
+    every, kept = object_sheets._EVERY, object_sheets._KEPT_BYTES
+    print("| object of 1024 × 1024 | M | values, 10⁶ | fit, s | of the process |")
+    print("|---|---|---|---|---|")
     rows = (
-        ("every sheet a value for every pixel, one thread", (), 1),
-        ("far sheets with fewer values, one thread", every, 1),
-        ("the same, parts side by side on two cores", every, 2),
+        ("every sheet a value for every pixel, one thread", 3, (), kept, 1),
+        ("far sheets with fewer values, one thread", 3, every, kept, 1),
+        ("the same, parts side by side on two cores", 3, every, kept, 2),
+        ("many scans, responses made anew in every iteration", 10, every, 0, 2),
+        ("the same, responses kept", 10, every, kept, 2),
     )
-    for words, coarse, threads in rows:
-        object_sheets._EVERY = coarse
+    for words, count, coarse, memory, threads in rows:
+        scans = noise_scans(count, SIDE)
+        NonnegativeEstimate(scans, OPTICS, iterations=0)  # its tables, kept from then on
+        object_sheets._EVERY, object_sheets._KEPT_BYTES = coarse, memory
         torch.set_num_threads(threads)
         began, process = time.perf_counter(), time.process_time()
         found = NonnegativeEstimate(scans, OPTICS)
         took, process = time.perf_counter() - began, time.process_time() - process
         values = found.density.numel() / 1e6
-        print(f"| {words} | {values:.1f} | {took:.1f} | {process:.1f} |", flush=True)
+        print(f"| {words} | {count} | {values:.1f} | {took:.1f} | {process:.1f} |", flush=True)
 
 
 def mixed(network: RecurrentMZ, given: Prepared) -> torch.Tensor:
