@@ -30,6 +30,7 @@ from .expansion import expand
 from .lmmse import Weights, linear_weights
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
 from .optics import Optics
+from .prepare import quantile
 from .progress import tell
 from .radial_filter import Again, RadialFilter
 from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
@@ -358,8 +359,8 @@ def _dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def _quantiles(values: torch.Tensor, *q: float) -> list[float]:
     flat = values.flatten()
-    some = flat[:: max(1, flat.numel() // 1_000_000)]
-    return [float(found) for found in np.quantile(some.cpu().numpy(), q)]  # does not sort
+    some = flat[:: max(1, flat.numel() // 1_000_000)].cpu().numpy()
+    return [quantile(some, part) for part in q]
 
 
 def _background(images: torch.Tensor) -> float:

@@ -21,7 +21,7 @@ from .lmmse import LinearEstimate
 from .network import NetworkConfig
 from .object_windows import NonnegativeWindows, nonnegative_estimate
 from .optics import Optics
-from .prepare import Normalisation, normalisation
+from .prepare import Normalisation, normalisation, quantile
 from .scans import FloatArray, Heights, Scan, check_scans, is_surface
 from .transfer import uploaded
 
@@ -83,7 +83,7 @@ class Scale:
         """The scale of scans (M, Y, X), with their own normalisation unless one is given."""
         normalised = normalised or normalisation(stack)
         normal = normalised.apply(stack)
-        low, middle, high = (float(v) for v in np.percentile(normal, (16, 50, 84)))
+        low, middle, high = (quantile(normal, part) for part in (0.16, 0.5, 0.84))
         noise = float(np.median([noise_of(image) for image in normal]))
         contrast = max((high - low) / 2, noise, 1e-3)
         return cls(normalised, float(normal.std()), middle, contrast, noise)
@@ -398,4 +398,4 @@ def noise_of(image: FloatArray) -> float:
     ramps and keeps the variance of white noise; the median passes over edges.
     """
     rest = ndimage.convolve(image, _NOISE_MASK)
-    return float(np.median(np.abs(rest)) / 0.6745)
+    return quantile(np.abs(rest, out=rest), 0.5) / 0.6745

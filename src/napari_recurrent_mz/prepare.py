@@ -39,6 +39,32 @@ class Normalisation:
         return found
 
 
+def quantile(values: npt.NDArray[np.floating], part: float) -> float:
+    """The value that a part of all values lies below, interpolated linearly.
+
+    That of :func:`numpy.quantile`, which is several times slower: NumPy selects one value of an
+    array far faster than two.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Of any shape, not empty, without NaN.
+    part : float
+        0 to 1.
+
+    Returns
+    -------
+    float
+    """
+    place = part * (values.size - 1)
+    low = int(place)
+    selected = np.partition(values, low, axis=None)
+    below = float(selected[low])
+    if place == low:
+        return below
+    return below + (place - low) * (float(selected[low + 1 :].min()) - below)
+
+
 def normalisation(images: npt.ArrayLike) -> Normalisation:
     """Shift and scale from the scans alone.
 
@@ -58,10 +84,10 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     stack = np.asarray(images, dtype=np.float32)
     projection = stack.max(axis=0)
     foreground = projection > threshold_triangle(projection)  # type: ignore[no-untyped-call]
-    background = stack[:, ~foreground]
-    shift = float(background.mean()) if background.size else float(stack.min())
+    background = stack.sum(axis=0, dtype=np.float64)[~foreground]
+    shift = float(background.mean()) / len(stack) if background.size else float(stack.min())
     bright = projection[foreground] if foreground.any() else projection
-    scale = float(np.percentile(bright, 99)) - shift
+    scale = quantile(bright, 0.99) - shift
     if scale <= 0:  # a flat projection: any positive scale serves
         scale = max(float(stack.max() - stack.min()), 1e-6)
     return Normalisation(shift, scale)
