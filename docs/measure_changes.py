@@ -66,7 +66,8 @@ def changes(dtype: torch.dtype) -> list[Change]:
         return torch.relu_(plain(torch.cat([large, x, beside], dim=1)))
 
     def apart() -> torch.Tensor:
-        made = own(x, buffers, "made").add_(enlarged(y))
+        made = own(x, buffers, "made")
+        enlarged.onto(made, y)
         return rest.onto(made, beside).relu_()
 
     def by_rows() -> torch.Tensor:

@@ -19,9 +19,9 @@ the last scan, a CPU keeps it while the rest is in half: most of bfloat16's erro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -32,12 +32,13 @@ from .network import ConvGRU, NetworkConfig, RecurrentMZ, State
 
 _M = TypeVar("_M", bound=nn.Module)
 
-_LAYOUTS = 8  # shapes of windows that weights are laid out for at a time
+_LAYOUTS = 16  # shapes of windows that weights are laid out for at a time
 
 _AT_ONCE = 500_000  # numbers that are converted from one precision to another
 
 _LARGE_BYTES = 2**25  # glibc takes memory for more than this from the system, each time
 _STRIP_BYTES = 2**21
+_FRESH_BYTES = 2**22
 
 _ONE = [1, 1]  # stride and dilation of every convolution
 
@@ -75,6 +76,27 @@ class Precision:
         return cls(torch.float16, torch.float16)
 
 
+class _Then(NamedTuple):
+    """What becomes of every value of a convolution, by oneDNN's name for it."""
+
+    name: str
+    numbers: tuple[float, ...] = ()
+
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        """That of ``x``, in its place."""
+        if self.name == "leaky_relu":
+            return functional.leaky_relu_(x, *self.numbers)
+        made: torch.Tensor = getattr(x, f"{self.name}_")()
+        return made
+
+
+_TANH, _SIGMOID = _Then("tanh"), _Then("sigmoid")
+
+
+def _rectifier(slope: float) -> _Then:
+    return _Then("leaky_relu", (slope,)) if slope else _Then("relu")
+
+
 class _Conv:
     """One convolution with stride 1, its weights laid out for the device."""
 
@@ -87,11 +109,22 @@ class _Conv:
         self.packed = _packs(self.weight)
         self._layouts: dict[torch.Size, torch.Tensor] = {}
 
-    def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
-        """The convolution of ``x``, where there are buffers for it in the one of this name."""
-        if self.packed:
-            return self.onto(buffers.like(x, self.outputs, name).zero_(), x)
-        return functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+    def __call__(
+        self, x: torch.Tensor, buffers: _Buffers, name: str, then: _Then | None = None
+    ) -> torch.Tensor:
+        """The convolution of ``x``, and what becomes of its values; see :func:`_by_rows`."""
+        return _by_rows(x, self.outputs, buffers, name, lambda rows: _at([(self, x)], rows, then))
+
+    def new(self, x: torch.Tensor, then: _Then | None = None) -> torch.Tensor:
+        """The convolution of ``x``, and what becomes of its values, in fresh memory."""
+        if not self.packed:
+            made = functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+            return then.of(made) if then else made
+        fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._laid_out(x.shape), self.bias, self.padding, _ONE, _ONE, 1,
+            then.name if then else "none", list(then.numbers) if then else [], "",
+        )  # fmt: skip
+        return fused
 
     def onto(self, there: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Add the convolution of ``x``, without its bias if there is none, to what is there."""
@@ -178,6 +211,50 @@ class _Buffers:
         return self.get(name, (n, channels, high, wide), x)
 
 
+def _rows(x: torch.Tensor, channels: int) -> list[slice]:
+    """The rows of an image (N, …, H, W), on a CPU as many at a time as stay in its caches."""
+    high, size = x.shape[2], x.numel() // x.shape[1] * channels * x.dtype.itemsize
+    step = high
+    if x.device.type == "cpu" and size > _FRESH_BYTES:
+        step = max(_STRIP_BYTES * high // size, 1)
+    return [slice(start, min(start + step, high)) for start in range(0, high, step)]
+
+
+def _by_rows(
+    x: torch.Tensor,
+    channels: int,
+    buffers: _Buffers,
+    name: str,
+    make: Callable[[slice], torch.Tensor],
+) -> torch.Tensor:
+    """What is made of the rows of ``x``, (N, channels, H, W).
+
+    What is only on the way stays in a CPU's caches, and memory that the system clears first is
+    asked for little by little. All rows together are in the buffer of this name; of a small image
+    they are made at once.
+    """
+    strips = _rows(x, channels)
+    if len(strips) == 1:
+        return make(strips[0])
+    there = buffers.like(x, channels, name)
+    for rows in strips:
+        there[:, :, rows] = make(rows)
+    return there
+
+
+def _at(
+    parts: Sequence[tuple[_Conv, torch.Tensor]], rows: slice, then: _Then | None
+) -> torch.Tensor:
+    """Some rows of a sum of convolutions, each of its image, and what becomes of the values."""
+    (first, x), *others = parts
+    low, high = max(rows.start - 1, 0), rows.stop + 1  # a neighbour on each side
+    made = first.new(x[:, :, low:high], None if others else then)
+    for conv, more in others:
+        conv.onto(made, more[:, :, low:high])
+    made = made[:, :, rows.start - low : rows.stop - low]
+    return then.of(made) if others and then else made
+
+
 class _Enlarged:
     """A 3×3 convolution of an image that nearest neighbours enlarge twice, as one step.
 
@@ -216,11 +293,11 @@ class _Block:
 
     def __init__(self, convs: tuple[nn.Conv2d, nn.Conv2d], slope: float, dtype: torch.dtype):
         self.first, self.second = (_Conv(conv, dtype) for conv in convs)
-        self.slope = slope
+        self.rectifier = _rectifier(slope)
 
     def __call__(self, x: torch.Tensor, buffers: _Buffers, name: str) -> torch.Tensor:
-        middle = _rectify(self.first(x, buffers, "c"), self.slope)
-        return _rectify(self.second(middle, buffers, f"{name} x"), self.slope)
+        middle = self.first(x, buffers, "c", self.rectifier)
+        return self.second(middle, buffers, f"{name} x", self.rectifier)
 
 
 def _add(there: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -237,10 +314,6 @@ def _add(there: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return there
 
 
-def _rectify(x: torch.Tensor, slope: float) -> torch.Tensor:
-    return functional.leaky_relu_(x, slope) if slope else x.relu_()
-
-
 class _Unit:
     """One recurrent unit; see :class:`~napari_recurrent_mz.network.ConvGRU`."""
 
@@ -252,14 +325,25 @@ class _Unit:
         self, x: torch.Tensor, h: torch.Tensor | None, buffers: _Buffers, name: str
     ) -> torch.Tensor:
         """The new state from x and the state h (N, c, H, W), which it replaces, or None."""
-        f = self.w_f(x, buffers, "a")
+        channels = self.w_f.outputs
         if h is None:
-            return self.w_h(x, buffers, f"{name} h").tanh_().mul_(f.sigmoid_())
-        self.u_f.onto(f, h).sigmoid_()
-        new = self.w_h(x, buffers, "b")
+
+            def begin(rows: slice) -> torch.Tensor:
+                new = _at([(self.w_h, x)], rows, _TANH)
+                return new.mul_(_at([(self.w_f, x)], rows, _SIGMOID))
+
+            return _by_rows(x, channels, buffers, f"{name} h", begin)
+        before = h
+
+        def gate(rows: slice) -> torch.Tensor:
+            return _at([(self.w_f, x), (self.u_f, before)], rows, _SIGMOID)
+
+        f = _by_rows(x, channels, buffers, "a", gate)
         passed = torch.mul(f, h, out=buffers.spare(h, "c"))
-        self.u_h.onto(new, passed).tanh_()
-        return h.lerp_(new, f)
+        for rows in _rows(x, channels):
+            new = _at([(self.w_h, x), (self.u_h, passed)], rows, _TANH)
+            h[:, :, rows].lerp_(new, f[:, :, rows])
+        return h
 
 
 def _halves(conv: nn.Conv2d) -> list[nn.Conv2d]:
@@ -293,7 +377,7 @@ class _DecoderBlock:
     ) -> None:
         low = precision.features
         self.dtype = precision.edge if level == 0 else low
-        self.slope = config.slope
+        self.rectifier = _rectifier(config.slope)
         first, second = _folded(block)
         below = config.channels(level + 2) if level + 1 < config.levels else 0
         own = below + config.channels(level + 1)
@@ -318,7 +402,7 @@ class _DecoderBlock:
             self.enlarged.onto(x, y)
         if self.beside is not None and beside is not None:
             self.beside.onto(x, buffers.copy(beside, self.dtype, "beside"))
-        return _rectify(self.second(_rectify(x, self.slope), buffers, "c"), self.slope)
+        return self.second(self.rectifier.of(x), buffers, "c", self.rectifier)
 
 
 def _each(modules: nn.ModuleList, kind: type[_M]) -> list[_M]:
