@@ -78,10 +78,16 @@ def changes(dtype: torch.dtype) -> list[Change]:
     return [
         Change("decoder: transposed convolution, nothing joined", taps, joined, apart),
         Change(
-            "convolution into memory that is there",
+            "convolution and rectifier some rows at a time",
             1.0,
             lambda: torch.relu_(square(x)),
-            lambda: kept(x, buffers, "kept").relu_(),
+            lambda: kept(x, buffers, "kept", _rectifier(0.0)),
+        ),
+        Change(
+            "convolution and tanh some rows at a time",
+            1.0,
+            lambda: torch.tanh_(square(x)),
+            lambda: kept(x, buffers, "kept", _TANH),
         ),
         Change("pooling by rows, then columns", 1.0, lambda: functional.max_pool2d(x, 2), by_rows),
     ]

@@ -89,16 +89,21 @@ def test_single_precision_makes_the_same_image(name: str) -> None:
     assert off(first, wanted) < 1e-5, "an image that was given away has changed"
 
 
-@pytest.mark.parametrize("strip_bytes", [1, 7_000, 2**21])
+@pytest.mark.parametrize("strip_bytes", [1, 7_000, 2**22])
+@pytest.mark.parametrize("name", ["ours", "with a slope", "the paper's"])
 @torch.no_grad()
-def test_a_large_image_is_enlarged_in_strips(
-    strip_bytes: int, monkeypatch: pytest.MonkeyPatch
+def test_large_images_are_made_in_strips(
+    name: str, strip_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_module, "_LARGE_BYTES", 0)
     monkeypatch.setattr(fast_module, "_STRIP_BYTES", strip_bytes)  # from one row to all of them
-    network = random_network(OURS)
-    for given in (noise(OURS), noise(OURS, n=2, side=75)):
-        assert off(FastNetwork(network, SINGLE)(*given), network(*given)) < 1e-5
+    config = CONFIGS[name]
+    network = random_network(config)
+    fast = FastNetwork(network, SINGLE)
+    for given in (noise(config), noise(config, n=2, side=75)):
+        wanted = network(*given)
+        assert off(fast(*given), wanted) < 1e-5
+        _, state = fast.go_on(None, given.scans[:, :2], *given[1:])
+        assert off(fast.go_on(state, given.scans[:, 2:], *given[1:])[0], wanted) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["ours", "batch normalised", "the paper's"])

@@ -9,8 +9,9 @@ and computes the same image with fewer of them:
 - weights and features are in one precision throughout, with nothing converted on the way;
 - an image that is enlarged and then convolved is one transposed convolution of four times four
   taps, with half as many multiplications, and nothing is enlarged or joined;
-- what a convolution gives is added to what is there, in place, in buffers that are used again
-  for every plane;
+- on a CPU large images are made some rows at a time: sums of convolutions, and what rectifiers and
+  gates make of them, stay in its caches, and whole images lie in buffers that are used again for
+  every plane;
 - on a CPU the weights are laid out as oneDNN wants them, once for each size of window.
 
 Where single precision matters to the image, in the last block of the decoder and what it sees of
@@ -36,9 +37,7 @@ _LAYOUTS = 16  # shapes of windows that weights are laid out for at a time
 
 _AT_ONCE = 500_000  # numbers that are converted from one precision to another
 
-_LARGE_BYTES = 2**25  # glibc takes memory for more than this from the system, each time
-_STRIP_BYTES = 2**21
-_FRESH_BYTES = 2**22
+_STRIP_BYTES = 2**22  # of an image that a CPU makes at a time, in memory used again and again
 
 _ONE = [1, 1]  # stride and dilation of every convolution
 
@@ -215,7 +214,7 @@ def _rows(x: torch.Tensor, channels: int) -> list[slice]:
     """The rows of an image (N, …, H, W), on a CPU as many at a time as stay in its caches."""
     high, size = x.shape[2], x.numel() // x.shape[1] * channels * x.dtype.itemsize
     step = high
-    if x.device.type == "cpu" and size > _FRESH_BYTES:
+    if x.device.type == "cpu" and size > _STRIP_BYTES:
         step = max(_STRIP_BYTES * high // size, 1)
     return [slice(start, min(start + step, high)) for start in range(0, high, step)]
 
@@ -275,12 +274,8 @@ class _Enlarged:
         On a CPU a large image is enlarged some rows at a time: all of them would come in memory
         that the system clears first.
         """
-        high, size = y.shape[2], there.numel() * y.dtype.itemsize
-        rows = high
-        if there.device.type == "cpu" and size > _LARGE_BYTES:
-            rows = max(_STRIP_BYTES * high // size, 1)
-        for start in range(0, high, rows):
-            stop = min(start + rows, high)
+        for rows in _rows(y, 4 * there.shape[1]):
+            start, stop = rows.start, rows.stop
             low = max(start - 1, 0)  # a neighbour on each side, whose own rows are cut off
             some = y[:, :, low : stop + 1]
             made = functional.conv_transpose2d(some, self.weight, stride=2, padding=1)
