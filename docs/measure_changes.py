@@ -25,7 +25,15 @@ from napari_recurrent_mz import load_model, object_sheets
 from napari_recurrent_mz.benchmarks.scene import OPTICS, noise_scans
 from napari_recurrent_mz.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.device import choose_device
-from napari_recurrent_mz.fast import FastNetwork, Precision, _Buffers, _Conv, _Enlarged
+from napari_recurrent_mz.fast import (
+    _TANH,
+    FastNetwork,
+    Precision,
+    _Buffers,
+    _Conv,
+    _Enlarged,
+    _rectifier,
+)
 from napari_recurrent_mz.inputs import Prepared
 from napari_recurrent_mz.network import RecurrentMZ
 
@@ -57,6 +65,7 @@ def changes(dtype: torch.dtype) -> list[Change]:
     square = torch.nn.Conv2d(C, C, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
     enlarged, buffers = _Enlarged(plain, slice(2 * C), dtype), _Buffers()
     own, rest = _Conv(plain, dtype, slice(2 * C, 3 * C)), _Conv(plain, dtype, slice(3 * C, None))
+    rest.bias = None  # there once already
     kept, rows, both = _Conv(square, dtype), image(C, SIDE, dtype)[:, :, ::2].clone(), None
     both = image(C, SIDE // 2, dtype)
     rows = rows.contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from napari_recurrent_mz.fast import FastNetwork, Precision
 from napari_recurrent_mz.inputs import Prepared
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 
+CHANGES = Path(__file__).resolve().parents[1] / "docs" / "measure_changes.py"
 SINGLE = Precision.of("cpu", half=False)
 HALF = Precision.of("cpu", half=True)
 bfloat16 = pytest.mark.skipif(
@@ -162,3 +166,14 @@ def test_precision_of_devices() -> None:
     assert Precision.of("cuda", half=True).features == torch.float16
     assert HALF.features == torch.bfloat16
     assert HALF.edge == torch.float32
+
+
+@torch.no_grad()
+def test_changes_that_are_timed_change_nothing() -> None:
+    """Before and after, as the documentation's table times them."""
+    script: dict[str, Any] = runpy.run_path(str(CHANGES))
+    script["changes"].__globals__["SIDE"] = 64
+    found = script["changes"](torch.float32)
+    assert len(found) > 3
+    for change in found:
+        assert off(change.after(), change.before()) < 1e-5, change
