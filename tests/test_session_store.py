@@ -279,8 +279,10 @@ def cut_short(path: Path) -> None:
 
 def flipped(path: Path) -> None:
     """One bit of a pixel, which no reader could notice."""
+    with tifffile.TiffFile(path) as file:
+        (start,) = file.pages.first.dataoffsets
     data = bytearray(path.read_bytes())
-    data[-2000] ^= 1
+    data[start + 2000] ^= 1
     path.write_bytes(data)
 
 
