@@ -265,7 +265,7 @@ def test_planes_made_together_are_the_planes(windows: bool, target: str) -> None
 
 @pytest.mark.parametrize("at_once", [1, 2**26])
 def test_sums_of_products_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr("napari_recurrent_mz.object_sheets._AT_ONCE_ON_GPU", at_once)
+    monkeypatch.setattr("napari_recurrent_mz.object_sheets.AT_ONCE_ON_GPU", at_once)
     rng = np.random.default_rng(8)
     spectra, weights = rng.normal(size=(3, 4, 5, 7)), rng.normal(size=(2, 3, 5, 7))
     for add in (add_one_by_one, add_at_once):

@@ -19,7 +19,7 @@ import torch
 from .covariance import CovarianceTable
 from .lmmse import Weights
 from .optics import Optics
-from .radial_filter import RadialFilter
+from .radial_filter import AT_ONCE_ON_GPU, RadialFilter
 from .side_by_side import one_core_each
 
 LAYOUT = "sheets of their own fineness, one after another"
@@ -34,7 +34,6 @@ _MARGIN_DOF = 14.0  # light from farther above or below is even enough for the o
 _EVERY = (4, 2)  # pixels that a coarse sheet has a value for, per axis
 _UNSEEN = 0.02  # of an even sheet's light: finer structure than this passes is left out
 _AT_WORK = 400_000  # values that a core works on at a time: they stay in its cache
-_AT_ONCE_ON_GPU = 2**26  # numbers: a quarter of a gigabyte
 _KEPT_BYTES = 1_000_000_000  # responses beyond that are made again every time
 
 
@@ -276,7 +275,7 @@ def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.T
 
 def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
     """The same for a GPU: to tell it of hundreds of small things takes longer than to do them."""
-    most = max(_AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals whose products are there at a time
+    most = max(AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals whose products are there at a time
     for start in range(0, len(totals), most):
         some = slice(start, start + most)
         totals[some].add_((spectra * weights[some][:, :, None]).sum(dim=1))

@@ -23,7 +23,7 @@ from .transfer import uploaded
 
 _PAD = 64
 _AT_ONCE = 500_000  # numbers that a CPU works on
-_AT_ONCE_ON_GPU = 2**26  # takes half a gigabyte
+AT_ONCE_ON_GPU = 2**26  # half a gigabyte of complex numbers
 
 Response = tuple[slice, slice, torch.Tensor]
 """Rows, columns, and what a spectrum is multiplied with there."""
@@ -239,7 +239,7 @@ class RadialFilter:
         A CPU works on some of an image at a time: what is only on the way stays in its caches,
         and memory that is new every time, which costs as much as the work, is not asked for.
         """
-        most = _AT_ONCE if self._part.device.type == "cpu" else _AT_ONCE_ON_GPU
+        most = _AT_ONCE if self._part.device.type == "cpu" else AT_ONCE_ON_GPU
         step = max(most // width, 1)
         return (slice(low, min(low + step, length)) for low in range(0, length, step))
 
