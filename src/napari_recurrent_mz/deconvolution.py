@@ -75,7 +75,64 @@ class Levels:
         return cls(background, bright, max(float(images.mean()) - background, 1e-3 * bright))
 
 
-class NonnegativeEstimate:
+class SheetWeights:
+    """From the sheets of an object to its images, as radial responses.
+
+    Parameters
+    ----------
+    scan_z_um : numpy.ndarray, shape (M,)
+        Heights of the scans, in micrometres.
+    optics : Optics
+    target : {"widefield", "confocal"}, optional
+        How the object is imaged; the scans are wide-field ones.
+
+    Attributes
+    ----------
+    sheets_um : numpy.ndarray, shape (L,)
+        Heights of the object's sheets, in micrometres.
+    table : CovarianceTable
+        The transfer function.
+    """
+
+    def __init__(
+        self, scan_z_um: npt.NDArray[np.float64], optics: Optics, target: str = "widefield"
+    ) -> None:
+        self.scan_z_um, self.optics, self.target = scan_z_um, optics, target
+        self.sheets_um = sheet_heights(scan_z_um, optics.depth_of_field_um)
+        self.table = transfer_table(optics, float(self.sheets_um[-1] - self.sheets_um[0]))
+
+    def beyond(self, z_um: Heights) -> Weights:
+        """Weights of the sheets for :meth:`beyond_linear`, of heights (T,): (T, L, K)."""
+        _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
+        told: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
+        return self.imaged(z_um) - told
+
+    @cached_property
+    def radial_to_scans(self) -> Weights:
+        """H(k) from every sheet to every scan, shape (M, L, K)."""
+        return self._radial(self.scan_z_um)
+
+    def imaged(self, z_um: Heights) -> Weights:
+        """Weights of the sheets for the images at heights (T,), shape (T, L, K)."""
+        if self.target == "widefield":
+            return self._radial(z_um)
+        # A confocal section is thinner than the sheets are apart: the object between them is
+        # taken as a straight blend of its neighbours.
+        dof = self.optics.depth_of_field_um
+        apart = float(self.sheets_um[1] - self.sheets_um[0])
+        table = transfer_table(self.optics, float(np.ptp(self.sheets_um)), self.target)
+        between = np.linspace(-1, 1, 17)
+        share = (1 - np.abs(between)) / np.sum(1 - np.abs(between))
+        distance = z_um[:, None, None] - self.sheets_um[:, None] - between * apart
+        blended: Weights = np.einsum("b,tlbk->tlk", share, table.at(distance / dof))
+        return blended
+
+    def _radial(self, z_um: Heights) -> Weights:
+        """H(k, z − sheet) for heights (T,), shape (T, L, K)."""
+        return self.table.at((z_um[:, None] - self.sheets_um) / self.optics.depth_of_field_um)
+
+
+class NonnegativeEstimate(SheetWeights):
     """A non-negative object fitted to scans, and its image at any height.
 
     Parameters
@@ -126,18 +183,15 @@ class NonnegativeEstimate:
         target: str = "widefield",
     ) -> None:
         self.scans = check_scans(scans)
-        self.optics, self.device, self.target = optics, device, target
-        self.scan_z_um = np.array([scan.z_um for scan in self.scans])
-        self.sheets_um = sheet_heights(self.scan_z_um, optics.depth_of_field_um)
-        reach = float(self.sheets_um[-1] - self.sheets_um[0])
-        self._table = transfer_table(optics, reach)
+        super().__init__(np.array([scan.z_um for scan in self.scans]), optics, target)
+        self.device = device
         shape = self.scans[0].pixels.shape
-        self.filter = RadialFilter((shape[0], shape[1]), optics, self._table, device)
+        self.filter = RadialFilter((shape[0], shape[1]), optics, self.table, device)
         images = torch.from_numpy(np.stack([scan.pixels for scan in self.scans])).to(device)
         self.levels = levels or Levels.of(images)
         signal = images.sub_(self.levels.background)
         every = pixels_per_value(
-            self.scan_z_um, self.sheets_um, optics, self._table, self.filter.padded
+            self.scan_z_um, self.sheets_um, optics, self.table, self.filter.padded
         )
         on_cpu = device is None or device.type == "cpu"
         self.parts = parts_of(every, self.filter.padded, on_cpu)
@@ -180,12 +234,6 @@ class NonnegativeEstimate:
         """
         return self.along(z_um, self.beyond, out)
 
-    def beyond(self, z_um: Heights) -> Weights:
-        """Weights of the sheets for :meth:`beyond_linear`, of heights (T,): (T, L, K)."""
-        _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
-        told: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
-        return self.imaged(z_um) - told
-
     def along(
         self,
         z_um: float | Heights,
@@ -212,11 +260,6 @@ class NonnegativeEstimate:
             for number, scan in enumerate(self.scans)
         ]
         return torch.stack(found)
-
-    @cached_property
-    def radial_to_scans(self) -> Weights:
-        """H(k) from every sheet to every scan, shape (M, L, K)."""
-        return self._radial(self.scan_z_um)
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
@@ -317,25 +360,6 @@ class NonnegativeEstimate:
         again.spectrum = self.filter.mix(self.spectra, weights, again.responses, out=again.spectrum)
         again.image = self.filter.back(again.spectrum, out=again.image)
         return again.image
-
-    def _radial(self, z_um: Heights) -> Weights:
-        """H(k, z − sheet) for heights (T,), shape (T, L, K)."""
-        return self._table.at((z_um[:, None] - self.sheets_um) / self.optics.depth_of_field_um)
-
-    def imaged(self, z_um: Heights) -> Weights:
-        """Weights of the sheets for the images at heights (T,), shape (T, L, K)."""
-        if self.target == "widefield":
-            return self._radial(z_um)
-        # A confocal section is thinner than the sheets are apart: the object between them is
-        # taken as a straight blend of its neighbours.
-        dof = self.optics.depth_of_field_um
-        apart = float(self.sheets_um[1] - self.sheets_um[0])
-        table = transfer_table(self.optics, float(np.ptp(self.sheets_um)), self.target)
-        between = np.linspace(-1, 1, 17)
-        share = (1 - np.abs(between)) / np.sum(1 - np.abs(between))
-        distance = z_um[:, None, None] - self.sheets_um[:, None] - between * apart
-        blended: Weights = np.einsum("b,tlbk->tlk", share, table.at(distance / dof))
-        return blended
 
 
 def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> float:

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from .device import available_cores
+
 Volume = npt.NDArray[np.float32]
 
 
@@ -96,9 +98,9 @@ def add_points(volume: Volume, points: npt.NDArray[np.float64], values: npt.Arra
         np.add.at(volume, tuple(index[inside].T), weight[inside])
 
 
-def _random_field(space: Space, rng: np.random.Generator, scale_um: float, power: float) -> Volume:
+def random_field(space: Space, rng: np.random.Generator, scale_um: float, power: float) -> Volume:
     """Smooth random field, zero mean and unit variance: spectrum falls beyond 1/scale."""
-    noise = fft.rfftn(rng.standard_normal(space.shape, dtype=np.float32), workers=-1)
+    noise = fft.rfftn(rng.standard_normal(space.shape, dtype=np.float32), workers=available_cores())
     frequencies = [
         np.fft.fftfreq(n, d) if axis < 2 else np.fft.rfftfreq(n, d)
         for axis, (n, d) in enumerate(zip(space.shape, space.voxel_um, strict=True))
@@ -108,11 +110,11 @@ def _random_field(space: Space, rng: np.random.Generator, scale_um: float, power
         square = square + (f**2).reshape([-1 if a == axis else 1 for a in range(3)])
     noise *= (1 + square * scale_um**2).astype(np.float32) ** np.float32(-power / 2)
     noise[0, 0, 0] = 0
-    field = fft.irfftn(noise, s=space.shape, workers=-1)
+    field = fft.irfftn(noise, s=space.shape, workers=available_cores())
     return np.asarray(field / (field.std() + 1e-12), np.float32)
 
 
-def _blobs(
+def blobs_of(
     volume: Volume,
     space: Space,
     rng: np.random.Generator,
@@ -142,15 +144,15 @@ def _blobs(
         np.maximum(volume[box], np.float32(value) * body, out=volume[box])
 
 
-def _scatter(space: Space, rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
+def scatter_um(space: Space, rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
     return rng.uniform(size=(count, 3)) * space.size_um
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _walk(
+def walk(
     space: Space, rng: np.random.Generator, steps: int, stiff: float
 ) -> npt.NDArray[np.float64]:
     """A persistent random path in voxel coordinates, (steps, 3), half a pixel a step."""
@@ -159,7 +161,7 @@ def _walk(
     direction = rng.standard_normal(3) + np.cumsum(turns, axis=0)
     direction[:, 0] *= rng.uniform(0.2, 0.8)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-9
-    path = _scatter(space, rng, 1) + np.cumsum(direction * step_um, axis=0)
+    path = scatter_um(space, rng, 1) + np.cumsum(direction * step_um, axis=0)
     return np.asarray(path / np.array(space.voxel_um))
 
 
@@ -170,7 +172,7 @@ def beads(space: Space, rng: np.random.Generator) -> Volume:
     """Sub-resolution beads at random positions, of one or of mixed brightness."""
     volume = space.empty()
     area = float(np.prod(space.size_um[1:])) / space.unit_um**2
-    count = max(1, int(area * _log_uniform(rng, 0.001, 0.6)))
+    count = max(1, int(area * log_uniform(rng, 0.001, 0.6)))
     spread = rng.choice([0.05, 0.3, 0.8])
     add_points(volume, rng.uniform(size=(count, 3)) * space.shape, rng.lognormal(0, spread, count))
     return volume
@@ -181,7 +183,7 @@ def neurites(space: Space, rng: np.random.Generator) -> Volume:
     volume = space.empty()
     for _ in range(int(rng.integers(3, 26))):
         steps = int(rng.integers(300, 2500))
-        path = _walk(space, rng, steps, stiff=_log_uniform(rng, 2, 40))
+        path = walk(space, rng, steps, stiff=log_uniform(rng, 2, 40))
         beading = 1 + rng.uniform(0, 2) * (
             ndimage.gaussian_filter1d(rng.normal(size=steps), 6) > 0.15
         )
@@ -192,22 +194,24 @@ def neurites(space: Space, rng: np.random.Generator) -> Volume:
     volume /= volume.max() + 1e-9
     somata = int(rng.integers(0, 4))
     radii = rng.uniform(1, 4, (somata, 1)) * rng.uniform(0.8, 1.2, (somata, 3)) * space.unit_um
-    _blobs(volume, space, rng, _scatter(space, rng, somata), radii, rng.uniform(0.1, 0.6, somata))
+    blobs_of(
+        volume, space, rng, scatter_um(space, rng, somata), radii, rng.uniform(0.1, 0.6, somata)
+    )
     return volume
 
 
 def nuclei(space: Space, rng: np.random.Generator) -> Volume:
     """Sparse nuclei with chromatin texture on a dark ground."""
     volume = space.empty()
-    radius = _log_uniform(rng, 0.8, 4.0) * space.unit_um
+    radius = log_uniform(rng, 0.8, 4.0) * space.unit_um
     fill = rng.uniform(0.01, 0.10)
     count = int(np.clip(fill * np.prod(space.size_um) / (4.2 * radius**3), 3, 400))
     radii = radius * rng.uniform(0.7, 1.3, (count, 3))
-    _blobs(
+    blobs_of(
         volume,
         space,
         rng,
-        _scatter(space, rng, count),
+        scatter_um(space, rng, count),
         radii,
         rng.lognormal(0, 0.4, count),
         hollow=rng.uniform(0, 0.5),
@@ -216,8 +220,8 @@ def nuclei(space: Space, rng: np.random.Generator) -> Volume:
 
 
 def _textured(volume: Volume, space: Space, rng: np.random.Generator) -> Volume:
-    scale = _log_uniform(rng, 0.15, 1.0) * space.unit_um
-    texture = np.exp(rng.uniform(0.1, 0.7) * _random_field(space, rng, scale, 4.0))
+    scale = log_uniform(rng, 0.15, 1.0) * space.unit_um
+    texture = np.exp(rng.uniform(0.1, 0.7) * random_field(space, rng, scale, 4.0))
     return np.asarray(volume * texture, np.float32)
 
 
@@ -240,7 +244,7 @@ def worm(space: Space, rng: np.random.Generator) -> Volume:
     middle = np.interp(x, along, centre_y)
     off = np.sqrt((z[:, None, None] - centre_z) ** 2 + (y[None, :, None] - middle) ** 2)
     glow = np.clip((radius - off) / (0.2 * radius), 0, 1) * rng.uniform(0.0, 0.12)
-    volume += glow * (1 + 0.4 * _random_field(space, rng, 1.5 * unit, 4.0))
+    volume += glow * (1 + 0.4 * random_field(space, rng, 1.5 * unit, 4.0))
     for _ in range(int(rng.integers(2, 6))):
         angle, where = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 0.95) * radius
         count = int(size[2] / (unit * rng.uniform(2.0, 6.0)))
@@ -256,7 +260,7 @@ def worm(space: Space, rng: np.random.Generator) -> Volume:
             axis=1,
         )
         radii = rng.uniform(0.6, 1.8, (count, 3)) * unit
-        _blobs(volume, space, rng, centres, radii, rng.lognormal(-0.3, 0.5, count), hollow=0.3)
+        blobs_of(volume, space, rng, centres, radii, rng.lognormal(-0.3, 0.5, count), hollow=0.3)
     return _textured(volume, space, rng)
 
 
@@ -265,7 +269,7 @@ def tissue(space: Space, rng: np.random.Generator) -> Volume:
     unit = space.unit_um
     radius = rng.uniform(1.0, 3.0) * unit
     haze = rng.uniform(0.1, 0.6) * np.exp(
-        rng.uniform(0.2, 0.6) * _random_field(space, rng, rng.uniform(1, 6) * unit, 4.0)
+        rng.uniform(0.2, 0.6) * random_field(space, rng, rng.uniform(1, 6) * unit, 4.0)
     )
     volume = haze.astype(np.float32)
     count = int(
@@ -274,8 +278,8 @@ def tissue(space: Space, rng: np.random.Generator) -> Volume:
     radii = radius * rng.uniform(0.7, 1.2, (count, 3))
     bright = rng.uniform(0.3, 1.0, count)
     cells = space.empty()
-    _blobs(
-        cells, space, rng, _scatter(space, rng, count), radii, bright, hollow=rng.uniform(0, 0.4)
+    blobs_of(
+        cells, space, rng, scatter_um(space, rng, count), radii, bright, hollow=rng.uniform(0, 0.4)
     )
     # Half of such stains leave the nuclei dark and light the cytoplasm instead.
     volume = volume * (1 - 0.8 * np.minimum(cells, 1)) if rng.random() < 0.35 else volume + cells
@@ -288,9 +292,9 @@ def embryo(space: Space, rng: np.random.Generator) -> Volume:
     body = space.empty()
     centre = size * rng.uniform(0.35, 0.65, 3)
     radii = np.array([rng.uniform(0.5, 1.0) * size[0], *(rng.uniform(0.4, 0.9, 2) * size[1])])
-    _blobs(body, space, rng, centre[None], radii[None], np.ones(1))
+    blobs_of(body, space, rng, centre[None], radii[None], np.ones(1))
     fine = np.exp(
-        rng.uniform(0.3, 0.9) * _random_field(space, rng, _log_uniform(rng, 0.3, 2) * unit, 4.0)
+        rng.uniform(0.3, 0.9) * random_field(space, rng, log_uniform(rng, 0.3, 2) * unit, 4.0)
     )
     volume = body * fine * rng.uniform(0.2, 0.6)
     inside = tissue(space, rng) if rng.random() < 0.5 else nuclei(space, rng)
@@ -307,10 +311,10 @@ def filaments(space: Space, rng: np.random.Generator) -> Volume:
     """A dense mesh of stiff filaments, as microtubules or actin, over a faint haze."""
     volume = space.empty()
     for _ in range(int(rng.integers(40, 220))):
-        path = _walk(space, rng, int(rng.integers(300, 1200)), stiff=_log_uniform(rng, 10, 300))
+        path = walk(space, rng, int(rng.integers(300, 1200)), stiff=log_uniform(rng, 10, 300))
         add_points(volume, path, rng.uniform(0.4, 1.0))
     volume /= np.percentile(volume[volume > 0], 99) if volume.any() else 1
-    haze = np.exp(0.5 * _random_field(space, rng, 3 * space.unit_um, 4.0))
+    haze = np.exp(0.5 * random_field(space, rng, 3 * space.unit_um, 4.0))
     return np.asarray(volume + rng.uniform(0, 0.05) * haze, np.float32)
 
 
@@ -318,7 +322,7 @@ def membranes(space: Space, rng: np.random.Generator) -> Volume:
     """Thin sheets: the level sets of smooth random fields, as cell borders or organelles."""
     volume = space.empty()
     for _ in range(int(rng.integers(1, 3))):
-        field = _random_field(space, rng, rng.uniform(1.5, 6) * space.unit_um, 5.0)
+        field = random_field(space, rng, rng.uniform(1.5, 6) * space.unit_um, 5.0)
         width = rng.uniform(0.04, 0.15)
         volume += np.exp(-0.5 * ((field - rng.normal(0, 0.5)) / width) ** 2) * rng.uniform(0.4, 1)
     return (volume + rng.uniform(0, 0.15)).astype(np.float32)
@@ -326,7 +330,7 @@ def membranes(space: Space, rng: np.random.Generator) -> Volume:
 
 def texture(space: Space, rng: np.random.Generator) -> Volume:
     """A log-normal random field with a power-law spectrum: structure at many scales."""
-    field = _random_field(space, rng, _log_uniform(rng, 0.3, 8) * space.unit_um, rng.uniform(2, 5))
+    field = random_field(space, rng, log_uniform(rng, 0.3, 8) * space.unit_um, rng.uniform(2, 5))
     return np.asarray(np.exp(rng.uniform(0.3, 1.6) * field), np.float32)
 
 

@@ -1,0 +1,396 @@
+"""Sets of scans for training: random microscopes, samples, scans and targets, on any device.
+
+A *group* is one microscope and some samples; each sample gives a stack, each stack several sets of
+scans with their targets. What is drawn depends on a seed and the number of the group alone. Phantoms
+are drawn by NumPy on CPU cores, everything after them runs on the device. Lengths are in
+micrometres, or in depths of field where the name says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.fft import next_fast_len
+
+from ..composites import composite
+from ..network import NetworkConfig
+from ..optics import Optics
+from ..phantoms import Space
+from ..phantoms import phantom as draw_phantom
+from ..pupil import Wavefront, pupil_psf
+from ..simulate import Camera
+from .batched import BatchedInputs, batched_inputs
+from .examples import ExampleConfig, choose_planes, random_camera, targets
+
+_MARGIN_DOF = 12.0  # objects this far above and below the stack still send their blur into it
+_LATERAL_MARGIN = 32  # pixels
+_LARGEST = 6e4  # of what is stored in half precision
+
+OBJECTIVES: tuple[tuple[float, float], ...] = (
+    (1.4, 1.518), (1.4, 1.515), (1.45, 1.518), (1.49, 1.518), (1.3, 1.515), (1.35, 1.406),
+    (1.3, 1.406), (1.05, 1.406), (1.25, 1.33), (1.2, 1.333), (1.15, 1.333), (1.1, 1.333),
+    (1.0, 1.333), (0.8, 1.333), (0.95, 1.0), (0.9, 1.0), (0.85, 1.0), (0.8, 1.0), (0.75, 1.0),
+    (0.7, 1.0), (0.6, 1.0), (0.5, 1.0),
+)  # fmt: skip
+"""(NA, immersion index) that a general set is drawn from."""
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """What the sets of a training run look like.
+
+    Parameters
+    ----------
+    kinds : dict of str to float
+        Relative frequency of each kind of sample (``phantoms.KINDS`` and "composite").
+    objectives : tuple of (float, float)
+        NA and immersion index, one drawn for every group.
+    wavelength_um : tuple of float
+    pixel_per_nyquist : tuple of float
+        Pixel over λ / (4 NA), drawn log-uniformly.
+    coarse_share, coarse_pixel : float, tuple of float
+        Share of the groups whose pixel is drawn from the second range instead.
+    step_dof : tuple of float
+        Distance between the planes of a stack, in depths of field.
+    planes, size : int
+        Of a stack.
+    samples : int
+        Samples of a group.
+    targets : int
+        Target planes of a set.
+    far_share : float
+        Share of the targets drawn from the whole stack, not from among and around the scans.
+    scans : tuple of tuple of float
+        For each set of scans made from a stack, the relative frequency of M = 1, 2, 3, …
+    spacing_dof, photons
+        As in :class:`~.examples.ExampleConfig`.
+    wrong : float
+        Share of the groups whose optics differ from what the network is told.
+    aberrated, mismatched : float
+        Shares of the groups with a random wavefront error, and with an index mismatch.
+    stage_error_dof : float
+    target : {"widefield", "confocal"}
+    """
+
+    kinds: tuple[tuple[str, float], ...] = (
+        ("composite", 0.40), ("beads", 0.09), ("neurites", 0.08), ("nuclei", 0.08), ("worm", 0.06),
+        ("tissue", 0.06), ("embryo", 0.07), ("filaments", 0.04), ("membranes", 0.03),
+        ("texture", 0.04), ("confocal", 0.05),
+    )  # fmt: skip
+    objectives: tuple[tuple[float, float], ...] = OBJECTIVES
+    wavelength_um: tuple[float, float] = (0.42, 0.72)
+    pixel_per_nyquist: tuple[float, float] = (0.5, 1.6)
+    coarse_share: float = 0.3
+    coarse_pixel: tuple[float, float] = (1.6, 7.0)
+    step_dof: tuple[float, float] = (0.3, 0.9)
+    planes: int = 52
+    size: int = 192
+    samples: int = 8
+    targets: int = 6
+    far_share: float = 0.25
+    scans: tuple[tuple[float, ...], ...] = (
+        (0.06, 0.70, 0.0, 0.24),
+        (0.0, 0.0, 1.0),
+        (0.05, 0.25, 0.3, 0.2, 0.2),
+        (0.0, 0.6, 0.4),
+    )
+    spacing_dof: tuple[float, float] = (1.2, 20.0)
+    photons: tuple[float, float] = (60.0, 300000.0)
+    wrong: float = 0.5
+    aberrated: float = 0.6
+    mismatched: float = 0.35
+    stage_error_dof: float = 0.4
+    target: str = "widefield"
+
+    @property
+    def example(self) -> ExampleConfig:
+        """What the drawing of planes and cameras is told."""
+        return ExampleConfig(
+            spacing_dof=self.spacing_dof, photons=self.photons, targets=self.targets
+        )
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """What images a group, and what the user says of it.
+
+    Attributes
+    ----------
+    optics : Optics
+        The truth.
+    told : Optics
+        What the network is told.
+    z_step_um : float
+        Distance between the planes of a stack.
+    stretch : float
+        Heights that are told over true ones.
+    wavefront : Wavefront
+    """
+
+    optics: Optics
+    told: Optics
+    z_step_um: float
+    stretch: float
+    wavefront: Wavefront
+
+    def margin(self) -> int:
+        """Planes that a sample reaches beyond the stack at either end."""
+        return int(np.ceil(_MARGIN_DOF * self.optics.depth_of_field_um / self.z_step_um))
+
+    def space(self, config: SetConfig) -> Space:
+        """Where to draw a phantom."""
+        pixel = self.optics.pixel_um
+        wide = config.size + 2 * _LATERAL_MARGIN
+        unit = max(1.0, self.optics.resolution_um / 0.25, pixel / 0.25)
+        deep = config.planes + 2 * self.margin()
+        return Space((deep, wide, wide), (self.z_step_um, pixel, pixel), unit)
+
+
+def _log_uniform(rng: np.random.Generator, span: tuple[float, float]) -> float:
+    return float(np.exp(rng.uniform(*np.log(span))))
+
+
+def draw_microscope(config: SetConfig, seed: int, group: int) -> Microscope:
+    """The microscope of a group."""
+    rng = np.random.default_rng([seed, group])
+    na, index = config.objectives[int(rng.integers(len(config.objectives)))]
+    wavelength = float(rng.uniform(*config.wavelength_um))
+    coarse = rng.random() < config.coarse_share
+    ratio = _log_uniform(rng, config.coarse_pixel if coarse else config.pixel_per_nyquist)
+    told = Optics(na, wavelength, index, ratio * wavelength / (4 * na))
+    step = _log_uniform(rng, config.step_dof) * told.depth_of_field_um
+    true, stretch = told, 1.0
+    if rng.random() < config.wrong:
+        off = np.exp(np.clip(rng.normal(0, [0.04, 0.03, 0.05]), -0.1, 0.1))
+        true = replace(
+            told,
+            wavelength_um=float(wavelength * off[0]),
+            na=float(min(na * off[1], index - 0.015)),
+        )
+        stretch = float(off[2])
+    return Microscope(true, told, step, stretch, _wavefront(config, rng, true))
+
+
+def _wavefront(config: SetConfig, rng: np.random.Generator, optics: Optics) -> Wavefront:
+    found = Wavefront()
+    if rng.random() < config.aberrated:
+        modes = rng.normal(size=7) * np.array([1, 1, 0.7, 0.7, 0.5, 0.5, 0.8])
+        modes *= rng.uniform(0, 0.1) / np.linalg.norm(modes)
+        a, b, c, d, e, f, g = modes.tolist()
+        found = Wavefront((a, b), (c, d), (e, f), g)
+    if rng.random() < config.mismatched:
+        low = max(1.33, optics.na + 0.01) if optics.immersion_index > 1.1 else 1.33
+        sample = float(rng.uniform(low, max(low, 1.45)))
+        depth = float(rng.uniform(0, 20 if optics.immersion_index > 1.1 else 8))
+        found = replace(found, sample_index=sample, depth_um=depth)
+    return found
+
+
+def draw_sample(
+    config: SetConfig, seed: int, group: int, number: int, kind: str | None = None
+) -> npt.NDArray[np.float16]:
+    """Sample ``number`` of a group, (Z, Y, X), its brightest voxel 1; of a random kind or this."""
+    rng = np.random.default_rng([seed, group, number])
+    names, shares = zip(*config.kinds, strict=True)
+    drawn = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+    kind = kind or drawn
+    space = draw_microscope(config, seed, group).space(config)
+    volume = composite(space, rng) if kind == "composite" else draw_phantom(kind, space, rng)
+    return (volume / max(float(volume.max()), 1e-9)).astype(np.float16)
+
+
+@torch.no_grad()
+def image_samples(
+    config: SetConfig,
+    microscope: Microscope,
+    samples: list[npt.NDArray[np.float16]],
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise-free stacks of samples, and the stacks that a network is to make.
+
+    Returns
+    -------
+    stacks, truths : torch.Tensor, float32, shape (B, planes, size, size)
+        Bright structure about 1. They are the same for a wide-field target.
+    """
+    margin, wide = microscope.margin(), config.size + 2 * _LATERAL_MARGIN
+    deep = 2 * next_fast_len(margin + config.planes, real=True)
+    lags_um = np.fft.fftfreq(deep, 1 / deep) * microscope.z_step_um
+    shape = (deep, wide, wide)
+    inner = slice(_LATERAL_MARGIN, _LATERAL_MARGIN + config.size)
+
+    def transfer(confocal: bool) -> torch.Tensor:
+        psf = pupil_psf(
+            microscope.optics, lags_um, wide, microscope.wavefront, device, confocal=confocal
+        )
+        return torch.fft.rfftn(psf, s=shape)
+
+    kernels = [transfer(False)] + ([transfer(True)] if config.target == "confocal" else [])
+    stacks = torch.empty(
+        len(samples), len(kernels), config.planes, config.size, config.size, device=device
+    )
+    for sample, made in zip(samples, stacks, strict=True):
+        density = torch.from_numpy(sample).to(device).float()
+        spectrum = torch.fft.rfftn(density, s=shape)
+        for kernel, stack in zip(kernels, made, strict=True):
+            image = torch.fft.irfftn(spectrum * kernel, s=shape)
+            stack.copy_(image[margin : margin + config.planes, inner, inner].clamp_min_(0))
+        bright = torch.quantile(made[0].flatten()[::11], 0.999).clamp_min(1e-9)
+        top = made[0].max()
+        made /= torch.where(top > 1e3 * bright, top, bright)
+    return stacks[:, 0], stacks[:, -1]
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """B sets of M scans and T targets, ready for a network; half precision unless said otherwise.
+
+    Attributes
+    ----------
+    images : torch.Tensor, shape (B, M, S, S)
+        Scans as the network sees them.
+    carried : torch.Tensor, shape (B, T, M, S, S)
+        Carried to each target, as the network sees them.
+    planes : torch.Tensor, shape (B, T, 4, S, S)
+        The linear estimate as the network sees it; the unit of corrections, over ``base``; what the
+        non-negative object adds and what is missing of the truth, both over the unit.
+    misfit : torch.Tensor, shape (B, S, S)
+        What the object leaves unexplained, over ``base``.
+    distance : torch.Tensor, float32, shape (B, T, M)
+    scale : torch.Tensor, float32, shape (B, 3)
+        ``base``, and the middle and the contrast by which the network sees intensities.
+    """
+
+    images: torch.Tensor
+    carried: torch.Tensor
+    planes: torch.Tensor
+    misfit: torch.Tensor
+    distance: torch.Tensor
+    scale: torch.Tensor
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of them by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def make_sets(
+    config: SetConfig,
+    network: NetworkConfig,
+    microscope: Microscope,
+    stacks: torch.Tensor,
+    truths: torch.Tensor,
+    rng: np.random.Generator,
+) -> Iterator[Sets]:
+    """For every entry of ``config.scans``, one set of scans from each stack."""
+    for shares in config.scans:
+        weights = np.array(shares)
+        count = int(rng.choice(len(weights), p=weights / weights.sum())) + 1
+        yield _one_count(config, network, microscope, stacks, truths, rng, count)
+
+
+def _one_count(
+    config: SetConfig,
+    network: NetworkConfig,
+    microscope: Microscope,
+    stacks: torch.Tensor,
+    truths: torch.Tensor,
+    rng: np.random.Generator,
+    count: int,
+) -> Sets:
+    generator = torch.Generator(stacks.device).manual_seed(int(rng.integers(2**62)))
+    told, step = microscope.told, microscope.z_step_um
+    planes, scan_z, target_z, cameras, counts = [], [], [], [], []
+    for stack in stacks:
+        chosen, spacing = _spaced(config, microscope, rng, count)
+        order = rng.permutation(chosen)
+        scan_z.append(_told_heights(config, microscope, rng, order))
+        wanted = targets(rng, chosen, spacing, config.planes, config.targets)
+        far = rng.random(config.targets) < config.far_share
+        free = np.setdiff1d(np.arange(config.planes), chosen)
+        wanted = np.where(far, rng.choice(free, config.targets), wanted)
+        planes.append(wanted)
+        target_z.append(wanted * step * microscope.stretch)
+        camera = random_camera(rng, config.example)
+        cameras.append(camera)
+        seen = stack[torch.from_numpy(order).to(stack.device)]
+        counts.append(camera.expose(seen, generator))
+    reach = (0.0, 47.9 * told.depth_of_field_um)
+    made = batched_inputs(
+        torch.stack(counts), np.stack(scan_z), np.stack(target_z), told, reach, network
+    )
+    return _stored(config, made, truths, planes, cameras)
+
+
+def _spaced(
+    config: SetConfig, microscope: Microscope, rng: np.random.Generator, count: int
+) -> tuple[npt.NDArray[np.int64], float]:
+    step_dof = microscope.z_step_um / microscope.told.depth_of_field_um
+    while True:
+        chosen, spacing = choose_planes(rng, config.planes, step_dof, count, config.example)
+        if len(chosen) == count:  # rounding now and then merges two planes
+            return chosen, spacing
+
+
+def _told_heights(
+    config: SetConfig,
+    microscope: Microscope,
+    rng: np.random.Generator,
+    planes: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Heights of the scans as the network is told them: a third have an error of the stage."""
+    heights = planes * microscope.z_step_um * microscope.stretch
+    if rng.random() < 1 / 3:
+        sigma = rng.uniform(0, config.stage_error_dof) * microscope.told.depth_of_field_um
+        heights = heights + np.clip(rng.normal(0, sigma, len(planes)), -2 * sigma, 2 * sigma)
+        heights = heights + 1e-4 * np.arange(len(planes))  # no two at exactly one height
+    found: npt.NDArray[np.float64] = heights
+    return found
+
+
+def _stored(
+    config: SetConfig,
+    made: BatchedInputs,
+    truths: torch.Tensor,
+    planes: list[npt.NDArray[np.int64]],
+    cameras: list[Camera],
+) -> Sets:
+    device = truths.device
+    scales = made.scales
+    base = made.unit.mean(dim=(1, 2, 3)).clamp_min(1e-6)
+    residual = torch.empty_like(made.linear)
+    for number, (plane, camera, scale) in enumerate(zip(planes, cameras, scales, strict=True)):
+        signal = truths[number][torch.from_numpy(plane).to(device)]
+        shift, size = scale.normalisation.shift, scale.normalisation.scale
+        if config.target == "confocal":  # its zero is where the estimates have it
+            truth = signal * (camera.photons * camera.gain / size)
+            known = made.linear[number] + made.extra[number]
+            truth = truth + (known - truth).mean(dim=(1, 2), keepdim=True)
+        else:
+            truth = (camera.noiseless(signal) - shift) / size
+        residual[number] = truth - made.linear[number]
+    middle = residual.new_tensor([scale.middle for scale in scales])
+    contrast = residual.new_tensor([scale.contrast for scale in scales])
+    seen = torch.asinh((made.linear - _wide(middle)) / _wide(contrast))
+    unit = made.unit / _wide(base)
+    stored = torch.stack([seen, unit, made.extra / made.unit, residual / made.unit], dim=2)
+    return Sets(
+        _half(made.images),
+        _half(made.carried),
+        _half(stored),
+        _half(made.misfit / base[:, None, None]),
+        made.distance,
+        torch.stack([base, middle, contrast], dim=1),
+    )
+
+
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    """(B,) to go with (B, T, S, S)."""
+    return values[:, None, None, None]
+
+
+def _half(values: torch.Tensor) -> torch.Tensor:
+    return values.clamp(-_LARGEST, _LARGEST).half()
