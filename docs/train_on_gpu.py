@@ -249,8 +249,7 @@ class Run:
             network = replace(OURS, target=config.target)
             groups = 1 if self.quick else (11 if stage.name == "general" else 3)
             seed = self.seed + sum(map(ord, stage.name))
-            maker = Maker(self.samples, config, network, seed, self.device, groups)
-            self.makers = {key: maker, **{k: v for k, v in self.makers.items() if v.fields == 0}}
+            self.makers[key] = Maker(self.samples, config, network, seed, self.device, groups)
         return self.makers[key]
 
     def stage(self, stage: Stage, following: Stage | None) -> None:
