@@ -18,8 +18,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 FLOORS = {
     "scans": 1,
     "optics": 1,
-    "psf_process": 1,
-    "kept_rows": 1,
+    "vectorial": 1,
     "side_by_side": 1,
     "device": 1,
     "methods": 1,
