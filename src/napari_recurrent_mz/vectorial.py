@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import j0, j1
+from scipy.special import j0, j1, roots_legendre
 
 Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
@@ -67,8 +67,9 @@ def radial_intensity(
     """
     k = 2 * math.pi / wavelength_um
     steepness = immersion_index - math.sqrt(immersion_index**2 - na**2)
-    turns = k * (na * np.max(radius_um) + steepness * (np.max(np.abs(z_um)) + 2 * depth_um))
-    pupil = _pupil(na, immersion_index, sample_index, k * depth_um, int(turns / 2))
+    radians = k * (na * np.max(radius_um) + steepness * (np.max(np.abs(z_um)) + 2 * depth_um))
+    count = _FEWEST_ANGLES + math.ceil(radians / 3)
+    pupil = _pupil(na, immersion_index, sample_index, k * depth_um, count)
     defocus = np.exp(-1j * k * immersion_index * np.outer(z_um, pupil.cosine))
     light = [defocus * part for part in pupil.light]
     pieces = max(1, radius_um.size * pupil.sine.size // _AT_ONCE)
@@ -89,12 +90,12 @@ def _bessel(v: Array) -> tuple[Array, Array, Array]:
     return zeroth, first, np.divide(2 * first, v, out=np.ones_like(v), where=v > 0) - zeroth
 
 
-def _pupil(na: float, ni: float, ns: float, k_depth: float, turns: int) -> Pupil:
-    """The pupil at as many angles as an integrand that turns so often needs.
+def _pupil(na: float, ni: float, ns: float, k_depth: float, count: int) -> Pupil:
+    """The pupil at so many angles, twice as many where there is a critical one among them.
 
     The indices are those of the immersion and of the sample.
     """
-    theta, weight = _angles(math.asin(na / ni), math.asin(min(1.0, ns / ni)), turns)
+    theta, weight = _angles(math.asin(na / ni), math.asin(min(1.0, ns / ni)), count)
     sine, cosine = np.sin(theta), np.cos(theta)
     cosine_there = np.sqrt(1 - (ni / ns * sine) ** 2 + 0j)
     # Fresnel's coefficients of transmission, perpendicular and parallel to the plane of incidence.
@@ -110,13 +111,13 @@ def _pupil(na: float, ni: float, ns: float, k_depth: float, turns: int) -> Pupil
     return Pupil(sine, cosine, light)
 
 
-def _angles(widest: float, critical: float, turns: int) -> tuple[Array, Array]:
+def _angles(widest: float, critical: float, count: int) -> tuple[Array, Array]:
     """Angles from 0 to the widest with weights that integrate over them.
 
     At the critical angle the light turns as the root of the angle does: on either side of it the
     angles are spaced evenly in this root.
     """
-    at, weight = np.polynomial.legendre.leggauss(_FEWEST_ANGLES + turns)
+    at, weight = roots_legendre(count)
     part, weight = (at + 1) / 2, weight / 2
     if widest <= critical:
         return widest * part, widest * weight
