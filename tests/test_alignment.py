@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -277,3 +278,9 @@ def test_the_real_pair_correlates_better_once_registered() -> None:
 
     part = wide[planes, rows, columns]
     assert likeness(part, made) > likeness(part, sharp[planes, rows, columns]) + 0.03
+
+
+def test_without_pystackreg_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pystackreg", None)
+    with pytest.raises(InputError, match=r"pip install 'napari-recurrent-mz\[alignment\]'"):
+        align(stack_of(STILL))

@@ -131,7 +131,7 @@ def test_noise_of_the_left_out_scan_does_not_bound_the_figure(scans: list[Scan])
 
 @pytest.mark.parametrize("defocus_um", [0.0, 1.5, 3.0])
 def test_half_the_size_is_the_same_microscope(defocus_um: float) -> None:
-    """A point, halved, looks as a point at half the defocus does; both from psfmodels."""
+    """A point, halved, looks as a point at half the defocus does."""
     size = 129
     point = widefield_psf(OPTICS, [defocus_um], size)[0].astype(np.float32)
     linear = LinearEstimate([Scan(point, 0.0), Scan(point + 1, 1.0)], OPTICS)

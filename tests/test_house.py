@@ -18,8 +18,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 FLOORS = {
     "scans": 1,
     "optics": 1,
-    "psf_process": 1,
-    "kept_rows": 1,
+    "vectorial": 1,
     "side_by_side": 1,
     "device": 1,
     "methods": 1,
@@ -206,9 +205,9 @@ for name in wanted:
 """
 
 
-def import_guarded(wanted: list[str], blocked: list[str]) -> None:
-    """Import modules in a fresh interpreter in which others cannot be imported."""
-    code = f"wanted = {wanted!r}\nblocked = {blocked!r}\n{GUARD}"
+def import_guarded(wanted: list[str], blocked: list[str], then: str = "") -> None:
+    """Import modules in a fresh interpreter in which others cannot be imported, and use them."""
+    code = f"wanted = {wanted!r}\nblocked = {blocked!r}\n{GUARD}{then}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
@@ -227,6 +226,28 @@ def test_floor_stands_without_what_is_above(floor: int) -> None:
 
 def test_package_import_is_light() -> None:
     import_guarded([PACKAGE], list(HEAVY))
+
+
+def test_reading_and_writing_need_no_torch() -> None:
+    """A machine that only reads, or a Python that torch is not there for yet."""
+    wanted = [f"{PACKAGE}.{name}" for name in sorted(modules()) if room(name) in ("io", "sources")]
+    import_guarded(wanted, ["torch", *WINDOW], WRITE_AND_READ)
+
+
+WRITE_AND_READ = f"""
+import tempfile
+from pathlib import Path
+import numpy as np
+from {PACKAGE}.io import read_image, write_volume
+from {PACKAGE}.io._parts import contents_of, read_planes
+volume, optics = np.ones((3, 16, 16)), dict(na=1.2, wavelength_um=0.5, immersion_index=1.33)
+with tempfile.TemporaryDirectory() as folder:
+    for name in ("a.ome.tif", "a.ome.zarr"):
+        path = Path(folder) / name
+        write_volume(path, volume, [0.0, 0.5, 1.0], 0.1, {{"optics": optics}})
+        assert read_image(path).na == 1.2
+        assert contents_of(path)[0].shape == (3, 16, 16) and read_planes(path, [1]).n_planes == 3
+"""
 
 
 def test_lazy_names_resolve_and_unknown_ones_do_not() -> None:

@@ -10,7 +10,7 @@ from napari_recurrent_mz.optics import Optics, widefield_psf
 from napari_recurrent_mz.scans import InputError
 
 OIL = {"na": 1.4, "wavelength_um": 0.519, "immersion_index": 1.515, "pixel_um": 0.103}
-LOW = Optics(na=0.3, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.1)
+LOW = Optics(na=0.1, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.1)
 
 BAD = {
     "na zero": ({"na": 0.0}, "numerical aperture"),
@@ -54,11 +54,11 @@ def fwhm(profile: np.ndarray, step: float) -> float:
 def test_focus_is_the_airy_pattern(na: float) -> None:
     """FWHM 0.5145 λ / NA, and (2 J1(v) / v)² along the whole profile."""
     optics = Optics(na=na, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.04 / na)
-    profile = widefield_psf(optics, [0.0], 65)[0, 32]
+    profile = widefield_psf(optics, [0.0], 65, samples=1)[0, 32]
     assert fwhm(profile, optics.pixel_um) == pytest.approx(0.5145 * 0.5 / na, rel=0.02)
     v = 2 * np.pi * na / 0.5 * optics.pixel_um * (np.arange(65) - 32)
     v[32] = 1e-9
-    np.testing.assert_allclose(profile / profile[32], (2 * j1(v) / v) ** 2, atol=0.02)
+    np.testing.assert_allclose(profile / profile[32], (2 * j1(v) / v) ** 2, atol=0.01)
 
 
 def test_axial_zero_of_a_low_aperture() -> None:
@@ -66,7 +66,7 @@ def test_axial_zero_of_a_low_aperture() -> None:
     dof = LOW.depth_of_field_um
     z = np.linspace(0.0, 3.0, 61) * dof
     axis = widefield_psf(LOW, z, 5)[:, 2, 2]
-    np.testing.assert_allclose(axis / axis[0], np.sinc(z / dof / 2) ** 2, atol=0.02)
+    np.testing.assert_allclose(axis / axis[0], np.sinc(z / dof / 2) ** 2, atol=0.003)
 
 
 @pytest.mark.parametrize("coarse", [0.5, 1.1, 3.0, 5.0])
@@ -77,7 +77,7 @@ def test_planes_hold_the_same_energy(na: float, index: float, coarse: float) -> 
     optics = Optics(na=na, wavelength_um=0.5, immersion_index=index, pixel_um=pixel)
     z = np.array([0.0, 1.0, 2.0]) * optics.depth_of_field_um
     total = widefield_psf(optics, z, 161).sum(axis=(1, 2))
-    np.testing.assert_allclose(total / total[0], 1.0, atol=0.03)
+    np.testing.assert_allclose(total / total[0], 1.0, atol=0.005)
 
 
 def test_matched_indices_make_defocus_symmetric() -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
-from .kept_rows import rows
 from .optics import Optics, confocal_psf, widefield_psf
 
 _TABLE_PIXELS = 385  # at λ / (4 NA): 36 µm at NA 1.4, wide enough for 10 µm of defocus
@@ -108,19 +107,17 @@ def _transfer(sine: float, reach_dof: int, target: str = "widefield") -> Covaria
     above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
     # Next to nothing from farther away passes the pinhole.
     near = above if target == "widefield" else above[above <= _SECTION_DOF]
-    name = f"transfer-{target}-{sine:.4f}-{_TABLE_PIXELS}-{_STEP_DOF:g}"
-    found = rows(name, len(near), lambda start, stop: _slices(sine, start, stop, target))
+    found = _slices(sine, near, target)
     half = np.pad(found / found[0, 0], ((0, len(above) - len(near)), (0, 0)))
     k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
     return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
 
 
-def _slices(sine: float, start: int, stop: int, target: str) -> npt.NDArray[np.float64]:
-    """H(k, z) at multiples of the table's step from number ``start`` on, not normalised."""
+def _slices(sine: float, z_dof: npt.NDArray[np.float64], target: str) -> npt.NDArray[np.float64]:
+    """H(k, z) at some depths of field from focus, not normalised."""
     # Reduced units: λ = 1 in a medium of index 1, so NA = sine, DOF = 1 / sine² wavelengths.
     reduced = Optics(na=sine, wavelength_um=1.0, immersion_index=1.0, pixel_um=0.25 / sine)
-    heights = np.arange(start, stop) * _STEP_DOF * reduced.depth_of_field_um
-    psf = widefield_psf(reduced, heights, _TABLE_PIXELS, samples=1)
+    psf = widefield_psf(reduced, z_dof * reduced.depth_of_field_um, _TABLE_PIXELS)
     if target == "confocal":
         psf = confocal_psf(psf, reduced)
     # A central slice of the transform of a radially symmetric image is the transform of

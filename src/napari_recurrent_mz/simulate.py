@@ -1,7 +1,7 @@
 """Simulated samples: a phantom, the image that a wide-field microscope makes of it, its noise.
 
 A volume larger than the wanted stack, above, below and beside it, is filtered in three
-dimensions by a vectorial point spread function (psfmodels), so that light from outside the
+dimensions by a vectorial point spread function, so that light from outside the
 field of view and of the grid is there as in a real stack. Lengths are in micrometres.
 """
 
@@ -195,7 +195,7 @@ def _lags_um(made: Imaging) -> npt.NDArray[np.float64]:
 
 def _on_grid(made: Imaging, psf_at: _PsfAt, *, symmetric: bool) -> Volume:
     """Wide-field point spread function at the lags of the transform, (fft_planes, n, n)."""
-    size = made.object_shape[1] - 1 + made.object_shape[1] % 2  # psfmodels wants odd sizes
+    size = made.object_shape[1] - 1 + made.object_shape[1] % 2  # odd, to have a middle
     lags = _lags_um(made)
     if not symmetric:
         return np.asarray(psf_at(made.optics, lags, size), np.float32)

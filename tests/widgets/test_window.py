@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.utils.theme import get_theme
 from npe2 import PluginManager, PluginManifest
 from qtpy.compat import isalive
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_recurrent_mz import Optics, inference
 from napari_recurrent_mz.simulate import simulate_sample
 from napari_recurrent_mz.widgets import _samples
+from napari_recurrent_mz.widgets._viewer_parts import camera
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 PLUGIN = "napari-recurrent-mz"
@@ -163,9 +165,10 @@ def test_ctrl_return_reconstructs(dock, add_stack, viewer, qtbot) -> None:
 def test_both_themes(dock, viewer, qtbot, add_stack) -> None:
     dock.add_layers([add_stack(viewer)])
     dock.ui.table.scans.rows[0].z_um = None
-    for theme, text in (("dark", (240, 241, 242)), ("light", (30, 30, 33))):
+    for theme in ("dark", "light"):
         viewer.theme = theme
         qtbot.wait(50)
+        text = get_theme(theme).text.as_rgb_tuple()
         assert dock.ui.palette_.colour("text").getRgb()[:3] == text
 
 
@@ -232,7 +235,7 @@ def test_a_volume_of_scans_without_size_is_brought_into_view(
     run_to_end(dock)
     volume = viewer.layers[-1]
     centre = np.mean(volume.extent.world[:, 1:], axis=0)
-    np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre, atol=1)
+    np.testing.assert_allclose(camera(viewer).center[-2:], centre, atol=1)
     assert [str(unit) for unit in viewer.layers[0].units] == ["pixel"] * 2
 
 

@@ -118,12 +118,11 @@ def contents_of(path: str | os.PathLike[str]) -> list[Content]:
     with told_of_tiff(path) as said:
         tiff = _OpenTiff.of(path)
         said += tiff.said
-        own = tiff.own_series()
-        for number in own:
+        for number in tiff.own:
             tiff.check(number)
     return [
-        Content(str(path), str(i) if len(own) > 1 else "", s.axes, tuple(s.shape))
-        for i, s in own.items()
+        Content(str(path), str(i) if len(tiff.own) > 1 else "", s.axes, tuple(s.shape))
+        for i, s in tiff.own.items()
     ]
 
 
@@ -224,7 +223,7 @@ def read_planes(path: Path, planes: Sequence[int]) -> ImageFile:
     with told_of_tiff(path) as said:
         tiff = _OpenTiff.of(path)
         said += tiff.said
-        one_series(tiff.tif, path)
+        one_series(tiff.series, path)
         return tiff.read(part, planes)
 
 
@@ -282,7 +281,8 @@ def _read_zarr_part(part: Part, planes: Sequence[int] | None) -> ImageFile:
 class _OpenTiff:
     """A TIFF whose pages are known, so that many parts can be read without looking again.
 
-    The file itself is open only while it is read.
+    The file itself is open only while it is read, so whatever tifffile puts off until it is asked
+    must be asked for before the file is closed.
     """
 
     _last: _OpenTiff | None = None
@@ -291,7 +291,8 @@ class _OpenTiff:
         self.path, self.stamp = path, stamp
         with told_of_tiff(path) as self.said, tifffile.TiffFile(path) as tif:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
-            self.tif, self.series = tif, tif.series
+            self.tif, self.series = tif, tuple(tif.series)
+            self.own = self._own_series()
         self._checked: set[int] = set()
         self._told: dict[int, ImageFile] = {}
 
@@ -304,7 +305,7 @@ class _OpenTiff:
             cls._last = cls(path, stamp)
         return cls._last
 
-    def own_series(self) -> dict[int, tifffile.TiffPageSeries]:
+    def _own_series(self) -> dict[int, tifffile.TiffPageSeries]:
         """The images that begin in this file and are of the first one's size, by number."""
         size = self.series[0].shape[-2:]
         kept = {
@@ -332,7 +333,7 @@ class _OpenTiff:
 
     def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
         """See :func:`read_part`."""
-        number = int(part.inside or next(iter(self.own_series()), 0))
+        number = int(part.inside or next(iter(self.own), 0))
         self.check(number)
         with self._opened():
             return self._read(part, number, planes)

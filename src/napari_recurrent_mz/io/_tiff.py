@@ -7,7 +7,7 @@ import json
 import logging
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def _cut_short(path: Path) -> InputError:
 
 def _read(tif: tifffile.TiffFile, path: Path, said: list[str]) -> ImageFile:
     len(tif.pages)  # walks the whole chain, so that a broken one is reported
-    series = one_series(tif, path)
+    series = one_series(tif.series, path)
     check_whole(tif, series, path, said)
     # RGB, channels and time are told by the axes: refuse them before reading gigabytes.
     squeeze_to_zyx(np.broadcast_to(np.uint8(0), series.shape), series.axes, path.name)
@@ -112,9 +112,9 @@ def told_by(tif: tifffile.TiffFile, data: Any, path: Path, number: int = 0) -> I
     return _with_micro_manager(_with_tags(data, path, tif), tif)
 
 
-def one_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+def one_series(series: Iterable[tifffile.TiffPageSeries], path: Path) -> tifffile.TiffPageSeries:
     """The one image of a file; :class:`InputError` when it holds several."""
-    first, *others = tif.series
+    first, *others = series
     same = [s for s in others if s.shape[-2:] == first.shape[-2:] and s.name != HEIGHTS_NAME]
     if same:
         raise InputError(

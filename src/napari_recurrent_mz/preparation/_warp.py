@@ -76,9 +76,15 @@ def found_matrix(reference: FloatArray, moving: FloatArray, transform: str, labe
     Raises
     ------
     InputError
-        If no sensible motion is found.
+        If no sensible motion is found, or pyStackReg is not installed.
     """
-    from pystackreg import StackReg
+    try:
+        from pystackreg import StackReg
+    except ImportError as error:
+        raise InputError(
+            "Alignment needs the package pystackreg, whose licence is its own: install it with "
+            "pip install 'napari-recurrent-mz[alignment]'."
+        ) from error
 
     kinds = {
         "translation": StackReg.TRANSLATION,

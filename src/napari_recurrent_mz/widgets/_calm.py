@@ -1,13 +1,12 @@
 """What keeps the window alive beside a thread that works.
 
-Three things make a window stand still though nothing runs in its own thread: it waits up to a
-switch interval each time that it wants the interpreter back; the garbage collector's full pass
-looks at every object there is, 0.2 s with napari and torch loaded; and psfmodels lets nobody else
-run. While somebody holds :data:`CALM`, the interval is short, a full pass looks only at what is
-new, and point spread functions are made in a process of their own. napari asks for such a pass
-with every layer that goes, and finds little: the collector's small passes are few, so that what
-comes and goes soon, like a plot's thousands of parts, goes in one of them (:meth:`Calm.tidy`) and
-does not grow old.
+Two things make a window stand still though nothing runs in its own thread: it waits up to a
+switch interval each time that it wants the interpreter back, and the garbage collector's full pass
+looks at every object there is, 0.2 s with napari and torch loaded. While somebody holds
+:data:`CALM`, the interval is short, and a full pass looks only at what is new. napari asks for such
+a pass with every layer that goes, and finds little: the collector's small passes are few, so that
+what comes and goes soon, like a plot's thousands of parts, goes in one of them (:meth:`Calm.tidy`)
+and does not grow old.
 
 What does not help is to let the working threads come after the window's (niceness): one that has
 the interpreter is then kept waiting by others, and the window with it.
@@ -20,8 +19,6 @@ import sys
 import time
 import weakref
 from typing import Any
-
-from .. import psf_process
 
 _SWITCH_S = 0.001  # a fifth of Python's own
 _FULL = 2  # the collector's oldest generation
@@ -58,7 +55,6 @@ class Calm:
             return
         self._usual_s = sys.getswitchinterval()
         sys.setswitchinterval(min(self._usual_s, _SWITCH_S))
-        psf_process.allow()
         self._usual_young = gc.get_threshold()
         gc.set_threshold(max(self._usual_young[0], _YOUNG), *self._usual_young[1:])
         if gc.get_freeze_count() == 0:  # else somebody else has put objects aside
@@ -72,7 +68,6 @@ class Calm:
         if self._holders > 0:
             return
         sys.setswitchinterval(self._usual_s)
-        psf_process.allow(False)
         gc.set_threshold(*self._usual_young)
         if self._puts_aside:
             self._puts_aside = False

@@ -12,6 +12,7 @@ from ..scans import ZGrid
 from ..sources import Ended
 from ._live_sources import MICROSCOPE
 from ._method_panel import NETWORK
+from ._viewer_parts import camera
 from .demo import (
     FRAME,
     SETTLE_MS,
@@ -87,7 +88,7 @@ def run_live_demo(
     add_side_views(viewer, int(_PANELS * size[1]))
     wait(SETTLE_MS)
     centre(viewer)
-    viewer.scene.camera.zoom *= _ZOOM
+    camera(viewer).zoom *= _ZOOM
     wait(SETTLE_MS)
     leave(viewer, screenshot, show)
     return ended

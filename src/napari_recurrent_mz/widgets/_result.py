@@ -14,6 +14,7 @@ from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._pace import Pace, Turns
 from ._targets import Limits, Written, part_record
+from ._viewer_parts import fit
 from ._worker import Job, Outcome
 
 
@@ -127,7 +128,7 @@ class ResultLayer(QObject):
         if self._viewer.dims.ndisplay == 2:
             show_height(self._viewer, float(self._job.grid.z_um[self._finished[0]]))
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
-            self._viewer.fit_to_view(layers=[layer])
+            fit(self._viewer, layer)
 
     def _select(self) -> None:
         """Make it the selected one, as napari does with a new layer."""

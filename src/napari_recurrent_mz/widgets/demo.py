@@ -13,7 +13,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
 from ..scans import ZGrid
-from . import _samples
+from . import _samples, _viewer_parts
 from ._layers import um_scale_and_place
 from ._method_panel import NETWORK
 from ._worker import Outcome
@@ -117,8 +117,8 @@ def fill_in(dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
 def look_around(viewer: Any) -> None:
     """A black 3-D canvas with a scale bar, where planes are seen to arrive."""
     viewer.dims.ndisplay = 3
-    viewer.canvas.background_color_override = "black"
-    viewer.canvas.overlays.scale_bar.visible = True
+    _viewer_parts.blacken(viewer)
+    _viewer_parts.scale_bar(viewer).visible = True
 
 
 def until_ready(dock: ReconstructDock, model: str | None, device: str) -> None:
@@ -171,10 +171,11 @@ def beside_the_truth(viewer: Any, dock: ReconstructDock, sample: Any, scans: lis
     for layer in viewer.layers:
         layer.name_overlay.visible = layer.visible
     viewer.layers.selection.active = result
-    height, width = viewer.canvas.size
-    viewer.canvas.grid.shape = (1, 2) if width > 1.6 * height else (2, 1)
-    viewer.canvas.grid.spacing = _GAP
-    viewer.canvas.grid.enabled = True
+    height, width = _viewer_parts.canvas_size(viewer)
+    grid = _viewer_parts.grid(viewer)
+    grid.shape = (1, 2) if width > 1.6 * height else (2, 1)
+    grid.spacing = _GAP
+    grid.enabled = True
 
 
 def frame(layer: Image, sample: Any) -> None:
@@ -190,8 +191,9 @@ def frame(layer: Image, sample: Any) -> None:
 def centre(viewer: Any) -> None:
     """Fit the volume in the canvas, seen from above at an angle."""
     viewer.reset_view()
-    viewer.scene.camera.angles = _VIEW_ANGLES
-    viewer.scene.camera.zoom *= _ZOOM
+    camera = _viewer_parts.camera(viewer)
+    camera.angles = _VIEW_ANGLES
+    camera.zoom *= _ZOOM
 
 
 def wait(milliseconds: int) -> None:

@@ -38,6 +38,7 @@ from ._surface_job import (
     add_mesh,
     surface_steps,
 )
+from ._viewer_parts import fit
 
 _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
@@ -216,7 +217,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         title = self._title((found.provenance.get("check") or {}).get("chosen", job.method))
         self.result = add_image(self._viewer, job, found, look, title)
         if look.is_unsized:
-            self._viewer.fit_to_view(layers=[self.result])
+            fit(self._viewer, self.result)
         if self.in_3d.isChecked():
             add_mesh(self._viewer, job, self.result, look)
             self._viewer.layers.selection.active = self.result
