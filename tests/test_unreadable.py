@@ -49,7 +49,7 @@ def _two_series(path: Path) -> None:
             ),
             "time axis of 3",
         ),
-        (_two_series, "holds 2 images"),
+        (_two_series, "holds 2 positions: choose one with --position"),
         (
             lambda p: _ome(p, STACK, "ZYX", PhysicalSizeX=0.1, PhysicalSizeY=0.3),
             "resample it to square pixels",

@@ -59,7 +59,7 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
     else:
         heights = [float(z) for z in job.heights_um]
         _check_singles(images)
-    return _plan(job, settings, images, heights, _size(images[0]))
+    return _plan(settings, images, heights, _size(images[0]))
 
 
 def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
@@ -83,18 +83,17 @@ def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
     require_several(scans)
     scans = list(check_scans(scans))
     size = _size(images[0])
-    return scans, _plan(job, settings, images, [scan.z_um for scan in scans], size)
+    return scans, _plan(settings, images, [scan.z_um for scan in scans], size)
 
 
 def _plan(
-    job: Job,
     settings: BatchSettings,
     images: Sequence[ImageFile],
     z_um: Sequence[float],
     shape: tuple[int, int],
 ) -> Plan:
     values = optics_values(settings.optics, images)
-    optics = optics_for(needs_optics([settings.method]), values, f"'{job.parts[0].name}'")
+    optics = optics_for(needs_optics([settings.method]), values, images)
     pixel_um = values["pixel_um"]
     assert pixel_um is not None  # optics_for has made sure of it
     dof_um = optics.depth_of_field_um if optics else None

@@ -98,7 +98,7 @@ def _field(arguments: argparse.Namespace, path: str) -> MeasuredField:
     from ..training.measured import measured_field
 
     image = _common.cropped(read_image(path), arguments.region)
-    optics = _common.optics_for(True, _common.optics_values(arguments, [image]), f"'{image.name}'")
+    optics = _common.optics_for(True, _common.optics_values(arguments, [image]), [image])
     assert optics is not None
     # One image has no step, and the next check says so in better words.
     heights = [0.0] if image.n_planes == 1 else stack_heights(image, arguments.z_step_um)

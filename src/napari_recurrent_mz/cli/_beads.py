@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     paths = [arguments.volume, *([arguments.reference] if arguments.reference else [])]
     images = [read_image(path) for path in paths]
     values = _common.optics_values(arguments, images)
-    optics = _common.optics_for(False, values, f"'{images[0].name}'")
+    optics = _common.optics_for(False, values, images)
     pixel_um = values["pixel_um"]
     volumes = [_volume(image, pixel_um or 0.0, arguments.z_step_um) for image in images]
     theory: dict[str, float] = {}

@@ -211,7 +211,7 @@ class Given:
             images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
         )
         values = optics_values(arguments, images)
-        optics = optics_for(needs_optics([arguments.method]), values, f"'{images[0].name}'")
+        optics = optics_for(needs_optics([arguments.method]), values, images)
         pixel_um = values["pixel_um"]
         assert pixel_um is not None  # optics_for has made sure of it
         return cls(scans, optics, pixel_um)

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         asked = ",".join(CONFOCAL_METHODS if arguments.reference else DEFAULT_METHODS)
     methods = [name.strip() for name in asked.split(",") if name.strip()]
     optics = _common.optics_for(
-        needs_optics(methods), _common.optics_values(arguments, [image]), f"'{image.name}'"
+        needs_optics(methods), _common.optics_values(arguments, [image]), [image]
     )
     work: Callable[..., Any] = evaluate
     if arguments.reference:

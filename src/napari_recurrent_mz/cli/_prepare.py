@@ -314,7 +314,7 @@ class _About:
 
     def __init__(self, arguments: argparse.Namespace, images: Sequence[ImageFile]) -> None:
         values = _common.optics_values(arguments, images)
-        _common.optics_for(False, values, f"'{images[0].name}'")
+        _common.optics_for(False, values, images)
         pixel = values["pixel_um"]
         assert pixel is not None  # optics_for has made sure of it
         self.pixel_um: float = pixel

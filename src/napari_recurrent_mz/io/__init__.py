@@ -43,16 +43,24 @@ _TIFF_ENDINGS = (".tif", ".tiff")
 _ZARR_ENDING = ".zarr"
 
 
-def read_image(path: str | os.PathLike[str], planes: Sequence[int] | None = None) -> ImageFile:
+def read_image(
+    path: str | os.PathLike[str],
+    planes: Sequence[int] | None = None,
+    *,
+    position: int | None = None,
+) -> ImageFile:
     """Read one image or z-stack with what its metadata says.
 
     Parameters
     ----------
     path : path
-        A TIFF (plain, ImageJ or OME) or an OME-Zarr folder (NGFF 0.4 or 0.5).
+        A TIFF (plain, ImageJ, OME, Micro-Manager, MetaMorph, LSM) or an OME-Zarr folder
+        (NGFF 0.4 or 0.5).
     planes : sequence of int, optional
         Read these planes only, so that a stack need not fit in memory: no other can be had
         from the data. Those that are not there are left out.
+    position : int, optional
+        Which of several positions (images, fields), the first one 0.
 
     Returns
     -------
@@ -63,29 +71,22 @@ def read_image(path: str | os.PathLike[str], planes: Sequence[int] | None = None
     Raises
     ------
     InputError
-        If the file is missing, of another type, cut short, RGB, or has several channels,
-        time points or positions.
+        If the file is missing, of another type, cut short, RGB, has several channels or
+        time points, or several positions of which none is chosen.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist: check the name and the folder.")
     if path.is_dir():
-        from ._zarr import is_zarr, read_zarr
+        from ._zarr import is_zarr
 
-        if is_zarr(path):
-            return read_zarr(path) if planes is None else _read_planes(path, planes)
-        raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
-    if not os.access(path, os.R_OK):
+        if not is_zarr(path):
+            raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
+    elif not os.access(path, os.R_OK):
         raise InputError(f"'{path}' cannot be read: you lack the permission.")
-    from ._tiff import read_tiff
-
-    return read_tiff(path) if planes is None else _read_planes(path, planes)
-
-
-def _read_planes(path: Path, planes: Sequence[int]) -> ImageFile:
     from ._parts import read_planes
 
-    return read_planes(path, planes)
+    return read_planes(path, planes, position)
 
 
 def scans_from_files(
@@ -125,15 +126,21 @@ def scans_from_files(
 def _stated_height(image: ImageFile) -> float:
     height = z_from_name(image.name) if image.z_um is None else float(image.z_um[0])
     if height is None:
+        why = image.doubts.get("z_um")
         raise InputError(
-            f"The z position of '{image.name}' is neither in its metadata nor in its name: "
+            f"The z position of '{image.name}' is neither in its metadata"
+            f"{f' ({why})' if why else ''} nor in its name: "
             "give the heights of all files in µm with --z."
         )
     return height
 
 
 def scans_from_stack(
-    image: ImageFile, planes: Sequence[int], z_step_um: float | None = None
+    image: ImageFile,
+    planes: Sequence[int],
+    z_step_um: float | None = None,
+    *,
+    z_um: Sequence[float] | None = None,
 ) -> list[Scan]:
     """Make scans of chosen planes of a stack.
 
@@ -146,13 +153,15 @@ def scans_from_stack(
     z_step_um : float, optional
         Distance between planes in micrometres, above 0; it overrides the file, and plane
         0 is then at height 0.
+    z_um : sequence of float, optional
+        Heights of the chosen planes in micrometres, in their order; they override both.
 
     Raises
     ------
     InputError
         If a plane is not there or named twice, or the heights are unknown.
     """
-    heights = scan_heights(image, planes, z_step_um)
+    heights = scan_heights(image, planes, z_step_um, z_um=z_um)
     stack = image.stack
     return [
         Scan(stack[p], float(z), f"{image.name} plane {p}")
@@ -161,7 +170,11 @@ def scans_from_stack(
 
 
 def scan_heights(
-    image: ImageFile, planes: Sequence[int], z_step_um: float | None = None
+    image: ImageFile,
+    planes: Sequence[int],
+    z_step_um: float | None = None,
+    *,
+    z_um: Sequence[float] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Heights of chosen planes of a stack, in micrometres, in their order.
 
@@ -170,7 +183,6 @@ def scan_heights(
     InputError
         As :func:`scans_from_stack`.
     """
-    heights = stack_heights(image, z_step_um)
     missing = [p for p in planes if not 0 <= p < image.n_planes]
     if missing:
         raise InputError(
@@ -180,7 +192,14 @@ def scan_heights(
     twice = [p for i, p in enumerate(planes) if p in planes[:i]]
     if twice:
         raise InputError(f"Plane {twice[0]} of '{image.name}' is named twice: name it once.")
-    return heights[list(planes)]
+    if z_um is None:
+        return stack_heights(image, z_step_um)[list(planes)]
+    if len(z_um) != len(planes):
+        raise InputError(
+            f"--z gives {_count(len(z_um), 'height')} for {_count(len(planes), 'plane')}: "
+            "give one height in µm for each of --planes, in the same order."
+        )
+    return np.asarray(z_um, np.float64)
 
 
 def stack_heights(image: ImageFile, z_step_um: float | None = None) -> npt.NDArray[np.float64]:
@@ -196,8 +215,11 @@ def stack_heights(image: ImageFile, z_step_um: float | None = None) -> npt.NDArr
             raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct --z-step-um.")
         return z_step_um * np.arange(image.n_planes, dtype=np.float64)
     if image.z_um is None:
+        why = image.doubts.get("z_um")
+        known = f"are not sure, for {why}" if why else "are not in its metadata"
         raise InputError(
-            f"The z step of '{image.name}' is not in its metadata: give it in µm with --z-step-um."
+            f"The heights of the planes of '{image.name}' {known}: give the z step in µm with "
+            "--z-step-um."
         )
     return image.z_um
 
