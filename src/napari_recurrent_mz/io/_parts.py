@@ -22,7 +22,7 @@ import tifffile
 from ..scans import InputError
 from ._image_file import ImageFile, squeeze_to_zyx
 from ._tiff import HEIGHTS_NAME, check_whole, told_by, told_of_tiff
-from ._vendors import MICRO_MANAGER_TAG
+from ._vendors import record_of
 from ._zarr import ZarrImage, is_zarr, reading_zarr
 
 
@@ -387,7 +387,7 @@ class _OpenTiff:
             image.series,
             _stack(size, {}),  # the pixels do not matter
             self.path,
-            pages=_with_records([image.pages[n] for n in numbers]),
+            records=_records_of([image.pages[n] for n in numbers]),
             position=image.position,
             channel=part.channel or 0,
             time=part.time or 0,
@@ -508,21 +508,20 @@ def _first_position(tif: tifffile.TiffFile) -> int:
     return 0 if index is None or not len(index) else int(index[:, 3].min())
 
 
-def _with_records(pages: Sequence[Any]) -> list[Any]:
-    """Pages with their tags if each has a record of its own; else the first, if there is one."""
-    first = [_with_tags(page) for page in pages[:1]]
-    if not first or MICRO_MANAGER_TAG not in first[0].tags:
-        return first
-    return first + [_with_tags(page) for page in pages[1:]]
-
-
-def _with_tags(page: Any) -> Any:
-    """A page with its tags, which tifffile leaves out of all but the first of a series."""
-    if isinstance(page, tifffile.TiffPage):
-        return page
-    with _file_of(page) as file:
-        file.seek(page.offset)
-        return tifffile.TiffPage(page.parent, page.index)
+def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
+    """What Micro-Manager wrote about each image; empty when it did not about every one."""
+    found: list[dict[str, Any]] = []
+    for page in pages:
+        with _file_of(page) as file:
+            tagged = page  # tifffile leaves out the tags of all but the first of a series
+            if not isinstance(page, tifffile.TiffPage):
+                file.seek(page.offset)
+                tagged = tifffile.TiffPage(page.parent, page.index)
+            record = record_of(tagged)
+        if record is None:
+            return []
+        found.append(record)
+    return found
 
 
 def _pixels_of(page: Any) -> npt.NDArray[Any]:

@@ -77,7 +77,7 @@ def told_by(
     data: Any,
     path: Path,
     *,
-    pages: Sequence[Any],
+    records: Sequence[Mapping[str, Any]],
     position: int = 0,
     channel: int = 0,
     time: int = 0,
@@ -91,13 +91,13 @@ def told_by(
     series : tifffile.TiffPageSeries
     data : array_like
     path : Path
-    pages : sequence of tifffile.TiffPage
-        Of the planes, with their tags; empty when they have none of their own.
+    records : sequence of mapping
+        What Micro-Manager wrote about each plane; empty when it did not.
     position, channel, time : int
         Which of those that the series holds the planes are of.
     """
     facts, name = Facts(), path.name
-    stated = take_micro_manager(facts, tif, pages, name)
+    stated = take_micro_manager(facts, tif, records, name)
     root = ome_root(tif.ome_metadata, name) if tif.is_ome and tif.ome_metadata else None
     image = None if root is None else image_of(root, series, position)
     if root is not None and image is not None:

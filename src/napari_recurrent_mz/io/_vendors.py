@@ -13,11 +13,11 @@ import tifffile
 from ._facts import Facts, Stated
 from ._image_file import to_um
 
-MICRO_MANAGER_TAG = 51123
+_MICRO_MANAGER_TAG = 51123
 
 
 def take_micro_manager(
-    facts: Facts, tif: tifffile.TiffFile, pages: Sequence[Any], name: str
+    facts: Facts, tif: tifffile.TiffFile, records: Sequence[Mapping[str, Any]], name: str
 ) -> list[Stated]:
     """Take what Micro-Manager says: its summary, and the record that it keeps of each image.
 
@@ -28,8 +28,8 @@ def take_micro_manager(
     facts : Facts
     tif : tifffile.TiffFile
         Open.
-    pages : sequence of tifffile.TiffPage
-        Of the planes, in their order.
+    records : sequence of mapping
+        Of the planes, in their order; empty when they have none.
     name : str
 
     Returns
@@ -37,38 +37,37 @@ def take_micro_manager(
     list of Stated
         Heights of the planes, when each has one.
     """
-    first = _record(pages[0]) if pages else None
-    told = first or _in_imagej(tif)
-    records = [told] if len(pages) == 1 else [_record(p) for p in pages] if first else []
+    records = records or _in_imagej(tif)
     summary = (tif.micromanager_metadata or {}).get("Summary") if tif.is_micromanager else None
     summary = summary if isinstance(summary, dict) else {}
     for value, where in (
-        ((told or {}).get("PixelSizeUm"), "its Micro-Manager PixelSizeUm"),
+        (records[0].get("PixelSizeUm") if records else None, "its Micro-Manager PixelSizeUm"),
         (summary.get("PixelSize_um"), "its Micro-Manager PixelSize_um"),
     ):
         if value:  # 0 stands for "not calibrated"
             facts.take_pixel(value, value, ("µm", "µm"), where, name)
     if summary.get("z-step_um"):
         facts.take_length("z_step_um", summary["z-step_um"], "µm", "its Micro-Manager z-step_um")
-    heights = [to_um((record or {}).get("ZPositionUm"), "µm") for record in records]
+    heights = [to_um(record.get("ZPositionUm"), "µm") for record in records]
     if not heights or any(z is None for z in heights):
         return []
     return [Stated(np.array(heights, np.float64), "its Micro-Manager ZPositionUm")]
 
 
-def _record(page: Any) -> dict[str, Any] | None:
+def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
     """What Micro-Manager wrote about one image; None when it did not."""
-    found = page.tags.valueof(MICRO_MANAGER_TAG)
+    found = page.tags.valueof(_MICRO_MANAGER_TAG)
     return found if isinstance(found, dict) else None
 
 
-def _in_imagej(tif: tifffile.TiffFile) -> dict[str, Any] | None:
+def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
+    """The record of a single image file, where it holds one."""
     info = (tif.imagej_metadata or {}).get("Info")
     if isinstance(info, str):
         with contextlib.suppress(ValueError):
             found = json.loads(info)
-            return found if isinstance(found, dict) else None
-    return None
+            return [found] if isinstance(found, dict) else []
+    return []
 
 
 def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stated]:
