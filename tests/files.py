@@ -174,7 +174,7 @@ def write_micro_manager(
         "MicroManagerVersion": "2.0.0",
         "PixelSize_um": 0.1,
         "z-step_um": 0.4,
-        "Slices": len(STACK),
+        "Slices": len(next(iter(positions.values()))[0]),
         "Channels": 1,
         "Frames": 1,
         "Positions": count,
@@ -203,7 +203,9 @@ def write_micro_manager(
     return path
 
 
-def micro_manager_xml(positions: Mapping[int, Sequence[float]], names: Sequence[str]) -> str:
+def micro_manager_xml(
+    positions: Mapping[int, Any], names: Sequence[str], shape: tuple[int, ...] = STACK.shape
+) -> str:
     """The OME metadata that Micro-Manager writes into each file of several positions."""
     images = ""
     for k, z_um in positions.items():
@@ -214,7 +216,7 @@ def micro_manager_xml(positions: Mapping[int, Sequence[float]], names: Sequence[
         ) + "".join(
             f'<Plane TheZ="{z}" TheC="0" TheT="0" PositionZ="{at}"/>' for z, at in enumerate(z_um)
         )
-        n, height, width = STACK.shape
+        n, height, width = shape
         images += (
             f'<Image ID="Image:{k}" Name="Pos{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYZCT" '
             f'Type="uint16" SizeX="{width}" SizeY="{height}" SizeZ="{n}" SizeC="1" SizeT="1" '

@@ -13,8 +13,14 @@ import tifffile
 
 import files
 from files import MICROMETRES, STACK, heights, write_ome
-from napari_recurrent_mz.io import read_image, scans_from_stack, stack_heights, to_um
-from napari_recurrent_mz.io._parts import Part, contents_of, read_part, read_positions
+from napari_recurrent_mz.io import (
+    read_image,
+    read_positions,
+    scans_from_stack,
+    stack_heights,
+    to_um,
+)
+from napari_recurrent_mz.io._parts import Part, contents_of, read_part
 from napari_recurrent_mz.scans import InputError
 
 N = len(STACK)

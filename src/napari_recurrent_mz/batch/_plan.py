@@ -28,6 +28,8 @@ class Plan:
     optics : Optics or None
         None where they are incomplete and the method does without.
     pixel_um : float
+    remarks : tuple of str
+        What the files contradict themselves about.
     """
 
     z_um: tuple[float, ...]
@@ -35,6 +37,7 @@ class Plan:
     shape: tuple[int, int]
     optics: Optics | None
     pixel_um: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def volume_shape(self) -> tuple[int, int, int]:
@@ -98,7 +101,8 @@ def _plan(
     assert pixel_um is not None  # optics_for has made sure of it
     dof_um = optics.depth_of_field_um if optics else None
     grid = settings.grid or default_grid(z_um, dof_um)
-    return Plan(tuple(z_um), grid, shape, optics, pixel_um)
+    remarks = tuple(remark for image in images for remark in image.remarks)
+    return Plan(tuple(z_um), grid, shape, optics, pixel_um, remarks)
 
 
 def _check_singles(images: Sequence[ImageFile]) -> None:

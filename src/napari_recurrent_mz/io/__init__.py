@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import Heights, InputError, Scan
+from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
 from ._stream import VolumeWriter, check_disk, disk_bytes
@@ -23,12 +24,16 @@ __all__ = [
     "VolumeWriter",
     "check_disk",
     "check_output",
+    "check_readable",
     "disk_bytes",
+    "even_step",
     "flush_to_disk",
     "read_heights",
     "read_image",
+    "read_positions",
     "scans_from_files",
     "scans_from_stack",
+    "scatter_note",
     "stack_heights",
     "to_um",
     "write_json",
@@ -74,6 +79,19 @@ def read_image(
         If the file is missing, of another type, cut short, RGB, has several channels or
         time points, or several positions of which none is chosen.
     """
+    from ._parts import read_planes
+
+    return read_planes(check_readable(path), planes, position)
+
+
+def check_readable(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` once there is something there that may hold an image.
+
+    Raises
+    ------
+    InputError
+        If it is missing, closed, or a folder of another kind.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist: check the name and the folder.")
@@ -84,9 +102,22 @@ def read_image(
             raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
     elif not os.access(path, os.R_OK):
         raise InputError(f"'{path}' cannot be read: you lack the permission.")
-    from ._parts import read_planes
+    return path
 
-    return read_planes(path, planes, position)
+
+def read_positions(path: str | os.PathLike[str]) -> list[ImageFile]:
+    """Read all positions (images, fields) that a file holds, as :func:`read_image` reads one.
+
+    Of one file of a larger set, those that begin in it.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_image`.
+    """
+    from ._parts import Part, contents_of, read_part
+
+    return [read_part(Part(c.path, c.inside)) for c in contents_of(check_readable(path))]
 
 
 def scans_from_files(
@@ -202,24 +233,26 @@ def scan_heights(
     return np.asarray(z_um, np.float64)
 
 
-def stack_heights(image: ImageFile, z_step_um: float | None = None) -> npt.NDArray[np.float64]:
+def stack_heights(
+    image: ImageFile, z_step_um: float | None = None, option: str = "--z-step-um"
+) -> npt.NDArray[np.float64]:
     """Heights of all planes of a stack, in micrometres, shape (Z,).
 
     Raises
     ------
     InputError
-        If neither the file nor ``z_step_um`` gives them.
+        If neither the file nor ``z_step_um``, which ``option`` gives, says them.
     """
     if z_step_um is not None:
         if not np.isfinite(z_step_um) or z_step_um <= 0:
-            raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct --z-step-um.")
+            raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct {option}.")
         return z_step_um * np.arange(image.n_planes, dtype=np.float64)
     if image.z_um is None:
         why = image.doubts.get("z_um")
         known = f"are not sure, for {why}" if why else "are not in its metadata"
         raise InputError(
             f"The heights of the planes of '{image.name}' {known}: give the z step in µm with "
-            "--z-step-um."
+            f"{option}."
         )
     return image.z_um
 
@@ -277,6 +310,8 @@ def write_volume(
 ) -> Path:
     """Write a volume as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
 
+    Its planes are written from the lowest up.
+
     It is written under a temporary name in the same folder and renamed at the end, so a
     file under the final name is always whole.
 
@@ -287,7 +322,7 @@ def write_volume(
     volume : array_like, shape (Z, Y, X)
         Intensities, written as float32 unless ``keep_type``.
     z_um : array_like, shape (Z,)
-        Heights of the planes, in micrometres, evenly spaced.
+        Heights of the planes, in micrometres; in an OME-Zarr they must be evenly spaced.
     pixel_um : float
         Pixel size, in micrometres.
     provenance : mapping, optional
@@ -309,6 +344,9 @@ def write_volume(
     heights = np.asarray(z_um, dtype=np.float64)
     if array.ndim != 3 or heights.shape != array.shape[:1]:
         raise ValueError(f"a volume {array.shape} cannot have heights of shape {heights.shape}")
+    order = np.argsort(heights, kind="stable")
+    if np.any(np.diff(order) != 1):
+        array, heights = array[order], heights[order]
     if path.suffix.lower() == _ZARR_ENDING:
         from ._zarr import write_zarr as write
     else:

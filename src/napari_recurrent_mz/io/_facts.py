@@ -31,6 +31,7 @@ INDEX_OF_MEDIUM = {
 }
 
 _AGREE = 0.05  # of the step: how far stated heights may be from it on average
+_EXACT = 0.01  # of the step: how far heights may be off it and nothing is said
 _EVEN = 0.2  # of the step: how far a stage's read-back may lie from even heights
 
 
@@ -203,6 +204,21 @@ def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | No
     step = float((z_um[-1] - z_um[0]) / (n - 1))
     off = np.abs(z_um - z_um[0] - step * np.arange(n))
     return step if step != 0 and float(off.max()) <= slack * abs(step) else None
+
+
+def scatter_note(heights_um: npt.ArrayLike, words: str) -> list[str]:
+    """A sentence when planes are even only on average; ``words`` name the stack."""
+    heights = np.asarray(heights_um, np.float64)
+    step = even_step(heights)
+    if step is None:
+        return []
+    off = float(np.abs(heights - heights[0] - step * np.arange(len(heights))).max())
+    if off <= _EXACT * abs(step):
+        return []
+    return [
+        f"The stated heights of the planes of {words} scatter by up to {1e3 * off:.2g} nm: they "
+        f"are taken as {abs(step):.4g} µm apart, the mean."
+    ]
 
 
 def _unit(name: str) -> str:

@@ -212,17 +212,6 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
     return replace(image, name=part.name)
 
 
-def read_positions(path: str | os.PathLike[str]) -> list[ImageFile]:
-    """Read all images that begin in a file.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_image`.
-    """
-    return [read_part(Part(content.path, content.inside)) for content in contents_of(path)]
-
-
 def read_planes(
     path: Path, planes: Sequence[int] | None = None, position: int | None = None
 ) -> ImageFile:
@@ -243,7 +232,8 @@ def read_planes(
         every = range(len(tiff.images))
         wanted = every if position is not None or not tiff.own else tiff.own
         inside = _named(path, [str(number) for number in wanted], position)
-        image = tiff.read(Part(str(path), inside), planes)
+        part = Part(str(path), inside if len(tiff.images) > 1 and position is not None else "")
+        image = tiff.read(part, planes)
     return image if position is None else replace(image, name=f"{path.name}, position {position}")
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import tifffile
 
 from ..scans import InputError
-from ._facts import Facts
+from ._facts import Facts, even_step
 from ._image_file import ImageFile
 from ._ome import NAMESPACE, image_of, ome_root, take_ome
 from ._vendors import take_metamorph, take_micro_manager, take_tags, take_zeiss
@@ -235,8 +235,9 @@ def ome_metadata(
         },
         "CommentAnnotation": [{"Namespace": NAMESPACE, "Value": json.dumps(dict(provenance))}],
     }
-    if n > 1:
-        metadata["PhysicalSizeZ"] = round(float(np.mean(np.diff(z_um))), 9)
+    step = even_step(z_um)
+    if step is not None:  # what is uneven has no one size
+        metadata["PhysicalSizeZ"] = round(abs(step), 9)
         metadata["PhysicalSizeZUnit"] = "µm"
     wavelength = (provenance.get("optics") or {}).get("wavelength_um")
     if wavelength:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import InputError
-from ._facts import Facts, Stated
+from ._facts import Facts, Stated, even_step
 from ._image_file import ImageFile, to_um
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ class ZarrPlanes:
         import zarr
 
         self._path, self._z_um, self._pixel_um, self._name = path, z_um, pixel_um, name
+        _step_of(z_um, name)  # said before there is any work
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
         self.levels = make_levels(self._group, shape, dtype)
 
@@ -219,6 +220,23 @@ def make_levels(
         y, x = -(-y // 2), -(-x // 2)
 
 
+def _step_of(z_um: npt.NDArray[np.float64], name: str) -> float:
+    """The z step of an image; one plane has 1.
+
+    Raises
+    ------
+    InputError
+        If its planes are not evenly spaced upwards: OME-Zarr knows one step only.
+    """
+    step = even_step(z_um) if len(z_um) > 1 else 1.0
+    if step is None or step < 0:
+        raise InputError(
+            f"The planes of '{name}' are not evenly spaced upwards, and an OME-Zarr has one z step "
+            "for all: write an OME-TIFF, or resample it along z first."
+        )
+    return step
+
+
 def multiscale(
     name: str,
     levels: int,
@@ -228,7 +246,7 @@ def multiscale(
     with_time: bool = False,
 ) -> dict[str, Any]:
     """The NGFF metadata of the pyramid of :func:`make_levels`; time is in points of it."""
-    step = float(np.mean(np.diff(z_um))) if len(z_um) > 1 else 1.0
+    step = _step_of(z_um, name)
     first, datasets = round(float(z_um[0]), 9), []
     one, none = ([1.0], [0.0]) if with_time else ([], [])
     for number in range(levels):

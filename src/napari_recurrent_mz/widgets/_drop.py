@@ -12,7 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
-from ..io import read_image, z_from_name
+from ..io import read_positions, z_from_name
 from ..scans import InputError
 from ._layers import METADATA_KEY, file_metadata, um_scale_and_place
 
@@ -83,7 +83,7 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
     images, sentences = [], []
     for path in expanded(paths):
         try:
-            images.append(read_image(path))
+            images += read_positions(path)
         except InputError as error:
             sentences.append(str(error))
         except OSError as error:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
-from ..io import read_image, z_from_name
+from ..io import even_step, read_image, z_from_name
 from ..scans import InputError, Scan
 
 FloatArray = npt.NDArray[np.float32]
@@ -117,15 +117,15 @@ def stack_frame(layer: Image) -> Frame | None:
     if known.get("z_um") is None or known.get("pixel_um") is None:
         return None
     heights, pixel = np.atleast_1d(np.asarray(known["z_um"], float)), float(known["pixel_um"])
-    steps = np.diff(heights)
-    if not steps.size or heights.size != plane_count(layer):
+    if heights.size < 2 or heights.size != plane_count(layer):
         return None
-    if np.abs(steps - steps.mean()).max() > 0.01 * abs(steps.mean()):
+    step = even_step(heights)
+    if step is None:
         raise InputError(
             f"Layer '{layer.name}' has planes at uneven heights: reconstruct or resample it on "
             "an even grid first."
         )
-    return Frame((float(steps.mean()), pixel, pixel), (float(heights[0]), 0.0, 0.0))
+    return Frame((step, pixel, pixel), (float(heights[0]), 0.0, 0.0))
 
 
 def _world_frame(layer: Image) -> Frame:
