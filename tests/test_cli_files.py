@@ -265,3 +265,15 @@ def test_info_says_what_is_doubted_and_lists_positions_and_channels(
         for start, end in (("channel", number), ("emission wavelength", f"{wave} µm"))
     ]
     assert main(["info", str(tmp_path / "none.tif")]) == 1
+
+
+def test_a_batch_takes_what_vendors_write(tmp_path: Path) -> None:
+    given = tmp_path / "in"
+    given.mkdir()
+    files.write_metamorph(given / "a.stk", STACK, 0.3, 0.065)
+    files.write_lsm(given / "b.lsm", STACK, 0.3, 0.065)
+    assert main(["batch", str(given), *PLANES, *LINEAR, "-o", str(tmp_path / "out")]) == 0
+    for name in "ab":
+        image = read_image(tmp_path / "out" / f"{name}.ome.tif")
+        assert image.z_um is not None
+        assert (image.pixel_um, image.z_um[0]) == pytest.approx((0.065, 0.3))

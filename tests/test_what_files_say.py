@@ -309,7 +309,7 @@ def test_sizes_that_cannot_be_true(
 
 
 def test_metamorph_and_lsm_state_their_voxels(tmp_path: Path) -> None:
-    for write, name in ((files.write_metamorph, "a.stk.tif"), (files.write_lsm, "a.lsm.tif")):
+    for write, name in ((files.write_metamorph, "a.stk"), (files.write_lsm, "a.lsm")):
         path = write(tmp_path / name, STACK, 0.3, 0.065)
         image = read_image(path)
         np.testing.assert_array_equal(image.data, STACK)

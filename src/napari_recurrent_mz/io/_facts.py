@@ -125,8 +125,8 @@ class Facts:
         n = 1 if data.ndim == 2 else int(data.shape[0])
         z_um = self._heights(n, stated, name)
         step = self.values.pop("z_step_um", None)
-        if z_um is not None and n > 1:
-            step = even_step(z_um)
+        if n > 1:  # where the heights are not sure, the step is not
+            step = None if z_um is None else even_step(z_um)
         return ImageFile(
             data,
             name,
