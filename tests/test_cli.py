@@ -370,7 +370,6 @@ def test_every_setting_of_a_training_has_its_option() -> None:
         ["nonsense"],
         ["reconstruct"],
         ["reconstruct", "a.tif"],
-        ["reconstruct", "a.tif", "--z", "1", "--planes", "2", "-o", "v.tif"],
         ["reconstruct", "a.tif", "--method", "magic", "-o", "v.tif"],
         ["evaluate", "a.tif", "--planes", "one"],
     ],

@@ -38,6 +38,7 @@ FLOORS = {
     "object_sheets": 2,
     "object_windows": 2,
     "prepare": 2,
+    "saturation": 2,
     "uncertainty": 2,
     "expectation": 2,
     "planning": 2,

@@ -163,22 +163,6 @@ def test_ome_optics_and_plane_heights(tmp_path: Path) -> None:
     assert image.wavelength_um == pytest.approx(0.519)
 
 
-@pytest.mark.parametrize(
-    ("step", "believed"), [(0.5, True), (0.2, False)], ids=["agrees", "disagrees"]
-)
-def test_plane_heights_without_a_unit_must_agree_with_the_step(
-    tmp_path: Path, step: float, believed: bool
-) -> None:
-    path = tmp_path / "a.ome.tif"
-    plane = {"PositionZ": [10 + 0.5 * i for i in range(5)]}
-    metadata = {"axes": "ZYX", "PhysicalSizeZ": step, "Plane": plane}
-    tifffile.imwrite(path, STACK, ome=True, metadata=metadata)
-    z_um = read_image(path).z_um
-    assert z_um is not None
-    assert z_um[0] == (10 if believed else 0)
-    np.testing.assert_allclose(np.diff(z_um), step)
-
-
 def test_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, STACK[None, :, None], ome=True, metadata={"axes": "TZCYX"})

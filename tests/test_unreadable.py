@@ -49,7 +49,7 @@ def _two_series(path: Path) -> None:
             ),
             "time axis of 3",
         ),
-        (_two_series, "holds 2 images"),
+        (_two_series, "holds 2 positions: choose one with --position"),
         (
             lambda p: _ome(p, STACK, "ZYX", PhysicalSizeX=0.1, PhysicalSizeY=0.3),
             "resample it to square pixels",
@@ -121,3 +121,29 @@ def test_a_zarr_without_its_array_is_refused(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "other.zarr", mode="w")
     with pytest.raises(InputError, match="not a complete OME-Zarr"):
         read_image(tmp_path / "other.zarr")
+
+
+def test_a_compressed_tiff_is_read_or_names_what_it_needs(tmp_path: Path) -> None:
+    """LZW by hand, the codes of 9 bits that a reader needs imagecodecs for."""
+    pixels = np.full((16, 16), 7, np.uint8)
+    codes = [256]  # clear, then each pixel as it is, cleared again before codes grow longer
+    for number, value in enumerate(pixels.ravel()):
+        codes += [256] if number % 200 == 199 else []
+        codes.append(int(value))
+    bits = "".join(f"{code:09b}" for code in [*codes, 257])
+    packed = bytes(int(bits[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(bits), 8))
+    path = tmp_path / "lzw.tif"
+    tifffile.imwrite(path, pixels, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        page = tif.pages.first
+        page.tags["Compression"].overwrite(5)
+        page.tags["StripByteCounts"].overwrite(len(packed))
+        tif.filehandle.seek(page.dataoffsets[0])
+        tif.filehandle.write(packed.ljust(pixels.nbytes, b"\0"))
+    try:
+        import imagecodecs  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match="pip install imagecodecs"):
+            read_image(path)
+    else:
+        np.testing.assert_array_equal(read_image(path).data, pixels)

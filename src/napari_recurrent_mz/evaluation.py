@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from .device import choose_device
 from .inference import Plane, iter_planes, model_for
+from .io import even_step
 from .methods import METHODS, method_of
 from .metrics import Normalisation, fitted, plane_measures
 from .optics import Optics
@@ -38,7 +39,6 @@ FULL_STACK = "wide-field stack"
 """What the row is called in which the measured stack stands in for a reconstruction."""
 
 _MEASURES = ("psnr", "nrmse", "ssim")
-_UNEVEN = 0.05  # of a step: more than stages repeat, less than a wrong height
 
 
 @dataclass(frozen=True)
@@ -278,10 +278,10 @@ def _rising(
     if n > 1 and z_um[-1] < z_um[0]:
         stack, z_um, chosen = stack[::-1], z_um[::-1], sorted(n - 1 - p for p in chosen)
     step = float(z_um[-1] - z_um[0]) / max(n - 1, 1)
-    if n < 3 or step <= 0 or np.abs(np.diff(z_um) - step).max() > _UNEVEN * step:
+    if n < 3 or even_step(z_um) is None:
         raise InputError(
             "The planes of the stack are not evenly spaced along z: evaluation needs at least "
-            "three planes with one z step."
+            "three planes with one z step (--z-step-um)."
         )
     return stack, ZGrid(float(z_um[0]), float(z_um[0]) + step * (n - 1), step), chosen
 

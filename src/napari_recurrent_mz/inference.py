@@ -22,6 +22,7 @@ from .lmmse import LinearEstimate
 from .methods import DEFAULT_METHOD, Method, image_made, method_of
 from .object_windows import nonnegative_estimate
 from .optics import Optics
+from .saturation import saturation_notes
 from .scans import FloatArray, Heights, InputError, Scan, ZGrid, check_scans, require_several
 from .tiles import NetworkPlanes, Stopped
 from .weights import Model, bundled_models, load_model
@@ -155,6 +156,8 @@ def plane_maker(
     require_several(found)
     chosen = method_of(method)
     tell, told = on_message or _quiet, on_check or _quiet
+    for sentence in saturation_notes(found):
+        tell(sentence)
     task = _Task(chosen, found, reach_um, optics, model, device, tell, told, stopped or _never)
     return _MAKERS[chosen.kind](task)
 

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 
+from files import MICROMETRES, heights, write_ome
 from napari_recurrent_mz import Optics, ZGrid, device, inference
 from napari_recurrent_mz import cost as costs
 from napari_recurrent_mz.methods import METHOD_NAMES
@@ -542,6 +543,29 @@ def test_a_dropped_stack_brings_its_metadata(make_dock, qtbot, stack, tmp_path) 
     assert [row.z_um for row in dock.ui.table.scans.rows] == [0.5, 2.0, 3.5]
     assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.2)
     assert not dock.ui.stack.isHidden()
+
+
+def test_each_position_of_a_dropped_file_becomes_a_layer(make_dock, qtbot, stack, tmp_path) -> None:
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for rows in (24, 20):
+            pixels = stack[:, :rows].astype(np.uint16)
+            tif.write(pixels, photometric="minisblack", metadata={"axes": "ZYX", **MICROMETRES})
+    dock = make_dock()
+    dock.drop([path])
+    qtbot.waitUntil(lambda: len(dock._viewer.layers) == 2)
+    assert [layer.data.shape[1] for layer in dock._viewer.layers] == [24, 20]
+    assert dock.ui.stack.stack.count() == 2
+
+
+def test_a_drop_says_what_the_file_contradicts(make_dock, qtbot, stack, tmp_path) -> None:
+    told = heights(0.0004 * np.arange(len(stack)))
+    path = write_ome(tmp_path / "cell.ome.tif", stack.astype(np.uint16), **told)
+    dock = make_dock()
+    dock.drop([path])
+    qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 3)
+    assert [row.z_um for row in dock.ui.table.scans.rows] == [None] * 3
+    assert "0.0004 µm apart, but its OME PhysicalSizeZ is 0.4 µm" in dock.ui.footer.message.text()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from ..scans import InputError
 from ..sources.pattern import NamePattern
 from ._settings import BatchSettings, Job
 
-_TIFF = (".tif", ".tiff")
-_ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr")
+_TIFF = (".tif", ".tiff", ".stk", ".lsm")
+_ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".stk", ".lsm", ".zarr")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Plan:
     optics : Optics or None
         None where they are incomplete and the method does without.
     pixel_um : float
+    remarks : tuple of str
+        What the files contradict themselves about.
     """
 
     z_um: tuple[float, ...]
@@ -35,6 +37,7 @@ class Plan:
     shape: tuple[int, int]
     optics: Optics | None
     pixel_um: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def volume_shape(self) -> tuple[int, int, int]:
@@ -59,7 +62,7 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
     else:
         heights = [float(z) for z in job.heights_um]
         _check_singles(images)
-    return _plan(job, settings, images, heights, _size(images[0]))
+    return _plan(settings, images, heights, _size(images[0]))
 
 
 def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
@@ -83,23 +86,23 @@ def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
     require_several(scans)
     scans = list(check_scans(scans))
     size = _size(images[0])
-    return scans, _plan(job, settings, images, [scan.z_um for scan in scans], size)
+    return scans, _plan(settings, images, [scan.z_um for scan in scans], size)
 
 
 def _plan(
-    job: Job,
     settings: BatchSettings,
     images: Sequence[ImageFile],
     z_um: Sequence[float],
     shape: tuple[int, int],
 ) -> Plan:
     values = optics_values(settings.optics, images)
-    optics = optics_for(needs_optics([settings.method]), values, f"'{job.parts[0].name}'")
+    optics = optics_for(needs_optics([settings.method]), values, images)
     pixel_um = values["pixel_um"]
     assert pixel_um is not None  # optics_for has made sure of it
     dof_um = optics.depth_of_field_um if optics else None
     grid = settings.grid or default_grid(z_um, dof_um)
-    return Plan(tuple(z_um), grid, shape, optics, pixel_um)
+    remarks = tuple(remark for image in images for remark in image.remarks)
+    return Plan(tuple(z_um), grid, shape, optics, pixel_um, remarks)
 
 
 def _check_singles(images: Sequence[ImageFile]) -> None:

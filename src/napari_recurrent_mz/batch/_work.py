@@ -218,6 +218,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     method = str(told.get("method", settings.method))
     model = model_for(method, settings.model)
     made = _Made()
+    made.remarks += plan.remarks
 
     def opened(shape: tuple[int, int, int]) -> Target:
         forget(orders.output, job)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..progress import finished
+from ..saturation import limit_of
 from ._checks import (
     checked_origin,
     checked_points,
@@ -131,9 +132,10 @@ def measure_beads(
         background in the units of the volume, ``residual`` (root mean square of the fit's
         error over the amplitude), ``snr`` (amplitude over the noise), the indices of its
         brightest voxel, ``accepted``, and the ``reason`` why not (empty if accepted):
-        "border", "neighbour", "no fit", "width", "dim" or "poor fit". The documentation,
-        "Measuring beads", states these rules. ``attrs`` holds how it was measured: ``model``,
-        ``region_um``, ``min_separation_um``, ``threshold_snr``, ``voxel_um``, ``origin_um``.
+        "border", "neighbour", "saturated", "no fit", "width", "dim" or "poor fit". The
+        documentation, "Measuring beads", states these rules. ``attrs`` holds how it was measured:
+        ``model``, ``region_um``, ``min_separation_um``, ``threshold_snr``, ``voxel_um``,
+        ``origin_um``.
 
     Raises
     ------
@@ -191,7 +193,7 @@ def bead_steps(
     height = origin[0] + where[:, 0] * voxel[0]
     slack = 1e-6 * voxel[0]  # a plane at the very end of the range is in it
     listed = (height >= low - slack) & (height <= high + slack)
-    judge = _Judge(field, typical, region, threshold_snr, model, origin)
+    judge = _Judge(field, typical, region, threshold_snr, model, origin, limit_of(pixels))
     where, disturbed = where[listed], disturbed[listed]
     parts = []
     for start in range(0, len(where), _AT_ONCE):
@@ -213,6 +215,7 @@ class _Judge:
     threshold_snr: float
     model: str
     origin_um: Array
+    limit: float | None
 
     @property
     def how(self) -> dict[str, Any]:
@@ -242,6 +245,7 @@ class _Judge:
         rules = {
             "border": self._at_border(where),
             "neighbour": disturbed,
+            "saturated": self._saturated(where),
             "no fit": ~shapes.converged | self._lost(shapes),
             "width": self._odd_width(shapes.fwhm_um),
             "dim": snr < self.threshold_snr,
@@ -316,6 +320,14 @@ class _Judge:
         last = np.array(self.field.volume.shape) - 1
         gap = np.minimum(where, last - where) * self.field.voxel_um
         return np.asarray(np.any((gap < self.typical_um)[:, self._axes], axis=1))
+
+    def _saturated(self, where: Index) -> npt.NDArray[np.bool_]:
+        """Several voxels in the middle of the bead are at the camera's limit."""
+        if self.limit is None:
+            return np.zeros(len(where), np.bool_)
+        sizes = np.where(np.isfinite(self.typical_um), self.typical_um, 0) / self.field.voxel_um
+        values, _ = boxes_around(self.field.volume, where, [round(s / 2) for s in sizes])
+        return np.asarray((values >= self.limit).sum(axis=(1, 2, 3)) > 1)
 
     def _lost(self, shapes: _Shapes) -> npt.NDArray[np.bool_]:
         """The fit's centre is more than a typical width from the bead, or its sign is wrong."""

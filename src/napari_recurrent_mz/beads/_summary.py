@@ -20,6 +20,7 @@ AXES = ("x", "y", "z")
 _LEFT_OUT = {
     "border": "at the border",
     "neighbour": "beside another bead",
+    "saturated": "saturated",
     "no fit": "without a fit",
     "width": "narrower than a voxel or wider than the region",
     "dim": "dim",

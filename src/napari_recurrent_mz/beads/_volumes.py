@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..io import even_step
 from ..progress import finished
 from ..scans import InputError
 from ._measure import bead_steps
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
-_EVEN = 0.01  # of a step: how far planes may be from evenly spaced
 
 Tables = tuple[tuple["pd.DataFrame", ...], tuple[str, ...]]
 
@@ -57,18 +57,23 @@ class BeadVolume:
 def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
     """Height of the first plane and distance between planes, in micrometres.
 
+    They may scatter as a stage's read-back does: the distance is the mean.
+
     Raises
     ------
     InputError
-        If they are not evenly spaced upwards within one per cent; ``words`` name the stack.
+        If they are not evenly spaced upwards; ``words`` name the stack.
     """
     heights = np.asarray(heights_um, np.float64)
-    steps = np.diff(heights)
-    step = float(steps.mean())
-    if step <= 0 or np.abs(steps - step).max() > _EVEN * step:
+    step = even_step(heights)
+    if step is None:
+        gaps = np.diff(heights)
         raise InputError(
-            f"The planes of {words} are not evenly spaced upwards: resample it along z first."
+            f"The planes of {words} are not evenly spaced ({gaps.min():.3g} to {gaps.max():.3g} µm "
+            "apart): resample it along z first, or give one z step for all (--z-step-um)."
         )
+    if step < 0:
+        raise InputError(f"The planes of {words} run from the top down: turn it over along z.")
     return float(heights[0]), step
 
 

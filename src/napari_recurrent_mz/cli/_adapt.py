@@ -46,6 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="distance between planes, µm (by default from the file's metadata)",
     )
     _common.add_region_option(parser)
+    _common.add_position_option(parser)
     _common.add_optics_options(parser)
 
 
@@ -94,11 +95,11 @@ def follow(trainer: Trainer) -> None:
 
 
 def _field(arguments: argparse.Namespace, path: str) -> MeasuredField:
-    from ..io import read_image, stack_heights
+    from ..io import stack_heights
     from ..training.measured import measured_field
 
-    image = _common.cropped(read_image(path), arguments.region)
-    optics = _common.optics_for(True, _common.optics_values(arguments, [image]), f"'{image.name}'")
+    image = _common.cropped(_common.read(arguments, path), arguments.region)
+    optics = _common.optics_for(True, _common.optics_values(arguments, [image]), [image])
     assert optics is not None
     # One image has no step, and the next check says so in better words.
     heights = [0.0] if image.n_planes == 1 else stack_heights(image, arguments.z_step_um)

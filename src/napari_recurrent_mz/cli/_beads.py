@@ -56,6 +56,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--z-step-um", type=float, metavar="X", help="distance between planes, µm (or metadata)"
     )
+    _common.add_position_option(parser)
     _common.add_optics_options(parser)
     parser.add_argument("--csv", metavar="FILE", help="write every bead there")
     parser.add_argument("--figure", metavar="FILE", help="draw the histograms: PNG, SVG or PDF")
@@ -65,12 +66,11 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read, measure, print, write."""
     from ..beads import in_words, measure_volumes, theoretical_fwhm, write_beads
-    from ..io import read_image
 
     paths = [arguments.volume, *([arguments.reference] if arguments.reference else [])]
-    images = [read_image(path) for path in paths]
+    images = [_common.read(arguments, path) for path in paths]
     values = _common.optics_values(arguments, images)
-    optics = _common.optics_for(False, values, f"'{images[0].name}'")
+    optics = _common.optics_for(False, values, images)
     pixel_um = values["pixel_um"]
     volumes = [_volume(image, pixel_um or 0.0, arguments.z_step_um) for image in images]
     theory: dict[str, float] = {}
@@ -106,14 +106,16 @@ def _volume(image: ImageFile, pixel_um: float, z_step_um: float | None) -> BeadV
     import numpy as np
 
     from ..beads import BeadVolume, even_planes
-    from ..io import stack_heights
+    from ..io import scatter_note
 
-    if image.n_planes == 1:
-        bottom, step = 0.0, pixel_um
-    else:
-        bottom, step = even_planes(stack_heights(image, z_step_um), f"'{image.name}'")
+    pixels, bottom, step = image.stack, 0.0, pixel_um
+    if image.n_planes > 1:
+        pixels, heights = _common.rising(image, z_step_um)
+        bottom, step = even_planes(heights, f"'{image.name}'")
+        for sentence in scatter_note(heights, f"'{image.name}'"):
+            _common.note(sentence)
     voxel = np.array([step, pixel_um, pixel_um])
-    return BeadVolume(image.name, image.stack, voxel, np.array([bottom, 0.0, 0.0]))
+    return BeadVolume(image.name, pixels, voxel, np.array([bottom, 0.0, 0.0]))
 
 
 def _print_and_draw(names: list[str], tables: Any, theory: Any, figure: str | None) -> None:

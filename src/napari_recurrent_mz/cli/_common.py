@@ -37,23 +37,28 @@ def add_optics_options(parser: argparse.ArgumentParser) -> None:
 def add_scan_options(parser: argparse.ArgumentParser) -> None:
     """The files of the scans, and their heights or their planes in a stack."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="images, or one stack")
-    heights = parser.add_mutually_exclusive_group()
-    heights.add_argument(
+    parser.add_argument(
         "--z",
         type=float,
         nargs="+",
         metavar="X",
-        help="height of each image, µm (by default from metadata or names as scan_z3.5um.tif)",
+        help="height of each image, or of each of --planes, µm (by default from metadata, or from "
+        "names as scan_z3.5um.tif)",
     )
-    add_stack_options(parser, heights)
+    add_stack_options(parser)
+    add_position_option(parser)
 
 
-def add_stack_options(
-    parser: argparse.ArgumentParser,
-    heights: argparse._MutuallyExclusiveGroup | None = None,
-) -> None:
-    """Options that choose scans in a stack; ``heights`` is a group that --planes excludes."""
-    (heights or parser).add_argument(
+def add_position_option(parser: argparse.ArgumentParser) -> None:
+    """Option for files that hold several positions."""
+    parser.add_argument(
+        "--position", type=int, metavar="N", help="position of files that hold several, from 0"
+    )
+
+
+def add_stack_options(parser: argparse.ArgumentParser) -> None:
+    """Options that choose scans in a stack."""
+    parser.add_argument(
         "--planes",
         type=int,
         nargs="+",
@@ -161,6 +166,31 @@ def optics_values(
     return stated_optics({row[1]: getattr(arguments, row[1]) for row in OPTICS}, images)
 
 
+def read(
+    arguments: argparse.Namespace, path: str, planes: Sequence[int] | None = None
+) -> ImageFile:
+    """Read a file, or the position of it that was chosen, and say what it contradicts."""
+    from ..io import read_image
+
+    image = read_image(path, planes, position=arguments.position)
+    for remark in image.remarks:
+        note(remark)
+    return image
+
+
+def rising(
+    image: ImageFile, z_step_um: float | None, option: str = "--z-step-um"
+) -> tuple[Any, Any]:
+    """All planes of a stack from the lowest up, and their heights in µm."""
+    from ..io import stack_heights
+
+    heights = stack_heights(image, z_step_um, option)
+    order = heights.argsort(kind="stable")
+    if all(order[1:] > order[:-1]):
+        return image.stack, heights
+    return image.stack[order], heights[order]
+
+
 def load_scans(
     images: Sequence[ImageFile],
     *,
@@ -178,7 +208,9 @@ def load_scans(
             "give one stack, or single images with --z."
         )
     if planes is not None:
-        scans = scans_from_stack(first, planes, z_step_um)
+        if z_um is not None and z_step_um is not None:
+            raise InputError("--z and --z-step-um both say where the planes are: give one of them.")
+        scans = scans_from_stack(first, planes, z_step_um, z_um=z_um)
     elif len(images) == 1 and first.n_planes > 1:
         n = first.n_planes
         raise InputError(
@@ -202,16 +234,14 @@ class Given:
     @classmethod
     def by(cls, arguments: argparse.Namespace) -> Given:
         """Read the files; :class:`InputError` if something is missing or does not fit."""
-        from ..io import read_image
-
         # Of single images the first plane, and it is told when there are more.
         wanted = [0] if arguments.planes is None else arguments.planes
-        images = [read_image(path, wanted) for path in arguments.files]
+        images = [read(arguments, path, wanted) for path in arguments.files]
         scans = load_scans(
             images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
         )
         values = optics_values(arguments, images)
-        optics = optics_for(needs_optics([arguments.method]), values, f"'{images[0].name}'")
+        optics = optics_for(needs_optics([arguments.method]), values, images)
         pixel_um = values["pixel_um"]
         assert pixel_um is not None  # optics_for has made sure of it
         return cls(scans, optics, pixel_um)

@@ -24,6 +24,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("stack", metavar="STACK", help="the fully sampled stack")
     _common.add_stack_options(parser)
+    _common.add_position_option(parser)
     _common.add_region_option(parser)
     _common.add_optics_options(parser)
     parser.add_argument(
@@ -47,27 +48,33 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read, evaluate, print."""
     from ..evaluation import CONFOCAL_METHODS, DEFAULT_METHODS, evaluate, evaluate_against
-    from ..io import read_image, stack_heights
+    from ..io import scatter_note, stack_heights
+    from ..saturation import saturation_notes
 
     _common.check_json(arguments.json)
-    image = _common.cropped(read_image(arguments.stack), arguments.region)
+    image = _common.cropped(_common.read(arguments, arguments.stack), arguments.region)
     # The same checks, with the same sentences, as for a reconstruction.
-    _common.load_scans([image], z_um=None, planes=arguments.planes, z_step_um=arguments.z_step_um)
+    scans = _common.load_scans(
+        [image], z_um=None, planes=arguments.planes, z_step_um=arguments.z_step_um
+    )
+    heights = stack_heights(image, arguments.z_step_um)
+    for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
+        _common.note(sentence)
     asked = arguments.methods
     if asked is None:
         asked = ",".join(CONFOCAL_METHODS if arguments.reference else DEFAULT_METHODS)
     methods = [name.strip() for name in asked.split(",") if name.strip()]
     optics = _common.optics_for(
-        needs_optics(methods), _common.optics_values(arguments, [image]), f"'{image.name}'"
+        needs_optics(methods), _common.optics_values(arguments, [image]), [image]
     )
     work: Callable[..., Any] = evaluate
     if arguments.reference:
-        truth = _common.cropped(read_image(arguments.reference), arguments.region)
+        truth = _common.cropped(_common.read(arguments, arguments.reference), arguments.region)
         work = partial(evaluate_against, reference=truth.stack)
     with _common.Progress("plane") as progress:
         found = work(
             image.stack,
-            z_um=stack_heights(image, arguments.z_step_um),
+            z_um=heights,
             planes=arguments.planes,
             optics=optics,
             methods=methods,

@@ -1,4 +1,4 @@
-"""``recurrent-mz info``: what is installed, where it runs, which models there are."""
+"""``recurrent-mz info``: what is installed, or what is understood of files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from typing import Any
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "info", help="versions, device, bundled models, where to report a problem"
+        "info",
+        help="versions, device and bundled models; or what is understood of a file",
+        description="Print versions, device, bundled models and where to report a problem. With "
+        "files, print what is understood of each instead: axes, heights, pixel size, optics, and "
+        "from where.",
     )
+    parser.add_argument("files", nargs="*", metavar="FILE", help="TIFFs or OME-Zarrs")
     parser.set_defaults(run=run)
 
 
-def run(_: argparse.Namespace) -> None:
-    """Print what a problem report needs."""
+def run(arguments: argparse.Namespace) -> None:
+    """Print what a problem report needs, or what files say."""
+    if arguments.files:
+        from ._file_info import lines_of
+
+        for path in arguments.files:
+            print("\n".join(lines_of(path)))
+        return
     import torch
 
     from ..device import choose_device

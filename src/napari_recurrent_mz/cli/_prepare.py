@@ -142,6 +142,7 @@ def _task(
     parser.add_argument(
         "--z-step-um", type=float, metavar="X", help="distance between planes, µm, if not in FILE"
     )
+    _common.add_position_option(parser)
     _common.add_optics_options(parser)
     parser.set_defaults(run=run)
     return parser
@@ -169,18 +170,16 @@ def _add_figure(parser: argparse.ArgumentParser, what: str) -> None:
 
 def run_align(arguments: argparse.Namespace) -> None:
     """Align and write a stack, or several single images."""
-    from ..io import read_image, write_table
+    from ..io import write_table
     from ..plots import save_figure
     from ..plots.preparation import drift_figure
     from ..preparation import aligning, applying
 
     _check_extra(arguments.csv, arguments.figure)
-    images = [read_image(path) for path in arguments.files]
+    images = [_common.read(arguments, path) for path in arguments.files]
     outputs = _outputs(arguments, images)
     about = _About(arguments, images)
-    heights = _heights(arguments, images)
-    planes, names, sources = _planes_in_order(images, heights)
-    kept = heights[sources] if len(images) > 1 else heights
+    planes, names, sources, kept = _planes_in_order(arguments, images)
     found = _finish(
         aligning(
             planes,
@@ -214,16 +213,16 @@ def run_align(arguments: argparse.Namespace) -> None:
 
 def run_edf(arguments: argparse.Namespace) -> None:
     """Make and write the image, and its heights on request."""
-    from ..io import check_output, read_image, stack_heights
+    from ..io import check_output
     from ..preparation import extending_focus
 
     for path in (arguments.output, arguments.heights):
         if path:
             check_output(path, [arguments.files])
-    image = read_image(arguments.files)
+    image = _common.read(arguments, arguments.files)
     about = _About(arguments, [image])
-    heights = stack_heights(image, arguments.z_step_um)
-    found = _finish(extending_focus(image.stack, name=image.name))
+    stack, heights = _common.rising(image, arguments.z_step_um)
+    found = _finish(extending_focus(stack, name=image.name))
     made = {"task": "edf", "source": image.name, "planes": image.n_planes}
     middle = heights[[0, -1]].mean(keepdims=True)
     about.write(arguments.output, found.image[None], middle, made)
@@ -236,7 +235,7 @@ def run_edf(arguments: argparse.Namespace) -> None:
 
 def run_normalise(arguments: argparse.Namespace) -> None:
     """Measure, write the normalised stack, print the numbers."""
-    from ..io import check_output, read_image, stack_heights
+    from ..io import check_output, read_image
     from ..plots import save_figure
     from ..plots.preparation import edf_histogram_figure
     from ..preparation import extending_focus
@@ -245,18 +244,18 @@ def run_normalise(arguments: argparse.Namespace) -> None:
     given = [arguments.files, *([arguments.edf] if arguments.edf else [])]
     check_output(arguments.output, given)
     _check_extra(arguments.json, arguments.figure)
-    image = read_image(arguments.files)
+    image = _common.read(arguments, arguments.files)
     about = _About(arguments, [image])
-    heights = stack_heights(image, arguments.z_step_um)
+    stack, heights = _common.rising(image, arguments.z_step_um)
     if arguments.edf:
         source = read_image(arguments.edf)
         edf, name = source.data, source.name
     else:
-        edf = _finish(extending_focus(image.stack, name=image.name)).image
+        edf = _finish(extending_focus(stack, name=image.name)).image
         name = f"the EDF of {image.name}"
     found = edf_normalisation(edf, name)
     made = {"task": "normalise", "edf": name, **found.as_dict()}
-    about.write(arguments.output, found.normalisation.apply(image.stack), heights, made)
+    about.write(arguments.output, found.normalisation.apply(stack), heights, made)
     if arguments.json:
         _common.write_json(arguments.json, made)
     if arguments.figure:
@@ -272,22 +271,24 @@ def run_register(arguments: argparse.Namespace) -> None:
     """Register, resample, write, and say what was found."""
     import numpy as np
 
-    from ..io import check_output, read_image, stack_heights
+    from ..io import check_output
     from ..plots import save_figure
     from ..plots.preparation import registration_figure
     from ..preparation import Place, registering, resampling
 
     check_output(arguments.output, [arguments.files, arguments.confocal])
     _check_extra(arguments.json, arguments.figure)
-    wide, confocal = read_image(arguments.files), read_image(arguments.confocal)
+    wide = _common.read(arguments, arguments.files)
+    confocal = _common.read(arguments, arguments.confocal)
     about = _About(arguments, [wide])
-    heights = stack_heights(wide, arguments.z_step_um)
-    places = Place(heights, about.pixel_um), _confocal_place(arguments, confocal)
+    stack, heights = _common.rising(wide, arguments.z_step_um)
+    other, place = _confocal(arguments, confocal)
     found = _finish(
         registering(
-            wide.data,
-            confocal.data,
-            *places,
+            stack,
+            other,
+            Place(heights, about.pixel_um),
+            place,
             transform=arguments.transform,
             names=(wide.name, confocal.name),
         )
@@ -299,7 +300,7 @@ def run_register(arguments: argparse.Namespace) -> None:
         "covered_region": _region_text(found.region),
         "cropped": bool(arguments.crop),
     }
-    volume = _finish(resampling(confocal.data, found, crop=arguments.crop))
+    volume = _finish(resampling(other, found, crop=arguments.crop))
     kept = heights[found.planes] if arguments.crop else heights
     about.write(arguments.output, volume, np.asarray(kept), made, confocal)
     if arguments.json:
@@ -314,7 +315,7 @@ class _About:
 
     def __init__(self, arguments: argparse.Namespace, images: Sequence[ImageFile]) -> None:
         values = _common.optics_values(arguments, images)
-        _common.optics_for(False, values, f"'{images[0].name}'")
+        _common.optics_for(False, values, images)
         pixel = values["pixel_um"]
         assert pixel is not None  # optics_for has made sure of it
         self.pixel_um: float = pixel
@@ -375,47 +376,42 @@ def _outputs(arguments: argparse.Namespace, images: Sequence[ImageFile]) -> list
     return [check_output(folder / f"{stem}-aligned.ome.tif", arguments.files) for stem in stems]
 
 
-def _heights(arguments: argparse.Namespace, images: Sequence[ImageFile]) -> Any:
-    """Heights of the planes of one stack, or of all images, µm."""
+def _planes_in_order(
+    arguments: argparse.Namespace, images: Sequence[ImageFile]
+) -> tuple[Any, list[str], list[int], Any]:
+    """The planes from the lowest up, what to call them, their files, and their heights in µm."""
     import numpy as np
 
     from ..io import scans_from_files, stack_heights
 
-    if len(images) > 1:
-        return np.array([scan.z_um for scan in scans_from_files(images, arguments.z)])
-    if images[0].n_planes < 2:
-        raise InputError(f"'{images[0].name}' is one plane only: give a stack, or several images.")
-    return stack_heights(images[0], arguments.z_step_um)
-
-
-def _planes_in_order(images: Sequence[ImageFile], heights: Any) -> tuple[Any, list[str], list[int]]:
-    """The planes from the lowest up, what to call them, and the file that each is from."""
     first = images[0]
     if len(images) == 1:
-        names = [f"Plane {i} of '{first.name}'" for i in range(first.n_planes)]
-        return first.stack, names, [0] * first.n_planes
+        if first.n_planes < 2:
+            raise InputError(f"'{first.name}' is one plane only: give a stack, or several images.")
+        stack, heights = _common.rising(first, arguments.z_step_um)
+        numbers = stack_heights(first, arguments.z_step_um).argsort(kind="stable")
+        names = [f"Plane {i} of '{first.name}'" for i in numbers]
+        return stack, names, [0] * first.n_planes, heights
+    heights = np.array([scan.z_um for scan in scans_from_files(images, arguments.z)])
     order = [int(i) for i in heights.argsort(kind="stable")]
     planes = [images[i].stack[0] for i in order]
-    return planes, [f"'{images[i].name}'" for i in order], order
+    return planes, [f"'{images[i].name}'" for i in order], order, heights[order]
 
 
-def _confocal_place(arguments: argparse.Namespace, image: ImageFile) -> Place:
-    from ..io import stack_heights
+def _confocal(arguments: argparse.Namespace, image: ImageFile) -> tuple[Any, Place]:
+    """The confocal stack from the lowest plane up, and its place."""
     from ..preparation import Place
 
-    step, pixel = arguments.confocal_z_step_um, arguments.confocal_pixel_um
-    if step is None and image.z_um is None:
-        raise InputError(
-            f"The z step of '{image.name}' is not in its metadata: give it in µm with "
-            "--confocal-z-step-um."
-        )
-    pixel = pixel or image.pixel_um
+    step = arguments.confocal_z_step_um
+    stack, heights = _common.rising(image, step, "--confocal-z-step-um")
+    pixel = arguments.confocal_pixel_um or image.pixel_um
     if not pixel or pixel < 0:
+        why = image.doubts.get("pixel_um")
         raise InputError(
-            f"The pixel size of '{image.name}' is not in its metadata: give it in µm with "
-            "--confocal-pixel-um."
+            f"The pixel size of '{image.name}' is not in its metadata{f' ({why})' if why else ''}: "
+            "give it in µm with --confocal-pixel-um."
         )
-    return Place(stack_heights(image, step), pixel)
+    return stack, Place(heights, pixel)
 
 
 def _region_text(region: tuple[slice, slice]) -> str:

@@ -38,9 +38,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     output = check_output(arguments.output, arguments.files)
     given = _common.Given.by(arguments)
-    dof_um = given.optics.depth_of_field_um if given.optics else None
-    own = default_grid([scan.z_um for scan in given.scans], dof_um)
-    grid = own if arguments.grid is None else ZGrid.parse(arguments.grid)
+    if arguments.grid is None:
+        dof_um = given.optics.depth_of_field_um if given.optics else None
+        grid = default_grid([scan.z_um for scan in given.scans], dof_um)
+    else:
+        grid = ZGrid.parse(arguments.grid)
     y, x = given.scans[0].pixels.shape
     check_disk(output, (len(grid), y, x))
     print(_reconstruct(arguments, given, grid, str(output)))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import Heights, InputError, Scan
+from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
 from ._stream import VolumeWriter, check_disk, disk_bytes
@@ -23,12 +24,16 @@ __all__ = [
     "VolumeWriter",
     "check_disk",
     "check_output",
+    "check_readable",
     "disk_bytes",
+    "even_step",
     "flush_to_disk",
     "read_heights",
     "read_image",
+    "read_positions",
     "scans_from_files",
     "scans_from_stack",
+    "scatter_note",
     "stack_heights",
     "to_um",
     "write_json",
@@ -43,16 +48,24 @@ _TIFF_ENDINGS = (".tif", ".tiff")
 _ZARR_ENDING = ".zarr"
 
 
-def read_image(path: str | os.PathLike[str], planes: Sequence[int] | None = None) -> ImageFile:
+def read_image(
+    path: str | os.PathLike[str],
+    planes: Sequence[int] | None = None,
+    *,
+    position: int | None = None,
+) -> ImageFile:
     """Read one image or z-stack with what its metadata says.
 
     Parameters
     ----------
     path : path
-        A TIFF (plain, ImageJ or OME) or an OME-Zarr folder (NGFF 0.4 or 0.5).
+        A TIFF (plain, ImageJ, OME, Micro-Manager, MetaMorph, LSM) or an OME-Zarr folder
+        (NGFF 0.4 or 0.5).
     planes : sequence of int, optional
         Read these planes only, so that a stack need not fit in memory: no other can be had
         from the data. Those that are not there are left out.
+    position : int, optional
+        Which of several positions (images, fields), the first one 0.
 
     Returns
     -------
@@ -63,29 +76,48 @@ def read_image(path: str | os.PathLike[str], planes: Sequence[int] | None = None
     Raises
     ------
     InputError
-        If the file is missing, of another type, cut short, RGB, or has several channels,
-        time points or positions.
+        If the file is missing, of another type, cut short, RGB, has several channels or
+        time points, or several positions of which none is chosen.
+    """
+    from ._parts import read_planes
+
+    return read_planes(check_readable(path), planes, position)
+
+
+def check_readable(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` once there is something there that may hold an image.
+
+    Raises
+    ------
+    InputError
+        If it is missing, closed, or a folder of another kind.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist: check the name and the folder.")
     if path.is_dir():
-        from ._zarr import is_zarr, read_zarr
+        from ._zarr import is_zarr
 
-        if is_zarr(path):
-            return read_zarr(path) if planes is None else _read_planes(path, planes)
-        raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
-    if not os.access(path, os.R_OK):
+        if not is_zarr(path):
+            raise InputError(f"'{path}' is a folder: give TIFF files or an OME-Zarr folder.")
+    elif not os.access(path, os.R_OK):
         raise InputError(f"'{path}' cannot be read: you lack the permission.")
-    from ._tiff import read_tiff
-
-    return read_tiff(path) if planes is None else _read_planes(path, planes)
+    return path
 
 
-def _read_planes(path: Path, planes: Sequence[int]) -> ImageFile:
-    from ._parts import read_planes
+def read_positions(path: str | os.PathLike[str]) -> list[ImageFile]:
+    """Read all positions (images, fields) that a file holds, as :func:`read_image` reads one.
 
-    return read_planes(path, planes)
+    Of one file of a larger set, those that begin in it.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_image`.
+    """
+    from ._parts import Part, contents_of, read_part
+
+    return [read_part(Part(c.path, c.inside)) for c in contents_of(check_readable(path))]
 
 
 def scans_from_files(
@@ -125,15 +157,21 @@ def scans_from_files(
 def _stated_height(image: ImageFile) -> float:
     height = z_from_name(image.name) if image.z_um is None else float(image.z_um[0])
     if height is None:
+        why = image.doubts.get("z_um")
         raise InputError(
-            f"The z position of '{image.name}' is neither in its metadata nor in its name: "
+            f"The z position of '{image.name}' is neither in its metadata"
+            f"{f' ({why})' if why else ''} nor in its name: "
             "give the heights of all files in µm with --z."
         )
     return height
 
 
 def scans_from_stack(
-    image: ImageFile, planes: Sequence[int], z_step_um: float | None = None
+    image: ImageFile,
+    planes: Sequence[int],
+    z_step_um: float | None = None,
+    *,
+    z_um: Sequence[float] | None = None,
 ) -> list[Scan]:
     """Make scans of chosen planes of a stack.
 
@@ -146,13 +184,15 @@ def scans_from_stack(
     z_step_um : float, optional
         Distance between planes in micrometres, above 0; it overrides the file, and plane
         0 is then at height 0.
+    z_um : sequence of float, optional
+        Heights of the chosen planes in micrometres, in their order; they override both.
 
     Raises
     ------
     InputError
         If a plane is not there or named twice, or the heights are unknown.
     """
-    heights = scan_heights(image, planes, z_step_um)
+    heights = scan_heights(image, planes, z_step_um, z_um=z_um)
     stack = image.stack
     return [
         Scan(stack[p], float(z), f"{image.name} plane {p}")
@@ -161,7 +201,11 @@ def scans_from_stack(
 
 
 def scan_heights(
-    image: ImageFile, planes: Sequence[int], z_step_um: float | None = None
+    image: ImageFile,
+    planes: Sequence[int],
+    z_step_um: float | None = None,
+    *,
+    z_um: Sequence[float] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Heights of chosen planes of a stack, in micrometres, in their order.
 
@@ -170,7 +214,6 @@ def scan_heights(
     InputError
         As :func:`scans_from_stack`.
     """
-    heights = stack_heights(image, z_step_um)
     missing = [p for p in planes if not 0 <= p < image.n_planes]
     if missing:
         raise InputError(
@@ -180,24 +223,36 @@ def scan_heights(
     twice = [p for i, p in enumerate(planes) if p in planes[:i]]
     if twice:
         raise InputError(f"Plane {twice[0]} of '{image.name}' is named twice: name it once.")
-    return heights[list(planes)]
+    if z_um is None:
+        return stack_heights(image, z_step_um)[list(planes)]
+    if len(z_um) != len(planes):
+        raise InputError(
+            f"--z gives {_count(len(z_um), 'height')} for {_count(len(planes), 'plane')}: "
+            "give one height in µm for each of --planes, in the same order."
+        )
+    return np.asarray(z_um, np.float64)
 
 
-def stack_heights(image: ImageFile, z_step_um: float | None = None) -> npt.NDArray[np.float64]:
+def stack_heights(
+    image: ImageFile, z_step_um: float | None = None, option: str = "--z-step-um"
+) -> npt.NDArray[np.float64]:
     """Heights of all planes of a stack, in micrometres, shape (Z,).
 
     Raises
     ------
     InputError
-        If neither the file nor ``z_step_um`` gives them.
+        If neither the file nor ``z_step_um``, which ``option`` gives, says them.
     """
     if z_step_um is not None:
         if not np.isfinite(z_step_um) or z_step_um <= 0:
-            raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct --z-step-um.")
+            raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct {option}.")
         return z_step_um * np.arange(image.n_planes, dtype=np.float64)
     if image.z_um is None:
+        why = image.doubts.get("z_um")
+        known = f"are not sure, for {why}" if why else "are not in its metadata"
         raise InputError(
-            f"The z step of '{image.name}' is not in its metadata: give it in µm with --z-step-um."
+            f"The heights of the planes of '{image.name}' {known}: give the z step in µm with "
+            f"{option}."
         )
     return image.z_um
 
@@ -255,6 +310,8 @@ def write_volume(
 ) -> Path:
     """Write a volume as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
 
+    Its planes are written from the lowest up.
+
     It is written under a temporary name in the same folder and renamed at the end, so a
     file under the final name is always whole.
 
@@ -265,7 +322,7 @@ def write_volume(
     volume : array_like, shape (Z, Y, X)
         Intensities, written as float32 unless ``keep_type``.
     z_um : array_like, shape (Z,)
-        Heights of the planes, in micrometres, evenly spaced.
+        Heights of the planes, in micrometres; in an OME-Zarr they must be evenly spaced.
     pixel_um : float
         Pixel size, in micrometres.
     provenance : mapping, optional
@@ -287,6 +344,9 @@ def write_volume(
     heights = np.asarray(z_um, dtype=np.float64)
     if array.ndim != 3 or heights.shape != array.shape[:1]:
         raise ValueError(f"a volume {array.shape} cannot have heights of shape {heights.shape}")
+    order = np.argsort(heights, kind="stable")
+    if np.any(np.diff(order) != 1):
+        array, heights = array[order], heights[order]
     if path.suffix.lower() == _ZARR_ENDING:
         from ._zarr import write_zarr as write
     else:

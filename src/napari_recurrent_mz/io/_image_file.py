@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,9 +24,7 @@ _MICROMETRES = {
     "µm": 1.0,
     "um": 1.0,
     "micron": 1.0,
-    "microns": 1.0,
     "micrometer": 1.0,
-    "micrometre": 1.0,
     "nm": 1e-3,
     "nanometer": 1e-3,
     "å": 1e-4,
@@ -32,17 +33,26 @@ _MICROMETRES = {
     "picometer": 1e-6,
     "in": 25_400.0,
     "inch": 25_400.0,
+    "inche": 25_400.0,
 }
+
+
+def micrometres_per(unit: str | None) -> float | None:
+    """Micrometres in a unit of length, however programs spell it; None when it is no length."""
+    name = html.unescape((unit or "").strip().strip("\0"))
+    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), name)
+    with contextlib.suppress(UnicodeError):  # UTF-8 that was taken for Latin-1
+        name = name.encode("latin-1").decode("utf-8")
+    if name in ("Mm", "Pm"):
+        return None  # mega- and petametres, not what their lower case stands for
+    name = name.replace("μ", "µ").lower().replace("metre", "meter")
+    return _MICROMETRES.get(name) or _MICROMETRES.get(name.removesuffix("s"))
 
 
 def to_um(value: float | str | None, unit: str | None) -> float | None:
     """Convert a length to micrometres; None when value or unit says nothing usable."""
-    if value is None or unit is None:
-        return None
-    # Both micro signs (U+00B5, U+03BC) and ImageJ's escaped one occur in real files.
-    name = unit.strip().strip("\0").replace("\\u00B5", "µ").replace("μ", "µ").lower()
-    factor = _MICROMETRES.get(name) or _MICROMETRES.get(name.replace("metre", "meter"))
-    if factor is None:
+    factor = micrometres_per(unit)
+    if value is None or factor is None:
         return None
     try:
         length = float(value) * factor
@@ -74,6 +84,12 @@ class ImageFile:
         the immersion medium.
     provenance : mapping
         What :func:`write_volume` was given, empty for files of other programs.
+    sources : mapping
+        Where each value that is known was found, in words, by the name of the attribute.
+    doubts : mapping
+        Why a value that the file states was not taken, in words, by the name of the attribute.
+    remarks : tuple of str
+        Sentences on what the file contradicts itself about.
     """
 
     data: npt.NDArray[Any]
@@ -86,6 +102,9 @@ class ImageFile:
     wavelength_um: float | None = None
     immersion_index: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def n_planes(self) -> int:

@@ -62,7 +62,7 @@ def _stated(
 
 
 def optics_for(
-    method_needs_optics: bool, values: Mapping[str, float | None], where: str
+    method_needs_optics: bool, values: Mapping[str, float | None], images: Sequence[ImageFile]
 ) -> Optics | None:
     """The optics, or None where they are incomplete and no method needs them.
 
@@ -72,8 +72,8 @@ def optics_for(
         Otherwise only the pixel size is needed.
     values : mapping
         Of :func:`optics_values`.
-    where : str
-        How a sentence calls the files.
+    images : sequence of ImageFile
+        The files that could have stated them.
 
     Raises
     ------
@@ -88,8 +88,11 @@ def optics_for(
         words = listed([row[2] for row in needed])
         verb, them = ("is", "it") if len(needed) == 1 else ("are", "them")
         options = " ".join(f"{row[0]} {row[3]:g}" for row in needed)
+        first = images[0]
+        why = dict.fromkeys(first.doubts[row[1]] for row in needed if row[1] in first.doubts)
         raise InputError(
-            f"The {words} {verb} not in the metadata of {where}: "
+            f"The {words} {verb} not in the metadata of '{first.name}'"
+            f"{f' ({listed(list(why))})' if why else ''}: "
             f"give {them}, for instance as {options}."
         )
     if missing:

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import tifffile
 
 from ..scans import InputError
 from ._image_file import ImageFile, squeeze_to_zyx
-from ._tiff import HEIGHTS_NAME, check_whole, one_series, told_by, told_of_tiff
+from ._tiff import HEIGHTS_NAME, check_whole, told_by, told_of_tiff
+from ._vendors import record_of
 from ._zarr import ZarrImage, is_zarr, reading_zarr
 
 
@@ -32,7 +34,7 @@ class Content:
     ----------
     path : str
     inside : str
-        In an OME-Zarr the path of its group, in a TIFF the number of its series; empty when
+        In an OME-Zarr the path of its group, in a TIFF the number of the position; empty when
         it is all there is.
     axes : str
         One letter for each length of ``shape``: T, C, Z, Y, X and others.
@@ -120,9 +122,10 @@ def contents_of(path: str | os.PathLike[str]) -> list[Content]:
         said += tiff.said
         for number in tiff.own:
             tiff.check(number)
+    found = {number: tiff.images[number] for number in tiff.own}
     return [
-        Content(str(path), str(i) if len(tiff.own) > 1 else "", s.axes, tuple(s.shape))
-        for i, s in tiff.own.items()
+        Content(str(path), str(number) if len(found) > 1 else "", image.axes, image.shape)
+        for number, image in found.items()
     ]
 
 
@@ -189,7 +192,7 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
     Returns
     -------
     ImageFile
-        Its data are (Y, X), or a stack of which only these planes can be had.
+        Its data are (Y, X), or a stack of which only the planes that were named can be had.
 
     Raises
     ------
@@ -209,22 +212,46 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
     return replace(image, name=part.name)
 
 
-def read_planes(path: Path, planes: Sequence[int]) -> ImageFile:
-    """Read planes of a file that holds one image.
+def read_planes(
+    path: Path, planes: Sequence[int] | None = None, position: int | None = None
+) -> ImageFile:
+    """Read one image of a file: the only one, or that of a position.
 
     Raises
     ------
     InputError
         As :func:`read_image`.
     """
-    part = Part(str(path))
     if path.is_dir():
-        return _read_zarr_part(part, planes)
+        inside = _named(path, [content.inside for content in contents_of(path)], position)
+        return read_part(Part(str(path), inside), planes)
     with told_of_tiff(path) as said:
-        tiff = _OpenTiff.of(path)
+        # Other threads may read the same file: only single planes are worth a shared one.
+        tiff = _OpenTiff(path) if planes is None else _OpenTiff.of(path)
         said += tiff.said
-        one_series(tiff.series, path)
-        return tiff.read(part, planes)
+        every = range(len(tiff.images))
+        wanted = every if position is not None or not tiff.own else tiff.own
+        inside = _named(path, [str(number) for number in wanted], position)
+        part = Part(str(path), inside if len(tiff.images) > 1 and position is not None else "")
+        image = tiff.read(part, planes)
+    return image if position is None else replace(image, name=f"{path.name}, position {position}")
+
+
+def _named(path: Path, found: Sequence[str], position: int | None) -> str:
+    """Which image is meant: that of a position, else the only one."""
+    many = f"'{path.name}' holds {len(found)} positions"
+    if position is None and len(found) > 1:
+        numbers = "0 or 1" if len(found) == 2 else f"0 to {len(found) - 1}"
+        raise InputError(
+            f"{many}: choose one with --position, {numbers}, or make a volume of each with "
+            "recurrent-mz batch."
+        )
+    number = position or 0
+    if not 0 <= number < len(found):
+        one = f"'{path.name}' holds one position, which is 0"
+        told = one if len(found) == 1 else f"{many}, numbered 0 to {len(found) - 1}"
+        raise InputError(f"There is no position {number}: {told}.")
+    return found[number]
 
 
 def _chosen(axes: str, shape: Sequence[int], part: Part) -> tuple[slice, ...]:
@@ -266,6 +293,9 @@ def _read_zarr_part(part: Part, planes: Sequence[int] | None) -> ImageFile:
     axes, shape = image.letters, image.array.shape
     taken = _chosen(axes, shape, part)
     size = _stack_shape(axes, shape, taken, part.name)
+    if planes is None:
+        with reading_zarr(part.name):
+            return image.file(squeeze_to_zyx(np.asarray(image.array[taken]), axes, part.name))
     wanted = _wanted(planes, size[0])
     if not wanted:
         return image.file(_stack(size, {}))
@@ -287,34 +317,22 @@ class _OpenTiff:
 
     _last: _OpenTiff | None = None
 
-    def __init__(self, path: Path, stamp: tuple[str, int, int]) -> None:
-        self.path, self.stamp = path, stamp
+    def __init__(self, path: Path) -> None:
+        self.path, self.stamp = path, _stamp(path)
         with told_of_tiff(path) as self.said, tifffile.TiffFile(path) as tif:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
-            self.tif, self.series = tif, tuple(tif.series)
-            self.own = self._own_series()
+            self.tif = tif
+            self.images = _images_of(tif)
+            self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
         self._checked: set[int] = set()
-        self._told: dict[int, ImageFile] = {}
+        self._told: dict[Part, ImageFile] = {}
 
     @classmethod
     def of(cls, path: Path) -> _OpenTiff:
         """The file at ``path`` as it is now; the last one is kept."""
-        status = path.stat()
-        stamp = (str(path), status.st_size, status.st_mtime_ns)
-        if cls._last is None or cls._last.stamp != stamp:
-            cls._last = cls(path, stamp)
+        if cls._last is None or cls._last.stamp != _stamp(path):
+            cls._last = cls(path)
         return cls._last
-
-    def _own_series(self) -> dict[int, tifffile.TiffPageSeries]:
-        """The images that begin in this file and are of the first one's size, by number."""
-        size = self.series[0].shape[-2:]
-        kept = {
-            i: series
-            for i, series in enumerate(self.series)
-            if series.shape[-2:] == size and series.name != HEIGHTS_NAME
-        }
-        begin = {i: s.pages[0] is None or s.pages[0].parent is self.tif for i, s in kept.items()}
-        return {i: s for i, s in kept.items() if begin[i]}
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[None]:
@@ -328,7 +346,7 @@ class _OpenTiff:
         """Raise :class:`InputError`, once, when planes of an image are missing or cut short."""
         if number not in self._checked:
             with self._opened():
-                check_whole(self.tif, self.series[number], self.path, self.said)
+                check_whole(self.tif, self.images[number].pages, self.path, self.said)
             self._checked.add(number)
 
     def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
@@ -336,36 +354,53 @@ class _OpenTiff:
         number = int(part.inside or next(iter(self.own), 0))
         self.check(number)
         with self._opened():
-            return self._read(part, number, planes)
+            return self._read(part, self.images[number], planes)
 
-    def _read(self, part: Part, number: int, planes: Sequence[int] | None) -> ImageFile:
-        series = self.series[number]
-        taken = _chosen(series.axes, series.shape, part)
-        size = _stack_shape(series.axes, series.shape, taken, part.name)
+    def _read(self, part: Part, image: _Image, planes: Sequence[int] | None) -> ImageFile:
+        taken = _chosen(image.axes, image.shape, part)
+        size = _stack_shape(image.axes, image.shape, taken, part.name)
         wanted = _wanted(planes, size[0])
-        data = _stack(size, self._planes(series, taken, part.name, wanted))
-        if number not in self._told:
-            told = told_by(self.tif, data, self.path, number)
-            self._told[number] = replace(told, data=np.empty((0, 0)))
-        return replace(self._told[number], data=data)
+        if planes is None:
+            data: Any = self._whole(image, taken, part.name)
+        else:
+            data = _stack(size, self._planes(image, taken, part.name, wanted))
+        if part not in self._told:
+            self._told[part] = self._told_by(image, part, taken, size)
+        return replace(self._told[part], data=data)
+
+    def _told_by(
+        self, image: _Image, part: Part, taken: tuple[slice, ...], size: tuple[int, ...]
+    ) -> ImageFile:
+        numbers = image.page_numbers(taken, part.name) or []
+        return told_by(
+            self.tif,
+            image.series,
+            _stack(size, {}),  # the pixels do not matter
+            self.path,
+            records=_records_of([image.pages[n] for n in numbers]),
+            position=image.position,
+            channel=part.channel or 0,
+            time=part.time or 0,
+        )
+
+    def _whole(self, image: _Image, taken: tuple[slice, ...], name: str) -> npt.NDArray[Any]:
+        """All planes, (Z, Y, X) or (Y, X)."""
+        if image.entry is None and all(part == slice(None) for part in taken):
+            return squeeze_to_zyx(image.series.asarray(), image.axes, name)
+        size = _stack_shape(image.axes, image.shape, taken, name)
+        found = self._planes(image, taken, name, range(size[0]))
+        return np.stack([found[n] for n in range(size[0])]) if size[0] > 1 else found[0]
 
     def _planes(
-        self,
-        series: tifffile.TiffPageSeries,
-        taken: tuple[slice, ...],
-        name: str,
-        wanted: Sequence[int],
+        self, image: _Image, taken: tuple[slice, ...], name: str, wanted: Sequence[int]
     ) -> dict[int, npt.NDArray[Any]]:
         if not wanted:
             return {}
-        lead = series.shape[:-2]
-        by_page = series.axes.endswith("YX") and series.keyframe.shape == series.shape[-2:]
-        if by_page and len(series.pages) == np.prod(lead, dtype=int) and series.dataoffset is None:
-            numbers = np.arange(len(series.pages)).reshape(*lead, 1, 1)
-            pages = squeeze_to_zyx(numbers[taken], series.axes, name).ravel()
-            found = {p: series.pages[int(pages[p])] for p in wanted}
-            return {p: page.asarray() for p, page in found.items() if page is not None}
-        whole = squeeze_to_zyx(self._mapped(series)[taken], series.axes, name)
+        numbers = image.page_numbers(taken, name)
+        if numbers is not None and image.series.dataoffset is None:
+            found = {p: image.pages[numbers[p]] for p in wanted}
+            return {p: _pixels_of(page) for p, page in found.items() if page is not None}
+        whole = squeeze_to_zyx(image.of(self._mapped(image.series))[taken], image.axes, name)
         stack = whole if whole.ndim == 3 else whole[np.newaxis]
         return {p: np.array(stack[p]) for p in wanted}
 
@@ -376,3 +411,123 @@ class _OpenTiff:
             return np.memmap(self.path, kind, "r", series.dataoffset, tuple(series.shape))
         found: npt.NDArray[Any] = series.asarray()
         return found
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True, eq=False)
+class _Image:
+    """One position in a TIFF: a series, or an entry of its axis of positions.
+
+    Attributes
+    ----------
+    series : tifffile.TiffPageSeries
+    axes : str
+    shape : tuple of int
+        Without the axis of positions.
+    entry : int or None
+        On that axis; None where there is none.
+    position : int
+        The number that Micro-Manager gave it, 0 elsewhere.
+    """
+
+    series: tifffile.TiffPageSeries
+    axes: str
+    shape: tuple[int, ...]
+    entry: int | None
+    position: int
+
+    def of(self, whole: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """This position out of an array with the axes of the series."""
+        return whole if self.entry is None else whole.take(self.entry, self.series.axes.index("R"))
+
+    @cached_property
+    def pages(self) -> list[Any]:
+        """Its pages in their order; where planes have none of their own, those of the series."""
+        every, lead = list(self.series.pages), self.series.shape[:-2]
+        if len(every) != np.prod(lead, dtype=int):
+            return every
+        return [every[int(n)] for n in self.of(np.arange(len(every)).reshape(lead)).ravel()]
+
+    def begins_in(self, tif: tifffile.TiffFile) -> bool:
+        """Whether its first page lies in this file; one that is missing counts as there."""
+        pages = self.pages
+        if self.entry is not None and all(page is None for page in pages):
+            return False
+        return pages[0] is None or pages[0].parent is tif
+
+    def page_numbers(self, taken: tuple[slice, ...], name: str) -> list[int] | None:
+        """Numbers of the pages of the planes that are taken; None where they have none."""
+        lead, plane = self.shape[:-2], self.shape[-2:]
+        by_page = self.axes.endswith("YX") and self.series.keyframe.shape == plane
+        if not by_page or len(self.pages) != np.prod(lead, dtype=int):
+            return None
+        numbers = np.arange(len(self.pages)).reshape(*lead, 1, 1)
+        return [int(n) for n in squeeze_to_zyx(numbers[taken], self.axes, name).ravel()]
+
+
+def _images_of(tif: tifffile.TiffFile) -> list[_Image]:
+    """All positions that a TIFF knows of; small versions of them and height maps left out."""
+    found = []
+    for series in tif.series:
+        if series.keyframe.is_reduced or series.name == HEIGHTS_NAME:
+            continue
+        at, first = series.axes.find("R"), _first_position(tif)
+        entries = [None] if at < 0 else list(range(series.shape[at]))
+        for entry in entries:
+            kept = [n for n in range(len(series.axes)) if n != at]
+            found.append(
+                _Image(
+                    series,
+                    "".join(series.axes[n] for n in kept),
+                    tuple(int(series.shape[n]) for n in kept),
+                    entry,
+                    first if entry is None else entry,
+                )
+            )
+    return found
+
+
+def _first_position(tif: tifffile.TiffFile) -> int:
+    """The lowest position of a Micro-Manager stack that lies in this file."""
+    told = (tif.micromanager_metadata or {}) if tif.is_micromanager else {}
+    index = told.get("IndexMap")
+    return 0 if index is None or not len(index) else int(index[:, 3].min())
+
+
+def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
+    """What Micro-Manager wrote about each image; empty when it did not about every one."""
+    found: list[dict[str, Any]] = []
+    for page in pages:
+        with _file_of(page) as file:
+            tagged = page  # tifffile leaves out the tags of all but the first of a series
+            if not isinstance(page, tifffile.TiffPage):
+                file.seek(page.offset)
+                tagged = tifffile.TiffPage(page.parent, page.index)
+            record = record_of(tagged)
+        if record is None:
+            return []
+        found.append(record)
+    return found
+
+
+def _pixels_of(page: Any) -> npt.NDArray[Any]:
+    with _file_of(page):
+        found: npt.NDArray[Any] = page.asarray()
+        return found
+
+
+@contextlib.contextmanager
+def _file_of(page: Any) -> Iterator[Any]:
+    """The file that a page lies in, which may be another one of a set, open."""
+    file = page.parent.filehandle
+    was_closed = file.closed
+    file.open()
+    try:
+        yield file
+    finally:
+        if was_closed:
+            file.close()

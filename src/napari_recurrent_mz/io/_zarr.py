@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import InputError
-from ._image_file import ImageFile, square_pixel, squeeze_to_zyx, to_um
+from ._facts import Facts, Stated, even_step
+from ._image_file import ImageFile, to_um
 
 if TYPE_CHECKING:
     import zarr
@@ -25,21 +26,6 @@ _CHUNK = 1024  # pixels on a side; also how large the coarsest level may be
 def is_zarr(path: Path) -> bool:
     """Whether ``path`` is a folder that holds a Zarr group."""
     return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
-
-
-def read_zarr(path: Path) -> ImageFile:
-    """Read the largest level of an OME-Zarr image.
-
-    Raises
-    ------
-    InputError
-        If it is not an OME-Zarr image, or is incomplete.
-    """
-    image = ZarrImage(path, path.name)
-    squeeze_to_zyx(np.broadcast_to(np.uint8(0), image.array.shape), image.letters, path.name)
-    with reading_zarr(path.name):
-        data = np.asarray(image.array[...])
-    return image.file(squeeze_to_zyx(data, image.letters, path.name))
 
 
 class ZarrImage:
@@ -94,12 +80,27 @@ class ZarrImage:
     def file(self, data: Any) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X), and what its metadata say."""
         scale, shift = _scale_and_shift(self._level, self._multiscale, len(self._axes))
-        in_um = {
-            letter: (to_um(s, a.get("unit")), to_um(t, a.get("unit")))
-            for letter, a, s, t in zip(self.letters, self._axes, scale, shift, strict=True)
+        size = dict(zip(self.letters, scale, strict=True))
+        first = dict(zip(self.letters, shift, strict=True))
+        units = {
+            letter: axis.get("unit") for letter, axis in zip(self.letters, self._axes, strict=True)
         }
-        provenance = self._attributes.get(PROVENANCE_KEY) or {}
-        return _image(data, self.path, self.name, in_um, provenance)
+        facts = Facts(provenance=self._attributes.get(PROVENANCE_KEY) or {})
+        facts.take_pixel(
+            size["Y"], size["X"], (units["Y"], units["X"]), "its OME-Zarr scale of x", self.name
+        )
+        where = "its OME-Zarr scale of z"
+        facts.take_length("z_step_um", size.get("Z"), units.get("Z"), where)
+        facts.take_optics(facts.provenance.get("optics") or {}, "the record of how it was made")
+        step = facts.values.get("z_step_um")
+        n = 1 if data.ndim == 2 else data.shape[0]
+        if "Z" not in size or not (step or n == 1):
+            return facts.image(data, self.name, str(self.path))
+        bottom = to_um(first["Z"], units["Z"])
+        if bottom is None:
+            return facts.image(data, self.name, str(self.path))
+        heights = bottom + (step or 0.0) * np.arange(n, dtype=np.float64)
+        return facts.image(data, self.name, str(self.path), [Stated(heights, where)])
 
 
 @contextlib.contextmanager
@@ -114,33 +115,6 @@ def reading_zarr(name: str) -> Iterator[None]:
             f"'{name}' is not a complete OME-Zarr image: "
             "give a folder with the multiscales metadata of NGFF 0.4 or 0.5."
         ) from None
-
-
-def _image(
-    data: npt.NDArray[Any],
-    path: Path,
-    name: str,
-    in_um: Mapping[str, tuple[float | None, float | None]],
-    provenance: Mapping[str, Any],
-) -> ImageFile:
-    step, first = in_um.get("Z", (None, None))
-    z_um = None
-    if step is not None and step > 0:
-        n = 1 if data.ndim == 2 else data.shape[0]
-        z_um = (first or 0.0) + step * np.arange(n, dtype=np.float64)
-    optics = provenance.get("optics") or {}
-    return ImageFile(
-        data,
-        name,
-        str(path),
-        z_um=z_um,
-        pixel_um=square_pixel(in_um["Y"][0], in_um["X"][0], name),
-        z_step_um=step,
-        na=optics.get("na"),
-        wavelength_um=optics.get("wavelength_um"),
-        immersion_index=optics.get("immersion_index"),
-        provenance=provenance,
-    )
 
 
 def _scale_and_shift(
@@ -192,6 +166,7 @@ class ZarrPlanes:
         import zarr
 
         self._path, self._z_um, self._pixel_um, self._name = path, z_um, pixel_um, name
+        _step_of(z_um, name)  # said before there is any work
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
         self.levels = make_levels(self._group, shape, dtype)
 
@@ -245,6 +220,23 @@ def make_levels(
         y, x = -(-y // 2), -(-x // 2)
 
 
+def _step_of(z_um: npt.NDArray[np.float64], name: str) -> float:
+    """The z step of an image; one plane has 1.
+
+    Raises
+    ------
+    InputError
+        If its planes are not evenly spaced upwards: OME-Zarr knows one step only.
+    """
+    step = even_step(z_um) if len(z_um) > 1 else 1.0
+    if step is None or step < 0:
+        raise InputError(
+            f"The planes of '{name}' are not evenly spaced upwards, and an OME-Zarr has one z step "
+            "for all: write an OME-TIFF, or resample it along z first."
+        )
+    return step
+
+
 def multiscale(
     name: str,
     levels: int,
@@ -254,7 +246,7 @@ def multiscale(
     with_time: bool = False,
 ) -> dict[str, Any]:
     """The NGFF metadata of the pyramid of :func:`make_levels`; time is in points of it."""
-    step = float(np.mean(np.diff(z_um))) if len(z_um) > 1 else 1.0
+    step = _step_of(z_um, name)
     first, datasets = round(float(z_um[0]), 9), []
     one, none = ([1.0], [0.0]) if with_time else ([], [])
     for number in range(levels):

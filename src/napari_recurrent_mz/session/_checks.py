@@ -8,6 +8,7 @@ import numpy as np
 
 from ..inputs import noise_of
 from ..optics import Optics
+from ..saturation import SATURATED, saturated_part
 from ..scans import FloatArray, InputError, Scan, ZGrid
 
 SAME_UM = 1e-3
@@ -17,8 +18,6 @@ ON_DUPLICATE = ("replace", "average", "keep")
 """What can be done with a scan at a height where there is one."""
 
 _BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
-_SATURATED = 1e-3  # of all pixels at one highest value …
-_SPIKE = 4.0  # … and so many times as many as at the next value: the camera's limit
 _BLOCK = 8
 _FEWEST_BLOCKS = 64
 _NO_STRUCTURE = 1.3  # times the noise that is left in means over blocks
@@ -64,7 +63,7 @@ def check_exposed(scan: Scan) -> None:
     """Raise :class:`InputError` when a frame is saturated or holds nothing but noise."""
     label = called(scan)
     part = saturated_part(scan.pixels)
-    if part > _SATURATED:
+    if part > SATURATED:
         raise InputError(
             f"{label} is saturated: {100 * part:.2g} % of its pixels are at the camera's limit; "
             "expose shorter and take it again, or accept it as it is."
@@ -74,18 +73,6 @@ def check_exposed(scan: Scan) -> None:
             f"{label} holds nothing but noise: check lamp, shutter and height and take it again, "
             "or accept it as it is."
         )
-
-
-def saturated_part(pixels: FloatArray) -> float:
-    """Part of the pixels that a camera could not count, 0 to 1.
-
-    A limit shows as a spike: many pixels at the highest value, few just below it.
-    """
-    top = pixels.max()
-    count = int(np.count_nonzero(pixels == top))
-    below = pixels[pixels < top]
-    following = int(np.count_nonzero(below == below.max())) if below.size else 0
-    return count / pixels.size if count > _SPIKE * following else 0.0
 
 
 def is_empty(pixels: FloatArray) -> bool:

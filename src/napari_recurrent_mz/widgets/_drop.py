@@ -12,11 +12,11 @@ from napari.layers import Image
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
-from ..io import read_image, z_from_name
+from ..io import read_positions, z_from_name
 from ..scans import InputError
-from ._layers import METADATA_KEY, file_metadata, um_scale_and_place
+from ._layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
 
-_TIFF = {".tif", ".tiff"}
+_TIFF = {".tif", ".tiff", ".stk", ".lsm"}
 
 
 class DropTarget:
@@ -83,12 +83,23 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
     images, sentences = [], []
     for path in expanded(paths):
         try:
-            images.append(read_image(path))
+            images += read_positions(path)
         except InputError as error:
             sentences.append(str(error))
         except OSError as error:
             sentences.append(f"The file '{path.name}' cannot be read: {error.strerror or error}.")
     return images, sentences
+
+
+def doubts_about(images: Iterable[Any]) -> list[str]:
+    """Sentences on what files contradict themselves about, and which heights are not known so."""
+    found: list[str] = []
+    for image in images:
+        found += image.remarks
+        if "z_um" in image.doubts:
+            why = image.doubts["z_um"]
+            found.append(f"The heights of the planes of '{image.name}' are not sure, for {why}.")
+    return found
 
 
 def add_image_file(viewer: Any, image: Any) -> Image:
@@ -108,7 +119,10 @@ def add_image_file(viewer: Any, image: Any) -> Image:
             data, name=image.name, axis_labels=("y", "x"), metadata=metadata, **sizes
         )
     start = 0.0 if heights is None else float(heights[0])
-    place = um_scale_and_place(_step_um(image, heights), image.pixel_um, start)
+    step = _step_um(image, heights)
+    if heights is None:
+        metadata[METADATA_KEY][SHOWN_STEP] = step
+    place = um_scale_and_place(step, image.pixel_um, start)
     volume = data if data.ndim == 3 else data[np.newaxis]
     return viewer.add_image(volume, name=image.name, metadata=metadata, **place)
 

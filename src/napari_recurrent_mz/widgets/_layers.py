@@ -18,13 +18,17 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
-from ..io import read_image, z_from_name
+from ..io import even_step, read_image, z_from_name
 from ..scans import InputError, Scan
 
 FloatArray = npt.NDArray[np.float32]
 
 METADATA_KEY = "napari-recurrent-mz"
 """Where a layer's metadata keeps what this package knows of it."""
+
+
+SHOWN_STEP = "shown_z_step_um"
+"""Where that says the z scale of a stack whose step is not known: it is no measure."""
 
 
 class Frame(NamedTuple):
@@ -111,21 +115,23 @@ def stack_frame(layer: Image) -> Frame | None:
     InputError
         If the layer is rotated or sheared, or its planes are not evenly spaced.
     """
+    if _z_is_made_up(layer):
+        return None
     if has_size(layer):
         return _world_frame(layer)
     known = known_metadata(layer)
     if known.get("z_um") is None or known.get("pixel_um") is None:
         return None
     heights, pixel = np.atleast_1d(np.asarray(known["z_um"], float)), float(known["pixel_um"])
-    steps = np.diff(heights)
-    if not steps.size or heights.size != plane_count(layer):
+    if heights.size < 2 or heights.size != plane_count(layer):
         return None
-    if np.abs(steps - steps.mean()).max() > 0.01 * abs(steps.mean()):
+    step = even_step(heights)
+    if step is None:
         raise InputError(
             f"Layer '{layer.name}' has planes at uneven heights: reconstruct or resample it on "
             "an even grid first."
         )
-    return Frame((float(steps.mean()), pixel, pixel), (float(heights[0]), 0.0, 0.0))
+    return Frame((step, pixel, pixel), (float(heights[0]), 0.0, 0.0))
 
 
 def _world_frame(layer: Image) -> Frame:
@@ -180,6 +186,8 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
         heights = np.atleast_1d(np.asarray(known, dtype=float))
         if heights.size == count and np.isfinite(heights).all():
             return heights, "from the file's metadata"
+    if _z_is_made_up(layer):
+        return None, "not known: type it"
     if len(_shape(layer)) >= 3 and (has_size(layer) or float(layer.translate[-3]) != 0):
         factor = um_per_unit(layer, -3)
         start, step = float(layer.translate[-3]), float(layer.scale[-3])
@@ -240,6 +248,13 @@ def has_size(layer: Layer) -> bool:
     if any(unit.is_compatible_with("um") for unit in layer.units[-2:]):
         return True
     return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
+
+
+def _z_is_made_up(layer: Image) -> bool:
+    """Whether the z scale is still the one that a stack of unknown step is shown with."""
+    entry = layer.metadata.get(METADATA_KEY)
+    shown = entry.get(SHOWN_STEP) if isinstance(entry, Mapping) else None
+    return shown is not None and bool(np.isclose(float(layer.scale[-3]), shown))
 
 
 def um_scale_and_place(z_step_um: float, pixel: float | None, z_um: float) -> dict[str, Any]:

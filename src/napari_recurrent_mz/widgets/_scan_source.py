@@ -186,6 +186,9 @@ class ScanSource(_drop.DropTarget):
             return
         self.say("", "hint")
         self.add_layers(added)
+        doubts = _drop.doubts_about(images)
+        if doubts:
+            self.say(" ".join(doubts), "warning")
         if sentences:
             self._fail(_joined(sentences))
 

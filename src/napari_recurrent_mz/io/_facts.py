@@ -1,0 +1,230 @@
+"""What metadata state, taken only where it can be true, with where it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..scans import SAME_HEIGHT_UM
+from ._image_file import ImageFile, micrometres_per, square_pixel, to_um
+
+PLAUSIBLE = {
+    "pixel_um": (0.005, 20.0),
+    "z_step_um": (0.001, 500.0),
+    "na": (0.01, 1.7),
+    "wavelength_um": (0.2, 2.0),
+    "immersion_index": (1.0, 2.0),
+}
+"""Lowest and highest value that a light microscope can have."""
+
+INDEX_OF_MEDIUM = {
+    "air": 1.0,
+    "water": 1.333,
+    "waterdipping": 1.333,
+    "glycerol": 1.47,
+    "glycerin": 1.47,
+    "oil": 1.515,
+}
+
+_AGREE = 0.05  # of the step: how far stated heights may be from it on average
+_EXACT = 0.01  # of the step: how far heights may be off it and nothing is said
+_EVEN = 0.2  # of the step: how far a stage's read-back may lie from even heights
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Heights of the planes as one place in the metadata states them.
+
+    Attributes
+    ----------
+    z_um : numpy.ndarray, shape (Z,)
+    where : str
+        What a sentence calls that place.
+    in_um : bool
+        Whether the numbers are micrometres for sure, not those of an unnamed frame.
+    """
+
+    z_um: npt.NDArray[np.float64]
+    where: str
+    in_um: bool = True
+
+
+@dataclass
+class Facts:
+    """Values of one image by the names of :class:`ImageFile`, from the best source down.
+
+    What is taken first stays. A value that cannot be true is left, and it is remembered why.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def take(self, name: str, value: float | None, where: str) -> None:
+        """Take a value in the unit of its name, found at ``where``."""
+        if value is None or name in self.values:
+            return
+        low, high = PLAUSIBLE[name]
+        if not low <= abs(value) <= high or (value < 0 and name != "z_step_um"):
+            self.doubt(name, f"{where} is {value:g}{_unit(name)}, which cannot be true")
+            return
+        self.values[name], self.sources[name] = value, where
+
+    def take_length(self, name: str, value: Any, unit: str | None, where: str) -> None:
+        """Take a length in any unit."""
+        if value is None or name in self.values:
+            return
+        if micrometres_per(unit) is None:
+            what = f"is in '{unit}', no known unit of length" if unit else "has no unit"
+            self.doubt(name, f"{where}, {value}, {what}")
+            return
+        self.take(name, to_um(value, unit), where)
+
+    def take_pixel(self, y: Any, x: Any, units: tuple[Any, Any], where: str, file: str) -> None:
+        """Take the size of a pixel from its height and width.
+
+        Raises
+        ------
+        InputError
+            If it is not square.
+        """
+        for value, unit in zip((y, x), units, strict=True):
+            if value is not None and micrometres_per(unit) is None:
+                self.take_length("pixel_um", value, unit, where)
+                return
+        square = square_pixel(to_um(y, units[0]), to_um(x, units[1]), file)
+        self.take("pixel_um", square, where)
+
+    def take_optics(self, optics: Mapping[str, Any], where: str) -> None:
+        """Take what a record of this package's own states."""
+        for name in ("na", "wavelength_um", "immersion_index"):
+            value = optics.get(name)
+            self.take(name, value if isinstance(value, int | float) else None, where)
+
+    def take_medium(self, medium: str | None, where: str) -> None:
+        """Take the refractive index of an immersion medium."""
+        index = INDEX_OF_MEDIUM.get((medium or "").lower())
+        if index is not None and self.values.get("na", 0.0) > index:
+            na = self.values["na"]
+            self.doubt("immersion_index", f"{where} is {medium}, with which no NA is {na:g}")
+            return
+        self.take("immersion_index", index, where)
+
+    def doubt(self, name: str, why: str) -> None:
+        """Remember why a value was not taken."""
+        self.doubts.setdefault(name, why)
+
+    def image(self, data: Any, name: str, path: str, stated: Sequence[Stated] = ()) -> ImageFile:
+        """The image with all that was taken, and with the heights of its planes."""
+        n = 1 if data.ndim == 2 else int(data.shape[0])
+        z_um = self._heights(n, stated, name)
+        step = self.values.pop("z_step_um", None)
+        if n > 1:  # where the heights are not sure, the step is not
+            step = None if z_um is None else even_step(z_um)
+        return ImageFile(
+            data,
+            name,
+            path,
+            z_um=z_um,
+            z_step_um=None if step is None else abs(step),
+            **self.values,
+            provenance=self.provenance,
+            sources=self.sources,
+            doubts={what: why for what, why in self.doubts.items() if what not in self.sources},
+            remarks=tuple(self.remarks),
+        )
+
+    def _heights(
+        self, n: int, stated: Sequence[Stated], name: str
+    ) -> npt.NDArray[np.float64] | None:
+        """Heights of ``n`` planes: as stated, else from the step; None where nothing is sure."""
+        step = self.values.get("z_step_um")
+        for found in stated:
+            if len(found.z_um) == n and np.isfinite(found.z_um).all():
+                if n > 1 and not self._moves(found, step):
+                    continue
+                return self._agreed(found, step, name)
+        if step is None or n == 1:
+            if "z_step_um" in self.doubts:
+                self.doubt("z_um", self.doubts["z_step_um"])
+            return None
+        self.sources["z_um"] = self.sources["z_step_um"]
+        return step * np.arange(n, dtype=np.float64)
+
+    def _moves(self, found: Stated, step: float | None) -> bool:
+        """Whether heights are those of planes, not of a drive that stood still meanwhile."""
+        gaps, extent = np.diff(found.z_um), float(np.ptp(found.z_um))
+        steady = bool(np.all(gaps > 0) or np.all(gaps < 0))
+        still = abs(step) / 2 if step is not None else SAME_HEIGHT_UM
+        return extent > SAME_HEIGHT_UM and (steady or extent > still)
+
+    def _agreed(
+        self, found: Stated, step: float | None, name: str
+    ) -> npt.NDArray[np.float64] | None:
+        """Heights that are stated, unless what else the file says speaks against them."""
+        z_um, n = found.z_um, len(found.z_um)
+        if n > 1 and float(np.diff(np.sort(z_um)).min()) < SAME_HEIGHT_UM:
+            self.doubt("z_um", f"{found.where} gives several of them one height")
+            return None
+        mean = float(np.abs(np.diff(np.sort(z_um))).mean()) if n > 1 else 0.0
+        low, high = PLAUSIBLE["z_step_um"]
+        if n > 1 and step is None and not low <= mean <= high:
+            self.doubt("z_um", f"{found.where} puts them {mean:g} µm apart, which cannot be true")
+            return None
+        if n > 1 and step is not None and abs(mean - abs(step)) > _AGREE * abs(step):
+            where, even = self.sources["z_step_um"], even_step(z_um, _AGREE) is not None
+            if even and not found.in_um:
+                self.sources["z_um"] = where
+                return step * np.arange(n, dtype=np.float64)
+            both = f"{found.where} puts them {mean:g} µm apart, but {where} is {abs(step):g} µm"
+            if even or not found.in_um or not 0.1 <= mean / abs(step) <= 10:
+                self.doubt("z_um", both)
+                return None
+            self.remarks.append(
+                f"The planes of '{name}': {both}. The heights were taken, {_listed(z_um)} µm."
+            )
+        self.sources["z_um"] = found.where
+        return z_um
+
+
+def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | None:
+    """The mean step of heights; None when they are off it by more than ``slack`` of it.
+
+    By default they may scatter as a stage's read-back does. Falling heights have a step below 0.
+    """
+    n = len(z_um)
+    if n < 2:
+        return None
+    step = float((z_um[-1] - z_um[0]) / (n - 1))
+    off = np.abs(z_um - z_um[0] - step * np.arange(n))
+    return step if step != 0 and float(off.max()) <= slack * abs(step) else None
+
+
+def scatter_note(heights_um: npt.ArrayLike, words: str) -> list[str]:
+    """A sentence when planes are even only on average; ``words`` name the stack."""
+    heights = np.asarray(heights_um, np.float64)
+    step = even_step(heights)
+    if step is None:
+        return []
+    off = float(np.abs(heights - heights[0] - step * np.arange(len(heights))).max())
+    if off <= _EXACT * abs(step):
+        return []
+    return [
+        f"The stated heights of the planes of {words} scatter by up to {1e3 * off:.2g} nm: they "
+        f"are taken as {abs(step):.4g} µm apart, the mean."
+    ]
+
+
+def _unit(name: str) -> str:
+    return " µm" if name.endswith("_um") else ""
+
+
+def _listed(z_um: npt.NDArray[np.float64]) -> str:
+    text = [f"{z:g}" for z in z_um]
+    return ", ".join(text if len(text) <= 6 else [*text[:3], "…", text[-1]])

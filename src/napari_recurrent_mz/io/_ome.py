@@ -1,0 +1,210 @@
+"""What OME metadata say of one image of a file: its own objective, channel, time and planes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import tifffile
+
+from ..scans import InputError
+from ._facts import Facts, Stated
+from ._image_file import micrometres_per, to_um
+
+NAMESPACE = "napari-recurrent-mz/provenance"
+
+_UNNAMED = "reference frame"
+
+
+@lru_cache(maxsize=2)  # a time-lapse asks for every time point
+def ome_root(xml: str, name: str) -> ET.Element:
+    """The tree of OME metadata.
+
+    Raises
+    ------
+    InputError
+        If they are no XML.
+    """
+    try:
+        return ET.fromstring(xml)  # noqa: S314  (expat bounds entity expansion)
+    except ET.ParseError as error:
+        raise InputError(
+            f"'{name}' has OME metadata that cannot be read: save it again."
+        ) from error
+
+
+def image_of(root: ET.Element, series: tifffile.TiffPageSeries, position: int) -> ET.Element | None:
+    """The Image that describes a series; None when there is none, or it cannot be told.
+
+    Metadata may describe images that lie in other files or are missing, so the number of a
+    series says nothing: its first page must be one that the Image names.
+
+    Parameters
+    ----------
+    root : Element
+    series : tifffile.TiffPageSeries
+    position : int
+        Of a Micro-Manager stack, the one that the images are of; its metadata have one Image each.
+    """
+    images = [image for image in root.iterfind("{*}Image") if image.find("{*}Pixels") is not None]
+    if series.kind == "mmstack":
+        return images[position] if position < len(images) else None
+    page = next((page for page in series.pages if page is not None), None)
+    if series.kind == "ome" and page is not None:
+        named = [image for image in images if _names(image, page, root, series)]
+        fitting = [image for image in named if _sizes(image) == _sizes_of(series)]
+        return next(iter(fitting or named), None)
+    return images[0] if len(images) == 1 else None
+
+
+def _names(image: ET.Element, page: Any, root: ET.Element, series: tifffile.TiffPageSeries) -> bool:
+    """Whether a page is one of those that an Image names."""
+    assert series.parent is not None  # tifffile says whose it is
+    own, file = series.parent.filename, page.parent.filename.lower()
+    for data in image.iterfind("{*}Pixels/{*}TiffData"):
+        uuid = data.find("{*}UUID")
+        elsewhere = uuid is not None and uuid.text != root.get("UUID")
+        where = uuid.get("FileName", own) if uuid is not None and elsewhere else own
+        first, count = data.get("IFD"), data.get("PlaneCount") or data.get("NumPlanes")
+        if count is None:  # then it is one page, or all of the file
+            count = "0" if first is None else "1"
+        start = int(first or 0)
+        stop = start + int(count) if int(count) else np.inf
+        if where.lower() == file and start <= page.index < stop:
+            return True
+    return False
+
+
+def _sizes(image: ET.Element) -> tuple[int, ...]:
+    pixels = image.find("{*}Pixels")
+    return () if pixels is None else tuple(int(pixels.get(f"Size{a}", 1)) for a in "ZYX")
+
+
+def _sizes_of(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
+    size = dict(zip(series.axes, series.shape, strict=True))
+    return tuple(int(size.get(axis, 1)) for axis in "ZYX")
+
+
+def take_ome(
+    facts: Facts, root: ET.Element, image: ET.Element, channel: int, time: int, name: str
+) -> list[Stated]:
+    """Take what the metadata say of one channel and time point of an Image; gives its heights.
+
+    Raises
+    ------
+    InputError
+        If its pixels are not square.
+    """
+    pixels = image.find("{*}Pixels")
+    assert pixels is not None  # image_of leaves out what has none
+    sizes = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "YXZ"}
+    units = {axis: pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YXZ"}
+    facts.take_pixel(
+        sizes["Y"], sizes["X"], (units["Y"], units["X"]), "its OME PhysicalSizeX", name
+    )
+    facts.take_length("z_step_um", sizes["Z"], units["Z"], "its OME PhysicalSizeZ")
+    _take_objective(facts, root, image)
+    _take_wavelength(facts, pixels, channel)
+    facts.provenance = facts.provenance or _provenance(root)
+    facts.take_optics(facts.provenance.get("optics") or {}, "the record of how it was made")
+    stated = _heights(facts, pixels, channel, time)
+    return [] if stated is None else [stated]
+
+
+def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> Stated | None:
+    """Heights of the planes of one channel and time point, when each has one."""
+    planes = _planes_of(pixels).get((channel, time), {})
+    if sorted(planes) != list(range(len(planes))) or not planes:
+        return None
+    found, in_um = [], True
+    for number in range(len(planes)):
+        value = planes[number].get("PositionZ")
+        unit = planes[number].get("PositionZUnit", "µm")
+        if unit == _UNNAMED:
+            unit, in_um = "µm", False
+        if value is not None and micrometres_per(unit) is None:
+            facts.doubt(
+                "z_um", f"its OME PositionZ is in '{unit}', which is no known unit of length"
+            )
+            return None
+        found.append(to_um(value, unit))
+    if any(z is None for z in found):
+        return None
+    return Stated(np.array(found, np.float64), "its OME PositionZ", in_um)
+
+
+@lru_cache(maxsize=8)
+def _planes_of(pixels: ET.Element) -> dict[tuple[int, int], dict[int, ET.Element]]:
+    """The Plane elements by (channel, time point) and number."""
+    found: dict[tuple[int, int], dict[int, ET.Element]] = {}
+    for plane in pixels.iterfind("{*}Plane"):
+        at = int(plane.get("TheC", 0)), int(plane.get("TheT", 0))
+        found.setdefault(at, {})[int(plane.get("TheZ", 0))] = plane
+    return found
+
+
+def _take_objective(facts: Facts, root: ET.Element, image: ET.Element) -> None:
+    """NA and refractive index of the objective that the image was taken with."""
+    settings = image.find("{*}ObjectiveSettings")
+    objective = _objective(facts, root, image, settings)
+    if objective is not None:
+        facts.take("na", _number(objective.get("LensNA")), "the LensNA of its OME objective")
+    if settings is not None:
+        index = _number(settings.get("RefractiveIndex"))
+        facts.take("immersion_index", index, "its OME RefractiveIndex")
+        facts.take_medium(settings.get("Medium"), "the Medium of its OME objective")
+    if objective is not None:
+        facts.take_medium(objective.get("Immersion"), "the Immersion of its OME objective")
+
+
+def _objective(
+    facts: Facts, root: ET.Element, image: ET.Element, settings: ET.Element | None
+) -> ET.Element | None:
+    """The objective that the image names, else the only one there is."""
+    if settings is not None:
+        named = [o for o in root.iterfind(".//{*}Objective") if o.get("ID") == settings.get("ID")]
+        return named[0] if named else None
+    instrument = image.find("{*}InstrumentRef")
+    within = root.findall("{*}Instrument")
+    if instrument is not None:
+        within = [one for one in within if one.get("ID") == instrument.get("ID")]
+    found = [objective for one in within for objective in one.iterfind("{*}Objective")]
+    if len(found) > 1:
+        for value in ("na", "immersion_index"):
+            facts.doubt(
+                value, f"its OME metadata name {len(found)} objectives but not which it was"
+            )
+        return None
+    return found[0] if found else None
+
+
+def _take_wavelength(facts: Facts, pixels: ET.Element, channel: int) -> None:
+    channels = pixels.findall("{*}Channel")
+    if channel < len(channels):
+        told = channels[channel]
+        unit = told.get("EmissionWavelengthUnit", "nm")
+        value = told.get("EmissionWavelength")
+        facts.take_length("wavelength_um", value, unit, "its OME EmissionWavelength")
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _provenance(root: ET.Element) -> Mapping[str, Any]:
+    for annotation in root.iterfind(f".//{{*}}CommentAnnotation[@Namespace='{NAMESPACE}']"):
+        try:
+            found = json.loads(annotation.findtext("{*}Value") or "")
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}

@@ -1,0 +1,121 @@
+"""What vendors and programs other than OME write about an image in a TIFF."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from ._facts import Facts, Stated
+from ._image_file import to_um
+
+_MICRO_MANAGER_TAG = 51123
+
+
+def take_micro_manager(
+    facts: Facts, tif: tifffile.TiffFile, records: Sequence[Mapping[str, Any]], name: str
+) -> list[Stated]:
+    """Take what Micro-Manager says: its summary, and the record that it keeps of each image.
+
+    The record is JSON, in a tag of Micro-Manager's own or, in separate image files, in ImageJ's.
+
+    Parameters
+    ----------
+    facts : Facts
+    tif : tifffile.TiffFile
+        Open.
+    records : sequence of mapping
+        Of the planes, in their order; empty when they have none.
+    name : str
+
+    Returns
+    -------
+    list of Stated
+        Heights of the planes, when each has one.
+    """
+    records = records or _in_imagej(tif)
+    summary = (tif.micromanager_metadata or {}).get("Summary") if tif.is_micromanager else None
+    summary = summary if isinstance(summary, dict) else {}
+    for value, where in (
+        (records[0].get("PixelSizeUm") if records else None, "its Micro-Manager PixelSizeUm"),
+        (summary.get("PixelSize_um"), "its Micro-Manager PixelSize_um"),
+    ):
+        if value:  # 0 stands for "not calibrated"
+            facts.take_pixel(value, value, ("µm", "µm"), where, name)
+    if summary.get("z-step_um"):
+        facts.take_length("z_step_um", summary["z-step_um"], "µm", "its Micro-Manager z-step_um")
+    heights = [to_um(record.get("ZPositionUm"), "µm") for record in records]
+    if not heights or any(z is None for z in heights):
+        return []
+    return [Stated(np.array(heights, np.float64), "its Micro-Manager ZPositionUm")]
+
+
+def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
+    """What Micro-Manager wrote about one image; None when it did not."""
+    found = page.tags.valueof(_MICRO_MANAGER_TAG)
+    return found if isinstance(found, dict) else None
+
+
+def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
+    """The record of a single image file, where it holds one."""
+    info = (tif.imagej_metadata or {}).get("Info")
+    if isinstance(info, str):
+        with contextlib.suppress(ValueError):
+            found = json.loads(info)
+            return [found] if isinstance(found, dict) else []
+    return []
+
+
+def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stated]:
+    """Take the calibration and the plane distances of a MetaMorph stack (STK)."""
+    told = tif.stk_metadata or {}
+    x, y = told.get("XCalibration"), told.get("YCalibration")
+    unit = str(told.get("CalibrationUnits") or "") or None
+    if x and y and told.get("SpatialCalibration", 1):
+        facts.take_pixel(y, x, (unit, unit), "its MetaMorph XCalibration", name)
+    steps = np.atleast_1d(np.asarray(told.get("ZDistance", ()), np.float64))[1:]
+    if steps.size and np.isfinite(steps).all() and steps.any():
+        # The first is the distance to the plane before, of which there is none.
+        heights = np.concatenate([[0.0], np.cumsum(steps)])
+        return [Stated(heights, "its MetaMorph ZDistance")]
+    return []
+
+
+def take_zeiss(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
+    """Take the voxel size of a Zeiss LSM file, which is in metres."""
+    told = tif.lsm_metadata or {}
+    size = {axis: told.get(f"VoxelSize{axis}") or None for axis in "XYZ"}
+    facts.take_pixel(size["Y"], size["X"], ("m", "m"), "its LSM VoxelSizeX", name)
+    facts.take_length("z_step_um", size["Z"], "m", "its LSM VoxelSizeZ")
+
+
+def take_tags(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
+    """Take lengths from ImageJ's metadata, or from the TIFF resolution if it is of a sample."""
+    page = tif.pages.first
+    ij: Mapping[str, Any] = tif.imagej_metadata or {}
+    resolution = {2: "inch", 3: "cm"}.get(int(page.tags.valueof("ResolutionUnit", default=1)))
+    unit = ij.get("unit")
+    y, x = (_length_of(page.tags.valueof(f"{axis}Resolution")) for axis in "YX")
+    if unit or resolution:
+        units = (ij.get("yunit") or unit or resolution, unit or resolution)
+        facts.take_pixel(y, x, units, "its ImageJ pixel size" if unit else "its resolution", name)
+    if ij.get("spacing") is not None:
+        z_unit = ij.get("zunit") or unit or resolution
+        spacing = to_um(ij["spacing"], z_unit)
+        if spacing is not None and spacing <= 0:
+            facts.doubt("z_step_um", f"its ImageJ spacing is {spacing:g} µm, which cannot be true")
+        else:
+            facts.take_length("z_step_um", ij["spacing"], z_unit, "its ImageJ spacing")
+
+
+def _length_of(resolution: Any) -> float | None:
+    """Pixel length from a TIFF resolution, a fraction of pixels per unit."""
+    try:
+        pixels, units = resolution
+        return float(units) / float(pixels)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None

@@ -1,0 +1,50 @@
+"""Pixels that a camera could not count: they are at the limit, whatever the light was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .scans import FloatArray, Scan, listed
+
+SATURATED = 1e-3
+"""Part of the pixels from which an image counts as saturated."""
+
+_SPIKE = 4.0  # times as many pixels as at the next value
+
+
+def limit_of(pixels: npt.NDArray[Any]) -> float | None:
+    """The value that a camera could not pass; None where no such limit shows.
+
+    A limit shows as a spike: many pixels at the highest value, few just below it.
+    """
+    top = pixels.max()
+    count = int(np.count_nonzero(pixels == top))
+    below = pixels[pixels < top]
+    following = int(np.count_nonzero(below == below.max())) if below.size else 0
+    return float(top) if count > _SPIKE * following else None
+
+
+def saturated_part(pixels: FloatArray) -> float:
+    """Part of the pixels that a camera could not count, 0 to 1."""
+    limit = limit_of(pixels)
+    return 0.0 if limit is None else int(np.count_nonzero(pixels == limit)) / pixels.size
+
+
+def saturation_notes(scans: Iterable[Scan]) -> list[str]:
+    """A sentence that names the saturated scans; nothing when there is none."""
+    parts = [(scan, saturated_part(scan.pixels)) for scan in scans]
+    found = [
+        (f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm") + f" ({100 * part:.2g} %)"
+        for scan, part in parts
+        if part > SATURATED
+    ]
+    if not found:
+        return []
+    return [
+        f"Pixels of these scans are at the camera's limit: {listed(found)}. What is brighter is "
+        "lost there, and widths come out too large: expose shorter."
+    ]

@@ -1,0 +1,329 @@
+"""What metadata state is taken of the right image, and only where it can be true."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import files
+from files import MICROMETRES, STACK, heights, write_ome
+from napari_recurrent_mz.io import (
+    read_image,
+    read_positions,
+    scans_from_stack,
+    stack_heights,
+    to_um,
+)
+from napari_recurrent_mz.io._parts import Part, contents_of, read_part
+from napari_recurrent_mz.scans import InputError
+
+N = len(STACK)
+EVEN = 0.4 * np.arange(N)
+
+
+# --- of the right image, channel, time point, position and objective ---
+
+
+@pytest.mark.parametrize(
+    ("used", "na", "index"), [("Objective:1", 1.4, 1.515), ("Objective:0", 0.3, 1.0)]
+)
+def test_the_objective_that_the_image_names(
+    tmp_path: Path, used: str, na: float, index: float
+) -> None:
+    path = files.with_objectives(
+        write_ome(tmp_path / "a.ome.tif"),
+        used,
+        {"LensNA": "0.3", "Immersion": "Air"},
+        {"LensNA": "1.4", "Immersion": "Oil"},
+    )
+    image = read_image(path)
+    assert (image.na, image.immersion_index) == (na, index)
+    assert image.sources["na"] == "the LensNA of its OME objective"
+
+
+def test_two_objectives_of_which_none_is_named(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif")
+    files.with_objectives(path, None, {"LensNA": "0.3"}, {"LensNA": "1.4"})
+    image = read_image(path)
+    assert image.na is None
+    assert "2 objectives" in image.doubts["na"]
+
+
+def test_an_immersion_that_contradicts_the_aperture(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif")
+    files.with_objectives(path, None, {"LensNA": "1.4", "Immersion": "Air"})
+    image = read_image(path)
+    assert (image.na, image.immersion_index) == (1.4, None)
+    assert "Air" in image.doubts["immersion_index"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_heights_and_wavelength_of_each_position_channel_and_time_point(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    times, channels, planes = (int(n) for n in rng.integers(2, 4, 3))
+    axes = "TCZYX" if seed % 2 else "CTZYX"
+    lead = (times, channels) if seed % 2 else (channels, times)
+    path, positions = tmp_path / "many.ome.tif", []
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for _ in range(2):
+            pixels = rng.integers(0, 4000, (*lead, planes, 16, 18)).astype(np.uint16)
+            z_um = rng.uniform(-50, 50, (*lead, 1)) + np.cumsum(
+                rng.uniform(0.39, 0.41, (*lead, planes)), axis=-1
+            )
+            waves = rng.uniform(400, 700, channels).round(2)
+            positions.append((pixels, z_um, waves))
+            told = {**MICROMETRES, **heights(z_um.ravel()), "axes": axes}
+            told["Channel"] = {"EmissionWavelength": waves.tolist()}
+            tif.write(pixels, photometric="minisblack", metadata=told)
+    for position, (pixels, z_um, waves) in enumerate(positions):
+        for time in range(times):
+            for channel in range(channels):
+                at = (time, channel) if seed % 2 else (channel, time)
+                image = read_part(Part(str(path), str(position), time, channel))
+                np.testing.assert_array_equal(image.data, pixels[at])
+                np.testing.assert_allclose(image.z_um, z_um[at], atol=1e-9)
+                assert image.wavelength_um == pytest.approx(waves[channel] / 1e3)
+
+
+def test_a_channel_that_states_no_wavelength_takes_none_from_another(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif", np.stack([STACK, STACK]), "CZYX")
+    xml = re.sub(r'(<Channel ID="Channel:0:1")', r'\1 EmissionWavelength="600"',
+                 str(tifffile.tiffcomment(path)))  # fmt: skip
+    tifffile.tiffcomment(path, xml.encode())
+    found = [read_part(Part(str(path), channel=n)).wavelength_um for n in (0, 1)]
+    assert found == [None, 0.6]
+
+
+def test_metadata_of_an_image_whose_pixels_are_elsewhere(tmp_path: Path) -> None:
+    """The metadata describe another image first, of which this file holds nothing."""
+    path = write_ome(tmp_path / "b.ome.tif", PhysicalSizeZ=0.7)
+    uuid = "<UUID FileName='a.ome.tif'>urn:uuid:00000000-0000-0000-0000-000000000001</UUID>"
+    other = (
+        '<Image ID="Image:9"><Pixels ID="Pixels:9" DimensionOrder="XYCZT" Type="uint16" '
+        'SizeX="24" SizeY="20" SizeZ="5" SizeC="1" SizeT="1" PhysicalSizeX="9" PhysicalSizeY="9" '
+        f'PhysicalSizeZ="9"><TiffData IFD="0" PlaneCount="5">{uuid}</TiffData></Pixels></Image>'
+    )
+    files.change_xml(path, lambda xml: xml.replace("<Image ", f"{other}<Image ", 1))
+    image = read_image(path)
+    assert (image.z_step_um, image.pixel_um) == (0.7, 0.1)
+
+
+def _positions(folder: Path, **more: Any) -> list[Path]:
+    names = [f"x_MMStack_Pos{k}.ome.tif" for k in (0, 1)]
+    where = {k: 100 * (k + 1) + EVEN for k in (0, 1)}
+    xml = files.micro_manager_xml(where, names)
+    return [
+        files.write_micro_manager(
+            folder / names[k], {k: (STACK + 7 * k, where[k])}, count=2, xml=xml, **more
+        )
+        for k in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("records", [True, False], ids=["records", "OME only"])
+@pytest.mark.parametrize("planes", [None, [1, 3]], ids=["whole", "planes"])
+def test_each_file_of_a_micro_manager_set_is_its_own_position(
+    tmp_path: Path, planes: list[int] | None, records: bool
+) -> None:
+    for k, path in enumerate(_positions(tmp_path, records=records)):
+        assert [c.inside for c in contents_of(path)] == [""]
+        for image in (read_image(path, planes), read_part(Part(str(path)), planes)):
+            np.testing.assert_allclose(image.z_um, 100 * (k + 1) + EVEN)
+            for plane in planes or range(N):
+                np.testing.assert_array_equal(image.data[plane], STACK[plane] + 7 * k)
+    other = read_image(tmp_path / "x_MMStack_Pos0.ome.tif", position=1)
+    np.testing.assert_array_equal(other.data, STACK + 7)
+    assert other.z_um is not None
+    assert other.z_um[0] == 200
+
+
+@pytest.mark.parametrize("records", [True, False], ids=["records", "OME only"])
+def test_a_micro_manager_file_alone(tmp_path: Path, records: bool) -> None:
+    path = _positions(tmp_path, records=records)[1]
+    (tmp_path / "alone").mkdir()
+    alone = shutil.move(path, tmp_path / "alone" / path.name)
+    image = read_image(alone)
+    np.testing.assert_array_equal(image.data, STACK + 7)
+    np.testing.assert_allclose(image.z_um, 200 + EVEN)
+
+
+def test_micro_manager_positions_in_one_file(tmp_path: Path) -> None:
+    where = {k: 10 * k + EVEN for k in range(3)}
+    path = files.write_micro_manager(
+        tmp_path / "x_MMStack.tif", {k: (STACK + k, where[k]) for k in where}, count=3
+    )
+    with pytest.raises(InputError, match=r"holds 3 positions: choose one with --position, 0 to 2"):
+        read_image(path)
+    for k, image in enumerate(read_positions(path)):
+        np.testing.assert_array_equal(image.data, STACK + k)
+        np.testing.assert_allclose(image.z_um, where[k])
+    with pytest.raises(InputError, match="no position 3"):
+        read_image(path, position=3)
+
+
+def test_positions_of_several_sizes_are_all_there(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for rows in (20, 16):
+            tif.write(STACK[:, :rows], photometric="minisblack",
+                      metadata={"axes": "ZYX", **MICROMETRES})  # fmt: skip
+    assert [content.shape[-2] for content in contents_of(path)] == [20, 16]
+    with pytest.raises(InputError, match="holds 2 positions: choose one with --position, 0 or 1"):
+        read_image(path)
+    image = read_image(path, [2], position=1)
+    np.testing.assert_array_equal(image.data[2], STACK[2, :16])
+
+
+# --- sizes that cannot be true, or contradict each other ---
+
+
+@pytest.mark.parametrize(
+    ("unit", "um"),
+    [
+        (r"\u00b5m", 1),
+        (r"\u00B5m", 1),
+        ("micrometers", 1),
+        ("Micrometres", 1),
+        ("microns", 1),
+        ("Âµm", 1),
+        ("Î¼m", 1),
+        ("&#181;m", 1),
+        ("nanometers", 1e-3),
+        ("NM", 1e-3),
+        ("inches", 25_400),
+        ("Mm", None),  # a megametre
+        ("furlong", None),
+        ("", None),
+    ],
+)
+def test_units_as_programs_write_them(tmp_path: Path, unit: str, um: float | None) -> None:
+    assert to_um(1, unit) == um
+    if um != 1:
+        return
+    path = write_ome(tmp_path / "a.ome.tif")
+    quoted = unit.replace("&", "&amp;")
+    files.change_xml(path, lambda xml: xml.replace('"µm"', f'"{quoted}"'))
+    image = read_image(path)
+    assert image.z_step_um == pytest.approx(0.4 * um)
+
+
+def test_a_unit_that_is_not_known_is_named(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif")
+    files.change_xml(path, lambda xml: xml.replace('"µm"', '"furlong"'))
+    image = read_image(path)
+    assert image.pixel_um is None
+    with pytest.raises(InputError, match=r"PhysicalSizeZ, 0.4, is in 'furlong'.*--z-step-um"):
+        stack_heights(image)
+    assert stack_heights(image, 0.5)[1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "z_step", "pixel"),
+    [
+        ({"resolution": (72, 72), "resolutionunit": 2}, {"unit": "inch", "spacing": 1.0}, None),
+        ({"resolution": (10, 10)}, {"unit": "um", "zunit": "nm", "spacing": 400.0}, 0.4),
+        ({"resolution": (10, 10)}, {"unit": "um", "spacing": 0.4}, 0.4),
+        ({"resolution": (10, 10)}, {"unit": "um", "spacing": -0.4}, None),
+        ({"resolution": (10, 10)}, {"unit": "um", "zunit": "sec", "spacing": 0.4}, None),
+    ],
+    ids=["inch", "z in nm", "um", "negative", "no length"],
+)
+def test_imagej_lengths(
+    tmp_path: Path, options: dict[str, Any], z_step: dict[str, Any], pixel: float | None
+) -> None:
+    path, told = tmp_path / "a.tif", {"axes": "ZYX", **z_step}
+    tifffile.imwrite(path, STACK, imagej=True, metadata=told, **options)
+    image = read_image(path)
+    assert image.z_step_um == pixel
+    if pixel is None:
+        with pytest.raises(InputError, match=r"ImageJ spacing.*--z-step-um"):
+            stack_heights(image)
+
+
+def test_heights_a_thousand_times_too_small_are_not_believed(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif", **heights(EVEN / 1000 - 0.005))
+    image = read_image(path)
+    assert image.z_um is None
+    with pytest.raises(InputError, match=r"0\.0004 µm apart.*0\.4 µm.*--z-step-um"):
+        stack_heights(image)
+    assert [scan.z_um for scan in scans_from_stack(image, [0, 2], 0.4)] == [0, 0.8]
+    assert [scan.z_um for scan in scans_from_stack(image, [0, 2], z_um=[3, 5])] == [3, 5]
+
+
+@pytest.mark.parametrize("unit", [None, "µm"])
+@pytest.mark.parametrize("z_um", [[18, 20, 23.5, 24, 27], [27, 18, 20, 24, 23.5]])
+def test_uneven_heights_are_taken_and_both_are_said(
+    tmp_path: Path, unit: str | None, z_um: list[float]
+) -> None:
+    """As pymmcore-plus writes them: no unit, and a z step that was never set."""
+    path = write_ome(tmp_path / "a.ome.tif", PhysicalSizeZ=1.0, **heights(z_um, unit))
+    image = read_image(path)
+    np.testing.assert_allclose(image.z_um, z_um)
+    (remark,) = image.remarks
+    assert "2.25 µm apart" in remark
+    assert "1 µm" in remark
+
+
+def test_a_drive_that_stood_still_leaves_the_step(tmp_path: Path) -> None:
+    """A piezo moved the sample while the stage's height was written down, with its scatter."""
+    for name, scatter in (("still", 0.0), ("scatter", 0.002)):
+        z_um = 12 + np.random.default_rng(2).normal(0, 1, N) * scatter
+        image = read_image(write_ome(tmp_path / f"{name}.ome.tif", **heights(z_um)))
+        np.testing.assert_allclose(image.z_um, EVEN)
+        assert image.sources["z_um"] == "its OME PhysicalSizeZ"
+
+
+@pytest.mark.parametrize("step", [1.2, 0.04, 0.44])
+def test_even_heights_against_the_step(tmp_path: Path, step: float) -> None:
+    image = read_image(write_ome(tmp_path / "a.ome.tif", **heights(step * np.arange(N))))
+    assert image.z_um is None
+    with pytest.raises(InputError, match=rf"{step} µm apart.*PhysicalSizeZ is 0\.4 µm"):
+        stack_heights(image)
+
+
+@pytest.mark.parametrize(
+    ("told", "value", "name"),
+    [
+        ({"PhysicalSizeX": 1e4, "PhysicalSizeY": 1e4}, "10000 µm", "pixel_um"),
+        ({"PhysicalSizeZ": 25400.0}, "25400 µm", "z_um"),
+        ({"Channel": {"EmissionWavelength": 0.519}}, "0.000519 µm", "wavelength_um"),
+    ],
+)
+def test_sizes_that_cannot_be_true(
+    tmp_path: Path, told: dict[str, Any], value: str, name: str
+) -> None:
+    image = read_image(write_ome(tmp_path / "a.ome.tif", **told))
+    assert getattr(image, name) is None
+    assert f"is {value}, which cannot be true" in image.doubts[name]
+
+
+# --- headers of vendors ---
+
+
+def test_metamorph_and_lsm_state_their_voxels(tmp_path: Path) -> None:
+    for write, name in ((files.write_metamorph, "a.stk"), (files.write_lsm, "a.lsm")):
+        path = write(tmp_path / name, STACK, 0.3, 0.065)
+        image = read_image(path)
+        np.testing.assert_array_equal(image.data, STACK)
+        assert image.pixel_um == pytest.approx(0.065)
+        np.testing.assert_allclose(image.z_um, 0.3 * np.arange(N), atol=1e-9)
+        np.testing.assert_array_equal(read_image(path, [3]).data[3], STACK[3])
+
+
+def test_micro_managers_summary_states_the_voxels(tmp_path: Path) -> None:
+    path = files.write_micro_manager(
+        tmp_path / "x_MMStack.tif", {0: (STACK, EVEN)}, count=1, records=False,
+        summary={"z-step_um": -0.4},
+    )  # fmt: skip
+    image = read_image(path)
+    assert image.pixel_um == 0.1
+    np.testing.assert_allclose(image.z_um, -EVEN)  # from the top down
+    assert image.sources["z_um"] == "its Micro-Manager z-step_um"
