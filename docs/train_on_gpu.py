@@ -99,7 +99,7 @@ class Stage:
 
 PLAIN = LearnerConfig(care=0.0, learning_rate=1e-3)
 STAGES = (
-    Stage("general", GENERAL, {"recurrent-mz": LearnerConfig(network=OURS)}, 0.60),
+    Stage("general", GENERAL, {"recurrent-mz": LearnerConfig(network=OURS)}, 0.60, "recurrent-mz"),
     Stage(
         "comparison", GENERAL,
         {
@@ -179,7 +179,8 @@ class Maker:
     ) -> None:
         self.samples, self.config, self.network = samples, config, network
         self.seed, self.device, self.groups = seed, device, groups
-        self.stream = torch.cuda.Stream() if device.type == "cuda" else None
+        # Its many small operations come before the large ones of the steps.
+        self.stream = torch.cuda.Stream(priority=-1) if device.type == "cuda" else None
         self.fields = self.counted = self.asked = 0
         self._check = [samples.ask(*one) for one in check_samples(config, groups)]
         self._waiting: deque[tuple[int, list[Any]]] = deque()
