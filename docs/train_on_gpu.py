@@ -3,10 +3,10 @@
     python docs/train_on_gpu.py trained --minutes 22
 
 Phantoms are drawn on all CPU cores; everything after them (optics, camera, the estimates that the
-networks see, the networks) runs on the GPU. The general network is trained first, then the methods
-that it is compared with, on the same sets of scans, then the networks for one kind of sample, which
-begin with the general one's weights. Each writes its averaged weights as NAME.safetensors as soon as
-it is validated, a line of `log.csv` for every validation, and its check in `NAME.check.json`.
+networks see, the networks) runs on the GPU. The general network is trained first, then the
+methods that it is compared with, on the same sets of scans, then the networks for one kind of
+sample, which begin with the general one's weights. Each writes its averaged weights as
+NAME.safetensors whenever it is validated, a line of `log.csv`, and its check in NAME.check.json.
 `--quick --device cpu` shows in a few minutes that all of it works where there is no GPU.
 """
 
@@ -98,25 +98,31 @@ class Stage:
 
 
 PLAIN = LearnerConfig(care=0.0, learning_rate=1e-3)
+GENTLE = LearnerConfig(network=OURS, learning_rate=7e-4)
+PAPER = replace(NetworkConfig.paper(), base_channels=16)
 STAGES = (
     Stage("general", GENERAL, {"recurrent-mz": LearnerConfig(network=OURS)}, 0.60, "recurrent-mz"),
     Stage(
-        "comparison", GENERAL,
+        "comparison",
+        GENERAL,
         {
             "deep-z": replace(PLAIN, network=DeepZConfig(base_channels=16)),
             "unet-3d": replace(PLAIN, network=UNet3DConfig(base_channels=16)),
-            "recurrent-mz-paper": replace(PLAIN, network=replace(NetworkConfig.paper(), base_channels=16)),
+            "recurrent-mz-paper": replace(PLAIN, network=PAPER),
         },
-        0.12, scans=(3,),
+        0.12,
+        scans=(3,),
     ),
-    Stage("beads", BEADS, {"recurrent-mz-beads": LearnerConfig(network=OURS, learning_rate=7e-4)}, 0.11, "recurrent-mz"),
-    Stage("worm", WORM, {"recurrent-mz-worm": LearnerConfig(network=OURS, learning_rate=5e-4)}, 0.07, "recurrent-mz"),
+    Stage("beads", BEADS, {"recurrent-mz-beads": GENTLE}, 0.11, "recurrent-mz"),
+    Stage("worm", WORM, {"recurrent-mz-worm": GENTLE}, 0.07, "recurrent-mz"),
     Stage(
-        "plus", PLUS,
-        {"recurrent-mz-plus": LearnerConfig(network=replace(OURS, target="confocal"), learning_rate=7e-4)},
-        0.10, "recurrent-mz",
+        "plus",
+        PLUS,
+        {"recurrent-mz-plus": replace(GENTLE, network=replace(OURS, target="confocal"))},
+        0.10,
+        "recurrent-mz",
     ),
-)  # fmt: skip
+)
 
 QUICK: dict[str, Any] = {"planes": 20, "size": 64, "samples": 2, "targets": 2}
 
@@ -141,8 +147,10 @@ class Samples:
 
 
 def _one_core_each() -> None:
-    """Keep a process to one core: many small arrays are drawn side by side."""
+    """Keep a process to one core, behind the one that tells the GPU what to do."""
     torch.set_num_threads(1)
+    if hasattr(os, "nice"):
+        os.nice(10)
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         number = multiprocessing.current_process()._identity[-1]

@@ -530,15 +530,4 @@ def test_a_run_of_a_real_session_on_the_simulated_microscope(
     truth = np.stack([2000.0 * sample.plane(float(z)) + 100 for z in grid.z_um])
     assert session.volume is not None
     error = float(np.sqrt(np.mean((session.volume - truth) ** 2)))
-    error, nearest = (
-        float(np.sqrt(np.mean((volume - truth) ** 2)))
-        for volume in (
-            session.volume,
-            np.stack([nearest_scan(session.scans, float(z)).pixels for z in grid.z_um]),
-        )
-    )
-    assert error < 0.95 * nearest
-
-
-def nearest_scan(scans: Sequence[Scan], z_um: float) -> Scan:
-    return min(scans, key=lambda scan: abs(scan.z_um - z_um))
+    assert error < 0.03 * 2000  # of bright structure; the photons' noise included

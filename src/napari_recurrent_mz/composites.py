@@ -81,9 +81,8 @@ def _body(space: Space, rng: np.random.Generator) -> Volume:
     radii = space.size_um * rng.uniform(0.15, 0.8, 3)
     squares = [((at - c) / r) ** 2 for at, c, r in zip(_axes_um(space), centre, radii, strict=True)]
     distance = np.sqrt(squares[0] + squares[1] + squares[2])
-    return np.clip((1 - distance) / np.float32(rng.uniform(0.02, 0.3)) + 0.5, 0, 1).astype(
-        np.float32
-    )
+    border = np.float32(rng.uniform(0.02, 0.3))
+    return np.asarray(np.clip((1 - distance) / border + 0.5, 0, 1), np.float32)
 
 
 def _layer(space: Space, rng: np.random.Generator) -> Volume:
@@ -96,7 +95,7 @@ def _layer(space: Space, rng: np.random.Generator) -> Volume:
     rough = ndimage.zoom(rng.normal(0, 1, (6, 6)), np.array(space.shape[1:]) / 6, order=3)[None]
     thickness = log_uniform(rng, 0.5, 12) * space.unit_um * np.exp(0.3 * rough).astype(np.float32)
     soft = rng.uniform(0.1, 0.6) * space.unit_um
-    return np.clip((thickness / 2 - np.abs(z - middle)) / soft + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((thickness / 2 - np.abs(z - middle)) / soft + 0.5, 0, 1), np.float32)
 
 
 # --- what ---
@@ -104,7 +103,7 @@ def _layer(space: Space, rng: np.random.Generator) -> Volume:
 
 def _haze(space: Space, rng: np.random.Generator) -> Volume:
     field = random_field(space, rng, log_uniform(rng, 1, 8) * space.unit_um, 4.0)
-    return np.exp(np.float32(rng.uniform(0.1, 0.6)) * field)
+    return np.asarray(np.exp(np.float32(rng.uniform(0.1, 0.6)) * field), np.float32)
 
 
 def _texture(space: Space, rng: np.random.Generator) -> Volume:
@@ -112,22 +111,21 @@ def _texture(space: Space, rng: np.random.Generator) -> Volume:
     scale = log_uniform(rng, 0.15, 6) * space.unit_um
     field = random_field(space, rng, scale, rng.uniform(2, 5))
     if rng.random() < 0.4:  # as grains: only the peaks
-        return np.maximum(field - np.float32(rng.uniform(0, 2)), 0)
-    return np.exp(np.float32(rng.uniform(0.3, 2.0)) * field)
+        return np.asarray(np.maximum(field - rng.uniform(0, 2), 0), np.float32)
+    return np.asarray(np.exp(np.float32(rng.uniform(0.3, 2.0)) * field), np.float32)
 
 
 def _membranes(space: Space, rng: np.random.Generator) -> Volume:
     field = random_field(space, rng, log_uniform(rng, 0.8, 8) * space.unit_um, rng.uniform(4, 6))
-    return np.exp(
-        -0.5 * ((field - np.float32(rng.normal(0, 0.7))) / np.float32(rng.uniform(0.03, 0.2))) ** 2
-    )
+    level, width = np.float32(rng.normal(0, 0.7)), np.float32(rng.uniform(0.03, 0.2))
+    return np.asarray(np.exp(-0.5 * ((field - level) / width) ** 2), np.float32)
 
 
 def _tubules(space: Space, rng: np.random.Generator) -> Volume:
     """A mesh of tubes: where two smooth fields are near nil at once."""
     scale, power = log_uniform(rng, 0.8, 6) * space.unit_um, rng.uniform(4, 6)
     square = sum(random_field(space, rng, scale, power) ** 2 for _ in range(2))
-    return np.exp(-0.5 * square / np.float32(rng.uniform(0.05, 0.3) ** 2))
+    return np.asarray(np.exp(-0.5 * square / np.float32(rng.uniform(0.05, 0.3) ** 2)), np.float32)
 
 
 def _spots(space: Space, rng: np.random.Generator) -> Volume:

@@ -121,7 +121,8 @@ def _through_pinhole(detected: torch.Tensor, optics: Optics, sample_um: float) -
     at = torch.fft.fftfreq(size, 1 / size, device=detected.device)
     disc = (radius_um / sample_um - torch.hypot(at[:, None], at[None]) + 0.5).clamp(0, 1)
     spectrum = torch.fft.rfft2(detected) * torch.fft.rfft2(disc)
-    return torch.fft.irfft2(spectrum, s=(size, size)).clamp_min_(0)
+    seen: torch.Tensor = torch.fft.irfft2(spectrum, s=(size, size)).clamp_min_(0)
+    return seen
 
 
 def _field(optics: Optics, defocus_um: float, size: int, finer: int) -> int:
@@ -165,7 +166,7 @@ def _intensities(
     waves = torch.zeros_like(sine) if wavefront is None else wavefront.waves(optics, sine, angle)
     waves = torch.where(inside, waves, 0.0)
     heights = torch.as_tensor(z_um, dtype=torch.float32, device=device)
-    for some in heights.split(_PLANES_AT_ONCE):
+    for some in torch.split(heights, _PLANES_AT_ONCE):
         phase = 2 * math.pi * (axial / optics.wavelength_um * some[:, None, None] + waves)
         carried = torch.polar(torch.ones_like(phase), phase)
         total = torch.zeros_like(phase)

@@ -86,16 +86,13 @@ def batched_inputs(
     BatchedInputs
     """
     scales = _scales(counts)
+    columns = [
+        (one.normalisation.shift, one.normalisation.scale, one.middle, one.contrast, one.spread,
+         one.noise)
+        for one in scales
+    ]  # fmt: skip
     shift, size, middle, contrast, spread, noise = (
-        counts.new_tensor([pick(scale) for scale in scales])[:, None, None, None]
-        for pick in (
-            lambda s: s.normalisation.shift,
-            lambda s: s.normalisation.scale,
-            lambda s: s.middle,
-            lambda s: s.contrast,
-            lambda s: s.spread,
-            lambda s: s.noise,
-        )
+        column[:, None, None, None] for column in counts.new_tensor(columns).unbind(1)
     )
     normal = (counts - shift) / size  # (B, M, S, S)
     linear, carried, error = _linear(normal, scan_z_um, target_z_um, optics, reach_um, config)
@@ -199,7 +196,7 @@ def _linear(
     reach_um: tuple[float, float],
     config: NetworkConfig,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Linear estimates (B, T, S, S), carried scans (B, T, M, S, S), expected errors (B, T, 1, 1)."""
+    """Estimates (B, T, S, S), carried scans (B, T, M, S, S), expected errors (B, T, 1, 1)."""
     table = covariance_table(optics, reach_um[1] - reach_um[0])
     size = normal.shape[-1]
     filtered = RadialFilter((size, size), optics, table, normal.device)
@@ -221,7 +218,7 @@ def _linear(
         response = filtered.response(normal.new_tensor(both))
         linear.append(filtered.back((response[0] * spectrum).sum(dim=1)))
         apart = response[1] * spectrum
-        carried.append(filtered.back(apart.flatten(0, 1)).unflatten(0, apart.shape[:2]))
+        carried.append(filtered.back(apart.flatten(0, 1)).view(*apart.shape[:2], size, size))
         errors.append(expected_error(table, optics, scans, targets, power, target=config.target))
     error = normal.new_tensor(np.stack(errors))[:, :, None, None]
     return torch.stack(linear) + offset, torch.stack(carried) + offset[..., None], error

@@ -163,7 +163,7 @@ class Learner:
             Prepared(*(value.clone() for value in drawn.inputs)),
             *(value.clone() for value in drawn[1:]),
         )
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(_WARM_UP):

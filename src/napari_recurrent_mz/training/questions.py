@@ -129,7 +129,7 @@ def _gains(network: Network, sets: Sets, half: bool) -> list[float]:
     device, (count, targets) = sets.planes.device, sets.planes.shape[:2]
     numbers = torch.arange(count * targets, device=device)
     ours, theirs = [], []
-    for some in numbers.split(_AT_ONCE):
+    for some in torch.split(numbers, _AT_ONCE):
         asked = drawn(sets, network.config, some // targets, some % targets, View())
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             output = network(*asked.inputs).float()

@@ -1,8 +1,8 @@
 """Sets of scans for training: random microscopes, samples, scans and targets, on any device.
 
-A *group* is one microscope and some samples; each sample gives a stack, each stack several sets of
-scans with their targets. What is drawn depends on a seed and the number of the group alone. Phantoms
-are drawn by NumPy on CPU cores, everything after them runs on the device. Lengths are in
+A *group* is one microscope and some samples; each sample gives a stack, each stack several sets
+of scans with their targets. What is drawn depends on a seed and the number of the group alone.
+Phantoms are drawn by NumPy on CPU cores, everything after them runs on the device. Lengths are in
 micrometres, or in depths of field where the name says so.
 """
 
@@ -227,7 +227,8 @@ def image_samples(
         psf = pupil_psf(
             microscope.optics, lags_um, wide, microscope.wavefront, device, confocal=confocal
         )
-        return torch.fft.rfftn(psf, s=shape)
+        found: torch.Tensor = torch.fft.rfftn(psf, s=shape)
+        return found
 
     kernels = [transfer(False)] + ([transfer(True)] if config.target == "confocal" else [])
     stacks = torch.empty(
@@ -342,13 +343,12 @@ def _told_heights(
     planes: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
     """Heights of the scans as the network is told them: a third have an error of the stage."""
-    heights = planes * microscope.z_step_um * microscope.stretch
+    heights = np.asarray(planes * (microscope.z_step_um * microscope.stretch), np.float64)
     if rng.random() < 1 / 3:
         sigma = rng.uniform(0, config.stage_error_dof) * microscope.told.depth_of_field_um
-        heights = heights + np.clip(rng.normal(0, sigma, len(planes)), -2 * sigma, 2 * sigma)
-        heights = heights + 1e-4 * np.arange(len(planes))  # no two at exactly one height
-    found: npt.NDArray[np.float64] = heights
-    return found
+        heights += np.clip(rng.normal(0, sigma, len(planes)), -2 * sigma, 2 * sigma)
+        heights += 1e-4 * np.arange(len(planes))  # no two at exactly one height
+    return heights
 
 
 def _stored(

@@ -115,7 +115,7 @@ def drawn(
             value.index_select(1, view.order) for value in (images, carried, distance)
         )
     base, middle, contrast = (column[:, None, None, None] for column in sets.scale[index].unbind(1))
-    seen, unit, extra, residual = planes.split(1, dim=1)
+    seen, unit, extra, residual = torch.split(planes, 1, dim=1)
     dpm = distance[..., None, None].expand_as(images).to(images.dtype)
     floor = torch.full_like(base, _FLOOR).flatten()
     if config.correction:
@@ -177,10 +177,11 @@ class Ring:
         self, config: NetworkConfig, count: int, size: int, crop: int, rng: np.random.Generator
     ) -> Drawn:
         """``size`` random examples of a number of scans."""
-        sets, on = self.sets[count], {"device": self.device, "generator": self.generator}
+        sets, device, generator = self.sets[count], self.device, self.generator
         pixels, targets = sets.images.shape[-1], sets.planes.shape[1]
         # Drawn on the device: what is copied there would have to wait for it.
-        index = torch.randint(self.filled(count), (size,), **on)
-        target = torch.randint(targets, (size,), **on)
-        view = View.random(rng, pixels, min(crop, pixels), torch.randperm(count, **on))
+        index = torch.randint(self.filled(count), (size,), generator=generator, device=device)
+        target = torch.randint(targets, (size,), generator=generator, device=device)
+        order = torch.randperm(count, generator=generator, device=device)
+        view = View.random(rng, pixels, min(crop, pixels), order)
         return drawn(sets, config, index, target, view)

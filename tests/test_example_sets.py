@@ -1,0 +1,175 @@
+"""Sets of scans for training: what a network sees there is what it sees in use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from skimage.filters import threshold_triangle
+
+from napari_recurrent_mz import pupil
+from napari_recurrent_mz.inputs import NetworkInputs
+from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.optics import Optics, widefield_psf
+from napari_recurrent_mz.scans import Scan
+from napari_recurrent_mz.training.batched import _triangle_thresholds, batched_inputs
+from napari_recurrent_mz.training.learner import Learner, LearnerConfig
+from napari_recurrent_mz.training.questions import ask, check_samples, make_questions
+from napari_recurrent_mz.training.sets import (
+    SetConfig,
+    Sets,
+    draw_microscope,
+    draw_sample,
+    image_samples,
+    make_sets,
+)
+from napari_recurrent_mz.training.store import Ring, View, drawn
+from napari_recurrent_mz.weights import load_model
+
+OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
+NETWORK = NetworkConfig(base_channels=8, norm="none", nonnegative=True, slope=0.01)
+SMALL = SetConfig(
+    planes=12, size=64, samples=2, targets=2, objectives=((1.4, 1.515),), step_dof=(0.8, 0.9),
+    scans=((0.0, 1.0), (0.0, 0.0, 1.0)),
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pupil, "_LARGEST_GRID", 256)
+
+
+def made(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Counts of two sets of scans of soft structure."""
+    soft = [
+        ndimage.gaussian_filter(np.maximum(rng.normal(size=(96, 96)), 1.5), 2 + n)
+        for n in range(2 * count)
+    ]
+    noise = rng.normal(0, 3, (2, count, 96, 96))
+    return (100 + 1000 * np.reshape(soft, noise.shape) + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", ["widefield", "confocal"])
+@pytest.mark.parametrize("heights", [(2.0,), (0.0, 3.0), (4.0, 1.0, 9.0)])
+def test_a_batch_holds_what_each_set_has_in_use(target: str, heights: tuple[float, ...]) -> None:
+    counts = made(np.random.default_rng(len(heights)), len(heights))
+    scan_z = np.array([heights, np.array(heights) * 0.7 + 0.3])
+    target_z = np.array([[1.3, 2.2], [0.9, 4.0]])
+    config = NetworkConfig(norm="none", nonnegative=True, target=target)
+    reach = (0.0, 19.0)
+    batch = batched_inputs(torch.from_numpy(counts), scan_z, target_z, OPTICS, reach, config)
+    for n in range(2):
+        scans = [Scan(image, z) for image, z in zip(counts[n], scan_z[n], strict=True)]
+        alone = NetworkInputs(scans, OPTICS, config, reach_um=reach)
+        for t in range(2):
+            used = alone.at(float(target_z[n, t]))
+            pairs = {
+                "image": (batch.images[n], used.scans[0, :, 0]),
+                "distance": (batch.distance[n, t], used.scans[0, :, 1, 0, 0]),
+                "carried": (batch.carried[n, t], used.scans[0, :, 2]),
+                "linear": (batch.linear[n, t], used.linear[0, 0]),
+                "unit": (batch.unit[n, t], used.unit[0, 0]),
+                "extra": (batch.extra[n, t], used.extra[0, 0]),
+            }
+            for name, (ours, theirs) in pairs.items():
+                assert float((ours - theirs).norm()) <= 1e-3 * float(theirs.norm()), name
+
+
+def test_thresholds_are_those_of_scikit_image() -> None:
+    rng = np.random.default_rng(3)
+    images = np.stack([rng.gamma(shape, 30, (64, 64)) for shape in (0.7, 2.0, 9.0)])
+    images = np.concatenate([images, images.max() - images]).astype(np.float32)
+    found = _triangle_thresholds(torch.from_numpy(images))
+    for threshold, image in zip(found, images, strict=True):
+        assert threshold == pytest.approx(threshold_triangle(image), abs=float(np.ptp(image)) / 256)
+
+
+def test_the_pupil_gives_the_point_spread_function_of_the_integral() -> None:
+    optics = replace(OPTICS, pixel_um=0.103)
+    heights = np.array([0.0, 0.5, 1.0])
+    found = pupil.pupil_psf(optics, heights, 64).numpy()
+    wanted = widefield_psf(optics, heights, 63)
+    found = np.fft.fftshift(found, axes=(1, 2))[:, 1:, 1:]
+    for ours, theirs in zip(found, wanted / wanted[0].sum(), strict=True):
+        assert np.linalg.norm(ours - theirs) < 0.05 * np.linalg.norm(theirs)
+
+
+def test_aberrations_lower_the_peak_as_marechal_says() -> None:
+    """The Strehl ratio of a small error of σ waves is exp(−(2πσ)²)."""
+    optics = Optics(na=0.5, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.25)
+    perfect = float(pupil.pupil_psf(optics, np.zeros(1), 64).max())
+    for wavefront in (
+        pupil.Wavefront(astigmatism=(0.05, 0.0)),
+        pupil.Wavefront(coma=(0.0, 0.05)),
+        pupil.Wavefront(trefoil=(0.03, 0.04)),
+        pupil.Wavefront(spherical=0.05),
+    ):
+        peak = float(pupil.pupil_psf(optics, np.zeros(1), 64, wavefront).max())
+        assert peak / perfect == pytest.approx(np.exp(-((2 * np.pi * 0.05) ** 2)), abs=0.02)
+
+
+def some_sets() -> list[Sets]:
+    """The sets of one group: of two scans, and of three."""
+    microscope = draw_microscope(SMALL, 1, 0)
+    samples = [draw_sample(SMALL, 1, 0, n) for n in range(SMALL.samples)]
+    stacks, truths = image_samples(SMALL, microscope, samples, CPU)
+    rng = np.random.default_rng(5)
+    return list(make_sets(SMALL, NETWORK, microscope, stacks, truths, rng))
+
+
+def test_the_same_seed_gives_the_same_sets() -> None:
+    for one, other in zip(some_sets(), some_sets(), strict=True):
+        for name, value in one.tensors().items():
+            assert torch.equal(value, other.tensors()[name]), name
+            assert bool(torch.isfinite(value).all()), name
+
+
+def test_an_untrained_network_answers_as_the_linear_estimate_and_learns() -> None:
+    samples = (draw_sample(*one) for one in check_samples(SMALL, 1))
+    questions = list(make_questions(SMALL, NETWORK, 1, CPU, samples))
+    shut = replace(NETWORK, object_share=0.0)
+    answers = ask(RecurrentMZ(shut).eval(), questions, half=False)
+    assert answers.mean_db == pytest.approx(0.0, abs=1e-6)
+    assert answers.questions == 6
+    learner = Learner(LearnerConfig(network=shut, batch=4, crop=48, half=False), CPU)
+    ring = Ring({1: 8, 2: 8, 3: 8, 4: 8, 5: 8}, CPU)
+    for sets in some_sets():
+        ring.add(sets)
+    rng = np.random.default_rng(2)
+    losses = [float(learner.step(ring.draw(shut, 3, 4, 48, rng), 1e-3)) for _ in range(60)]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+def test_what_a_network_makes_goes_with_its_view() -> None:
+    """Turned and flipped inputs come with the truth turned and flipped alike."""
+    sets = some_sets()[1]
+    index, target = torch.tensor([0, 1]), torch.tensor([1, 0])
+    straight = drawn(sets, NETWORK, index, target, View())
+    view = View(8, 16, 32, turned=True, flipped_rows=True)
+    turned = drawn(sets, NETWORK, index, target, view)
+    for ours, whole in ((turned.truth, straight.truth), (turned.inputs.unit, straight.inputs.unit)):
+        part = whole[..., 8:40, 16:48].transpose(-1, -2).flip(-2)
+        assert torch.equal(ours, part)
+
+
+def test_no_level_of_the_bundled_network_is_dead() -> None:
+    """What every block gives differs from pixel to pixel."""
+    network = load_model().network
+    assert isinstance(network, RecurrentMZ)
+    seen: list[float] = []
+    for block in (*network.encoder, *network.decoder):
+        block.register_forward_hook(
+            lambda _module, _inputs, output: seen.append(float(output.std(dim=(2, 3)).max()))
+        )
+    sets = some_sets()[1]
+    example = drawn(sets, network.config, torch.tensor([0]), torch.tensor([0]), View())
+    with torch.no_grad():
+        network(*example.inputs)
+    for block in (*network.encoder, *network.decoder):
+        block._forward_hooks.clear()
+    assert len(seen) >= 2 * network.config.levels
+    assert min(seen) > 1e-4
