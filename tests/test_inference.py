@@ -24,6 +24,7 @@ from napari_recurrent_mz.inputs import NetworkInputs, Prepared, Scale
 from napari_recurrent_mz.memory import Memory
 from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.overlap import LARGEST
 from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.runner import Runner
 from napari_recurrent_mz.scans import InputError
@@ -116,13 +117,31 @@ def test_stopping_ends_between_tiles(scans: list[Scan]) -> None:
 def test_tiles_cover_every_pixel_once() -> None:
     for shape in ((64, 64), (300, 517), (129, 1000)):
         covered = np.zeros(shape, int)
-        for tile in tiles(shape, 256):
+        for tile in tiles(shape, 256, 64):
             covered[tile.write] += 1
             read = np.empty(shape)[tile.read]
             assert read.size <= 256**2
             assert read[tile.keep].shape == covered[tile.write].shape
             assert all(s.start % 16 == 0 for s in tile.read)
         assert (covered == 1).all()
+
+
+def test_an_image_that_fits_one_window_is_not_cut() -> None:
+    """Tall or wide, of any size: without an overlap a cut would leave a seam."""
+    rng = np.random.default_rng(11)
+    for height, width in rng.integers(16, 2049, (200, 2)).tolist():
+        size = int(np.ceil(np.sqrt(height * width)))
+        for overlap in (0, 32, LARGEST):
+            assert len(list(tiles((height, width), size, overlap))) == 1, (height, width, overlap)
+
+
+@pytest.mark.parametrize("shape", [(256, 112), (112, 256)])
+def test_a_tall_or_wide_plane_is_made_in_one_window(shape: tuple[int, int]) -> None:
+    pair = [Scan(blobs(shape, n), 1.0 + 2 * n) for n in range(2)]
+    options = {"reach_um": (1.0, 3.0), "on_message": print, "half": False}
+    usual = NetworkPlanes(pair, OPTICS, load_model(), CPU, tile=256, **options).plane(2.0)
+    whole = NetworkPlanes(pair, OPTICS, load_model(), CPU, tile=1024, **options).plane(2.0)
+    np.testing.assert_allclose(usual, whole, atol=1e-5 * np.ptp(whole))
 
 
 def test_a_tiled_plane_equals_an_untiled_one() -> None:

@@ -9,7 +9,7 @@ from .inputs import Prepared
 from .runner import Form, Runner, noise_input
 from .weights import Model
 
-LARGEST = 64
+LARGEST = 128
 """Pixels that neighbouring windows share at most, whatever a network sees beyond."""
 
 ALIGN = 16
@@ -18,7 +18,7 @@ ALIGN = 16
 _UNSEEN = 1e-5
 """Largest deviation from the whole image, of its range: that of single precision."""
 
-_SHAPE = (4 * LARGEST, 2 * LARGEST)  # of the image that is tried, cut across the middle
+_SHAPE = (4 * LARGEST, LARGEST)  # of the image that is tried, cut across the middle
 _COARSE = 8  # pixels of the larger structure that a network is tried on
 _known: dict[str, int] = {}
 

@@ -17,7 +17,7 @@ from .memory import Memory, apart, together
 from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
-from .overlap import ALIGN, LARGEST, overlap_of
+from .overlap import ALIGN, overlap_of
 from .progress import tell
 from .runner import runner_for
 from .scans import FloatArray, Heights, Scan, is_surface
@@ -47,7 +47,7 @@ class Tile:
     write: tuple[slice, slice]
 
 
-def tiles(shape: tuple[int, int], size: int, overlap: int = LARGEST) -> Iterator[Tile]:
+def tiles(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
     """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
 
     They are all but equal, and as few pixels as can be are read twice.
@@ -83,7 +83,7 @@ def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
 
 @lru_cache(maxsize=64)
 def _steps(shape: tuple[int, int], size: int, overlap: int) -> tuple[int, int]:
-    """What neighbouring windows are apart in y and x, where the fewest pixels are read."""
+    """What neighbouring windows are apart in y and x: the fewest pixels read, then the fewest."""
     height, width = shape
     found = []
     for rows in range(1, -(-height // ALIGN) + 1):
@@ -91,7 +91,8 @@ def _steps(shape: tuple[int, int], size: int, overlap: int) -> tuple[int, int]:
         for columns in range(1, -(-width // ALIGN) + 1):
             across, wide = _longest(width, columns, overlap)
             read = (height + 2 * overlap * (rows - 1)) * (width + 2 * overlap * (columns - 1))
-            found.append((max(high * wide, size * size), read, abs(high - wide), (down, across)))
+            cost = (max(high * wide, size * size), read, rows * columns, abs(high - wide))
+            found.append((cost, (down, across)))
             if high * wide <= size * size:
                 break
     return min(found)[-1]
