@@ -20,6 +20,7 @@ from ..lmmse import LinearEstimate
 from ..memory import Memory
 from ..network import NetworkConfig
 from ..optics import Optics
+from ..overlap import LARGEST
 from ..scans import FloatArray, Scan, ZGrid
 from ..tiles import NetworkPlanes, Wanted, tiles
 from ..weights import Model
@@ -51,7 +52,7 @@ def state_bytes(shape: tuple[int, int], tile: int, config: NetworkConfig, *, hal
     """
     multiple = 2 ** (config.levels - 1)
     values = 0.0
-    for window in tiles(shape, tile):
+    for window in tiles(shape, tile, LARGEST):
         rows, columns = (-(-(s.stop - s.start) // multiple) * multiple for s in window.read)
         channels = (config.channels(k) / 4 ** (k - 1) for k in range(1, config.levels + 1))
         values += rows * columns * sum(channels)
