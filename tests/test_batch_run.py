@@ -57,7 +57,10 @@ def folder(tmp_path: Path) -> Path:
 def started(folder: Path, out: Path) -> subprocess.Popen[str]:
     """The command in a process of its own, once it has finished some volumes."""
     words = ["batch", str(folder), "-o", str(out), *OPTIONS]
-    code = f"import sys; from napari_recurrent_mz.cli import main; sys.exit(main({words!r}))"
+    code = (
+        "import os, sys; hasattr(os, 'nice') and os.nice(19); "  # it must not outrun who watches it
+        f"from napari_recurrent_mz.cli import main; sys.exit(main({words!r}))"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
