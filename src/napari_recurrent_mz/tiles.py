@@ -321,7 +321,9 @@ class NetworkPlanes:
     def _windows(self, rows: int, columns: int) -> list[Tile]:
         """The windows of an image: how much they share is of no account where one will do."""
         many = rows * columns > self.tile**2
-        return list(tiles((rows, columns), self.tile, overlap_of(self.model) if many else 0))
+        most = max((self.tile - 48) // 2 // ALIGN * ALIGN, ALIGN)  # a third is left to be kept
+        overlap = min(overlap_of(self.model), most) if many else 0
+        return list(tiles((rows, columns), self.tile, overlap))
 
     def _input(self, whole: PlaneParts, tile: Tile) -> Prepared:
         """The network's input for a window of some planes."""
