@@ -173,7 +173,7 @@ def test_out_of_memory_goes_on_with_smaller_tiles(
     run = Runner.__call__
 
     def short_of_memory(self: Runner, parts: Prepared) -> torch.Tensor:
-        if parts.scans[0, 0, 0].numel() > 260**2:
+        if parts.scans[0, 0, 0].numel() > 200**2:
             raise torch.OutOfMemoryError("no more")
         return run(self, parts)
 

@@ -18,7 +18,7 @@ ALIGN = 16
 _UNSEEN = 1e-5
 """Largest deviation from the whole image, of its range: that of single precision."""
 
-_SHAPE = (4 * LARGEST, LARGEST)  # of the image that is tried, cut across the middle
+_SHAPE = (4 * LARGEST, LARGEST // 2)  # of the image that is tried, cut across the middle
 _COARSE = 8  # pixels of the larger structure that a network is tried on
 _known: dict[str, int] = {}
 

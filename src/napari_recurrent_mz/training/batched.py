@@ -1,8 +1,7 @@
 """The network's inputs for many sets of scans at once: what a GPU makes examples with.
 
-The same numbers as :class:`~napari_recurrent_mz.inputs.NetworkInputs` gives set by set (but for
-the far sheets of the non-negative object, which are not made coarser here), held by a test. All
-sets of a batch share the number of scans, the size of the images, and the optics.
+The same numbers as :class:`~napari_recurrent_mz.inputs.NetworkInputs` gives set by set, held by a
+test. All sets of a batch share the number of scans, the size of the images, and the optics.
 
 Shapes in the comments: B sets, M scans, T targets, S × S pixels, L sheets, K radial frequencies.
 """
@@ -23,7 +22,7 @@ from ..lmmse import expected_error, linear_weights, propagation_weights
 from ..network import NetworkConfig
 from ..object_sheets import pixels_per_value
 from ..optics import Optics
-from ..prepare import Normalisation
+from ..prepare import Normalisation, normalisation
 from ..radial_filter import RadialFilter
 
 _BINS = 256
@@ -203,7 +202,7 @@ def _linear(
     if config.target == "widefield":
         offset = normal.mean(dim=(1, 2, 3), keepdim=True)
     else:
-        shifts = [_confocal_background(stack) for stack in normal]
+        shifts = [normalisation(stack.cpu().numpy()).shift for stack in normal]
         offset = normal.new_tensor(shifts)[:, None, None, None]
     spectra = [filtered.transform(images) for images in normal - offset]  # (M, Y', X')
     powers = _radial_powers(spectra, filtered, len(table.k))
@@ -222,12 +221,6 @@ def _linear(
         errors.append(expected_error(table, optics, scans, targets, power, target=config.target))
     error = normal.new_tensor(np.stack(errors))[:, :, None, None]
     return torch.stack(linear) + offset, torch.stack(carried) + offset[..., None], error
-
-
-def _confocal_background(stack: torch.Tensor) -> float:
-    from ..prepare import normalisation
-
-    return normalisation(stack.cpu().numpy()).shift
 
 
 def _radial_powers(

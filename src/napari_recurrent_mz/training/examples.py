@@ -116,6 +116,16 @@ def choose_planes(
     rng: np.random.Generator, planes: int, step_dof: float, count: int, config: ExampleConfig
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Pick ``count`` scan planes of a stack; also returns their mean spacing in planes."""
+    while True:
+        chosen, spacing = _drawn_planes(rng, planes, step_dof, count, config)
+        if len(chosen) == count:  # rounding now and then merges two planes
+            return chosen, spacing
+
+
+def _drawn_planes(
+    rng: np.random.Generator, planes: int, step_dof: float, count: int, config: ExampleConfig
+) -> tuple[npt.NDArray[np.int64], float]:
+    """The same, but two planes may have become one."""
     low, high = config.spacing_dof
     widest = (planes - 1) / max(count - 1, 1)
     spacing = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / step_dof
@@ -192,8 +202,6 @@ def _draw_scans(
     planes = len(field.stack)
     step_dof = field.z_step_um / field.optics.depth_of_field_um
     chosen, spacing = choose_planes(rng, planes, step_dof, count, config)
-    while len(chosen) < count:  # rounding merged two planes: rare, so draw again
-        chosen, spacing = choose_planes(rng, planes, step_dof, count, config)
     order = rng.permutation(chosen)
     told, stretch = _told(field.optics, rng, config)
     heights = order * field.z_step_um * stretch

@@ -208,10 +208,7 @@ def _scans_in(
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Planes that serve as scans, rising, and their mean spacing in planes."""
     step_dof = field.z_step_um / field.optics.depth_of_field_um
-    while True:
-        chosen, spacing = choose_planes(rng, len(field.stack), step_dof, count, config)
-        if len(chosen) == count:  # rounding now and then merges two planes
-            return chosen, spacing
+    return choose_planes(rng, len(field.stack), step_dof, count, config)
 
 
 def _window(

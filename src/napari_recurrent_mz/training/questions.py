@@ -46,11 +46,6 @@ class Answers:
     by_third: dict[str, float]
     questions: int
 
-    @property
-    def score(self) -> float:
-        """What chooses a checkpoint: decibels gained, less five for all questions lost."""
-        return self.mean_db - 5 * self.lost
-
 
 @dataclass(frozen=True, eq=False)
 class Question:

@@ -19,7 +19,7 @@ from scipy.fft import next_fast_len
 from ..composites import composite
 from ..network import NetworkConfig
 from ..optics import Optics
-from ..phantoms import Space
+from ..phantoms import Space, log_uniform
 from ..phantoms import phantom as draw_phantom
 from ..pupil import Wavefront, pupil_psf
 from ..simulate import Camera
@@ -150,19 +150,15 @@ class Microscope:
         return Space((deep, wide, wide), (self.z_step_um, pixel, pixel), unit)
 
 
-def _log_uniform(rng: np.random.Generator, span: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(*np.log(span))))
-
-
 def draw_microscope(config: SetConfig, seed: int, group: int) -> Microscope:
     """The microscope of a group."""
     rng = np.random.default_rng([seed, group])
     na, index = config.objectives[int(rng.integers(len(config.objectives)))]
     wavelength = float(rng.uniform(*config.wavelength_um))
     coarse = rng.random() < config.coarse_share
-    ratio = _log_uniform(rng, config.coarse_pixel if coarse else config.pixel_per_nyquist)
+    ratio = log_uniform(rng, *(config.coarse_pixel if coarse else config.pixel_per_nyquist))
     told = Optics(na, wavelength, index, ratio * wavelength / (4 * na))
-    step = _log_uniform(rng, config.step_dof) * told.depth_of_field_um
+    step = log_uniform(rng, *config.step_dof) * told.depth_of_field_um
     true, stretch = told, 1.0
     if rng.random() < config.wrong:
         off = np.exp(np.clip(rng.normal(0, [0.04, 0.03, 0.05]), -0.1, 0.1))
@@ -304,9 +300,10 @@ def _one_count(
 ) -> Sets:
     generator = torch.Generator(stacks.device).manual_seed(int(rng.integers(2**62)))
     told, step = microscope.told, microscope.z_step_um
+    step_dof = step / told.depth_of_field_um
     planes, scan_z, target_z, cameras, counts = [], [], [], [], []
     for stack in stacks:
-        chosen, spacing = _spaced(config, microscope, rng, count)
+        chosen, spacing = choose_planes(rng, config.planes, step_dof, count, config.example)
         order = rng.permutation(chosen)
         scan_z.append(_told_heights(config, microscope, rng, order))
         wanted = targets(rng, chosen, spacing, config.planes, config.targets)
@@ -324,16 +321,6 @@ def _one_count(
         torch.stack(counts), np.stack(scan_z), np.stack(target_z), told, reach, network
     )
     return _stored(config, made, truths, planes, cameras)
-
-
-def _spaced(
-    config: SetConfig, microscope: Microscope, rng: np.random.Generator, count: int
-) -> tuple[npt.NDArray[np.int64], float]:
-    step_dof = microscope.z_step_um / microscope.told.depth_of_field_um
-    while True:
-        chosen, spacing = choose_planes(rng, config.planes, step_dof, count, config.example)
-        if len(chosen) == count:  # rounding now and then merges two planes
-            return chosen, spacing
 
 
 def _told_heights(
