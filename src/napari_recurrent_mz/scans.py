@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -82,6 +83,15 @@ class Scan:
         """The image, float32, shape (Y, X)."""
         assert isinstance(self.image, np.ndarray)
         return self.image
+
+    def with_pixels(self, pixels: FloatArray) -> Scan:
+        """This scan with pixels that were made of its own: a window of it, or in other units.
+
+        They are not checked again: a window of a good scan may well be constant.
+        """
+        made = copy(self)
+        object.__setattr__(made, "image", pixels)
+        return made
 
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
