@@ -24,6 +24,7 @@ from napari_recurrent_mz.inputs import NetworkInputs, Prepared, Scale
 from napari_recurrent_mz.memory import Memory
 from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.overlap import overlap_of
 from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.runner import Runner
 from napari_recurrent_mz.scans import InputError
@@ -167,6 +168,7 @@ def test_no_memory_at_all_is_told_in_a_sentence(
     def never(*_args: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("no more")
 
+    overlap_of(maker.model)  # is tried on a small image, for which there is memory
     monkeypatch.setattr(Runner, "__call__", never)
     with pytest.raises(MemoryError, match="crop the scans"):
         maker.plane(2.0)

@@ -20,7 +20,7 @@ from .optics import Optics
 from .overlap import ALIGN, alignment, overlap_of
 from .progress import tell
 from .runner import runner_for
-from .scans import FloatArray, Heights, Scan, is_surface
+from .scans import FloatArray, Heights, InputError, Scan, is_surface
 from .transfer import on_the_way
 from .weights import Model
 
@@ -250,7 +250,12 @@ class NetworkPlanes:
         """Planes (N, Y, X) that are on their way, as the caller wants them."""
         began = time.monotonic()
         normal = begun.fetched()
-        if self.runner.form.half and not np.isfinite(normal).all():
+        if not np.isfinite(normal).all():
+            if not self.runner.form.half:
+                raise InputError(
+                    f"The model '{self.model.name}' makes no numbers of these scans: choose "
+                    "another model, or a method without a network."
+                )
             self._give_up_half()
             return self._finished(self._begun(begun.wanted))
         if all(memory is None for _, memory in begun.wanted):
