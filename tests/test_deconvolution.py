@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_recurrent_mz import ZGrid, reconstruct
 from napari_recurrent_mz.covariance import transfer_table
 from napari_recurrent_mz.deconvolution import (
     Interrupted,
@@ -282,6 +283,27 @@ def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 8)
     monkeypatch.setattr("napari_recurrent_mz.object_windows.WINDOW", SIZE - 17)
     assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeWindows)
+
+
+@pytest.mark.parametrize(
+    ("method", "corner"),
+    [("richardson-lucy", (0, 0)), ("richardson-lucy", (0, 1)), ("auto", (1, 1)), ("lmmse", (0, 0))],
+)
+def test_a_mosaic_may_have_an_empty_corner(
+    monkeypatch: pytest.MonkeyPatch, method: str, corner: tuple[int, int]
+) -> None:
+    """Larger than a window: nothing is there, and nothing is made of it."""
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 16)
+    monkeypatch.setattr("napari_recurrent_mz.object_windows.WINDOW", 64)
+    images = np.random.default_rng(4).poisson(100, (3, 150, 150))
+    empty = tuple(slice(100) if at == 0 else slice(-100, None) for at in corner)
+    inside = tuple(slice(80) if at == 0 else slice(-80, None) for at in corner)
+    images[(..., *empty)] = 0
+    mosaic = [Scan(image, z_um) for image, z_um in zip(images, (0.0, 3.0, 6.0), strict=True)]
+    volume = reconstruct(mosaic, ZGrid(0, 6, 1.5), optics=OPTICS, method=method, device="cpu")
+    assert np.isfinite(volume).all()
+    assert np.abs(volume[(..., *inside)]).mean() < 5
+    assert volume.mean() == pytest.approx(images.mean(), rel=0.1)
 
 
 def test_objects_that_wait_on_the_disk_make_the_same_planes(

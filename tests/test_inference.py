@@ -24,12 +24,12 @@ from napari_recurrent_mz.inputs import NetworkInputs, Prepared, Scale
 from napari_recurrent_mz.memory import Memory
 from napari_recurrent_mz.methods import METHODS, method_of
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.overlap import LARGEST
+from napari_recurrent_mz.overlap import overlap_of
 from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.runner import Runner
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.tiles import NetworkPlanes, tiles
-from napari_recurrent_mz.weights import bundled_models
+from napari_recurrent_mz.weights import Model, bundled_models
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 GRID = ZGrid(0, 6, 1)
@@ -126,33 +126,6 @@ def test_tiles_cover_every_pixel_once() -> None:
         assert (covered == 1).all()
 
 
-def test_an_image_that_fits_one_window_is_not_cut() -> None:
-    """Tall or wide, of any size: without an overlap a cut would leave a seam."""
-    rng = np.random.default_rng(11)
-    for height, width in rng.integers(16, 2049, (200, 2)).tolist():
-        size = int(np.ceil(np.sqrt(height * width)))
-        for overlap in (0, 32, LARGEST):
-            assert len(list(tiles((height, width), size, overlap))) == 1, (height, width, overlap)
-
-
-@pytest.mark.parametrize("shape", [(256, 112), (112, 256)])
-def test_a_tall_or_wide_plane_is_made_in_one_window(shape: tuple[int, int]) -> None:
-    pair = [Scan(blobs(shape, n), 1.0 + 2 * n) for n in range(2)]
-    options = {"reach_um": (1.0, 3.0), "on_message": print, "half": False}
-    usual = NetworkPlanes(pair, OPTICS, load_model(), CPU, tile=256, **options).plane(2.0)
-    whole = NetworkPlanes(pair, OPTICS, load_model(), CPU, tile=1024, **options).plane(2.0)
-    np.testing.assert_allclose(usual, whole, atol=1e-5 * np.ptp(whole))
-
-
-def test_a_tiled_plane_equals_an_untiled_one() -> None:
-    scans = [Scan(blobs((400, 368), n), 2.0 + 3 * n) for n in range(2)]
-    options = {"reach_um": (2.0, 5.0), "on_message": print, "half": False}
-    whole = NetworkPlanes(scans, OPTICS, load_model(), CPU, tile=1024, **options).plane(3.4)
-    tiled = NetworkPlanes(scans, OPTICS, load_model(), CPU, tile=272, **options).plane(3.4)
-    span = np.ptp(np.stack([scan.pixels for scan in scans]))
-    assert np.abs(tiled - whole).max() < 1e-5 * span
-
-
 def test_half_precision_costs_little(scans: list[Scan]) -> None:
     options = {"reach_um": (0.0, 6.0), "on_message": print}
     exact = NetworkPlanes(scans, OPTICS, load_model(), CPU, half=False, **options).plane(2.0)
@@ -166,9 +139,11 @@ def test_out_of_memory_goes_on_with_smaller_tiles(
 ) -> None:
     messages: list[str] = []
     big = [Scan(blobs((300, 280), n), 2.0 * n) for n in range(2)]
+    near = RecurrentMZ(NetworkConfig(base_channels=4, levels=2)).eval()  # sees a few pixels
     maker = NetworkPlanes(
-        big, OPTICS, load_model(), CPU, reach_um=(0.0, 2.0), on_message=messages.append
-    )
+        big, OPTICS, Model("near", "near", {}, near), CPU,
+        reach_um=(0.0, 2.0), on_message=messages.append,
+    )  # fmt: skip
     expected = maker.plane(1.0)
     run = Runner.__call__
 
@@ -193,6 +168,7 @@ def test_no_memory_at_all_is_told_in_a_sentence(
     def never(*_args: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("no more")
 
+    overlap_of(maker.model)  # is tried on a small image, for which there is memory
     monkeypatch.setattr(Runner, "__call__", never)
     with pytest.raises(MemoryError, match="crop the scans"):
         maker.plane(2.0)

@@ -12,6 +12,7 @@ from napari_recurrent_mz.device import Device
 from napari_recurrent_mz.network import NetworkConfig
 from napari_recurrent_mz.session import Change, HistoryEntry, state_bytes, state_place
 from napari_recurrent_mz.session._history import judged
+from napari_recurrent_mz.tiles import tiles
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 GRID = ZGrid(0, 4, 1)
@@ -93,14 +94,16 @@ def test_a_session_is_refused_in_one_sentence(options: dict[str, Any], sentence:
 )  # fmt: skip
 def test_the_state_of_a_plane(shape: tuple[int, int], half: bool, megabytes: float) -> None:
     """20 + 10 + 5 + 2.5 + 1.25 numbers for each pixel, padded to a multiple of 16."""
-    assert state_bytes(shape, 1024, NetworkConfig(), half=half) / 1e6 == pytest.approx(
-        megabytes, rel=0.01
-    )
+    one = tiles(shape, 1024, 64)
+    assert state_bytes(one, NetworkConfig(), half=half) / 1e6 == pytest.approx(megabytes, rel=0.01)
 
 
 def test_tiles_keep_their_overlaps_too() -> None:
-    whole = state_bytes((1024, 1024), 1024, NetworkConfig(), half=True)
-    assert state_bytes((1024, 1024), 512, NetworkConfig(), half=True) > 1.2 * whole
+    whole, many = (
+        state_bytes(tiles((1024, 1024), size, 64), NetworkConfig(), half=True)
+        for size in (1024, 512)
+    )
+    assert many > 1.2 * whole
 
 
 @pytest.mark.parametrize(

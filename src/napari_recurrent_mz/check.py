@@ -35,7 +35,7 @@ from .inputs import noise_of
 from .lmmse import LinearEstimate
 from .metrics import Normalisation
 from .optics import Optics
-from .scans import FloatArray, InputError, Scan, ZGrid, check_scans
+from .scans import FloatArray, InputError, Scan, ZGrid, check_scans, in_ordinary_units
 from .tiles import NetworkPlanes
 from .weights import Model
 
@@ -147,7 +147,7 @@ def check_on_scans(
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
     if len(found) < 3:
         return _by_range(range_warnings(found, None, optics, model))
-    small = _halved(found, optics)
+    small = _halved(in_ordinary_units(found)[1], optics)
     inner = np.arange(1, len(found) - 1)
     if len(inner) > _MOST_LEFT_OUT:
         inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]

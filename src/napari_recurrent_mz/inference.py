@@ -23,7 +23,16 @@ from .methods import DEFAULT_METHOD, Method, image_made, method_of
 from .object_windows import nonnegative_estimate
 from .optics import Optics
 from .saturation import saturation_notes
-from .scans import FloatArray, Heights, InputError, Scan, ZGrid, check_scans, require_several
+from .scans import (
+    FloatArray,
+    Heights,
+    InputError,
+    Scan,
+    ZGrid,
+    check_scans,
+    in_ordinary_units,
+    require_several,
+)
 from .tiles import NetworkPlanes, Stopped
 from .weights import Model, bundled_models, load_model
 
@@ -268,11 +277,25 @@ def _linear_mmse(task: _Task) -> PlaneMaker:
     )
 
 
+class _InUnits:
+    """What a maker makes in a unit, in the scans' units."""
+
+    def __init__(self, maker: PlaneMaker, unit: float) -> None:
+        self._maker, self._unit = maker, np.float32(unit)
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        return self._maker.plane(z_um) * self._unit
+
+
 def _nonnegative(task: _Task) -> PlaneMaker:
     optics, device = task.known_optics, choose_device(task.device).torch
-    return _Later(
-        lambda: nonnegative_estimate(task.scans, optics, device=device, stopped=task.stopped)
-    )
+    unit, scans = in_ordinary_units(task.scans)
+
+    def build() -> PlaneMaker:
+        fit = nonnegative_estimate(scans, optics, device=device, stopped=task.stopped)
+        return fit if unit == 1 else _InUnits(fit, unit)
+
+    return _Later(build)
 
 
 def _network(task: _Task) -> NetworkPlanes:

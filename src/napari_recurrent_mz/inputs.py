@@ -139,8 +139,7 @@ class NetworkInputs:
         self.normalisation = self.scale.normalisation
         normal = self.normalisation.apply(stack)
         normalised = [
-            Scan(image, scan.z_um, scan.name)
-            for image, scan in zip(normal, self.scans, strict=True)
+            scan.with_pixels(image) for image, scan in zip(normal, self.scans, strict=True)
         ]
         self.linear = LinearEstimate(
             normalised, optics, reach_um=reach_um, device=device, target=config.target

@@ -35,7 +35,7 @@ from .expansion import expand, height_nodes
 from .optics import Optics
 from .prepare import normalisation
 from .radial_filter import RadialFilter
-from .scans import FloatArray, Heights, Scan, check_scans, is_surface
+from .scans import FloatArray, Heights, Scan, check_scans, in_ordinary_units, is_surface
 from .transfer import uploaded
 
 SIGMA2 = 1e-4
@@ -163,6 +163,11 @@ class LinearEstimate:
     target : {"widefield", "confocal"}, optional
         The image wanted of each plane; the scans are wide-field ones.
 
+    Attributes
+    ----------
+    unit : float
+        What the spectra are counted in, in the scans' units: 1 for whatever a camera counts.
+
     Raises
     ------
     InputError
@@ -188,7 +193,8 @@ class LinearEstimate:
         ends = np.array(reach_um) if reach_um else self.scan_z_um
         self.table = covariance_table(optics, _span(self.scan_z_um, ends))
         self.filter = RadialFilter(self.scans[0].pixels.shape, optics, self.table, device)
-        images = torch.from_numpy(np.stack([scan.pixels for scan in self.scans])).to(device)
+        self.unit, scaled = in_ordinary_units(self.scans)
+        images = torch.from_numpy(np.stack([scan.pixels for scan in scaled])).to(device)
         # The mean takes no part in the filtering: weights at k = 0 sum to one, and without
         # it nothing large is left for the padding to ring with.
         # A confocal has no such mean: what is left out of its filtering is the background.
@@ -207,9 +213,9 @@ class LinearEstimate:
             surface = np.asarray(z_um)
             expansion = expand(self._weights, surface, self.optics.depth_of_field_um)
             along = self.filter.along(self.spectra, expansion, surface, "linear estimate")
-            return along + self.offset
+            return self._in_units(along + self.offset)
         mixed = self.filter.mix(self.spectra, self._tensor(self._weights(z_um)))
-        found = self.filter.back(mixed, out=out).add_(self.offset)
+        found = self._in_units(self.filter.back(mixed, out=out).add_(self.offset))
         return found if np.ndim(z_um) else found[0]
 
     def _weights(self, z_um: npt.ArrayLike) -> Weights:
@@ -234,6 +240,7 @@ class LinearEstimate:
         distance = self.scan_z_um[first:] - np.reshape(z_um, (-1, 1))  # (T, M)
         weights = self._tensor(self._carried(distance.ravel()).reshape(*distance.shape, -1))
         found = self._propagated(weights, self.spectra[first:], out).add_(self.offset)
+        found = self._in_units(found)
         return found if np.ndim(z_um) else found[0]
 
     def _propagated(
@@ -265,7 +272,11 @@ class LinearEstimate:
             )
             words = f"scan at {z:g} µm carried to the surface"
             found.append(self.filter.along(spectrum[None], expansion, heights_um, words))
-        return torch.stack(found) + self.offset
+        return self._in_units(torch.stack(found) + self.offset)
+
+    def _in_units(self, planes: torch.Tensor) -> torch.Tensor:
+        """Planes that are in ``unit``, in the scans' units."""
+        return planes if self.unit == 1 else planes.mul_(self.unit)
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units.

@@ -85,7 +85,7 @@ class NonnegativeWindows:
         shelf: _Shelf | None = None
         for (row, down), (column, across) in product(rows, columns):
             fit = NonnegativeEstimate(
-                [Scan(s.pixels[row, column], s.z_um, s.name) for s in self.scans],
+                [s.with_pixels(s.pixels[row, column]) for s in self.scans],
                 optics,
                 levels=self.levels,
                 device=device,

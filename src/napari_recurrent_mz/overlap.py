@@ -9,18 +9,24 @@ from .inputs import Prepared
 from .runner import Form, Runner, noise_input
 from .weights import Model
 
-LARGEST = 128
+LARGEST = 256
 """Pixels that neighbouring windows share at most, whatever a network sees beyond."""
 
 ALIGN = 16
-"""Windows start where the pooling grid of the whole image does."""
+"""Windows start where the pooling grid of the whole image does: a multiple of this or more."""
 
-_UNSEEN = 1e-5
-"""Largest deviation from the whole image, of its range: that of single precision."""
+_UNSEEN = 5e-6
+"""Largest deviation from the whole image, of its range: half of what is promised."""
 
-_SHAPE = (4 * LARGEST, LARGEST // 2)  # of the image that is tried, cut across the middle
+_ROWS = (256, 512, 1024)  # of the images that are tried, cut across the middle
+_COLUMNS = 128
 _COARSE = 8  # pixels of the larger structure that a network is tried on
 _known: dict[str, int] = {}
+
+
+def alignment(model: Model) -> int:
+    """Pixels between the places where the windows of a model may start."""
+    return max(ALIGN, int(2 ** (model.network.config.levels - 1)))
 
 
 def overlap_of(model: Model) -> int:
@@ -36,8 +42,9 @@ def overlap_of(model: Model) -> int:
     Returns
     -------
     int
-        The least multiple of :data:`ALIGN` with which two windows make the image of the whole,
-        to 1e-5 of its range; :data:`LARGEST` where none below does.
+        A multiple of :func:`alignment` with which two windows make the image of the whole, to
+        1e-5 of its range, and a little more, because the image of a user is another one;
+        :data:`LARGEST` where none below does.
     """
     if model.sha256 not in _known:
         _known[model.sha256] = _tried(model)
@@ -45,14 +52,17 @@ def overlap_of(model: Model) -> int:
 
 
 def _tried(model: Model) -> int:
-    device = choose_device("cpu")
+    device, begin = choose_device("cpu"), 0
     plain = Runner(model, device, Form(fast=False, half=False))
-    noise = noise_input(plain.config, device, _SHAPE)
-    noise.scans[:, :, 1] = noise.scans[:, :, 1, :1, :1]  # distances, even for a plane
-    wholes = [(image, plain(image)) for image in (noise, _coarse(noise))]
-    for overlap in range(ALIGN, LARGEST, ALIGN):
-        if all(_seam(plain, image, whole, overlap) <= _UNSEEN for image, whole in wholes):
-            return overlap
+    for rows in _ROWS:
+        noise = noise_input(plain.config, device, (rows, _COLUMNS))
+        noise.scans[:, :, 1] = noise.scans[:, :, 1, :1, :1]  # distances, even for a plane
+        wholes = [(image, plain(image)) for image in (noise, _coarse(noise))]
+        step = max(alignment(model), rows // 32)
+        for overlap in range(begin + step, rows // 4 + 1, step):
+            if all(_seam(plain, image, whole, overlap) <= _UNSEEN for image, whole in wholes):
+                return min(overlap + alignment(model), LARGEST)
+        begin = rows // 4
     return LARGEST
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.filters import threshold_triangle
 
-from .scans import FloatArray, InputError, check_image
+from .scans import FloatArray, InputError, check_image, ordinary_unit
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     Normalisation
     """
     stack = np.asarray(images, dtype=np.float32)
+    unit = ordinary_unit(max(float(stack.max()), -float(stack.min())))
+    if unit != 1:
+        found = normalisation(stack / np.float32(unit))
+        return Normalisation(found.shift * unit, found.scale * unit)
     projection = stack.max(axis=0)
     foreground = projection > threshold_triangle(projection)  # type: ignore[no-untyped-call]
     background = stack.sum(axis=0, dtype=np.float64)[~foreground]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -34,6 +35,12 @@ MAX_PLANES = 10_000
 
 SAME_HEIGHT_UM = 1e-6
 """Two scans that are nearer than this are at one height, in micrometres."""
+
+
+LARGEST_VALUE = 1e37
+"""Beyond it an estimate might not be a number of single precision any more."""
+
+_ORDINARY = (2.0**-20, 2.0**40)  # the brightest pixel of scans that are computed with as they are
 
 
 class InputError(ValueError):
@@ -83,6 +90,15 @@ class Scan:
         assert isinstance(self.image, np.ndarray)
         return self.image
 
+    def with_pixels(self, pixels: FloatArray) -> Scan:
+        """This scan with pixels that were made of its own: a window of it, or in other units.
+
+        They are not checked again: a window of a good scan may well be constant.
+        """
+        made = copy(self)
+        object.__setattr__(made, "image", pixels)
+        return made
+
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
     """Return ``image`` as float32 (Y, X), or raise :class:`InputError` naming ``label``."""
@@ -104,16 +120,24 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
             f"{label} is only {array.shape[0]} × {array.shape[1]} pixels: "
             "a scan needs at least 16 × 16."
         )
-    pixels = np.array(array, dtype=np.float32)
-    bad = int(np.size(pixels) - np.count_nonzero(np.isfinite(pixels)))
+    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
     if bad:
         raise InputError(
             f"{label} has {bad} pixels that are NaN or infinite: "
             "replace them before reconstructing."
         )
-    if float(pixels.min()) == float(pixels.max()):
+    low, high = float(array.min()), float(array.max())
+    if max(-low, high) > LARGEST_VALUE:
         raise InputError(
-            f"{label} is constant (every pixel is {pixels.flat[0]:g}): "
+            f"{label} has values of up to {max(-low, high):.2g}: divide all scans by one number, "
+            f"so that none is above {LARGEST_VALUE:g}."
+        )
+    pixels = np.array(array, dtype=np.float32)
+    if pixels.min() == pixels.max():
+        nearly = "" if low == high else "so nearly "
+        raise InputError(
+            f"{label} is {nearly}constant (every pixel is {pixels.flat[0]:g})"
+            f"{' that single precision holds nothing of it' if nearly else ''}: "
             "it holds no structure, choose another image."
         )
     pixels.setflags(write=False)
@@ -146,6 +170,24 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
                 f"at z = {found[low].z_um:g} µm: correct one height or leave one of them out."
             )
     return found
+
+
+def ordinary_unit(brightest: float) -> float:
+    """A unit in which sums of squares over images with this brightest pixel are numbers.
+
+    It is a power of two, so that nothing is rounded, and 1 for whatever a camera counts.
+    """
+    if not brightest or _ORDINARY[0] <= brightest <= _ORDINARY[1]:
+        return 1.0
+    return math.ldexp(1.0, math.frexp(brightest)[1])
+
+
+def in_ordinary_units(scans: Sequence[Scan]) -> tuple[float, tuple[Scan, ...]]:
+    """The :func:`ordinary_unit` of scans, and the scans in it."""
+    unit = ordinary_unit(max(float(np.abs(scan.pixels).max()) for scan in scans))
+    if unit == 1:
+        return unit, tuple(scans)
+    return unit, tuple(scan.with_pixels(scan.pixels / np.float32(unit)) for scan in scans)
 
 
 def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str = "") -> Heights:

@@ -17,10 +17,10 @@ from .memory import Memory, apart, together
 from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
-from .overlap import ALIGN, overlap_of
+from .overlap import ALIGN, alignment, overlap_of
 from .progress import tell
 from .runner import runner_for
-from .scans import FloatArray, Heights, Scan, is_surface
+from .scans import FloatArray, Heights, InputError, Scan, is_surface
 from .transfer import on_the_way
 from .weights import Model
 
@@ -47,10 +47,11 @@ class Tile:
     write: tuple[slice, slice]
 
 
-def tiles(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
+def tiles(shape: tuple[int, int], size: int, overlap: int, align: int = ALIGN) -> Iterator[Tile]:
     """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
 
-    They are all but equal, and as few pixels as can be are read twice.
+    An image that fits is one window. Otherwise the windows are all but equal, and as few pixels
+    as can be are read twice.
 
     Parameters
     ----------
@@ -59,13 +60,16 @@ def tiles(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
     size : int
         Root of the largest window's pixels, overlap included.
     overlap : int
-        Pixels read beyond what is kept, a multiple of :data:`~napari_recurrent_mz.overlap.ALIGN`.
+        Pixels read beyond what is kept, a multiple of ``align``.
+    align : int
+        Windows start at multiples of it.
 
     Yields
     ------
     Tile
     """
-    rows, columns = map(_spans, shape, _steps(shape, size, overlap), (overlap, overlap))
+    steps = shape if shape[0] * shape[1] <= size**2 else _steps(shape, size, overlap, align)
+    rows, columns = map(_spans, shape, steps, (overlap, overlap))
     for row in rows:
         for column in columns:
             pairs = (row, column)
@@ -82,14 +86,14 @@ def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
 
 
 @lru_cache(maxsize=64)
-def _steps(shape: tuple[int, int], size: int, overlap: int) -> tuple[int, int]:
+def _steps(shape: tuple[int, int], size: int, overlap: int, align: int) -> tuple[int, int]:
     """What neighbouring windows are apart in y and x: the fewest pixels read, then the fewest."""
     height, width = shape
     found = []
-    for rows in range(1, -(-height // ALIGN) + 1):
-        down, high = _longest(height, rows, overlap)
-        for columns in range(1, -(-width // ALIGN) + 1):
-            across, wide = _longest(width, columns, overlap)
+    for rows in range(1, -(-height // align) + 1):
+        down, high = _longest(height, rows, overlap, align)
+        for columns in range(1, -(-width // align) + 1):
+            across, wide = _longest(width, columns, overlap, align)
             read = (height + 2 * overlap * (rows - 1)) * (width + 2 * overlap * (columns - 1))
             cost = (max(high * wide, size * size), read, rows * columns, abs(high - wide))
             found.append((cost, (down, across)))
@@ -98,9 +102,9 @@ def _steps(shape: tuple[int, int], size: int, overlap: int) -> tuple[int, int]:
     return min(found)[-1]
 
 
-def _longest(length: int, count: int, overlap: int) -> tuple[int, int]:
+def _longest(length: int, count: int, overlap: int, align: int) -> tuple[int, int]:
     """Of so many windows along one axis: how far apart they are, and the longest one."""
-    step = ALIGN * -(-length // (count * ALIGN))
+    step = align * -(-length // (count * align))
     return step, min(step + overlap * min(count - 1, 2), length)
 
 
@@ -247,7 +251,12 @@ class NetworkPlanes:
         """Planes (N, Y, X) that are on their way, as the caller wants them."""
         began = time.monotonic()
         normal = begun.fetched()
-        if self.runner.form.half and not np.isfinite(normal).all():
+        if not np.isfinite(normal).all():
+            if not self.runner.form.half:
+                raise InputError(
+                    f"The model '{self.model.name}' makes no numbers of these scans: choose "
+                    "another model, or a method without a network."
+                )
             self._give_up_half()
             return self._finished(self._begun(begun.wanted))
         if all(memory is None for _, memory in begun.wanted):
@@ -298,7 +307,7 @@ class NetworkPlanes:
             z_um = heights[0] if surface else np.array(heights)
             whole = self.inputs.parts(z_um, first, over)
             out = torch.empty_like(whole.linear)
-            windows = self._windows(out.shape[1], out.shape[2])
+            windows = self.windows()
             for number, tile in enumerate(windows):
                 if self.stopped():
                     raise Stopped
@@ -318,12 +327,12 @@ class NetworkPlanes:
             self._whole = whole
         return out
 
-    def _windows(self, rows: int, columns: int) -> list[Tile]:
-        """The windows of an image: how much they share is of no account where one will do."""
-        many = rows * columns > self.tile**2
-        most = max((self.tile - 48) // 2 // ALIGN * ALIGN, ALIGN)  # a third is left to be kept
-        overlap = min(overlap_of(self.model), most) if many else 0
-        return list(tiles((rows, columns), self.tile, overlap))
+    def windows(self) -> list[Tile]:
+        """The windows that a plane is made in."""
+        rows, columns = self.scans[0].pixels.shape
+        many = rows * columns > self.tile**2  # else what they share need not be known
+        overlap = overlap_of(self.model) if many else 0
+        return list(tiles((rows, columns), self.tile, overlap, alignment(self.model)))
 
     def _input(self, whole: PlaneParts, tile: Tile) -> Prepared:
         """The network's input for a window of some planes."""
@@ -340,9 +349,9 @@ class NetworkPlanes:
             torch.cuda.empty_cache()
         if self.batch > 1:
             self.batch //= 2
-        elif self.tile > _SMALLEST_TILE:
+        elif self.tile > (smallest := max(_SMALLEST_TILE, 3 * overlap_of(self.model))):
             longest = max(self.scans[0].pixels.shape)
-            self.tile = max(min(self.tile, longest) // 2, _SMALLEST_TILE)
+            self.tile = max(min(self.tile, longest) // 2, smallest)
             self.on_message(
                 f"{self.device.name} ran out of memory: going on with tiles of {self.tile} pixels."
             )

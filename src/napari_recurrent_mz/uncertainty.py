@@ -21,7 +21,8 @@ Array = npt.NDArray[np.float64]
 
 def noise_power(estimate: LinearEstimate) -> Array:
     """Power of the noise of a scan at each node of the table, all directions, (K,); 0 at k = 0."""
-    variance = float(np.median([noise_of(scan.pixels) for scan in estimate.scans])) ** 2
+    noise = float(np.median([noise_of(scan.pixels) for scan in estimate.scans]))
+    variance = (noise / estimate.unit) ** 2
     modes = np.bincount(estimate.filter.nearest_node, minlength=len(estimate.table.k))
     found = variance * float(np.prod(estimate.filter.padded)) * modes.astype(np.float64)
     found[0] = 0.0
@@ -118,5 +119,5 @@ def voxel_spread(estimate: LinearEstimate, z_um: float) -> npt.NDArray[np.float3
     for one in apart:
         total += radial.back((radial.response(one) * spectra).sum(0, keepdim=True))[0] ** 2
     share = (len(apart) - 1) / len(apart)
-    found: npt.NDArray[np.float32] = (share * total).sqrt().cpu().numpy()
+    found: npt.NDArray[np.float32] = (share * total).sqrt().mul_(estimate.unit).cpu().numpy()
     return found

@@ -94,8 +94,8 @@ class PlainNetwork(nn.Module):
 def nearest_scans(scans: torch.Tensor, count: int, *, sort: bool = False) -> torch.Tensor:
     """Exactly ``count`` scans (N, count, C, H, W) of each of N examples.
 
-    The ones nearest to the target, by their mean distance to it; of fewer scans the nearest
-    is repeated.
+    At every pixel the ones nearest to the target; of fewer scans the nearest is repeated. So a
+    window of a curved target has the same as the whole of it.
 
     Parameters
     ----------
@@ -105,11 +105,11 @@ def nearest_scans(scans: torch.Tensor, count: int, *, sort: bool = False) -> tor
     sort : bool
         Order them from the lowest scan to the highest; otherwise they keep the order given.
     """
-    distance = scans[:, :, 1].mean(dim=(-2, -1))  # target − scan: (N, M)
+    distance = scans[:, :, 1]  # target − scan: (N, M, H, W)
     chosen = distance.abs().argsort(dim=1, stable=True)[:, :count]
     missing = count - chosen.shape[1]
     if missing > 0:
-        chosen = torch.cat([chosen[:, :1].expand(-1, missing), chosen], dim=1)
+        chosen = torch.cat([chosen[:, :1].expand(-1, missing, -1, -1), chosen], dim=1)
     key = -distance.gather(1, chosen) if sort else chosen
     chosen = chosen.gather(1, key.argsort(dim=1, stable=True))
-    return scans.gather(1, chosen[:, :, None, None, None].expand(-1, -1, *scans.shape[2:]))
+    return scans.gather(1, chosen[:, :, None].expand(-1, -1, scans.shape[2], -1, -1))

@@ -20,9 +20,8 @@ from ..lmmse import LinearEstimate
 from ..memory import Memory
 from ..network import NetworkConfig
 from ..optics import Optics
-from ..overlap import LARGEST
 from ..scans import FloatArray, Scan, ZGrid
-from ..tiles import NetworkPlanes, Wanted, tiles
+from ..tiles import NetworkPlanes, Tile, Wanted
 from ..weights import Model
 
 PLACES = ("device", "host", "recomputed")
@@ -32,15 +31,13 @@ SHARE = 0.5
 """Of the memory that is free, the part that the states may take."""
 
 
-def state_bytes(shape: tuple[int, int], tile: int, config: NetworkConfig, *, half: bool) -> int:
+def state_bytes(windows: Iterable[Tile], config: NetworkConfig, *, half: bool) -> int:
     """What the network's state of one plane takes.
 
     Parameters
     ----------
-    shape : tuple of int
-        (Y, X) of the scans.
-    tile : int
-        Largest window in pixels.
+    windows : iterable of Tile
+        Those that the plane is made in.
     config : NetworkConfig
     half : bool
         In half precision, else in single.
@@ -52,7 +49,7 @@ def state_bytes(shape: tuple[int, int], tile: int, config: NetworkConfig, *, hal
     """
     multiple = 2 ** (config.levels - 1)
     values = 0.0
-    for window in tiles(shape, tile, LARGEST):
+    for window in windows:
         rows, columns = (-(-(s.stop - s.start) // multiple) * multiple for s in window.read)
         channels = (config.channels(k) / 4 ** (k - 1) for k in range(1, config.levels + 1))
         values += rows * columns * sum(channels)
@@ -170,7 +167,7 @@ class Engine:
             scale=scale,
         )
         if not self._memories:
-            self._choose_place(scans[0], planes)
+            self._choose_place(planes)
 
     def planes(self, indices: Iterable[int]) -> Iterator[tuple[int, FloatArray]]:
         """Planes of the grid by the network, each float32 (Y, X) in the scans' units.
@@ -235,14 +232,12 @@ class Engine:
         place = torch.device("cpu") if self.place == "host" else self.device.torch
         return self._memories.setdefault(index, Memory(place))
 
-    def _choose_place(self, scan: Scan, planes: int) -> None:
+    def _choose_place(self, planes: int) -> None:
         """Decide, once for a set of states, where they are kept."""
         assert self._planes is not None
         assert self.model is not None
         half = self.device.half if self._half is None else self._half
-        rows, columns = scan.pixels.shape
-        config = self.model.network.config
-        one = state_bytes((rows, columns), self._planes.tile, config, half=half)
+        one = state_bytes(self._planes.windows(), self.model.network.config, half=half)
         needed = planes * one
         place = state_place(needed, self.device, self._budget)
         if place == self.place:
