@@ -97,9 +97,15 @@ def test_heights_from_names_and_grid_from_the_optics(run, tmp_path: Path) -> Non
     files = ["scan_z0.5um.tif", "scan_z2.0um.tif", "scan_z3.5um.tif"]
     run("reconstruct", *files, *OPTIONS, "--method", "linear", "-o", tmp_path / "v.tif")
     image = read_image(tmp_path / "v.tif")
-    half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2  # 0.39 µm, of which 0.5 is the round number
+    half_depth_of_field = 0.5 * 1.0 * 0.5 / 0.8**2  # 0.39 µm: 1.5 µm are four such steps
     assert half_depth_of_field == pytest.approx(0.39, abs=0.001)
-    np.testing.assert_allclose(image.z_um, np.arange(0.5, 3.6, 0.5))
+    np.testing.assert_allclose(image.z_um, np.linspace(0.5, 3.5, 9))
+
+
+def test_without_a_grid_a_stack_gives_its_own_planes(run, tmp_path: Path) -> None:
+    stack, output = ["stack.ome.tif", "--planes", 1, 4, 7], tmp_path / "v.tif"
+    run("reconstruct", *stack, "--z-step-um", "0.7", *OPTIONS, "--method", "linear", "-o", output)
+    np.testing.assert_allclose(read_image(output).z_um, 0.7 * np.arange(1, 8))
 
 
 def test_everything_from_metadata(run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from napari_recurrent_mz.scans import (
     Scan,
     ZGrid,
     check_scans,
+    default_grid,
     listed,
     require_several,
 )
@@ -159,3 +160,82 @@ def test_equal_grids_are_equal() -> None:
 
 def test_words_in_a_sentence() -> None:
     assert [listed(list("abc"[:n])) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+
+
+def _meets(grid: ZGrid, z_um: list[float]) -> list[bool]:
+    return [bool(np.abs(grid.z_um - z).min() < 1e-3) for z in z_um]
+
+
+HEIGHT_LISTS = {
+    # heights, depth of field, the step that a person would choose
+    "evenly spaced": ([9, 3, 6], 0.402, 0.2),
+    "off the round steps": ([3.2, 7.04, 10.88, 14.72], 0.402, 0.192),
+    "in tenths": ([3.0, 5.3, 10.8], 0.402, 0.1),
+    "far up a stage": ([5003.2, 5007.04, 5010.88], 0.402, 0.192),
+    "below zero": ([-4.5, 0, 4.5], 0.402, 0.1875),
+    "nearer than a depth of field": ([1.0, 1.1], 0.402, 0.1),
+    "no optics": ([0, 10], None, 0.2),
+}
+
+
+@pytest.mark.parametrize(("z_um", "depth_um", "step_um"), HEIGHT_LISTS.values(), ids=HEIGHT_LISTS)
+def test_the_default_grid_holds_all_scans(z_um, depth_um, step_um) -> None:
+    grid = default_grid(z_um, depth_um)
+    assert grid.step_um == pytest.approx(step_um)
+    assert all(_meets(grid, z_um))
+
+
+def test_the_default_grid_of_any_evenly_spaced_scans_holds_them_all() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        start, gap = rng.uniform(-50, 6000), rng.uniform(0.05, 8)
+        z_um = [start + gap * i for i in range(rng.integers(2, 7))]
+        depth_um = rng.uniform(0.2, 6)
+        grid = default_grid(z_um, depth_um)
+        assert all(_meets(grid, z_um)), (z_um, grid)
+        assert grid.step_um <= 0.71 * depth_um
+        assert grid.step_um >= min(0.35 * depth_um, 0.999 * gap)
+
+
+def test_the_default_grid_of_any_scans_begins_and_ends_on_one() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(400):
+        digits = rng.integers(1, 5)
+        heights = rng.uniform(0, 30, rng.integers(2, 8)).round(digits)
+        z_um = list(rng.permutation(np.unique(heights)))
+        if len(z_um) < 2:
+            continue
+        grid = default_grid(z_um, rng.choice([0.3, 0.402, 1.0, 2.2]))
+        assert abs(grid.z_um[0] - min(z_um)) < 1e-6
+        assert abs(grid.z_um[-1] - max(z_um)) < 1e-6
+        assert sum(_meets(grid, z_um)) >= 2
+
+
+def test_scans_that_cannot_all_be_met_leave_as_few_out_as_possible() -> None:
+    z_um = [0.0, 3.0, 4.0157, 5.1238, 7.7319, 9.0]
+    met = _meets(default_grid(z_um, 0.402), z_um)
+    assert met[0]
+    assert met[-1]
+    assert 3 <= sum(met) < 6
+
+
+@pytest.mark.parametrize(("start", "step"), [(0.0, 0.1), (2.0, 0.3), (12.0, -0.25)])
+def test_the_default_grid_of_a_stack_is_its_planes(start, step) -> None:
+    planes = [20, 45, 70]
+    z_um = [start + step * plane for plane in planes]
+    grid = default_grid(z_um, 0.402, planes)
+    assert grid.z_um == pytest.approx(np.linspace(min(z_um), max(z_um), 51))
+
+
+def test_the_default_grid_of_a_stack_that_is_all_scans_has_planes_between_them() -> None:
+    grid = default_grid([0, 2, 4], 0.402, [0, 1, 2])
+    assert grid == ZGrid(0, 4, 0.2)
+
+
+def test_planes_whose_heights_were_typed_otherwise_say_nothing_of_a_step() -> None:
+    assert default_grid([0, 5, 6], 0.402, [10, 20, 90]) == default_grid([0, 5, 6], 0.402)
+
+
+def test_heights_in_nanometres_are_named() -> None:
+    with pytest.raises(InputError, match=r"11520 µm apart.* \(not nm\), or type the target"):
+        default_grid([3200, 7040, 10880, 14720], 0.402)

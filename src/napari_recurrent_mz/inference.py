@@ -24,6 +24,7 @@ from .object_windows import nonnegative_estimate
 from .optics import Optics
 from .saturation import saturation_notes
 from .scans import (
+    SAME_PLANE_UM,
     FloatArray,
     Heights,
     InputError,
@@ -35,9 +36,6 @@ from .scans import (
 )
 from .tiles import NetworkPlanes, Stopped
 from .weights import Model, bundled_models, load_model
-
-SAME_PLANE_UM = 1e-3
-"""A plane that is nearer than this to a scan is that scan, in micrometres."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,9 @@ from typing import Any
 
 from .check import OwnSampleCheck
 from .device import Device
-from .inference import SAME_PLANE_UM
 from .methods import image_made, method_of
 from .optics import Optics
-from .scans import Scan, ZGrid
+from .scans import SAME_PLANE_UM, Scan, ZGrid
 from .weights import Model
 
 

@@ -36,6 +36,9 @@ MAX_PLANES = 10_000
 SAME_HEIGHT_UM = 1e-6
 """Two scans that are nearer than this are at one height, in micrometres."""
 
+SAME_PLANE_UM = 1e-3
+"""A plane of a grid that is nearer than this to a scan is that scan, in micrometres."""
+
 
 LARGEST_VALUE = 1e37
 """Beyond it an estimate might not be a number of single precision any more."""
@@ -323,21 +326,80 @@ def nice_step(wanted_um: float) -> float:
     return float(f"{best * power:.3g}")
 
 
-def default_grid(z_um: Sequence[float], depth_of_field_um: float | None) -> ZGrid:
-    """From the lowest to the highest scan, in steps of about half a depth of field.
+_FINEST, _COARSEST = 0.24, math.sqrt(2)  # of the wanted step: where one that fits is looked for
+
+
+def default_grid(
+    z_um: Sequence[float],
+    depth_of_field_um: float | None,
+    planes: Sequence[int] | None = None,
+) -> ZGrid:
+    """From the lowest to the highest scan, both included, in steps that also meet the others.
 
     Parameters
     ----------
     z_um : sequence of float
         Heights of the scans, in micrometres.
     depth_of_field_um : float or None
-        Without it the step is about a fiftieth of the range.
+        The step wanted is half of it; without it, a fiftieth of the range.
+    planes : sequence of int, optional
+        Which planes of one stack the scans are: then the grid has the planes of that stack,
+        unless every one of them is a scan.
 
     Returns
     -------
     ZGrid
-        Its step is a round number.
+        Its step is near the wanted one, round where it can be. It may be as small as a quarter
+        of that where all scans are on planes then; else as many are as can be.
+
+    Raises
+    ------
+    InputError
+        If there would be too many planes: heights typed in another unit than µm.
     """
     low, high = min(z_um), max(z_um)
-    wanted = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
-    return ZGrid(low, high, nice_step(wanted) if wanted > 0 else 1.0)
+    if low == high:
+        return ZGrid(low, high, 1.0)
+    steps = _steps_of_stack(z_um, planes) if planes is not None else 0
+    if not steps:
+        wanted = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
+        steps = _fitting_steps(np.sort(np.asarray(z_um, np.float64)) - low, wanted)
+    return ZGrid(low, high, float(f"{(high - low) / steps:.12g}"))
+
+
+def _steps_of_stack(z_um: Sequence[float], planes: Sequence[int]) -> int:
+    """How many planes of a stack lie above the lowest scan up to the highest; 0 if it is unknown.
+
+    It is where the heights do not follow the planes, or no plane between them is left out.
+    """
+    heights, numbers = np.asarray(z_um, np.float64), np.asarray(planes)
+    first, last = int(heights.argmin()), int(heights.argmax())
+    steps = abs(int(numbers[last] - numbers[first]))
+    if steps < len(set(planes)):
+        return 0
+    step = (heights[last] - heights[first]) / steps
+    off = heights - heights[first] - step * np.abs(numbers - numbers[first])
+    return steps if np.abs(off).max() < step / 4 else 0
+
+
+def _fitting_steps(above_um: npt.NDArray[np.float64], wanted_um: float) -> int:
+    """Into how many steps a range is cut; ``above_um`` are the scans, from its lower end."""
+    span = float(above_um[-1])
+    fewest = max(math.ceil(span / (_COARSEST * wanted_um)), 1)
+    if fewest >= MAX_PLANES:
+        raise InputError(
+            f"The scans lie {span:g} µm apart, which is more than {MAX_PLANES:,} planes "
+            f"{wanted_um:.3g} µm from each other: correct the heights, which are in µm (not nm), "
+            "or type the target grid."
+        )
+    finest = min(_FINEST * wanted_um, span / (len(above_um) - 1))
+    most = min(max(math.floor(span / finest + 1e-6), fewest), MAX_PLANES - 1)
+    counts = np.arange(fewest, most + 1)
+    steps = span / counts
+    off = np.abs(above_um[:, None] - steps * np.round(above_um[:, None] / steps))
+    met = (off < SAME_PLANE_UM).sum(axis=0)
+    ratio = np.abs(np.log(steps / wanted_um))
+    tenths_of_nm = 1e4 * steps
+    is_round = np.abs(tenths_of_nm - np.round(tenths_of_nm)) < 1e-6
+    worse = (met < len(above_um), ratio > math.log(_COARSEST), -met, ~is_round, ratio)
+    return int(counts[np.lexsort(worse[::-1])[0]])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from qtpy.QtCore import QSettings, QThreadPool
 
 from napari_recurrent_mz.device import limit_gpu_memory
 from napari_recurrent_mz.network import NetworkConfig
-from napari_recurrent_mz.widgets import _live_files, _method_panel, reconstruct
+from napari_recurrent_mz.widgets import _guard, _live_files, _method_panel, reconstruct
 from napari_recurrent_mz.widgets._gpu_memory import gpu_memory
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
@@ -37,6 +38,22 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     yield tmp_path
     gpu_memory.cache_clear()
     limit_gpu_memory(None)
+
+
+@pytest.fixture(autouse=True)
+def unforeseen() -> Iterator[list[str]]:
+    """What docks turn into a sentence because nobody foresaw it: a fault all the same.
+
+    A test that is about it clears the list.
+    """
+    told: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger(_guard.__name__)
+    logger.addHandler(handler)
+    yield told
+    logger.removeHandler(handler)
+    assert not told
 
 
 @pytest.fixture

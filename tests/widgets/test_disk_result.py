@@ -35,6 +35,7 @@ def dock(make_dock, add_stack, folder) -> ReconstructDock:
     dock = make_dock()
     dock.add_layers([add_stack(dock._viewer)])
     dock.set_optics(OPTICS)
+    dock.set_grid(ZGrid(2.5, 5.5, 0.25))
     dock.write_to(folder)
     dock.check()
     return dock
@@ -259,6 +260,7 @@ def test_it_fills_and_ends_in_a_real_window(
     viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
     dock.add_layers([add_stack(viewer)])
     dock.set_optics(OPTICS)
+    dock.set_grid(ZGrid(2.5, 5.5, 0.25))
     dock.write_to(folder)
     dock.check()
     dock.reconstruct()

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 
 from napari_recurrent_mz import weights
 from napari_recurrent_mz.device import gpu_memory_limit, limit_gpu_memory
-from napari_recurrent_mz.scans import InputError, ZGrid, default_grid, nice_step
+from napari_recurrent_mz.scans import InputError, ZGrid, nice_step
 from napari_recurrent_mz.widgets import _gpu_memory, _method_panel, _settings
 from napari_recurrent_mz.widgets._grid_panel import GridPanel, in_words
 from napari_recurrent_mz.widgets._method_panel import MethodPanel
@@ -55,6 +55,14 @@ def test_rows_stand_by_height(table) -> None:
 def test_the_same_plane_is_added_once(table, layer) -> None:
     table.scans.add(rows_of(layer, [2, 3]))
     assert [row.plane for row in table.scans.rows] == [2, 3, 6]
+
+
+def test_to_look_at_a_height_in_an_editor_does_not_round_it(table) -> None:
+    model = table.scans
+    model.setData(model.index(0, HEIGHT), "5003.12345")
+    assert cell(table, 0, HEIGHT) == "5003.12"
+    text = cell(table, 0, HEIGHT, Qt.ItemDataRole.EditRole)
+    assert float(text) == 5003.12345
 
 
 def test_doubles_are_marked_on_both_rows_until_one_is_unticked(table) -> None:
@@ -104,10 +112,6 @@ def test_steps_are_round_numbers(wanted, nice) -> None:
     assert nice_step(wanted) == pytest.approx(nice)
 
 
-def test_the_default_grid_runs_over_the_scans_in_half_depths_of_field() -> None:
-    assert default_grid([9, 3, 6], 0.402) == ZGrid(3, 9, 0.2)
-
-
 def test_a_typed_grid_stays_until_auto_is_pressed(qtbot) -> None:
     panel = GridPanel()
     qtbot.addWidget(panel)
@@ -120,6 +124,29 @@ def test_a_typed_grid_stays_until_auto_is_pressed(qtbot) -> None:
     panel.auto.click()
     panel.follow([1, 9], 0.4)
     assert panel.grid() == ZGrid(1, 9, 0.2)
+
+
+def test_the_grid_is_not_rounded_to_what_is_shown(qtbot) -> None:
+    panel = GridPanel()
+    qtbot.addWidget(panel)
+    scans = [5003.12345, 5006.24691, 5012.49383]
+    panel.follow(scans, 0.402)
+    assert panel.start.text() == "5003.12"
+    z_um = panel.grid().z_um
+    assert z_um[[0, -1]] == pytest.approx([scans[0], scans[-1]], abs=1e-6)
+    assert abs(z_um - scans[1]).min() < 1e-3
+
+
+def test_without_a_grid_that_follows_the_scans_it_says_why_and_shows_none(qtbot) -> None:
+    panel = GridPanel()
+    qtbot.addWidget(panel)
+    panel.follow([2, 8], 0.4)
+    panel.follow([2000, 8000], 0.4)
+    assert panel.step.text() == ""
+    with pytest.raises(InputError, match="6000 µm apart"):
+        panel.grid()
+    panel.follow([2, 8], 0.4)
+    assert panel.grid() == ZGrid(2, 8, 0.2)
 
 
 def test_an_empty_grid_field_is_named(qtbot) -> None:

@@ -28,6 +28,9 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 
 
+FINE = ZGrid(2.5, 5.5, 0.25)  # between the scans of the stack, two planes for one of its own
+
+
 @pytest.fixture
 def dock(make_dock, add_stack) -> ReconstructDock:
     """Three scans of the stack (2.5, 4, 5.5 µm), optics given, linear interpolation."""
@@ -90,14 +93,14 @@ def test_a_stack_offers_three_planes_right_away(dock) -> None:
     assert dock.ui.planes_button.isChecked()
     assert dock.ui.stack.planes.text() == "1, 4, 7"
     assert dock.ui.footer.reconstruct.isEnabled()
-    # Half of n λ / NA² = 0.463 µm, rounded.
-    assert dock.ui.grid.grid() == ZGrid(2.5, 5.5, 0.25)
-    assert dock.ui.grid.cost.text().startswith("13 planes · ")
+    assert dock.ui.grid.grid() == ZGrid(2.5, 5.5, 0.5)  # the planes of the stack
+    assert dock.ui.grid.cost.text().startswith("7 planes · ")
 
 
 def test_the_volume_is_a_layer_in_micrometres(dock, stack, run_to_end) -> None:
     source = dock._viewer.layers[0]
     before = source.data.copy()
+    dock.set_grid(FINE)
     outcome = run_to_end(dock)
     assert outcome.state == "done"
     layer = result_of(dock)
@@ -125,6 +128,7 @@ def test_the_volume_is_a_layer_in_micrometres(dock, stack, run_to_end) -> None:
 def test_the_plane_in_view_comes_first(dock, qtbot, monkeypatch, run_to_end) -> None:
     gate = Gate(monkeypatch)
     gate.let(100)
+    dock.set_grid(FINE)
     dock._viewer.dims.set_point(0, 5.0)
     run_to_end(dock)
     assert gate.orders[0][:5] == (10, 9, 11, 8, 12)
@@ -134,6 +138,7 @@ def test_the_plane_in_view_comes_first(dock, qtbot, monkeypatch, run_to_end) -> 
 def test_progress_and_buttons_while_it_runs(dock, qtbot, monkeypatch) -> None:
     gate = Gate(monkeypatch)
     footer = dock.ui.footer
+    dock.set_grid(FINE)
     footer.reconstruct.click()
     gate.let(3)
     step_until(qtbot, dock, 3)
@@ -151,6 +156,7 @@ def test_progress_and_buttons_while_it_runs(dock, qtbot, monkeypatch) -> None:
 
 def test_cancel_keeps_the_finished_block_and_nothing_else(dock, qtbot, monkeypatch) -> None:
     gate = Gate(monkeypatch)
+    dock.set_grid(FINE)
     dock._viewer.dims.set_point(0, 4.0)
     dock.reconstruct()
     gate.let(5)
@@ -280,8 +286,10 @@ def test_preview_is_linear_mmse_and_gives_way_to_the_next(dock, run_to_end) -> N
 def test_a_long_preview_leaves_planes_out(dock, monkeypatch, run_to_end) -> None:
     cost = costs.Cost(1.0, 7.0)
     monkeypatch.setattr(costs, "estimate_cost", lambda *_: cost)
+    dock.set_grid(ZGrid(2.5, 5.75, 0.25))  # 14 planes
     run_to_end(dock, "preview")
-    np.testing.assert_allclose(result_of(dock).scale, [1.0, 0.2, 0.2])
+    np.testing.assert_allclose(result_of(dock).scale, [3.25 / 4, 0.2, 0.2])
+    assert len(result_of(dock).data) == 5
 
 
 def test_the_preview_is_prepared_once_for_each_optics(dock, qtbot, monkeypatch) -> None:

@@ -57,12 +57,13 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
         raise InputError(job.trouble)
     images = [read_part(part, ()) for part in job.parts]
     if job.heights_um is None:
-        planes = settings.planes or range(images[0].n_planes)
+        planes = settings.planes or tuple(range(images[0].n_planes))
         heights = [float(z) for z in scan_heights(images[0], planes, settings.z_step_um)]
     else:
+        planes = None
         heights = [float(z) for z in job.heights_um]
         _check_singles(images)
-    return _plan(settings, images, heights, _size(images[0]))
+    return _plan(settings, images, heights, planes)
 
 
 def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
@@ -78,31 +79,30 @@ def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
     planes = settings.planes if job.heights_um is None else None
     images = [read_part(part, planes) for part in job.parts]
     if job.heights_um is None:
-        chosen = planes or tuple(range(images[0].n_planes))
-        scans = scans_from_stack(images[0], chosen, settings.z_step_um)
+        planes = planes or tuple(range(images[0].n_planes))
+        scans = scans_from_stack(images[0], planes, settings.z_step_um)
     else:
         _check_singles(images)
         scans = scans_from_files(images, job.heights_um)
     require_several(scans)
     scans = list(check_scans(scans))
-    size = _size(images[0])
-    return scans, _plan(settings, images, [scan.z_um for scan in scans], size)
+    return scans, _plan(settings, images, [scan.z_um for scan in scans], planes)
 
 
 def _plan(
     settings: BatchSettings,
     images: Sequence[ImageFile],
     z_um: Sequence[float],
-    shape: tuple[int, int],
+    planes: Sequence[int] | None,
 ) -> Plan:
     values = optics_values(settings.optics, images)
     optics = optics_for(needs_optics([settings.method]), values, images)
     pixel_um = values["pixel_um"]
     assert pixel_um is not None  # optics_for has made sure of it
     dof_um = optics.depth_of_field_um if optics else None
-    grid = settings.grid or default_grid(z_um, dof_um)
+    grid = settings.grid or default_grid(z_um, dof_um, planes)
     remarks = tuple(remark for image in images for remark in image.remarks)
-    return Plan(tuple(z_um), grid, shape, optics, pixel_um, remarks)
+    return Plan(tuple(z_um), grid, _size(images[0]), optics, pixel_um, remarks)
 
 
 def _check_singles(images: Sequence[ImageFile]) -> None:

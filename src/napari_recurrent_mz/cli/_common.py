@@ -139,7 +139,8 @@ def add_grid_option(parser: argparse.ArgumentParser) -> None:
         "--grid",
         metavar="START:STOP:STEP",
         help="heights to reconstruct, µm, STOP included where a step falls on it "
-        "(by default from the lowest to the highest scan, in about half depths of field)",
+        "(by default from the lowest to the highest scan: the planes of the stack, or steps of "
+        "about half a depth of field that meet the scans)",
     )
 
 

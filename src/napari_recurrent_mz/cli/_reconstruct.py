@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     given = _common.Given.by(arguments)
     if arguments.grid is None:
         dof_um = given.optics.depth_of_field_um if given.optics else None
-        grid = default_grid([scan.z_um for scan in given.scans], dof_um)
+        grid = default_grid([scan.z_um for scan in given.scans], dof_um, arguments.planes)
     else:
         grid = ZGrid.parse(arguments.grid)
     y, x = given.scans[0].pixels.shape

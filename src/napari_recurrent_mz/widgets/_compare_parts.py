@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import weakref
@@ -28,6 +27,7 @@ from ..comparison import BASELINES, MEASURES
 from ..methods import METHOD_NAMES
 from ..scans import InputError
 from ._fields import parse_length_um
+from ._guard import guarded, on
 
 _ROW = 22
 _ROWS_SEEN = (2, 5)
@@ -72,10 +72,11 @@ class LayerList(QListWidget):
         self.setUniformItemSizes(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.itemChanged.connect(self._item_changed)
+        on(self, self.itemChanged, self._item_changed)
+        self._offering = guarded(self, self._offer)
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
-            event.connect(self._offer)
+            event.connect(self._offering)
         self._offer()
 
     def ticked(self) -> list[Image]:
@@ -104,15 +105,14 @@ class LayerList(QListWidget):
         return QSize(80, self.sizeHint().height())
 
     def _offer(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):  # the widget may be gone before the viewer
-            for layer in self._viewer.layers:
-                if layer not in self._known:
-                    self._known.add(layer)
-                    layer.events.name.connect(self._offer)
-                    if self._ticks(layer):
-                        self._ticked.add(layer)
-            self._show()
-            self.changed.emit()
+        for layer in self._viewer.layers:
+            if layer not in self._known:
+                self._known.add(layer)
+                layer.events.name.connect(self._offering)
+                if self._ticks(layer):
+                    self._ticked.add(layer)
+        self._show()
+        self.changed.emit()
 
     def _show(self) -> None:
         reference = None if self._reference is None else self._reference()

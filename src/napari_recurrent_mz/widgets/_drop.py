@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +14,20 @@ from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
 from ..io import read_positions, z_from_name
 from ..scans import InputError
+from ._guard import telling
 from ._layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
 
 _TIFF = {".tif", ".tiff", ".stk", ".lsm"}
 
 
-class DropTarget:
-    """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
+if TYPE_CHECKING:
+    from ._parts import Dock
+else:
+    Dock = object  # Qt finds the signals of the first base only, and that is to be the dock's
 
-    def say(self, sentence: str, kind: str = "hint") -> None:
-        """Answer to what the user did last."""
-        raise NotImplementedError
+
+class DropTarget(Dock):
+    """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
 
     def drop(self, paths: Sequence[Any]) -> None:
         """Use these files."""
@@ -45,7 +48,8 @@ class DropTarget:
         """Read the files that were dropped."""
         if event is not None:
             event.accept()
-            self.drop(dropped_paths(event.mimeData()))
+            with telling(self):
+                self.drop(dropped_paths(event.mimeData()))
 
 
 def dropped_paths(mime: QMimeData | None) -> list[Path]:

@@ -8,6 +8,8 @@ import re
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QLineEdit, QWidget
 
+from ._guard import on
+
 _UM_PER = {"": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
 
@@ -57,7 +59,8 @@ class NumberEdit(QLineEdit):
         self.setMinimumWidth(48)
         self._parse = parse_wavelength_um if wavelength else parse_length_um
         self._shown = ""
-        self.editingFinished.connect(self._finish)
+        self._value: float | None = None
+        on(self, self.editingFinished, self._finish)
 
     @property
     def is_text_wrong(self) -> bool:
@@ -65,12 +68,15 @@ class NumberEdit(QLineEdit):
         return bool(self.text().strip()) and self._parse(self.text()) is None
 
     def value(self) -> float | None:
-        """The number, or None when the line is empty or no number."""
-        return self._parse(self.text())
+        """The number, or None when the line is empty or no number.
+
+        One that was set is not rounded to the digits that are shown, until they are changed.
+        """
+        return self._value if self.text() == self._shown else self._parse(self.text())
 
     def set_value(self, value: float | None) -> None:
         """Show a number, or an empty line."""
-        self._shown = "" if value is None else f"{value:.6g}"
+        self._value, self._shown = value, "" if value is None else f"{value:.6g}"
         self.setText(self._shown)
         self.setCursorPosition(0)
 
@@ -81,5 +87,5 @@ class NumberEdit(QLineEdit):
         if value is not None:
             self.set_value(value)
         else:
-            self._shown = self.text()
+            self._value, self._shown = None, self.text()
         self.edited.emit()

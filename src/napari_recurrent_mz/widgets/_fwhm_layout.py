@@ -24,6 +24,7 @@ from ..optics import Optics
 from ..scans import InputError
 from . import _settings
 from ._fields import NumberEdit
+from ._guard import on
 from ._layer_choice import LayerChoice
 from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button
@@ -177,8 +178,8 @@ class SetupPage(QWidget):
     def _connect(self) -> None:
         for choice in (self.volume, self.reference, self.points):
             choice.changed.connect(self.changed)
-        self.reference.changed.connect(self._offer_same)
-        self.points.changed.connect(self._offer_same)
+        on(self, self.reference.changed, self._offer_same)
+        on(self, self.points.changed, self._offer_same)
         for edit in self.fields.values():
             edit.edited.connect(self.changed)
         self.model.currentIndexChanged.connect(self.changed)

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 from ..device import gpu_memory_limit, limit_gpu_memory
 from ..scans import InputError
 from . import _settings
+from ._guard import on
 
 _GROUP, _NAME = "gpu", "memory_gb"
 _MOST_GB = 1024.0
@@ -89,7 +90,7 @@ class GpuMemoryField(QDoubleSpinBox):
         self.setSuffix(" GB")
         self.setSpecialValueText(self._memory.unlimited())
         self.setValue(self._memory.gigabytes)
-        self.valueChanged.connect(self._memory.set)
+        on(self, self.valueChanged, self._memory.set)
         self._memory.changed.connect(self.setValue)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from ..scans import InputError, ZGrid, default_grid
 from ._fields import NumberEdit
+from ._guard import on
 
 
 class GridPanel(QWidget):
@@ -19,6 +20,7 @@ class GridPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.follows_scans = True
+        self._why_none = ""  # there is no grid that follows the scans
         self.start = NumberEdit("start of the target grid", "Lowest plane to reconstruct", "from")
         self.stop = NumberEdit("stop of the target grid", "Highest plane to reconstruct", "to")
         self.step = NumberEdit(
@@ -29,7 +31,8 @@ class GridPanel(QWidget):
         self.auto = QPushButton()
         self.auto.setText("Auto")
         self.auto.setToolTip(
-            "Follow the scans: lowest to highest, in steps of about half a depth of field"
+            "Follow the scans: lowest to highest, in steps of about half a depth of field that "
+            "meet the scans; of a stack, all its planes between them"
         )
         self.auto.setCheckable(True)
         self.auto.setChecked(True)
@@ -38,8 +41,8 @@ class GridPanel(QWidget):
         self.cost.setWordWrap(True)
         self._lay_out()
         for edit in (self.start, self.stop, self.step):
-            edit.edited.connect(self._edited)
-        self.auto.toggled.connect(self._toggled)
+            on(self, edit.edited, self._edited)
+        on(self, self.auto.toggled, self._toggled)
 
     def grid(self) -> ZGrid:
         """The grid as it stands.
@@ -49,6 +52,8 @@ class GridPanel(QWidget):
         InputError
             If a value is missing or no number, or the grid is empty, backwards or absurdly large.
         """
+        if self.follows_scans and self._why_none:
+            raise InputError(self._why_none)
         for name, edit in (("start", self.start), ("stop", self.stop), ("step", self.step)):
             if edit.is_text_wrong:
                 raise InputError(
@@ -67,10 +72,25 @@ class GridPanel(QWidget):
         self._show(grid)
         self.changed.emit()
 
-    def follow(self, z_um: Sequence[float], depth_of_field_um: float | None) -> None:
-        """Take the default grid of these scans, unless a person typed one."""
-        if self.follows_scans and len(z_um) >= 2:
-            self._show(default_grid(z_um, depth_of_field_um))
+    def follow(
+        self,
+        z_um: Sequence[float],
+        depth_of_field_um: float | None,
+        planes: Sequence[int] | None = None,
+    ) -> None:
+        """Take the default grid of these scans, unless a person typed one.
+
+        Where there is none, the fields are empty, and :meth:`grid` says why.
+        """
+        if not self.follows_scans or len(z_um) < 2:
+            return
+        self._why_none = ""
+        try:
+            self._show(default_grid(z_um, depth_of_field_um, planes))
+        except InputError as error:
+            self._why_none = str(error)
+            for edit in (self.start, self.stop, self.step):
+                edit.set_value(None)
 
     def _show(self, grid: ZGrid) -> None:
         self.start.set_value(grid.start_um)

@@ -23,9 +23,10 @@ from qtpy.QtWidgets import (
 from ..scans import InputError
 from . import _settings
 from ._grid_panel import in_words
+from ._guard import on, sentence_of, telling
 from ._parts import Dock, WhenGone, heading, push_button, scrolling, show_progress, stop_run
 from ._theme import MessageLabel, Palette, tinted
-from ._worker import Outcome, ThreadRun, sentence_of, time_left
+from ._worker import Outcome, ThreadRun, time_left
 
 _WIDTH = 340
 _SCROLL_BAR = 14
@@ -280,24 +281,33 @@ class InstrumentDock(Dock):
         self.ui = Form(self.footer, self.palette_)
         self.form = self.ui.rows
         self.run: Task | None = None
+        self._count = 0
         self._then: Callable[[Any], None] | None = None
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        viewer.layers.events.removing.connect(self._layer_goes)
-        self.footer.action.clicked.connect(self.act)
-        self.footer.cancel.clicked.connect(self.cancel)
+        on(self, viewer.layers.events.removing, self._layer_goes)
+        on(self, self.footer.action.clicked, self.act)
+        on(self, self.footer.cancel.clicked, self.cancel)
         self.shortcut("Ctrl+Return", self.footer.action.click)
         self.shortcut("Ctrl+Enter", self.footer.action.click)
         self.shortcut("Esc", self.footer.cancel.click)
-        viewer.events.theme.connect(self._theme_changed)
+        on(self, viewer.events.theme, self._theme_changed)
         WhenGone(self, stop_run)
         self.ui.restyle(viewer.theme)
 
     # for subclasses -------------------------------------------------------------------
     def act(self) -> None:
         """What the main button does."""
+
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        self.footer.say(sentence, kind)
+
+    def not_ready(self, why_not: str) -> None:
+        """Disable the main button, and say why."""
+        self.footer.ready(why_not)
 
     def restyle_plots(self) -> None:
         """Draw plots again in the theme's colours."""
@@ -315,7 +325,7 @@ class InstrumentDock(Dock):
         """A key that works while the dock has the keyboard."""
         made = QShortcut(QKeySequence(keys), self)
         made.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        made.activated.connect(slot)
+        on(self, made.activated, slot)
 
     def start(
         self,
@@ -340,8 +350,9 @@ class InstrumentDock(Dock):
         """
         stop_run(self.__dict__)
         self.run, self._then = Task(function, *args), then
-        self.run.progress.connect(self._progressed)
-        self.run.ended.connect(self._task_ended)
+        self._count = number = self._count + 1
+        on(self, self.run.progress, lambda item: self._progressed(number, item))
+        on(self, self.run.ended, lambda outcome: self._task_ended(number, outcome))
         self.footer.begin(title)
         self.run.start()
 
@@ -365,14 +376,14 @@ class InstrumentDock(Dock):
         self.footer.say(f"Saved “{written.name}”.", "done")
 
     # wiring ---------------------------------------------------------------------------
-    def _progressed(self, item: object) -> None:
-        if self.sender() is self.run and isinstance(item, Progress):
+    def _progressed(self, number: int, item: object) -> None:
+        if number == self._count and self.run is not None and isinstance(item, Progress):
             self.footer.progress(item.done, item.total, item.words)
 
-    def _task_ended(self, outcome: Outcome) -> None:
-        task = self.sender()
-        if task is not self.run or not isinstance(task, Task):
-            return  # another one was started in the meantime
+    def _task_ended(self, number: int, outcome: Outcome) -> None:
+        task = self.run
+        if number != self._count or task is None:
+            return  # it was dropped, or another one was started in the meantime
         self.run = None
         then, self._then = self._then, None  # it may hold the pixels of layers
         self.footer.ended()
@@ -381,7 +392,8 @@ class InstrumentDock(Dock):
         elif outcome.state == "failed" or task.found is None:
             self.footer.say(outcome.sentence, "error")
         elif then is not None:
-            then(task.found.value)
+            with telling(self):
+                then(task.found.value)
         self.ended.emit(outcome)
 
     def _theme_changed(self, event: Any = None) -> None:

@@ -162,9 +162,11 @@ def _coarser(ui: DockLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
     """Leave planes out so that the preview takes about two seconds."""
     cost = _cost(ui, scans, len(grid), "lmmse", ui.method.device_choice())
     every = math.ceil(cost.seconds / _PREVIEW_S) if cost is not None else 1
-    if every <= 1:
+    if every <= 1 or len(grid) == 1:
         return grid
-    return ZGrid(grid.start_um, grid.stop_um, grid.step_um * every)
+    steps = math.ceil((len(grid) - 1) / every)
+    last_um = float(grid.z_um[-1])
+    return ZGrid(grid.start_um, last_um, (last_um - grid.start_um) / steps)
 
 
 def _cost(ui: DockLayout, scans: Sequence[Scan], planes: int, method: str, device: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QWidget
+
+from ._guard import guarded, on
 
 
 def is_image(layer: Layer) -> bool:
@@ -63,10 +64,11 @@ class LayerChoice(QComboBox):
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
-        self.activated.connect(self._activated)
+        on(self, self.activated, self._activated)
+        self._offering = guarded(self, self._offer)
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
-            event.connect(self._offer)
+            event.connect(self._offering)
         self._offer()
 
     def layer(self) -> Any:
@@ -84,25 +86,24 @@ class LayerChoice(QComboBox):
             self.changed.emit()
 
     def _offer(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):  # the widget may be gone before the viewer
-            found = [layer for layer in self._viewer.layers if self._accepts(layer)]
-            self._offered = [weakref.ref(layer) for layer in found]
-            for layer in found:
-                if layer not in self._named:
-                    self._named.add(layer)
-                    layer.events.name.connect(self._offer)
-            was_there, chosen = self._chosen is not None, self.layer()
-            self.clear()
-            self.addItem(self._nothing)
-            self.addItems([layer.name for layer in found])
-            if self._opens_files:
-                self.addItem("Open a file…")
-            if was_there and all(layer is not chosen for layer in found):
-                self._chosen = None
-                self._show()
-                self.changed.emit()
-            else:
-                self._show()
+        found = [layer for layer in self._viewer.layers if self._accepts(layer)]
+        self._offered = [weakref.ref(layer) for layer in found]
+        for layer in found:
+            if layer not in self._named:
+                self._named.add(layer)
+                layer.events.name.connect(self._offering)
+        was_there, chosen = self._chosen is not None, self.layer()
+        self.clear()
+        self.addItem(self._nothing)
+        self.addItems([layer.name for layer in found])
+        if self._opens_files:
+            self.addItem("Open a file…")
+        if was_there and all(layer is not chosen for layer in found):
+            self._chosen = None
+            self._show()
+            self.changed.emit()
+        else:
+            self._show()
 
     def _show(self) -> None:
         chosen = self.layer()

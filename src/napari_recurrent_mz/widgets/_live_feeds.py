@@ -19,10 +19,11 @@ from ..sources import (
     simulated_sample,
     watch_folder,
 )
+from ._guard import on, sentence_of
 from ._live_messages import Add
 from ._live_sources import SIMULATED, FolderPage, MicroscopePage
 from ._live_thread import LiveThread
-from ._worker import in_background, sentence_of
+from ._worker import in_background
 
 
 class FolderFeed(QObject):
@@ -59,8 +60,8 @@ class FolderFeed(QObject):
             yield from watch_folder(folder, stop=stop, pattern=pattern, existing=existing)
 
         self._thread = LiveThread(work)
-        self._thread.arrived.connect(self._arrived)
-        self._thread.failed.connect(self._failed)
+        on(self, self._thread.arrived, self._arrived)
+        on(self, self._thread.failed, self._failed)
         self._thread.start()
         self._page.lock(True)
         self.said.emit(f"Watching '{folder.name}': new TIFFs become scans.", "hint")

@@ -19,6 +19,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from . import _settings
+from ._guard import guarded, on
 from ._live_pages import LivePages
 from ._live_question import Choice, QuestionBox
 from ._live_saving import Saving, SavingRow, save_listened
@@ -104,14 +105,14 @@ class LiveFiles(QObject):
         self._saved: tuple[Any, ...] | None = None
         self._stop = threading.Event()
         self.saving = SavingRow(self._stop)
-        self._step.connect(self.saving.step)
+        on(self, self._step, self.saving.step)
         dock.installEventFilter(self)
 
     def place(self, pages: LivePages) -> None:
         """Put the buttons on the dock's pages."""
         pages.scans.plot.add_tool(*_SAVE, self.ask_where_to_save)
         button, column = push_button(*_OPEN), pages.setup.layout()
-        button.clicked.connect(self.ask_what_to_open)
+        on(self, button.clicked, self.ask_what_to_open)
         assert isinstance(column, QVBoxLayout)
         column.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
 
@@ -119,7 +120,7 @@ class LiveFiles(QObject):
         """Offer what was not saved, once the dock is seen."""
         if event is not None and event.type() == QEvent.Type.Show:
             self._dock.removeEventFilter(self)
-            QTimer.singleShot(0, self.offer)
+            QTimer.singleShot(0, guarded(self, self.offer))
         return False
 
     @property

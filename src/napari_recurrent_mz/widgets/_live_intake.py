@@ -110,7 +110,6 @@ def of_file(image: Any) -> Candidate:
 class ScanIntake(_drop.DropTarget):
     """Takes images as scans for a session; before there is one, they wait for it."""
 
-    _viewer: Any
     footer: InstrumentFooter
     pages: LivePages
     question: QuestionBox
@@ -118,10 +117,6 @@ class ScanIntake(_drop.DropTarget):
     files: LiveFiles
     volume: LiveLayer | None
     waiting: list[Candidate]
-
-    def check(self) -> None:
-        """Say what is missing for a session."""
-        raise NotImplementedError
 
     def say(self, sentence: str, kind: str = "hint") -> None:
         """Answer to what the user did last."""
@@ -166,7 +161,7 @@ class ScanIntake(_drop.DropTarget):
             self.files.open_from(paths[0])
             return
         self.say("Reading…")
-        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self.fail)  # type: ignore[arg-type]
+        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self.fail)
 
     def offer(self, candidate: Candidate, z_um: float | None = None) -> None:
         """Take an image as a scan; its height is asked for when nothing says it.

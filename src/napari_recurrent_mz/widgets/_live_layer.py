@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from ..methods import METHOD_NAMES
 from ..scans import ZGrid
 from ._calm import CALM
+from ._guard import on
 from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY
 from ._live_messages import Listed
@@ -58,7 +59,7 @@ class LiveLayer(QObject):
         self._pace = Pace()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._refresh)
+        on(self, self._timer.timeout, self._refresh)
 
     @property
     def layer(self) -> Image | None:

@@ -27,10 +27,11 @@ from qtpy.QtWidgets import (
 )
 
 from ..methods import method_of
-from ..scans import InputError, ZGrid
+from ..scans import InputError, default_grid
 from ..stopping import EPSILON
 from . import _settings
 from ._grid_panel import GridPanel
+from ._guard import on
 from ._live_messages import Bytes, MakePlan, ScanLine
 from ._live_sources import GROUP, SourcePanel
 from ._live_work import THUMBNAIL
@@ -141,11 +142,10 @@ class SetupPage(QWidget):
         Raises
         ------
         InputError
-            If the optics are not known.
+            If the optics are not known, or the stage reaches too far.
         """
         if not any(edit.text() for edit in (self.grid.start, self.grid.stop)):
-            step = round(self.optics.optics().depth_of_field_um / 2, 2)
-            self.grid.set_grid(ZGrid(*limits_um, step))
+            self.grid.set_grid(default_grid(limits_um, self.optics.optics().depth_of_field_um))
 
 
 def is_live(method: str) -> bool:
@@ -182,7 +182,7 @@ class ScanList(QTableWidget):
             upright.setDefaultSectionSize(THUMBNAIL + 4)
             across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             across.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
-        self.cellDoubleClicked.connect(self._double_clicked)
+        on(self, self.cellDoubleClicked, self._double_clicked)
         self._lines: Sequence[ScanLine] = ()
 
     def show_lines(self, lines: Sequence[ScanLine]) -> None:
@@ -374,7 +374,7 @@ class LivePages(QTabWidget):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_TURN_MS)
-        self._soon.timeout.connect(self._fill_next)
+        on(self, self._soon.timeout, self._fill_next)
 
     def show_page(self, page: QWidget) -> None:
         """Bring one of the two pages to the front."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ._fields import NumberEdit
+from ._guard import on
 from ._live_words import unbroken
 from ._parts import push_button
 from ._theme import MessageLabel, Palette
@@ -54,7 +55,7 @@ class QuestionBox(QWidget):
         super().__init__(parent)
         self.label = MessageLabel(palette)
         self.height_um = NumberEdit("height of the scan", "Height of the scan, in µm", "z (µm)")
-        self.height_um.returnPressed.connect(self._answer_first)
+        on(self, self.height_um.returnPressed, self._answer_first)
         self.buttons: dict[str, QPushButton] = {}
         self._waiting: list[_Question] = []
         self._line = QHBoxLayout()
@@ -138,6 +139,6 @@ class QuestionBox(QWidget):
             part.setVisible(question.wants_height)
         for choice in question.choices:
             button = push_button(choice.text, choice.tooltip)
-            button.clicked.connect(lambda _=False, key=choice.key: self.answer(key))
+            on(self, button.clicked, lambda _=False, key=choice.key: self.answer(key))
             self._line.addWidget(button)
             self.buttons[choice.key] = button

@@ -9,6 +9,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ._calm import CALM
+from ._guard import on
 from ._live_messages import Filled, NotStarted, Started
 from ._live_thread import LiveThread
 from ._live_work import LiveWork
@@ -49,8 +50,8 @@ class LiveRun(QObject):
         self._items: deque[object] = deque()
         self._timer = QTimer(self)
         self._timer.setInterval(_TURN_MS)
-        self._timer.timeout.connect(self._pass_on)
-        turns.changed.connect(self._hold)
+        on(self, self._timer.timeout, self._pass_on)
+        on(self, turns.changed, self._hold)
 
     @property
     def is_on(self) -> bool:
@@ -74,8 +75,8 @@ class LiveRun(QObject):
         CALM.hold()
         self._work = LiveWork(make)
         self.live_thread = LiveThread(self._work.events, self._work.wake)
-        self.live_thread.arrived.connect(self._arrived)
-        self.live_thread.failed.connect(self._failed)
+        on(self, self.live_thread.arrived, self._arrived)
+        on(self, self.live_thread.failed, self._failed)
         self.live_thread.rest.want(self._turns.is_on)
         self.live_thread.start()
 

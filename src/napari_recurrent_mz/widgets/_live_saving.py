@@ -11,6 +11,7 @@ from typing import Any
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from ..progress import listening
+from ._guard import on
 from ._parts import push_button, show_progress
 
 _TELL_S = 0.1
@@ -59,7 +60,7 @@ class SavingRow(QWidget):
         self.cancel = push_button(
             "Cancel saving", "What is in the file or folder now stays as it is"
         )
-        self.cancel.clicked.connect(self._cancel)
+        on(self, self.cancel.clicked, self._cancel)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.bar, 1)

@@ -24,6 +24,7 @@ from ..scans import InputError
 from ..sources.acquisition import MAX_SCANS
 from . import _settings
 from ._fields import NumberEdit
+from ._guard import on
 from ._parts import push_button
 
 HAND, FOLDER, MICROSCOPE = range(3)
@@ -81,7 +82,7 @@ class FolderPage(QWidget):
         self.choose.setText("…")
         self.choose.setAccessibleName("Choose the folder")
         self.choose.setToolTip("Choose the folder")
-        self.choose.clicked.connect(self._ask)
+        on(self, self.choose.clicked, self._ask)
         self.pattern = _line_edit(
             "Pattern",
             "Which files are scans, and where the height stands in their names: * is anything, "
@@ -222,7 +223,7 @@ class SourcePanel(QWidget):
         column = _column(self)
         column.addLayout(line)
         column.addWidget(self.pages)
-        self.choice.currentIndexChanged.connect(self._chosen)
+        on(self, self.choice.currentIndexChanged, self._chosen)
         self._restore()
 
     @property

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from ._guard import sentence_of
 from ._rest import Rest
-from ._worker import sentence_of
 
 
 class LiveThread(QObject):

@@ -19,6 +19,7 @@ import numpy as np
 from ..plots.live import ErrorOverZ
 from ..scans import InputError, Scan
 from ..sources import Ended, Moved, PlaneRefined, Refined, Scanned, acquire
+from ._guard import sentence_of
 from ._live_messages import (
     ACCEPT,
     Acquire,
@@ -40,7 +41,6 @@ from ._live_messages import (
     Wake,
 )
 from ._targets import percentile_limits
-from ._worker import sentence_of
 
 THUMBNAIL = 32
 """Pixels on a side of a thumbnail."""

@@ -13,6 +13,7 @@ from ..methods import DEFAULT_METHOD, DOCK_METHODS
 from ..scans import InputError
 from . import _settings
 from ._gpu_memory import GpuMemoryField, gpu_memory
+from ._guard import on
 from ._own_models import own_models
 from ._worker import in_background
 
@@ -80,14 +81,14 @@ class MethodPanel(QWidget):
         self._rows: list[tuple[QLabel, QWidget]] = []
         self._lay_out()
         self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
-        self.method.currentIndexChanged.connect(self._method_changed)
-        self.models.activated.connect(self._model_chosen)
-        self.devices.activated.connect(lambda _: self.changed.emit())
-        self.devices.currentIndexChanged.connect(self._device_changed)
-        self.memory.valueChanged.connect(lambda _: self.changed.emit())
+        on(self, self.method.currentIndexChanged, self._method_changed)
+        on(self, self.models.activated, self._model_chosen)
+        self.devices.activated.connect(self.changed)
+        on(self, self.devices.currentIndexChanged, self._device_changed)
+        self.memory.valueChanged.connect(self.changed)
         self._method_changed()
         self._device_changed()
-        own_models().added.connect(self.offer_model)
+        on(self, own_models().added, self.offer_model)
 
     @property
     def tab_order(self) -> tuple[QWidget, ...]:
@@ -98,7 +99,7 @@ class MethodPanel(QWidget):
         """Fill models and devices without blocking the window, soon."""
         soon = QTimer(self)
         soon.setSingleShot(True)
-        soon.timeout.connect(self._survey)
+        on(self, soon.timeout, self._survey)
         soon.start(_PAINTED_MS)
 
     def method_key(self) -> str:

@@ -13,6 +13,7 @@ from ..optics import Optics
 from ..scans import InputError, listed
 from . import _settings
 from ._fields import NumberEdit
+from ._guard import on
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class OpticsPanel(QWidget):
         self.note.setWordWrap(True)
         self._lay_out()
         for name, edit in self.fields.items():
-            edit.edited.connect(lambda name=name: self._edited(name))
+            on(self, edit.edited, lambda name=name: self._edited(name))
         self._restore()
 
     def optics(self) -> Optics:
@@ -190,7 +191,7 @@ class OpticsPanel(QWidget):
         combo.addItem("Choose, or type below")
         for objective in OBJECTIVES:
             combo.addItem(objective.name, objective)
-        combo.activated.connect(self._choose)
+        on(self, combo.activated, self._choose)
         return combo
 
     def _lay_out(self) -> None:

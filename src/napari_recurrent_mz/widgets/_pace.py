@@ -11,6 +11,8 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
+from ._guard import on
+
 _LEAST_S = 0.15
 _SHARE = 0.2  # of the time, at most, for showing
 _TURN_MS = 10
@@ -46,7 +48,7 @@ class Turns(QObject):
         self._is_on = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._turn)
+        on(self, self._timer.timeout, self._turn)
 
     @property
     def is_on(self) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QProgressBar, QPushButton, QScrollArea, QWidget
 
+from ._guard import Tells, on, reported
+
 
 def heading(text: str) -> QLabel:
     """The heading of a part of a form."""
@@ -61,7 +63,7 @@ def talk_to_canvas(viewer: Any) -> None:
         viewer.window._qt_viewer.canvas.native.makeCurrent()
 
 
-class Dock(QWidget):
+class Dock(QWidget, Tells):
     """What the docks share: the size of their form, the viewer's theme, and their one job."""
 
     ui: Any
@@ -72,16 +74,38 @@ class Dock(QWidget):
         timer = QTimer(self)
         timer.setSingleShot(True)
         timer.setInterval(milliseconds)
-        timer.timeout.connect(slot)
+        on(self, timer.timeout, slot)
         return timer
+
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        self.ui.footer.say(sentence, kind)
+
+    def check(self) -> None:
+        """Say what is missing or what to mind, and enable the buttons; never raises."""
+        try:
+            self._check()
+        except Exception as error:
+            self.not_ready(reported(error))
+
+    def _check(self) -> None:
+        """What :meth:`check` does; what it raises is why the buttons cannot be pressed."""
+
+    def not_ready(self, why_not: str) -> None:
+        """Disable the buttons, and say why."""
+        self.ui.footer.ready(why_not)
+
+    def failed(self, sentence: str) -> None:
+        """Say that something could not be done, and what holds true now."""
+        self.say(sentence, "error")
+        self.check()
 
     def _layer_goes(self, _event: Any = None) -> None:
         """See that the canvas survives it; to be connected to ``layers.events.removing``."""
         talk_to_canvas(self._viewer)
 
     def _theme_changed(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):
-            self.ui.restyle(self._viewer.theme)
+        self.ui.restyle(self._viewer.theme)
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """The natural size of the form with its footer."""

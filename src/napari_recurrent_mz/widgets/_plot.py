@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, Q
 from ..plots import SERIES, SERIES_ON_DARK, Draw, Ink, draw_reason, save_figure, style
 from ..scans import InputError
 from . import _settings
+from ._guard import on
 from ._theme import Palette
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class PlotPanel(QWidget):
         button.setToolTip(tooltip)
         button.setAccessibleName(text)
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        button.clicked.connect(lambda _checked=False: slot())
+        on(self, button.clicked, lambda _checked=False: slot())
         self._tools.insertWidget(self._tools.count() - 1, button)
         return button
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ..plots import Draw
 from ._calm import CALM
+from ._guard import on
 from ._plot import fill_figure, ink_of
 from ._theme import Palette
 
@@ -63,11 +64,11 @@ class QuietCanvas(QWidget):
         self.setAccessibleName(name)
         self.setMinimumSize(120, height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self._arrived.connect(self._take)
+        on(self, self._arrived, self._take)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MS)
-        self._soon.timeout.connect(self._start)
+        on(self, self._soon.timeout, self._start)
 
     @property
     def is_drawing(self) -> bool:

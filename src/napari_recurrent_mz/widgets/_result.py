@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer
 
 from ..scans import ZGrid
+from ._guard import on
 from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._pace import Pace, Turns
@@ -50,7 +51,7 @@ class ResultLayer(QObject):
         self._pace = Pace()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._refresh)
+        on(self, self._timer.timeout, self._refresh)
         self._layer = LayerInTurns(viewer, turns, self._make)
 
     @property

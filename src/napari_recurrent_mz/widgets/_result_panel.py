@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from ..io import check_output
 from ..scans import InputError
 from . import _settings
+from ._guard import on
 from ._parts import push_button
 
 _GROUP = "result"
@@ -45,9 +46,9 @@ class ResultPanel(QWidget):
         self._folder = _settings.remembered(_GROUP, ("folder",)).get("folder", "")
         self._lay_out()
         self._show()
-        self.on_disk.toggled.connect(self._toggled)
-        self.on_disk.clicked.connect(self._clicked)
-        self.choose.clicked.connect(self._ask)
+        on(self, self.on_disk.toggled, self._toggled)
+        on(self, self.on_disk.clicked, self._clicked)
+        on(self, self.choose.clicked, self._ask)
 
     @property
     def is_on_disk(self) -> bool:

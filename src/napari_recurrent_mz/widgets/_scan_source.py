@@ -11,12 +11,13 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from ..scans import InputError
 from . import _drop, _layers
+from ._guard import on, sentence_of
 from ._optics_panel import OpticsPanel
 from ._parts import push_button
 from ._scan_table import Row, ScanTable, rows_of
 from ._stack_panel import StackPanel, spread_planes
 from ._theme import Palette
-from ._worker import in_background, sentence_of
+from ._worker import in_background
 
 _ALL_PLANES_UP_TO = 6
 
@@ -77,12 +78,10 @@ class ScanParts:
 class ScanSource(_drop.DropTarget):
     """Fills the table of scans from layers, stacks and dropped files, and keeps up with them.
 
-    A dock that inherits from it has :attr:`scan_parts`, calls :meth:`connect_scans` once, and
-    says in :meth:`say` what there is to be said.
+    A dock that inherits from it has :attr:`scan_parts` and calls :meth:`connect_scans` once.
     """
 
     scan_parts: ScanParts
-    _viewer: Any
 
     def is_own_result(self, _layer: Layer) -> bool:
         """Whether a layer is what this dock has made, which is no stack to take scans from."""
@@ -91,14 +90,14 @@ class ScanSource(_drop.DropTarget):
     def connect_scans(self) -> None:
         """Wire the parts to the viewer."""
         parts, layers = self.scan_parts, self._viewer.layers.events
-        parts.stack.chosen.connect(self._planes_chosen)
-        parts.stack.failed.connect(self._fail)
-        parts.add_button.clicked.connect(self._add_selected)
-        parts.remove_button.clicked.connect(self._remove_selected)
-        parts.planes_button.toggled.connect(self._planes_toggled)
-        layers.inserted.connect(self._layers_changed)
-        layers.removed.connect(self._layer_removed)
-        layers.connect(self._layer_event)
+        on(self, parts.stack.chosen, self._planes_chosen)
+        on(self, parts.stack.failed, self._fail)
+        on(self, parts.add_button.clicked, self._add_selected)
+        on(self, parts.remove_button.clicked, self._remove_selected)
+        on(self, parts.planes_button.toggled, self._planes_toggled)
+        on(self, layers.inserted, self._layers_changed)
+        on(self, layers.removed, self._layer_removed)
+        on(self, layers, self._layer_event)
 
     def add_layers(self, layers: Iterable[Layer]) -> None:
         """Put layers in the table; a longer stack offers its planes instead."""
@@ -114,7 +113,7 @@ class ScanSource(_drop.DropTarget):
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and use them as scans, as a drop on the dock does."""
         self.say("Reading…", "hint")
-        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self._fail)  # type: ignore[arg-type]
+        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self._fail)
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
@@ -201,22 +200,19 @@ class ScanSource(_drop.DropTarget):
         self.scan_parts.stack.setVisible(on)
 
     def _layers_changed(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):
-            self.scan_parts.stack.set_stacks(self._stacks())
+        self.scan_parts.stack.set_stacks(self._stacks())
 
     def _layer_removed(self, event: Any) -> None:
-        with contextlib.suppress(RuntimeError):
-            self.scan_parts.table.scans.remove_layer(event.value)
-            self._layers_changed()
+        self.scan_parts.table.scans.remove_layer(event.value)
+        self._layers_changed()
 
     def _layer_event(self, event: Any) -> None:
         """A layer was renamed, moved or got other data: the table shows and reads it again."""
         if event.type not in ("name", "data", "scale", "translate", "units"):
             return
-        with contextlib.suppress(RuntimeError):
-            used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
-            if any(id(source) in used for source in event.sources):
-                self.scan_parts.table.scans.refresh()
+        used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
+        if any(id(source) in used for source in event.sources):
+            self.scan_parts.table.scans.refresh()
 
 
 def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:

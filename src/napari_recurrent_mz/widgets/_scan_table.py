@@ -205,8 +205,9 @@ class ScanModel(QAbstractTableModel):
             return str(row.plane) if row.planes > 1 else "–"
         if row.z_um is None:
             return "" if role == Qt.ItemDataRole.EditRole else "⚠ type z"
-        doubled = role == Qt.ItemDataRole.DisplayRole and bool(self.problem(row))
-        return f"⚠ {row.z_um:g}" if doubled else f"{row.z_um:.6g}"
+        if role == Qt.ItemDataRole.EditRole:  # as it is, or to look at it would round it
+            return f"{row.z_um:.10g}"
+        return f"⚠ {row.z_um:g}" if self.problem(row) else f"{row.z_um:.6g}"
 
     def _tooltip(self, row: Row, column: int) -> str:
         if column == USE:
@@ -322,3 +323,10 @@ def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -
         Row(weakref.ref(layer), p, None if heights is None else float(heights[p]), origin)
         for p in planes
     ]
+
+
+def planes_of_one_stack(rows: Sequence[Row]) -> list[int] | None:
+    """Which planes these rows are, if they are of one layer that has more than one."""
+    if len({id(row.layer) for row in rows}) != 1 or rows[0].planes < 2:
+        return None
+    return [row.plane for row in rows]

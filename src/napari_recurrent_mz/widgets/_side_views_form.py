@@ -23,6 +23,7 @@ from ..projections import VIEWS, How, Slab, ViewName
 from ..scans import InputError
 from . import _settings
 from ._fields import NumberEdit
+from ._guard import on
 from ._layer_choice import LayerChoice
 from ._parts import heading
 
@@ -269,15 +270,15 @@ class SideViewsForm(QWidget):
         for choice in self.layers:
             choice.changed.connect(self.changed)
         for combo in self._combos().values():
-            combo.currentIndexChanged.connect(self._changed)
+            on(self, combo.currentIndexChanged, self._changed)
         for box in self._boxes().values():
-            box.toggled.connect(self._changed)
+            on(self, box.toggled, self._changed)
         for field in (*self.voxel, self.thickness):
-            field.edited.connect(self._changed)
+            on(self, field.edited, self._changed)
         for field in self.position:
             field.edited.connect(self.moved)
-        self.saturated.valueChanged.connect(self._changed)
-        self.heights.textChanged.connect(self._changed)
+        on(self, self.saturated.valueChanged, self._changed)
+        on(self, self.heights.textChanged, self._changed)
 
     def _changed(self, _value: Any = None) -> None:
         self._enable()

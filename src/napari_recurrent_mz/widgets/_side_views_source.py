@@ -16,8 +16,8 @@ from ..progress import finished
 from ..projections import How, Limits, SideViews, Slab, iter_side_views
 from ..scans import InputError
 from . import _layers
+from ._guard import sentence_of
 from ._instrument import Progress, Result
-from ._worker import sentence_of
 
 AT_ONCE_VOXELS = 16_000_000
 """Volumes in memory up to this size are projected before the next frame is drawn."""

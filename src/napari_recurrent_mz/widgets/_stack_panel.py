@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from ..scans import InputError
 from . import _layers
 from ._fields import NumberEdit
+from ._guard import on
 from ._scan_table import Row, rows_of
 
 _EVERY, _LIST = range(2)
@@ -195,11 +196,11 @@ class StackPanel(QWidget):
         self.spacing.setVisible(not by_list)
 
     def _connect(self) -> None:
-        self.stack.activated.connect(self._suggest)
-        self.how.currentIndexChanged.connect(self._show_how)
-        self.use.clicked.connect(self._take)
+        on(self, self.stack.activated, self._suggest)
+        on(self, self.how.currentIndexChanged, self._show_how)
+        on(self, self.use.clicked, self._take)
         for edit in (self.planes, self.spacing, self.step):
-            edit.returnPressed.connect(self._take)
+            on(self, edit.returnPressed, self._take)
         self._show_how()
 
     def _lay_out(self) -> None:

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from ..scans import Heights, InputError, check_heights
 from . import _layers, _settings
 from ._fields import parse_length_um
+from ._guard import guarded, on
 from ._layer_choice import LayerChoice
 from ._parts import push_button
 
@@ -178,7 +179,7 @@ class PointTable(QTableWidget):
             columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.setFixedHeight(22 * _ROWS_SHOWN + 26)
         self._shown: npt.NDArray[np.float64] = np.zeros((0, 3))
-        self.itemChanged.connect(self._edited)
+        on(self, self.itemChanged, self._edited)
 
     def show_points(self, points: npt.NDArray[np.float64]) -> None:
         """Show points (N, 3), in µm."""
@@ -251,6 +252,7 @@ class SurfaceChoice(QWidget):
         self.facts.setWordWrap(True)
         self.facts.setProperty("faint", True)
         self._followed: Any = None
+        self._listening = guarded(self, self._layer_event)
         self._lay_out()
         self._connect()
         key = _settings.remembered("surface", ("kind",)).get("kind", POINTS)
@@ -289,9 +291,9 @@ class SurfaceChoice(QWidget):
         self.table.show_points(found)
 
     def _connect(self) -> None:
-        self.kind.currentIndexChanged.connect(self._show_kind)
-        self.points.changed.connect(self._follow)
-        self.map.changed.connect(self._follow)
+        on(self, self.kind.currentIndexChanged, self._show_kind)
+        on(self, self.points.changed, self._follow)
+        on(self, self.map.changed, self._follow)
         self.pick_button.clicked.connect(self.pick.emit)
 
     def _show_kind(self) -> None:
@@ -305,16 +307,15 @@ class SurfaceChoice(QWidget):
         """Listen to the chosen layer, and no longer to the one before."""
         before, now = self._followed, self.layer()
         if before is not None and before is not now:
-            before.events.disconnect(self._layer_event)
+            before.events.disconnect(self._listening)
         if now is not None and now is not before:
-            now.events.connect(self._layer_event)
+            now.events.connect(self._listening)
         self._followed = now
         self.changed.emit()
 
     def _layer_event(self, event: Any) -> None:
         if event.type in ("data", "scale", "translate", "units", "name"):
-            with contextlib.suppress(RuntimeError):
-                self.changed.emit()
+            self.changed.emit()
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)

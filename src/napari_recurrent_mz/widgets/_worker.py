@@ -15,8 +15,9 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ..optics import Optics
-from ..scans import InputError, Scan, ZGrid
+from ..scans import Scan, ZGrid
 from ._calm import CALM
+from ._guard import on, sentence_of, telling
 from ._rest import Rest
 from ._targets import Disk, Memory, target_for
 
@@ -98,8 +99,8 @@ class ThreadRun(QObject):
         ThreadRun._alive.add(self)
         CALM.hold()
         self._worker = create_worker(work, *args, self._stop, _start_thread=False)
-        self._worker.yielded.connect(self._yielded)
-        self._worker.finished.connect(self._finished)
+        on(self, self._worker.yielded, self._yielded)
+        on(self, self._worker.finished, self._finished)
         self._worker.start()
 
     def _yielded(self, item: object) -> None:
@@ -246,17 +247,6 @@ def _device_for(job: Job) -> Any:
     return choose_device(job.device)
 
 
-def sentence_of(error: BaseException) -> str:
-    """One sentence for a person: ours as it is, anything else with its kind named."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory: use fewer planes, or crop the scans."
-    text = str(error).strip().splitlines()
-    detail = f" ({text[0]})" if text else ""
-    return f"This failed with an unexpected {type(error).__name__}{detail}."
-
-
 def in_background(
     owner: QObject,
     function: Callable[..., Any],
@@ -289,7 +279,8 @@ def in_background(
         good, value = result
         CALM.release()
         if isalive(owner):  # type: ignore[no-untyped-call]
-            (then if good else failed)(value)
+            with telling(owner):
+                (then if good else failed)(value)
 
     CALM.hold()
     worker = create_worker(guarded, _start_thread=False)

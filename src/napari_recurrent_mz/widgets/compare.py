@@ -41,6 +41,7 @@ from ._compare_job import (
 )
 from ._compare_parts import BaselineChoice, LayerList, MeansTable, parse_heights
 from ._fields import NumberEdit
+from ._guard import guarded, on, telling
 from ._instrument import InstrumentDock
 from ._layer_choice import LayerChoice
 from ._optics_panel import OpticsPanel
@@ -100,7 +101,8 @@ class CompareDock(InstrumentDock):
         self._sight_timer = self.one_shot(100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
         self._restore()
-        self._choose_what_is_there()
+        with telling(self):
+            self._choose_what_is_there()
         self._show_nothing()
         self._connect()
         self.check()
@@ -133,8 +135,7 @@ class CompareDock(InstrumentDock):
         chosen = volumes.get(name, keys.get(name, ""))
         self.start(difference_job, job, chosen, then=self._add_map, title="Subtracting")
 
-    def check(self) -> None:
-        """Say what is missing; what only the pixels show is said when they are compared."""
+    def _check(self) -> None:
         self._check_timer.stop()
         chosen = [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
         self._sizes.setVisible(any(not has_size(layer) for layer in chosen))
@@ -263,15 +264,14 @@ class CompareDock(InstrumentDock):
 
     # the plane in view ----------------------------------------------------------------
     def _mark_view(self, _event: Any = None) -> None:
-        with contextlib.suppress(RuntimeError):  # the dock may be gone before the viewer
-            z_um = None if self.in_view is None else self.in_view.z_um()
-            canvas = self.plot.answering
-            for axes in canvas.figure.get_axes():
-                for line in axes.lines:
-                    if line.get_gid() == PLANE_IN_VIEW:
-                        line.set_visible(z_um is not None)
-                        line.set_xdata([z_um or 0.0] * 2)
-            canvas.draw_idle()  # type: ignore[no-untyped-call]
+        z_um = None if self.in_view is None else self.in_view.z_um()
+        canvas = self.plot.answering
+        for axes in canvas.figure.get_axes():
+            for line in axes.lines:
+                if line.get_gid() == PLANE_IN_VIEW:
+                    line.set_visible(z_um is not None)
+                    line.set_xdata([z_um or 0.0] * 2)
+        canvas.draw_idle()  # type: ignore[no-untyped-call]
 
     def _clicked(self, event: Any) -> None:
         """Go to the plane under a click, or under the pointer that is dragged."""
@@ -364,23 +364,23 @@ class CompareDock(InstrumentDock):
         self.form.addStretch(1)
 
     def _connect(self) -> None:
-        self.reference.changed.connect(self._reference_chosen)
-        self.layers.changed.connect(self._layers_changed)
-        self.baselines.changed.connect(self.check)
+        on(self, self.reference.changed, self._reference_chosen)
+        on(self, self.layers.changed, self._layers_changed)
+        on(self, self.baselines.changed, self.check)
         self.optics.changed.connect(self._check_timer.start)
         for edit in (self.step, self.pixel):
             edit.edited.connect(self._check_timer.start)
-        self.difference_button.clicked.connect(self.add_difference)
-        self.plot.message.connect(self.footer.say)
-        self.ended.connect(lambda _outcome: self._after_work())
+        on(self, self.difference_button.clicked, self.add_difference)
+        on(self, self.plot.message, self.footer.say)
+        on(self, self.ended, lambda _outcome: self._after_work())
         canvas = self.plot.answering
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")
-        canvas.mpl_connect("button_press_event", self._clicked)
-        canvas.mpl_connect("motion_notify_event", self._clicked)
-        canvas.mpl_connect("key_press_event", self._key)
-        self._viewer.dims.events.point.connect(self._mark_view)
-        self._viewer.layers.events.removed.connect(self._layer_removed)
+        canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
+        canvas.mpl_connect("motion_notify_event", guarded(self, self._clicked))
+        canvas.mpl_connect("key_press_event", guarded(self, self._key))
+        on(self, self._viewer.dims.events.point, self._mark_view)
+        on(self, self._viewer.layers.events.removed, self._layer_removed)
 
     def _after_work(self) -> None:
         self._offer_difference()

@@ -18,9 +18,9 @@ from . import _layers
 from ._fwhm_job import FwhmJob, Measured, known_optics, measure, needs_step, points_um, volume_of
 from ._fwhm_layout import FwhmPages
 from ._fwhm_points import BeadPoints
+from ._guard import guarded, on, reported, sentence_of, telling
 from ._instrument import InstrumentDock
 from ._plot import ask_for_file
-from ._worker import sentence_of
 
 _NOTHING = "Nothing is measured yet: choose a volume and press Measure"
 _NO_BEAD = "Click a bar or a bead: its profile and the fit appear here"
@@ -48,7 +48,8 @@ class FwhmDock(InstrumentDock):
         self._shown = -1
         self._check_timer = self.one_shot(100, self.check)
         self._connect()
-        self._choose_what_is_there()
+        with telling(self):
+            self._choose_what_is_there()
         self.results.widths.show_reason(_NOTHING)
         self.results.bead.show_reason(_NO_BEAD)
         self._enable_tools()
@@ -62,7 +63,7 @@ class FwhmDock(InstrumentDock):
         try:
             job = self.job()
         except Exception as error:  # a layer of another plugin may be anything
-            self.footer.say(sentence_of(error), "error")
+            self.say(reported(error), "error")
             return
         self.setup.remember()
         self.start(measure, job, then=self._show, title="Measuring")
@@ -94,20 +95,17 @@ class FwhmDock(InstrumentDock):
             places = tuple(points_um(points, layer, volume) for layer, volume in pairs)
         return FwhmJob(volumes, places, settings, setup.known_optics(), setup.bead_um())
 
-    def check(self) -> None:
-        """Say what is missing, and enable the button."""
+    def _check(self) -> None:
         self._check_timer.stop()
         if self.run is not None:
             return
-        sentence, kind = "", "error"
+        sentence = ""
+        self.setup.show_step(any(needs_step(layer) for layer in self._chosen_layers()))
         try:
-            self.setup.show_step(any(needs_step(layer) for layer in self._chosen_layers()))
             self.job()
-        except Exception as error:
-            sentence = sentence_of(error)
-        if self.setup.volume.layer() is None:
-            kind = "hint"
-        self.footer.ready(sentence, kind)
+        except InputError as error:
+            sentence = str(error)
+        self.footer.ready(sentence, "hint" if self.setup.volume.layer() is None else "error")
 
     def choose_bar(self, axis: str, number: int) -> None:
         """Select the beads of a bar, and show the first of them."""
@@ -185,7 +183,9 @@ class FwhmDock(InstrumentDock):
                 self._viewer.layers.remove(layer)
         pairs = zip(measured.volumes, measured.tables, strict=True)
         self.points = [
-            BeadPoints(self._viewer, volume, table, number=number, picked=self.show_bead)
+            BeadPoints(
+                self._viewer, volume, table, number=number, picked=guarded(self, self.show_bead)
+            )
             for number, (volume, table) in enumerate(pairs)
             if len(table)
         ]
@@ -293,9 +293,9 @@ class FwhmDock(InstrumentDock):
 
     def _connect(self) -> None:
         setup, results = self.setup, self.results
-        setup.volume.changed.connect(self._layer_chosen)
+        on(self, setup.volume.changed, self._layer_chosen)
         setup.changed.connect(self._check_timer.start)
-        setup.plane.clicked.connect(self._plane_in_view)
+        on(self, setup.plane.clicked, self._plane_in_view)
         self._table_button = results.widths.add_tool(
             "Save table…", "Save all beads as CSV, with units in the header", self._ask_for_table
         )
@@ -308,10 +308,10 @@ class FwhmDock(InstrumentDock):
         self.shortcut("N", self.next_bead)
         self.shortcut("P", lambda: self.next_bead(-1))
         for panel in (results.widths, results.bead):
-            panel.message.connect(self.footer.say)
-        results.widths.answering.mpl_connect("button_press_event", self._clicked_bar)
-        results.widths.answering.mpl_connect("key_press_event", self._key_pressed)
-        self.ended.connect(self._job_ended)
+            on(self, panel.message, self.footer.say)
+        results.widths.answering.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
+        results.widths.answering.mpl_connect("key_press_event", guarded(self, self._key_pressed))
+        on(self, self.ended, self._job_ended)
         self._listen_to_clicks()
 
     def _job_ended(self, _outcome: Any) -> None:
@@ -333,7 +333,8 @@ class FwhmDock(InstrumentDock):
                 yield
             dock = me()
             if not moved and dock is not None and isalive(dock):  # type: ignore[no-untyped-call]
-                dock._pick(event)
+                with telling(dock):
+                    dock._pick(event)
 
         callbacks.append(clicked)
         self.destroyed.connect(lambda: clicked in callbacks and callbacks.remove(clicked))

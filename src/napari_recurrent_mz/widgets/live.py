@@ -13,6 +13,7 @@ from ..device import check_memory
 from ..plots.live import ErrorOverZ, Stopping, live_figure
 from ..scans import InputError
 from ._calm import CALM
+from ._guard import guarded, on
 from ._instrument import InstrumentDock
 from ._live_feeds import FolderFeed, MicroscopeFeed
 from ._live_files import LiveFiles
@@ -170,8 +171,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         if self.over_z is not None and self.over_z.suggested_um is not None:
             show_height(self._viewer, self.over_z.suggested_um)
 
-    def check(self) -> None:
-        """Say what is missing for a session, and enable the main button."""
+    def _check(self) -> None:
         self._check_timer.stop()
         why_not, kind = "", "hint"
         if not self.live.is_on:
@@ -215,8 +215,8 @@ class LiveDock(AtMicroscope, InstrumentDock):
 
     def _session_started(self, started: Started) -> None:
         self.volume = LiveLayer(self._viewer, started.session, self.turns)
-        self.volume.added.connect(self._show_frame)
-        self.volume.gone.connect(lambda: self.turns.add(self._show_frame))
+        on(self, self.volume.added, self._show_frame)
+        on(self, self.volume.gone, lambda: self.turns.add(self._show_frame))
         self.pages.show_session(started.session)
         self.frame.forget()
         self.footer.ended()
@@ -344,10 +344,9 @@ class LiveDock(AtMicroscope, InstrumentDock):
     # wiring ---------------------------------------------------------------------------
     def _view_moved(self, _event: Any = None) -> None:
         """Planes in view come first."""
-        with contextlib.suppress(RuntimeError):
-            if self.session is not None:
-                grid = self.session.grid
-                self.live.look_first(order_from(plane_in_view(self._viewer, grid), len(grid)))
+        if self.session is not None:
+            grid = self.session.grid
+            self.live.look_first(order_from(plane_in_view(self._viewer, grid), len(grid)))
 
     def _paused(self, is_paused: bool) -> None:
         self.live.pause(is_paused)
@@ -357,38 +356,41 @@ class LiveDock(AtMicroscope, InstrumentDock):
     def _connect(self) -> None:
         setup, scans, sources = self.setup, self.scans, self.setup.sources
         rows, scope = sources.rows, sources.microscope
-        self.live.told.connect(self._told)
+        on(self, self.live.told, self._told)
         for part in (setup.optics, setup.grid, setup.method):
             part.changed.connect(self._check_timer.start)
-        setup.method.failed.connect(self.fail)
-        sources.changed.connect(self._show_state)
-        rows.add.clicked.connect(self.add_selected)
-        scans.epsilon.valueChanged.connect(lambda _: self._draw())
-        scans.frame.toggled.connect(lambda _: self._show_next())
-        scans.list.removed.connect(self.remove)
-        scans.list.looked_at.connect(lambda z_um: show_height(self._viewer, z_um))
-        scans.undo.clicked.connect(self.undo)
-        scans.pause.toggled.connect(self._paused)
-        scans.again.clicked.connect(self.start_again)
-        scans.go.clicked.connect(self.go_there)
-        scans.plan_wanted.connect(self.live.ask)
-        scans.renormalise.clicked.connect(lambda: self.live.ask(Renormalise()))
-        scans.plot.message.connect(self.say)
-        rows.here.clicked.connect(lambda: self.take_scan())
-        rows.there.clicked.connect(lambda: self.take_scan(suggested=True))
-        scope.connect_button.clicked.connect(
-            lambda: self.connect_microscope(str(scope.which.currentData()))
+        on(self, setup.method.failed, self.fail)
+        on(self, sources.changed, self._show_state)
+        on(self, rows.add.clicked, self.add_selected)
+        on(self, scans.epsilon.valueChanged, lambda _: self._draw())
+        on(self, scans.frame.toggled, lambda _: self._show_next())
+        on(self, scans.list.removed, self.remove)
+        on(self, scans.list.looked_at, lambda z_um: show_height(self._viewer, z_um))
+        on(self, scans.undo.clicked, self.undo)
+        on(self, scans.pause.toggled, self._paused)
+        on(self, scans.again.clicked, self.start_again)
+        on(self, scans.go.clicked, self.go_there)
+        on(self, scans.plan_wanted, self.live.ask)
+        on(self, scans.renormalise.clicked, lambda: self.live.ask(Renormalise()))
+        on(self, scans.plot.message, self.say)
+        on(self, rows.here.clicked, lambda: self.take_scan())
+        on(self, rows.there.clicked, lambda: self.take_scan(suggested=True))
+        on(
+            self,
+            scope.connect_button.clicked,
+            lambda: self.connect_microscope(str(scope.which.currentData())),
         )
-        self.folder.scan.connect(self.live.ask)
-        self.folder.changed.connect(self._show_state)
+        on(self, self.folder.scan, self.live.ask)
+        on(self, self.folder.changed, self._show_state)
         for feed in (self.folder, self.scope, self.files):
-            feed.said.connect(self.say)
-        self.files.opened.connect(lambda make: self._begin("Opening", make))
+            on(self, feed.said, self.say)
+        on(self, self.files.opened, lambda make: self._begin("Opening", make))
         self.files.place(self.pages)
-        self.scope.connected.connect(self._microscope_connected)
-        self._viewer.dims.events.point.connect(self._view_moved)
+        on(self, self.scope.connected, self._microscope_connected)
+        on(self, self._viewer.dims.events.point, self._view_moved)
+        fit = guarded(self, self.ui.fit)
         for moved in (self.pages.currentChanged, self.pages.filled):
-            moved.connect(lambda *_: QTimer.singleShot(0, self.ui.fit))
+            on(self, moved, lambda *_: QTimer.singleShot(0, fit))
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)

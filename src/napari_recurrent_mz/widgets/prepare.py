@@ -19,6 +19,7 @@ from ..preparation import Alignment, ExtendedFocus, Registration
 from ..prepare import EdfNormalisation
 from ..scans import InputError
 from . import _layers
+from ._guard import on, telling
 from ._instrument import InstrumentDock
 from ._layer_choice import LayerChoice
 from ._plot import PlotPanel, ask_for_file
@@ -100,7 +101,8 @@ class PrepareDock(InstrumentDock):
         self._said: dict[int, str] = {}
         self._check_timer = self.one_shot(100, self.check)
         self._lay_out()
-        self._choose_what_is_there()
+        with telling(self):
+            self._choose_what_is_there()
         self._connect()
         self._show_page()
 
@@ -143,8 +145,7 @@ class PrepareDock(InstrumentDock):
 
         self.start(apply_job, source, found.normalisation, then=add, title="Normalising")
 
-    def check(self) -> None:
-        """Say what is missing; what only the pixels show is said when the task is done."""
+    def _check(self) -> None:
         self._check_timer.stop()
         page = self.pages.normalise
         measured = self._measured() if self._measured is not None else None
@@ -357,17 +358,14 @@ class PrepareDock(InstrumentDock):
         later = self._check_timer.start
         self.stack.changed.connect(later)
         self.pages.edited.connect(later)
-        self.pages.currentChanged.connect(self._show_page)
-        self.pages.normalise.apply.clicked.connect(self.apply)
-        self.plot.message.connect(self.footer.say)
+        on(self, self.pages.currentChanged, self._show_page)
+        on(self, self.pages.normalise.apply.clicked, self.apply)
+        on(self, self.plot.message, self.footer.say)
         self.ended.connect(later)
-        self._viewer.layers.selection.events.changed.connect(self._selection_changed)
+        on(self, self._viewer.layers.selection.events.changed, self._selection_changed)
 
-    def _selection_changed(self, _event: Any = None) -> None:
-        try:
-            self._check_timer.start()
-        except RuntimeError:  # the dock is gone, the viewer is not
-            self._viewer.layers.selection.events.changed.disconnect(self._selection_changed)
+    def _selection_changed(self) -> None:
+        self._check_timer.start()
 
     def _lay_out(self) -> None:
         top = QFormLayout()

@@ -15,6 +15,7 @@ from ..optics import Optics
 from ..scans import InputError, ZGrid
 from ._dock_layout import DockLayout
 from ._grid_panel import in_words
+from ._guard import on, sentence_of, telling
 from ._jobs import (
     build_job,
     cost_in_words,
@@ -28,7 +29,8 @@ from ._pace import Turns
 from ._parts import Dock, WhenGone, stop_run
 from ._result import ResultLayer
 from ._scan_source import ScanSource
-from ._worker import Checked, Job, Outcome, Run, in_background, sentence_of
+from ._scan_table import planes_of_one_stack
+from ._worker import Checked, Job, Outcome, Run, in_background
 
 
 class ReconstructDock(ScanSource, Dock):
@@ -67,11 +69,12 @@ class ReconstructDock(ScanSource, Dock):
         self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
         self._turns = Turns(viewer, self)
-        viewer.layers.events.removing.connect(self._layer_goes)
+        on(self, viewer.layers.events.removing, self._layer_goes)
         self._connect()
-        self._layers_changed()
         self.ui.method.look_around()
-        self._use_what_is_selected()
+        with telling(self):
+            self._layers_changed()
+            self._use_what_is_selected()
         self.check()
 
     # what a script or the demo calls ------------------------------------------------
@@ -104,15 +107,15 @@ class ReconstructDock(ScanSource, Dock):
     # checking -----------------------------------------------------------------------
     def _scans_changed(self) -> None:
         self.ui.footer.say("", "hint")  # the last answer was about how things stood before
-        heights = [row.z_um for row in self.ui.table.scans.used() if row.z_um is not None]
+        self._check_timer.start()
+        rows = [row for row in self.ui.table.scans.used() if row.z_um is not None]
+        heights = [row.z_um for row in rows if row.z_um is not None]
         depth = None
         with contextlib.suppress(InputError):
             depth = self.ui.optics.optics().depth_of_field_um
-        self.ui.grid.follow(heights, depth)
-        self._check_timer.start()
+        self.ui.grid.follow(heights, depth, planes_of_one_stack(rows))
 
-    def check(self) -> None:
-        """Say what is missing or what to mind, what it will cost, and enable the buttons."""
+    def _check(self) -> None:
         self._check_timer.stop()
         footer, rows = self.ui.footer, self.ui.table.scans.rows
         if self.run is not None:
@@ -128,15 +131,16 @@ class ReconstructDock(ScanSource, Dock):
             kind = "hint" if not rows or missing else "error"
             footer.status("Add scans to begin." if not rows else str(error), kind)
             return
-        except Exception as error:
-            footer.ready(False, sentence_of(error))
-            footer.status(sentence_of(error), "error")
-            return
         footer.ready(True, "")
         footer.status("", "hint")
         footer.warn(warnings_about(self.ui, job))
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
         self._warm_up(job)
+
+    def not_ready(self, why_not: str) -> None:
+        """Disable the buttons, and say why."""
+        self.ui.footer.ready(False, why_not)
+        self.ui.footer.status(why_not, "error")
 
     def _warm_up(self, job: Job) -> None:
         """Get ready for a preview while the user still looks at the form."""
@@ -168,10 +172,10 @@ class ReconstructDock(ScanSource, Dock):
             self.ui.method.remember()
             self.ui.result.remember()
         self.run = Run(job)
-        self.run.plane.connect(self._plane_done)
-        self.run.message.connect(self._told)
-        self.run.checked.connect(self._checked)
-        self.run.ended.connect(self._run_ended)
+        on(self, self.run.plane, self._plane_done)
+        on(self, self.run.message, self._told)
+        on(self, self.run.checked, self._checked)
+        on(self, self.run.ended, self._run_ended)
         self.ui.set_running(True)
         # What comes before the first plane takes longest, and is called by its name.
         before = {
@@ -261,10 +265,6 @@ class ReconstructDock(ScanSource, Dock):
         else:
             self._fail(outcome.sentence + kept)
 
-    def say(self, sentence: str, kind: str = "hint") -> None:
-        """Answer to what the user did last."""
-        self.ui.footer.say(sentence, kind)
-
     def is_own_result(self, layer: Layer) -> bool:
         """The volume, and not a stack that scans come from."""
         return self.result is not None and layer is self.result.layer
@@ -273,22 +273,21 @@ class ReconstructDock(ScanSource, Dock):
     def _connect(self) -> None:
         ui = self.ui
         self.connect_scans()
-        self._turns.changed.connect(self._hold)
-        ui.table.scans.changed.connect(self._scans_changed)
-        ui.optics.changed.connect(self._scans_changed)
-        ui.grid.changed.connect(self._scans_changed)
+        on(self, self._turns.changed, self._hold)
+        on(self, ui.table.scans.changed, self._scans_changed)
+        on(self, ui.optics.changed, self._scans_changed)
+        on(self, ui.grid.changed, self._scans_changed)
         ui.method.changed.connect(self._check_timer.start)
-        ui.method.failed.connect(self._fail)
+        on(self, ui.method.failed, self._fail)
         ui.result.changed.connect(self._check_timer.start)
-        ui.footer.preview.clicked.connect(self.preview)
-        ui.footer.reconstruct.clicked.connect(self.reconstruct)
-        ui.footer.cancel.clicked.connect(self.cancel)
-        self._viewer.events.theme.connect(self._theme_changed)
+        on(self, ui.footer.preview.clicked, self.preview)
+        on(self, ui.footer.reconstruct.clicked, self.reconstruct)
+        on(self, ui.footer.cancel.clicked, self.cancel)
+        on(self, self._viewer.events.theme, self._theme_changed)
         WhenGone(self, stop_run)
 
     def _layer_removed(self, event: Any) -> None:
         super()._layer_removed(event)
-        with contextlib.suppress(RuntimeError):
-            result = self.result
-            if self.run is not None and result is not None and result.is_removed:
-                self.cancel()
+        result = self.result
+        if self.run is not None and result is not None and result.is_removed:
+            self.cancel()

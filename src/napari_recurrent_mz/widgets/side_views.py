@@ -7,7 +7,6 @@ import itertools
 import weakref
 from typing import Any
 
-from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSplitter
@@ -15,6 +14,7 @@ from qtpy.QtWidgets import QSplitter
 from ..plots.side_views import Look, Panel, side_views_figure, side_views_size_mm
 from ..projections import Slab
 from ..scans import InputError
+from ._guard import guarded, on, sentence_of, telling
 from ._instrument import InstrumentDock
 from ._parts import stop_run
 from ._plot import PlotPanel
@@ -34,7 +34,6 @@ from ._side_views_source import (
     says_its_size,
     scans_um,
 )
-from ._worker import sentence_of
 
 _WIDE, _NARROW = 760, 560
 _WIDER = 1.2
@@ -77,13 +76,16 @@ class SideViewsDock(InstrumentDock):
         self._at_work: list[Source] = []
         self._numbers = itertools.count()
         self._is_held = self._is_stale = False
+        listening = (self._layer_changed, self._data_changed, self._maybe_changed)
+        self._on_layers = [guarded(self, slot) for slot in listening]
         self._soon = self.one_shot(_SOON_MS, self.update_views)
         self._filling = self.one_shot(_FILLING_MS, self._look_for_changes)
-        self.link = ViewerLink(self._viewer, self._moved_in_viewer)
+        self.link = ViewerLink(self._viewer, guarded(self, self._moved_in_viewer))
         self._connect()
-        self._choose_what_is_there()
-        self._layers_chosen()
-        self.update_views()
+        with telling(self):
+            self._choose_what_is_there()
+            self._layers_chosen()
+        self.check()
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
@@ -95,6 +97,9 @@ class SideViewsDock(InstrumentDock):
     def update_views(self) -> None:
         """Show what the controls say, projecting what is not known yet."""
         self._update(is_asked=False)
+
+    def _check(self) -> None:
+        self.update_views()
 
     def cancel(self) -> None:
         """Stop projecting, until something is changed or Project is pressed."""
@@ -235,8 +240,7 @@ class SideViewsDock(InstrumentDock):
 
     def _plot_resized(self, _event: Any) -> None:
         """Arrange the views anew before they are drawn: never in any other proportions."""
-        if isalive(self):  # type: ignore[no-untyped-call]
-            self.plot.restyle()
+        self.plot.restyle()
 
     def restyle_plots(self) -> None:
         """Follow the theme."""
@@ -245,7 +249,7 @@ class SideViewsDock(InstrumentDock):
     # the position ---------------------------------------------------------------------
     def _moved_in_viewer(self, world: Any, axes: tuple[int, ...]) -> None:
         """The slider or the cursor is at another place, along these of the axes (z, y, x)."""
-        if not isalive(self) or not self.controls.follow.isChecked():  # type: ignore[no-untyped-call]
+        if not self.controls.follow.isChecked():
             return
         placed = self._first_placed()
         before = self.controls.point_um()
@@ -307,7 +311,7 @@ class SideViewsDock(InstrumentDock):
     # layers ---------------------------------------------------------------------------
     def _choose_what_is_there(self, _event: Any = None) -> None:
         """The selected volumes, or all when there are few; reconstructions first."""
-        if not isalive(self) or self.controls.chosen:  # type: ignore[no-untyped-call]
+        if self.controls.chosen:
             return
         volumes = [layer for layer in self._viewer.layers if is_volume(layer)]
         selected = [layer for layer in volumes if layer in self._viewer.layers.selection]
@@ -332,27 +336,25 @@ class SideViewsDock(InstrumentDock):
 
     def _watch(self, layer: Any, how: str) -> None:
         events = layer.events
+        changed, data_changed, maybe_changed = self._on_layers
         for name in (*_PLACE_EVENTS, *_LOOK_EVENTS):
-            getattr(getattr(events, name), how)(self._layer_changed)
-        getattr(events.data, how)(self._data_changed)
-        getattr(events.set_data, how)(self._maybe_changed)
+            getattr(getattr(events, name), how)(changed)
+        getattr(events.data, how)(data_changed)
+        getattr(events.set_data, how)(maybe_changed)
 
-    def _layer_changed(self, _event: Any = None) -> None:
-        if isalive(self):  # type: ignore[no-untyped-call]
-            self._at_next_chance(self._soon)
+    def _layer_changed(self) -> None:
+        self._at_next_chance(self._soon)
 
     def _data_changed(self, event: Any) -> None:
-        if isalive(self):  # type: ignore[no-untyped-call]
-            layer = event.source
-            self._versions[layer] = next(self._numbers)
-            self._prints[layer] = fingerprint(layer)
-            self._is_stale = True
-            self._at_next_chance(self._filling)
+        layer = event.source
+        self._versions[layer] = next(self._numbers)
+        self._prints[layer] = fingerprint(layer)
+        self._is_stale = True
+        self._at_next_chance(self._filling)
 
-    def _maybe_changed(self, _event: Any = None) -> None:
+    def _maybe_changed(self) -> None:
         """A slice was drawn again: of other values, where a layer is filled in place."""
-        if isalive(self):  # type: ignore[no-untyped-call]
-            self._at_next_chance(self._filling)
+        self._at_next_chance(self._filling)
 
     def _look_for_changes(self) -> None:
         for layer in self.controls.chosen:
@@ -374,16 +376,16 @@ class SideViewsDock(InstrumentDock):
 
     def _connect(self) -> None:
         for choice in self.controls.layers:
-            choice.changed.connect(self._layers_chosen)
-        self.controls.changed.connect(self._changed)
-        self.controls.moved.connect(self._typed)
-        self.plot.message.connect(self.footer.say)
-        self.ended.connect(self._stopped)
-        self._viewer.layers.events.inserted.connect(self._choose_what_is_there)
+            on(self, choice.changed, self._layers_chosen)
+        on(self, self.controls.changed, self._changed)
+        on(self, self.controls.moved, self._typed)
+        on(self, self.plot.message, self.footer.say)
+        on(self, self.ended, self._stopped)
+        on(self, self._viewer.layers.events.inserted, self._choose_what_is_there)
         canvas = self.plot.answering
-        canvas.mpl_connect("button_press_event", self._clicked)
-        canvas.mpl_connect("motion_notify_event", self._pointed)
-        canvas.mpl_connect("resize_event", self._plot_resized)
+        canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
+        canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
+        canvas.mpl_connect("resize_event", guarded(self, self._plot_resized))
         self.destroyed.connect(lambda _=None, link=self.link: link.cut())
 
     @staticmethod
@@ -402,7 +404,7 @@ class SideViewsDock(InstrumentDock):
         self._parts.addWidget(self.plot)
         self._parts.addWidget(self.ui)
         self._parts.setStretchFactor(0, 1)
-        self._parts.splitterMoved.connect(self._split_by_hand)
+        on(self, self._parts.splitterMoved, self._split_by_hand)
         self._is_split_by_hand = False
         outer.addWidget(self._parts)
 

@@ -17,6 +17,7 @@ from ..optics import Optics
 from ..scans import Heights, InputError, Scan
 from . import _layers, _settings
 from ._grid_panel import in_words
+from ._guard import on, telling
 from ._instrument import InstrumentDock
 from ._jobs import is_incomplete, scan_warnings, scans_of
 from ._method_panel import MethodPanel
@@ -70,9 +71,10 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.setAcceptDrops(True)
         self._lay_out()
         self._connect()
-        self._layers_changed()
         self.method.look_around()
-        self._use_what_is_selected()
+        with telling(self):
+            self._layers_changed()
+            self._use_what_is_selected()
         self.check()
 
     # what a script calls --------------------------------------------------------------
@@ -178,8 +180,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         return Look(name or "Image", first.colormap.name, origin, not _layers.has_size(first))
 
     # checking -------------------------------------------------------------------------
-    def check(self) -> None:
-        """Say what is missing or what to mind, and enable the button."""
+    def _check(self) -> None:
         self._timer.stop()
         if self.run is not None:
             return
@@ -236,10 +237,6 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.footer.say(said, kind)
 
     # wiring ---------------------------------------------------------------------------
-    def say(self, sentence: str, kind: str = "hint") -> None:
-        """Answer to what the user did last."""
-        self.footer.say(sentence, kind)
-
     def _lock(self, is_running: bool) -> None:
         parts = self.scan_parts
         for part in (
@@ -268,13 +265,13 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.connect_scans()
         parts = self.scan_parts
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
-            signal.connect(self._changed)
+            on(self, signal, self._changed)
         self.method.changed.connect(self._timer.start)
-        self.method.failed.connect(self._fail)
-        self.surface.pick.connect(self.pick_points)
-        self.surface.table.moved.connect(self._point_moved)
-        self.surface.table.removed.connect(self._points_removed)
-        self.ended.connect(self._job_ended)
+        on(self, self.method.failed, self._fail)
+        on(self, self.surface.pick, self.pick_points)
+        on(self, self.surface.table.moved, self._point_moved)
+        on(self, self.surface.table.removed, self._points_removed)
+        on(self, self.ended, self._job_ended)
 
     def _lay_out(self) -> None:
         self.add_section("Scans", self.scan_parts.laid_out())

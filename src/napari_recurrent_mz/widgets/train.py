@@ -18,12 +18,13 @@ from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout
 
 from ..scans import InputError
 from . import _drop, _layers, _settings
+from ._guard import on, sentence_of, telling
 from ._layer_choice import LayerChoice
 from ._own_models import own_models
 from ._parts import Dock, WhenGone, stop_run
 from ._train_job import ENDING, AdaptJob, build_job, gains_figure, told
 from ._train_layout import TrainLayout
-from ._worker import Outcome, ThreadRun, in_background, sentence_of
+from ._worker import Outcome, ThreadRun, in_background
 
 _NAMES = ("minutes", "folder", "device")
 
@@ -113,7 +114,8 @@ class TrainDock(Dock):
         self._check_timer = self.one_shot(150, self.check)
         self._restore()
         self._connect()
-        self._choose_what_is_there()
+        with telling(self):
+            self._choose_what_is_there()
         self.ui.method.look_around()
         self._draw_curve()
         self.check()
@@ -135,8 +137,8 @@ class TrainDock(Dock):
         self.ui.set_running(True)
         self.ui.footer.say("Judging the model as it is, and measuring the pace…", "hint")
         self.run = AdaptRun(job)
-        self.run.progress.connect(self._stepped)
-        self.run.ended.connect(self._ended)
+        on(self, self.run.progress, self._stepped)
+        on(self, self.run.ended, self._ended)
         self.run.start()
 
     def stop(self) -> None:
@@ -146,19 +148,17 @@ class TrainDock(Dock):
             self.ui.footer.cancelling()
             self.ui.footer.say("Stopping after this step…", "hint")
 
-    def check(self) -> None:
-        """Say what is missing, and enable the button."""
+    def _check(self) -> None:
         self._check_timer.stop()
         if self.run is not None:
             return
-        sentence, kind = "", "error"
+        sentence = ""
         try:
             build_job(self.ui, self._agreed)
-        except Exception as error:
-            sentence = sentence_of(error)
-        if not self.ui.chosen() or self.ui.optics.is_incomplete():
-            kind = "hint"
-        self.ui.footer.ready(sentence, kind)
+        except InputError as error:
+            sentence = str(error)
+        begun = not self.ui.chosen() or self.ui.optics.is_incomplete()
+        self.ui.footer.ready(sentence, "hint" if begun else "error")
 
     # running --------------------------------------------------------------------------
     def _stepped(self, now: Any) -> None:
@@ -310,16 +310,16 @@ class TrainDock(Dock):
     def _connect(self) -> None:
         ui = self.ui
         for choice in (ui.first, ui.second):
-            choice.changed.connect(self._stack_chosen)
-            choice.wants_file.connect(lambda choice=choice: self._open_file(choice))
+            on(self, choice.changed, self._stack_chosen)
+            on(self, choice.wants_file, lambda choice=choice: self._open_file(choice))
         ui.show_step(False)
-        ui.step.edited.connect(self.check)
+        on(self, ui.step.edited, self.check)
         ui.optics.changed.connect(self._check_timer.start)
-        ui.method.changed.connect(self._method_changed)
-        ui.method.failed.connect(lambda sentence: ui.footer.say(sentence, "error"))
+        on(self, ui.method.changed, self._method_changed)
+        on(self, ui.method.failed, lambda sentence: ui.footer.say(sentence, "error"))
         ui.path.textChanged.connect(self._check_timer.start)
-        ui.browse.clicked.connect(self._browse)
-        ui.footer.action.clicked.connect(self.adapt)
-        ui.footer.cancel.clicked.connect(self.stop)
-        self._viewer.events.theme.connect(self._theme_changed)
+        on(self, ui.browse.clicked, self._browse)
+        on(self, ui.footer.action.clicked, self.adapt)
+        on(self, ui.footer.cancel.clicked, self.stop)
+        on(self, self._viewer.events.theme, self._theme_changed)
         WhenGone(self, stop_run)
