@@ -303,7 +303,8 @@ def test_the_optics_come_from_the_layers_once(make) -> None:
     viewer.add_image(MADE, name="mine", metadata=provenance(optics=optics), **IN_UM)
     dock = make(viewer)
     assert dock.optics.optics().as_dict() == pytest.approx(optics | {"pixel_um": 0.3})
-    dock.optics.fields["na"].set_value(1.1)
+    dock.optics.fields["na"].setText("1.1")
+    dock.optics.fields["na"].editingFinished.emit()
     viewer.layers["mine"].name = "renamed"
     viewer.add_image(TRUTH, name="truth", **IN_UM)
     assert dock.optics.optics().na == 1.1

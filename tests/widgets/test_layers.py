@@ -96,6 +96,80 @@ def test_a_tiff_that_another_reader_opened_is_asked_for_its_sizes(tmp_path) -> N
     np.testing.assert_allclose(_layers.heights_um(layer)[0], [0, 0.4, 0.8])
 
 
+FROM_FILE = {"pixel_um": 1.0, "z_step_um": 1.0, "z_um": [0.0, 1.0, 2.0]}
+
+
+def from_file(known, **about):
+    """A layer as this package makes it of a file, or as a person has changed it since."""
+    return image((len(known["z_um"]), 8, 8), metadata={_layers.METADATA_KEY: known}, **about)
+
+
+@pytest.mark.parametrize(
+    ("about", "pixel", "heights"),
+    [
+        (UM3, 1.0, [0, 1, 2]),
+        (UM3 | {"scale": (0.4, 0.1, 0.1)}, 0.1, [0, 0.4, 0.8]),
+        ({"scale": (0.4, 0.1, 0.1)}, 0.1, [0, 0.4, 0.8]),
+        (UM3 | {"scale": (1, 0.1, 0.1)}, 0.1, [0, 1, 2]),
+        (UM3 | {"translate": (7, 0, 0)}, 1.0, [7, 8, 9]),
+        ({"scale": (400, 100, 100), "units": ("nm",) * 3}, 0.1, [0, 0.4, 0.8]),
+        ({"scale": (1, 0.001, 0.001), "units": ("um", "mm", "mm")}, 1.0, [0, 1, 2]),
+        ({}, 1.0, [0, 1, 2]),  # in pixels it says nothing, and the file does
+    ],
+)
+def test_what_is_set_on_a_layer_wins_over_its_file(about, pixel, heights) -> None:
+    layer = from_file(FROM_FILE, **about)
+    assert _layers.pixel_um(layer) == pytest.approx(pixel)
+    np.testing.assert_allclose(_layers.heights_um(layer)[0], heights)
+    step = heights[1] - heights[0]
+    frame = _layers.stack_frame(layer)
+    assert frame is not None
+    assert frame.voxel_um == pytest.approx((step, pixel, pixel))
+
+
+def test_uneven_heights_of_a_file_hold_until_the_layer_is_moved_or_stretched() -> None:
+    known = {"pixel_um": 0.1, "z_um": [18.0, 20.0, 23.5]}
+    place = {"scale": (2.75, 0.1, 0.1), "translate": (18, 0, 0)} | UM3
+    layer = from_file(known, **place)
+    np.testing.assert_allclose(_layers.heights_um(layer)[0], [18, 20, 23.5])
+    layer.scale = (3, 0.1, 0.1)
+    np.testing.assert_allclose(_layers.heights_um(layer)[0], [18, 21, 24])
+    layer.scale, layer.translate = (2.75, 0.1, 0.1), (0, 0, 0)
+    np.testing.assert_allclose(_layers.heights_um(layer)[0], [0, 2.75, 5.5])
+
+
+@pytest.mark.parametrize(
+    ("units", "pixel", "heights"),
+    [
+        (("um", "pixel", "pixel"), None, [0, 0.4, 0.8]),
+        (("um", "um", "pixel"), None, [0, 0.4, 0.8]),
+        (("pixel", "um", "um"), 0.1, None),
+        (("pixel", "pixel", "um"), None, None),
+    ],
+)
+def test_beside_a_unit_of_length_pixels_are_not_known(units, pixel, heights) -> None:
+    for layer in (
+        image((3, 8, 8), scale=(0.4, 0.1, 0.1), units=units),
+        from_file(FROM_FILE, scale=(0.4, 0.1, 0.1), units=units),
+    ):
+        assert _layers.pixel_um(layer) == pixel
+        assert _layers.stack_frame(layer) is None
+        found = _layers.heights_um(layer)[0]
+        if heights is None:
+            assert found is None
+        else:
+            np.testing.assert_allclose(found, heights)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"method": "lmmse"}, {"state": "running"}, {"difference": "a − b"}]
+)
+def test_what_was_made_of_scans_is_no_scan(entry) -> None:
+    layer = image((3, 8, 8), metadata={_layers.METADATA_KEY: entry}, **UM3)
+    with pytest.raises(InputError, match=r"'cells' was made from scans: choose the scans"):
+        _layers.check_scan_layer(layer)
+
+
 @pytest.mark.parametrize(
     ("names", "common"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import QThreadPool
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QTabBar, QTableWidget
@@ -17,7 +18,8 @@ from scipy import ndimage
 
 from napari_recurrent_mz.preparation import extended_focus
 from napari_recurrent_mz.prepare import edf_normalisation
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
+from napari_recurrent_mz.widgets._layers import METADATA_KEY, heights_um
+from napari_recurrent_mz.widgets._prepare_job import about_layer
 from napari_recurrent_mz.widgets._prepare_pages import ALIGN, EDF, NORMALISE, REGISTER
 from napari_recurrent_mz.widgets.prepare import PrepareDock
 
@@ -300,3 +302,15 @@ def test_in_a_window(make_napari_viewer_proxy: Any, qtbot: Any, tmp_path: Path) 
     assert dock.plot.canvas.figure.get_facecolor() != dark
     dock.plot.save(tmp_path / "drift.png")
     assert not QImage(str(tmp_path / "drift.png")).isNull()
+
+
+def test_planes_that_are_kept_of_an_uneven_stack_keep_their_heights() -> None:
+    known = {METADATA_KEY: {"pixel_um": 0.1, "z_um": [10.0, 18.0, 20.0, 23.5]}}
+    place = {"scale": (3.5, 0.1, 0.1), "translate": (10, 0, 0), "units": ("um",) * 3}
+    layer = Image(np.zeros((4, 16, 16)), metadata=known, **place)
+    about = about_layer(layer, "kept", {"task": "register"}, planes=slice(1, 4))
+    kept = Image(np.zeros((3, 16, 16)), **about)
+    np.testing.assert_allclose(heights_um(kept)[0], [18, 20, 23.5])
+    layer.scale = (2, 0.1, 0.1)
+    moved = Image(np.zeros((3, 16, 16)), **about_layer(layer, "kept", {}, planes=slice(1, 4)))
+    np.testing.assert_allclose(heights_um(moved)[0], [12, 14, 16])

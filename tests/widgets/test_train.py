@@ -98,7 +98,8 @@ def test_an_empty_dock_says_how_to_begin(make) -> None:
         (STACK[None].repeat(2, 0), {}, "one channel and one time point"),
         (STACK, {"axis_labels": ("c", "y", "x")}, "are along axis 'c', not z"),
         (STACK, {}, "The z-step of 'mine' is not known"),
-        (STACK, IN_UM | {"scale": (0.5, 0.2, 0.2)}, ""),
+        (STACK, IN_UM | {"scale": (0.5, 0.2, 0.2)}, "is 0.3 µm here but 0.2 µm in 'mine'"),
+        (STACK, IN_UM, ""),
     ],
 )
 def test_a_layer_that_is_no_stack_is_told(make, data, about, words: str) -> None:

@@ -59,22 +59,9 @@ def is_stack(layer: Layer) -> bool:
     return isinstance(layer, Image) and "difference" not in _entry(layer)
 
 
-def is_reconstruction(layer: Layer) -> bool:
-    """Whether a layer was made from scans, by what its metadata says."""
-    return "method" in _entry(layer) or _entry(layer).get("state") == "running"
-
-
 def scans_of(layer: Layer) -> tuple[float, ...]:
     """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
     return made_from(_entry(layer))[0]
-
-
-def optics_of(layer: Layer) -> dict[str, float]:
-    """What a layer says of the optics."""
-    entry = _entry(layer)
-    known = entry.get("optics") or entry
-    names = ("na", "wavelength_um", "immersion_index")
-    return {name: float(known[name]) for name in names if known.get(name) is not None}
 
 
 def has_size(layer: Layer) -> bool:

@@ -67,13 +67,6 @@ class Measured:
     notes: tuple[str, ...] = ()
 
 
-def known_optics(layer: Any) -> dict[str, Any]:
-    """Optics that a layer's metadata hold, also those of a reconstruction."""
-    known = _layers.known_metadata(layer)
-    inner = known.get("optics")
-    return {**known, **(inner if isinstance(inner, Mapping) else {})}
-
-
 def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> Volume:
     """The volume of a layer, at its place in the world.
 

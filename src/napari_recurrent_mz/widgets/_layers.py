@@ -1,16 +1,19 @@
 """Layer ⇄ scan: the one place where scale, translate and units are read and written.
 
-Lengths leave this module in micrometres. A layer whose units are napari's default, pixel,
-and whose scale is all ones has no known size; with any other scale the numbers are taken
-as micrometres, as plugins wrote them before napari layers had units.
+Lengths leave this module in micrometres. What a layer says wins over what its file says, because
+a person may have set it. A layer whose units are napari's default, pixel, and whose scale is all
+ones says nothing; with any other scale the numbers are taken as micrometres, as plugins wrote them
+before napari layers had units. Along an axis in pixels beside one in a unit of length, nothing is
+known, whatever the file says.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,7 +118,7 @@ def stack_frame(layer: Image) -> Frame | None:
     InputError
         If the layer is rotated or sheared, or its planes are not evenly spaced.
     """
-    if _z_is_made_up(layer):
+    if _z_is_made_up(layer) or not all(_in_length(layer)):
         return None
     if has_size(layer):
         return _world_frame(layer)
@@ -157,11 +160,11 @@ def pixel_um(layer: Image) -> float | None:
     InputError
         If pixels are not square within 1 %.
     """
-    known = known_metadata(layer).get("pixel_um")
-    if known is not None:
-        return float(known)
-    if not has_size(layer):
+    if not all(_in_length(layer)[-2:]):
         return None
+    if not has_size(layer):
+        known = known_metadata(layer).get("pixel_um")
+        return None if known is None else float(known)
     size_y, size_x = (abs(float(layer.scale[i])) * um_per_unit(layer, i) for i in (-2, -1))
     if abs(size_y - size_x) > 0.01 * size_x:
         raise InputError(
@@ -181,14 +184,12 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
         note for people.
     """
     count = plane_count(layer)
-    known = known_metadata(layer).get("z_um")
-    if known is not None:
-        heights = np.atleast_1d(np.asarray(known, dtype=float))
-        if heights.size == count and np.isfinite(heights).all():
-            return heights, "from the file's metadata"
-    if _z_is_made_up(layer):
+    stated = file_heights_um(layer)
+    if stated is not None:
+        return stated, "from the file's metadata"
+    if len(_shape(layer)) >= 3 and (_z_is_made_up(layer) or not _in_length(layer)[0]):
         return None, "not known: type it"
-    if len(_shape(layer)) >= 3 and (has_size(layer) or float(layer.translate[-3]) != 0):
+    if len(_shape(layer)) >= 3 and not _z_is_silent(layer):
         factor = um_per_unit(layer, -3)
         start, step = float(layer.translate[-3]), float(layer.scale[-3])
         if count > 1 or start != 0:
@@ -203,18 +204,91 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
     return None, "not known: type it"
 
 
+def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
+    """Heights that the file states, as long as the layer lies in z as it was made from them."""
+    stated = known_metadata(layer).get("z_um")
+    if stated is None:
+        return None
+    heights = np.atleast_1d(np.asarray(stated, dtype=float))
+    if heights.size != plane_count(layer) or not np.isfinite(heights).all():
+        return None
+    if len(_shape(layer)) < 3:
+        return heights
+    if not _in_length(layer)[0]:
+        return None
+    if _z_is_silent(layer):
+        return heights
+    factor = um_per_unit(layer, -3)
+    first, step = float(layer.translate[-3]) * factor, float(layer.scale[-3]) * factor
+    steps = np.median(np.diff(heights)) if heights.size > 1 else step
+    is_there = np.isclose(first, heights[0], atol=1e-6) and np.isclose(step, steps, rtol=1e-4)
+    return heights if is_there else None
+
+
 def known_metadata(layer: Image) -> dict[str, Any]:
     """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
 
     A layer that another reader made from a TIFF is asked again through our own reader,
     once; a file that it cannot read, or of more than 500 MB, counts as silent.
     """
-    entry = layer.metadata.get(METADATA_KEY)
-    found = dict(entry) if isinstance(entry, Mapping) else {}
+    found = dict(_entry(layer))
     path = layer.source.path
     if not found and path and not has_size(layer):
         return _asked_again(str(path), plane_count(layer))
     return found
+
+
+def image_optics(layer: Image) -> dict[str, Any]:
+    """What is known of the optics of a layer, also of a reconstruction, and its pixel size.
+
+    Raises
+    ------
+    InputError
+        If its pixels are not square.
+    """
+    known = known_metadata(layer)
+    inner = known.get("optics")
+    inside = inner if isinstance(inner, Mapping) else {}
+    return {**known, **inside, "pixel_um": pixel_um(layer)}
+
+
+def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
+    """What is known of the optics of these layers, for a form that follows them."""
+    found = {}
+    for layer in layers:
+        with contextlib.suppress(InputError):  # said where the layer is used
+            found[id(layer)] = image_optics(check_layer(layer))
+    return found
+
+
+def is_reconstruction(layer: Layer) -> bool:
+    """Whether a layer was made from scans, by what its metadata says."""
+    return _is_made(_entry(layer))
+
+
+def check_scan_layer(layer: Layer) -> Image:
+    """Return ``layer`` when planes of it can be scans.
+
+    Raises
+    ------
+    InputError
+        If planes cannot be taken from it, its pixels are not square, or it was itself made from
+        scans.
+    """
+    image = check_layer(layer)
+    if _is_made(known_metadata(image)):
+        raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")
+    pixel_um(image)
+    return image
+
+
+def _is_made(entry: Mapping[str, Any]) -> bool:
+    return "method" in entry or "difference" in entry or entry.get("state") == "running"
+
+
+def _entry(layer: Layer) -> Mapping[str, Any]:
+    found = layer.metadata.get(METADATA_KEY)
+    return found if isinstance(found, Mapping) else {}
 
 
 def scan_of(layer: Image, plane: int, z_um: float, name: str) -> Scan:
@@ -244,16 +318,31 @@ def common_name(names: Sequence[str]) -> str:
 
 
 def has_size(layer: Layer) -> bool:
-    """Whether the layer's scale means a length."""
-    if any(unit.is_compatible_with("um") for unit in layer.units[-2:]):
-        return True
+    """Whether the layer's lateral scale means a length."""
+    if any(_is_length(unit) for unit in layer.units[-3:]):
+        return all(_is_length(unit) for unit in layer.units[-2:])
     return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
+
+
+def _is_length(unit: Any) -> bool:
+    return bool(unit.is_compatible_with("um"))
+
+
+def _in_length(layer: Layer) -> list[bool]:
+    """Whether the last axes are in a unit of length, or no axis is and all may be meant so."""
+    found = [_is_length(unit) for unit in layer.units[-3:]]
+    return found if any(found) else [True] * len(found)
+
+
+def _z_is_silent(layer: Image) -> bool:
+    """Whether a layer in pixels says nothing of z: a z scale alone may be there for the eye."""
+    is_said = _is_length(layer.units[-3]) or has_size(layer) or float(layer.translate[-3]) != 0
+    return not is_said
 
 
 def _z_is_made_up(layer: Image) -> bool:
     """Whether the z scale is still the one that a stack of unknown step is shown with."""
-    entry = layer.metadata.get(METADATA_KEY)
-    shown = entry.get(SHOWN_STEP) if isinstance(entry, Mapping) else None
+    shown = _entry(layer).get(SHOWN_STEP)
     return shown is not None and bool(np.isclose(float(layer.scale[-3]), shown))
 
 
@@ -322,7 +411,8 @@ def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
 def file_metadata(image: Any) -> dict[str, Any]:
     """The known values of an ``io.ImageFile`` as a dictionary for a layer's metadata."""
     names = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
-    found = {name: getattr(image, name) for name in names if getattr(image, name) is not None}
+    found = dict(image.provenance)  # of a volume that was made here
+    found |= {name: getattr(image, name) for name in names if getattr(image, name) is not None}
     if image.z_um is not None:
         found["z_um"] = [float(z) for z in np.atleast_1d(image.z_um)]
     return found

@@ -66,7 +66,7 @@ def of_layer(layer: Layer, viewer: Any) -> Candidate:
     InputError
         If no plane can be taken from it.
     """
-    image = _layers.check_layer(layer)
+    image = _layers.check_scan_layer(layer)
     heights, _ = _layers.heights_um(image)
     count, plane = _layers.plane_count(image), 0
     if count > 1:
@@ -85,7 +85,7 @@ def of_layer(layer: Layer, viewer: Any) -> Candidate:
         None if heights is None else float(heights[plane]),
         pixel,
         _layers.lateral_origin_um(image),
-        dict(_layers.known_metadata(image)) | {"pixel_um": pixel},
+        _layers.image_optics(image),
     )
 
 
@@ -214,7 +214,7 @@ class ScanIntake(_drop.DropTarget):
         """Before the session: the image fills in what it knows, and is taken at the start."""
         setup = self.pages.setup
         self.waiting.append(candidate)
-        setup.optics.set_values(candidate.known, "from the image")
+        setup.optics.follow({id(one): one.known for one in self.waiting})
         heights = [one.z_um for one in self.waiting if one.z_um is not None]
         depth = None
         with contextlib.suppress(InputError):

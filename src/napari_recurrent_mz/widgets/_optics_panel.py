@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
@@ -52,6 +53,10 @@ _TITLES = {
     "pixel_um": "pixel size",
 }
 
+_IMAGE, _LAST_USED, _BEFORE = "from the image", "as last used", "as before"
+_TYPED, _PRESET = "typed", "from the preset"
+_LOOSE = (None, _IMAGE, _LAST_USED, _BEFORE)  # what gives way to what an image says
+
 
 class OpticsPanel(QWidget):
     """Four fields and a list of objectives; ``changed`` follows every change of a value."""
@@ -61,6 +66,7 @@ class OpticsPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._source: dict[str, str] = {}
+        self._images: frozenset[int] = frozenset()
         self._objective = ""
         self.preset = self._make_preset()
         self.fields = _make_fields()
@@ -131,6 +137,39 @@ class OpticsPanel(QWidget):
         self._show()
         self.changed.emit()
 
+    def follow(self, images: Mapping[int, Mapping[str, Any]]) -> None:
+        """Show what the images in use say, and no longer what only others said.
+
+        What a person has set stays as long as one of these images does; for others it is what
+        was set before, and gives way to what they say.
+
+        Parameters
+        ----------
+        images : mapping
+            What each of them says, by a number that is its own; the first that says a value has it.
+        """
+        if images and self._images and self._images.isdisjoint(images):
+            for name in [n for n, source in self._source.items() if source not in _LOOSE]:
+                self._source[name] = _BEFORE
+        self._images = frozenset(images) or self._images
+        before = self._state()
+        for name, edit in self.fields.items():
+            stated = (known[name] for known in images.values() if known.get(name) is not None)
+            said = next(stated, None)
+            source = self._source.get(name) if edit.text().strip() else None
+            if said is not None and source in _LOOSE:
+                edit.set_value(float(said))
+                self._source[name] = _IMAGE
+            elif said is None and source == _IMAGE:
+                edit.set_value(None)
+                del self._source[name]
+        self._show()
+        if self._state() != before:
+            self.changed.emit()
+
+    def _state(self) -> list[tuple[str, str | None]]:
+        return [(edit.text(), self._source.get(name)) for name, edit in self.fields.items()]
+
     def is_incomplete(self) -> bool:
         """Whether a field is empty."""
         return any(not edit.text().strip() for edit in self.fields.values())
@@ -148,11 +187,11 @@ class OpticsPanel(QWidget):
             self.fields[name].setText(text)
             self.fields[name].set_value(self.fields[name].value())
             if text:
-                self._source[name] = "as last used"
+                self._source[name] = _LAST_USED
         self._show()
 
     def _edited(self, name: str) -> None:
-        self._source[name] = "typed"
+        self._source[name] = _TYPED
         self._show()
         self.changed.emit()
 
@@ -162,7 +201,7 @@ class OpticsPanel(QWidget):
             self._objective = objective.name
             self.set_values(
                 {"na": objective.na, "immersion_index": objective.immersion_index},
-                "from the preset",
+                _PRESET,
             )
 
     def _show(self) -> None:
@@ -178,7 +217,7 @@ class OpticsPanel(QWidget):
         self.preset.setCurrentIndex(chosen)
         groups: dict[str, list[str]] = {}
         for name in _NAMES:
-            if name in self._source and self._source[name] not in ("typed", "from the preset"):
+            if name in self._source and self._source[name] not in (_TYPED, _PRESET):
                 groups.setdefault(self._source[name], []).append(_TITLES[name])
         text = "; ".join(f"{', '.join(names)} {source}" for source, names in groups.items())
         self.note.setText(text[:1].upper() + text[1:])

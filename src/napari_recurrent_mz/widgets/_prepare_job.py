@@ -240,18 +240,24 @@ def about_layer(
     n = min(layer.ndim, 3) if ndim is None else ndim
     scale = np.array(layer.scale[-n:], dtype=float)
     translate = np.array(layer.translate[-n:], dtype=float)
-    starts = [0] * n
     if region is not None:
-        starts[-2:] = [part.start for part in region]
+        translate[-2:] += [part.start for part in region] * scale[-2:]
+    heights = _layers.file_heights_um(layer)
     if planes is not None and n == 3:
-        starts[0] = planes.start
+        translate[0] += planes.start * scale[0]
+        if heights is not None:
+            heights = heights[planes]
+            if len(heights) > 1 and _layers.has_size(layer):  # they may be uneven
+                to_units = 1 / _layers.um_per_unit(layer, -3)
+                scale[0] = np.median(np.diff(heights)) * to_units
+                translate[0] = heights[0] * to_units
     found: dict[str, Any] = {
         "name": name,
         "scale": tuple(scale),
-        "translate": tuple(translate + np.array(starts) * scale),
+        "translate": tuple(translate),
         "units": tuple(layer.units[-n:]),
         "axis_labels": tuple(layer.axis_labels[-n:]),
-        "metadata": _metadata(layer, made, n, planes),
+        "metadata": _metadata(layer, made, n, heights),
         "colormap": layer.colormap,
         "blending": layer.blending,
     }
@@ -284,13 +290,11 @@ def about_registered(
 
 
 def _metadata(
-    layer: Image, made: dict[str, Any], ndim: int, planes: slice | None
+    layer: Image, made: dict[str, Any], ndim: int, heights: npt.NDArray[np.float64] | None
 ) -> dict[str, Any]:
     entry = dict(_layers.known_metadata(layer))
-    heights = entry.pop("z_um", None)
-    if heights is not None and ndim == 3:
-        entry["z_um"] = list(np.atleast_1d(heights))[planes or slice(None)]
-    elif heights is not None and layer.ndim == 2:
-        entry["z_um"] = heights
+    entry.pop("z_um", None)
+    if heights is not None and ndim == min(layer.ndim, 3):
+        entry["z_um"] = heights.tolist()
     entry["prepared"] = [*entry.get("prepared", ()), made]
     return {**layer.metadata, _layers.METADATA_KEY: entry}

@@ -20,6 +20,7 @@ from ._theme import Palette
 from ._worker import in_background
 
 _ALL_PLANES_UP_TO = 6
+_UNTICKED = "The scans before are unticked."
 
 
 class ScanParts:
@@ -83,13 +84,10 @@ class ScanSource(_drop.DropTarget):
 
     scan_parts: ScanParts
 
-    def is_own_result(self, _layer: Layer) -> bool:
-        """Whether a layer is what this dock has made, which is no stack to take scans from."""
-        return False
-
     def connect_scans(self) -> None:
         """Wire the parts to the viewer."""
         parts, layers = self.scan_parts, self._viewer.layers.events
+        on(self, parts.table.scans.changed, self._images_changed)
         on(self, parts.stack.chosen, self._planes_chosen)
         on(self, parts.stack.failed, self._fail)
         on(self, parts.add_button.clicked, self._add_selected)
@@ -104,7 +102,7 @@ class ScanSource(_drop.DropTarget):
         sentences = []
         for layer in layers:
             try:
-                self._add_layer(_layers.check_layer(layer))
+                self._add_layer(_layers.check_scan_layer(layer))
             except InputError as error:
                 sentences.append(str(error))
         if sentences:
@@ -117,16 +115,17 @@ class ScanSource(_drop.DropTarget):
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
-        self._fill_optics(layer)
         count = _layers.plane_count(layer)
         if count <= _ALL_PLANES_UP_TO:
             table.add(rows_of(layer, range(count)))
             return
         self._offer_planes(layer)
-        if not any(row.layer is layer for row in table.rows):
-            others = table.leave_out()
-            rows = rows_of(layer, spread_planes(count))
-            table.add(rows)
+        known = [row for row in table.rows if row.layer is layer]
+        rows = known or rows_of(layer, spread_planes(count))
+        others = table.take_stack(layer, rows)
+        if known and others:
+            self.say(f"The scans are those of '{layer.name}' again. {_UNTICKED}", "hint")
+        elif not known:
             self.say(_about_suggested(layer.name, rows, others), "hint")
 
     def _offer_planes(self, layer: Image | None = None) -> None:
@@ -136,27 +135,26 @@ class ScanSource(_drop.DropTarget):
         self.scan_parts.stack.show()
         self.scan_parts.planes_button.setChecked(True)
 
-    def _fill_optics(self, layer: Image) -> None:
-        known = dict(_layers.known_metadata(layer))
-        known["pixel_um"] = _layers.pixel_um(layer)
-        self.scan_parts.optics.set_values(known, "from the image")
+    def _images_changed(self) -> None:
+        """The optics are those of the images whose rows are ticked."""
+        rows = self.scan_parts.table.scans.used()
+        layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
+        self.scan_parts.optics.follow(_layers.optics_by_image(layers.values()))
 
     def _stacks(self) -> list[Image]:
         found = []
         for layer in self._viewer.layers:
             with contextlib.suppress(InputError):
                 image = _layers.check_layer(layer)
-                if _layers.plane_count(image) > 1 and not self.is_own_result(image):
+                if _layers.plane_count(image) > 1 and not _layers.is_reconstruction(image):
                     found.append(image)
         return found
 
     def _use_what_is_selected(self) -> None:
         """Whoever opens the dock with images selected means them; others are told nothing."""
-        selected = self._viewer.layers.selection
-        for layer in self._viewer.layers:
-            if layer in selected:
-                with contextlib.suppress(InputError):
-                    self._add_layer(_layers.check_layer(layer))
+        for layer in [x for x in self._viewer.layers if x in self._viewer.layers.selection]:
+            with contextlib.suppress(InputError):
+                self._add_layer(_layers.check_scan_layer(layer))
 
     def _add_selected(self) -> None:
         chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
@@ -169,12 +167,8 @@ class ScanSource(_drop.DropTarget):
         table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
-        try:
-            self._fill_optics(_layers.check_layer(layer))
-        except InputError as error:
-            self._fail(str(error))
-            return
-        self.scan_parts.table.scans.set_planes(layer, rows)
+        others = self.scan_parts.table.scans.take_stack(_layers.check_scan_layer(layer), rows)
+        self.say(_UNTICKED if others else "", "hint")
 
     def _read(self, result: tuple[list[Any], list[str]]) -> None:
         images, sentences = result
@@ -212,6 +206,7 @@ class ScanSource(_drop.DropTarget):
             return
         used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
         if any(id(source) in used for source in event.sources):
+            self.scan_parts.stack.look_again()
             self.scan_parts.table.scans.refresh()
 
 
@@ -222,7 +217,7 @@ def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
         text += "type the z-step below the table, then “Use planes”."
     else:
         text += "choose others below the table."
-    return f"{text} The scans before are unticked." if others else text
+    return f"{text} {_UNTICKED}" if others else text
 
 
 def _joined(sentences: Sequence[str]) -> str:

@@ -26,6 +26,10 @@ EMPTY_TEXT = (
 )
 
 
+TYPED, TYPED_STEP = "typed", "from the typed z-step"
+"""Where the height of a row comes from when a person has set it."""
+
+
 @dataclass(eq=False)
 class Row:
     """One line: a plane of a layer, its height and whether it takes part."""
@@ -60,6 +64,11 @@ class Row:
         layer = self.layer
         if layer is None:
             raise InputError("A layer of the table was removed: take its row out of use.")
+        if self.plane >= self.planes:
+            raise InputError(
+                f"'{layer.name}' has no plane {self.plane} any more, only {self.planes}: choose "
+                "another one, or take the row out of use."
+            )
         key = (id(layer.data), self.plane, math.nan if self.z_um is None else self.z_um)
         if self._scan is None or self._scan[0] != key:
             z = math.nan if self.z_um is None else self.z_um
@@ -69,6 +78,14 @@ class Row:
     def forget(self) -> None:
         """Read the pixels again next time: they changed in place."""
         self._scan = None
+
+    def look_again(self) -> None:
+        """Take the height that the layer says now, unless a person has typed one."""
+        layer = self.layer
+        if layer is None or self.origin in (TYPED, TYPED_STEP) or self.plane >= self.planes:
+            return
+        heights, self.origin = _layers.heights_um(layer)
+        self.z_um = None if heights is None else float(heights[self.plane])
 
 
 class ScanModel(QAbstractTableModel):
@@ -101,22 +118,34 @@ class ScanModel(QAbstractTableModel):
 
     # changes ----------------------------------------------------------------------
     def add(self, rows: Iterable[Row]) -> None:
-        """Append rows, skipping planes that are in the table already; sort by height."""
-        present = {(id(row.layer), row.plane) for row in self.rows}
-        fresh = [row for row in rows if (id(row.layer), row.plane) not in present]
-        if fresh:
-            self._replace([*self.rows, *fresh])
+        """Append rows, sorted by height; of planes that are in the table already, tick theirs."""
+        present = {(id(row.layer), row.plane): row for row in self.rows}
+        fresh = []
+        for row in rows:
+            known = present.get((id(row.layer), row.plane))
+            if known is None:
+                fresh.append(row)
+            else:
+                known.use = True
+        self._replace([*self.rows, *fresh])
 
-    def set_planes(self, layer: Image, rows: Sequence[Row]) -> None:
-        """Replace every row of ``layer`` by ``rows``."""
-        self._replace([row for row in self.rows if row.layer is not layer] + list(rows))
+    def take_stack(self, layer: Image, rows: Sequence[Row]) -> int:
+        """Let these planes of a stack be the scans, in place of all that were.
 
-    def leave_out(self) -> int:
-        """Untick every row, because a stack that comes now is another sample; how many were."""
-        used = self.used()
-        for row in used:
+        Returns
+        -------
+        int
+            How many rows of other layers were unticked: those are of another sample, or channel.
+        """
+        others = [row for row in self.rows if row.layer is not layer]
+        unticked = [row for row in others if row.use]
+        for row in unticked:
             row.use = False
-        return len(used)
+        if not any(row.use for row in rows):
+            for row in rows:
+                row.use = True
+        self._replace([*others, *rows])
+        return len(unticked)
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Take out the rows with these numbers."""
@@ -129,10 +158,15 @@ class ScanModel(QAbstractTableModel):
             self._replace([r for r in self.rows if r.layer is not layer and r.layer is not None])
 
     def refresh(self) -> None:
-        """Show names again and read pixels again."""
+        """Show names again, and read pixels and heights again."""
+        heights = [row.z_um for row in self.rows]
         for row in self.rows:
             row.forget()
-        self._tell()
+            row.look_again()
+        if heights == [row.z_um for row in self.rows]:
+            self._tell()
+        else:
+            self._replace(self.rows)
 
     def _replace(self, rows: list[Row]) -> None:
         self.beginResetModel()
@@ -229,7 +263,7 @@ class ScanModel(QAbstractTableModel):
             height = parse_length_um(str(value))
             if height is None and str(value).strip():
                 return False
-            row.z_um, row.origin = height, "typed"
+            row.z_um, row.origin = height, TYPED
         elif index.column() == PLANE and not self._move(row, str(value)):
             return False
         self._tell()
@@ -318,7 +352,7 @@ def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -
     """
     heights, origin = _layers.heights_um(layer)
     if step_um is not None:
-        return [Row(weakref.ref(layer), p, p * step_um, "from the typed z-step") for p in planes]
+        return [Row(weakref.ref(layer), p, p * step_um, TYPED_STEP) for p in planes]
     return [
         Row(weakref.ref(layer), p, None if heights is None else float(heights[p]), origin)
         for p in planes

@@ -131,6 +131,12 @@ class StackPanel(QWidget):
                 self.stack.setCurrentIndex(number)
         self._suggest()
 
+    def look_again(self) -> None:
+        """Show the z-step that the stack says now, unless a person typed one."""
+        layer = self.layer()
+        if layer is not None and self.step.value() == self._known_step:
+            self._show_step(layer)
+
     def rows(self) -> list[Row]:
         """The rows for the choice as it stands.
 
@@ -171,16 +177,19 @@ class StackPanel(QWidget):
         if layer is None:
             return
         count = _layers.plane_count(layer)
-        heights = _layers.heights_um(layer)[0]
-        self._known_step = None
-        if heights is not None:
-            self._known_step = float(f"{abs(heights[-1] - heights[0]) / (count - 1):.6g}")
-        self.step.set_value(self._known_step)
+        self._show_step(layer)
         self.planes.setText(", ".join(str(plane) for plane in spread_planes(count)))
         if self._known_step is not None:
             self.spacing.set_value(float(f"{self._known_step * count / 3:.2g}"))
         self.how.setCurrentIndex(_LIST)
         self._show_how()
+
+    def _show_step(self, layer: Image) -> None:
+        heights = _layers.heights_um(layer)[0]
+        self._known_step = None
+        if heights is not None and len(heights) > 1:
+            self._known_step = float(f"{abs(heights[-1] - heights[0]) / (len(heights) - 1):.6g}")
+        self.step.set_value(self._known_step)
 
     def _take(self) -> None:
         try:

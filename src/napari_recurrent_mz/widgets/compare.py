@@ -7,7 +7,7 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
-from napari.layers import Image, Layer
+from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -33,9 +33,7 @@ from ._compare_job import (
     difference_job,
     difference_layer,
     has_size,
-    is_reconstruction,
     is_stack,
-    optics_of,
     scans_of,
     volume_of,
 )
@@ -75,7 +73,7 @@ class CompareDock(InstrumentDock):
             self._viewer, "Reference", "The stack that is taken for the truth: a mechanical scan",
             nothing="Choose a stack",
         )  # fmt: skip
-        self.layers = LayerList(self._viewer, is_stack, is_reconstruction)
+        self.layers = LayerList(self._viewer, is_stack, _layers.is_reconstruction)
         self.baselines = BaselineChoice()
         self.scans = _scans_edit()
         self.step, self.pixel = _size_edits()
@@ -95,7 +93,6 @@ class CompareDock(InstrumentDock):
         self.found: Comparison | None = None
         self.job: Job | None = None
         self.in_view: PlaneInView | None = None
-        self._asked: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._compared: dict[weakref.ref[Image], str] = {}
         self._check_timer = self.one_shot(100, self.check)
         self._sight_timer = self.one_shot(100, self._bring_plot_in_sight)  # once laid out
@@ -290,36 +287,24 @@ class CompareDock(InstrumentDock):
         for layer in self._viewer.layers:
             with contextlib.suppress(InputError):
                 image = _layers.check_layer(layer)
-                if _layers.plane_count(image) > 1 and not is_reconstruction(image):
+                if _layers.plane_count(image) > 1 and not _layers.is_reconstruction(image):
                     stacks.append(image)
         selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
         if len(stacks) == 1 or len(selected) == 1:
             self.reference.choose((selected or stacks)[0])
             self._reference_chosen()
-        self._take_optics(self.layers.ticked())
+        self._layers_changed()
 
     def _reference_chosen(self) -> None:
         layer = self.reference.layer()
         self.layers.leave_out(layer)
-        if layer is not None:
-            self._take_optics([layer])
-        self._check_timer.start()
+        self._layers_changed()
 
     def _layers_changed(self) -> None:
-        self._take_optics(self.layers.ticked())
+        """The optics are those of the layers; what a person types stays."""
+        chosen = [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
+        self.optics.follow(_layers.optics_by_image(chosen))
         self._check_timer.start()
-
-    def _take_optics(self, layers: list[Layer]) -> None:
-        """Fill in what layers say, once each: what a person types later stays."""
-        for layer in layers:
-            if layer in self._asked:
-                continue
-            self._asked.add(layer)
-            with contextlib.suppress(InputError):
-                known = optics_of(layer)
-                if known:
-                    pixel = _layers.pixel_um(_layers.check_layer(layer))
-                    self.optics.set_values(known | {"pixel_um": pixel}, "from the image")
 
     def _restore(self) -> None:
         found = _settings.remembered(_GROUP, _NAMES)

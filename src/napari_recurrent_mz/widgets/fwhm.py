@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..beads import bead_profiles, in_words, write_beads
 from ..plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..scans import InputError
 from . import _layers
-from ._fwhm_job import FwhmJob, Measured, known_optics, measure, needs_step, points_um, volume_of
+from ._fwhm_job import FwhmJob, Measured, measure, needs_step, points_um, volume_of
 from ._fwhm_layout import FwhmPages
 from ._fwhm_points import BeadPoints
 from ._guard import guarded, on, reported, sentence_of, telling
@@ -285,11 +284,7 @@ class FwhmDock(InstrumentDock):
     def _layer_chosen(self) -> None:
         self.footer.say("")
         layer = self.setup.volume.layer()
-        with contextlib.suppress(InputError):
-            if layer is not None:
-                known = known_optics(_layers.check_layer(layer))
-                known["pixel_um"] = _layers.pixel_um(layer)
-                self.setup.optics.set_values(known, "from the image")
+        self.setup.optics.follow(_layers.optics_by_image([] if layer is None else [layer]))
 
     def _connect(self) -> None:
         setup, results = self.setup, self.results

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Layer
+from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 
@@ -264,10 +264,6 @@ class ReconstructDock(ScanSource, Dock):
             self.ui.footer.say(f"Cancelled.{kept}", "hint")
         else:
             self._fail(outcome.sentence + kept)
-
-    def is_own_result(self, layer: Layer) -> bool:
-        """The volume, and not a stack that scans come from."""
-        return self.result is not None and layer is self.result.layer
 
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:

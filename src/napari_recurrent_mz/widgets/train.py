@@ -216,11 +216,7 @@ class TrainDock(Dock):
     def _stack_chosen(self) -> None:
         if self.run is None:
             self.ui.footer.say("")
-        for layer in self.ui.chosen():
-            with contextlib.suppress(InputError):
-                known = dict(_layers.known_metadata(layer))
-                known["pixel_um"] = _layers.pixel_um(layer)
-                self.ui.optics.set_values(known, "from the image")
+        self.ui.optics.follow(_layers.optics_by_image(self.ui.chosen()))
         self._suggest_name()
         self._ask_for_step()
         self.check()

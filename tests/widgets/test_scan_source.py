@@ -1,0 +1,259 @@
+"""The scans of a dock follow their layers, and nothing of others is taken for theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.widgets import _drop
+from napari_recurrent_mz.widgets._layers import METADATA_KEY
+from napari_recurrent_mz.widgets._scan_table import HEIGHT
+from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+
+OPTICS = {"na": 1.2, "wavelength_um": 0.519, "immersion_index": 1.33}
+UM = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def dock(make_dock: Callable[..., ReconstructDock], viewer: ViewerModel) -> ReconstructDock:
+    return make_dock(viewer)
+
+
+def add(viewer: ViewerModel, stack: Any, name: str, known: Any = None, **about: Any) -> Image:
+    metadata = {METADATA_KEY: dict(known or {})}
+    return viewer.add_image(stack.copy(), name=name, metadata=metadata, **about)
+
+
+def sized(scale: tuple[float, float, float] = (0.5, 0.2, 0.2)) -> dict[str, Any]:
+    return {"scale": scale, **UM}
+
+
+def press_add(dock: ReconstructDock, *layers: Image) -> None:
+    dock._viewer.layers.selection = set(layers)
+    dock.ui.add_button.click()
+
+
+def ticked(dock: ReconstructDock) -> set[str]:
+    return {row.layer.name for row in dock.ui.table.scans.used() if row.layer is not None}
+
+
+def heights(dock: ReconstructDock) -> list[float | None]:
+    return [row.z_um for row in dock.ui.table.scans.used()]
+
+
+def fields(dock: ReconstructDock) -> dict[str, str]:
+    return {name: edit.text() for name, edit in dock.ui.optics.fields.items()}
+
+
+def type_in(dock: ReconstructDock, name: str, text: str) -> None:
+    edit = dock.ui.optics.fields[name]
+    edit.setText(text)
+    edit.editingFinished.emit()
+
+
+# what a person sets wins ------------------------------------------------------------------
+def test_a_scale_that_was_set_on_a_dropped_stack_is_its_scale(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any, tmp_path: Any
+) -> None:
+    path = tmp_path / "one.ome.tif"
+    about = {"axes": "ZYX"} | {f"PhysicalSize{axis}": 1.0 for axis in "XYZ"}
+    tifffile.imwrite(path, stack, metadata=about)
+    layer = _drop.add_image_file(viewer, read_image(path))
+    layer.scale = (0.4, 0.1, 0.1)
+    dock.add_layers([layer])
+    assert heights(dock) == pytest.approx([0.4, 1.6, 2.8])
+    assert fields(dock)["pixel_um"] == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "pixel"),
+    [
+        ({"scale": (0.8, 0.3, 0.3)}, [0.8, 3.2, 5.6], "0.3"),
+        ({"translate": (10, 0, 0)}, [10.5, 12, 13.5], "0.2"),
+        ({"units": ("mm", "mm", "mm")}, [500, 2000, 3500], "200"),
+        ({"units": ("um", "pixel", "pixel")}, [0.5, 2, 3.5], ""),
+        ({"units": ("pixel", "um", "um")}, [None] * 3, "0.2"),
+    ],
+)
+def test_a_later_change_of_a_layer_reaches_table_and_optics(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any, change: Any, found: Any, pixel: str
+) -> None:
+    layer = add(viewer, stack, "cells", OPTICS | {"pixel_um": 0.2}, **sized())
+    press_add(dock, layer)
+    assert heights(dock) == [0.5, 2, 3.5]
+    for name, value in change.items():
+        setattr(layer, name, value)
+    if found[0] is None:
+        assert heights(dock) == found
+    else:
+        assert heights(dock) == pytest.approx(found)
+        assert dock.ui.grid.grid().z_um[[0, -1]] == pytest.approx([found[0], found[-1]])
+    assert fields(dock)["pixel_um"] == pixel
+    dock.check()
+    assert dock.ui.footer.reconstruct.isEnabled() == (None not in found and bool(pixel))
+
+
+def test_typed_values_stay_when_the_layer_changes(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    layer = add(viewer, stack, "cells", OPTICS, **sized())
+    press_add(dock, layer)
+    table = dock.ui.table.scans
+    table.setData(table.index(0, HEIGHT), "0.25")
+    type_in(dock, "pixel_um", "0.103")
+    layer.scale = (0.8, 0.3, 0.3)
+    assert heights(dock) == pytest.approx([0.25, 3.2, 5.6])
+    assert fields(dock)["pixel_um"] == "0.103"
+    dock.check()
+    assert "0.103 µm here but 0.3 µm in the layers" in dock.ui.footer.warnings.text()
+
+
+def test_rows_of_unknown_height_get_theirs_with_the_scale_of_their_layer(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    layer = add(viewer, stack, "cells")
+    press_add(dock, layer)
+    assert heights(dock) == [None] * 3
+    layer.scale, layer.units = (0.5, 0.2, 0.2), ("um", "um", "um")
+    assert heights(dock) == [0.5, 2, 3.5]
+    assert dock.ui.stack.step.text() == "0.5"
+    assert fields(dock)["pixel_um"] == "0.2"
+
+
+def test_a_plane_that_is_gone_is_told(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    layer = add(viewer, stack, "cells", OPTICS, **sized())
+    press_add(dock, layer)
+    layer.data = stack[:5].copy()
+    dock.check()
+    assert "'cells' has no plane 7 any more, only 5" in dock.ui.footer.state.text()
+
+
+# never silently another's -----------------------------------------------------------------
+def test_a_reopened_dock_does_not_take_the_result_for_scans(
+    dock: ReconstructDock, make_dock: Any, viewer: ViewerModel, stack: Any, run_to_end: Any
+) -> None:
+    press_add(dock, add(viewer, stack, "cells", OPTICS, **sized()))
+    dock.check()
+    run_to_end(dock)
+    result = viewer.layers.selection.active
+    assert result is not None
+    assert result.name.startswith("cells · ")
+    again = make_dock(viewer)
+    assert again.ui.table.scans.rows == []
+    again.ui.planes_button.click()
+    assert again.ui.stack.stack.count() == 1
+    press_add(again, result)
+    assert again.ui.table.scans.rows == []
+    said = again.ui.footer.message.text()
+    assert said == f"Layer '{result.name}' was made from scans: choose the scans themselves."
+
+
+def test_a_volume_file_that_is_dropped_is_no_stack_of_scans(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any, tmp_path: Any
+) -> None:
+    from napari_recurrent_mz.io import write_volume
+
+    path = tmp_path / "volume.ome.tif"
+    write_volume(path, stack, 0.5 * np.arange(9), 0.2, provenance={"method": "lmmse"})
+    dock.add_layers([_drop.add_image_file(viewer, read_image(path))])
+    assert dock.ui.table.scans.rows == []
+    assert "was made from scans" in dock.ui.footer.message.text()
+
+
+def test_a_stack_that_says_nothing_gets_nothing_of_the_one_before(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    press_add(dock, add(viewer, stack, "green", OPTICS, **sized()))
+    assert fields(dock) == {
+        "na": "1.2",
+        "immersion_index": "1.33",
+        "wavelength_um": "0.519",
+        "pixel_um": "0.2",
+    }
+    press_add(dock, add(viewer, stack, "unknown"))
+    assert ticked(dock) == {"unknown"}
+    assert set(fields(dock).values()) == {""}
+    assert "from the image" not in dock.ui.optics.note.text()
+
+
+def test_a_new_channel_does_not_keep_the_wavelength_of_the_last(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    press_add(dock, add(viewer, stack, "green", OPTICS, **sized()))
+    press_add(dock, add(viewer, stack, "red", OPTICS | {"wavelength_um": None}, **sized()))
+    assert fields(dock)["wavelength_um"] == ""
+    assert fields(dock)["na"] == "1.2"
+    dock.ui.method.set_method("lmmse")
+    dock.check()
+    assert "wavelength" in dock.ui.footer.state.text()
+    assert not dock.ui.footer.reconstruct.isEnabled()
+
+
+def test_what_was_typed_for_another_stack_is_called_so_and_gives_way(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    press_add(dock, add(viewer, stack, "green", **sized()))
+    type_in(dock, "wavelength_um", "519")
+    type_in(dock, "na", "1.4")
+    press_add(dock, add(viewer, stack, "red", {"na": 1.2}, **sized()))
+    assert fields(dock)["na"] == "1.2"
+    assert fields(dock)["wavelength_um"] == "0.519"
+    assert (
+        dock.ui.optics.note.text() == "NA, pixel size from the image; emission wavelength as before"
+    )
+
+
+def test_add_selected_again_and_again_ticks_what_is_selected(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    green = add(viewer, stack, "green", OPTICS, **sized())
+    red = add(viewer, stack + 1, "red", OPTICS | {"wavelength_um": 0.615}, **sized())
+    for layer, wavelength in ((green, "0.519"), (red, "0.615")) * 3:
+        press_add(dock, layer)
+        assert ticked(dock) == {layer.name}
+        assert len(dock.ui.table.scans.used()) == 3
+        assert fields(dock)["wavelength_um"] == wavelength
+    assert dock.ui.footer.message.text() == (
+        "The scans are those of 'red' again. The scans before are unticked."
+    )
+
+
+def test_planes_of_another_stack_do_not_join_those_of_the_first(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    green = add(viewer, stack, "green", OPTICS, **sized())
+    red = add(viewer, stack + 1, "red", OPTICS | {"wavelength_um": 0.615}, **sized())
+    press_add(dock, green)
+    press_add(dock, red)
+    dock.ui.stack.choose(green)
+    dock.ui.stack.planes.setText("2, 6")
+    dock.ui.stack.use.click()
+    assert [(row.name, row.use) for row in dock.ui.table.scans.rows if row.use] == [
+        ("green, plane 2", True),
+        ("green, plane 6", True),
+    ]
+    assert fields(dock)["wavelength_um"] == "0.519"
+
+
+def test_a_row_that_a_person_unticked_stays_so_when_its_stack_is_added_again(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    layer = add(viewer, stack, "cells", OPTICS, **sized())
+    press_add(dock, layer)
+    dock.ui.table.scans.rows[1].use = False
+    press_add(dock, layer)
+    assert heights(dock) == [0.5, 3.5]
