@@ -18,6 +18,7 @@ from scipy.stats import entropy
 
 from napari_recurrent_mz.beads import (
     COLUMNS,
+    MODELS,
     bead_profiles,
     excluded,
     histogram_edges,
@@ -230,6 +231,58 @@ def test_reasons_are_stated() -> None:
     assert len(found) == 5
     assert found.reason[found.x_um.sub(4.5).abs().idxmin()] in ("width", "no fit")
     assert found.accepted.sum() == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_bead_lies_outside_of_the_volume(model: str) -> None:
+    """Nor is one that cannot be fitted anywhere but at its brightest voxel."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        volume = rng.poisson(20, (24, 64, 64)) + 200 * np.exp(-np.arange(64) / 20)
+        for _ in range(12):
+            add_bead(volume, tuple(rng.uniform(0, volume.shape)), rng.uniform(20, 400))
+        table = measure_beads(volume, VOXEL, threshold_snr=3, model=model)
+        index = table[PLACES].to_numpy() / np.array(VOXEL)
+        assert (index > -1e-6).all()
+        assert (index < np.array(volume.shape) - 1 + 1e-6).all()
+        lost = table["amplitude"].isna()
+        assert lost.sum() > 3
+        assert not table["accepted"][lost].any()
+        voxels = table[["z_voxel", "y_voxel", "x_voxel"]].to_numpy()
+        np.testing.assert_allclose(index[lost], voxels[lost])
+        assert table[["fwhm_z_um", "fwhm_y_um", "fwhm_x_um"]][lost].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("height", [4300, 9000])
+def test_one_saturated_bead_is_not_accepted(height: int) -> None:
+    table = measure_beads(_one_too_bright(height).astype(np.uint16), VOXEL)
+    assert list(table.reason[:3]) == ["saturated", "", ""]
+
+
+def _one_too_bright(height: int, limit: int = 4095) -> np.ndarray:
+    volume = np.random.default_rng(4).normal(100, 3, (48, 64, 64))
+    for place, peak in (((24, 20, 20), height), ((24, 20, 45), 1500), ((24, 45, 30), 1800)):
+        add_bead(volume, place, peak)
+    return volume.round().clip(0, limit)
+
+
+def test_saturated_beads_are_found_in_what_was_made_of_a_stack() -> None:
+    volume, stack = _one_too_bright(9000, 20_000) + 0.25, _one_too_bright(9000)
+    reasons = ["saturated", "", ""]
+    made = volume.copy()  # between scans, a volume may go beyond the camera's limit
+    made[::4] = stack[::4]
+    assert made.max() > 4095
+    table = measure_beads(made.astype(np.float32), VOXEL)
+    assert list(table.reason[:3]) == reasons
+    assert excluded(table)["saturated"] == 1
+    assert "1 saturated" in in_words(table)
+
+
+def test_a_plane_without_values_is_at_no_limit() -> None:
+    volume = quiet() + 100
+    add_bead(volume, (24, 30, 30), 100)
+    volume[[21, 27]] = 0
+    assert "saturated" not in set(measure_beads(volume, VOXEL).reason)
 
 
 def test_noise_alone_holds_no_bead() -> None:

@@ -14,18 +14,21 @@ SATURATED = 1e-3
 """Part of the pixels from which an image counts as saturated."""
 
 _SPIKE = 4.0  # times as many pixels as at the next value
+_FULL = frozenset(float(2**bits - 1) for bits in (8, 10, 12, 14, 16))
 
 
 def limit_of(pixels: npt.NDArray[Any]) -> float | None:
     """The value that a camera could not pass; None where no such limit shows.
 
-    A limit shows as a spike: many pixels at the highest value, few just below it.
+    A limit shows as a spike: many pixels at the highest value, few just below it. Where the highest
+    value is the largest of a converter, fewer do.
     """
     top = pixels.max()
     count = int(np.count_nonzero(pixels == top))
     below = pixels[pixels < top]
     following = int(np.count_nonzero(below == below.max())) if below.size else 0
-    return float(top) if count > _SPIKE * following else None
+    spike = 1.0 if float(top) in _FULL else _SPIKE
+    return float(top) if count > spike * following else None
 
 
 def saturated_part(pixels: FloatArray) -> float:

@@ -149,6 +149,32 @@ def test_beads_become_points_at_their_place(make, run, beads) -> None:
     assert list(layer.features["bead"]) == list(range(1, len(table) + 1))
 
 
+def test_every_point_lies_in_its_volume(make, run) -> None:
+    rng = np.random.default_rng(2)
+    volume = rng.poisson(20, (24, 64, 64)) + 200 * np.exp(-np.arange(64) / 20)
+    place = PLACE | {"translate": (5, 1, 2)}
+    dock = ready(make, (volume.astype(np.float32), {"name": "dirty", **place}))
+    dock.setup.fields["snr"].setText("3")
+    dock.setup.fields["snr"].editingFinished.emit()
+    run(dock)
+    layer = dock._viewer.layers["beads of dirty"]
+    assert len(layer.data) > 10
+    assert (~layer.features["accepted"]).sum() > 5
+    assert (layer.data > -1e-6).all()
+    assert (layer.data < np.array(volume.shape) - 1 + 1e-6).all()
+
+
+def test_saturated_beads_are_left_out_and_said_to_be(make, run, beads) -> None:
+    limit = int(np.percentile(beads.volume, 99.9))
+    stack = np.clip(beads.volume.round(), 0, limit).astype(np.uint16)
+    dock = ready(make, (stack, {"name": "too bright", **PLACE}))
+    assert " saturated" in run(dock)
+    layer = dock._viewer.layers["beads of too bright"]
+    is_saturated = layer.features["reason"] == "saturated"
+    assert is_saturated.any()
+    assert not layer.features["accepted"][is_saturated].any()
+
+
 def test_a_bar_selects_its_beads_and_a_bead_shows_its_profile(make, run, beads) -> None:
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}))
     run(dock)

@@ -23,6 +23,7 @@ from ._find import (
     Array,
     Field,
     Index,
+    Volume,
     boxes_around,
     candidates,
     crowded,
@@ -128,7 +129,8 @@ def measure_beads(
     -------
     pandas.DataFrame
         One row a bead, brightest first, or in the order of ``points``: its position and full
-        widths at half maximum in micrometres (NaN where not measured), amplitude and
+        widths at half maximum in micrometres (NaN where not measured; its position is then that
+        of its brightest voxel), amplitude and
         background in the units of the volume, ``residual`` (root mean square of the fit's
         error over the amplitude), ``snr`` (amplitude over the noise), the indices of its
         brightest voxel, ``accepted``, and the ``reason`` why not (empty if accepted):
@@ -193,7 +195,7 @@ def bead_steps(
     height = origin[0] + where[:, 0] * voxel[0]
     slack = 1e-6 * voxel[0]  # a plane at the very end of the range is in it
     listed = (height >= low - slack) & (height <= high + slack)
-    judge = _Judge(field, typical, region, threshold_snr, model, origin, limit_of(pixels))
+    judge = _Judge(field, typical, region, threshold_snr, model, origin, _limits(pixels))
     where, disturbed = where[listed], disturbed[listed]
     parts = []
     for start in range(0, len(where), _AT_ONCE):
@@ -215,7 +217,7 @@ class _Judge:
     threshold_snr: float
     model: str
     origin_um: Array
-    limit: float | None
+    limits: Array
 
     @property
     def how(self) -> dict[str, Any]:
@@ -237,7 +239,10 @@ class _Judge:
         shapes = self._shapes(where)
         field = self.field
         snr = shapes.amplitude / field.noise
-        centre = self.origin_um + where * field.voxel_um + np.nan_to_num(shapes.offset_um)
+        lost = ~shapes.converged | self._lost(shapes)
+        offset = np.where(lost[:, None], 0.0, np.nan_to_num(shapes.offset_um))
+        last = (np.array(field.volume.shape) - 1) * field.voxel_um
+        centre = self.origin_um + np.clip(where * field.voxel_um + offset, 0, last)
         with np.errstate(divide="ignore", invalid="ignore"):
             residual = shapes.residual / np.abs(shapes.amplitude)
             # What the noise does not explain of the fit's error.
@@ -246,7 +251,7 @@ class _Judge:
             "border": self._at_border(where),
             "neighbour": disturbed,
             "saturated": self._saturated(where),
-            "no fit": ~shapes.converged | self._lost(shapes),
+            "no fit": lost,
             "width": self._odd_width(shapes.fwhm_um),
             "dim": snr < self.threshold_snr,
             "poor fit": ~(misfit <= MAX_MISFIT[self.model]),
@@ -255,7 +260,7 @@ class _Judge:
         numbers = np.column_stack(
             [centre, shapes.fwhm_um, shapes.amplitude, shapes.background, residual, snr]
         )
-        numbers[reason == "no fit", 3:] = np.nan
+        numbers[lost, 3:] = np.nan
         columns: dict[str, Any] = dict(zip(COLUMNS, [*numbers.T, *where.T], strict=False))
         return {**columns, "accepted": reason == "", "reason": reason}
 
@@ -323,11 +328,14 @@ class _Judge:
 
     def _saturated(self, where: Index) -> npt.NDArray[np.bool_]:
         """Several voxels in the middle of the bead are at the camera's limit."""
-        if self.limit is None:
+        if not np.isfinite(self.limits).any():
             return np.zeros(len(where), np.bool_)
         sizes = np.where(np.isfinite(self.typical_um), self.typical_um, 0) / self.field.voxel_um
-        values, _ = boxes_around(self.field.volume, where, [round(s / 2) for s in sizes])
-        return np.asarray((values >= self.limit).sum(axis=(1, 2, 3)) > 1)
+        half = [round(size / 2) for size in sizes]
+        values, _ = boxes_around(self.field.volume, where, half)
+        planes = where[:, :1] + np.arange(-half[0], half[0] + 1)
+        limits = self.limits[np.clip(planes, 0, len(self.limits) - 1)]
+        return np.asarray((values >= limits[:, :, None, None]).sum(axis=(1, 2, 3)) > 1)
 
     def _lost(self, shapes: _Shapes) -> npt.NDArray[np.bool_]:
         """The fit's centre is more than a typical width from the bead, or its sign is wrong."""
@@ -339,6 +347,17 @@ class _Judge:
         widths = fwhm_um[:, self._axes]
         low, high = self.field.voxel_um[self._axes], self.region_um[self._axes]
         return np.asarray(np.any(~((widths >= low) & (widths <= high)), axis=1))
+
+
+def _limits(pixels: Volume) -> Array:
+    """The value in each plane that a camera could not pass; infinite where none shows.
+
+    The scans in a reconstruction keep theirs, though the planes between them go beyond.
+    """
+    of_all = limit_of(pixels)
+    found = [limit_of(plane) if plane.min() < plane.max() else None for plane in pixels]
+    limits = [np.inf if limit is None else limit for limit in found]
+    return np.minimum(limits, np.inf if of_all is None else of_all)
 
 
 def half_region(size_um: float, voxel_um: float) -> int:
