@@ -245,6 +245,22 @@ QUICK = [
 ]
 
 
+def test_a_saturated_stack_is_told_before_it_is_learned_from(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bright = np.minimum(STACK, np.quantile(STACK, 0.98))
+    write_volume(
+        files / "bright.ome.tif", bright, Z_UM, OPTICS.pixel_um, {"optics": OPTICS.as_dict()}
+    )
+    for name in ("stack", "bright"):
+        argv = ["train", name, "--stack", f"{name}.ome.tif", "--region", ":,:80", *QUICK]
+        assert main([*argv, "-o", "mine.safetensors"]) == 0
+        told = capsys.readouterr().err
+        assert ("planes of 'bright.ome.tif' are at the camera's limit" in told) == (
+            name == "bright"
+        )
+
+
 def test_adapting_on_the_command_line(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["train", "run", "--stack", "stack.ome.tif", "--region", ":,:80", *QUICK]
     assert main([*argv, "-o", "mine.safetensors"]) == 0

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .scans import FloatArray, Scan, listed
+from .scans import Scan, listed
 
 SATURATED = 1e-3
 """Part of the pixels from which an image counts as saturated."""
+
+_AT_LIMIT = "at the camera's limit"
+_LOST = "What is brighter is lost there, and widths come out too large: expose shorter."
 
 _SPIKE = 4.0  # times as many pixels as at the next value
 _FULL = frozenset(float(2**bits - 1) for bits in (8, 10, 12, 14, 16))
@@ -31,7 +34,7 @@ def limit_of(pixels: npt.NDArray[Any]) -> float | None:
     return float(top) if count > spike * following else None
 
 
-def saturated_part(pixels: FloatArray) -> float:
+def saturated_part(pixels: npt.NDArray[Any]) -> float:
     """Part of the pixels that a camera could not count, 0 to 1."""
     limit = limit_of(pixels)
     return 0.0 if limit is None else int(np.count_nonzero(pixels == limit)) / pixels.size
@@ -45,9 +48,16 @@ def saturation_notes(scans: Iterable[Scan]) -> list[str]:
         for scan, part in parts
         if part > SATURATED
     ]
-    if not found:
+    return [f"Pixels of these scans are {_AT_LIMIT}: {listed(found)}. {_LOST}"] if found else []
+
+
+def stack_saturation_notes(name: str, stack: Iterable[npt.ArrayLike]) -> list[str]:
+    """A sentence when planes of a stack are saturated; nothing otherwise."""
+    parts = [saturated_part(np.asarray(plane)) for plane in stack]
+    saturated = [part for part in parts if part > SATURATED]
+    if not saturated:
         return []
     return [
-        f"Pixels of these scans are at the camera's limit: {listed(found)}. What is brighter is "
-        "lost there, and widths come out too large: expose shorter."
+        f"Pixels of {len(saturated)} of the {len(parts)} planes of '{name}' are {_AT_LIMIT}, up to "
+        f"{100 * max(saturated):.2g} % of a plane. {_LOST}"
     ]

@@ -19,6 +19,7 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QInputDialog
 from scipy.ndimage import gaussian_filter
 
+from files import write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
 from napari_recurrent_mz.planning import RULES
 from napari_recurrent_mz.plots import PRINT
@@ -375,6 +376,44 @@ def test_no_line_ends_between_a_number_and_its_unit(sentence: str, shown: str) -
 
 
 # --- a folder and the microscope ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("starts", [False, True])
+def test_what_a_file_says_that_cannot_be_is_told(
+    make: Any, qtbot: Any, tmp_path: Path, starts: bool
+) -> None:
+    path = _doubtful(tmp_path / "cell_z2um.ome.tif")
+    dock = make(starts=starts)
+    dock.drop([path])
+    words = unbroken("its OME PhysicalSizeX is 4000 µm, which cannot be true")
+    qtbot.waitUntil(lambda: words in dock.footer.message.text(), timeout=_PATIENCE_MS)
+    assert "pixel size of 'cell_z2um.ome.tif' is not sure" in dock.footer.message.text()
+    assert dock.footer.message.kind == "warning"
+    assert ("start the session" in dock.footer.message.text()) == (not starts)
+    if starts:
+        qtbot.waitUntil(lambda: len(dock.session.scans) == 1, timeout=_PATIENCE_MS)
+        assert words in dock.footer.message.text()
+
+
+def _doubtful(path: Path) -> Path:
+    return write_ome(path, camera(1)[None], PhysicalSizeX=4000.0, PhysicalSizeY=4000.0)
+
+
+def test_a_file_of_a_watched_folder_that_says_what_cannot_be_is_told(
+    make: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        _live_feeds, "watch_folder", partial(watch_folder, settle_s=0.05, interval_s=0.02)
+    )
+    dock = make()
+    dock.setup.sources.choice.setCurrentIndex(FOLDER)
+    dock.setup.sources.folder.folder.setText(str(tmp_path))
+    dock.setup.sources.folder.pattern.setText("*_z{z}um.ome.tif")
+    _doubtful(tmp_path / "a_z1p5um.ome.tif")
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        dock.act()
+    assert unbroken("PhysicalSizeX is 4000 µm") in dock.footer.message.text()
+    dock.act()
 
 
 def test_a_watched_folder_gives_scans_and_may_vanish(

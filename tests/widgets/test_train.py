@@ -16,6 +16,7 @@ from qtpy.QtCore import QPoint, QThreadPool
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
 
+from files import heights, write_ome
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.training.adapt import Adapter
@@ -224,6 +225,37 @@ def test_adapt_stop_and_the_new_model(
     assert reconstruct.ui.method.models.findData(str(path)) >= 0
     assert own_models().paths()[0] == str(path)
     np.testing.assert_array_equal(layer.data, STACK)
+
+
+def test_a_saturated_stack_is_told_while_it_is_learned_from_and_after(
+    make, qtbot, quick, tmp_path: Path
+) -> None:
+    viewer = ViewerModel()
+    bright = np.minimum(STACK, np.quantile(STACK, 0.98).astype(STACK.dtype))
+    viewer.add_image(bright, name="bright", **IN_UM)
+    dock = make(viewer)
+    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    dock.adapt()
+    words = "12 of the 12 planes of 'bright' are at the camera's limit"
+    qtbot.waitUntil(lambda: words in state(dock)[0], timeout=30_000)
+    qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
+    assert words in state(dock)[0]
+    assert dock.ui.footer.state.kind == "warning"
+    with qtbot.waitSignal(dock.run_ended, timeout=100_000) as ended:
+        dock.ui.footer.cancel.click()
+    assert ended.args[0].state == "done"
+    assert words in dock.ui.footer.message.text()
+    assert "“out.safetensors”" in dock.ui.footer.message.text()
+
+
+def test_what_a_file_contradicts_is_told(make, qtbot, tmp_path: Path) -> None:
+    told = heights(0.0004 * np.arange(len(STACK)))
+    path = write_ome(tmp_path / "cell.ome.tif", STACK, **told)
+    dock = make(ViewerModel())
+    dock.open_stack(str(path))
+    qtbot.waitUntil(lambda: dock.ui.first.layer() is not None, timeout=10_000)
+    qtbot.wait(10)
+    assert "but its OME PhysicalSizeZ is 0.4 µm" in dock.ui.footer.message.text()
 
 
 def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None:

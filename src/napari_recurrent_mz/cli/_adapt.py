@@ -96,11 +96,14 @@ def follow(trainer: Trainer) -> None:
 
 def _field(arguments: argparse.Namespace, path: str) -> MeasuredField:
     from ..io import stack_heights
+    from ..saturation import stack_saturation_notes
     from ..training.measured import measured_field
 
     image = _common.cropped(_common.read(arguments, path), arguments.region)
     optics = _common.optics_for(True, _common.optics_values(arguments, [image]), [image])
     assert optics is not None
+    for sentence in stack_saturation_notes(image.name, image.stack):
+        _common.note(sentence)
     # One image has no step, and the next check says so in better words.
     heights = [0.0] if image.n_planes == 1 else stack_heights(image, arguments.z_step_um)
     return measured_field(image.data, heights, optics, image.name)

@@ -17,6 +17,7 @@ from ..scans import InputError
 from ._guard import telling
 from ._layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
 
+_DOUBTED = {"z_um": ("heights of the planes", "are"), "pixel_um": ("pixel size", "is")}
 _TIFF = {".tif", ".tiff", ".stk", ".lsm"}
 
 
@@ -96,14 +97,31 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
 
 
 def doubts_about(images: Iterable[Any]) -> list[str]:
-    """Sentences on what files contradict themselves about, and which heights are not known so."""
+    """Sentences on what files contradict themselves about, and what is not known so."""
     found: list[str] = []
     for image in images:
         found += image.remarks
-        if "z_um" in image.doubts:
-            why = image.doubts["z_um"]
-            found.append(f"The heights of the planes of '{image.name}' are not sure, for {why}.")
+        for name, (words, verb) in _DOUBTED.items():
+            if name in image.doubts:
+                why = image.doubts[name]
+                found.append(f"The {words} of '{image.name}' {verb} not sure, for {why}.")
     return found
+
+
+def said_of(images: Iterable[Any], sentences: Sequence[str]) -> tuple[str, str]:
+    """What there is to say of files that were read, as one message and its kind.
+
+    Parameters
+    ----------
+    images : iterable of ImageFile
+    sentences : sequence of str
+        Of those that could not be used.
+    """
+    doubts = doubts_about(images)
+    if not sentences:
+        return " ".join(doubts), "warning"
+    more = f" ({len(sentences) - 1} more could not be used either.)" if len(sentences) > 1 else ""
+    return " ".join([sentences[0] + more, *doubts]), "error"
 
 
 def add_image_file(viewer: Any, image: Any) -> Image:

@@ -19,6 +19,7 @@ from ..sources import (
     simulated_sample,
     watch_folder,
 )
+from ._drop import doubts_about
 from ._guard import on, sentence_of
 from ._live_messages import Add
 from ._live_sources import SIMULATED, FolderPage, MicroscopePage
@@ -85,6 +86,9 @@ class FolderFeed(QObject):
             return  # of a watch that was ended
         if isinstance(event, NewScan):
             self.scan.emit(Add(event.scan, event.image.pixel_um))
+            doubts = doubts_about([event.image])
+            if doubts:
+                self.said.emit(" ".join(doubts), "warning")
         else:
             kind = "done" if isinstance(event, FolderBack) else "warning"
             self.said.emit(event.sentence, kind)  # type: ignore[attr-defined]

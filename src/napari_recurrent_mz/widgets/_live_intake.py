@@ -233,9 +233,9 @@ class ScanIntake(_drop.DropTarget):
                 self.offer(of_file(image))
             except InputError as error:
                 sentences.append(str(error))
-        if sentences:
-            more = f" ({len(sentences) - 1} more could not be used either.)"
-            self.fail(sentences[0] + (more if len(sentences) > 1 else ""))
+        if sentences or _drop.doubts_about(images):
+            words, kind = _drop.said_of(images, sentences)
+            self.say(f"{words} {self.footer.message.text()}".strip(), kind)
 
     def _height_answered(self, candidate: Candidate, key: str, height: float | None) -> None:
         if key:

@@ -99,14 +99,19 @@ class ScanSource(_drop.DropTarget):
 
     def add_layers(self, layers: Iterable[Layer]) -> None:
         """Put layers in the table; a longer stack offers its planes instead."""
+        sentences = self._add_all(layers)
+        if sentences:
+            self.say(*_drop.said_of([], sentences))
+
+    def _add_all(self, layers: Iterable[Layer]) -> list[str]:
+        """Put layers in the table; says why not for those that cannot be."""
         sentences = []
         for layer in layers:
             try:
                 self._add_layer(_layers.check_scan_layer(layer))
             except InputError as error:
                 sentences.append(str(error))
-        if sentences:
-            self._fail(_joined(sentences))
+        return sentences
 
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and use them as scans, as a drop on the dock does."""
@@ -178,12 +183,9 @@ class ScanSource(_drop.DropTarget):
             self._fail(sentence_of(error))
             return
         self.say("", "hint")
-        self.add_layers(added)
-        doubts = _drop.doubts_about(images)
-        if doubts:
-            self.say(" ".join(doubts), "warning")
-        if sentences:
-            self._fail(_joined(sentences))
+        sentences += self._add_all(added)
+        if sentences or _drop.doubts_about(images):
+            self.say(*_drop.said_of(images, sentences))
 
     def _fail(self, sentence: str) -> None:
         self.say(sentence, "error")
@@ -218,9 +220,3 @@ def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
     else:
         text += "choose others below the table."
     return f"{text} {_UNTICKED}" if others else text
-
-
-def _joined(sentences: Sequence[str]) -> str:
-    if len(sentences) == 1:
-        return sentences[0]
-    return f"{sentences[0]} ({len(sentences) - 1} more could not be used either.)"

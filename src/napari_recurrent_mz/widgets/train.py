@@ -33,6 +33,7 @@ class AdaptRun(ThreadRun):
     """A running adaptation."""
 
     progress = Signal(object)
+    message = Signal(str)
 
     def __init__(self, job: AdaptJob) -> None:
         super().__init__()
@@ -43,21 +44,26 @@ class AdaptRun(ThreadRun):
         self._launch(_work, self.job)
 
     def _arrived(self, item: object) -> None:
-        self.progress.emit(item)
+        if isinstance(item, str):
+            self.message.emit(item)
+        else:
+            self.progress.emit(item)
 
 
 def _work(job: AdaptJob, stop: threading.Event) -> Iterator[object]:
-    """Yield the progress of every step and at last the outcome; raises nothing."""
+    """Yield what to mind, the progress of every step, at last the outcome; raises nothing."""
     began = time.monotonic()
     try:
+        from ..saturation import stack_saturation_notes
         from ..training.adapt import Adapter, adapting, gain_at_start, write_adapted
         from ..training.measured import measured_field
         from ..weights import load_model
 
-        fields = [
-            measured_field(np.asarray(pixels), heights, job.optics, name)
-            for name, pixels, heights in job.stacks
-        ]
+        fields = []
+        for name, lazy, heights in job.stacks:
+            pixels = np.asarray(lazy)
+            yield from stack_saturation_notes(name, pixels)
+            fields.append(measured_field(pixels, heights, job.optics, name))
         start = load_model(job.model)
         with tempfile.TemporaryDirectory(prefix="recurrent-mz-") as folder:
             adapter = Adapter(
@@ -109,6 +115,7 @@ class TrainDock(Dock):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.run: AdaptRun | None = None
         self.curve: list[tuple[int, float]] = []
+        self._notes: list[str] = []
         self._suggested = ""
         self._agreed = ""
         self._check_timer = self.one_shot(150, self.check)
@@ -131,13 +138,14 @@ class TrainDock(Dock):
             self.ui.footer.say(str(error), "error")
             return
         self._remember()
-        self.curve = []
+        self.curve, self._notes = [], []
         self._draw_curve()
         self.ui.footer.begin("Adapting")
         self.ui.set_running(True)
         self.ui.footer.say("Judging the model as it is, and measuring the pace…", "hint")
         self.run = AdaptRun(job)
         on(self, self.run.progress, self._stepped)
+        on(self, self.run.message, self._noted)
         on(self, self.run.ended, self._ended)
         self.run.start()
 
@@ -172,6 +180,11 @@ class TrainDock(Dock):
             footer.progress(now.step, now.steps, "Training steps", now.seconds_left)
             footer.say("")
 
+    def _noted(self, sentence: str) -> None:
+        """What to mind stays in sight while the network learns."""
+        self._notes.append(sentence)
+        self.ui.footer.state.say("\n".join(f"⚠ {note}" for note in self._notes), "warning")
+
     def _draw_curve(self) -> None:
         points = list(self.curve)
         if points:
@@ -190,7 +203,8 @@ class TrainDock(Dock):
             self._agreed = str(run.job.path)
             own_models().add(str(run.job.path))
             self._suggested = ""
-            say(*told(outcome.provenance, run.job.path))
+            sentence, kind = told(outcome.provenance, run.job.path)
+            say("\n".join([sentence, *self._notes]), "warning" if self._notes else kind)
         elif outcome.state == "cancelled":
             say("Stopped before anything was learned: no file was written.", "hint")
         else:
@@ -264,9 +278,9 @@ class TrainDock(Dock):
 
     def _read(self, result: tuple[list[Any], list[str]], choice: LayerChoice) -> None:
         images, sentences = result
-        self.ui.footer.say(sentences[0] if sentences else "", "error")
         if images:
             choice.choose(_drop.add_image_file(self._viewer, images[0]))
+        self.say(*_drop.said_of(images, sentences))
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
