@@ -26,6 +26,7 @@ from napari_recurrent_mz.device import limit_gpu_memory
 from napari_recurrent_mz.network import NetworkConfig
 from napari_recurrent_mz.widgets import _guard, _live_files, _method_panel, reconstruct
 from napari_recurrent_mz.widgets._gpu_memory import gpu_memory
+from napari_recurrent_mz.widgets._parts import stop_run
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
@@ -87,7 +88,7 @@ def docks(qtbot: Any) -> Iterator[list[Any]]:
     yield made
     for dock in made:
         if isalive(dock):
-            dock.cancel()
+            stop_run(dock.__dict__)
             dock.deleteLater()
     assert QThreadPool.globalInstance().waitForDone(20_000)
     qtbot.wait(10)

@@ -14,13 +14,22 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QPushButton
 
 from napari_recurrent_mz import widgets
 from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.widgets import _layers
 from napari_recurrent_mz.widgets._guard import guarded, on
 from napari_recurrent_mz.widgets._instrument import InstrumentDock
 from napari_recurrent_mz.widgets._scan_table import HEIGHT
+from napari_recurrent_mz.widgets.compare import CompareDock
+from napari_recurrent_mz.widgets.fwhm import FwhmDock
+from napari_recurrent_mz.widgets.live import LiveDock
+from napari_recurrent_mz.widgets.prepare import PrepareDock
+from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+from napari_recurrent_mz.widgets.side_views import SideViewsDock
+from napari_recurrent_mz.widgets.surface import SurfaceDock
+from napari_recurrent_mz.widgets.train import TrainDock
 
 FOLDER = Path(widgets.__file__).parent
 
@@ -223,3 +232,65 @@ def test_heights_typed_in_nanometres_leave_a_true_state(
     z_um = dock.ui.grid.grid().z_um
     for height in (3.2, 7.04, 10.88, 14.72):
         assert abs(z_um - height).min() < 1e-6
+
+
+DOCKS = (
+    *(ReconstructDock, SurfaceDock, LiveDock, FwhmDock),
+    *(CompareDock, PrepareDock, SideViewsDock, TrainDock),
+)
+
+
+UNUSED = {
+    *((CompareDock, "heights_um"), (PrepareDock, "heights_um"), (PrepareDock, "pixel_um")),
+    *((SideViewsDock, "heights_um"), (SideViewsDock, "pixel_um")),
+}
+"""What a dock does not ask its layers before something is made."""
+
+
+@pytest.mark.parametrize("what", ["check_layer", "plane_count", "heights_um", "pixel_um"])
+@pytest.mark.parametrize("kind", DOCKS)
+def test_no_exception_leaves_any_dock_whatever_a_layer_does(
+    kind: type[Any],
+    what: str,
+    qtbot: Any,
+    quick_survey: None,
+    docks: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    unforeseen: list[str],
+) -> None:
+    """Every button is pressed, and layers come, change and go, while reading them fails."""
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: ("", ""))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: ("", ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: "")
+    monkeypatch.setattr(_layers, what, broken)
+    viewer = ViewerModel()
+    stack = np.random.default_rng(0).random((9, 24, 32), np.float32)
+    about = {"scale": (0.5, 0.2, 0.2), "units": ("um", "um", "um")}
+    viewer.add_image(stack, name="first", **about)
+    with qtbot.capture_exceptions() as leaked:
+        dock = kind(viewer)
+        docks.append(dock)
+        qtbot.wait(50)
+        layer = viewer.add_image(stack, name="second", **about)
+        viewer.layers.selection = set(viewer.layers)
+        for part in dock.findChildren(QComboBox):
+            for number in range(part.count()):
+                part.setCurrentIndex(number)
+                part.activated.emit(number)
+        for button in dock.findChildren(QAbstractButton):
+            if button.isEnabled() and "Connect" not in button.text():
+                button.click()
+        if kind is LiveDock:
+            dock.setup.sources.rows.add.click()
+        layer.name = "other"
+        layer.scale = (1, 0.1, 0.1)
+        layer.data = stack[:3]
+        viewer.dims.set_point(0, 1)
+        viewer.theme = "light"
+        viewer.layers.remove(layer)
+        dock.check()
+        qtbot.wait(300)
+    assert leaked == []
+    assert all("unexpected ZeroDivisionError" in sentence for sentence in unforeseen)
+    assert unforeseen or (kind, what) in UNUSED
+    unforeseen.clear()

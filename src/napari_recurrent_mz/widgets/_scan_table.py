@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 from ..scans import SAME_HEIGHT_UM, InputError, Scan
 from . import _layers
 from ._fields import parse_length_um
+from ._guard import telling
 from ._theme import Palette
 
 USE, PLANE, HEIGHT = range(3)
@@ -254,6 +255,12 @@ class ScanModel(QAbstractTableModel):
         self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole
     ) -> bool:
         """Take an edit; text that is no number or no plane is refused."""
+        taken: list[bool] = []
+        with telling(self):
+            taken.append(self._take(index, value, role))
+        return any(taken)
+
+    def _take(self, index: QModelIndex, value: Any, role: int) -> bool:
         row = self.rows[index.row()]
         if role == Qt.ItemDataRole.CheckStateRole and index.column() == USE:
             row.use = Qt.CheckState(value) == Qt.CheckState.Checked
