@@ -175,6 +175,9 @@ class StackPanel(QWidget):
     def _suggest(self) -> None:
         layer = self.layer()
         if layer is None:
+            self._known_step = None
+            self.step.set_value(None)
+            self.planes.clear()
             return
         count = _layers.plane_count(layer)
         self._show_step(layer)
