@@ -105,6 +105,22 @@ def test_a_later_change_of_a_layer_reaches_table_and_optics(
     assert dock.ui.footer.reconstruct.isEnabled() == (None not in found and bool(pixel))
 
 
+def test_a_file_that_another_reader_opened_says_its_optics_also_once_its_layer_has_a_size(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any, tmp_path: Any
+) -> None:
+    path = tmp_path / "one.ome.tif"
+    light = {"EmissionWavelength": 615, "EmissionWavelengthUnit": "nm"}
+    tifffile.imwrite(path, stack, metadata={"axes": "ZYX", "Channel": light})
+    layer = viewer.add_image(stack, name="one")
+    layer._source = layer.source.model_copy(update={"path": str(path)})
+    press_add(dock, layer)
+    assert fields(dock)["wavelength_um"] == "0.615"
+    assert fields(dock)["pixel_um"] == ""
+    layer.scale, layer.units = (0.5, 0.2, 0.2), ("um", "um", "um")
+    assert fields(dock)["wavelength_um"] == "0.615"
+    assert fields(dock)["pixel_um"] == "0.2"
+
+
 def test_typed_values_stay_when_the_layer_changes(
     dock: ReconstructDock, viewer: ViewerModel, stack: Any
 ) -> None:
@@ -214,6 +230,19 @@ def test_what_was_typed_for_another_stack_is_called_so_and_gives_way(
     assert fields(dock)["wavelength_um"] == "0.519"
     assert (
         dock.ui.optics.note.text() == "NA, pixel size from the image; emission wavelength as before"
+    )
+
+
+def test_scans_of_two_channels_are_said(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    for name, wavelength, z_um in (("green", 0.519, 1), ("red", 0.615, 4)):
+        known = OPTICS | {"wavelength_um": wavelength}
+        place = sized() | {"translate": (z_um, 0, 0)}
+        dock.add_layers([add(viewer, stack[:1], name, known, **place)])
+    dock.check()
+    assert "wavelength (µm) differs between the scans (0.519 in 'green' and 0.615 in 'red')" in (
+        dock.ui.footer.warnings.text()
     )
 
 

@@ -21,6 +21,7 @@ from ._scan_table import Row
 from ._worker import Job, order_from
 
 _PREVIEW_S = 2.0
+_ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
 def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
@@ -121,6 +122,9 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
                 "the volume takes the one here."
             )
             break
+    found += [
+        sentence for name, words in _ONE_CHANNEL.items() for sentence in _differ(rows, name, words)
+    ]
     places = [_layers.lateral_origin_um(row.layer) for row in rows if row.layer is not None]
     if np.ptp(places, axis=0).max() > pixel_um / 2:
         found.append(
@@ -128,6 +132,17 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
             "pixel."
         )
     return found
+
+
+def _differ(rows: Sequence[Row], name: str, words: str) -> list[str]:
+    """A sentence when the layers of the scans say different values."""
+    layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
+    said = {one.name: _layers.known_metadata(one).get(name) for one in layers.values()}
+    values = {f"{value:.4g}": layer for layer, value in said.items() if value is not None}
+    if len(values) < 2:
+        return []
+    pairs = " and ".join(f"{value} in '{layer}'" for value, layer in list(values.items())[:2])
+    return [f"The {words} differs between the scans ({pairs}): are they of one channel?"]
 
 
 def cost_in_words(ui: DockLayout, job: Job) -> str:

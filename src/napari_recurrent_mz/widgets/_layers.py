@@ -41,9 +41,6 @@ class Frame(NamedTuple):
     origin_um: tuple[float, float, float]
 
 
-_LARGEST_ASKED_BYTES = 500_000_000
-"""Larger files would be read a second time for too long while the window waits."""
-
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 
 
@@ -228,12 +225,12 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
 def known_metadata(layer: Image) -> dict[str, Any]:
     """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
 
-    A layer that another reader made from a TIFF is asked again through our own reader,
-    once; a file that it cannot read, or of more than 500 MB, counts as silent.
+    Of a layer that another reader made, its file is asked again through our own reader, once and
+    without its pixels; a file that cannot be read counts as silent.
     """
     found = dict(_entry(layer))
     path = layer.source.path
-    if not found and path and not has_size(layer):
+    if not found and path:
         return _asked_again(str(path), plane_count(layer))
     return found
 
@@ -394,12 +391,10 @@ def _asked_again(path: str, planes: int) -> dict[str, Any]:
 
 def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
     try:
-        if Path(path).stat().st_size > _LARGEST_ASKED_BYTES:
-            return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = read_image(path)
-    except (InputError, OSError, ValueError, KeyError, IndexError):
+            image = read_image(path, ())
+    except Exception:  # whatever it is, another reader could make something of it
         return {}
     found = file_metadata(image)
     heights = found.get("z_um")
