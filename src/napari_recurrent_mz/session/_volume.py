@@ -105,6 +105,11 @@ class LiveVolume:
         self._shown, self._done = set(), set()
         self.meter = ChangeMeter(len(self.grid), dark)
 
+    def rescale(self) -> None:
+        """Make the volume anew on another intensity scale: the one before cannot come back."""
+        self.leave()
+        self._before_contains = None
+
     def leave(self) -> None:
         """Keep the finished volume beside the one that is to come."""
         if self.contains:
