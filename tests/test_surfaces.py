@@ -20,7 +20,6 @@ from napari_recurrent_mz.surfaces import (
     heights_on_field,
     plane_through,
     surface_provenance,
-    surface_warnings,
 )
 from napari_recurrent_mz.tiles import Stopped
 
@@ -278,11 +277,13 @@ def test_what_a_surface_is_like() -> None:
     assert (facts.tilt_deg, facts.bend_um) == (pytest.approx(0, abs=0.1), pytest.approx(0.5, 1e-2))
 
 
-def test_far_beyond_the_scans_a_surface_warns_as_a_grid_does(scans: list[Scan]) -> None:
-    assert surface_warnings(scans, tilted(), OPTICS, None) == []
-    (sentence,) = surface_warnings(scans, tilted() + 4, OPTICS, None)
-    assert sentence.startswith("The surface reaches 3.8 µm beyond the outer scans")
-    assert surface_warnings(scans, tilted() + 4, None, None) == []
+@pytest.mark.parametrize("method", ["lmmse", "linear", "recurrent-mz"])
+def test_far_beyond_the_scans_a_surface_says_so(scans: list[Scan], method: str) -> None:
+    told: list[str] = []
+    reconstruct_surface(scans, tilted() + 4, optics=OPTICS, method=method, on_message=told.append)
+    assert told[0].startswith("The surface reaches 3.8 µm beyond the outer scans")
+    with pytest.raises(InputError, match=r"The surface .* lies .* away from the scans"):
+        reconstruct_surface(scans, tilted() + 4000, optics=OPTICS, method=method)
 
 
 def test_the_function_is_a_name_of_the_package() -> None:

@@ -6,6 +6,7 @@ done, in the order it wants, and stops by closing it. Lengths are in micrometres
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from .baselines.interpolation import Interpolator
-from .check import NETWORK, OwnSampleCheck, check_on_scans
-from .check import range_warnings as range_warnings
+from .check import NETWORK, OwnSampleCheck, check_on_scans, reach_notes
 from .deconvolution import Interrupted
 from .device import choose_device
 from .lmmse import LinearEstimate
@@ -99,7 +99,8 @@ def iter_planes(
     order : sequence of int, optional
         Indices of planes in the order wanted; planes left out are not made.
     on_message : callable, optional
-        Told in one sentence when memory ran out and what is done about it.
+        Told in a sentence what to mind: saturated scans, planes far beyond the scans, memory
+        that ran out and what is done about it.
     on_check : callable, optional
         With the method auto, given what the check on the scans found, before the first plane
         that is not a scan itself; see :mod:`~napari_recurrent_mz.check`.
@@ -146,6 +147,7 @@ def plane_maker(
     on_message: Callable[[str], None] | None = None,
     on_check: Callable[[OwnSampleCheck], None] | None = None,
     stopped: Callable[[], bool] | None = None,
+    what: str = "grid",
 ) -> PlaneMaker:
     """What a method makes planes with, at any height of a range; also at those of the scans.
 
@@ -155,6 +157,8 @@ def plane_maker(
         As in :func:`iter_planes`.
     reach_um : tuple of float
         The lowest and the highest plane that will be asked for, in micrometres.
+    what : str, optional
+        What a person calls these planes.
 
     Raises
     ------
@@ -165,7 +169,7 @@ def plane_maker(
     require_several(found)
     chosen = method_of(method)
     tell, told = on_message or _quiet, on_check or _quiet
-    for sentence in saturation_notes(found):
+    for sentence in saturation_notes(found) + reach_notes(found, reach_um, optics, what):
         tell(sentence)
     task = _Task(chosen, found, reach_um, optics, model, device, tell, told, stopped or _never)
     return _MAKERS[chosen.kind](task)
@@ -173,6 +177,10 @@ def plane_maker(
 
 def _quiet(_message: object) -> None:
     return None
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=3)
 
 
 def _never() -> bool:
@@ -388,6 +396,7 @@ def reconstruct(
     method: str = DEFAULT_METHOD,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> FloatArray:
     """Fill a grid of heights from a few scans.
 
@@ -397,6 +406,9 @@ def reconstruct(
         As in :func:`iter_planes`.
     on_progress : callable, optional
         Called with the number of planes done and of all planes.
+    on_message : callable, optional
+        Told in a sentence what to mind: saturated scans, planes far beyond the scans, memory
+        that ran out. By default it becomes a Python warning.
 
     Returns
     -------
@@ -413,7 +425,10 @@ def reconstruct(
     >>> volume = reconstruct([Scan(a, z_um=3.0), Scan(b, z_um=9.0)], ZGrid(0, 12, 0.2),
     ...                      optics=Optics(1.4, 0.519, 1.515, 0.103))    # doctest: +SKIP
     """
-    planes = iter_planes(scans, grid, optics=optics, model=model, method=method, device=device)
+    planes = iter_planes(
+        scans, grid, optics=optics, model=model, method=method, device=device,
+        on_message=on_message or _warn,
+    )  # fmt: skip
     volume: FloatArray | None = None
     for done, plane in enumerate(planes, start=1):
         if volume is None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .check import OwnSampleCheck, beyond_warning, range_warnings
+from .check import OwnSampleCheck
 from .deconvolution import Interrupted
 from .device import Device
 from .inference import plane_maker
@@ -104,6 +104,7 @@ def reconstruct_surface(
         on_message=on_message,
         on_check=on_check,
         stopped=stopped,
+        what="surface",
     )
 
     def listen(words: str, done: int, total: int) -> None:
@@ -285,32 +286,6 @@ class SurfaceFacts:
             f"Heights {self.lowest_um:.4g} to {self.highest_um:.4g} µm, "
             f"tilt {self.tilt_deg:.1f}°{bent}."
         )
-
-
-def surface_warnings(
-    scans: Sequence[Scan], heights_um: Heights, optics: Optics | None, model: Model | None
-) -> list[str]:
-    """Plain sentences on what to mind before a surface is reconstructed.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-    heights_um : numpy.ndarray, shape (Y, X)
-    optics : Optics or None
-        Where the method needs none.
-    model : Model or None
-        Where a network makes the image.
-
-    Returns
-    -------
-    list of str
-        Empty when all is well.
-    """
-    if optics is None:
-        return []
-    found = [] if model is None else range_warnings(scans, None, optics, model)
-    ends = (float(heights_um.min()), float(heights_um.max()))
-    return found + beyond_warning(scans, ends, optics, "surface")
 
 
 def surface_provenance(

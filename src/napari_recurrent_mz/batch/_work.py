@@ -241,7 +241,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     if check:
         made.remarks.append(str(check["sentence"]))
     elif model is not None and plan.optics is not None:
-        made.remarks += range_warnings(scans, plan.grid, plan.optics, model)
+        made.remarks += range_warnings(scans, plan.optics, model)
     return made
 
 

@@ -52,13 +52,14 @@ def _reconstruct(
     arguments: argparse.Namespace, given: _common.Given, grid: ZGrid, output: str
 ) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    from ..inference import model_for, range_warnings
+    from ..check import range_warnings
+    from ..inference import model_for
     from ..to_disk import reconstruct_to
 
     scans, optics, method = given.scans, given.optics, arguments.method
     model = model_for(method, arguments.model)
     if model is not None and optics is not None:
-        for sentence in range_warnings(scans, grid, optics, model):
+        for sentence in range_warnings(scans, optics, model):
             _common.note(sentence)
     checked = _common.Checked()
     begun = time.perf_counter()

@@ -91,6 +91,7 @@ def _reconstruct(
     arguments: argparse.Namespace, given: _common.Given, heights: Heights, output: Path
 ) -> str:
     """Reconstruct and write; returns one line that says what was made."""
+    from ..check import range_warnings
     from ..device import choose_device
     from ..inference import model_for
     from ..io import write_surface
@@ -98,14 +99,14 @@ def _reconstruct(
         SurfaceFacts,
         reconstruct_surface,
         surface_provenance,
-        surface_warnings,
     )
 
     scans, optics, pixel_um = given.scans, given.optics, given.pixel_um
     method, device = arguments.method, choose_device(arguments.device)
     model = model_for(method, arguments.model)
-    for sentence in surface_warnings(scans, heights, optics, model):
-        _common.note(sentence)
+    if model is not None and optics is not None:
+        for sentence in range_warnings(scans, optics, model):
+            _common.note(sentence)
     checked = _common.Checked()
     begun = time.perf_counter()
     with _common.Progress(method) as progress:

@@ -119,6 +119,7 @@ class ReconstructDock(ScanSource, Dock):
             return
         try:
             job = build_job(self.ui, self._viewer, preview=False)
+            warnings = warnings_about(self.ui, job)
         except InputError as error:
             missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
             missing |= self.ui.result.is_incomplete
@@ -134,7 +135,7 @@ class ReconstructDock(ScanSource, Dock):
             return
         footer.ready(True, "")
         footer.status("", "hint")
-        footer.warn(warnings_about(self.ui, job))
+        footer.warn(warnings)
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
         self._warm_up(job)
 

@@ -189,18 +189,20 @@ class SurfaceDock(ScanSource, InstrumentDock):
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
         self.surface.show_points(self._voxel_um())
+        from ..check import notes_before
+        from ..surfaces import SurfaceFacts
+
         try:
             job = self.job()
+            needs_model = method_of(job.method).needs_model
+            model = self.method.model if needs_model else None
+            ends = (float(job.heights_um.min()), float(job.heights_um.max()))
+            sentences = notes_before(job.scans, ends, job.optics, model, "surface")
         except InputError as error:
             self._say_why_not(str(error))
             return
-        from ..surfaces import SurfaceFacts, surface_warnings
-
         self.footer.ready("")
         self.surface.describe(str(SurfaceFacts.of(job.heights_um, job.pixel_um)))
-        needs_model = method_of(job.method).needs_model
-        model = self.method.model if needs_model else None
-        sentences = surface_warnings(job.scans, job.heights_um, job.optics, model)
         sentences += scan_warnings(self.scan_parts.table.scans.used(), job.pixel_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
