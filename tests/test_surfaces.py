@@ -13,15 +13,15 @@ from napari_recurrent_mz.inputs import NetworkInputs
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.metrics import psnr
 from napari_recurrent_mz.object_windows import NonnegativeWindows
+from napari_recurrent_mz.progress import Stopped
+from napari_recurrent_mz.recipe import HeightMap, Recipe
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.simulate import Camera, Sample, simulate_sample
 from napari_recurrent_mz.surfaces import (
     SurfaceFacts,
     heights_on_field,
     plane_through,
-    surface_provenance,
 )
-from napari_recurrent_mz.tiles import Stopped
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 SCANS_UM = (1.0, 3.0, 5.0)
@@ -164,10 +164,8 @@ def test_pixels_at_the_height_of_a_scan_are_its_own(scans: list[Scan]) -> None:
     made = reconstruct_surface(scans, steps, optics=OPTICS, method="lmmse")
     np.testing.assert_array_equal(made[:, :40], scans[1].pixels[:, :40])
     assert not np.array_equal(made[:, 40:], scans[1].pixels[:, 40:])
-    told = surface_provenance(
-        scans, steps, origin="steps", pixel_um=0.13, optics=OPTICS, method="lmmse", model=None,
-        device="cpu", seconds=1.0, points_um=[(3, 0, 0)],
-    )  # fmt: skip
+    recipe = Recipe(scans, HeightMap(steps, "steps", [(3, 0, 0)]), OPTICS, "lmmse")
+    told = recipe.provenance("cpu", seconds=1.0)
     assert told["surface"]["measured_pixels"] == SIZE * 40
     assert (told["surface"]["lowest_um"], told["surface"]["highest_um"]) == (3.0, 4.0)
     assert told["surface"]["points_um"] == [[3.0, 0.0, 0.0]]

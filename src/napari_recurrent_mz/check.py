@@ -141,7 +141,7 @@ def check_on_scans(
     ------
     InputError
         If the scans do not fit together.
-    Stopped, Interrupted
+    Stopped
         As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`, when ``stopped`` says so.
     """
     found = sorted(check_scans(scans), key=lambda scan: scan.z_um)

@@ -33,8 +33,8 @@ def is_surface(z_um: float | Heights) -> bool:
 MAX_PLANES = 10_000
 """Largest number of planes in a grid: beyond it a typing mistake is more likely than a wish."""
 
-SAME_HEIGHT_UM = 1e-6
-"""Two scans that are nearer than this are at one height, in micrometres."""
+SAME_HEIGHT_UM = 1e-3
+"""Heights that are nearer than this are one, in micrometres: no stage tells them apart."""
 
 
 LARGEST_VALUE = 1e37

@@ -233,7 +233,7 @@ def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
 
 
 def test_cancel_leaves_nothing_behind(qtbot, dock, monkeypatch) -> None:
-    from napari_recurrent_mz.tiles import Stopped
+    from napari_recurrent_mz.progress import Stopped
 
     def endless(*_args: Any, on_progress: Any, stopped: Any, **_options: Any) -> Any:
         while not stopped():

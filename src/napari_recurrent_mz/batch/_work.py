@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..check import check_on_scans, range_warnings
-from ..deconvolution import Interrupted
+from ..check import check_on_scans
 from ..device import choose_device, limit_gpu_memory
 from ..inference import model_for
 from ..io import VolumeWriter
 from ..io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, time_lapse_told
 from ..io._whole import WORKPLACE, refusals_of
 from ..methods import method_of
+from ..progress import Stopped
+from ..recipe import Recipe
 from ..scans import InputError
-from ..tiles import Stopped
 from ..to_disk import Target, reconstruct_into
 from ._plan import Plan, plan_of, read_job
 from ._record import BATCH_KEY, forget, inputs_of, write_record
@@ -116,7 +116,7 @@ def run_job(
                 raise InputError(trouble)
             _keep_to_share(orders)
             made = _reconstruct(job, orders, on_progress)
-        except (Stopped, Interrupted):
+        except Stopped:
             return Outcome(job, STOPPED)
         except Exception as error:
             seconds = time.perf_counter() - began
@@ -157,7 +157,7 @@ def prepare(job: Job, orders: Orders) -> str:
     with _ONE_AT_A_TIME:
         try:
             _prepare(job, plan_of(job, orders.settings), orders)
-        except (Stopped, Interrupted):
+        except Stopped:
             return ""  # the time points are stopped too
         except Exception as error:
             return sentence_of(error)
@@ -216,7 +216,6 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = read_job(job, settings)
     told = time_lapse_told(job.target)[0] if job.in_time_lapse else {}
     method = str(told.get("method", settings.method))
-    model = model_for(method, settings.model)
     made = _Made()
     made.remarks += plan.remarks
 
@@ -224,14 +223,12 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         forget(orders.output, job)
         return _Kept(_place(job, plan, shape), made.provenance)
 
+    recipe = Recipe(
+        scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
+    )
     reconstruct_into(
         opened,
-        scans,
-        plan.grid,
-        optics=plan.optics,
-        model=model,
-        method=method,
-        device=settings.device,
+        recipe,
         on_progress=on_progress,
         on_message=made.remarks.append,
         stopped=_Stopped(orders.stop),
@@ -240,8 +237,6 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
     if check:
         made.remarks.append(str(check["sentence"]))
-    elif model is not None and plan.optics is not None:
-        made.remarks += range_warnings(scans, plan.optics, model)
     return made
 
 

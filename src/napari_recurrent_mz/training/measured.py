@@ -20,8 +20,8 @@ from ..device import Device
 from ..inputs import NetworkInputs, Prepared
 from ..network import NetworkConfig
 from ..optics import Optics
+from ..progress import Stopped
 from ..scans import InputError, Scan
-from ..tiles import Stopped
 from .examples import Batch, ExampleConfig, choose_planes, crop_and_turn, join, kept_inputs, targets
 from .fields import Field, Pool
 from .validation import Validation, summary
@@ -276,7 +276,7 @@ def judge(
     kept : Path, optional
         Folder for the non-negative objects of the questions, found once.
     stopped : callable, optional
-        Asked before every question; True ends in :class:`~napari_recurrent_mz.tiles.Stopped`.
+        Asked before every question; True ends in :class:`~napari_recurrent_mz.progress.Stopped`.
 
     Returns
     -------

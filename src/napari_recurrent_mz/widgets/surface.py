@@ -190,7 +190,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
             return
         self.surface.show_points(self._voxel_um())
         from ..check import notes_before
-        from ..surfaces import SurfaceFacts
+        from ..recipe import SurfaceFacts
 
         try:
             job = self.job()
