@@ -69,8 +69,11 @@ class Scope:
         self.z_um = z_um
         return z_um
 
-    def snap(self) -> np.ndarray:
-        return camera(round(100 * self.z_um))
+    def check_free(self) -> None:
+        pass
+
+    def scan(self) -> Scan:
+        return Scan(camera(round(100 * self.z_um)), self.z_um)
 
 
 @pytest.fixture
