@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any, cast
 
 import numpy as np
@@ -396,7 +397,8 @@ def test_a_stage_that_does_not_answer_is_one_sentence(
     elif fault == "raises":
         monkeypatch.setattr(microscope.core, "deviceBusy", fails)
     elif fault == "nan":
-        monkeypatch.setattr(microscope.core, "getPosition", lambda _label: float("nan"))
+        reads = chain([2.0], repeat(float("nan")))
+        monkeypatch.setattr(microscope.core, "getPosition", lambda _label: next(reads))
     else:
         monkeypatch.setattr(microscope.core, "setPosition", lambda *_: wake.wait(20))
     stopped = "to 4 µm, it was told to stop and is left where it is"
@@ -429,7 +431,11 @@ def test_a_camera_that_fails_or_is_in_use_is_one_sentence(
     for name, replaced, said in (
         ("snap", fails, "The camera 'Simulated camera' reports 'no frame': check"),
         ("snap", lambda: np.zeros((4, 4, 3)), r"gives images of shape \(4, 4, 3\)"),
-        ("isSequenceRunning", lambda _label: True, "is in use: the camera 'Simulated camera' takes"),
+        (
+            "isSequenceRunning",
+            lambda _label: True,
+            "is in use: the camera 'Simulated camera' takes",
+        ),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(core, name, replaced)

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..scans import InputError, Scan
-from .microscope import Microscope, MicroscopeError, StageError, check_height, standing
+from .microscope import (
+    Microscope,
+    MicroscopeError,
+    StageError,
+    check_height,
+    check_start,
+    standing,
+)
 
 MAX_SCANS = 10
 """How many scans a run takes at most."""
@@ -21,7 +28,6 @@ MAX_SCANS = 10
 AFTERWARDS = ("return", "stay")
 """Where the stage is left: at the height where it stood, or where it is."""
 
-_NEAR_UM = 0.5  # outside of the limits by less than this is a stage that rests on one of them
 _SAME_UM = 1e-3  # heights nearer than this are one
 
 
@@ -286,12 +292,8 @@ def _home(microscope: Microscope) -> float:
     """The height to return to: where the stage stands, which must be within the limits and free."""
     microscope.check_free()
     z_um = microscope.z_um
+    check_start(z_um, microscope.limits_um)
     low, high = microscope.limits_um
-    if not low - _NEAR_UM <= z_um <= high + _NEAR_UM:
-        raise MicroscopeError(
-            f"The stage stands at {z_um:g} µm, outside the limits {low:g} to {high:g} µm that you "
-            "set: bring it inside by hand, or correct the limits."
-        )
     return min(max(z_um, low), high)
 
 

@@ -27,6 +27,7 @@ Frame = npt.NDArray[Any]
 Limits = tuple[float, float]
 _T = TypeVar("_T")
 
+_NEAR_UM = 0.5  # outside of the limits by less than this is a stage that rests on one of them
 _LOOK_S = 0.02  # between two looks at a stage that moves
 _STOP_S = 2.0  # for a stage that does not answer to be told to stop
 
@@ -74,10 +75,11 @@ class Microscope(Protocol):
         Raises
         ------
         MicroscopeError
-            If the height is outside the limits or something else uses the microscope: the stage
-            has not been told to move then. If something else begins to use it on the way.
+            If the height or the stage is outside the limits or something else uses the microscope:
+            the stage has not been told to move then. If something else begins to use it on the
+            way.
         StageError
-            If the stage does not get there in time; it has been told to stop.
+            If the stage does not answer, or does not get there in time; it has been told to stop.
         """
 
     def scan(self) -> Scan:
@@ -117,6 +119,16 @@ def check_height(z_um: float, limits_um: Limits) -> None:
         raise MicroscopeError(
             f"The height {z_um:g} µm is outside the limits {low:g} to {high:g} µm that you set: "
             "the stage has not been moved."
+        )
+
+
+def check_start(z_um: float, limits_um: Limits) -> None:
+    """Raise :class:`MicroscopeError` unless a stage that stands at a height may move from there."""
+    low, high = limits_um
+    if not low - _NEAR_UM <= z_um <= high + _NEAR_UM:
+        raise MicroscopeError(
+            f"The stage stands at {z_um:g} µm, outside the limits {low:g} to {high:g} µm that you "
+            "set: bring it inside by hand, or correct the limits."
         )
 
 
@@ -291,6 +303,7 @@ class CoreMicroscope:
         """Move and wait until there; see :meth:`Microscope.move_to`."""
         check_height(z_um, self._limits)
         self.check_free()
+        check_start(self.z_um, self._limits)
         try:
             self._ask_stage(self.core.setPosition, float(z_um))
             return self._arrived(z_um, aborted)
