@@ -19,13 +19,12 @@ def demo_core(pixel_um: float = PIXEL_UM) -> Any:
     The camera shows waves that follow the stage and have no noise: an image tells its height.
     """
     adapters = pytest.importorskip(
-        "mm_test_adapters", reason="mm-test-adapters is missing: pip install -e '.[dev]'"
+        "mm_test_adapters", reason="mm-test-adapters is missing: pip install -e '.[all,dev]'"
     )
-    from pymmcore_plus import CMMCorePlus
-
+    pymmcore_plus = pytest.importorskip("pymmcore_plus")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYMM_SIGNALS_BACKEND", "psygnal")  # frames are told without a loop of Qt's
-        core = CMMCorePlus(mm_path=adapters.device_adapter_path())
+        core = pymmcore_plus.CMMCorePlus(mm_path=adapters.device_adapter_path())
     core.loadSystemConfiguration()
     for name, value in (("CCDXSize", 48), ("CCDYSize", 40)):
         core.setProperty("Camera", f"OnCamera{name}", value)
