@@ -304,6 +304,7 @@ class CoreMicroscope:
         check_height(z_um, self._limits)
         self.check_free()
         check_start(self.z_um, self._limits)
+        self.check_free()  # again: to read the height may have taken a while
         try:
             self._ask_stage(self.core.setPosition, float(z_um))
             return self._arrived(z_um, aborted)
