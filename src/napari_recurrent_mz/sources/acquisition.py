@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..scans import InputError, Scan
+from ..scans import SAME_HEIGHT_UM, InputError, Scan
 from .microscope import (
     Microscope,
     MicroscopeError,
@@ -27,8 +27,6 @@ MAX_SCANS = 10
 
 AFTERWARDS = ("return", "stay")
 """Where the stage is left: at the height where it stood, or where it is."""
-
-_SAME_UM = 1e-3  # heights nearer than this are one
 
 
 class _Verdict(Protocol):
@@ -237,7 +235,7 @@ class _Run:
         if self.taken < len(self.first_um):
             return self.first_um[self.taken]
         z_um = float(self.session.suggest_z())
-        if any(abs(scan.z_um - z_um) < _SAME_UM for scan in self.session.scans):
+        if any(abs(scan.z_um - z_um) < SAME_HEIGHT_UM for scan in self.session.scans):
             return "exhausted", f"The best next height, {z_um:g} µm, has been scanned already."
         low, high = self.microscope.limits_um
         if not low <= z_um <= high:
