@@ -389,7 +389,8 @@ def test_any_scan_can_be_removed() -> None:
     list(session.refine())
     assert session.history[-1].event == "removed"
     assert session.history[-1].names == ("z4",)
-    expected = reconstruct([SCANS[0], *SCANS[2:]], GRID, optics=OPTICS, method="lmmse")
+    left = [SCANS[0], *SCANS[2:]]
+    expected = reconstruct(left, GRID, optics=OPTICS, method="lmmse", on_message=print)
     np.testing.assert_allclose(session.volume, expected, atol=1e-3)
     for _ in range(3):
         session.remove()
@@ -415,7 +416,7 @@ def test_a_second_scan_at_one_height(choice: str, heights: tuple[float, ...], ev
     session.add_scan(SCANS[1])
     new = scan(4.0, seed=9)
     session.add_scan(new, on_duplicate=choice)
-    assert [s.z_um for s in session.scans] == pytest.approx(heights, abs=1e-5)
+    assert [s.z_um for s in session.scans] == pytest.approx(heights, abs=3e-3)
     assert session.history[-1].event == event
     wanted = {
         "replace": new.pixels,

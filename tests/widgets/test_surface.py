@@ -12,7 +12,8 @@ from napari.layers import Surface
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
-from napari_recurrent_mz import Optics, Scan, surfaces
+from napari_recurrent_mz import Optics, Scan, inference
+from napari_recurrent_mz.progress import tell
 from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._surface_choice import MAP, POINTS
@@ -213,14 +214,14 @@ def test_beyond_the_scans_there_is_a_warning(dock) -> None:
 
 
 def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
-    layer, real = picked(dock), surfaces.reconstruct_surface
+    layer, real = picked(dock), inference.run
     viewer = dock._viewer
 
     def slow(*args: Any, **options: Any) -> Any:
-        options["on_progress"]("waiting", 1, 2)
+        tell("waiting", 1, 2)
         return real(*args, **options)
 
-    monkeypatch.setattr(surfaces, "reconstruct_surface", slow)
+    monkeypatch.setattr(inference, "run", slow)
     dock.check()
     with qtbot.waitSignal(dock.ended, timeout=20_000):
         dock.footer.action.click()
@@ -233,14 +234,11 @@ def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
 
 
 def test_cancel_leaves_nothing_behind(qtbot, dock, monkeypatch) -> None:
-    from napari_recurrent_mz.progress import Stopped
+    def endless(*_args: Any, **_options: Any) -> Any:
+        while True:
+            tell("working", 1, 3)
 
-    def endless(*_args: Any, on_progress: Any, stopped: Any, **_options: Any) -> Any:
-        while not stopped():
-            on_progress("working", 1, 3)
-        raise Stopped
-
-    monkeypatch.setattr(surfaces, "reconstruct_surface", endless)
+    monkeypatch.setattr(inference, "run", endless)
     picked(dock)
     before = list(dock._viewer.layers)
     with qtbot.waitSignal(dock.ended, timeout=20_000):
@@ -257,7 +255,7 @@ def test_an_unexpected_failure_is_one_sentence(qtbot, dock, monkeypatch) -> None
     def broken(*_args: Any, **_options: Any) -> Any:
         raise RuntimeError("a cosmic ray\nand more lines")
 
-    monkeypatch.setattr(surfaces, "reconstruct_surface", broken)
+    monkeypatch.setattr(inference, "run", broken)
     picked(dock)
     assert press(qtbot, dock).state == "failed"
     assert dock.footer.message.text() == (

@@ -169,7 +169,7 @@ class Facts:
     ) -> npt.NDArray[np.float64] | None:
         """Heights that are stated, unless what else the file says speaks against them."""
         z_um, n = found.z_um, len(found.z_um)
-        if n > 1 and float(np.diff(np.sort(z_um)).min()) < SAME_HEIGHT_UM:
+        if n > 1 and not np.diff(np.sort(z_um)).all():
             self.doubt("z_um", f"{found.where} gives several of them one height")
             return None
         mean = float(np.abs(np.diff(np.sort(z_um))).mean()) if n > 1 else 0.0
