@@ -9,7 +9,7 @@ from ._autosave import Autosave, Unsaved, unsaved_sessions
 from ._checks import ON_DUPLICATE
 from ._engine import PLACES, state_bytes, state_place
 from ._history import Change, HistoryEntry, Verdict
-from ._reopen import load
+from ._reopen import SavedSession, load, read_session
 from ._session import Session
 from ._settings import SessionSettings
 from ._store import save
@@ -23,11 +23,13 @@ __all__ = [
     "Change",
     "HistoryEntry",
     "PlaneUpdate",
+    "SavedSession",
     "Session",
     "SessionSettings",
     "Unsaved",
     "Verdict",
     "load",
+    "read_session",
     "save",
     "state_bytes",
     "state_place",

@@ -257,14 +257,16 @@ def _z_is_made_up(layer: Image) -> bool:
     return shown is not None and bool(np.isclose(float(layer.scale[-3]), shown))
 
 
-def um_scale_and_place(z_step_um: float, pixel: float | None, z_um: float) -> dict[str, Any]:
+def um_scale_and_place(
+    z_step_um: float, pixel: float | None, z_um: float, origin_um: tuple[float, float] = (0.0, 0.0)
+) -> dict[str, Any]:
     """Keyword arguments for a (Z, Y, X) layer in micrometres; unknown sizes stay pixels."""
     labels: dict[str, Any] = {"axis_labels": ("z", "y", "x")}
     if pixel is None:
         return labels
     return labels | {
         "scale": (z_step_um, pixel, pixel),
-        "translate": (z_um, 0.0, 0.0),
+        "translate": (z_um, *origin_um),
         "units": ("um", "um", "um"),
     }
 
