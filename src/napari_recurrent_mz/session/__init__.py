@@ -12,7 +12,7 @@ from ._history import Change, HistoryEntry, Verdict
 from ._reopen import SavedSession, load, read_session
 from ._session import Session
 from ._settings import SessionSettings
-from ._store import save
+from ._store import finished_volume, save
 from ._volume import PlaneUpdate
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "SessionSettings",
     "Unsaved",
     "Verdict",
+    "finished_volume",
     "load",
     "read_session",
     "save",

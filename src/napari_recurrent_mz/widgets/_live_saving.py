@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from ..progress import listening
+from ._layer_files import LayersFile
 from ._parts import push_button, show_progress
 
 _TELL_S = 0.1
@@ -95,12 +97,28 @@ class SavingRow(QWidget):
         self.bar.setFormat("Stopping…")
 
 
-def save_listened(session: Any, path: Path, listener: Saving) -> Path | None:
-    """Save; None if somebody has ended it."""
-    from ..session import save
+def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
+    """What takes the volume of a session for a file, in a thread: scans may come meanwhile.
 
+    Raises
+    ------
+    InputError
+        If the volume does not contain all scans any more.
+    """
+
+    def take(file: LayersFile) -> LayersFile:
+        from ..session import finished_volume as of
+
+        channel = replace(file.channels[0], pixels=of(session))
+        return replace(file, channels=(channel,))
+
+    return take
+
+
+def listened(write: Callable[[], Path], listener: Saving) -> Path | None:
+    """Write; None if somebody has ended it."""
     try:
         with listening(listener):
-            return save(session, path)
+            return write()
     except StoppedError:
         return None
