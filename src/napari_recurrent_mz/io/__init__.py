@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import Heights, InputError, Scan
-from ._channels import Channel, NewImage, Place
+from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
@@ -362,13 +362,12 @@ def write_channels(
     *,
     inputs: Iterable[str | os.PathLike[str]] = (),
     durable: bool = False,
+    on_plane: OnPlane | None = None,
 ) -> Path:
     """Write one or more channels as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
 
     Nothing is converted: what is read again is the same, bit for bit. It is written under a
-    temporary name, as :func:`write_volume` does. Who
-    :func:`~napari_recurrent_mz.progress.listening` is told of every plane, and may end it by
-    raising something.
+    temporary name, as :func:`write_volume` does.
 
     Parameters
     ----------
@@ -382,6 +381,9 @@ def write_channels(
         How they were made; of several channels, a list of one record each under ``channels``.
     inputs, durable
         As in :func:`write_volume`.
+    on_plane : callable, optional
+        Called before every plane with how many are written, and of how many; what it raises ends
+        the work, and leaves what was there.
 
     Raises
     ------
@@ -394,7 +396,7 @@ def write_channels(
         from ._zarr import write_zarr as write
     else:
         from ._tiff import write_ome_tiff as write
-    image = NewImage(path.name.split(".")[0], channels, place, provenance or {})
+    image = NewImage(path.name.split(".")[0], channels, place, provenance or {}, on_plane)
     return write_whole(path, lambda part: write(part, image), durable=durable)
 
 

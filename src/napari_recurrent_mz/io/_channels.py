@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import tell
 from ._facts import even_step
+
+OnPlane = Callable[[int, int], object]
+"""Told how many planes are written, and of how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +74,15 @@ class NewImage:
     place : Place
     provenance : mapping
         How it was made; anything JSON can hold.
+    on_plane : callable, optional
+        Called before every plane; see :func:`~napari_recurrent_mz.io.write_channels`.
     """
 
     name: str
     channels: Sequence[Channel]
     place: Place
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    on_plane: OnPlane | None = None
 
     @property
     def axes(self) -> str:
@@ -98,12 +103,13 @@ class NewImage:
         return found
 
     def planes(self) -> Iterator[npt.NDArray[Any]]:
-        """All planes (Y, X), channel by channel; who listens is told of every one."""
+        """All planes (Y, X), channel by channel."""
         total = int(np.prod(self.shape[:-2], dtype=int))
         done = 0
         for channel in self.channels:
             for at in np.ndindex(*channel.pixels.shape[:-2]):
-                tell("saving", done, total)
+                if self.on_plane is not None:
+                    self.on_plane(done, total)
                 yield np.ascontiguousarray(channel.pixels[at], self.dtype)
                 done += 1
 

@@ -13,34 +13,52 @@ import numpy.typing as npt
 from napari.layers import Image, Layer
 
 from .. import __version__
-from ..io import Channel, Place, write_channels, write_surface
+from ..io import Channel, Place, even_step, write_channels, write_surface
+from ..io._channels import OnPlane
 from ..io._facts import PLAUSIBLE
 from ..scans import Heights, InputError
 from . import _layers
 
+_EVEN = 1e-6  # of the step: what is off by more is no rounding
 _ENDINGS = (".tif", ".tiff", ".zarr")
 _OPTICS = ("na", "wavelength_um", "immersion_index")
 _PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", _layers.SHOWN_STEP)
 
 
 def write_ome_tiff(path: str, layers: Sequence[Any]) -> list[str]:
-    """napari's writer of OME-TIFF: layers as (data, attributes, type)."""
+    """napari's writer of OME-TIFF: layers as (data, attributes, type).
+
+    Raises
+    ------
+    OSError
+        If they cannot be written. napari takes a ValueError, which :class:`InputError` is, for a
+        writer that is not there, and keeps the sentence from the user.
+    """
     return _write(path, layers, ".ome.tif")
 
 
 def write_ome_zarr(path: str, layers: Sequence[Any]) -> list[str]:
-    """napari's writer of OME-Zarr: layers as (data, attributes, type)."""
+    """napari's writer of OME-Zarr: as :func:`write_ome_tiff`."""
     return _write(path, layers, ".ome.zarr")
 
 
 def _write(path: str, layers: Sequence[Any], ending: str) -> list[str]:
     target = Path(path)
-    if target.suffix.lower() not in _ENDINGS:
-        target = target.with_name(f"{target.name}{ending}")
-        if target.exists():  # of another name than the one that a person has seen
-            raise InputError(f"'{target.name}' is already there: choose another name.")
-    made = [Layer.create(data, about, kind) for data, about, kind in layers]
-    return [str(LayersFile.of(made).write(target))]
+    is_named = target.suffix.lower() in _ENDINGS
+    target = target if is_named else target.with_name(f"{target.name}{ending}")
+    try:
+        if not is_named:  # napari has asked about another name
+            check_free(target)
+        made = [Layer.create(data, about, kind) for data, about, kind in layers]
+        return [str(LayersFile.of(made).write(target))]
+    except InputError as error:
+        raise OSError(str(error)) from error
+
+
+def check_free(path: Path) -> None:
+    """Raise :class:`InputError` when something has this name already."""
+    if path.exists():
+        raise InputError(f"'{path.name}' is already there and stays as it is: choose another name.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +105,14 @@ class LayersFile:
         )
         return cls(channels, place, told, _surface_heights(images))
 
-    def write(self, path: Path) -> Path:
+    def write(self, path: Path, on_plane: OnPlane | None = None) -> Path:
         """Write the file; what is there is replaced.
+
+        Parameters
+        ----------
+        path : Path
+        on_plane : callable, optional
+            As :func:`~napari_recurrent_mz.io.write_channels` takes it.
 
         Raises
         ------
@@ -96,7 +120,7 @@ class LayersFile:
             As :func:`~napari_recurrent_mz.io.write_channels`.
         """
         if self.heights_um is None or self.place.pixel_um is None:
-            return write_channels(path, self.channels, self.place, self.record)
+            return write_channels(path, self.channels, self.place, self.record, on_plane=on_plane)
         pixels, origin_um = self.channels[0].pixels, self.place.origin_um
         return write_surface(
             path, pixels, self.heights_um, self.place.pixel_um, self.record, origin_um=origin_um
@@ -132,18 +156,21 @@ def place_of(layer: Image) -> Place:
         return Place(pixel, origin_um=origin)
     step = float(scale[0])
     _check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
-    return Place(pixel, _heights(layer, float(start[0]), step), step, origin)
+    uneven = _uneven_heights(layer, float(start[0]), step)
+    if uneven is not None:
+        return Place(pixel, uneven, origin_um=origin)
+    heights = start[0] + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
+    return Place(pixel, heights, step, origin)
 
 
-def _heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64]:
-    """Heights as the layer shows them, or the uneven ones that it stands for."""
-    shown = start + step * np.arange(layer.data.shape[0], dtype=np.float64)
-    known = _layers.known_metadata(layer).get("z_um")
-    heights = shown if known is None else np.atleast_1d(np.asarray(known, np.float64))
-    if heights.shape != shown.shape or len(shown) < 2:
-        return shown
-    is_shown = np.isclose([heights[0], np.median(np.diff(heights))], [start, step]).all()
-    return heights if is_shown else shown
+def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64] | None:
+    """The heights that the even ones of a layer stand for, if it stands where it was put."""
+    known = np.atleast_1d(np.asarray(_entry(layer).get("z_um", ()), np.float64))
+    if len(known) != _layers.plane_count(layer) or len(known) < 2:
+        return None
+    is_even = even_step(known, _EVEN) is not None
+    is_there = np.allclose([known[0], np.median(np.diff(known))], [start, step])
+    return known if is_there and not is_even else None
 
 
 def _pixel_um(layer: Image, scale: npt.NDArray[np.float64]) -> float:

@@ -105,6 +105,7 @@ class SizeButton(QPushButton):
         self._pixel_um: float | None = None
         self._before: list[tuple[weakref.ref[Image], Frame]] = []
         self.clicked.connect(self._press)
+        self._show("Give layers their size in µm", _GIVE_TIP)
         self.hide()
 
     def look(self, rows: Sequence[Row], pixel_um: Callable[[], float]) -> None:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from . import _settings
 from ._live_pages import LivePages
 from ._live_question import Choice, QuestionBox
-from ._live_saving import Saving, SavingRow, listened
+from ._live_saving import Saving, SavingRow, save_listened
 from ._parts import push_button
 from ._plot import ask_for_file
 from ._worker import in_background
@@ -215,7 +215,7 @@ class LiveFiles(QObject):
             self.said.emit(sentence, "error")
 
         in_background(
-            self, listened, lambda: _save(session, path), Saving(self._tell_step, self._stop),
+            self, save_listened, session, path, Saving(self._tell_step, self._stop),
             then=saved, failed=failed,
         )  # fmt: skip
 
@@ -313,12 +313,6 @@ def _opened(path: Path, scans: int, is_recovered: bool) -> str:
     if is_recovered:
         return f"The session is back, with {what}: save it to keep it in a file of your own."
     return f"Opened '{path.name}' with {what}."
-
-
-def _save(session: Any, path: Path) -> Path:
-    from ..session import save
-
-    return save(session, path)
 
 
 def _unsaved(folder: Path) -> list[Any]:

@@ -115,10 +115,12 @@ def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
     return take
 
 
-def listened(write: Callable[[], Path], listener: Saving) -> Path | None:
-    """Write; None if somebody has ended it."""
+def save_listened(session: Any, path: Path, listener: Saving) -> Path | None:
+    """Save; None if somebody has ended it."""
+    from ..session import save
+
     try:
         with listening(listener):
-            return write()
+            return save(session, path)
     except StoppedError:
         return None

@@ -20,6 +20,7 @@ from ._layers import METADATA_KEY
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str], list[LayerData]]
 
+_PER_AXIS = ("scale", "translate", "units", "axis_labels")
 _SESSIONS = (".rmz", ".rmz.zip")
 _KNOWN = ("pixel_um", "na", "wavelength_um", "immersion_index")
 _PAIR = ("magenta", "green")
@@ -114,18 +115,22 @@ class _Stack:
 
     def layer(self) -> LayerData:
         """Pixels, which are read later where the format allows it, and what they are."""
-        about = _arguments(self.told)
+        about, heights = _arguments(self.told), self._surface_heights()
+        if heights is not None:
+            about = _flat(about)
+            about["metadata"][METADATA_KEY]["heights_um"] = heights
         axes = "ZYX"[-len(about["axis_labels"]) :]
         if self.content.length("C") > 1:
             about |= self._as_channel()
         if self.content.length("T") > 1:
             axes, about = f"T{axes}", _with_time(about)
         pixels = self._lazy(axes) if self.is_zarr else self._read(axes)
-        if axes == "YX" and self.told.provenance and not self.is_zarr:
-            heights = heights_in(Path(self.part.path))
-            if heights is not None:
-                about["metadata"][METADATA_KEY]["heights_um"] = heights
         return pixels, about, "image"
+
+    def _surface_heights(self) -> Any:
+        """The heights beside the image of a surface, as this package writes them."""
+        is_own = self.told.n_planes == 1 and self.told.provenance and not self.is_zarr
+        return heights_in(Path(self.part.path)) if is_own else None
 
     def _as_channel(self) -> dict[str, Any]:
         """Name and colour of one of several channels."""
@@ -199,9 +204,14 @@ def _arguments(image: ImageFile) -> dict[str, Any]:
     return about
 
 
+def _flat(about: dict[str, Any]) -> dict[str, Any]:
+    """The same for a layer (Y, X)."""
+    return about | {key: about[key][-2:] for key in _PER_AXIS if key in about}
+
+
 def _with_time(about: dict[str, Any]) -> dict[str, Any]:
     """The same for a layer whose first axis is time, in points of it."""
-    first = {"scale": 1.0, "translate": 0.0, "units": "pixel", "axis_labels": "t"}
+    first = dict(zip(_PER_AXIS, (1.0, 0.0, "pixel", "t"), strict=True))
     return about | {key: (one, *about[key]) for key, one in first.items() if key in about}
 
 

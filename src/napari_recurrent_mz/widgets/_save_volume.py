@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from napari.layers import Image
 from qtpy.compat import isalive
@@ -15,8 +14,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..io import check_output
 from ..scans import InputError
-from ._layer_files import LayersFile
-from ._live_saving import Saving, SavingRow, listened
+from ._layer_files import LayersFile, check_free
+from ._live_saving import Saving, SavingRow, StoppedError
 from ._parts import push_button
 from ._plot import ask_for_file
 from ._worker import in_background
@@ -102,7 +101,7 @@ class SaveButton(QWidget):
         try:
             if layer is None:
                 raise InputError(f"The {self._what} is no longer there: make it again.")
-            _check_free(check_output(path))
+            check_free(check_output(path))
             file = LayersFile.of([layer])
         except InputError as error:
             self.said.emit(str(error), "error")
@@ -141,17 +140,11 @@ class SaveButton(QWidget):
             return  # deleted between the question and the signal
 
 
-def _check_free(path: Path) -> None:
-    if path.exists():
-        raise InputError(f"'{path.name}' is already there and stays as it is: choose another name.")
-
-
-def _written(file: LayersFile, path: Path, prepare: Prepare | None, listener: Any) -> Path | None:
+def _written(file: LayersFile, path: Path, prepare: Prepare | None, told: Saving) -> Path | None:
     """Write; None if somebody has ended it."""
-
-    def write() -> Path:
+    try:
         made = file if prepare is None else prepare(file)
-        _check_free(path)  # it may have come in the meantime
-        return made.write(path)
-
-    return listened(write, listener)
+        check_free(path)  # it may have come in the meantime
+        return made.write(path, lambda done, total: told("", done, total))
+    except StoppedError:
+        return None
