@@ -118,10 +118,8 @@ class SizeButton(QPushButton):
     def _offer(self) -> None:
         unsized, given = self._unsized(), self._given()
         if unsized and self._pixel_um is not None:
-            name = (
-                f"“{unsized[0].name}” its" if len(unsized) == 1 else f"{len(unsized)} layers their"
-            )
-            self._show(f"Give {name} size in µm", _GIVE_TIP)
+            whose = "the layer its" if len(unsized) == 1 else f"{len(unsized)} layers their"
+            self._show(f"Give {whose} size in µm", _GIVE_TIP)
         elif given:
             self._show("Back to pixels", _BACK_TIP)
         else:
