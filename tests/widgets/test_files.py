@@ -446,3 +446,35 @@ def test_napari_has_both_to_offer(manager: PluginManager, tmp_path: Path) -> Non
     assert {"napari", PLUGIN} <= readers
     layer = ViewerModel().open(str(path))[0]  # as scripts do
     assert {str(unit) for unit in layer.units} == {"pixel"}
+
+
+# --- in a window ------------------------------------------------------------------------------
+
+
+def test_a_drop_on_the_window_and_napari_s_save_dialog(
+    make_napari_viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari.settings import get_settings
+    from qtpy.QtWidgets import QFileDialog
+
+    path = write_ome(tmp_path / "a.ome.tif")
+    viewer = make_napari_viewer()
+    window = viewer.window._qt_viewer
+    monkeypatch.setitem(get_settings().plugins.extension2reader, "*.tif", PLUGIN)
+    window._qt_open([str(path)], stack=False)
+    layer = viewer.layers[0]
+    np.testing.assert_allclose(layer.scale, (0.4, 0.1, 0.1))
+    assert {str(unit) for unit in layer.units} == {"micrometer"}
+    asked: list[str] = []
+
+    def answer(*_asked: Any, **options: Any) -> tuple[str, str]:
+        asked.extend(options["filter"].split(";;"))
+        return str(tmp_path / "b"), next(kind for kind in asked if "OME-Zarr" in kind)
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    window._save_layers_dialog(selected=True)
+    assert "Recurrent-MZ OME-TIFF (*.ome.tif *.ome.tiff)" in asked
+    np.testing.assert_array_equal(read_image(tmp_path / "b.ome.zarr").data, STACK)
+    layer.rotate = (0, 0, 30)
+    with pytest.raises(OSError, match="is rotated"):  # which napari shows
+        window._save_layers_dialog(selected=True)

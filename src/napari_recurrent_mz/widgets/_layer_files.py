@@ -47,10 +47,10 @@ def _write(path: str, layers: Sequence[Any], ending: str) -> list[str]:
     is_named = target.suffix.lower() in _ENDINGS
     target = target if is_named else target.with_name(f"{target.name}{ending}")
     try:
+        file = LayersFile.of([Layer.create(data, about, kind) for data, about, kind in layers])
         if not is_named:  # napari has asked about another name
             check_free(target)
-        made = [Layer.create(data, about, kind) for data, about, kind in layers]
-        return [str(LayersFile.of(made).write(target))]
+        return [str(file.write(target))]
     except InputError as error:
         raise OSError(str(error)) from error
 
