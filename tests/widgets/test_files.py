@@ -19,6 +19,7 @@ from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.io import read_heights, read_image, write_surface
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.session import save
+from napari_recurrent_mz.widgets import _reader
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._reader import get_reader
 
@@ -166,7 +167,8 @@ def test_uneven_heights_are_kept_and_no_zarr_can_hold_them(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     path = write_ome(tmp_path / "a.ome.tif", **heights([18, 20, 23.5, 24, 30], None))
-    layer = opened(viewer, path)[0]
+    with pytest.warns(UserWarning, match=r"apart, but .* is 0.4 µm. The heights were taken"):
+        layer = opened(viewer, path)[0]
     found = again(viewer, tmp_path / "b.ome.tif", layer)[0]
     assert found.metadata[METADATA_KEY]["z_um"] == [18, 20, 23.5, 24, 30]
     with pytest.raises(OSError, match="not evenly spaced upwards"):
@@ -437,6 +439,23 @@ def test_damage_is_one_sentence(viewer: ViewerModel, tmp_path: Path, kind: str, 
     with pytest.raises(InputError, match=words):
         opened(viewer, damaged(tmp_path, kind))
     assert len(viewer.layers) == 0
+
+
+def test_whatever_a_damaged_file_raises_is_one_sentence(
+    viewer: ViewerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_ome(tmp_path / "a.ome.tif")
+    monkeypatch.setattr(_reader, "contents_of", lambda _: 1 // 0)
+    with pytest.raises(InputError, match=r"'a.ome.tif' cannot be read \(ZeroDivisionError"):
+        opened(viewer, path)
+
+
+def test_more_positions_than_a_layer_list_can_show(viewer: ViewerModel, tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tif:
+        for _ in range(25):
+            tif.write(STACK[0], photometric="minisblack", metadata={"axes": "YX"})
+    with pytest.raises(InputError, match=r"'a.ome.tif' holds 25 images, too many"):
+        opened(viewer, tmp_path / "a.ome.tif")
 
 
 def test_napari_has_both_to_offer(manager: PluginManager, tmp_path: Path) -> None:

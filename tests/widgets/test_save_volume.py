@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtWidgets import QFileDialog
 
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.widgets import _save_volume
 from napari_recurrent_mz.widgets._layer_files import LayersFile
+from napari_recurrent_mz.widgets._layers import heights_um
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
@@ -237,6 +239,26 @@ def test_single_images_get_their_size(make_dock: Any, stack: np.ndarray) -> None
     assert thick.translate[0] == 3
     assert [row.z_um for row in dock.ui.table.scans.rows] == [1, 3]
     assert "1 more" in dock.ui.footer.message.text()
+
+
+def test_a_typed_step_of_a_dropped_stack_is_known_from_then_on(
+    make_dock: Any, qtbot: Any, stack: np.ndarray, tmp_path: Path
+) -> None:
+    """It was shown with a step of 1 until then, which happens to be the right one."""
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    dock = make_dock()
+    dock.drop([tmp_path / "a.tif"])
+    qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 3)
+    layer = dock._viewer.layers[0]
+    assert heights_um(layer)[0] is None
+    dock.ui.optics.fields["pixel_um"].set_value(0.2)
+    dock.ui.stack.step.set_value(1.0)
+    dock.ui.stack.use.click()
+    dock.check()
+    dock.ui.give_size.click()
+    np.testing.assert_allclose(heights_um(layer)[0], np.arange(9))
+    dock.ui.give_size.click()
+    assert heights_um(layer)[0] is None
 
 
 @pytest.mark.parametrize(

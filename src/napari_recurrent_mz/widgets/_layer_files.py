@@ -147,8 +147,8 @@ def place_of(layer: Image) -> Place:
     if not _layers.has_size(layer):
         if np.any(start != 0) or np.any(scale != 1):
             raise InputError(
-                f"Layer '{layer.name}' is moved, but its pixels have no size: set its scale and "
-                "units first."
+                f"Layer '{layer.name}' has a position or a z scale, but its pixels have no size: "
+                "set all of its scale and its units first."
             )
         return Place()
     pixel, origin = _pixel_um(layer, scale), (float(start[-2]), float(start[-1]))

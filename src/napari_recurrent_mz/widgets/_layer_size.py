@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,15 +30,18 @@ class Frame(NamedTuple):
     scale: tuple[float, ...]
     translate: tuple[float, ...]
     units: tuple[Any, ...]
+    metadata: dict[str, Any]
 
     @classmethod
     def of(cls, layer: Image) -> Frame:
         """As it is now."""
-        return cls(tuple(layer.scale), tuple(layer.translate), tuple(layer.units))
+        place = tuple(layer.scale), tuple(layer.translate), tuple(layer.units)
+        return cls(*place, dict(layer.metadata))
 
     def put_on(self, layer: Image) -> None:
         """Draw a layer there; its data are not touched."""
-        layer.scale, layer.translate, layer.units = self
+        layer.metadata = self.metadata
+        layer.scale, layer.translate, layer.units = self[:3]
 
 
 def frame_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Frame:
@@ -60,14 +63,24 @@ def frame_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Frame:
     now = Frame.of(layer)
     corner = tuple(float(first) * pixel_um for first in now.translate[-2:])
     if layer.ndim == 2:
-        return Frame((pixel_um,) * 2, corner, ("um", "um"))
+        return Frame((pixel_um,) * 2, corner, ("um", "um"), now.metadata)
     first, step = _first_and_step(layer, rows, pixel_um)
     lead = layer.ndim - 3
     return Frame(
         (*now.scale[:lead], step, pixel_um, pixel_um),
         (*now.translate[:lead], first, *corner),
         (*now.units[:lead], "um", "um", "um"),
+        _with_known_step(now.metadata),
     )
+
+
+def _with_known_step(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of a layer whose z scale is a measure from now on."""
+    entry = metadata.get(_layers.METADATA_KEY)
+    if not isinstance(entry, Mapping):
+        return metadata
+    told = {key: value for key, value in entry.items() if key != _layers.SHOWN_STEP}
+    return metadata | {_layers.METADATA_KEY: told}
 
 
 def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple[float, float]:

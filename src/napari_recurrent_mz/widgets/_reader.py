@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from ..io._parts import Content, Part, contents_of, read_part
 from ..io._surface_file import heights_in
 from ..io._zarr import ZarrImage, is_zarr
 from ..scans import InputError
-from ._drop import layer_arguments
+from ._drop import doubts_about, layer_arguments
 from ._layers import METADATA_KEY
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -23,6 +25,7 @@ Reader = Callable[[str], list[LayerData]]
 _PER_AXIS = ("scale", "translate", "units", "axis_labels")
 _SESSIONS = (".rmz", ".rmz.zip")
 _KNOWN = ("pixel_um", "na", "wavelength_um", "immersion_index")
+_MOST_IMAGES = 24
 _PAIR = ("magenta", "green")
 _MORE = ("cyan", "yellow", "magenta", "red", "green", "blue")
 
@@ -59,7 +62,14 @@ def read_images(path: str) -> list[LayerData]:
     InputError
         If the file is damaged.
     """
-    return [stack.layer() for stack in _stacks_in(Path(path))]
+    file = Path(path)
+    stacks = _stacks_in(file)
+    with _damage_told(file):
+        layers = [stack.layer() for stack in stacks]
+    sized = (stack.told for stack in stacks if stack.told.pixel_um is not None)
+    for sentence in dict.fromkeys(doubts_about(sized)):
+        warnings.warn(sentence, stacklevel=2)  # which napari shows
+    return layers
 
 
 def read_session(path: str) -> list[LayerData]:
@@ -174,10 +184,36 @@ class _Stack:
 
 def _stacks_in(path: Path) -> list[_Stack]:
     """Every channel of every image in a file; none when one is RGB or has axes of its own."""
-    contents = contents_of(path)
-    if not all(_is_stack(content) for content in contents):
-        return []
-    return [stack for content in contents for stack in _channels_of(content)]
+    with _damage_told(path):
+        contents = contents_of(path)
+        if not all(_is_stack(content) for content in contents):
+            return []
+        if len(contents) > _MOST_IMAGES:
+            one = path / contents[0].inside if path.is_dir() else path
+            raise InputError(
+                f"'{path.name}' holds {len(contents)} images, too many to open as layers: open "
+                f"one of them, for instance '{one}', or give all of them to recurrent-mz batch."
+            )
+        return [stack for content in contents for stack in _channels_of(content)]
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Whatever a damaged file raises, as one sentence that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(
+            f"There is not enough memory for '{path.name}': save it as OME-Zarr, whose pixels are "
+            "read when they are shown."
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"'{path.name}' cannot be read ({type(error).__name__}: {error}): it may be damaged, "
+            "so copy or save it again."
+        ) from error
 
 
 def _channels_of(content: Content) -> Iterator[_Stack]:
