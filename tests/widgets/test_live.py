@@ -299,6 +299,7 @@ def test_the_volume_is_saved_once_it_contains_all_scans(
     np.testing.assert_array_equal(image.data, dock.session.volume)
     np.testing.assert_allclose(image.z_um, GRID.z_um)
     assert [scan["z_um"] for scan in image.provenance["scans"]] == [1, 3]
+    assert not {"state", "next_z_um"} & image.provenance.keys()
     take(dock, qtbot, 2.0)
     assert save.layer is dock.volume.layer
     dock._end_session()

@@ -12,10 +12,11 @@ import pytest
 import tifffile
 from qtpy.QtWidgets import QFileDialog
 
+from files import with_objectives, write_ome
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.widgets import _save_volume
 from napari_recurrent_mz.widgets._layer_files import LayersFile
-from napari_recurrent_mz.widgets._layers import heights_um
+from napari_recurrent_mz.widgets._layers import heights_um, known_metadata
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
@@ -223,6 +224,22 @@ def test_a_stack_in_pixels_gets_its_size_and_gives_it_back(
     np.testing.assert_array_equal(world(layer), [(0, 0, 0), np.array(stack.shape) - 1])
     assert {str(unit) for unit in layer.units} == {"pixel"}
     assert button.text() == "Give the layer its size in µm"
+
+
+def test_a_file_that_napari_opened_says_its_size_itself(
+    make_dock: Any, stack: np.ndarray, tmp_path: Path
+) -> None:
+    path = write_ome(tmp_path / "a.ome.tif", stack.astype(np.uint16))
+    with_objectives(path, "Objective:0", {"LensNA": "1.2"})
+    dock = make_dock()
+    layer = dock._viewer.open(str(path))[0]
+    assert {str(unit) for unit in layer.units} == {"pixel"}
+    dock.add_layers([layer])
+    dock.check()
+    dock.ui.give_size.click()
+    np.testing.assert_allclose(layer.scale, (0.4, 0.1, 0.1))
+    np.testing.assert_allclose(heights_um(layer)[0], 0.4 * np.arange(9))
+    assert known_metadata(layer)["na"] == 1.2  # as before, when the file was asked
 
 
 def test_single_images_get_their_size(make_dock: Any, stack: np.ndarray) -> None:

@@ -22,7 +22,6 @@ from . import _layers
 _EVEN = 1e-6  # of the step: what is off by more is no rounding
 _ENDINGS = (".tif", ".tiff", ".zarr")
 _OPTICS = ("na", "wavelength_um", "immersion_index")
-_PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", _layers.SHOWN_STEP)
 
 
 def write_ome_tiff(path: str, layers: Sequence[Any]) -> list[str]:
@@ -259,7 +258,7 @@ def _entry(layer: Image) -> Mapping[str, Any]:
 def _record(layer: Image) -> dict[str, Any]:
     """What is known of how a layer was made, without what the file says elsewhere."""
     entry = _entry(layer)
-    told = {key: value for key, value in entry.items() if key not in (*_OPTICS, *_PLACES)}
+    told = {key: value for key, value in entry.items() if key not in (*_OPTICS, *_layers.PLACES)}
     told["saved_by"] = f"napari-recurrent-mz {__version__}"
     optics = {name: entry[name] for name in _OPTICS if name in entry}
     if optics:

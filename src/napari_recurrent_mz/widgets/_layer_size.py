@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,24 +63,22 @@ def frame_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Frame:
     now = Frame.of(layer)
     corner = tuple(float(first) * pixel_um for first in now.translate[-2:])
     if layer.ndim == 2:
-        return Frame((pixel_um,) * 2, corner, ("um", "um"), now.metadata)
+        return Frame((pixel_um,) * 2, corner, ("um", "um"), _metadata_from(layer))
     first, step = _first_and_step(layer, rows, pixel_um)
     lead = layer.ndim - 3
     return Frame(
         (*now.scale[:lead], step, pixel_um, pixel_um),
         (*now.translate[:lead], first, *corner),
         (*now.units[:lead], "um", "um", "um"),
-        _with_known_step(now.metadata),
+        _metadata_from(layer),
     )
 
 
-def _with_known_step(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The metadata of a layer whose z scale is a measure from now on."""
-    entry = metadata.get(_layers.METADATA_KEY)
-    if not isinstance(entry, Mapping):
-        return metadata
-    told = {key: value for key, value in entry.items() if key != _layers.SHOWN_STEP}
-    return metadata | {_layers.METADATA_KEY: told}
+def _metadata_from(layer: Image) -> dict[str, Any]:
+    """What its metadata, or else its file, says beside the size that it has from now on."""
+    known = _layers.known_metadata(layer)
+    told = {key: value for key, value in known.items() if key not in _layers.PLACES}
+    return {**layer.metadata, _layers.METADATA_KEY: told}
 
 
 def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple[float, float]:

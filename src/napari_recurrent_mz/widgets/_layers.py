@@ -30,6 +30,9 @@ METADATA_KEY = "napari-recurrent-mz"
 SHOWN_STEP = "shown_z_step_um"
 """Where that says the z scale of a stack whose step is not known: it is no measure."""
 
+PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)
+"""What that may say of where pixels are, as a layer does by itself once it has a size."""
+
 
 class Frame(NamedTuple):
     """Where the voxels of a stack are: their size and the centre of the first (z, y, x), in µm."""

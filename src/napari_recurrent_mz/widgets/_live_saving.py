@@ -15,6 +15,7 @@ from ..progress import listening
 from ._layer_files import LayersFile
 from ._parts import push_button, show_progress
 
+_OF_NOW = ("state", "next_z_um")  # what is true of a volume only while its session goes on
 _TELL_S = 0.1
 
 
@@ -110,7 +111,8 @@ def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
         from ..session import finished_volume as of
 
         channel = replace(file.channels[0], pixels=of(session))
-        return replace(file, channels=(channel,))
+        record = {key: file.record[key] for key in file.record if key not in _OF_NOW}
+        return replace(file, channels=(channel,), record=record)
 
     return take
 
