@@ -23,6 +23,8 @@ from napari_recurrent_mz.widgets import _reader
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._reader import get_reader
 
+pytestmark = pytest.mark.usefixtures("manager")
+
 PLUGIN = "napari-recurrent-mz"
 ENDINGS = (".ome.tif", ".ome.zarr")
 TYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64", "bool")
@@ -33,14 +35,6 @@ IN_UM: dict[str, Any] = {
     "axis_labels": ("z", "y", "x"),
 }
 RECORD = {"method": "lmmse", "scans": [{"name": "a \"<&>' µ.tif", "z_um": 3.5}]}
-
-
-@pytest.fixture(autouse=True)
-def manager() -> PluginManager:
-    found = PluginManager.instance()
-    if PLUGIN not in found:
-        found.discover()
-    return found
 
 
 @pytest.fixture

@@ -79,6 +79,17 @@ def test_a_volume_is_saved_as_it_is(
     assert done.ui.save.button.isEnabled()
 
 
+def test_a_volume_that_lies_on_the_disk_is_saved_elsewhere(
+    qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path, run_to_end: Any
+) -> None:
+    done.write_to(tmp_path)
+    outcome = run_to_end(done)
+    assert str(tmp_path / "b.ome.tif") in press(qtbot, done, dialog, tmp_path / "b.ome.tif")
+    image, kept = read_image(tmp_path / "b.ome.tif"), read_image(outcome.path)
+    np.testing.assert_array_equal(image.data, kept.data)
+    assert image.provenance["scans"] == kept.provenance["scans"]
+
+
 def test_the_folder_is_remembered_and_the_layers_name_suggested(
     qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path
 ) -> None:
@@ -226,6 +237,7 @@ def test_a_stack_in_pixels_gets_its_size_and_gives_it_back(
     assert button.text() == "Give the layer its size in µm"
 
 
+@pytest.mark.usefixtures("manager")
 def test_a_file_that_napari_opened_says_its_size_itself(
     make_dock: Any, stack: np.ndarray, tmp_path: Path
 ) -> None:
