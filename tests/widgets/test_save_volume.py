@@ -230,7 +230,7 @@ def test_a_stack_in_pixels_gets_its_size_and_gives_it_back(
     assert "pixels of 0.2 µm, z from 2 to 6 µm" in said
     assert [row.z_um for row in dock.ui.table.scans.rows] == [2.5, 4, 5.5]
     assert fields["pixel_um"].value() == 0.2
-    assert button.text() == "Back to pixels"
+    assert button.text() == "Undo the size"
     button.click()
     np.testing.assert_array_equal(world(layer), [(0, 0, 0), np.array(stack.shape) - 1])
     assert {str(unit) for unit in layer.units} == {"pixel"}
@@ -288,6 +288,24 @@ def test_a_typed_step_of_a_dropped_stack_is_known_from_then_on(
     np.testing.assert_allclose(heights_um(layer)[0], np.arange(9))
     dock.ui.give_size.click()
     assert heights_um(layer)[0] is None
+
+
+def test_a_stack_of_known_pixels_gets_its_typed_z_step(
+    make_dock: Any, qtbot: Any, stack: np.ndarray, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", stack, resolution=(5e4, 5e4), resolutionunit=3)
+    dock = make_dock()
+    dock.drop([tmp_path / "a.tif"])
+    qtbot.waitUntil(lambda: len(dock.ui.table.scans.rows) == 3)
+    dock.check()
+    assert dock.ui.give_size.isHidden()
+    dock.ui.stack.step.set_value(0.7)
+    dock.ui.stack.use.click()
+    dock.check()
+    dock.ui.give_size.click()
+    layer = dock._viewer.layers[0]
+    np.testing.assert_allclose(layer.scale, (0.7, 0.2, 0.2))
+    np.testing.assert_allclose(heights_um(layer)[0], 0.7 * np.arange(9))
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from ._scan_table import Row
 
 _EVEN = 0.05  # of the step: how far typed heights may be off even ones
 _GIVE_TIP = (
-    "They are drawn in pixels, far larger than a volume in µm: draw them with the pixel size and "
-    "the heights that this dock knows. Their data stay as they are"
+    "Draw them with the pixel size and the heights that this dock knows: in pixels they are far "
+    "larger than a volume in µm. Their data stay as they are"
 )
-_BACK_TIP = "Draw the layers in pixels again, as they were"
+_BACK_TIP = "Draw the layers as they were"
 
 
 class Frame(NamedTuple):
@@ -60,12 +60,17 @@ def frame_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Frame:
     InputError
         If the heights do not say where all planes are.
     """
-    now = Frame.of(layer)
+    now, lead = Frame.of(layer), layer.ndim - 3
+    if _layers.has_size(layer):  # its z alone is not known
+        first, step = _first_and_step(layer, rows, pixel_um)
+        unit = _layers.um_per_unit(layer, -3)
+        scale = (*now.scale[:lead], step / unit, *now.scale[-2:])
+        translate = (*now.translate[:lead], first / unit, *now.translate[-2:])
+        return Frame(scale, translate, now.units, _metadata_from(layer))
     corner = tuple(float(first) * pixel_um for first in now.translate[-2:])
     if layer.ndim == 2:
         return Frame((pixel_um,) * 2, corner, ("um", "um"), _metadata_from(layer))
     first, step = _first_and_step(layer, rows, pixel_um)
-    lead = layer.ndim - 3
     return Frame(
         (*now.scale[:lead], step, pixel_um, pixel_um),
         (*now.translate[:lead], first, *corner),
@@ -132,7 +137,7 @@ class SizeButton(QPushButton):
             whose = "the layer its" if len(unsized) == 1 else f"{len(unsized)} layers their"
             self._show(f"Give {whose} size in µm", _GIVE_TIP)
         elif given:
-            self._show("Back to pixels", _BACK_TIP)
+            self._show("Undo the size", _BACK_TIP)
         else:
             self.hide()
 
@@ -153,7 +158,7 @@ class SizeButton(QPushButton):
             frame.put_on(layer)
         self._viewer.reset_view()
         self._offer()
-        self.said.emit(_said_of(layers, frames), "done")
+        self.said.emit(_said_of(layers), "done")
 
     def take_back(self) -> None:
         """Draw them as they were."""
@@ -162,7 +167,7 @@ class SizeButton(QPushButton):
             frame.put_on(layer)
         self._viewer.reset_view()
         self._offer()
-        self.said.emit("The layers are drawn in pixels again, as they were.", "hint")
+        self.said.emit("The layers are drawn as they were.", "hint")
 
     def _press(self) -> None:
         if self._unsized():
@@ -173,9 +178,17 @@ class SizeButton(QPushButton):
     def _unsized(self) -> list[Image]:
         found: dict[int, Image] = {}
         for row in self._rows:
-            if row.layer is not None and not _layers.has_size(row.layer):
+            if row.layer is not None and not self._has_its_size(row.layer):
                 found.setdefault(id(row.layer), row.layer)
         return list(found.values())
+
+    def _has_its_size(self, layer: Image) -> bool:
+        """Whether a layer lies where it belongs, as far as anybody knows."""
+        if not _layers.has_size(layer):
+            return False
+        known = [row for row in self._rows if row.layer is layer and row.z_um is not None]
+        is_z_known = layer.ndim < 3 or _layers.heights_um(layer)[0] is not None
+        return is_z_known or len(known) < 2
 
     def _given(self) -> list[tuple[Image, Frame]]:
         """Layers that got their size here and are still in the viewer, with where they were."""
@@ -191,13 +204,15 @@ class SizeButton(QPushButton):
         self.show()
 
 
-def _said_of(layers: Sequence[Image], frames: Sequence[Frame]) -> str:
+def _said_of(layers: Sequence[Image]) -> str:
     """What was done, for the first layer in numbers."""
-    layer, frame = layers[0], frames[0]
-    told = f"“{layer.name}” is drawn in µm now: pixels of {frame.scale[-1]:.4g} µm"
-    if len(frame.scale) > 2:
-        count = _layers.plane_count(layer)
-        low, high = (frame.translate[-3] + n * frame.scale[-3] for n in (0, count - 1))
-        told += f", z = {low:.4g} µm" if count == 1 else f", z from {low:.4g} to {high:.4g} µm"
+    layer = layers[0]
+    pixel = float(layer.scale[-1]) * _layers.um_per_unit(layer, -1)
+    told = f"“{layer.name}” is drawn in µm now: pixels of {pixel:.4g} µm"
+    heights = _layers.heights_um(layer)[0]
+    if heights is not None and len(heights) == 1:
+        told += f", z = {heights[0]:.4g} µm"
+    elif heights is not None:
+        told += f", z from {heights[0]:.4g} to {heights[-1]:.4g} µm"
     more = f" So are {len(layers) - 1} more." if len(layers) > 1 else ""
-    return f"{told}.{more} Data are unchanged; “Back to pixels” undoes it."
+    return f"{told}.{more} Data are unchanged; “Undo the size” takes it back."
