@@ -18,6 +18,7 @@ os.environ["NAPARI_CONFIG"] = str(Path(_HOME) / "napari.yaml")
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from npe2 import PluginManager
 from qtpy.compat import isalive
 from qtpy.QtCore import QSettings, QThreadPool
 
@@ -37,6 +38,15 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     yield tmp_path
     gpu_memory.cache_clear()
     limit_gpu_memory(None)
+
+
+@pytest.fixture
+def manager() -> PluginManager:
+    """napari's plugins, this one among them, without a window that finds them."""
+    found = PluginManager.instance()
+    if "napari-recurrent-mz" not in found:
+        found.discover()
+    return found
 
 
 @pytest.fixture

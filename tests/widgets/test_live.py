@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 
 from demo_devices import SomebodyElse, demo_core
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
+from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.planning import RULES
 from napari_recurrent_mz.plots import PRINT
 from napari_recurrent_mz.plots.live import ErrorOverZ, Stopping, live_figure, stopping_figure
@@ -288,6 +289,27 @@ def test_a_saturated_frame_is_asked_about_and_left_out(make: Any, qtbot: Any) ->
 
 
 # --- the volume -----------------------------------------------------------------------------
+
+
+def test_the_volume_is_saved_once_it_contains_all_scans(
+    make: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    dock = make()
+    save = dock.scans.save
+    assert not save.button.isEnabled()
+    take(dock, qtbot, 1.0, 3.0)
+    assert save.button.isEnabled()
+    save.save_to(tmp_path / "live.ome.tif")
+    qtbot.waitUntil(lambda: "Saved in" in dock.footer.message.text())
+    image = read_image(tmp_path / "live.ome.tif")
+    np.testing.assert_array_equal(image.data, dock.session.volume)
+    np.testing.assert_allclose(image.z_um, GRID.z_um)
+    assert [scan["z_um"] for scan in image.provenance["scans"]] == [1, 3]
+    assert not {"state", "next_z_um"} & image.provenance.keys()
+    take(dock, qtbot, 2.0)
+    assert save.layer is dock.volume.layer
+    dock._end_session()
+    assert not save.button.isEnabled()
 
 
 def test_undo_pause_and_start_again(make: Any, qtbot: Any) -> None:

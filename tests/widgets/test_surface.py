@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
 from napari_recurrent_mz import Optics, Scan, inference
+from napari_recurrent_mz.io import read_heights, read_image
 from napari_recurrent_mz.progress import tell
 from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
@@ -104,6 +105,20 @@ def test_a_plane_through_three_clicks(qtbot, dock, stack) -> None:
     assert known["surface"]["from"] == "Surface points"
     assert layer.name == "stack · surface, Linear interpolation"
     assert dock.footer.message.kind == "done"
+
+
+def test_the_image_is_saved_with_its_heights(qtbot, dock, tmp_path) -> None:
+    picked(dock)
+    assert not dock.save.button.isEnabled()
+    press(qtbot, dock)
+    assert dock.save.button.isEnabled()
+    dock.save.save_to(tmp_path / "face.ome.tif")
+    qtbot.waitUntil(lambda: "Saved in" in dock.footer.message.text())
+    heights = dock.result.metadata[METADATA_KEY]["heights_um"]
+    image = read_image(tmp_path / "face.ome.tif")
+    np.testing.assert_array_equal(image.data, dock.result.data)
+    assert (image.pixel_um, image.origin_um) == (0.2, (1.0, 3.0))
+    np.testing.assert_allclose(read_heights(tmp_path / "face.ome.tif"), heights, rtol=1e-6)
 
 
 def test_a_layer_of_heights(qtbot, dock) -> None:

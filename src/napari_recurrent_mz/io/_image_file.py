@@ -82,6 +82,11 @@ class ImageFile:
     na, wavelength_um, immersion_index : float or None
         Numerical aperture, emission wavelength in micrometres and refractive index of
         the immersion medium.
+    channel : str
+        What the file calls the channel; empty when it does not.
+    origin_um : tuple of float or None
+        Position (y, x) of the first pixel in the world, in micrometres, where an OME-Zarr or a file
+        of this package states it. Where a stage stood is no place in an image.
     provenance : mapping
         What :func:`write_volume` was given, empty for files of other programs.
     sources : mapping
@@ -101,6 +106,8 @@ class ImageFile:
     na: float | None = None
     wavelength_um: float | None = None
     immersion_index: float | None = None
+    channel: str = ""
+    origin_um: tuple[float, float] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)

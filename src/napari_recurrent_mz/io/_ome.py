@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 
 from ..scans import InputError
+from ._channels import record_of_channel
 from ._facts import Facts, Stated
 from ._image_file import micrometres_per, to_um
 
@@ -109,10 +110,21 @@ def take_ome(
     facts.take_length("z_step_um", sizes["Z"], units["Z"], "its OME PhysicalSizeZ")
     _take_objective(facts, root, image)
     _take_wavelength(facts, pixels, channel)
-    facts.provenance = facts.provenance or _provenance(root)
+    facts.provenance = facts.provenance or record_of_channel(_provenance(root), channel)
+    _take_own_place(facts, pixels, channel, time)
     facts.take_optics(facts.provenance.get("optics") or {}, "the record of how it was made")
     stated = _heights(facts, pixels, channel, time)
     return [] if stated is None else [stated]
+
+
+def _take_own_place(facts: Facts, pixels: ET.Element, channel: int, time: int) -> None:
+    """Take where the first pixel is, which others than we use for where the stage stood."""
+    first = _planes_of(pixels).get((channel, time), {}).get(0)
+    if facts.provenance and first is not None:
+        y, x = (
+            (first.get(f"Position{axis}"), first.get(f"Position{axis}Unit", "µm")) for axis in "YX"
+        )
+        facts.take_origin(y, x)
 
 
 def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> Stated | None:
@@ -186,6 +198,7 @@ def _take_wavelength(facts: Facts, pixels: ET.Element, channel: int) -> None:
     channels = pixels.findall("{*}Channel")
     if channel < len(channels):
         told = channels[channel]
+        facts.channel = told.get("Name") or ""
         unit = told.get("EmissionWavelengthUnit", "nm")
         value = told.get("EmissionWavelength")
         facts.take_length("wavelength_um", value, unit, "its OME EmissionWavelength")

@@ -295,17 +295,19 @@ def _read_zarr_part(part: Part, planes: Sequence[int] | None) -> ImageFile:
     size = _stack_shape(axes, shape, taken, part.name)
     if planes is None:
         with reading_zarr(part.name):
-            return image.file(squeeze_to_zyx(np.asarray(image.array[taken]), axes, part.name))
+            whole = squeeze_to_zyx(np.asarray(image.array[taken]), axes, part.name)
+        return image.file(whole, part.channel or 0)
     wanted = _wanted(planes, size[0])
     if not wanted:
-        return image.file(_stack(size, {}))
+        return image.file(_stack(size, {}), part.channel or 0)
     long = [a for a, n in zip(axes, shape, strict=True) if n > 1 and a not in "TCZYX"]
     z = long[0] if long else "Z"
     at: Any = tuple(wanted if a == z else s for a, s in zip(axes, taken, strict=True))
     with reading_zarr(part.name):
         pixels = squeeze_to_zyx(np.asarray(image.array.oindex[at]), axes, part.name)
     pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
-    return image.file(_stack(size, dict(zip(wanted, pixels, strict=True))))
+    stack = _stack(size, dict(zip(wanted, pixels, strict=True)))
+    return image.file(stack, part.channel or 0)
 
 
 class _OpenTiff:

@@ -84,6 +84,20 @@ class Snapshot:
         return found
 
 
+def finished_volume(session: Session) -> FloatArray:
+    """A copy of a session's volume, from any thread.
+
+    Raises
+    ------
+    InputError
+        If it does not contain all the scans.
+    """
+    volume = Snapshot.of(session, volume=True).volume
+    if volume is None:
+        raise InputError("The volume does not contain all scans yet: save it once it is refined.")
+    return volume
+
+
 class Pieces:
     """Counts what is written, for whoever listens; see :mod:`napari_recurrent_mz.progress`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from napari.layers import Image
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
-from ..io import read_positions, z_from_name
+from ..io import ImageFile, read_positions, z_from_name
 from ..scans import InputError
 from ._layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
 
@@ -102,33 +103,44 @@ def doubts_about(images: Iterable[Any]) -> list[str]:
     return found
 
 
-def add_image_file(viewer: Any, image: Any) -> Image:
-    """Add a read file to the viewer, in µm where the file says so.
+def add_image_file(viewer: Any, image: ImageFile) -> Image:
+    """Add a read file to the viewer, in µm where the file says so."""
+    about = layer_arguments(image)
+    data = image.data if image.data.ndim == len(about["axis_labels"]) else image.stack
+    return viewer.add_image(data, **about)
+
+
+def layer_arguments(image: ImageFile) -> dict[str, Any]:
+    """Keyword arguments for the layer of a file, in µm where the file says so.
 
     A single plane with a known height becomes a (1, Y, X) layer at that height, so that the
     slider and the 3-D view show it where it was taken.
     """
-    data, heights = image.data, image.z_um
-    if heights is None and data.ndim == 2:
+    heights, is_flat = image.z_um, image.data.ndim == 2
+    if heights is None and is_flat:
         named = z_from_name(image.name)
         heights = None if named is None else np.array([named])
-    metadata = {METADATA_KEY: file_metadata(image)}
-    if data.ndim == 2 and (heights is None or image.pixel_um is None):
-        sizes = {"scale": (image.pixel_um,) * 2, "units": ("um", "um")} if image.pixel_um else {}
-        return viewer.add_image(
-            data, name=image.name, axis_labels=("y", "x"), metadata=metadata, **sizes
-        )
+    known = file_metadata(image)
+    about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: known}}
+    origin_um = image.origin_um or (0.0, 0.0)
+    if is_flat and (heights is None or image.pixel_um is None):
+        about["axis_labels"] = ("y", "x")
+        if image.pixel_um:
+            size = (image.pixel_um,) * 2
+            about |= {"scale": size, "translate": origin_um, "units": ("um", "um")}
+        return about
     start = 0.0 if heights is None else float(heights[0])
     step = _step_um(image, heights)
     if heights is None:
-        metadata[METADATA_KEY][SHOWN_STEP] = step
-    place = um_scale_and_place(step, image.pixel_um, start)
-    volume = data if data.ndim == 3 else data[np.newaxis]
-    return viewer.add_image(volume, name=image.name, metadata=metadata, **place)
+        known[SHOWN_STEP] = step
+    return about | um_scale_and_place(step, image.pixel_um, start, origin_um)
 
 
-def _step_um(image: Any, heights: npt.NDArray[np.float64] | None) -> float:
+def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:
     """The z-step to show a stack with; a single plane is drawn one pixel thick."""
-    if heights is not None and len(heights) > 1:
-        return float(np.median(np.diff(heights)))
-    return float(image.z_step_um or image.pixel_um or 1.0)
+    if heights is None or len(heights) == 1:
+        return float(image.z_step_um or image.pixel_um or 1.0)
+    step = float(np.median(np.diff(heights)))
+    stated = image.z_step_um
+    is_stated = stated is not None and np.isclose(abs(step), stated)
+    return math.copysign(stated, step) if is_stated and stated else step

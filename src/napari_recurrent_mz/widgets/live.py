@@ -33,6 +33,7 @@ from ._live_messages import (
 from ._live_pages import LivePages
 from ._live_question import GO_ON, START_AGAIN, QuestionBox
 from ._live_run import LiveRun, stop_threads
+from ._live_saving import finished_volume
 from ._live_scope import AtMicroscope
 from ._live_sources import FOLDER, HAND
 from ._live_words import (
@@ -238,6 +239,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.live.let_go()
         self.files.let_go()
         self.volume = self.over_z = None
+        self.scans.save.offer(None)
         self._is_pending = self._is_at_microscope = False
         self.question.forget()
         self.footer.ended()
@@ -262,8 +264,17 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self._draw()
         self._show_next()
         self._show_state()
-        if listed.lines and not listed.is_pending:
-            self.turns.after(self.refined.emit)
+        if listed.is_pending or not listed.lines:
+            self.scans.save.offer(None)
+        else:
+            self.turns.after(self._refined)
+
+    def _refined(self) -> None:
+        """The layer is there, and shows the finished volume."""
+        volume, session = self.volume, self.session
+        if volume is not None and session is not None:
+            self.scans.save.offer(volume.layer, finished_volume(session))
+        self.refined.emit()
 
     def _plane_filled(self, filled: Filled) -> None:
         assert self.volume is not None  # made with the session
@@ -374,6 +385,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         scans.plan_wanted.connect(self.live.ask)
         scans.renormalise.clicked.connect(lambda: self.live.ask(Renormalise()))
         scans.plot.message.connect(self.say)
+        scans.save.said.connect(self.say)
         rows.here.clicked.connect(lambda: self.take_scan())
         rows.there.clicked.connect(lambda: self.take_scan(suggested=True))
         scope.connect_button.clicked.connect(

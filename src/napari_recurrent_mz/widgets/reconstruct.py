@@ -53,7 +53,7 @@ class ReconstructDock(ScanSource, Dock):
         # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
         viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._viewer = viewer
-        self.ui = DockLayout(self, viewer.theme)
+        self.ui = DockLayout(self, viewer)
         self.scan_parts = self.ui.scan_parts
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -115,6 +115,7 @@ class ReconstructDock(ScanSource, Dock):
         """Say what is missing or what to mind, what it will cost, and enable the buttons."""
         self._check_timer.stop()
         footer, rows = self.ui.footer, self.ui.table.scans.rows
+        self.ui.give_size.look(rows, self.ui.optics.pixel_um)
         if self.run is not None:
             return
         try:
@@ -174,6 +175,7 @@ class ReconstructDock(ScanSource, Dock):
         self.run.checked.connect(self._checked)
         self.run.ended.connect(self._run_ended)
         self.ui.set_running(True)
+        self.ui.save.offer(None)
         # What comes before the first plane takes longest, and is called by its name.
         before = {
             "auto": "checking on your scans…",
@@ -234,6 +236,7 @@ class ReconstructDock(ScanSource, Dock):
         if run is None or result is None:
             return
         result.finish(outcome)
+        self.ui.save.offer(result.layer)
         if result.layer is not None:  # a preview that the user renamed is kept by its new name
             is_preview = result.layer.name.startswith("Preview (")
             self._preview = result.layer if is_preview else None
@@ -252,7 +255,9 @@ class ReconstructDock(ScanSource, Dock):
             if outcome.path is not None:
                 sentence += f" It is in '{outcome.path}'."
             if result.is_scan_unsized:
-                sentence += " Its scans are drawn in pixels, not µm: hide them to see it alone."
+                sentence += (
+                    " Its scans are drawn in pixels, not µm: hide them, or give them their size."
+                )
             check = (outcome.provenance or {}).get("check")
             if check is not None:
                 sentence += f"\n{check['sentence']}"
@@ -281,6 +286,8 @@ class ReconstructDock(ScanSource, Dock):
         ui.method.changed.connect(self._check_timer.start)
         ui.method.failed.connect(self._fail)
         ui.result.changed.connect(self._check_timer.start)
+        ui.save.said.connect(self.say)
+        ui.give_size.said.connect(self.say)
         ui.footer.preview.clicked.connect(self.preview)
         ui.footer.reconstruct.clicked.connect(self.reconstruct)
         ui.footer.cancel.clicked.connect(self.cancel)

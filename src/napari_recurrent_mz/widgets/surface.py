@@ -19,7 +19,9 @@ from . import _layers, _settings
 from ._grid_panel import in_words
 from ._instrument import InstrumentDock
 from ._jobs import is_incomplete, scan_warnings, scans_of
+from ._layer_size import SizeButton
 from ._method_panel import MethodPanel
+from ._save_volume import IMAGES, SaveButton
 from ._scan_source import ScanParts, ScanSource
 from ._surface_choice import (
     POINTS,
@@ -63,6 +65,8 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.in_3d.setAccessibleName("Show in 3-D")
         self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
+        self.save = SaveButton("image", IMAGES)
+        self.give_size = SizeButton(self._viewer)
         self.remembers = True
         self.result: Image | None = None
         self._job: tuple[SurfaceJob, Look] | None = None
@@ -184,6 +188,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         if self.run is not None:
             return
         self.surface.describe("")
+        self.give_size.look(self.scan_parts.table.scans.rows, self.scan_parts.optics.pixel_um)
         if not self.scan_parts.table.scans.rows or not self.method.is_ready:
             rows = self.scan_parts.table.scans.rows
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
@@ -218,6 +223,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         job, look = self._job
         title = self._title((found.provenance.get("check") or {}).get("chosen", job.method))
         self.result = add_image(self._viewer, job, found, look, title)
+        self.save.offer(self.result)
         if look.is_unsized:
             fit(self._viewer, self.result)
         if self.in_3d.isChecked():
@@ -246,7 +252,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         parts = self.scan_parts
         for part in (
             *(parts.table, parts.stack, parts.optics, *parts.buttons),
-            *(self.surface, self.method, self.in_3d),
+            *(self.surface, self.method, self.in_3d, self.give_size),
         ):
             part.setEnabled(not is_running)
 
@@ -274,23 +280,27 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.method.changed.connect(self._timer.start)
         self.method.failed.connect(self._fail)
         self.surface.pick.connect(self.pick_points)
+        self.save.said.connect(self.say)
+        self.give_size.said.connect(self.say)
         self.surface.table.moved.connect(self._point_moved)
         self.surface.table.removed.connect(self._points_removed)
         self.ended.connect(self._job_ended)
 
     def _lay_out(self) -> None:
         self.add_section("Scans", self.scan_parts.laid_out())
+        self.form.addWidget(self.give_size)
         self.add_section("Surface", self.surface)
         self.add_section("Optics", self.scan_parts.optics)
         self.add_section("Reconstruction", self.method)
         self.form.addWidget(self.in_3d)
+        self.form.addWidget(self.save)
         self.form.addStretch(1)
         surface, method = self.surface, self.method
         order: list[QWidget] = [
             *self.scan_parts.tab_order[:10],
             *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
             *self.scan_parts.tab_order[10:],
-            *(*method.tab_order, self.in_3d),
+            *(*method.tab_order, self.in_3d, self.save.button),
             *(self.footer.action, self.footer.cancel),
         ]
         for before, after in pairwise(order):
