@@ -91,7 +91,7 @@ def run_batch(
     """
     began = time.perf_counter()
     _check_dask(scheduler)
-    orders = _orders(Path(output).absolute(), settings)
+    orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
     if not again:
         _take_made(ledger, orders, KEPT)

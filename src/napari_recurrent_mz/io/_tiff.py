@@ -17,7 +17,7 @@ import tifffile
 
 from ..scans import InputError
 from ._facts import Facts, even_step
-from ._image_file import ImageFile
+from ._image_file import ImageFile, unreadable
 from ._ome import NAMESPACE, image_of, ome_root, take_ome
 from ._vendors import take_metamorph, take_micro_manager, take_tags, take_zeiss
 
@@ -33,7 +33,7 @@ def told_of_tiff(path: Path) -> Iterator[list[str]]:
     with _tifffile_log() as said:
         try:
             yield said
-        except InputError:
+        except (InputError, MemoryError):
             raise
         except tifffile.TiffFileError as error:
             if "not a TIFF" in str(error):
@@ -48,6 +48,8 @@ def told_of_tiff(path: Path) -> Iterator[list[str]]:
                     "install it (pip install imagecodecs), or save the file uncompressed."
                 ) from error
             raise _cut_short(path) from error
+        except Exception as error:  # whatever it is, it is this file's
+            raise unreadable(path.name, error) from error
 
 
 def _cut_short(path: Path) -> InputError:
