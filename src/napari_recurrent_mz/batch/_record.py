@@ -136,9 +136,7 @@ def _zarr_state(part: Part, planes: Sequence[int] | None) -> list[Any]:
     return [str(folder), total, told.hexdigest()]
 
 
-def _wanted(
-    image: ZarrImage, part: Part, planes: Sequence[int] | None
-) -> dict[int, Sequence[int]]:
+def _wanted(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> dict[int, Sequence[int]]:
     """The entries of the axes that a job reads."""
     one = {"T": part.time, "C": part.channel}
     wanted: dict[int, Sequence[int]] = {}

@@ -262,9 +262,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     )
     if _told(job, orders) != told:
         raise _begun_anew(job)
-    write_record(
-        orders.output, job, plan.volume_shape, inputs, orders.digest, made.provenance
-    )
+    write_record(orders.output, job, plan.volume_shape, inputs, orders.digest, made.provenance)
     check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
     if check:
         made.remarks.append(str(check["sentence"]))

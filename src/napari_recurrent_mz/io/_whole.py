@@ -94,10 +94,10 @@ def remove_left_behind(path: Path) -> None:
 
 
 def is_left_behind(workplace: Path) -> bool:
-    """Whether whoever wrote in a workplace is gone; where that cannot be known, he is not.
+    """Whether nobody writes in a workplace any more; where that cannot be known, somebody does.
 
-    The system lets go a lock when its process ends, in whatever way. On some network drives a
-    lock is seen by one computer alone, so what another has made must have stood still as well.
+    A lock ends with its process, in whatever way that ends. On some network drives only one
+    computer sees it, so what another computer has made must have stood still as well.
     """
     own = workplace / f"{_LOCK}{socket.gethostname()}"
     try:
@@ -113,10 +113,12 @@ def is_left_behind(workplace: Path) -> bool:
 
 
 def _still_s(workplace: Path) -> float:
-    """For how long nothing has changed in a folder, by the clock of its drive."""
+    """For how long nothing has been written in a folder, by the clock of its drive."""
     with tempfile.TemporaryFile(dir=workplace.parent) as now:
         clock = os.fstat(now.fileno()).st_mtime
-    return clock - max(path.stat().st_mtime for path in [workplace, *workplace.rglob("*")])
+    # To look at a lock may touch it.
+    inside = [path for path in workplace.rglob("*") if not path.name.startswith(_LOCK)]
+    return clock - max(path.stat().st_mtime for path in [workplace, *inside])
 
 
 def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = False) -> Path:
