@@ -62,7 +62,12 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
 
 
 def unreadable(name: str, error: Exception) -> InputError:
-    """What stopped the reading of a file, for nobody thought of it, in one sentence."""
+    """What stopped the reading of a file and nobody thought of, in one sentence."""
+    if isinstance(error, MemoryError):
+        return InputError(
+            f"'{name}' does not fit in memory: take fewer --planes of it, or save it again, for it "
+            "may be damaged."
+        )
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return InputError(
         f"'{name}' cannot be read ({' '.join(what.split())}): it is damaged or of an unknown kind, "

@@ -33,7 +33,7 @@ def told_of_tiff(path: Path) -> Iterator[list[str]]:
     with _tifffile_log() as said:
         try:
             yield said
-        except (InputError, MemoryError):
+        except InputError:
             raise
         except tifffile.TiffFileError as error:
             if "not a TIFF" in str(error):
@@ -53,9 +53,12 @@ def told_of_tiff(path: Path) -> Iterator[list[str]]:
 
 
 def _cut_short(path: Path) -> InputError:
+    try:
+        size = path.stat().st_size
+    except OSError as error:  # it is gone, or the drive is
+        return InputError(f"'{path.name}' cannot be read: {error.strerror or error}.")
     return InputError(
-        f"'{path.name}' is damaged or cut short ({path.stat().st_size:,} bytes): "
-        "copy or save it again."
+        f"'{path.name}' is damaged or cut short ({size:,} bytes): copy or save it again."
     )
 
 

@@ -109,7 +109,7 @@ def reading_zarr(name: str) -> Iterator[None]:
     """What goes wrong inside with an OME-Zarr, in one sentence."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except (
         KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RuntimeError
