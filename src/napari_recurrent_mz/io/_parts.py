@@ -21,6 +21,7 @@ import tifffile
 
 from ..scans import InputError
 from ._image_file import ImageFile, squeeze_to_zyx
+from ._ome import companion_metadata
 from ._tiff import HEIGHTS_NAME, check_whole, told_by, told_of_tiff
 from ._vendors import record_of
 from ._zarr import ZarrImage, is_zarr, reading_zarr
@@ -344,7 +345,7 @@ class _OpenTiff:
 
     def __init__(self, path: Path) -> None:
         self.path, self.stamp = path, _stamp(path)
-        with told_of_tiff(path) as self.said, tifffile.TiffFile(path) as tif:
+        with told_of_tiff(path) as self.said, _with_metadata(path) as tif:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self.tif = tif
             self.images = _images_of(tif)
@@ -436,6 +437,20 @@ class _OpenTiff:
             return np.memmap(self.path, kind, "r", series.dataoffset, tuple(series.shape))
         found: npt.NDArray[Any] = series.asarray()
         return found
+
+
+def _with_metadata(path: Path) -> tifffile.TiffFile:
+    """An open TIFF with its OME metadata, also where these are in a file beside it."""
+    tif = tifffile.TiffFile(path)
+    try:
+        elsewhere = companion_metadata(tif.ome_metadata or "", path)
+    except BaseException:
+        tif.close()
+        raise
+    if elsewhere is None:
+        return tif
+    tif.close()
+    return tifffile.TiffFile(path, omexml=elsewhere)
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
