@@ -34,6 +34,7 @@ __all__ = [
     "read_heights",
     "read_image",
     "read_positions",
+    "read_what_can_be",
     "scans_from_files",
     "scans_from_stack",
     "scatter_note",
@@ -119,9 +120,28 @@ def read_positions(path: str | os.PathLike[str]) -> list[ImageFile]:
     InputError
         As :func:`read_image`.
     """
+    images, troubles = read_what_can_be(path)
+    if troubles:
+        raise InputError(troubles[0])
+    return images
+
+
+def read_what_can_be(path: str | os.PathLike[str]) -> tuple[list[ImageFile], list[str]]:
+    """Read the positions of a file that can be read; a sentence about each that cannot."""
     from ._parts import Part, contents_of, read_part
 
-    return [read_part(Part(c.path, c.inside)) for c in contents_of(check_readable(path))]
+    images, troubles = [], []
+    try:
+        for content in contents_of(check_readable(path)):
+            try:
+                if content.trouble:
+                    raise InputError(content.trouble)
+                images.append(read_part(Part(content.path, content.inside)))
+            except InputError as error:
+                troubles.append(str(error))
+    except InputError as error:
+        troubles.append(str(error))
+    return images, troubles
 
 
 def scans_from_files(

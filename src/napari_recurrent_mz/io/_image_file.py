@@ -61,6 +61,20 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
     return length if np.isfinite(length) else None
 
 
+def unreadable(name: str, error: Exception) -> InputError:
+    """What stopped the reading of a file and nobody thought of, in one sentence."""
+    if isinstance(error, MemoryError):
+        return InputError(
+            f"'{name}' does not fit in memory: take fewer --planes of it, or save it again, for it "
+            "may be damaged."
+        )
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return InputError(
+        f"'{name}' cannot be read ({' '.join(what.split())}): it is damaged or of an unknown kind, "
+        "copy or save it again."
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class ImageFile:
     """An image file that was read, with what its metadata says.

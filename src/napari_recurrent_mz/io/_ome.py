@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -36,6 +37,54 @@ def ome_root(xml: str, name: str) -> ET.Element:
         raise InputError(
             f"'{name}' has OME metadata that cannot be read: save it again."
         ) from error
+
+
+def companion_metadata(xml: str, path: Path) -> str | None:
+    """The OME metadata of a TIFF that has them in another file; None where it has its own.
+
+    Parameters
+    ----------
+    xml : str
+        What is in the TIFF itself.
+    path : Path
+        Of the TIFF.
+
+    Raises
+    ------
+    InputError
+        If the other file is not there, cannot be read, or says nothing about this one.
+    """
+    if "BinaryOnly" not in xml:
+        return None
+    own = ome_root(xml, path.name)
+    told = own.find("{*}BinaryOnly")
+    if told is None:
+        return None
+    companion = path.with_name(Path(told.get("MetadataFile", "")).name)
+    if companion == path or not companion.is_file():
+        raise InputError(
+            f"'{path.name}' has its metadata in '{companion.name}', which does not lie beside it: "
+            "put it there under this name."
+        )
+    root = ome_root(_xml_in(companion), companion.name)
+    files = list(root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID"))
+    ids = [file.text for file in files if file.text and file.text == own.get("UUID")]
+    ids += [f.text for f in files if f.text and f.get("FileName", "").lower() == path.name.lower()]
+    if not ids:
+        raise InputError(
+            f"'{path.name}' has its metadata in '{companion.name}', which does not mention it: "
+            "give both the names under which they were written."
+        )
+    root.set("UUID", ids[0])  # that of the file which has them, for whoever reads on
+    return ET.tostring(root, encoding="unicode")
+
+
+def _xml_in(companion: Path) -> str:
+    """The OME metadata in an XML file, or in the one TIFF of a set that has them."""
+    if companion.suffix.lower() not in (".tif", ".tiff"):
+        return companion.read_text(encoding="utf-8-sig", errors="replace")
+    with tifffile.TiffFile(companion) as tif:
+        return tif.ome_metadata or ""
 
 
 def image_of(root: ET.Element, series: tifffile.TiffPageSeries, position: int) -> ET.Element | None:

@@ -19,7 +19,7 @@ import tifffile
 from ..scans import InputError
 from ._channels import Channel, NewImage, Place, plain, record_of_channel
 from ._facts import Facts
-from ._image_file import ImageFile
+from ._image_file import ImageFile, unreadable
 from ._ome import NAMESPACE, image_of, ome_root, take_ome
 from ._vendors import take_metamorph, take_micro_manager, take_tags, take_zeiss
 
@@ -53,12 +53,17 @@ def told_of_tiff(path: Path) -> Iterator[list[str]]:
                     "install it (pip install imagecodecs), or save the file uncompressed."
                 ) from error
             raise _cut_short(path) from error
+        except Exception as error:  # whatever it is, it is this file's
+            raise unreadable(path.name, error) from error
 
 
 def _cut_short(path: Path) -> InputError:
+    try:
+        size = path.stat().st_size
+    except OSError as error:  # it is gone, or the drive is
+        return InputError(f"'{path.name}' cannot be read: {error.strerror or error}.")
     return InputError(
-        f"'{path.name}' is damaged or cut short ({path.stat().st_size:,} bytes): "
-        "copy or save it again."
+        f"'{path.name}' is damaged or cut short ({size:,} bytes): copy or save it again."
     )
 
 

@@ -16,7 +16,7 @@ from ._channels import Place
 from ._parts import ome_attributes
 from ._stream import check_disk
 from ._whole import refusals_of, write_whole
-from ._zarr import PROVENANCE_KEY, is_zarr, make_levels, multiscale, put_plane
+from ._zarr import PROVENANCE_KEY, every_chunk, is_zarr, make_levels, multiscale, put_plane
 
 
 def make_time_lapse(
@@ -127,7 +127,8 @@ class TimePoint:
         group = zarr.open_group(path, mode="r+")
         ome: Any = group.attrs["ome"]
         levels = ome["multiscales"][0]["datasets"]
-        self._levels: list[Any] = [group[level["path"]] for level in levels]
+        with every_chunk():
+            self._levels: list[Any] = [group[level["path"]] for level in levels]
 
     @property
     def finished_planes(self) -> list[int]:

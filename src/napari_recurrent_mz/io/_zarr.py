@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..scans import InputError
 from ._channels import NewImage, Place, plain, record_of_channel
 from ._facts import Facts, Stated
-from ._image_file import ImageFile, to_um
+from ._image_file import ImageFile, to_um, unreadable
 
 if TYPE_CHECKING:
     import zarr
@@ -136,11 +136,15 @@ def reading_zarr(name: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RuntimeError):
+    except (
+        KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RuntimeError
+    ) as error:  # fmt: skip
         raise InputError(
             f"'{name}' is not a complete OME-Zarr image: "
             "give a folder with the multiscales metadata of NGFF 0.4 or 0.5."
-        ) from None
+        ) from error
+    except Exception as error:  # whatever it is, it is this image's
+        raise unreadable(name, error) from error
 
 
 def _scale_and_shift(
@@ -209,8 +213,7 @@ class ZarrPlanes:
             chunks = self._path / str(number) / "c"
             for index in range(count if first else 0):
                 given = chunks / str(first + index)
-                if given.exists():  # a plane of zeros has no file
-                    given.rename(chunks / str(index))
+                given.rename(chunks / str(index))
             level.resize((count, *level.shape[1:]))
         self._z_um = self._z_um[first : first + count]
 
@@ -229,20 +232,51 @@ def make_levels(
     group: zarr.Group, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str = "ZYX"
 ) -> list[zarr.Array[Any]]:
     """Arrays of a pyramid in an empty group, the finest first; axes and shape end in Y and X."""
-    levels: list[zarr.Array[Any]] = []
+    with every_chunk():
+        return [
+            group.create_array(
+                str(number),
+                shape=level,
+                dtype=dtype.name,
+                chunks=(*[1 for _ in level[:-2]], *(min(side, _CHUNK) for side in level[-2:])),
+                dimension_names=tuple(axes.lower()),
+            )
+            for number, level in enumerate(level_shapes(shape))
+        ]
+
+
+def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes of a pyramid down to 1024 pixels a side, the finest first."""
     *lead, y, x = shape
-    while True:
-        level = group.create_array(
-            str(len(levels)),
-            shape=(*lead, y, x),
-            dtype=dtype.name,
-            chunks=(*[1 for _ in lead], min(y, _CHUNK), min(x, _CHUNK)),
-            dimension_names=tuple(axes.lower()),
-        )
-        levels.append(level)
-        if max(y, x) <= _CHUNK:
-            return levels
-        y, x = -(-y // 2), -(-x // 2)
+    coarser = level_shapes((*lead, -(-y // 2), -(-x // 2))) if max(y, x) > _CHUNK else []
+    return [shape, *coarser]
+
+
+@contextlib.contextmanager
+def every_chunk() -> Iterator[None]:
+    """Arrays that are made or opened here write chunks of zeros too: one that lacks is lost."""
+    import zarr
+
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        yield
+
+
+def chunks_of(array: zarr.Array[Any], wanted: Mapping[int, Sequence[int]]) -> Iterator[str]:
+    """Files of the chunks of an array, relative to its group.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    wanted : mapping of int to sequence of int
+        Which entries of an axis, by its number; all where it says nothing.
+    """
+    metadata: Any = array.metadata
+    pieces, spans = array.shards or array.chunks, []
+    for axis, (length, piece) in enumerate(zip(array.shape, pieces, strict=True)):
+        entries = wanted.get(axis, range(0, length, piece))
+        spans.append(sorted({at // piece for at in entries if 0 <= at < length}))
+    for place in product(*spans):
+        yield f"{array.path}/{metadata.encode_chunk_key(place)}"
 
 
 def put_plane(

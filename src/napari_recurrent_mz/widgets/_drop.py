@@ -13,7 +13,8 @@ from napari.layers import Image
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
-from ..io import ImageFile, read_positions, z_from_name
+from ..io import ImageFile, read_what_can_be, z_from_name
+from ..io._zarr import is_zarr
 from ..scans import InputError
 from ._layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
 
@@ -56,39 +57,38 @@ def dropped_paths(mime: QMimeData | None) -> list[Path]:
     return sorted(Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile())
 
 
-def expanded(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are, OME-Zarr folders as they are, other folders as their TIFFs.
+def files_in(path: Path) -> list[Path]:
+    """A file as it is, an OME-Zarr folder as it is, another folder as its TIFFs.
 
     Raises
     ------
     InputError
-        If a folder holds no TIFF.
+        If a folder holds no TIFF, or cannot be read.
     """
-    found: list[Path] = []
-    for path in paths:
-        is_zarr = path.suffix == ".zarr" or any(
-            (path / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup")
-        )
-        if not path.is_dir() or is_zarr:
-            found.append(path)
-            continue
+    if not path.is_dir() or path.suffix == ".zarr" or is_zarr(path):
+        return [path]
+    try:
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _TIFF)
-        if not inside:
-            raise InputError(f"The folder '{path.name}' holds no TIFF: drop the image files.")
-        found.extend(inside)
-    return found
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"The folder '{path.name}' cannot be read: {reason}.") from error
+    if not inside:
+        raise InputError(f"The folder '{path.name}' holds no TIFF: drop the image files.")
+    return inside
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
-    """Read every file that can be read; the sentences of those that cannot."""
-    images, sentences = [], []
-    for path in expanded(paths):
+    """Read everything that can be read; sentences about what cannot."""
+    images: list[Any] = []
+    sentences: list[str] = []
+    for path in paths:
         try:
-            images += read_positions(path)
+            for file in files_in(path):
+                found, troubles = read_what_can_be(file)
+                images += found
+                sentences += troubles
         except InputError as error:
             sentences.append(str(error))
-        except OSError as error:
-            sentences.append(f"The file '{path.name}' cannot be read: {error.strerror or error}.")
     return images, sentences
 
 

@@ -19,6 +19,7 @@ from ..scans import InputError, Scan, ZGrid
 from ._calm import CALM
 from ._rest import Rest
 from ._targets import Disk, Memory, target_for
+from ._viewer_parts import is_open
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ def in_background(
     Parameters
     ----------
     owner : QObject
-        Whoever wants the answer; once it is deleted, nobody is told.
+        Whoever wants the answer; once it is deleted, or its viewer closed, nobody is told.
     function : callable
     *args
         Given to ``function``.
@@ -288,7 +289,7 @@ def in_background(
     def arrived(result: tuple[bool, Any]) -> None:
         good, value = result
         CALM.release()
-        if isalive(owner):  # type: ignore[no-untyped-call]
+        if isalive(owner) and is_open(getattr(owner, "_viewer", None)):  # type: ignore[no-untyped-call]
             (then if good else failed)(value)
 
     CALM.hold()

@@ -406,6 +406,10 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.shortcut("Ctrl+G", self.go_there)
         WhenGone(self, stop_threads)
 
+    def viewer_gone(self) -> None:
+        """End the threads with the viewer's window."""
+        stop_threads(self.__dict__)
+
     def event(self, event: QEvent | None) -> bool:
         """End the threads when the dock is closed for good."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
