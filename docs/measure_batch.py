@@ -28,7 +28,7 @@ from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.batch import BatchSettings, find_jobs, run_batch
 from napari_recurrent_mz.device import cpu_name
 from napari_recurrent_mz.inference import model_for
-from napari_recurrent_mz.io import write_volume
+from napari_recurrent_mz.io import Place, write_volume
 from napari_recurrent_mz.io._zarr import multiscale
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
@@ -145,7 +145,7 @@ def write_lapse(folder: Path) -> None:
     for t in range(LAPSE[0]):
         array[t] = mapped[t] = rng.poisson(100, LAPSE[1:])
     mapped.flush()
-    image = multiscale("lapse", 1, 0.5 * np.arange(LAPSE[1]), 0.2, with_time=True)
+    image = multiscale("lapse", 1, "TZYX", Place(0.2, 0.5 * np.arange(LAPSE[1])))
     group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
 
 

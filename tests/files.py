@@ -227,3 +227,49 @@ def micro_manager_xml(
         '<?xml version="1.0" encoding="UTF-8"?>'
         f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{images}</OME>'
     )
+
+
+def write_companion_set(
+    folder: Path, positions: Mapping[int, tuple[Pixels, Sequence[float]]]
+) -> list[Path]:
+    """A TIFF for each position; the metadata of all, with their channels, in a file beside them.
+
+    The pixels are (C, Z, Y, X).
+    """
+    paths, images = [], ""
+    for k, (pixels, z_um) in positions.items():
+        path, uuid = folder / f"p{k}.ome.tif", f"urn:uuid:0000000{k}-0000-0000-0000-00000000000a"
+        channels, n, height, width = pixels.shape
+        own = f'<UUID FileName="{path.name}">{uuid}</UUID>'
+        data = "".join(
+            f'<TiffData FirstC="{c}" FirstZ="{z}" IFD="{c * n + z}" PlaneCount="1">{own}</TiffData>'
+            for c in range(channels)
+            for z in range(n)
+        ) + "".join(
+            f'<Plane TheC="{c}" TheZ="{z}" TheT="0" PositionZ="{at + c}" PositionZUnit="µm"/>'
+            for c in range(channels)
+            for z, at in enumerate(z_um)
+        )
+        named = "".join(
+            f'<Channel ID="Channel:{k}:{c}" EmissionWavelength="{500 + 10 * c}"/>'
+            for c in range(channels)
+        )
+        images += (
+            f'<Image ID="Image:{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYZCT" Type="uint16" '
+            f'SizeX="{width}" SizeY="{height}" SizeZ="{n}" SizeC="{channels}" SizeT="1" '
+            f'PhysicalSizeX="{0.1 * (k + 1)}" PhysicalSizeY="{0.1 * (k + 1)}">{named}{data}'
+            "</Pixels></Image>"
+        )
+        schema = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+        binary = (
+            f'<?xml version="1.0" encoding="UTF-8"?><OME {schema} UUID="{uuid}">'
+            '<BinaryOnly MetadataFile="all.companion.ome" UUID="urn:uuid:c"/></OME>'
+        )
+        planes = pixels.reshape(-1, height, width)
+        tifffile.imwrite(path, planes, description=binary, metadata=None, photometric="minisblack")
+        paths.append(path)
+    (folder / "all.companion.ome").write_text(
+        f'<?xml version="1.0" encoding="UTF-8"?><OME {schema} UUID="urn:uuid:c">{images}</OME>',
+        encoding="utf-8",
+    )
+    return paths

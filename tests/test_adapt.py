@@ -18,6 +18,7 @@ from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.training import measured
 from napari_recurrent_mz.training.adapt import (
     Adapter,
     adapting,
@@ -110,6 +111,34 @@ def test_the_lowest_plane_comes_first_and_nothing_is_copied() -> None:
     np.testing.assert_array_equal(falling.stack, STACK[::-1])
     assert falling.z_step_um == pytest.approx(0.5)
     assert np.shares_memory(falling.stack, STACK)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scans_and_targets_are_at_the_heights_that_a_stage_read_back(
+    monkeypatch: pytest.MonkeyPatch, sign: int
+) -> None:
+    """They scatter around even ones."""
+    z_um = sign * (Z_UM + np.random.default_rng(2).uniform(-0.04, 0.04, len(Z_UM)))
+    assert np.abs(np.diff(z_um) / (0.5 * sign) - 1).max() > 0.05
+    field = measured_field(STACK, z_um, OPTICS, "mine")
+    above_um = np.sort(z_um) - z_um.min()
+    kept_inputs, scans, targets_um = measured.kept_inputs, [], []
+
+    def noted(given: Any, *more: Any) -> Any:
+        made = kept_inputs(given, *more)
+        at = made.at
+        made.at = lambda target_um: targets_um.append(target_um) or at(target_um)
+        scans.extend(given)
+        return made
+
+    monkeypatch.setattr(measured, "kept_inputs", noted)
+    examples = ExampleConfig(crop=32, targets=4, spacing_dof=(1.0, 2.5))
+    rngs = [np.random.default_rng(seed) for seed in range(2)]
+    measured_examples(field, *rngs, examples, SMALL, 2)
+    numbers = [int(scan.name.removeprefix("mine plane ")) for scan in scans]
+    np.testing.assert_allclose([scan.z_um for scan in scans], above_um[numbers])
+    assert len(targets_um) == 4
+    assert np.abs(above_um[:, None] - targets_um).min(axis=0).max() < 1e-9
 
 
 @pytest.mark.parametrize("turned", [False, True])

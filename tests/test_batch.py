@@ -16,8 +16,9 @@ import zarr
 
 from napari_recurrent_mz.batch import BatchSettings, Report, find_jobs, plan_of, run_batch
 from napari_recurrent_mz.batch._shares import Shares, bytes_of, share_out
+from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.inference import reconstruct
-from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.io import _parts, read_image, write_volume
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.optics import Optics
 from napari_recurrent_mz.scans import InputError, Scan, ZGrid
@@ -442,6 +443,40 @@ def test_what_fails_is_reported_and_the_others_are_done(folder: Path, tmp_path: 
     record = json.loads((out / "batch-report.json").read_text())
     assert record["counts"] == {"done": 3, "kept": 0, "failed": 3, "stopped": 0}
     assert not [v for v in record["volumes"] if "trace" in v]  # all are mistakes, none a fault
+
+
+def test_a_file_that_reading_stumbles_over_ends_neither_batch_nor_list(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told_by = _parts.told_by
+
+    def stumble(tif: Any, series: Any, data: Any, path: Path, **more: Any) -> Any:
+        if path.name == "s1.ome.tif":
+            raise ZeroDivisionError("division by zero")
+        return told_by(tif, series, data, path, **more)
+
+    monkeypatch.setattr(_parts, "told_by", stumble)
+    report = batch(folder, tmp_path / "out")
+    assert states(report) == ["done", "failed", "done"]
+    sentence = "'s1.ome.tif' cannot be read (ZeroDivisionError: division by zero)"
+    assert report.failed[0].message.startswith(sentence)
+    words = ["batch", str(folder), "-o", str(tmp_path / "out"), "--planes", "1", "3", "5"]
+    assert main([*words, "--grid", "0.5:2.5:0.25", "--method", "linear", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert f"cannot: {sentence}" in listed
+    assert listed.count("to do\n") == 2
+
+
+def test_a_damaged_field_of_a_plate_fails_alone(tmp_path: Path) -> None:
+    fields = {name: stack(k) for k, name in enumerate(["A/1/0", "A/1/1", "B/2/0"])}
+    source = plate(tmp_path / "screen.ome.zarr", fields)
+    (source / "A" / "1" / "1" / ".zattrs").write_text("[]")
+    report = batch(source, tmp_path / "out")
+    assert states(report) == ["done", "failed", "done"]
+    assert "'screen.ome.zarr/A/1/1' is not a complete OME-Zarr" in report.failed[0].message
 
 
 NAMES = ("a_z1um.tif", "a_z2um.tif", "b_z1um.tif", "c_z1um.tif", "c_z2um.tif")

@@ -155,15 +155,15 @@ def test_a_stop_half_way_leaves_no_file(
     error: BaseException,
     words: str,
 ) -> None:
-    whole = napari_recurrent_mz.inference.iter_planes
+    whole = napari_recurrent_mz.inference.run
 
-    def interrupted(*scans: object, **options: object):
-        for plane in whole(*scans, **options):
-            yield plane
-            if plane.index == 2:
+    def interrupted(*recipe: object, **options: object):
+        for event in whole(*recipe, **options):
+            yield event
+            if getattr(event, "index", None) == 2:
                 raise error
 
-    monkeypatch.setattr(napari_recurrent_mz.to_disk, "iter_planes", interrupted)
+    monkeypatch.setattr(napari_recurrent_mz.to_disk, "run", interrupted)
     argv = ["reconstruct", str(folder / "stack.ome.tif"), "--planes", "1", "7"]
     argv += ["--method", "linear", "-o", str(tmp_path / "v.tif")]
     assert main(argv) == 1

@@ -277,3 +277,16 @@ def test_a_batch_takes_what_vendors_write(tmp_path: Path) -> None:
         image = read_image(tmp_path / "out" / f"{name}.ome.tif")
         assert image.z_um is not None
         assert (image.pixel_um, image.z_um[0]) == pytest.approx((0.065, 0.3))
+
+
+def test_info_tells_of_the_files_that_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [write_ome(tmp_path / f"{k}.ome.tif") for k in range(3)]
+    paths[1].write_bytes(paths[1].read_bytes()[:3000])
+    assert main(["info", *map(str, paths)]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "recurrent-mz: 1 of 3 files cannot be read, see above.\n"
+    assert printed.out.count("0 to 1.6 µm, 0.4 µm apart") == 2
+    assert "'1.ome.tif' is damaged or cut short" in printed.out
+    assert "'1.ome.tif' is damaged or cut short" in refused(capsys, "info", paths[1])

@@ -13,7 +13,6 @@ import torch
 from napari_recurrent_mz import ZGrid, reconstruct
 from napari_recurrent_mz.covariance import transfer_table
 from napari_recurrent_mz.deconvolution import (
-    Interrupted,
     NonnegativeEstimate,
 )
 from napari_recurrent_mz.lmmse import LinearEstimate
@@ -21,6 +20,7 @@ from napari_recurrent_mz.metrics import fitted as fitted_to
 from napari_recurrent_mz.object_sheets import Blurs, add_at_once, add_one_by_one
 from napari_recurrent_mz.object_windows import NonnegativeWindows, nonnegative_estimate
 from napari_recurrent_mz.optics import Optics, widefield_psf
+from napari_recurrent_mz.progress import Stopped
 from napari_recurrent_mz.scans import InputError, Scan
 from napari_recurrent_mz.simulate import Camera, imaging
 
@@ -228,7 +228,7 @@ def test_stop_between_iterations() -> None:
         asked.append(1)
         return len(asked) > 3
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         NonnegativeEstimate(scans(), OPTICS, stopped=stopped)
     assert len(asked) == 4
 

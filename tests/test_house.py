@@ -55,6 +55,7 @@ FLOORS = {
     "beads": 2,
     "tiles": 3,
     "check": 3,
+    "recipe": 3,
     "inference": 3,
     "provenance": 3,
     "cost": 3,

@@ -12,13 +12,12 @@ import torch
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct
 from napari_recurrent_mz import tiles as tiles_module
-from napari_recurrent_mz.check import NETWORK, OwnSampleCheck
+from napari_recurrent_mz.check import NETWORK, OwnSampleCheck, range_warnings
 from napari_recurrent_mz.cost import estimate_cost
 from napari_recurrent_mz.device import Device, choose_device
 from napari_recurrent_mz.inference import (
     Plane,
     iter_planes,
-    range_warnings,
 )
 from napari_recurrent_mz.inputs import NetworkInputs, Prepared, Scale
 from napari_recurrent_mz.memory import Memory
@@ -210,21 +209,28 @@ def test_provenance_says_how(scans: list[Scan]) -> None:
         ({"wavelength_um": 0.9}, (0.0, 3.0, 6.0), "the wavelength 0.9 µm"),
         ({"pixel_um": 1.2}, (0.0, 3.0, 6.0), "the Nyquist pixel"),
         ({}, (0.0, 20.0), "a gap of 20.0 µm between scans"),
-        ({}, (1.0, 1.5), "beyond the outer scans"),
     ],
 )
 def test_outside_of_the_trained_range_is_said(
     change: dict[str, float], z_um: tuple[float, ...], words: str | None
 ) -> None:
     image = blobs((32, 32), 0)
-    grid = ZGrid(0, 6, 1)
-    found = range_warnings(
-        [Scan(image, z) for z in z_um], grid, replace(OPTICS, **change), load_model()
-    )
+    found = range_warnings([Scan(image, z) for z in z_um], replace(OPTICS, **change), load_model())
     if words is None:
         assert found == []
     else:
         assert any(words in sentence for sentence in found)
+
+
+@pytest.mark.parametrize("method", READY)
+def test_a_grid_that_leaves_the_scans_is_told_or_refused(method: str) -> None:
+    """By every method; heights of a stage near 5 mm and a grid that begins at 0 are the example."""
+    pair = [Scan(blobs((48, 48), n), 5000.0 + 3 * n) for n in range(2)]
+    with pytest.raises(InputError, match=r"The grid \(0 to 6 µm\) lies 4994 µm away"):
+        reconstruct(pair, ZGrid(0, 6, 3), optics=OPTICS, method=method)
+    with pytest.warns(UserWarning, match=r"reaches 4\.0 µm beyond the outer scans \(5000 to 5003"):
+        volume = reconstruct(pair, ZGrid(5000, 5007, 7), optics=OPTICS, method=method)
+    assert np.isfinite(volume).all()
 
 
 def test_a_confocal_like_volume_has_no_measured_plane_and_says_what_it_is(

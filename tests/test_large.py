@@ -26,8 +26,8 @@ from napari_recurrent_mz import (
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.inputs import NetworkInputs
 from napari_recurrent_mz.io import VolumeWriter, check_disk, read_image, write_volume
+from napari_recurrent_mz.progress import Stopped
 from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.tiles import Stopped
 
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.2)
 MADE = {"optics": OPTICS.as_dict(), "method": "linear", "note": "a < b & 'µ'"}

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from napari_recurrent_mz.optics import Optics
@@ -56,6 +56,7 @@ class FakeMicroscope:
         return self.z
 
     def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
+        self.check_free()
         if "move" in self.fail:
             raise self.fail["move"]
         if aborted is not None and aborted():
@@ -65,10 +66,14 @@ class FakeMicroscope:
         self.z = z_um + 0.01  # no stage arrives exactly
         return self.z
 
-    def snap(self) -> npt.NDArray[Any]:
-        if "snap" in self.fail:
-            raise self.fail["snap"]
-        return np.random.default_rng(len(self.sent)).integers(0, 99, (20, 20)).astype(np.uint16)
+    def check_free(self) -> None:
+        if "in use" in self.fail:
+            raise self.fail["in use"]
+
+    def scan(self) -> Scan:
+        if "scan" in self.fail:
+            raise self.fail["scan"]
+        return Scan(np.random.default_rng(len(self.sent)).integers(0, 99, (20, 20)), self.z)
 
 
 @dataclass
@@ -223,7 +228,8 @@ def test_an_error_of_the_program_still_brings_the_stage_back() -> None:
 @pytest.mark.parametrize(
     ("fail", "sent"),
     [
-        ({"snap": MicroscopeError("The camera has not answered.")}, [2.0, 5.0]),
+        ({"scan": MicroscopeError("The camera has not answered.")}, [2.0, 5.0]),
+        ({"in use": MicroscopeError("The microscope is in use.")}, []),
         ({"move": StageError("The stage has not answered.")}, []),
     ],
 )
@@ -234,6 +240,7 @@ def test_a_failure_ends_the_run_and_a_lost_stage_is_not_moved_again(
     end = last(list(acquire(session, microscope)))
     assert (end.reason, end.sentence) == ("failed", str(next(iter(fail.values()))))
     assert (microscope.sent, session.scans) == (sent, [])
+    assert f"{microscope.z_um:g} µm." in end.stage
 
 
 def test_a_session_that_refuses_a_scan_ends_the_run_with_its_sentence() -> None:
@@ -277,6 +284,7 @@ def test_limits_that_are_narrowed_meanwhile_hold_for_the_way_back_too() -> None:
     end = last(events)
     assert end.reason == "maximum"
     assert end.stage.startswith("The height 5 µm is outside the limits 0 to 3 µm")
+    assert end.stage.endswith("The stage stands at 2.01 µm.")
     assert microscope.sent == [2.0]
 
 
@@ -360,10 +368,11 @@ def test_an_abort_on_the_way_stops_the_stage(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("slow", r"has not reached 4 µm within 0.5 s and reads 2\.\d+ µm: it was told to stop"),
-        ("stuck", r"has not reached 4 µm within 0.5 s and reads 2 µm"),
-        ("raises", r"reports 'serial port closed'; it was told to stop .*: check its power"),
-        ("hangs", r"has not answered for 0.5 s; it was told to stop .*: check its power"),
+        ("slow", r"has not reached 4 µm within 0.5 s and reads 2\.\d+ µm; sent"),
+        ("stuck", r"has not reached 4 µm within 0.5 s and reads 2 µm; sent"),
+        ("raises", r"reports 'serial port closed': check its power and cable; sent"),
+        ("hangs", r"has not answered for 0.5 s: check its power and cable; sent"),
+        ("nan", r"reads nan where its height should be: check its power and cable; sent"),
     ],
 )
 def test_a_stage_that_does_not_answer_is_one_sentence(
@@ -387,9 +396,13 @@ def test_a_stage_that_does_not_answer_is_one_sentence(
         monkeypatch.setattr(microscope.core, "setPosition", lambda *_: None)
     elif fault == "raises":
         monkeypatch.setattr(microscope.core, "deviceBusy", fails)
+    elif fault == "nan":
+        reads = chain([2.0], repeat(float("nan")))
+        monkeypatch.setattr(microscope.core, "getPosition", lambda _label: next(reads))
     else:
         monkeypatch.setattr(microscope.core, "setPosition", lambda *_: wake.wait(20))
-    with pytest.raises(StageError, match=rf"^The stage 'Simulated stage' {said}.*\.$"):
+    stopped = "to 4 µm, it was told to stop and is left where it is"
+    with pytest.raises(StageError, match=rf"^The stage 'Simulated stage' {said} {stopped}\.$"):
         microscope.move_to(4.0)
     wake.set()
     assert stops == ["Simulated stage"]
@@ -418,12 +431,16 @@ def test_a_camera_that_fails_or_is_in_use_is_one_sentence(
     for name, replaced, said in (
         ("snap", fails, "The camera 'Simulated camera' reports 'no frame': check"),
         ("snap", lambda: np.zeros((4, 4, 3)), r"gives images of shape \(4, 4, 3\)"),
-        ("isSequenceRunning", lambda: True, "The camera is in use: stop Live"),
+        (
+            "isSequenceRunning",
+            lambda _label: True,
+            "is in use: the camera 'Simulated camera' takes",
+        ),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(core, name, replaced)
             with pytest.raises(MicroscopeError, match=said) as caught:
-                microscope.snap()
+                microscope.scan()
             assert not isinstance(caught.value, StageError)
 
 
@@ -459,7 +476,7 @@ def test_a_frame_is_the_plane_at_the_height_of_the_stage(
     """Photon and read noise explain all of the difference, at and between the stack's planes."""
     for z_um in (0.0, float(sample.z_um[3]), 1.77, 4.0):
         microscope.move_to(z_um)
-        frame = microscope.snap().astype(float)
+        frame = np.asarray(microscope.scan().image, float)
         light = 2000.0 * np.maximum(sample.plane(z_um), 0)
         expected, variance = light + 100.0, light + 1.5**2 + 1 / 12
         score = (frame - expected) / np.sqrt(variance)
@@ -496,18 +513,18 @@ def test_the_same_seed_gives_the_same_frames_and_no_two_are_alike(
     unicore: Any, sample: SimulatedSample
 ) -> None:
     first, again, other = (
-        [simulated_microscope(sample, seed=seed).snap() for _ in range(1)] for seed in (1, 1, 2)
+        simulated_microscope(sample, seed=seed).scan().image for seed in (1, 1, 2)
     )
-    np.testing.assert_array_equal(first[0], again[0])
-    assert np.any(first[0] != other[0])
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
     one = simulated_microscope(sample, seed=1)
-    assert np.any(one.snap() != one.snap())
+    assert np.any(one.scan().image != one.scan().image)
 
 
 def test_a_longer_exposure_gathers_more_light(microscope: CoreMicroscope) -> None:
-    short = microscope.snap().astype(float).mean() - 100
+    short = np.mean(microscope.scan().image) - 100
     microscope.core.setExposure(300.0)
-    assert microscope.snap().astype(float).mean() - 100 == pytest.approx(3 * short, rel=0.02)
+    assert np.mean(microscope.scan().image) - 100 == pytest.approx(3 * short, rel=0.02)
 
 
 def test_a_run_of_a_real_session_on_the_simulated_microscope(

@@ -13,16 +13,15 @@ from napari_recurrent_mz.inputs import NetworkInputs
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.metrics import psnr
 from napari_recurrent_mz.object_windows import NonnegativeWindows
+from napari_recurrent_mz.progress import Stopped
+from napari_recurrent_mz.recipe import HeightMap, Recipe
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.simulate import Camera, Sample, simulate_sample
 from napari_recurrent_mz.surfaces import (
     SurfaceFacts,
     heights_on_field,
     plane_through,
-    surface_provenance,
-    surface_warnings,
 )
-from napari_recurrent_mz.tiles import Stopped
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 SCANS_UM = (1.0, 3.0, 5.0)
@@ -165,10 +164,8 @@ def test_pixels_at_the_height_of_a_scan_are_its_own(scans: list[Scan]) -> None:
     made = reconstruct_surface(scans, steps, optics=OPTICS, method="lmmse")
     np.testing.assert_array_equal(made[:, :40], scans[1].pixels[:, :40])
     assert not np.array_equal(made[:, 40:], scans[1].pixels[:, 40:])
-    told = surface_provenance(
-        scans, steps, origin="steps", pixel_um=0.13, optics=OPTICS, method="lmmse", model=None,
-        device="cpu", seconds=1.0, points_um=[(3, 0, 0)],
-    )  # fmt: skip
+    recipe = Recipe(scans, HeightMap(steps, "steps", [(3, 0, 0)]), OPTICS, "lmmse")
+    told = recipe.provenance("cpu", seconds=1.0)
     assert told["surface"]["measured_pixels"] == SIZE * 40
     assert (told["surface"]["lowest_um"], told["surface"]["highest_um"]) == (3.0, 4.0)
     assert told["surface"]["points_um"] == [[3.0, 0.0, 0.0]]
@@ -278,11 +275,13 @@ def test_what_a_surface_is_like() -> None:
     assert (facts.tilt_deg, facts.bend_um) == (pytest.approx(0, abs=0.1), pytest.approx(0.5, 1e-2))
 
 
-def test_far_beyond_the_scans_a_surface_warns_as_a_grid_does(scans: list[Scan]) -> None:
-    assert surface_warnings(scans, tilted(), OPTICS, None) == []
-    (sentence,) = surface_warnings(scans, tilted() + 4, OPTICS, None)
-    assert sentence.startswith("The surface reaches 3.8 µm beyond the outer scans")
-    assert surface_warnings(scans, tilted() + 4, None, None) == []
+@pytest.mark.parametrize("method", ["lmmse", "linear", "recurrent-mz"])
+def test_far_beyond_the_scans_a_surface_says_so(scans: list[Scan], method: str) -> None:
+    told: list[str] = []
+    reconstruct_surface(scans, tilted() + 4, optics=OPTICS, method=method, on_message=told.append)
+    assert told[0].startswith("The surface reaches 3.8 µm beyond the outer scans")
+    with pytest.raises(InputError, match=r"The surface .* lies .* away from the scans"):
+        reconstruct_surface(scans, tilted() + 4000, optics=OPTICS, method=method)
 
 
 def test_the_function_is_a_name_of_the_package() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 import tifffile
 import zarr
 
+import files
 from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.io._parts import contents_of
+from napari_recurrent_mz.io._zarr import ZarrImage
 from napari_recurrent_mz.scans import InputError
 
 STACK = np.random.default_rng(1).integers(90, 4000, (5, 20, 24)).astype(np.uint16)
@@ -147,3 +151,86 @@ def test_a_compressed_tiff_is_read_or_names_what_it_needs(tmp_path: Path) -> Non
             read_image(path)
     else:
         np.testing.assert_array_equal(read_image(path).data, pixels)
+
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "ome.tif": files.write_ome,
+    "imagej.tif": lambda p: tifffile.imwrite(p, STACK, imagej=True, metadata={"axes": "ZYX"}),
+    "packed.tif": lambda p: tifffile.imwrite(p, STACK, compression="zlib"),
+    "metamorph.stk": lambda p: files.write_metamorph(p, files.STACK, 0.4, 0.1),
+    "zeiss.lsm": lambda p: files.write_lsm(p, files.STACK, 0.4, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_whatever_is_changed_in_a_file_it_is_read_or_refused_in_one_sentence(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Any few bytes of it, mostly of what says how the pixels lie."""
+    rng = np.random.default_rng(5)
+    path = tmp_path / name
+    KINDS[name](path)
+    whole = path.read_bytes()
+    for _ in range(40):
+        changed = bytearray(whole)
+        for _ in range(rng.integers(1, 6)):
+            near = rng.integers(400) if rng.random() < 0.6 else len(whole) - rng.integers(1, 600)
+            changed[int(near)] = int(rng.choice([0, 1, 2, 255, rng.integers(256)]))
+        path.write_bytes(changed)
+        for read in (contents_of, read_image):
+            told = name
+            try:
+                read(path)
+            except InputError as refusal:
+                told = str(refusal)
+            assert name in told
+            assert "\n" not in told
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), AssertionError()])
+def test_what_nobody_thought_of_names_the_file(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object, **_more: object) -> None:
+        raise error
+
+    tiff = files.write_ome(tmp_path / "a.ome.tif")
+    array = write_volume(tmp_path / "a.ome.zarr", STACK, np.arange(5), 0.1)
+    monkeypatch.setattr("napari_recurrent_mz.io._parts.told_by", fail)
+    monkeypatch.setattr(ZarrImage, "file", fail)
+    kind = type(error).__name__
+    for path in (tiff, array):
+        with pytest.raises(InputError, match=rf"'{path.name}' cannot be read \({kind}"):
+            read_image(path)
+
+
+def test_a_field_of_a_plate_that_is_damaged_leaves_the_others(tmp_path: Path) -> None:
+    raw = zarr.open_group(tmp_path / "raw.zarr", mode="w")
+    raw.attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+    for k in range(3):
+        made = write_volume(tmp_path / f"{k}.ome.zarr", STACK, np.arange(5), 0.1)
+        made.rename(tmp_path / "raw.zarr" / str(k))
+    (tmp_path / "raw.zarr" / "1" / "0" / "zarr.json").unlink()
+    found = contents_of(tmp_path / "raw.zarr")
+    assert [content.shape for content in found] == [STACK.shape, (), STACK.shape]
+    assert [bool(content.trouble) for content in found] == [False, True, False]
+    assert "'raw.zarr/1' is not a complete OME-Zarr" in found[1].trouble
+    for k in (0, 2):
+        np.testing.assert_array_equal(read_image(tmp_path / "raw.zarr", position=k).data, STACK)
+
+
+def test_a_position_that_is_cut_short_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "three.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for _ in range(3):
+            tif.write(STACK, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        lengths = tif.series[1].pages[0].tags["StripByteCounts"]
+        lengths.overwrite([path.stat().st_size] * lengths.count)
+    found = contents_of(path)
+    assert [bool(content.trouble) for content in found] == [False, True, False]
+    assert "damaged or cut short" in found[1].trouble
+    np.testing.assert_array_equal(read_image(path, position=2).data, STACK)
+    with pytest.raises(InputError, match="damaged or cut short"):
+        read_image(path, position=1)

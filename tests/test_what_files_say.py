@@ -327,3 +327,76 @@ def test_micro_managers_summary_states_the_voxels(tmp_path: Path) -> None:
     assert image.pixel_um == 0.1
     np.testing.assert_allclose(image.z_um, -EVEN)  # from the top down
     assert image.sources["z_um"] == "its Micro-Manager z-step_um"
+
+
+# --- metadata in a file beside the TIFFs ---
+
+
+def _companion_set(folder: Path) -> tuple[list[Path], dict[int, Any]]:
+    """Two positions of two channels and five uneven heights."""
+    rng = np.random.default_rng(4)
+    positions = {
+        k: (
+            rng.integers(90, 4000, (2, 5, 20, 24 + k)).astype(np.uint16),
+            [10.0 * k + z for z in (0, 1, 2.5, 4, 7)],
+        )
+        for k in range(2)
+    }
+    return files.write_companion_set(folder, positions), positions
+
+
+def test_metadata_in_a_companion_file(tmp_path: Path) -> None:
+    paths, positions = _companion_set(tmp_path)
+    for k, path in enumerate(paths):
+        (content,) = contents_of(path)
+        assert (content.length("C"), content.length("Z")) == (2, 5)
+        for channel in range(2):
+            image = read_part(Part(str(path), channel=channel))
+            np.testing.assert_array_equal(image.data, positions[k][0][channel])
+            assert image.z_um is not None
+            np.testing.assert_allclose(image.z_um, np.add(positions[k][1], channel))
+            assert image.pixel_um == pytest.approx(0.1 * (k + 1))
+            assert image.wavelength_um == pytest.approx(0.5 + 0.01 * channel)
+    with pytest.raises(InputError, match="has 2 channels"):
+        read_image(paths[0])
+
+
+def test_the_tiff_is_known_by_its_name_or_by_its_number(tmp_path: Path) -> None:
+    (path, _), positions = _companion_set(tmp_path)
+    other = path.rename(tmp_path / "renamed.ome.tif")
+    image = read_part(Part(str(other), channel=1))
+    np.testing.assert_array_equal(image.data, positions[0][0][1])
+    change = re.compile(r' UUID="urn:uuid:0[^"]*"')
+    files.change_xml(other.rename(path), lambda xml: change.sub("", xml))
+    np.testing.assert_array_equal(read_part(Part(str(path), channel=1)).data, image.data)
+
+
+def test_without_its_companion_file_nothing_is_guessed(tmp_path: Path) -> None:
+    (path, other), _ = _companion_set(tmp_path)
+    companion = tmp_path / "all.companion.ome"
+    xml = companion.read_text()
+    companion.write_text(xml.replace(path.name, "x.tif").replace("0000000-0000", "0000009-0000"))
+    with pytest.raises(InputError, match=r"'all\.companion\.ome', which does not mention it"):
+        read_image(path)
+    companion.unlink()
+    for found in (path, other):
+        with pytest.raises(InputError, match=r"'all\.companion\.ome', which does not lie beside"):
+            read_image(found)
+    companion.write_text("<OME")
+    with pytest.raises(InputError, match=r"'all\.companion\.ome' has OME metadata that cannot be"):
+        contents_of(path)
+
+
+def test_a_companion_that_is_a_tiff(tmp_path: Path) -> None:
+    """The one file of a set that has the metadata of all."""
+    paths, positions = _companion_set(tmp_path)
+    companion = tmp_path / "all.companion.ome"
+    xml = companion.read_text().replace('UUID="urn:uuid:c"', "")
+    companion.unlink()
+    first = files.change_xml(paths[0], lambda _: xml.replace("µ", "&#181;"))
+    files.change_xml(paths[1], lambda own: own.replace(companion.name, first.name))
+    for k, path in enumerate(paths):
+        image = read_part(Part(str(path), channel=1))
+        np.testing.assert_array_equal(image.data, positions[k][0][1])
+        assert image.z_um is not None
+        np.testing.assert_allclose(image.z_um, np.add(positions[k][1], 1))

@@ -35,7 +35,8 @@ from .inputs import noise_of
 from .lmmse import LinearEstimate
 from .metrics import Normalisation
 from .optics import Optics
-from .scans import FloatArray, InputError, Scan, ZGrid, check_scans, in_ordinary_units
+from .saturation import saturation_notes
+from .scans import FloatArray, InputError, Scan, check_scans, in_ordinary_units
 from .tiles import NetworkPlanes
 from .weights import Model
 
@@ -51,6 +52,7 @@ _OTHER_KIND = (
 )
 _MOST_LEFT_OUT = 5
 _SMALLEST = 48  # pixels on a side below which scans are not halved
+_UNKNOWN_DOF = 20.0  # from the scans: farther than any gap that the network was trained for
 _LEAST = 0.1  # of the squared error stays when the noise of the left-out scan is taken off
 
 
@@ -139,14 +141,14 @@ def check_on_scans(
     ------
     InputError
         If the scans do not fit together.
-    Stopped, Interrupted
+    Stopped
         As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`, when ``stopped`` says so.
     """
     found = sorted(check_scans(scans), key=lambda scan: scan.z_um)
     if model.network.config.as_dict().get("target", "widefield") != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
     if len(found) < 3:
-        return _by_range(range_warnings(found, None, optics, model))
+        return _by_range(range_warnings(found, optics, model))
     small = _halved(in_ordinary_units(found)[1], optics)
     inner = np.arange(1, len(found) - 1)
     if len(inner) > _MOST_LEFT_OUT:
@@ -293,16 +295,39 @@ def _psnr(predicted: FloatArray, small: _Halved, number: int) -> float:
     return float(10 * np.log10(small.span**2 / error))
 
 
-def range_warnings(
-    scans: Sequence[Scan], grid: ZGrid | None, optics: Optics, model: Model
+def notes_before(
+    scans: Sequence[Scan],
+    ends_um: tuple[float, float],
+    optics: Optics | None,
+    model: Model | None,
+    what: str = "grid",
 ) -> list[str]:
+    """What a person should know before a run, whatever the method.
+
+    Parameters
+    ----------
+    scans, ends_um, optics, what
+        As in :func:`reach_notes`.
+    model : Model or None
+        Where a network makes the planes.
+
+    Raises
+    ------
+    InputError
+        As :func:`reach_notes` does.
+    """
+    found = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
+    if optics is not None and model is not None:
+        found += range_warnings(scans, optics, model)
+    return found
+
+
+def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[str]:
     """Plain sentences on what lies outside the range that the model was trained for.
 
     Parameters
     ----------
     scans : sequence of Scan
-    grid : ZGrid or None
-        The heights wanted; None leaves out what concerns them.
     optics : Optics
     model : Model
 
@@ -332,18 +357,44 @@ def range_warnings(
             what = text.format(value * unit)
             limits = f"{low * unit:.3g} to {high * unit:.3g}"
             found.append(f"The network was not trained for {what} (trained: {limits}).")
-    return found + beyond_warning(scans, (grid.start_um, grid.stop_um), optics) if grid else found
+    return found
 
 
-def beyond_warning(
-    scans: Sequence[Scan], ends_um: tuple[float, float], optics: Optics, what: str = "grid"
+def reach_notes(
+    scans: Sequence[Scan], ends_um: tuple[float, float], optics: Optics | None, what: str = "grid"
 ) -> list[str]:
-    """A sentence when the lowest or highest target lies far beyond the scans; else nothing."""
+    """A sentence when the lowest or highest target lies far beyond the scans; else nothing.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+        At least two.
+    ends_um : tuple of float
+        The lowest and the highest height wanted, in micrometres.
+    optics : Optics or None
+        Where the method needs none.
+    what : str, optional
+        What a person calls the heights wanted.
+
+    Raises
+    ------
+    InputError
+        If even the nearest target is so far away that nothing can be known of it.
+    """
     z = np.sort([scan.z_um for scan in scans])
-    gap = float(np.diff(z).max()) if len(z) > 1 else 0.0
-    beyond = max(float(z[0]) - ends_um[0], ends_um[1] - float(z[-1]))
-    if beyond <= 0.5 * max(gap, 3 * optics.depth_of_field_um):
+    (low, high), (lowest, highest) = (z[0], z[-1]), ends_um
+    dof_um = 0.0 if optics is None else optics.depth_of_field_um
+    away = max(low - highest, lowest - high)
+    if away > max(high - low, _UNKNOWN_DOF * dof_um):
+        raise InputError(
+            f"The {what} ({lowest:g} to {highest:g} µm) lies {away:.4g} µm away from the scans "
+            f"({low:g} to {high:g} µm), where nothing can be known: choose heights on the scans' "
+            "own scale."
+        )
+    beyond = max(low - lowest, highest - high)
+    if beyond <= 0.5 * max(float(np.diff(z).max()), 3 * dof_um):
         return []
     return [
-        f"The {what} reaches {beyond:.1f} µm beyond the outer scans: expect little detail there."
+        f"The {what} reaches {beyond:.1f} µm beyond the outer scans ({low:g} to {high:g} µm): "
+        "little can be known there."
     ]

@@ -31,7 +31,7 @@ from .lmmse import Weights, linear_weights
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
 from .optics import Optics
 from .prepare import quantile
-from .progress import tell
+from .progress import Stopped, tell
 from .radial_filter import Again, RadialFilter
 from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
 from .transfer import uploaded
@@ -45,10 +45,6 @@ _SECONDS_PER_VALUE = {"cuda": 1e-10, "mps": 2e-9, "cpu": 7e-9}
 _SLACK = 0.25  # see _background
 _FLOOR = 0.005  # of the bright signal: keeps quotients tame where there is no light
 _LARGEST_STEP = 0.98
-
-
-class Interrupted(Exception):  # noqa: N818
-    """Somebody asked to stop between two iterations."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +146,7 @@ class NonnegativeEstimate(SheetWeights):
     device : torch.device, optional
         Where to compute.
     stopped : callable, optional
-        Asked before every iteration; True ends in :class:`Interrupted`.
+        Asked before every iteration; True ends in :class:`Stopped`.
     target : {"widefield", "confocal"}, optional
         How the object is imaged again; the scans are wide-field ones.
 
@@ -333,7 +329,7 @@ class NonnegativeEstimate(SheetWeights):
         areas = torch.tensor([self._area(part) for part in self.parts], dtype=torch.float64)
         for number in range(iterations):
             if stopped():
-                raise Interrupted
+                raise Stopped
             tell("fitting an object to the scans", number, iterations)
             quotients = blurs.to_scans(now, compare)
             norm_before = norm

@@ -1,40 +1,32 @@
-"""From scans to planes: the one way through which every method fills a target grid.
+"""From scans to planes: the one way through which every method fills a target.
 
-:func:`iter_planes` is a generator, so that a window or a script takes each plane as it is
-done, in the order it wants, and stops by closing it. Lengths are in micrometres.
+:func:`run` is a generator, so that a window or a script takes each plane as it is done, in the
+order it wants, and stops by closing it. Lengths are in micrometres.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from .baselines.interpolation import Interpolator
-from .check import NETWORK, OwnSampleCheck, check_on_scans
-from .check import range_warnings as range_warnings
-from .deconvolution import Interrupted
+from .check import NETWORK, OwnSampleCheck, check_on_scans, notes_before
 from .device import choose_device
 from .lmmse import LinearEstimate
-from .methods import DEFAULT_METHOD, Method, image_made, method_of
+from .methods import DEFAULT_METHOD, method_of
 from .object_windows import nonnegative_estimate
 from .optics import Optics
-from .saturation import saturation_notes
-from .scans import (
-    SAME_PLANE_UM,
-    FloatArray,
-    Heights,
-    InputError,
-    Scan,
-    ZGrid,
-    check_scans,
-    in_ordinary_units,
-    require_several,
-)
-from .tiles import NetworkPlanes, Stopped
+from .progress import Stopped
+from .recipe import HeightMap, Recipe, at
+from .scans import FloatArray, Heights, InputError, Scan, ZGrid, in_ordinary_units
+from .tiles import NetworkPlanes
 from .weights import Model, bundled_models, load_model
 
 
@@ -59,10 +51,145 @@ class Plane:
     measured: bool
 
 
+@dataclass(frozen=True, eq=False)
+class SurfaceImage:
+    """The finished image of a surface.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray, float32, shape (Y, X)
+        In the input's intensity units.
+    """
+
+    pixels: FloatArray
+
+
+@dataclass(frozen=True)
+class Note:
+    """What to mind, in one sentence."""
+
+    sentence: str
+
+
+Event = Plane | SurfaceImage | OwnSampleCheck | Note
+"""What :func:`run` yields."""
+
+
 class PlaneMaker(Protocol):
     """Whatever makes the plane at a height, or the image of a surface."""
 
     def plane(self, z_um: float | Heights) -> FloatArray: ...
+
+
+def _quiet(_message: object) -> None:
+    return None
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=3)
+
+
+def _never() -> bool:
+    return False
+
+
+def loaded(recipe: Recipe) -> Recipe:
+    """A recipe with its weights, which are read here.
+
+    Raises
+    ------
+    InputError
+        As :func:`model_for`.
+    """
+    return replace(recipe, model=model_for(recipe.method, recipe.model))
+
+
+def run(
+    recipe: Recipe,
+    *,
+    order: Sequence[int] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> Iterator[Event]:
+    """Carry a recipe out.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    order : sequence of int, optional
+        Indices of planes in the order wanted; planes left out are not made.
+    stopped : callable, optional
+        Asked before every plane and every tile; True ends in
+        :class:`~napari_recurrent_mz.progress.Stopped`.
+
+    Yields
+    ------
+    Plane
+        As each is done. Planes that coincide with a scan (within 1 nm) are that scan itself,
+        unless confocal images are made.
+    SurfaceImage
+        Of a surface, at the end.
+    OwnSampleCheck
+        With the method auto, what the check on the scans found, before the first plane that it
+        has decided on; see :mod:`~napari_recurrent_mz.check`.
+    Note
+        What to mind: saturated scans, planes far beyond the scans, memory that ran out.
+
+    Raises
+    ------
+    InputError
+        If optics, method, model and target do not go together; before the first event.
+    Stopped
+        If ``stopped`` said so.
+    """
+    recipe, events, stopped = loaded(recipe), deque[Event](), stopped or _never
+    maker = plane_maker(recipe, lambda s: events.append(Note(s)), events.append, stopped)
+    if isinstance(recipe.target, ZGrid):
+        return _planes(recipe, recipe.target, maker, order, stopped, events)
+    return _surface(recipe, recipe.target, maker, events)
+
+
+def _drained(events: deque[Event]) -> Iterator[Event]:
+    while events:
+        yield events.popleft()
+
+
+def _planes(
+    recipe: Recipe,
+    grid: ZGrid,
+    maker: PlaneMaker,
+    order: Sequence[int] | None,
+    stopped: Callable[[], bool],
+    events: deque[Event],
+) -> Iterator[Event]:
+    indices = range(len(grid)) if order is None else order
+    heights = [float(grid.z_um[index]) for index in indices]
+    kept = recipe.measured()
+    there = [next((scan for scan in kept if at(scan, z)), None) for z in heights]
+    made = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
+    try:
+        yield from _drained(events)
+        for index, z, same in zip(indices, heights, there, strict=True):
+            if stopped():
+                raise Stopped
+            pixels = next(made) if same is None else same.pixels.copy()
+            yield from _drained(events)
+            yield Plane(int(index), z, pixels, same is not None)
+    finally:
+        _release(maker)
+
+
+def _surface(
+    recipe: Recipe,
+    target: HeightMap,
+    maker: PlaneMaker,
+    events: deque[Event],
+) -> Iterator[Event]:
+    yield from _drained(events)
+    pixels = maker.plane(target.heights_um)
+    yield from _drained(events)
+    for scan in recipe.measured():
+        pixels = np.where(at(scan, target.heights_um), scan.pixels, pixels)
+    yield SurfaceImage(pixels)
 
 
 def iter_planes(
@@ -78,151 +205,100 @@ def iter_planes(
     on_check: Callable[[OwnSampleCheck], None] | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> Iterator[Plane]:
-    """Yield the planes of ``grid`` as they are done.
+    """Yield the planes of ``grid`` as they are done: :func:`run` for those who want planes alone.
 
     Parameters
     ----------
-    scans : sequence of Scan
-        At least two, of one shape, at different heights, in any order.
+    scans, optics, model, method, device
+        As in :class:`~napari_recurrent_mz.recipe.Recipe`.
     grid : ZGrid
         The heights wanted.
-    optics : Optics or None
-        Needed by all methods but the interpolations.
-    model : Model, optional
-        By default the one that is bundled for the method.
-    method : str, optional
-        One of :data:`~napari_recurrent_mz.methods.METHODS`.
-    device : str, optional
-        auto, cuda, mps or cpu.
-    order : sequence of int, optional
-        Indices of planes in the order wanted; planes left out are not made.
-    on_message : callable, optional
-        Told in one sentence when memory ran out and what is done about it.
-    on_check : callable, optional
-        With the method auto, given what the check on the scans found, before the first plane
-        that is not a scan itself; see :mod:`~napari_recurrent_mz.check`.
+    order
+        As in :func:`run`.
+    on_message, on_check : callable, optional
+        Given the sentence of every note, and what the check on the scans found.
     stopped : callable, optional
         Asked before every plane and every tile; True ends the planes early.
 
     Yields
     ------
     Plane
-        Planes that coincide with a scan (within 1 nm) are that scan itself, unless confocal
-        images are made.
 
     Raises
     ------
     InputError
         If scans, grid, optics, method or device do not make sense; before the first plane.
     """
-    found = check_scans(scans)
-    indices = range(len(grid)) if order is None else order
-    stopped = stopped or _never
-    maker = plane_maker(
-        found,
-        (float(grid.z_um[0]), float(grid.z_um[-1])),
-        optics=optics,
-        model=model,
-        method=method,
-        device=device,
-        on_message=on_message,
-        on_check=on_check,
-        stopped=stopped,
-    )
-    kept = found if image_made(method, model) == "widefield" else ()
-    return _planes(maker, kept, grid, indices, stopped)
+    recipe = Recipe(scans, grid, optics, method, model, device)
+    return _planes_of(run(recipe, order=order, stopped=stopped), on_message, on_check)
+
+
+def _planes_of(
+    events: Iterator[Event],
+    on_message: Callable[[str], None] | None,
+    on_check: Callable[[OwnSampleCheck], None] | None,
+) -> Iterator[Plane]:
+    """The planes among events; the others are told."""
+    with closing(events):  # type: ignore[type-var]
+        try:
+            for event in events:
+                if isinstance(event, Plane):
+                    yield event
+                else:
+                    tell(event, on_message, on_check)
+        except Stopped:
+            return
+
+
+def tell(
+    event: Event,
+    on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
+) -> None:
+    """Give a note or a check to whoever listens."""
+    if isinstance(event, Note) and on_message is not None:
+        on_message(event.sentence)
+    if isinstance(event, OwnSampleCheck) and on_check is not None:
+        on_check(event)
 
 
 def plane_maker(
-    scans: Sequence[Scan],
-    reach_um: tuple[float, float],
-    *,
-    optics: Optics | None,
-    model: Model | None = None,
-    method: str = DEFAULT_METHOD,
-    device: str = "auto",
-    on_message: Callable[[str], None] | None = None,
-    on_check: Callable[[OwnSampleCheck], None] | None = None,
+    recipe: Recipe,
+    on_message: Callable[[str], None] = _quiet,
+    on_check: Callable[[OwnSampleCheck], None] = _quiet,
     stopped: Callable[[], bool] | None = None,
 ) -> PlaneMaker:
-    """What a method makes planes with, at any height of a range; also at those of the scans.
+    """What a method makes planes with, at any height of the target; also at those of the scans.
 
     Parameters
     ----------
-    scans, optics, model, method, device, on_message, on_check, stopped
+    recipe : Recipe
+    on_message, on_check, stopped
         As in :func:`iter_planes`.
-    reach_um : tuple of float
-        The lowest and the highest plane that will be asked for, in micrometres.
 
     Raises
     ------
     InputError
-        As :func:`iter_planes` does.
+        As :func:`run` does.
     """
-    found = check_scans(scans)
-    require_several(found)
-    chosen = method_of(method)
-    tell, told = on_message or _quiet, on_check or _quiet
-    for sentence in saturation_notes(found):
-        tell(sentence)
-    task = _Task(chosen, found, reach_um, optics, model, device, tell, told, stopped or _never)
-    return _MAKERS[chosen.kind](task)
-
-
-def _quiet(_message: object) -> None:
-    return None
-
-
-def _never() -> bool:
-    return False
-
-
-def _planes(
-    maker: PlaneMaker,
-    scans: Sequence[Scan],
-    grid: ZGrid,
-    indices: Sequence[int],
-    stopped: Callable[[], bool],
-) -> Iterator[Plane]:
-    heights = [float(grid.z_um[index]) for index in indices]
-    there = [next((s for s in scans if abs(s.z_um - z) < SAME_PLANE_UM), None) for z in heights]
-    missing = [z for z, same in zip(heights, there, strict=True) if same is None]
-    made = _in_turn(maker, missing)
-    try:
-        for index, z, same in zip(indices, heights, there, strict=True):
-            if stopped():
-                return
-            pixels = next(made) if same is None else same.pixels.copy()
-            yield Plane(int(index), z, pixels, same is not None)
-    except (Stopped, Interrupted):
-        return
-    finally:
-        _release(maker)
+    recipe = loaded(recipe)
+    make = _MAKERS[recipe.chosen.kind]
+    maker = make(_Task(recipe, on_message, on_check, stopped or _never))
+    what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
+    model = recipe.model if isinstance(recipe.model, Model) else None
+    for sentence in notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, what):
+        on_message(sentence)
+    return maker
 
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What a maker of planes is built from."""
+    """A recipe, and who is told of it."""
 
-    method: Method
-    scans: Sequence[Scan]
-    reach_um: tuple[float, float]
-    optics: Optics | None
-    model: Model | None
-    device: str
+    recipe: Recipe
     on_message: Callable[[str], None]
     on_check: Callable[[OwnSampleCheck], None]
     stopped: Callable[[], bool]
-
-    @property
-    def known_optics(self) -> Optics:
-        """The optics, or one sentence."""
-        if self.optics is None:
-            raise InputError(
-                f"{self.method.title} needs the optics: give NA, emission wavelength, "
-                "refractive index and pixel size."
-            )
-        return self.optics
 
 
 class _Later:
@@ -262,16 +338,17 @@ def _release(maker: PlaneMaker) -> None:
 
 
 def _interpolated(task: _Task) -> PlaneMaker:
-    return Interpolator(task.scans, task.method.key)
+    return Interpolator(task.recipe.scans, task.recipe.method)
 
 
 def _linear_mmse(task: _Task) -> PlaneMaker:
+    recipe = task.recipe
     return LinearEstimate(
-        task.scans,
-        task.known_optics,
-        reach_um=task.reach_um,
-        device=choose_device(task.device).torch,
-        target=task.method.target,
+        recipe.scans,
+        recipe.known_optics,
+        reach_um=recipe.ends_um,
+        device=choose_device(recipe.device).torch,
+        target=recipe.chosen.target,
     )
 
 
@@ -286,8 +363,8 @@ class _InUnits:
 
 
 def _nonnegative(task: _Task) -> PlaneMaker:
-    optics, device = task.known_optics, choose_device(task.device).torch
-    unit, scans = in_ordinary_units(task.scans)
+    optics, device = task.recipe.known_optics, choose_device(task.recipe.device).torch
+    unit, scans = in_ordinary_units(task.recipe.scans)
 
     def build() -> PlaneMaker:
         fit = nonnegative_estimate(scans, optics, device=device, stopped=task.stopped)
@@ -297,25 +374,26 @@ def _nonnegative(task: _Task) -> PlaneMaker:
 
 
 def _network(task: _Task) -> NetworkPlanes:
-    optics, device = task.known_optics, choose_device(task.device)
-    model = model_for(task.method.key, task.model)
-    assert model is not None  # this method has a network
-    if model.architecture != task.method.architecture:
+    recipe, method = task.recipe, task.recipe.chosen
+    optics, device = recipe.known_optics, choose_device(recipe.device)
+    model = recipe.model
+    assert isinstance(model, Model)  # the recipe is loaded, and this method has a network
+    if model.architecture != method.architecture:
         raise InputError(
             f"The model '{model.name}' is a network of the method {model.architecture}: choose "
-            f"that method, or another model for {task.method.title}."
+            f"that method, or another model for {method.title}."
         )
-    if task.method.target == "confocal" and model.network.config.target != "confocal":
+    if method.target == "confocal" and model.network.config.target != "confocal":
         raise InputError(
             f"The model '{model.name}' makes wide-field images: choose one that was trained for "
-            f"confocal ones, or another method than {task.method.title}."
+            f"confocal ones, or another method than {method.title}."
         )
     return NetworkPlanes(
-        task.scans,
+        recipe.scans,
         optics,
         model,
         device,
-        reach_um=task.reach_um,
+        reach_um=recipe.ends_um,
         on_message=task.on_message,
         stopped=task.stopped,
     )
@@ -324,10 +402,10 @@ def _network(task: _Task) -> NetworkPlanes:
 def _better_one(task: _Task) -> PlaneMaker:
     """The network or linear MMSE, whichever the check on the scans finds better."""
     network = _network(task)  # whatever is wrong is told before the first plane
-    model, device = network.model, network.device
+    scans, optics = task.recipe.scans, task.recipe.known_optics
 
     def build() -> PlaneMaker:
-        check = check_on_scans(task.scans, task.known_optics, model, device, stopped=task.stopped)
+        check = check_on_scans(scans, optics, network.model, network.device, stopped=task.stopped)
         task.on_check(check)
         return network if check.chosen == NETWORK else _linear_mmse(task)
 
@@ -386,6 +464,7 @@ def reconstruct(
     method: str = DEFAULT_METHOD,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> FloatArray:
     """Fill a grid of heights from a few scans.
 
@@ -395,6 +474,9 @@ def reconstruct(
         As in :func:`iter_planes`.
     on_progress : callable, optional
         Called with the number of planes done and of all planes.
+    on_message : callable, optional
+        Told in a sentence what to mind: saturated scans, planes far beyond the scans, memory
+        that ran out. By default it becomes a Python warning.
 
     Returns
     -------
@@ -411,7 +493,10 @@ def reconstruct(
     >>> volume = reconstruct([Scan(a, z_um=3.0), Scan(b, z_um=9.0)], ZGrid(0, 12, 0.2),
     ...                      optics=Optics(1.4, 0.519, 1.515, 0.103))    # doctest: +SKIP
     """
-    planes = iter_planes(scans, grid, optics=optics, model=model, method=method, device=device)
+    planes = iter_planes(
+        scans, grid, optics=optics, model=model, method=method, device=device,
+        on_message=on_message or _warn,
+    )  # fmt: skip
     volume: FloatArray | None = None
     for done, plane in enumerate(planes, start=1):
         if volume is None:

@@ -107,7 +107,7 @@ class NetworkInputs:
         The non-negative object of these very scans, if it is known already.
     stopped : callable, optional
         Asked between the iterations that find that object; True ends them with
-        :class:`~napari_recurrent_mz.deconvolution.Interrupted`.
+        :class:`~napari_recurrent_mz.progress.Stopped`.
 
     Attributes
     ----------

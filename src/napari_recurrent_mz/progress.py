@@ -7,10 +7,19 @@ between the two does not need to know.
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TypeVar
+
+
+class Stopped(Exception):  # noqa: N818
+    """Somebody asked to stop, and the work ended in the middle."""
+
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -19,8 +28,12 @@ Listener = Callable[[str, int, int], None]
 """Told what is being done, how many pieces of it are done, and of how many."""
 
 
-def _nobody(_words: str, _done: int, _total: int) -> None:
-    return None
+def nobody(_words: str, _done: int, _total: int) -> None:
+    """Listen to nothing."""
+
+
+def _never() -> bool:
+    return False
 
 
 def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None = None) -> T:
@@ -48,19 +61,70 @@ def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None
             on_step(step)
 
 
-_listener: ContextVar[Listener] = ContextVar("listener", default=_nobody)
+@dataclass(frozen=True)
+class Progress:
+    """How far some work is: pieces done, pieces in all, and what is at work."""
+
+    done: int
+    total: int
+    words: str = ""
+
+
+_POLL_S = 0.1
+
+
+def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Generator[Progress, None, T]:
+    """Do work in a thread of its own, and yield what it tells; return what it returns.
+
+    Parameters
+    ----------
+    work : callable
+        Calls :func:`tell` before each piece.
+    stopped : callable
+        Asked before each piece; True ends the work in :class:`Stopped`.
+    """
+    told: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def listened() -> T:
+        with listening(
+            lambda words, done, total: told.put(Progress(done, total, words)),
+            lambda: given_up.is_set() or stopped(),
+        ):
+            return work()
+
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(listened)
+        try:
+            while not (made.done() and told.empty()):
+                with suppress(queue.Empty):
+                    yield told.get(timeout=_POLL_S)
+        finally:
+            given_up.set()
+        return made.result()
+
+
+_listener: ContextVar[Listener] = ContextVar("listener", default=nobody)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: Listener, stopped: Callable[[], bool] | None = None) -> Iterator[None]:
     """Have ``listener`` told of every step taken inside, in this thread.
 
     Parameters
     ----------
     listener : callable
-        Whatever it raises ends the work.
+    stopped : callable, optional
+        Asked before each piece; True ends the work in :class:`Stopped`.
     """
-    before = _listener.set(listener)
+    asked = stopped or _never
+
+    def listen(words: str, done: int, total: int) -> None:
+        if asked():
+            raise Stopped
+        listener(words, done, total)
+
+    before = _listener.set(listen)
     try:
         yield
     finally:

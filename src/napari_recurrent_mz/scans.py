@@ -33,11 +33,8 @@ def is_surface(z_um: float | Heights) -> bool:
 MAX_PLANES = 10_000
 """Largest number of planes in a grid: beyond it a typing mistake is more likely than a wish."""
 
-SAME_HEIGHT_UM = 1e-6
-"""Two scans that are nearer than this are at one height, in micrometres."""
-
-SAME_PLANE_UM = 1e-3
-"""A plane of a grid that is nearer than this to a scan is that scan, in micrometres."""
+SAME_HEIGHT_UM = 1e-3
+"""Heights that are nearer than this are one, in micrometres: no stage tells them apart."""
 
 
 LARGEST_VALUE = 1e37
@@ -397,7 +394,7 @@ def _fitting_steps(above_um: npt.NDArray[np.float64], wanted_um: float) -> int:
     counts = np.arange(fewest, most + 1)
     steps = span / counts
     off = np.abs(above_um[:, None] - steps * np.round(above_um[:, None] / steps))
-    met = (off < SAME_PLANE_UM).sum(axis=0)
+    met = (off < SAME_HEIGHT_UM).sum(axis=0)
     ratio = np.abs(np.log(steps / wanted_um))
     tenths_of_nm = 1e4 * steps
     is_round = np.abs(tenths_of_nm - np.round(tenths_of_nm)) < 1e-6

@@ -8,36 +8,27 @@ micrometres, points and pixels in the order (z, y, x).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .check import OwnSampleCheck, beyond_warning, range_warnings
-from .deconvolution import Interrupted
-from .device import Device
-from .inference import plane_maker
-from .methods import DEFAULT_METHOD, image_made
+from .check import OwnSampleCheck
+from .inference import SurfaceImage, run, tell
+from .methods import DEFAULT_METHOD
 from .optics import Optics
-from .progress import Listener, listening
-from .provenance import provenance
+from .progress import Listener, listening, nobody
+from .recipe import HeightMap, Recipe
+from .recipe import SurfaceFacts as SurfaceFacts
 from .scans import (
     FloatArray,
     Heights,
     InputError,
     Scan,
-    ZGrid,
     check_heights,
-    check_scans,
-    require_several,
 )
-from .tiles import Stopped
 from .weights import Model
 
-_SAME_UM = 1e-3
 _ON_A_LINE = 0.01  # of their length: points nearer to a line than this do not fix a plane
 
 
@@ -90,41 +81,13 @@ def reconstruct_surface(
     >>> heights = plane_through([(2, 0, 0), (8, 0, 60), (2, 60, 0)], (512, 512), 0.13)
     >>> image = reconstruct_surface(scans, heights, optics=optics)       # doctest: +SKIP
     """
-    found = check_scans(scans)
-    require_several(found)
-    heights = check_heights(heights_um, found[0].pixels.shape)
-    stopped = stopped or (lambda: False)
-    maker = plane_maker(
-        found,
-        (float(heights.min()), float(heights.max())),
-        optics=optics,
-        model=model,
-        method=method,
-        device=device,
-        on_message=on_message,
-        on_check=on_check,
-        stopped=stopped,
-    )
-
-    def listen(words: str, done: int, total: int) -> None:
-        if stopped():
-            raise Stopped
-        if on_progress is not None:
-            on_progress(words, done, total)
-
-    try:
-        with listening(listen):
-            pixels = maker.plane(heights)
-    except Interrupted:
-        raise Stopped from None
-    if image_made(method, model) == "widefield":
-        for scan in found:
-            pixels = np.where(_at(scan, heights), scan.pixels, pixels)
-    return pixels
-
-
-def _at(scan: Scan, heights_um: Heights) -> npt.NDArray[np.bool_]:
-    return np.abs(heights_um - scan.z_um) < _SAME_UM
+    recipe = Recipe(scans, HeightMap(np.asarray(heights_um)), optics, method, model, device)
+    with listening(on_progress or nobody, stopped):
+        for event in run(recipe, stopped=stopped):
+            if isinstance(event, SurfaceImage):
+                return event.pixels
+            tell(event, on_message, on_check)
+    raise AssertionError("the image comes last")
 
 
 def plane_through(
@@ -244,117 +207,3 @@ def heights_on_field(
         known, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
     )
     return found
-
-
-@dataclass(frozen=True)
-class SurfaceFacts:
-    """What a surface is like.
-
-    Attributes
-    ----------
-    lowest_um, highest_um : float
-    tilt_deg : float
-        Of the plane nearest to it by least squares, 0 (level) to 90.
-    bend_um : float
-        Standard deviation of its heights from that plane.
-    """
-
-    lowest_um: float
-    highest_um: float
-    tilt_deg: float
-    bend_um: float
-
-    @classmethod
-    def of(cls, heights_um: Heights, pixel_um: float) -> SurfaceFacts:
-        """The facts about heights (Y, X), in micrometres."""
-        rest = heights_um - heights_um.mean()
-        slopes = []
-        for axis, n in enumerate(heights_um.shape):
-            steps = (np.arange(n) - (n - 1) / 2) * pixel_um
-            along = steps[:, None] if axis == 0 else steps[None]
-            slope = float((rest * along).mean() / max(float((steps**2).mean()), 1e-300))
-            slopes.append(slope)
-            rest = rest - slope * along
-        tilt = math.degrees(math.atan(math.hypot(*slopes)))
-        low, high = float(heights_um.min()), float(heights_um.max())
-        return cls(low, high, tilt, float(rest.std()))
-
-    def __str__(self) -> str:
-        bent = f", {self.bend_um:.2g} µm (r.m.s.) off flat" if self.bend_um > 1e-3 else ""
-        return (
-            f"Heights {self.lowest_um:.4g} to {self.highest_um:.4g} µm, "
-            f"tilt {self.tilt_deg:.1f}°{bent}."
-        )
-
-
-def surface_warnings(
-    scans: Sequence[Scan], heights_um: Heights, optics: Optics | None, model: Model | None
-) -> list[str]:
-    """Plain sentences on what to mind before a surface is reconstructed.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-    heights_um : numpy.ndarray, shape (Y, X)
-    optics : Optics or None
-        Where the method needs none.
-    model : Model or None
-        Where a network makes the image.
-
-    Returns
-    -------
-    list of str
-        Empty when all is well.
-    """
-    if optics is None:
-        return []
-    found = [] if model is None else range_warnings(scans, None, optics, model)
-    ends = (float(heights_um.min()), float(heights_um.max()))
-    return found + beyond_warning(scans, ends, optics, "surface")
-
-
-def surface_provenance(
-    scans: Sequence[Scan],
-    heights_um: Heights,
-    *,
-    origin: str,
-    pixel_um: float,
-    optics: Optics | None,
-    method: str,
-    model: Model | None,
-    device: Device | str,
-    seconds: float,
-    check: OwnSampleCheck | None = None,
-    points_um: npt.ArrayLike | None = None,
-) -> dict[str, Any]:
-    """How the image of a surface was made, JSON-able, to travel with it.
-
-    Parameters
-    ----------
-    scans, optics, method, model, device, seconds, check
-        As in :func:`~napari_recurrent_mz.provenance.provenance`.
-    heights_um : numpy.ndarray, shape (Y, X)
-    origin : str
-        Where the heights come from.
-    pixel_um : float
-    points_um : array_like, shape (N, 3), optional
-        The points (z, y, x) of a plane.
-
-    Returns
-    -------
-    dict
-    """
-    facts = SurfaceFacts.of(heights_um, pixel_um)
-    span = ZGrid(facts.lowest_um, facts.highest_um, max(facts.highest_um - facts.lowest_um, 1.0))
-    made = provenance(
-        scans, span, optics=optics, method=method, model=model, device=device,
-        seconds=seconds, check=check,
-    )  # fmt: skip
-    for of_planes in ("grid", "measured_planes", "inferred_planes"):
-        del made[of_planes]
-    kept = () if "image" in made else scans
-    measured = sum(int(np.count_nonzero(_at(scan, heights_um))) for scan in kept)
-    made["surface"] = {"from": origin, **asdict(facts), "measured_pixels": measured}
-    if points_um is not None:
-        made["surface"]["points_um"] = np.asarray(points_um, dtype=float).tolist()
-    return made

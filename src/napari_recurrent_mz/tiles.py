@@ -18,6 +18,7 @@ from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
 from .overlap import ALIGN, alignment, overlap_of
+from .progress import Stopped as Stopped
 from .progress import tell
 from .runner import runner_for
 from .scans import FloatArray, Heights, InputError, Scan, is_surface
@@ -32,10 +33,6 @@ _PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too …
 _PIXELS_AT_ONCE = 2**22  # … as one plane of this size does alone
 _SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
 _measured: dict[tuple[str, str, int], float] = {}
-
-
-class Stopped(Exception):  # noqa: N818
-    """Somebody asked to stop in the middle of a plane."""
 
 
 @dataclass(frozen=True)

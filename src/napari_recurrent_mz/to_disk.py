@@ -11,13 +11,12 @@ from typing import Any, Protocol
 
 from .check import OwnSampleCheck
 from .device import choose_device
-from .inference import iter_planes, model_for
+from .inference import Plane, loaded, run, tell
 from .io import VolumeWriter
 from .methods import DEFAULT_METHOD
 from .optics import Optics
-from .provenance import provenance
-from .scans import FloatArray, InputError, Scan, ZGrid, check_scans
-from .tiles import Stopped
+from .recipe import Recipe
+from .scans import FloatArray, Scan, ZGrid
 from .weights import Model
 
 
@@ -28,7 +27,7 @@ def reconstruct_to(
     *,
     optics: Optics | None = None,
     pixel_um: float | None = None,
-    model: Model | None = None,
+    model: Model | str | Path | None = None,
     method: str = DEFAULT_METHOD,
     device: str = "auto",
     inputs: Iterable[str | os.PathLike[str]] = (),
@@ -73,18 +72,10 @@ def reconstruct_to(
     >>> reconstruct_to("volume.ome.zarr", scans, ZGrid(0, 10, 0.1), optics=optics)
     PosixPath('volume.ome.zarr')    # doctest: +SKIP
     """
-    found = check_scans(scans)
-    size = optics.pixel_um if pixel_um is None and optics is not None else pixel_um
-    if size is None:
-        raise InputError("A file needs the pixel size: give pixel_um, or optics that have it.")
+    recipe = Recipe(scans, grid, optics, method, model, device, pixel_um)
     return reconstruct_into(
-        lambda shape: VolumeWriter(path, shape, grid.z_um, size, inputs=inputs),
-        found,
-        grid,
-        optics=optics,
-        model=model,
-        method=method,
-        device=device,
+        lambda shape: VolumeWriter(path, shape, grid.z_um, recipe.pixel_size_um, inputs=inputs),
+        recipe,
         on_progress=on_progress,
         on_message=on_message,
         on_check=on_check,
@@ -114,13 +105,8 @@ class Target(Protocol):
 
 def reconstruct_into(
     opened: Callable[[tuple[int, int, int]], Target],
-    scans: Sequence[Scan],
-    grid: ZGrid,
+    recipe: Recipe,
     *,
-    optics: Optics | None = None,
-    model: Model | None = None,
-    method: str = DEFAULT_METHOD,
-    device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     on_message: Callable[[str], None] | None = None,
     on_check: Callable[[OwnSampleCheck], None] | None = None,
@@ -133,7 +119,9 @@ def reconstruct_into(
     opened : callable
         Gets the shape (Z, Y, X) once all else is checked; what it returns takes the planes, and
         at the end how they were made.
-    scans, grid, optics, model, method, device, on_progress, on_message, on_check, stopped
+    recipe : Recipe
+        Its target is a grid.
+    on_progress, on_message, on_check, stopped
         As in :func:`reconstruct_to`.
 
     Returns
@@ -145,30 +133,21 @@ def reconstruct_into(
     InputError
         As :func:`reconstruct_to`.
     """
-    found = check_scans(scans)
-    chosen, weights = choose_device(device), model_for(method, model)
-    checks: list[OwnSampleCheck] = []
-
-    def checked(check: OwnSampleCheck) -> None:
-        checks.append(check)
-        if on_check is not None:
-            on_check(check)
-
+    grid = recipe.target
+    assert isinstance(grid, ZGrid)
+    recipe, check, done = loaded(recipe), None, 0
+    device, planes = choose_device(recipe.device), len(grid)
     began = time.perf_counter()
-    planes = iter_planes(
-        found, grid, optics=optics, model=weights, method=method, device=device,
-        on_message=on_message, on_check=checked, stopped=stopped,
-    )  # fmt: skip
-    y, x = found[0].pixels.shape
-    with opened((len(grid), y, x)) as volume:
-        for done, plane in enumerate(planes, start=1):
-            volume[plane.index] = plane.pixels
-            if on_progress is not None:
-                on_progress(done, len(grid))
-        if len(volume.finished_planes) < len(grid):
-            raise Stopped
-        made = provenance(
-            found, grid, optics=optics, method=method, model=weights, device=chosen,
-            seconds=time.perf_counter() - began, check=checks[0] if checks else None,
-        )  # fmt: skip
-        return volume.finish(made)
+    events = run(recipe, stopped=stopped)
+    with opened((planes, *recipe.shape)) as volume:
+        for event in events:
+            tell(event, on_message, on_check)
+            if isinstance(event, OwnSampleCheck):
+                check = event
+            elif isinstance(event, Plane):
+                volume[event.index] = event.pixels
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, planes)
+        seconds = time.perf_counter() - began
+        return volume.finish(recipe.provenance(device, seconds, check))

@@ -19,6 +19,7 @@ os.environ["NAPARI_CONFIG"] = str(Path(_HOME) / "napari.yaml")
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from npe2 import PluginManager
 from qtpy.compat import isalive
 from qtpy.QtCore import QSettings, QThreadPool
 
@@ -55,6 +56,15 @@ def unforeseen() -> Iterator[list[str]]:
     yield told
     logger.removeHandler(handler)
     assert not told
+
+
+@pytest.fixture
+def manager() -> PluginManager:
+    """napari's plugins, this one among them, without a window that finds them."""
+    found = PluginManager.instance()
+    if "napari-recurrent-mz" not in found:
+        found.discover()
+    return found
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,18 +21,20 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QInputDialog
 from scipy.ndimage import gaussian_filter
 
+from demo_devices import SomebodyElse, demo_core
 from files import write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
+from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.planning import RULES
 from napari_recurrent_mz.plots import PRINT
 from napari_recurrent_mz.plots.live import ErrorOverZ, Stopping, live_figure, stopping_figure
 from napari_recurrent_mz.plots.side_views import Look, Panel, side_views_figure
 from napari_recurrent_mz.projections import side_views
-from napari_recurrent_mz.sources import watch_folder
+from napari_recurrent_mz.sources import simulated_microscope, simulated_sample, watch_folder
 from napari_recurrent_mz.widgets import _live_demo, _live_feeds
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.widgets._live_messages import Add, Filled, Started
-from napari_recurrent_mz.widgets._live_sources import FOLDER, MICROSCOPE
+from napari_recurrent_mz.widgets._live_sources import FOLDER, MICRO_MANAGER, MICROSCOPE
 from napari_recurrent_mz.widgets._live_thread import LiveThread
 from napari_recurrent_mz.widgets._live_words import unbroken
 from napari_recurrent_mz.widgets._live_work import LiveWork
@@ -70,8 +74,11 @@ class Scope:
         self.z_um = z_um
         return z_um
 
-    def snap(self) -> np.ndarray:
-        return camera(round(100 * self.z_um))
+    def check_free(self) -> None:
+        pass
+
+    def scan(self) -> Scan:
+        return Scan(camera(round(100 * self.z_um)), self.z_um)
 
 
 @pytest.fixture
@@ -283,6 +290,27 @@ def test_a_saturated_frame_is_asked_about_and_left_out(make: Any, qtbot: Any) ->
 
 
 # --- the volume -----------------------------------------------------------------------------
+
+
+def test_the_volume_is_saved_once_it_contains_all_scans(
+    make: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    dock = make()
+    save = dock.scans.save
+    assert not save.button.isEnabled()
+    take(dock, qtbot, 1.0, 3.0)
+    assert save.button.isEnabled()
+    save.save_to(tmp_path / "live.ome.tif")
+    qtbot.waitUntil(lambda: "Saved in" in dock.footer.message.text())
+    image = read_image(tmp_path / "live.ome.tif")
+    np.testing.assert_array_equal(image.data, dock.session.volume)
+    np.testing.assert_allclose(image.z_um, GRID.z_um)
+    assert [scan["z_um"] for scan in image.provenance["scans"]] == [1, 3]
+    assert not {"state", "next_z_um"} & image.provenance.keys()
+    take(dock, qtbot, 2.0)
+    assert save.layer is dock.volume.layer
+    dock._end_session()
+    assert not save.button.isEnabled()
 
 
 def test_undo_pause_and_start_again(make: Any, qtbot: Any) -> None:
@@ -501,6 +529,60 @@ def test_abort_ends_a_run_and_keeps_the_scans(make: Any, qtbot: Any) -> None:
         scope.is_open.set()
     assert ended.args[0].reason == "aborted"
     assert len(dock.session.scans) == 1
+
+
+def connect_micromanager(dock: LiveDock, qtbot: Any, core: Any, monkeypatch: Any) -> None:
+    """Press Connect where napari-micromanager has this core."""
+    plugin = SimpleNamespace(get_core=lambda: core)
+    monkeypatch.setitem(sys.modules, "napari_micromanager", plugin)
+    dock.setup.sources.choice.setCurrentIndex(MICROSCOPE)
+    page = dock.setup.sources.microscope
+    page.which.setCurrentIndex(page.which.findData(MICRO_MANAGER))
+    with qtbot.waitSignal(dock.scope.connected, timeout=_PATIENCE_MS):
+        page.low.set_value(0.0)
+        page.high.set_value(4.0)
+        page.connect_button.click()
+
+
+def test_connect_takes_the_core_of_napari_micromanager_and_not_the_simulator(
+    make: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = make(starts=False)
+    sample = simulated_sample("beads", depth_um=2.0, size=32, optics=OPTICS)
+    dock.scope.use(simulated_microscope(sample), OPTICS)
+    dock.setup.sources.microscope.low.set_value(0.0)
+    core = demo_core()
+    connect_micromanager(dock, qtbot, core, monkeypatch)
+    assert dock.scope.microscope().core is core
+    assert dock.setup.sources.microscope.state.text() == "Camera and Z."
+    assert dock.scope.optics is None
+
+
+def test_while_somebody_else_uses_the_microscope_the_dock_says_so_and_nothing_moves(
+    make: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = demo_core(OPTICS.pixel_um)
+    core.setPosition(1.0)
+    dock = make()
+    connect_micromanager(dock, qtbot, core, monkeypatch)
+    rows = dock.setup.sources.rows
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        rows.here.click()
+    other = SomebodyElse(core)
+    for act in (rows.here.click, rows.there.click, dock.act):
+        with qtbot.waitSignal(dock.run_ended, timeout=_PATIENCE_MS):
+            act()
+        said = dock.footer.message.text()
+        assert "an acquisition of Micro-Manager runs; let it end" in said
+        assert unbroken("The stage stands at 1 µm.") in said
+        assert dock.footer.message.kind == "error"
+        assert core.getPosition() == 1.0
+    assert len(dock.session.scans) == 1
+    other.end()
+    suggested = dock.session.suggest_z()
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        rows.there.click()
+    assert [scan.z_um for scan in dock.session.scans] == pytest.approx([1.0, suggested])
 
 
 # --- settings, plots, window ----------------------------------------------------------------

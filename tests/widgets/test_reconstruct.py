@@ -13,7 +13,7 @@ import tifffile
 from napari.components import ViewerModel
 
 from files import MICROMETRES, heights, write_ome
-from napari_recurrent_mz import Optics, ZGrid, device, inference
+from napari_recurrent_mz import Optics, ZGrid, check, device, inference
 from napari_recurrent_mz import cost as costs
 from napari_recurrent_mz.methods import METHOD_NAMES
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
@@ -602,7 +602,7 @@ def test_a_real_stack_is_dropped_and_ready(make_dock, qtbot, file, planes, pixel
 
 
 def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None:
-    monkeypatch.setattr(inference, "range_warnings", lambda *_: ["The NA is new to it."])
+    monkeypatch.setattr(check, "range_warnings", lambda *_: ["The NA is new to it."])
     dock.ui.method.set_method("recurrent-mz")
     dock.check()
     assert dock.ui.footer.warnings.text() == "⚠ The NA is new to it."

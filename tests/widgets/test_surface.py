@@ -12,7 +12,9 @@ from napari.layers import Surface
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
-from napari_recurrent_mz import Optics, Scan, surfaces
+from napari_recurrent_mz import Optics, Scan, inference
+from napari_recurrent_mz.io import read_heights, read_image
+from napari_recurrent_mz.progress import tell
 from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets._surface_choice import MAP, POINTS
@@ -103,6 +105,20 @@ def test_a_plane_through_three_clicks(qtbot, dock, stack) -> None:
     assert known["surface"]["from"] == "Surface points"
     assert layer.name == "stack · surface, Linear interpolation"
     assert dock.footer.message.kind == "done"
+
+
+def test_the_image_is_saved_with_its_heights(qtbot, dock, tmp_path) -> None:
+    picked(dock)
+    assert not dock.save.button.isEnabled()
+    press(qtbot, dock)
+    assert dock.save.button.isEnabled()
+    dock.save.save_to(tmp_path / "face.ome.tif")
+    qtbot.waitUntil(lambda: "Saved in" in dock.footer.message.text())
+    heights = dock.result.metadata[METADATA_KEY]["heights_um"]
+    image = read_image(tmp_path / "face.ome.tif")
+    np.testing.assert_array_equal(image.data, dock.result.data)
+    assert (image.pixel_um, image.origin_um) == (0.2, (1.0, 3.0))
+    np.testing.assert_allclose(read_heights(tmp_path / "face.ome.tif"), heights, rtol=1e-6)
 
 
 def test_a_layer_of_heights(qtbot, dock) -> None:
@@ -213,14 +229,14 @@ def test_beyond_the_scans_there_is_a_warning(dock) -> None:
 
 
 def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
-    layer, real = picked(dock), surfaces.reconstruct_surface
+    layer, real = picked(dock), inference.run
     viewer = dock._viewer
 
     def slow(*args: Any, **options: Any) -> Any:
-        options["on_progress"]("waiting", 1, 2)
+        tell("waiting", 1, 2)
         return real(*args, **options)
 
-    monkeypatch.setattr(surfaces, "reconstruct_surface", slow)
+    monkeypatch.setattr(inference, "run", slow)
     dock.check()
     with qtbot.waitSignal(dock.ended, timeout=20_000):
         dock.footer.action.click()
@@ -233,14 +249,11 @@ def test_layers_that_go_midway_are_no_trouble(qtbot, dock, monkeypatch) -> None:
 
 
 def test_cancel_leaves_nothing_behind(qtbot, dock, monkeypatch) -> None:
-    from napari_recurrent_mz.tiles import Stopped
+    def endless(*_args: Any, **_options: Any) -> Any:
+        while True:
+            tell("working", 1, 3)
 
-    def endless(*_args: Any, on_progress: Any, stopped: Any, **_options: Any) -> Any:
-        while not stopped():
-            on_progress("working", 1, 3)
-        raise Stopped
-
-    monkeypatch.setattr(surfaces, "reconstruct_surface", endless)
+    monkeypatch.setattr(inference, "run", endless)
     picked(dock)
     before = list(dock._viewer.layers)
     with qtbot.waitSignal(dock.ended, timeout=20_000):
@@ -257,7 +270,7 @@ def test_an_unexpected_failure_is_one_sentence(qtbot, dock, monkeypatch) -> None
     def broken(*_args: Any, **_options: Any) -> Any:
         raise RuntimeError("a cosmic ray\nand more lines")
 
-    monkeypatch.setattr(surfaces, "reconstruct_surface", broken)
+    monkeypatch.setattr(inference, "run", broken)
     picked(dock)
     assert press(qtbot, dock).state == "failed"
     told = dock.footer.message.text()

@@ -14,7 +14,7 @@ from ._record import is_done
 from ._report import Report, in_words
 from ._run import digest_of, run_batch
 from ._settings import FORMATS, BatchSettings, Job
-from ._work import Outcome
+from ._work import Outcome, sentence_of
 
 __all__ = [
     "FORMATS",
@@ -29,4 +29,5 @@ __all__ = [
     "is_done",
     "plan_of",
     "run_batch",
+    "sentence_of",
 ]

@@ -210,6 +210,8 @@ def _own_format(content: Content, points: int) -> str:
 
 def _trouble(content: Content, channel: int | None) -> str:
     """What speaks against an image before any of its pixels is read."""
+    if content.trouble:
+        return content.trouble
     name, channels = Part(content.path, content.inside).name, content.length("C")
     if channel is None and channels > 1:
         return f"'{name}' has {channels} channels: choose one, as --channel 0."

@@ -1,23 +1,23 @@
 """What is finished: a small record for each volume, written once the volume is whole.
 
 A record holds the digest of the settings, the size and time of change of every input, and a mark
-of the output. A volume whose record still says the same is not made again.
+and the shape of the output, which is opened for it. A volume whose record still says the same is
+not made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..io import write_json
 from ..io._parts import Part
-from ..io._time_lapse import time_lapse_told
+from ..io._verify import verify_volume
 from ..io._whole import refusals_of
-from ..io._zarr import ZarrImage
+from ..io._zarr import ZarrImage, chunks_of, reading_zarr
 from ..scans import InputError
 from ._settings import BatchSettings, Job
 
@@ -43,22 +43,32 @@ def is_done(output: Path, job: Job, settings: BatchSettings, digest: str) -> boo
         return False
     if not isinstance(told, dict) or told.get("settings") != digest:
         return False
-    mark = output_mark(job)
-    if mark is None or told.get("output") != mark:
+    if told.get("inputs") != inputs_of(job, settings.planes):
         return False
-    return told.get("inputs") == inputs_of(job, settings.planes)
+    try:
+        z, y, x = told["shape"]
+        return bool(told["output"] == output_mark(job, (z, y, x)))
+    except (InputError, KeyError, TypeError, ValueError):
+        return False
 
 
 def write_record(
-    output: Path, job: Job, inputs: Sequence[Any], digest: str, made: Mapping[str, Any]
+    output: Path,
+    job: Job,
+    shape: tuple[int, int, int],
+    inputs: Sequence[Any],
+    digest: str,
+    made: Mapping[str, Any],
 ) -> None:
-    """Write down that a job is finished.
+    """Write down that a job is finished, once what it made was opened.
 
     Parameters
     ----------
     output : Path
         The folder of the results.
     job : Job
+    shape : tuple of int
+        (Z, Y, X) that the volume must have.
     inputs : sequence
         What :func:`inputs_of` said before the job was begun.
     digest : str
@@ -69,9 +79,9 @@ def write_record(
     Raises
     ------
     InputError
-        When the disk refuses.
+        When the volume is not whole, or the disk refuses.
     """
-    path = record_path(output, job)
+    path, mark = record_path(output, job), output_mark(job, shape)
     with refusals_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -79,7 +89,8 @@ def write_record(
         {
             "settings": digest,
             "inputs": list(inputs),
-            "output": output_mark(job),
+            "output": mark,
+            "shape": list(shape),
             "made": json.loads(json.dumps(dict(made))),
         },
     )
@@ -113,44 +124,39 @@ def _zarr_state(part: Part, planes: Sequence[int] | None) -> list[Any]:
     told = hashlib.blake2b(digest_size=12)
     total = 0
     try:
-        image = ZarrImage(folder, part.name)
-        told.update(json.dumps(image.told, sort_keys=True).encode())
-        for chunk in sorted(_chunks(image, part, planes)):
-            _, size, changed = _file_state(folder / chunk)
-            told.update(f"{chunk} {size} {changed}\n".encode())
-            total += size or 0
-    except (InputError, OSError, ValueError):
+        with reading_zarr(part.name):
+            image = ZarrImage(folder, part.name)
+            told.update(json.dumps(image.told, sort_keys=True).encode())
+            for chunk in chunks_of(image.array, _wanted(image, part, planes)):
+                _, size, changed = _file_state(folder / chunk)
+                told.update(f"{chunk} {size} {changed}\n".encode())
+                total += size or 0
+    except InputError:
         return [str(folder), None, None]
     return [str(folder), total, told.hexdigest()]
 
 
-def _chunks(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> Iterator[str]:
-    """Files of the chunks, relative to the image."""
-    array: Any = image.array
-    pieces = array.shards or array.chunks
-    spans: list[Sequence[int]] = []
-    for letter, length, piece in zip(image.letters, array.shape, pieces, strict=True):
-        at = {"T": part.time, "C": part.channel}.get(letter)
-        if at is None and (letter != "Z" or planes is None):
-            spans.append(range(-(-length // piece)))
-        else:
-            wanted = [at] if at is not None else planes or ()
-            spans.append(sorted({p // piece for p in wanted if 0 <= p < length}))
-    for place in product(*spans):
-        yield f"{array.path}/{array.metadata.encode_chunk_key(place)}"
+def _wanted(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> dict[int, Sequence[int]]:
+    """The entries of the axes that a job reads."""
+    one = {"T": part.time, "C": part.channel}
+    wanted: dict[int, Sequence[int]] = {}
+    for axis, letter in enumerate(image.letters):
+        at = one.get(letter)
+        if at is not None:
+            wanted[axis] = [at]
+        elif letter == "Z" and planes is not None:
+            wanted[axis] = planes
+    return wanted
 
 
-def output_mark(job: Job) -> str | None:
-    """What tells a finished output from another of its name; None when it is not there."""
-    try:
-        if job.in_time_lapse:
-            if not (job.target / "0" / "c" / str(job.time)).is_dir():
-                return None
-            token = time_lapse_told(job.target)[0].get(BATCH_KEY, {}).get("token")
-            return str(token) if token else None
-        if job.target.is_dir():
-            told = (job.target / "zarr.json").read_bytes()
-            return hashlib.blake2b(told, digest_size=12).hexdigest()
-        return str(job.target.stat().st_size)
-    except OSError:
-        return None
+def output_mark(job: Job, shape: tuple[int, int, int]) -> str:
+    """What tells a finished output from another of its name; it is opened for that.
+
+    Raises
+    ------
+    InputError
+        When it is not there, or not whole.
+    """
+    if not job.target.exists():
+        raise InputError(f"'{job.target.name}' is gone: make it again.")
+    return verify_volume(job.target, shape, job.time if job.in_time_lapse else None)

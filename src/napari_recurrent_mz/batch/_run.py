@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -91,7 +92,7 @@ def run_batch(
     """
     began = time.perf_counter()
     _check_dask(scheduler)
-    orders = _orders(Path(output).absolute(), settings)
+    orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
     if not again:
         _take_made(ledger, orders, KEPT)
@@ -231,11 +232,9 @@ def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -
     """How this computer is shared out between the jobs, by the largest of a few of them."""
     bytes_each = 0
     for job in jobs[:: max(len(jobs) // 8, 1)]:
-        try:
+        with suppress(Exception):  # told by the job itself
             plan = plan_of(job, settings)
-        except InputError:
-            continue  # told by the job itself
-        bytes_each = max(bytes_each, bytes_of(plan.shape, len(plan.z_um), settings.method))
+            bytes_each = max(bytes_each, bytes_of(plan.shape, len(plan.z_um), settings.method))
     return share_out(
         len(jobs),
         bytes_each,

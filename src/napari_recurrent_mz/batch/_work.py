@@ -6,24 +6,26 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..check import check_on_scans, range_warnings
-from ..deconvolution import Interrupted
+from ..check import check_on_scans
 from ..device import choose_device, limit_gpu_memory
 from ..inference import model_for
 from ..io import VolumeWriter
+from ..io._locks import in_turn
 from ..io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, time_lapse_told
-from ..io._whole import WORKPLACE, refusals_of
+from ..io._whole import refusals_of, remove_left_behind
 from ..methods import method_of
+from ..progress import Stopped
+from ..recipe import Recipe
 from ..scans import InputError
-from ..tiles import Stopped
 from ..to_disk import Target, reconstruct_into
 from ._plan import Plan, plan_of, read_job
-from ._record import BATCH_KEY, forget, inputs_of, write_record
+from ._record import BATCH_KEY, forget, inputs_of, is_done, record_path, write_record
 from ._settings import BatchSettings, Job
 
 DONE, KEPT, FAILED, STOPPED = "done", "kept", "failed", "stopped"
@@ -50,6 +52,8 @@ class Orders:
         them as they are.
     gpu_memory_gb : float or None
         The most memory of a GPU that each process may use; None leaves it as it is.
+    again : bool
+        Whether what is finished is made again.
     """
 
     settings: BatchSettings
@@ -58,6 +62,7 @@ class Orders:
     stop: Path
     threads: int | Mapping[str, int] | None = None
     gpu_memory_gb: float | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Outcome:
     ----------
     job : Job
     state : {"done", "kept", "failed", "stopped"}
-        Kept: it was finished by an earlier run.
+        Kept: it was finished by an earlier run, or by another meanwhile.
     seconds : float
     method : str
         By which the planes were made; with the method auto, what the check chose.
@@ -112,11 +117,14 @@ def run_job(
         try:
             if orders.stop.exists():
                 raise Stopped
-            if trouble:
-                raise InputError(trouble)
-            _keep_to_share(orders)
-            made = _reconstruct(job, orders, on_progress)
-        except (Stopped, Interrupted):
+            if trouble or job.trouble:
+                raise InputError(trouble or job.trouble)
+            with _turn(record_path(orders.output, job).with_suffix(".lock"), orders):
+                if not orders.again and is_done(orders.output, job, orders.settings, orders.digest):
+                    return Outcome(job, KEPT)
+                _keep_to_share(orders)
+                made = _reconstruct(job, orders, on_progress)
+        except Stopped:
             return Outcome(job, STOPPED)
         except Exception as error:
             seconds = time.perf_counter() - began
@@ -125,6 +133,20 @@ def run_job(
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
         seconds = time.perf_counter() - began
         return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
+
+
+@contextmanager
+def _turn(lock: Path, orders: Orders) -> Iterator[None]:
+    """Wait while another process is at it: another run, or a worker that dask has lost."""
+
+    def look() -> None:
+        if orders.stop.exists():
+            raise Stopped
+
+    with refusals_of(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    with in_turn(lock, look):
+        yield
 
 
 @dataclass
@@ -156,8 +178,10 @@ def prepare(job: Job, orders: Orders) -> str:
     """
     with _ONE_AT_A_TIME:
         try:
-            _prepare(job, plan_of(job, orders.settings), orders)
-        except (Stopped, Interrupted):
+            plan = plan_of(job, orders.settings)
+            with _turn(record_path(orders.output, job).with_name("place.lock"), orders):
+                _prepare(job, plan, orders)
+        except Stopped:
             return ""  # the time points are stopped too
         except Exception as error:
             return sentence_of(error)
@@ -165,7 +189,7 @@ def prepare(job: Job, orders: Orders) -> str:
 
 
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
-    _sweep(job.target)
+    remove_left_behind(job.target)
     told, shape = time_lapse_told(job.target)
     batch = told.get(BATCH_KEY) or {}
     if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
@@ -214,9 +238,8 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     settings = orders.settings
     inputs = inputs_of(job, settings.planes)  # before reading: what changes meanwhile shows
     scans, plan = read_job(job, settings)
-    told = time_lapse_told(job.target)[0] if job.in_time_lapse else {}
+    told = _told(job, orders)
     method = str(told.get("method", settings.method))
-    model = model_for(method, settings.model)
     made = _Made()
     made.remarks += plan.remarks
 
@@ -224,25 +247,40 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         forget(orders.output, job)
         return _Kept(_place(job, plan, shape), made.provenance)
 
+    recipe = Recipe(
+        scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
+    )
     reconstruct_into(
         opened,
-        scans,
-        plan.grid,
-        optics=plan.optics,
-        model=model,
-        method=method,
-        device=settings.device,
+        recipe,
         on_progress=on_progress,
         on_message=made.remarks.append,
         stopped=_Stopped(orders.stop),
     )
-    write_record(orders.output, job, inputs, orders.digest, made.provenance)
+    if _told(job, orders) != told:
+        raise _begun_anew(job)
+    write_record(orders.output, job, plan.volume_shape, inputs, orders.digest, made.provenance)
     check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
     if check:
         made.remarks.append(str(check["sentence"]))
-    elif model is not None and plan.optics is not None:
-        made.remarks += range_warnings(scans, plan.grid, plan.optics, model)
     return made
+
+
+def _told(job: Job, orders: Orders) -> dict[str, Any]:
+    """What the place of a time point was made with; empty where a volume has its own."""
+    if not job.in_time_lapse:
+        return {}
+    told = time_lapse_told(job.target)[0]
+    if (told.get(BATCH_KEY) or {}).get("settings") != orders.digest:
+        raise _begun_anew(job)
+    return told
+
+
+def _begun_anew(job: Job) -> InputError:
+    return InputError(
+        f"Another batch, with other settings, has begun '{job.target.name}' anew: give one of the "
+        "two a folder of its own."
+    )
 
 
 def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> TimePoint | VolumeWriter:
@@ -251,7 +289,7 @@ def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> TimePoint | Vol
         return TimePoint(job.target, job.time, shape)
     with refusals_of(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(job.target)
+    remove_left_behind(job.target)
     return VolumeWriter(
         job.target,
         shape,
@@ -260,14 +298,6 @@ def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> TimePoint | Vol
         inputs=[part.path for part in job.parts],
         in_plate=bool(job.inside),
     )
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a killed run left of this very volume."""
-    import shutil
-
-    for left in target.parent.glob(f"{WORKPLACE}*/{target.name}"):
-        shutil.rmtree(left.parent, ignore_errors=True)
 
 
 class _Kept:

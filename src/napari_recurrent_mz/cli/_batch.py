@@ -222,15 +222,15 @@ def _state(done: int, points: int) -> str:
 
 def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | None]:
     """Heights of the scans and the expected seconds; why it cannot be done and None."""
-    from ..batch import plan_of
+    from ..batch import plan_of, sentence_of
     from ..cost import estimate_cost
     from ..device import choose_device
     from ..inference import model_for
 
     try:
         plan = plan_of(job, settings)
-    except InputError as error:
-        return str(error), None
+    except Exception as error:  # one file is no reason not to list the others
+        return sentence_of(error), None
     heights = [f"{z:g}" for z in plan.z_um]
     if len(heights) > 6:
         heights = [*heights[:3], "…", heights[-1]]

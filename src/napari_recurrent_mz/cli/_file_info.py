@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..io._optics import OPTICS
+from ..scans import InputError
 
 if TYPE_CHECKING:
     from ..io import ImageFile
     from ..io._parts import Content
 
 _WIDTH = 36
+
+
+def print_info(paths: Sequence[str]) -> None:
+    """Print what is understood of files; what cannot be read does not hold up the others.
+
+    Raises
+    ------
+    InputError
+        At the end, if one could not be read.
+    """
+    troubles = []
+    for path in paths:
+        try:
+            for line in lines_of(path):
+                print(line)
+        except InputError as error:
+            troubles.append(str(error))
+            if len(paths) > 1:
+                print(f"{path}\n  {error}")
+    if troubles:
+        several = f"{len(troubles)} of {len(paths)} files cannot be read, see above."
+        raise InputError(troubles[0] if len(paths) == 1 else several)
 
 
 def lines_of(path: str) -> Iterator[str]:
@@ -31,7 +54,8 @@ def lines_of(path: str) -> Iterator[str]:
     for number, content in enumerate(found):
         if len(found) > 1:
             yield f"position {number}"
-        yield from (f"  {line}" for line in _content_lines(content))
+        lines = [content.trouble] if content.trouble else _content_lines(content)
+        yield from (f"  {line}" for line in lines)
 
 
 def _content_lines(content: Content) -> Iterator[str]:

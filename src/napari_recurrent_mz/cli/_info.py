@@ -24,10 +24,9 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print what a problem report needs, or what files say."""
     if arguments.files:
-        from ._file_info import lines_of
+        from ._file_info import print_info
 
-        for path in arguments.files:
-            print("\n".join(lines_of(path)))
+        print_info(arguments.files)
         return
     import torch
 

@@ -52,14 +52,9 @@ def _reconstruct(
     arguments: argparse.Namespace, given: _common.Given, grid: ZGrid, output: str
 ) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    from ..inference import model_for, range_warnings
     from ..to_disk import reconstruct_to
 
-    scans, optics, method = given.scans, given.optics, arguments.method
-    model = model_for(method, arguments.model)
-    if model is not None and optics is not None:
-        for sentence in range_warnings(scans, grid, optics, model):
-            _common.note(sentence)
+    scans, method = given.scans, arguments.method
     checked = _common.Checked()
     begun = time.perf_counter()
     with _common.Progress(f"{method}: plane") as progress:
@@ -67,9 +62,9 @@ def _reconstruct(
             output,
             scans,
             grid,
-            optics=optics,
+            optics=given.optics,
             pixel_um=given.pixel_um,
-            model=model,
+            model=arguments.model,
             method=method,
             device=arguments.device,
             inputs=arguments.files,

@@ -92,48 +92,29 @@ def _reconstruct(
 ) -> str:
     """Reconstruct and write; returns one line that says what was made."""
     from ..device import choose_device
-    from ..inference import model_for
+    from ..inference import SurfaceImage, loaded, run, tell
     from ..io import write_surface
-    from ..surfaces import (
-        SurfaceFacts,
-        reconstruct_surface,
-        surface_provenance,
-        surface_warnings,
-    )
+    from ..progress import listening
+    from ..recipe import HeightMap, Recipe, SurfaceFacts
 
-    scans, optics, pixel_um = given.scans, given.optics, given.pixel_um
-    method, device = arguments.method, choose_device(arguments.device)
-    model = model_for(method, arguments.model)
-    for sentence in surface_warnings(scans, heights, optics, model):
-        _common.note(sentence)
-    checked = _common.Checked()
-    begun = time.perf_counter()
-    with _common.Progress(method) as progress:
-        image = reconstruct_surface(
-            scans,
-            heights,
-            optics=optics,
-            model=model,
-            method=method,
-            device=arguments.device,
-            on_progress=progress.stage,
-            on_message=_common.note,
-            on_check=checked,
+    scans, pixel_um, method = given.scans, given.pixel_um, arguments.method
+    origin = "plane through points" if arguments.through else Path(arguments.heights).name
+    through = points(arguments.through) if arguments.through else None
+    recipe = loaded(
+        Recipe(
+            scans, HeightMap(heights, origin, through), given.optics, method, arguments.model,
+            arguments.device, pixel_um,
         )
+    )  # fmt: skip
+    device, checked = choose_device(arguments.device), _common.Checked()
+    begun = time.perf_counter()
+    with _common.Progress(method) as progress, listening(progress.stage):
+        for event in run(recipe):
+            if isinstance(event, SurfaceImage):
+                image = event.pixels
+            tell(event, _common.note, checked)
     seconds = time.perf_counter() - begun
-    made = surface_provenance(
-        scans,
-        heights,
-        origin="plane through points" if arguments.through else Path(arguments.heights).name,
-        pixel_um=pixel_um,
-        optics=optics,
-        method=method,
-        model=model,
-        device=device,
-        seconds=seconds,
-        check=checked.check,
-        points_um=points(arguments.through) if arguments.through else None,
-    )
+    made = recipe.provenance(device, seconds, checked.check)
     write_surface(output, image, heights, pixel_um, made, inputs=arguments.files)
     y, x = image.shape
     facts = str(SurfaceFacts.of(heights, pixel_um)).rstrip(".")

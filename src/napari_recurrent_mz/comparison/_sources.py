@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError, Scan, listed
+from ..scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed
 from ._volume import Volume
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ BASELINE_NAMES = {
 }
 """What tables and figures call them."""
 
-_SAME_UM = 1e-3
 _LEAST_PIXELS = 11  # the window of SSIM
 _DRIFT_PX = 0.5  # pixel sizes that differ by less over the whole field are the same
 _OFF_PX = 0.02  # less of a pixel is rounding
@@ -86,17 +85,17 @@ class Resampled:
     def covers(self, z_um: float) -> bool:
         """Whether a height is within the volume."""
         heights = self._volume.heights_um
-        return bool(heights[0] - _SAME_UM <= z_um <= heights[-1] + _SAME_UM)
+        return bool(heights[0] - SAME_HEIGHT_UM <= z_um <= heights[-1] + SAME_HEIGHT_UM)
 
     def has_plane(self, z_um: float) -> bool:
         """Whether one of its own planes is there."""
-        return bool(np.abs(self._volume.heights_um - z_um).min() <= _SAME_UM)
+        return bool(np.abs(self._volume.heights_um - z_um).min() <= SAME_HEIGHT_UM)
 
     def at(self, z_um: float) -> npt.NDArray[Any]:
         """The plane at a height, cropped; heights are asked for in rising order."""
         heights = self._volume.heights_um
         nearest = int(np.abs(heights - z_um).argmin())
-        if abs(heights[nearest] - z_um) <= _SAME_UM:
+        if abs(heights[nearest] - z_um) <= SAME_HEIGHT_UM:
             return self._plane(nearest)
         above = int(np.searchsorted(heights, z_um))
         part = (z_um - heights[above - 1]) / (heights[above] - heights[above - 1])
@@ -139,6 +138,7 @@ class Baseline:
         stopped: Callable[[], bool] | None = None,
     ) -> None:
         from ..inference import plane_maker
+        from ..recipe import Recipe
 
         if key not in BASELINES:
             raise InputError(
@@ -148,10 +148,10 @@ class Baseline:
         self.scans_um = tuple(scan.z_um for scan in scans)
         self._scans, self._field = scans, field
         heights = reference.heights_um
-        reach_um = float(heights[0]), float(heights[-1])
-        self._maker = plane_maker(
-            scans, reach_um, optics=optics, method=key, device=device, stopped=stopped
-        )
+        low, high = float(heights[0]), float(heights[-1])
+        grid = ZGrid(low, high, max(high - low, 1.0))
+        recipe = Recipe(scans, grid, optics=optics, method=key, device=device)
+        self._maker = plane_maker(recipe, stopped=stopped)
 
     def covers(self, z_um: float) -> bool:  # noqa: ARG002
         """It makes every plane."""
@@ -159,7 +159,7 @@ class Baseline:
 
     def at(self, z_um: float) -> npt.NDArray[Any]:
         """The plane at a height, cropped; at a scan it is the scan itself."""
-        same = [scan.pixels for scan in self._scans if abs(scan.z_um - z_um) < _SAME_UM]
+        same = [scan.pixels for scan in self._scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM]
         return self._field.of(same[0] if same else self._maker.plane(z_um))
 
 
@@ -252,7 +252,7 @@ def _check_pixels(volume: Volume, reference: Volume) -> None:
 
 def _check_heights(volume: Volume, reference: Volume) -> None:
     mine, wanted = volume.heights_um, reference.heights_um
-    if not ((wanted >= mine[0] - _SAME_UM) & (wanted <= mine[-1] + _SAME_UM)).any():
+    if not ((wanted >= mine[0] - SAME_HEIGHT_UM) & (wanted <= mine[-1] + SAME_HEIGHT_UM)).any():
         raise InputError(
             f"'{volume.name}' (z {mine[0]:g} to {mine[-1]:g} µm) and the reference "
             f"'{reference.name}' (z {wanted[0]:g} to {wanted[-1]:g} µm) have no plane in common: "

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import Heights, InputError, Scan
+from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
@@ -20,7 +21,9 @@ from ._whole import WORKPLACE, flush_to_disk, write_whole
 
 __all__ = [
     "WORKPLACE",
+    "Channel",
     "ImageFile",
+    "Place",
     "VolumeWriter",
     "check_disk",
     "check_output",
@@ -31,11 +34,13 @@ __all__ = [
     "read_heights",
     "read_image",
     "read_positions",
+    "read_what_can_be",
     "scans_from_files",
     "scans_from_stack",
     "scatter_note",
     "stack_heights",
     "to_um",
+    "write_channels",
     "write_json",
     "write_surface",
     "write_table",
@@ -115,9 +120,28 @@ def read_positions(path: str | os.PathLike[str]) -> list[ImageFile]:
     InputError
         As :func:`read_image`.
     """
+    images, troubles = read_what_can_be(path)
+    if troubles:
+        raise InputError(troubles[0])
+    return images
+
+
+def read_what_can_be(path: str | os.PathLike[str]) -> tuple[list[ImageFile], list[str]]:
+    """Read the positions of a file that can be read; a sentence about each that cannot."""
     from ._parts import Part, contents_of, read_part
 
-    return [read_part(Part(c.path, c.inside)) for c in contents_of(check_readable(path))]
+    images, troubles = [], []
+    try:
+        for content in contents_of(check_readable(path)):
+            try:
+                if content.trouble:
+                    raise InputError(content.trouble)
+                images.append(read_part(Part(content.path, content.inside)))
+            except InputError as error:
+                troubles.append(str(error))
+    except InputError as error:
+        troubles.append(str(error))
+    return images, troubles
 
 
 def scans_from_files(
@@ -339,7 +363,6 @@ def write_volume(
     InputError
         As :func:`check_output`, or when the disk refuses.
     """
-    path = check_output(path, inputs)
     array = np.ascontiguousarray(volume, dtype=_type_written(volume, keep_type))
     heights = np.asarray(z_um, dtype=np.float64)
     if array.ndim != 3 or heights.shape != array.shape[:1]:
@@ -347,17 +370,54 @@ def write_volume(
     order = np.argsort(heights, kind="stable")
     if np.any(np.diff(order) != 1):
         array, heights = array[order], heights[order]
+    place = Place(float(pixel_um), heights)
+    return write_channels(path, [Channel(array)], place, provenance, inputs=inputs, durable=durable)
+
+
+def write_channels(
+    path: str | os.PathLike[str],
+    channels: Sequence[Channel],
+    place: Place,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    durable: bool = False,
+    on_plane: OnPlane | None = None,
+) -> Path:
+    """Write one or more channels as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
+
+    Nothing is converted: what is read again is the same, bit for bit. It is written under a
+    temporary name, as :func:`write_volume` does.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.tif``/``.tiff`` (OME-TIFF) or ``.zarr`` (OME-Zarr).
+    channels : sequence of Channel
+        All of one shape and type.
+    place : Place
+        Voxel size and position.
+    provenance : mapping, optional
+        How they were made; of several channels, a list of one record each under ``channels``.
+    inputs, durable
+        As in :func:`write_volume`.
+    on_plane : callable, optional
+        Called before every plane with how many are written, and of how many; what it raises ends
+        the work, and leaves what was there.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_output`, when the format has no such pixels or heights, or when the disk
+        refuses.
+    """
+    path = check_output(path, inputs)
     if path.suffix.lower() == _ZARR_ENDING:
         from ._zarr import write_zarr as write
     else:
         from ._tiff import write_ome_tiff as write
-    name = path.name.split(".")[0]
-    told = provenance or {}
-    return write_whole(
-        path,
-        lambda part: write(part, array, heights, float(pixel_um), told, name),
-        durable=durable,
-    )
+    image = NewImage(path.name.split(".")[0], channels, place, provenance or {}, on_plane)
+    return write_whole(path, lambda part: write(part, image), durable=durable)
 
 
 def write_surface(
@@ -368,6 +428,7 @@ def write_surface(
     provenance: Mapping[str, Any] | None = None,
     *,
     inputs: Iterable[str | os.PathLike[str]] = (),
+    origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
     """Write the image of a surface as OME-TIFF, its heights as a second image beside it.
 
@@ -385,6 +446,8 @@ def write_surface(
         Pixel size, in micrometres.
     provenance, inputs
         As in :func:`write_volume`.
+    origin_um : tuple of float, optional
+        Position (y, x) of the first pixel, in micrometres.
 
     Raises
     ------
@@ -398,7 +461,9 @@ def write_surface(
     name, told = path.name.split(".")[0], provenance or {}
     return write_whole(
         path,
-        lambda part: write_ome_surface(part, pixels, heights_um, float(pixel_um), told, name),
+        lambda part: write_ome_surface(
+            part, pixels, heights_um, float(pixel_um), told, name, origin_um
+        ),
     )
 
 

@@ -65,6 +65,8 @@ class Facts:
     doubts: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    channel: str = ""
+    origin_um: tuple[float, float] | None = None
 
     def take(self, name: str, value: float | None, where: str) -> None:
         """Take a value in the unit of its name, found at ``where``."""
@@ -101,6 +103,12 @@ class Facts:
         square = square_pixel(to_um(y, units[0]), to_um(x, units[1]), file)
         self.take("pixel_um", square, where)
 
+    def take_origin(self, y: tuple[Any, str | None], x: tuple[Any, str | None]) -> None:
+        """Take the position of the first pixel, each coordinate with its unit."""
+        y_um, x_um = to_um(*y), to_um(*x)
+        if y_um is not None and x_um is not None:
+            self.origin_um = (y_um, x_um)
+
     def take_optics(self, optics: Mapping[str, Any], where: str) -> None:
         """Take what a record of this package's own states."""
         for name in ("na", "wavelength_um", "immersion_index"):
@@ -126,7 +134,9 @@ class Facts:
         z_um = self._heights(n, stated, name)
         step = self.values.pop("z_step_um", None)
         if n > 1:  # where the heights are not sure, the step is not
-            step = None if z_um is None else even_step(z_um)
+            even = None if z_um is None else even_step(z_um)
+            same = step is not None and even is not None and np.isclose(abs(step), abs(even))
+            step = step if same else even
         return ImageFile(
             data,
             name,
@@ -134,6 +144,8 @@ class Facts:
             z_um=z_um,
             z_step_um=None if step is None else abs(step),
             **self.values,
+            channel=self.channel,
+            origin_um=self.origin_um,
             provenance=self.provenance,
             sources=self.sources,
             doubts={what: why for what, why in self.doubts.items() if what not in self.sources},
@@ -169,7 +181,7 @@ class Facts:
     ) -> npt.NDArray[np.float64] | None:
         """Heights that are stated, unless what else the file says speaks against them."""
         z_um, n = found.z_um, len(found.z_um)
-        if n > 1 and float(np.diff(np.sort(z_um)).min()) < SAME_HEIGHT_UM:
+        if n > 1 and not np.diff(np.sort(z_um)).all():
             self.doubt("z_um", f"{found.where} gives several of them one height")
             return None
         mean = float(np.abs(np.diff(np.sort(z_um))).mean()) if n > 1 else 0.0

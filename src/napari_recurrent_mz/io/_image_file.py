@@ -61,6 +61,20 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
     return length if np.isfinite(length) else None
 
 
+def unreadable(name: str, error: Exception) -> InputError:
+    """What stopped the reading of a file and nobody thought of, in one sentence."""
+    if isinstance(error, MemoryError):
+        return InputError(
+            f"'{name}' does not fit in memory: take fewer --planes of it, or save it again, for it "
+            "may be damaged."
+        )
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return InputError(
+        f"'{name}' cannot be read ({' '.join(what.split())}): it is damaged or of an unknown kind, "
+        "copy or save it again."
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class ImageFile:
     """An image file that was read, with what its metadata says.
@@ -82,6 +96,11 @@ class ImageFile:
     na, wavelength_um, immersion_index : float or None
         Numerical aperture, emission wavelength in micrometres and refractive index of
         the immersion medium.
+    channel : str
+        What the file calls the channel; empty when it does not.
+    origin_um : tuple of float or None
+        Position (y, x) of the first pixel in the world, in micrometres, where an OME-Zarr or a file
+        of this package states it. Where a stage stood is no place in an image.
     provenance : mapping
         What :func:`write_volume` was given, empty for files of other programs.
     sources : mapping
@@ -101,6 +120,8 @@ class ImageFile:
     na: float | None = None
     wavelength_um: float | None = None
     immersion_index: float | None = None
+    channel: str = ""
+    origin_um: tuple[float, float] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -12,6 +13,7 @@ import numpy as np
 import tifffile
 
 from ..scans import InputError
+from ._channels import record_of_channel
 from ._facts import Facts, Stated
 from ._image_file import micrometres_per, to_um
 
@@ -35,6 +37,54 @@ def ome_root(xml: str, name: str) -> ET.Element:
         raise InputError(
             f"'{name}' has OME metadata that cannot be read: save it again."
         ) from error
+
+
+def companion_metadata(xml: str, path: Path) -> str | None:
+    """The OME metadata of a TIFF that has them in another file; None where it has its own.
+
+    Parameters
+    ----------
+    xml : str
+        What is in the TIFF itself.
+    path : Path
+        Of the TIFF.
+
+    Raises
+    ------
+    InputError
+        If the other file is not there, cannot be read, or says nothing about this one.
+    """
+    if "BinaryOnly" not in xml:
+        return None
+    own = ome_root(xml, path.name)
+    told = own.find("{*}BinaryOnly")
+    if told is None:
+        return None
+    companion = path.with_name(Path(told.get("MetadataFile", "")).name)
+    if companion == path or not companion.is_file():
+        raise InputError(
+            f"'{path.name}' has its metadata in '{companion.name}', which does not lie beside it: "
+            "put it there under this name."
+        )
+    root = ome_root(_xml_in(companion), companion.name)
+    files = list(root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID"))
+    ids = [file.text for file in files if file.text and file.text == own.get("UUID")]
+    ids += [f.text for f in files if f.text and f.get("FileName", "").lower() == path.name.lower()]
+    if not ids:
+        raise InputError(
+            f"'{path.name}' has its metadata in '{companion.name}', which does not mention it: "
+            "give both the names under which they were written."
+        )
+    root.set("UUID", ids[0])  # that of the file which has them, for whoever reads on
+    return ET.tostring(root, encoding="unicode")
+
+
+def _xml_in(companion: Path) -> str:
+    """The OME metadata in an XML file, or in the one TIFF of a set that has them."""
+    if companion.suffix.lower() not in (".tif", ".tiff"):
+        return companion.read_text(encoding="utf-8-sig", errors="replace")
+    with tifffile.TiffFile(companion) as tif:
+        return tif.ome_metadata or ""
 
 
 def image_of(root: ET.Element, series: tifffile.TiffPageSeries, position: int) -> ET.Element | None:
@@ -109,10 +159,21 @@ def take_ome(
     facts.take_length("z_step_um", sizes["Z"], units["Z"], "its OME PhysicalSizeZ")
     _take_objective(facts, root, image)
     _take_wavelength(facts, pixels, channel)
-    facts.provenance = facts.provenance or _provenance(root)
+    facts.provenance = facts.provenance or record_of_channel(_provenance(root), channel)
+    _take_own_place(facts, pixels, channel, time)
     facts.take_optics(facts.provenance.get("optics") or {}, "the record of how it was made")
     stated = _heights(facts, pixels, channel, time)
     return [] if stated is None else [stated]
+
+
+def _take_own_place(facts: Facts, pixels: ET.Element, channel: int, time: int) -> None:
+    """Take where the first pixel is, which others than we use for where the stage stood."""
+    first = _planes_of(pixels).get((channel, time), {}).get(0)
+    if facts.provenance and first is not None:
+        y, x = (
+            (first.get(f"Position{axis}"), first.get(f"Position{axis}Unit", "µm")) for axis in "YX"
+        )
+        facts.take_origin(y, x)
 
 
 def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> Stated | None:
@@ -186,6 +247,7 @@ def _take_wavelength(facts: Facts, pixels: ET.Element, channel: int) -> None:
     channels = pixels.findall("{*}Channel")
     if channel < len(channels):
         told = channels[channel]
+        facts.channel = told.get("Name") or ""
         unit = told.get("EmissionWavelengthUnit", "nm")
         value = told.get("EmissionWavelength")
         facts.take_length("wavelength_um", value, unit, "its OME EmissionWavelength")

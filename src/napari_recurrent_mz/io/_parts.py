@@ -21,9 +21,12 @@ import tifffile
 
 from ..scans import InputError
 from ._image_file import ImageFile, squeeze_to_zyx
+from ._ome import companion_metadata
 from ._tiff import HEIGHTS_NAME, check_whole, told_by, told_of_tiff
 from ._vendors import record_of
 from ._zarr import ZarrImage, is_zarr, reading_zarr
+
+_MOST_POSITIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,15 @@ class Content:
     axes : str
         One letter for each length of ``shape``: T, C, Z, Y, X and others.
     shape : tuple of int
+    trouble : str
+        Why it cannot be read, in one sentence, where others in the file can; else empty.
     """
 
     path: str
     inside: str
-    axes: str
-    shape: tuple[int, ...]
+    axes: str = ""
+    shape: tuple[int, ...] = ()
+    trouble: str = ""
 
     def length(self, axis: str) -> int:
         """How many entries the axis of a letter has, 1 when there is none."""
@@ -111,22 +117,43 @@ def contents_of(path: str | os.PathLike[str]) -> list[Content]:
         If the file cannot be read, or holds no image.
     """
     path = Path(path)
-    if path.is_dir():
-        if not is_zarr(path):
-            raise InputError(f"'{path}' is a folder that is no OME-Zarr.")
+    found = list(_groups_of(path) if path.is_dir() else _positions_of(path))
+    if found and all(content.trouble for content in found):
+        raise InputError(found[0].trouble)
+    return found
+
+
+def _groups_of(path: Path) -> Iterator[Content]:
+    """The images of an OME-Zarr."""
+    if not is_zarr(path):
+        raise InputError(f"'{path}' is a folder that is no OME-Zarr.")
+    with reading_zarr(path.name):
         groups = fields_of(path) or _series_of(path) or [""]
-        images = [(inside, ZarrImage(path / inside, _name(path, inside))) for inside in groups]
-        return [Content(str(path), i, z.letters, tuple(z.array.shape)) for i, z in images]
+    for inside in groups:
+        try:
+            image = ZarrImage(path / inside, _name(path, inside))
+        except InputError as error:
+            yield Content(str(path), inside, trouble=str(error))
+        else:
+            yield Content(str(path), inside, image.letters, tuple(image.array.shape))
+
+
+def _positions_of(path: Path) -> Iterator[Content]:
+    """The images of a TIFF."""
     with told_of_tiff(path) as said:
         tiff = _OpenTiff.of(path)
         said += tiff.said
         for number in tiff.own:
-            tiff.check(number)
-    found = {number: tiff.images[number] for number in tiff.own}
-    return [
-        Content(str(path), str(number) if len(found) > 1 else "", image.axes, image.shape)
-        for number, image in found.items()
-    ]
+            inside, image, trouble = (
+                str(number) if len(tiff.own) > 1 else "",
+                tiff.images[number],
+                "",
+            )
+            try:
+                tiff.check(number)
+            except InputError as error:
+                trouble = str(error)
+            yield Content(str(path), inside, image.axes, image.shape, trouble)
 
 
 def _name(path: Path, inside: str) -> str:
@@ -203,7 +230,8 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
     if not path.exists():
         raise InputError(f"'{part.path}' does not exist any more.")
     if path.is_dir():
-        image = _read_zarr_part(part, planes)
+        with reading_zarr(part.name):
+            image = _read_zarr_part(part, planes)
     else:
         with told_of_tiff(path) as said:
             tiff = _OpenTiff.of(path)
@@ -294,18 +322,18 @@ def _read_zarr_part(part: Part, planes: Sequence[int] | None) -> ImageFile:
     taken = _chosen(axes, shape, part)
     size = _stack_shape(axes, shape, taken, part.name)
     if planes is None:
-        with reading_zarr(part.name):
-            return image.file(squeeze_to_zyx(np.asarray(image.array[taken]), axes, part.name))
+        whole = squeeze_to_zyx(np.asarray(image.array[taken]), axes, part.name)
+        return image.file(whole, part.channel or 0)
     wanted = _wanted(planes, size[0])
     if not wanted:
-        return image.file(_stack(size, {}))
+        return image.file(_stack(size, {}), part.channel or 0)
     long = [a for a, n in zip(axes, shape, strict=True) if n > 1 and a not in "TCZYX"]
     z = long[0] if long else "Z"
     at: Any = tuple(wanted if a == z else s for a, s in zip(axes, taken, strict=True))
-    with reading_zarr(part.name):
-        pixels = squeeze_to_zyx(np.asarray(image.array.oindex[at]), axes, part.name)
+    pixels = squeeze_to_zyx(np.asarray(image.array.oindex[at]), axes, part.name)
     pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
-    return image.file(_stack(size, dict(zip(wanted, pixels, strict=True))))
+    stack = _stack(size, dict(zip(wanted, pixels, strict=True)))
+    return image.file(stack, part.channel or 0)
 
 
 class _OpenTiff:
@@ -319,7 +347,7 @@ class _OpenTiff:
 
     def __init__(self, path: Path) -> None:
         self.path, self.stamp = path, _stamp(path)
-        with told_of_tiff(path) as self.said, tifffile.TiffFile(path) as tif:
+        with told_of_tiff(path) as self.said, _with_metadata(path) as tif:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self.tif = tif
             self.images = _images_of(tif)
@@ -413,6 +441,20 @@ class _OpenTiff:
         return found
 
 
+def _with_metadata(path: Path) -> tifffile.TiffFile:
+    """An open TIFF with its OME metadata, also where these are in a file beside it."""
+    tif = tifffile.TiffFile(path)
+    try:
+        elsewhere = companion_metadata(tif.ome_metadata or "", path)
+    except BaseException:
+        tif.close()
+        raise
+    if elsewhere is None:
+        return tif
+    tif.close()
+    return tifffile.TiffFile(path, omexml=elsewhere)
+
+
 def _stamp(path: Path) -> tuple[str, int, int]:
     status = path.stat()
     return str(path), status.st_size, status.st_mtime_ns
@@ -476,6 +518,11 @@ def _images_of(tif: tifffile.TiffFile) -> list[_Image]:
         if series.keyframe.is_reduced or series.name == HEIGHTS_NAME:
             continue
         at, first = series.axes.find("R"), _first_position(tif)
+        if at >= 0 and series.shape[at] > _MOST_POSITIONS:
+            raise InputError(
+                f"'{tif.filename}' claims to hold {series.shape[at]:,} positions, which cannot be "
+                "true: it is damaged, copy or save it again."
+            )
         entries = [None] if at < 0 else list(range(series.shape[at]))
         for entry in entries:
             kept = [n for n in range(len(series.axes)) if n != at]

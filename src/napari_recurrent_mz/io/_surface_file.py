@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tifffile
 
 from ..scans import FloatArray, Heights, InputError
+from ._channels import Channel, NewImage, Place
 from ._tiff import HEIGHTS_NAME, ome_metadata
 
 
@@ -21,10 +22,12 @@ def write_ome_surface(
     pixel_um: float,
     provenance: Mapping[str, Any],
     name: str,
+    origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> None:
     """Write an image (Y, X) and, as a second image, its heights in µm as OME-TIFF."""
     middle = np.array([float(heights_um.mean())])
-    told = ome_metadata(1, middle, pixel_um, provenance, name)
+    place = Place(pixel_um, middle, origin_um=origin_um)
+    told = ome_metadata(NewImage(name, [Channel(image[np.newaxis])], place, provenance))
     beside = {key: told[key] for key in told if key.startswith("PhysicalSize")}
     with tifffile.TiffWriter(path, ome=True) as tif:
         tif.write(image[np.newaxis], photometric="minisblack", metadata=told)

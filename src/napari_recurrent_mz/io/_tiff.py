@@ -8,6 +8,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ import numpy.typing as npt
 import tifffile
 
 from ..scans import InputError
-from ._facts import Facts, even_step
-from ._image_file import ImageFile
+from ._channels import Channel, NewImage, Place, plain, record_of_channel
+from ._facts import Facts
+from ._image_file import ImageFile, unreadable
 from ._ome import NAMESPACE, image_of, ome_root, take_ome
 from ._vendors import take_metamorph, take_micro_manager, take_tags, take_zeiss
 
 HEIGHTS_NAME = "Surface heights (µm)"
 """What the second image in a file of a surface is called."""
+
+_OME_TYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+_LARGEST_CLASSIC = 2**32 - 2**25  # bytes; what is larger needs 64-bit offsets
 
 _CUT_SHORT = ("invalid page offset", "invalid value offset", "corrupted", "missing data")
 
@@ -48,12 +53,17 @@ def told_of_tiff(path: Path) -> Iterator[list[str]]:
                     "install it (pip install imagecodecs), or save the file uncompressed."
                 ) from error
             raise _cut_short(path) from error
+        except Exception as error:  # whatever it is, it is this file's
+            raise unreadable(path.name, error) from error
 
 
 def _cut_short(path: Path) -> InputError:
+    try:
+        size = path.stat().st_size
+    except OSError as error:  # it is gone, or the drive is
+        return InputError(f"'{path.name}' cannot be read: {error.strerror or error}.")
     return InputError(
-        f"'{path.name}' is damaged or cut short ({path.stat().st_size:,} bytes): "
-        "copy or save it again."
+        f"'{path.name}' is damaged or cut short ({size:,} bytes): copy or save it again."
     )
 
 
@@ -139,17 +149,34 @@ def _tifffile_log() -> Iterator[list[str]]:
         log.propagate = propagate
 
 
-def write_ome_tiff(
-    path: Path,
-    volume: npt.NDArray[Any],
-    z_um: npt.NDArray[np.float64],
-    pixel_um: float,
-    provenance: Mapping[str, Any],
-    name: str,
-) -> None:
-    """Write ``volume`` (Z, Y, X) as OME-TIFF with voxel sizes, plane heights and provenance."""
-    metadata = ome_metadata(volume.shape[0], z_um, pixel_um, provenance, name)
-    tifffile.imwrite(path, volume, ome=True, photometric="minisblack", metadata=metadata)
+def write_ome_tiff(path: Path, image: NewImage) -> None:
+    """Write an image as OME-TIFF with voxel sizes, plane heights and provenance.
+
+    Raises
+    ------
+    InputError
+        If OME-TIFF has no such pixels.
+    """
+    check_type(image.dtype, path.name)
+    tifffile.imwrite(
+        path,
+        image.planes(),
+        shape=image.shape,
+        dtype=image.dtype,
+        ome=True,
+        bigtiff=int(np.prod(image.shape)) * image.dtype.itemsize > _LARGEST_CLASSIC,
+        photometric="minisblack",
+        metadata=ome_metadata(image),
+    )
+
+
+def check_type(dtype: np.dtype[Any], name: str) -> None:
+    """Raise :class:`InputError` when OME-TIFF has no pixels of a type."""
+    if dtype.name not in _OME_TYPES:
+        raise InputError(
+            f"'{name}' cannot be written: an OME-TIFF has no pixels of the type {dtype.name}, so "
+            "end it in .ome.zarr, or convert them to float32 first."
+        )
 
 
 class TiffPlanes:
@@ -176,14 +203,15 @@ class TiffPlanes:
         name: str,
     ) -> None:
         self._path, self._shape, self._dtype = path, shape, dtype
-        self._about = z_um, pixel_um, name
+        pixels = np.broadcast_to(np.zeros((), dtype), shape)  # the real ones come later
+        self._image = NewImage(name, [Channel(pixels)], Place(pixel_um, z_um))
         found = tifffile.imwrite(
             path,
             shape=shape,
             dtype=dtype,
             ome=True,
             photometric="minisblack",
-            metadata=ome_metadata(shape[0], z_um, pixel_um, {}, name),
+            metadata=ome_metadata(self._image),
             returnoffset=True,
         )
         assert found is not None  # asked for
@@ -198,14 +226,13 @@ class TiffPlanes:
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata, which may name what is known only at the end."""
         self._file.close()
-        z_um, pixel_um, name = self._about
         z, y, x = self._shape
         told = tifffile.OmeXml()
         told.addimage(
             self._dtype.char,
             self._shape,
             (z, 1, 1, y, x, 1),
-            **ome_metadata(z, z_um, pixel_um, provenance, name),
+            **ome_metadata(replace(self._image, provenance=provenance)),
         )
         tifffile.tiffcomment(self._path, told.tostring(declaration=True).encode())
 
@@ -214,35 +241,46 @@ class TiffPlanes:
         self._file.close()
 
 
-def ome_metadata(
-    n: int,
-    z_um: npt.NDArray[np.float64],
-    pixel_um: float,
-    provenance: Mapping[str, Any],
-    name: str,
-) -> dict[str, Any]:
-    """Voxel sizes, heights of ``n`` planes and provenance, as tifffile writes them to OME."""
+def ome_metadata(image: NewImage) -> dict[str, Any]:
+    """Voxel sizes, plane positions, channels and provenance, as tifffile writes them to OME."""
+    place, told = image.place, dict(image.provenance)
     metadata: dict[str, Any] = {
-        "axes": "ZYX",
-        "Name": name,
-        "PhysicalSizeX": pixel_um,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": pixel_um,
-        "PhysicalSizeYUnit": "µm",
-        "Plane": {
-            "PositionZ": [round(float(z), 9) for z in z_um],
-            "PositionZUnit": ["µm"] * n,
-        },
-        "CommentAnnotation": [{"Namespace": NAMESPACE, "Value": json.dumps(dict(provenance))}],
+        "axes": image.axes,
+        "Name": image.name,
+        "CommentAnnotation": [{"Namespace": NAMESPACE, "Value": json.dumps(told)}],
     }
-    step = even_step(z_um)
-    if step is not None:  # what is uneven has no one size
-        metadata["PhysicalSizeZ"] = round(abs(step), 9)
-        metadata["PhysicalSizeZUnit"] = "µm"
-    wavelength = (provenance.get("optics") or {}).get("wavelength_um")
-    if wavelength:
-        metadata["Channel"] = {
-            "EmissionWavelength": round(1e3 * wavelength, 6),
-            "EmissionWavelengthUnit": "nm",
-        }
+    sizes = {"X": place.pixel_um, "Y": place.pixel_um, "Z": place.step_um}
+    for axis, size in sizes.items():  # what is uneven has no one size
+        if size is not None:
+            metadata[f"PhysicalSize{axis}"] = plain(abs(size))
+            metadata[f"PhysicalSize{axis}Unit"] = "µm"
+    planes = _plane_positions(place, int(np.prod(image.shape[:-2], dtype=int)))
+    if planes:
+        metadata["Plane"] = planes
+    channels = [
+        _channel_metadata(channel.name, record_of_channel(told, number))
+        for number, channel in enumerate(image.channels)
+    ]
+    if any(channels):
+        metadata["Channel"] = channels
     return metadata
+
+
+def _plane_positions(place: Place, n: int) -> dict[str, list[Any]]:
+    """Where ``n`` planes are, channel by channel; a place at the origin is not stated."""
+    found: dict[str, list[Any]] = {}
+    if any(place.origin_um):
+        found = {f"Position{a}": [v] * n for a, v in zip("YX", place.origin_um, strict=True)}
+    if place.z_um is not None:
+        found["PositionZ"] = list(place.z_um) * (n // len(place.z_um))
+    told = {name: [plain(float(v)) for v in values] for name, values in found.items()}
+    return told | {f"{name}Unit": ["µm"] * n for name in told}
+
+
+def _channel_metadata(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {"Name": name} if name else {}
+    wavelength = (record.get("optics") or {}).get("wavelength_um")
+    if wavelength:
+        told["EmissionWavelength"] = round(1e3 * wavelength, 6)
+        told["EmissionWavelengthUnit"] = "nm"
+    return told

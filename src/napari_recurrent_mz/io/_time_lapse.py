@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import InputError
+from ._channels import Place
 from ._parts import ome_attributes
 from ._stream import check_disk
 from ._whole import refusals_of, write_whole
-from ._zarr import PROVENANCE_KEY, halved, is_zarr, make_levels, multiscale
+from ._zarr import PROVENANCE_KEY, every_chunk, is_zarr, make_levels, multiscale, put_plane
 
 
 def make_time_lapse(
@@ -55,9 +56,9 @@ def make_time_lapse(
 
     def write(part: Path) -> None:
         group = zarr.open_group(part, mode="w", zarr_format=3)
-        levels = make_levels(group, shape, np.dtype(np.float32))
+        levels = make_levels(group, shape, np.dtype(np.float32), "TZYX")
         name = path.name.split(".")[0]
-        image = multiscale(name, len(levels), z_um, pixel_um, with_time=True)
+        image = multiscale(name, len(levels), "TZYX", Place(pixel_um, z_um))
         group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(told)))
         group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
 
@@ -126,7 +127,8 @@ class TimePoint:
         group = zarr.open_group(path, mode="r+")
         ome: Any = group.attrs["ome"]
         levels = ome["multiscales"][0]["datasets"]
-        self._levels: list[Any] = [group[level["path"]] for level in levels]
+        with every_chunk():
+            self._levels: list[Any] = [group[level["path"]] for level in levels]
 
     @property
     def finished_planes(self) -> list[int]:
@@ -135,9 +137,7 @@ class TimePoint:
 
     def __setitem__(self, index: int, plane: npt.NDArray[np.float32]) -> None:
         with refusals_of(self.path):
-            for number, level in enumerate(self._levels):
-                plane = halved(plane) if number else plane
-                level[self.time, index] = plane
+            put_plane(self._levels, (self.time, index), plane)
         self._made.add(index)
 
     def finish(self, provenance: Mapping[str, Any]) -> Path:

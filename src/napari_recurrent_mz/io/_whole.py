@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..scans import InputError
+from ._locks import try_lock
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 WORKPLACE = ".recurrent-mz-"
 """How the name of a folder begins in which something is being written."""
+
+_LOCK = "lock-"  # and the name of the computer
+_DEAD_AFTER_S = 86_400.0  # what another computer has not touched for so long
 
 
 class Workplace:
@@ -38,6 +47,9 @@ class Workplace:
         self.path = path
         with refusals_of(path):
             self._folder = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=path.parent))
+        self._lock: BaseFileLock | None = None
+        with suppress(OSError):  # a drive without locks: then nobody takes it for left behind
+            self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
         self.part = self._folder / path.name
 
     def put_in_place(self, *, durable: bool = False) -> None:
@@ -55,15 +67,58 @@ class Workplace:
         """
         if durable:
             flush_to_disk(self.part)
+        replaced = self._folder / "replaced"
         if self.path.is_dir():
-            self.path.rename(self._folder / "replaced")
-        self.part.replace(self.path)
+            self.path.rename(replaced)
+        try:
+            self.part.replace(self.path)
+        except OSError:
+            if replaced.exists() and not self.path.exists():
+                replaced.rename(self.path)
+            raise
         if durable:
             flush_to_disk(self.path.parent, only_entry=True)
 
     def remove(self) -> None:
         """Leave nothing but what was put in place."""
+        if self._lock is not None:
+            self._lock.release()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def remove_left_behind(path: Path) -> None:
+    """Remove the workplaces of ``path`` in which nobody works any more."""
+    for part in path.parent.glob(f"{WORKPLACE}*/{path.name}"):
+        if is_left_behind(part.parent):
+            shutil.rmtree(part.parent, ignore_errors=True)
+
+
+def is_left_behind(workplace: Path) -> bool:
+    """Whether nobody writes in a workplace any more; where that cannot be known, somebody does.
+
+    A lock ends with its process, in whatever way that ends. On some network drives only one
+    computer sees it, so what another computer has made must have stood still as well.
+    """
+    own = workplace / f"{_LOCK}{socket.gethostname()}"
+    try:
+        locks = list(workplace.glob(f"{_LOCK}*"))
+        for path in locks:
+            lock = try_lock(path)
+            if lock is None:
+                return False
+            lock.release()
+        return locks == [own] or _still_s(workplace) > _DEAD_AFTER_S
+    except OSError:
+        return False
+
+
+def _still_s(workplace: Path) -> float:
+    """For how long nothing has been written in a folder, by the clock of its drive."""
+    with tempfile.TemporaryFile(dir=workplace.parent) as now:
+        clock = os.fstat(now.fileno()).st_mtime
+    # To look at a lock may touch it.
+    inside = [path for path in workplace.rglob("*") if not path.name.startswith(_LOCK)]
+    return clock - max(path.stat().st_mtime for path in [workplace, *inside])
 
 
 def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = False) -> Path:

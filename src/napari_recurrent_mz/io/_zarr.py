@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..scans import InputError
-from ._facts import Facts, Stated, even_step
-from ._image_file import ImageFile, to_um
+from ._channels import NewImage, Place, plain, record_of_channel
+from ._facts import Facts, Stated
+from ._image_file import ImageFile, to_um, unreadable
 
 if TYPE_CHECKING:
     import zarr
 
 PROVENANCE_KEY = "napari-recurrent-mz"
 
+_COLOURS = ("FF00FF", "00FF00", "00FFFF", "FFFF00", "FF0000", "0000FF")
 _CHUNK = 1024  # pixels on a side; also how large the coarsest level may be
 
 
@@ -63,6 +66,7 @@ class ZarrImage:
             if not isinstance(array, zarr.Array):
                 raise TypeError(self._level["path"])
             self.array = array
+            self._group = group
             named = self._multiscale["axes"]
             self._axes = [a if isinstance(a, dict) else {"name": a} for a in named]
             self.letters = "".join(str(a["name"])[0].upper() for a in self._axes)
@@ -77,15 +81,37 @@ class ZarrImage:
             "multiscale": self._multiscale,
         }
 
-    def file(self, data: Any) -> ImageFile:
-        """The image with pixels (Z, Y, X) or (Y, X), and what its metadata say."""
+    @property
+    def levels(self) -> list[zarr.Array[Any]]:
+        """The finest first, each smaller than the one before; those that are not there left out."""
+        import zarr
+
+        found = [self.array]
+        for level in self._multiscale["datasets"][1:]:
+            with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
+                array = self._group[level["path"]]
+                if isinstance(array, zarr.Array) and array.size < found[-1].size:
+                    found.append(array)
+        return found
+
+    def _label(self, channel: int) -> str:
+        """What the file calls a channel."""
+        omero = self._attributes.get("ome", self._attributes).get("omero")
+        with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
+            return str(omero["channels"][channel].get("label") or "")
+        return ""
+
+    def file(self, data: Any, channel: int = 0) -> ImageFile:
+        """The image with pixels (Z, Y, X) or (Y, X) of a channel, and what its metadata say."""
         scale, shift = _scale_and_shift(self._level, self._multiscale, len(self._axes))
         size = dict(zip(self.letters, scale, strict=True))
         first = dict(zip(self.letters, shift, strict=True))
         units = {
             letter: axis.get("unit") for letter, axis in zip(self.letters, self._axes, strict=True)
         }
-        facts = Facts(provenance=self._attributes.get(PROVENANCE_KEY) or {})
+        told = self._attributes.get(PROVENANCE_KEY) or {}
+        facts = Facts(provenance=record_of_channel(told, channel), channel=self._label(channel))
+        facts.take_origin((first["Y"], units["Y"]), (first["X"], units["X"]))
         facts.take_pixel(
             size["Y"], size["X"], (units["Y"], units["X"]), "its OME-Zarr scale of x", self.name
         )
@@ -110,11 +136,15 @@ def reading_zarr(name: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RuntimeError):
+    except (
+        KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RuntimeError
+    ) as error:  # fmt: skip
         raise InputError(
             f"'{name}' is not a complete OME-Zarr image: "
             "give a folder with the multiscales metadata of NGFF 0.4 or 0.5."
-        ) from None
+        ) from error
+    except Exception as error:  # whatever it is, it is this image's
+        raise unreadable(name, error) from error
 
 
 def _scale_and_shift(
@@ -166,15 +196,13 @@ class ZarrPlanes:
         import zarr
 
         self._path, self._z_um, self._pixel_um, self._name = path, z_um, pixel_um, name
-        _step_of(z_um, name)  # said before there is any work
+        _step_of(Place(pixel_um, z_um), name)  # said before there is any work
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
         self.levels = make_levels(self._group, shape, dtype)
 
     def put(self, index: int, plane: npt.NDArray[Any]) -> None:
         """Write one plane (Y, X) to every level."""
-        for number, level in enumerate(self.levels):
-            plane = halved(plane) if number else plane
-            level[index] = plane
+        put_plane(self.levels, index, plane)
 
     def crop(self, first: int, count: int) -> None:
         """Keep this block of planes only; no pixel is read or written again.
@@ -185,14 +213,14 @@ class ZarrPlanes:
             chunks = self._path / str(number) / "c"
             for index in range(count if first else 0):
                 given = chunks / str(first + index)
-                if given.exists():  # a plane of zeros has no file
-                    given.rename(chunks / str(index))
+                given.rename(chunks / str(index))
             level.resize((count, *level.shape[1:]))
         self._z_um = self._z_um[first : first + count]
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""
-        told = multiscale(self._name, len(self.levels), self._z_um, self._pixel_um)
+        place = Place(self._pixel_um, self._z_um)
+        told = multiscale(self._name, len(self.levels), "ZYX", place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
         self._group.attrs["ome"] = {"version": "0.5", "multiscales": [told]}
 
@@ -201,66 +229,111 @@ class ZarrPlanes:
 
 
 def make_levels(
-    group: zarr.Group, shape: tuple[int, ...], dtype: np.dtype[Any]
+    group: zarr.Group, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str = "ZYX"
 ) -> list[zarr.Array[Any]]:
-    """Arrays of a pyramid in an empty group, the finest of ``shape`` ([T,] Z, Y, X) first."""
-    levels: list[zarr.Array[Any]] = []
+    """Arrays of a pyramid in an empty group, the finest first; axes and shape end in Y and X."""
+    with every_chunk():
+        return [
+            group.create_array(
+                str(number),
+                shape=level,
+                dtype=dtype.name,
+                chunks=(*[1 for _ in level[:-2]], *(min(side, _CHUNK) for side in level[-2:])),
+                dimension_names=tuple(axes.lower()),
+            )
+            for number, level in enumerate(level_shapes(shape))
+        ]
+
+
+def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes of a pyramid down to 1024 pixels a side, the finest first."""
     *lead, y, x = shape
-    while True:
-        level = group.create_array(
-            str(len(levels)),
-            shape=(*lead, y, x),
-            dtype=dtype.name,
-            chunks=(*[1 for _ in lead], min(y, _CHUNK), min(x, _CHUNK)),
-            dimension_names=tuple("tzyx"[-len(shape) :]),
-        )
-        levels.append(level)
-        if max(y, x) <= _CHUNK:
-            return levels
-        y, x = -(-y // 2), -(-x // 2)
+    coarser = level_shapes((*lead, -(-y // 2), -(-x // 2))) if max(y, x) > _CHUNK else []
+    return [shape, *coarser]
 
 
-def _step_of(z_um: npt.NDArray[np.float64], name: str) -> float:
-    """The z step of an image; one plane has 1.
+@contextlib.contextmanager
+def every_chunk() -> Iterator[None]:
+    """Arrays that are made or opened here write chunks of zeros too: one that lacks is lost."""
+    import zarr
+
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        yield
+
+
+def chunks_of(array: zarr.Array[Any], wanted: Mapping[int, Sequence[int]]) -> Iterator[str]:
+    """Files of the chunks of an array, relative to its group.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    wanted : mapping of int to sequence of int
+        Which entries of an axis, by its number; all where it says nothing.
+    """
+    metadata: Any = array.metadata
+    pieces, spans = array.shards or array.chunks, []
+    for axis, (length, piece) in enumerate(zip(array.shape, pieces, strict=True)):
+        entries = wanted.get(axis, range(0, length, piece))
+        spans.append(sorted({at // piece for at in entries if 0 <= at < length}))
+    for place in product(*spans):
+        yield f"{array.path}/{metadata.encode_chunk_key(place)}"
+
+
+def put_plane(
+    levels: Sequence[zarr.Array[Any]], at: int | tuple[int, ...], plane: npt.NDArray[Any]
+) -> None:
+    """Write one plane (Y, X) to every level of a pyramid."""
+    for number, level in enumerate(levels):
+        plane = halved(plane) if number else plane
+        level[at] = plane
+
+
+def _step_of(place: Place, name: str) -> float:
+    """The z step of an image; one plane of which nothing is known has 1.
 
     Raises
     ------
     InputError
         If its planes are not evenly spaced upwards: OME-Zarr knows one step only.
     """
-    step = even_step(z_um) if len(z_um) > 1 else 1.0
-    if step is None or step < 0:
+    if place.step_um is None and (place.z_um is None or len(place.z_um) == 1):
+        return 1.0
+    if place.step_um is None or place.step_um < 0:
         raise InputError(
             f"The planes of '{name}' are not evenly spaced upwards, and an OME-Zarr has one z step "
             "for all: write an OME-TIFF, or resample it along z first."
         )
-    return step
+    return place.step_um
 
 
-def multiscale(
-    name: str,
-    levels: int,
-    z_um: npt.NDArray[np.float64],
-    pixel_um: float,
-    *,
-    with_time: bool = False,
-) -> dict[str, Any]:
-    """The NGFF metadata of the pyramid of :func:`make_levels`; time is in points of it."""
-    step = _step_of(z_um, name)
-    first, datasets = round(float(z_um[0]), 9), []
-    one, none = ([1.0], [0.0]) if with_time else ([], [])
+def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any]:
+    """The NGFF metadata of the pyramid of :func:`make_levels`; time is in points of it.
+
+    What is not known has no unit.
+    """
+    step, pixel = _step_of(place, name), place.pixel_um or 1.0
+    bottom = 0.0 if place.z_um is None else float(place.z_um[0])
+    datasets = []
     for number in range(levels):
-        size = pixel_um * 2**number
+        size = pixel * 2**number
         # The first pixel of a coarser level is centred between those that it stands for.
-        shift = (size - pixel_um) / 2
+        y, x = (first + (size - pixel) / 2 for first in place.origin_um)
+        scale, shift = {"Z": step, "Y": size, "X": size}, {"Z": bottom, "Y": y, "X": x}
         steps = [
-            {"type": "scale", "scale": [*one, round(step, 9), size, size]},
-            {"type": "translation", "translation": [*none, first, shift, shift]},
+            {"type": "scale", "scale": [plain(scale.get(a, 1.0)) for a in axes]},
+            {"type": "translation", "translation": [plain(shift.get(a, 0.0)) for a in axes]},
         ]
         datasets.append({"path": str(number), "coordinateTransformations": steps})
-    axes: list[dict[str, str]] = [{"name": "t", "type": "time"}] if with_time else []
-    axes += [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"]
-    return {"name": name, "axes": axes, "datasets": datasets}
+    return {"name": name, "axes": [_axis(a, place) for a in axes], "datasets": datasets}
+
+
+def _axis(letter: str, place: Place) -> dict[str, str]:
+    kind = {"T": "time", "C": "channel"}.get(letter, "space")
+    told = {"name": letter.lower(), "type": kind}
+    known = place.step_um is not None or place.z_um is not None
+    if kind == "space" and (known if letter == "Z" else place.pixel_um is not None):
+        told["unit"] = "micrometer"
+    return told
 
 
 def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -277,17 +350,38 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return found
 
 
-def write_zarr(
-    path: Path,
-    volume: npt.NDArray[Any],
-    z_um: npt.NDArray[np.float64],
-    pixel_um: float,
-    provenance: Mapping[str, Any],
-    name: str,
-) -> None:
-    """Write ``volume`` (Z, Y, X) as OME-Zarr 0.5, micrometres."""
-    z, y, x = volume.shape
-    planes = ZarrPlanes(path, (z, y, x), volume.dtype, z_um, pixel_um, name)
-    for index, plane in enumerate(volume):
-        planes.put(index, plane)
-    planes.finish(provenance)
+def write_zarr(path: Path, image: NewImage) -> None:
+    """Write an image as OME-Zarr 0.5.
+
+    Raises
+    ------
+    InputError
+        If its planes are not evenly spaced, or its pixels are no real numbers.
+    """
+    import zarr
+
+    if image.dtype.kind not in "biuf":
+        raise InputError(
+            f"'{path.name}' cannot be written: its pixels are of the type {image.dtype.name}, "
+            "which are no real numbers."
+        )
+    _step_of(image.place, image.name)  # said before there is any work
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    levels = make_levels(group, image.shape, image.dtype, image.axes)
+    for at, plane in zip(np.ndindex(*image.shape[:-2]), image.planes(), strict=True):
+        put_plane(levels, at, plane)
+    told = multiscale(image.name, len(levels), image.axes, image.place)
+    group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(image.provenance)))
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [told], **_omero(image)}
+
+
+def _omero(image: NewImage) -> dict[str, Any]:
+    """Names and contrast of several channels, as NGFF has them."""
+    if len(image.channels) < 2:
+        return {}
+    channels = []
+    for channel, colour in zip(image.channels, cycle(_COLOURS), strict=False):
+        start, end = (float(value) for value in channel.contrast)
+        window = {"min": start, "max": end, "start": start, "end": end}
+        channels.append({"label": channel.name, "color": colour, "active": True, "window": window})
+    return {"omero": {"channels": channels}}

@@ -9,10 +9,10 @@ from ._autosave import Autosave, Unsaved, unsaved_sessions
 from ._checks import ON_DUPLICATE
 from ._engine import PLACES, state_bytes, state_place
 from ._history import Change, HistoryEntry, Verdict
-from ._reopen import load
+from ._reopen import SavedSession, load, read_session
 from ._session import Session
 from ._settings import SessionSettings
-from ._store import save
+from ._store import finished_volume, save
 from ._volume import PlaneUpdate
 
 __all__ = [
@@ -23,11 +23,14 @@ __all__ = [
     "Change",
     "HistoryEntry",
     "PlaneUpdate",
+    "SavedSession",
     "Session",
     "SessionSettings",
     "Unsaved",
     "Verdict",
+    "finished_volume",
     "load",
+    "read_session",
     "save",
     "state_bytes",
     "state_place",

@@ -34,7 +34,7 @@ def advice(
                 "warning",
             )
     if model is not None and len(scans) > 1:
-        for sentence in range_warnings(scans, None, optics, model):
+        for sentence in range_warnings(scans, optics, model):
             yield sentence, "warning"
 
 

@@ -200,7 +200,10 @@ def unsaved_sessions(folder: str | os.PathLike[str]) -> list[Unsaved]:
 
 def _listed(path: Path) -> int:
     """How many scans the index lists; 0 when it cannot be read."""
-    return len(_index(path).get("session", {}).get("scans", ()))
+    try:
+        return len(_index(path)["session"]["scans"])
+    except (KeyError, TypeError):
+        return 0
 
 
 def _began(path: Path) -> datetime:
@@ -211,10 +214,10 @@ def _began(path: Path) -> datetime:
         return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
 
 
-def _index(path: Path) -> dict[str, Any]:
+def _index(path: Path) -> Any:
+    """What the index says, whatever that is; nothing when it cannot be read."""
     try:
-        found: dict[str, Any] = json.loads((path / INDEX).read_text(encoding="utf-8"))
-        return found
+        return json.loads((path / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 

@@ -9,10 +9,7 @@ import numpy as np
 from ..inputs import noise_of
 from ..optics import Optics
 from ..saturation import SATURATED, saturated_part
-from ..scans import FloatArray, InputError, Scan, ZGrid
-
-SAME_UM = 1e-3
-"""Scans nearer than this, in micrometres, are at one height."""
+from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
 
 ON_DUPLICATE = ("replace", "average", "keep")
 """What can be done with a scan at a height where there is one."""
@@ -98,7 +95,7 @@ def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | No
             f"'{choice}' cannot be done with a second scan at one height: choose "
             f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}."
         )
-    found = next((i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_UM), None)
+    found = next((i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None)
     if found is not None and choice is None:
         raise InputError(
             f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[found])}): choose to "

@@ -184,7 +184,7 @@ class Engine:
 
         Raises
         ------
-        Stopped, Interrupted
+        Stopped
             As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`.
         MemoryError
             If a plane does not fit into memory even without states.

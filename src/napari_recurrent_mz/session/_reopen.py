@@ -64,6 +64,61 @@ def load(
         If there is no session, nothing of it is whole, or a newer version wrote it.
     """
     tell = _warn if on_message is None else on_message
+    kept = read_session(path, on_message=tell)
+    found, volume, news = kept.scans, kept.volume, kept.values["news"]
+    values = {**kept.values, "scans": list(kept.lines)}
+    values, chosen, is_same_model = _with_model(values, model, tell)
+    values = _with_device(values, tell)
+    if found and not (kept.is_same and is_same_model):
+        last = found[-1]
+        news = news or [[_REOPENED, last.z_um, last.name]]
+        values, volume = {**values, "complete": False, "news": news}, None
+    return Session.from_dict(values, [scan.pixels for scan in found], volume, model=chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class SavedSession:
+    """What is whole of a session on the disk.
+
+    Attributes
+    ----------
+    values : dict
+        What :meth:`Session.as_dict` gives.
+    lines : tuple of dict
+        What the index says of each scan.
+    scans : tuple of Scan
+    volume : numpy.ndarray, float32, shape (Z, Y, X), or None
+        If it contains all the scans.
+    is_same : bool
+        Whether all scans are there that were written.
+    """
+
+    values: dict[str, Any]
+    lines: tuple[dict[str, Any], ...]
+    scans: tuple[Scan, ...]
+    volume: FloatArray | None
+    is_same: bool
+
+    @property
+    def settings(self) -> SessionSettings:
+        """Grid, optics and method."""
+        return SessionSettings.from_dict(self.values["settings"])
+
+
+def read_session(path: str | os.PathLike[str], *, on_message: Tell | None = None) -> SavedSession:
+    """Read what is whole of a session, without what it needs to go on.
+
+    Parameters
+    ----------
+    path, on_message
+        As in :func:`load`.
+
+    Raises
+    ------
+    InputError
+        As :func:`load`.
+    """
+    tell = _warn if on_message is None else on_message
     path = Path(path)
     if path.name == INDEX:
         path = path.parent
@@ -73,15 +128,9 @@ def load(
         is_same = len(found) == len(index["session"]["scans"])
         is_whole = is_same and index["session"]["complete"]
         volume = _read_volume(folder, index, tell) if is_whole else None
-    news = [*index["session"]["news"], *index["news"]]
-    values = {**index["session"], "scans": [line for line, _ in found], "news": news}
-    values, chosen, is_same_model = _with_model(values, model, tell)
-    values = _with_device(values, tell)
-    if found and not (is_same and is_same_model):
-        last = found[-1][1]
-        news = news or [[_REOPENED, last.z_um, last.name]]
-        values, volume = {**values, "complete": False, "news": news}, None
-    return Session.from_dict(values, [scan.pixels for _, scan in found], volume, model=chosen)
+    values = {**index["session"], "news": [*index["session"]["news"], *index["news"]]}
+    lines, scans = (tuple(line for line, _ in found), tuple(scan for _, scan in found))
+    return SavedSession(values, lines, scans, volume, is_same)
 
 
 def _warn(sentence: str, _kind: str) -> None:

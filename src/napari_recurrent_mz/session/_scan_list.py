@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..scans import InputError, Scan
+from ..scans import SAME_HEIGHT_UM, InputError, Scan
 
-_APART_UM = 2e-6  # two scans that are kept at one height are told apart by this
+_APART_UM = 2 * SAME_HEIGHT_UM  # two scans that are kept at one height are told apart by this
 
 
 class ScanList:

@@ -280,7 +280,7 @@ class Session(Outlook):
                 raise InputError("There is no scan to take the intensity scale from: add one.")
             self._scale = self._given_scale = None
             self._live.engine.forget()
-            self._live.leave()
+            self._live.rescale()
             self._generation += 1
             last = self._list.scans[-1]
             self._events.append(("renormalised", last.z_um, last.name))

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..io import WORKPLACE, VolumeWriter, write_volume, write_whole
+from ..io._whole import is_left_behind
 from ..optics import Optics
 from ..progress import tell
 from ..scans import FloatArray, InputError, Scan
@@ -82,6 +83,20 @@ class Snapshot:
         """Of all the scans, as plain values."""
         found: dict[str, Any] = self.values["settings"]["optics"]
         return found
+
+
+def finished_volume(session: Session) -> FloatArray:
+    """A copy of a session's volume, from any thread.
+
+    Raises
+    ------
+    InputError
+        If it does not contain all the scans.
+    """
+    volume = Snapshot.of(session, volume=True).volume
+    if volume is None:
+        raise InputError("The volume does not contain all scans yet: save it once it is refined.")
+    return volume
 
 
 class Pieces:
@@ -216,10 +231,13 @@ class SessionFolder:
         """Let go what the index does not list, as far as the disk lets us."""
         listed = {scan["file"] for scan in index["session"]["scans"]}
         listed |= {index["volume"]["file"]} if index["volume"] else set()
-        for pattern in (f"{SCANS}/*.ome.tif", "volume-*.ome.zarr", f"**/{WORKPLACE}*"):
+        for pattern in (f"{SCANS}/*.ome.tif", "volume-*.ome.zarr"):
             for path in list(self.path.glob(pattern)):
                 if path.name not in listed:
                     _let_go(path)
+        for workplace in list(self.path.glob(f"**/{WORKPLACE}*")):
+            if is_left_behind(workplace):
+                _let_go(workplace)
 
 
 def save(session: Session, path: str | os.PathLike[str]) -> Path:

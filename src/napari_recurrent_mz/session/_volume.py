@@ -8,13 +8,11 @@ from itertools import takewhile
 
 import numpy as np
 
-from ..deconvolution import Interrupted
 from ..inputs import Scale
 from ..lmmse import LinearEstimate
 from ..prepare import normalisation
-from ..scans import FloatArray, InputError, Scan, ZGrid
-from ..tiles import Stopped
-from ._checks import SAME_UM
+from ..progress import Stopped
+from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
 from ._engine import Engine
 from ._history import ChangeMeter
 
@@ -105,6 +103,11 @@ class LiveVolume:
         self._shown, self._done = set(), set()
         self.meter = ChangeMeter(len(self.grid), dark)
 
+    def rescale(self) -> None:
+        """Make the volume anew on another intensity scale: the one before cannot come back."""
+        self.leave()
+        self._before_contains = None
+
     def leave(self) -> None:
         """Keep the finished volume beside the one that is to come."""
         if self.contains:
@@ -171,7 +174,7 @@ class LiveVolume:
             left = [index for index in wanted if index not in self._done]
             for index, pixels in self.engine.planes(takewhile(lambda _: not ended(), left)):
                 yield self._update(index, pixels, "network", final=True)
-        except (Stopped, Interrupted):
+        except Stopped:
             return
         finally:
             self.engine.rest()
@@ -187,7 +190,7 @@ class LiveVolume:
     def _scan_at(self, z_um: float, scans: Sequence[Scan]) -> Scan | None:
         if not self._keeps_scans:
             return None
-        return next((scan for scan in scans if abs(scan.z_um - z_um) < SAME_UM), None)
+        return next((scan for scan in scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM), None)
 
     def _update(self, index: int, pixels: FloatArray, stage: str, *, final: bool) -> PlaneUpdate:
         done = len(self._done | ({index} if final else set()))

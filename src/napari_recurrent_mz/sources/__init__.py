@@ -16,9 +16,17 @@ from .folder import (
     NewScan,
     watch_folder,
 )
-from .microscope import CoreMicroscope, Microscope, MicroscopeError, StageError, running_core
+from .microscope import (
+    CoreMicroscope,
+    Microscope,
+    MicroscopeError,
+    StageError,
+    load_core,
+    running_core,
+    standing,
+)
 from .pattern import NamePattern
-from .simulated import SimulatedSample, load_core, simulated_microscope, simulated_sample
+from .simulated import SimulatedSample, simulated_microscope, simulated_sample
 
 __all__ = [
     "CoreMicroscope",
@@ -44,5 +52,6 @@ __all__ = [
     "running_core",
     "simulated_microscope",
     "simulated_sample",
+    "standing",
     "watch_folder",
 ]

@@ -12,17 +12,21 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..scans import InputError, Scan
-from .microscope import Microscope, MicroscopeError, StageError, check_height
+from ..scans import SAME_HEIGHT_UM, InputError, Scan
+from .microscope import (
+    Microscope,
+    MicroscopeError,
+    StageError,
+    check_height,
+    check_start,
+    standing,
+)
 
 MAX_SCANS = 10
 """How many scans a run takes at most."""
 
 AFTERWARDS = ("return", "stay")
 """Where the stage is left: at the height where it stood, or where it is."""
-
-_NEAR_UM = 0.5  # outside of the limits by less than this is a stage that rests on one of them
-_SAME_UM = 1e-3  # heights nearer than this are one
 
 
 class _Verdict(Protocol):
@@ -231,7 +235,7 @@ class _Run:
         if self.taken < len(self.first_um):
             return self.first_um[self.taken]
         z_um = float(self.session.suggest_z())
-        if any(abs(scan.z_um - z_um) < _SAME_UM for scan in self.session.scans):
+        if any(abs(scan.z_um - z_um) < SAME_HEIGHT_UM for scan in self.session.scans):
             return "exhausted", f"The best next height, {z_um:g} µm, has been scanned already."
         low, high = self.microscope.limits_um
         if not low <= z_um <= high:
@@ -250,7 +254,7 @@ class _Run:
         yield Moved(there, number)
         if self.abort.is_set():
             return
-        scan = Scan(self.microscope.snap(), there, f"scan at {there:.2f} µm")
+        scan = self.microscope.scan()
         self.session.add_scan(
             scan,
             pixel_um=self.microscope.pixel_um,
@@ -267,41 +271,38 @@ class _Run:
 def _to_the_end(run: _Run, afterwards: str) -> Iterator[Event]:
     """The events of a run; whatever happens, the stage is at rest when it is over."""
     home: float | None = None
-    stage = ""
+    lost = ""
     try:
         home = _home(run.microscope)
         reason, sentence = yield from run.scanning()
     except InputError as error:
         reason, sentence = "failed", str(error)
         if isinstance(error, StageError):
-            stage = "The stage is left where it is, and has not been moved again."
+            lost = f"{standing(run.microscope)} It has not been moved again."
     except BaseException:  # also the generator being closed
         _at_rest(run.microscope, home, afterwards)
         raise
-    stage = stage or _at_rest(run.microscope, home, afterwards)
+    stage = lost or _at_rest(run.microscope, home, afterwards)
     yield Ended(reason, sentence, stage, run.taken)
 
 
 def _home(microscope: Microscope) -> float:
-    """The height to return to: where the stage stands, which must be within the limits."""
+    """The height to return to: where the stage stands, which must be within the limits and free."""
+    microscope.check_free()
     z_um = microscope.z_um
+    check_start(z_um, microscope.limits_um)
     low, high = microscope.limits_um
-    if not low - _NEAR_UM <= z_um <= high + _NEAR_UM:
-        raise MicroscopeError(
-            f"The stage stands at {z_um:g} µm, outside the limits {low:g} to {high:g} µm that you "
-            "set: bring it inside by hand, or correct the limits."
-        )
     return min(max(z_um, low), high)
 
 
 def _at_rest(microscope: Microscope, home: float | None, afterwards: str) -> str:
     """Leave the stage where it was asked to be left; a sentence that says where."""
     try:
-        if home is None or afterwards == "stay":
-            return f"The stage stays at {microscope.z_um:g} µm."
-        return f"The stage is back at {microscope.move_to(home):g} µm."
-    except MicroscopeError as error:  # lost, or the limits have been narrowed meanwhile
-        return str(error)
+        if home is not None and afterwards == "return":
+            return f"The stage is back at {microscope.move_to(home):g} µm."
+    except MicroscopeError as error:  # lost, in use, or the limits have been narrowed meanwhile
+        return f"{error} {standing(microscope)}"
+    return standing(microscope)
 
 
 def _scans(count: int) -> str:

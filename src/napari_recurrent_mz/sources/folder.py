@@ -231,8 +231,8 @@ class FolderWatch:
             return  # written to while it was read: the next look begins again
         try:
             scan = self._scan(image)
-        except InputError as error:
-            yield from self._leave(name, str(error))
+        except Exception as error:  # whatever is wrong with one, the watch goes on
+            yield from self._leave(name, _why(error, name))
             return
         file.done, file.said = True, ""
         before, file.taken = file.taken, _digest(scan)

@@ -8,15 +8,17 @@ imported before it is used. Heights are the stage's own, in micrometres.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError
+from ..scans import InputError, Scan
 
 if TYPE_CHECKING:
     from pymmcore_plus import CMMCorePlus
@@ -25,6 +27,7 @@ Frame = npt.NDArray[Any]
 Limits = tuple[float, float]
 _T = TypeVar("_T")
 
+_NEAR_UM = 0.5  # outside of the limits by less than this is a stage that rests on one of them
 _LOOK_S = 0.02  # between two looks at a stage that moves
 _STOP_S = 2.0  # for a stage that does not answer to be told to stop
 
@@ -56,6 +59,9 @@ class Microscope(Protocol):
     def z_um(self) -> float:
         """Height of the stage as it is read now, in micrometres."""
 
+    def check_free(self) -> None:
+        """Raise :class:`MicroscopeError` while something else uses camera or stage."""
+
     def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
         """Move and wait until there; return the height that is read then.
 
@@ -69,19 +75,30 @@ class Microscope(Protocol):
         Raises
         ------
         MicroscopeError
-            If the height is outside the limits; the stage has not been told to move then.
+            If the height or the stage is outside the limits or something else uses the microscope:
+            the stage has not been told to move then. If something else begins to use it on the
+            way.
         StageError
-            If the stage does not get there in time; it has been told to stop.
+            If the stage does not answer, or does not get there in time; it has been told to stop.
         """
 
-    def snap(self) -> Frame:
-        """Take one image, shape (Y, X), in the camera's type.
+    def scan(self) -> Scan:
+        """Take one image where the stage stands, under the height that is read there.
 
         Raises
         ------
         MicroscopeError
-            If the camera gives none.
+            If the camera gives none, something else uses the microscope, or the stage has moved
+            meanwhile.
         """
+
+
+def standing(microscope: Microscope) -> str:
+    """A sentence that says where the stage is, as it is read now."""
+    try:
+        return f"The stage stands at {microscope.z_um:g} µm."
+    except MicroscopeError:
+        return "Where the stage stands cannot be read."
 
 
 def checked_limits(limits_um: Limits) -> Limits:
@@ -105,8 +122,18 @@ def check_height(z_um: float, limits_um: Limits) -> None:
         )
 
 
-def running_core() -> CMMCorePlus:
-    """The core that napari-micromanager and pymmcore-widgets use in this process.
+def check_start(z_um: float, limits_um: Limits) -> None:
+    """Raise :class:`MicroscopeError` unless a stage that stands at a height may move from there."""
+    low, high = limits_um
+    if not low - _NEAR_UM <= z_um <= high + _NEAR_UM:
+        raise MicroscopeError(
+            f"The stage stands at {z_um:g} µm, outside the limits {low:g} to {high:g} µm that you "
+            "set: bring it inside by hand, or correct the limits."
+        )
+
+
+def load_core() -> type[CMMCorePlus]:
+    """Import what a microscope is driven by, which takes a moment: the class of its core.
 
     Raises
     ------
@@ -120,7 +147,27 @@ def running_core() -> CMMCorePlus:
             "A microscope needs the package pymmcore-plus: install it with "
             "pip install 'napari-recurrent-mz[microscope]'."
         ) from error
-    return CMMCorePlus.instance()
+    return CMMCorePlus
+
+
+def running_core() -> CMMCorePlus:
+    """The core that drives the microscope in this process.
+
+    That of napari-micromanager if its window is open in the current viewer, which is not the
+    process's own; else the process's own, which pymmcore-widgets and scripts use.
+
+    Raises
+    ------
+    InputError
+        If pymmcore-plus is not installed.
+    """
+    core_class = load_core()
+    get_core = getattr(sys.modules.get("napari_micromanager"), "get_core", None)
+    if get_core is not None:
+        with suppress(RuntimeError):  # its window is not open
+            core: CMMCorePlus = get_core()
+            return core
+    return core_class.instance()
 
 
 class CoreMicroscope:
@@ -148,7 +195,7 @@ class CoreMicroscope:
     Raises
     ------
     InputError
-        If the limits make no sense, or the core has no camera or no focus drive.
+        If the limits make no sense, or the core has no camera or no focus drive of its own.
     """
 
     def __init__(
@@ -169,6 +216,11 @@ class CoreMicroscope:
             raise InputError(
                 f"Micro-Manager has no {missing}: load your system configuration, for instance in "
                 "napari-micromanager, and connect again."
+            )
+        if self.core.isContinuousFocusDrive(self._stage):
+            raise InputError(
+                f"The focus drive '{self._stage}' is the offset of continuous focus, whose heights "
+                "are not the sample's: choose the z drive in Micro-Manager, and connect again."
             )
 
     @property
@@ -197,35 +249,97 @@ class CoreMicroscope:
         Raises
         ------
         StageError
-            If it does not answer.
+            If it does not answer, or with no number.
         """
-        return float(self._ask_stage(self.core.getPosition, self._stage))
+        z_um = float(self._ask_stage(self.core.getPosition))
+        if not math.isfinite(z_um):
+            raise StageError(
+                f"The stage '{self._stage}' reads {z_um:g} where its height should be: "
+                "check its power and cable."
+            )
+        return z_um
+
+    def check_free(self) -> None:
+        """Raise :class:`MicroscopeError` while something else uses camera or stage.
+
+        An acquisition that runs or is paused, Live, or continuous focus; or another focus drive
+        than when the microscope was connected.
+        """
+        if use := self._use():
+            raise MicroscopeError(f"The microscope is in use: {use}.")
+        label = f"The autofocus device '{self.core.getAutoFocusDevice()}'"
+        for asks in (self.core.isContinuousFocusEnabled, self.core.isContinuousFocusLocked):
+            if _asked(label, MicroscopeError, self._timeout_s, asks):
+                raise MicroscopeError(
+                    f"{label} keeps the focus and would move the stage back: switch continuous "
+                    "focus off in Micro-Manager, then scan again."
+                )
+        drive = self.core.getFocusDevice()
+        if drive != self._stage:
+            raise MicroscopeError(
+                f"Micro-Manager's focus drive is '{drive}' now, and was '{self._stage}' when the "
+                "microscope was connected: connect again."
+            )
+
+    def _use(self) -> str:
+        """Who else uses the camera or the stage, and what to do; empty when nobody does."""
+        phase = str(self.core.mda.status.phase)
+        if phase != "idle":
+            does = "is paused" if phase == "paused" else "runs"
+            return f"an acquisition of Micro-Manager {does}; let it end or cancel it, then go on"
+        for camera in self._cameras():
+            label = f"The camera '{camera}'"
+            asks = self.core.isSequenceRunning
+            if _asked(label, MicroscopeError, self._timeout_s, asks, camera):
+                return f"the camera '{camera}' takes images; stop Live or its sequence, then go on"
+        return ""
+
+    def _cameras(self) -> tuple[str, ...]:
+        from pymmcore_plus import DeviceType
+
+        return tuple(self.core.getLoadedDevicesOfType(DeviceType.Camera))
 
     def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
         """Move and wait until there; see :meth:`Microscope.move_to`."""
         check_height(z_um, self._limits)
+        self.check_free()
+        check_start(self.z_um, self._limits)
+        self.check_free()  # again: to read the height may have taken a while
+        try:
+            self._ask_stage(self.core.setPosition, float(z_um))
+            return self._arrived(z_um, aborted)
+        except StageError as error:
+            self.stop()
+            raise StageError(
+                f"{str(error).rstrip('.')}; sent to {z_um:g} µm, it was told to stop and is left "
+                "where it is."
+            ) from error
+
+    def _arrived(self, z_um: float, aborted: Callable[[], bool] | None) -> float:
+        """Wait until the stage stands still at the height, and has stood out its vibrations."""
         deadline = time.monotonic() + self._timeout_s
-        self._ask_stage(self.core.setPosition, self._stage, float(z_um))
-        before = math.inf
+        before, is_settled = math.inf, False
         while True:
+            if use := self._use():
+                raise MicroscopeError(
+                    f"While the stage was sent to {z_um:g} µm, something else began: {use}."
+                )
             if aborted is not None and aborted():
                 self.stop()
                 return self.z_um
             # Some drivers are never busy, others are idle before they have begun: look at both.
-            busy, now = self._ask_stage(self.core.deviceBusy, self._stage), self.z_um
+            busy, now = self._ask_stage(self.core.deviceBusy), self.z_um
             still = abs(now - before) <= self._tolerance_um / 10
-            if not busy and still and abs(now - z_um) <= self._tolerance_um:
-                time.sleep(self._settle_s)
-                return self.z_um
-            if time.monotonic() > deadline:
-                self.stop()
+            is_there = not busy and still and abs(now - z_um) <= self._tolerance_um
+            if is_there and is_settled:
+                return now
+            if not is_there and time.monotonic() > deadline:
                 raise StageError(
                     f"The stage '{self._stage}' has not reached {z_um:g} µm within "
-                    f"{self._timeout_s:g} s and reads {now:g} µm: it was told to stop and is left "
-                    "where it is."
+                    f"{self._timeout_s:g} s and reads {now:g} µm."
                 )
-            before = now
-            time.sleep(_LOOK_S)
+            before, is_settled = now, is_there
+            time.sleep(self._settle_s if is_there else _LOOK_S)
 
     def stop(self) -> None:
         """Tell the stage to stop; nothing is raised when it does not listen."""
@@ -239,12 +353,21 @@ class CoreMicroscope:
         except Exception:
             return  # some drives cannot be stopped, and one that is lost does not hear
 
-    def snap(self) -> Frame:
-        """Take one image; see :meth:`Microscope.snap`."""
-        if self.core.isSequenceRunning() or self.core.mda.is_running():
+    def scan(self) -> Scan:
+        """Take one image where the stage stands; see :meth:`Microscope.scan`."""
+        self.check_free()
+        there = self.z_um
+        frame = self._exposed()
+        since = self.z_um
+        self.check_free()  # else it may be what somebody else exposed
+        if abs(since - there) > self._tolerance_um:
             raise MicroscopeError(
-                "The camera is in use: stop Live or the acquisition that runs, then scan again."
+                f"The stage '{self._stage}' went from {there:g} to {since:g} µm while the camera "
+                "exposed: the image is not taken."
             )
+        return Scan(frame, there, f"scan at {there:.2f} µm")
+
+    def _exposed(self) -> Frame:
         label = f"The camera '{self.core.getCameraDevice()}'"
         seconds = self._timeout_s + float(self.core.getExposure()) / 1000
         frame = np.array(_asked(label, MicroscopeError, seconds, self.core.snap))
@@ -256,11 +379,7 @@ class CoreMicroscope:
 
     def _ask_stage(self, call: Callable[..., _T], *args: Any) -> _T:
         label = f"The stage '{self._stage}'"
-        try:
-            return _asked(label, StageError, self._timeout_s, call, *args)
-        except StageError:
-            self.stop()
-            raise
+        return _asked(label, StageError, self._timeout_s, call, self._stage, *args)
 
 
 def _asked(
@@ -285,9 +404,8 @@ def _asked(
     thread.join(seconds)
     if answers:
         return answers[0]
-    lost = "; it was told to stop and is left where it is" if error is StageError else ""
     check = "check its power and cable"
     if failures:
         said = str(failures[0]).strip().splitlines() or [type(failures[0]).__name__]
-        raise error(f"{label} reports '{said[0].rstrip('.')}'{lost}: {check}.") from failures[0]
-    raise error(f"{label} has not answered for {seconds:g} s{lost}: {check}.")
+        raise error(f"{label} reports '{said[0].rstrip('.')}': {check}.") from failures[0]
+    raise error(f"{label} has not answered for {seconds:g} s: {check}.")

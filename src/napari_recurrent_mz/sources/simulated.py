@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from ..optics import Optics
 from ..scans import InputError
-from .microscope import CoreMicroscope, Limits
+from .microscope import CoreMicroscope, Limits, load_core
 
 if TYPE_CHECKING:
     from ..simulate import Camera
@@ -281,24 +281,6 @@ def simulated_microscope(
     return CoreMicroscope(core, limits_um=limits, **{"settle_s": 0.0, **options})
 
 
-def load_core() -> Any:
-    """Import what a simulated microscope is driven by, which takes a moment: its class.
-
-    Raises
-    ------
-    InputError
-        If pymmcore-plus is not installed.
-    """
-    try:
-        from pymmcore_plus.experimental.unicore import UniMMCore
-    except ImportError as error:
-        raise InputError(
-            "The simulated microscope needs the package pymmcore-plus: install it with "
-            "pip install 'napari-recurrent-mz[microscope]'."
-        ) from error
-    return UniMMCore
-
-
 def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     """A UniMMCore with this camera and this stage, and the pixel size of the sample's optics.
 
@@ -309,8 +291,15 @@ def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     """
     from ._devices import camera_device, stage_device
 
+    core_class = load_core()
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
     # A folder without device adapters: no installed Micro-Manager is looked for or touched.
-    core = load_core()(mm_path=os.fspath(Path(__file__).parent))
+    folder = os.fspath(Path(__file__).parent)
+    # A process's first core is taken for its own for as long as it lives: never this one.
+    first = core_class(mm_path=folder)
+    core = UniMMCore(mm_path=folder)
+    del first
     core.loadPyDevice(CAMERA, camera_device(camera))
     core.loadPyDevice(STAGE, stage_device(stage))
     for label in (CAMERA, STAGE):

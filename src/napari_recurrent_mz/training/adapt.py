@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..architectures import Network
+from ..progress import Stopped
 from ..scans import InputError
-from ..tiles import Stopped
 from ..weights import DEFAULT, Model, save_model
 from .examples import Batch, ExampleConfig, draw_count, join, make_batch
 from .fields import Pool

@@ -208,7 +208,7 @@ def _draw_scans(
     if rng.random() < 1 / 3:
         sigma = rng.uniform(0, config.stage_error_dof) * field.optics.depth_of_field_um
         heights = heights + np.clip(rng.normal(0, sigma, count), -2 * sigma, 2 * sigma)
-        heights = heights + 1e-4 * np.arange(count)  # no two at exactly one height
+        heights = heights + 2e-3 * np.arange(count)  # no two at exactly one height
     return chosen, spacing, order, heights, told, stretch
 
 

@@ -18,10 +18,11 @@ import torch
 from ..architectures import Network
 from ..device import Device
 from ..inputs import NetworkInputs, Prepared
+from ..io import even_step
 from ..network import NetworkConfig
 from ..optics import Optics
+from ..progress import Stopped
 from ..scans import InputError, Scan
-from ..tiles import Stopped
 from .examples import Batch, ExampleConfig, choose_planes, crop_and_turn, join, kept_inputs, targets
 from .fields import Field, Pool
 from .validation import Validation, summary
@@ -35,10 +36,9 @@ _SMALLEST = 64
 _LARGEST_WINDOW = 256
 _QUESTIONS = 12
 _TRIES = 50
-_UNEVEN = 0.05
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MeasuredField(Field):
     """A stack, or a region of one, that a camera took.
 
@@ -46,13 +46,19 @@ class MeasuredField(Field):
     ----------
     stack : numpy.ndarray, shape (Z, Y, X)
         Counts in any real type, the lowest plane first; never written to.
-    optics, z_step_um
+    optics
         As the user says them.
+    z_step_um : float
+        Mean distance between planes.
     kind : str
         What the stack is called.
     aberration : None
         Nobody knows it.
+    heights_um : numpy.ndarray, shape (Z,)
+        Of each plane above the lowest one.
     """
+
+    heights_um: npt.NDArray[np.float64]
 
 
 def measured_field(
@@ -65,7 +71,8 @@ def measured_field(
     stack : numpy.ndarray, shape (Z, Y, X)
         Counts, at least 9 planes of 64 × 64 pixels.
     z_um : array_like, shape (Z,)
-        Heights of its planes, in micrometres, evenly spaced, rising or falling.
+        Heights of its planes, in micrometres, rising or falling. They may scatter around even
+        ones by a fifth of the step, as a stage's read-back does.
     optics : Optics
     name : str
         The layer or file, for messages and the card.
@@ -91,13 +98,15 @@ def measured_field(
     if stack.dtype.kind == "f" and not np.isfinite(stack).all():
         raise InputError(f"{called} holds NaN or infinite values: replace them first.")
     heights = np.asarray(z_um, dtype=np.float64)
-    step = float(heights[-1] - heights[0]) / (len(stack) - 1) if len(heights) == len(stack) else 0.0
-    if step == 0 or np.abs(np.diff(heights) - step).max() > _UNEVEN * abs(step):
+    step = even_step(heights) if len(heights) == len(stack) else None
+    if step is None:
         raise InputError(
-            f"The planes of {called} are not evenly spaced along z: adapting needs one z-step."
+            f"The planes of {called} are not evenly spaced along z: adapting takes every n-th of "
+            "them as a scan, so take a stack with one z step."
         )
-    rising = stack if step > 0 else stack[::-1]
-    found = MeasuredField(rising, optics, abs(step), name, None)
+    if step < 0:
+        stack, heights = stack[::-1], heights[::-1]
+    found = MeasuredField(stack, optics, abs(step), name, None, heights_um=heights - heights[0])
     _check_size(found)
     return found
 
@@ -109,7 +118,7 @@ def _check_size(field: MeasuredField) -> None:
             f"{called} has only {planes} planes: adapting needs a finely sampled stack of at least "
             f"{_FEWEST_PLANES}, since it rebuilds some planes from others."
         )
-    depth, least = (planes - 1) * field.z_step_um, _LEAST_DEPTH_DOF * field.optics.depth_of_field_um
+    depth, least = float(field.heights_um[-1]), _LEAST_DEPTH_DOF * field.optics.depth_of_field_um
     if depth < least:
         raise InputError(
             f"{called} is only {depth:.2g} µm deep: with these optics adapting needs at least "
@@ -193,7 +202,7 @@ def measured_examples(
     inputs = _inputs(field, order, images, network, device, kept)
     parts = []
     for target in wanted:
-        made = inputs.at(float(target) * field.z_step_um)
+        made = inputs.at(float(field.heights_um[target]))
         truth = _truth(field, int(target), window, inputs)
         *cropped, truth = crop_and_turn((*made, truth), rng, config.crop)
         parts.append(Batch(Prepared(*cropped), truth))
@@ -237,10 +246,10 @@ def _inputs(
     kept: Path | None,
 ) -> NetworkInputs:
     scans = [
-        Scan(image, float(plane) * field.z_step_um, f"{field.kind} plane {plane}")
+        Scan(image, float(field.heights_um[plane]), f"{field.kind} plane {plane}")
         for image, plane in zip(images, planes, strict=True)
     ]
-    depth = (len(field.stack) - 1) * field.z_step_um
+    depth = float(field.heights_um[-1])
     return kept_inputs(scans, field.optics, network, (0.0, depth), device, kept)
 
 
@@ -276,7 +285,7 @@ def judge(
     kept : Path, optional
         Folder for the non-negative objects of the questions, found once.
     stopped : callable, optional
-        Asked before every question; True ends in :class:`~napari_recurrent_mz.tiles.Stopped`.
+        Asked before every question; True ends in :class:`~napari_recurrent_mz.progress.Stopped`.
 
     Returns
     -------
@@ -311,7 +320,7 @@ def _gain(
     inputs = _inputs(field, planes, images, network.config, device.torch, kept)
     ours = theirs = 0.0
     for target in wanted:
-        made = inputs.at(float(target) * field.z_step_um)
+        made = inputs.at(float(field.heights_um[target]))
         with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
             output = network(*made).float()
         truth = _truth(field, int(target), whole, inputs)

@@ -334,7 +334,7 @@ def _told_heights(
     if rng.random() < 1 / 3:
         sigma = rng.uniform(0, config.stage_error_dof) * microscope.told.depth_of_field_um
         heights += np.clip(rng.normal(0, sigma, len(planes)), -2 * sigma, 2 * sigma)
-        heights += 1e-4 * np.arange(len(planes))  # no two at exactly one height
+        heights += 2e-3 * np.arange(len(planes))  # no two at exactly one height
     return heights
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from ._grid_panel import GridPanel, in_words
+from ._layer_size import SizeButton
 from ._method_panel import MethodPanel
 from ._parts import heading, push_button, scrolling, show_progress
 from ._result_panel import ResultPanel
+from ._save_volume import SaveButton
 from ._scan_source import ScanParts
 from ._theme import MessageLabel, Palette, tinted
 
@@ -111,9 +114,9 @@ class Footer(QWidget):
 class DockLayout(QWidget):
     """The dock's parts, with short names that the dock's logic uses."""
 
-    def __init__(self, dock: QWidget, theme: str) -> None:
+    def __init__(self, dock: QWidget, viewer: Any) -> None:
         super().__init__(dock)
-        self.palette_ = Palette(theme)
+        self.palette_ = Palette(viewer.theme)
         self.scan_parts = parts = ScanParts(self.palette_)
         self.table, self.stack, self.optics = parts.table, parts.stack, parts.optics
         self.add_button, self.planes_button = parts.add_button, parts.planes_button
@@ -121,16 +124,19 @@ class DockLayout(QWidget):
         self.grid = GridPanel()
         self.method = MethodPanel()
         self.result = ResultPanel()
+        self.save = SaveButton("volume")
+        self.give_size = SizeButton(viewer)
         self.footer = Footer(self.palette_)
         self._lay_out()
         self._shortcuts(dock)
         self._tab_order()
-        self.restyle(theme)
+        self.restyle(viewer.theme)
 
     def set_running(self, is_running: bool) -> None:
         """Lock what a running job was made from."""
         self.footer.running(is_running)
-        parts = (self.table, self.stack, self.optics, self.grid, self.method, self.result)
+        parts: list[QWidget] = [self.table, self.stack, self.optics, self.grid, self.method]
+        parts += [self.result, self.give_size]
         for part in parts:
             part.setEnabled(not is_running)
         for button in self.scan_parts.buttons:
@@ -168,6 +174,7 @@ class DockLayout(QWidget):
         form.setSpacing(4)
         form.addWidget(heading("Scans"))
         form.addLayout(self.scan_parts.laid_out())
+        form.addWidget(self.give_size)
         for title, part in (
             ("Optics", self.optics),
             ("Target planes (µm)", self.grid),
@@ -176,6 +183,7 @@ class DockLayout(QWidget):
             form.addWidget(heading(title))
             form.addWidget(part)
         form.addWidget(self.result)
+        form.addWidget(self.save)
         form.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -204,7 +212,7 @@ class DockLayout(QWidget):
             *self.scan_parts.tab_order,
             *(self.grid.start, self.grid.stop, self.grid.step),
             *(self.grid.auto, *self.method.tab_order),
-            *(self.result.on_disk, self.result.choose),
+            *(self.result.on_disk, self.result.choose, self.save.button),
             *(self.footer.preview, self.footer.reconstruct, self.footer.cancel),
         ]
         for before, after in pairwise(order):

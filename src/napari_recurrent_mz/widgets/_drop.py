@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from napari.layers import Image
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
-from ..io import read_positions, z_from_name
+from ..io import ImageFile, read_what_can_be, z_from_name
+from ..io._zarr import is_zarr
 from ..scans import InputError
 from ._guard import telling
 from ._layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
@@ -60,39 +62,38 @@ def dropped_paths(mime: QMimeData | None) -> list[Path]:
     return sorted(Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile())
 
 
-def expanded(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are, OME-Zarr folders as they are, other folders as their TIFFs.
+def files_in(path: Path) -> list[Path]:
+    """A file as it is, an OME-Zarr folder as it is, another folder as its TIFFs.
 
     Raises
     ------
     InputError
-        If a folder holds no TIFF.
+        If a folder holds no TIFF, or cannot be read.
     """
-    found: list[Path] = []
-    for path in paths:
-        is_zarr = path.suffix == ".zarr" or any(
-            (path / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup")
-        )
-        if not path.is_dir() or is_zarr:
-            found.append(path)
-            continue
+    if not path.is_dir() or path.suffix == ".zarr" or is_zarr(path):
+        return [path]
+    try:
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _TIFF)
-        if not inside:
-            raise InputError(f"The folder '{path.name}' holds no TIFF: drop the image files.")
-        found.extend(inside)
-    return found
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"The folder '{path.name}' cannot be read: {reason}.") from error
+    if not inside:
+        raise InputError(f"The folder '{path.name}' holds no TIFF: drop the image files.")
+    return inside
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
-    """Read every file that can be read; the sentences of those that cannot."""
-    images, sentences = [], []
-    for path in expanded(paths):
+    """Read everything that can be read; sentences about what cannot."""
+    images: list[Any] = []
+    sentences: list[str] = []
+    for path in paths:
         try:
-            images += read_positions(path)
+            for file in files_in(path):
+                found, troubles = read_what_can_be(file)
+                images += found
+                sentences += troubles
         except InputError as error:
             sentences.append(str(error))
-        except OSError as error:
-            sentences.append(f"The file '{path.name}' cannot be read: {error.strerror or error}.")
     return images, sentences
 
 
@@ -124,33 +125,44 @@ def said_of(images: Iterable[Any], sentences: Sequence[str]) -> tuple[str, str]:
     return " ".join([sentences[0] + more, *doubts]), "error"
 
 
-def add_image_file(viewer: Any, image: Any) -> Image:
-    """Add a read file to the viewer, in µm where the file says so.
+def add_image_file(viewer: Any, image: ImageFile) -> Image:
+    """Add a read file to the viewer, in µm where the file says so."""
+    about = layer_arguments(image)
+    data = image.data if image.data.ndim == len(about["axis_labels"]) else image.stack
+    return viewer.add_image(data, **about)
+
+
+def layer_arguments(image: ImageFile) -> dict[str, Any]:
+    """Keyword arguments for the layer of a file, in µm where the file says so.
 
     A single plane with a known height becomes a (1, Y, X) layer at that height, so that the
     slider and the 3-D view show it where it was taken.
     """
-    data, heights = image.data, image.z_um
-    if heights is None and data.ndim == 2:
+    heights, is_flat = image.z_um, image.data.ndim == 2
+    if heights is None and is_flat:
         named = z_from_name(image.name)
         heights = None if named is None else np.array([named])
-    metadata = {METADATA_KEY: file_metadata(image)}
-    if data.ndim == 2 and (heights is None or image.pixel_um is None):
-        sizes = {"scale": (image.pixel_um,) * 2, "units": ("um", "um")} if image.pixel_um else {}
-        return viewer.add_image(
-            data, name=image.name, axis_labels=("y", "x"), metadata=metadata, **sizes
-        )
+    known = file_metadata(image)
+    about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: known}}
+    origin_um = image.origin_um or (0.0, 0.0)
+    if is_flat and (heights is None or image.pixel_um is None):
+        about["axis_labels"] = ("y", "x")
+        if image.pixel_um:
+            size = (image.pixel_um,) * 2
+            about |= {"scale": size, "translate": origin_um, "units": ("um", "um")}
+        return about
     start = 0.0 if heights is None else float(heights[0])
     step = _step_um(image, heights)
     if heights is None:
-        metadata[METADATA_KEY][SHOWN_STEP] = step
-    place = um_scale_and_place(step, image.pixel_um, start)
-    volume = data if data.ndim == 3 else data[np.newaxis]
-    return viewer.add_image(volume, name=image.name, metadata=metadata, **place)
+        known[SHOWN_STEP] = step
+    return about | um_scale_and_place(step, image.pixel_um, start, origin_um)
 
 
-def _step_um(image: Any, heights: npt.NDArray[np.float64] | None) -> float:
+def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:
     """The z-step to show a stack with; a single plane is drawn one pixel thick."""
-    if heights is not None and len(heights) > 1:
-        return float(np.median(np.diff(heights)))
-    return float(image.z_step_um or image.pixel_um or 1.0)
+    if heights is None or len(heights) == 1:
+        return float(image.z_step_um or image.pixel_um or 1.0)
+    step = float(np.median(np.diff(heights)))
+    stated = image.z_step_um
+    is_stated = stated is not None and np.isclose(abs(step), stated)
+    return math.copysign(stated, step) if is_stated and stated else step

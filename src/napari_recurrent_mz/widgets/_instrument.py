@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..progress import Progress as Progress
 from ..scans import InputError
 from . import _settings
 from ._grid_panel import in_words
@@ -30,15 +31,6 @@ from ._worker import Outcome, ThreadRun, time_left
 
 _WIDTH = 340
 _SCROLL_BAR = 14
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is; ``words`` say what is at work."""
-
-    done: int
-    total: int
-    words: str = ""
 
 
 @dataclass(frozen=True, eq=False)

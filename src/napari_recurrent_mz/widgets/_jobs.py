@@ -101,13 +101,18 @@ def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
 
 
 def warnings_about(ui: DockLayout, job: Job) -> list[str]:
-    """What to mind: outside the trained range, scans that lie apart."""
-    found: list[str] = []
-    model = ui.method.model
-    if method_of(job.method).needs_model and model is not None and job.optics is not None:
-        from .. import inference
+    """What to mind: outside the trained range, far beyond the scans, scans that lie apart.
 
-        found = list(inference.range_warnings(job.scans, job.grid, job.optics, model))
+    Raises
+    ------
+    InputError
+        If nothing can be known of the grid.
+    """
+    from ..check import notes_before
+
+    model = ui.method.model if method_of(job.method).needs_model else None
+    ends = (job.grid.start_um, job.grid.stop_um)
+    found = notes_before(job.scans, ends, job.optics, model)
     return found + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
 
 

@@ -33,6 +33,9 @@ METADATA_KEY = "napari-recurrent-mz"
 SHOWN_STEP = "shown_z_step_um"
 """Where that says the z scale of a stack whose step is not known: it is no measure."""
 
+PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)
+"""What that may say of where pixels are, as a layer does by itself once it has a size."""
+
 
 class Frame(NamedTuple):
     """Where the voxels of a stack are: their size and the centre of the first (z, y, x), in µm."""
@@ -343,14 +346,16 @@ def _z_is_made_up(layer: Image) -> bool:
     return shown is not None and bool(np.isclose(float(layer.scale[-3]), shown))
 
 
-def um_scale_and_place(z_step_um: float, pixel: float | None, z_um: float) -> dict[str, Any]:
+def um_scale_and_place(
+    z_step_um: float, pixel: float | None, z_um: float, origin_um: tuple[float, float] = (0.0, 0.0)
+) -> dict[str, Any]:
     """Keyword arguments for a (Z, Y, X) layer in micrometres; unknown sizes stay pixels."""
     labels: dict[str, Any] = {"axis_labels": ("z", "y", "x")}
     if pixel is None:
         return labels
     return labels | {
         "scale": (z_step_um, pixel, pixel),
-        "translate": (z_um, 0.0, 0.0),
+        "translate": (z_um, *origin_um),
         "units": ("um", "um", "um"),
     }
 

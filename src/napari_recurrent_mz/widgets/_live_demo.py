@@ -10,7 +10,7 @@ from qtpy.QtCore import QEventLoop, Qt
 
 from ..scans import ZGrid
 from ..sources import Ended
-from ._live_sources import MICROSCOPE
+from ._live_sources import MICROSCOPE, SIMULATED
 from ._method_panel import NETWORK
 from ._viewer_parts import camera
 from .demo import (
@@ -152,7 +152,7 @@ def connect(dock: LiveDock, sample: Any = None) -> None:
         sources.microscope.which.setCurrentIndex(1)
         dock.scope.use(simulated_microscope(sample), sample.optics)
         return
-    dock.connect_microscope()
+    dock.connect_microscope(SIMULATED)
     wait_for(lambda: dock.scope.is_connected)
 
 

@@ -14,7 +14,6 @@ from ..sources import (
     FolderBack,
     NewScan,
     load_core,
-    running_core,
     simulated_microscope,
     simulated_sample,
     watch_folder,
@@ -166,8 +165,5 @@ class MicroscopeFeed(QObject):
 
 def _prepared(which: str) -> Any:
     """What takes a while: pymmcore-plus itself, and the sample of a simulated microscope."""
-    if which == SIMULATED:
-        load_core()
-        return simulated_sample()
-    running_core()
-    return None
+    load_core()
+    return simulated_sample() if which == SIMULATED else None

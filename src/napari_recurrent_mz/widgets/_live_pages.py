@@ -40,6 +40,7 @@ from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button
 from ._plot import PlotPanel
 from ._quiet_plot import QuietCanvas
+from ._save_volume import SaveButton
 from ._theme import MessageLabel, Palette
 
 _RULES = (
@@ -280,6 +281,7 @@ class ScansPage(QWidget):
         self.plan = self.plot.add_tool(
             "Plan…", "How many scans a wanted error takes, and at which heights", self.ask_for_plan
         )
+        self.save = SaveButton("volume")
         self.place = QLabel()
         self.place.setProperty("faint", True)
         self.place.setWordWrap(True)
@@ -321,6 +323,7 @@ class ScansPage(QWidget):
         column.addWidget(self.verdict)
         column.addLayout(ahead)
         column.addWidget(self.plot, 2)
+        column.addWidget(self.save)
         column.addWidget(self.place)
 
 

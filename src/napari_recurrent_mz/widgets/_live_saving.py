@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from ..progress import listening
 from ._guard import on
+from ._layer_files import LayersFile
 from ._parts import push_button, show_progress
 
+_OF_NOW = ("state", "next_z_um")  # what is true of a volume only while its session goes on
 _TELL_S = 0.1
 
 
@@ -94,6 +97,25 @@ class SavingRow(QWidget):
         self._stop.set()
         self.cancel.setEnabled(False)
         self.bar.setFormat("Stopping…")
+
+
+def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
+    """What takes the volume of a session for a file, in a thread: scans may come meanwhile.
+
+    Raises
+    ------
+    InputError
+        If the volume does not contain all scans any more.
+    """
+
+    def take(file: LayersFile) -> LayersFile:
+        from ..session import finished_volume as of
+
+        channel = replace(file.channels[0], pixels=of(session))
+        record = {key: file.record[key] for key in file.record if key not in _OF_NOW}
+        return replace(file, channels=(channel,), record=record)
+
+    return take
 
 
 def save_listened(session: Any, path: Path, listener: Saving) -> Path | None:

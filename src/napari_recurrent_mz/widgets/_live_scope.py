@@ -11,7 +11,6 @@ from ._live_feeds import MicroscopeFeed
 from ._live_intake import ScanIntake
 from ._live_messages import Acquire, MicroscopeFree, StageAt, TakeScan
 from ._live_pages import ScansPage, SetupPage
-from ._live_sources import SIMULATED
 from ._live_words import run_over, unbroken
 
 _ENDS = {"converged": "done", "failed": "error"}
@@ -42,7 +41,7 @@ class AtMicroscope(ScanIntake):
         """The threshold ε, above 0 and below 1."""
         return float(self.scans.epsilon.value()) / 100
 
-    def connect_microscope(self, which: str = SIMULATED) -> None:
+    def connect_microscope(self, which: str) -> None:
         """Connect to Micro-Manager ("micro-manager") or to a simulated microscope ("simulated")."""
         page = self.setup.sources.microscope
         page.which.setCurrentIndex(max(page.which.findData(which), 0))

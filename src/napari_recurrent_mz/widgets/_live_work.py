@@ -18,7 +18,16 @@ import numpy as np
 
 from ..plots.live import ErrorOverZ
 from ..scans import InputError, Scan
-from ..sources import Ended, Moved, PlaneRefined, Refined, Scanned, acquire
+from ..sources import (
+    Ended,
+    MicroscopeError,
+    Moved,
+    PlaneRefined,
+    Refined,
+    Scanned,
+    acquire,
+    standing,
+)
 from ._guard import sentence_of
 from ._live_messages import (
     ACCEPT,
@@ -168,6 +177,8 @@ class LiveWork:
                 yield from self._take(session, command)
             else:
                 yield from self._acquire(session, command, ends)
+        except MicroscopeError as error:
+            yield Told(f"{error} {standing(command.microscope)}", "error")
         except Exception as error:
             yield Told(sentence_of(error), "error")
         yield MicroscopeFree(ends[0] if ends else None)
@@ -197,8 +208,7 @@ class LiveWork:
         if self.abort.is_set():
             yield Told(f"Stopped: the stage stays at {there:.4g} µm.")
             return
-        scan = Scan(scope.snap(), there, f"scan at {there:.2f} µm")
-        yield from self._add(session, Add(scan, scope.pixel_um))
+        yield from self._add(session, Add(scope.scan(), scope.pixel_um))
 
     def _acquire(self, session: Any, command: Acquire, ends: list[Ended]) -> Iterator[object]:
         run = acquire(

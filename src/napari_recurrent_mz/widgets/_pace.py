@@ -12,6 +12,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ._guard import on
+from ._viewer_parts import is_open, window_of
 
 _LEAST_S = 0.15
 _SHARE = 0.2  # of the time, at most, for showing
@@ -25,7 +26,8 @@ class Turns(QObject):
     Parameters
     ----------
     viewer : napari.Viewer
-        Whose window paints after a step, and not in the middle of it.
+        Whose window paints after a step, and not in the middle of it; once it is closed, nothing
+        more is done.
     parent : QObject, optional
         When it is gone, nothing more is done.
     is_quiet : callable, optional
@@ -67,19 +69,25 @@ class Turns(QObject):
         """Take this step when no other waits: now, or as the last one."""
         if self._is_on:
             self.add(step)
-        else:
+        elif is_open(self._viewer):
             step()
 
     def finish(self) -> None:
         """Take all steps now."""
-        while self._steps:
+        while self._waiting():
             self._steps.popleft()()
         if self._is_on:
             self._timer.stop()
             self._say(False)
 
+    def _waiting(self) -> bool:
+        """Whether there are steps to take."""
+        if not is_open(self._viewer):
+            self._steps.clear()
+        return bool(self._steps)
+
     def _turn(self) -> None:
-        if not self._steps:
+        if not self._waiting():
             self._say(False)
             return
         if time.monotonic() < self._until and not self._is_quiet():
@@ -100,7 +108,7 @@ class Turns(QObject):
 
 def paint_after(viewer: Any) -> None:
     """Let the window paint when what goes on now is over, and not in the middle of it."""
-    window = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    window = window_of(viewer) if is_open(viewer) else None
     if window is not None and window.updatesEnabled():
         window.setUpdatesEnabled(False)
         known = weakref.ref(window)  # one that is closed before must not be kept by this

@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QProgressBar, QPushButton, QScrollArea, QWidget
 
 from ._guard import Tells, on, reported
+from ._viewer_parts import window_of
 
 
 def heading(text: str) -> QLabel:
@@ -69,6 +70,10 @@ class Dock(QWidget, Tells):
     ui: Any
     _viewer: Any
 
+    def viewer_gone(self) -> None:
+        """Stop what works in threads for a viewer whose window is gone."""
+        stop_run(self.__dict__)
+
     def one_shot(self, milliseconds: int, slot: Callable[[], object]) -> QTimer:
         """A timer that, once started, calls ``slot`` after a while; starting again puts it off."""
         timer = QTimer(self)
@@ -122,13 +127,18 @@ class Dock(QWidget, Tells):
 class WhenGone:
     """Calls ``stop`` with a dock's attributes when Qt deletes it.
 
+    A dock outside of its viewer's window outlives that: it is told by :meth:`Dock.viewer_gone`.
+
     Not a function: the garbage collector may empty what goes together with a dock before, and a
     function without its defaults raises.
     """
 
-    def __init__(self, dock: QWidget, stop: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, dock: Dock, stop: Callable[[dict[str, Any]], None]) -> None:
         self._box, self._stop = dock.__dict__, stop
         dock.destroyed.connect(self)
+        window = window_of(dock._viewer)
+        if window is not None:
+            window.destroyed.connect(dock.viewer_gone)
 
     def __call__(self, *_: object) -> None:
         """Stop, unless all is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,7 +148,13 @@ class PlotPanel(QWidget):
 
 
 def ask_for_file(
-    parent: QWidget, title: str, name: str, kinds: str, use: Callable[[Path], object]
+    parent: QWidget,
+    title: str,
+    name: str,
+    kinds: str,
+    use: Callable[[Path], object],
+    *,
+    confirm: bool = True,
 ) -> None:
     """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled.
 
@@ -162,15 +169,21 @@ def ask_for_file(
         As Qt's file dialogs take them; the first is taken where no ending was typed.
     use : callable
         Gets the path.
+    confirm : bool, optional
+        Ask before a file that is there is replaced; without, ``use`` must not replace it.
     """
     folder = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
     stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"
-    chosen, kind = QFileDialog.getSaveFileName(parent, title, str(Path(folder) / stem), kinds)
+    asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
+    start = str(Path(folder) / stem)
+    chosen, kind = QFileDialog.getSaveFileName(parent, title, start, kinds, "", asks)
     if not chosen:
         return
     path = Path(chosen)
-    if not path.suffix:
-        path = path.with_suffix(kind.partition("*")[2].partition(")")[0].partition(" ")[0])
+    if not re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):  # what follows a decimal point is no ending
+        path = path.with_name(
+            path.name + kind.partition("*")[2].partition(")")[0].partition(" ")[0]
+        )
     _settings.remember("files", {"folder": str(path.parent)})
     use(path)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +13,13 @@ import numpy.typing as npt
 from napari.layers import Image, Surface
 
 from ..optics import Optics
+from ..progress import Progress, Stopped, stepping
 from ..scans import FloatArray, Heights, Scan
-from ._instrument import Progress, Result
+from ._instrument import Result
 from ._layers import METADATA_KEY
 from ._targets import percentile_limits
 
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
-_POLL_S = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,66 +57,31 @@ class Look:
 
 
 def surface_steps(job: SurfaceJob, *, stop: threading.Event) -> Iterator[Progress | Result]:
-    """Yield how far the work is, and at last a :class:`SurfaceImage`.
-
-    The work runs in a thread of its own, so that its steps can be yielded while it goes on.
-    """
-    told: queue.SimpleQueue[Progress] = queue.SimpleQueue()
-    with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(_work, job, told, stop)
-        while not made.done():
-            try:
-                yield told.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            finally:
-                if stop.is_set():
-                    made.exception()  # it hears of it at its next step: wait for that
-        if stop.is_set():
-            return
-        yield Result(made.result())
+    """Yield how far the work is, and at last a :class:`SurfaceImage`."""
+    try:
+        found = yield from stepping(lambda: _work(job, stop), stop.is_set)
+    except Stopped:
+        return
+    yield Result(found)
 
 
-def _work(
-    job: SurfaceJob, told: queue.SimpleQueue[Progress], stop: threading.Event
-) -> SurfaceImage | None:
+def _work(job: SurfaceJob, stop: threading.Event) -> SurfaceImage:
+    from .. import inference
+    from ..check import OwnSampleCheck
     from ..device import choose_device
-    from ..inference import model_for
-    from ..surfaces import reconstruct_surface, surface_provenance
-    from ..tiles import Stopped
+    from ..recipe import HeightMap, Recipe
 
     began = time.monotonic()
-    checks: list[Any] = []
-    model = model_for(job.method, job.model)
-    try:
-        pixels = reconstruct_surface(
-            job.scans,
-            job.heights_um,
-            optics=job.optics,
-            method=job.method,
-            model=model,
-            device=job.device,
-            on_progress=lambda words, done, total: told.put(Progress(done, total, words)),
-            on_check=checks.append,
-            stopped=stop.is_set,
-        )
-    except Stopped:
-        return None
-    seconds = time.monotonic() - began
-    provenance = surface_provenance(
-        job.scans,
-        job.heights_um,
-        origin=job.origin,
-        pixel_um=job.pixel_um,
-        optics=job.optics,
-        method=job.method,
-        model=model,
-        device=choose_device(job.device),
-        seconds=seconds,
-        check=checks[0] if checks else None,
-        points_um=job.points_um,
+    target = HeightMap(job.heights_um, job.origin, job.points_um)
+    recipe = inference.loaded(
+        Recipe(job.scans, target, job.optics, job.method, job.model, job.device, job.pixel_um)
     )
-    return SurfaceImage(pixels, provenance, seconds)
+    events = list(inference.run(recipe, stopped=stop.is_set))
+    check = next((event for event in events if isinstance(event, OwnSampleCheck)), None)
+    (image,) = (event for event in events if isinstance(event, inference.SurfaceImage))
+    seconds = time.monotonic() - began
+    made = recipe.provenance(choose_device(job.device), seconds, check)
+    return SurfaceImage(image.pixels, made, seconds)
 
 
 def add_image(viewer: Any, job: SurfaceJob, found: SurfaceImage, look: Look, title: str) -> Image:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Layer
+from qtpy.compat import isalive
 
 _MARGIN = 0.95  # of the canvas that a layer fills
 
@@ -13,6 +14,19 @@ _MARGIN = 0.95  # of the canvas that a layer fills
 def is_moved(viewer: Any) -> bool:
     """Whether this napari, 0.9 or later, has a scene and a canvas within the viewer."""
     return hasattr(viewer, "scene")
+
+
+def window_of(viewer: Any) -> Any:
+    """The window of a viewer, for Qt; None for one that has none, or whose window is gone."""
+    return getattr(getattr(viewer, "window", None), "_qt_window", None)
+
+
+def is_open(viewer: Any) -> bool:
+    """Whether layers may still be added: a viewer whose window is closed fails at the first."""
+    if getattr(viewer, "window", None) is None:
+        return True  # a model without a window
+    window = window_of(viewer)
+    return window is not None and isalive(window)  # type: ignore[no-untyped-call]
 
 
 def camera(viewer: Any) -> Any:

@@ -20,6 +20,7 @@ from ._calm import CALM
 from ._guard import on, sentence_of, telling
 from ._rest import Rest
 from ._targets import Disk, Memory, target_for
+from ._viewer_parts import is_open
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def in_background(
     Parameters
     ----------
     owner : QObject
-        Whoever wants the answer; once it is deleted, nobody is told.
+        Whoever wants the answer; once it is deleted, or its viewer closed, nobody is told.
     function : callable
     *args
         Given to ``function``.
@@ -278,7 +279,7 @@ def in_background(
     def arrived(result: tuple[bool, Any]) -> None:
         good, value = result
         CALM.release()
-        if isalive(owner):  # type: ignore[no-untyped-call]
+        if isalive(owner) and is_open(getattr(owner, "_viewer", None)):  # type: ignore[no-untyped-call]
             with telling(owner):
                 (then if good else failed)(value)
 

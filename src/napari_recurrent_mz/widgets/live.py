@@ -34,6 +34,7 @@ from ._live_messages import (
 from ._live_pages import LivePages
 from ._live_question import GO_ON, START_AGAIN, QuestionBox
 from ._live_run import LiveRun, stop_threads
+from ._live_saving import finished_volume
 from ._live_scope import AtMicroscope
 from ._live_sources import FOLDER, HAND
 from ._live_words import (
@@ -238,6 +239,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.live.let_go()
         self.files.let_go()
         self.volume = self.over_z = None
+        self.scans.save.offer(None)
         self._is_pending = self._is_at_microscope = False
         self.question.forget()
         self.footer.ended()
@@ -262,8 +264,17 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self._draw()
         self._show_next()
         self._show_state()
-        if listed.lines and not listed.is_pending:
-            self.turns.after(self.refined.emit)
+        if listed.is_pending or not listed.lines:
+            self.scans.save.offer(None)
+        else:
+            self.turns.after(self._refined)
+
+    def _refined(self) -> None:
+        """The layer is there, and shows the finished volume."""
+        volume, session = self.volume, self.session
+        if volume is not None and session is not None:
+            self.scans.save.offer(volume.layer, finished_volume(session))
+        self.refined.emit()
 
     def _plane_filled(self, filled: Filled) -> None:
         assert self.volume is not None  # made with the session
@@ -373,6 +384,7 @@ class LiveDock(AtMicroscope, InstrumentDock):
         on(self, scans.plan_wanted, self.live.ask)
         on(self, scans.renormalise.clicked, lambda: self.live.ask(Renormalise()))
         on(self, scans.plot.message, self.say)
+        on(self, scans.save.said, self.say)
         on(self, rows.here.clicked, lambda: self.take_scan())
         on(self, rows.there.clicked, lambda: self.take_scan(suggested=True))
         on(
@@ -395,6 +407,10 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)
         WhenGone(self, stop_threads)
+
+    def viewer_gone(self) -> None:
+        """End the threads with the viewer's window."""
+        stop_threads(self.__dict__)
 
     def event(self, event: QEvent | None) -> bool:
         """End the threads when the dock is closed for good."""

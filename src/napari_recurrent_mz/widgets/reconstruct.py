@@ -55,7 +55,7 @@ class ReconstructDock(ScanSource, Dock):
         # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
         viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._viewer = viewer
-        self.ui = DockLayout(self, viewer.theme)
+        self.ui = DockLayout(self, viewer)
         self.scan_parts = self.ui.scan_parts
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -118,10 +118,12 @@ class ReconstructDock(ScanSource, Dock):
     def _check(self) -> None:
         self._check_timer.stop()
         footer, rows = self.ui.footer, self.ui.table.scans.rows
+        self.ui.give_size.look(rows, self.ui.optics.pixel_um)
         if self.run is not None:
             return
         try:
             job = build_job(self.ui, self._viewer, preview=False)
+            warnings = warnings_about(self.ui, job)
         except InputError as error:
             missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
             missing |= self.ui.result.is_incomplete
@@ -133,7 +135,7 @@ class ReconstructDock(ScanSource, Dock):
             return
         footer.ready(True, "")
         footer.status("", "hint")
-        footer.warn(warnings_about(self.ui, job))
+        footer.warn(warnings)
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
         self._warm_up(job)
 
@@ -177,6 +179,7 @@ class ReconstructDock(ScanSource, Dock):
         on(self, self.run.checked, self._checked)
         on(self, self.run.ended, self._run_ended)
         self.ui.set_running(True)
+        self.ui.save.offer(None)
         # What comes before the first plane takes longest, and is called by its name.
         before = {
             "auto": "checking on your scans…",
@@ -237,6 +240,7 @@ class ReconstructDock(ScanSource, Dock):
         if run is None or result is None:
             return
         result.finish(outcome)
+        self.ui.save.offer(result.layer)
         if result.layer is not None:  # a preview that the user renamed is kept by its new name
             is_preview = result.layer.name.startswith("Preview (")
             self._preview = result.layer if is_preview else None
@@ -255,7 +259,9 @@ class ReconstructDock(ScanSource, Dock):
             if outcome.path is not None:
                 sentence += f" It is in '{outcome.path}'."
             if result.is_scan_unsized:
-                sentence += " Its scans are drawn in pixels, not µm: hide them to see it alone."
+                sentence += (
+                    " Its scans are drawn in pixels, not µm: hide them, or give them their size."
+                )
             check = (outcome.provenance or {}).get("check")
             if check is not None:
                 sentence += f"\n{check['sentence']}"
@@ -276,6 +282,8 @@ class ReconstructDock(ScanSource, Dock):
         ui.method.changed.connect(self._check_timer.start)
         on(self, ui.method.failed, self._fail)
         ui.result.changed.connect(self._check_timer.start)
+        on(self, ui.save.said, self.say)
+        on(self, ui.give_size.said, self.say)
         on(self, ui.footer.preview.clicked, self.preview)
         on(self, ui.footer.reconstruct.clicked, self.reconstruct)
         on(self, ui.footer.cancel.clicked, self.cancel)

@@ -20,7 +20,9 @@ from ._grid_panel import in_words
 from ._guard import on, telling
 from ._instrument import InstrumentDock
 from ._jobs import is_incomplete, scan_warnings, scans_of
+from ._layer_size import SizeButton
 from ._method_panel import MethodPanel
+from ._save_volume import IMAGES, SaveButton
 from ._scan_source import ScanParts, ScanSource
 from ._surface_choice import (
     POINTS,
@@ -64,6 +66,8 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.in_3d.setAccessibleName("Show in 3-D")
         self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
+        self.save = SaveButton("image", IMAGES)
+        self.give_size = SizeButton(self._viewer)
         self.remembers = True
         self.result: Image | None = None
         self._job: tuple[SurfaceJob, Look] | None = None
@@ -185,23 +189,26 @@ class SurfaceDock(ScanSource, InstrumentDock):
         if self.run is not None:
             return
         self.surface.describe("")
+        self.give_size.look(self.scan_parts.table.scans.rows, self.scan_parts.optics.pixel_um)
         if not self.scan_parts.table.scans.rows or not self.method.is_ready:
             rows = self.scan_parts.table.scans.rows
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
         self.surface.show_points(self._voxel_um())
+        from ..check import notes_before
+        from ..recipe import SurfaceFacts
+
         try:
             job = self.job()
+            needs_model = method_of(job.method).needs_model
+            model = self.method.model if needs_model else None
+            ends = (float(job.heights_um.min()), float(job.heights_um.max()))
+            sentences = notes_before(job.scans, ends, job.optics, model, "surface")
         except InputError as error:
             self._say_why_not(str(error))
             return
-        from ..surfaces import SurfaceFacts, surface_warnings
-
         self.footer.ready("")
         self.surface.describe(str(SurfaceFacts.of(job.heights_um, job.pixel_um)))
-        needs_model = method_of(job.method).needs_model
-        model = self.method.model if needs_model else None
-        sentences = surface_warnings(job.scans, job.heights_um, job.optics, model)
         sentences += scan_warnings(self.scan_parts.table.scans.used(), job.pixel_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
@@ -217,6 +224,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         job, look = self._job
         title = self._title((found.provenance.get("check") or {}).get("chosen", job.method))
         self.result = add_image(self._viewer, job, found, look, title)
+        self.save.offer(self.result)
         if look.is_unsized:
             fit(self._viewer, self.result)
         if self.in_3d.isChecked():
@@ -241,7 +249,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         parts = self.scan_parts
         for part in (
             *(parts.table, parts.stack, parts.optics, *parts.buttons),
-            *(self.surface, self.method, self.in_3d),
+            *(self.surface, self.method, self.in_3d, self.give_size),
         ):
             part.setEnabled(not is_running)
 
@@ -269,23 +277,27 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.method.changed.connect(self._timer.start)
         on(self, self.method.failed, self._fail)
         on(self, self.surface.pick, self.pick_points)
+        on(self, self.save.said, self.say)
+        on(self, self.give_size.said, self.say)
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
         on(self, self.ended, self._job_ended)
 
     def _lay_out(self) -> None:
         self.add_section("Scans", self.scan_parts.laid_out())
+        self.form.addWidget(self.give_size)
         self.add_section("Surface", self.surface)
         self.add_section("Optics", self.scan_parts.optics)
         self.add_section("Reconstruction", self.method)
         self.form.addWidget(self.in_3d)
+        self.form.addWidget(self.save)
         self.form.addStretch(1)
         surface, method = self.surface, self.method
         order: list[QWidget] = [
             *self.scan_parts.tab_order[:10],
             *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
             *self.scan_parts.tab_order[10:],
-            *(*method.tab_order, self.in_3d),
+            *(*method.tab_order, self.in_3d, self.save.button),
             *(self.footer.action, self.footer.cancel),
         ]
         for before, after in pairwise(order):

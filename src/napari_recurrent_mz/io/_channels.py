@@ -1,0 +1,128 @@
+"""What is written to an image file: channels of one size at one place, lengths in micrometres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._facts import even_step
+
+OnPlane = Callable[[int, int], object]
+"""Told how many planes are written, and of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the voxels of an image are; None where that is not known.
+
+    Attributes
+    ----------
+    pixel_um : float or None
+        Pixel size, in micrometres.
+    z_um : numpy.ndarray, shape (Z,), or None
+        Heights of the planes, in micrometres.
+    z_step_um : float or None
+        The z step where ``z_um`` does not say it: that of a single plane.
+    origin_um : tuple of float
+        Position (y, x) of the first pixel, in micrometres.
+    """
+
+    pixel_um: float | None = None
+    z_um: npt.NDArray[np.float64] | None = None
+    z_step_um: float | None = None
+    origin_um: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def step_um(self) -> float | None:
+        """The z step; None where it is not known, or there is no one step."""
+        if self.z_step_um is not None or self.z_um is None:
+            return self.z_step_um
+        return even_step(self.z_um)
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """A channel of an image.
+
+    Attributes
+    ----------
+    pixels : array_like, shape (Z, Y, X) or (Y, X)
+        Read plane by plane, so that it may lie on the disk.
+    name : str
+    contrast : tuple of float
+        Limits that show it well.
+    """
+
+    pixels: Any
+    name: str = ""
+    contrast: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class NewImage:
+    """An image that is to be written.
+
+    Attributes
+    ----------
+    name : str
+    channels : sequence of Channel
+        All of one shape and type.
+    place : Place
+    provenance : mapping
+        How it was made; anything JSON can hold.
+    on_plane : callable, optional
+        Called before every plane; see :func:`~napari_recurrent_mz.io.write_channels`.
+    """
+
+    name: str
+    channels: Sequence[Channel]
+    place: Place
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    on_plane: OnPlane | None = None
+
+    @property
+    def axes(self) -> str:
+        """A letter for every length of the shape: C where there are several, Z, Y, X."""
+        lead = "C" if len(self.channels) > 1 else ""
+        return lead + "ZYX"[-len(self.channels[0].pixels.shape) :]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """([C,] [Z,] Y, X)."""
+        lead = (len(self.channels),) if len(self.channels) > 1 else ()
+        return (*lead, *(int(length) for length in self.channels[0].pixels.shape))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of all channels, in the byte order of this computer."""
+        found: np.dtype[Any] = np.dtype(self.channels[0].pixels.dtype).newbyteorder("=")
+        return found
+
+    def planes(self) -> Iterator[npt.NDArray[Any]]:
+        """All planes (Y, X), channel by channel."""
+        total = int(np.prod(self.shape[:-2], dtype=int))
+        done = 0
+        for channel in self.channels:
+            for at in np.ndindex(*channel.pixels.shape[:-2]):
+                if self.on_plane is not None:
+                    self.on_plane(done, total)
+                yield np.ascontiguousarray(channel.pixels[at], self.dtype)
+                done += 1
+
+
+def plain(length: float) -> float:
+    """A length without the noise that computing has left in its last digit."""
+    return float(f"{length:.15g}")
+
+
+def record_of_channel(provenance: Mapping[str, Any], channel: int) -> Mapping[str, Any]:
+    """How a channel was made: a file of several channels keeps a record of each."""
+    records = provenance.get("channels")
+    if isinstance(records, Sequence) and channel < len(records):
+        found = records[channel]
+        return found if isinstance(found, Mapping) else {}
+    return provenance

@@ -1,0 +1,385 @@
+"""Several processes that make the same volumes in one folder at the same time: nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_recurrent_mz.batch import BatchSettings, Job, Report, find_jobs, run_batch
+from napari_recurrent_mz.batch import _run as batch_run
+from napari_recurrent_mz.batch._record import record_path
+from napari_recurrent_mz.batch._work import Orders, run_job
+from napari_recurrent_mz.inference import reconstruct
+from napari_recurrent_mz.io import VolumeWriter, read_image, write_volume
+from napari_recurrent_mz.io._locks import try_lock
+from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind
+from napari_recurrent_mz.scans import Scan, ZGrid
+
+SHAPE = (7, 24, 32)
+PLANES = (1, 3, 5)
+GRID = ZGrid(0.5, 2.5, 0.25)
+
+# Makes a batch; after the second plane of a volume it waits until somebody lets it go on.
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from napari_recurrent_mz.batch import BatchSettings, find_jobs, run_batch
+from napari_recurrent_mz.scans import ZGrid
+
+source, out, method, format_, place, pause = sys.argv[1:]
+settings = BatchSettings(
+    grid=ZGrid(0.5, 2.5, 0.25), planes=(1, 3, 5), method=method, format=format_ or None
+)
+
+def wait(name, done, total):
+    if pause and done == 2:
+        Path(place, "at work").touch()
+        while not Path(place, "go on").exists():
+            time.sleep(0.01)
+
+jobs = find_jobs(source, out, settings)
+Path(place, "begun").touch()
+report = run_batch(jobs, out, settings, on_plane=wait)
+print([(outcome.state, outcome.message) for outcome in report.outcomes])
+sys.exit(not report.is_complete)
+"""
+
+
+def stack(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(2.0, 100.0, SHAPE).astype(np.float32)
+
+
+def expected(seed: int, method: str = "cubic") -> np.ndarray:
+    """What reconstruct() makes of the planes of a stack."""
+    scans = [Scan(stack(seed)[p], 0.5 * p) for p in PLANES]
+    return reconstruct(scans, GRID, method=method)
+
+
+def settings(format_: str | None, method: str = "cubic") -> BatchSettings:
+    return BatchSettings(grid=GRID, planes=PLANES, method=method, format=format_)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "in"
+    made.mkdir()
+    for k in range(3):
+        write_volume(made / f"s{k}.ome.tif", stack(k), 0.5 * np.arange(7), 0.2)
+    return made
+
+
+@pytest.fixture
+def lapse(tmp_path: Path) -> Path:
+    path = tmp_path / "t.tif"
+    about = {"axes": "TZYX", "spacing": 0.5, "unit": "um"}
+    pixels = np.stack([stack(k) for k in range(3)])
+    tifffile.imwrite(path, pixels, imagej=True, metadata=about, resolution=(5, 5))
+    return path
+
+
+class Batch:
+    """A batch in a process of its own, perhaps one that waits in its first volume."""
+
+    def __init__(
+        self,
+        source: Path,
+        out: Path,
+        *,
+        method: str = "cubic",
+        format_: str = "",
+        pauses: bool = False,
+    ) -> None:
+        self.place = Path(tempfile.mkdtemp(dir=out.parent))
+        words = [str(source), str(out), method, format_, str(self.place), "yes" if pauses else ""]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if pauses:
+            self.wait_for("at work")
+
+    def wait_for(self, name: str) -> None:
+        end = time.monotonic() + 120
+        while not (self.place / name).exists():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def meet(self) -> None:
+        """Wait until it has met what another makes; that it has not yet does no harm."""
+        self.wait_for("begun")
+        time.sleep(1.0)
+
+    def go_on(self) -> None:
+        (self.place / "go on").touch()
+
+    def ended(self) -> tuple[int, str]:
+        printed, told = self.process.communicate(timeout=120)
+        return self.process.returncode, printed + told
+
+
+def states(report: Report) -> list[str]:
+    return [outcome.state for outcome in report.outcomes]
+
+
+def test_two_batches_in_one_folder_lose_nothing(folder: Path, tmp_path: Path) -> None:
+    out, format_ = tmp_path / "out", "ome.zarr"
+    first = Batch(folder, out, format_=format_, pauses=True)
+    second = Batch(folder, out, format_=format_)
+    second.meet()
+    assert list(out.glob(f"{WORKPLACE}*/s0.{format_}"))  # what the first one has made so far
+    first.go_on()
+    for batch in (first, second):
+        assert batch.ended()[0] == 0, batch.ended()
+    for k in range(3):
+        np.testing.assert_array_equal(read_image(out / f"s{k}.{format_}").data, expected(k))
+    assert not list(out.glob(f"{WORKPLACE}*"))
+    jobs = find_jobs(folder, out, settings(format_))
+    assert states(run_batch(jobs, out, settings(format_))) == ["kept"] * 3
+
+
+def test_two_batches_fill_one_time_lapse(lapse: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = Batch(lapse, out, pauses=True)
+    second = Batch(lapse, out)
+    second.meet()
+    first.go_on()
+    for batch in (first, second):
+        assert batch.ended()[0] == 0, batch.ended()
+    made: Any = zarr.open_group(out / "t.ome.zarr", mode="r")["0"]
+    for k in range(3):
+        np.testing.assert_array_equal(made[k], expected(k))
+    jobs = find_jobs(lapse, out, settings(None))
+    assert states(run_batch(jobs, out, settings(None))) == ["kept"] * 3
+
+
+def test_a_time_lapse_that_another_batch_begins_anew_is_that_of_the_other(
+    lapse: Path, tmp_path: Path
+) -> None:
+    """With other settings: the one says so, and nothing of it is in what the other made."""
+    out = tmp_path / "out"
+    first = Batch(lapse, out, method="nearest", pauses=True)
+    second = Batch(lapse, out)
+    second.meet()
+    first.go_on()
+    status, told = first.ended()
+    assert status == 1
+    assert told.count("Another batch, with other settings, has begun 't.ome.zarr' anew") == 3
+    assert second.ended()[0] == 0, second.ended()
+    made: Any = zarr.open_group(out / "t.ome.zarr", mode="r")["0"]
+    for k in range(3):
+        np.testing.assert_array_equal(made[k], expected(k))
+    jobs = find_jobs(lapse, out, settings(None))
+    assert states(run_batch(jobs, out, settings(None))) == ["kept"] * 3
+
+
+def test_what_a_killed_process_left_is_removed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = Batch(folder, out, format_="ome.zarr", pauses=True)
+    (left,) = out.glob(f"{WORKPLACE}*/s0.ome.zarr")
+    first.process.kill()
+    first.ended()
+    assert left.exists()
+    jobs = find_jobs(folder, out, settings("ome.zarr"))
+    assert states(run_batch(jobs, out, settings("ome.zarr"))) == ["done"] * 3
+    assert not list(out.glob(f"{WORKPLACE}*"))
+
+
+# --- workplaces ---
+
+
+def test_a_workplace_stays_as_long_as_somebody_works_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "v.ome.zarr"
+    writer = VolumeWriter(path, (2, 16, 16), [0.0, 1.0], 0.1)
+    writer[0] = np.ones((16, 16))
+    remove_left_behind(path)
+    writer[1] = np.ones((16, 16))
+    writer.finish()
+    np.testing.assert_array_equal(read_image(path).data, 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["v.ome.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("locks", "days", "left_behind"),
+    [
+        ((), 0.0, False),  # nobody knows whose it is
+        ((), 1.5, True),
+        (("lock-elsewhere",), 0.0, False),  # locks of another computer are not seen everywhere
+        (("lock-elsewhere",), 1.5, True),
+        ((f"lock-{socket.gethostname()}",), 0.0, True),
+    ],
+)
+def test_who_is_gone(
+    tmp_path: Path, locks: tuple[str, ...], days: float, left_behind: bool
+) -> None:
+    place = tmp_path / f"{WORKPLACE}x"
+    place.mkdir()
+    when = time.time() - 86_400 * days
+    for path in [place / "v.ome.tif", *(place / name for name in locks), place]:
+        if path != place:
+            path.write_bytes(b"begun")
+        os.utime(path, (when, when))
+    remove_left_behind(tmp_path / "v.ome.tif")
+    assert place.exists() != left_behind
+
+
+def test_where_a_drive_knows_no_locks_nothing_is_removed_and_all_is_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_self: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("filelock.FileLock._acquire", refuse)
+    out = tmp_path / "out"
+    (out / f"{WORKPLACE}x" / "s0.ome.tif").mkdir(parents=True)
+    jobs = find_jobs(folder, out, settings(None))
+    assert states(run_batch(jobs, out, settings(None))) == ["done"] * 3
+    assert [p.name for p in out.glob(f"{WORKPLACE}*")] == [f"{WORKPLACE}x"]
+
+
+# --- a worker that the cluster has lost, and that goes on all the same ---
+
+
+def orders_for(out: Path, given: BatchSettings) -> Orders:
+    return batch_run._orders(out, given)
+
+
+def test_a_job_that_another_worker_still_makes_is_waited_for(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = settings("ome.zarr")
+    job = find_jobs(folder, out, given)[0]
+    lost = Batch(folder, out, format_="ome.zarr", pauses=True)
+    outcomes: list[Any] = []
+    again = threading.Thread(
+        target=lambda: outcomes.append(run_job(job, orders_for(out, given))), daemon=True
+    )
+    again.start()
+    again.join(1.0)
+    assert not outcomes
+    lost.go_on()
+    again.join(60)
+    assert [outcome.state for outcome in outcomes] == ["kept"]
+    assert lost.ended()[0] == 0
+    np.testing.assert_array_equal(read_image(out / "s0.ome.zarr").data, expected(0))
+
+
+def test_whoever_waits_is_stopped(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = settings(None)
+    job = find_jobs(folder, out, given)[0]
+    orders = orders_for(out, given)
+    path = record_path(out, job).with_suffix(".lock")
+    path.parent.mkdir(parents=True)
+    lock = try_lock(path)
+    assert lock is not None
+    outcomes: list[Any] = []
+    waiting = threading.Thread(target=lambda: outcomes.append(run_job(job, orders)), daemon=True)
+    waiting.start()
+    waiting.join(0.5)
+    orders.stop.touch()
+    waiting.join(60)
+    lock.release()
+    assert [outcome.state for outcome in outcomes] == ["stopped"]
+
+
+# --- what counts as done ---
+
+
+def _lose(name: str) -> Any:
+    def lose(volume: Path) -> None:
+        (volume / name).unlink()
+
+    return lose
+
+
+def _cut_a_chunk(volume: Path) -> None:
+    chunk = volume / "1" / "c" / "2" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-8])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _lose("0/zarr.json"),
+        _lose("1/zarr.json"),
+        _lose("0/c/4/1/0"),
+        _lose("1/c/4/0/0"),
+        _cut_a_chunk,
+    ],
+    ids="level-0 level-1 chunk coarse-chunk cut-chunk".split(),
+)
+def test_a_volume_is_kept_only_while_all_of_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any
+) -> None:
+    monkeypatch.setattr("napari_recurrent_mz.io._zarr._CHUNK", 16)  # so that there are levels
+    source, out = tmp_path / "s.ome.tif", tmp_path / "out"
+    write_volume(source, stack(0), 0.5 * np.arange(7), 0.2)
+    given = settings("ome.zarr")
+    jobs = find_jobs(source, out, given)
+    assert states(run_batch(jobs, out, given)) == ["done"]
+    assert states(run_batch(jobs, out, given)) == ["kept"]
+    damage(out / "s.ome.zarr")
+    assert states(run_batch(jobs, out, given)) == ["done"]
+    np.testing.assert_array_equal(read_image(out / "s.ome.zarr").data, expected(0))
+
+
+def test_a_plane_of_a_time_point_that_is_lost_is_made_again(lapse: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    jobs = find_jobs(lapse, out, settings(None))
+    run_batch(jobs, out, settings(None))
+    (out / "t.ome.zarr" / "0" / "c" / "1" / "3" / "0" / "0").unlink()
+    assert states(run_batch(jobs, out, settings(None))) == ["kept", "done", "kept"]
+
+
+def _lost_level(path: Path) -> None:
+    (path / "0" / "zarr.json").unlink()
+
+
+def _lost_plane(path: Path) -> None:
+    (path / "0" / "c" / "3" / "0" / "0").unlink()
+
+
+@pytest.mark.parametrize("damage", [_lost_level, _lost_plane])
+def test_a_volume_that_is_not_whole_is_never_recorded_as_done(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any
+) -> None:
+    """Whatever took part of it away while it was made."""
+    finish = VolumeWriter.finish
+
+    def damaged(self: VolumeWriter, *told: Any, **options: Any) -> Path:
+        path = finish(self, *told, **options)
+        damage(path)
+        return path
+
+    monkeypatch.setattr(VolumeWriter, "finish", damaged)
+    out = tmp_path / "out"
+    jobs: list[Job] = find_jobs(folder / "s0.ome.tif", out, settings("ome.zarr"))
+    report = run_batch(jobs, out, settings("ome.zarr"))
+    assert states(report) == ["failed"]
+    assert "not a complete OME-Zarr" in report.failed[0].message
+    assert not record_path(out, jobs[0]).exists()
+
+
+def test_a_part_of_zeros_is_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_recurrent_mz.io._zarr._CHUNK", 16)
+    pixels = stack(0)
+    pixels[:, :16, 16:] = 0
+    write_volume(tmp_path / "s.ome.tif", pixels, 0.5 * np.arange(7), 0.2)
+    given, out = settings("ome.zarr", "nearest"), tmp_path / "out"
+    jobs = find_jobs(tmp_path / "s.ome.tif", out, given)
+    assert states(run_batch(jobs, out, given)) == ["done"]
+    assert states(run_batch(jobs, out, given)) == ["kept"]

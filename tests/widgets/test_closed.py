@@ -1,0 +1,116 @@
+"""A viewer is closed while something is on its way; a dock beside its window outlives it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QThreadPool
+
+from napari_recurrent_mz.io import write_volume
+from napari_recurrent_mz.widgets import _drop
+from napari_recurrent_mz.widgets._instrument import InstrumentDock, Result
+from napari_recurrent_mz.widgets._pace import Turns
+from napari_recurrent_mz.widgets._viewer_parts import is_open
+from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+
+OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
+
+
+@pytest.fixture
+def dock(
+    make_napari_viewer: Any,
+    make_dock: Callable[..., ReconstructDock],
+    add_stack: Callable[..., Any],
+) -> ReconstructDock:
+    """A dock with scans, beside the window of its viewer."""
+    viewer = make_napari_viewer(show=True)
+    made = make_dock(viewer)
+    made.ui.optics.set_values(OPTICS, "from the sample")
+    made.add_layers([add_stack(viewer)])
+    return made
+
+
+def settled(qtbot: Any) -> None:
+    """All that was on its way has arrived; an exception on the way fails the test."""
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    qtbot.wait(100)
+
+
+@pytest.mark.parametrize("when", ["computing", "coming", "there"])
+def test_a_preview_does_not_reach_a_viewer_that_is_closed(
+    dock: ReconstructDock, qtbot: Any, when: str
+) -> None:
+    viewer = dock._viewer
+    dock.preview()
+    if when != "computing":
+        qtbot.waitUntil(lambda: dock._turns.is_on)
+    if when == "there":
+        qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+    viewer.close()
+    settled(qtbot)
+    qtbot.waitUntil(lambda: dock.run is None or dock.run.is_cancelled)
+    assert len(viewer.layers) == 0
+
+
+def test_files_do_not_reach_a_viewer_that_is_closed(
+    dock: ReconstructDock,
+    qtbot: Any,
+    tmp_path: Path,
+    stack: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go_on, read_all = threading.Event(), _drop.read_all
+
+    def slow(paths: Any) -> Any:
+        assert go_on.wait(20)
+        return read_all(paths)
+
+    monkeypatch.setattr(_drop, "read_all", slow)
+    path = write_volume(tmp_path / "s.ome.tif", stack, 0.5 * np.arange(9), 0.2)
+    dock.drop([path])
+    dock._viewer.close()
+    go_on.set()
+    settled(qtbot)
+    assert len(dock._viewer.layers) == 0
+
+
+def test_the_result_of_a_job_does_not_reach_a_viewer_that_is_closed(
+    make_napari_viewer: Any, docks: list[Any], qtbot: Any
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = InstrumentDock(viewer)
+    docks.append(dock)
+    go_on = threading.Event()
+
+    def work(*, stop: threading.Event) -> Iterator[object]:  # one that does not look up in time
+        assert go_on.wait(20)
+        yield Result(np.ones((4, 6, 6)))
+
+    dock.start(work, then=viewer.add_image)
+    viewer.close()
+    go_on.set()
+    settled(qtbot)
+    assert dock.run is None
+    assert len(viewer.layers) == 0
+
+
+def test_no_step_is_taken_for_a_viewer_that_is_closed(make_napari_viewer: Any, qtbot: Any) -> None:
+    viewer, taken = make_napari_viewer(show=True), []
+    turns = Turns(viewer)
+    turns.add(lambda: taken.append(1), lambda: taken.append(2))
+    qtbot.waitUntil(lambda: taken == [1])
+    assert is_open(viewer)
+    viewer.close()
+    assert not is_open(viewer)
+    qtbot.waitUntil(lambda: not turns.is_on)
+    turns.add(lambda: taken.append(3))
+    turns.finish()
+    turns.after(lambda: taken.append(4))
+    assert taken == [1]
+    assert is_open(ViewerModel())  # which has no window to close
