@@ -47,10 +47,14 @@ class Workplace:
         self.path = path
         with refusals_of(path):
             self._folder = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=path.parent))
-        self._lock: BaseFileLock | None = None
-        with suppress(OSError):  # a drive without locks: then nobody takes it for left behind
-            self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
         self.part = self._folder / path.name
+        self._lock: BaseFileLock | None = None
+        try:
+            with suppress(OSError):  # a drive without locks: then nobody takes it for left behind
+                self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
+        except BaseException:  # Ctrl-C
+            self.remove()
+            raise
 
     def put_in_place(self, *, durable: bool = False) -> None:
         """Give the part its name; what was there is replaced.
@@ -81,9 +85,12 @@ class Workplace:
 
     def remove(self) -> None:
         """Leave nothing but what was put in place."""
-        if self._lock is not None:
-            self._lock.release()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            if self._lock is not None:
+                self._lock.release()
+            shutil.rmtree(self._folder, ignore_errors=True)
+        finally:  # once more, should Ctrl-C have come in between
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def remove_left_behind(path: Path) -> None:
