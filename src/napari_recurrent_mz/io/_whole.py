@@ -22,6 +22,7 @@ WORKPLACE = ".recurrent-mz-"
 
 _LOCK = "lock-"  # and the name of the computer
 _DEAD_AFTER_S = 86_400.0  # what another computer has not touched for so long
+_EMPTY_AFTER_S = 60.0
 
 
 class Workplace:
@@ -94,10 +95,11 @@ class Workplace:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove the workplaces of ``path`` in which nobody works any more."""
-    for part in path.parent.glob(f"{WORKPLACE}*/{path.name}"):
-        if is_left_behind(part.parent):
-            shutil.rmtree(part.parent, ignore_errors=True)
+    """Remove the workplaces of ``path``, and empty ones, in which nobody works any more."""
+    for workplace in path.parent.glob(f"{WORKPLACE}*"):
+        inside = [part.name for part in workplace.glob("*") if not part.name.startswith(_LOCK)]
+        if (path.name in inside or not inside) and is_left_behind(workplace):
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def is_left_behind(workplace: Path) -> bool:
@@ -114,7 +116,10 @@ def is_left_behind(workplace: Path) -> bool:
             if lock is None:
                 return False
             lock.release()
-        return locks == [own] or _still_s(workplace) > _DEAD_AFTER_S
+        if locks == [own]:
+            return True
+        begun = any(workplace.iterdir())  # an empty one gets its lock at once, or never
+        return _still_s(workplace) > (_DEAD_AFTER_S if begun else _EMPTY_AFTER_S)
     except OSError:
         return False
 
