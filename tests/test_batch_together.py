@@ -237,6 +237,16 @@ def test_who_is_gone(
     assert place.exists() != left_behind
 
 
+def test_an_empty_workplace_is_removed_once_nobody_can_have_just_begun_it(tmp_path: Path) -> None:
+    """As a process that is killed at once leaves it; none is made without a lock for long."""
+    for name, seconds in (("young", 0), ("old", 120)):
+        place = tmp_path / f"{WORKPLACE}{name}"
+        place.mkdir()
+        os.utime(place, (time.time() - seconds,) * 2)
+    remove_left_behind(tmp_path / "v.ome.tif")
+    assert [p.name for p in tmp_path.iterdir()] == [f"{WORKPLACE}young"]
+
+
 def test_where_a_drive_knows_no_locks_nothing_is_removed_and_all_is_made(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,9 +198,11 @@ class VolumeWriter:
     def discard(self) -> None:
         """Leave nothing behind, unless it is finished."""
         if self._is_open:
+            try:
+                self._planes.close()
+            finally:
+                self._workplace.remove()
             self._is_open = False
-            self._planes.close()
-            self._workplace.remove()
 
     def __enter__(self) -> VolumeWriter:
         return self

@@ -22,6 +22,7 @@ WORKPLACE = ".recurrent-mz-"
 
 _LOCK = "lock-"  # and the name of the computer
 _DEAD_AFTER_S = 86_400.0  # what another computer has not touched for so long
+_EMPTY_AFTER_S = 60.0
 
 
 class Workplace:
@@ -47,10 +48,14 @@ class Workplace:
         self.path = path
         with refusals_of(path):
             self._folder = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=path.parent))
-        self._lock: BaseFileLock | None = None
-        with suppress(OSError):  # a drive without locks: then nobody takes it for left behind
-            self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
         self.part = self._folder / path.name
+        self._lock: BaseFileLock | None = None
+        try:
+            with suppress(OSError):  # a drive without locks: then nobody takes it for left behind
+                self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
+        except BaseException:  # Ctrl-C
+            self.remove()
+            raise
 
     def put_in_place(self, *, durable: bool = False) -> None:
         """Give the part its name; what was there is replaced.
@@ -81,16 +86,20 @@ class Workplace:
 
     def remove(self) -> None:
         """Leave nothing but what was put in place."""
-        if self._lock is not None:
-            self._lock.release()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            if self._lock is not None:
+                self._lock.release()
+            shutil.rmtree(self._folder, ignore_errors=True)
+        finally:  # once more, should Ctrl-C have come in between
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove the workplaces of ``path`` in which nobody works any more."""
-    for part in path.parent.glob(f"{WORKPLACE}*/{path.name}"):
-        if is_left_behind(part.parent):
-            shutil.rmtree(part.parent, ignore_errors=True)
+    """Remove the workplaces of ``path``, and empty ones, in which nobody works any more."""
+    for workplace in path.parent.glob(f"{WORKPLACE}*"):
+        inside = [part.name for part in workplace.glob("*") if not part.name.startswith(_LOCK)]
+        if (path.name in inside or not inside) and is_left_behind(workplace):
+            shutil.rmtree(workplace, ignore_errors=True)
 
 
 def is_left_behind(workplace: Path) -> bool:
@@ -107,7 +116,10 @@ def is_left_behind(workplace: Path) -> bool:
             if lock is None:
                 return False
             lock.release()
-        return locks == [own] or _still_s(workplace) > _DEAD_AFTER_S
+        if locks == [own]:
+            return True
+        begun = any(workplace.iterdir())  # an empty one gets its lock at once, or never
+        return _still_s(workplace) > (_DEAD_AFTER_S if begun else _EMPTY_AFTER_S)
     except OSError:
         return False
 
