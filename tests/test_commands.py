@@ -39,14 +39,14 @@ def _leaves(parser: argparse.ArgumentParser, name: str = "") -> list[tuple[str, 
 def _options(parser: argparse.ArgumentParser, command: str = "") -> dict[str, dict[str, Any]]:
     if command:
         parser = dict(_leaves(parser))[command]
-    return {
+    options: dict[str, dict[str, Any]] = {
         " ".join(action.option_strings) or str(action.metavar or action.dest): _facts(action)
         for action in parser._actions
         if not isinstance(action, argparse._SubParsersAction | argparse._HelpAction)
-    } | {
-        "exclusive": {"of": sorted(action.dest for action in group._group_actions)}
-        for group in parser._mutually_exclusive_groups
     }
+    for group in parser._mutually_exclusive_groups:
+        options["one of"] = {"options": sorted(action.dest for action in group._group_actions)}
+    return options
 
 
 def _facts(action: argparse.Action) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from PIL import Image
 from scipy import stats
 
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.experiments import bead_widths, position, real, spacing
-from napari_recurrent_mz.experiments.base import Goal, Measured, Outcome, Settings
-from napari_recurrent_mz.experiments.files import read, write
-from napari_recurrent_mz.experiments.gains import gains
-from napari_recurrent_mz.experiments.invariance import order_spread, repetition_spread
-from napari_recurrent_mz.experiments.lab import Held, Lab
-from napari_recurrent_mz.experiments.registry import EXPERIMENTS, chosen
-from napari_recurrent_mz.experiments.report import write_report
 from napari_recurrent_mz.io import write_volume
+from napari_recurrent_mz.lab.experiments import bead_widths, position, real, spacing
+from napari_recurrent_mz.lab.experiments.base import Goal, Measured, Outcome, Settings
+from napari_recurrent_mz.lab.experiments.files import read, write
+from napari_recurrent_mz.lab.experiments.gains import gains
+from napari_recurrent_mz.lab.experiments.invariance import order_spread, repetition_spread
+from napari_recurrent_mz.lab.experiments.lab import Held, Lab
+from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
+from napari_recurrent_mz.lab.experiments.report import write_report
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.optics import Optics
 from napari_recurrent_mz.scans import InputError

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from . import _common
 
 if TYPE_CHECKING:
-    from ..benchmarks.base import Bench
-    from ..benchmarks.table import Record
+    from ..lab.benchmarks.base import Bench
+    from ..lab.benchmarks.table import Record
 
 _EXAMPLES = """examples:
   recurrent-mz bench --json bench.json
@@ -60,8 +60,8 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure or read, print, write."""
-    from ..benchmarks.registry import chosen
-    from ..benchmarks.table import Record, as_markdown, as_text
+    from ..lab.benchmarks.registry import chosen
+    from ..lab.benchmarks.table import Record, as_markdown, as_text
 
     _common.check_json(arguments.json)
     if arguments.list:
@@ -77,9 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _measured(arguments: argparse.Namespace) -> Record:
     """The whole of a run; what is done so far is in the JSON all along."""
-    from ..benchmarks.registry import chosen, run
-    from ..benchmarks.stages import measure
-    from ..benchmarks.table import Record, made_by, title
+    from ..lab.benchmarks.registry import chosen, run
+    from ..lab.benchmarks.stages import measure
+    from ..lab.benchmarks.table import Record, made_by, title
 
     bench = _bench(arguments)
     some = chosen(arguments.only or [], full=arguments.full)
@@ -93,8 +93,8 @@ def _measured(arguments: argparse.Namespace) -> Record:
 
 
 def _bench(arguments: argparse.Namespace) -> Bench:
-    from ..benchmarks.base import FULL, QUICK, Bench
     from ..device import choose_device
+    from ..lab.benchmarks.base import FULL, QUICK, Bench
 
     sizes = QUICK if arguments.quick else FULL
     return Bench(choose_device(arguments.device), arguments.model, sizes, _say)

@@ -12,7 +12,7 @@ from ..scans import InputError
 from . import _common
 
 if TYPE_CHECKING:
-    from ..experiments.base import Settings
+    from ..lab.experiments.base import Settings
 
 _SIZES = (
     ("--size", "lateral pixels of the simulated fields"),
@@ -59,9 +59,9 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run them, one line each, and write the page."""
-    from ..experiments.registry import EXPERIMENTS, chosen
-    from ..experiments.report import write_report
-    from ..experiments.run import run as run_experiments
+    from ..lab.experiments.registry import EXPERIMENTS, chosen
+    from ..lab.experiments.report import write_report
+    from ..lab.experiments.run import run as run_experiments
 
     experiments = chosen(arguments.names)
     if arguments.list:
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    from ..experiments.base import QUICK, Settings
+    from ..lab.experiments.base import QUICK, Settings
 
     numbers: dict[str, Any] = dict(QUICK) if arguments.quick else {}
     for option, _ in _SIZES:
@@ -131,7 +131,7 @@ def _docs_folder(path: str | None) -> Path | None:
 
 def _command(settings: Settings, quick: bool) -> str:
     """What to type to get the same, without where things lie on this computer."""
-    from ..experiments.base import QUICK
+    from ..lab.experiments.base import QUICK
 
     words = ["recurrent-mz", "experiments"] + ["--quick"] * quick
     options = dict(_SIZES)
