@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import platform
 from importlib.metadata import PackageNotFoundError, metadata, version
-from typing import Any
+from typing import Annotated, Any
+
+from ._options import Argument
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "info",
-        help="versions, device and bundled models; or what is understood of a file",
-        description="Print versions, device, bundled models and where to report a problem. With "
-        "files, print what is understood of each instead: axes, heights, pixel size, optics, and "
-        "from where.",
-    )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="TIFFs or OME-Zarrs")
-    parser.set_defaults(run=run)
+def info(*, files: Annotated[tuple[str, ...], Argument("TIFFs or OME-Zarrs")] = ()) -> None:
+    """Versions, device and bundled models; or what is understood of a file.
 
-
-def run(arguments: argparse.Namespace) -> None:
-    """Print what a problem report needs, or what files say."""
-    if arguments.files:
+    Print versions, device, bundled models and where to report a problem. With files, print what is
+    understood of each instead: axes, heights, pixel size, optics, and from where.
+    """
+    if files:
         from ._file_info import print_info
 
-        print_info(arguments.files)
+        print_info(files)
         return
     import torch
 
