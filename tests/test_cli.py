@@ -17,8 +17,8 @@ import torch
 import napari_recurrent_mz.inference
 import napari_recurrent_mz.to_disk
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.cli._terminal import Progress, clock
 from napari_recurrent_mz.cli._info import _card_lines
+from napari_recurrent_mz.cli._terminal import Progress, clock
 from napari_recurrent_mz.device import check_memory
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.methods import METHODS, method_of
