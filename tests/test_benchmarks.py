@@ -24,7 +24,7 @@ from napari_recurrent_mz.lab.benchmarks.registry import chosen, run, subjects
 from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, plain, prepared
 from napari_recurrent_mz.lab.benchmarks.stages import Stage, StageTable, input_work, measure
 from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown, as_text, made_by
-from napari_recurrent_mz.lab.experiments.base import Goal
+from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.operations import Work
 from napari_recurrent_mz.scans import InputError

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ..methods import DEFAULT_METHOD
 from ..scans import InputError, ZGrid
-from ._common import OUTPUT, Grid, MethodChoice, NetworkOptions, OpticsOptions, Planes, ZStep
+from ._common import OUTPUT, Grid, MethodOptions, OpticsOptions, Planes, ZStep
 from ._options import Argument, Option
 from ._terminal import Progress, clock
 
@@ -70,8 +69,7 @@ def batch(
     ] = None,
     grid: Grid = None,
     optics: OpticsOptions,
-    method: MethodChoice = DEFAULT_METHOD,
-    network: NetworkOptions,
+    by: MethodOptions,
     output: Annotated[
         str,
         Option("folder for the results, called as their inputs; it is made", "FOLDER", OUTPUT),
@@ -96,7 +94,7 @@ def batch(
 
     settings = BatchSettings(
         grid=None if grid is None else ZGrid.parse(grid), planes=planes, z_step_um=z_step_um,
-        method=method, model=network.model, device=network.device, channel=channel, format=format,
+        method=by.method, model=by.model, device=by.device, channel=channel, format=format,
         **asdict(optics),
     )  # fmt: skip
     jobs = find_jobs(sources, output, settings, pattern=pattern, recursive=recursive)

@@ -36,7 +36,6 @@ Grid = Annotated[
         "START:STOP:STEP",
     ),
 ]
-MethodChoice = Annotated[str, Option("how planes are made", choices=METHODS)]
 DeviceChoice = Annotated[str, Option("where the network runs", choices=CHOICES)]
 _STATED = {
     name: Option(f"{words}{', µm' * name.endswith('_um')}, for instance {example:g}")
@@ -82,6 +81,13 @@ class NetworkOptions:
             f"use no more of a CUDA GPU's memory than this (default: all, or ${GPU_MEMORY})", "GB"
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class MethodOptions(NetworkOptions):
+    """Method."""
+
+    method: Annotated[str, Option("how planes are made", choices=METHODS)] = DEFAULT_METHOD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +144,13 @@ class ScanOptions(Files):
     planes: Planes = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Source:
     """What planes are made from, and how."""
 
     scans: ScanOptions
     optics: OpticsOptions
-    method: MethodChoice = DEFAULT_METHOD
-    network: NetworkOptions
+    by: MethodOptions
 
     def given(self) -> Given:
         """Read the scans, and the optics that the method needs."""
@@ -154,7 +159,7 @@ class Source:
         wanted = [0] if options.planes is None else options.planes
         images = [options.read(path, wanted) for path in options.files]
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
-        return Given(self, scans, *self.optics.of(images, [self.method]))
+        return Given(self, scans, *self.optics.of(images, [self.by.method]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,9 +181,9 @@ class Given:
         """What is to be made of them."""
         from ..recipe import Recipe
 
-        network, method = self.source.network, self.source.method
+        by = self.source.by
         return Recipe(
-            self.scans, target, self.optics, method, network.model, network.device, self.pixel_um
+            self.scans, target, self.optics, by.method, by.model, by.device, self.pixel_um
         )
 
 

@@ -16,13 +16,7 @@ _WIDTH = 36
 
 
 def print_info(paths: Sequence[str]) -> None:
-    """Print what is understood of files; what cannot be read does not hold up the others.
-
-    Raises
-    ------
-    InputError
-        At the end, if one could not be read.
-    """
+    """Print what is understood of files; what cannot be read does not hold up the others."""
     troubles = []
     for path in paths:
         try:
@@ -38,13 +32,7 @@ def print_info(paths: Sequence[str]) -> None:
 
 
 def lines_of(path: str) -> Iterator[str]:
-    """Everything that is understood of a file; no pixel is read.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Everything that is understood of a file; no pixel is read."""
     from ..io import check_readable
     from ..io._parts import contents_of
 

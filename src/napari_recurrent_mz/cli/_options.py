@@ -74,20 +74,23 @@ def add_group(
 
 def _added(commands: Any, name: str, words: str) -> argparse.ArgumentParser:
     """A parser whose help is a docstring: one line for the list, then what is said of it."""
-    head, _, about = words.partition("\n\n")
-    about, found, examples = about.partition("examples:\n")
+    words, found, examples = words.partition("examples:\n")
+    title, text = _title_and_text(words)
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=_uncapitalised(head),
-        description=about or None,
+        help=title,
+        description=text,
         epilog=found + examples or None,
         formatter_class=_Words,
     )
     return parser
 
 
-def _uncapitalised(sentence: str) -> str:
-    return sentence[0].lower() + sentence[1:].rstrip(".")
+def _title_and_text(docstring: str) -> tuple[str, str | None]:
+    """The first line as a title, and what follows it, without the sections on parameters."""
+    told = re.split(r"(?:Parameters|Attributes)\n-+\n", docstring)[0]
+    title, _, text = told.strip().partition("\n\n")
+    return title[0].lower() + title[1:].rstrip("."), text or None
 
 
 def add_options(
@@ -104,12 +107,11 @@ def add_options(
     there = {action.dest for action in parser._actions}
     group: argparse._ActionsContainer = into or parser
     one_of: argparse._ActionsContainer | None = None
-    for parameter in _parameters(source):
+    for parameter in sorted(_parameters(source), key=lambda p: not isinstance(p.option, Argument)):
         if dataclasses.is_dataclass(parameter.kind):
             if not unset:
                 inner: Any = parameter.kind
-                title, _, about = (inspect.getdoc(inner) or "").partition("\n\n")
-                section = parser.add_argument_group(_uncapitalised(title), about or None)
+                section = parser.add_argument_group(*_title_and_text(inspect.getdoc(inner) or ""))
                 add_options(parser, inner, section)
         elif parameter.name not in there and parameter.kind is not argparse.Namespace:
             if parameter.option.one_of and one_of is None:

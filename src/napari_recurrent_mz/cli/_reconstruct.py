@@ -44,7 +44,7 @@ def reconstruct(
     from ..to_disk import reconstruct_into
 
     checked, begun = Checked(), time.perf_counter()
-    with Progress(f"{source.method}: plane") as progress:
+    with Progress(f"{source.by.method}: plane") as progress:
         reconstruct_into(
             lambda shape: VolumeWriter(path, shape, planes.z_um, given.pixel_um, inputs=files),
             given.recipe(planes),
@@ -52,5 +52,5 @@ def reconstruct(
             on_message=note,
             on_check=checked,
         )
-    seconds, method = time.perf_counter() - begun, checked.by(source.method)
+    seconds, method = time.perf_counter() - begun, checked.by(source.by.method)
     print(result_line(path, shape, planes, method, len(given.scans), seconds))

@@ -89,7 +89,7 @@ def _made(given: Given, target: HeightMap, output: Path) -> str:
     from ..progress import listening
     from ..recipe import SurfaceFacts
 
-    recipe, pixel_um, method = loaded(given.recipe(target)), given.pixel_um, given.source.method
+    recipe, pixel_um, method = loaded(given.recipe(target)), given.pixel_um, given.source.by.method
     device, checked, begun = choose_device(recipe.device), Checked(), time.perf_counter()
     with Progress(method) as progress, listening(progress.stage):
         for event in run(recipe):

@@ -10,7 +10,7 @@ from ...inputs import Scale
 from ...memory import Memory
 from ...scans import Scan
 from ...tiles import NetworkPlanes
-from ..experiments.base import Goal
+from ..shared import Goal
 from .base import Bench, Row, Times, interleaved
 from .scene import Way, heights, noise_scans, prepared, volume_of
 

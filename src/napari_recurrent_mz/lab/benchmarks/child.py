@@ -25,23 +25,7 @@ def in_child(
     given: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Any:
-    """What a module's function returns in a fresh process.
-
-    Parameters
-    ----------
-    measure : callable
-        A function of a module, called with the bench and ``given`` by name; returns what JSON
-        can hold.
-    bench : Bench
-    given : mapping, optional
-        JSON-able arguments.
-    environment : mapping of str to str, optional
-        Added to this process's own.
-
-    Raises
-    ------
-    ChildError
-    """
+    """What a module's function returns in a fresh process; it is given the bench and JSON."""
     task = {
         "module": measure.__module__,
         "function": measure.__qualname__,
@@ -56,12 +40,7 @@ def in_child(
 def script_result(
     command: list[str], *, given: str = "", environment: Mapping[str, str] | None = None
 ) -> Any:
-    """What a process prints after the mark, as JSON.
-
-    Raises
-    ------
-    ChildError
-    """
+    """What a process prints after the mark, as JSON."""
     done = subprocess.run(  # noqa: S603  (our own interpreter and our own text)
         command,
         input=given,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...scans import FloatArray
-from ..experiments.base import Goal
+from ..shared import Goal
 from .base import Bench, Row
 from .scene import Way, heights, prepared, sample_scans
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from ..experiments.base import Goal
+from ..shared import Goal
 from .base import Bench, Row, Times
 from .child import ChildError, script_result
 

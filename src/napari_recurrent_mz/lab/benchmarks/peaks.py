@@ -20,33 +20,17 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Peak:
-    """The best of some tries.
+    """The best of some tries."""
 
-    Attributes
-    ----------
-    operations : float
-        Multiplications and additions in a second: of a product of large square matrices, or of a
-        convolution of many channels. The library for the one may not know all instructions of
-        a CPU that the other's uses.
-    moved_bytes : float
-        Bytes read and written in a second, of a copy far larger than the caches.
-    """
-
+    # multiplications and additions in a second: of a product of large square matrices, or of a
+    # convolution of many channels. The library for the one may not know all instructions of a CPU
+    # that the other's uses
     operations: float
-    moved_bytes: float
+    moved_bytes: float  # bytes read and written in a second, of a copy far larger than the caches
 
 
 def peak(device: Device, dtype: torch.dtype, *, matrix: int = 0) -> Peak:
-    """Measure it, in well under a minute.
-
-    Parameters
-    ----------
-    device : Device
-    dtype : torch.dtype
-        Of the numbers; on a CUDA GPU single precision is what its convolutions use.
-    matrix : int, optional
-        Rows of the matrices, by default what suits the device.
-    """
+    """Measure it, in well under a minute."""
     side = matrix or _MATRIX[device.kind]
     operations = max(_product(device, dtype, side), _convolution(device, dtype, side))
     source = torch.zeros(_COPIED_BYTES[device.kind] // 4, device=device.torch)

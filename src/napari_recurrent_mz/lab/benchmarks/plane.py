@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from ...device import choose_device, cpu_flags
-from ..experiments.base import Goal
+from ..shared import Goal
 from .base import Bench, Row, Times, interleaved
 from .child import ChildError, in_child
 from .scene import heights, noise_scans, plain, prepared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...lmmse import LinearEstimate
-from ..experiments.base import Goal
+from ..shared import Goal
 from .base import Bench, Row, Times, in_words, timed
 from .plane import measured
 from .scene import OPTICS, REACH_UM, heights, noise_scans

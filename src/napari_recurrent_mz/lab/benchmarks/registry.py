@@ -5,35 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...scans import InputError, listed
+from ..shared import chosen as of_names
 from .base import Bench, Measure, Row
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One part of the benchmark.
+    """One part of the benchmark."""
 
-    Attributes
-    ----------
-    name : str
-        What the command line calls it.
-    about : str
-        What it measures, in a few words.
-    measure : callable
-    """
-
-    name: str
-    about: str
+    name: str  # what the command line calls it
+    about: str  # what it measures, in a few words
     measure: Measure
 
 
 def subjects(*, full: bool = False) -> list[Subject]:
     """All of them, in the order of the table.
 
-    Parameters
-    ----------
-    full : bool, optional
-        Whether the volume that goes to disk is made whole, which takes hours on a CPU.
+    With ``full``, the volume that goes to disk is made whole, which takes hours on a CPU.
     """
     from . import (
         added_scan,
@@ -66,18 +54,8 @@ def subjects(*, full: bool = False) -> list[Subject]:
 
 
 def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
-    """The subjects of these names, or all.
-
-    Raises
-    ------
-    InputError
-        If there is no such subject.
-    """
-    known = {subject.name: subject for subject in subjects(full=full)}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InputError(f"The benchmark has no '{unknown[0]}': choose from {listed(list(known))}.")
-    return [known[name] for name in dict.fromkeys(names or known)]
+    """The subjects of these names, or all."""
+    return of_names(subjects(full=full), names, "The benchmark has no")
 
 
 def run(some: Sequence[Subject], bench: Bench) -> Iterator[Row]:

@@ -12,7 +12,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from ...to_disk import reconstruct_to
-from ..experiments.base import Goal
+from ..shared import Goal
 from .base import Bench, Row, in_words
 from .child import ChildError, in_child
 from .scene import OPTICS, grid, noise_scans
@@ -27,11 +27,8 @@ _SMALL_ONES = 2  # small planes for each large one
 def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
     """Write so many planes, spread over the whole depth, as OME-Zarr.
 
-    Returns
-    -------
-    dict of str to float
-        ``peak_bytes``: the most that this process ever had in memory; ``once``: seconds that
-        any number of planes takes once; ``plane``: seconds of one plane.
+    Gives the most bytes that this process ever had in memory, the seconds that any number of planes
+    takes once, and those of one plane.
     """
     _write(bench, _FIRST_PIXELS, 2)  # imports, and tables that the disk keeps: no part of the pace
     begun, done, ended = _write(bench, pixels, planes)

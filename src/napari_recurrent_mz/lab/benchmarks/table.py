@@ -8,12 +8,11 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ...scans import InputError
-from ..experiments.report import markdown_table
+from ..shared import made_now, markdown_table
 from .base import Bench, Row, in_words
 from .stages import StageTable
 
@@ -22,19 +21,11 @@ _HEAD = ("what", "measured", "ratio", "goal", "verdict")
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A run of the benchmark.
+    """A run of the benchmark."""
 
-    Attributes
-    ----------
-    made : dict
-        Command, date, machine, versions, threads, device, model and sizes.
-    rows : list of Row
-    stages : list of StageTable
-        The network's stages beside what the machine could do, where they were asked for.
-    """
-
-    made: Mapping[str, Any]
+    made: Mapping[str, Any]  # command, date, machine, versions, threads, device, model and sizes
     rows: Sequence[Row] = ()
+    # the network's stages beside what the machine could do, where they were asked for
     stages: Sequence[StageTable] = field(default=())
 
     def with_(self, found: Row | StageTable) -> Record:
@@ -53,13 +44,7 @@ class Record:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Record:
-        """What was written as JSON.
-
-        Raises
-        ------
-        InputError
-            If there is no such file, or it is another one.
-        """
+        """What was written as JSON."""
         try:
             found = json.loads(Path(path).read_text(encoding="utf-8"))
             rows = [Row.from_dict(row) for row in found.pop("rows")]
@@ -88,13 +73,10 @@ def made_by(bench: Bench, command: str) -> dict[str, Any]:
     """What a run was made with, JSON-able."""
     import torch
 
-    from ... import __version__
     from ...device import available_cores, cpu_name
 
     return {
-        "command": command,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": __version__,
+        **made_now(command),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": {

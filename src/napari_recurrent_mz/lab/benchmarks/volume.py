@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ...scans import Scan
-from ..experiments.base import Goal
+from ..shared import Goal
 from .base import Bench, Row, Times, in_words, interleaved
 from .scene import CHOSEN, Way, heights, noise_scans, plain, prepared, unprepared, volume_of
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from ...beads import kl_divergence, measure_beads
 from ...phantoms import add_points
-from .base import NOT_MEASURED, Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import COLOURS, image, name_of
 from .lab import BEAD_OPTICS, CAMERA, Held, Lab, Row
 
@@ -115,11 +116,7 @@ def _widths(
 def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """The beads that were measured in the truth and by a method, side by side.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``z_um``, ``truth`` and ``test`` (lateral FWHM in micrometres), and ``far``: whether
-        the bead is at least 0.6 µm from every scan.
+    ``truth`` and ``test`` are lateral FWHM in µm; ``far`` is at least 0.6 µm from every scan.
     """
     keys = ["sample", "bead"]
     kept = table[table.accepted.astype(bool)].set_index([*keys, "method"])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import NOT_MEASURED, Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import axes_row, bars
 from .lab import WORM_SCANS_UM, Lab, Row
 from .worm import in_pairs

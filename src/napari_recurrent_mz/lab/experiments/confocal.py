@@ -13,7 +13,8 @@ import pandas as pd
 from ...evaluation import CONFOCAL_METHODS, FULL_STACK
 from ...metrics import Normalisation, fitted, psnr, ssim
 from ...scans import FloatArray
-from .base import NOT_MEASURED, Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import image, name_of
 from .lab import Held, Lab, Row
 from .real import STACKS, load, path_of

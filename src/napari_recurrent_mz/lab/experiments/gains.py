@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ...optics import Optics
-from .base import Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import Experiment, Measured, Outcome
 from .figures import axes_row, bars, name_of
 from .lab import WORM_OPTICS, Held, Lab, Row
 

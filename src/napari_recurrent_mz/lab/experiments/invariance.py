@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ...scans import FloatArray
-from .base import NOT_MEASURED, Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import COLOURS, axes_row, mark_scans, name_of
 from .lab import WORM_SCANS_UM, Held, Lab, Row, score
 
@@ -67,11 +68,7 @@ def _unsorted(model: Model | None) -> Model | None:
 def order_spread(table: pd.DataFrame) -> pd.DataFrame:
     """Mean RMSE over the six orders and its standard deviation (the paper's μ and σ).
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by method, sample and z; columns ``mean``, ``std`` and ``sorted``, the RMSE
-        of the scans sorted by depth, in grey levels of 255.
+    In grey levels of 255; ``sorted`` is the RMSE of the scans sorted by depth.
     """
     keys = ["method", "sample", "z_um"]
     rmse = table.groupby(keys, sort=False).rmse

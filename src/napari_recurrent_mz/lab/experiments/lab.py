@@ -42,26 +42,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """A fully sampled stack that nothing was trained on.
+    """A fully sampled stack that nothing was trained on."""
 
-    Attributes
-    ----------
-    truth : numpy.ndarray, float32, shape (Z, Y, X)
-        What a reconstruction is held against: without noise where it is simulated.
-    seen : numpy.ndarray, float32, shape (Z, Y, X)
-        The same planes as a camera gives them: scans come from here.
-    z_um : numpy.ndarray, shape (Z,)
-        Rising, evenly spaced, in micrometres.
-    optics : Optics
-    confocal : numpy.ndarray or None
-        The confocal counterpart of ``truth``.
-    """
-
+    # (Z, Y, X): what a reconstruction is held against: without noise where it is simulated
     truth: FloatArray
-    seen: FloatArray
-    z_um: npt.NDArray[np.float64]
+    seen: FloatArray  # (Z, Y, X): the same planes as a camera gives them: scans come from here
+    z_um: npt.NDArray[np.float64]  # (Z,): rising, evenly spaced, in micrometres
     optics: Optics
-    confocal: FloatArray | None = None
+    confocal: FloatArray | None = None  # the confocal counterpart of ``truth``
 
     @cached_property
     def scale(self) -> Normalisation:
@@ -101,27 +89,13 @@ def score(held: Held, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
 
 
 class Lab:
-    """Makes samples, loads weights and rebuilds planes; keeps what is costly.
-
-    Parameters
-    ----------
-    settings : Settings
-    on_progress : callable, optional
-        Called with the number of parts of the experiment that are done and of all.
-
-    Attributes
-    ----------
-    notes : list of str
-        What could not be measured, and why, since :meth:`begin`.
-    used : dict of str to Model
-        Weights that were used since then, by what they served.
-    """
+    """Makes samples, loads weights and rebuilds planes; keeps what is costly."""
 
     def __init__(self, settings: Settings, on_progress: Any = None) -> None:
         self.settings = settings
         self.device: Device = choose_device(settings.device)
-        self.notes: list[str] = []
-        self.used: dict[str, Model] = {}
+        self.notes: list[str] = []  # what could not be measured, and why, since `begin`
+        self.used: dict[str, Model] = {}  # the weights used since then, by what they served
         self._on_progress = on_progress
         self._microscopes: dict[tuple[Any, ...], Imaging] = {}
         self._samples: dict[tuple[Any, ...], Held] = {}
@@ -313,12 +287,7 @@ class Lab:
 
 
 class Seat:
-    """A network with its scans prepared.
-
-    Parameters
-    ----------
-    planes : NetworkPlanes
-    """
+    """A network with its scans prepared."""
 
     def __init__(self, planes: NetworkPlanes) -> None:
         self._planes = planes
@@ -331,20 +300,10 @@ class Seat:
         order: Sequence[int] | None = None,
         dpm_error_um: npt.ArrayLike | None = None,
     ) -> FloatArray:
-        """A plane from the scans in any order, with repetitions, or with wrong distances.
+        """A plane (Y, X) from the scans in any order, with repetitions, or with wrong distances.
 
-        Parameters
-        ----------
-        z_um : float
-            Height, in micrometres.
-        order : sequence of int, optional
-            Numbers of the scans, as they enter the network; some may come again or not at all.
-        dpm_error_um : array_like, shape (M,), optional
-            Added to the DPM of each scan, and to nothing else.
-
-        Returns
-        -------
-        numpy.ndarray, float32, shape (Y, X), in the scans' units
+        ``order`` numbers the scans as they enter; ``dpm_error_um`` is added to the DPM of each, and
+        to nothing else.
         """
         planes = self._planes
         prepared = planes.inputs.at(z_um)

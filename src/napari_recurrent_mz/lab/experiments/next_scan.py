@@ -17,7 +17,8 @@ from ...planning import RULES, suggest
 from ...prepare import normalisation
 from ...scans import FloatArray
 from ...uncertainty import voxel_spread
-from .base import Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import Experiment, Measured, Outcome
 from .figures import axes_row
 from .lab import WORM_OPTICS, Held, Lab, Row
 from .real import TITLES, load, present
@@ -45,22 +46,12 @@ _COLOURS = {
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The volume of a sample after one more scan, by linear MMSE.
+    """The volume of a sample after one more scan, by linear MMSE."""
 
-    Attributes
-    ----------
-    planes : tuple of int
-        The scans, in the order taken: planes of the stack.
-    volume : numpy.ndarray, float32, shape (Z, Y, X)
-    estimate : LinearEstimate
-    expected : Expectation
-        With these scans.
-    """
-
-    planes: tuple[int, ...]
-    volume: FloatArray
+    planes: tuple[int, ...]  # the scans, in the order taken: planes of the stack
+    volume: FloatArray  # (Z, Y, X)
     estimate: LinearEstimate
-    expected: Expectation
+    expected: Expectation  # with these scans
 
     @property
     def next_change(self) -> float:
@@ -71,21 +62,8 @@ class Step:
 def steps(held: Held, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
     """Scan a sample as a rule says, one scan at a time, and rebuild it after each.
 
-    Parameters
-    ----------
-    held : Held
-    rule : str
-        One of :data:`~napari_recurrent_mz.planning.RULES`, ``equal`` (all scans anew, evenly
-        spaced) or ``random``.
-    most : int
-        Scans at the end.
-    rng : numpy.random.Generator
-        For the rule ``random``.
-
-    Yields
-    ------
-    Step
-        The first with one scan.
+    A rule is one of :data:`~napari_recurrent_mz.planning.RULES`, ``equal`` (all scans anew, evenly
+    spaced) or ``random``.
     """
     planes: tuple[int, ...] = ()
     expected = Expectation(held.grid, held.optics)
@@ -226,18 +204,7 @@ def _rank(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 
 def against_equal(table: pd.DataFrame) -> pd.DataFrame:
-    """Error of each rule over that of equal spacing, less one: mean over samples of its log.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of one kind of stack.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for every rule, a column for every number of scans.
-    """
+    """Error of each rule over that of equal spacing, less one: mean over samples of its log."""
     keys = ["sample", "number", "scans"]
     wide = table.pivot_table(index=keys, columns="rule", values="error")
     ratio = np.log(wide.div(wide["equal"], axis=0))

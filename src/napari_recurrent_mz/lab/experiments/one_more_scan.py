@@ -12,7 +12,8 @@ from ...inputs import Scale
 from ...memory import Memory
 from ...scans import Scan
 from ...tiles import NetworkPlanes
-from .base import Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import Experiment, Measured, Outcome
 from .figures import axes_row
 from .lab import WORM_OPTICS, Lab, Row
 

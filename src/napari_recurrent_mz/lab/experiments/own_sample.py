@@ -17,7 +17,8 @@ from ...phantoms import KINDS
 from ...scans import Scan
 from ...simulate import Camera
 from ...weights import Model
-from .base import Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import Experiment, Measured, Outcome
 from .figures import axes_row
 from .gains import centred
 from .lab import CAMERA, Held, Lab, Row
@@ -129,12 +130,8 @@ def _spread(count: int, wanted: int) -> list[int]:
 def judged(table: pd.DataFrame) -> pd.DataFrame:
     """What the choice was worth, question by question.
 
-    Returns
-    -------
-    pandas.DataFrame
-        The table with ``gain`` and ``said`` (dB of the network over linear MMSE: true, and by
-        the check), ``right``, and what is lost to the better of the two: ``auto``,
-        ``always_network``, ``always_linear``.
+    ``gain`` and ``said`` are dB of the network over linear MMSE, true and by the check; ``auto``,
+    ``always_network`` and ``always_linear`` are what is lost to the better of the two.
     """
     gain = table.true_network - table.true_linear
     uses = table.chosen == NETWORK

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ...scans import Scan
-from .base import Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import Experiment, Measured, Outcome
 from .figures import axes_row
 from .lab import Held, Lab, Row, score
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...scans import InputError
+from ..shared import chosen as of_names
 from .base import Experiment
 from .bead_widths import BEAD_WIDTHS
 from .budget import BUDGET
@@ -45,17 +45,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """The experiments of these names, in the paper's order; all of them for no name.
-
-    Raises
-    ------
-    InputError
-        If there is no such experiment.
-    """
-    known = {experiment.name: experiment for experiment in EXPERIMENTS}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InputError(
-            f"There is no experiment '{unknown[0]}': choose some of {', '.join(known)}."
-        )
-    return [e for e in EXPERIMENTS if not names or e.name in names]
+    """The experiments of these names, in the paper's order; all of them for no name."""
+    found = of_names(EXPERIMENTS, names, "There is no experiment")
+    return sorted(found, key=EXPERIMENTS.index)

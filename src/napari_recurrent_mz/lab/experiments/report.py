@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..shared import markdown_table
 from .base import NOT_MEASURED, Experiment, Outcome
 from .files import Record, read
 
@@ -41,23 +42,7 @@ trained in other ways compare is in [Training](training.md).
 def write_report(
     folder: Path, experiments: Sequence[Experiment], *, docs: Path | None = None
 ) -> Path:
-    """Write ``results.md`` from the tables in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the experiments are.
-    experiments : sequence of Experiment
-        All of them, in the order of the page; those without a table are said to be missing.
-    docs : Path, optional
-        A documentation folder: the page goes there instead, its figures below
-        ``images/results``.
-
-    Returns
-    -------
-    Path
-        The page.
-    """
+    """Write ``results.md`` from the tables in a folder."""
     records = [(experiment, read(folder, experiment.name)) for experiment in experiments]
     pictures = "" if docs is None else f"{_DOCS_IMAGES}/"
     target = (docs or folder) / PAGE
@@ -119,13 +104,6 @@ def _section(
 
 def _once(text: str) -> str:
     return " ".join(text.split())
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown has it."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-                     for line in lines) + "\n"  # fmt: skip
 
 
 def _how_made(made: dict[str, Any]) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
+from ..shared import made_now
 from .base import Experiment, Settings
 from .files import read, write
 from .lab import Lab
@@ -24,26 +23,7 @@ def run(
     force: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Experiment, str]]:
-    """Measure one experiment after another.
-
-    Parameters
-    ----------
-    experiments : sequence of Experiment
-    folder : Path
-        Gets ``NAME.csv`` and ``NAME.png``; made if it is not there.
-    settings : Settings
-    command : str, optional
-        What a person types to get the same, kept beside the numbers.
-    force : bool, optional
-        Measure again what is there.
-    on_progress : callable, optional
-        Called with the parts of an experiment done and in all.
-
-    Yields
-    ------
-    tuple
-        Every experiment once it is done, and in a few words what became of it.
-    """
+    """Measure one experiment after another."""
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(settings, on_progress)
     for experiment in experiments:
@@ -71,10 +51,8 @@ def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dic
     threads = torch.get_num_threads() if lab.device.kind == "cpu" else 0
     return {
         "experiment": experiment.name,
-        "command": command,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made_now(command),
         "machine": lab.device.name + (f", {threads} thread" + "s" * (threads > 1)) * bool(threads),
-        "version": __version__,
         "seconds": round(seconds, 1),
         "settings": kept,
         "weights": {name: _weights(model) for name, model in lab.used.items()},

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .base import NOT_MEASURED, Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import COLOURS, axes_row, mark_scans, name_of
 from .lab import WORM_SCANS_UM, Lab, Row
 

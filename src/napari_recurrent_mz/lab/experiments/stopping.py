@@ -10,7 +10,8 @@ import pandas as pd
 from ...metrics import relative_change
 from ...planning import RULES
 from ...stopping import EPSILON
-from .base import Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import Experiment, Measured, Outcome
 from .figures import axes_row
 from .lab import Held, Lab, Row
 from .next_scan import background, contrast, relative_error, simulated, steps
@@ -55,20 +56,8 @@ def _sequence(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
 def stopped_at(table: pd.DataFrame, epsilon: float, counted: str) -> pd.DataFrame:
     """Where every sample stops when ``counted`` falls to ε.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of :data:`STOPPING`.
-    epsilon : float
-    counted : str
-        change, ahead or both.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each sample: ``scans``, ``excess`` (error above the best of the sample, in
-        parts of the volume's norm), ``ratio`` (error over the best), ``stopped`` (False where
-        the scans ran out first).
+    ``excess`` is the error above the best of the sample, in parts of the volume's norm, ``ratio``
+    that over the best; ``stopped`` is False where the scans ran out first.
     """
     rows = []
     for _, sample in table.groupby(["sample", "number"], sort=False):

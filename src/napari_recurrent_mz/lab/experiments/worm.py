@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Experiment, Goal, Measured, Outcome
+from ..shared import Goal
+from .base import Experiment, Measured, Outcome
 from .figures import image, lines_by_method, mark_scans, name_of
 from .lab import WORM_SCANS_UM, Held, Lab, Row
 
