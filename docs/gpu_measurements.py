@@ -174,8 +174,8 @@ def tile_memory(bench: Any, folder: Path) -> None:
     """The most GPU memory that a plane takes in tiles of several sizes, and its time."""
     import torch
 
-    from napari_recurrent_mz.lab.benchmarks.base import timed
     from napari_recurrent_mz.lab.benchmarks.scene import Way, heights, noise_scans, prepared
+    from napari_recurrent_mz.lab.shared import timed
 
     rows = []
     scans = noise_scans(bench.sizes.scans, bench.sizes.pixels)

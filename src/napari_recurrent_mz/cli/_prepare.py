@@ -33,7 +33,12 @@ Transform = Annotated[
         choices=("translation", "rigid", "affine"),
     ),
 ]
+Crop = Annotated[bool, Option("keep only the field that all of them show, with no filled edge")]
 Json = Annotated[str | None, Option("write the numbers")]
+Figure = Annotated[
+    str | None,
+    Option("draw the shifts, the histogram or the correlation found: .png, .svg or .pdf"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +64,9 @@ def align(
     no_band_pass: Annotated[
         bool, Option("compare the planes as they are, haze and noise too, as StackReg does")
     ] = False,
-    crop: Annotated[
-        bool, Option("keep only the field that all planes show, with no filled edge")
-    ] = False,
+    crop: Crop = False,
     csv: Annotated[str | None, Option("write shift and rotation of every plane")] = None,
-    figure: Annotated[
-        str | None, Option("draw the shifts and rotations over z: .png, .svg or .pdf")
-    ] = None,
+    figure: Figure = None,
     result: Result,
 ) -> None:
     """Correct lateral shift and rotation between planes or scans.
@@ -150,9 +151,7 @@ def normalise(
     stack: Annotated[str, Argument("the stack")],
     edf: Annotated[str | None, Option("take this image instead of making one")] = None,
     json: Json = None,
-    figure: Annotated[
-        str | None, Option("draw the histogram with the numbers: .png, .svg or .pdf")
-    ] = None,
+    figure: Figure = None,
     result: Result,
 ) -> None:
     """Background to 0, 99th percentile of the foreground to 1.
@@ -199,13 +198,9 @@ def register(
     ] = None,
     confocal_z_step_um: Annotated[float | None, Option("z step of the confocal stack, µm")] = None,
     transform: Transform = "affine",
-    crop: Annotated[
-        bool, Option("keep only the field that both stacks show, with no filled edge")
-    ] = False,
+    crop: Crop = False,
     json: Json = None,
-    figure: Annotated[
-        str | None, Option("draw the correlation over the axial shift: .png, .svg or .pdf")
-    ] = None,
+    figure: Figure = None,
     result: Result,
 ) -> None:
     """A confocal stack onto the grid of a wide-field stack.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -73,3 +74,10 @@ def made_now(command: str) -> dict[str, Any]:
     """How numbers come about, JSON-able: the command, the moment and the version."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"command": command, "date": now, "version": __version__}
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun

@@ -194,12 +194,5 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[
     return {name: Times(tuple(seconds)) for name, seconds in taken.items()}
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun
-
-
 Measure = Callable[[Bench], Iterator[Row]]
 """Measures one subject, row by row."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...beads import measure_beads, plant_beads
-from .base import Bench, Row, Times, timed
+from ..shared import timed
+from .base import Bench, Row, Times
 
 _VOXEL_UM = (0.1, 0.1, 0.1)
 _FWHM_UM, _PITCH_UM = (0.7, 0.3, 0.3), (3.6, 1.8, 1.8)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ...device import Device
-from .base import timed
+from ..shared import timed
 
 _MATRIX = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 _COPIED_BYTES = {"cpu": 2**27, "mps": 2**28, "cuda": 2**30}

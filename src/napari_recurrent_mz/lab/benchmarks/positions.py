@@ -13,7 +13,8 @@ import numpy as np
 from ...batch import BatchSettings, find_jobs, run_batch
 from ...io import write_volume
 from ...scans import InputError
-from .base import Bench, Row, in_words, timed
+from ..shared import timed
+from .base import Bench, Row, in_words
 from .scene import OPTICS, grid, noise_scans
 
 _COUNTS = (1, 2, 4)

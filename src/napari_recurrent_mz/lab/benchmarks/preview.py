@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...lmmse import LinearEstimate
-from ..shared import Goal
-from .base import Bench, Row, Times, in_words, timed
+from ..shared import Goal, timed
+from .base import Bench, Row, Times, in_words
 from .plane import measured
 from .scene import OPTICS, REACH_UM, heights, noise_scans
 

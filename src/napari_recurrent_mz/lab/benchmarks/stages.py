@@ -23,8 +23,8 @@ from ...network import RecurrentMZ
 from ...operations import Work, network_work
 from ...scans import InputError
 from ...tiles import NetworkPlanes
-from ..shared import markdown_table
-from .base import Bench, in_words, timed
+from ..shared import markdown_table, timed
+from .base import Bench, in_words
 from .peaks import Peak, peak, settle
 from .scene import heights, noise_scans, prepared
 

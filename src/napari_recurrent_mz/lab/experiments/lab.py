@@ -187,6 +187,12 @@ class Lab:
         """Chance that depends on the settings' seed and on ``numbers`` alone."""
         return np.random.default_rng([self.settings.seed, *numbers])
 
+    def noise(self, count: int, spacing_um: float) -> list[Scan]:
+        """Scans of noise, as large as the planes that are timed."""
+        size = self.settings.bench_size
+        images = self.rng(7).gamma(1.0, 100.0, (count, size, size))
+        return [Scan(image, spacing_um * n) for n, image in enumerate(images)]
+
     # --- weights --------------------------------------------------------------------------
 
     def model(self, method: str) -> Model | None:

@@ -30,8 +30,7 @@ def _measure(lab: Lab) -> Measured:
     if not lab.available(["recurrent-mz"]):
         return Measured(pd.DataFrame())
     size = lab.settings.bench_size
-    images = lab.rng(7).gamma(1.0, 100.0, (_COUNTS[-1], size, size))
-    scans = [Scan(image, _SPACING_UM * n) for n, image in enumerate(images)]
+    scans = lab.noise(_COUNTS[-1], _SPACING_UM)
     scale = Scale.of(np.stack([scan.pixels for scan in scans[:2]]))
     memories = {z: Memory(lab.device.torch) for z in _HEIGHTS_UM}
     rows: list[Row] = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ...inference import iter_planes
-from ...scans import Scan, ZGrid
+from ...scans import ZGrid
+from ..shared import timed
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import axes_row, bars, name_of
 from .lab import WORM_OPTICS, Lab, Row
@@ -41,11 +41,8 @@ def _measure(lab: Lab) -> Measured:
 
 def _seconds(lab: Lab, method: str, count: int) -> float:
     """Seconds for one more plane, the scans prepared and one plane made."""
-    size = lab.settings.bench_size
-    images = lab.rng(count).gamma(1.0, 100.0, (count, size, size))
-    scans = [Scan(image, _SPACING_UM * n) for n, image in enumerate(images)]
     planes = iter_planes(
-        scans,
+        lab.noise(count, _SPACING_UM),
         ZGrid(1.0, 4.0, 1.0),
         optics=WORM_OPTICS,
         model=lab.model(method),
@@ -53,9 +50,7 @@ def _seconds(lab: Lab, method: str, count: int) -> float:
         device=lab.settings.device,
     )
     next(planes)
-    begun = time.perf_counter()
-    next(planes)
-    return time.perf_counter() - begun
+    return timed(lambda: next(planes))
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:
