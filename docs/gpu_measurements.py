@@ -138,8 +138,8 @@ PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
 
 
 def _bench(wanted: argparse.Namespace) -> Any:
-    from napari_recurrent_mz.benchmarks.base import FULL, QUICK, Bench
     from napari_recurrent_mz.device import choose_device
+    from napari_recurrent_mz.lab.benchmarks.base import FULL, QUICK, Bench
 
     sizes = QUICK if wanted.quick else FULL
     return Bench(choose_device(wanted.device), wanted.model, sizes, print)
@@ -149,7 +149,7 @@ def profile_volume(bench: Any, folder: Path) -> None:
     """PyTorch's profiler over one warm volume: a table, its numbers, and a trace if it is small."""
     from torch.profiler import ProfilerActivity, profile
 
-    from napari_recurrent_mz.benchmarks.scene import heights, noise_scans, prepared, volume_of
+    from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, prepared, volume_of
 
     maker = prepared(bench, noise_scans(bench.sizes.scans, bench.sizes.pixels))
     targets = heights(bench.sizes.planes)
@@ -174,8 +174,8 @@ def tile_memory(bench: Any, folder: Path) -> None:
     """The most GPU memory that a plane takes in tiles of several sizes, and its time."""
     import torch
 
-    from napari_recurrent_mz.benchmarks.base import timed
-    from napari_recurrent_mz.benchmarks.scene import Way, heights, noise_scans, prepared
+    from napari_recurrent_mz.lab.benchmarks.scene import Way, heights, noise_scans, prepared
+    from napari_recurrent_mz.lab.shared import timed
 
     rows = []
     scans = noise_scans(bench.sizes.scans, bench.sizes.pixels)
@@ -193,7 +193,7 @@ def tile_memory(bench: Any, folder: Path) -> None:
 
 def planes(bench: Any, _folder: Path) -> None:
     """Some planes for a profiler that watches from outside."""
-    from napari_recurrent_mz.benchmarks.scene import heights, noise_scans, prepared
+    from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, prepared
 
     maker = prepared(bench, noise_scans(bench.sizes.scans, bench.sizes.pixels))
     for z in heights(8):

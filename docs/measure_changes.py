@@ -22,7 +22,6 @@ import torch
 from torch.nn import functional
 
 from napari_recurrent_mz import load_model, object_sheets
-from napari_recurrent_mz.benchmarks.scene import OPTICS, noise_scans
 from napari_recurrent_mz.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.device import choose_device
 from napari_recurrent_mz.fast import (
@@ -35,6 +34,7 @@ from napari_recurrent_mz.fast import (
     _rectifier,
 )
 from napari_recurrent_mz.inputs import Prepared
+from napari_recurrent_mz.lab.benchmarks.scene import OPTICS, noise_scans
 from napari_recurrent_mz.network import RecurrentMZ
 
 SIDE = 1024

@@ -23,9 +23,9 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, load_model
 from napari_recurrent_mz import object_windows as windows
-from napari_recurrent_mz.benchmarks import scene
 from napari_recurrent_mz.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.device import Device, choose_device
+from napari_recurrent_mz.lab.benchmarks import scene
 from napari_recurrent_mz.lmmse import LinearEstimate
 from napari_recurrent_mz.tiles import NetworkPlanes
 

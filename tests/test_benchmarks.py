@@ -13,18 +13,18 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from napari_recurrent_mz.benchmarks import gpu_memory, stages, streaming
-from napari_recurrent_mz.benchmarks import plane as plane_subject
-from napari_recurrent_mz.benchmarks.base import Bench, Row, Sizes, Times, in_words, interleaved
-from napari_recurrent_mz.benchmarks.child import ChildError, in_child, script_result
-from napari_recurrent_mz.benchmarks.equality import deviation, psnr
-from napari_recurrent_mz.benchmarks.peaks import Peak, peak
-from napari_recurrent_mz.benchmarks.registry import chosen, run, subjects
-from napari_recurrent_mz.benchmarks.scene import heights, noise_scans, plain, prepared
-from napari_recurrent_mz.benchmarks.stages import Stage, StageTable, input_work, measure
-from napari_recurrent_mz.benchmarks.table import Record, as_markdown, as_text, made_by
 from napari_recurrent_mz.device import Device, choose_device
-from napari_recurrent_mz.experiments.base import Goal
+from napari_recurrent_mz.lab.benchmarks import gpu_memory, stages, streaming
+from napari_recurrent_mz.lab.benchmarks import plane as plane_subject
+from napari_recurrent_mz.lab.benchmarks.base import Bench, Row, Sizes, Times, in_words, interleaved
+from napari_recurrent_mz.lab.benchmarks.child import ChildError, in_child, script_result
+from napari_recurrent_mz.lab.benchmarks.equality import deviation, psnr
+from napari_recurrent_mz.lab.benchmarks.peaks import Peak, peak
+from napari_recurrent_mz.lab.benchmarks.registry import chosen, run, subjects
+from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, plain, prepared
+from napari_recurrent_mz.lab.benchmarks.stages import Stage, StageTable, input_work, measure
+from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown, as_text, made_by
+from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.operations import Work
 from napari_recurrent_mz.scans import InputError

@@ -17,8 +17,8 @@ import torch
 import napari_recurrent_mz.inference
 import napari_recurrent_mz.to_disk
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.cli._common import Progress, clock
 from napari_recurrent_mz.cli._info import _card_lines
+from napari_recurrent_mz.cli._terminal import Progress, clock
 from napari_recurrent_mz.device import check_memory
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.methods import METHODS, method_of
@@ -346,12 +346,13 @@ def test_every_setting_of_a_training_has_its_option() -> None:
 
     from napari_recurrent_mz.baselines.unet3d import UNet3DConfig
     from napari_recurrent_mz.cli import _train
+    from napari_recurrent_mz.cli._options import add_command
     from napari_recurrent_mz.network import NetworkConfig
     from napari_recurrent_mz.training.loop import TrainConfig
     from napari_recurrent_mz.training.losses import LossConfig
 
     parser = argparse.ArgumentParser()
-    _train.add_to(parser.add_subparsers())
+    add_command(parser.add_subparsers(), _train.train)
     train = parser._subparsers._group_actions[0].choices["train"]  # type: ignore[union-attr]
     _train.add_settings(train)
     folders = ["train", "run", "--fields", "a", "--held-out", "b"]

@@ -14,10 +14,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from napari_recurrent_mz.benchmarks import base
-from napari_recurrent_mz.benchmarks.table import Record, as_markdown
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.device import choose_device
+from napari_recurrent_mz.lab.benchmarks import base
+from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.weights import save_model
 
@@ -74,7 +74,7 @@ def test_measured_kept_and_read_again(run, model: Path, tmp_path: Path) -> None:
 
 
 def test_stages(run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_recurrent_mz.benchmarks import peaks, stages
+    from napari_recurrent_mz.lab.benchmarks import peaks, stages
 
     monkeypatch.setattr(stages, "peak", lambda device, dtype: peaks.Peak(1e11, 1e10))
     kept = tmp_path / "stages.json"

@@ -15,15 +15,16 @@ from PIL import Image
 from scipy import stats
 
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.experiments import bead_widths, position, real, spacing
-from napari_recurrent_mz.experiments.base import Goal, Measured, Outcome, Settings
-from napari_recurrent_mz.experiments.files import read, write
-from napari_recurrent_mz.experiments.gains import gains
-from napari_recurrent_mz.experiments.invariance import order_spread, repetition_spread
-from napari_recurrent_mz.experiments.lab import Held, Lab
-from napari_recurrent_mz.experiments.registry import EXPERIMENTS, chosen
-from napari_recurrent_mz.experiments.report import write_report
 from napari_recurrent_mz.io import write_volume
+from napari_recurrent_mz.lab.experiments import bead_widths, position, real, spacing
+from napari_recurrent_mz.lab.experiments.base import Measured, Outcome, Settings
+from napari_recurrent_mz.lab.experiments.files import read, write
+from napari_recurrent_mz.lab.experiments.gains import gains
+from napari_recurrent_mz.lab.experiments.invariance import order_spread, repetition_spread
+from napari_recurrent_mz.lab.experiments.lab import Held, Lab
+from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
+from napari_recurrent_mz.lab.experiments.report import write_report
+from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.optics import Optics
 from napari_recurrent_mz.scans import InputError
@@ -175,7 +176,7 @@ def test_without_real_stacks_one_sentence(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nonsense"], "There is no experiment 'nonsense': choose some of worm"),
+        (["nonsense"], "There is no experiment 'nonsense': choose from worm"),
         (["--data", "nowhere"], "The folder 'nowhere' does not exist"),
         (["--weights", "deep-z"], "'deep-z' is not NAME=FILE"),
         (["--size", "16"], "at least 32"),

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.experiments.base import QUICK, Settings
-from napari_recurrent_mz.experiments.lab import Held, Lab
-from napari_recurrent_mz.experiments.next_scan import (
+from napari_recurrent_mz.lab.experiments.base import QUICK, Settings
+from napari_recurrent_mz.lab.experiments.lab import Held, Lab
+from napari_recurrent_mz.lab.experiments.next_scan import (
     NEXT_SCAN,
     against_equal,
     contrast,
@@ -19,7 +19,7 @@ from napari_recurrent_mz.experiments.next_scan import (
     simulated,
     steps,
 )
-from napari_recurrent_mz.experiments.stopping import STOPPING, stopped_at
+from napari_recurrent_mz.lab.experiments.stopping import STOPPING, stopped_at
 from napari_recurrent_mz.stopping import EPSILON
 
 

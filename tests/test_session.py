@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import math
+import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -474,6 +475,29 @@ def test_a_wrong_scan_leaves_the_session_as_it_was(
     assert session.as_dict() == state
     np.testing.assert_array_equal(session.volume, before)
     assert list(session.refine()) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "kind"),
+    [
+        (lambda: scan(4.0), {}, "height taken"),
+        (saturated, {}, "doubtful scan"),
+        (dark, {}, "doubtful scan"),
+        (lambda: scan(9.0), {}, ""),
+        (lambda: scan(4.0), {"on_duplicate": "drop"}, ""),
+    ],
+)
+def test_a_refusal_that_can_be_answered_is_known_by_its_kind(
+    make: Callable[[], Scan], options: dict[str, Any], kind: str
+) -> None:
+    """Nobody has to read the sentence, not even in another process."""
+    session = linear()
+    session.add_scan(SCANS[1])
+    with pytest.raises(InputError) as caught:
+        session.add_scan(make(), **options)
+    assert caught.value.kind == kind
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.kind) == (str(caught.value), kind)
 
 
 def test_a_doubtful_scan_can_be_accepted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_recurrent_mz.cli._demo_live import GRID, MOST
+from napari_recurrent_mz.cli._demo import GRID, MOST
 from napari_recurrent_mz.widgets._live_demo import run_live_demo
 
 

@@ -69,10 +69,12 @@ class StackScale:
     ----------
     planes : int
         How many will come.
+    called : str, optional
+        What an error calls the stack.
     """
 
-    def __init__(self, planes: int) -> None:
-        self._planes = planes
+    def __init__(self, planes: int, called: str = "the truth stack") -> None:
+        self._planes, self._called = planes, called
         self._pixels = 0
         self._brightest: npt.NDArray[Any] = np.empty(0)
         self._highest: npt.NDArray[Any] = np.empty(0)
@@ -97,14 +99,15 @@ class StackScale:
         from skimage.filters import threshold_triangle
 
         if self._highest.min() == self._highest.max():
-            raise InputError("The truth stack is constant: there is nothing to compare with.")
+            stack = self._called[0].upper() + self._called[1:]
+            raise InputError(f"{stack} is constant: there is nothing to compare with.")
         threshold: Callable[[Any], float] = threshold_triangle  # scikit-image is half typed
         dark = self._highest <= threshold(self._highest)
         background = float(self._sum[dark].mean() / self._planes)
         foreground = self._percentile()
         if not foreground > background:
             raise InputError(
-                "The 99.9th percentile of the truth stack is not above its background: "
+                f"The 99.9th percentile of {self._called} is not above its background: "
                 "it holds almost no signal."
             )
         return Normalisation(background, foreground)

@@ -44,7 +44,18 @@ _ORDINARY = (2.0**-20, 2.0**40)  # the brightest pixel of scans that are compute
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave, told in one clear sentence."""
+    """A mistake in what the user gave, told in one clear sentence.
+
+    Parameters
+    ----------
+    sentence : str
+    kind : str, optional
+        What programs know it by, where one may be answered: sentences are for people.
+    """
+
+    def __init__(self, sentence: str = "", kind: str = "") -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 def listed(words: Sequence[str]) -> str:

@@ -8,45 +8,25 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from .. import __version__
 from ..scans import InputError
-from . import (
-    _batch,
-    _beads,
-    _bench,
-    _card,
-    _demo,
-    _evaluate,
-    _experiments,
-    _info,
-    _prepare,
-    _reconstruct,
-    _simulate,
-    _surface,
-    _train,
-    _validate,
-)
+from . import _prepare, _simulate
+from ._batch import batch
+from ._beads import beads
+from ._bench import bench
+from ._card import card, validate
+from ._demo import demo
+from ._evaluate import evaluate
+from ._experiments import experiments
+from ._info import info
+from ._options import add_command, add_group, called
+from ._reconstruct import reconstruct
+from ._surface import surface
+from ._train import add_settings, train
 
 __all__ = ["main"]
-
-_COMMANDS = (
-    _prepare,
-    _reconstruct,
-    _batch,
-    _surface,
-    _evaluate,
-    _beads,
-    _demo,
-    _train,
-    _validate,
-    _card,
-    _experiments,
-    _simulate,
-    _bench,
-    _info,
-)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -58,42 +38,20 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in _COMMANDS:
-        module.add_to(commands)
+    add_group(commands, "prepare", _prepare.__doc__ or "", "TASK", *_prepare.TASKS)
+    for command in (
+        reconstruct, batch, surface, evaluate, beads, demo, train, validate, card, experiments,
+        bench, info,
+    ):  # fmt: skip
+        add_command(commands, command)
+    add_group(commands, "simulate", _simulate.__doc__ or "", "WHAT", *_simulate.WHAT)
     if argv[:1] == ["train"]:  # its settings are read off the training room, which needs torch
-        _train.add_settings(commands.choices["train"])
-    for command in _leaves(commands):
-        command.add_argument(
-            "--traceback", action="store_true", help="show the whole of an error, for a report"
-        )
+        add_settings(commands.choices["train"])
     return parser
 
 
-def _leaves(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> Iterator[argparse.ArgumentParser]:
-    """The parsers of all commands that run something."""
-    for command in commands.choices.values():
-        below = [a for a in command._actions if isinstance(a, argparse._SubParsersAction)]
-        if below:
-            yield from _leaves(below[0])
-        else:
-            yield command
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments without the program's name; by default those of the process.
-
-    Returns
-    -------
-    int
-        The exit status: 0 or 1. Wrong usage leaves by ``SystemExit(2)``.
-    """
+    """Run one command; returns the exit status, 0 or 1. Wrong usage is ``SystemExit(2)``."""
     words = _negative_words(sys.argv[1:] if argv is None else argv)
     arguments = _parser(words).parse_args(words)
     try:
@@ -102,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 # Libraries' remarks to programmers are no use to a microscopist.
                 warnings.simplefilter("ignore")
             _limit_memory(arguments)
-            arguments.run(arguments)
+            called(arguments.run, arguments)
     except (Exception, KeyboardInterrupt) as error:
         if arguments.traceback:
             raise

@@ -2,153 +2,125 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from ..scans import InputError, ZGrid
-from . import _common
+from ._common import OUTPUT, Grid, MethodOptions, OpticsOptions, Planes, ZStep
+from ._options import Argument, Option
+from ._terminal import Progress, clock
 
 if TYPE_CHECKING:
     from ..batch import BatchSettings, Job, Outcome, Report
 
-_EXAMPLES = """examples:
-  recurrent-mz batch FOLDER -o RESULTS --planes 4 12 20 --grid 0:10:0.2 --na 1.4 \\
-      --wavelength-um 0.519 --immersion-index 1.515 --pixel-um 0.103
-  recurrent-mz batch FOLDER -o RESULTS --pattern '*_z{z}um*.tif'
-  recurrent-mz batch PLATE.ome.zarr -o RESULTS --scheduler tcp://host:8786
-"""
 _SHOWN_FAILURES = 20
 _BAR = 24  # characters
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "batch",
-        help="build the volumes of a folder, a plate or a time-lapse",
-        description="Build the volumes of all positions and time points with the same settings. "
-        "What the options leave out comes from the files' metadata. What an earlier run has "
-        "finished is kept; a changed setting or input makes it anew.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="folders of TIFFs and OME-Zarrs; TIFFs or OME-Zarrs, with a time axis or without; "
-        "OME-Zarr plates",
-    )
-    _add_choice(parser)
-    _common.add_grid_option(parser)
-    _common.add_making_options(
-        parser, "folder for the results, called as their inputs; it is made", metavar="FOLDER"
-    )
-    _add_running(parser)
-    parser.set_defaults(run=run)
+@dataclass(frozen=True)
+class Running:
+    """Running."""
+
+    list: Annotated[bool, Option("show what would be done, and do nothing")] = False
+    again: Annotated[bool, Option("make all, whatever is finished")] = False
+    jobs: Annotated[
+        int | None,
+        Option("positions at a time (default: what memory and cores hold, and one for each GPU)"),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        Option(
+            "run on the workers of this dask.distributed scheduler, as tcp://host:8786", "ADDRESS"
+        ),
+    ] = None
 
 
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    """Which files, and which of their planes and channels."""
-    parser.add_argument(
-        "--pattern",
-        metavar="NAME",
-        help="which files of a folder, as '*_GFP.tif'; with the height in it, as "
-        "'*_z{z}um*.tif', files are single images and those that differ in it are one position",
-    )
-    parser.add_argument(
-        "--recursive", action="store_true", help="search the folders in a folder too"
-    )
-    _common.add_stack_options(parser)
-    parser.add_argument(
-        "--channel", type=int, metavar="N", help="channel of files that hold several, from 0"
-    )
-    parser.add_argument(
-        "--format",
-        choices=("ome.tif", "ome.zarr"),
-        help="of the results (default: ome.tif for TIFFs, ome.zarr for OME-Zarrs and time-lapses)",
-    )
+def batch(
+    *,
+    sources: Annotated[
+        tuple[str, ...],
+        Argument(
+            "folders of TIFFs and OME-Zarrs; TIFFs or OME-Zarrs, with a time axis or without; "
+            "OME-Zarr plates",
+            "SOURCE",
+        ),
+    ],
+    pattern: Annotated[
+        str | None,
+        Option(
+            "which files of a folder, as '*_GFP.tif'; with the height in it, as '*_z{z}um*.tif', "
+            "files are single images and those that differ in it are one position",
+            "NAME",
+        ),
+    ] = None,
+    recursive: Annotated[bool, Option("search the folders in a folder too")] = False,
+    planes: Planes = None,
+    z_step_um: ZStep = None,
+    channel: Annotated[int | None, Option("channel of files that hold several, from 0")] = None,
+    format: Annotated[  # noqa: A002  (the option's name)
+        str | None,
+        Option(
+            "of the results (default: ome.tif for TIFFs, ome.zarr for OME-Zarrs and time-lapses)",
+            choices=("ome.tif", "ome.zarr"),
+        ),
+    ] = None,
+    grid: Grid = None,
+    optics: OpticsOptions,
+    by: MethodOptions,
+    output: Annotated[
+        str,
+        Option("folder for the results, called as their inputs; it is made", "FOLDER", OUTPUT),
+    ],
+    running: Running,
+) -> None:
+    """Build the volumes of a folder, a plate or a time-lapse.
 
+    Build the volumes of all positions and time points with the same settings. What the options
+    leave out comes from the files' metadata. What an earlier run has finished is kept; a changed
+    setting or input makes it anew.
 
-def _add_running(parser: argparse.ArgumentParser) -> None:
-    """Where and how it runs."""
-    group = parser.add_argument_group("running")
-    group.add_argument(
-        "--list", action="store_true", help="show what would be done, and do nothing"
-    )
-    group.add_argument("--again", action="store_true", help="make all, whatever is finished")
-    group.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="positions at a time (default: what memory and cores hold, and one for each GPU)",
-    )
-    group.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="run on the workers of this dask.distributed scheduler, as tcp://host:8786",
-    )
+    examples:
+      recurrent-mz batch FOLDER -o RESULTS --planes 4 12 20 --grid 0:10:0.2 --na 1.4 \\
+          --wavelength-um 0.519 --immersion-index 1.515 --pixel-um 0.103
+      recurrent-mz batch FOLDER -o RESULTS --pattern '*_z{z}um*.tif'
+      recurrent-mz batch PLATE.ome.zarr -o RESULTS --scheduler tcp://host:8786
+    """
+    if running.jobs is not None and running.jobs < 1:
+        raise InputError(f"--jobs is {running.jobs}: give 1 or more.")
+    from ..batch import BatchSettings, find_jobs, in_words, run_batch
 
-
-def run(arguments: argparse.Namespace) -> None:
-    """Find, do, report."""
-    if arguments.jobs is not None and arguments.jobs < 1:
-        raise InputError(f"--jobs is {arguments.jobs}: give 1 or more.")
-    from ..batch import find_jobs, in_words, run_batch
-
-    settings = _settings(arguments)
-    jobs = find_jobs(
-        arguments.sources,
-        arguments.output,
-        settings,
-        pattern=arguments.pattern,
-        recursive=arguments.recursive,
-    )
-    if arguments.list:
-        print(_listed(jobs, settings, Path(arguments.output).absolute(), arguments.again))
+    settings = BatchSettings(
+        grid=None if grid is None else ZGrid.parse(grid), planes=planes, z_step_um=z_step_um,
+        method=by.method, model=by.model, device=by.device, channel=channel, format=format,
+        **asdict(optics),
+    )  # fmt: skip
+    jobs = find_jobs(sources, output, settings, pattern=pattern, recursive=recursive)
+    if running.list:
+        print(_listed(jobs, settings, Path(output).absolute(), running.again))
         return
-    with _common.Progress("batch") as progress:
+    with Progress("batch") as progress:
         bar = _Bar(progress, len(jobs))
         report = run_batch(
             jobs,
-            arguments.output,
+            output,
             settings,
-            workers=arguments.jobs,
-            scheduler=arguments.scheduler,
-            again=arguments.again,
+            workers=running.jobs,
+            scheduler=running.scheduler,
+            again=running.again,
             on_outcome=bar.volume,
             on_plane=bar.plane,
         )
-    print(f"{in_words(report.outcomes)} in {_common.clock(report.seconds)}, in {report.output}")
+    print(f"{in_words(report.outcomes)} in {clock(report.seconds)}, in {report.output}")
     _end(report)
-
-
-def _settings(arguments: argparse.Namespace) -> BatchSettings:
-    from ..batch import BatchSettings
-
-    return BatchSettings(
-        grid=ZGrid.parse(arguments.grid) if arguments.grid is not None else None,
-        planes=tuple(arguments.planes) if arguments.planes is not None else None,
-        z_step_um=arguments.z_step_um,
-        na=arguments.na,
-        wavelength_um=arguments.wavelength_um,
-        immersion_index=arguments.immersion_index,
-        pixel_um=arguments.pixel_um,
-        method=arguments.method,
-        model=arguments.model,
-        device=arguments.device,
-        channel=arguments.channel,
-        format=arguments.format,
-    )
 
 
 class _Bar:
     """A bar over the volumes of this run; what was kept from before costs no time."""
 
-    def __init__(self, progress: _common.Progress, total: int) -> None:
+    def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._begun = progress, time.monotonic()
         self._kept = self._done = 0
         self._total = total
@@ -168,7 +140,7 @@ class _Bar:
             return
         share = min((self._done + part) / self._total, 1.0)
         seconds = time.monotonic() - self._begun
-        left = f", {_common.clock(seconds * (1 / share - 1))} left" if share else ""
+        left = f", {clock(seconds * (1 / share - 1))} left" if share else ""
         bar = "#" * round(_BAR * share)
         self._progress.line(f"[{bar:-<{_BAR}}] {self._done}/{self._total} volumes{left}{words}")
 
@@ -209,9 +181,9 @@ def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool)
             continue
         left += len(own) - done
         seconds += cost * (len(own) - done)
-        needed = _common.clock(cost * (len(own) - done)) if done < len(own) else ""
+        needed = clock(cost * (len(own) - done)) if done < len(own) else ""
         rows.append((position, scans, result, needed, _state(done, len(own))))
-    return f"{_columns(rows)}\n{left} of {len(jobs)} volumes to do, about {_common.clock(seconds)}"
+    return f"{_columns(rows)}\n{left} of {len(jobs)} volumes to do, about {clock(seconds)}"
 
 
 def _state(done: int, points: int) -> str:

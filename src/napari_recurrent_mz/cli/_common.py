@@ -1,200 +1,194 @@
-"""What several commands share: their options, scans and optics from files, progress."""
+"""The settings that commands share, each declared once, and what is read with them."""
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..device import CHOICES, GPU_MEMORY
-from ..io._optics import OPTICS
-from ..io._optics import optics_for as optics_for
-from ..io._optics import optics_values as stated_optics
+from ..io._optics import OPTICS, optics_for, optics_values
 from ..methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
+from ._options import Argument, Option
+from ._terminal import note
 
 if TYPE_CHECKING:
-    from ..check import OwnSampleCheck
     from ..io import ImageFile
     from ..optics import Optics
+    from ..recipe import HeightMap, Recipe
+
+OUTPUT = ("-o", "--output")
+Planes = Annotated[
+    tuple[int, ...] | None, Option("planes of the stack that are the scans, the first one 0")
+]
+ZStep = Annotated[
+    float | None, Option("distance between planes, µm (by default from the file's metadata)")
+]
+Grid = Annotated[
+    str | None,
+    Option(
+        "heights to reconstruct, µm, STOP included where a step falls on it (by default from the "
+        "lowest to the highest scan: the planes of the stack, or steps of about half a depth of "
+        "field that meet the scans)",
+        "START:STOP:STEP",
+    ),
+]
+DeviceChoice = Annotated[str, Option("where the network runs", choices=CHOICES)]
+_STATED = {
+    name: Option(f"{words}{', µm' * name.endswith('_um')}, for instance {example:g}")
+    for _, name, words, example in OPTICS
+}
 
 
-def add_optics_options(parser: argparse.ArgumentParser) -> None:
-    """Options for the optics; each missing one comes from the metadata of the files."""
-    group = parser.add_argument_group("optics (by default from the file's metadata)")
-    for option, name, words, example in OPTICS:
-        unit = ", µm" if name.endswith("_um") else ""
-        group.add_argument(
-            option, type=float, metavar="X", help=f"{words}{unit}, for instance {example:g}"
-        )
+@dataclass(frozen=True)
+class OpticsOptions:
+    """Optics (by default from the file's metadata)."""
+
+    pixel_um: Annotated[float | None, _STATED["pixel_um"]] = None
+    na: Annotated[float | None, _STATED["na"]] = None
+    wavelength_um: Annotated[float | None, _STATED["wavelength_um"]] = None
+    immersion_index: Annotated[float | None, _STATED["immersion_index"]] = None
+
+    def values(self, images: Sequence[ImageFile]) -> dict[str, float | None]:
+        """By name: as given, else as the files state them, else None."""
+        return optics_values(asdict(self), images)
+
+    def of(
+        self, images: Sequence[ImageFile], methods: Sequence[str] = ()
+    ) -> tuple[Optics | None, float]:
+        """The optics, complete where a method needs them, and the pixel size; or one sentence."""
+        values = self.values(images)
+        optics = optics_for(needs_optics(methods), values, images)
+        pixel_um = values["pixel_um"]
+        assert pixel_um is not None  # optics_for has made sure of it
+        return optics, pixel_um
 
 
-def add_scan_options(parser: argparse.ArgumentParser) -> None:
-    """The files of the scans, and their heights or their planes in a stack."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="images, or one stack")
-    parser.add_argument(
-        "--z",
-        type=float,
-        nargs="+",
-        metavar="X",
-        help="height of each image, or of each of --planes, µm (by default from metadata, or from "
-        "names as scan_z3.5um.tif)",
-    )
-    add_stack_options(parser)
-    add_position_option(parser)
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Network."""
+
+    model: Annotated[
+        str | None, Option("bundled model or safetensors file (default: the bundled)", "NAME")
+    ] = None
+    device: DeviceChoice = "auto"
+    gpu_memory_gb: Annotated[
+        float | None,
+        Option(
+            f"use no more of a CUDA GPU's memory than this (default: all, or ${GPU_MEMORY})", "GB"
+        ),
+    ] = None
 
 
-def add_position_option(parser: argparse.ArgumentParser) -> None:
-    """Option for files that hold several positions."""
-    parser.add_argument(
-        "--position", type=int, metavar="N", help="position of files that hold several, from 0"
-    )
+@dataclass(frozen=True)
+class MethodOptions(NetworkOptions):
+    """Method."""
+
+    method: Annotated[str, Option("how planes are made", choices=METHODS)] = DEFAULT_METHOD
 
 
-def add_stack_options(parser: argparse.ArgumentParser) -> None:
-    """Options that choose scans in a stack."""
-    parser.add_argument(
-        "--planes",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="planes of the stack that are the scans, the first one 0",
-    )
-    parser.add_argument(
-        "--z-step-um",
-        type=float,
-        metavar="X",
-        help="distance between planes, µm (by default from the file's metadata)",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Files."""
 
+    z_step_um: ZStep = None
+    position: Annotated[int | None, Option("position of files that hold several, from 0")] = None
 
-def add_region_option(parser: argparse.ArgumentParser) -> None:
-    """Option for a part of the field."""
-    parser.add_argument(
-        "--region",
-        metavar="ROWS,COLUMNS",
-        help="part of the field, START:STOP in pixels from the upper left corner, for instance "
-        "0:512,256:512 or :,256: (default: all of it)",
-    )
+    def read(self, path: str, planes: Sequence[int] | None = None) -> ImageFile:
+        """Read a file, or the position of it that was chosen, and say what it contradicts."""
+        from ..io import read_image
 
-
-def cropped(image: ImageFile, region: str | None) -> ImageFile:
-    """The part of an image that ``--region`` names.
-
-    Raises
-    ------
-    InputError
-        If it is no region, or lies outside of the image.
-    """
-    if region is None:
+        image = read_image(path, planes, position=self.position)
+        for remark in image.remarks:
+            note(remark)
         return image
-    spans = []
-    for text, length in zip(_two_spans(region), image.stack.shape[1:], strict=True):
-        start, stop, _ = slice(*text).indices(length)
-        if start >= stop or (text[1] or 0) > length:
-            rows, columns = image.stack.shape[1:]
-            raise InputError(
-                f"The region '{region}' is not inside '{image.name}' of {rows} × {columns} "
-                "pixels: give START:STOP,START:STOP (rows, columns) within it."
-            )
-        spans.append(slice(start, stop))
-    return replace(image, data=image.data[..., spans[0], spans[1]])
+
+    def rising(self, image: ImageFile) -> tuple[Any, Any]:
+        """All planes of a stack from the lowest up, and their heights in µm."""
+        return rising(image, self.z_step_um)
 
 
-def _two_spans(region: str) -> list[tuple[int | None, int | None]]:
-    found = re.fullmatch(r"\s*(\d*):(\d*)\s*,\s*(\d*):(\d*)\s*", region)
-    if found is None:
-        raise InputError(
-            f"The region '{region}' is not START:STOP,START:STOP (rows, columns) in pixels, for "
-            "instance 0:512,256:512."
+@dataclass(frozen=True, kw_only=True)
+class Fields(Files):
+    """Files."""
+
+    region: Annotated[
+        str | None,
+        Option(
+            "part of the field, START:STOP in pixels from the upper left corner, for instance "
+            "0:512,256:512 or :,256: (default: all of it)",
+            "ROWS,COLUMNS",
+        ),
+    ] = None
+
+    def read(self, path: str, planes: Sequence[int] | None = None) -> ImageFile:
+        """The same, of the region that was chosen."""
+        return cropped(super().read(path, planes), self.region)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions(Files):
+    """Scans."""
+
+    files: Annotated[tuple[str, ...], Argument("images, or one stack")]
+    z: Annotated[
+        tuple[float, ...] | None,
+        Option(
+            "height of each image, or of each of --planes, µm (by default from metadata, or from "
+            "names as scan_z3.5um.tif)"
+        ),
+    ] = None
+    planes: Planes = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What planes are made from, and how."""
+
+    scans: ScanOptions
+    optics: OpticsOptions
+    by: MethodOptions
+
+    def given(self) -> Given:
+        """Read the scans, and the optics that the method needs."""
+        options = self.scans
+        # Of single images the first plane, and it is told when there are more.
+        wanted = [0] if options.planes is None else options.planes
+        images = [options.read(path, wanted) for path in options.files]
+        scans = load_scans(images, options.z, options.planes, options.z_step_um)
+        return Given(self, scans, *self.optics.of(images, [self.by.method]))
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Scans and optics as they were read."""
+
+    source: Source
+    scans: list[Scan]
+    optics: Optics | None
+    pixel_um: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) of the scans."""
+        y, x = self.scans[0].pixels.shape
+        return y, x
+
+    def recipe(self, target: ZGrid | HeightMap) -> Recipe:
+        """What is to be made of them."""
+        from ..recipe import Recipe
+
+        by = self.source.by
+        return Recipe(
+            self.scans, target, self.optics, by.method, by.model, by.device, self.pixel_um
         )
-    numbers = [int(text) if text else None for text in found.groups()]
-    return [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Options for the network's weights and where it runs."""
-    parser.add_argument(
-        "--model", metavar="NAME", help="bundled model or safetensors file (default: the bundled)"
-    )
-    parser.add_argument(
-        "--device", choices=CHOICES, default="auto", help="where the network runs (default: auto)"
-    )
-    parser.add_argument(
-        "--gpu-memory-gb",
-        type=float,
-        metavar="GB",
-        help=f"use no more of a CUDA GPU's memory than this (default: all, or ${GPU_MEMORY})",
-    )
-
-
-def add_grid_option(parser: argparse.ArgumentParser) -> None:
-    """Option for the heights to reconstruct."""
-    parser.add_argument(
-        "--grid",
-        metavar="START:STOP:STEP",
-        help="heights to reconstruct, µm, STOP included where a step falls on it "
-        "(by default from the lowest to the highest scan: the planes of the stack, or steps of "
-        "about half a depth of field that meet the scans)",
-    )
-
-
-def add_making_options(parser: argparse.ArgumentParser, output: str, metavar: str = "FILE") -> None:
-    """Optics, method, model and output of a command that makes planes; ``output`` says which."""
-    add_optics_options(parser)
-    parser.add_argument(
-        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
-    )
-    add_model_options(parser)
-    parser.add_argument("-o", "--output", required=True, metavar=metavar, help=output)
-
-
-def optics_values(
-    arguments: argparse.Namespace, images: Sequence[ImageFile]
-) -> dict[str, float | None]:
-    """The optics by name: from the options, else from the files, else None.
-
-    Raises
-    ------
-    InputError
-        If the files contradict each other.
-    """
-    return stated_optics({row[1]: getattr(arguments, row[1]) for row in OPTICS}, images)
-
-
-def read(
-    arguments: argparse.Namespace, path: str, planes: Sequence[int] | None = None
-) -> ImageFile:
-    """Read a file, or the position of it that was chosen, and say what it contradicts."""
-    from ..io import read_image
-
-    image = read_image(path, planes, position=arguments.position)
-    for remark in image.remarks:
-        note(remark)
-    return image
-
-
-def rising(
-    image: ImageFile, z_step_um: float | None, option: str = "--z-step-um"
-) -> tuple[Any, Any]:
-    """All planes of a stack from the lowest up, and their heights in µm."""
-    from ..io import stack_heights
-
-    heights = stack_heights(image, z_step_um, option)
-    order = heights.argsort(kind="stable")
-    if all(order[1:] > order[:-1]):
-        return image.stack, heights
-    return image.stack[order], heights[order]
 
 
 def load_scans(
     images: Sequence[ImageFile],
-    *,
     z_um: Sequence[float] | None,
     planes: Sequence[int] | None,
     z_step_um: float | None,
@@ -224,142 +218,56 @@ def load_scans(
     return list(check_scans(scans))
 
 
-@dataclass(frozen=True, eq=False)
-class Given:
-    """The scans that the options name, and the optics that their method needs."""
+def rising(
+    image: ImageFile, z_step_um: float | None, option: str = "--z-step-um"
+) -> tuple[Any, Any]:
+    """All planes of a stack from the lowest up, and their heights in µm."""
+    from ..io import stack_heights
 
-    scans: list[Scan]
-    optics: Optics | None
-    pixel_um: float
+    heights = stack_heights(image, z_step_um, option)
+    order = heights.argsort(kind="stable")
+    if all(order[1:] > order[:-1]):
+        return image.stack, heights
+    return image.stack[order], heights[order]
 
-    @classmethod
-    def by(cls, arguments: argparse.Namespace) -> Given:
-        """Read the files; :class:`InputError` if something is missing or does not fit."""
-        # Of single images the first plane, and it is told when there are more.
-        wanted = [0] if arguments.planes is None else arguments.planes
-        images = [read(arguments, path, wanted) for path in arguments.files]
-        scans = load_scans(
-            images, z_um=arguments.z, planes=arguments.planes, z_step_um=arguments.z_step_um
+
+def cropped(image: ImageFile, region: str | None) -> ImageFile:
+    """The part of an image that ``--region`` names, or one sentence."""
+    if region is None:
+        return image
+    rows, columns = image.stack.shape[1:]
+    spans = []
+    for text, length in zip(_two_spans(region), (rows, columns), strict=True):
+        start, stop, _ = slice(*text).indices(length)
+        if start >= stop or (text[1] or 0) > length:
+            raise InputError(
+                f"The region '{region}' is not inside '{image.name}' of {rows} × {columns} "
+                "pixels: give START:STOP,START:STOP (rows, columns) within it."
+            )
+        spans.append(slice(start, stop))
+    return replace(image, data=image.data[..., spans[0], spans[1]])
+
+
+def _two_spans(region: str) -> list[tuple[int | None, int | None]]:
+    found = re.fullmatch(r"\s*(\d*):(\d*)\s*,\s*(\d*):(\d*)\s*", region)
+    if found is None:
+        raise InputError(
+            f"The region '{region}' is not START:STOP,START:STOP (rows, columns) in pixels, for "
+            "instance 0:512,256:512."
         )
-        values = optics_values(arguments, images)
-        optics = optics_for(needs_optics([arguments.method]), values, images)
-        pixel_um = values["pixel_um"]
-        assert pixel_um is not None  # optics_for has made sure of it
-        return cls(scans, optics, pixel_um)
+    numbers = [int(text) if text else None for text in found.groups()]
+    return [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
 
 
-class Checked:
-    """Notes what a check on the own sample said, and keeps it: the listener of such checks."""
-
-    def __init__(self) -> None:
-        self.check: OwnSampleCheck | None = None
-
-    def __call__(self, check: OwnSampleCheck) -> None:
-        """Take what the check said."""
-        self.check = check
-        note(check.sentence)
-
-    def by(self, method: str) -> str:
-        """The method that made the planes, when ``method`` was asked for."""
-        return self.check.chosen if self.check else method
-
-
-class Progress:
-    """A counter with the time left, on standard error when that is a terminal."""
-
-    def __init__(self, what: str, stream: TextIO | None = None) -> None:
-        self._what = what
-        self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
-        self._begun = time.monotonic()
-        self._width = 0
-
-    def __call__(self, done: int, total: int, seconds_left: float | None = None) -> None:
-        """Show that ``done`` of ``total`` are done; the time left is estimated if not given."""
-        if not self._shown:
-            return
-        if seconds_left is None:
-            seconds_left = (time.monotonic() - self._begun) / done * (total - done)
-        self._write(f"{self._what} {done}/{total}, {clock(seconds_left)} left")
-
-    def stage(self, words: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` pieces of ``words`` are done."""
-        if self._shown:
-            self._write(f"{self._what}: {words} {done}/{total}")
-
-    def line(self, text: str) -> None:
-        """Show a line of one's own in place of the last one."""
-        if self._shown:
-            self._write(text)
-
-    def _write(self, line: str) -> None:
-        self._stream.write("\r" + line.ljust(self._width))
-        self._stream.flush()
-        self._width = len(line)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Leave a clean line for what follows."""
-        if self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
-            self._width = 0
-
-
-def clock(seconds: float) -> str:
-    """``seconds`` as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def result_line(
-    output: str, shape: Sequence[int], grid: ZGrid, method: str, scans: int, seconds: float
-) -> str:
-    """One line that says what was written where."""
-    z, y, x = shape
-    return (
-        f"{output}: {z} planes of {y} × {x} pixels, z {grid.z_um[0]:g} to {grid.z_um[-1]:g} µm, "
-        f"by {method} from {scans} scans in {seconds:.1f} s"
-    )
-
-
-def note(text: str) -> None:
-    """Say something worth knowing on standard error."""
-    print(f"note: {text}", file=sys.stderr)
+def folder_of(path: str | Path) -> Path:
+    """The path of a file to be written, whose folder is there; or one sentence."""
+    target = Path(path)
+    if not target.resolve().parent.is_dir():
+        raise InputError(f"The folder of '{path}' does not exist: make it first.")
+    return target
 
 
 def check_json(path: str | None) -> None:
     """Raise :class:`InputError` when no file can be made at ``path``, before any work."""
-    from pathlib import Path
-
-    if path is None:
-        return
-    target = Path(path)
-    if not target.resolve().parent.is_dir():
-        raise InputError(f"The folder of '{path}' does not exist: make it first.")
-    if target.is_dir():
+    if path is not None and folder_of(path).is_dir():
         raise InputError(f"'{path}' is a folder: name a file for the numbers.")
-
-
-def write_json(path: str, value: Any) -> None:
-    """Write ``value`` as JSON, whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    from ..io import write_json as write
-
-    write(path, value)

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..scans import InputError, Scan, ZGrid
-from . import _common, _demo_live
+from ._common import OUTPUT, NetworkOptions, folder_of
+from ._options import Option
+from ._terminal import Progress, result_line
+
+if TYPE_CHECKING:
+    from ..sources import Ended
 
 METHODS = ("recurrent-mz", "lmmse", "linear")
+GRID = ZGrid(0.0, 10.0, 0.2)
+"""The planes of the live demo's volume: the sample's depth, half a depth of field apart."""
+
+MOST = 10
+"""Most scans of the live demo."""
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "demo",
-        help="show the whole path on a simulated sample",
-        description="Open napari with sample scans in place and reconstruct them; nothing is "
-        "downloaded.",
-    )
-    parser.add_argument(
-        "--no-show",
-        action="store_true",
-        help="open no window: write the volume and print the comparison of methods",
-    )
-    parser.add_argument(
-        "--live",
-        action="store_true",
-        help="let a simulated microscope scan by itself until another scan no longer pays",
-    )
-    parser.add_argument("--screenshot", metavar="PNG", help="save a picture of the whole window")
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="volume.ome.tif",
-        metavar="FILE",
-        help="with --no-show: the volume (default: volume.ome.tif)",
-    )
-    _common.add_model_options(parser)
-    parser.set_defaults(run=run)
+def demo(
+    *,
+    no_show: Annotated[
+        bool, Option("open no window: write the volume and print the comparison of methods")
+    ] = False,
+    live: Annotated[
+        bool, Option("let a simulated microscope scan by itself until another scan no longer pays")
+    ] = False,
+    screenshot: Annotated[str | None, Option("save a picture of the whole window", "PNG")] = None,
+    output: Annotated[str, Option("with --no-show: the volume", names=OUTPUT)] = "volume.ome.tif",
+    network: NetworkOptions,
+) -> None:
+    """Show the whole path on a simulated sample.
 
-
-def run(arguments: argparse.Namespace) -> None:
-    """Open the demo's window, or do the same without one."""
-    if arguments.no_show:
-        (_demo_live.without_window if arguments.live else _without_window)(arguments)
+    Open napari with sample scans in place and reconstruct them; nothing is downloaded.
+    """
+    if no_show:
+        _live_without_window(network) if live else _without_window(output, network)
         return
     try:
         from ..widgets._live_demo import run_live_demo
@@ -57,67 +50,86 @@ def run(arguments: argparse.Namespace) -> None:
             "The demo's window needs napari with Qt: pip install 'napari-recurrent-mz[all]', "
             "or use --no-show."
         ) from error
-    picture = Path(arguments.screenshot) if arguments.screenshot else None
-    if picture is not None and not picture.resolve().parent.is_dir():
-        raise InputError(f"The folder of '{picture}' does not exist: make it first.")
-    options = {"screenshot": picture, "model": arguments.model, "device": arguments.device}
-    if arguments.live:
-        _demo_live.told(run_live_demo(_demo_live.GRID, max_scans=_demo_live.MOST, **options))
+    picture = folder_of(screenshot) if screenshot else None
+    model, device = network.model, network.device
+    if live:
+        ended = run_live_demo(GRID, max_scans=MOST, screenshot=picture, model=model, device=device)
+        _print_end(ended)
         return
-    outcome = run_demo(**options)
+    outcome = run_demo(screenshot=picture, model=model, device=device)
     if outcome.state == "failed":
         raise InputError(outcome.sentence)
 
 
-def _without_window(arguments: argparse.Namespace) -> None:
+def _without_window(output: str, network: NetworkOptions) -> None:
     import numpy as np
 
     from ..device import choose_device
     from ..evaluation import evaluate
     from ..inference import Plane
     from ..io import check_output, write_volume
-    from ..provenance import provenance
+    from ..recipe import Recipe
     from ..simulate import DEMO_SCANS_UM, demo_sample
     from ..weights import load_model
 
-    output = check_output(arguments.output)
-    model = load_model(arguments.model)
-    sample = demo_sample()
-    planes = [int(np.abs(sample.z_um - z).argmin()) for z in DEMO_SCANS_UM]
+    path, method = check_output(output), METHODS[0]
+    model, sample = load_model(network.model), demo_sample()
+    z_um, optics = sample.z_um, sample.optics
+    planes = [int(np.abs(z_um - z).argmin()) for z in DEMO_SCANS_UM]
     volume = np.empty_like(sample.widefield)
     volume[planes] = sample.widefield[planes]
 
-    def keep(method: str, plane: Plane) -> None:
-        if method == "recurrent-mz":
+    def keep(by: str, plane: Plane) -> None:
+        if by == method:
             volume[plane.index] = plane.pixels
 
-    with _common.Progress("plane") as progress:
+    with Progress("plane") as progress:
         found = evaluate(
             sample.widefield,
-            sample.z_um,
+            z_um,
             planes,
-            optics=sample.optics,
+            optics=optics,
             methods=METHODS,
             model=model,
-            device=arguments.device,
+            device=network.device,
             on_progress=progress,
             on_plane=keep,
         )
-    z_um = sample.z_um
     grid = ZGrid(float(z_um[0]), float(z_um[-1]), float(z_um[1] - z_um[0]))
     scans = [Scan(volume[p], float(z_um[p]), f"{sample.kind} plane {p}") for p in planes]
-    seconds = found.methods["recurrent-mz"].seconds
-    made = provenance(
-        scans,
-        grid,
-        optics=sample.optics,
-        method="recurrent-mz",
-        model=model,
-        device=choose_device(arguments.device),
-        seconds=seconds,
-    )
-    write_volume(output, volume, z_um, sample.optics.pixel_um, made)
-    line = _common.result_line(str(output), volume.shape, grid, "recurrent-mz", len(scans), seconds)
+    seconds = found.methods[method].seconds
+    recipe = Recipe(scans, grid, optics, method, model, network.device)
+    made = recipe.provenance(choose_device(network.device), seconds)
+    write_volume(path, volume, z_um, optics.pixel_um, made)
     heights = ", ".join(f"{scan.z_um:g}" for scan in scans)
-    print(f"{line}\n\nAgainst the simulated stack, from its planes at z = {heights} µm:")
-    print(found.table())
+    print(result_line(path, volume.shape, grid, method, len(scans), seconds))
+    print(f"\nAgainst the simulated stack, from its planes at z = {heights} µm:\n{found.table()}")
+
+
+def _live_without_window(network: NetworkOptions) -> None:
+    """Let the simulated microscope scan, and print what every scan changed."""
+    from ..session import Session
+    from ..sources import Refined, acquire, simulated_microscope, simulated_sample
+
+    sample = simulated_sample()
+    microscope = simulated_microscope(sample)
+    session = Session(GRID, optics=sample.optics, model=network.model, device=network.device)
+    ended: Any = None
+    with Progress("scan") as progress:
+        for event in acquire(session, microscope, max_scans=MOST):
+            if isinstance(event, Refined):
+                progress(event.number, MOST)
+            ended = event
+    print("scan     z (µm)  change (%)  seconds")
+    for number, entry in enumerate(session.history, start=1):
+        change = entry.relative_change
+        percent = f"{100 * change:10.2f}" if math.isfinite(change) else f"{'first':>10}"
+        print(f"{number:4} {entry.z_um[-1]:10.2f}  {percent}  {entry.seconds:7.1f}")
+    _print_end(ended)
+
+
+def _print_end(ended: Ended) -> None:
+    """How a run of the microscope ended; one sentence if it failed."""
+    if ended.reason == "failed":
+        raise InputError(ended.sentence)
+    print(f"{ended.sentence} {ended.stage}".strip())

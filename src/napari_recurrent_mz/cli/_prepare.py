@@ -1,296 +1,236 @@
-"""``recurrent-mz prepare``: raw stacks as the paper prepares them, in files."""
+"""Align, extend the depth of field, normalise, register.
 
-from __future__ import annotations
+Prepare raw stacks as the paper does (Huang et al. 2021, Methods).
 
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from ..scans import InputError
-from . import _common
-
-if TYPE_CHECKING:
-    from ..io import ImageFile
-    from ..preparation import Alignment, Place
-    from ..preparation._steps import Steps, T
-
-_TRANSFORMS = ("translation", "rigid", "affine")
-_REFERENCES = ("previous", "first", "mean")
-
-_EXAMPLES = """examples:
+examples:
   recurrent-mz prepare align STACK.tif -o aligned.ome.tif --csv shifts.csv
   recurrent-mz prepare align A.tif B.tif C.tif --z 3 6 9 -o FOLDER
   recurrent-mz prepare normalise STACK.tif -o normalised.ome.tif --figure histogram.svg
   recurrent-mz prepare register WIDEFIELD.tif CONFOCAL.tif -o confocal-registered.ome.tif
 """
 
+from __future__ import annotations
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "prepare",
-        help="align, extend the depth of field, normalise, register",
-        description="Prepare raw stacks as the paper does (Huang et al. 2021, Methods).",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    _add_align(tasks)
-    _add_edf(tasks)
-    _add_normalise(tasks)
-    _add_register(tasks)
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..scans import InputError
+from ._common import OUTPUT, Files, OpticsOptions, check_json, rising
+from ._options import Argument, Option
+from ._terminal import Progress
 
-def _add_align(tasks: Any) -> None:
-    parser = _task(
-        tasks,
-        "align",
-        "correct lateral shift and rotation between planes or scans",
-        "Align the planes of a stack, or single images, by pyStackReg.",
-        run_align,
-        "one stack, or single images",
-        nargs="+",
-    )
-    parser.add_argument(
-        "--z", type=float, nargs="+", metavar="X", help="height of each single image, µm"
-    )
-    _add_transform(parser, "rigid")
-    parser.add_argument(
-        "--reference",
-        choices=_REFERENCES,
-        default="previous",
-        help="what each plane is aligned to (default: previous)",
-    )
-    parser.add_argument(
-        "--no-band-pass",
-        action="store_true",
-        help="compare the planes as they are, haze and noise too, as StackReg does",
-    )
-    _add_crop(parser, "all planes show")
-    parser.add_argument("--csv", metavar="FILE", help="write shift and rotation of every plane")
-    _add_figure(parser, "the shifts and rotations over z")
+if TYPE_CHECKING:
+    from ..io import ImageFile
+    from ..preparation import Alignment, Place
+    from ..preparation._steps import Steps, T
+
+Transform = Annotated[
+    str,
+    Option(
+        "what may differ: shift; shift and rotation; scale and shear, too",
+        choices=("translation", "rigid", "affine"),
+    ),
+]
+Crop = Annotated[bool, Option("keep only the field that all of them show, with no filled edge")]
+Json = Annotated[str | None, Option("write the numbers")]
+Figure = Annotated[
+    str | None,
+    Option("draw the shifts, the histogram or the correlation found: .png, .svg or .pdf"),
+]
 
 
-def _add_edf(tasks: Any) -> None:
-    parser = _task(
-        tasks,
-        "edf",
-        "the extended-depth-of-field image of a stack",
-        "Make one image in which everything is in focus (Forster et al. 2004).",
-        run_edf,
-        "the stack",
-    )
-    parser.add_argument(
-        "--heights", metavar="FILE", help="write the height, µm, that each pixel was taken from"
-    )
+@dataclass(frozen=True, kw_only=True)
+class Result(Files):
+    """Files."""
+
+    output: Annotated[
+        str,
+        Option("result: .ome.tif or .ome.zarr (a folder for several single images)", names=OUTPUT),
+    ]
+    optics: OpticsOptions
 
 
-def _add_normalise(tasks: Any) -> None:
-    parser = _task(
-        tasks,
-        "normalise",
-        "background to 0, 99th percentile of the foreground to 1",
-        "Normalise a stack by the triangle threshold of its extended-depth-of-field image.",
-        run_normalise,
-        "the stack",
-    )
-    parser.add_argument("--edf", metavar="FILE", help="take this image instead of making one")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers")
-    _add_figure(parser, "the histogram with the numbers")
+def align(
+    *,
+    files: Annotated[tuple[str, ...], Argument("one stack, or single images")],
+    z: Annotated[tuple[float, ...] | None, Option("height of each single image, µm")] = None,
+    transform: Transform = "rigid",
+    reference: Annotated[
+        str,
+        Option("what each plane is aligned to", choices=("previous", "first", "mean")),
+    ] = "previous",
+    no_band_pass: Annotated[
+        bool, Option("compare the planes as they are, haze and noise too, as StackReg does")
+    ] = False,
+    crop: Crop = False,
+    csv: Annotated[str | None, Option("write shift and rotation of every plane")] = None,
+    figure: Figure = None,
+    result: Result,
+) -> None:
+    """Correct lateral shift and rotation between planes or scans.
 
-
-def _add_register(tasks: Any) -> None:
-    parser = _task(
-        tasks,
-        "register",
-        "a confocal stack onto the grid of a wide-field stack",
-        "Register a confocal stack to a wide-field stack of the same field, laterally by the "
-        "maximum projections, axially by the correlation of the volumes, and resample it to the "
-        "wide-field grid.",
-        run_register,
-        "the wide-field stack",
-        metavar="WIDEFIELD",
-    )
-    parser.add_argument("confocal", metavar="CONFOCAL", help="the confocal stack")
-    for option, words in (
-        ("--confocal-pixel-um", "pixel size"),
-        ("--confocal-z-step-um", "z step"),
-    ):
-        parser.add_argument(
-            option, type=float, metavar="X", help=f"{words} of the confocal stack, µm"
-        )
-    _add_transform(parser, "affine")
-    _add_crop(parser, "both stacks show")
-    parser.add_argument("--json", metavar="FILE", help="write the parameters found")
-    _add_figure(parser, "the correlation over the axial shift")
-
-
-def _task(
-    tasks: Any, name: str, words: str, about: str, run: Any, files: str, **options: Any
-) -> argparse.ArgumentParser:
-    """A task with what all of them share."""
-    parser: argparse.ArgumentParser = tasks.add_parser(name, help=words, description=about)
-    parser.add_argument("files", **{"metavar": "FILE", "help": files} | options)
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="result: .ome.tif or .ome.zarr (a folder for several single images)",
-    )
-    parser.add_argument(
-        "--z-step-um", type=float, metavar="X", help="distance between planes, µm, if not in FILE"
-    )
-    _common.add_position_option(parser)
-    _common.add_optics_options(parser)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _add_transform(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "--transform",
-        choices=_TRANSFORMS,
-        default=default,
-        help="what may differ: shift; shift and rotation; scale and shear, too "
-        f"(default: {default})",
-    )
-
-
-def _add_crop(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--crop", action="store_true", help=f"keep only the field that {what}, with no filled edge"
-    )
-
-
-def _add_figure(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("--figure", metavar="FILE", help=f"draw {what}: .png, .svg or .pdf")
-
-
-def run_align(arguments: argparse.Namespace) -> None:
-    """Align and write a stack, or several single images."""
+    Align the planes of a stack, or single images, by pyStackReg.
+    """
     from ..io import write_table
     from ..plots import save_figure
     from ..plots.preparation import drift_figure
     from ..preparation import aligning, applying
 
-    _check_extra(arguments.csv, arguments.figure)
-    images = [_common.read(arguments, path) for path in arguments.files]
-    outputs = _outputs(arguments, images)
-    about = _About(arguments, images)
-    planes, names, sources, kept = _planes_in_order(arguments, images)
+    _check_extra(csv, figure)
+    images = [result.read(path) for path in files]
+    outputs = _outputs(result.output, files, images)
+    about = _About(result, images, files)
+    planes, names, sources, heights = _planes_in_order(result, images, z)
     found = _finish(
         aligning(
             planes,
-            transform=arguments.transform,
-            reference=arguments.reference,
-            band_pass=not arguments.no_band_pass,
+            transform=transform,
+            reference=reference,
+            band_pass=not no_band_pass,
             names=names,
         )
     )
     region = found.common_region
-    moved = _finish(applying(planes, found, region if arguments.crop else None))
+    moved = _finish(applying(planes, found, region if crop else None))
     made = {
         "task": "align",
         **found.as_dict(),
         "common_region": _region_text(region),
-        "cropped": bool(arguments.crop),
+        "cropped": crop,
     }
     if len(images) == 1:
-        about.write(outputs[0], moved, kept, made)
+        about.write(outputs[0], moved, heights, made)
     else:
         for i, file in enumerate(sources):
-            about.write(outputs[file], moved[i : i + 1], kept[i : i + 1], made, images[file])
-    table = found.table(kept, about.pixel_um)
-    if arguments.csv:
+            about.write(outputs[file], moved[i : i + 1], heights[i : i + 1], made, images[file])
+    table = found.table(heights, about.pixel_um)
+    if csv:
         table.insert(0, "file", [images[file].name for file in sources])
-        write_table(arguments.csv, table)
-    if arguments.figure:
-        save_figure(drift_figure(found, kept, about.pixel_um), arguments.figure)
-    print(_align_lines(arguments.output, found, table, region))
+        write_table(csv, table)
+    if figure:
+        save_figure(drift_figure(found, heights, about.pixel_um), figure)
+    print(_align_lines(result.output, found, table, region))
 
 
-def run_edf(arguments: argparse.Namespace) -> None:
-    """Make and write the image, and its heights on request."""
+def edf(
+    *,
+    stack: Annotated[str, Argument("the stack")],
+    heights: Annotated[
+        str | None, Option("write the height, µm, that each pixel was taken from")
+    ] = None,
+    result: Result,
+) -> None:
+    """The extended-depth-of-field image of a stack.
+
+    Make one image in which everything is in focus (Forster et al. 2004).
+    """
     from ..io import check_output
     from ..preparation import extending_focus
 
-    for path in (arguments.output, arguments.heights):
+    for path in (result.output, heights):
         if path:
-            check_output(path, [arguments.files])
-    image = _common.read(arguments, arguments.files)
-    about = _About(arguments, [image])
-    stack, heights = _common.rising(image, arguments.z_step_um)
-    found = _finish(extending_focus(stack, name=image.name))
+            check_output(path, [stack])
+    image = result.read(stack)
+    about = _About(result, [image], [stack])
+    pixels, z_um = result.rising(image)
+    found = _finish(extending_focus(pixels, name=image.name))
     made = {"task": "edf", "source": image.name, "planes": image.n_planes}
-    middle = heights[[0, -1]].mean(keepdims=True)
-    about.write(arguments.output, found.image[None], middle, made)
-    if arguments.heights:
+    middle = z_um[[0, -1]].mean(keepdims=True)
+    about.write(result.output, found.image[None], middle, made)
+    if heights:
         told = made | {"holds": "height of each pixel in micrometres"}
-        about.write(arguments.heights, found.height_um(heights)[None], middle, told)
+        about.write(heights, found.height_um(z_um)[None], middle, told)
     y, x = found.image.shape
-    print(f"{arguments.output}: {y} × {x} pixels in focus, from {image.n_planes} planes")
+    print(f"{result.output}: {y} × {x} pixels in focus, from {image.n_planes} planes")
 
 
-def run_normalise(arguments: argparse.Namespace) -> None:
-    """Measure, write the normalised stack, print the numbers."""
-    from ..io import check_output, read_image
+def normalise(
+    *,
+    stack: Annotated[str, Argument("the stack")],
+    edf: Annotated[str | None, Option("take this image instead of making one")] = None,
+    json: Json = None,
+    figure: Figure = None,
+    result: Result,
+) -> None:
+    """Background to 0, 99th percentile of the foreground to 1.
+
+    Normalise a stack by the triangle threshold of its extended-depth-of-field image.
+    """
+    from ..io import check_output, read_image, write_json
     from ..plots import save_figure
     from ..plots.preparation import edf_histogram_figure
     from ..preparation import extending_focus
     from ..prepare import edf_normalisation
 
-    given = [arguments.files, *([arguments.edf] if arguments.edf else [])]
-    check_output(arguments.output, given)
-    _check_extra(arguments.json, arguments.figure)
-    image = _common.read(arguments, arguments.files)
-    about = _About(arguments, [image])
-    stack, heights = _common.rising(image, arguments.z_step_um)
-    if arguments.edf:
-        source = read_image(arguments.edf)
-        edf, name = source.data, source.name
+    check_output(result.output, [path for path in (stack, edf) if path])
+    _check_extra(json, figure)
+    image = result.read(stack)
+    about = _About(result, [image], [stack])
+    pixels, heights = result.rising(image)
+    if edf:
+        source = read_image(edf)
+        focused, name = source.data, source.name
     else:
-        edf = _finish(extending_focus(stack, name=image.name)).image
+        focused = _finish(extending_focus(pixels, name=image.name)).image
         name = f"the EDF of {image.name}"
-    found = edf_normalisation(edf, name)
+    found = edf_normalisation(focused, name)
     made = {"task": "normalise", "edf": name, **found.as_dict()}
-    about.write(arguments.output, found.normalisation.apply(stack), heights, made)
-    if arguments.json:
-        _common.write_json(arguments.json, made)
-    if arguments.figure:
-        save_figure(edf_histogram_figure(edf, found), arguments.figure)
+    about.write(result.output, found.normalisation.apply(pixels), heights, made)
+    if json:
+        write_json(json, made)
+    if figure:
+        save_figure(edf_histogram_figure(focused, found), figure)
     print(
-        f"{arguments.output}: background mean {found.background:.6g} is 0, foreground P99 "
+        f"{result.output}: background mean {found.background:.6g} is 0, foreground P99 "
         f"{found.p99:.6g} is 1 (triangle threshold {found.threshold:.6g}, "
         f"{found.foreground_share:.1%} foreground)"
     )
 
 
-def run_register(arguments: argparse.Namespace) -> None:
-    """Register, resample, write, and say what was found."""
+def register(
+    *,
+    widefield: Annotated[str, Argument("the wide-field stack", "WIDEFIELD")],
+    confocal: Annotated[str, Argument("the confocal stack", "CONFOCAL")],
+    confocal_pixel_um: Annotated[
+        float | None, Option("pixel size of the confocal stack, µm")
+    ] = None,
+    confocal_z_step_um: Annotated[float | None, Option("z step of the confocal stack, µm")] = None,
+    transform: Transform = "affine",
+    crop: Crop = False,
+    json: Json = None,
+    figure: Figure = None,
+    result: Result,
+) -> None:
+    """A confocal stack onto the grid of a wide-field stack.
+
+    Register a confocal stack to a wide-field stack of the same field, laterally by the maximum
+    projections, axially by the correlation of the volumes, and resample it to the wide-field
+    grid.
+    """
     import numpy as np
 
-    from ..io import check_output
+    from ..io import check_output, write_json
     from ..plots import save_figure
     from ..plots.preparation import registration_figure
     from ..preparation import Place, registering, resampling
 
-    check_output(arguments.output, [arguments.files, arguments.confocal])
-    _check_extra(arguments.json, arguments.figure)
-    wide = _common.read(arguments, arguments.files)
-    confocal = _common.read(arguments, arguments.confocal)
-    about = _About(arguments, [wide])
-    stack, heights = _common.rising(wide, arguments.z_step_um)
-    other, place = _confocal(arguments, confocal)
+    files = [widefield, confocal]
+    check_output(result.output, files)
+    _check_extra(json, figure)
+    wide, other = (result.read(path) for path in files)
+    about = _About(result, [wide], files)
+    stack, heights = result.rising(wide)
+    moving, place = _confocal(other, confocal_pixel_um, confocal_z_step_um)
     found = _finish(
         registering(
             stack,
-            other,
+            moving,
             Place(heights, about.pixel_um),
             place,
-            transform=arguments.transform,
-            names=(wide.name, confocal.name),
+            transform=transform,
+            names=(wide.name, other.name),
         )
     )
     made = {
@@ -298,31 +238,29 @@ def run_register(arguments: argparse.Namespace) -> None:
         "to": wide.name,
         **found.as_dict(),
         "covered_region": _region_text(found.region),
-        "cropped": bool(arguments.crop),
+        "cropped": crop,
     }
-    volume = _finish(resampling(other, found, crop=arguments.crop))
-    kept = heights[found.planes] if arguments.crop else heights
-    about.write(arguments.output, volume, np.asarray(kept), made, confocal)
-    if arguments.json:
-        _common.write_json(arguments.json, made)
-    if arguments.figure:
-        save_figure(registration_figure(found), arguments.figure)
-    print(_register_lines(arguments.output, made))
+    volume = _finish(resampling(moving, found, crop=crop))
+    kept = np.asarray(heights[found.planes] if crop else heights)
+    about.write(result.output, volume, kept, made, other)
+    if json:
+        write_json(json, made)
+    if figure:
+        save_figure(registration_figure(found), figure)
+    print(_register_lines(result.output, made))
+
+
+TASKS = (align, edf, normalise, register)
 
 
 class _About:
     """What the results keep of the files: pixel size, optics, how they were made."""
 
-    def __init__(self, arguments: argparse.Namespace, images: Sequence[ImageFile]) -> None:
-        values = _common.optics_values(arguments, images)
-        _common.optics_for(False, values, images)
-        pixel = values["pixel_um"]
-        assert pixel is not None  # optics_for has made sure of it
-        self.pixel_um: float = pixel
-        self._optics = {name: value for name, value in values.items() if value is not None}
-        self._first = images[0]
-        given = arguments.files if isinstance(arguments.files, list) else [arguments.files]
-        self._inputs = [*given, *filter(None, [getattr(arguments, "confocal", None)])]
+    def __init__(self, result: Result, images: Sequence[ImageFile], inputs: Sequence[str]) -> None:
+        _, self.pixel_um = result.optics.of(images)
+        known = result.optics.values(images).items()
+        self._optics = {name: value for name, value in known if value is not None}
+        self._first, self._inputs = images[0], inputs
 
     def write(
         self,
@@ -345,7 +283,7 @@ def _finish(steps: Steps[T]) -> T:
     """Run the steps with a counter on the terminal."""
     from ..preparation import finished
 
-    with _common.Progress("prepare") as bar:
+    with Progress("prepare") as bar:
         return finished(steps, lambda step: bar.stage(step.words, step.done, step.total))
 
 
@@ -353,31 +291,31 @@ def _check_extra(numbers: str | None, figure: str | None) -> None:
     """Refuse what cannot be written before any work is done."""
     from ..plots import ENDINGS
 
-    _common.check_json(numbers)
-    _common.check_json(figure)
+    check_json(numbers)
+    check_json(figure)
     if figure and Path(figure).suffix.lower() not in ENDINGS:
         raise InputError(
             f"'{Path(figure).name}' cannot be drawn: end its name in .png, .svg or .pdf."
         )
 
 
-def _outputs(arguments: argparse.Namespace, images: Sequence[ImageFile]) -> list[Path]:
+def _outputs(output: str, files: Sequence[str], images: Sequence[ImageFile]) -> list[Path]:
     """Where each result goes, once it can."""
     from ..io import check_output
 
     if len(images) == 1:
-        return [check_output(arguments.output, arguments.files)]
-    folder = Path(arguments.output)
+        return [check_output(output, files)]
+    folder = Path(output)
     if not folder.is_dir():
         raise InputError(
             f"'{folder}' is no folder: the {len(images)} aligned images go into one, make it first."
         )
     stems = [image.name.split(".tif")[0].split(".ome")[0] for image in images]
-    return [check_output(folder / f"{stem}-aligned.ome.tif", arguments.files) for stem in stems]
+    return [check_output(folder / f"{stem}-aligned.ome.tif", files) for stem in stems]
 
 
 def _planes_in_order(
-    arguments: argparse.Namespace, images: Sequence[ImageFile]
+    result: Result, images: Sequence[ImageFile], z_um: Sequence[float] | None
 ) -> tuple[Any, list[str], list[int], Any]:
     """The planes from the lowest up, what to call them, their files, and their heights in µm."""
     import numpy as np
@@ -388,23 +326,24 @@ def _planes_in_order(
     if len(images) == 1:
         if first.n_planes < 2:
             raise InputError(f"'{first.name}' is one plane only: give a stack, or several images.")
-        stack, heights = _common.rising(first, arguments.z_step_um)
-        numbers = stack_heights(first, arguments.z_step_um).argsort(kind="stable")
+        stack, heights = result.rising(first)
+        numbers = stack_heights(first, result.z_step_um).argsort(kind="stable")
         names = [f"Plane {i} of '{first.name}'" for i in numbers]
         return stack, names, [0] * first.n_planes, heights
-    heights = np.array([scan.z_um for scan in scans_from_files(images, arguments.z)])
+    heights = np.array([scan.z_um for scan in scans_from_files(images, z_um)])
     order = [int(i) for i in heights.argsort(kind="stable")]
     planes = [images[i].stack[0] for i in order]
     return planes, [f"'{images[i].name}'" for i in order], order, heights[order]
 
 
-def _confocal(arguments: argparse.Namespace, image: ImageFile) -> tuple[Any, Place]:
+def _confocal(
+    image: ImageFile, pixel_um: float | None, z_step_um: float | None
+) -> tuple[Any, Place]:
     """The confocal stack from the lowest plane up, and its place."""
     from ..preparation import Place
 
-    step = arguments.confocal_z_step_um
-    stack, heights = _common.rising(image, step, "--confocal-z-step-um")
-    pixel = arguments.confocal_pixel_um or image.pixel_um
+    stack, heights = rising(image, z_step_um, "--confocal-z-step-um")
+    pixel = pixel_um or image.pixel_um
     if not pixel or pixel < 0:
         why = image.doubts.get("pixel_um")
         raise InputError(

@@ -2,76 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
 import time
-from typing import Any
+from typing import Annotated
 
 from ..scans import ZGrid, default_grid
-from . import _common
-
-_EXAMPLES = """examples:
-  recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9 --grid 0:10:0.1 --pixel-um 0.103 \\
-      --na 1.4 --wavelength-um 0.615 --immersion-index 1.515 -o volume.ome.tif
-  recurrent-mz reconstruct STACK.tif --planes 30 60 90 --z-step-um 0.1 -o volume.ome.tif
-"""
+from ._common import OUTPUT, Grid, Source
+from ._options import Option
+from ._terminal import Checked, Progress, note, result_line
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "reconstruct",
-        help="build a volume from scans",
-        description="Build a volume from single images at known heights, or from planes of a "
-        "stack. What the options leave out comes from the files' metadata.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _common.add_scan_options(parser)
-    _common.add_grid_option(parser)
-    _common.add_making_options(parser, "result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)")
-    parser.set_defaults(run=run)
+def reconstruct(
+    *,
+    source: Source,
+    grid: Grid = None,
+    output: Annotated[
+        str, Option("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
+    ],
+) -> None:
+    """Build a volume from scans.
 
+    Build a volume from single images at known heights, or from planes of a stack. What the
+    options leave out comes from the files' metadata.
 
-def run(arguments: argparse.Namespace) -> None:
-    """Read, check everything, reconstruct straight to the file."""
-    from ..io import check_disk, check_output
+    examples:
+      recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9 --grid 0:10:0.1 --pixel-um 0.103 \\
+          --na 1.4 --wavelength-um 0.615 --immersion-index 1.515 -o volume.ome.tif
+      recurrent-mz reconstruct STACK.tif --planes 30 60 90 --z-step-um 0.1 -o volume.ome.tif
+    """
+    from ..io import VolumeWriter, check_disk, check_output
 
-    output = check_output(arguments.output, arguments.files)
-    given = _common.Given.by(arguments)
-    if arguments.grid is None:
+    files = source.scans.files
+    path = check_output(output, files)
+    given = source.given()
+    if grid is None:
         dof_um = given.optics.depth_of_field_um if given.optics else None
-        grid = default_grid([scan.z_um for scan in given.scans], dof_um, arguments.planes)
+        planes = default_grid([scan.z_um for scan in given.scans], dof_um, source.scans.planes)
     else:
-        grid = ZGrid.parse(arguments.grid)
-    y, x = given.scans[0].pixels.shape
-    check_disk(output, (len(grid), y, x))
-    print(_reconstruct(arguments, given, grid, str(output)))
+        planes = ZGrid.parse(grid)
+    shape = (len(planes), *given.shape)
+    check_disk(path, shape)
+    from ..to_disk import reconstruct_into
 
-
-def _reconstruct(
-    arguments: argparse.Namespace, given: _common.Given, grid: ZGrid, output: str
-) -> str:
-    """Reconstruct and write; returns one line that says what was made."""
-    from ..to_disk import reconstruct_to
-
-    scans, method = given.scans, arguments.method
-    checked = _common.Checked()
-    begun = time.perf_counter()
-    with _common.Progress(f"{method}: plane") as progress:
-        reconstruct_to(
-            output,
-            scans,
-            grid,
-            optics=given.optics,
-            pixel_um=given.pixel_um,
-            model=arguments.model,
-            method=method,
-            device=arguments.device,
-            inputs=arguments.files,
+    checked, begun = Checked(), time.perf_counter()
+    with Progress(f"{source.by.method}: plane") as progress:
+        reconstruct_into(
+            lambda shape: VolumeWriter(path, shape, planes.z_um, given.pixel_um, inputs=files),
+            given.recipe(planes),
             on_progress=progress,
-            on_message=_common.note,
+            on_message=note,
             on_check=checked,
         )
-    seconds = time.perf_counter() - begun
-    shape = (len(grid), *scans[0].pixels.shape)
-    return _common.result_line(output, shape, grid, checked.by(method), len(scans), seconds)
+    seconds, method = time.perf_counter() - begun, checked.by(source.by.method)
+    print(result_line(path, shape, planes, method, len(given.scans), seconds))

@@ -1,65 +1,111 @@
-"""``recurrent-mz train``: simulated fields to weights with their model card."""
+"""``recurrent-mz train``: simulated fields, or stacks of one's own, to weights with their card."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import inspect
-import re
-import typing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..device import CHOICES
 from ..scans import InputError
-from . import _adapt
+from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
+from ._options import Argument, Option, add_options, changed
+from ._terminal import Progress, clock, note
 
 if TYPE_CHECKING:
+    from ..training.adapt import Adapter
     from ..training.fields import Pool
     from ..training.loop import TrainConfig, Trainer
+    from ..training.measured import MeasuredField
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser, without its settings: those need torch."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "train",
-        help="train a network on simulated fields",
-        description="Train on the fields that 'recurrent-mz simulate fields' has made. Run again "
-        "with the same RUN folder, it goes on from the last checkpoint.",
-    )
-    parser.add_argument("run_folder", metavar="RUN", help="folder for checkpoints, log and curves")
-    parser.add_argument("--fields", metavar="FOLDER", help="simulated fields to train on")
-    parser.add_argument(
-        "--held-out", metavar="FOLDER", help="simulated fields that choose the best weights"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="weights with their card, .safetensors (default: RUN/weights.safetensors)",
-    )
-    parser.add_argument(
-        "--from",
-        "--start-from",
-        dest="start_from",
-        metavar="MODEL",
-        help="weights to begin with: bundled, the name of a bundled model, or a file",
-    )
-    parser.add_argument(
-        "--revive",
-        action="store_true",
-        help="give dead channels of the weights to begin with new ones, without a change of what "
-        "the network makes; goes with --slope",
-    )
-    _adapt.add_options(parser)
-    parser.add_argument("--device", choices=CHOICES, default="auto", help="default: auto")
-    parser.add_argument(
-        "--paper-network", action="store_true", help="the paper's own form of the network"
-    )
-    parser.add_argument(
-        "--paper-loss", action="store_true", help="the paper's loss: BerHu, MS-SSIM, adversarial"
-    )
-    parser.set_defaults(run=run)
+@dataclass(frozen=True, kw_only=True)
+class Adapting(Fields):
+    """Adapting to a microscope.
+
+    With --stack, the weights of --from go on learning from full stacks of your own; the last
+    quarter of the field is held out and chooses the best weights.
+    """
+
+    stack: Annotated[
+        tuple[str, ...] | None, Option("a fully sampled z-stack; may be repeated", repeats=True)
+    ] = None
+    minutes: Annotated[
+        float | None,
+        Option(
+            "about how long (default: 10 on a GPU, 20 on an Apple GPU, 60 on a CPU; --steps takes "
+            "its place)"
+        ),
+    ] = None
+    simulated_share: Annotated[
+        float, Option("share of the steps on the simulated --fields, if those are given")
+    ] = 0.3
+    optics: OpticsOptions
+
+
+def train(
+    *,
+    run_folder: Annotated[str, Argument("folder for checkpoints, log and curves", "RUN")],
+    fields: Annotated[str | None, Option("simulated fields to train on", "FOLDER")] = None,
+    held_out: Annotated[
+        str | None, Option("simulated fields that choose the best weights", "FOLDER")
+    ] = None,
+    output: Annotated[
+        str | None,
+        Option(
+            "weights with their card, .safetensors (default: RUN/weights.safetensors)",
+            names=OUTPUT,
+        ),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        Option(
+            "weights to begin with: bundled, the name of a bundled model, or a file",
+            "MODEL",
+            ("--from", "--start-from"),
+        ),
+    ] = None,
+    revive: Annotated[
+        bool,
+        Option(
+            "give dead channels of the weights to begin with new ones, without a change of what "
+            "the network makes; goes with --slope"
+        ),
+    ] = False,
+    adapting: Adapting,
+    device: DeviceChoice = "auto",
+    paper_network: Annotated[bool, Option("the paper's own form of the network")] = False,  # noqa: ARG001
+    paper_loss: Annotated[bool, Option("the paper's loss: BerHu, MS-SSIM, adversarial")] = False,  # noqa: ARG001
+    values: argparse.Namespace,
+) -> None:
+    """Train a network on simulated fields.
+
+    Train on the fields that 'recurrent-mz simulate fields' has made. Run again with the same RUN
+    folder, it goes on from the last checkpoint.
+    """
+    folder = Path(run_folder)
+    weights = Path(output or folder / "weights.safetensors")
+    if weights.suffix != ".safetensors":
+        raise InputError(
+            f"'{weights.name}' must end in .safetensors: weights are kept in nothing else."
+        )
+    if output:
+        folder_of(weights)
+    if adapting.stack:
+        found = [_field(adapting, path) for path in adapting.stack]
+        _adapt(_adapter(values, adapting, found), weights)
+        return
+    if not (fields and held_out):
+        raise InputError(
+            "There is nothing to learn from: give --fields and --held-out (simulated fields), or "
+            "--stack (a full stack of your own)."
+        )
+    config = configuration(values)
+    if config.steps < 1 or config.batch < 1:
+        raise InputError("--steps and --batch must be at least 1.")
+    pool, judges = open_pool(fields), open_pool(held_out)
+    trainer = _trainer(config, pool, judges, folder, start_from, device=device, revive=revive)
+    _train(trainer, weights, pool)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -76,111 +122,30 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default="recurrent-mz",
         help="which network to train, from its own defaults (default: recurrent-mz)",
     )
-    given: set[str] = set()
-    for title, cls in (
+    for title, source in (
         ("the run", TrainConfig),
         ("loss", LossConfig),
         ("examples", ExampleConfig),
         ("network", NetworkConfig),
         *((f"network of {name}", found.config) for name, found in ARCHITECTURES.items()),
     ):
-        group = parser.add_argument_group(title)
-        types, words = typing.get_type_hints(cls), _described(cls)
-        for field in dataclasses.fields(cls):
-            if field.name not in given and not dataclasses.is_dataclass(types[field.name]):
-                given.add(field.name)
-                _add_setting(group, field, types[field.name], words.get(field.name, ""))
+        add_options(parser, source, parser.add_argument_group(title), unset=True)
 
 
-def _add_setting(
-    group: argparse._ArgumentGroup, field: dataclasses.Field[Any], kind: Any, words: str
-) -> None:
-    option, default = "--" + field.name.replace("_", "-"), field.default
-    help_ = f"{words} (default: {_shown(default)})".strip().replace("%", "%%")
-    if kind is bool:
-        group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=help_)
-    elif typing.get_origin(kind) is tuple:
-        items = typing.get_args(kind)
-        count = "+" if items[-1] is Ellipsis else len(items)
-        group.add_argument(option, type=items[0], nargs=count, metavar="X", help=help_)
-    else:
-        group.add_argument(option, type=kind, metavar="X", help=help_)
+def configuration(values: argparse.Namespace, base: TrainConfig | None = None) -> TrainConfig:
+    """What the options make of ``base``, by default of the configuration of a new network."""
+    from dataclasses import replace
 
-
-def _shown(default: Any) -> str:
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-def _described(cls: type) -> dict[str, str]:
-    """What a class's docstring says of each parameter (numpydoc; 'a, b : type' names two)."""
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in (inspect.getdoc(cls) or "").splitlines():
-        head = re.match(r"(\w+(?:, \w+)*) : ", line)
-        if head:
-            names = head[1].split(", ")
-        elif names and line.startswith("    "):
-            for name in names:
-                found[name] = f"{found.get(name, '')} {line.strip()}".strip()
-        elif line.strip():
-            names = []
-    return found
-
-
-def configuration(arguments: argparse.Namespace, base: TrainConfig | None = None) -> TrainConfig:
-    """The configuration that the options make of ``base``, by default that of a new network."""
     from ..architectures import ARCHITECTURES
     from ..training.loop import TrainConfig
     from ..training.losses import LossConfig
 
-    def chosen(base: Any) -> Any:
-        values = {f.name: getattr(arguments, f.name, None) for f in dataclasses.fields(base)}
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
-
-    base = base or TrainConfig(network=ARCHITECTURES[arguments.architecture].config())
-    network = type(base.network).paper() if arguments.paper_network else base.network
-    loss = LossConfig.paper() if arguments.paper_loss else base.loss
-    parts = {"network": chosen(network), "loss": chosen(loss), "examples": chosen(base.examples)}
-    made: TrainConfig = dataclasses.replace(chosen(base), **parts)
-    return made
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Train to the end, then write the weights and the curves."""
-    from ..training.finish import draw_curves, write_model
-
-    folder = Path(arguments.run_folder)
-    output = Path(arguments.output or folder / "weights.safetensors")
-    if output.suffix != ".safetensors":
-        raise InputError(
-            f"'{output.name}' must end in .safetensors: weights are kept in nothing else."
-        )
-    if arguments.output and not output.resolve().parent.is_dir():
-        raise InputError(f"The folder of '{output}' does not exist: make it first.")
-    if arguments.stack:
-        _adapt.run(arguments, output)
-        return
-    if not (arguments.fields and arguments.held_out):
-        raise InputError(
-            "There is nothing to learn from: give --fields and --held-out (simulated fields), or "
-            "--stack (a full stack of your own)."
-        )
-    config = configuration(arguments)
-    if config.steps < 1 or config.batch < 1:
-        raise InputError("--steps and --batch must be at least 1.")
-    pool, held_out = (open_pool(path) for path in (arguments.fields, arguments.held_out))
-    trainer = _trainer(arguments, config, pool, held_out, folder)
-    print(f"training on {trainer.chosen.kind}: {trainer.chosen.name}, from step {trainer.step}")
-    if trainer.revived is not None:
-        print(
-            f"revived: {trainer.revived.channels} dead channels, and {trainer.revived.levels} "
-            "levels that did not count"
-        )
-    _train(trainer)
-    sha256 = write_model(folder, output, pool=pool, device=trainer.chosen)
-    print(f"{output}: weights, sha256 {sha256}")
-    print(f"{draw_curves(folder)}: curves")
+    base = base or TrainConfig(network=ARCHITECTURES[values.architecture].config())
+    if values.paper_network:
+        base = replace(base, network=type(base.network).paper())
+    if values.paper_loss:
+        base = replace(base, loss=LossConfig.paper())
+    return changed(base, values)
 
 
 def open_pool(folder: str) -> Pool:
@@ -195,20 +160,14 @@ def open_pool(folder: str) -> Pool:
 
 
 def _trainer(
-    arguments: argparse.Namespace,
-    config: TrainConfig,
-    pool: Pool,
-    held_out: Pool,
-    folder: Path,
+    config: TrainConfig, pool: Pool, held_out: Pool, folder: Path, start: str | None, **options: Any
 ) -> Trainer:
     from ..training.loop import Trainer
     from ..weights import load_model
 
-    name = arguments.start_from
-    start = load_model(_adapt.model_name(name)).network if name else None
-    options: dict[str, Any] = {"device": arguments.device, "revive": arguments.revive}
+    network = load_model(_model_name(start)).network if start else None
     try:
-        return Trainer(config, pool, held_out, folder, start_from=start, **options)
+        return Trainer(config, pool, held_out, folder, start_from=network, **options)
     except (RuntimeError, KeyError) as error:
         raise InputError(
             f"The run in '{folder}' or the weights to start from are of another network: "
@@ -216,10 +175,109 @@ def _trainer(
         ) from error
 
 
-def _train(trainer: Trainer) -> None:
+def _train(trainer: Trainer, output: Path, pool: Pool) -> None:
+    """Train to the end, then write the weights and the curves."""
+    from ..training.finish import draw_curves, write_model
+
+    print(f"training on {trainer.chosen.kind}: {trainer.chosen.name}, from step {trainer.step}")
+    if trainer.revived is not None:
+        print(
+            f"revived: {trainer.revived.channels} dead channels, and {trainer.revived.levels} "
+            "levels that did not count"
+        )
     try:
-        _adapt.follow(trainer)
+        _follow(trainer)
     except KeyboardInterrupt:
         raise InputError(
             f"Stopped at step {trainer.step}: the same command goes on from the last checkpoint."
         ) from None
+    sha256 = write_model(trainer.folder, output, pool=pool, device=trainer.chosen)
+    print(f"{output}: weights, sha256 {sha256}")
+    print(f"{draw_curves(trainer.folder)}: curves")
+
+
+def _adapt(adapter: Adapter, output: Path) -> None:
+    """Adapt to the end or until Ctrl-C, then write the best weights and the curves."""
+    from ..training.adapt import gain_at_start, write_adapted
+    from ..training.finish import draw_curves
+
+    print(
+        f"adapting '{adapter.start.name}' on {adapter.chosen.kind}: {adapter.chosen.name}, "
+        f"from step {adapter.step}"
+    )
+    try:
+        _follow(adapter)
+    except KeyboardInterrupt:
+        if not adapter.has_best:
+            raise
+        note(f"Stopped at step {adapter.step}: the best weights so far are written.")
+    sha256 = write_adapted(adapter, output)
+    print(
+        f"held out, over linear MMSE: {gain_at_start(adapter.folder):+.3f} dB before, "
+        f"{adapter.best_db:+.3f} dB now"
+    )
+    print(f"{output}: weights, sha256 {sha256}")
+    print(f"{draw_curves(adapter.folder)}: curves")
+
+
+def _follow(trainer: Trainer) -> None:
+    """Train to the end, with a line for every judgement of the weights."""
+    with Progress("step") as shown:
+        for now in trainer.run():
+            if now.step:
+                shown(now.step, now.steps, now.seconds_left)
+            if now.gain_db is not None:
+                shown.clear()
+                line = f"step {now.step}: held-out gain over linear MMSE {now.gain_db:+.3f} dB"
+                if now.step:
+                    line += f", loss {now.loss:.4g}, {clock(now.seconds_left)} left"
+                print(line, flush=True)
+
+
+def _model_name(given: str | None) -> str | None:
+    """The name or file that ``load_model`` knows; None is the default model."""
+    return None if given == "bundled" else given
+
+
+def _field(adapting: Adapting, path: str) -> MeasuredField:
+    from ..io import stack_heights
+    from ..saturation import stack_saturation_notes
+    from ..training.measured import measured_field
+
+    image = adapting.read(path)
+    optics, _ = adapting.optics.of([image], ["recurrent-mz"])
+    assert optics is not None  # the network needs them
+    for sentence in stack_saturation_notes(image.name, image.stack):
+        note(sentence)
+    # One image has no step, and the next check says so in better words.
+    heights = [0.0] if image.n_planes == 1 else stack_heights(image, adapting.z_step_um)
+    return measured_field(image.data, heights, optics, image.name)
+
+
+def _adapter(
+    values: argparse.Namespace, adapting: Adapting, fields: list[MeasuredField]
+) -> Adapter:
+    from ..training.adapt import MINUTES, Adapter
+    from ..training.adapt import adapting as usual
+    from ..weights import load_model
+
+    start = load_model(_model_name(values.start_from))
+    base = usual(start, fields)
+    config = configuration(values, base)
+    if config.network != base.network:
+        raise InputError(
+            f"The network is that of '{start.name}' and cannot be changed while adapting: leave "
+            "the options of the network out."
+        )
+    adapter = Adapter(
+        config,
+        fields,
+        Path(values.run_folder),
+        start=start,
+        device=values.device,
+        simulated=open_pool(values.fields) if values.fields else None,
+        simulated_share=adapting.simulated_share,
+    )
+    if values.steps is None:
+        adapter.minutes = adapting.minutes or MINUTES[adapter.chosen.kind]
+    return adapter

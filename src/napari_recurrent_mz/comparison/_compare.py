@@ -265,15 +265,14 @@ def fitting(
 
 def _scale(reference: Volume, total: int) -> Generator[Step, None, Normalisation]:
     planes = len(reference.heights_um)
-    found = StackScale(planes)
+    found = StackScale(planes, "it")
     for number in range(planes):
         found.add(reference.plane(number))
         yield Step(number + 1, total, "Reading the reference")
     try:
         return found.normalisation()
     except InputError as error:
-        text = str(error).replace("The truth stack", "It").replace("the truth stack", "it")
-        raise InputError(f"'{reference.name}' cannot be the reference. {text}") from error
+        raise InputError(f"'{reference.name}' cannot be the reference. {error}") from error
 
 
 def _check_names(volumes: Sequence[Volume], baselines: Sequence[str]) -> None:

@@ -14,6 +14,9 @@ from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
 ON_DUPLICATE = ("replace", "average", "keep")
 """What can be done with a scan at a height where there is one."""
 
+TAKEN, DOUBTFUL = "height taken", "doubtful scan"
+"""The kinds of error that somebody can answer: as :data:`ON_DUPLICATE`, or by accepting."""
+
 _BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
 _BLOCK = 8
 _FEWEST_BLOCKS = 64
@@ -63,12 +66,14 @@ def check_exposed(scan: Scan) -> None:
     if part > SATURATED:
         raise InputError(
             f"{label} is saturated: {100 * part:.2g} % of its pixels are at the camera's limit; "
-            "expose shorter and take it again, or accept it as it is."
+            "expose shorter and take it again, or accept it as it is.",
+            DOUBTFUL,
         )
     if is_empty(scan.pixels):
         raise InputError(
             f"{label} holds nothing but noise: check lamp, shutter and height and take it again, "
-            "or accept it as it is."
+            "or accept it as it is.",
+            DOUBTFUL,
         )
 
 
@@ -99,7 +104,8 @@ def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | No
     if found is not None and choice is None:
         raise InputError(
             f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[found])}): choose to "
-            f"replace it, average the two, or keep both."
+            f"replace it, average the two, or keep both.",
+            TAKEN,
         )
     return found
 

@@ -193,7 +193,7 @@ class LiveWork:
                 refine=False,
             )
         except InputError as error:
-            choices = choices_after(str(error), add, session)
+            choices = choices_after(error)
             yield Asked(add, str(error), choices) if choices else Told(str(error), "error")
             return
         yield from self._listed(session)
@@ -292,33 +292,12 @@ def filled(update: Any) -> Filled:
     return Filled(update.index, update.stage, update.final, update.done, update.total)
 
 
-def choices_after(sentence: str, add: Add, session: Any) -> tuple[str, ...]:
-    """What a person may choose after a session has refused a scan; nothing if it cannot be taken.
-
-    Parameters
-    ----------
-    sentence : str
-        Why it was refused.
-    add : Add
-    session : Session
-    """
+def choices_after(error: InputError) -> tuple[str, ...]:
+    """What a person may answer when a session has refused a scan; nothing if it cannot be."""
     from ..session import ON_DUPLICATE
-    from ..session._checks import check_exposed, duplicate
+    from ..session._checks import DOUBTFUL, TAKEN
 
-    if add.on_duplicate is None and _says(duplicate, add.scan, session.scans, None) == sentence:
-        return tuple(ON_DUPLICATE)
-    if not add.accept_doubtful and _says(check_exposed, add.scan) == sentence:
-        return (ACCEPT,)
-    return ()
-
-
-def _says(check: Callable[..., object], *args: Any) -> str:
-    """What a check has against a scan."""
-    try:
-        check(*args)
-    except InputError as error:
-        return str(error)
-    return ""
+    return {TAKEN: tuple(ON_DUPLICATE), DOUBTFUL: (ACCEPT,)}.get(error.kind, ())
 
 
 def thumbnail(scan: Scan) -> Bytes:

@@ -1,0 +1,219 @@
+"""Options made from the parameters of functions and dataclasses, and their values from options.
+
+The annotation of a parameter gives its type, and an :class:`Option` in it the words; without one,
+the words are those of the docstring. A dataclass stands for its own fields, and the first line of
+its docstring is their title.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What an option is called and says, beyond its parameter's name, type and default."""
+
+    words: str = ""
+    metavar: str | tuple[str, ...] | None = None
+    names: tuple[str, ...] = ()
+    choices: Sequence[str] | None = None
+    repeats: bool = False
+    one_of: bool = False  # exactly one of those so marked is given
+
+
+class Argument(Option):
+    """The same without a dash: known by its place."""
+
+
+class _Parameter(NamedTuple):
+    name: str
+    kind: Any
+    option: Option
+    default: Any  # inspect.Parameter.empty where there is none
+
+
+class _Words(argparse.HelpFormatter):
+    """Fills paragraphs, and leaves those with indented lines as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        parts = text.split("\n\n")
+        return "\n\n".join(p if "\n  " in p else fill(p, width, indent) for p in parts)
+
+
+def add_command(commands: Any, run: Callable[..., None]) -> None:
+    """Add the command that a function carries out; its name and docstring are those of the help."""
+    parser = _added(commands, run.__name__, inspect.getdoc(run) or "")
+    add_options(parser, run)
+    parser.add_argument(
+        "--traceback", action="store_true", help="show the whole of an error, for a report"
+    )
+    parser.set_defaults(run=run)
+
+
+def add_group(
+    commands: Any, name: str, words: str, metavar: str, *runs: Callable[..., None]
+) -> None:
+    """Add a command that has commands of its own."""
+    below = _added(commands, name, inspect.cleandoc(words)).add_subparsers(
+        dest=metavar.lower(), required=True, metavar=metavar
+    )
+    for run in runs:
+        add_command(below, run)
+
+
+def _added(commands: Any, name: str, words: str) -> argparse.ArgumentParser:
+    """A parser whose help is a docstring: one line for the list, then what is said of it."""
+    words, found, examples = words.partition("examples:\n")
+    title, text = _title_and_text(words)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=title,
+        description=text,
+        epilog=found + examples or None,
+        formatter_class=_Words,
+    )
+    return parser
+
+
+def _title_and_text(docstring: str) -> tuple[str, str | None]:
+    """The first line as a title, and what follows it, without the sections on parameters."""
+    told = re.split(r"(?:Parameters|Attributes)\n-+\n", docstring)[0]
+    title, _, text = told.strip().partition("\n\n")
+    return title[0].lower() + title[1:].rstrip("."), text or None
+
+
+def add_options(
+    parser: argparse.ArgumentParser,
+    source: Callable[..., Any],
+    into: argparse._ArgumentGroup | None = None,
+    *,
+    unset: bool = False,
+) -> None:
+    """Add an option for every parameter that has none yet.
+
+    With ``unset``, an option that is not given is None whatever its default, which the help says.
+    """
+    there = {action.dest for action in parser._actions}
+    group: argparse._ActionsContainer = into or parser
+    one_of: argparse._ActionsContainer | None = None
+    for parameter in sorted(_parameters(source), key=lambda p: not isinstance(p.option, Argument)):
+        if dataclasses.is_dataclass(parameter.kind):
+            if not unset:
+                inner: Any = parameter.kind
+                section = parser.add_argument_group(*_title_and_text(inspect.getdoc(inner) or ""))
+                add_options(parser, inner, section)
+        elif parameter.name not in there and parameter.kind is not argparse.Namespace:
+            if parameter.option.one_of and one_of is None:
+                one_of = group.add_mutually_exclusive_group(required=True)
+            where = one_of if parameter.option.one_of and one_of is not None else group
+            names, shape = _shape(parameter, unset)
+            where.add_argument(*names, **shape)
+
+
+def called(source: Callable[..., T], values: argparse.Namespace) -> T:
+    """Call a function, or make a dataclass, with what the options say."""
+    return source(**{p.name: _value(p, values) for p in _parameters(source)})
+
+
+def changed(base: T, values: argparse.Namespace) -> T:
+    """A dataclass, and those in it, with what was given in place of its own values."""
+    given: dict[str, Any] = {}
+    for field in dataclasses.fields(base):  # type: ignore[arg-type]
+        own, value = getattr(base, field.name), getattr(values, field.name, None)
+        if dataclasses.is_dataclass(own):
+            given[field.name] = changed(own, values)
+        elif value is not None:
+            given[field.name] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(base, **given)  # type: ignore[type-var]
+
+
+def _value(parameter: _Parameter, values: argparse.Namespace) -> Any:
+    if parameter.kind is argparse.Namespace:
+        return values
+    if dataclasses.is_dataclass(parameter.kind):
+        inner: Any = parameter.kind
+        return called(inner, values)
+    value = getattr(values, parameter.name)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _parameters(source: Callable[..., Any]) -> Iterator[_Parameter]:
+    hints, words = typing.get_type_hints(source, include_extras=True), _described(source)
+    for name, parameter in inspect.signature(source).parameters.items():
+        kind, option = hints[name], Option(words.get(name, ""))
+        if typing.get_origin(kind) is Annotated:
+            kind, option = typing.get_args(kind)[:2]
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            kind = next(k for k in typing.get_args(kind) if k is not types.NoneType)
+        yield _Parameter(name, kind, option, parameter.default)
+
+
+def _shape(parameter: _Parameter, unset: bool) -> tuple[list[str], dict[str, Any]]:
+    """What ``add_argument`` takes."""
+    name, kind, option, default = parameter
+    needed = default is inspect.Parameter.empty
+    help_ = option.words
+    if unset or not (needed or default is None or default is False or default == ()):
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        help_ = f"{help_} (default: {shown})".strip()
+    shape: dict[str, Any] = {"help": help_.replace("%", "%%")}
+    if isinstance(option, Argument):
+        names = [name]
+    else:
+        names = list(option.names) or ["--" + name.replace("_", "-")]
+        shape |= {"dest": name} | ({"required": True} if needed else {})
+    if kind is bool:
+        plain: Any = argparse.BooleanOptionalAction if unset else "store_true"
+        return names, shape | {"action": plain} | ({"default": None} if unset else {})
+    shape |= _type_and_count(kind, option, unset, needed)
+    if option.repeats and default == ():
+        shape["default"] = []
+    elif not (needed or unset or default == ()):
+        shape["default"] = default
+    return names, shape
+
+
+def _type_and_count(kind: Any, option: Option, unset: bool, needed: bool) -> dict[str, Any]:
+    shape: dict[str, Any] = {}
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)
+        kind = items[0]
+        if option.repeats:
+            shape["action"] = "append"
+        elif items[-1] is not Ellipsis:
+            shape["nargs"] = len(items)
+        else:
+            shape["nargs"] = "+" if needed or not isinstance(option, Argument) else "*"
+    if option.choices is not None:
+        shape["choices"] = option.choices
+    else:
+        usual = "X" if unset else {int: "N", float: "X"}.get(kind, "FILE")
+        shape["metavar"] = option.metavar or usual
+    return shape | {"type": kind}
+
+
+def _described(source: Callable[..., Any]) -> dict[str, str]:
+    """What a docstring says of each parameter (numpydoc; ``a, b : type`` names two)."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in (inspect.getdoc(source) or "").splitlines():
+        head = re.match(r"(\w+(?:, \w+)*) : ", line)
+        if head:
+            names = head[1].split(", ")
+        elif names and line.startswith("    "):
+            for name in names:
+                found[name] = f"{found.get(name, '')} {line.strip()}".strip()
+        elif line.strip():
+            names = []
+    return found

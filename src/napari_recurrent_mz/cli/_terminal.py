@@ -1,0 +1,93 @@
+"""What is said on the terminal: how far the work is, notes, and what was made."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from ..scans import ZGrid
+
+if TYPE_CHECKING:
+    from ..check import OwnSampleCheck
+
+
+class Progress:
+    """A counter with the time left, on standard error when that is a terminal."""
+
+    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+        self._what = what
+        self._stream = stream or sys.stderr
+        self._shown = self._stream.isatty()
+        self._begun = time.monotonic()
+        self._width = 0
+
+    def __call__(self, done: int, total: int, seconds_left: float | None = None) -> None:
+        """Show that ``done`` of ``total`` are done; the time left is estimated if not given."""
+        if seconds_left is None:
+            seconds_left = (time.monotonic() - self._begun) / done * (total - done)
+        self.line(f"{self._what} {done}/{total}, {clock(seconds_left)} left")
+
+    def stage(self, words: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` pieces of ``words`` are done."""
+        self.line(f"{self._what}: {words} {done}/{total}")
+
+    def line(self, text: str) -> None:
+        """Show a line in place of the last one."""
+        if self._shown:
+            self._stream.write("\r" + text.ljust(self._width))
+            self._stream.flush()
+            self._width = len(text)
+
+    def clear(self) -> None:
+        """Leave a clean line for what follows."""
+        if self._width:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+            self._width = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+
+class Checked:
+    """Notes what a check on the own sample found, and keeps it."""
+
+    def __init__(self) -> None:
+        self.check: OwnSampleCheck | None = None
+
+    def __call__(self, check: OwnSampleCheck) -> None:
+        """Take what the check found."""
+        self.check = check
+        note(check.sentence)
+
+    def by(self, method: str) -> str:
+        """The method that made the planes, when ``method`` was asked for."""
+        return self.check.chosen if self.check else method
+
+
+def clock(seconds: float) -> str:
+    """``seconds`` as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def result_line(
+    output: object, shape: Sequence[int], grid: ZGrid, method: str, scans: int, seconds: float
+) -> str:
+    """One line that says what was written where."""
+    z, y, x = shape
+    return (
+        f"{output}: {z} planes of {y} × {x} pixels, z {grid.z_um[0]:g} to {grid.z_um[-1]:g} µm, "
+        f"by {method} from {scans} scans in {seconds:.1f} s"
+    )
+
+
+def note(text: str) -> None:
+    """Say something worth knowing on standard error."""
+    print(f"note: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,80 @@
+"""What one more scan costs when the network remembers the ones before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...inputs import Scale
+from ...memory import Memory
+from ...scans import Scan
+from ...tiles import NetworkPlanes
+from ..shared import Goal
+from .base import Bench, Row, Times, interleaved
+from .scene import Way, heights, noise_scans, prepared, volume_of
+
+_SHARE = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding")
+_SAME = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding at few scans")
+
+Memories = dict[float, Memory]
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """One more scan beside rebuilding from all of them: at few scans, and at many."""
+    sizes = bench.sizes
+    few = _seconds(bench, sizes.scans)
+    yield _row(bench, sizes.scans, few["added"], few["rebuilt"], sizes.scans, _SHARE)
+    many = _seconds(bench, sizes.many_scans)
+    yield _row(bench, sizes.many_scans, many["added"], many["rebuilt"], sizes.many_scans, _SHARE)
+    yield _row(bench, sizes.many_scans, many["added"], few["rebuilt"], sizes.scans, _SAME)
+
+
+def _seconds(bench: Bench, count: int) -> dict[str, Times]:
+    """Adding scan number ``count``, and rebuilding from all: a volume, on a CPU one plane."""
+    sizes = bench.sizes
+    scans = noise_scans(count, sizes.pixels)
+    way = Way(scale=Scale.of(np.stack([scan.pixels for scan in scans[:2]])))
+    targets = heights(sizes.planes)
+    if not bench.on_gpu:
+        targets = targets[sizes.planes // 2 :][:1]
+    before = _remembered(bench, scans[:-1], way, targets)
+    maker = prepared(bench, scans, way)
+    return interleaved(
+        {
+            "added": lambda: _planes(maker, {z: _copied(before[z]) for z in targets}),
+            "rebuilt": lambda: volume_of(maker, targets),
+        },
+        sizes.repeats,
+    )
+
+
+def _remembered(bench: Bench, scans: list[Scan], way: Way, targets: list[float]) -> Memories:
+    memories = {z: Memory(bench.device.torch) for z in targets}
+    _planes(prepared(bench, scans, way), memories)
+    return memories
+
+
+def _copied(memory: Memory) -> Memory:
+    """The same state; taking in a scan replaces it and leaves this one as it is."""
+    return Memory(memory.place, memory.entered, memory.tile, list(memory.windows))
+
+
+def _planes(maker: NetworkPlanes, memories: Memories) -> None:
+    for _ in maker.asked(memories.items()):
+        pass
+
+
+def _row(
+    bench: Bench, count: int, added: Times, rebuilt: Times, rebuilt_from: int, goal: Goal
+) -> Row:
+    sizes = bench.sizes
+    of = f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}" if bench.on_gpu else "one plane"
+    return Row(
+        "added-scan",
+        f"add scan number {count} to {of} ({bench.device.kind.upper()})",
+        **added.spread,
+        ratio=rebuilt.ratio(added),
+        against=f"rebuilding at M = {rebuilt_from}: {rebuilt.words}",
+        ratio_goal=goal,
+    )

@@ -1,0 +1,198 @@
+"""What a row of the benchmark is, how large its tasks are, and how two ways are timed fairly."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ..shared import Goal
+
+if TYPE_CHECKING:
+    from ...device import Device
+    from ...weights import Model
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the tasks are."""
+
+    pixels: int = 1024  # lateral pixels of the images
+    large: int = 4096  # lateral pixels of the images that do not fit in memory as a volume
+    planes: int = 101  # planes of a volume
+    few: int = 6  # planes that stand for the volume where all of them would take hours
+    scans: int = 3  # M, and the M at which one more scan is added to many
+    many_scans: int = 10
+    compared: int = 384  # lateral pixels of the simulated sample on which results are compared
+    beads: int = 592  # lateral pixels of the volume whose beads are measured
+    repeats: int = 5  # how often everything is timed
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    pixels=256, large=512, planes=11, few=2, many_scans=4, compared=96, beads=192, repeats=3
+)
+"""Sizes of a run that shows that everything works; its numbers say little."""
+
+_SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+_ABSENT = "not on this machine"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What every subject is given."""
+
+    device: Device
+    model_name: str | None = None  # as for :func:`~napari_recurrent_mz.weights.load_model`
+    sizes: Sizes = FULL
+    # told what is going on, in one sentence
+    note: Callable[[str], None] = field(default=lambda _: None)
+
+    @property
+    def model(self) -> Model:
+        """The network's weights, loaded once."""
+        from ...weights import load_model
+
+        return load_model(self.model_name)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a CUDA GPU."""
+        return self.device.kind == "cuda"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a process of its own needs to do the same."""
+        return {
+            "device": self.device.kind,
+            "model_name": self.model_name,
+            "sizes": asdict(self.sizes),
+        }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Bench:
+        """What :meth:`as_dict` describes."""
+        from ...device import choose_device
+
+        return cls(choose_device(given["device"]), given["model_name"], Sizes(**given["sizes"]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    subject: str  # which part of the benchmark it is of
+    what: str  # what was measured
+    # the median, the least and the most of the repetitions; NaN where there is none
+    value: float = math.nan
+    unit: str = "s"
+    low: float = math.nan
+    high: float = math.nan
+    # beside what it is compared with; NaN where it is compared with nothing
+    ratio: float = math.nan
+    against: str = ""  # what the ratio is to, with its own numbers
+    goal: Goal | None = None  # limits of ``value`` and of ``ratio``
+    ratio_goal: Goal | None = None
+    words: str = ""  # what else there is to know
+    absent: str = ""  # why it is not measured here; empty where it is
+
+    @property
+    def verdict(self) -> str:
+        """Whether the goals are met: ``met``, what is missed, or why nothing can be said."""
+        if self.absent:
+            return f"{_ABSENT}: {self.absent}"
+        pairs = ((self.goal, self.value), (self.ratio_goal, self.ratio))
+        told = [goal.verdict(value) for goal, value in pairs if goal is not None]
+        open_ = [verdict for verdict in told if verdict != "met"]
+        return "; ".join(open_) if open_ else "met" if told else ""
+
+    @property
+    def goals(self) -> str:
+        """The limits in words."""
+        return ", ".join(goal.words for goal in (self.goal, self.ratio_goal) if goal is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: what is not known is left out; with the verdict."""
+        found = {
+            name: value
+            for name, value in asdict(self).items()
+            if value not in (None, "") and not (isinstance(value, float) and math.isnan(value))
+        }
+        return {**found, "verdict": self.verdict}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Row:
+        """What :meth:`as_dict` made; the verdict is computed anew."""
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in given.items() if name in known}
+        for name in ("goal", "ratio_goal"):
+            if name in values:
+                values[name] = Goal(**values[name])
+        return cls(**values)
+
+
+class Spread(TypedDict):
+    """The middle, the least and the most of some repetitions."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of every repetition."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> Spread:
+        """Value, low and high of a :class:`Row`."""
+        return Spread(value=self.median, low=min(self.seconds), high=max(self.seconds))
+
+    @property
+    def words(self) -> str:
+        """Median, least and most, as a person reads them."""
+        return in_words(self.median, "s", min(self.seconds), max(self.seconds))
+
+    def ratio(self, other: Times) -> float:
+        """How many times as long the other takes: of the medians."""
+        return other.median / self.median
+
+
+def in_words(value: float, unit: str, low: float = math.nan, high: float = math.nan) -> str:
+    """``0.31 s (0.30–0.33)``; seconds in the unit that suits them, nothing for NaN."""
+    if math.isnan(value):
+        return ""
+    if unit == "s":
+        name, size = next((u for u in _SECONDS if value >= 0.1 * u[1]), _SECONDS[-1])
+        value, low, high, unit = value / size, low / size, high / size, name
+    spread = "" if math.isnan(low) or low == high else f" ({low:.3g}–{high:.3g})"
+    return f"{value:.3g} {unit}".strip() + spread
+
+
+def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Times]:
+    """Time several ways in turn (A B A B …), so that a busy moment falls on all of them.
+
+    Each ends once its result is in main memory, and is called once before, uncounted.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for call in ways.values():
+        call()
+    for _ in range(repeats):
+        for name, call in ways.items():
+            begun = time.perf_counter()
+            call()
+            taken[name].append(time.perf_counter() - begun)
+    return {name: Times(tuple(seconds)) for name, seconds in taken.items()}
+
+
+Measure = Callable[[Bench], Iterator[Row]]
+"""Measures one subject, row by row."""

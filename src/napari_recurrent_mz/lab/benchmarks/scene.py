@@ -1,0 +1,107 @@
+"""What the benchmark reconstructs: noise where only time matters, else a simulated sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ...inputs import Scale
+from ...optics import Optics
+from ...scans import FloatArray, Scan, ZGrid
+from ...simulate import simulate_sample
+from ...tiles import NetworkPlanes
+from .base import Bench
+
+OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
+REACH_UM = (0.05, 10.05)
+"""Where the targets are: in 101 planes they are 0.1 µm apart, and none is at a scan's height."""
+
+
+def heights(planes: int) -> list[float]:
+    """So many target heights over the whole reach, in micrometres."""
+    return [float(z) for z in np.linspace(*REACH_UM, planes)]
+
+
+def grid(planes: int) -> ZGrid:
+    """The same as a grid of two planes or more."""
+    low, high = REACH_UM
+    return ZGrid(low, high, (high - low) / (planes - 1))
+
+
+def noise_scans(count: int, pixels: int) -> list[Scan]:
+    """Scans of noise, evenly spread over 10 µm."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        image = rng.standard_exponential((pixels, pixels), np.float32)
+        image *= 100
+        made.append(Scan(image, 10 * (number + 0.5) / count))
+    return made
+
+
+@lru_cache(maxsize=1)
+def sample_scans(count: int, pixels: int) -> tuple[Scan, ...]:
+    """Scans of a simulated sample of many kinds of structure, through the same optics."""
+    sample = simulate_sample(
+        "mixture", shape=(11, pixels, pixels), z_step_um=1.0, optics=OPTICS, seed=0
+    )
+    planes = np.linspace(1, 9, count).round().astype(int)
+    return tuple(Scan(sample.widefield[i], float(sample.z_um[i])) for i in planes)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How planes are made."""
+
+    fast: bool | None = None  # False is the plain network; None is what is chosen for the machine
+    half: bool | None = None  # mixed precision; None is what is chosen
+    tile: int | None = None  # largest window in pixels; None is what is chosen
+    scale: Scale | None = None  # how the network sees intensities; None is as measured on the scans
+
+
+CHOSEN = Way()
+
+
+def plain(bench: Bench) -> Way:
+    """The plain network, plane by plane: single precision, on a GPU mixed precision."""
+    return Way(fast=False, half=bench.on_gpu)
+
+
+def unprepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkPlanes:
+    """A maker of planes, whose first plane prepares the scans."""
+    return NetworkPlanes(
+        scans,
+        OPTICS,
+        bench.model,
+        bench.device,
+        reach_um=REACH_UM,
+        on_message=bench.note,
+        tile=way.tile,
+        half=way.half,
+        scale=way.scale,
+        fast=way.fast,
+    )
+
+
+def prepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkPlanes:
+    """The same with what is done once for all planes behind it."""
+    made = unprepared(bench, scans, way)
+    _ = made.inputs
+    return made
+
+
+def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
+    """The planes at these heights, as one array (Z, Y, X) in main memory.
+
+    The plain network makes them one by one, any other as many at once as suits the device.
+    """
+    pixels = maker.scans[0].pixels.shape
+    volume = np.empty((len(heights_um), *pixels), np.float32)
+    one_by_one = (maker.plane(z_um) for z_um in heights_um)
+    made = one_by_one if maker.fast is False else maker.planes(heights_um)
+    for index, plane in enumerate(made):
+        volume[index] = plane
+    return volume

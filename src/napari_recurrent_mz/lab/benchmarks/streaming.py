@@ -1,0 +1,123 @@
+"""A volume larger than memory, straight to disk: the most memory it takes, and its pace."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+
+from ...to_disk import reconstruct_to
+from ..shared import Goal
+from .base import Bench, Row, in_words
+from .child import ChildError, in_child
+from .scene import OPTICS, grid, noise_scans
+
+_MEMORY = Goal(4.0, "GiB", at_least=False)
+_PACE = Goal(1.1, "×", at_least=False, text="within 10 % of the small one")
+_METHOD = "recurrent-mz"
+_FIRST_PIXELS = 64
+_SMALL_ONES = 2  # small planes for each large one
+
+
+def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
+    """Write so many planes, spread over the whole depth, as OME-Zarr.
+
+    Gives the most bytes that this process ever had in memory, the seconds that any number of planes
+    takes once, and those of one plane.
+    """
+    _write(bench, _FIRST_PIXELS, 2)  # imports, and tables that the disk keeps: no part of the pace
+    begun, done, ended = _write(bench, pixels, planes)
+    plane = float(np.median(np.diff(done)))
+    once = done[0] - begun - plane + ended - done[-1]
+    return {"peak_bytes": _peak_bytes(), "once": max(once, 0.0), "plane": plane}
+
+
+def _write(bench: Bench, pixels: int, planes: int) -> tuple[float, list[float], float]:
+    """When it began, when each plane was done, and when it ended."""
+    scans = noise_scans(bench.sizes.scans, pixels)
+    begun, done = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        reconstruct_to(
+            Path(folder) / "volume.ome.zarr",
+            scans,
+            grid(planes),
+            optics=OPTICS,
+            model=bench.model,
+            method=_METHOD,
+            device=bench.device.kind,
+            on_progress=lambda _, __: done.append(time.perf_counter()),
+        )
+        return begun, done, time.perf_counter()
+
+
+def _peak_bytes() -> int:
+    """The most main memory that this process ever had."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    """Few planes in processes of their own: what is written does not stay in memory."""
+    yield from _rows(bench, min(bench.sizes.few, bench.sizes.planes))
+
+
+def measure_all(bench: Bench) -> Iterator[Row]:
+    """Every plane of the large volume; on a CPU that takes hours."""
+    yield from _rows(bench, bench.sizes.planes)
+
+
+def _rows(bench: Bench, made: int) -> Iterator[Row]:
+    sizes = bench.sizes
+    volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
+    on_cpu = Bench.from_dict({**bench.as_dict(), "device": "cpu"})
+    memory = f"{volume}: most resident memory"
+    pace = f"{volume}: time for a pixel of a plane"
+    more = min(_SMALL_ONES * made, sizes.planes)
+    # The small one before and after: a computer is not as fast in every minute.
+    turns = ((sizes.pixels, more), (sizes.large, made), (sizes.pixels, more))
+    try:
+        small, large, small_again = (
+            in_child(to_disk, on_cpu, {"pixels": pixels, "planes": planes})
+            for pixels, planes in turns
+        )
+    except ChildError as error:
+        yield Row("streaming", memory, unit="GiB", goal=_MEMORY, absent=str(error))
+        yield Row("streaming", pace, ratio_goal=_PACE, absent=str(error))
+        return
+    words = f"{made} of {sizes.planes} planes made"
+    yield Row(
+        "streaming",
+        memory,
+        large["peak_bytes"] / 2**30,
+        "GiB",
+        goal=_MEMORY,
+        words=f"{words}; {small['peak_bytes'] / 2**30:.3g} GiB at {sizes.pixels} × {sizes.pixels}",
+    )
+    here = _pixel(large, sizes.large, sizes.planes)
+    before, after = (_pixel(found, sizes.pixels, sizes.planes) for found in (small, small_again))
+    there = (before + after) / 2
+    yield Row(
+        "streaming",
+        pace,
+        here,
+        ratio=here / there,
+        against=f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}, before and after: "
+        + in_words(there, "s", *sorted((before, after))),
+        ratio_goal=_PACE,
+        words=f"{words}, {in_words(large['plane'], 's')} each, and "
+        f"{in_words(large['once'], 's')} once, shared by {sizes.planes}",
+    )
+
+
+def _pixel(found: dict[str, float], pixels: int, planes: int) -> float:
+    """Seconds of a pixel of a plane, of so many planes."""
+    return (found["once"] / planes + found["plane"]) / pixels**2

@@ -1,0 +1,145 @@
+"""What a run found, as a table for a person, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...scans import InputError
+from ..shared import made_now, markdown_table
+from .base import Bench, Row, in_words
+from .stages import StageTable
+
+_HEAD = ("what", "measured", "ratio", "goal", "verdict")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A run of the benchmark."""
+
+    made: Mapping[str, Any]  # command, date, machine, versions, threads, device, model and sizes
+    rows: Sequence[Row] = ()
+    # the network's stages beside what the machine could do, where they were asked for
+    stages: Sequence[StageTable] = field(default=())
+
+    def with_(self, found: Row | StageTable) -> Record:
+        """The same with one thing more."""
+        if isinstance(found, Row):
+            return replace(self, rows=[*self.rows, found])
+        return replace(self, stages=[*self.stages, found])
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            **self.made,
+            "rows": [row.as_dict() for row in self.rows],
+            "stages": [table.as_dict() for table in self.stages],
+        }
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Record:
+        """What was written as JSON."""
+        try:
+            found = json.loads(Path(path).read_text(encoding="utf-8"))
+            rows = [Row.from_dict(row) for row in found.pop("rows")]
+            stages = [StageTable.from_dict(table) for table in found.pop("stages")]
+            return cls(found, rows, stages) if _is_made(found) else cls._wrong(path)
+        except OSError as error:
+            raise InputError(f"'{path}' could not be read: {error.strerror}.") from error
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls._wrong(path)
+
+    @staticmethod
+    def _wrong(path: str | os.PathLike[str]) -> Record:
+        raise InputError(
+            f"'{path}' holds no run of the benchmark: give a file of 'recurrent-mz bench --json'."
+        )
+
+
+_MADE = ("command", "date", "version", "torch", "python", "machine", "device", "model")
+
+
+def _is_made(found: Mapping[str, Any]) -> bool:
+    return all(name in found for name in _MADE)
+
+
+def made_by(bench: Bench, command: str) -> dict[str, Any]:
+    """What a run was made with, JSON-able."""
+    import torch
+
+    from ...device import available_cores, cpu_name
+
+    return {
+        **made_now(command),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": {
+            "cpu": cpu_name(), "cores": available_cores(), "threads": torch.get_num_threads(),
+            "system": platform.platform(), "load": _load(),
+        },
+        "device": {"kind": bench.device.kind, "name": bench.device.name},
+        "model": {"name": bench.model.name, "sha256": bench.model.sha256},
+        "sizes": bench.as_dict()["sizes"],
+    }  # fmt: skip
+
+
+def _load() -> float | None:
+    """How many processes wanted to run in the last minute, where the system knows."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def cells(row: Row) -> tuple[str, str, str, str, str]:
+    """What the columns of a row say."""
+    measured = in_words(row.value, row.unit, row.low, row.high)
+    words = f"; {row.words}" if row.words and measured else row.words
+    ratio = "" if math.isnan(row.ratio) else f"{row.ratio:.3g} ×"
+    against = f" ({row.against})" if ratio and row.against else ""
+    return row.what, measured + words, ratio + against, row.goals, row.verdict
+
+
+def title(found: Row | StageTable) -> str:
+    """One line for one thing that was found."""
+    if isinstance(found, StageTable):
+        return found.caption
+    what, measured, ratio, _, verdict = cells(found)
+    return f"{what}: " + ", ".join(text for text in (measured, ratio, verdict) if text)
+
+
+def heading(made: Mapping[str, Any]) -> str:
+    """One line: where, when and with what."""
+    machine = made["machine"]
+    threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
+    gpu = "" if made["device"]["kind"] == "cpu" else f"{made['device']['name']}; "
+    load = "" if machine.get("load") is None else f", load {machine['load']:g} at the beginning"
+    return (
+        f"{gpu}{machine['cpu']}, {threads}{load}; {made['date'][:10]}; version {made['version']}, "
+        f"PyTorch {made['torch']}, Python {made['python']}; "
+        f"weights {made['model']['name']} {made['model']['sha256'][:12]}"
+    )
+
+
+def as_text(record: Record) -> str:
+    """For a terminal: a line for what was measured, then its numbers."""
+    lines = [heading(record.made)]
+    for row in record.rows:
+        what, measured, ratio, goal, verdict = cells(row)
+        lines.append(f"\n{what}")
+        told = (measured, ratio, f"goal {goal}: {verdict}" if goal else verdict)
+        lines += [f"    {text}" for text in told if text]
+    lines += [f"\n{table.as_text()}" for table in record.stages]
+    return "\n".join(lines)
+
+
+def as_markdown(record: Record) -> str:
+    """For a page: heading, one table of the rows, one for every table of stages."""
+    parts = [f"`{record.made['command']}`: {heading(record.made)}."]
+    if record.rows:
+        parts.append(markdown_table(_HEAD, [cells(row) for row in record.rows]))
+    parts += [table.as_markdown() for table in record.stages]
+    return "\n\n".join(part.rstrip() for part in parts)

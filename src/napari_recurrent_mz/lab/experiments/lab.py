@@ -1,0 +1,333 @@
+"""What the experiments work with: simulated microscopes and samples, weights, and planes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...device import Device, choose_device
+from ...inference import iter_planes, model_for
+from ...methods import METHOD_NAMES, METHODS, method_of
+from ...metrics import Normalisation, nrmse, psnr, ssim
+from ...optics import Optics
+from ...phantoms import phantom
+from ...scans import FloatArray, Scan, ZGrid
+from ...simulate import Camera, Imaging, imaging
+from ...tiles import NetworkPlanes
+from ...weights import Model, load_model
+from .base import Settings
+
+WORM_OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.103)
+"""The paper's 63×/1.4 objective, its camera's pixel, and GFP."""
+
+BEAD_OPTICS = Optics(na=1.4, wavelength_um=0.615, immersion_index=1.515, pixel_um=0.103)
+"""The same with the paper's Texas Red filter."""
+
+WORM_DEPTH_UM = 18.0
+WORM_SCANS_UM = (3.0, 9.0, 15.0)
+"""Where the paper's C. elegans stacks end (|Z| = 91, 0.2 µm), and its three scans."""
+
+CAMERA = Camera(photons=2000.0, background=20.0)
+_BRIGHT = 0.9999  # this quantile of a stack is a signal of 1, in sparse samples as in dense ones
+
+Item = TypeVar("Item")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A fully sampled stack that nothing was trained on."""
+
+    # (Z, Y, X): what a reconstruction is held against: without noise where it is simulated
+    truth: FloatArray
+    seen: FloatArray  # (Z, Y, X): the same planes as a camera gives them: scans come from here
+    z_um: npt.NDArray[np.float64]  # (Z,): rising, evenly spaced, in micrometres
+    optics: Optics
+    confocal: FloatArray | None = None  # the confocal counterpart of ``truth``
+
+    @cached_property
+    def scale(self) -> Normalisation:
+        """The scale on which planes are compared."""
+        return Normalisation.of_stack(self.truth)
+
+    @property
+    def grid(self) -> ZGrid:
+        """Its heights as a target grid."""
+        return ZGrid(float(self.z_um[0]), float(self.z_um[-1]), float(self.z_um[1] - self.z_um[0]))
+
+    def nearest(self, z_um: npt.ArrayLike) -> list[int]:
+        """Numbers of the planes nearest to these heights."""
+        wanted = np.atleast_1d(np.asarray(z_um, dtype=float))
+        return [int(np.abs(self.z_um - z).argmin()) for z in wanted]
+
+    def scans(self, z_um: npt.ArrayLike) -> list[Scan]:
+        """Scans at the planes nearest to these heights, in the order given."""
+        return [Scan(self.seen[i], float(self.z_um[i])) for i in self.nearest(z_um)]
+
+    def between(self, low_um: float, high_um: float, every_um: float) -> list[int]:
+        """Planes from ``low_um`` to ``high_um``, one in about ``every_um``."""
+        inside = np.flatnonzero((self.z_um > low_um - 1e-6) & (self.z_um < high_um + 1e-6))
+        stride = max(1, round(every_um / float(self.z_um[1] - self.z_um[0])))
+        return [int(i) for i in inside[::stride]]
+
+
+def score(held: Held, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
+    """A plane against the truth: PSNR (dB), NRMSE (%), SSIM, and RMSE in grey levels of 255."""
+    truth, test = held.scale.apply(held.truth[index]), held.scale.apply(plane)
+    return {
+        "psnr": psnr(truth, test),
+        "nrmse": nrmse(truth, test),
+        "ssim": ssim(truth, test),
+        "rmse": 255 * float(np.sqrt(np.mean((truth - test) ** 2))),
+    }
+
+
+class Lab:
+    """Makes samples, loads weights and rebuilds planes; keeps what is costly."""
+
+    def __init__(self, settings: Settings, on_progress: Any = None) -> None:
+        self.settings = settings
+        self.device: Device = choose_device(settings.device)
+        self.notes: list[str] = []  # what could not be measured, and why, since `begin`
+        self.used: dict[str, Model] = {}  # the weights used since then, by what they served
+        self._on_progress = on_progress
+        self._microscopes: dict[tuple[Any, ...], Imaging] = {}
+        self._samples: dict[tuple[Any, ...], Held] = {}
+
+    def begin(self) -> None:
+        """Forget what the last experiment noted."""
+        self.notes, self.used = [], {}
+
+    def note(self, sentence: str) -> None:
+        """Remember, once, what could not be measured."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def track(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Go through the parts of an experiment, telling how far it is."""
+        parts = list(items)
+        for done, item in enumerate(parts):
+            if done and self._on_progress:
+                self._on_progress(done, len(parts))
+            yield item
+
+    # --- samples --------------------------------------------------------------------------
+
+    def microscope(
+        self,
+        optics: Optics,
+        depth_um: float,
+        z_step_um: float,
+        *,
+        confocal: bool = False,
+        size: int | None = None,
+    ) -> Imaging:
+        """A microscope for stacks from 0 to ``depth_um``, by default of the settings' size."""
+        planes, size = round(depth_um / z_step_um) + 1, size or self.settings.size
+        key = (optics, planes, z_step_um, size, confocal)
+        if key not in self._microscopes:
+            self._microscopes[key] = imaging(
+                optics,
+                planes=planes,
+                size=size,
+                z_step_um=z_step_um,
+                confocal=confocal,
+                device=self.device.torch,
+            )
+        return self._microscopes[key]
+
+    def image(
+        self, microscope: Imaging, volume: npt.NDArray[Any], seed: Sequence[int], camera: Camera
+    ) -> Held:
+        """What a microscope and a camera make of an object."""
+        generator = torch.Generator(self.device.torch).manual_seed(
+            int(np.random.SeedSequence(seed).generate_state(1)[0])
+        )
+        light = _to_one(microscope.image(volume))
+        narrow = None
+        if microscope.confocal is not None:
+            narrow = camera.noiseless(_to_one(microscope.image(volume, confocal=True)))
+        return Held(
+            camera.noiseless(light).cpu().numpy(),
+            camera.expose(light, generator).cpu().numpy(),
+            np.arange(microscope.planes, dtype=np.float64) * microscope.z_step_um,
+            microscope.optics,
+            None if narrow is None else narrow.cpu().numpy(),
+        )
+
+    def sample(
+        self,
+        kind: str,
+        number: int,
+        *,
+        optics: Optics = WORM_OPTICS,
+        depth_um: float = WORM_DEPTH_UM,
+        z_step_um: float | None = None,
+        confocal: bool = False,
+    ) -> Held:
+        """Held-out sample ``number`` of a kind; the last few are kept."""
+        step = z_step_um or self.settings.z_step_um
+        key = (kind, number, optics, depth_um, step, confocal)
+        if key not in self._samples:
+            microscope = self.microscope(optics, depth_um, step, confocal=confocal)
+            seed = [self.settings.seed, number, sum(kind.encode())]
+            volume = phantom(kind, microscope.space, np.random.default_rng(seed))
+            if len(self._samples) > 12:
+                self._samples.pop(next(iter(self._samples)))
+            self._samples[key] = self.image(microscope, volume, seed, CAMERA)
+        return self._samples[key]
+
+    def rng(self, *numbers: int) -> np.random.Generator:
+        """Chance that depends on the settings' seed and on ``numbers`` alone."""
+        return np.random.default_rng([self.settings.seed, *numbers])
+
+    def noise(self, count: int, spacing_um: float) -> list[Scan]:
+        """Scans of noise, as large as the planes that are timed."""
+        size = self.settings.bench_size
+        images = self.rng(7).gamma(1.0, 100.0, (count, size, size))
+        return [Scan(image, spacing_um * n) for n, image in enumerate(images)]
+
+    # --- weights --------------------------------------------------------------------------
+
+    def model(self, method: str) -> Model | None:
+        """The weights of a method, given or bundled; None where it has none."""
+        given = self.settings.weights.get(method)
+        found = load_model(given) if given else model_for(method)
+        if found is not None:
+            self.used[method] = found
+        return found
+
+    def available(self, methods: Sequence[str]) -> list[str]:
+        """Those of ``methods`` that can be used here; the others are noted."""
+        from ...weights import bundled_models
+
+        found = []
+        for name in methods:
+            if name not in METHODS:
+                self.note(f"{name}: not measured, it is not part of this version.")
+                continue
+            weights = method_of(name).weights
+            if weights and name not in self.settings.weights and weights not in bundled_models():
+                self.note(
+                    f"{METHOD_NAMES[name]}: not measured, no weights are bundled "
+                    f"(--weights {name}=FILE gives some)."
+                )
+                continue
+            found.append(name)
+        return found
+
+    def trained(self, names: Sequence[str], why: str) -> dict[str, Model]:
+        """Weights that an experiment asks for by names of its own, those that are given."""
+        missing = [name for name in names if name not in self.settings.weights]
+        if missing:
+            options = " ".join(f"--weights {name}=FILE" for name in missing)
+            self.note(f"{why}: not measured without weights trained so ({options}).")
+        found = {name: load_model(self.settings.weights[name]) for name in names
+                 if name not in missing}  # fmt: skip
+        self.used.update(found)
+        return found
+
+    # --- planes ---------------------------------------------------------------------------
+
+    def rebuild(
+        self,
+        held: Held,
+        method: str,
+        scans: Sequence[Scan],
+        targets: Sequence[int],
+        *,
+        model: Model | None = None,
+    ) -> Iterator[tuple[int, FloatArray]]:
+        """Make the planes ``targets`` of a stack from scans; those that are scans are left out."""
+        model = model or self.model(method)
+        planes = iter_planes(
+            scans,
+            held.grid,
+            optics=held.optics,
+            model=model,
+            method=method,
+            device=self.settings.device,
+            order=targets,
+        )
+        return ((plane.index, plane.pixels) for plane in planes if not plane.measured)
+
+    def scored(
+        self,
+        held: Held,
+        method: str,
+        scans: Sequence[Scan],
+        targets: Sequence[int],
+        about: Mapping[str, Any],
+        *,
+        model: Model | None = None,
+    ) -> list[Row]:
+        """Rebuild planes and hold them against the truth: one row a plane."""
+        return [
+            {**about, "method": method, "scans": len(scans), "z_um": round(held.z_um[i], 4),
+             **score(held, i, plane)}
+            for i, plane in self.rebuild(held, method, scans, targets, model=model)
+        ]  # fmt: skip
+
+    def network(
+        self,
+        held: Held,
+        scans: Sequence[Scan],
+        model: Model | None = None,
+        method: str = "recurrent-mz",
+    ) -> Seat:
+        """A network that has been given scans, to be asked in unusual ways."""
+        found = model or self.model(method)
+        assert found is not None  # the method is one with a network
+        reach = (float(held.z_um[0]), float(held.z_um[-1]))
+        return Seat(
+            NetworkPlanes(
+                scans, held.optics, found, self.device, reach_um=reach, on_message=self.note
+            )
+        )
+
+
+class Seat:
+    """A network with its scans prepared."""
+
+    def __init__(self, planes: NetworkPlanes) -> None:
+        self._planes = planes
+
+    @torch.inference_mode()
+    def plane(
+        self,
+        z_um: float,
+        *,
+        order: Sequence[int] | None = None,
+        dpm_error_um: npt.ArrayLike | None = None,
+    ) -> FloatArray:
+        """A plane (Y, X) from the scans in any order, with repetitions, or with wrong distances.
+
+        ``order`` numbers the scans as they enter; ``dpm_error_um`` is added to the DPM of each, and
+        to nothing else.
+        """
+        planes = self._planes
+        prepared = planes.inputs.at(z_um)
+        entering = prepared.scans
+        if dpm_error_um is not None:
+            unit = planes.inputs.config.dpm_unit_dof * planes.optics.depth_of_field_um
+            error = torch.as_tensor(np.asarray(dpm_error_um, np.float32)).to(entering.device)
+            entering = entering.clone()
+            entering[:, :, 1] += (error / unit)[None, :, None, None]
+        if order is not None:
+            entering = entering[:, list(order)]
+        made = planes.runner(prepared._replace(scans=entering))
+        return planes.inputs.normalisation.undo(made[0, 0].float().cpu().numpy())
+
+
+def _to_one(light: torch.Tensor) -> torch.Tensor:
+    """Light scaled so that the brightest structures are about 1."""
+    flat = light.flatten()
+    count = max(1, round((1 - _BRIGHT) * flat.numel()))
+    bright = torch.topk(flat, count).values[-1]
+    return light / bright.clamp_min(1e-12)
