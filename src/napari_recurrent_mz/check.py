@@ -60,13 +60,8 @@ _LEAST = 0.1  # of the squared error stays when the noise of the left-out scan i
 class LeftOut:
     """One inner scan, predicted from the others.
 
-    Attributes
-    ----------
-    name : str
-    z_um : float
-    network_db, linear_db : float
-        PSNR of the two predictions over the range of the scans (background to 99.9th
-        percentile), the noise of the scan itself taken off.
+    The PSNRs are over the range of the scans (background to 99.9th percentile), with the noise of
+    the scan itself taken off.
     """
 
     name: str
@@ -77,20 +72,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class OwnSampleCheck:
-    """What the check found.
+    """Whether the network or linear MMSE predicts left-out scans better, and a sentence on it.
 
-    Attributes
-    ----------
-    chosen : str
-        The method to use: ``recurrent-mz`` or ``lmmse``.
-    sentence : str
-        For a person.
-    network_db, linear_db : float or None
-        Means over the left-out scans; None with two scans.
-    per_scan : tuple of LeftOut
+    The means over the left-out scans are None where there are two scans only.
     """
 
-    chosen: str
+    chosen: str  # recurrent-mz or lmmse
     sentence: str
     network_db: float | None = None
     linear_db: float | None = None
@@ -119,30 +106,8 @@ def check_on_scans(
 ) -> OwnSampleCheck:
     """Predict inner scans from the others by the network and by linear MMSE, and compare.
 
-    Costs a quarter of a plane of the network for each scan that is left out, five at most.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-        At least two, of one shape, in any order.
-    optics : Optics
-    model : Model
-    device : Device
-    stopped : callable, optional
-        Asked before every tile.
-    on_progress : callable, optional
-        Called with the number of scans done and of all that are left out.
-
-    Returns
-    -------
-    OwnSampleCheck
-
-    Raises
-    ------
-    InputError
-        If the scans do not fit together.
-    Stopped
-        As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`, when ``stopped`` says so.
+    Leaves out five scans at most, each for a quarter of the cost of a plane. ``on_progress`` gets
+    the number of scans done and of all that are left out.
     """
     found = sorted(check_scans(scans), key=lambda scan: scan.z_um)
     if model.network.config.as_dict().get("target", "widefield") != "widefield":
@@ -189,24 +154,12 @@ def _by_figures(left_out: tuple[LeftOut, ...]) -> OwnSampleCheck:
 
 @dataclass(frozen=True, eq=False)
 class _Halved:
-    """The scans at half the size, or as they are when they are too small for that.
+    """The scans at half the size, or as they are when they are too small for that."""
 
-    Attributes
-    ----------
-    noisy : tuple of Scan
-        With as much noise as the scans have: what predictions start from.
-    clean : numpy.ndarray, shape (M, Y, X)
-        Without added noise: what predictions are compared with.
-    noise : numpy.ndarray, shape (M,)
-        Variance of the noise that is left in ``clean``.
-    span : float
-        Background to 99.9th percentile, in the scans' units.
-    """
-
-    noisy: tuple[Scan, ...]
-    clean: FloatArray
-    noise: npt.NDArray[np.float64]
-    span: float
+    noisy: tuple[Scan, ...]  # as noisy as the scans: what predictions start from
+    clean: FloatArray  # (M, Y, X), without added noise: what they are compared with
+    noise: npt.NDArray[np.float64]  # (M,), variance of the noise left in clean
+    span: float  # background to 99.9th percentile, in the scans' units
 
 
 def _halved(scans: Sequence[Scan], optics: Optics) -> _Halved:
@@ -302,20 +255,7 @@ def notes_before(
     model: Model | None,
     what: str = "grid",
 ) -> list[str]:
-    """What a person should know before a run, whatever the method.
-
-    Parameters
-    ----------
-    scans, ends_um, optics, what
-        As in :func:`reach_notes`.
-    model : Model or None
-        Where a network makes the planes.
-
-    Raises
-    ------
-    InputError
-        As :func:`reach_notes` does.
-    """
+    """Sentences for a person before a run by any method; ``model`` is that of a network."""
     found = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
     if optics is not None and model is not None:
         found += range_warnings(scans, optics, model)
@@ -323,19 +263,7 @@ def notes_before(
 
 
 def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[str]:
-    """Plain sentences on what lies outside the range that the model was trained for.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-    optics : Optics
-    model : Model
-
-    Returns
-    -------
-    list of str
-        Empty when everything is inside.
-    """
+    """Sentences on what lies outside the range that the model was trained for."""
     trained = model.card.get("trained_for", {})
     z = np.sort([scan.z_um for scan in scans])
     dof = optics.depth_of_field_um
@@ -365,21 +293,8 @@ def reach_notes(
 ) -> list[str]:
     """A sentence when the lowest or highest target lies far beyond the scans; else nothing.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        At least two.
-    ends_um : tuple of float
-        The lowest and the highest height wanted, in micrometres.
-    optics : Optics or None
-        Where the method needs none.
-    what : str, optional
-        What a person calls the heights wanted.
-
-    Raises
-    ------
-    InputError
-        If even the nearest target is so far away that nothing can be known of it.
+    Raises :class:`InputError` when even the nearest target is so far away that nothing can be known
+    of it. ``what`` is what a person calls the targets; a method without optics gives None.
     """
     z = np.sort([scan.z_um for scan in scans])
     (low, high), (lowest, highest) = (z[0], z[-1]), ends_um

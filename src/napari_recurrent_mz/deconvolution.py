@@ -49,18 +49,10 @@ _LARGEST_STEP = 0.98
 
 @dataclass(frozen=True)
 class Levels:
-    """Intensities that the fit starts from, in the scans' units.
+    """Intensities that the fit starts from, in the scans' units."""
 
-    Attributes
-    ----------
-    background : float
-        Even intensity that no object accounts for: camera offset and stray light.
-    bright, mean : float
-        Of the signal above it.
-    """
-
-    background: float
-    bright: float
+    background: float  # camera offset and stray light, which no object accounts for
+    bright: float  # of the signal above it, as is the mean
     mean: float
 
     @classmethod
@@ -72,22 +64,9 @@ class Levels:
 
 
 class SheetWeights:
-    """From the sheets of an object to its images, as radial responses.
+    """Radial responses from the sheets of an object, at ``sheets_um`` (L,), to its images.
 
-    Parameters
-    ----------
-    scan_z_um : numpy.ndarray, shape (M,)
-        Heights of the scans, in micrometres.
-    optics : Optics
-    target : {"widefield", "confocal"}, optional
-        How the object is imaged; the scans are wide-field ones.
-
-    Attributes
-    ----------
-    sheets_um : numpy.ndarray, shape (L,)
-        Heights of the object's sheets, in micrometres.
-    table : CovarianceTable
-        The transfer function.
+    The scans at ``scan_z_um`` (M,) are wide-field; the images are ``widefield`` or ``confocal``.
     """
 
     def __init__(
@@ -129,41 +108,13 @@ class SheetWeights:
 
 
 class NonnegativeEstimate(SheetWeights):
-    """A non-negative object fitted to scans, and its image at any height.
+    """A non-negative object fitted to one or more scans of one shape, and its image at any height.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        One or more scans of one shape, in any order.
-    optics : Optics
-    iterations : int, optional
-        Richardson-Lucy iterations, at or above 0.
-    density : numpy.ndarray, shape (V,), optional
-        The :attr:`density` of an object found before for scans at these heights: the iterations
-        go on from it.
-    levels : Levels, optional
-        Of the whole image, where the scans are a window of it; by default the scans' own.
-    device : torch.device, optional
-        Where to compute.
-    stopped : callable, optional
-        Asked before every iteration; True ends in :class:`Stopped`.
-    target : {"widefield", "confocal"}, optional
-        How the object is imaged again; the scans are wide-field ones.
-
-    Attributes
-    ----------
-    sheets_um : numpy.ndarray, shape (L,)
-        Heights of the object's sheets, in micrometres.
-    density : torch.Tensor, shape (V,)
-        The object on the padded field: the values of all sheets, one sheet after another.
-    parts : list of Part
-        Where the sheets are in it: ``part.of(density)`` has shape (L, Y', X').
-    levels : Levels
-
-    Raises
-    ------
-    InputError
-        If the scans do not fit together, or a ``density`` is that of other scans.
+    ``density`` (V,) holds the values of all sheets on the padded field, one sheet after another;
+    ``part.of(density)`` of one of the ``parts`` has shape (L, Y', X'). A ``density`` found before
+    for scans at the same heights is where the iterations continue from. ``levels`` are those of the
+    whole image where the scans are a window of it. ``stopped`` is asked before every iteration and
+    ends them in :class:`Stopped`.
     """
 
     def __init__(
@@ -217,16 +168,11 @@ class NonnegativeEstimate(SheetWeights):
         return found
 
     def beyond_linear(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """What the object adds to the linear MMSE estimate of a plane or surface.
+        """What the object adds to the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
 
-        Its image at ``z_um`` less the linear estimate from its images at the scans: nothing
-        where the linear estimate already says all that the object knows. On a CPU, that of
-        several heights is put into the memory of ``out``.
-
-        Returns
-        -------
-        torch.Tensor, shape (Y, X), or (T, Y, X) for several heights
-            In the scans' units; at the height of a scan, zero for a wide-field target.
+        Its image less the linear estimate from its images at the scans, in the scans' units: zero
+        at the height of a scan, for a wide-field target. On a CPU, that of several heights is
+        written to ``out``.
         """
         return self.along(z_um, self.beyond, out)
 

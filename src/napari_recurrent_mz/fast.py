@@ -49,18 +49,10 @@ def can_be_fast(network: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class Precision:
-    """What the features are kept in.
+    """The types of the features."""
 
-    Attributes
-    ----------
-    features : torch.dtype
-        Of the network.
-    edge : torch.dtype
-        Of the first level's last features and the last block of the decoder.
-    """
-
-    features: torch.dtype
-    edge: torch.dtype
+    features: torch.dtype  # of the network
+    edge: torch.dtype  # of the first level's last features and the last decoder block
 
     @classmethod
     def of(cls, kind: str, *, half: bool) -> Precision:
@@ -406,18 +398,7 @@ def _each(modules: nn.ModuleList, kind: type[_M]) -> list[_M]:
 
 
 class FastNetwork:
-    """A network that makes the same images as another, faster; not for training.
-
-    Parameters
-    ----------
-    network : RecurrentMZ
-        In evaluation mode, on the device where it is to run.
-    precision : Precision
-
-    Attributes
-    ----------
-    config : NetworkConfig
-    """
+    """The network in a form that makes the same images faster; not for training."""
 
     def __init__(self, network: RecurrentMZ, precision: Precision) -> None:
         self.config, self.precision = network.config, precision

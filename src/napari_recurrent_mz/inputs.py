@@ -27,56 +27,29 @@ from .transfer import uploaded
 
 
 class Prepared(NamedTuple):
-    """The network's input for one plane, or for N of them at once.
+    """The network's input for N planes, normalised; the DPM is in ``dpm_unit_dof`` depths of field.
 
-    Attributes
-    ----------
-    scans : torch.Tensor, shape (N, M, C, H, W)
-        Image, DPM (target − scan, in ``dpm_unit_dof`` depths of field) and, if the
-        configuration has it, the scan carried to the target by the optics.
-    linear : torch.Tensor, shape (N, 1, H, W)
-        The linear MMSE estimate, normalised.
-    unit : torch.Tensor, shape (N, 1, H, W)
-        Expected error of that estimate: what the network's correction is counted in. It
-        follows from the optics for this height, goes with the brightness of the
-        neighbourhood, and has the noise of the scans for a floor, so that there is little
-        to correct at the height of a scan and in the dark.
-    skip : torch.Tensor, shape (N, S, H, W)
-        The linear estimate as the network sees intensities; if the configuration has the
-        non-negative estimate, also what that adds and what it leaves unexplained of the
-        scans, both counted in ``unit``.
-    extra : torch.Tensor, shape (N, 0 or 1, H, W)
-        What the non-negative estimate adds to the linear one, normalised.
+    ``unit`` follows from the optics for the height of a plane, goes with the brightness of the
+    neighbourhood, and has the noise of the scans for a floor, so that there is little to correct at
+    the height of a scan and in the dark.
     """
 
-    scans: torch.Tensor
-    linear: torch.Tensor
-    unit: torch.Tensor
-    skip: torch.Tensor
-    extra: torch.Tensor
+    scans: torch.Tensor  # (N, M, C, H, W): image, DPM (target − scan), carried scan if any
+    linear: torch.Tensor  # (N, 1, H, W): the linear MMSE estimate
+    unit: torch.Tensor  # (N, 1, H, W): its expected error, which corrections are counted in
+    skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the object says
+    extra: torch.Tensor  # (N, 0 or 1, H, W): the object's gain over the linear estimate
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How the network sees the intensities of some scans: what they are measured against.
+    """How the network sees the intensities of some scans: what they are measured against."""
 
-    Attributes
-    ----------
-    normalisation : Normalisation
-        Takes the scans' units to the network's, those of the rest here.
-    spread, middle : float
-        Standard deviation and median of the scans.
-    contrast : float
-        What the network's asinh counts intensities in.
-    noise : float
-        Standard deviation of the noise of a scan.
-    """
-
-    normalisation: Normalisation
-    spread: float
-    middle: float
-    contrast: float
-    noise: float
+    normalisation: Normalisation  # to the units of all that follows
+    spread: float  # standard deviation of the scans
+    middle: float  # median of the scans
+    contrast: float  # the unit of the network's asinh
+    noise: float  # standard deviation of the noise of a scan
 
     @classmethod
     def of(cls, stack: FloatArray, normalised: Normalisation | None = None) -> Scale:
@@ -92,30 +65,10 @@ class Scale:
 class NetworkInputs:
     """Prepares scans once, then gives the network's input for any target plane.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-    optics : Optics
-    config : NetworkConfig
-        Which channels the network wants.
-    reach_um : tuple of float, optional
-        Lowest and highest target, in micrometres; by default the range of the scans.
-    device : torch.device, optional
-    fixed : Normalisation or Scale, optional
-        Use this normalisation, or this whole scale, instead of the scans' own.
-    density : numpy.ndarray, optional
-        The non-negative object of these very scans, if it is known already.
-    stopped : callable, optional
-        Asked between the iterations that find that object; True ends them with
-        :class:`~napari_recurrent_mz.progress.Stopped`.
-
-    Attributes
-    ----------
-    scale : Scale
-    normalisation : Normalisation
-        Takes the scans' units to the network's.
-    nonnegative : NonnegativeEstimate, NonnegativeWindows or None
-        Where the configuration has one, of the normalised scans.
+    ``reach_um`` are the lowest and highest target, by default those of the scans. ``fixed``
+    replaces the normalisation, or the whole scale, that is measured on the scans. ``density`` is
+    the non-negative object of these very scans, where it is known already; ``stopped`` is asked
+    between the iterations that find it.
     """
 
     def __init__(
@@ -173,13 +126,10 @@ class NetworkInputs:
         return _smooth((total / len(normal))[None, None])[0, 0].sqrt()
 
     def at(self, z_um: float | Heights, first: int = 0) -> Prepared:
-        """Input for the plane at ``z_um`` micrometres.
+        """Input for the plane at ``z_um``: one height, several (T,), or one for every pixel (Y, X).
 
-        ``z_um`` is one height, or one for every pixel (Y, X): then the DPM is a map, and all
-        that goes with the height follows the surface. Of several heights (T,) the input is
-        that of all planes. ``scans`` holds those from number
-        ``first`` on only, for a network that remembers the ones before; everything else is of
-        all scans.
+        A surface has a map for its DPM. ``scans`` holds those from number ``first`` on, for a
+        network that remembers the ones before; everything else is of all scans.
         """
         return self.parts(z_um, first).window()
 
@@ -272,32 +222,15 @@ class NetworkInputs:
 
 @dataclass(frozen=True, eq=False)
 class PlaneParts:
-    """What is known of some whole planes before the network sees a window of them.
-
-    Attributes
-    ----------
-    inputs : NetworkInputs
-    z_um : numpy.ndarray, shape (T,) or (Y, X)
-        Heights of the planes, or a surface, which is one of them.
-    first : int
-        Number of the first scan in ``carried``.
-    carried : torch.Tensor, shape (T, M, Y, X), or None
-        The scans carried to the planes by the optics.
-    linear : torch.Tensor, shape (T, Y, X)
-        The linear MMSE estimate, normalised.
-    error : torch.Tensor, shape (T, 1, 1, 1) or (1, 1, Y, X)
-        Its expected error, relative to the standard deviation of a plane.
-    extra : torch.Tensor, shape (T, Y, X), or None
-        What the non-negative estimate adds to it.
-    """
+    """What is known of whole planes before the network sees a window of them, normalised."""
 
     inputs: NetworkInputs
-    z_um: Heights
-    first: int
-    carried: torch.Tensor | None
-    linear: torch.Tensor
-    error: torch.Tensor
-    extra: torch.Tensor | None
+    z_um: Heights  # (T,), or (Y, X) of a surface, which is one plane
+    first: int  # number of the first scan in ``carried``
+    carried: torch.Tensor | None  # (T, M, Y, X): the scans carried to the planes by the optics
+    linear: torch.Tensor  # (T, Y, X): the linear MMSE estimate
+    error: torch.Tensor  # (T, 1, 1, 1) or (1, 1, Y, X), in standard deviations of a plane
+    extra: torch.Tensor | None  # (T, Y, X): what the object adds to the linear estimate
 
     def window(
         self,
@@ -307,12 +240,8 @@ class PlaneParts:
     ) -> Prepared:
         """The network's input for a window, the same as that part of the whole.
 
-        Parameters
-        ----------
-        rows, columns : slice
-        over : Prepared, optional
-            That of another window, which is no longer needed: where it has the right size, its
-            memory is used again.
+        ``over`` is a window that is no longer needed: if it has the right size, its memory is
+        reused.
         """
         if self.linear.device.type != "cpu":
             return self.inputs._window(self, rows, columns)

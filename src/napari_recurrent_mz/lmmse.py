@@ -342,22 +342,9 @@ def expected_error(
     sigma2: float = SIGMA2,
     target: str = "widefield",
 ) -> npt.NDArray[np.float64]:
-    """Expected relative error of planes; see :meth:`LinearEstimate.expected_error`.
+    """Expected relative error of planes (T,), 0 to 1; see :meth:`LinearEstimate.expected_error`.
 
-    Parameters
-    ----------
-    table : CovarianceTable
-    optics : Optics
-    scan_z_um : numpy.ndarray, shape (M,)
-    target_z_um : numpy.ndarray, shape (T,)
-    power : numpy.ndarray, shape (K,)
-        Power of a scan at the table's frequencies, summed over directions.
-    sigma2 : float, optional
-    target : {"widefield", "confocal"}, optional
-
-    Returns
-    -------
-    numpy.ndarray, shape (T,), 0 to 1
+    ``power`` (K,) is that of a scan at the table's frequencies, summed over directions.
     """
     cross = own = table
     if target != "widefield":

@@ -15,26 +15,12 @@ class Memory:
     """What the network remembers of the scans so far, for one plane, window by window.
 
     A plane that is made with it takes in the scans that are new, and no others.
-
-    Parameters
-    ----------
-    place : torch.device
-        Where it waits until the next scan.
-
-    Attributes
-    ----------
-    entered : int
-        How many scans have been taken in.
-    tile : int
-        Size of the windows.
-    windows : list of list of torch.Tensor
-        One state for each.
     """
 
-    place: torch.device
-    entered: int = 0
-    tile: int = 0
-    windows: list[State] = field(default_factory=list)
+    place: torch.device  # where it waits until the next scan
+    entered: int = 0  # how many scans have been taken in
+    tile: int = 0  # size of the windows
+    windows: list[State] = field(default_factory=list)  # one state for each
 
     def known(self, n_scans: int, tile: int) -> int:
         """How many of the first of ``n_scans`` scans need not be seen again."""

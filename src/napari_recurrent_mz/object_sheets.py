@@ -49,21 +49,11 @@ def sheet_heights(scan_z_um: npt.NDArray[np.float64], dof: float) -> npt.NDArray
 
 @dataclass(frozen=True)
 class Part:
-    """Some neighbouring sheets of one fineness.
+    """Some neighbouring sheets of one fineness."""
 
-    Attributes
-    ----------
-    sheets : slice
-        Their numbers.
-    values : slice
-        Where their values are in all.
-    shape : tuple of int
-        (L, Y', X') of their values.
-    """
-
-    sheets: slice
-    values: slice
-    shape: tuple[int, int, int]
+    sheets: slice  # their numbers
+    values: slice  # where their values are among all
+    shape: tuple[int, int, int]  # (L, Y', X') of their values
 
     def of(self, values: torch.Tensor) -> torch.Tensor:
         """The part of all values, shape (L, Y', X')."""
@@ -112,24 +102,11 @@ def parts_of(every: Sequence[int], padded: tuple[int, int], on_cpu: bool) -> lis
 
 
 class Blurs:
-    """From the sheets to the scans and back, on the padded field.
+    """From the sheets to the scans and back, on the padded field; ``weights`` are H(k), (M, L, K).
 
-    On a CPU parts are worked on side by side, each on one core: threads that share every single
-    operation would wait for each other hundreds of times in an iteration, and for whatever else
-    the machine does. Use it in a ``with`` block, which ends the threads.
-
-    Parameters
-    ----------
-    radial_filter : RadialFilter
-    parts : sequence of Part
-    weights : numpy.ndarray, shape (M, L, K)
-        H(k) from every sheet to every scan.
-    device : torch.device, optional
-
-    Attributes
-    ----------
-    pieces : list of slice
-        All values, in pieces to do something with at a time.
+    On a CPU each part is worked on by one core: threads that share every single operation would
+    wait for each other, and for other programs, hundreds of times in an iteration. Use it in a
+    ``with`` block, which ends the threads.
     """
 
     def __init__(
@@ -190,13 +167,9 @@ class Blurs:
     def to_scans(
         self, density: torch.Tensor, then: Callable[[slice, torch.Tensor], object]
     ) -> torch.Tensor:
-        """The object's images at the scans: all values (V,) → (M, Y', X'), until the next ones.
+        """The object (V,) imaged at the scans: (M, Y', X'), valid until the next call.
 
-        Parameters
-        ----------
-        density : torch.Tensor, shape (V,)
-        then : callable
-            Told which scans these are, may change their images; some may be made at a time.
+        ``then`` may change the images: it gets the numbers of some scans and their images.
         """
         mixed = self._mixed.zero_()
         for numbers in self._groups:
@@ -219,13 +192,10 @@ class Blurs:
     def to_object(
         self, images: torch.Tensor, then: Callable[[Part, torch.Tensor], _Made]
     ) -> list[_Made]:
-        """The adjoint: what ``then`` makes of every part and the values (L, Y', X') that it gets.
+        """The adjoint of :meth:`to_scans` for images (M, Y', X'), given to ``then`` part by part.
 
-        Parameters
-        ----------
-        images : torch.Tensor, shape (M, Y', X')
-        then : callable
-            Of a part and its values; parts may be made at the same time.
+        Returns what ``then`` makes of each part and its values (L, Y', X'); on a CPU several run at
+        once.
         """
         spectra = self._mixed
         self.do(lambda scans: spectra[scans].copy_(self._spectra(images[scans])), self._scans)

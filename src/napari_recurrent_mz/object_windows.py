@@ -52,15 +52,8 @@ class _Window(NamedTuple):
 class NonnegativeWindows:
     """A :class:`~napari_recurrent_mz.deconvolution.NonnegativeEstimate` of large images.
 
-    Overlapping windows, each with its own object, are blended: memory goes with the window
-    instead of the image.
-
-    Parameters
-    ----------
-    scans, optics, target, device, stopped
-        As in :class:`~napari_recurrent_mz.deconvolution.NonnegativeEstimate`.
-    size : int, optional
-        Pixels on a side that a window adds; it reads :data:`OVERLAP` more on each side.
+    Overlapping windows, each with its own object, are blended: memory goes with the window instead
+    of the image. A window adds ``size`` pixels on a side and reads :data:`OVERLAP` more.
     """
 
     def __init__(
@@ -198,14 +191,7 @@ def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]
 
 
 class _Shelf:
-    """Where spectra wait: on the device, in memory, or in a temporary file.
-
-    Parameters
-    ----------
-    size : int
-        Of all that will come, about, in bytes.
-    device : torch.device or None
-    """
+    """Where spectra of some ``size`` bytes wait: on the device, in memory, or in a file."""
 
     def __init__(self, size: int, device: torch.device | None) -> None:
         self._device = device

@@ -32,19 +32,10 @@ def alignment(model: Model) -> int:
 def overlap_of(model: Model) -> int:
     """Pixels that a window reads beyond what is kept of it, on each side.
 
-    How far a network sees is less than its layers could, and another number for each set of
-    weights: it is tried once in a process, on noise and on larger structure.
-
-    Parameters
-    ----------
-    model : Model
-
-    Returns
-    -------
-    int
-        A multiple of :func:`alignment` with which two windows make the image of the whole, to
-        1e-5 of its range, and a little more, because the image of a user is another one;
-        :data:`LARGEST` where none below does.
+    A multiple of :func:`alignment` with which two windows make the image of the whole to 1e-5 of
+    its range, and a little more for images other than those tried; at most :data:`LARGEST`. How far
+    a network sees depends on its weights and is less than its layers allow: it is tried once in a
+    process, on noise and on larger structure.
     """
     if model.sha256 not in _known:
         _known[model.sha256] = _tried(model)

@@ -74,14 +74,9 @@ _POLL_S = 0.1
 
 
 def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Generator[Progress, None, T]:
-    """Do work in a thread of its own, and yield what it tells; return what it returns.
+    """Do work in a thread of its own, and yield the steps that it tells; return what it returns.
 
-    Parameters
-    ----------
-    work : callable
-        Calls :func:`tell` before each piece.
-    stopped : callable
-        Asked before each piece; True ends the work in :class:`Stopped`.
+    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
     told: queue.SimpleQueue[Progress] = queue.SimpleQueue()
     given_up = threading.Event()
@@ -109,13 +104,9 @@ _listener: ContextVar[Listener] = ContextVar("listener", default=nobody)
 
 @contextmanager
 def listening(listener: Listener, stopped: Callable[[], bool] | None = None) -> Iterator[None]:
-    """Have ``listener`` told of every step taken inside, in this thread.
+    """Call ``listener`` with every step taken inside, in this thread.
 
-    Parameters
-    ----------
-    listener : callable
-    stopped : callable, optional
-        Asked before each piece; True ends the work in :class:`Stopped`.
+    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
     asked = stopped or _never
 

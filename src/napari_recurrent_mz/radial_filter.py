@@ -46,43 +46,18 @@ def _margins(length: int) -> tuple[int, int]:
 
 @dataclass
 class Again:
-    """What is used again for other images of one shape that are filtered by the same weights.
+    """What is used again for other images of one shape that are filtered by the same weights."""
 
-    Attributes
-    ----------
-    responses : dict
-        See :meth:`RadialFilter.mix`.
-    spectrum : torch.Tensor, shape (T, Y', X'/2 + 1), or None
-        Memory for their sum.
-    image : torch.Tensor, shape (T, Y, X), or None
-        Memory for the image.
-    """
-
-    responses: dict[int, Responses] | None = None
-    spectrum: torch.Tensor | None = None
-    image: torch.Tensor | None = None
+    responses: dict[int, Responses] | None = None  # see RadialFilter.mix
+    spectrum: torch.Tensor | None = None  # (T, Y', X'/2 + 1), memory for their sum
+    image: torch.Tensor | None = None  # (T, Y, X), memory for the image
 
 
 class RadialFilter:
-    """Applies radial frequency responses to images of one shape.
+    """Applies radial responses, given at the table's ``k``, to images of one shape (Y, X).
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (Y, X) of the images.
-    optics : Optics
-        Pixel, NA and wavelength place the image's frequencies on the table's axis.
-    table : CovarianceTable
-        Its ``k`` are the nodes of the responses.
-    device : torch.device, optional
-        Where to compute.
-
-    Attributes
-    ----------
-    shape, padded : tuple of int
-        (Y, X) of the images, as they are and as they are transformed.
-    margins : tuple of int
-        Pixels added before and after x, before and after y.
+    Transforms are of the ``padded`` shape; ``margins`` are the pixels added before and after x,
+    before and after y.
     """
 
     def __init__(
@@ -143,24 +118,11 @@ class RadialFilter:
         made: dict[int, Responses] | None = None,
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Σ over spectra, each filtered by its weights.
+        """Σ over spectra (C, Y', X'/2 + 1), filtered by weights (…, ΣC, K): (…, Y', X'/2 + 1).
 
-        Parameters
-        ----------
-        spectra : iterable of torch.Tensor, shape (C, Y', X'/2 + 1) or (Y', X'/2 + 1)
-            Of images of this shape or of coarser ones. On a CPU one at a time is faster, and
-            holds nothing else.
-        weights : torch.Tensor, shape (…, ΣC, K)
-            Several sets of weights make several sums.
-        made : dict, optional
-            Empty at first: keeps what follows from the weights, for other images of this shape
-            that are filtered by the same ones.
-        out : torch.Tensor, optional
-            Where it is put, whatever was there.
-
-        Returns
-        -------
-        torch.Tensor, complex, shape (…, Y', X'/2 + 1)
+        Spectra may be those of coarser images; on a CPU one at a time is faster and holds nothing
+        else. ``made``, empty at first, keeps the responses for other images that are filtered by
+        the same weights. The sum is written to ``out``.
         """
         size = (*weights.shape[:-2], self.padded[0], self.padded[1] // 2 + 1)
         if out is None:
@@ -246,20 +208,9 @@ class RadialFilter:
     def along(
         self, spectra: Iterable[torch.Tensor], expansion: Expansion, heights_um: Heights, words: str
     ) -> torch.Tensor:
-        """Filter and add spectra (C, Y', X') with the weights of every pixel's own height.
+        """Filter and add spectra (C, Y', X') with the weights of every pixel's own height: (Y, X).
 
-        Parameters
-        ----------
-        spectra : torch.Tensor, shape (C, Y', X'), or iterable of tensors (Y', X')
-        expansion : Expansion
-            Of weights (C, K) over the heights.
-        heights_um : numpy.ndarray, shape (Y, X)
-        words : str
-            What this is, for those who listen to its progress.
-
-        Returns
-        -------
-        torch.Tensor, shape (Y, X)
+        ``words`` is what a progress listener is told that this is.
         """
         device = self._part.device
         total = torch.zeros(self.shape, device=device)

@@ -37,39 +37,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class HeightMap:
-    """A tilted or curved surface to reconstruct: a height for every pixel of the scans.
+    """A tilted or curved surface to reconstruct: a height for every pixel of the scans."""
 
-    Attributes
-    ----------
-    heights_um : numpy.ndarray, float64, shape (Y, X)
-    origin : str
-        Where the heights come from, for the record.
-    points_um : array_like, shape (N, 3), or None
-        The points (z, y, x) of a plane through them.
-    """
-
-    heights_um: Heights
-    origin: str = ""
-    points_um: npt.ArrayLike | None = None
+    heights_um: Heights  # (Y, X)
+    origin: str = ""  # where the heights come from, for the record
+    points_um: npt.ArrayLike | None = None  # (N, 3), the points (z, y, x) of a plane through them
 
 
 @dataclass(frozen=True)
 class SurfaceFacts:
-    """What a surface is like.
-
-    Attributes
-    ----------
-    lowest_um, highest_um : float
-    tilt_deg : float
-        Of the plane nearest to it by least squares, 0 (level) to 90.
-    bend_um : float
-        Standard deviation of its heights from that plane.
-    """
+    """What a surface is like."""
 
     lowest_um: float
     highest_um: float
-    tilt_deg: float
-    bend_um: float
+    tilt_deg: float  # of the plane nearest to it by least squares, 0 is level
+    bend_um: float  # standard deviation of its heights from that plane
 
     @classmethod
     def of(cls, heights_um: Heights, pixel_um: float) -> SurfaceFacts:
@@ -96,39 +78,15 @@ class SurfaceFacts:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """A reconstruction: what it is made from, what is wanted, and how.
+    """A reconstruction: what it is made from, what is wanted, and how; checked when it is made."""
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        At least two, of one shape, at different heights, in any order.
-    target : ZGrid or HeightMap
-        The planes of a volume, or a surface.
-    optics : Optics, optional
-        Needed by all methods but the interpolations.
-    method : str, optional
-        One of :data:`~napari_recurrent_mz.methods.METHODS`.
-    model : Model, str or Path, optional
-        Weights, a name or a file; by default those that are bundled for the method.
-    device : str, optional
-        auto, cuda, mps or cpu.
-    pixel_um : float, optional
-        Pixel size in micrometres where there are no optics.
-
-    Raises
-    ------
-    InputError
-        If the scans do not go together, the surface has another shape than they, or the method
-        is unknown.
-    """
-
-    scans: Sequence[Scan]
+    scans: Sequence[Scan]  # at least two, of one shape, at different heights, in any order
     target: ZGrid | HeightMap
-    optics: Optics | None = None
-    method: str = DEFAULT_METHOD
-    model: Model | str | Path | None = None
-    device: str = "auto"
-    pixel_um: float | None = None
+    optics: Optics | None = None  # needed by all methods but the interpolations
+    method: str = DEFAULT_METHOD  # one of METHODS
+    model: Model | str | Path | None = None  # by default the weights bundled for the method
+    device: str = "auto"  # auto, cuda, mps or cpu
+    pixel_um: float | None = None  # where there are no optics
 
     def __post_init__(self) -> None:
         scans = check_scans(self.scans)
@@ -187,14 +145,7 @@ class Recipe:
     ) -> dict[str, Any]:
         """How the result was made, JSON-able, to travel with it.
 
-        Parameters
-        ----------
-        device : Device or str
-            Where it was made.
-        seconds : float
-            How long it took.
-        check : OwnSampleCheck, optional
-            With the method auto: what was found, and which method was used.
+        ``check`` says, for the method auto, what was found and which method was used.
         """
         from . import __version__
 

@@ -50,21 +50,7 @@ class Form:
 
 
 class Runner:
-    """A model's network on a device, in one form.
-
-    Parameters
-    ----------
-    model : Model
-    device : Device
-    form : Form
-
-    Attributes
-    ----------
-    config : NetworkConfig
-    form : Form
-    dtype : torch.dtype
-        Of the states that it remembers.
-    """
+    """A model's network on a device, in one form; ``dtype`` is that of the states it remembers."""
 
     def __init__(self, model: Model, device: Device, form: Form) -> None:
         self.form, self.device = form, device
@@ -114,21 +100,7 @@ def network_on(model: Model, device: Device) -> Network:
 def runner_for(
     model: Model, device: Device, *, half: bool | None = None, fast: bool | None = None
 ) -> Runner:
-    """The network in the form that is asked for, or that suits the device best.
-
-    Parameters
-    ----------
-    model : Model
-    device : Device
-    half : bool, optional
-        Half precision, or single; by default half where it pays.
-    fast : bool, optional
-        The fast form, or the plain one; by default whichever is faster.
-
-    Returns
-    -------
-    Runner
-    """
+    """The network in the form that is asked for, or that suits the device best."""
     forms = [form for form in _forms(model, device) if fast is None or form.fast == fast]
     fitting = [form for form in forms if half is None or form.half == half]
     if not fitting:  # no fast form of this network, or half precision where there is none

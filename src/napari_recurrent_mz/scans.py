@@ -145,13 +145,7 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
 
 
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
-    """Return the scans as a tuple once they fit together.
-
-    Raises
-    ------
-    InputError
-        If there are none, their shapes differ, or two of them share a height.
-    """
+    """Return the scans as a tuple once they have one shape and heights of their own."""
     found = tuple(scans)
     if not found:
         raise InputError("There is no scan: give at least two images with their z positions.")
@@ -191,22 +185,7 @@ def in_ordinary_units(scans: Sequence[Scan]) -> tuple[float, tuple[Scan, ...]]:
 
 
 def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str = "") -> Heights:
-    """Return the heights of a surface as float64 (Y, X).
-
-    Parameters
-    ----------
-    heights_um : array_like, shape (Y, X)
-        Height of every pixel, in micrometres.
-    shape : tuple of int
-        (Y, X) of the scans.
-    label : str, optional
-        How an error message calls them.
-
-    Raises
-    ------
-    InputError
-        If they are not real, finite numbers, one for every pixel of the scans.
-    """
+    """Return the heights of a surface as float64 (Y, X), once they fit scans of ``shape``."""
     what = f"The height map '{label}'" if label else "The height map"
     array = np.asarray(heights_um)
     if array.ndim != 2:
@@ -333,26 +312,10 @@ def default_grid(
 ) -> ZGrid:
     """From the lowest to the highest scan, both included, in steps that also meet the others.
 
-    Parameters
-    ----------
-    z_um : sequence of float
-        Heights of the scans, in micrometres.
-    depth_of_field_um : float or None
-        The step wanted is half of it; without it, a fiftieth of the range.
-    planes : sequence of int, optional
-        Which planes of one stack the scans are: then the grid has the planes of that stack,
-        unless every one of them is a scan.
-
-    Returns
-    -------
-    ZGrid
-        Its step is near the wanted one, round where it can be. It may be as small as a quarter
-        of that where all scans are on planes then; else as many are as can be.
-
-    Raises
-    ------
-    InputError
-        If there would be too many planes: heights typed in another unit than µm.
+    The step is about half a depth of field, or a fiftieth of the range where that is unknown, and
+    round where it can be. It may be as small as a quarter of that if all scans are on planes then;
+    else as many are as can be. ``planes`` are the numbers of the scans in one stack: the grid then
+    has the planes of that stack, unless every one of them is a scan.
     """
     low, high = min(z_um), max(z_um)
     if low == high:

@@ -13,17 +13,9 @@ import torch
 
 
 def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
-    """A pool of threads, in each of which PyTorch takes one core.
+    """A pool of threads, by default as many as the caller may take cores, each of which takes one.
 
-    Parameters
-    ----------
-    count : int, optional
-        How many; by default as many as the caller may take cores.
-
-    Returns
-    -------
-    concurrent.futures.ThreadPoolExecutor
-        Shut it down after use. The caller's threads, and those of others, stay as they are.
+    Shut it down after use. The caller's threads, and those of others, stay as they are.
     """
     before = torch.get_num_threads()
     count = count or before

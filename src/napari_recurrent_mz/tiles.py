@@ -47,23 +47,9 @@ class Tile:
 def tiles(shape: tuple[int, int], size: int, overlap: int, align: int = ALIGN) -> Iterator[Tile]:
     """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
 
-    An image that fits is one window. Otherwise the windows are all but equal, and as few pixels
-    as can be are read twice.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (Y, X).
-    size : int
-        Root of the largest window's pixels, overlap included.
-    overlap : int
-        Pixels read beyond what is kept, a multiple of ``align``.
-    align : int
-        Windows start at multiples of it.
-
-    Yields
-    ------
-    Tile
+    An image that fits is one window. Otherwise the windows are all but equal, start at multiples of
+    ``align``, and read as few pixels twice as can be. ``size`` includes the ``overlap``: the pixels
+    read beyond what is kept, on each side, a multiple of ``align``.
     """
     steps = shape if shape[0] * shape[1] <= size**2 else _steps(shape, size, overlap, align)
     rows, columns = map(_spans, shape, steps, (overlap, overlap))
@@ -129,26 +115,10 @@ class _Begun:
 class NetworkPlanes:
     """Makes planes with a network; see :func:`napari_recurrent_mz.inference.iter_planes`.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-    optics : Optics
-    model : Model
-    device : Device
-    reach_um : tuple of float
-        Lowest and highest target, in micrometres.
-    on_message : callable
-        Told when memory ran out and what is done about it.
-    stopped : callable, optional
-        Asked before every tile; when it says True, the plane ends in :class:`Stopped`.
-    tile : int, optional
-        Largest window in pixels, by default what suits the device.
-    half : bool, optional
-        Half precision; by default where it pays.
-    scale : Scale, optional
-        How the network sees the scans' intensities; by default as measured on them.
-    fast : bool, optional
-        Whether the network runs in its fast form or as it is; by default what is faster here.
+    ``reach_um`` are the lowest and highest target. ``on_message`` is told when memory ran out and
+    what is done about it. ``stopped`` is asked before every tile and ends the plane in
+    :class:`Stopped`. ``tile`` (root of the largest window's pixels), ``half``, ``scale`` and
+    ``fast`` are by default what suits the device and the scans.
     """
 
     def __init__(

@@ -92,18 +92,11 @@ class PlainNetwork(nn.Module):
 
 
 def nearest_scans(scans: torch.Tensor, count: int, *, sort: bool = False) -> torch.Tensor:
-    """Exactly ``count`` scans (N, count, C, H, W) of each of N examples.
+    """Exactly ``count`` scans (N, count, C, H, W) of each of N examples (N, M, C, H, W).
 
-    At every pixel the ones nearest to the target; of fewer scans the nearest is repeated. So a
-    window of a curved target has the same as the whole of it.
-
-    Parameters
-    ----------
-    scans : torch.Tensor, shape (N, M, C, H, W)
-        Channel 1 is the DPM.
-    count : int
-    sort : bool
-        Order them from the lowest scan to the highest; otherwise they keep the order given.
+    At every pixel they are the ones nearest to the target by the DPM, channel 1; of fewer scans the
+    nearest is repeated. So a window of a curved target has the same as the whole of it. ``sort``
+    orders them from the lowest to the highest; otherwise they keep the order given.
     """
     distance = scans[:, :, 1]  # target − scan: (N, M, H, W)
     chosen = distance.abs().argsort(dim=1, stable=True)[:, :count]

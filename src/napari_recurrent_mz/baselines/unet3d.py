@@ -86,19 +86,11 @@ class UNet3D(PlainNetwork):
 
 
 class Convolution3D(nn.Conv2d):
-    """A 3×3×3 convolution over M depths that are folded into the batch.
+    """A 3×3×3 convolution over M ``depths`` that are folded into the batch.
 
     (N · M, inputs, H, W) → (N · M, outputs, H, W). Its kernel is that of a two-dimensional
-    convolution over the depth below, the depth itself and the depth above, which count as
-    zero beyond the block.
-
-    Parameters
-    ----------
-    inputs, outputs : int
-        Channels.
-    depths : int
-        M.
-    bias : bool
+    convolution over the depth below, the depth itself and the depth above, which count as zero
+    beyond the block.
     """
 
     def __init__(self, inputs: int, outputs: int, depths: int, *, bias: bool = True) -> None:

@@ -57,12 +57,8 @@ class BeadVolume:
 def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
     """Height of the first plane and distance between planes, in micrometres.
 
-    They may scatter as a stage's read-back does: the distance is the mean.
-
-    Raises
-    ------
-    InputError
-        If they are not evenly spaced upwards; ``words`` name the stack.
+    Heights may scatter as a stage's read-back does: the distance is their mean. Those that are not
+    evenly spaced upwards are refused with ``words`` for the stack.
     """
     heights = np.asarray(heights_um, np.float64)
     step = even_step(heights)
@@ -104,13 +100,8 @@ def volumes_in_steps(
 ) -> Generator[tuple[str, int, int], None, Tables]:
     """Measure a volume, and perhaps its reference after it in the sequence.
 
-    Yields what is at work, how many beads are done and their total, 0 while they are searched;
+    Yields the volume at work, how many beads are done, and their total (0 during the search);
     returns a table for each volume, and sentences about what to mind.
-
-    Raises
-    ------
-    InputError
-        That names the volume.
     """
     tables: dict[int, pd.DataFrame] = {}
     notes: list[str] = []

@@ -18,37 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the tasks are.
+    """How large the tasks are; images are so many pixels on a side."""
 
-    Parameters
-    ----------
-    pixels : int
-        Lateral pixels of the images.
-    large : int
-        Lateral pixels of the images that do not fit in memory as a volume.
-    planes : int
-        Planes of a volume.
-    few : int
-        Planes that stand for the volume where all of them would take hours.
-    scans, many_scans : int
-        M, and the M at which one more scan is added to many.
-    compared : int
-        Lateral pixels of the simulated sample on which results are compared.
-    beads : int
-        Lateral pixels of the volume whose beads are measured.
-    repeats : int
-        How often everything is timed.
-    """
-
-    pixels: int = 1024
-    large: int = 4096
-    planes: int = 101
-    few: int = 6
-    scans: int = 3
-    many_scans: int = 10
-    compared: int = 384
-    beads: int = 592
-    repeats: int = 5
+    pixels: int = 1024  # of most images
+    large: int = 4096  # of the images that do not fit in memory as a volume
+    planes: int = 101  # of a volume
+    few: int = 6  # planes that stand for a volume that would take hours
+    scans: int = 3  # M
+    many_scans: int = 10  # the M at which one more scan is added to many
+    compared: int = 384  # pixels of the simulated sample on which results are compared
+    beads: int = 592  # pixels of the volume whose beads are measured
+    repeats: int = 5  # how often everything is timed
 
 
 FULL = Sizes()
@@ -63,22 +43,12 @@ _ABSENT = "not on this machine"
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What every subject is given.
-
-    Attributes
-    ----------
-    device : Device
-    model_name : str or None
-        As for :func:`~napari_recurrent_mz.weights.load_model`.
-    sizes : Sizes
-    note : callable
-        Told what is going on, in one sentence.
-    """
+    """What every subject is given."""
 
     device: Device
-    model_name: str | None = None
+    model_name: str | None = None  # as for weights.load_model
     sizes: Sizes = FULL
-    note: Callable[[str], None] = field(default=lambda _: None)
+    note: Callable[[str], None] = field(default=lambda _: None)  # told what is going on
 
     @property
     def model(self) -> Model:
@@ -110,41 +80,20 @@ class Bench:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One line of the table; a number that does not exist is NaN."""
 
-    Attributes
-    ----------
-    subject : str
-        Which part of the benchmark it is of.
-    what : str
-        What was measured.
-    value, low, high : float
-        The median, the least and the most of the repetitions; NaN where there is none.
-    unit : str
-    ratio : float
-        Beside what it is compared with; NaN where it is compared with nothing.
-    against : str
-        What the ratio is to, with its own numbers.
-    goal, ratio_goal : Goal, optional
-        Limits of ``value`` and of ``ratio``.
-    words : str
-        What else there is to know.
-    absent : str
-        Why it is not measured here; empty where it is.
-    """
-
-    subject: str
-    what: str
-    value: float = math.nan
+    subject: str  # of the benchmark
+    what: str  # is measured
+    value: float = math.nan  # the median of the repetitions
     unit: str = "s"
-    low: float = math.nan
-    high: float = math.nan
-    ratio: float = math.nan
-    against: str = ""
-    goal: Goal | None = None
-    ratio_goal: Goal | None = None
-    words: str = ""
-    absent: str = ""
+    low: float = math.nan  # the least of the repetitions
+    high: float = math.nan  # the most of the repetitions
+    ratio: float = math.nan  # to what it is compared with
+    against: str = ""  # what that is, with its own numbers
+    goal: Goal | None = None  # of the value
+    ratio_goal: Goal | None = None  # of the ratio
+    words: str = ""  # what else there is to know
+    absent: str = ""  # why it is not measured here
 
     @property
     def verdict(self) -> str:
@@ -229,16 +178,7 @@ def in_words(value: float, unit: str, low: float = math.nan, high: float = math.
 def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Times]:
     """Time several ways in turn (A B A B …), so that a busy moment falls on all of them.
 
-    Parameters
-    ----------
-    ways : mapping of str to callable
-        Each ends once its result is in main memory. Every one is called once before, uncounted.
-    repeats : int
-        How often each is timed.
-
-    Returns
-    -------
-    dict of str to Times
+    Each ends once its result is in main memory, and is called once before, uncounted.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for call in ways.values():

@@ -25,22 +25,10 @@ def in_child(
     given: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Any:
-    """What a module's function returns in a fresh process.
+    """What a module's function returns in a fresh process, from the bench and ``given`` by name.
 
-    Parameters
-    ----------
-    measure : callable
-        A function of a module, called with the bench and ``given`` by name; returns what JSON
-        can hold.
-    bench : Bench
-    given : mapping, optional
-        JSON-able arguments.
-    environment : mapping of str to str, optional
-        Added to this process's own.
-
-    Raises
-    ------
-    ChildError
+    ``given`` and what is returned are what JSON can hold; ``environment`` is added to this
+    process's own. Raises :class:`ChildError`.
     """
     task = {
         "module": measure.__module__,
@@ -56,12 +44,7 @@ def in_child(
 def script_result(
     command: list[str], *, given: str = "", environment: Mapping[str, str] | None = None
 ) -> Any:
-    """What a process prints after the mark, as JSON.
-
-    Raises
-    ------
-    ChildError
-    """
+    """What a process prints after the mark, as JSON; raises :class:`ChildError`."""
     done = subprocess.run(  # noqa: S603  (our own interpreter and our own text)
         command,
         input=given,

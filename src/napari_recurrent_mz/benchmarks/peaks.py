@@ -20,16 +20,12 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Peak:
-    """The best of some tries.
+    """The best of some tries, in a second.
 
-    Attributes
-    ----------
-    operations : float
-        Multiplications and additions in a second: of a product of large square matrices, or of a
-        convolution of many channels. The library for the one may not know all instructions of
-        a CPU that the other's uses.
-    moved_bytes : float
-        Bytes read and written in a second, of a copy far larger than the caches.
+    ``operations`` are multiplications and additions of a product of large square matrices or of a
+    convolution of many channels: the library for the one may not know all instructions of a CPU
+    that the other's uses. ``moved_bytes`` are read and written in a copy far larger than the
+    caches.
     """
 
     operations: float
@@ -37,15 +33,9 @@ class Peak:
 
 
 def peak(device: Device, dtype: torch.dtype, *, matrix: int = 0) -> Peak:
-    """Measure it, in well under a minute.
+    """Measure it in well under a minute; ``matrix`` rows are by default what suits the device.
 
-    Parameters
-    ----------
-    device : Device
-    dtype : torch.dtype
-        Of the numbers; on a CUDA GPU single precision is what its convolutions use.
-    matrix : int, optional
-        Rows of the matrices, by default what suits the device.
+    On a CUDA GPU single precision is what its convolutions use.
     """
     side = matrix or _MATRIX[device.kind]
     operations = max(_product(device, dtype, side), _convolution(device, dtype, side))

@@ -11,29 +11,17 @@ from .base import Bench, Measure, Row
 
 @dataclass(frozen=True)
 class Subject:
-    """One part of the benchmark.
+    """One part of the benchmark."""
 
-    Attributes
-    ----------
-    name : str
-        What the command line calls it.
-    about : str
-        What it measures, in a few words.
-    measure : callable
-    """
-
-    name: str
-    about: str
+    name: str  # on the command line
+    about: str  # what it measures, in a few words
     measure: Measure
 
 
 def subjects(*, full: bool = False) -> list[Subject]:
     """All of them, in the order of the table.
 
-    Parameters
-    ----------
-    full : bool, optional
-        Whether the volume that goes to disk is made whole, which takes hours on a CPU.
+    ``full`` makes the volume that goes to disk whole, which takes hours on a CPU.
     """
     from . import (
         added_scan,
@@ -66,13 +54,7 @@ def subjects(*, full: bool = False) -> list[Subject]:
 
 
 def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
-    """The subjects of these names, or all.
-
-    Raises
-    ------
-    InputError
-        If there is no such subject.
-    """
+    """The subjects of these names, or all."""
     known = {subject.name: subject for subject in subjects(full=full)}
     unknown = [name for name in names if name not in known]
     if unknown:

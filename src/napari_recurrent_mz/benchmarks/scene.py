@@ -54,24 +54,12 @@ def sample_scans(count: int, pixels: int) -> tuple[Scan, ...]:
 
 @dataclass(frozen=True)
 class Way:
-    """How planes are made.
+    """How planes are made; None is what is chosen for the machine or measured on the scans."""
 
-    Attributes
-    ----------
-    fast : bool or None
-        False is the plain network; None is what is chosen for the machine.
-    half : bool or None
-        Mixed precision; None is what is chosen.
-    tile : int or None
-        Largest window in pixels; None is what is chosen.
-    scale : Scale or None
-        How the network sees intensities; None is as measured on the scans.
-    """
-
-    fast: bool | None = None
-    half: bool | None = None
-    tile: int | None = None
-    scale: Scale | None = None
+    fast: bool | None = None  # False is the plain network
+    half: bool | None = None  # mixed precision
+    tile: int | None = None  # largest window in pixels
+    scale: Scale | None = None  # how the network sees intensities
 
 
 CHOSEN = Way()

@@ -35,26 +35,14 @@ _PARTS = {"encoder": "encoder", "recurrent": "gates", "mix": "mix", "decoder": "
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of one plane.
-
-    Attributes
-    ----------
-    name : str
-    operations, moved_bytes : float
-        As in :class:`~napari_recurrent_mz.operations.Work`; NaN where nothing is counted.
-    least, measured : float
-        Seconds: what arithmetic and memory traffic take at the machine's best, whichever is
-        more, and what was measured on the plain network.
-    limit : str
-        ``arithmetic`` or ``memory``, whichever takes longer at best.
-    """
+    """One stage of one plane."""
 
     name: str
-    operations: float
+    operations: float  # as in operations.Work, as are the bytes; NaN where nothing is counted
     moved_bytes: float
-    least: float
-    measured: float
-    limit: str
+    least: float  # seconds at the machine's best, of arithmetic or memory traffic
+    measured: float  # seconds of the plain network
+    limit: str  # arithmetic or memory, whichever takes longer at best
 
     @classmethod
     def of(cls, work: Work, at_best: Peak, measured: float) -> Stage:
@@ -83,22 +71,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageTable:
-    """The stages of one plane in one precision.
-
-    Attributes
-    ----------
-    title : str
-    peak : Peak
-        What the machine can do at best.
-    stages : tuple of Stage
-    chosen : float
-        Seconds of the same plane as it is made by default on this machine, inputs included.
-    """
+    """The stages of one plane in one precision."""
 
     title: str
-    peak: Peak
+    peak: Peak  # what the machine can do at best
     stages: tuple[Stage, ...]
-    chosen: float
+    chosen: float  # seconds of the plane as it is made by default, inputs included
 
     @property
     def total(self) -> Stage:
@@ -159,13 +137,7 @@ class StageTable:
 
 
 def measure(bench: Bench) -> Iterator[StageTable]:
-    """The stages of the plain network: in single precision, and mixed where that pays.
-
-    Raises
-    ------
-    InputError
-        If the model is of another architecture.
-    """
+    """The stages of the plain network: in single precision, and mixed where that pays."""
     if not isinstance(bench.model.network, RecurrentMZ):
         raise InputError(
             f"The model '{bench.model.name}' is not recurrent: only Recurrent-MZ has these stages."

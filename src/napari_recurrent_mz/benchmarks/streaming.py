@@ -27,11 +27,8 @@ _SMALL_ONES = 2  # small planes for each large one
 def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
     """Write so many planes, spread over the whole depth, as OME-Zarr.
 
-    Returns
-    -------
-    dict of str to float
-        ``peak_bytes``: the most that this process ever had in memory; ``once``: seconds that
-        any number of planes takes once; ``plane``: seconds of one plane.
+    Returns ``peak_bytes``, the most that this process ever had in memory, ``once``, the seconds
+    that any number of planes takes once, and ``plane``, those of each.
     """
     _write(bench, _FIRST_PIXELS, 2)  # imports, and tables that the disk keeps: no part of the pace
     begun, done, ended = _write(bench, pixels, planes)

@@ -22,20 +22,11 @@ _HEAD = ("what", "measured", "ratio", "goal", "verdict")
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A run of the benchmark.
+    """A run of the benchmark."""
 
-    Attributes
-    ----------
-    made : dict
-        Command, date, machine, versions, threads, device, model and sizes.
-    rows : list of Row
-    stages : list of StageTable
-        The network's stages beside what the machine could do, where they were asked for.
-    """
-
-    made: Mapping[str, Any]
+    made: Mapping[str, Any]  # command, date, machine, versions, threads, device, model, sizes
     rows: Sequence[Row] = ()
-    stages: Sequence[StageTable] = field(default=())
+    stages: Sequence[StageTable] = field(default=())  # where asked for
 
     def with_(self, found: Row | StageTable) -> Record:
         """The same with one thing more."""
@@ -53,13 +44,7 @@ class Record:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Record:
-        """What was written as JSON.
-
-        Raises
-        ------
-        InputError
-            If there is no such file, or it is another one.
-        """
+        """What was written as JSON; refuses a file that no benchmark wrote."""
         try:
             found = json.loads(Path(path).read_text(encoding="utf-8"))
             rows = [Row.from_dict(row) for row in found.pop("rows")]

@@ -164,13 +164,7 @@ class Baseline:
 
 
 def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
-    """The reference's own planes nearest to these heights, as scans.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two heights, or the reference has no plane at one of them.
-    """
+    """The reference's own planes nearest to these heights, at least two, as scans."""
     heights = sorted({float(z) for z in scans_um})
     if len(heights) < 2:
         raise InputError(
@@ -194,13 +188,7 @@ def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
 
 
 def common_field(volumes: Sequence[Volume], reference: Volume) -> Field:
-    """The pixels of the reference that all volumes share.
-
-    Raises
-    ------
-    InputError
-        If a volume has other pixels, or no place in common with the reference.
-    """
+    """The pixels of the reference that all volumes share; other sizes of a pixel are refused."""
     low, high = [0, 0], list(reference.shape)
     for volume in volumes:
         _check_pixels(volume, reference)

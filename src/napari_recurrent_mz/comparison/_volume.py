@@ -98,19 +98,10 @@ class Volume:
 
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
-    """What the record of a reconstruction says of its scans.
+    """What a reconstruction's provenance, which may be empty, says of its scans.
 
-    Parameters
-    ----------
-    provenance : mapping
-        As :func:`napari_recurrent_mz.provenance.provenance` writes it, or an empty one.
-
-    Returns
-    -------
-    scans_um : tuple of float
-        Heights of the scans, in micrometres; empty where it does not say.
-    holds_scans : bool
-        Whether the planes there are the scans themselves; not those of a confocal-like volume.
+    Their heights in micrometres, and whether the planes there are the scans themselves, which those
+    of a confocal-like volume are not.
     """
     heights = [scan.get("z_um") for scan in provenance.get("scans", ())]
     is_confocal = str(provenance.get("image", "")).startswith("confocal")

@@ -20,52 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How large the experiments are, and what they are given.
+    """How large the experiments are, and what they are given."""
 
-    Parameters
-    ----------
-    size : int
-        Lateral pixels of the simulated fields, at or above 32.
-    samples : int
-        Simulated samples of each kind.
-    z_step_um : float
-        Plane distance of the simulated stacks, in micrometres (the paper's is 0.2).
-    every_um : float
-        Distance between the planes that are judged, in micrometres.
-    draws : int
-        Random draws where chance is the question (position errors, spacings).
-    plane_sets : int
-        Random sets of planes drawn from each real stack.
-    crop : int
-        Largest side, in pixels, of what the random sets see of a real stack.
-    real_size : int
-        The same for the planes as stated.
-    bench_size : int
-        Lateral pixels of the timed planes.
-    seed : int
-        Of every random number here; fields for training have seed 1, those for choosing
-        weights seed 2.
-    data : Path, optional
-        Folder of real, fully sampled stacks.
-    weights : mapping of str to str
-        Weights by what they serve: a method's name, or what an experiment asks for.
-    device : str
-        auto, cuda, mps or cpu.
-    """
-
-    size: int = 160
-    samples: int = 3
-    z_step_um: float = 0.2
-    every_um: float = 0.6
-    draws: int = 50
-    plane_sets: int = 10
-    crop: int = 256
-    real_size: int = 4096
-    bench_size: int = 1024
-    seed: int = 5
-    data: Path | None = None
-    weights: Mapping[str, str] = field(default_factory=dict)
-    device: str = "auto"
+    size: int = 160  # lateral pixels of the simulated fields, >= 32
+    samples: int = 3  # simulated samples of each kind
+    z_step_um: float = 0.2  # of the simulated stacks; the paper's is 0.2
+    every_um: float = 0.6  # between the planes that are judged
+    draws: int = 50  # where chance is the question (position errors, spacings)
+    plane_sets: int = 10  # random sets of planes from each real stack
+    crop: int = 256  # largest side in pixels that those sets see of a real stack
+    real_size: int = 4096  # the same for the planes as stated
+    bench_size: int = 1024  # lateral pixels of the timed planes
+    seed: int = 5  # training fields have seed 1, those for choosing weights seed 2
+    data: Path | None = None  # folder of real, fully sampled stacks
+    weights: Mapping[str, str] = field(default_factory=dict)  # by what they serve
+    device: str = "auto"  # auto, cuda, mps or cpu
 
     def changed(self) -> dict[str, Any]:
         """The numbers that differ from the defaults, by name."""
@@ -83,23 +52,12 @@ QUICK: Mapping[str, int | float] = {
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit that a measured value is to keep.
-
-    Attributes
-    ----------
-    limit : float
-    unit : str
-        Said after the value.
-    at_least : bool
-        Whether the value is to be at or above the limit, else at or below it.
-    text : str
-        The goal in words, where they say more than the number.
-    """
+    """A limit that a measured value is to keep."""
 
     limit: float
     unit: str = ""
-    at_least: bool = True
-    text: str = ""
+    at_least: bool = True  # the value is to be at or above it, else at or below
+    text: str = ""  # the goal, where words say more than the number
 
     @property
     def words(self) -> str:
@@ -125,29 +83,14 @@ def _spaced(unit: str) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the results.
+    """One line of the results."""
 
-    Attributes
-    ----------
-    what : str
-        What was measured.
-    ours : str
-        What came out, in words and numbers; "not measured" where nothing could be.
-    paper : str
-        What the paper, or else the method to beat, reaches; may be empty.
-    goal : Goal, optional
-    value : float
-        What the goal is held against; NaN where there is none.
-    missed : str
-        Why the goal is missed whatever the value is; empty where the value decides.
-    """
-
-    what: str
-    ours: str
-    paper: str = ""
+    what: str  # was measured
+    ours: str  # in words and numbers, or "not measured"
+    paper: str = ""  # what the paper, or else the method to beat, reaches
     goal: Goal | None = None
-    value: float = math.nan
-    missed: str = ""
+    value: float = math.nan  # held against the goal; NaN where there is none
+    missed: str = ""  # why the goal is missed whatever the value is
 
     @property
     def verdict(self) -> str:
@@ -159,51 +102,23 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What an experiment found.
+    """What an experiment measured."""
 
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        One row for every value or plane, with what it belongs to.
-    pictures : mapping of str to numpy.ndarray
-        Images for the figure, by what they show.
-    """
-
-    table: pd.DataFrame
-    pictures: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    table: pd.DataFrame  # one row for every value or plane
+    pictures: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)  # for the figure
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment.
+    """One experiment."""
 
-    Attributes
-    ----------
-    name : str
-        What the command line and the files call it.
-    title : str
-        What it asks, in a few words.
-    figure : str
-        The paper's figure.
-    paper : str
-        What the paper reports.
-    how : str
-        What is done here, in one or two sentences.
-    measure : callable
-        Does the work in a :class:`~.lab.Lab`.
-    outcomes : callable
-        The lines of the results, from the table alone.
-    draw : callable
-        The figure.
-    """
-
-    name: str
-    title: str
-    figure: str
-    paper: str
-    how: str
+    name: str  # on the command line and of the files
+    title: str  # what it asks, in a few words
+    figure: str  # the paper's
+    paper: str  # what the paper reports
+    how: str  # what is done here, in one or two sentences
     measure: Callable[[Lab], Measured]
-    outcomes: Callable[[pd.DataFrame], list[Outcome]]
+    outcomes: Callable[[pd.DataFrame], list[Outcome]]  # from the table alone
     draw: Callable[[Measured], Figure]
 
 

@@ -115,11 +115,8 @@ def _widths(
 def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """The beads that were measured in the truth and by a method, side by side.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``z_um``, ``truth`` and ``test`` (lateral FWHM in micrometres), and ``far``: whether
-        the bead is at least 0.6 µm from every scan.
+    Columns ``z_um``, ``truth`` and ``test`` (lateral FWHM in micrometres), and ``far``: whether the
+    bead is at least 0.6 µm from every scan.
     """
     keys = ["sample", "bead"]
     kept = table[table.accepted.astype(bool)].set_index([*keys, "method"])

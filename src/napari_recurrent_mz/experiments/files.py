@@ -18,17 +18,10 @@ _MARK = "# "
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A measured table and how it was made, as read from its file.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-    made : dict
-        Command, date, machine, version, seconds, settings, weights, and what was not measured.
-    """
+    """A measured table and how it was made, as read from its file."""
 
     table: pd.DataFrame
-    made: dict[str, Any]
+    made: dict[str, Any]  # command, date, machine, settings, weights, what was not measured
 
 
 def write(folder: Path, experiment: Experiment, measured: Measured, made: dict[str, Any]) -> None:
@@ -47,13 +40,7 @@ def write(folder: Path, experiment: Experiment, measured: Measured, made: dict[s
 
 
 def read(folder: Path, name: str) -> Record | None:
-    """What an experiment wrote into a folder; None when it has not been made there.
-
-    Raises
-    ------
-    InputError
-        If the file is not one that an experiment wrote.
-    """
+    """What an experiment wrote into a folder; None when it has not been made there."""
     import pandas as pd
 
     path = folder / f"{name}.csv"

@@ -67,11 +67,8 @@ def _unsorted(model: Model | None) -> Model | None:
 def order_spread(table: pd.DataFrame) -> pd.DataFrame:
     """Mean RMSE over the six orders and its standard deviation (the paper's μ and σ).
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by method, sample and z; columns ``mean``, ``std`` and ``sorted``, the RMSE
-        of the scans sorted by depth, in grey levels of 255.
+    Indexed by method, sample and z: ``mean``, ``std`` and ``sorted``, the RMSE of the scans sorted
+    by depth, in grey levels of 255.
     """
     keys = ["method", "sample", "z_um"]
     rmse = table.groupby(keys, sort=False).rmse

@@ -42,26 +42,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """A fully sampled stack that nothing was trained on.
+    """A fully sampled stack that nothing was trained on."""
 
-    Attributes
-    ----------
-    truth : numpy.ndarray, float32, shape (Z, Y, X)
-        What a reconstruction is held against: without noise where it is simulated.
-    seen : numpy.ndarray, float32, shape (Z, Y, X)
-        The same planes as a camera gives them: scans come from here.
-    z_um : numpy.ndarray, shape (Z,)
-        Rising, evenly spaced, in micrometres.
-    optics : Optics
-    confocal : numpy.ndarray or None
-        The confocal counterpart of ``truth``.
-    """
-
-    truth: FloatArray
-    seen: FloatArray
-    z_um: npt.NDArray[np.float64]
+    truth: FloatArray  # (Z, Y, X), without noise where it is simulated
+    seen: FloatArray  # (Z, Y, X), the same as a camera gives it: scans come from here
+    z_um: npt.NDArray[np.float64]  # (Z,), rising, evenly spaced
     optics: Optics
-    confocal: FloatArray | None = None
+    confocal: FloatArray | None = None  # counterpart of the truth
 
     @cached_property
     def scale(self) -> Normalisation:
@@ -103,18 +90,9 @@ def score(held: Held, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
 class Lab:
     """Makes samples, loads weights and rebuilds planes; keeps what is costly.
 
-    Parameters
-    ----------
-    settings : Settings
-    on_progress : callable, optional
-        Called with the number of parts of the experiment that are done and of all.
-
-    Attributes
-    ----------
-    notes : list of str
-        What could not be measured, and why, since :meth:`begin`.
-    used : dict of str to Model
-        Weights that were used since then, by what they served.
+    ``on_progress`` gets the number of parts of the experiment that are done and of all. Since
+    :meth:`begin`, ``notes`` say what could not be measured and why, and ``used`` has the weights by
+    what they served.
     """
 
     def __init__(self, settings: Settings, on_progress: Any = None) -> None:
@@ -313,12 +291,7 @@ class Lab:
 
 
 class Seat:
-    """A network with its scans prepared.
-
-    Parameters
-    ----------
-    planes : NetworkPlanes
-    """
+    """A network with its scans prepared."""
 
     def __init__(self, planes: NetworkPlanes) -> None:
         self._planes = planes
@@ -333,18 +306,8 @@ class Seat:
     ) -> FloatArray:
         """A plane from the scans in any order, with repetitions, or with wrong distances.
 
-        Parameters
-        ----------
-        z_um : float
-            Height, in micrometres.
-        order : sequence of int, optional
-            Numbers of the scans, as they enter the network; some may come again or not at all.
-        dpm_error_um : array_like, shape (M,), optional
-            Added to the DPM of each scan, and to nothing else.
-
-        Returns
-        -------
-        numpy.ndarray, float32, shape (Y, X), in the scans' units
+        ``order`` has the numbers of the scans as they enter the network; ``dpm_error_um`` (M,) is
+        added to the DPM of each scan, and to nothing else. Float32 (Y, X), in the scans' units.
         """
         planes = self._planes
         prepared = planes.inputs.at(z_um)

@@ -45,22 +45,12 @@ _COLOURS = {
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The volume of a sample after one more scan, by linear MMSE.
+    """The volume of a sample after one more scan, by linear MMSE."""
 
-    Attributes
-    ----------
-    planes : tuple of int
-        The scans, in the order taken: planes of the stack.
-    volume : numpy.ndarray, float32, shape (Z, Y, X)
-    estimate : LinearEstimate
-    expected : Expectation
-        With these scans.
-    """
-
-    planes: tuple[int, ...]
+    planes: tuple[int, ...]  # the scans, in the order taken: planes of the stack
     volume: FloatArray
     estimate: LinearEstimate
-    expected: Expectation
+    expected: Expectation  # with these scans
 
     @property
     def next_change(self) -> float:
@@ -69,23 +59,10 @@ class Step:
 
 
 def steps(held: Held, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
-    """Scan a sample as a rule says, one scan at a time, and rebuild it after each.
+    """Scan a sample up to ``most`` times as a rule says, and rebuild it after each scan.
 
-    Parameters
-    ----------
-    held : Held
-    rule : str
-        One of :data:`~napari_recurrent_mz.planning.RULES`, ``equal`` (all scans anew, evenly
-        spaced) or ``random``.
-    most : int
-        Scans at the end.
-    rng : numpy.random.Generator
-        For the rule ``random``.
-
-    Yields
-    ------
-    Step
-        The first with one scan.
+    The rule is one of :data:`~napari_recurrent_mz.planning.RULES`, ``equal`` (all scans anew,
+    evenly spaced) or ``random``, which takes ``rng``. The first step has one scan.
     """
     planes: tuple[int, ...] = ()
     expected = Expectation(held.grid, held.optics)
@@ -228,15 +205,7 @@ def _rank(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 def against_equal(table: pd.DataFrame) -> pd.DataFrame:
     """Error of each rule over that of equal spacing, less one: mean over samples of its log.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of one kind of stack.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for every rule, a column for every number of scans.
+    From rows of one kind of stack: a row for every rule, a column for every number of scans.
     """
     keys = ["sample", "number", "scans"]
     wide = table.pivot_table(index=keys, columns="rule", values="error")

@@ -129,12 +129,9 @@ def _spread(count: int, wanted: int) -> list[int]:
 def judged(table: pd.DataFrame) -> pd.DataFrame:
     """What the choice was worth, question by question.
 
-    Returns
-    -------
-    pandas.DataFrame
-        The table with ``gain`` and ``said`` (dB of the network over linear MMSE: true, and by
-        the check), ``right``, and what is lost to the better of the two: ``auto``,
-        ``always_network``, ``always_linear``.
+    The table with ``gain`` and ``said`` (dB of the network over linear MMSE: true, and by the
+    check), ``right``, and what is lost to the better of the two: ``auto``, ``always_network``,
+    ``always_linear``.
     """
     gain = table.true_network - table.true_linear
     uses = table.chosen == NETWORK

@@ -26,46 +26,25 @@ _METHODS = "recurrent-mz lmmse richardson-lucy linear nearest cubic pchip".split
 
 @dataclass(frozen=True)
 class Question:
-    """Planes that serve as scans, and what is to be reached between them.
-
-    Attributes
-    ----------
-    planes : tuple of int
-    to_beat : str
-        What linear interpolation and linear MMSE reach, in dB.
-    goal : Goal
-    over_linear : bool
-        Whether the goal is a gain over linear MMSE instead of a PSNR.
-    """
+    """Planes that serve as scans, and what is to be reached between them."""
 
     planes: tuple[int, ...]
-    to_beat: str
+    to_beat: str  # what linear interpolation and linear MMSE reach, in dB
     goal: Goal
-    over_linear: bool = False
+    over_linear: bool = False  # the goal is a gain over linear MMSE, not a PSNR
 
 
 @dataclass(frozen=True)
 class RealStack:
-    """A stack, its optics (the pixel and the z step are in the file), and the questions.
+    """A stack, its optics (the pixel and the z step are in the file), and the questions."""
 
-    Attributes
-    ----------
-    file : str
-        Its name, without ``.ome.tif``.
-    title : str
-    na, wavelength_um, immersion_index : float
-    questions : tuple of Question
-    every : int
-        Judge one plane in so many; more than 1 where the stack is large.
-    """
-
-    file: str
+    file: str  # its name, without .ome.tif
     title: str
     na: float
     wavelength_um: float
     immersion_index: float
     questions: tuple[Question, ...] = ()
-    every: int = 1
+    every: int = 1  # judge one plane in so many
 
     def methods(self, wanted: Sequence[str]) -> list[str]:
         """Those of ``wanted`` that are worth their time: iterating over a large stack is not."""
@@ -260,11 +239,8 @@ def _measure_any(lab: Lab) -> Measured:
 def set_gains(table: pd.DataFrame) -> pd.DataFrame:
     """Mean gains over linear MMSE for every stack and set of planes, in dB.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by stack and planes; ``network``, and ``auto``, which is the network's gain
-        where the check on the scans chose the network, else zero.
+    ``network``, and ``auto``, which is the network's gain where the check on the scans chose it,
+    else zero.
     """
     keys = ["stack", "planes"]
     means = table.groupby([*keys, "method"], sort=False).psnr.mean().unstack()

@@ -45,13 +45,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """The experiments of these names, in the paper's order; all of them for no name.
-
-    Raises
-    ------
-    InputError
-        If there is no such experiment.
-    """
+    """The experiments of these names, in the paper's order; all of them for no name."""
     known = {experiment.name: experiment for experiment in EXPERIMENTS}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -41,22 +41,10 @@ trained in other ways compare is in [Training](training.md).
 def write_report(
     folder: Path, experiments: Sequence[Experiment], *, docs: Path | None = None
 ) -> Path:
-    """Write ``results.md`` from the tables in a folder.
+    """Write ``results.md`` from the tables in a folder, and return its path.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the experiments are.
-    experiments : sequence of Experiment
-        All of them, in the order of the page; those without a table are said to be missing.
-    docs : Path, optional
-        A documentation folder: the page goes there instead, its figures below
-        ``images/results``.
-
-    Returns
-    -------
-    Path
-        The page.
+    The experiments come in their order; those without a table are said to be missing. A
+    documentation folder ``docs`` gets the page instead, and its figures below ``images/results``.
     """
     records = [(experiment, read(folder, experiment.name)) for experiment in experiments]
     pictures = "" if docs is None else f"{_DOCS_IMAGES}/"

@@ -24,25 +24,11 @@ def run(
     force: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Experiment, str]]:
-    """Measure one experiment after another.
+    """Measure one experiment after another; yields each once it is done, and what became of it.
 
-    Parameters
-    ----------
-    experiments : sequence of Experiment
-    folder : Path
-        Gets ``NAME.csv`` and ``NAME.png``; made if it is not there.
-    settings : Settings
-    command : str, optional
-        What a person types to get the same, kept beside the numbers.
-    force : bool, optional
-        Measure again what is there.
-    on_progress : callable, optional
-        Called with the parts of an experiment done and in all.
-
-    Yields
-    ------
-    tuple
-        Every experiment once it is done, and in a few words what became of it.
+    The folder gets ``NAME.csv`` and ``NAME.png``; what is there already is measured again by
+    ``force`` only. ``command`` is kept beside the numbers. ``on_progress`` gets the parts of an
+    experiment that are done and all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(settings, on_progress)

@@ -53,22 +53,11 @@ def _sequence(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
 
 
 def stopped_at(table: pd.DataFrame, epsilon: float, counted: str) -> pd.DataFrame:
-    """Where every sample stops when ``counted`` falls to ε.
+    """Where every sample stops when ``counted`` (change, ahead or both) falls to ε.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of :data:`STOPPING`.
-    epsilon : float
-    counted : str
-        change, ahead or both.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each sample: ``scans``, ``excess`` (error above the best of the sample, in
-        parts of the volume's norm), ``ratio`` (error over the best), ``stopped`` (False where
-        the scans ran out first).
+    From rows of :data:`STOPPING`, a row for each sample: ``scans``, ``excess`` (error above the
+    best of the sample, in parts of the volume's norm), ``ratio`` (error over the best), ``stopped``
+    (False where the scans ran out first).
     """
     rows = []
     for _, sample in table.groupby(["sample", "number"], sort=False):

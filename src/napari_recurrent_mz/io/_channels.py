@@ -64,25 +64,13 @@ class Channel:
 
 @dataclass(frozen=True, eq=False)
 class NewImage:
-    """An image that is to be written.
-
-    Attributes
-    ----------
-    name : str
-    channels : sequence of Channel
-        All of one shape and type.
-    place : Place
-    provenance : mapping
-        How it was made; anything JSON can hold.
-    on_plane : callable, optional
-        Called before every plane; see :func:`~napari_recurrent_mz.io.write_channels`.
-    """
+    """An image that is to be written; its channels have one shape and type."""
 
     name: str
     channels: Sequence[Channel]
     place: Place
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    on_plane: OnPlane | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # anything JSON can hold
+    on_plane: OnPlane | None = None  # called before every plane; see write_channels
 
     @property
     def axes(self) -> str:

@@ -37,20 +37,11 @@ _EVEN = 0.2  # of the step: how far a stage's read-back may lie from even height
 
 @dataclass(frozen=True)
 class Stated:
-    """Heights of the planes as one place in the metadata states them.
+    """Heights of the planes as one place in the metadata states them."""
 
-    Attributes
-    ----------
-    z_um : numpy.ndarray, shape (Z,)
-    where : str
-        What a sentence calls that place.
-    in_um : bool
-        Whether the numbers are micrometres for sure, not those of an unnamed frame.
-    """
-
-    z_um: npt.NDArray[np.float64]
-    where: str
-    in_um: bool = True
+    z_um: npt.NDArray[np.float64]  # (Z,)
+    where: str  # what a sentence calls that place
+    in_um: bool = True  # for sure, not in the unit of an unnamed frame
 
 
 @dataclass
@@ -89,13 +80,7 @@ class Facts:
         self.take(name, to_um(value, unit), where)
 
     def take_pixel(self, y: Any, x: Any, units: tuple[Any, Any], where: str, file: str) -> None:
-        """Take the size of a pixel from its height and width.
-
-        Raises
-        ------
-        InputError
-            If it is not square.
-        """
+        """Take the size of a pixel from its height and width, which must be equal."""
         for value, unit in zip((y, x), units, strict=True):
             if value is not None and micrometres_per(unit) is None:
                 self.take_length("pixel_um", value, unit, where)

@@ -141,24 +141,10 @@ class ImageFile:
 def squeeze_to_zyx(
     data: npt.NDArray[Any], axes: str, name: str, *, unnamed_is_z: bool = True
 ) -> npt.NDArray[Any]:
-    """Return ``data`` as (Z, Y, X) or (Y, X).
+    """Return ``data``, an axis for each of tifffile's letters ``axes``, as (Z, Y, X) or (Y, X).
 
-    Parameters
-    ----------
-    data : numpy.ndarray
-        Pixels, one dimension for each letter of ``axes``.
-    axes : str
-        Letters as in tifffile: X, Y, Z, C channel, T time, S samples (RGB); others are
-        unnamed.
-    name : str
-        File name for errors.
-    unnamed_is_z : bool
-        Take one unnamed axis for z, as plain multi-page TIFFs need it.
-
-    Raises
-    ------
-    InputError
-        If there is an axis beside z, y and x that holds more than one entry.
+    Another axis that holds more than one entry is refused, by ``name``; ``unnamed_is_z`` takes one
+    unnamed axis for z, as plain multi-page TIFFs need it.
     """
     size = dict(zip(axes, data.shape, strict=True))
     if size.get("S", 1) > 1:
@@ -193,13 +179,7 @@ def squeeze_to_zyx(
 
 
 def square_pixel(y_um: float | None, x_um: float | None, name: str) -> float | None:
-    """Return the one pixel size, or None when unknown.
-
-    Raises
-    ------
-    InputError
-        If height and width differ by more than 1 %.
-    """
+    """Return the one pixel size, or None when unknown; height and width agree within 1 %."""
     if not y_um or not x_um or y_um <= 0 or x_um <= 0:
         return None
     if abs(y_um - x_um) > 0.01 * max(y_um, x_um):

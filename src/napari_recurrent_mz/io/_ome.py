@@ -24,13 +24,7 @@ _UNNAMED = "reference frame"
 
 @lru_cache(maxsize=2)  # a time-lapse asks for every time point
 def ome_root(xml: str, name: str) -> ET.Element:
-    """The tree of OME metadata.
-
-    Raises
-    ------
-    InputError
-        If they are no XML.
-    """
+    """The tree of OME metadata; refuses what is no XML."""
     try:
         return ET.fromstring(xml)  # noqa: S314  (expat bounds entity expansion)
     except ET.ParseError as error:
@@ -40,20 +34,7 @@ def ome_root(xml: str, name: str) -> ET.Element:
 
 
 def companion_metadata(xml: str, path: Path) -> str | None:
-    """The OME metadata of a TIFF that has them in another file; None where it has its own.
-
-    Parameters
-    ----------
-    xml : str
-        What is in the TIFF itself.
-    path : Path
-        Of the TIFF.
-
-    Raises
-    ------
-    InputError
-        If the other file is not there, cannot be read, or says nothing about this one.
-    """
+    """The OME metadata of a TIFF that has them in another file; None where ``xml`` has them."""
     if "BinaryOnly" not in xml:
         return None
     own = ome_root(xml, path.name)
@@ -90,15 +71,9 @@ def _xml_in(companion: Path) -> str:
 def image_of(root: ET.Element, series: tifffile.TiffPageSeries, position: int) -> ET.Element | None:
     """The Image that describes a series; None when there is none, or it cannot be told.
 
-    Metadata may describe images that lie in other files or are missing, so the number of a
-    series says nothing: its first page must be one that the Image names.
-
-    Parameters
-    ----------
-    root : Element
-    series : tifffile.TiffPageSeries
-    position : int
-        Of a Micro-Manager stack, the one that the images are of; its metadata have one Image each.
+    Metadata may describe images that lie in other files or are missing, so the number of a series
+    says nothing: its first page must be one that the Image names. ``position`` is the one of a
+    Micro-Manager stack that the images are of; its metadata have one Image each.
     """
     images = [image for image in root.iterfind("{*}Image") if image.find("{*}Pixels") is not None]
     if series.kind == "mmstack":
@@ -142,13 +117,7 @@ def _sizes_of(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
 def take_ome(
     facts: Facts, root: ET.Element, image: ET.Element, channel: int, time: int, name: str
 ) -> list[Stated]:
-    """Take what the metadata say of one channel and time point of an Image; gives its heights.
-
-    Raises
-    ------
-    InputError
-        If its pixels are not square.
-    """
+    """Take what the metadata say of one channel and time point of an Image; gives its heights."""
     pixels = image.find("{*}Pixels")
     assert pixels is not None  # image_of leaves out what has none
     sizes = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "YXZ"}

@@ -31,26 +31,13 @@ _MOST_POSITIONS = 100_000
 
 @dataclass(frozen=True)
 class Content:
-    """An image in a file and its size.
-
-    Attributes
-    ----------
-    path : str
-    inside : str
-        In an OME-Zarr the path of its group, in a TIFF the number of the position; empty when
-        it is all there is.
-    axes : str
-        One letter for each length of ``shape``: T, C, Z, Y, X and others.
-    shape : tuple of int
-    trouble : str
-        Why it cannot be read, in one sentence, where others in the file can; else empty.
-    """
+    """An image in a file and its size."""
 
     path: str
-    inside: str
-    axes: str = ""
+    inside: str  # group of an OME-Zarr, position of a TIFF; empty when it is all there is
+    axes: str = ""  # a letter for each length: T, C, Z, Y, X and others
     shape: tuple[int, ...] = ()
-    trouble: str = ""
+    trouble: str = ""  # why it cannot be read, where others in the file can
 
     def length(self, axis: str) -> int:
         """How many entries the axis of a letter has, 1 when there is none."""
@@ -60,21 +47,12 @@ class Content:
 
 @dataclass(frozen=True)
 class Part:
-    """One z-stack or image of a file.
-
-    Attributes
-    ----------
-    path : str
-    inside : str
-        As in :class:`Content`.
-    time, channel : int or None
-        Which entry of these axes, from 0; None where there is one only.
-    """
+    """One z-stack or image of a file."""
 
     path: str
-    inside: str = ""
-    time: int | None = None
-    channel: int | None = None
+    inside: str = ""  # as in Content
+    time: int | None = None  # from 0; None where there is one only
+    channel: int | None = None  # the same
 
     @property
     def name(self) -> str:
@@ -86,14 +64,7 @@ class Part:
 
 
 class SomePlanes:
-    """A stack (Z, Y, X) of which some planes were read.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (Z, Y, X).
-    planes : mapping of int to numpy.ndarray
-    """
+    """A stack of shape (Z, Y, X) of which some planes were read."""
 
     ndim = 3
 
@@ -110,11 +81,6 @@ def contents_of(path: str | os.PathLike[str]) -> list[Content]:
 
     Of a TIFF that is one file of a larger OME-TIFF set, those that begin in it; of an OME-Zarr
     plate, the fields of all its wells, row by row.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or holds no image.
     """
     path = Path(path)
     found = list(_groups_of(path) if path.is_dir() else _positions_of(path))
@@ -173,13 +139,7 @@ def ome_attributes(path: Path) -> dict[str, Any]:
 
 
 def fields_of(path: Path) -> list[str]:
-    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate.
-
-    Raises
-    ------
-    InputError
-        If the plate has no well, or none of its wells a field.
-    """
+    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate."""
     plate = ome_attributes(path).get("plate")
     if not isinstance(plate, dict):
         return []
@@ -208,23 +168,10 @@ def _series_of(path: Path) -> list[str]:
 
 
 def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
-    """Read planes of one image in a file, with what the metadata say.
+    """Read planes of one image in a file, by default all, with what the metadata say.
 
-    Parameters
-    ----------
-    part : Part
-    planes : sequence of int, optional
-        Which to read, by default all; those that are not there are left out.
-
-    Returns
-    -------
-    ImageFile
-        Its data are (Y, X), or a stack of which only the planes that were named can be had.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_image`.
+    The data are (Y, X), or a stack of which only the ``planes`` that were named can be had; those
+    that are not there are left out.
     """
     path = Path(part.path)
     if not path.exists():
@@ -243,13 +190,7 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
 def read_planes(
     path: Path, planes: Sequence[int] | None = None, position: int | None = None
 ) -> ImageFile:
-    """Read one image of a file: the only one, or that of a position.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_image`.
-    """
+    """Read one image of a file: the only one, or that of a position."""
     if path.is_dir():
         inside = _named(path, [content.inside for content in contents_of(path)], position)
         return read_part(Part(str(path), inside), planes)
@@ -462,25 +403,13 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """One position in a TIFF: a series, or an entry of its axis of positions.
-
-    Attributes
-    ----------
-    series : tifffile.TiffPageSeries
-    axes : str
-    shape : tuple of int
-        Without the axis of positions.
-    entry : int or None
-        On that axis; None where there is none.
-    position : int
-        The number that Micro-Manager gave it, 0 elsewhere.
-    """
+    """One position in a TIFF: a series, or an entry of its axis of positions."""
 
     series: tifffile.TiffPageSeries
     axes: str
-    shape: tuple[int, ...]
-    entry: int | None
-    position: int
+    shape: tuple[int, ...]  # without the axis of positions
+    entry: int | None  # on that axis; None where there is none
+    position: int  # Micro-Manager's number, 0 elsewhere
 
     def of(self, whole: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """This position out of an array with the axes of the series."""

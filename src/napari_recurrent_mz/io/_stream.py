@@ -125,13 +125,7 @@ class VolumeWriter:
         return sorted(self._made)
 
     def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
-        """Write the plane with this number, (Y, X), over one that was there.
-
-        Raises
-        ------
-        InputError
-            When the disk refuses.
-        """
+        """Write the plane with this number, (Y, X), over one that was there."""
         pixels = np.asarray(plane, self.dtype)
         if pixels.shape != self.shape[1:] or not 0 <= index < self.shape[0]:
             raise ValueError(f"a plane {pixels.shape} is not plane {index} of {self.shape}")
@@ -221,21 +215,7 @@ def disk_bytes(shape: tuple[int, int, int], itemsize: int = 4, *, pyramid: bool 
 
 
 def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> None:
-    """Refuse a volume that the disk cannot hold, before any work is done.
-
-    Parameters
-    ----------
-    path : Path
-        Where the volume will be.
-    shape : tuple of int
-        (Z, Y, X).
-    itemsize : int, optional
-        Bytes of a pixel.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a volume (Z, Y, X) at ``path`` that the disk cannot hold, before any work is done."""
     needed = disk_bytes(shape, itemsize, pyramid=path.suffix.lower() not in (".tif", ".tiff"))
     free = shutil.disk_usage(path.resolve().parent).free
     if needed > free:

@@ -11,20 +11,9 @@ from ..scans import InputError
 
 
 def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "utf-8") -> Path:
-    """Write a table as CSV, a header and six digits; whole or not at all.
+    """Write a table without its index as CSV, a header and six digits; whole or not at all.
 
-    Parameters
-    ----------
-    path : path
-    table : pandas.DataFrame
-        Its index is left out.
-    encoding : str, optional
-        ``utf-8-sig`` for spreadsheets, which else do not show the µ.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
+    Spreadsheets need the ``encoding`` utf-8-sig: else they do not show the µ.
     """
     target = Path(path)
     part = target.with_name(f".{target.name}.part")
@@ -41,13 +30,7 @@ def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "ut
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
-    """Write ``value`` as JSON, whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
+    """Write ``value`` as JSON, whole or not at all."""
     target = Path(path)
     part = target.with_name(f".{target.name}.part")
     try:

@@ -94,17 +94,8 @@ def told_by(
 ) -> ImageFile:
     """Pixels (Z, Y, X) or (Y, X) of a series with what the file says about these very planes.
 
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        Open.
-    series : tifffile.TiffPageSeries
-    data : array_like
-    path : Path
-    records : sequence of mapping
-        What Micro-Manager wrote about each plane; empty when it did not.
-    position, channel, time : int
-        Which of those that the series holds the planes are of.
+    ``records`` are what Micro-Manager wrote about each plane, if it did; ``position``, ``channel``
+    and ``time`` are those of the series that the planes are of.
     """
     facts, name = Facts(), path.name
     stated = take_micro_manager(facts, tif, records, name)
@@ -150,13 +141,7 @@ def _tifffile_log() -> Iterator[list[str]]:
 
 
 def write_ome_tiff(path: Path, image: NewImage) -> None:
-    """Write an image as OME-TIFF with voxel sizes, plane heights and provenance.
-
-    Raises
-    ------
-    InputError
-        If OME-TIFF has no such pixels.
-    """
+    """Write an image as OME-TIFF with voxel sizes, plane heights and provenance."""
     check_type(image.dtype, path.name)
     tifffile.imwrite(
         path,
@@ -180,18 +165,7 @@ def check_type(dtype: np.dtype[Any], name: str) -> None:
 
 
 class TiffPlanes:
-    """An OME-TIFF (Z, Y, X), uncompressed, whose planes are put in one by one.
-
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-        (Z, Y, X).
-    dtype : numpy.dtype
-    z_um : numpy.ndarray, shape (Z,)
-    pixel_um : float
-    name : str
-    """
+    """An OME-TIFF (Z, Y, X), uncompressed, whose planes are put in one by one."""
 
     def __init__(
         self,

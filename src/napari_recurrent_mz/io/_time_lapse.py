@@ -28,22 +28,8 @@ def make_time_lapse(
 ) -> None:
     """Make an empty time-lapse, into which :class:`TimePoint` writes; what is there is replaced.
 
-    Parameters
-    ----------
-    path : Path
-        An OME-Zarr folder, or a field of a plate.
-    shape : tuple of int
-        (T, Z, Y, X).
-    z_um : numpy.ndarray, shape (Z,)
-        Heights of the planes, in micrometres, evenly spaced.
-    pixel_um : float
-    told : mapping
-        What :func:`time_lapse_told` returns; anything JSON can hold.
-
-    Raises
-    ------
-    InputError
-        If something else is in the way, or the disk refuses or is too small.
+    ``path`` is an OME-Zarr folder, or a field of a plate; ``shape`` is (T, Z, Y, X), ``z_um`` (Z,)
+    evenly spaced, ``told`` what :func:`time_lapse_told` returns.
     """
     import zarr
 
@@ -88,28 +74,11 @@ def lengthen_time_lapse(path: Path, points: int) -> None:
 
 
 class TimePoint:
-    """Writes the planes of one time point in their places in a time-lapse.
+    """Writes the planes (Z, Y, X) of one time point in their places in a time-lapse.
 
     The place has no name of its own, so planes are there as soon as they are written: whoever
-    writes them keeps a record of the time points that are whole.
-
-    Parameters
-    ----------
-    path : Path
-        What :func:`make_time_lapse` made.
-    time : int
-    shape : tuple of int
-        (Z, Y, X).
-
-    Attributes
-    ----------
-    provenance : dict
-        What :meth:`finish` was given.
-
-    Raises
-    ------
-    InputError
-        If the time-lapse is gone or has another shape.
+    writes them keeps a record of the time points that are whole. :meth:`finish` is given the
+    provenance.
     """
 
     def __init__(self, path: Path, time: int, shape: tuple[int, int, int]) -> None:
@@ -160,17 +129,7 @@ class TimePoint:
 def make_plate(source: Path, target: Path) -> None:
     """Make a plate with the rows, columns, wells and fields of another, without their images.
 
-    Parameters
-    ----------
-    source : Path
-        An OME-Zarr plate, NGFF 0.4 or 0.5.
-    target : Path
-        Written as NGFF 0.5. Images that it holds already stay.
-
-    Raises
-    ------
-    InputError
-        If something else is in the way, or the disk refuses.
+    The source is NGFF 0.4 or 0.5, the target 0.5. Images that the target holds already stay.
     """
     import zarr
 

@@ -22,20 +22,7 @@ def take_micro_manager(
     """Take what Micro-Manager says: its summary, and the record that it keeps of each image.
 
     The record is JSON, in a tag of Micro-Manager's own or, in separate image files, in ImageJ's.
-
-    Parameters
-    ----------
-    facts : Facts
-    tif : tifffile.TiffFile
-        Open.
-    records : sequence of mapping
-        Of the planes, in their order; empty when they have none.
-    name : str
-
-    Returns
-    -------
-    list of Stated
-        Heights of the planes, when each has one.
+    Returns the heights of the planes, when each has one.
     """
     records = records or _in_imagej(tif)
     summary = (tif.micromanager_metadata or {}).get("Summary") if tif.is_micromanager else None

@@ -15,26 +15,10 @@ from ._zarr import chunks_of, level_shapes, reading_zarr
 
 
 def verify_volume(path: Path, shape: tuple[int, int, int], time: int | None = None) -> str:
-    """Open a volume that was written here, with all its levels and planes.
+    """Open a volume (Z, Y, X) that was written here, with all its levels and planes.
 
-    Parameters
-    ----------
-    path : Path
-        An OME-TIFF, or an OME-Zarr image.
-    shape : tuple of int
-        (Z, Y, X) that it must have.
-    time : int, optional
-        Of an OME-Zarr with a time axis: the time point that is meant.
-
-    Returns
-    -------
-    str
-        A digest that no other volume has, and not this one after it was changed.
-
-    Raises
-    ------
-    InputError
-        If something of it is missing or cannot be read, or it has another shape.
+    An OME-TIFF, an OME-Zarr image, or one ``time`` of it. Returns a digest that no other volume
+    has, and not this one after it was changed; refuses one that is not whole or has another shape.
     """
     told = _zarr_told(path, shape, time) if path.is_dir() else _tiff_told(path, shape)
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=12).hexdigest()

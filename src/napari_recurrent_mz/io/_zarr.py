@@ -34,22 +34,7 @@ def is_zarr(path: Path) -> bool:
 class ZarrImage:
     """The largest level of an OME-Zarr image, none of whose pixels was read.
 
-    Parameters
-    ----------
-    path : Path
-    name : str
-        How sentences call it.
-
-    Attributes
-    ----------
-    array : zarr.Array
-    letters : str
-        Of its axes, as T, C, Z, Y and X.
-
-    Raises
-    ------
-    InputError
-        If it is not an OME-Zarr image, or is incomplete.
+    Sentences call it ``name``; the ``letters`` of its axes are T, C, Z, Y and X.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -166,22 +151,7 @@ class ZarrPlanes:
     """An OME-Zarr 0.5 image (Z, Y, X) whose planes are put in one by one, micrometres.
 
     Each plane is halved as it comes, until neither side passes 1024 pixels: viewers show these
-    levels from afar. The metadata that make it an image are written last.
-
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-        (Z, Y, X).
-    dtype : numpy.dtype
-    z_um : numpy.ndarray, shape (Z,)
-    pixel_um : float
-    name : str
-
-    Attributes
-    ----------
-    levels : list of zarr.Array
-        The finest first.
+    ``levels``, the finest first, from afar. The metadata that make it an image are written last.
     """
 
     def __init__(
@@ -264,11 +234,7 @@ def every_chunk() -> Iterator[None]:
 def chunks_of(array: zarr.Array[Any], wanted: Mapping[int, Sequence[int]]) -> Iterator[str]:
     """Files of the chunks of an array, relative to its group.
 
-    Parameters
-    ----------
-    array : zarr.Array
-    wanted : mapping of int to sequence of int
-        Which entries of an axis, by its number; all where it says nothing.
+    ``wanted`` has the entries of an axis, by its number; an axis that it does not have is whole.
     """
     metadata: Any = array.metadata
     pieces, spans = array.shards or array.chunks, []
@@ -289,13 +255,7 @@ def put_plane(
 
 
 def _step_of(place: Place, name: str) -> float:
-    """The z step of an image; one plane of which nothing is known has 1.
-
-    Raises
-    ------
-    InputError
-        If its planes are not evenly spaced upwards: OME-Zarr knows one step only.
-    """
+    """The z step of an image, evenly spaced upwards; one plane of which nothing is known has 1."""
     if place.step_um is None and (place.z_um is None or len(place.z_um) == 1):
         return 1.0
     if place.step_um is None or place.step_um < 0:
@@ -351,13 +311,7 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def write_zarr(path: Path, image: NewImage) -> None:
-    """Write an image as OME-Zarr 0.5.
-
-    Raises
-    ------
-    InputError
-        If its planes are not evenly spaced, or its pixels are no real numbers.
-    """
+    """Write an image, evenly spaced and of real numbers, as OME-Zarr 0.5."""
     import zarr
 
     if image.dtype.kind not in "biuf":

@@ -27,13 +27,7 @@ _SMALLEST_SCALE, _LARGEST_SCALE = 0.5, 2.0
 
 
 def checked_planes(planes: Any, names: Sequence[str]) -> list[str]:
-    """Return the names of the planes, once there are at least two.
-
-    Raises
-    ------
-    InputError
-        If there are fewer.
-    """
+    """Return the names of the planes, once there are at least two."""
     count = len(planes)
     if count < 2:
         label = f"'{names[0]}' is one plane" if len(names) else "There is one plane"
@@ -54,13 +48,7 @@ def sharp_part(plane: npt.ArrayLike, pixels: float = 1.0) -> FloatArray:
 
 
 def standardised(plane: npt.ArrayLike, label: str, *, band_pass: bool = False) -> FloatArray:
-    """The plane less its mean, over its standard deviation; float32, shape (Y, X).
-
-    Raises
-    ------
-    InputError
-        If it is RGB, constant, tiny, or holds NaN.
-    """
+    """The plane less its mean, over its standard deviation, float32 (Y, X), once it has one."""
     pixels = check_image(plane, label)
     values = (sharp_part(pixels) if band_pass else pixels).astype(np.float64)
     scaled: FloatArray = ((values - values.mean()) / values.std()).astype(np.float32)
@@ -70,13 +58,9 @@ def standardised(plane: npt.ArrayLike, label: str, *, band_pass: bool = False) -
 def found_matrix(reference: FloatArray, moving: FloatArray, transform: str, label: str) -> Matrix:
     """The matrix that takes places of ``reference`` to where ``moving`` shows the same.
 
-    By pyStackReg, the port of TurboReg (Thévenaz, Ruttimann and Unser, IEEE Trans. Image
-    Process. 7:27, 1998), which minimises the squared difference over a pyramid.
-
-    Raises
-    ------
-    InputError
-        If no sensible motion is found, or pyStackReg is not installed.
+    By pyStackReg, the port of TurboReg (Thévenaz, Ruttimann and Unser, IEEE Trans. Image Process.
+    7:27, 1998), which minimises the squared difference over a pyramid. A motion that makes no sense
+    is refused.
     """
     try:
         from pystackreg import StackReg
@@ -180,15 +164,11 @@ def correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
 def largest_region(
     matrices: Sequence[Matrix], shape: tuple[int, int], moving_shape: tuple[int, int]
 ) -> tuple[slice, slice] | None:
-    """The largest rectangle of the reference that every moved plane covers, rows and columns.
+    """The largest rectangle that every moved plane covers, rows and columns, or None.
 
-    The corners of a rectangle lie inside a moved plane where a set of straight lines says so,
-    hence a linear programme: the largest sum of the sides, relative to those of the field.
-
-    Returns
-    -------
-    tuple of slice, or None
-        None when the planes have nothing in common.
+    In pixels of the reference. The corners of a rectangle lie inside a moved plane where a set of
+    straight lines says so, hence a linear programme: the largest sum of the sides, relative to
+    those of the field.
     """
     from scipy.optimize import linprog
 

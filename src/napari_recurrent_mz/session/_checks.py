@@ -23,18 +23,9 @@ _NO_STRUCTURE = 1.3  # times the noise that is left in means over blocks
 def check_fits(
     scan: Scan, scans: Sequence[Scan], grid: ZGrid, optics: Optics, pixel_um: float | None
 ) -> None:
-    """Raise :class:`InputError` unless a scan belongs to the session.
+    """Raise :class:`InputError` unless a new scan belongs to the session of these ``scans``.
 
-    Parameters
-    ----------
-    scan : Scan
-        The new one.
-    scans : sequence of Scan
-        Those there are.
-    grid : ZGrid
-    optics : Optics
-    pixel_um : float or None
-        The pixel size that came with the scan, if any.
+    ``pixel_um`` is the pixel size that came with the scan, if any.
     """
     label = called(scan)
     if pixel_um is not None and abs(pixel_um / optics.pixel_um - 1) > 0.01:
@@ -85,10 +76,7 @@ def is_empty(pixels: FloatArray) -> bool:
 def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | None:
     """The number of the scan that is at the same height; None when there is none.
 
-    Raises
-    ------
-    InputError
-        If there is one and nobody said what to do, or said what cannot be done.
+    Refused if there is one and nobody said what to do, or said what cannot be done.
     """
     if choice is not None and choice not in ON_DUPLICATE:
         raise InputError(

@@ -83,23 +83,11 @@ def state_place(needed: int, device: Device, budget: int | None = None) -> str:
 
 
 class Engine:
-    """The planes of one session.
+    """The planes of one session, by a network or, without a model, by the linear estimate alone.
 
-    Parameters
-    ----------
-    grid : ZGrid
-    optics : Optics
-    device : Device
-    model : Model or None
-        None for the linear estimate alone.
-    target : {"widefield", "confocal"}
-        What is made of a plane.
-    budget : int or None
-        Bytes that states may take; see :func:`state_place`.
-    half : bool or None
-        Mixed precision; None where it pays.
-    tell : callable
-        Given a sentence and its kind when memory runs out or states move.
+    ``target`` (widefield or confocal) is what is made of a plane; ``budget`` are the bytes that
+    states may take, see :func:`state_place`; ``half`` is mixed precision, None where it pays;
+    ``tell`` gets a sentence and its kind when memory runs out or states move.
     """
 
     def __init__(
@@ -170,24 +158,11 @@ class Engine:
             self._choose_place(planes)
 
     def planes(self, indices: Iterable[int]) -> Iterator[tuple[int, FloatArray]]:
-        """Planes of the grid by the network, each float32 (Y, X) in the scans' units.
+        """Index and plane, float32 (Y, X) in the scans' units, of the grid by the network.
 
-        Parameters
-        ----------
-        indices : iterable of int
-            Asked for the next when there is time for it; a GPU makes some at once.
-
-        Yields
-        ------
-        index : int
-        plane : numpy.ndarray
-
-        Raises
-        ------
-        Stopped
-            As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`.
-        MemoryError
-            If a plane does not fit into memory even without states.
+        The next of ``indices`` is asked for when there is time for it; a GPU makes some at once.
+        Raises :class:`Stopped`, and :class:`MemoryError` if a plane does not fit even without
+        states.
         """
         assert self._planes is not None  # begin comes first
         begun: deque[int] = deque()

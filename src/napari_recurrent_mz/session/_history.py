@@ -69,11 +69,7 @@ def _ratio(squared: npt.ArrayLike, size: npt.ArrayLike) -> Array:
 class ChangeMeter:
     """Measures a change plane by plane, as the planes are done.
 
-    Parameters
-    ----------
-    planes : int
-    background : float
-        What the camera shows without light.
+    ``background`` is what the camera shows without light.
     """
 
     def __init__(self, planes: int, background: float) -> None:

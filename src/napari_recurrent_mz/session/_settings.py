@@ -91,10 +91,7 @@ def check_epsilon(epsilon: float) -> float:
 def session_model(method: str, given: Model | str | Path | None) -> Model | None:
     """The weights of a session's method; None where it has none.
 
-    Raises
-    ------
-    InputError
-        If the method, or the network, cannot go on from what it remembers.
+    Refuses a method, or a network, that cannot go on from what it remembers.
     """
     chosen = method_of(method)
     if chosen.kind not in ("network", "lmmse") or chosen.architecture not in (None, _RECURRENT):

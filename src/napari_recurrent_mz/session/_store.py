@@ -49,20 +49,11 @@ _SHORT = 12  # digits of a digest in a name
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A session at one moment.
+    """A session at one moment."""
 
-    Attributes
-    ----------
-    values : dict
-        What :meth:`Session.as_dict` gives.
-    scans : tuple of Scan
-    volume : numpy.ndarray, float32, shape (Z, Y, X), or None
-        If it contains all the scans.
-    """
-
-    values: dict[str, Any]
+    values: dict[str, Any]  # of Session.as_dict
     scans: tuple[Scan, ...]
-    volume: FloatArray | None = None
+    volume: FloatArray | None = None  # (Z, Y, X), if it contains all the scans
 
     @classmethod
     def of(cls, session: Session, *, volume: bool) -> Snapshot:
@@ -102,10 +93,7 @@ def finished_volume(session: Session) -> FloatArray:
 class Pieces:
     """Counts what is written, for whoever listens; see :mod:`napari_recurrent_mz.progress`.
 
-    Parameters
-    ----------
-    total : int
-        Scans and planes, the planes as often as they are gone through.
+    ``total`` are scans and planes, the planes as often as they are gone through.
     """
 
     def __init__(self, total: int) -> None:
@@ -118,13 +106,7 @@ class Pieces:
 
 
 class SessionFolder:
-    """One session in one folder, written as often as it changes.
-
-    Parameters
-    ----------
-    path : Path
-        Made when it is needed.
-    """
+    """One session in one folder, made when it is needed and written as often as it changes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -135,10 +117,7 @@ class SessionFolder:
     def write(self, snapshot: Snapshot, pieces: Pieces | None = None) -> None:
         """Write what is not there yet, then the index, and let go what it does not list.
 
-        Raises
-        ------
-        OSError, InputError
-            When the disk refuses; what was there before is whole.
+        When the disk refuses, what was there before is whole.
         """
         pieces = pieces or Pieces(pieces_of(snapshot))
         self._number += 1
@@ -216,10 +195,7 @@ class SessionFolder:
     def leave_whole(self, was_empty: bool) -> None:
         """Let go what a write that was ended has left and no index lists.
 
-        Parameters
-        ----------
-        was_empty : bool
-            Whether there was nothing in the folder before.
+        ``was_empty`` is whether there was nothing in the folder before.
         """
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._tidy(json.loads((self.path / INDEX).read_text(encoding="utf-8")))
@@ -280,11 +256,7 @@ def save(session: Session, path: str | os.PathLike[str]) -> Path:
 def check_session_path(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` once a session can be written there, before any work is done.
 
-    Raises
-    ------
-    InputError
-        If the ending is another than ``.rmz`` or ``.rmz.zip``, the folder that it is in is not
-        there, or something is there that is no session.
+    It ends in ``.rmz`` or ``.rmz.zip``, its folder is there, and nothing but a session is replaced.
     """
     path = Path(path)
     if not path.name.endswith((ENDING, ZIP_ENDING)):
@@ -359,13 +331,7 @@ def _write_zip(path: Path, snapshot: Snapshot) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file: whenever the process ends, it is the old one or the new one.
-
-    Raises
-    ------
-    InputError
-        When the disk refuses.
-    """
+    """Replace a text file: whenever the process ends, it is the old one or the new one."""
 
     def write(part: Path) -> None:
         part.write_text(text, encoding="utf-8")

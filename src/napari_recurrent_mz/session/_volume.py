@@ -48,23 +48,10 @@ class PlaneUpdate:
 
 
 class LiveVolume:
-    """Two volumes: the last finished one, and the one that grows from it.
+    """Two volumes (Z, Y, X): ``before``, the last finished one, and ``pixels``, which grow from it.
 
-    Parameters
-    ----------
-    grid : ZGrid
-    engine : Engine
-    keeps_scans : bool
-        Whether a plane at the height of a scan is the scan itself.
-
-    Attributes
-    ----------
-    pixels : numpy.ndarray, float32, shape (Z, Y, X), or None
-        Updated in place.
-    before : numpy.ndarray or None
-        The finished volume before it.
-    contains : tuple of Scan or None
-        The scans that ``pixels`` is made from; None while it is on its way.
+    ``pixels`` are updated in place; ``contains`` are the scans that they are made from, None on the
+    way. With ``keeps_scans`` a plane at the height of a scan is the scan itself.
     """
 
     def __init__(self, grid: ZGrid, engine: Engine, *, keeps_scans: bool) -> None:

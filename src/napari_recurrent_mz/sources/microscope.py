@@ -133,13 +133,7 @@ def check_start(z_um: float, limits_um: Limits) -> None:
 
 
 def load_core() -> type[CMMCorePlus]:
-    """Import what a microscope is driven by, which takes a moment: the class of its core.
-
-    Raises
-    ------
-    InputError
-        If pymmcore-plus is not installed.
-    """
+    """Import pymmcore-plus, which takes a moment, and return the class of its core."""
     try:
         from pymmcore_plus import CMMCorePlus
     except ImportError as error:
