@@ -101,7 +101,7 @@ def test_the_object_seen_by_a_confocal_is_nearer_to_it_than_the_linear_estimate(
     volumes = (
         np.stack([linear.plane(z) for z in heights]),
         np.stack([solved.plane(z) for z in heights]),
-        np.stack([(linear.tensor(z) + solved.beyond_linear(z)).numpy() for z in heights]),
+        np.stack([(linear.tensor(z) + solved.object_gain(z)).numpy() for z in heights]),
     )
     wrong = [float(np.mean((fitted_to(v, truth) - truth) ** 2)) for v in volumes]
     assert wrong[1] < 0.5 * wrong[0]
@@ -115,7 +115,7 @@ def test_sparse_points_come_out_better_than_linearly(fitted: NonnegativeEstimate
         truth, guess = image(z), linear.plane(z)
         errors["linear"] += float(((guess - truth) ** 2).mean())
         errors["object"] += float(((fitted.plane(z) - truth) ** 2).mean())
-        both = guess + fitted.beyond_linear(z).numpy()
+        both = guess + fitted.object_gain(z).numpy()
         errors["both"] += float(((both - truth) ** 2).mean())
     assert errors["object"] < 0.9 * errors["linear"]
     assert errors["both"] < 0.9 * errors["linear"]
@@ -123,9 +123,9 @@ def test_sparse_points_come_out_better_than_linearly(fitted: NonnegativeEstimate
 
 def test_it_adds_nothing_at_the_height_of_a_scan(fitted: NonnegativeEstimate) -> None:
     """Or next to nothing, counted in the shot noise there."""
-    assert np.abs(fitted.beyond_linear(1.4).numpy() / np.sqrt(image(1.4))).max() > 10
+    assert np.abs(fitted.object_gain(1.4).numpy() / np.sqrt(image(1.4))).max() > 10
     for z in SCANS_UM:
-        added = fitted.beyond_linear(z).numpy() / np.sqrt(image(z))
+        added = fitted.object_gain(z).numpy() / np.sqrt(image(z))
         assert np.abs(added).max() < 1
         assert added.std() < 0.03
 
@@ -152,9 +152,9 @@ def test_sheets_seen_out_of_focus_need_few_values(monkeypatch: pytest.MonkeyPatc
         expected = fine.plane(z)
         difference = np.sqrt(((coarse.plane(z) - expected) ** 2).mean())
         assert 20 * np.log10(np.ptp(expected) / difference) > 60
-        added = fine.beyond_linear(z).numpy()
+        added = fine.object_gain(z).numpy()
         np.testing.assert_allclose(
-            coarse.beyond_linear(z).numpy(), added, atol=0.02 * np.abs(added).max()
+            coarse.object_gain(z).numpy(), added, atol=0.02 * np.abs(added).max()
         )
 
 
@@ -209,7 +209,7 @@ def test_cores_change_the_time_alone() -> None:
 
 def test_little_memory_changes_the_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = NonnegativeEstimate(scans(), OPTICS, iterations=5)
-    monkeypatch.setattr("napari_recurrent_mz.object_sheets._KEPT_BYTES", 0)
+    monkeypatch.setattr("napari_recurrent_mz.object_sheets._CACHE_BYTES", 0)
     made_again = NonnegativeEstimate(scans(), OPTICS, iterations=5)
     np.testing.assert_array_equal(made_again.density, kept.density)
 
@@ -256,13 +256,13 @@ def test_planes_made_together_are_the_planes(windows: bool, target: str) -> None
     )
     some = [Scan(scan.pixels[:40], scan.z_um) for scan in scans()]
     found, heights = kind(some, OPTICS, target=target), np.array([0.4, 2.1, 4.5])
-    for make in (found.tensor, found.beyond_linear):
+    for make in (found.tensor, found.object_gain):
         together = make(heights).numpy()
         alone = np.stack([make(float(z)).numpy() for z in heights])
         assert together.shape == (3, 40, SIZE)
         np.testing.assert_allclose(together, alone, atol=1e-5 * np.ptp(alone))
     room = torch.full((3, 40, SIZE), np.nan)
-    again = found.beyond_linear(heights, room)
+    again = found.object_gain(heights, room)
     np.testing.assert_array_equal(again, together)
     assert again.data_ptr() == room.data_ptr()
 
@@ -317,7 +317,7 @@ def test_objects_that_wait_on_the_disk_make_the_same_planes(
     tilted = np.linspace(0.5, 4.0, SIZE)[:, None] * np.ones(SIZE)
     for z in (1.4, 3.0, tilted):
         np.testing.assert_array_equal(on_disk.plane(z), in_memory.plane(z))
-        np.testing.assert_array_equal(on_disk.beyond_linear(z), in_memory.beyond_linear(z))
+        np.testing.assert_array_equal(on_disk.object_gain(z), in_memory.object_gain(z))
     np.testing.assert_array_equal(on_disk.misfit, in_memory.misfit)
 
 

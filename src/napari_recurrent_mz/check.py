@@ -109,19 +109,19 @@ def check_on_scans(
     Leaves out five scans at most, each for a quarter of the cost of a plane. ``on_progress`` gets
     the number of scans done and of all that are left out.
     """
-    found = sorted(check_scans(scans), key=lambda scan: scan.z_um)
+    checked = sorted(check_scans(scans), key=lambda scan: scan.z_um)
     if model.network.config.as_dict().get("target", "widefield") != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
-    if len(found) < 3:
-        return _by_range(range_warnings(found, optics, model))
-    small = _halved(in_ordinary_units(found)[1], optics)
-    inner = np.arange(1, len(found) - 1)
+    if len(checked) < 3:
+        return _by_range(range_warnings(checked, optics, model))
+    small = _halved(in_ordinary_units(checked)[1], optics)
+    inner = np.arange(1, len(checked) - 1)
     if len(inner) > _MOST_LEFT_OUT:
         inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]
     left_out = []
     for done, number in enumerate(inner, start=1):
         left_out.append(
-            _leave_out(found[number], small, int(number), optics, model, device, stopped)
+            _leave_out(checked[number], small, int(number), optics, model, device, stopped)
         )
         if on_progress is not None:
             on_progress(done, len(inner))
@@ -171,14 +171,14 @@ def _halved(scans: Sequence[Scan], optics: Optics) -> _Halved:
     linear = LinearEstimate(scans, optics)
     rng = np.random.default_rng(0)  # the same answer every time
     white = rng.standard_normal((1, *stack.shape[1:]), np.float32)
-    kept = float(_shrink(white, linear).var())
+    remaining = float(_shrink(white, linear).var())
     clean = _shrink(stack, linear)
-    lost = np.sqrt(variance * max(1 - kept, 0.0)).astype(np.float32)
+    lost = np.sqrt(variance * max(1 - remaining, 0.0)).astype(np.float32)
     noisy = tuple(
         Scan(image + sigma * rng.standard_normal(image.shape, np.float32), s.z_um / 2, s.name)
         for image, sigma, s in zip(clean, lost, scans, strict=True)
     )
-    return _Halved(noisy, clean, variance * kept, span)
+    return _Halved(noisy, clean, variance * remaining, span)
 
 
 def _span(stack: FloatArray) -> float:
@@ -197,8 +197,8 @@ def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
     tensor = torch.from_numpy(images)
     mean = tensor.mean()
     wide = radial.back(radial.response(detail) * radial.transform(tensor - mean)) + mean
-    found: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
-    return found
+    half: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
+    return half
 
 
 def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -212,8 +212,8 @@ def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         (np.arccos(u) - u * np.sqrt(1 - u**2)) * 2 / np.pi
         for u in (np.clip(part, 0, 1), np.clip(2 * part, 0, 1))
     )
-    found: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
-    return found
+    ratio: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
+    return ratio
 
 
 def _leave_out(
@@ -256,10 +256,10 @@ def notes_before(
     what: str = "grid",
 ) -> list[str]:
     """Sentences for a person before a run by any method; ``model`` is that of a network."""
-    found = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
+    notes = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
     if optics is not None and model is not None:
-        found += range_warnings(scans, optics, model)
-    return found
+        notes += range_warnings(scans, optics, model)
+    return notes
 
 
 def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[str]:
@@ -276,7 +276,7 @@ def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[
         ("scans", len(scans), "{:g} scans", 1.0),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
     ]
-    found = []
+    warnings = []
     for key, value, text, unit in facts:
         low, high = trained.get(key, (-np.inf, np.inf))
         # Scans closer than in training are easier, not harder.
@@ -284,8 +284,8 @@ def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[
         if below or value > high * 1.01:
             what = text.format(value * unit)
             limits = f"{low * unit:.3g} to {high * unit:.3g}"
-            found.append(f"The network was not trained for {what} (trained: {limits}).")
-    return found
+            warnings.append(f"The network was not trained for {what} (trained: {limits}).")
+    return warnings
 
 
 def reach_notes(

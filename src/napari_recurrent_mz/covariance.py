@@ -33,8 +33,8 @@ class CovarianceTable:
     def at(self, lag_dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Covariance at any distances (any shape S, in depths of field): shape (*S, K)."""
         lag = np.minimum(np.abs(np.asarray(lag_dof, dtype=float)), self.lag_dof[-1])
-        found: npt.NDArray[np.float64] = self._spline(lag)
-        return found
+        values: npt.NDArray[np.float64] = self._spline(lag)
+        return values
 
 
 def covariance_table(
@@ -75,8 +75,8 @@ def _transfer(sine: float, reach_dof: int, target: str = "widefield") -> Covaria
     above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
     # Next to nothing from farther away passes the pinhole.
     near = above if target == "widefield" else above[above <= _SECTION_DOF]
-    found = _slices(sine, near, target)
-    half = np.pad(found / found[0, 0], ((0, len(above) - len(near)), (0, 0)))
+    transfer = _slices(sine, near, target)
+    half = np.pad(transfer / transfer[0, 0], ((0, len(above) - len(near)), (0, 0)))
     k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
     return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
 

@@ -32,7 +32,7 @@ from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_height
 from .optics import Optics
 from .prepare import quantile
 from .progress import Stopped, tell
-from .radial_filter import Again, RadialFilter
+from .radial_filter import FilterCache, RadialFilter
 from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
 from .transfer import uploaded
 
@@ -77,10 +77,10 @@ class SheetWeights:
         self.table = transfer_table(optics, float(self.sheets_um[-1] - self.sheets_um[0]))
 
     def beyond(self, z_um: Heights) -> Weights:
-        """Weights of the sheets for :meth:`beyond_linear`, of heights (T,): (T, L, K)."""
+        """Weights of the sheets for :meth:`object_gain`, of heights (T,): (T, L, K)."""
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
-        told: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
-        return self.imaged(z_um) - told
+        from_scans: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
+        return self.imaged(z_um) - from_scans
 
     @cached_property
     def radial_to_scans(self) -> Weights:
@@ -164,10 +164,10 @@ class NonnegativeEstimate(SheetWeights):
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The object's image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
-        found: FloatArray = self.tensor(z_um).cpu().numpy()
-        return found
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
 
-    def beyond_linear(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
         """What the object adds to the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
 
         Its image less the linear estimate from its images at the scans, in the scans' units: zero
@@ -184,8 +184,8 @@ class NonnegativeEstimate(SheetWeights):
     ) -> torch.Tensor:
         """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
         if not is_surface(z_um):
-            found = self.image(weights(np.atleast_1d(z_um)), Again(image=out))
-            return found if np.ndim(z_um) else found[0]
+            images = self.image(weights(np.atleast_1d(z_um)), FilterCache(image=out))
+            return images if np.ndim(z_um) else images[0]
         surface = np.asarray(z_um)
         expansion = expand(
             lambda nodes: np.concatenate([weights(node) for node in nodes[:, None]]),
@@ -197,11 +197,11 @@ class NonnegativeEstimate(SheetWeights):
     @property
     def misfit(self) -> torch.Tensor:
         """What the object leaves unexplained of each scan: tensor (M, Y, X)."""
-        found = [
+        misfits = [
             torch.tensor(scan.pixels, device=self.device) - self.explained(number)
             for number, scan in enumerate(self.scans)
         ]
-        return torch.stack(found)
+        return torch.stack(misfits)
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
@@ -267,7 +267,7 @@ class NonnegativeEstimate(SheetWeights):
         def compare(scans: slice, explained: torch.Tensor) -> None:
             torch.div(data[scans], explained.clamp_min_(0).add_(floor), out=explained)
 
-        def go_on(before: torch.Tensor, now: torch.Tensor, step: float, some: slice) -> None:
+        def extrapolate(before: torch.Tensor, now: torch.Tensor, step: float, some: slice) -> None:
             before[some].mul_(-step).add_(now[some], alpha=1 + step).clamp_min_(0)
 
         blurs.to_object(seen, share_out)
@@ -284,7 +284,7 @@ class NonnegativeEstimate(SheetWeights):
             along, norm = (areas @ steps.double()).tolist()
             # Biggs and Andrews: as far beyond this step as it goes on from the one before.
             step = min(max(along / max(norm_before, 1e-30), 0.0), _LARGEST_STEP)
-            blurs.do(partial(go_on, before, now, step), blurs.pieces)
+            blurs.do(partial(extrapolate, before, now, step), blurs.pieces)
             now, before = before, now
         return before
 
@@ -292,16 +292,16 @@ class NonnegativeEstimate(SheetWeights):
         """Pixels that a value of a part stands for."""
         return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
 
-    def image(self, radial: Weights, again: Again | None = None) -> torch.Tensor:
+    def image(self, radial: Weights, cache: FilterCache | None = None) -> torch.Tensor:
         """Σ over the sheets, filtered by ``radial`` (T, L, K): (T, Y, X), without the background.
 
-        ``again`` is what was used for other images of this shape, with the same weights.
+        ``cache`` is what was used for other images of this shape, with the same weights.
         """
-        again = again or Again()
+        cache = cache or FilterCache()
         weights = uploaded(radial, self.device)
-        again.spectrum = self.filter.mix(self.spectra, weights, again.responses, out=again.spectrum)
-        again.image = self.filter.back(again.spectrum, out=again.image)
-        return again.image
+        cache.spectrum = self.filter.mix(self.spectra, weights, cache.responses, out=cache.spectrum)
+        cache.image = self.filter.back(cache.spectrum, out=cache.image)
+        return cache.image
 
 
 def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> float:

@@ -142,11 +142,11 @@ def map_torch() -> None:
     which no window answers. A function of the C library that is called from Python holds no lock.
     Where this does not work, the import does it as ever.
     """
-    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
-    if found is None or found.origin is None or sys.platform not in ("linux", "darwin"):
+    spec = None if "torch" in sys.modules else importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None or sys.platform not in ("linux", "darwin"):
         return
     ending = "so" if sys.platform == "linux" else "dylib"
-    library = Path(found.origin).with_name("lib") / f"libtorch.{ending}"
+    library = Path(spec.origin).with_name("lib") / f"libtorch.{ending}"
     load = getattr(ctypes.CDLL(None), "dlopen", None)
     if load is not None and library.exists():
         load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)

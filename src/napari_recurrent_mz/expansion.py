@@ -66,12 +66,12 @@ def expand(
     from scipy.interpolate import make_interp_spline
 
     u, s, v = np.linalg.svd(weights.reshape(len(nodes), -1), full_matrices=False)
-    kept = s > _LEFT_OUT * s[0]
+    significant = s > _LEFT_OUT * s[0]
     fine = np.linspace(nodes[0], nodes[-1], (len(nodes) - 1) * _TABLE + 1)
-    shares = make_interp_spline(nodes, u[:, kept] * s[kept], k=3)(fine)
+    shares = make_interp_spline(nodes, u[:, significant] * s[significant], k=3)(fine)
     step = float(fine[1] - fine[0])
-    found = v[kept].reshape(-1, *weights.shape[1:])
-    return Expansion(found, float(nodes[0]), step, shares.astype(np.float32))
+    responses = v[significant].reshape(-1, *weights.shape[1:])
+    return Expansion(responses, float(nodes[0]), step, shares.astype(np.float32))
 
 
 def height_nodes(heights_um: Heights, dof_um: float) -> npt.NDArray[np.float64]:
@@ -83,5 +83,5 @@ def height_nodes(heights_um: Heights, dof_um: float) -> npt.NDArray[np.float64]:
     low, high = float(heights_um.min()), float(heights_um.max())
     if low == high:
         return np.array([low])
-    wanted = int(np.ceil((high - low) / (_STEP_DOF * dof_um))) + 1
-    return np.linspace(low, high, int(np.clip(wanted, 4, _MOST_NODES)))
+    count = int(np.ceil((high - low) / (_STEP_DOF * dof_um))) + 1
+    return np.linspace(low, high, int(np.clip(count, 4, _MOST_NODES)))

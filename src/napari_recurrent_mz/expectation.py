@@ -92,8 +92,8 @@ class Expectation:
 
     def _shares(self, power: Array) -> Array:
         """Power of scans (…, K) as parts of the variance of a plane, for what is wanted of it."""
-        found = power / self._wide
-        return np.asarray(found / (found * self._own).sum(axis=-1).mean())
+        shares = power / self._wide
+        return np.asarray(shares / (shares * self._own).sum(axis=-1).mean())
 
     @classmethod
     def of(cls, grid: ZGrid, estimate: LinearEstimate) -> Expectation:
@@ -106,26 +106,26 @@ class Expectation:
             Of the scans there are, any number.
         """
         signal, noise = signal_power(estimate), noise_power(estimate)
-        found = cls(grid, estimate.optics, power=signal, target=estimate.target)
+        expectation = cls(grid, estimate.optics, power=signal, target=estimate.target)
         scans = estimate.scan_z_um
-        _, weights = linear_weights(estimate.optics, scans, found.z_um, table=estimate.table)
-        weights = weights[..., found._used]
-        shared = cross_power(estimate)[..., found._used]
+        _, weights = linear_weights(estimate.optics, scans, expectation.z_um, table=estimate.table)
+        weights = weights[..., expectation._used]
+        shared = cross_power(estimate)[..., expectation._used]
         known = np.einsum("tik,ijk,tjk->tk", weights, shared, weights, optimize=True)
-        known -= (weights**2).sum(axis=1) * noise[found._used]
-        unknown = np.clip(1 - found._explained(scans) / found._own, 0.0, 1.0)
-        power = np.clip(known, 0.0, None) + unknown * signal[found._used]
+        known -= (weights**2).sum(axis=1) * noise[expectation._used]
+        unknown = np.clip(1 - expectation._explained(scans) / expectation._own, 0.0, 1.0)
+        power = np.clip(known, 0.0, None) + unknown * signal[expectation._used]
         if power.any():
-            found._weight = found._shares(power)
-        return found
+            expectation._weight = expectation._shares(power)
+        return expectation
 
     def error(self, scan_z_um: npt.ArrayLike) -> Array:
         """Expected error of every plane from scans at these heights, shape (T,), 0 to 1."""
         explained = self._explained(_heights(scan_z_um))
         left = (np.clip(self._own - explained, 0.0, None) * self._weight).sum(axis=1)
         whole = (self._own * self._weight).sum(axis=1)
-        found: Array = np.sqrt(np.where(whole > 0, left / np.where(whole > 0, whole, 1.0), 0.0))
-        return found
+        error: Array = np.sqrt(np.where(whole > 0, left / np.where(whole > 0, whole, 1.0), 0.0))
+        return error
 
     def overall(self, scan_z_um: npt.ArrayLike) -> float:
         """The same for the whole grid, relative to the standard deviation of its planes."""
@@ -161,8 +161,8 @@ class Expectation:
             alone -= (self._covariance(self._seen, scans, candidates) * known).sum(axis=1)
         innovation = np.clip(alone, 0.0, None) + SIGMA2  # (K, N)
         gain = np.einsum("ktn,ktn,tk->kn", shared, shared, self._weight, optimize=True)
-        found: Array = (gain / innovation).sum(axis=0) / len(self.z_um)
-        return found
+        lowered: Array = (gain / innovation).sum(axis=0) / len(self.z_um)
+        return lowered
 
     def _explained(self, scans: Array) -> Array:
         """bᵀ (A + σ² I)⁻¹ b, shape (T, K)."""

@@ -163,8 +163,8 @@ def _planes(
 ) -> Iterator[Event]:
     indices = range(len(grid)) if order is None else order
     heights = [float(grid.z_um[index]) for index in indices]
-    kept = recipe.measured()
-    there = [next((scan for scan in kept if at(scan, z)), None) for z in heights]
+    measured = recipe.measured()
+    there = [next((scan for scan in measured if at(scan, z)), None) for z in heights]
     made = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
     try:
         yield from _drained(events)
@@ -441,18 +441,18 @@ def model_for(method: str, given: Model | str | Path | None = None) -> Model | N
     InputError
         If the weights are not bundled, or there is no such file.
     """
-    found = method_of(method)
-    if found.weights is None:
+    chosen = method_of(method)
+    if chosen.weights is None:
         return None
     if given is not None and not isinstance(given, str | Path):
         return given
-    if given is None and found.weights not in bundled_models():
+    if given is None and chosen.weights not in bundled_models():
         raise InputError(
-            f"The weights of {found.title} are not part of this installation: train them with "
-            f"'recurrent-mz train --architecture {found.architecture}' and give the file as "
+            f"The weights of {chosen.title} are not part of this installation: train them with "
+            f"'recurrent-mz train --architecture {chosen.architecture}' and give the file as "
             "the model."
         )
-    return load_model(given or found.weights)
+    return load_model(given or chosen.weights)
 
 
 def reconstruct(

@@ -34,7 +34,7 @@ class Prepared(NamedTuple):
     the height of a scan and in the dark.
     """
 
-    scans: torch.Tensor  # (N, M, C, H, W): image, DPM (target − scan), carried scan if any
+    scans: torch.Tensor  # (N, M, C, H, W): image, DPM (target − scan), propagated scan if any
     linear: torch.Tensor  # (N, 1, H, W): the linear MMSE estimate
     unit: torch.Tensor  # (N, 1, H, W): its expected error, which corrections are counted in
     skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the object says
@@ -107,22 +107,22 @@ class NetworkInputs:
                 device=device,
                 stopped=stopped,
             )
-            kept: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
-            self.nonnegative = fit(**kept)
-            self._misfit = self._left_over(self.nonnegative, normal)
+            given: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
+            self.nonnegative = fit(**given)
+            self._residual_rms = self._residual(self.nonnegative, normal)
             self.nonnegative.scans = ()
         self.linear.scans = ()  # all that is wanted of the normalised scans is in what was made
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
-        self._images = self._seen(torch.from_numpy(normal).to(device))
+        self._images = self._as_seen(torch.from_numpy(normal).to(device))
         self._floor = self._light.new_tensor(0.3 * self.scale.noise)
 
-    def _left_over(
-        self, found: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
+    def _residual(
+        self, estimate: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
     ) -> torch.Tensor:
         """What the object leaves unexplained, root mean square of a neighbourhood: (Y, X)."""
         total = torch.zeros(normal.shape[1:], device=self.device)
         for number, image in enumerate(normal):
-            total += (torch.from_numpy(image).to(self.device) - found.explained(number)) ** 2
+            total += (torch.from_numpy(image).to(self.device) - estimate.explained(number)) ** 2
         return _smooth((total / len(normal))[None, None])[0, 0].sqrt()
 
     def at(self, z_um: float | Heights, first: int = 0) -> Prepared:
@@ -148,28 +148,28 @@ class NetworkInputs:
         def each(planes: torch.Tensor) -> torch.Tensor:
             return planes[None] if is_surface(at) else planes
 
-        room: tuple[torch.Tensor | None, ...] = (None, None, None)
+        memory: tuple[torch.Tensor | None, ...] = (None, None, None)
         if over is not None and over.first == first and over.z_um.shape == at.shape == (len(at),):
-            room = over.linear, over.carried, over.extra
-        linear = each(self.linear.tensor(at, room[0]))
-        carried = extra = None
+            memory = over.linear, over.propagated, over.extra
+        linear = each(self.linear.tensor(at, memory[0]))
+        propagated = extra = None
         if self.config.propagated_input:
-            carried = each(self.linear.propagated(at, first, room[1]))
+            propagated = each(self.linear.propagated(at, first, memory[1]))
         if self.nonnegative is not None:
-            extra = each(self.nonnegative.beyond_linear(at, room[2]))
-        return PlaneParts(self, at, first, carried, linear, self._error(at), extra)
+            extra = each(self.nonnegative.object_gain(at, memory[2]))
+        return PlaneParts(self, at, first, propagated, linear, self._error(at), extra)
 
     def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:
         """The input for a window of some planes."""
         at, first = (..., rows, columns), whole.first
         images = self._images[first:][at].expand(len(whole.linear), -1, -1, -1)
         channels = [images, self._distances(whole, rows, columns).expand_as(images)]
-        if whole.carried is not None:
-            channels.append(self._seen(whole.carried[at]))
+        if whole.propagated is not None:
+            channels.append(self._as_seen(whole.propagated[at]))
         linear = whole.linear[at][:, None]
         error = whole.error[at] if is_surface(whole.z_um) else whole.error
         unit = torch.hypot(error * self._brightness(whole, rows, columns), self._floor)
-        skip, extra = self._beside(whole, linear, unit, at)
+        skip, extra = self._skip_and_extra(whole, linear, unit, at)
         return Prepared(torch.stack(channels, dim=2), linear, unit, skip, extra)
 
     def _distances(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
@@ -186,15 +186,15 @@ class NetworkInputs:
             return torch.from_numpy(self.linear.error_along(z_um)).to(self.device)[None, None]
         return uploaded(self.linear.expected_error(z_um)[:, None, None, None], self.device)
 
-    def _beside(
+    def _skip_and_extra(
         self, whole: PlaneParts, linear: torch.Tensor, unit: torch.Tensor, at: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``skip`` and ``extra`` of :class:`Prepared`."""
-        seen = self._seen(linear)
+        seen = self._as_seen(linear)
         if whole.extra is None:
             return seen, linear[:, :0]
         extra = whole.extra[at][:, None]
-        parts = [seen, _asinh(extra / unit), _asinh(self._misfit[at] / unit)]
+        parts = [seen, _asinh(extra / unit), _asinh(self._residual_rms[at] / unit)]
         return torch.cat(parts, dim=1), extra
 
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
@@ -213,7 +213,7 @@ class NetworkInputs:
         spread = _smooth((linear - self.scale.middle) ** 2).sqrt().clamp(max=self.scale.spread)
         return spread[inner]
 
-    def _seen(self, image: torch.Tensor) -> torch.Tensor:
+    def _as_seen(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""
         if self.config.contrast == "linear":
             return image
@@ -226,8 +226,8 @@ class PlaneParts:
 
     inputs: NetworkInputs
     z_um: Heights  # (T,), or (Y, X) of a surface, which is one plane
-    first: int  # number of the first scan in ``carried``
-    carried: torch.Tensor | None  # (T, M, Y, X): the scans carried to the planes by the optics
+    first: int  # number of the first scan in ``propagated``
+    propagated: torch.Tensor | None  # (T, M, Y, X): the scans, each carried to the planes
     linear: torch.Tensor  # (T, Y, X): the linear MMSE estimate
     error: torch.Tensor  # (T, 1, 1, 1) or (1, 1, Y, X), in standard deviations of a plane
     extra: torch.Tensor | None  # (T, Y, X): what the object adds to the linear estimate
@@ -250,18 +250,18 @@ class PlaneParts:
         for low in range(start, stop, _ROWS):
             high = min(low + _ROWS, stop)
             some = self.inputs._window(self, slice(low, high), columns)
-            over = _room(some, stop - start, over)
+            over = _reusable(some, stop - start, over)
             for whole, part in zip(over, some, strict=True):
                 whole[..., low - start : high - start, :] = part
         assert over is not None
         return over
 
 
-def _room(some: Prepared, rows: int, found: Prepared | None) -> Prepared:
+def _reusable(some: Prepared, rows: int, over: Prepared | None) -> Prepared:
     """Room for some rows of an input and all others: what was found, if that fits."""
     shapes = [(*part.shape[:-2], rows, part.shape[-1]) for part in some]
-    if found is not None and [tuple(part.shape) for part in found] == shapes:
-        return found
+    if over is not None and [tuple(part.shape) for part in over] == shapes:
+        return over
     return Prepared(*(part.new_empty(shape) for part, shape in zip(some, shapes, strict=True)))
 
 

@@ -47,10 +47,10 @@ class Normalisation:
         InputError
             If the stack has no contrast to measure.
         """
-        found = StackScale(len(stack))
+        scale = StackScale(len(stack))
         for plane in stack:
-            found.add(np.asarray(plane))
-        return found.normalisation()
+            scale.add(np.asarray(plane))
+        return scale.normalisation()
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``values`` on this scale: background 0, foreground 1; float64, same shape."""
@@ -157,8 +157,8 @@ class StraightFit:
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Values in the units of the truth, float64, same shape."""
-        found: npt.NDArray[np.float64] = self.gain * np.asarray(values, np.float64) + self.offset
-        return found
+        fitted: npt.NDArray[np.float64] = self.gain * np.asarray(values, np.float64) + self.offset
+        return fitted
 
 
 def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

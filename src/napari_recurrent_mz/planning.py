@@ -59,13 +59,13 @@ class Plan:
         count = len(self.scan_z_um)
         scans, give = ("1 scan", "gives") if count == 1 else (f"{count} scans", "give")
         at = listed([f"{round(z, 2):g}" for z in self.scan_z_um])
-        told = (
+        sentence = (
             f"For {self.range_um:g} µm with this objective, {scans} at {at} µm {give} an expected "
             f"error of {percent(self.expected_error)}"
         )
         if self.wanted is not None and self.expected_error > self.wanted:
-            return f"{told}; {percent(self.wanted)} cannot be reached."
-        return f"{told}."
+            return f"{sentence}; {percent(self.wanted)} cannot be reached."
+        return f"{sentence}."
 
 
 def percent(value: float) -> str:

@@ -20,15 +20,15 @@ class Normalisation:
 
     def apply(self, image: npt.ArrayLike) -> FloatArray:
         """Normalised image, float32."""
-        found: FloatArray = np.asarray(image, dtype=np.float32) - np.float32(self.shift)
-        found /= np.float32(self.scale)
-        return found
+        normal: FloatArray = np.asarray(image, dtype=np.float32) - np.float32(self.shift)
+        normal /= np.float32(self.scale)
+        return normal
 
     def undo(self, image: npt.ArrayLike) -> FloatArray:
         """Back to the input's units, float32."""
-        found: FloatArray = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
-        found += np.float32(self.shift)
-        return found
+        values: FloatArray = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
+        values += np.float32(self.shift)
+        return values
 
 
 def quantile(values: npt.NDArray[np.floating], part: float) -> float:
@@ -57,8 +57,8 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     stack = np.asarray(images, dtype=np.float32)
     unit = ordinary_unit(max(float(stack.max()), -float(stack.min())))
     if unit != 1:
-        found = normalisation(stack / np.float32(unit))
-        return Normalisation(found.shift * unit, found.scale * unit)
+        reduced = normalisation(stack / np.float32(unit))
+        return Normalisation(reduced.shift * unit, reduced.scale * unit)
     projection = stack.max(axis=0)
     foreground = projection > threshold_triangle(projection)  # type: ignore[no-untyped-call]
     background = stack.sum(axis=0, dtype=np.float64)[~foreground]
@@ -103,10 +103,10 @@ class EdfNormalisation:
 
     def as_dict(self) -> dict[str, float]:
         """The numbers, as JSON can hold them, with the shift and the scale that they give."""
-        made = self.normalisation
+        normalisation = self.normalisation
         return {
-            "shift": made.shift,
-            "scale": made.scale,
+            "shift": normalisation.shift,
+            "scale": normalisation.scale,
             "threshold": self.threshold,
             "background_mean": self.background,
             "foreground_p99": self.p99,

@@ -78,25 +78,25 @@ def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Generator[Pr
 
     ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
-    told: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    steps: queue.SimpleQueue[Progress] = queue.SimpleQueue()
     given_up = threading.Event()
 
     def listened() -> T:
         with listening(
-            lambda words, done, total: told.put(Progress(done, total, words)),
+            lambda words, done, total: steps.put(Progress(done, total, words)),
             lambda: given_up.is_set() or stopped(),
         ):
             return work()
 
     with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(listened)
+        result = pool.submit(listened)
         try:
-            while not (made.done() and told.empty()):
+            while not (result.done() and steps.empty()):
                 with suppress(queue.Empty):
-                    yield told.get(timeout=_POLL_S)
+                    yield steps.get(timeout=_POLL_S)
         finally:
             given_up.set()
-        return made.result()
+        return result.result()
 
 
 _listener: ContextVar[Listener] = ContextVar("listener", default=nobody)
@@ -108,10 +108,10 @@ def listening(listener: Listener, stopped: Callable[[], bool] | None = None) -> 
 
     ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
-    asked = stopped or _never
+    should_stop = stopped or _never
 
     def listen(words: str, done: int, total: int) -> None:
-        if asked():
+        if should_stop():
             raise Stopped
         listener(words, done, total)
 

@@ -244,17 +244,17 @@ class _Frame:
     def finished(self, totals: list[Array]) -> SideViews:
         """The views, each axis rising."""
         depth = tuple(part.stop - part.start for part in self.inside)
-        found = []
+        views = []
         for axis, total in enumerate(totals):
             others = [other for other in range(3) if other != axis]
             image = total / depth[axis] if self.how == "mean" else total
-            found.append(image[tuple(slice(None, None, self._sign(o)) for o in others)])
+            views.append(image[tuple(slice(None, None, self._sign(o)) for o in others)])
         z_um, y_um, x_um = (self.edges_um(a, slice(0, self.shape[a])) for a in range(3))
         through = tuple(self.edges_um(axis, self.inside[axis]) for axis in range(3))
         return SideViews(
-            xy=found[0],
-            xz=found[1],
-            yz=found[2],
+            xy=views[0],
+            xz=views[1],
+            yz=views[2],
             z_um=z_um,
             y_um=y_um,
             x_um=x_um,
@@ -343,22 +343,22 @@ def _take(
 ) -> None:
     """Read a block once and put it in the views that it belongs to."""
     axes = frame.axes_at(block)
-    wanted = list(block)
+    planes = list(block)
     if len(axes) == 1:  # otherwise their union spans the block anyway
-        wanted[axes[0]] = _overlap(block[axes[0]], frame.inside[axes[0]]) or block[axes[0]]
-    values = np.asarray(volume[tuple(wanted)])
-    _check_finite(values, wanted[0].start, name)
+        planes[axes[0]] = _overlap(block[axes[0]], frame.inside[axes[0]]) or block[axes[0]]
+    values = np.asarray(volume[tuple(planes)])
+    _check_finite(values, planes[0].start, name)
     for axis in axes:
-        part = _overlap(wanted[axis], frame.inside[axis])
+        part = _overlap(planes[axis], frame.inside[axis])
         assert part is not None
-        start = wanted[axis].start
+        start = planes[axis].start
         seen = values[
             tuple(
                 slice(part.start - start, part.stop - start) if a == axis else slice(None)
                 for a in range(3)
             )
         ]
-        place = totals[axis][tuple(wanted[other] for other in range(3) if other != axis)]
+        place = totals[axis][tuple(planes[other] for other in range(3) if other != axis)]
         if frame.how == "max":
             np.maximum(place, seen.max(axis=axis), out=place)
         else:

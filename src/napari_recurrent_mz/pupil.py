@@ -59,8 +59,8 @@ def _without_defocus(path: torch.Tensor, axial: torch.Tensor, seen: torch.Tensor
     """A path less its best constant and its best multiple of the defocus term, over the pupil."""
     basis = torch.stack([torch.ones_like(axial[seen]), axial[seen]], dim=1).double()
     fitted = torch.linalg.lstsq(basis, path[seen].double()[:, None]).solution[:, 0]
-    found: torch.Tensor = path - float(fitted[0]) - float(fitted[1]) * axial
-    return found
+    wavefront: torch.Tensor = path - float(fitted[0]) - float(fitted[1]) * axial
+    return wavefront
 
 
 def pupil_psf(
@@ -107,8 +107,8 @@ def _field(optics: Optics, defocus_um: float, size: int, finer: int) -> int:
     if size * finer > _LARGEST_GRID:
         return _LARGEST_GRID // finer // 2 * 2
     steep = optics.na / math.sqrt(optics.immersion_index**2 - optics.na**2)
-    wanted = math.ceil(2 * defocus_um * steep / (size * optics.pixel_um))
-    return size * min(max(wanted, 1), _LARGEST_GRID // (size * finer))
+    pixels = math.ceil(2 * defocus_um * steep / (size * optics.pixel_um))
+    return size * min(max(pixels, 1), _LARGEST_GRID // (size * finer))
 
 
 def _intensities(

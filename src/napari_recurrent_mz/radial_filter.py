@@ -45,7 +45,7 @@ def _margins(length: int) -> tuple[int, int]:
 
 
 @dataclass
-class Again:
+class FilterCache:
     """What is used again for other images of one shape that are filtered by the same weights."""
 
     responses: dict[int, Responses] | None = None  # see RadialFilter.mix
@@ -85,15 +85,15 @@ class RadialFilter:
     def transform(self, images: torch.Tensor) -> torch.Tensor:
         """Reflect-pad and transform images (N, Y, X): complex (N, Y', X')."""
         wide = torch.nn.functional.pad(images[:, None], self.margins, mode="reflect")
-        found: torch.Tensor = torch.fft.rfft2(wide[:, 0])
-        return found
+        spectra: torch.Tensor = torch.fft.rfft2(wide[:, 0])
+        return spectra
 
     @property
     def nearest_node(self) -> npt.NDArray[np.int64]:
         """The node nearest to each frequency of the transform, (Y' · X',)."""
         half = (self._low + (self._part > 0.5)).cpu()
-        found: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
-        return found
+        nodes: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
+        return nodes
 
     def response(
         self, weights: torch.Tensor, padded: tuple[int, int] | None = None
@@ -115,13 +115,13 @@ class RadialFilter:
         self,
         spectra: Iterable[torch.Tensor],
         weights: torch.Tensor,
-        made: dict[int, Responses] | None = None,
+        cache: dict[int, Responses] | None = None,
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Σ over spectra (C, Y', X'/2 + 1), filtered by weights (…, ΣC, K): (…, Y', X'/2 + 1).
 
         Spectra may be those of coarser images; on a CPU one at a time is faster and holds nothing
-        else. ``made``, empty at first, keeps the responses for other images that are filtered by
+        else. ``cache``, empty at first, keeps the responses for other images that are filtered by
         the same weights. The sum is written to ``out``.
         """
         size = (*weights.shape[:-2], self.padded[0], self.padded[1] // 2 + 1)
@@ -130,20 +130,20 @@ class RadialFilter:
         total = out.zero_()
         number = 0
         for some in spectra:
-            found = some[None] if some.dim() == 2 else some
+            group = some[None] if some.dim() == 2 else some
             responses: Iterable[Response]
-            if made is not None and number in made:
-                responses = made[number]
+            if cache is not None and number in cache:
+                responses = cache[number]
             else:
-                own = weights[..., number : number + len(found), :]
-                responses = self._responses(own, (found.shape[-2], found.shape[-1]))
-                if made is not None:
-                    responses = made[number] = list(responses)
+                own = weights[..., number : number + len(group), :]
+                responses = self._responses(own, (group.shape[-2], group.shape[-1]))
+                if cache is not None:
+                    responses = cache[number] = list(responses)
             for rows, columns, response in responses:
-                filtered = found[:, rows, columns] * response
-                one = len(found) == 1
+                filtered = group[:, rows, columns] * response
+                one = len(group) == 1
                 total[..., rows, columns] += filtered[..., 0, :, :] if one else filtered.sum(dim=-3)
-            number += len(found)
+            number += len(group)
         return total
 
     def _responses(self, weights: torch.Tensor, size: tuple[int, int]) -> Iterator[Response]:

@@ -137,8 +137,8 @@ class Recipe:
 
     def measured(self, method: str | None = None) -> tuple[Scan, ...]:
         """The scans that stand in the result as they are: none where confocal images are made."""
-        made = image_made(method or self.method, self.model)
-        return tuple(self.scans) if made == "widefield" else ()
+        target = image_made(method or self.method, self.model)
+        return tuple(self.scans) if target == "widefield" else ()
 
     def provenance(
         self, device: Device | str, seconds: float, check: OwnSampleCheck | None = None
@@ -150,27 +150,27 @@ class Recipe:
         from . import __version__
 
         used = check.chosen if check else self.method
-        kept = self.measured(used)
+        measured = self.measured(used)
         model: Any = self.model if method_of(used).needs_model else None
         return {
             "software": f"napari-recurrent-mz {__version__}",
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "method": self.method,
-            **({} if kept else {"image": "confocal-like, inferred from wide-field scans"}),
+            **({} if measured else {"image": "confocal-like, inferred from wide-field scans"}),
             **({"used": used, "check": check.as_dict()} if check else {}),
             "model": {"name": model.name, "sha256": model.sha256} if model else None,
             "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in self.scans],
-            **self._target_told(kept),
+            **self._target_record(measured),
             "optics": self.optics.as_dict() if self.optics else None,
             "device": device if isinstance(device, str) else device.name,
             "seconds": round(seconds, 3),
         }
 
-    def _target_told(self, kept: Sequence[Scan]) -> dict[str, Any]:
+    def _target_record(self, scans: Sequence[Scan]) -> dict[str, Any]:
         """What was wanted, and which of it is a scan itself."""
         target = self.target
         if isinstance(target, ZGrid):
-            measured = [i for i, z in enumerate(target.z_um) if any(at(s, z) for s in kept)]
+            measured = [i for i, z in enumerate(target.z_um) if any(at(s, z) for s in scans)]
             grid = {
                 "start_um": target.start_um, "stop_um": target.stop_um,
                 "step_um": target.step_um, "planes": len(target),
@@ -180,7 +180,7 @@ class Recipe:
                 "measured_planes": measured,
                 "inferred_planes": len(target) - len(measured),
             }
-        pixels = sum(int(np.count_nonzero(at(scan, target.heights_um))) for scan in kept)
+        pixels = sum(int(np.count_nonzero(at(scan, target.heights_um))) for scan in scans)
         facts = SurfaceFacts.of(target.heights_um, self.pixel_size_um)
         surface = {"from": target.origin, **asdict(facts), "measured_pixels": pixels}
         if target.points_um is not None:
@@ -190,5 +190,5 @@ class Recipe:
 
 def at(scan: Scan, z_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Where heights are that of a scan."""
-    found: npt.NDArray[np.bool_] = np.abs(np.asarray(z_um) - scan.z_um) < SAME_HEIGHT_UM
-    return found
+    same: npt.NDArray[np.bool_] = np.abs(np.asarray(z_um) - scan.z_um) < SAME_HEIGHT_UM
+    return same

@@ -95,9 +95,9 @@ class Scan:
 
         They are not checked again: a window of a good scan may well be constant.
         """
-        made = copy(self)
-        object.__setattr__(made, "image", pixels)
-        return made
+        scan = copy(self)
+        object.__setattr__(scan, "image", pixels)
+        return scan
 
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
@@ -146,24 +146,25 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
 
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
     """Return the scans as a tuple once they have one shape and heights of their own."""
-    found = tuple(scans)
-    if not found:
+    checked = tuple(scans)
+    if not checked:
         raise InputError("There is no scan: give at least two images with their z positions.")
-    first = found[0]
-    for number, scan in enumerate(found[1:], start=2):
+    first = checked[0]
+    for number, scan in enumerate(checked[1:], start=2):
         if scan.pixels.shape != first.pixels.shape:
             raise InputError(
                 f"Scan {_label(scan, number)} is {_size(scan)} pixels but scan {_label(first, 1)} "
                 f"is {_size(first)}: all scans must show the same field at the same size."
             )
-    order = sorted(range(len(found)), key=lambda i: found[i].z_um)
+    order = sorted(range(len(checked)), key=lambda i: checked[i].z_um)
     for low, high in pairwise(order):
-        if found[high].z_um - found[low].z_um < SAME_HEIGHT_UM:
+        lower, higher = checked[low], checked[high]
+        if higher.z_um - lower.z_um < SAME_HEIGHT_UM:
             raise InputError(
-                f"Scans {_label(found[low], low + 1)} and {_label(found[high], high + 1)} are both "
-                f"at z = {found[low].z_um:g} µm: correct one height or leave one of them out."
+                f"Scans {_label(lower, low + 1)} and {_label(higher, high + 1)} are both "
+                f"at z = {lower.z_um:g} µm: correct one height or leave one of them out."
             )
-    return found
+    return checked
 
 
 def ordinary_unit(brightest: float) -> float:
@@ -322,8 +323,8 @@ def default_grid(
         return ZGrid(low, high, 1.0)
     steps = _steps_of_stack(z_um, planes) if planes is not None else 0
     if not steps:
-        wanted = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
-        steps = _fitting_steps(np.sort(np.asarray(z_um, np.float64)) - low, wanted)
+        wanted_um = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
+        steps = _fitting_steps(np.sort(np.asarray(z_um, np.float64)) - low, wanted_um)
     return ZGrid(low, high, float(f"{(high - low) / steps:.12g}"))
 
 

@@ -229,8 +229,9 @@ def _transform(psf: Volume, lateral: tuple[int, int], device: torch.device | Non
     kernel = torch.as_tensor(psf, device=device)
     n = kernel.shape[-1]
     kernel = torch.nn.functional.pad(kernel, (0, lateral[1] - n, 0, lateral[0] - n))
-    found: torch.Tensor = torch.fft.rfftn(torch.roll(kernel, (-(n // 2), -(n // 2)), dims=(1, 2)))
-    return found
+    centred = torch.roll(kernel, (-(n // 2), -(n // 2)), dims=(1, 2))
+    transfer: torch.Tensor = torch.fft.rfftn(centred)
+    return transfer
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def heights_on_field(
             f"{what} does not reach over the whole field of the scans along {axis}: give one that "
             "covers it, or crop the scans."
         )
-    found: Heights = ndimage.map_coordinates(
+    heights: Heights = ndimage.map_coordinates(
         known, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
     )
-    return found
+    return heights

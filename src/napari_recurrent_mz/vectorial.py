@@ -53,15 +53,15 @@ def radial_intensity(
     defocus = np.exp(-1j * k * immersion_index * np.outer(z_um, pupil.cosine))
     light = [defocus * part for part in pupil.light]
     pieces = max(1, radius_um.size * pupil.sine.size // _AT_ONCE)
-    found = []
+    planes = []
     for radii in np.array_split(radius_um, pieces):
         orders = _bessel(k * immersion_index * np.outer(pupil.sine, radii))
         squares = [
             (part.real @ order) ** 2 + (part.imag @ order) ** 2
             for part, order in zip(light, orders, strict=True)
         ]
-        found.append(squares[0] + 2 * squares[1] + squares[2])
-    return np.concatenate(found, axis=1)
+        planes.append(squares[0] + 2 * squares[1] + squares[2])
+    return np.concatenate(planes, axis=1)
 
 
 def _bessel(v: Array) -> tuple[Array, Array, Array]:

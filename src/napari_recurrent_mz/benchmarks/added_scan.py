@@ -61,7 +61,7 @@ def _copied(memory: Memory) -> Memory:
 
 
 def _planes(maker: NetworkPlanes, memories: Memories) -> None:
-    for _ in maker.asked(memories.items()):
+    for _ in maker.requested(memories.items()):
         pass
 
 

@@ -21,7 +21,7 @@ from ..memory import Memory
 from ..network import NetworkConfig
 from ..optics import Optics
 from ..scans import FloatArray, Scan, ZGrid
-from ..tiles import NetworkPlanes, Tile, Wanted
+from ..tiles import NetworkPlanes, PlaneRequest, Tile
 from ..weights import Model
 
 PLACES = ("device", "host", "recomputed")
@@ -165,31 +165,31 @@ class Engine:
         states.
         """
         assert self._planes is not None  # begin comes first
-        begun: deque[int] = deque()
+        started: deque[int] = deque()
 
-        def wanted(these: Iterable[int]) -> Iterator[Wanted]:
+        def wanted(these: Iterable[int]) -> Iterator[PlaneRequest]:
             for index in these:
-                begun.append(index)
+                started.append(index)
                 yield float(self.grid.z_um[index]), self._memory(index)
 
         left = iter(indices)
         while True:
             try:
-                for made in self._planes.asked(wanted(left)):
+                for plane in self._planes.requested(wanted(left)):
                     self._tile, self.device = self._planes.tile, self._planes.device
-                    yield begun.popleft(), made
+                    yield started.popleft(), plane
                 return
             except MemoryError:
                 if self.place == "recomputed":
                     raise
                 self._give_up_states()
-                left = chain(list(begun), left)
-                begun.clear()
+                left = chain(list(started), left)
+                started.clear()
 
-    def rest(self) -> None:
+    def free_buffers(self) -> None:
         """Give back what is only kept from one plane to the next; states stay."""
         if self._planes is not None:
-            self._planes.rest()
+            self._planes.free_buffers()
 
     def forget(self) -> None:
         """Let go of all states: the next scan enters together with all before it."""

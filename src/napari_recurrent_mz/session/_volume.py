@@ -164,7 +164,7 @@ class LiveVolume:
         except Stopped:
             return
         finally:
-            self.engine.rest()
+            self.engine.free_buffers()
 
     def in_order(self, order: Sequence[int] | None) -> list[int]:
         """All planes, those of ``order`` first."""
