@@ -113,13 +113,13 @@ def snapped(field: Field, points_um: Array) -> tuple[Index, Array]:
     """The highest contrast within half a separation of each point; (N, 3) voxels and values."""
     where = np.round(points_um / field.voxel_um).astype(int)
     reach = np.floor(0.5 / field.metric).astype(int)
-    found = where.copy()
+    snapped_to = where.copy()
     for i, middle in enumerate(where):
         low = np.maximum(middle - reach, 0)
         box = tuple(slice(a, b) for a, b in zip(low, middle + reach + 1, strict=True))
         piece = field.contrast[box]
-        found[i] = low + np.unravel_index(int(piece.argmax()), piece.shape)
-    return found, field.contrast[tuple(found.T)].astype(np.float64)
+        snapped_to[i] = low + np.unravel_index(int(piece.argmax()), piece.shape)
+    return snapped_to, field.contrast[tuple(snapped_to.T)].astype(np.float64)
 
 
 def crowded(field: Field, where: Index, brightness: Array) -> npt.NDArray[np.bool_]:

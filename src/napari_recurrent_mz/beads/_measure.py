@@ -355,8 +355,8 @@ def _limits(pixels: Volume) -> Array:
     The scans in a reconstruction keep theirs, though the planes between them go beyond.
     """
     of_all = limit_of(pixels)
-    found = [limit_of(plane) if plane.min() < plane.max() else None for plane in pixels]
-    limits = [np.inf if limit is None else limit for limit in found]
+    of_planes = [limit_of(plane) if plane.min() < plane.max() else None for plane in pixels]
+    limits = [np.inf if limit is None else limit for limit in of_planes]
     return np.minimum(limits, np.inf if of_all is None else of_all)
 
 

@@ -95,10 +95,12 @@ def excluded(table: pd.DataFrame) -> dict[str, int]:
 
 def in_words(table: pd.DataFrame) -> str:
     """How many beads were found, how many are accepted, and why the others are not."""
-    found, kept = len(table), int(table["accepted"].sum())
-    if not found:
+    total, accepted = len(table), int(table["accepted"].sum())
+    if not total:
         return "No bead was found"
-    beads = f"{kept} of {found} beads accepted" if found > 1 else f"{kept} of 1 bead accepted"
+    beads = (
+        f"{accepted} of {total} beads accepted" if total > 1 else f"{accepted} of 1 bead accepted"
+    )
     reasons = [f"{count} {_LEFT_OUT[reason]}" for reason, count in excluded(table).items()]
     return f"{beads}; left out: {', '.join(reasons)}" if reasons else beads
 

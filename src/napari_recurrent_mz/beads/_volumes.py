@@ -50,8 +50,8 @@ class BeadVolume:
         """Which points, (N, 3) in micrometres, lie in it; a single plane has no height."""
         shape = np.array(((1,) if self.pixels.ndim == 2 else ()) + tuple(self.pixels.shape))
         nearest = np.round((points_um - self.origin_um) / self.voxel_um)
-        found = (nearest >= 0) & (nearest < shape)
-        return np.asarray(found[:, 1:].all(axis=1) if self.is_flat else found.all(axis=1))
+        is_inside = (nearest >= 0) & (nearest < shape)
+        return np.asarray(is_inside[:, 1:].all(axis=1) if self.is_flat else is_inside.all(axis=1))
 
 
 def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
@@ -157,7 +157,7 @@ def _never() -> bool:
 
 def _one_volume(
     volume: BeadVolume,
-    asked: BeadSettings,
+    settings: BeadSettings,
     places: Array | None,
     lent: bool,
     stopped: Callable[[], bool],
@@ -169,11 +169,11 @@ def _one_volume(
             np.asarray(volume.pixels),
             volume.voxel_um.tolist(),
             points=places,
-            min_separation_um=asked.separation_um,
-            threshold_snr=asked.threshold_snr,
-            region_um=asked.region_um,
-            model=asked.model,
-            z_range_um=None if lent or volume.is_flat else asked.z_range_um,
+            min_separation_um=settings.separation_um,
+            threshold_snr=settings.threshold_snr,
+            region_um=settings.region_um,
+            model=settings.model,
+            z_range_um=None if lent or volume.is_flat else settings.z_range_um,
             origin_um=volume.origin_um.tolist(),
             stopped=stopped,
         )
@@ -209,7 +209,7 @@ def _beads_of(
         notes.append(
             f"{np.count_nonzero(~inside)} beads of “{reference.name}” lie outside “{volume.name}”."
         )
-    found = places[inside]
+    matches = places[inside]
     if volume.is_flat:
-        found[:, 0] = volume.origin_um[0]
-    return np.asarray(found)
+        matches[:, 0] = volume.origin_um[0]
+    return np.asarray(matches)

@@ -82,9 +82,9 @@ class Comparison:
         """
         counted = self.planes[self.planes["in_mean"]]
         groups = counted.groupby("name", sort=False)
-        found = groups[list(MEASURES)].mean().reindex(self.names)
-        found["planes"] = groups.size().reindex(self.names, fill_value=0)
-        return found
+        means = groups[list(MEASURES)].mean().reindex(self.names)
+        means["planes"] = groups.size().reindex(self.names, fill_value=0)
+        return means
 
     def to_csv(self, path: str | Path) -> Path:
         """Write :attr:`planes` as a table with units in its header.
@@ -204,12 +204,12 @@ def comparing(
     if baselines:
         scans = scans_in(reference, scans_um or _agreed_scans(given))
         for key in baselines:
-            made = Baseline(
+            baseline = Baseline(
                 key, scans, reference, shared, optics=optics, device=device, stopped=stopped
             )
-            sources.append(made)
-    begun = Step(done, total, "Comparing")
-    rows = yield from _measured(sources, reference, shared, scale, fits, begun)
+            sources.append(baseline)
+    first_step = Step(done, total, "Comparing")
+    rows = yield from _measured(sources, reference, shared, scale, fits, first_step)
     for source in sources:
         if isinstance(source, Resampled):
             source.check_contrast()
@@ -229,10 +229,10 @@ def _measured(
     shared: Field,
     scale: Normalisation,
     fits: Mapping[str, StraightFit],
-    begun: Step,
+    first_step: Step,
 ) -> Generator[Step, None, list[dict[str, Any]]]:
     """One row for every source and plane of the reference that it covers."""
-    rows, done = [], begun.done
+    rows, done = [], first_step.done
     for number, z in enumerate(reference.heights_um.tolist()):
         truth = shared.of(reference.plane(number))
         for source in sources:
@@ -243,34 +243,34 @@ def _measured(
                 row = {"name": source.name, "plane": number, "z_um": z}
                 rows.append(row | dict(zip(MEASURES, values, strict=True)))
             done += 1
-            yield Step(done, begun.total, begun.words)
+            yield Step(done, first_step.total, first_step.words)
     return rows
 
 
 def fitting(
-    sources: Sequence[Source], reference: Volume, shared: Field, begun: Step
+    sources: Sequence[Source], reference: Volume, shared: Field, first_step: Step
 ) -> Generator[Step, None, dict[str, StraightFit]]:
     """The straight line that brings each source to the units of the reference."""
     lines = {source.name: StraightFit() for source in sources}
-    done = begun.done
+    done = first_step.done
     for number, z in enumerate(reference.heights_um.tolist()):
         truth = shared.of(reference.plane(number))
         for source in sources:
             if source.covers(z):
                 lines[source.name].add(source.at(z), truth)
             done += 1
-            yield Step(done, begun.total, begun.words)
+            yield Step(done, first_step.total, first_step.words)
     return lines
 
 
 def _scale(reference: Volume, total: int) -> Generator[Step, None, Normalisation]:
     planes = len(reference.heights_um)
-    found = StackScale(planes)
+    scale = StackScale(planes)
     for number in range(planes):
-        found.add(reference.plane(number))
+        scale.add(reference.plane(number))
         yield Step(number + 1, total, "Reading the reference")
     try:
-        return found.normalisation()
+        return scale.normalisation()
     except InputError as error:
         text = str(error).replace("The truth stack", "It").replace("the truth stack", "it")
         raise InputError(f"'{reference.name}' cannot be the reference. {text}") from error
@@ -311,7 +311,7 @@ def _table(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    found = pd.DataFrame(list(rows))
+    table = pd.DataFrame(list(rows))
     own = {
         source.name: {
             number
@@ -322,14 +322,14 @@ def _table(
         for source in sources
     }
     left_out = set().union(*own.values())
-    common = set.intersection(*(set(rows["plane"]) for _, rows in found.groupby("name")))
-    pairs = zip(found["name"], found["plane"], strict=True)
-    found["is_scan"] = [plane in own[name] for name, plane in pairs]
-    found["in_mean"] = found["plane"].isin(common - left_out)
+    common = set.intersection(*(set(rows["plane"]) for _, rows in table.groupby("name")))
+    pairs = zip(table["name"], table["plane"], strict=True)
+    table["is_scan"] = [plane in own[name] for name, plane in pairs]
+    table["in_mean"] = table["plane"].isin(common - left_out)
     order = {source.name: place for place, source in enumerate(sources)}
-    found["order"] = found["name"].map(order)
-    found = found.sort_values(["order", "plane"], ignore_index=True)
-    return found.drop(columns=["order", "plane"])
+    table["order"] = table["name"].map(order)
+    table = table.sort_values(["order", "plane"], ignore_index=True)
+    return table.drop(columns=["order", "plane"])
 
 
 def _what_was_done(

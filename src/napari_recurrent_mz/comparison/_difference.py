@@ -112,8 +112,8 @@ def differing(
     total = len(numbers) + fit * len(every)
     line = None
     if fit:
-        begun = Step(0, total, "Fitting")
-        line = (yield from fitting([source], reference, shared, begun))[source.name]
+        first_step = Step(0, total, "Fitting")
+        line = (yield from fitting([source], reference, shared, first_step))[source.name]
     pixels = np.empty((len(numbers), *shared.shape), np.float32)
     for place, number in enumerate(numbers):
         test = source.at(float(every[number]))

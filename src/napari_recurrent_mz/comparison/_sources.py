@@ -79,7 +79,7 @@ class Resampled:
         self.scans_um = tuple(volume.scans_um)
         self._volume, self._field = volume, field
         self._offset = _offset(volume, reference)
-        self._kept: dict[int, npt.NDArray[Any]] = {}
+        self._cache: dict[int, npt.NDArray[Any]] = {}
         self._low, self._high = np.inf, -np.inf
 
     def covers(self, z_um: float) -> bool:
@@ -100,8 +100,8 @@ class Resampled:
         above = int(np.searchsorted(heights, z_um))
         part = (z_um - heights[above - 1]) / (heights[above] - heights[above - 1])
         below = self._plane(above - 1).astype(np.float64)
-        found: npt.NDArray[np.float64] = below + part * (self._plane(above) - below)
-        return found
+        plane: npt.NDArray[np.float64] = below + part * (self._plane(above) - below)
+        return plane
 
     def check_contrast(self) -> None:
         """Raise :class:`InputError` when all planes that were asked for are constant."""
@@ -112,13 +112,13 @@ class Resampled:
             )
 
     def _plane(self, number: int) -> npt.NDArray[Any]:
-        if number not in self._kept:
-            self._kept = {n: kept for n, kept in self._kept.items() if n == number - 1}
-            found = self._field.of(self._volume.plane(number), self._offset)
-            self._kept[number] = found
-            self._low = min(self._low, float(found.min()))
-            self._high = max(self._high, float(found.max()))
-        return self._kept[number]
+        if number not in self._cache:
+            self._cache = {n: cached for n, cached in self._cache.items() if n == number - 1}
+            plane = self._field.of(self._volume.plane(number), self._offset)
+            self._cache[number] = plane
+            self._low = min(self._low, float(plane.min()))
+            self._high = max(self._high, float(plane.max()))
+        return self._cache[number]
 
 
 class Baseline:
@@ -229,22 +229,24 @@ def _offset(volume: Volume, reference: Volume) -> tuple[int, int]:
 
 
 def _check_pixels(volume: Volume, reference: Volume) -> None:
-    size, wanted = volume.pixel_um, reference.pixel_um
+    size, reference_um = volume.pixel_um, reference.pixel_um
     pixels = max(min(a, b) for a, b in zip(volume.shape, reference.shape, strict=True))
-    if abs(size - wanted) / wanted * pixels > _DRIFT_PX:
+    if abs(size - reference_um) / reference_um * pixels > _DRIFT_PX:
         raise InputError(
             f"'{volume.name}' has pixels of {size:.4g} µm but the reference '{reference.name}' "
-            f"has {wanted:.4g} µm: resample one of them in y and x, so that both have the same."
+            f"has {reference_um:.4g} µm: "
+            "resample one of them in y and x, so that both have the same."
         )
 
 
 def _check_heights(volume: Volume, reference: Volume) -> None:
-    mine, wanted = volume.heights_um, reference.heights_um
-    if not ((wanted >= mine[0] - SAME_HEIGHT_UM) & (wanted <= mine[-1] + SAME_HEIGHT_UM)).any():
+    z_um, reference_um = volume.heights_um, reference.heights_um
+    low_um, high_um = z_um[0] - SAME_HEIGHT_UM, z_um[-1] + SAME_HEIGHT_UM
+    if not ((reference_um >= low_um) & (reference_um <= high_um)).any():
         raise InputError(
-            f"'{volume.name}' (z {mine[0]:g} to {mine[-1]:g} µm) and the reference "
-            f"'{reference.name}' (z {wanted[0]:g} to {wanted[-1]:g} µm) have no plane in common: "
-            "check the z position and the z step of both."
+            f"'{volume.name}' (z {z_um[0]:g} to {z_um[-1]:g} µm) and the reference "
+            f"'{reference.name}' (z {reference_um[0]:g} to {reference_um[-1]:g} µm) have no "
+            "plane in common: check the z position and the z step of both."
         )
 
 

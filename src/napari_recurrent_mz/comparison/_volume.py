@@ -61,8 +61,8 @@ class Volume:
     @property
     def heights_um(self) -> npt.NDArray[np.float64]:
         """Heights of the planes, in micrometres, rising, shape (Z,)."""
-        found: npt.NDArray[np.float64] = self.__dict__["_rising"]
-        return found
+        heights: npt.NDArray[np.float64] = self.__dict__["_rising"]
+        return heights
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -78,23 +78,23 @@ class Volume:
             If it has pixels that are NaN or infinite.
         """
         order: npt.NDArray[np.intp] = self.__dict__["_order"]
-        found = np.asarray(self.pixels[int(order[number])])
-        if found.dtype.kind == "b":
-            found = found.astype(np.uint8)
-        if found.dtype.kind == "f":
-            bad = found.size - int(np.count_nonzero(np.isfinite(found)))
+        plane = np.asarray(self.pixels[int(order[number])])
+        if plane.dtype.kind == "b":
+            plane = plane.astype(np.uint8)
+        if plane.dtype.kind == "f":
+            bad = plane.size - int(np.count_nonzero(np.isfinite(plane)))
             if bad:
                 raise InputError(
                     f"'{self.name}' has {bad} pixels that are NaN or infinite at "
                     f"z = {self.heights_um[number]:g} µm: replace them before comparing."
                 )
-        return found
+        return plane
 
     def nearest(self, z_um: float) -> int | None:
         """Number of the plane nearest to a height; None when it is half a step away or more."""
         heights = self.heights_um
-        found = int(np.abs(heights - z_um).argmin())
-        return found if abs(heights[found] - z_um) <= 0.51 * np.diff(heights).min() else None
+        index = int(np.abs(heights - z_um).argmin())
+        return index if abs(heights[index] - z_um) <= 0.51 * np.diff(heights).min() else None
 
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:

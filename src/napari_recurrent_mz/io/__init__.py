@@ -420,11 +420,11 @@ def write_surface(
     pixels = np.ascontiguousarray(image, dtype=np.float32)
     from ._surface_file import write_ome_surface
 
-    name, told = path.name.split(".")[0], provenance or {}
+    name, record = path.name.split(".")[0], provenance or {}
     return write_whole(
         path,
         lambda part: write_ome_surface(
-            part, pixels, heights_um, float(pixel_um), told, name, origin_um
+            part, pixels, heights_um, float(pixel_um), record, name, origin_um
         ),
     )
 
@@ -464,6 +464,6 @@ def _count(n: int, what: str) -> str:
 
 
 def _type_written(volume: npt.ArrayLike, keep_type: bool) -> np.dtype[Any]:
-    found = np.asarray(volume).dtype
-    small = found.kind in "iu" and found.itemsize <= 2
-    return found if keep_type and small else np.dtype(np.float32)
+    dtype = np.asarray(volume).dtype
+    small = dtype.kind in "iu" and dtype.itemsize <= 2
+    return dtype if keep_type and small else np.dtype(np.float32)

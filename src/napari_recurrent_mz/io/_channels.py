@@ -87,8 +87,8 @@ class NewImage:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of all channels, in the byte order of this computer."""
-        found: np.dtype[Any] = np.dtype(self.channels[0].pixels.dtype).newbyteorder("=")
-        return found
+        dtype: np.dtype[Any] = np.dtype(self.channels[0].pixels.dtype).newbyteorder("=")
+        return dtype
 
     def planes(self) -> Iterator[npt.NDArray[Any]]:
         """All planes (Y, X), channel by channel."""
@@ -111,6 +111,6 @@ def record_of_channel(provenance: Mapping[str, Any], channel: int) -> Mapping[st
     """How a channel was made: a file of several channels keeps a record of each."""
     records = provenance.get("channels")
     if isinstance(records, Sequence) and channel < len(records):
-        found = records[channel]
-        return found if isinstance(found, Mapping) else {}
+        record = records[channel]
+        return record if isinstance(record, Mapping) else {}
     return provenance

@@ -40,7 +40,7 @@ _MICROMETRES = {
 def micrometres_per(unit: str | None) -> float | None:
     """Micrometres in a unit of length, however programs spell it; None when it is no length."""
     name = html.unescape((unit or "").strip().strip("\0"))
-    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), name)
+    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), name)
     with contextlib.suppress(UnicodeError):  # UTF-8 that was taken for Latin-1
         name = name.encode("latin-1").decode("utf-8")
     if name in ("Mm", "Pm"):
@@ -171,9 +171,9 @@ def squeeze_to_zyx(
         raise InputError(f"'{name}' holds no 2-D image (axes {axes}): give an image (Y, X).")
     z = long[0] if long else "Z"
     drop = tuple(i for i, a in enumerate(axes) if a not in (z, "Y", "X"))
-    kept = "".join(a for a in axes if a in (z, "Y", "X"))
+    letters = "".join(a for a in axes if a in (z, "Y", "X"))
     data = data.squeeze(axis=drop)
-    order = [kept.index(a) for a in (z, "Y", "X") if a in kept]
+    order = [letters.index(a) for a in (z, "Y", "X") if a in letters]
     data = data.transpose(order)
     return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
 

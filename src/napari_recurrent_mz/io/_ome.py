@@ -38,10 +38,10 @@ def companion_metadata(xml: str, path: Path) -> str | None:
     if "BinaryOnly" not in xml:
         return None
     own = ome_root(xml, path.name)
-    told = own.find("{*}BinaryOnly")
-    if told is None:
+    binary_only = own.find("{*}BinaryOnly")
+    if binary_only is None:
         return None
-    companion = path.with_name(Path(told.get("MetadataFile", "")).name)
+    companion = path.with_name(Path(binary_only.get("MetadataFile", "")).name)
     if companion == path or not companion.is_file():
         raise InputError(
             f"'{path.name}' has its metadata in '{companion.name}', which does not lie beside it: "
@@ -150,7 +150,7 @@ def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> State
     planes = _planes_of(pixels).get((channel, time), {})
     if sorted(planes) != list(range(len(planes))) or not planes:
         return None
-    found, in_um = [], True
+    heights, in_um = [], True
     for number in range(len(planes)):
         value = planes[number].get("PositionZ")
         unit = planes[number].get("PositionZUnit", "µm")
@@ -161,20 +161,20 @@ def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> State
                 "z_um", f"its OME PositionZ is in '{unit}', which is no known unit of length"
             )
             return None
-        found.append(to_um(value, unit))
-    if any(z is None for z in found):
+        heights.append(to_um(value, unit))
+    if any(z is None for z in heights):
         return None
-    return Stated(np.array(found, np.float64), "its OME PositionZ", in_um)
+    return Stated(np.array(heights, np.float64), "its OME PositionZ", in_um)
 
 
 @lru_cache(maxsize=8)
 def _planes_of(pixels: ET.Element) -> dict[tuple[int, int], dict[int, ET.Element]]:
     """The Plane elements by (channel, time point) and number."""
-    found: dict[tuple[int, int], dict[int, ET.Element]] = {}
+    planes: dict[tuple[int, int], dict[int, ET.Element]] = {}
     for plane in pixels.iterfind("{*}Plane"):
         at = int(plane.get("TheC", 0)), int(plane.get("TheT", 0))
-        found.setdefault(at, {})[int(plane.get("TheZ", 0))] = plane
-    return found
+        planes.setdefault(at, {})[int(plane.get("TheZ", 0))] = plane
+    return planes
 
 
 def _take_objective(facts: Facts, root: ET.Element, image: ET.Element) -> None:
@@ -202,23 +202,23 @@ def _objective(
     within = root.findall("{*}Instrument")
     if instrument is not None:
         within = [one for one in within if one.get("ID") == instrument.get("ID")]
-    found = [objective for one in within for objective in one.iterfind("{*}Objective")]
-    if len(found) > 1:
+    objectives = [objective for one in within for objective in one.iterfind("{*}Objective")]
+    if len(objectives) > 1:
         for value in ("na", "immersion_index"):
             facts.doubt(
-                value, f"its OME metadata name {len(found)} objectives but not which it was"
+                value, f"its OME metadata name {len(objectives)} objectives but not which it was"
             )
         return None
-    return found[0] if found else None
+    return objectives[0] if objectives else None
 
 
 def _take_wavelength(facts: Facts, pixels: ET.Element, channel: int) -> None:
     channels = pixels.findall("{*}Channel")
     if channel < len(channels):
-        told = channels[channel]
-        facts.channel = told.get("Name") or ""
-        unit = told.get("EmissionWavelengthUnit", "nm")
-        value = told.get("EmissionWavelength")
+        values = channels[channel]
+        facts.channel = values.get("Name") or ""
+        unit = values.get("EmissionWavelengthUnit", "nm")
+        value = values.get("EmissionWavelength")
         facts.take_length("wavelength_um", value, unit, "its OME EmissionWavelength")
 
 
@@ -233,9 +233,9 @@ def _number(text: str | None) -> float | None:
 def _provenance(root: ET.Element) -> Mapping[str, Any]:
     for annotation in root.iterfind(f".//{{*}}CommentAnnotation[@Namespace='{NAMESPACE}']"):
         try:
-            found = json.loads(annotation.findtext("{*}Value") or "")
+            record = json.loads(annotation.findtext("{*}Value") or "")
         except ValueError:
             continue
-        if isinstance(found, dict):
-            return found
+        if isinstance(record, dict):
+            return record
     return {}

@@ -35,12 +35,12 @@ def _stated(
 ) -> float | None:
     if given is not None:
         return float(given)
-    found = [(image, getattr(image, name)) for image in images]
-    told = [(image, float(value)) for image, value in found if value is not None]
-    if not told:
+    values = [(image, getattr(image, name)) for image in images]
+    stated = [(image, float(value)) for image, value in values if value is not None]
+    if not stated:
         return None
-    first, value = told[0]
-    for image, other in told[1:]:
+    first, value = stated[0]
+    for image, other in stated[1:]:
         if abs(other - value) > 0.001 * value:
             raise InputError(
                 f"The {words} is {value:g} in '{first.name}' but {other:g} in '{image.name}': "

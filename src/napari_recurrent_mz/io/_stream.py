@@ -150,12 +150,12 @@ class VolumeWriter:
             When the disk refuses.
         """
         assert isinstance(self._planes, ZarrPlanes)
-        made = self.finished_planes
-        if not made or made[-1] - made[0] + 1 != len(made):
-            raise ValueError(f"the planes {made} are not one block")
+        finished = self.finished_planes
+        if not finished or finished[-1] - finished[0] + 1 != len(finished):
+            raise ValueError(f"the planes {finished} are not one block")
         with refusals_of(self.path):
-            self._planes.crop(made[0], len(made))
-        self.shape = (len(made), *self.shape[1:])
+            self._planes.crop(finished[0], len(finished))
+        self.shape = (len(finished), *self.shape[1:])
 
     def finish(self, provenance: Mapping[str, Any] | None = None, *, durable: bool = False) -> Path:
         """Complete the file and give it its name; what was there is replaced.

@@ -24,12 +24,12 @@ def make_time_lapse(
     shape: tuple[int, int, int, int],
     z_um: npt.NDArray[np.float64],
     pixel_um: float,
-    told: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> None:
     """Make an empty time-lapse, into which :class:`TimePoint` writes; what is there is replaced.
 
     ``path`` is an OME-Zarr folder, or a field of a plate; ``shape`` is (T, Z, Y, X), ``z_um`` (Z,)
-    evenly spaced, ``told`` what :func:`time_lapse_told` returns.
+    evenly spaced, ``record`` what :func:`time_lapse_told` returns.
     """
     import zarr
 
@@ -45,7 +45,7 @@ def make_time_lapse(
         levels = make_levels(group, shape, np.dtype(np.float32), "TZYX")
         name = path.name.split(".")[0]
         image = multiscale(name, len(levels), "TZYX", Place(pixel_um, z_um))
-        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(told)))
+        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
         group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
 
     write_whole(path, write)
@@ -55,9 +55,9 @@ def time_lapse_told(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """What a time-lapse was made with, and its shape; nothing and () when there is none."""
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
-        told = json.loads((path / "zarr.json").read_bytes())["attributes"][PROVENANCE_KEY]
+        record = json.loads((path / "zarr.json").read_bytes())["attributes"][PROVENANCE_KEY]
         shape = json.loads((path / "0" / "zarr.json").read_bytes())["shape"]
-        return dict(told), tuple(int(length) for length in shape)
+        return dict(record), tuple(int(length) for length in shape)
     except (OSError, KeyError, ValueError, TypeError):
         return {}, ()
 
@@ -87,8 +87,8 @@ class TimePoint:
         self.path, self.time = path, time
         self.provenance: dict[str, Any] = {}
         self._made: set[int] = set()
-        found = time_lapse_told(path)[1]
-        if found[1:] != shape or time >= found[0]:
+        actual = time_lapse_told(path)[1]
+        if actual[1:] != shape or time >= actual[0]:
             raise InputError(
                 f"Time point {time} of {shape[1]} × {shape[2]} pixels and {shape[0]} planes does "
                 f"not fit into '{path.name}': all time points must have one size."
@@ -148,10 +148,10 @@ def make_plate(source: Path, target: Path) -> None:
         for row in {str(well["path"]).split("/")[0] for well in plate["wells"]}:
             group.require_group(row)
         for well in plate["wells"]:
-            told = ome_attributes(source / well["path"]).get("well") or {}
-            kept = {**told, "version": "0.5"}
-            made = group.require_group(well["path"])
-            made.attrs["ome"] = {"version": "0.5", "well": kept}
+            metadata = ome_attributes(source / well["path"]).get("well") or {}
+            converted = {**metadata, "version": "0.5"}
+            well_group = group.require_group(well["path"])
+            well_group.attrs["ome"] = {"version": "0.5", "well": converted}
 
 
 def _names(plate: Mapping[str, Any], key: str) -> list[str]:

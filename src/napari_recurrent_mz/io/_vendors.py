@@ -43,8 +43,8 @@ def take_micro_manager(
 
 def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
     """What Micro-Manager wrote about one image; None when it did not."""
-    found = page.tags.valueof(_MICRO_MANAGER_TAG)
-    return found if isinstance(found, dict) else None
+    record = page.tags.valueof(_MICRO_MANAGER_TAG)
+    return record if isinstance(record, dict) else None
 
 
 def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
@@ -52,19 +52,19 @@ def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
     info = (tif.imagej_metadata or {}).get("Info")
     if isinstance(info, str):
         with contextlib.suppress(ValueError):
-            found = json.loads(info)
-            return [found] if isinstance(found, dict) else []
+            record = json.loads(info)
+            return [record] if isinstance(record, dict) else []
     return []
 
 
 def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stated]:
     """Take the calibration and the plane distances of a MetaMorph stack (STK)."""
-    told = tif.stk_metadata or {}
-    x, y = told.get("XCalibration"), told.get("YCalibration")
-    unit = str(told.get("CalibrationUnits") or "") or None
-    if x and y and told.get("SpatialCalibration", 1):
+    metadata = tif.stk_metadata or {}
+    x, y = metadata.get("XCalibration"), metadata.get("YCalibration")
+    unit = str(metadata.get("CalibrationUnits") or "") or None
+    if x and y and metadata.get("SpatialCalibration", 1):
         facts.take_pixel(y, x, (unit, unit), "its MetaMorph XCalibration", name)
-    steps = np.atleast_1d(np.asarray(told.get("ZDistance", ()), np.float64))[1:]
+    steps = np.atleast_1d(np.asarray(metadata.get("ZDistance", ()), np.float64))[1:]
     if steps.size and np.isfinite(steps).all() and steps.any():
         # The first is the distance to the plane before, of which there is none.
         heights = np.concatenate([[0.0], np.cumsum(steps)])
@@ -74,8 +74,8 @@ def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stat
 
 def take_zeiss(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
     """Take the voxel size of a Zeiss LSM file, which is in metres."""
-    told = tif.lsm_metadata or {}
-    size = {axis: told.get(f"VoxelSize{axis}") or None for axis in "XYZ"}
+    metadata = tif.lsm_metadata or {}
+    size = {axis: metadata.get(f"VoxelSize{axis}") or None for axis in "XYZ"}
     facts.take_pixel(size["Y"], size["X"], ("m", "m"), "its LSM VoxelSizeX", name)
     facts.take_length("z_step_um", size["Z"], "m", "its LSM VoxelSizeZ")
 

@@ -71,13 +71,13 @@ class ZarrImage:
         """The finest first, each smaller than the one before; those that are not there left out."""
         import zarr
 
-        found = [self.array]
+        levels = [self.array]
         for level in self._multiscale["datasets"][1:]:
             with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
                 array = self._group[level["path"]]
-                if isinstance(array, zarr.Array) and array.size < found[-1].size:
-                    found.append(array)
-        return found
+                if isinstance(array, zarr.Array) and array.size < levels[-1].size:
+                    levels.append(array)
+        return levels
 
     def _label(self, channel: int) -> str:
         """What the file calls a channel."""
@@ -94,8 +94,8 @@ class ZarrImage:
         units = {
             letter: axis.get("unit") for letter, axis in zip(self.letters, self._axes, strict=True)
         }
-        told = self._attributes.get(PROVENANCE_KEY) or {}
-        facts = Facts(provenance=record_of_channel(told, channel), channel=self._label(channel))
+        record = self._attributes.get(PROVENANCE_KEY) or {}
+        facts = Facts(provenance=record_of_channel(record, channel), channel=self._label(channel))
         facts.take_origin((first["Y"], units["Y"]), (first["X"], units["X"]))
         facts.take_pixel(
             size["Y"], size["X"], (units["Y"], units["X"]), "its OME-Zarr scale of x", self.name
@@ -190,9 +190,9 @@ class ZarrPlanes:
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""
         place = Place(self._pixel_um, self._z_um)
-        told = multiscale(self._name, len(self.levels), "ZYX", place)
+        metadata = multiscale(self._name, len(self.levels), "ZYX", place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
-        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [told]}
+        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata]}
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -289,11 +289,11 @@ def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any
 
 def _axis(letter: str, place: Place) -> dict[str, str]:
     kind = {"T": "time", "C": "channel"}.get(letter, "space")
-    told = {"name": letter.lower(), "type": kind}
+    axis = {"name": letter.lower(), "type": kind}
     known = place.step_um is not None or place.z_um is not None
     if kind == "space" and (known if letter == "Z" else place.pixel_um is not None):
-        told["unit"] = "micrometer"
-    return told
+        axis["unit"] = "micrometer"
+    return axis
 
 
 def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -306,8 +306,8 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     mean = (rows[:, ::2] + rows[:, 1::2]) / 4
     if plane.dtype.kind in "iu":
         mean = np.rint(mean)
-    found: npt.NDArray[Any] = mean.astype(plane.dtype, copy=False)
-    return found
+    half: npt.NDArray[Any] = mean.astype(plane.dtype, copy=False)
+    return half
 
 
 def write_zarr(path: Path, image: NewImage) -> None:
@@ -324,9 +324,9 @@ def write_zarr(path: Path, image: NewImage) -> None:
     levels = make_levels(group, image.shape, image.dtype, image.axes)
     for at, plane in zip(np.ndindex(*image.shape[:-2]), image.planes(), strict=True):
         put_plane(levels, at, plane)
-    told = multiscale(image.name, len(levels), image.axes, image.place)
+    metadata = multiscale(image.name, len(levels), image.axes, image.place)
     group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(image.provenance)))
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [told], **_omero(image)}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata], **_omero(image)}
 
 
 def _omero(image: NewImage) -> dict[str, Any]:

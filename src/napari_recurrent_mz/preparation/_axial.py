@@ -69,11 +69,11 @@ def positions(
     """
     order = np.argsort(confocal_um)
     heights = confocal_um[order]
-    wanted = wide_um + shift_um
+    wanted_um = wide_um + shift_um
     slack = 1e-6 * max(1.0, float(np.ptp(heights)))
-    at: npt.NDArray[np.float64] = np.interp(wanted, heights, order.astype(float))
+    at: npt.NDArray[np.float64] = np.interp(wanted_um, heights, order.astype(float))
     if not beyond:
-        at[(wanted < heights[0] - slack) | (wanted > heights[-1] + slack)] = np.nan
+        at[(wanted_um < heights[0] - slack) | (wanted_um > heights[-1] + slack)] = np.nan
     return at
 
 

@@ -43,8 +43,8 @@ def sharp_part(plane: npt.ArrayLike, pixels: float = 1.0) -> FloatArray:
     """
     values = np.asarray(plane, dtype=np.float32)
     fine, coarse = (ndimage.gaussian_filter(values, width * pixels) for width in BAND_PX)
-    found: FloatArray = fine - coarse
-    return found
+    difference: FloatArray = fine - coarse
+    return difference
 
 
 def standardised(plane: npt.ArrayLike, label: str, *, band_pass: bool = False) -> FloatArray:
@@ -55,7 +55,9 @@ def standardised(plane: npt.ArrayLike, label: str, *, band_pass: bool = False) -
     return scaled
 
 
-def found_matrix(reference: FloatArray, moving: FloatArray, transform: str, label: str) -> Matrix:
+def transform_matrix(
+    reference: FloatArray, moving: FloatArray, transform: str, label: str
+) -> Matrix:
     """The matrix that takes places of ``reference`` to where ``moving`` shows the same.
 
     By pyStackReg, the port of TurboReg (Thévenaz, Ruttimann and Unser, IEEE Trans. Image Process.
@@ -185,11 +187,11 @@ def largest_region(
                     limits += [length - 1 + _EDGE_PX - line[2], _EDGE_PX + line[2]]
     bounds = [(0, shape[0] - 1)] * 2 + [(0, shape[1] - 1)] * 2
     ordered = [np.array([1, -1, 0, 0]), np.array([0, 0, 1, -1])]
-    found = linprog(sides, np.array(rows + ordered), [*limits, 0, 0], bounds=bounds)
-    if not found.success:
+    solution = linprog(sides, np.array(rows + ordered), [*limits, 0, 0], bounds=bounds)
+    if not solution.success:
         return None
     slack = 1e-6
-    top, bottom, left, right = found.x
+    top, bottom, left, right = solution.x
     region = (
         slice(int(np.ceil(top - slack)), int(np.floor(bottom + slack)) + 1),
         slice(int(np.ceil(left - slack)), int(np.floor(right + slack)) + 1),

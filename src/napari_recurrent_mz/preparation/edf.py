@@ -243,5 +243,5 @@ def majority(chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     for dy in range(3):
         for dx in range(3):
             votes += padded[dy : dy + rows, dx : dx + columns] == candidate
-    kept: npt.NDArray[np.int32] = np.where(votes >= 5, candidate, chosen)
-    return kept
+    voted: npt.NDArray[np.int32] = np.where(votes >= 5, candidate, chosen)
+    return voted

@@ -83,13 +83,15 @@ def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | No
             f"'{choice}' cannot be done with a second scan at one height: choose "
             f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}."
         )
-    found = next((i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None)
-    if found is not None and choice is None:
+    number = next(
+        (i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None
+    )
+    if number is not None and choice is None:
         raise InputError(
-            f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[found])}): choose to "
+            f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[number])}): choose to "
             f"replace it, average the two, or keep both."
         )
-    return found
+    return number
 
 
 def called(scan: Scan) -> str:

@@ -167,7 +167,7 @@ class Engine:
         assert self._planes is not None  # begin comes first
         started: deque[int] = deque()
 
-        def wanted(these: Iterable[int]) -> Iterator[PlaneRequest]:
+        def requests(these: Iterable[int]) -> Iterator[PlaneRequest]:
             for index in these:
                 started.append(index)
                 yield float(self.grid.z_um[index]), self._memory(index)
@@ -175,7 +175,7 @@ class Engine:
         left = iter(indices)
         while True:
             try:
-                for plane in self._planes.requested(wanted(left)):
+                for plane in self._planes.requested(requests(left)):
                     self._tile, self.device = self._planes.tile, self._planes.device
                     yield started.popleft(), plane
                 return

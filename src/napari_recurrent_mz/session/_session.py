@@ -131,7 +131,7 @@ class Session(Outlook):
         self._list = ScanList()
         self._events: list[Event] = []
         self._scale = self._given_scale = scale
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
         self._generation = 0
 
     # --- what there is --------------------------------------------------------------------
@@ -287,8 +287,8 @@ class Session(Outlook):
 
     def _tell(self, sentence: str, kind: str) -> None:
         """Say a sentence, once."""
-        if sentence not in self._told:
-            self._told.add(sentence)
+        if sentence not in self._sent:
+            self._sent.add(sentence)
             self.message.emit(sentence, kind)
 
     # --- the volume -----------------------------------------------------------------------
@@ -322,7 +322,7 @@ class Session(Outlook):
         MemoryError
             If a plane does not fit into memory even without states; the session is intact.
         """
-        wanted, live = self._live.in_order(order), self._live
+        targets, live = self._live.in_order(order), self._live
         with self._lock:
             scans, generation, measured = self.scans, self._generation, self._scale
         if measured is None and len(scans) > 1:  # takes a moment: not while others wait
@@ -338,7 +338,7 @@ class Session(Outlook):
             return self._generation != generation or (stopped is not None and stopped())
 
         began = time.monotonic()
-        for update in self._planes(scans, scale, wanted, ended):
+        for update in self._planes(scans, scale, targets, ended):
             with self._lock:
                 if self._generation != generation:
                     return
@@ -354,13 +354,13 @@ class Session(Outlook):
         self,
         scans: tuple[Scan, ...],
         scale: Scale | None,
-        wanted: Sequence[int],
+        indices: Sequence[int],
         ended: Callable[[], bool],
     ) -> Iterator[PlaneUpdate]:
         """The linear estimate of all planes, then the network's where there is a scale for it."""
-        yield from self._live.linear_planes(scans, wanted, ended, last=scale is None)
+        yield from self._live.linear_planes(scans, indices, ended, last=scale is None)
         if scale is not None:
-            yield from self._live.network_planes(scans, scale, wanted, ended)
+            yield from self._live.network_planes(scans, scale, indices, ended)
 
     def _finish(self, scans: tuple[Scan, ...], generation: int, *, network: bool) -> None:
         """Enter the finished volume into the history."""
@@ -430,17 +430,17 @@ class Session(Outlook):
         model : Model, optional
             Instead of the one that is named.
         """
-        kept = SessionSettings.from_dict(values["settings"])
+        settings = SessionSettings.from_dict(values["settings"])
         options: dict[str, Any] = {
-            name: getattr(kept, name)
+            name: getattr(settings, name)
             for name in ("optics", "method", "device", "epsilon", "rule", "state_bytes", "half")
         }
-        made = cls(kept.grid, model=model or kept.model, **options)
+        session = cls(settings.grid, model=model or settings.model, **options)
         for image, scan in zip(images, values["scans"], strict=True):
-            made._list.append(Scan(image, scan["z_um"], scan["name"]), int(scan["images"]))
-        made._scale = scale_from_dict(values["scale"])
-        made.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
-        made._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]
-        if volume is not None and values["complete"] and made.scans:
-            made._live.adopt(volume, made.scans)
-        return made
+            session._list.append(Scan(image, scan["z_um"], scan["name"]), int(scan["images"]))
+        session._scale = scale_from_dict(values["scale"])
+        session.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
+        session._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]
+        if volume is not None and values["complete"] and session.scans:
+            session._live.adopt(volume, session.scans)
+        return session

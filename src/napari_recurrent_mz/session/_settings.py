@@ -75,8 +75,8 @@ class SessionSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SessionSettings:
         """The settings written by :meth:`as_dict`."""
-        made = {"grid": ZGrid(**values["grid"]), "optics": Optics(**values["optics"])}
-        return cls(**{**values, **made})
+        fields = {"grid": ZGrid(**values["grid"]), "optics": Optics(**values["optics"])}
+        return cls(**{**values, **fields})
 
 
 def check_epsilon(epsilon: float) -> float:
@@ -99,13 +99,13 @@ def session_model(method: str, given: Model | str | Path | None) -> Model | None
             f"A session cannot use {chosen.title}: choose recurrent-mz, recurrent-mz-plus, lmmse "
             "or lmmse-plus."
         )
-    found = model_for(method, given)
-    if found is not None and found.architecture != _RECURRENT:
+    model = model_for(method, given)
+    if model is not None and model.architecture != _RECURRENT:
         raise InputError(
-            f"The model '{found.name}' is a network of the method {found.architecture}, which "
+            f"The model '{model.name}' is a network of the method {model.architecture}, which "
             "remembers nothing: give weights of Recurrent-MZ."
         )
-    return found
+    return model
 
 
 _RECURRENT = "recurrent-mz"

@@ -64,16 +64,16 @@ class Snapshot:
                 pixels = session.volume if volume and values["complete"] else None
             if pixels is None:
                 return cls(values, scans)
-            kept = pixels.copy()  # takes a while: nobody should wait for the session meanwhile
+            copied = pixels.copy()  # takes a while: nobody should wait for the session meanwhile
             with session._lock:
                 if session._generation == generation:
-                    return cls(values, scans, kept)
+                    return cls(values, scans, copied)
 
     @property
     def optics(self) -> dict[str, Any]:
         """Of all the scans, as plain values."""
-        found: dict[str, Any] = self.values["settings"]["optics"]
-        return found
+        optics: dict[str, Any] = self.values["settings"]["optics"]
+        return optics
 
 
 def finished_volume(session: Session) -> FloatArray:
@@ -146,20 +146,20 @@ class SessionFolder:
             self._digests[scan] = scan_digest(scan)
         digest = self._digests[scan]
         name = f"z{scan.z_um:.6g}um-{digest[:_SHORT]}.ome.tif"
-        told = {**line, "file": name, "sha256": digest}
+        entry = {**line, "file": name, "sha256": digest}
         path = self.path / SCANS / name
         if not path.exists():
             session = {**snapshot.values, "scans": [], "history": [], "news": []}
-            made = {
+            record = {
                 "optics": snapshot.optics,
                 "format": FORMAT,
-                "scan": {**told, "place": place},
+                "scan": {**entry, "place": place},
                 "number": self._number,
                 "session": session,
             }
             pixel_um = Optics(**snapshot.optics).pixel_um
-            write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, made, durable=True)
-        return told
+            write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, record, durable=True)
+        return entry
 
     def _volume(self, snapshot: Snapshot, pieces: Pieces) -> dict[str, str] | None:
         """Write the volume, if there is one and it is not there yet."""
@@ -178,7 +178,7 @@ class SessionFolder:
         settings = snapshot.values["settings"]
         grid, pixel_um = settings["grid"], Optics(**snapshot.optics).pixel_um
         z_um = grid["start_um"] + grid["step_um"] * np.arange(len(volume))
-        made = {
+        record = {
             "optics": snapshot.optics,
             "method": settings["method"],
             "model": settings["model"],
@@ -190,7 +190,7 @@ class SessionFolder:
             for index, plane in enumerate(volume):
                 pieces.next()
                 writer[index] = plane
-            writer.finish(made, durable=True)
+            writer.finish(record, durable=True)
 
     def leave_whole(self, was_empty: bool) -> None:
         """Let go what a write that was ended has left and no index lists.
@@ -287,18 +287,18 @@ def scan_digest(scan: Scan) -> str:
 
 def array_digest(pixels: FloatArray, more: str = "") -> str:
     """SHA-256 of little-endian float32 pixels and of a text."""
-    found = hashlib.sha256(np.ascontiguousarray(pixels, "<f4").data)
-    found.update(more.encode())
-    return found.hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(pixels, "<f4").data)
+    digest.update(more.encode())
+    return digest.hexdigest()
 
 
 def volume_digest(volume: FloatArray, pieces: Pieces) -> str:
     """The :func:`array_digest` of a volume, plane by plane."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for plane in volume:
         pieces.next()
-        found.update(np.ascontiguousarray(plane, "<f4").data)
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(plane, "<f4").data)
+    return digest.hexdigest()
 
 
 def pieces_of(snapshot: Snapshot, *, copies: int = 0) -> int:
@@ -323,11 +323,11 @@ def _write_zip(path: Path, snapshot: Snapshot) -> None:
     SessionFolder(folder).write(snapshot, pieces)
     files = sorted(inside for inside in folder.rglob("*") if inside.is_file())
     planes = 0 if snapshot.volume is None else len(snapshot.volume)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as kept:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for number, inside in enumerate(files):
             if number * planes // len(files) > (number - 1) * planes // len(files):
                 pieces.next()  # as often as there are planes
-            kept.write(inside, inside.relative_to(folder).as_posix())
+            archive.write(inside, inside.relative_to(folder).as_posix())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -357,5 +357,5 @@ def _versions() -> dict[str, str]:
 
     from .. import __version__
 
-    found = {"napari-recurrent-mz": __version__, "python": platform.python_version()}
-    return found | {name: version(name) for name in ("numpy", "torch", "tifffile", "zarr")}
+    versions = {"napari-recurrent-mz": __version__, "python": platform.python_version()}
+    return versions | {name: version(name) for name in ("numpy", "torch", "tifffile", "zarr")}

@@ -16,7 +16,7 @@ from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
 from ._engine import Engine
 from ._history import ChangeMeter
 
-Asked = Callable[[], bool]
+StopRequested = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,19 +128,19 @@ class LiveVolume:
 
     def linear(self, scans: tuple[Scan, ...]) -> LinearEstimate:
         """The linear estimate from these scans, kept until they change."""
-        kept = self._estimate
-        if kept is not None and kept[0] == scans:
-            return kept[1]
-        made = self.engine.linear(scans)
-        self._estimate = (scans, made)
-        return made
+        cached = self._estimate
+        if cached is not None and cached[0] == scans:
+            return cached[1]
+        estimate = self.engine.linear(scans)
+        self._estimate = (scans, estimate)
+        return estimate
 
     def linear_planes(
-        self, scans: tuple[Scan, ...], wanted: Sequence[int], ended: Asked, *, last: bool
+        self, scans: tuple[Scan, ...], indices: Sequence[int], ended: StopRequested, *, last: bool
     ) -> Iterator[PlaneUpdate]:
         """Every plane that has not been shown yet, from the linear estimate or a scan itself."""
         estimate = self.linear(scans)
-        for index in wanted:
+        for index in indices:
             if index in self._shown:
                 continue
             if ended():
@@ -152,13 +152,13 @@ class LiveVolume:
             yield self._update(index, pixels, stage, final=last or scan is not None)
 
     def network_planes(
-        self, scans: tuple[Scan, ...], scale: Scale, wanted: Sequence[int], ended: Asked
+        self, scans: tuple[Scan, ...], scale: Scale, indices: Sequence[int], ended: StopRequested
     ) -> Iterator[PlaneUpdate]:
         """Every plane that is not final yet, from the network."""
         inferred = [z for z in self.grid.z_um if self._scan_at(float(z), scans) is None]
         self.engine.begin(scans, scale, len(inferred), ended)
         try:
-            left = [index for index in wanted if index not in self._done]
+            left = [index for index in indices if index not in self._done]
             for index, pixels in self.engine.planes(takewhile(lambda _: not ended(), left)):
                 yield self._update(index, pixels, "network", final=True)
         except Stopped:
