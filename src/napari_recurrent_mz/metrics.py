@@ -86,11 +86,11 @@ class StackScale:
             self._brightest = np.empty(0, plane.dtype)
         else:
             self._highest, self._sum = np.maximum(self._highest, plane), self._sum + plane
-        found = np.concatenate([self._brightest, plane.ravel()])
-        kept = self._pixels - int(self._rank())
-        if kept < found.size:
-            found = np.partition(found, found.size - kept)[-kept:]
-        self._brightest = found
+        brightest = np.concatenate([self._brightest, plane.ravel()])
+        count = self._pixels - int(self._rank())
+        if count < brightest.size:
+            brightest = np.partition(brightest, brightest.size - count)[-count:]
+        self._brightest = brightest
 
     def normalisation(self) -> Normalisation:
         """The scale, once all planes have come; errors as of :meth:`Normalisation.of_stack`."""

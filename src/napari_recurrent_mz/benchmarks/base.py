@@ -101,9 +101,9 @@ class Row:
         if self.absent:
             return f"{_ABSENT}: {self.absent}"
         pairs = ((self.goal, self.value), (self.ratio_goal, self.ratio))
-        told = [goal.verdict(value) for goal, value in pairs if goal is not None]
-        open_ = [verdict for verdict in told if verdict != "met"]
-        return "; ".join(open_) if open_ else "met" if told else ""
+        verdicts = [goal.verdict(value) for goal, value in pairs if goal is not None]
+        open_ = [verdict for verdict in verdicts if verdict != "met"]
+        return "; ".join(open_) if open_ else "met" if verdicts else ""
 
     @property
     def goals(self) -> str:
@@ -112,12 +112,12 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: what is not known is left out; with the verdict."""
-        found = {
+        values = {
             name: value
             for name, value in asdict(self).items()
             if value not in (None, "") and not (isinstance(value, float) and math.isnan(value))
         }
-        return {**found, "verdict": self.verdict}
+        return {**values, "verdict": self.verdict}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Row:
@@ -185,17 +185,17 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[
         call()
     for _ in range(repeats):
         for name, call in ways.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             call()
-            taken[name].append(time.perf_counter() - begun)
+            taken[name].append(time.perf_counter() - started)
     return {name: Times(tuple(seconds)) for name, seconds in taken.items()}
 
 
 def timed(call: Callable[[], object]) -> float:
     """Seconds of one call."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     call()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 Measure = Callable[[Bench], Iterator[Row]]

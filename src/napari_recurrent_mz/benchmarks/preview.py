@@ -25,7 +25,7 @@ def measure(bench: Bench) -> Iterator[Row]:
             estimate.plane(z)
 
     first = timed(preview)
-    again = Times(tuple(timed(preview) for _ in range(sizes.repeats)))
+    second = Times(tuple(timed(preview) for _ in range(sizes.repeats)))
     bench.note("the network beside it")
     plane = measured(bench)
     whole = {name: sizes.planes * Times(plane[name]).median for name in ("plain", "chosen")}
@@ -38,5 +38,5 @@ def measure(bench: Bench) -> Iterator[Row]:
         against=f"{sizes.planes} planes of the plain network: {in_words(whole['plain'], 's')}",
         goal=None if bench.on_gpu else _SECONDS,  # goals of a CPU
         ratio_goal=None if bench.on_gpu else _FASTER,
-        words=f"once more: {again.words}; {whole['chosen'] / first:.3g} × the network as chosen",
+        words=f"once more: {second.words}; {whole['chosen'] / first:.3g} × the network as chosen",
     )

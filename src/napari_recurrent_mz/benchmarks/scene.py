@@ -34,12 +34,12 @@ def grid(planes: int) -> ZGrid:
 def noise_scans(count: int, pixels: int) -> list[Scan]:
     """Scans of noise, evenly spread over 10 µm."""
     rng = np.random.default_rng(0)
-    made = []
+    scans = []
     for number in range(count):
         image = rng.standard_exponential((pixels, pixels), np.float32)
         image *= 100
-        made.append(Scan(image, 10 * (number + 0.5) / count))
-    return made
+        scans.append(Scan(image, 10 * (number + 0.5) / count))
+    return scans
 
 
 @lru_cache(maxsize=1)
@@ -88,9 +88,9 @@ def unprepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> Networ
 
 def prepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkPlanes:
     """The same with what is done once for all planes behind it."""
-    made = unprepared(bench, scans, way)
-    _ = made.inputs
-    return made
+    planes = unprepared(bench, scans, way)
+    _ = planes.inputs
+    return planes
 
 
 def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
@@ -101,7 +101,7 @@ def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
     pixels = maker.scans[0].pixels.shape
     volume = np.empty((len(heights_um), *pixels), np.float32)
     one_by_one = (maker.plane(z_um) for z_um in heights_um)
-    made = one_by_one if maker.fast is False else maker.planes(heights_um)
-    for index, plane in enumerate(made):
+    planes = one_by_one if maker.fast is False else maker.planes(heights_um)
+    for index, plane in enumerate(planes):
         volume[index] = plane
     return volume

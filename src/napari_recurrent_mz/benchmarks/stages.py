@@ -119,12 +119,12 @@ class StageTable:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: what is not counted is null."""
-        found = asdict(self)
-        found["stages"] = [
+        values = asdict(self)
+        values["stages"] = [
             {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in stage.items()}
-            for stage in found["stages"]
+            for stage in values["stages"]
         ]
-        return found
+        return values
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> StageTable:
@@ -220,13 +220,13 @@ def stage_seconds(
             torch.autocast(device.kind, torch.bfloat16, enabled=half),
             _timed_stages(network, device, once),
         ):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             given = inputs.at(z_um)
             settle(device)
-            once["inputs"] = time.perf_counter() - begun
+            once["inputs"] = time.perf_counter() - started
             network(*given)
             settle(device)
-            whole = time.perf_counter() - begun
+            whole = time.perf_counter() - started
         once[_REST] = max(whole - sum(once.values()), 0.0)
         for name, seconds in once.items() if number else ():
             taken[name].append(seconds)
@@ -238,15 +238,15 @@ def _timed_stages(
     network: RecurrentMZ, device: Device, seconds: dict[str, float]
 ) -> Iterator[None]:
     """Add up what each stage takes while this lasts."""
-    begun: dict[str, float] = {}
+    started: dict[str, float] = {}
 
     def begin(name: str, _module: nn.Module, _given: Any) -> None:
         settle(device)
-        begun[name] = time.perf_counter()
+        started[name] = time.perf_counter()
 
     def end(name: str, _module: nn.Module, _given: Any, _made: Any) -> None:
         settle(device)
-        seconds[name] += time.perf_counter() - begun[name]
+        seconds[name] += time.perf_counter() - started[name]
 
     handles = []
     for name, module in _modules(network):
@@ -260,7 +260,7 @@ def _timed_stages(
 
 
 def _modules(network: RecurrentMZ) -> Sequence[tuple[str, nn.Module]]:
-    found: list[tuple[str, nn.Module]] = [("last", network.last)]
+    modules: list[tuple[str, nn.Module]] = [("last", network.last)]
     for part, words in _PARTS.items():
-        found += [(f"{words} {k}", m) for k, m in enumerate(getattr(network, part), start=1)]
-    return found
+        modules += [(f"{words} {k}", m) for k, m in enumerate(getattr(network, part), start=1)]
+    return modules

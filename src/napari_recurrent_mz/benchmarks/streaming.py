@@ -31,16 +31,16 @@ def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
     that any number of planes takes once, and ``plane``, those of each.
     """
     _write(bench, _FIRST_PIXELS, 2)  # imports, and tables that the disk keeps: no part of the pace
-    begun, done, ended = _write(bench, pixels, planes)
+    started, done, ended = _write(bench, pixels, planes)
     plane = float(np.median(np.diff(done)))
-    once = done[0] - begun - plane + ended - done[-1]
+    once = done[0] - started - plane + ended - done[-1]
     return {"peak_bytes": _peak_bytes(), "once": max(once, 0.0), "plane": plane}
 
 
 def _write(bench: Bench, pixels: int, planes: int) -> tuple[float, list[float], float]:
     """When it began, when each plane was done, and when it ended."""
     scans = noise_scans(bench.sizes.scans, pixels)
-    begun, done = time.perf_counter(), []
+    started, done = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as folder:
         reconstruct_to(
             Path(folder) / "volume.ome.zarr",
@@ -52,7 +52,7 @@ def _write(bench: Bench, pixels: int, planes: int) -> tuple[float, list[float], 
             device=bench.device.kind,
             on_progress=lambda _, __: done.append(time.perf_counter()),
         )
-        return begun, done, time.perf_counter()
+        return started, done, time.perf_counter()
 
 
 def _peak_bytes() -> int:
@@ -75,15 +75,15 @@ def measure_all(bench: Bench) -> Iterator[Row]:
     yield from _rows(bench, bench.sizes.planes)
 
 
-def _rows(bench: Bench, made: int) -> Iterator[Row]:
+def _rows(bench: Bench, count: int) -> Iterator[Row]:
     sizes = bench.sizes
     volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
     on_cpu = Bench.from_dict({**bench.as_dict(), "device": "cpu"})
     memory = f"{volume}: most resident memory"
     pace = f"{volume}: time for a pixel of a plane"
-    more = min(_SMALL_ONES * made, sizes.planes)
+    more = min(_SMALL_ONES * count, sizes.planes)
     # The small one before and after: a computer is not as fast in every minute.
-    turns = ((sizes.pixels, more), (sizes.large, made), (sizes.pixels, more))
+    turns = ((sizes.pixels, more), (sizes.large, count), (sizes.pixels, more))
     try:
         small, large, small_again = (
             in_child(to_disk, on_cpu, {"pixels": pixels, "planes": planes})
@@ -93,7 +93,7 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
         yield Row("streaming", memory, unit="GiB", goal=_MEMORY, absent=str(error))
         yield Row("streaming", pace, ratio_goal=_PACE, absent=str(error))
         return
-    words = f"{made} of {sizes.planes} planes made"
+    words = f"{count} of {sizes.planes} planes made"
     yield Row(
         "streaming",
         memory,
@@ -103,7 +103,7 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
         words=f"{words}; {small['peak_bytes'] / 2**30:.3g} GiB at {sizes.pixels} × {sizes.pixels}",
     )
     here = _pixel(large, sizes.large, sizes.planes)
-    before, after = (_pixel(found, sizes.pixels, sizes.planes) for found in (small, small_again))
+    before, after = (_pixel(run, sizes.pixels, sizes.planes) for run in (small, small_again))
     there = (before + after) / 2
     yield Row(
         "streaming",
@@ -118,6 +118,6 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
     )
 
 
-def _pixel(found: dict[str, float], pixels: int, planes: int) -> float:
+def _pixel(run: dict[str, float], pixels: int, planes: int) -> float:
     """Seconds of a pixel of a plane, of so many planes."""
-    return (found["once"] / planes + found["plane"]) / pixels**2
+    return (run["once"] / planes + run["plane"]) / pixels**2

@@ -28,11 +28,11 @@ class Record:
     rows: Sequence[Row] = ()
     stages: Sequence[StageTable] = field(default=())  # where asked for
 
-    def with_(self, found: Row | StageTable) -> Record:
+    def with_(self, entry: Row | StageTable) -> Record:
         """The same with one thing more."""
-        if isinstance(found, Row):
-            return replace(self, rows=[*self.rows, found])
-        return replace(self, stages=[*self.stages, found])
+        if isinstance(entry, Row):
+            return replace(self, rows=[*self.rows, entry])
+        return replace(self, stages=[*self.stages, entry])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -46,10 +46,10 @@ class Record:
     def read(cls, path: str | os.PathLike[str]) -> Record:
         """What was written as JSON; refuses a file that no benchmark wrote."""
         try:
-            found = json.loads(Path(path).read_text(encoding="utf-8"))
-            rows = [Row.from_dict(row) for row in found.pop("rows")]
-            stages = [StageTable.from_dict(table) for table in found.pop("stages")]
-            return cls(found, rows, stages) if _is_made(found) else cls._wrong(path)
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            rows = [Row.from_dict(row) for row in values.pop("rows")]
+            stages = [StageTable.from_dict(table) for table in values.pop("stages")]
+            return cls(values, rows, stages) if _is_made(values) else cls._wrong(path)
         except OSError as error:
             raise InputError(f"'{path}' could not be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -106,11 +106,11 @@ def cells(row: Row) -> tuple[str, str, str, str, str]:
     return row.what, measured + words, ratio + against, row.goals, row.verdict
 
 
-def title(found: Row | StageTable) -> str:
+def title(entry: Row | StageTable) -> str:
     """One line for one thing that was found."""
-    if isinstance(found, StageTable):
-        return found.caption
-    what, measured, ratio, _, verdict = cells(found)
+    if isinstance(entry, StageTable):
+        return entry.caption
+    what, measured, ratio, _, verdict = cells(entry)
     return f"{what}: " + ", ".join(text for text in (measured, ratio, verdict) if text)
 
 
@@ -133,8 +133,8 @@ def as_text(record: Record) -> str:
     for row in record.rows:
         what, measured, ratio, goal, verdict = cells(row)
         lines.append(f"\n{what}")
-        told = (measured, ratio, f"goal {goal}: {verdict}" if goal else verdict)
-        lines += [f"    {text}" for text in told if text]
+        words = (measured, ratio, f"goal {goal}: {verdict}" if goal else verdict)
+        lines += [f"    {text}" for text in words if text]
     lines += [f"\n{table.as_text()}" for table in record.stages]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from ..beads import kl_divergence, measure_beads
 from ..phantoms import add_points
 from .base import NOT_MEASURED, Experiment, Goal, Measured, Outcome
 from .figures import COLOURS, image, name_of
-from .lab import BEAD_OPTICS, CAMERA, Held, Lab, Row
+from .lab import BEAD_OPTICS, CAMERA, HeldOutStack, Lab, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ _SPREAD = 0.2
 _ENOUGH = 88
 
 
-def _sample(lab: Lab, number: int) -> tuple[Held, npt.NDArray[np.float64]]:
+def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, npt.NDArray[np.float64]]:
     """Beads at random places, 63×/1.4 and Texas Red; those in the field, (N, 3) in micrometres."""
     step = lab.settings.z_step_um / 2
     microscope = lab.microscope(
@@ -43,8 +43,8 @@ def _sample(lab: Lab, number: int) -> tuple[Held, npt.NDArray[np.float64]]:
     z, xy = microscope.margin
     inside = (places - (z, xy, xy)) * space.voxel_um
     ends = np.array([_DEPTH_UM, *2 * [(microscope.size - 1) * BEAD_OPTICS.pixel_um]])
-    found = inside[np.all((inside >= 0) & (inside <= ends), axis=1)]
-    return held, np.asarray(found, np.float64)
+    visible = inside[np.all((inside >= 0) & (inside <= ends), axis=1)]
+    return held, np.asarray(visible, np.float64)
 
 
 def _measure(lab: Lab) -> Measured:
@@ -70,23 +70,23 @@ def _measure(lab: Lab) -> Measured:
 
 
 def _isolated(
-    held: Held, volume: npt.NDArray[np.float32], places_um: npt.NDArray[np.float64]
+    held: HeldOutStack, volume: npt.NDArray[np.float32], places_um: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """The beads between the outer scans that can be measured in the true volume, lowest first."""
     voxel = (float(held.z_um[1] - held.z_um[0]), *2 * [held.optics.pixel_um])
     z = places_um[:, 0]
-    wanted = places_um[(z >= _FAR_UM) & (z <= _SCANS_UM[-1] - _SCANS_UM[0] + _FAR_UM)]
-    if not len(wanted):
-        return wanted
-    table = measure_beads(volume, voxel, points=wanted)
-    kept = wanted[table.accepted.to_numpy(bool)]
-    found: npt.NDArray[np.float64] = kept[np.argsort(kept[:, 0])]
-    return found
+    central = places_um[(z >= _FAR_UM) & (z <= _SCANS_UM[-1] - _SCANS_UM[0] + _FAR_UM)]
+    if not len(central):
+        return central
+    table = measure_beads(volume, voxel, points=central)
+    accepted = central[table.accepted.to_numpy(bool)]
+    ordered: npt.NDArray[np.float64] = accepted[np.argsort(accepted[:, 0])]
+    return ordered
 
 
 def _widths(
     volume: npt.NDArray[np.float32],
-    held: Held,
+    held: HeldOutStack,
     beads_um: npt.NDArray[np.float64],
     bottom_um: float,
     about: Row,
@@ -98,15 +98,15 @@ def _widths(
     for plane in np.unique(planes):
         some = beads_um[planes == plane]
         table = measure_beads(volume[plane], (pixel, pixel), points=some[:, 1:])
-        for place, found in zip(some, table.itertuples(index=False), strict=True):
+        for place, row in zip(some, table.itertuples(index=False), strict=True):
             rows.append(
                 {
                     **about,
                     "bead": len(rows),
                     "z_um": round(float(place[0] + bottom_um), 4),
-                    "fwhm_um": (found.fwhm_y_um + found.fwhm_x_um) / 2,
-                    "accepted": bool(found.accepted),
-                    "reason": found.reason,
+                    "fwhm_um": (row.fwhm_y_um + row.fwhm_x_um) / 2,
+                    "accepted": bool(row.accepted),
+                    "reason": row.reason,
                 }
             )
     return rows
@@ -119,8 +119,8 @@ def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
     bead is at least 0.6 µm from every scan.
     """
     keys = ["sample", "bead"]
-    kept = table[table.accepted.astype(bool)].set_index([*keys, "method"])
-    wide = kept.fwhm_um.unstack("method")
+    accepted = table[table.accepted.astype(bool)].set_index([*keys, "method"])
+    wide = accepted.fwhm_um.unstack("method")
     if method not in wide or "truth" not in wide:
         return pd.DataFrame({"z_um": [], "truth": [], "test": [], "far": []})
     z = table[table.method == "truth"].set_index(keys).z_um

@@ -48,11 +48,11 @@ def read(folder: Path, name: str) -> Record | None:
         return None
     try:
         with path.open(encoding="utf-8") as stream:
-            made = json.loads(stream.readline().removeprefix(_MARK))
-            found = Record(pd.read_csv(stream), dict(made))
+            header = json.loads(stream.readline().removeprefix(_MARK))
+            record = Record(pd.read_csv(stream), dict(header))
     except (ValueError, TypeError, OSError) as error:
         raise InputError(
             f"'{path.name}' is not a table written by recurrent-mz experiments: "
             "move it away, or make it again with --force."
         ) from error
-    return found
+    return record

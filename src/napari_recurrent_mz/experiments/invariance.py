@@ -15,7 +15,7 @@ import pandas as pd
 from ..scans import FloatArray
 from .base import NOT_MEASURED, Experiment, Goal, Measured, Outcome
 from .figures import COLOURS, axes_row, mark_scans, name_of
-from .lab import WORM_SCANS_UM, Held, Lab, Row, score
+from .lab import WORM_SCANS_UM, HeldOutStack, Lab, Row, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ _ORDERS = [list(order) for order in permutations(range(len(WORM_SCANS_UM)))]
 _TRAINED = ("order-depth", "order-distance", "order-random")
 
 
-def _inside(lab: Lab, held: Held, scans_um: Sequence[float]) -> list[int]:
+def _inside(lab: Lab, held: HeldOutStack, scans_um: Sequence[float]) -> list[int]:
     """Planes between the outer scans, those of the scans left out."""
     some = held.between(min(scans_um), max(scans_um), lab.settings.every_um)
     return [i for i in some if i not in held.nearest(scans_um)]
@@ -72,9 +72,9 @@ def order_spread(table: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["method", "sample", "z_um"]
     rmse = table.groupby(keys, sort=False).rmse
-    found = pd.DataFrame({"mean": rmse.mean(), "std": rmse.std(ddof=0)})
+    spread = pd.DataFrame({"mean": rmse.mean(), "std": rmse.std(ddof=0)})
     by_depth = table[table.order.astype(str) == "123"].set_index(keys).rmse
-    return found.assign(sorted=by_depth)
+    return spread.assign(sorted=by_depth)
 
 
 def _order_outcomes(table: pd.DataFrame) -> list[Outcome]:
@@ -153,26 +153,26 @@ def _measure_repetition(lab: Lab) -> Measured:
         for group, heights in _REPEATED_UM.items():
             for index in _inside(lab, held, heights[:2]):
                 about = {"group": group, "sample": number, "z_um": round(held.z_um[index], 4)}
-                made = _repeated(lab, held, heights, float(held.z_um[index]), deep)
-                rows += [about | {"fed": k, **score(held, index, v)} for k, v in made.items()]
+                planes = _repeated(lab, held, heights, float(held.z_um[index]), deep)
+                rows += [about | {"fed": k, **score(held, index, v)} for k, v in planes.items()]
     return Measured(pd.DataFrame(rows))
 
 
 def _repeated(
-    lab: Lab, held: Held, heights: Sequence[float], z_um: float, deep: Model | None
+    lab: Lab, held: HeldOutStack, heights: Sequence[float], z_um: float, deep: Model | None
 ) -> Mapping[str, FloatArray]:
     """The plane from the first scan again and again, from all of them, and from Deep-Z."""
     scans = held.scans(heights)
     one, whole = lab.network(held, scans[:1]), lab.network(held, scans)
-    made = {f"I1 × {k}": one.plane(z_um, order=[0] * k) for k in _REPEATS}
+    planes = {f"I1 × {k}": one.plane(z_um, order=[0] * k) for k in _REPEATS}
     every = list(range(len(scans)))
-    made |= {f"all × {k}": whole.plane(z_um, order=every * k) for k in _REPEATS}
-    made["all, reversed"] = whole.plane(z_um, order=every[::-1])
+    planes |= {f"all × {k}": whole.plane(z_um, order=every * k) for k in _REPEATS}
+    planes["all, reversed"] = whole.plane(z_um, order=every[::-1])
     if deep is not None:
         single = [lab.network(held, [scan], deep).plane(z_um) for scan in scans]
-        made |= {f"Deep-Z(I{n})": plane for n, plane in enumerate(single, start=1)}
-        made["Deep-Z, average"] = np.mean(single, axis=0)
-    return made
+        planes |= {f"Deep-Z(I{n})": plane for n, plane in enumerate(single, start=1)}
+        planes["Deep-Z, average"] = np.mean(single, axis=0)
+    return planes
 
 
 def repetition_spread(rmse: Mapping[str, float]) -> float:

@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class HeldOutStack:
     """A fully sampled stack that nothing was trained on."""
 
     truth: FloatArray  # (Z, Y, X), without noise where it is simulated
@@ -62,8 +62,8 @@ class Held:
 
     def nearest(self, z_um: npt.ArrayLike) -> list[int]:
         """Numbers of the planes nearest to these heights."""
-        wanted = np.atleast_1d(np.asarray(z_um, dtype=float))
-        return [int(np.abs(self.z_um - z).argmin()) for z in wanted]
+        heights = np.atleast_1d(np.asarray(z_um, dtype=float))
+        return [int(np.abs(self.z_um - z).argmin()) for z in heights]
 
     def scans(self, z_um: npt.ArrayLike) -> list[Scan]:
         """Scans at the planes nearest to these heights, in the order given."""
@@ -76,7 +76,7 @@ class Held:
         return [int(i) for i in inside[::stride]]
 
 
-def score(held: Held, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
+def score(held: HeldOutStack, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
     """A plane against the truth: PSNR (dB), NRMSE (%), SSIM, and RMSE in grey levels of 255."""
     truth, test = held.scale.apply(held.truth[index]), held.scale.apply(plane)
     return {
@@ -102,7 +102,7 @@ class Lab:
         self.used: dict[str, Model] = {}
         self._on_progress = on_progress
         self._microscopes: dict[tuple[Any, ...], Imaging] = {}
-        self._samples: dict[tuple[Any, ...], Held] = {}
+        self._samples: dict[tuple[Any, ...], HeldOutStack] = {}
 
     def begin(self) -> None:
         """Forget what the last experiment noted."""
@@ -148,7 +148,7 @@ class Lab:
 
     def image(
         self, microscope: Imaging, volume: npt.NDArray[Any], seed: Sequence[int], camera: Camera
-    ) -> Held:
+    ) -> HeldOutStack:
         """What a microscope and a camera make of an object."""
         generator = torch.Generator(self.device.torch).manual_seed(
             int(np.random.SeedSequence(seed).generate_state(1)[0])
@@ -157,7 +157,7 @@ class Lab:
         narrow = None
         if microscope.confocal is not None:
             narrow = camera.noiseless(_to_one(microscope.image(volume, confocal=True)))
-        return Held(
+        return HeldOutStack(
             camera.noiseless(light).cpu().numpy(),
             camera.expose(light, generator).cpu().numpy(),
             np.arange(microscope.planes, dtype=np.float64) * microscope.z_step_um,
@@ -174,7 +174,7 @@ class Lab:
         depth_um: float = WORM_DEPTH_UM,
         z_step_um: float | None = None,
         confocal: bool = False,
-    ) -> Held:
+    ) -> HeldOutStack:
         """Held-out sample ``number`` of a kind; the last few are kept."""
         step = z_step_um or self.settings.z_step_um
         key = (kind, number, optics, depth_um, step, confocal)
@@ -196,16 +196,16 @@ class Lab:
     def model(self, method: str) -> Model | None:
         """The weights of a method, given or bundled; None where it has none."""
         given = self.settings.weights.get(method)
-        found = load_model(given) if given else model_for(method)
-        if found is not None:
-            self.used[method] = found
-        return found
+        model = load_model(given) if given else model_for(method)
+        if model is not None:
+            self.used[method] = model
+        return model
 
     def available(self, methods: Sequence[str]) -> list[str]:
         """Those of ``methods`` that can be used here; the others are noted."""
         from ..weights import bundled_models
 
-        found = []
+        usable = []
         for name in methods:
             if name not in METHODS:
                 self.note(f"{name}: not measured, it is not part of this version.")
@@ -217,8 +217,8 @@ class Lab:
                     f"(--weights {name}=FILE gives some)."
                 )
                 continue
-            found.append(name)
-        return found
+            usable.append(name)
+        return usable
 
     def trained(self, names: Sequence[str], why: str) -> dict[str, Model]:
         """Weights that an experiment asks for by names of its own, those that are given."""
@@ -226,16 +226,16 @@ class Lab:
         if missing:
             options = " ".join(f"--weights {name}=FILE" for name in missing)
             self.note(f"{why}: not measured without weights trained so ({options}).")
-        found = {name: load_model(self.settings.weights[name]) for name in names
+        models = {name: load_model(self.settings.weights[name]) for name in names
                  if name not in missing}  # fmt: skip
-        self.used.update(found)
-        return found
+        self.used.update(models)
+        return models
 
     # --- planes ---------------------------------------------------------------------------
 
     def rebuild(
         self,
-        held: Held,
+        held: HeldOutStack,
         method: str,
         scans: Sequence[Scan],
         targets: Sequence[int],
@@ -257,7 +257,7 @@ class Lab:
 
     def scored(
         self,
-        held: Held,
+        held: HeldOutStack,
         method: str,
         scans: Sequence[Scan],
         targets: Sequence[int],
@@ -274,23 +274,23 @@ class Lab:
 
     def network(
         self,
-        held: Held,
+        held: HeldOutStack,
         scans: Sequence[Scan],
         model: Model | None = None,
         method: str = "recurrent-mz",
-    ) -> Seat:
+    ) -> PreparedNetwork:
         """A network that has been given scans, to be asked in unusual ways."""
-        found = model or self.model(method)
-        assert found is not None  # the method is one with a network
+        chosen = model or self.model(method)
+        assert chosen is not None  # the method is one with a network
         reach = (float(held.z_um[0]), float(held.z_um[-1]))
-        return Seat(
+        return PreparedNetwork(
             NetworkPlanes(
-                scans, held.optics, found, self.device, reach_um=reach, on_message=self.note
+                scans, held.optics, chosen, self.device, reach_um=reach, on_message=self.note
             )
         )
 
 
-class Seat:
+class PreparedNetwork:
     """A network with its scans prepared."""
 
     def __init__(self, planes: NetworkPlanes) -> None:
@@ -319,8 +319,8 @@ class Seat:
             entering[:, :, 1] += (error / unit)[None, :, None, None]
         if order is not None:
             entering = entering[:, list(order)]
-        made = planes.runner(prepared._replace(scans=entering))
-        return planes.inputs.normalisation.undo(made[0, 0].float().cpu().numpy())
+        image = planes.runner(prepared._replace(scans=entering))
+        return planes.inputs.normalisation.undo(image[0, 0].float().cpu().numpy())
 
 
 def _to_one(light: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from ..scans import FloatArray
 from ..uncertainty import voxel_spread
 from .base import Experiment, Goal, Measured, Outcome
 from .figures import axes_row
-from .lab import WORM_OPTICS, Held, Lab, Row
+from .lab import WORM_OPTICS, HeldOutStack, Lab, Row
 from .real import TITLES, load, present
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Step:
         return float(np.sqrt(self.expected.lowered(self.estimate.scan_z_um).max()))
 
 
-def steps(held: Held, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
+def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
     """Scan a sample up to ``most`` times as a rule says, and rebuild it after each scan.
 
     The rule is one of :data:`~napari_recurrent_mz.planning.RULES`, ``equal`` (all scans anew,
@@ -88,31 +88,31 @@ def _even_planes(planes: int, count: int) -> tuple[int, ...]:
 
 
 def _next_plane(
-    held: Held,
+    held: HeldOutStack,
     expected: Expectation,
     planes: Sequence[int],
     rule: str,
     estimate: LinearEstimate | None,
 ) -> int:
     heights = [float(held.z_um[i]) for i in planes]
-    wanted = suggest(expected, heights, rule=rule, estimate=estimate).z_um
+    z_um = suggest(expected, heights, rule=rule, estimate=estimate).z_um
     free = [i for i in range(len(held.z_um)) if i not in planes]
-    return min(free, key=lambda i: abs(float(held.z_um[i]) - wanted))
+    return min(free, key=lambda i: abs(float(held.z_um[i]) - z_um))
 
 
-def _volume(held: Held, estimate: LinearEstimate, planes: Sequence[int]) -> FloatArray:
+def _volume(held: HeldOutStack, estimate: LinearEstimate, planes: Sequence[int]) -> FloatArray:
     """As a session makes it: where there is a scan, the plane is the scan."""
     return np.stack(
         [held.seen[i] if i in planes else estimate.plane(float(z)) for i, z in enumerate(held.z_um)]
     )
 
 
-def background(held: Held, planes: Sequence[int]) -> float:
+def background(held: HeldOutStack, planes: Sequence[int]) -> float:
     """The background of the first two scans: what the norm of a volume is counted from."""
     return normalisation(held.seen[list(planes[:2])]).shift
 
 
-def relative_error(held: Held, volume: FloatArray, dark: float) -> float:
+def relative_error(held: HeldOutStack, volume: FloatArray, dark: float) -> float:
     """||V − truth|| over ||truth||, background taken off."""
     wrong = np.linalg.norm((volume - held.truth).ravel().astype(np.float64))
     return float(wrong / np.linalg.norm((held.truth - dark).ravel().astype(np.float64)))
@@ -124,7 +124,7 @@ def contrast(volume: FloatArray, dark: float) -> float:
     return float(np.sqrt(volume.var(axis=(1, 2), dtype=np.float64).sum() * volume[0].size) / size)
 
 
-def simulated(lab: Lab) -> Iterator[tuple[Row, Held]]:
+def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
     """Samples of every kind through the paper's objective, each also upside down.
 
     A rule that happens to begin at the fuller end of a sample would seem better than it is.
@@ -153,7 +153,7 @@ def _measure(lab: Lab) -> Measured:
     return Measured(pd.DataFrame(rows))
 
 
-def _by_rules(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
+def _by_rules(held: HeldOutStack, about: Row, rng: np.random.Generator) -> list[Row]:
     rows = []
     planned = Expectation(held.grid, held.optics)
     for rule in _ALL_RULES:
@@ -170,23 +170,23 @@ def _by_rules(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
     return rows
 
 
-def _calibration(held: Held, step: Step) -> Row:
+def _calibration(held: HeldOutStack, step: Step) -> Row:
     """Expected against true errors: of the whole, of planes, of voxels."""
-    found: Row = {"expected": step.expected.overall(step.estimate.scan_z_um)}
+    row: Row = {"expected": step.expected.overall(step.estimate.scan_z_um)}
     inferred = [i for i in range(len(held.z_um)) if i not in step.planes]
     if len(step.planes) < 3 or len(inferred) < 3:
-        return found
+        return row
     wrong = (step.volume - held.truth)[inferred].astype(np.float64)
     true = np.sqrt((wrong**2).mean(axis=(1, 2))) / held.truth[inferred].std(axis=(1, 2))
-    found["plane_rank"] = _rank(step.estimate.expected_error(held.z_um)[inferred], true)
+    row["plane_rank"] = _rank(step.estimate.expected_error(held.z_um)[inferred], true)
     some = [inferred[i] for i in np.linspace(0, len(inferred) - 1, _VOXEL_PLANES).astype(int)]
     spread = np.stack([voxel_spread(step.estimate, float(held.z_um[i])) for i in some])
     missed = np.abs(step.volume[some] - held.truth[some])
     low = spread < np.median(spread)
-    found["voxel_rank"] = _rank(spread, missed)
-    found["voxel_ratio"] = _rms(missed) / max(_rms(spread), 1e-12)
-    found["voxel_contrast"] = _rms(missed[~low]) / max(_rms(missed[low]), 1e-12)
-    return found
+    row["voxel_rank"] = _rank(spread, missed)
+    row["voxel_ratio"] = _rms(missed) / max(_rms(spread), 1e-12)
+    row["voxel_contrast"] = _rms(missed[~low]) / max(_rms(missed[low]), 1e-12)
+    return row
 
 
 def _rms(values: npt.NDArray[Any]) -> float:
@@ -210,20 +210,22 @@ def against_equal(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["sample", "number", "scans"]
     wide = table.pivot_table(index=keys, columns="rule", values="error")
     ratio = np.log(wide.div(wide["equal"], axis=0))
-    found: pd.DataFrame = np.exp(ratio.groupby("scans").mean()).T - 1
-    return found
+    excess: pd.DataFrame = np.exp(ratio.groupby("scans").mean()).T - 1
+    return excess
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:
-    made = table[~table.real]
-    lines = [_default_line(made)] + [_rule_line(made, rule, "simulated") for rule in _ALL_RULES]
+    of_simulated = table[~table.real]
+    lines = [_default_line(of_simulated)] + [
+        _rule_line(of_simulated, rule, "simulated") for rule in _ALL_RULES
+    ]
     for name, some in table[table.real].groupby("sample", sort=False):
         lines += [_rule_line(some, rule, TITLES[str(name)]) for rule in _ALL_RULES]
-    return [line for line in lines if line is not None] + _calibration_lines(made)
+    return [line for line in lines if line is not None] + _calibration_lines(of_simulated)
 
 
-def _default_line(made: pd.DataFrame) -> Outcome:
-    apart = against_equal(made)
+def _default_line(of_simulated: pd.DataFrame) -> Outcome:
+    apart = against_equal(of_simulated)
     mean = apart.loc[:, [m for m in apart if m > 2]].mean(axis=1)
     others = [rule for rule in (*RULES[1:], "random") if rule in mean]
     best = min(others, key=lambda rule: float(mean[rule]))
@@ -247,10 +249,10 @@ def _rule_line(table: pd.DataFrame, rule: str, what: str) -> Outcome | None:
     return Outcome(f"{what}, {rule}: error in % of the volume, by scans", words)
 
 
-def _calibration_lines(made: pd.DataFrame) -> list[Outcome]:
-    ours = made[(made.rule == RULES[0]) & (made.scans >= 3)]
+def _calibration_lines(of_simulated: pd.DataFrame) -> list[Outcome]:
+    ours = of_simulated[(of_simulated.rule == RULES[0]) & (of_simulated.scans >= 3)]
     whole = ours["true"] / ours["expected"]
-    equal = made[made.rule == "equal"]
+    equal = of_simulated[of_simulated.rule == "equal"]
     planned = equal["true"] / equal["planned"]
     lines = [
         ("before the first scan: true over planned error of the volume", planned),
@@ -271,14 +273,14 @@ def _middle(values: pd.Series) -> str:
 def _draw(measured: Measured) -> Figure:
     table = measured.table
     figure, (left, right) = axes_row(2)
-    made = table[~table.real]
-    for rule, some in made.groupby("rule", sort=False):
+    of_simulated = table[~table.real]
+    for rule, some in of_simulated.groupby("rule", sort=False):
         mean = 100 * some.groupby("scans").error.mean()
         left.plot(mean.index, mean, label=rule, color=_COLOURS[str(rule)])
     left.set_xlabel("scans")
     left.set_ylabel("error, % of the volume")
     left.legend()
-    ours = made[made.rule == RULES[0]]
+    ours = of_simulated[of_simulated.rule == RULES[0]]
     right.plot(100 * ours.expected, 100 * ours["true"], ".", color=_COLOURS[RULES[0]], ms=3)
     limits = [5.0, 150.0]
     right.plot(limits, limits, color="0.5", linewidth=0.8)

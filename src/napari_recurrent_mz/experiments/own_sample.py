@@ -20,7 +20,7 @@ from ..weights import Model
 from .base import Experiment, Goal, Measured, Outcome
 from .figures import axes_row
 from .gains import centred
-from .lab import CAMERA, Held, Lab, Row
+from .lab import CAMERA, HeldOutStack, Lab, Row
 from .real import load, present
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def turned(model: Model) -> Model:
     )
 
 
-def _simulated(lab: Lab) -> Iterator[tuple[str, Held, list[Scan]]]:
+def _simulated(lab: Lab) -> Iterator[tuple[str, HeldOutStack, list[Scan]]]:
     """Held-out samples of every kind: three or five scans, near and far, bright and dim."""
     for number, kind in enumerate(list(KINDS)[: lab.settings.plane_sets]):
         held = lab.sample(kind, 0)
@@ -58,7 +58,7 @@ def _simulated(lab: Lab) -> Iterator[tuple[str, Held, list[Scan]]]:
             yield kind, held, scans
 
 
-def _dimmed(scan: Scan, held: Held, generator: torch.Generator) -> Scan:
+def _dimmed(scan: Scan, held: HeldOutStack, generator: torch.Generator) -> Scan:
     """The same scan from a camera with less light, in the units of the truth."""
     (plane,) = held.nearest(scan.z_um)
     light = (held.truth[plane] - CAMERA.offset - CAMERA.background) / CAMERA.photons
@@ -67,7 +67,7 @@ def _dimmed(scan: Scan, held: Held, generator: torch.Generator) -> Scan:
     return Scan(signal * CAMERA.photons + CAMERA.background + CAMERA.offset, scan.z_um)
 
 
-def _real(lab: Lab) -> Iterator[tuple[str, Held, list[Scan]]]:
+def _real(lab: Lab) -> Iterator[tuple[str, HeldOutStack, list[Scan]]]:
     """Real stacks: the planes as stated, and random sets of three to five."""
     for stack in present(lab):
         assert lab.settings.data is not None  # or none is present
@@ -86,16 +86,16 @@ def _measure(lab: Lab) -> Measured:
     model = lab.model(NETWORK)
     assert model is not None  # the method has a network
     models = {"bundled": model, "turned": turned(model)}
-    asked = [("simulated", *q) for q in _simulated(lab)] + [("real", *q) for q in _real(lab)]
+    questions = [("simulated", *q) for q in _simulated(lab)] + [("real", *q) for q in _real(lab)]
     rows = [
         {"origin": origin, "sample": sample, "network": name, **_judge(lab, held, scans, one)}
-        for origin, sample, held, scans in lab.track(asked)
+        for origin, sample, held, scans in lab.track(questions)
         for name, one in models.items()
     ]
     return Measured(pd.DataFrame(rows))
 
 
-def _judge(lab: Lab, held: Held, scans: list[Scan], model: Model) -> Row:
+def _judge(lab: Lab, held: HeldOutStack, scans: list[Scan], model: Model) -> Row:
     """What the check says of some scans, and what the truth says."""
     check = check_on_scans(scans, held.optics, model, lab.device)
     planes = held.nearest([scan.z_um for scan in scans])
@@ -120,9 +120,9 @@ def _judge(lab: Lab, held: Held, scans: list[Scan], model: Model) -> Row:
     }
 
 
-def _spread(count: int, wanted: int) -> list[int]:
+def _spread(count: int, most: int) -> list[int]:
     """Up to ``wanted`` numbers below ``count``, evenly spread."""
-    at = (np.arange(min(wanted, count)) + 0.5) * count / min(wanted, count)
+    at = (np.arange(min(most, count)) + 0.5) * count / min(most, count)
     return [int(i) for i in at]
 
 
@@ -147,9 +147,9 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:
-    found = judged(table)
+    questions = judged(table)
     lines = []
-    for (origin, network), some in found.groupby(["origin", "network"], sort=False):
+    for (origin, network), some in questions.groupby(["origin", "network"], sort=False):
         clear = some[some.gain.abs() >= _CLEAR_DB]
         where = f"{origin} samples, the network {GROUPS[str(network)]}"
         lines.append(
@@ -195,9 +195,9 @@ def _error(some: pd.DataFrame) -> str:
 
 
 def _draw(measured: Measured) -> Figure:
-    found = judged(measured.table)
-    figure, row = axes_row(found.origin.nunique(), height=3.2)
-    for axes, (origin, some) in zip(row, found.groupby("origin", sort=False), strict=True):
+    questions = judged(measured.table)
+    figure, row = axes_row(questions.origin.nunique(), height=3.2)
+    for axes, (origin, some) in zip(row, questions.groupby("origin", sort=False), strict=True):
         for name, rows in some.groupby("network", sort=False):
             colour = "#c1272d" if name == "bundled" else "#0000a7"
             axes.plot(rows.gain, rows.said, ".", color=colour, label=GROUPS[str(name)])

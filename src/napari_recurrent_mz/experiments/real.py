@@ -16,7 +16,7 @@ from ..optics import Optics
 from .base import Experiment, Goal, Measured, Outcome
 from .figures import axes_row, bars, name_of
 from .gains import gains
-from .lab import Held, Lab, Row
+from .lab import HeldOutStack, Lab, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,9 +46,9 @@ class RealStack:
     questions: tuple[Question, ...] = ()
     every: int = 1  # judge one plane in so many
 
-    def methods(self, wanted: Sequence[str]) -> list[str]:
+    def methods(self, names: Sequence[str]) -> list[str]:
         """Those of ``wanted`` that are worth their time: iterating over a large stack is not."""
-        return [m for m in wanted if self.every == 1 or m != "richardson-lucy"]
+        return [m for m in names if self.every == 1 or m != "richardson-lucy"]
 
 
 STACKS = (
@@ -86,19 +86,19 @@ def path_of(folder: Path, stack: RealStack) -> Path:
     return folder / f"{stack.file}.ome.tif"
 
 
-def load(folder: Path, stack: RealStack, *, crop: int) -> Held:
+def load(folder: Path, stack: RealStack, *, crop: int) -> HeldOutStack:
     """Read a stack; ``crop`` keeps at most so many pixels a side, about the middle."""
-    found = read_image(path_of(folder, stack))
-    starts = [max(0, (n - crop) // 2) for n in found.stack.shape[1:]]
+    image = read_image(path_of(folder, stack))
+    starts = [max(0, (n - crop) // 2) for n in image.stack.shape[1:]]
     y, x = (slice(start, start + crop) for start in starts)
-    pixels = found.stack[:, y, x]
-    heights = np.asarray(stack_heights(found, None), np.float64)
+    pixels = image.stack[:, y, x]
+    heights = np.asarray(stack_heights(image, None), np.float64)
     truth = np.ascontiguousarray(pixels, np.float32)
-    assert found.pixel_um is not None  # these files all have it
-    optics = Optics(stack.na, stack.wavelength_um, stack.immersion_index, found.pixel_um)
+    assert image.pixel_um is not None  # these files all have it
+    optics = Optics(stack.na, stack.wavelength_um, stack.immersion_index, image.pixel_um)
     if heights[-1] < heights[0]:
         truth, heights = truth[::-1], heights[::-1]
-    return Held(truth, truth, heights - heights[0], optics)
+    return HeldOutStack(truth, truth, heights - heights[0], optics)
 
 
 def present(lab: Lab) -> Iterator[RealStack]:
@@ -124,7 +124,7 @@ def _measure(lab: Lab) -> Measured:
     parts = [
         (s, q, m) for s in stacks for q in s.questions for m in methods if m in s.methods(methods)
     ]
-    loaded: dict[str, Held] = {}
+    loaded: dict[str, HeldOutStack] = {}
     for stack, question, method in lab.track(parts):
         if stack.file not in loaded:
             assert lab.settings.data is not None  # or no stack is present
@@ -141,8 +141,8 @@ def _measure(lab: Lab) -> Measured:
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
     """Mean PSNR, a row for every stack and its planes, a column for every method."""
-    found: pd.DataFrame = table.groupby(["stack", "planes", "method"]).psnr.mean().unstack()
-    return found
+    means: pd.DataFrame = table.groupby(["stack", "planes", "method"]).psnr.mean().unstack()
+    return means
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:
@@ -176,8 +176,8 @@ def _line(stack: RealStack, question: Question, mean: pd.Series) -> Outcome:
 
 
 def _draw(measured: Measured) -> Figure:
-    found = gains(measured.table)
-    rows = list(found.groupby(["stack", "planes"], sort=False))
+    table = gains(measured.table)
+    rows = list(table.groupby(["stack", "planes"], sort=False))
     figure, row = axes_row(len(rows), width=9.0, height=2.6, sharey=True, sharex=True)
     for axes, ((stack, planes), some) in zip(row, rows, strict=True):
         mean = some[some.method != "lmmse"].groupby("method", sort=False).gain.mean()
@@ -216,7 +216,7 @@ def _measure_any(lab: Lab) -> Measured:
     rows: list[Row] = []
     stacks = list(enumerate(present(lab)))
     parts = [(n, stack, s) for n, stack in stacks for s in range(lab.settings.plane_sets)]
-    loaded: dict[str, Held] = {}
+    loaded: dict[str, HeldOutStack] = {}
     for place, stack, number in lab.track(parts):
         if stack.file not in loaded:
             assert lab.settings.data is not None  # or no stack is present
@@ -250,12 +250,12 @@ def set_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _any_outcomes(table: pd.DataFrame) -> list[Outcome]:
-    found = set_gains(table)
+    per_set = set_gains(table)
     lines = [
-        _lowest("Auto, the default", found["auto"]),
-        _lowest("Recurrent-MZ without the check", found["network"]),
+        _lowest("Auto, the default", per_set["auto"]),
+        _lowest("Recurrent-MZ without the check", per_set["network"]),
     ]
-    for name, some in found.groupby("stack", sort=False):
+    for name, some in per_set.groupby("stack", sort=False):
         network, auto = some["network"], some["auto"]
         lines.append(
             Outcome(
@@ -286,11 +286,11 @@ def _lowest(what: str, gain: pd.Series) -> Outcome:
 
 
 def _draw_any(measured: Measured) -> Figure:
-    found = set_gains(measured.table)
+    per_set = set_gains(measured.table)
     figure, (axes,) = axes_row(1, height=2.4)
-    names = list(found.index.get_level_values("stack").unique())
+    names = list(per_set.index.get_level_values("stack").unique())
     for height, name in enumerate(names):
-        some = found.loc[name]
+        some = per_set.loc[name]
         for shift, column, colour in ((-0.15, "network", "#c1272d"), (0.15, "auto", "#0000a7")):
             axes.plot(some[column], np.full(len(some), height + shift), "|", color=colour,
                       markersize=9, label=column if height == 0 else None)  # fmt: skip

@@ -130,15 +130,15 @@ def _how_made(made: dict[str, Any]) -> str:
 
 def _weights_used(records: Sequence[Record]) -> str:
     """Every set of weights that any experiment used, and how far it was trained."""
-    found: dict[str, dict[str, Any]] = {}
+    weights: dict[str, dict[str, Any]] = {}
     for record in records:
         for served, w in record.made.get("weights", {}).items():
-            found.setdefault(w["sha256"], w | {"served": served})
+            weights.setdefault(w["sha256"], w | {"served": served})
     earlier = _earlier_files()
     rows = [
         (_name(w), f"`{sha256[:12]}`" + _says_same(earlier.get(sha256)),
          _or_unknown(w["steps"]), _or_unknown(w["hours"]), w["device"] or "unknown")
-        for sha256, w in found.items()
+        for sha256, w in weights.items()
     ]  # fmt: skip
     if not rows:
         return ""

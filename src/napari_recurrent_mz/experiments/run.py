@@ -33,27 +33,27 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(settings, on_progress)
     for experiment in experiments:
-        kept = None if force else read(folder, experiment.name)
-        if kept is not None:
-            yield experiment, f"kept, made on {kept.made['date'][:10]} (--force makes it again)"
+        record = None if force else read(folder, experiment.name)
+        if record is not None:
+            yield experiment, f"kept, made on {record.made['date'][:10]} (--force makes it again)"
             continue
         lab.begin()
-        begun = time.monotonic()
+        started = time.monotonic()
         measured = experiment.measure(lab)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         if measured.table.empty:
             yield experiment, " ".join(lab.notes) or "nothing could be measured"
             continue
-        write(folder, experiment, measured, _made(experiment, lab, command, seconds))
+        write(folder, experiment, measured, _record_of(experiment, lab, command, seconds))
         yield experiment, f"{len(measured.table)} rows in {seconds:.0f} s"
 
 
-def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dict[str, Any]:
+def _record_of(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dict[str, Any]:
     """How a table was made, JSON-able."""
     import torch
 
     settings = asdict(lab.settings)
-    kept = {k: v for k, v in settings.items() if isinstance(v, int | float)}
+    numbers = {k: v for k, v in settings.items() if isinstance(v, int | float)}
     threads = torch.get_num_threads() if lab.device.kind == "cpu" else 0
     return {
         "experiment": experiment.name,
@@ -62,7 +62,7 @@ def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dic
         "machine": lab.device.name + (f", {threads} thread" + "s" * (threads > 1)) * bool(threads),
         "version": __version__,
         "seconds": round(seconds, 1),
-        "settings": kept,
+        "settings": numbers,
         "weights": {name: _weights(model) for name, model in lab.used.items()},
         "not_measured": lab.notes,
     }

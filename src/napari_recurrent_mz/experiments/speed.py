@@ -53,9 +53,9 @@ def _seconds(lab: Lab, method: str, count: int) -> float:
         device=lab.settings.device,
     )
     next(planes)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     next(planes)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:

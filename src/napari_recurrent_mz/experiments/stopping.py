@@ -12,7 +12,7 @@ from ..planning import RULES
 from ..stopping import EPSILON
 from .base import Experiment, Goal, Measured, Outcome
 from .figures import axes_row
-from .lab import Held, Lab, Row
+from .lab import HeldOutStack, Lab, Row
 from .next_scan import background, contrast, relative_error, simulated, steps
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _measure(lab: Lab) -> Measured:
     return Measured(pd.DataFrame(rows))
 
 
-def _sequence(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
+def _sequence(held: HeldOutStack, about: Row, rng: np.random.Generator) -> list[Row]:
     """Error, change, and expected next change after every scan at the suggested height."""
     rows: list[Row] = []
     before = None
@@ -77,14 +77,14 @@ def _outcomes(table: pd.DataFrame) -> list[Outcome]:
     lines = []
     for epsilon in _THRESHOLDS:
         for counted, words in _COUNTED.items():
-            found = stopped_at(table, epsilon, counted)
-            within = 100 * float((found.excess <= _WITHIN).mean())
+            stops = stopped_at(table, epsilon, counted)
+            within = 100 * float((stops.excess <= _WITHIN).mean())
             default = epsilon == EPSILON and counted == "both"
             lines.append(
                 Outcome(
                     f"ε = {100 * epsilon:g} %, {words}" + ", the default" * default,
-                    f"{found.scans.mean():.1f} scans, {100 * found.excess.mean():.1f} points above "
-                    f"the best error (at most {100 * found.excess.max():.0f}), {within:.0f} % of "
+                    f"{stops.scans.mean():.1f} scans, {100 * stops.excess.mean():.1f} points above "
+                    f"the best error (at most {100 * stops.excess.max():.0f}), {within:.0f} % of "
                     f"samples within 3 points",
                     "",
                     Goal(90, "%", text="9 of 10 samples within 3 points") if default else None,
@@ -118,9 +118,9 @@ def _draw(measured: Measured) -> Figure:
     left.set(xscale="log", xlabel="change by the last scan, %", ylabel="error, % of the volume")
     left.legend()
     for counted, words in _COUNTED.items():
-        found = [stopped_at(table, epsilon, counted) for epsilon in _THRESHOLDS]
+        stops = [stopped_at(table, epsilon, counted) for epsilon in _THRESHOLDS]
         right.plot(
-            [f.scans.mean() for f in found], [100 * f.excess.mean() for f in found], "o-",
+            [f.scans.mean() for f in stops], [100 * f.excess.mean() for f in stops], "o-",
             markersize=3, label=words,
         )  # fmt: skip
     right.set_xlabel("scans until it stops")

@@ -96,14 +96,14 @@ def _rows(figure: Figure, count: int) -> list[Axes]:
     width, height = (max(size, _LEAST_IN) for size in figure.get_size_inches())
     left, right, bottom, top, between = _MARGINS_IN
     room = (height - bottom - top - (count - 1) * between) / count
-    made = figure.subplots(
+    axes = figure.subplots(
         count, 1, squeeze=False,
         gridspec_kw={
             "left": left / width, "right": 1 - right / width, "bottom": bottom / height,
             "top": 1 - top / height, "hspace": between / room,
         },
     )  # fmt: skip
-    return list(made[:, 0])
+    return list(axes[:, 0])
 
 
 def _changes(stopping: Stopping) -> list[float]:

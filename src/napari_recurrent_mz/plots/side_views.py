@@ -156,12 +156,12 @@ def side_views_size_mm(
 
 
 def _with_limits(panels: Sequence[Panel]) -> list[Panel]:
-    found = []
+    layers = []
     for panel in panels:
         if panel.views is not None and panel.limits is None:
             panel = replace(panel, limits=contrast([panel.views])[0])
-        found.append(panel)
-    return found
+        layers.append(panel)
+    return layers
 
 
 def _field(panels: Sequence[Panel]) -> dict[str, Limits]:
@@ -278,9 +278,9 @@ def _draw_scale_bar(figure: Figure, cluster: Cluster, views: SideViews) -> None:
 
     cell = max(cluster.cells, key=lambda cell: cell.height_in)
     axes = next(
-        found
-        for found in figure.get_axes()
-        if found.get_gid() == f"{cell.across}{cell.down}-{cluster.number}"
+        some
+        for some in figure.get_axes()
+        if some.get_gid() == f"{cell.across}{cell.down}-{cluster.number}"
     )
     (x_low, x_high), (y_low, y_high) = (
         getattr(views, f"{axis}_um") for axis in (cell.across, cell.down)

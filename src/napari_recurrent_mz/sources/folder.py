@@ -175,15 +175,15 @@ class FolderWatch:
 
     def _listing(self) -> dict[str, _Signature]:
         """Size and time of change of every TIFF."""
-        found = {}
+        listing = {}
         with os.scandir(self.folder) as entries:
             names = [e.name for e in entries if e.name.lower().endswith(_ENDINGS)]
         for name in names:
             # The entry's own stat is from the folder, and stale for an open file on Windows.
             signature = None if name.startswith(".") else self._signature(name)
             if signature is not None:
-                found[name] = signature
-        return found
+                listing[name] = signature
+        return listing
 
     def _signature(self, name: str) -> _Signature | None:
         try:
@@ -275,9 +275,9 @@ def _why(error: Exception, name: str) -> str:
 
 def _digest(scan: Scan) -> bytes:
     """The same for the same pixels at the same height, whatever else changed in the file."""
-    told = hashlib.blake2b(scan.pixels.tobytes(), digest_size=16)
-    told.update(repr((scan.pixels.shape, scan.z_um)).encode())
-    return told.digest()
+    digest = hashlib.blake2b(scan.pixels.tobytes(), digest_size=16)
+    digest.update(repr((scan.pixels.shape, scan.z_um)).encode())
+    return digest.digest()
 
 
 def watch_folder(

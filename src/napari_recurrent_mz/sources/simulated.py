@@ -117,10 +117,10 @@ def simulated_sample(
     optics = optics or simulate.DEMO_OPTICS
     planes = max(math.ceil(depth_um / axial_step_um(optics)) + 1, 2)
     step = depth_um / (planes - 1)
-    made = simulate.imaging(
+    imaging = simulate.imaging(
         optics, planes=planes, size=size, z_step_um=step, lateral_margin=_MARGIN
     )
-    light = made.image(phantom(kind, made.space, np.random.default_rng(seed))).numpy()
+    light = imaging.image(phantom(kind, imaging.space, np.random.default_rng(seed))).numpy()
     stack = np.asarray(light / np.percentile(light.ravel()[::7], 99.9), np.float32)
     return SimulatedSample(stack, step * np.arange(planes, dtype=np.float64), optics, kind)
 
