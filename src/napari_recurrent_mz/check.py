@@ -35,6 +35,7 @@ from .inputs import noise_of
 from .lmmse import LinearEstimate
 from .metrics import Normalisation
 from .optics import Optics
+from .progress import never
 from .saturation import saturation_notes
 from .scans import FloatArray, InputError, Scan, check_scans, in_ordinary_units
 from .tiles import NetworkPlanes
@@ -101,13 +102,11 @@ def check_on_scans(
     model: Model,
     device: Device,
     *,
-    stopped: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[int, int], None] | None = None,
+    stopped: Callable[[], bool] = never,
 ) -> OwnSampleCheck:
     """Predict inner scans from the others by the network and by linear MMSE, and compare.
 
-    Leaves out five scans at most, each for a quarter of the cost of a plane. ``on_progress`` gets
-    the number of scans done and of all that are left out.
+    Leaves out five scans at most, each for a quarter of the cost of a plane.
     """
     checked = sorted(check_scans(scans), key=lambda scan: scan.z_um)
     if model.network.config.as_dict().get("target", "widefield") != "widefield":
@@ -118,14 +117,12 @@ def check_on_scans(
     inner = np.arange(1, len(checked) - 1)
     if len(inner) > _MOST_LEFT_OUT:
         inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]
-    left_out = []
-    for done, number in enumerate(inner, start=1):
-        left_out.append(
+    return _by_figures(
+        tuple(
             _leave_out(checked[number], small, int(number), optics, model, device, stopped)
+            for number in inner
         )
-        if on_progress is not None:
-            on_progress(done, len(inner))
-    return _by_figures(tuple(left_out))
+    )
 
 
 def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:

@@ -31,7 +31,7 @@ from .lmmse import Weights, linear_weights
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
 from .optics import Optics
 from .prepare import quantile
-from .progress import Stopped, tell
+from .progress import Stopped, never, tell
 from .radial_filter import FilterCache, RadialFilter
 from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
 from .transfer import uploaded
@@ -129,12 +129,12 @@ class NonnegativeEstimate(SheetWeights):
         stopped: Callable[[], bool] | None = None,
         target: str = "widefield",
     ) -> None:
-        self.scans = check_scans(scans)
-        super().__init__(np.array([scan.z_um for scan in self.scans]), optics, target)
+        scans = check_scans(scans)
+        super().__init__(np.array([scan.z_um for scan in scans]), optics, target)
         self.device = device
-        shape = self.scans[0].pixels.shape
+        shape = scans[0].pixels.shape
         self.filter = RadialFilter((shape[0], shape[1]), optics, self.table, device)
-        images = torch.from_numpy(np.stack([scan.pixels for scan in self.scans])).to(device)
+        images = torch.from_numpy(np.stack([scan.pixels for scan in scans])).to(device)
         self.levels = levels or Levels.of(images)
         signal = images.sub_(self.levels.background)
         every = pixels_per_value(
@@ -152,7 +152,7 @@ class NonnegativeEstimate(SheetWeights):
                     f"The object has values of shape {tuple(start.shape)}, but one for these scans "
                     f"has ({self.parts[-1].values.stop},): fit it again."
                 )
-        self.density = self._iterate(start, signal, iterations, stopped or _never)
+        self.density = self._iterate(start, signal, iterations, stopped or never)
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The object's image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
@@ -194,22 +194,13 @@ class NonnegativeEstimate(SheetWeights):
         )
         return self.filter.along(self.spectra, expansion, surface, "non-negative object")
 
-    @property
-    def misfit(self) -> torch.Tensor:
-        """What the object leaves unexplained of each scan: tensor (M, Y, X)."""
-        misfits = [
-            torch.tensor(scan.pixels, device=self.device) - self.explained(number)
-            for number, scan in enumerate(self.scans)
-        ]
-        return torch.stack(misfits)
-
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
         return self.image(self.radial_to_scans[number][None])[0] + self.levels.background
 
     def wait_with(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""
-        self.scans, self.density = (), torch.empty(0)
+        self.density = torch.empty(0)
         self.spectra = spectra
 
     @cached_property
@@ -313,10 +304,6 @@ def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> floa
     pixels = (shape[0] + 128) * (shape[1] + 128)
     cores = available_cores() if device.kind == "cpu" else 1
     return ITERATIONS * (20 + 0.8 * n_scans**2) * pixels * _SECONDS_PER_VALUE[device.kind] / cores
-
-
-def _never() -> bool:
-    return False
 
 
 def _dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

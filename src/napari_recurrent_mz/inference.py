@@ -23,7 +23,7 @@ from .lmmse import LinearEstimate
 from .methods import DEFAULT_METHOD, method_of
 from .object_windows import nonnegative_estimate
 from .optics import Optics
-from .progress import Stopped
+from .progress import Stopped, never
 from .recipe import HeightMap, Recipe, at
 from .scans import FloatArray, Heights, InputError, Scan, ZGrid, in_ordinary_units
 from .tiles import NetworkPlanes
@@ -89,10 +89,6 @@ def _warn(sentence: str) -> None:
     warnings.warn(sentence, stacklevel=3)
 
 
-def _never() -> bool:
-    return False
-
-
 def loaded(recipe: Recipe) -> Recipe:
     """A recipe with its weights, which are read here.
 
@@ -141,7 +137,7 @@ def run(
     Stopped
         If ``stopped`` said so.
     """
-    recipe, events, stopped = loaded(recipe), deque[Event](), stopped or _never
+    recipe, events, stopped = loaded(recipe), deque[Event](), stopped or never
     maker = plane_maker(recipe, lambda s: events.append(Note(s)), events.append, stopped)
     if isinstance(recipe.target, ZGrid):
         return _planes(recipe, recipe.target, maker, order, stopped, events)
@@ -283,7 +279,7 @@ def plane_maker(
     """
     recipe = loaded(recipe)
     make = _MAKERS[recipe.chosen.kind]
-    maker = make(_Task(recipe, on_message, on_check, stopped or _never))
+    maker = make(_Task(recipe, on_message, on_check, stopped or never))
     what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
     model = recipe.model if isinstance(recipe.model, Model) else None
     for sentence in notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, what):

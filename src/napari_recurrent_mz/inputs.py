@@ -110,7 +110,6 @@ class NetworkInputs:
             given: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
             self.nonnegative = fit(**given)
             self._residual_rms = self._residual(self.nonnegative, normal)
-            self.nonnegative.scans = ()
         self.linear.scans = ()  # all that is wanted of the normalised scans is in what was made
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))

@@ -66,11 +66,11 @@ class NonnegativeWindows:
         stopped: Callable[[], bool] | None = None,
         size: int | None = None,
     ) -> None:
-        self.scans = check_scans(scans)
-        self.shape = self.scans[0].pixels.shape
-        self.scan_z_um = np.array([scan.z_um for scan in self.scans])
+        scans = check_scans(scans)
+        self.shape = scans[0].pixels.shape
+        self.scan_z_um = np.array([scan.z_um for scan in scans])
         self.device = device
-        self.levels = Levels.of(torch.from_numpy(np.stack([s.pixels for s in self.scans])))
+        self.levels = Levels.of(torch.from_numpy(np.stack([s.pixels for s in scans])))
         rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
         count = len(rows) * len(columns)
         self._windows: list[_Window] = []
@@ -78,7 +78,7 @@ class NonnegativeWindows:
         store: _SpectraStore | None = None
         for (row, down), (column, across) in product(rows, columns):
             fit = NonnegativeEstimate(
-                [s.with_pixels(s.pixels[row, column]) for s in self.scans],
+                [s.with_pixels(s.pixels[row, column]) for s in scans],
                 optics,
                 levels=self.levels,
                 device=device,
@@ -118,15 +118,6 @@ class NonnegativeWindows:
             float(self.scan_z_um[number]), lambda fit, _: fit.radial_to_scans[number][None]
         )
         return image + self.levels.background
-
-    @property
-    def misfit(self) -> torch.Tensor:
-        """What the objects leave unexplained of each scan: tensor (M, Y, X)."""
-        misfits = [
-            torch.tensor(scan.pixels, device=self.device) - self.explained(number)
-            for number, scan in enumerate(self.scans)
-        ]
-        return torch.stack(misfits)
 
     def _filtered(
         self,

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 
 class Stopped(Exception):  # noqa: N818
@@ -32,7 +32,8 @@ def nobody(_words: str, _done: int, _total: int) -> None:
     """Listen to nothing."""
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Never stop."""
     return False
 
 
@@ -59,6 +60,18 @@ def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None
             return result
         if on_step is not None:
             on_step(step)
+
+
+class Step(NamedTuple):
+    """How far the work is, and what is being done, for a person."""
+
+    done: int
+    total: int
+    words: str
+
+
+Steps = Generator[Step, None, T]
+"""Yields each :class:`Step` and returns the result; closing it cancels the work."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +121,7 @@ def listening(listener: Listener, stopped: Callable[[], bool] | None = None) -> 
 
     ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
-    should_stop = stopped or _never
+    should_stop = stopped or never
 
     def listen(words: str, done: int, total: int) -> None:
         if should_stop():

@@ -19,7 +19,7 @@ from .operations import operations_per_pixel
 from .optics import Optics
 from .overlap import ALIGN, alignment, overlap_of
 from .progress import Stopped as Stopped
-from .progress import tell
+from .progress import never, tell
 from .runner import runner_for
 from .scans import FloatArray, Heights, InputError, Scan, is_surface
 from .transfer import start_download
@@ -130,7 +130,7 @@ class NetworkPlanes:
         *,
         reach_um: tuple[float, float],
         on_message: Callable[[str], None],
-        stopped: Callable[[], bool] = lambda: False,
+        stopped: Callable[[], bool] = never,
         tile: int | None = None,
         half: bool | None = None,
         scale: Scale | None = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import finished
+from ..progress import finished, never
 from ..saturation import limit_of
 from ._checks import (
     checked_origin,
@@ -155,7 +155,7 @@ def measure_beads(
         model=model,
         z_range_um=z_range_um,
         origin_um=origin_um,
-        stopped=stopped or _never,
+        stopped=stopped or never,
     )
     return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
 
@@ -375,7 +375,3 @@ def _table(parts: list[dict[str, Any]], how: dict[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(merged, columns=list(COLUMNS))
     table.attrs.update(how)
     return table
-
-
-def _never() -> bool:
-    return False

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..io import even_step
-from ..progress import finished
+from ..progress import finished, never
 from ..scans import InputError
 from ._measure import bead_steps
 
@@ -147,12 +147,8 @@ def measure_volumes(
     InputError
         If a volume cannot be measured, or the two do not overlap.
     """
-    steps = volumes_in_steps(volumes, settings or BeadSettings(), None, _never)
+    steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
     return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
-
-
-def _never() -> bool:
-    return False
 
 
 def _one_volume(

@@ -31,7 +31,6 @@ def subjects(*, full: bool = False) -> list[Subject]:
         growth,
         opening,
         plane,
-        preview,
         streaming,
         volume,
     )
@@ -44,7 +43,7 @@ def subjects(*, full: bool = False) -> list[Subject]:
         Subject("plane", "one plane beside the plain network", plane.measure),
         Subject("older-cpu", "the same within older instruction sets", plane.measure_older),
         Subject("equality", "the fast path's result beside the plain one's", equality.measure),
-        Subject("preview", "the linear MMSE preview of a volume", preview.measure),
+        Subject("preview", "the linear MMSE preview of a volume", volume.measure_preview),
         Subject("streaming", "a volume larger than memory, to disk", stream),
         Subject("gpu-memory", "a GPU's memory given back, and short", gpu_memory.measure),
         Subject("opening", "import, dock, weights", opening.measure),

@@ -13,7 +13,7 @@ from . import _common
 if TYPE_CHECKING:
     from ..io import ImageFile
     from ..preparation import Alignment, Place
-    from ..preparation._steps import Steps, T
+    from ..progress import Steps, T
 
 _TRANSFORMS = ("translation", "rigid", "affine")
 _REFERENCES = ("previous", "first", "mean")

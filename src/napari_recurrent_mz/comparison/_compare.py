@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..metrics import Normalisation, StackScale, StraightFit, plane_measures
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import InputError, listed
 from ._sources import (
     Baseline,
     Field,
     Resampled,
     Source,
-    Step,
     common_field,
     pixels_off,
     scans_in,
@@ -155,9 +154,7 @@ def compare(
     return last_of(steps, on_progress)
 
 
-def last_of(
-    steps: Generator[Step, None, Found], on_progress: Callable[[int, int], None] | None
-) -> Found:
+def last_of(steps: Steps[Found], on_progress: Callable[[int, int], None] | None) -> Found:
     """What a generator of steps returns."""
     return finished(
         steps, None if on_progress is None else lambda step: on_progress(step.done, step.total)
@@ -174,7 +171,7 @@ def comparing(
     fit: bool = False,
     device: str = "auto",
     stopped: Callable[[], bool] | None = None,
-) -> Generator[Step, None, Comparison]:
+) -> Steps[Comparison]:
     """:func:`compare` as a generator, to be stopped between two planes by closing it.
 
     Yields
@@ -230,7 +227,7 @@ def _measured(
     scale: Normalisation,
     fits: Mapping[str, StraightFit],
     first_step: Step,
-) -> Generator[Step, None, list[dict[str, Any]]]:
+) -> Steps[list[dict[str, Any]]]:
     """One row for every source and plane of the reference that it covers."""
     rows, done = [], first_step.done
     for number, z in enumerate(reference.heights_um.tolist()):
@@ -249,7 +246,7 @@ def _measured(
 
 def fitting(
     sources: Sequence[Source], reference: Volume, shared: Field, first_step: Step
-) -> Generator[Step, None, dict[str, StraightFit]]:
+) -> Steps[dict[str, StraightFit]]:
     """The straight line that brings each source to the units of the reference."""
     lines = {source.name: StraightFit() for source in sources}
     done = first_step.done
@@ -263,7 +260,7 @@ def fitting(
     return lines
 
 
-def _scale(reference: Volume, total: int) -> Generator[Step, None, Normalisation]:
+def _scale(reference: Volume, total: int) -> Steps[Normalisation]:
     planes = len(reference.heights_um)
     scale = StackScale(planes)
     for number in range(planes):

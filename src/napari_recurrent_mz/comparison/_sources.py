@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +30,6 @@ BASELINE_NAMES = {
 _LEAST_PIXELS = 11  # the window of SSIM
 _DRIFT_PX = 0.5  # pixel sizes that differ by less over the whole field are the same
 _OFF_PX = 0.02  # less of a pixel is rounding
-
-
-class Step(NamedTuple):
-    """How far the work is, and what is at work."""
-
-    done: int
-    total: int
-    words: str
 
 
 class Source(Protocol):

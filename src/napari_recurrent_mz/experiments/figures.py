@@ -69,9 +69,9 @@ def axes_row(
     return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 
-def lines_by_method(axes: Axes, table: pd.DataFrame, x: str, y: str, *, by: str = "method") -> None:
-    """The mean of ``y`` at every ``x``, one line for each value of ``by``."""
-    for name, rows in table.groupby(by, sort=False):
+def lines_by_method(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """The mean of ``y`` at every ``x``, one line for each method."""
+    for name, rows in table.groupby("method", sort=False):
         mean = rows.groupby(x)[y].mean()
         axes.plot(mean.index, mean, label=name_of(str(name)), color=COLOURS.get(str(name)))
 

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPARSE = ("beads", "neurites", "nuclei")
+_BASE = "lmmse"
 _METHODS = "recurrent-mz lmmse richardson-lucy deep-z unet-3d linear".split()
 
 
-def gains(table: pd.DataFrame, over: str = "lmmse") -> pd.DataFrame:
-    """Every row's PSNR less that of ``over`` for the same plane from the same scans, as ``gain``.
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Every row's PSNR less that of linear MMSE for the same plane and scans, as ``gain``.
 
     Rows belong together that agree in everything but the method and the measures.
     """
     measures = ["psnr", "nrmse", "ssim", "rmse"]
     keys = [c for c in table.columns if c not in ("method", *measures)]
-    base = table[table.method == over].set_index(keys).psnr.rename("base")
+    base = table[table.method == _BASE].set_index(keys).psnr.rename("base")
     joined = table.join(base, on=keys)
     return joined.assign(gain=joined.psnr - joined.base).drop(columns="base")
 

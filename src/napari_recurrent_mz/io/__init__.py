@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
 from ._stream import VolumeWriter, check_disk, disk_bytes
-from ._table import write_json, write_table
 from ._whole import WORKPLACE, flush_to_disk, write_whole
 
 __all__ = [
@@ -467,3 +467,35 @@ def _type_written(volume: npt.ArrayLike, keep_type: bool) -> np.dtype[Any]:
     dtype = np.asarray(volume).dtype
     small = dtype.kind in "iu" and dtype.itemsize <= 2
     return dtype if keep_type and small else np.dtype(np.float32)
+
+
+def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "utf-8") -> Path:
+    """Write a table without its index as CSV, a header and six digits; whole or not at all.
+
+    Spreadsheets need the ``encoding`` utf-8-sig: else they do not show the µ.
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    try:
+        part.write_text(text, encoding=encoding)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror}): choose another place."
+        ) from error
+    return target
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> Path:
+    """Write ``value`` as JSON, whole or not at all."""
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"'{path}' could not be written: {error.strerror}.") from error
+    return target

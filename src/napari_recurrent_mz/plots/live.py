@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import Draw, Ink, draw_reason, open_axes
+from . import Draw, Ink, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,6 @@ _MARGINS_IN = (0.5, 0.12, 0.38, 0.24, 0.5)
 _LEAST_IN = 2.0
 _MOST_TICKS = 12
 _LABEL_IN = 0.38
-_NOTHING = "Two volumes are needed before the first change: add scans."
 
 
 @dataclass(frozen=True)
@@ -43,31 +42,6 @@ class ErrorOverZ:
     error: npt.NDArray[np.float64]  # (Z,), in standard deviations of a plane: 1 is unknown
     scans_um: Sequence[float] = ()  # heights of the scans there are
     suggested_um: float | None = None  # for the next scan
-
-
-def stopping_figure(stopping: Stopping) -> Draw:
-    """The relative change that every scan brought, on a logarithmic axis, against ε.
-
-    Returns what draws on an empty figure. The hollow mark is what another scan is expected to
-    change.
-    """
-
-    def draw(figure: Figure, ink: Ink) -> None:
-        if not _changes(stopping):
-            draw_reason(figure, ink, _NOTHING)
-            return
-        _draw_stopping(figure.subplots(), ink, stopping)
-
-    return draw
-
-
-def expected_error_figure(over_z: ErrorOverZ) -> Draw:
-    """The expected error over z, with the scans and the height suggested for the next one."""
-
-    def draw(figure: Figure, ink: Ink) -> None:
-        _draw_error(figure.subplots(), ink, over_z)
-
-    return draw
 
 
 def live_figure(stopping: Stopping, over_z: ErrorOverZ) -> Draw:

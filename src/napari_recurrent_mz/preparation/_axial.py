@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import Step, Steps
 from ..scans import FloatArray, InputError
 from . import _warp
-from ._steps import Step, Steps
 from ._warp import Matrix
 
 Region = tuple[slice, slice]

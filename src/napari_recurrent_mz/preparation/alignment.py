@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import FloatArray, InputError
 from . import _warp
 from ._axial import Region
-from ._steps import Step, Steps
 from ._warp import TRANSFORMS, Matrix
 
 REFERENCES = ("previous", "first", "mean")

@@ -19,9 +19,8 @@ import numpy.typing as npt
 import pywt
 from scipy import ndimage
 
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import InputError, check_image
-from ._steps import Step, Steps
 
 Bands = list[npt.NDArray[np.complex64]]
 """The coarse rest, shape (y, x), then one array (3, y, x) of orientations a scale, coarse first."""

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import FloatArray, InputError, check_image
 from . import _warp
 from ._axial import Pair, Place, Region, positions, small_stack, trying
-from ._steps import Step, Steps
 from ._warp import TRANSFORMS, Matrix
 
 

@@ -1,19 +1,24 @@
-"""What a session says of a scan before it takes it, in one sentence each."""
+"""What a session says of a scan before and after it takes it, in one sentence each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..inputs import noise_of
+from ..check import range_warnings
+from ..inputs import Scale, noise_of
 from ..optics import Optics
+from ..planning import percent
+from ..prepare import normalisation
 from ..saturation import SATURATED, saturated_part
 from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ..weights import Model
 
 ON_DUPLICATE = ("replace", "average", "keep")
 """What can be done with a scan at a height where there is one."""
 
+_REVISES = 0.2  # of the intensity scale: a scan that would move it by more says so
 _BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
 _BLOCK = 8
 _FEWEST_BLOCKS = 64
@@ -97,3 +102,29 @@ def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | No
 def called(scan: Scan) -> str:
     """What a sentence calls a scan."""
     return f"'{scan.name}'" if scan.name else f"The scan at {scan.z_um:g} µm"
+
+
+def advice(
+    scan: Scan, scans: Sequence[Scan], scale: Scale | None, optics: Optics, model: Model | None
+) -> Iterator[tuple[str, str]]:
+    """Sentences on a scan that is now one of ``scans``, each with its kind."""
+    if model is not None and len(scans) == 1:
+        yield "One scan gives the linear estimate; the network begins with two.", "hint"
+    if scale is not None:
+        moved = revision(scans, scale)
+        if moved > _REVISES:
+            yield (
+                f"{called(scan)} would revise the intensity scale of the first scans by "
+                f"{percent(moved)}: it is kept, so that volumes can be compared; renormalise to "
+                "revise it.",
+                "warning",
+            )
+    if model is not None and len(scans) > 1:
+        for sentence in range_warnings(scans, optics, model):
+            yield sentence, "warning"
+
+
+def revision(scans: Sequence[Scan], scale: Scale) -> float:
+    """How far the scans' own intensity scale is from the one in use, in parts of that."""
+    now, used = normalisation(np.stack([scan.pixels for scan in scans])), scale.normalisation
+    return max(abs(now.scale - used.scale), abs(now.shift - used.shift)) / used.scale

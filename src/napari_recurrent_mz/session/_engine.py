@@ -20,6 +20,7 @@ from ..lmmse import LinearEstimate
 from ..memory import Memory
 from ..network import NetworkConfig
 from ..optics import Optics
+from ..progress import never
 from ..scans import FloatArray, Scan, ZGrid
 from ..tiles import NetworkPlanes, PlaneRequest, Tile
 from ..weights import Model
@@ -110,7 +111,7 @@ class Engine:
         self._memories: dict[int, Memory] = {}
         self._seen: tuple[Scan, ...] = ()
         self._basis: tuple[Scale, CovarianceTable] | None = None
-        self._stopped: Callable[[], bool] = lambda: False
+        self._stopped: Callable[[], bool] = never
 
     @property
     def reach_um(self) -> tuple[float, float]:

@@ -21,8 +21,7 @@ from ..planning import RULES
 from ..scans import FloatArray, InputError, Scan, ZGrid
 from ..stopping import EPSILON
 from ..weights import Model
-from ._advice import advice
-from ._checks import check_exposed, check_fits, duplicate
+from ._checks import advice, check_exposed, check_fits, duplicate
 from ._engine import Engine
 from ._history import Change, HistoryEntry
 from ._outlook import Outlook
