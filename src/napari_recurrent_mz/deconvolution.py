@@ -198,7 +198,7 @@ class NonnegativeEstimate(SheetWeights):
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
         return self.image(self.radial_to_scans[number][None])[0] + self.levels.background
 
-    def wait_with(self, spectra: Iterable[torch.Tensor]) -> None:
+    def store_spectra(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""
         self.density = torch.empty(0)
         self.spectra = spectra

@@ -297,7 +297,7 @@ class _Task:
     stopped: Callable[[], bool]
 
 
-class _Later:
+class _BuiltOnFirstUse:
     """A maker that is built with its first plane, because building it takes seconds."""
 
     def __init__(self, build: Callable[[], PlaneMaker]) -> None:
@@ -322,14 +322,14 @@ class _Later:
 
 def _in_turn(maker: PlaneMaker, heights_um: Sequence[float]) -> Iterator[FloatArray]:
     """Planes at several heights: a maker that can makes some at once."""
-    if isinstance(maker, NetworkPlanes | _Later):
+    if isinstance(maker, NetworkPlanes | _BuiltOnFirstUse):
         return maker.planes(heights_um)
     return (maker.plane(z_um) for z_um in heights_um)
 
 
 def _release(maker: PlaneMaker) -> None:
     """Give back the memory that a maker keeps for its next plane."""
-    if isinstance(maker, NetworkPlanes | _Later):
+    if isinstance(maker, NetworkPlanes | _BuiltOnFirstUse):
         maker.release()
 
 
@@ -348,7 +348,7 @@ def _linear_mmse(task: _Task) -> PlaneMaker:
     )
 
 
-class _InUnits:
+class _Rescaled:
     """What a maker makes in a unit, in the scans' units."""
 
     def __init__(self, maker: PlaneMaker, unit: float) -> None:
@@ -364,9 +364,9 @@ def _nonnegative(task: _Task) -> PlaneMaker:
 
     def build() -> PlaneMaker:
         fit = nonnegative_estimate(scans, optics, device=device, stopped=task.stopped)
-        return fit if unit == 1 else _InUnits(fit, unit)
+        return fit if unit == 1 else _Rescaled(fit, unit)
 
-    return _Later(build)
+    return _BuiltOnFirstUse(build)
 
 
 def _network(task: _Task) -> NetworkPlanes:
@@ -395,7 +395,7 @@ def _network(task: _Task) -> NetworkPlanes:
     )
 
 
-def _better_one(task: _Task) -> PlaneMaker:
+def _checked_network(task: _Task) -> PlaneMaker:
     """The network or linear MMSE, whichever the check on the scans finds better."""
     network = _network(task)  # whatever is wrong is told before the first plane
     scans, optics = task.recipe.scans, task.recipe.known_optics
@@ -405,11 +405,11 @@ def _better_one(task: _Task) -> PlaneMaker:
         task.on_check(check)
         return network if check.chosen == NETWORK else _linear_mmse(task)
 
-    return _Later(build)
+    return _BuiltOnFirstUse(build)
 
 
 _MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
-    "auto": _better_one,
+    "auto": _checked_network,
     "network": _network,
     "lmmse": _linear_mmse,
     "nonnegative": _nonnegative,

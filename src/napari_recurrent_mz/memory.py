@@ -35,7 +35,7 @@ class Memory:
         self.windows, self.entered, self.tile = windows, entered, tile
 
 
-def together(
+def stacked_states(
     memories: Sequence[Memory], number: int, device: torch.device, dtype: torch.dtype
 ) -> State | None:
     """What is remembered of one window of some planes, where and as it is computed with."""
@@ -47,7 +47,7 @@ def together(
     return [torch.cat(levels) for levels in zip(*states, strict=True)]
 
 
-def apart(state: State, memories: Sequence[Memory]) -> Iterator[State]:
+def split_states(state: State, memories: Sequence[Memory]) -> Iterator[State]:
     """What each of some planes has to remember of a window, where it waits."""
     if len(memories) == 1:
         yield [h.to(memories[0].place) for h in state]

@@ -86,7 +86,7 @@ class NonnegativeWindows:
                 target=target,
             )
             store = store or _SpectraStore(count * _bytes(fit), device)
-            fit.wait_with(store.keep(fit.transforms()))
+            fit.store_spectra(store.keep(fit.transforms()))
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
             shares = (_shares(down, device)[:, None], _shares(across, device))
             self._windows.append(_Window((row, column), *shares, fit))

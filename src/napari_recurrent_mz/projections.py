@@ -226,7 +226,7 @@ class _Frame:
         inside = tuple(
             slice(0, shape[axis])
             if slab is None
-            else _looked_through(axis, shape[axis], voxel[axis], origin[axis], slab, name)
+            else _voxels_in_slab(axis, shape[axis], voxel[axis], origin[axis], slab, name)
             for axis in range(3)
         )
         return cls(voxel, origin, shape, inside, how)
@@ -279,23 +279,22 @@ def _check(
         raise InputError(f"{name} holds values of type {volume.dtype}: give real intensities.")
     if len(voxel_um) != 3 or not np.isfinite(voxel_um).all() or not np.all(voxel_um):
         raise InputError(
-            f"The voxel size of {_inside_a_sentence(name)} is {tuple(voxel_um)}: give the size "
+            f"The voxel size of {_within_sentence(name)} is {tuple(voxel_um)}: give the size "
             "along z, y and x in µm, none of them 0."
         )
     if len(origin_um) != 3 or not np.isfinite(origin_um).all():
         raise InputError(
-            f"The origin of {_inside_a_sentence(name)} is {tuple(origin_um)}: give z, y and x "
-            "in µm."
+            f"The origin of {_within_sentence(name)} is {tuple(origin_um)}: give z, y and x in µm."
         )
     if how not in HOWS:
         raise InputError(f"There is no projection '{how}': choose one of {', '.join(HOWS)}.")
 
 
-def _inside_a_sentence(name: str) -> str:
+def _within_sentence(name: str) -> str:
     return name[0].lower() + name[1:] if name else "the volume"
 
 
-def _looked_through(
+def _voxels_in_slab(
     axis: int, count: int, voxel: float, origin: float, slab: Slab, name: str
 ) -> slice:
     """The voxels of an axis whose centres lie in the slab, or the one around its middle."""
@@ -312,7 +311,7 @@ def _looked_through(
     ends = sorted((origin - voxel / 2, origin + voxel * (count - 0.5)))
     raise InputError(
         f"The slab at {_AXES[axis]} = {centre:g} µm, {slab.thickness_um:g} µm thick, does not "
-        f"meet {_inside_a_sentence(name)}, whose {_AXES[axis]} runs from {ends[0]:g} to "
+        f"meet {_within_sentence(name)}, whose {_AXES[axis]} runs from {ends[0]:g} to "
         f"{ends[1]:g} µm: move the position, or look through everything."
     )
 

@@ -13,7 +13,7 @@ import torch
 
 from .device import Device, available_cores, choose_device, give_back_memory
 from .inputs import NetworkInputs, PlaneParts, Prepared, Scale
-from .memory import Memory, apart, together
+from .memory import Memory, split_states, stacked_states
 from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
@@ -282,9 +282,9 @@ class NetworkPlanes:
                 tell("network", number, len(windows))
                 given = self._input(whole, tile)
                 if memories:
-                    before = together(memories, number, self.device.torch, self.runner.dtype)
+                    before = stacked_states(memories, number, self.device.torch, self.runner.dtype)
                     image, state = self.runner.go_on(before, given)
-                    for mine, part in zip(states_of, apart(state, memories), strict=True):
+                    for mine, part in zip(states_of, split_states(state, memories), strict=True):
                         mine.append(part)
                 else:
                     image = self.runner(given)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..optics import Optics
 
-Found = TypeVar("Found")
+_Result = TypeVar("_Result")
 
 MEASURES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"}
 """Columns of the measures, and what a figure or a table calls them."""
@@ -154,7 +154,7 @@ def compare(
     return last_of(steps, on_progress)
 
 
-def last_of(steps: Steps[Found], on_progress: Callable[[int, int], None] | None) -> Found:
+def last_of(steps: Steps[_Result], on_progress: Callable[[int, int], None] | None) -> _Result:
     """What a generator of steps returns."""
     return finished(
         steps, None if on_progress is None else lambda step: on_progress(step.done, step.total)
@@ -186,7 +186,7 @@ def comparing(
     given = [volumes] if isinstance(volumes, Volume) else list(volumes)
     scans_um = tuple(float(z) for z in scans_um)
     _check_names(given, baselines)
-    given = [_knowing_scans(volume, scans_um) for volume in given]
+    given = [_with_scans(volume, scans_um) for volume in given]
     shared = common_field(given, reference)
     heights = reference.heights_um
     sources: list[Source] = [Resampled(volume, reference, shared) for volume in given]
@@ -214,7 +214,7 @@ def comparing(
         reference.name,
         _table(rows, sources, reference, fits),
         {source.name: source.scans_um for source in sources},
-        *_what_was_done(given, sources, reference, shared),
+        *_resampling_note(given, sources, reference, shared),
         scale,
         {name: (line.gain, line.offset) for name, line in fits.items()},
     )
@@ -282,7 +282,7 @@ def _check_names(volumes: Sequence[Volume], baselines: Sequence[str]) -> None:
         raise InputError(f"Two volumes are called '{twice[0]}': give each a name of its own.")
 
 
-def _knowing_scans(volume: Volume, scans_um: Sequence[float]) -> Volume:
+def _with_scans(volume: Volume, scans_um: Sequence[float]) -> Volume:
     """The volume; one that does not know its scans takes those that were given."""
     if volume.scans_um or not scans_um:
         return volume
@@ -329,7 +329,7 @@ def _table(
     return table.drop(columns=["order", "plane"])
 
 
-def _what_was_done(
+def _resampling_note(
     volumes: Sequence[Volume], sources: Sequence[Source], reference: Volume, shared: Field
 ) -> tuple[str, bool]:
     """A sentence on what brought the grids together, and whether it was nothing."""

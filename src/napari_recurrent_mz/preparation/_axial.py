@@ -150,9 +150,10 @@ class Pair:
         return float(tried[peak] + part * (tried[peak + 1] - tried[peak]))
 
 
-def trying(
+def correlations(
     pair: Pair, names: tuple[str, str]
 ) -> Steps[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """The axial shifts in micrometres at which the stacks overlap, and their correlations."""
     shifts = pair.shifts_um()
     scores = np.full(len(shifts), np.nan)
     for i, shift in enumerate(shifts):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..progress import Step, Steps, finished
 from ..scans import FloatArray, InputError, check_image
 from . import _warp
-from ._axial import Pair, Place, Region, positions, small_stack, trying
+from ._axial import Pair, Place, Region, correlations, positions, small_stack
 from ._warp import TRANSFORMS, Matrix
 
 
@@ -171,7 +171,7 @@ def registering(
     wide = yield from small_stack(widefield, None, registration.shape[1:], region)
     after = yield from small_stack(confocal, registration.matrix, registration.shape[1:], region)
     pair = Pair(wide, after, widefield_place, confocal_place)
-    tried, scores = yield from trying(pair, names)
+    tried, scores = yield from correlations(pair, names)
     best = pair.best_near(tried, scores)
     earlier = np.nan
     if both is not None:

@@ -23,8 +23,8 @@ from ..stopping import EPSILON
 from ..weights import Model
 from ._checks import advice, check_exposed, check_fits, duplicate
 from ._engine import Engine
+from ._forecast import SessionForecast
 from ._history import Change, HistoryEntry
-from ._outlook import Outlook
 from ._scan_list import ScanList
 from ._settings import SessionSettings, scale_as_dict, scale_from_dict, session_model
 from ._volume import LiveVolume, PlaneUpdate
@@ -33,7 +33,7 @@ Event = tuple[str, float, str]
 """What happened to a scan, its height in micrometres, and its name."""
 
 
-class Session(Outlook):
+class Session(SessionForecast):
     """A volume that grows with its scans.
 
     After every scan the volume is the linear estimate at once, then the network's. The network

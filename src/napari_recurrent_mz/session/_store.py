@@ -90,7 +90,7 @@ def finished_volume(session: Session) -> FloatArray:
     return volume
 
 
-class Pieces:
+class WriteProgress:
     """Counts what is written, for whoever listens; see :mod:`napari_recurrent_mz.progress`.
 
     ``total`` are scans and planes, the planes as often as they are gone through.
@@ -114,12 +114,12 @@ class SessionFolder:
         self._number = 0
         self._digests: weakref.WeakKeyDictionary[Scan, str] = weakref.WeakKeyDictionary()
 
-    def write(self, snapshot: Snapshot, pieces: Pieces | None = None) -> None:
+    def write(self, snapshot: Snapshot, pieces: WriteProgress | None = None) -> None:
         """Write what is not there yet, then the index, and let go what it does not list.
 
         When the disk refuses, what was there before is whole.
         """
-        pieces = pieces or Pieces(pieces_of(snapshot))
+        pieces = pieces or WriteProgress(write_steps(snapshot))
         self._number += 1
         (self.path / SCANS).mkdir(parents=True, exist_ok=True)
         scans = []
@@ -161,7 +161,7 @@ class SessionFolder:
             write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, record, durable=True)
         return entry
 
-    def _volume(self, snapshot: Snapshot, pieces: Pieces) -> dict[str, str] | None:
+    def _volume(self, snapshot: Snapshot, pieces: WriteProgress) -> dict[str, str] | None:
         """Write the volume, if there is one and it is not there yet."""
         if snapshot.volume is None:
             return None
@@ -172,7 +172,7 @@ class SessionFolder:
         return {"file": name, "sha256": digest}
 
     def _write_volume(
-        self, name: str, volume: FloatArray, snapshot: Snapshot, pieces: Pieces
+        self, name: str, volume: FloatArray, snapshot: Snapshot, pieces: WriteProgress
     ) -> None:
         """Write it plane by plane, so that whoever listens can end it."""
         settings = snapshot.values["settings"]
@@ -192,7 +192,7 @@ class SessionFolder:
                 writer[index] = plane
             writer.finish(record, durable=True)
 
-    def leave_whole(self, was_empty: bool) -> None:
+    def remove_unlisted(self, was_empty: bool) -> None:
         """Let go what a write that was ended has left and no index lists.
 
         ``was_empty`` is whether there was nothing in the folder before.
@@ -201,7 +201,7 @@ class SessionFolder:
             self._tidy(json.loads((self.path / INDEX).read_text(encoding="utf-8")))
             return
         if was_empty:
-            _let_go(self.path)
+            _remove_quietly(self.path)
 
     def _tidy(self, index: Mapping[str, Any]) -> None:
         """Let go what the index does not list, as far as the disk lets us."""
@@ -210,10 +210,10 @@ class SessionFolder:
         for pattern in (f"{SCANS}/*.ome.tif", "volume-*.ome.zarr"):
             for path in list(self.path.glob(pattern)):
                 if path.name not in listed:
-                    _let_go(path)
+                    _remove_quietly(path)
         for workplace in list(self.path.glob(f"**/{WORKPLACE}*")):
             if is_left_behind(workplace):
-                _let_go(workplace)
+                _remove_quietly(workplace)
 
 
 def save(session: Session, path: str | os.PathLike[str]) -> Path:
@@ -292,7 +292,7 @@ def array_digest(pixels: FloatArray, more: str = "") -> str:
     return digest.hexdigest()
 
 
-def volume_digest(volume: FloatArray, pieces: Pieces) -> str:
+def volume_digest(volume: FloatArray, pieces: WriteProgress) -> str:
     """The :func:`array_digest` of a volume, plane by plane."""
     digest = hashlib.sha256()
     for plane in volume:
@@ -301,7 +301,7 @@ def volume_digest(volume: FloatArray, pieces: Pieces) -> str:
     return digest.hexdigest()
 
 
-def pieces_of(snapshot: Snapshot, *, copies: int = 0) -> int:
+def write_steps(snapshot: Snapshot, *, copies: int = 0) -> int:
     """How many pieces it takes to write a session, and so many copies of its planes."""
     planes = 0 if snapshot.volume is None else len(snapshot.volume)
     return len(snapshot.scans) + (2 + copies) * planes
@@ -313,13 +313,13 @@ def _write_folder(path: Path, snapshot: Snapshot) -> None:
     try:
         folder.write(snapshot)
     except BaseException:
-        folder.leave_whole(was_empty)
+        folder.remove_unlisted(was_empty)
         raise
 
 
 def _write_zip(path: Path, snapshot: Snapshot) -> None:
     """The folder first, beside the file, then all of it into the file."""
-    folder, pieces = path.with_suffix(""), Pieces(pieces_of(snapshot, copies=1))
+    folder, pieces = path.with_suffix(""), WriteProgress(write_steps(snapshot, copies=1))
     SessionFolder(folder).write(snapshot, pieces)
     files = sorted(inside for inside in folder.rglob("*") if inside.is_file())
     planes = 0 if snapshot.volume is None else len(snapshot.volume)
@@ -339,7 +339,7 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, write, durable=True)
 
 
-def _let_go(path: Path) -> None:
+def _remove_quietly(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

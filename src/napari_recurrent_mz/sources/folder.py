@@ -225,14 +225,14 @@ class FolderWatch:
             still = began - file.since
             file.next_try = began + min(still, max(self._give_up_s - still, self._settle_s))
             if still >= self._give_up_s:
-                yield from self._leave(name, _why(error, name))
+                yield from self._leave(name, _read_error(error, name))
             return
         if self._signature(name) != file.signature:
             return  # written to while it was read: the next look begins again
         try:
             scan = self._scan(image)
         except Exception as error:  # whatever is wrong with one, the watch goes on
-            yield from self._leave(name, _why(error, name))
+            yield from self._leave(name, _read_error(error, name))
             return
         file.done, file.said = True, ""
         before, file.taken = file.taken, _digest(scan)
@@ -266,7 +266,7 @@ class FolderWatch:
         return Scan(image.stack[0], z_um, image.name)
 
 
-def _why(error: Exception, name: str) -> str:
+def _read_error(error: Exception, name: str) -> str:
     """One sentence, whatever went wrong while a file was read."""
     if isinstance(error, InputError):
         return str(error)

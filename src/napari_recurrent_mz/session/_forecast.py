@@ -16,7 +16,7 @@ from ._settings import SessionSettings, check_epsilon
 from ._volume import LiveVolume
 
 
-class Outlook:
+class SessionForecast:
     """The half of a session that looks ahead; it has no state of its own."""
 
     settings: SessionSettings
