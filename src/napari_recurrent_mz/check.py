@@ -86,7 +86,7 @@ class OwnSampleCheck:
 
     @property
     def gain_db(self) -> float | None:
-        """What the network gains over linear MMSE; None with two scans."""
+        """Gain of the network over linear MMSE, in dB; None with two scans."""
         if self.network_db is None or self.linear_db is None:
             return None
         return self.network_db - self.linear_db
@@ -199,7 +199,7 @@ def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
 
 
 def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What doubling the wavelength takes from an image in focus.
+    """Share of the contrast that an image in focus keeps when the wavelength doubles.
 
     The transfer function of a circular pupil (Goodman, Introduction to Fourier Optics,
     chapter 6) at twice the frequency, over itself; ``part`` is the frequency in parts of

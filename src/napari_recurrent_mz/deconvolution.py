@@ -168,7 +168,7 @@ class NonnegativeEstimate(SheetWeights):
         return plane
 
     def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """What the object adds to the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
+        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
 
         Its image less the linear estimate from its images at the scans, in the scans' units: zero
         at the height of a scan, for a wide-field target. On a CPU, that of several heights is

@@ -124,7 +124,7 @@ def _limit_cuda(torch: ModuleType) -> None:
 
 @lru_cache(maxsize=1)
 def cpu_name() -> str:
-    """What the CPU calls itself, with the number of cores in use."""
+    """Name of the CPU, with the number of cores in use."""
     model = _cpu_info("model name").partition(":")[2].strip()
     name = model or platform.processor() or platform.machine()
     return f"{name}, {available_cores()} cores"
@@ -174,7 +174,7 @@ def available_cores() -> int:
 
 @lru_cache(maxsize=1)
 def cpu_flags() -> frozenset[str]:
-    """What the CPU can do, in Linux's words, for instance ``avx512_bf16``; else nothing."""
+    """Instruction sets of the CPU by Linux's names, such as ``avx512_bf16``; empty elsewhere."""
     return frozenset(_cpu_info("flags").split())
 
 

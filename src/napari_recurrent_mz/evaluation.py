@@ -36,7 +36,7 @@ from .weights import Model, load_model
 DEFAULT_METHODS = ("recurrent-mz", "lmmse", "linear")
 CONFOCAL_METHODS = ("recurrent-mz-plus", "lmmse-plus")
 FULL_STACK = "wide-field stack"
-"""What the row is called in which the measured stack stands in for a reconstruction."""
+"""Name of the row in which the measured stack stands in for a reconstruction."""
 
 _MEASURES = ("psnr", "nrmse", "ssim")
 

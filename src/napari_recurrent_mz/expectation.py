@@ -128,7 +128,7 @@ class Expectation:
         return error
 
     def overall(self, scan_z_um: npt.ArrayLike) -> float:
-        """The same for the whole grid, relative to the standard deviation of its planes."""
+        """Expected error of the whole grid, relative to the standard deviation of its planes."""
         explained = self._explained(_heights(scan_z_um))
         left = np.clip(self._own - explained, 0.0, None) * self._weight
         return float(np.sqrt(left.sum() / (self._own * self._weight).sum()))

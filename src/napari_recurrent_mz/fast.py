@@ -56,7 +56,7 @@ class Precision:
 
     @classmethod
     def of(cls, kind: str, *, half: bool) -> Precision:
-        """That of a device (cuda, mps or cpu), in half precision or in single.
+        """Precision for a device (cuda, mps or cpu), half or single.
 
         A GPU has float16, three bits finer than bfloat16, which is all that CPUs have.
         """
@@ -68,13 +68,13 @@ class Precision:
 
 
 class _Activation(NamedTuple):
-    """What becomes of every value of a convolution, by oneDNN's name for it."""
+    """Activation after a convolution, by oneDNN's name for it."""
 
     name: str
     numbers: tuple[float, ...] = ()
 
     def of(self, x: torch.Tensor) -> torch.Tensor:
-        """That of ``x``, in its place."""
+        """Apply the activation to ``x`` in place."""
         if self.name == "leaky_relu":
             return functional.leaky_relu_(x, *self.numbers)
         values: torch.Tensor = getattr(x, f"{self.name}_")()
@@ -199,7 +199,7 @@ class _Buffers:
         return self.get(name, tuple(x.shape), x, dtype).copy_(x)
 
     def like(self, x: torch.Tensor, channels: int, name: str) -> torch.Tensor:
-        """One of the size and kind of ``x`` (N, …, H, W) with so many channels."""
+        """Buffer of the size and type of ``x`` (N, …, H, W) with so many channels."""
         n, _, high, wide = x.shape
         return self.get(name, (n, channels, high, wide), x)
 
@@ -220,7 +220,7 @@ def _by_rows(
     name: str,
     make: Callable[[slice], torch.Tensor],
 ) -> torch.Tensor:
-    """What is made of the rows of ``x``, (N, channels, H, W).
+    """Apply ``make`` to the rows of ``x``: (N, channels, H, W).
 
     What is only on the way stays in a CPU's caches, and memory that the system clears first is
     asked for little by little. All rows together are in the buffer of this name; of a small image

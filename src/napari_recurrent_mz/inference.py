@@ -66,13 +66,13 @@ class SurfaceImage:
 
 @dataclass(frozen=True)
 class Note:
-    """What to mind, in one sentence."""
+    """A warning in one sentence."""
 
     sentence: str
 
 
 Event = Plane | SurfaceImage | OwnSampleCheck | Note
-"""What :func:`run` yields."""
+"""Events that :func:`run` yields."""
 
 
 class PlaneMaker(Protocol):
@@ -349,7 +349,7 @@ def _linear_mmse(task: _Task) -> PlaneMaker:
 
 
 class _Rescaled:
-    """What a maker makes in a unit, in the scans' units."""
+    """Planes of a maker in another unit, converted to the scans' units."""
 
     def __init__(self, maker: PlaneMaker, unit: float) -> None:
         self._maker, self._unit = maker, np.float32(unit)

@@ -1,4 +1,4 @@
-"""What the network is fed: normalised scans, their distances, and the linear estimate.
+"""Input of the network: normalised scans, their distances, and the linear estimate.
 
 Training and use build their tensors here, so that they cannot differ.
 """
@@ -118,7 +118,7 @@ class NetworkInputs:
     def _residual(
         self, estimate: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
     ) -> torch.Tensor:
-        """What the object leaves unexplained, root mean square of a neighbourhood: (Y, X)."""
+        """Residual of the object, root mean square over the scans and a neighbourhood: (Y, X)."""
         total = torch.zeros(normal.shape[1:], device=self.device)
         for number, image in enumerate(normal):
             total += (torch.from_numpy(image).to(self.device) - estimate.explained(number)) ** 2
@@ -135,7 +135,7 @@ class NetworkInputs:
     def parts(
         self, z_um: float | Heights, first: int = 0, over: PlaneParts | None = None
     ) -> PlaneParts:
-        """What the input of :meth:`at` is made of, for images that are too large for all of it.
+        """The parts of the input of :meth:`at`, for images that are too large for all of it.
 
         Everything that a transform of the whole image gives; the rest is of single pixels and
         their neighbours, and :meth:`PlaneParts.window` makes it for a window alone. ``over`` is
@@ -221,7 +221,7 @@ class NetworkInputs:
 
 @dataclass(frozen=True, eq=False)
 class PlaneParts:
-    """What is known of whole planes before the network sees a window of them, normalised."""
+    """Estimates of whole planes, normalised, of which the network sees a window."""
 
     inputs: NetworkInputs
     z_um: Heights  # (T,), or (Y, X) of a surface, which is one plane

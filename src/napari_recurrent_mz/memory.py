@@ -1,4 +1,4 @@
-"""What a network remembers of the scans it has seen, between one scan and the next."""
+"""Memory of the scans that a network has seen, between one scan and the next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .network import State
 
 @dataclass
 class Memory:
-    """What the network remembers of the scans so far, for one plane, window by window.
+    """States of the network after the scans so far, for one plane, window by window.
 
     A plane that is made with it takes in the scans that are new, and no others.
     """
@@ -38,7 +38,7 @@ class Memory:
 def stacked_states(
     memories: Sequence[Memory], number: int, device: torch.device, dtype: torch.dtype
 ) -> State | None:
-    """What is remembered of one window of some planes, where and as it is computed with."""
+    """States of one window of some planes, stacked on the device and in the type of the network."""
     if not memories[0].windows:
         return None
     states = [[h.to(device, dtype) for h in memory.windows[number]] for memory in memories]
@@ -48,7 +48,7 @@ def stacked_states(
 
 
 def split_states(state: State, memories: Sequence[Memory]) -> Iterator[State]:
-    """What each of some planes has to remember of a window, where it waits."""
+    """States of a window for each of some planes, moved to where they wait."""
     if len(memories) == 1:
         yield [h.to(memories[0].place) for h in state]
         return

@@ -23,7 +23,7 @@ from .radial_filter import AT_ONCE_ON_GPU, RadialFilter
 from .side_by_side import one_core_each
 
 LAYOUT = "sheets of their own fineness, one after another"
-"""What the values of an object are: objects that were kept of another layout do not fit."""
+"""Layout of an object's values: objects that were stored in another one do not fit."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -150,7 +150,7 @@ class Blurs:
     def each(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]
     ) -> Iterator[_Result]:
-        """What a function makes of each item, in their order."""
+        """Results of a function for each item, in their order."""
         if self._pool is None:
             return map(function, items)
         mode = torch.is_inference_mode_enabled()  # each thread has a mode of its own
@@ -226,7 +226,7 @@ class Blurs:
         return self._folds[shape[0]].images(folded, shape)
 
     def _responses(self, number: int, scans: slice = slice(None)) -> torch.Tensor:
-        """Of some scans to the sheets of a part: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
+        """Responses from a part's sheets to some scans: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
         if self._cached is not None:
             return self._cached[number][scans]
         return self._computed(self.parts[number], scans)
@@ -246,7 +246,7 @@ def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.T
 
 
 def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
-    """The same for a GPU: to tell it of hundreds of small things takes longer than to do them."""
+    """The same for a GPU, on which starting hundreds of small operations takes too long."""
     most = max(AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals whose products are there at a time
     for start in range(0, len(totals), most):
         some = slice(start, start + most)

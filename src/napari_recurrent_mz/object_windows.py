@@ -106,7 +106,7 @@ class NonnegativeWindows:
         return plane
 
     def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X).
+        """Gain of the objects over the linear MMSE estimate of a plane or surface, (Y, X).
 
         That of several heights, (T, Y, X), is put into the memory of ``out``.
         """
@@ -162,7 +162,7 @@ def _shares(ramp: npt.NDArray[np.float64], device: torch.device | None) -> torch
 
 
 def _bytes(fit: NonnegativeEstimate) -> int:
-    """What the spectra of an object take."""
+    """Bytes of the spectra of an object."""
     return sum(count * y * (x // 2 + 1) * 8 for count, y, x in (part.shape for part in fit.parts))
 
 

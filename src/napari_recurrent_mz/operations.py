@@ -21,7 +21,7 @@ _RECURRENT = "recurrent-mz"
 
 @dataclass(frozen=True)
 class Work:
-    """What one stage has to do.
+    """Work of one stage.
 
     Attributes
     ----------

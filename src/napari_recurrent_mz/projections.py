@@ -325,7 +325,7 @@ def _dtype_of(dtype: Any, how: How) -> npt.DTypeLike:
 
 
 def _lowest(dtype: Any) -> Any:
-    """What no value of the type is below."""
+    """The lowest value of the type."""
     kind = np.dtype(dtype).kind
     if kind == "b":
         return False

@@ -29,7 +29,7 @@ Response = tuple[slice, slice, torch.Tensor]
 """Rows, columns, and what a spectrum is multiplied with there."""
 
 Responses = list[Response]
-"""Those of some spectra, kept."""
+"""Responses of some spectra."""
 
 
 def _margins(length: int) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def _margins(length: int) -> tuple[int, int]:
 
 @dataclass
 class FilterCache:
-    """What is used again for other images of one shape that are filtered by the same weights."""
+    """Responses and memory for other images of one shape, filtered by the same weights."""
 
     responses: dict[int, Responses] | None = None  # see RadialFilter.mix
     spectrum: torch.Tensor | None = None  # (T, Y', X'/2 + 1), memory for their sum
@@ -107,7 +107,7 @@ class RadialFilter:
     def half_response(
         self, weights: torch.Tensor, padded: tuple[int, int] | None = None
     ) -> torch.Tensor:
-        """The same at the rows of one sign of ky, which says all: (…, Y' // 2 + 1, X' // 2 + 1)."""
+        """Responses at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
         rows, columns = padded or self.padded
         return self._half(weights, slice(rows // 2 + 1), slice(columns // 2 + 1))
 
@@ -173,7 +173,7 @@ class RadialFilter:
         return torch.lerp(below, above, part).view(*weights.shape[:-1], *low.shape)
 
     def _mirrored(self, half: torch.Tensor, rows: int) -> torch.Tensor:
-        """The same at all rows: (…, Y' // 2 + 1, X) → (…, Y', X)."""
+        """Responses mirrored to all rows: (…, Y' // 2 + 1, X) → (…, Y', X)."""
         below = rows - half.shape[-2]
         return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
 

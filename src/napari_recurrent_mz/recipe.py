@@ -46,7 +46,7 @@ class HeightMap:
 
 @dataclass(frozen=True)
 class SurfaceFacts:
-    """What a surface is like."""
+    """Facts about a surface."""
 
     lowest_um: float
     highest_um: float
@@ -105,7 +105,7 @@ class Recipe:
 
     @property
     def chosen(self) -> Method:
-        """What is known of the method."""
+        """The properties of the method."""
         return method_of(self.method)
 
     @property
@@ -167,7 +167,7 @@ class Recipe:
         }
 
     def _target_record(self, scans: Sequence[Scan]) -> dict[str, Any]:
-        """What was wanted, and which of it is a scan itself."""
+        """Record of the target, and of its parts that are a scan themselves."""
         target = self.target
         if isinstance(target, ZGrid):
             measured = [i for i, z in enumerate(target.z_um) if any(at(s, z) for s in scans)]

@@ -45,7 +45,7 @@ class Form:
 
     @property
     def words(self) -> str:
-        """What a person calls it."""
+        """Name of the form for a person."""
         return f"{'fast' if self.fast else 'plain'}, {'half' if self.half else 'single'} precision"
 
 

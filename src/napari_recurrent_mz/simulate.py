@@ -30,7 +30,7 @@ _FINE_FIELD = 15  # pixels on a side, odd, outside of which its point spread fun
 
 @dataclass(frozen=True)
 class Aberration:
-    """What makes a microscope differ from its data sheet.
+    """Deviations of a microscope from its data sheet.
 
     Attributes
     ----------

@@ -70,7 +70,7 @@ def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
 
 @lru_cache(maxsize=64)
 def _steps(shape: tuple[int, int], size: int, overlap: int, align: int) -> tuple[int, int]:
-    """What neighbouring windows are apart in y and x: the fewest pixels read, then the fewest."""
+    """Steps of the windows in y and x: the fewest pixels read, then the fewest windows."""
     height, width = shape
     candidates = []
     for rows in range(1, -(-height // align) + 1):
@@ -86,7 +86,7 @@ def _steps(shape: tuple[int, int], size: int, overlap: int, align: int) -> tuple
 
 
 def _longest(length: int, count: int, overlap: int, align: int) -> tuple[int, int]:
-    """Of so many windows along one axis: how far apart they are, and the longest one."""
+    """Step and longest window of so many windows along one axis."""
     step = align * -(-length // (count * align))
     return step, min(step + overlap * min(count - 1, 2), length)
 
@@ -237,7 +237,7 @@ class NetworkPlanes:
         self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
 
     def _start(self, requests: Sequence[PlaneRequest]) -> _PendingPlanes:
-        """Begin to make planes: with less memory if there is not enough."""
+        """Start to make planes, with less memory if there is not enough."""
         began = time.monotonic()
         while True:
             try:

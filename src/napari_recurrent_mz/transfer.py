@@ -21,7 +21,7 @@ def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor
 
 
 def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
-    """Begin to fetch planes from the device; what is returned waits for them.
+    """Start to copy planes from the device; the function returned waits for them.
 
     A GPU goes on with the planes after them meanwhile: to copy them when they are wanted would
     wait for those, too.

@@ -1,4 +1,4 @@
-"""What the trained baselines share: image and DPM in, image out, nothing from the optics.
+"""Base of the trained baselines: image and DPM in, image out, nothing from the optics.
 
 They take the place of :class:`~napari_recurrent_mz.network.RecurrentMZ` in training and use,
 with the same input and output.
@@ -87,7 +87,7 @@ class PlainNetwork(nn.Module):
         return self.image(padded)[..., :high, :wide]
 
     def image(self, scans: torch.Tensor) -> torch.Tensor:
-        """The same for an H and W that the levels divide."""
+        """Image for an H and W that the levels divide."""
         raise NotImplementedError
 
 

@@ -46,7 +46,7 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """What each of N windows holds: background + amplitude * exp(-sum((x - c)² / 2 s²))."""
+    """Fits of N windows: background + amplitude * exp(-sum((x - c)² / 2 s²))."""
 
     amplitude: Array  # (N,), in the units of the image, as are background and residual
     background: Array
@@ -141,7 +141,7 @@ def _step(slope: Array, curvature: Array, damping: Array) -> Array:
 
 
 def _scales(parameters: Array, axes: int) -> Array:
-    """What counts as one for each parameter: the height, a width, a factor e."""
+    """Unit of each parameter: the height, a width, a factor e."""
     scales = np.ones_like(parameters)
     scales[:, 2 : 2 + axes] = np.exp(parameters[:, 2 + axes :])
     return scales
@@ -201,7 +201,7 @@ def _functions_of(axes: int) -> npt.NDArray[np.intp]:
 
 
 def _factors(parameters: Array, axes: int) -> Array:
-    """What stands before the product of functions in each derivative, shape (N, 2 + 2 D)."""
+    """Factors before the product of functions in each derivative, shape (N, 2 + 2 D)."""
     amplitude = parameters[:, :1]
     flat = np.ones((len(parameters), 2))
     by_centre = amplitude / np.exp(parameters[:, 2 + axes :])

@@ -67,7 +67,7 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class _Shapes:
-    """What the fits say of N beads; NaN on an axis that was not fitted."""
+    """Fitted shapes of N beads; NaN on an axis that was not fitted."""
 
     offset_um: Array  # (N, 3), from the candidate's voxel
     fwhm_um: Array  # (N, 3)

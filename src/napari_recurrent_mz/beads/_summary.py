@@ -1,4 +1,4 @@
-"""What a table of beads says in a few numbers and words, and as a file."""
+"""Summary of a table of beads in a few numbers and words, and as a file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HEADERS = {
     "accepted": "accepted",
     "reason": "reason",
 }
-"""What the columns are called in a CSV file, with their units."""
+"""Names of the columns in a CSV file, with their units."""
 
 
 @dataclass(frozen=True)

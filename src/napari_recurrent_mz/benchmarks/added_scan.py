@@ -1,4 +1,4 @@
-"""What one more scan costs when the network remembers the ones before."""
+"""Cost of one more scan when the network remembers the ones before."""
 
 from __future__ import annotations
 

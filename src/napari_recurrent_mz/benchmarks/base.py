@@ -1,4 +1,4 @@
-"""What a row of the benchmark is, how large its tasks are, and how two ways are timed fairly."""
+"""Rows of the benchmark, the size of its tasks, and fair timing of two ways."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ABSENT = "not on this machine"
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What every subject is given."""
+    """Arguments of every subject."""
 
     device: Device
     model_name: str | None = None  # as for weights.load_model
@@ -63,7 +63,7 @@ class Bench:
         return self.device.kind == "cuda"
 
     def as_dict(self) -> dict[str, Any]:
-        """What a process of its own needs to do the same."""
+        """The bench as JSON can hold it, for another process."""
         return {
             "device": self.device.kind,
             "model_name": self.model_name,
@@ -72,7 +72,7 @@ class Bench:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Bench:
-        """What :meth:`as_dict` describes."""
+        """Inverse of :meth:`as_dict`."""
         from ..device import choose_device
 
         return cls(choose_device(given["device"]), given["model_name"], Sizes(**given["sizes"]))
@@ -121,7 +121,7 @@ class Row:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Row:
-        """What :meth:`as_dict` made; the verdict is computed anew."""
+        """Inverse of :meth:`as_dict`; the verdict is computed anew."""
         known = {f.name for f in fields(cls)}
         values = {name: value for name, value in given.items() if name in known}
         for name in ("goal", "ratio_goal"):

@@ -25,7 +25,7 @@ def in_child(
     given: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Any:
-    """What a module's function returns in a fresh process, from the bench and ``given`` by name.
+    """Result of a module's function in a fresh process, from the bench and ``given`` by name.
 
     ``given`` and what is returned are what JSON can hold; ``environment`` is added to this
     process's own. Raises :class:`ChildError`.
@@ -44,7 +44,7 @@ def in_child(
 def script_result(
     command: list[str], *, given: str = "", environment: Mapping[str, str] | None = None
 ) -> Any:
-    """What a process prints after the mark, as JSON; raises :class:`ChildError`."""
+    """Value that a process prints after the mark, as JSON; raises :class:`ChildError`."""
     done = subprocess.run(  # noqa: S603  (our own interpreter and our own text)
         command,
         input=given,

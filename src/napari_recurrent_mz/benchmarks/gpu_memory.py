@@ -73,7 +73,7 @@ def _share_finite(bench: Bench) -> float:
 
 
 def _used_bytes() -> int:
-    """What is taken of the GPU."""
+    """Bytes in use on the GPU."""
     gc.collect()
     free, total = torch.cuda.mem_get_info()
     return total - free

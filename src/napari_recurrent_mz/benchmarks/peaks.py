@@ -1,4 +1,4 @@
-"""What this machine can do at best: arithmetic on large matrices or images, and copying."""
+"""Best speeds of this machine: arithmetic on large matrices or images, and copying."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _product(device: Device, dtype: torch.dtype, side: int) -> float:
 
 
 def _convolution(device: Device, dtype: torch.dtype, side: int) -> float:
-    """The same of a 3 × 3 convolution that has about as many."""
+    """Operations a second of a 3 × 3 convolution that has about as many."""
     pixels = math.ceil(math.sqrt(side**3 / 9) / _CHANNELS)
     image = torch.randn(1, _CHANNELS, pixels, pixels, device=device.torch).to(dtype)
     layer = nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1, bias=False).to(device.torch, dtype)

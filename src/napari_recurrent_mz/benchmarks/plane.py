@@ -14,7 +14,7 @@ from .child import ChildError, in_child
 from .scene import heights, noise_scans, plain, prepared
 
 _ISAS = {"AVX2": "avx2", "AVX512_CORE": "avx512f"}
-"""What oneDNN may be limited to, and the flag of a CPU that has it."""
+"""Instruction sets that oneDNN may be limited to, and the flag of a CPU that has each."""
 
 _WITH_AMX = Goal(4.0, "×", text="≥ 4 × (with AMX)")
 _WITHOUT = Goal(1.3, "×", text="≥ 1.3 × (without AMX)")

@@ -19,7 +19,7 @@ class Subject:
 
 
 def subjects(*, full: bool = False) -> list[Subject]:
-    """All of them, in the order of the table.
+    """All subjects, in the order of the table.
 
     ``full`` makes the volume that goes to disk whole, which takes hours on a CPU.
     """

@@ -1,4 +1,4 @@
-"""What the benchmark reconstructs: noise where only time matters, else a simulated sample."""
+"""Scans of the benchmark: noise where only time matters, else a simulated sample."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def heights(planes: int) -> list[float]:
 
 
 def grid(planes: int) -> ZGrid:
-    """The same as a grid of two planes or more."""
+    """These heights as a grid of two planes or more."""
     low, high = REACH_UM
     return ZGrid(low, high, (high - low) / (planes - 1))
 
@@ -87,7 +87,7 @@ def unprepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> Networ
 
 
 def prepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkPlanes:
-    """The same with what is done once for all planes behind it."""
+    """A maker of planes whose input is prepared already."""
     planes = unprepared(bench, scans, way)
     _ = planes.inputs
     return planes

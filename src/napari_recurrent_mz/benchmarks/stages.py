@@ -95,7 +95,7 @@ class StageTable:
 
     @property
     def caption(self) -> str:
-        """What was measured, and the machine's best."""
+        """Title of the table with the machine's best."""
         return (
             f"{self.title}. At best {self.peak.operations / 1e9:,.0f} GFLOP/s and "
             f"{self.peak.moved_bytes / 1e9:,.3g} GB/s. As chosen for this machine, the same plane "
@@ -128,7 +128,7 @@ class StageTable:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> StageTable:
-        """What :meth:`as_dict` made."""
+        """Inverse of :meth:`as_dict`."""
         known: list[dict[str, Any]] = [
             {k: math.nan if v is None else v for k, v in stage.items()} for stage in given["stages"]
         ]

@@ -1,4 +1,4 @@
-"""What a run found, as a table for a person, as Markdown and as JSON."""
+"""Results of a run as a table for a person, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Record:
     stages: Sequence[StageTable] = field(default=())  # where asked for
 
     def with_(self, entry: Row | StageTable) -> Record:
-        """The same with one thing more."""
+        """The record with one more row or table."""
         if isinstance(entry, Row):
             return replace(self, rows=[*self.rows, entry])
         return replace(self, stages=[*self.stages, entry])
@@ -44,7 +44,7 @@ class Record:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Record:
-        """What was written as JSON; refuses a file that no benchmark wrote."""
+        """Read a record from JSON; refuses a file that no benchmark wrote."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             rows = [Row.from_dict(row) for row in values.pop("rows")]
@@ -70,7 +70,7 @@ def _is_made(found: Mapping[str, Any]) -> bool:
 
 
 def made_by(bench: Bench, command: str) -> dict[str, Any]:
-    """What a run was made with, JSON-able."""
+    """Circumstances of a run, JSON-able."""
     import torch
 
     from .. import __version__
@@ -98,7 +98,7 @@ def _load() -> float | None:
 
 
 def cells(row: Row) -> tuple[str, str, str, str, str]:
-    """What the columns of a row say."""
+    """Texts of the columns of a row."""
     measured = in_words(row.value, row.unit, row.low, row.high)
     words = f"; {row.words}" if row.words and measured else row.words
     ratio = "" if math.isnan(row.ratio) else f"{row.ratio:.3g} ×"

@@ -62,7 +62,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 
 
 def measure_first(bench: Bench) -> Iterator[Row]:
-    """What is computed between the button and the first plane, once the process is warm."""
+    """The time from the button to the first plane, once the process is warm."""
     sizes = bench.sizes
     scans = noise_scans(sizes.scans, sizes.pixels)
     z_um = heights(sizes.planes)[sizes.planes // 2]

@@ -155,7 +155,7 @@ def compare(
 
 
 def last_of(steps: Steps[_Result], on_progress: Callable[[int, int], None] | None) -> _Result:
-    """What a generator of steps returns."""
+    """Result of a generator of steps."""
     return finished(
         steps, None if on_progress is None else lambda step: on_progress(step.done, step.total)
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..optics import Optics
 
 BASELINES = ("nearest", "linear", "cubic", "pchip", "lmmse")
-"""What can be made from the reference's own planes: keys of ``METHODS``."""
+"""Methods that can start from the reference's own planes: keys of ``METHODS``."""
 
 BASELINE_NAMES = {
     "nearest": "Baseline: nearest scan",
@@ -25,7 +25,7 @@ BASELINE_NAMES = {
     "pchip": "Baseline: shape-preserving",
     "lmmse": "Baseline: linear MMSE",
 }
-"""What tables and figures call them."""
+"""Names of these methods in tables and figures."""
 
 _LEAST_PIXELS = 11  # the window of SSIM
 _DRIFT_PX = 0.5  # pixel sizes that differ by less over the whole field are the same
@@ -33,7 +33,7 @@ _OFF_PX = 0.02  # less of a pixel is rounding
 
 
 class Source(Protocol):
-    """What gives a plane at a height, cropped to the common field."""
+    """Source of a plane at a height, cropped to the common field."""
 
     name: str
     scans_um: tuple[float, ...]
@@ -114,7 +114,7 @@ class Resampled:
 
 
 class Baseline:
-    """What a method makes of the reference's own planes at the heights of the scans."""
+    """Reconstruction by a method from the reference's own planes at the scans' heights."""
 
     holds_scans = True
 
@@ -146,7 +146,7 @@ class Baseline:
         self._maker = plane_maker(recipe, stopped=stopped)
 
     def covers(self, z_um: float) -> bool:  # noqa: ARG002
-        """It makes every plane."""
+        """Every height: the method makes any plane."""
         return True
 
     def at(self, z_um: float) -> npt.NDArray[Any]:

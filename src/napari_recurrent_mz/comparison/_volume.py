@@ -98,7 +98,7 @@ class Volume:
 
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
-    """What a reconstruction's provenance, which may be empty, says of its scans.
+    """Scans of a reconstruction by its provenance, which may be empty.
 
     Their heights in micrometres, and whether the planes there are the scans themselves, which those
     of a confocal-like volume are not.

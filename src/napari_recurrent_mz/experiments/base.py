@@ -1,4 +1,4 @@
-"""What an experiment is: settings, a measured table, and lines beside the paper's values."""
+"""Parts of an experiment: settings, a measured table, and results beside the paper's."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What an experiment measured."""
+    """Measurements of an experiment."""
 
     table: pd.DataFrame  # one row for every value or plane
     pictures: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)  # for the figure

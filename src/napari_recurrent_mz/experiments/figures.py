@@ -55,7 +55,7 @@ _INK = "0.55"
 
 
 def name_of(method: str) -> str:
-    """What a person calls a method."""
+    """Name of a method for a person."""
     return METHOD_NAMES.get(method, method)
 
 

@@ -40,7 +40,7 @@ def write(folder: Path, experiment: Experiment, measured: Measured, made: dict[s
 
 
 def read(folder: Path, name: str) -> Record | None:
-    """What an experiment wrote into a folder; None when it has not been made there."""
+    """Record that an experiment wrote into a folder; None when there is none."""
     import pandas as pd
 
     path = folder / f"{name}.csv"

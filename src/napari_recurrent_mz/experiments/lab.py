@@ -1,4 +1,4 @@
-"""What the experiments work with: simulated microscopes and samples, weights, and planes."""
+"""Material of the experiments: simulated microscopes and samples, weights, and planes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORM_OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_u
 """The paper's 63×/1.4 objective, its camera's pixel, and GFP."""
 
 BEAD_OPTICS = Optics(na=1.4, wavelength_um=0.615, immersion_index=1.515, pixel_um=0.103)
-"""The same with the paper's Texas Red filter."""
+"""The paper's objective with its Texas Red filter."""
 
 WORM_DEPTH_UM = 18.0
 WORM_SCANS_UM = (3.0, 9.0, 15.0)
@@ -57,7 +57,7 @@ class HeldOutStack:
 
     @property
     def grid(self) -> ZGrid:
-        """Its heights as a target grid."""
+        """Heights of the stack as a target grid."""
         return ZGrid(float(self.z_um[0]), float(self.z_um[-1]), float(self.z_um[1] - self.z_um[0]))
 
     def nearest(self, z_um: npt.ArrayLike) -> list[int]:
@@ -149,7 +149,7 @@ class Lab:
     def image(
         self, microscope: Imaging, volume: npt.NDArray[Any], seed: Sequence[int], camera: Camera
     ) -> HeldOutStack:
-        """What a microscope and a camera make of an object."""
+        """Image of an object by a microscope and a camera."""
         generator = torch.Generator(self.device.torch).manual_seed(
             int(np.random.SeedSequence(seed).generate_state(1)[0])
         )

@@ -96,7 +96,7 @@ def _measure(lab: Lab) -> Measured:
 
 
 def _judge(lab: Lab, held: HeldOutStack, scans: list[Scan], model: Model) -> Row:
-    """What the check says of some scans, and what the truth says."""
+    """Result of the check on some scans, beside the truth."""
     check = check_on_scans(scans, held.optics, model, lab.device)
     planes = held.nearest([scan.z_um for scan in scans])
     between = [i for i in range(planes[0] + 1, planes[-1]) if i not in planes]
@@ -127,7 +127,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:
-    """What the choice was worth, question by question.
+    """Gain or loss by the choice, question by question.
 
     The table with ``gain`` and ``said`` (dB of the network over linear MMSE: true, and by the
     check), ``right``, and what is lost to the better of the two: ``auto``, ``always_network``,

@@ -161,7 +161,7 @@ def _earlier_files() -> dict[str, str]:
 
 
 def _name(used: dict[str, Any]) -> str:
-    """What weights served, and their own name where that is another one."""
+    """Weights by their use, with their own name where that is another one."""
     served, name = used["served"], used["name"]
     return str(served) if served == name else f"{served}: {name}"
 

@@ -69,7 +69,7 @@ def _record_of(experiment: Experiment, lab: Lab, command: str, seconds: float) -
 
 
 def _weights(model: Any) -> dict[str, Any]:
-    """What a card says of how far its weights were trained."""
+    """Training of some weights by their card."""
     training = model.card.get("training", {})
     return {
         "name": model.name,

@@ -1,4 +1,4 @@
-"""What is written to an image file: channels of one size at one place, lengths in micrometres."""
+"""Content of an image file: channels of one size at one place, lengths in micrometres."""
 
 from __future__ import annotations
 

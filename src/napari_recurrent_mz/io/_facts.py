@@ -1,4 +1,4 @@
-"""What metadata state, taken only where it can be true, with where it was found."""
+"""Values that metadata state, taken only where they can be true, with their source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file says about itself, in micrometres: the one result of every reader."""
+"""Result of every reader: pixels and what the file says about them, in micrometres."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
 
 
 def unreadable(name: str, error: Exception) -> InputError:
-    """What stopped the reading of a file and nobody thought of, in one sentence."""
+    """One sentence for an unexpected error while a file is read."""
     if isinstance(error, MemoryError):
         return InputError(
             f"'{name}' does not fit in memory: take fewer --planes of it, or save it again, for it "

@@ -1,4 +1,4 @@
-"""What OME metadata say of one image of a file: its own objective, channel, time and planes."""
+"""OME metadata of one image of a file: its own objective, channel, time and planes."""
 
 from __future__ import annotations
 

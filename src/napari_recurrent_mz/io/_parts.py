@@ -56,7 +56,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """Name of the part in a sentence."""
         name = Path(self.path).name
         if self.inside:
             name = f"{name}/{self.inside}"
@@ -77,7 +77,7 @@ class SomePlanes:
 
 
 def contents_of(path: str | os.PathLike[str]) -> list[Content]:
-    """What images a TIFF or OME-Zarr holds.
+    """Images that a TIFF or OME-Zarr holds.
 
     Of a TIFF that is one file of a larger OME-TIFF set, those that begin in it; of an OME-Zarr
     plate, the fields of all its wells, row by row.
@@ -224,7 +224,7 @@ def _named(path: Path, positions: Sequence[str], position: int | None) -> str:
 
 
 def _chosen(axes: str, shape: Sequence[int], part: Part) -> tuple[slice, ...]:
-    """What to take of each axis: one time point, one channel, all else."""
+    """Index of each axis: one time point, one channel, all else."""
     taken = []
     for letter, length in zip(axes, shape, strict=True):
         at = {"T": part.time, "C": part.channel}.get(letter)
@@ -417,7 +417,7 @@ class _Image:
 
     @cached_property
     def pages(self) -> list[Any]:
-        """Its pages in their order; where planes have none of their own, those of the series."""
+        """Pages in their order; where planes have none of their own, those of the series."""
         every, lead = list(self.series.pages), self.series.shape[:-2]
         if len(every) != np.prod(lead, dtype=int):
             return every
@@ -475,7 +475,7 @@ def _first_position(tif: tifffile.TiffFile) -> int:
 
 
 def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
-    """What Micro-Manager wrote about each image; empty when it did not about every one."""
+    """Micro-Manager's record of each image; empty when one has none."""
     records: list[dict[str, Any]] = []
     for page in pages:
         with _file_of(page) as file:

@@ -135,7 +135,7 @@ class VolumeWriter:
 
     @property
     def levels(self) -> list[Any]:
-        """Of an OME-Zarr: its arrays (Z, Y, X) as they fill, the finest first."""
+        """Arrays (Z, Y, X) of an OME-Zarr as they fill, the finest first."""
         assert isinstance(self._planes, ZarrPlanes)
         return self._planes.levels
 

@@ -24,7 +24,7 @@ from ._ome import NAMESPACE, image_of, ome_root, take_ome
 from ._vendors import take_metamorph, take_micro_manager, take_tags, take_zeiss
 
 HEIGHTS_NAME = "Surface heights (µm)"
-"""What the second image in a file of a surface is called."""
+"""Name of the second image in the file of a surface."""
 
 _OME_TYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 _LARGEST_CLASSIC = 2**32 - 2**25  # bytes; what is larger needs 64-bit offsets

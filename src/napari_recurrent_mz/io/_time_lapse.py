@@ -52,7 +52,7 @@ def make_time_lapse(
 
 
 def time_lapse_told(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """What a time-lapse was made with, and its shape; nothing and () when there is none."""
+    """Record and shape of a time-lapse; empty when there is none."""
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
         record = json.loads((path / "zarr.json").read_bytes())["attributes"][PROVENANCE_KEY]

@@ -1,4 +1,4 @@
-"""What vendors and programs other than OME write about an image in a TIFF."""
+"""Metadata that vendors and programs other than OME write about an image in a TIFF."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def take_micro_manager(
 
 
 def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
-    """What Micro-Manager wrote about one image; None when it did not."""
+    """Micro-Manager's record of one image; None when there is none."""
     record = page.tags.valueof(_MICRO_MANAGER_TAG)
     return record if isinstance(record, dict) else None
 

@@ -118,7 +118,7 @@ def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = Fa
 
 @contextmanager
 def refusals_of(path: Path) -> Iterator[None]:
-    """What the disk refuses, in one sentence about ``path``."""
+    """Turn what the disk refuses into one sentence about ``path``."""
     try:
         yield
     except OSError as error:

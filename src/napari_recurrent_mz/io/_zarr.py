@@ -58,7 +58,7 @@ class ZarrImage:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What the metadata say of its pixels; the number of time points left out."""
+        """Metadata of its pixels, without the number of time points."""
         shape = zip(self.letters, self.array.shape, strict=True)
         return {
             "shape": {letter: length for letter, length in shape if letter != "T"},
@@ -80,7 +80,7 @@ class ZarrImage:
         return levels
 
     def _label(self, channel: int) -> str:
-        """What the file calls a channel."""
+        """Name of a channel in the file."""
         omero = self._attributes.get("ome", self._attributes).get("omero")
         with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
             return str(omero["channels"][channel].get("label") or "")
@@ -116,7 +116,7 @@ class ZarrImage:
 
 @contextlib.contextmanager
 def reading_zarr(name: str) -> Iterator[None]:
-    """What goes wrong inside with an OME-Zarr, in one sentence."""
+    """Turn what goes wrong inside with an OME-Zarr into one sentence."""
     try:
         yield
     except InputError:

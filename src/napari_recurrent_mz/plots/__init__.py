@@ -23,7 +23,7 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 white paper."""
 
 SERIES_ON_DARK = ("#56B4E9", "#E69F00", "#3DC79A", "#E58BBE", "#F0E442", "#5B9BFF")
-"""The same idea on a dark ground."""
+"""The same colours on a dark ground."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def save_figure(
 
 @contextmanager
 def _quiet_fonts() -> Iterator[None]:
-    """What embeds fonts in a PDF notes every step of it, in notes that cannot be formatted.
+    """Silence the library that embeds fonts in a PDF: its log cannot be formatted.
 
     napari listens to all notes, and would show each as an error.
     """

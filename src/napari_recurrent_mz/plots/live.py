@@ -26,7 +26,7 @@ _LABEL_IN = 0.38
 
 @dataclass(frozen=True)
 class Stopping:
-    """What the volumes of a session say of another scan."""
+    """The changes of the volumes so far, and the change expected of another scan."""
 
     scans: Sequence[int]  # how many each volume is made from
     changes: Sequence[float]  # ‖V_M − V_(M−1)‖_F / ‖V_M‖_F of each; NaN for the first

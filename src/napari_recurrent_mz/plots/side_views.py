@@ -58,7 +58,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Look:
-    """What is drawn beside the images.
+    """The parts that are drawn beside the images.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _with_limits(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def _field(panels: Sequence[Panel]) -> dict[str, Limits]:
-    """What all volumes together reach over, along every axis."""
+    """The range of all volumes together, along every axis."""
     views = [panel.views for panel in panels if panel.views is not None]
     if not views:
         raise InputError("None of the volumes can be shown.")
@@ -327,7 +327,7 @@ def _write_title(figure: Figure, ink: Ink, cluster: Cluster, panel: Panel, look:
 
 
 def _note(views: SideViews, limits: tuple[Limits, Limits, Limits]) -> str:
-    """What is seen: how it was projected, through how much, and what is black and white."""
+    """Text on how the views were projected, through how much, and what is black and white."""
     everything = (views.z_um, views.y_um, views.x_um)
     thick = [high - low for low, high in views.through_um]
     depth = "" if views.through_um == everything else f" of {max(thick):.3g} µm"

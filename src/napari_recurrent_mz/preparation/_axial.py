@@ -80,7 +80,7 @@ def positions(
 def small_stack(
     stack: Any, matrix: Matrix | None, shape: tuple[int, int], region: Region
 ) -> Steps[FloatArray]:
-    """What is sharp in the region, binned to about 128 pixels; shape (planes, y, x)."""
+    """The sharp part of the region, binned to about 128 pixels; shape (planes, y, x)."""
     from skimage.measure import block_reduce
 
     sides = [part.stop - part.start for part in region]

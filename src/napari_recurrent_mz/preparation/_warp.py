@@ -36,7 +36,7 @@ def checked_planes(planes: Any, names: Sequence[str]) -> list[str]:
 
 
 def sharp_part(plane: npt.ArrayLike, pixels: float = 1.0) -> FloatArray:
-    """What is neither noise nor haze: the difference of two Gaussians, float32, shape (Y, X).
+    """Difference of two Gaussians, which is neither noise nor haze, float32, shape (Y, X).
 
     Haze moves with focus where structure stays, so a motion found with it is not that of the
     sample. The widths are :data:`BAND_PX` times ``pixels``.

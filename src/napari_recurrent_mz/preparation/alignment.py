@@ -20,7 +20,7 @@ from ._axial import Region
 from ._warp import TRANSFORMS, Matrix
 
 REFERENCES = ("previous", "first", "mean")
-"""What each plane is aligned to: its neighbour below it, the first one, or their mean."""
+"""The target of each plane: its neighbour below it, the first one, or their mean."""
 
 _Motion = tuple[Matrix, tuple[float, float]]
 """The matrix of a plane, and its correlation with its reference before and after."""
@@ -122,7 +122,7 @@ class Alignment:
         return pd.DataFrame(columns)
 
     def as_dict(self) -> dict[str, Any]:
-        """What a layer or file keeps of it, as JSON can hold it."""
+        """The alignment as JSON can hold it, for a layer or file."""
         return {
             "transform": self.transform,
             "reference": self.reference,

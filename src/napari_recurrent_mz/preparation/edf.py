@@ -156,7 +156,7 @@ def _split(image: npt.NDArray[Any], axis: int) -> list[npt.NDArray[Any]]:
 
 
 def _join(low: npt.NDArray[Any], high: npt.NDArray[Any], axis: int, size: int) -> npt.NDArray[Any]:
-    """What :func:`_split` undoes, with ``size`` values along the axis."""
+    """Inverse of :func:`_split`, with ``size`` values along the axis."""
     a, b = (pywt.idwt(low, high, part, mode="symmetric", axis=axis) for part in _filters())
     joined: npt.NDArray[Any] = np.take(a + 1j * b, range(size), axis=axis)
     return joined
@@ -231,7 +231,7 @@ def _consistent(
 
 
 def majority(chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """What five of nine neighbours say; where none has so many, what was there.
+    """The value of five of nine neighbours; where none has so many, the one that was there.
 
     A value that has the majority is the median.
     """

@@ -215,7 +215,7 @@ def _began(path: Path) -> datetime:
 
 
 def _index(path: Path) -> Any:
-    """What the index says, whatever that is; nothing when it cannot be read."""
+    """Content of the index, unchecked; empty when it cannot be read."""
     try:
         return json.loads((path / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a session says of a scan before and after it takes it, in one sentence each."""
+"""Checks of a scan before and after a session takes it, with a sentence each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
 from ..weights import Model
 
 ON_DUPLICATE = ("replace", "average", "keep")
-"""What can be done with a scan at a height where there is one."""
+"""Choices for a scan at a height where there is one."""
 
 _REVISES = 0.2  # of the intensity scale: a scan that would move it by more says so
 _BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
@@ -100,7 +100,7 @@ def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | No
 
 
 def called(scan: Scan) -> str:
-    """What a sentence calls a scan."""
+    """Name of a scan in a sentence."""
     return f"'{scan.name}'" if scan.name else f"The scan at {scan.z_um:g} µm"
 
 

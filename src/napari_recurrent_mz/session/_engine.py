@@ -33,7 +33,7 @@ SHARE = 0.5
 
 
 def state_bytes(windows: Iterable[Tile], config: NetworkConfig, *, half: bool) -> int:
-    """What the network's state of one plane takes.
+    """Bytes of the network's state of one plane.
 
     Parameters
     ----------

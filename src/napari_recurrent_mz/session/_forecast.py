@@ -1,4 +1,4 @@
-"""What the scans there are say of planes and of scans to come."""
+"""Expected errors of the planes, and the next scans that lower them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._volume import LiveVolume
 
 
 class SessionForecast:
-    """The half of a session that looks ahead; it has no state of its own."""
+    """Expectations of a session from its scans; without state of its own."""
 
     settings: SessionSettings
     history: list[HistoryEntry]

@@ -1,4 +1,4 @@
-"""What every scan changed, and what that says of the next one.
+"""Change that every scan brought, and whether the next one is worth while.
 
 The criterion is the paper's (Huang et al. 2021, Discussion): scanning can stop when
 ‖V_M − V_(M−1)‖_F, the Frobenius norm of what a scan changed, falls below a threshold ε. Divided

@@ -78,7 +78,7 @@ def load(
 
 @dataclass(frozen=True, eq=False)
 class SavedSession:
-    """What is whole of a session on the disk.
+    """The readable part of a session on the disk.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
 
 
 def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
-    """What ``session.json`` says, and what the scans say that it does not list.
+    """Content of ``session.json``, and of the scans that it does not list.
 
     ``news`` is what happened that it does not list.
     """
@@ -230,7 +230,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Orphan:
-    """What a file of a scan says of itself: its place, and when it was written."""
+    """Record in the file of a scan: its place, and when it was written."""
 
     line: dict[str, Any]
     place: int

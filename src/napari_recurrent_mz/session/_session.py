@@ -30,7 +30,7 @@ from ._settings import SessionSettings, scale_as_dict, scale_from_dict, session_
 from ._volume import LiveVolume, PlaneUpdate
 
 Event = tuple[str, float, str]
-"""What happened to a scan, its height in micrometres, and its name."""
+"""Event of a scan, its height in micrometres, and its name."""
 
 
 class Session(SessionForecast):
@@ -155,7 +155,7 @@ class Session(SessionForecast):
 
     @property
     def change(self) -> Change | None:
-        """What led to the last finished volume; None before the second."""
+        """Change that led to the last finished volume; None before the second."""
         return self.history[-1].change if self.history else None
 
     @property

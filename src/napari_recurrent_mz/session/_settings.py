@@ -1,4 +1,4 @@
-"""What a session is started with, as plain values."""
+"""Settings of a session, as plain values."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Snapshot:
 
     @property
     def optics(self) -> dict[str, Any]:
-        """Of all the scans, as plain values."""
+        """Optics of all the scans, as plain values."""
         optics: dict[str, Any] = self.values["settings"]["optics"]
         return optics
 
@@ -352,7 +352,7 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    """Of what made the session."""
+    """Versions of the software that made the session."""
     from importlib.metadata import version
 
     from .. import __version__

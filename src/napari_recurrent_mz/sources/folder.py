@@ -79,7 +79,7 @@ _Signature = tuple[int, int]
 
 @dataclass
 class _File:
-    """What is known of one file: how it stood when, and what became of it."""
+    """State of one file: its signature, since when, and whether it was read."""
 
     signature: _Signature
     since: float
@@ -274,7 +274,7 @@ def _read_error(error: Exception, name: str) -> str:
 
 
 def _digest(scan: Scan) -> bytes:
-    """The same for the same pixels at the same height, whatever else changed in the file."""
+    """Digest of the pixels and the height, whatever else changed in the file."""
     digest = hashlib.blake2b(scan.pixels.tobytes(), digest_size=16)
     digest.update(repr((scan.pixels.shape, scan.z_um)).encode())
     return digest.digest()

@@ -41,7 +41,7 @@ class StageError(MicroscopeError):
 
 
 class Microscope(Protocol):
-    """What takes scans: one camera and one z stage."""
+    """A microscope that takes scans: one camera and one z stage."""
 
     @property
     def name(self) -> str:
@@ -383,7 +383,7 @@ def _call_in_time(
     call: Callable[..., _T],
     *args: Any,
 ) -> _T:
-    """What ``call`` returns; ``error`` when it raises, or does not return in time."""
+    """Result of ``call``; ``error`` when it raises, or does not return in time."""
     answers: list[_T] = []
     failures: list[Exception] = []
 

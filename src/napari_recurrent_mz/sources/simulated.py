@@ -42,7 +42,7 @@ _ORDER = 5  # of the splines along z
 
 @dataclass(frozen=True, eq=False)
 class SimulatedSample:
-    """What a simulated objective makes of a phantom, at any height.
+    """Image of a phantom by a simulated objective, at any height.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class SimulatedSample:
 
     @cached_property
     def _weights(self) -> Callable[[float], npt.NDArray[Any]]:
-        """What each plane of the stack counts at a height: a spline is linear in its values."""
+        """Weight of each plane of the stack at a height: a spline is linear in its values."""
         from scipy.interpolate import make_interp_spline
 
         spline: Callable[[float], npt.NDArray[Any]] = make_interp_spline(
