@@ -270,10 +270,10 @@ class NonnegativeEstimate(SheetWeights):
             tell("fitting an object to the scans", number, iterations)
             quotients = blurs.to_scans(now, compare)
             norm_before = norm
-            # One question an iteration: a GPU that is asked has to finish what it was given.
+            # One transfer an iteration: to read a result, a GPU must finish all that is queued.
             steps = torch.stack(blurs.to_object(quotients, correct)).cpu()
             along, norm = (areas @ steps.double()).tolist()
-            # Biggs and Andrews: as far beyond this step as it goes on from the one before.
+            # Biggs and Andrews: extrapolate by how far this step goes in the direction of the last.
             step = min(max(along / max(norm_before, 1e-30), 0.0), _LARGEST_STEP)
             blurs.do(partial(extrapolate, before, now, step), blurs.pieces)
             now, before = before, now

@@ -397,7 +397,7 @@ def _network(task: _Task) -> NetworkPlanes:
 
 def _checked_network(task: _Task) -> PlaneMaker:
     """The network or linear MMSE, whichever the check on the scans finds better."""
-    network = _network(task)  # whatever is wrong is told before the first plane
+    network = _network(task)  # errors are raised before the first plane
     scans, optics = task.recipe.scans, task.recipe.known_optics
 
     def build() -> PlaneMaker:

@@ -110,7 +110,7 @@ class NetworkInputs:
             given: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
             self.nonnegative = fit(**given)
             self._residual_rms = self._residual(self.nonnegative, normal)
-        self.linear.scans = ()  # all that is wanted of the normalised scans is in what was made
+        self.linear.scans = ()  # the normalised scans are no longer needed
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
         self._floor = self._light.new_tensor(0.3 * self.scale.noise)
@@ -244,7 +244,7 @@ class PlaneParts:
         """
         if self.linear.device.type != "cpu":
             return self.inputs._window(self, rows, columns)
-        # Some rows at a time: what is only on the way to the input stays in the caches.
+        # Some rows at a time, so that intermediate results stay in the caches.
         start, stop, _ = rows.indices(self.linear.shape[1])
         for low in range(start, stop, _ROWS):
             high = min(low + _ROWS, stop)
@@ -309,7 +309,7 @@ def _asinh(values: torch.Tensor) -> torch.Tensor:
     """The inverse hyperbolic sine, to the precision of its values."""
     if values.device.type != "cpu":
         return torch.asinh(values)
-    # On a CPU, PyTorch makes it number by number; logarithm and root are made many at a time.
+    # PyTorch's asinh is not vectorised on a CPU; its logarithm and square root are.
     size = values.abs()
     root = torch.addcmul(size.new_ones(()), size, size).sqrt_().add_(1)
     return torch.div(size, root, out=root).mul_(size).add_(size).log1p_().copysign_(values)

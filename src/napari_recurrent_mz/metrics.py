@@ -283,7 +283,7 @@ def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
         does not depend on the camera's offset.
     """
     change = size = 0.0
-    for before, after in zip(old, new, strict=True):  # plane by plane: lean on memory
+    for before, after in zip(old, new, strict=True):  # plane by plane, to save memory
         after = after.astype(np.float64)
         change += float(np.sum((after - before) ** 2))
         size += float(np.sum(after**2))

@@ -34,7 +34,7 @@ _MARGIN_DOF = 14.0  # light from farther above or below is even enough for the o
 _EVERY = (4, 2)  # pixels that a coarse sheet has a value for, per axis
 _LOWEST_CONTRAST = 0.02  # of an even sheet's light: finer structure than this passes is left out
 _AT_WORK = 400_000  # values that a core works on at a time: they stay in its cache
-_CACHE_BYTES = 1_000_000_000  # responses beyond that are made again every time
+_CACHE_BYTES = 1_000_000_000  # larger responses are computed again every time
 
 
 def sheet_heights(scan_z_um: npt.NDArray[np.float64], dof: float) -> npt.NDArray[np.float64]:
@@ -129,7 +129,7 @@ class Blurs:
         on_cpu = self._weights.device.type == "cpu"
         self._add = add_one_by_one if on_cpu else add_at_once
         self._pool = one_core_each() if on_cpu and torch.get_num_threads() > 1 else None
-        # Several threads add up one scan each, and what they add is not made long before.
+        # Each thread sums one scan; few spectra at a time are computed before they are added.
         step = 1 if self._pool is None else 2 * torch.get_num_threads()
         numbers = range(len(parts))
         self._groups = [numbers[start : start + step] for start in numbers[::step]]
@@ -247,7 +247,7 @@ def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.T
 
 def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
     """The same for a GPU, on which starting hundreds of small operations takes too long."""
-    most = max(AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals whose products are there at a time
+    most = max(AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals at a time, by memory
     for start in range(0, len(totals), most):
         some = slice(start, start + most)
         totals[some].add_((spectra * weights[some][:, :, None]).sum(dim=1))

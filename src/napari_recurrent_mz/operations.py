@@ -160,7 +160,7 @@ def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
         weight: torch.Tensor = module.weight  # type: ignore[assignment]
         total += 2 * spread.numel() * weight[0].numel()
 
-    with torch.random.fork_rng(devices=[]):  # its weights do not matter to anybody
+    with torch.random.fork_rng(devices=[]):  # only the number of weights counts
         network = build(config).eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

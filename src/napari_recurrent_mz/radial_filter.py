@@ -77,7 +77,7 @@ class RadialFilter:
         kx = np.fft.rfftfreq(self.padded[1], optics.pixel_um) * per_um
         position = np.hypot(ky[:, None], kx[None]) / table.k[1]
         low = np.minimum(position.astype(np.int64), len(table.k) - 2)
-        # Beyond the cut-off the last node, whose covariance is nil, goes on.
+        # Beyond the cut-off the last node is repeated, whose covariance is zero.
         part = np.minimum(position - low, 1.0).astype(np.float32)
         self._low = torch.from_numpy(low).to(device)
         self._part = torch.from_numpy(part).to(device)
@@ -166,7 +166,7 @@ class RadialFilter:
     ) -> torch.Tensor:
         """Radial weights (…, K) at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
         low, part = self._low[rows, columns], self._part[rows, columns]
-        # To gather is four times as fast as to index, which looks at every index twice.
+        # gather is four times as fast as indexing, which checks every index.
         radial = weights.reshape(-1, 1, weights.shape[-1]).expand(-1, len(low), -1)
         at = low.expand(len(radial), -1, -1)
         below, above = radial[..., :-1].gather(2, at), radial[..., 1:].gather(2, at)

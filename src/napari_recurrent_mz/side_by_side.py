@@ -22,7 +22,7 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     ready = Barrier(count + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # a thread's first question takes the number that all begin with
+        torch.get_num_threads()  # the first call in a thread takes the number that is set for all
         torch.set_num_threads(1)
         ready.wait()
 
@@ -30,7 +30,7 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     for _ in range(count):
         pool.submit(_nothing)
     ready.wait()
-    torch.set_num_threads(before)  # what a new thread of anybody else begins with
+    torch.set_num_threads(before)  # the number for new threads outside of the pool
     return pool
 
 

@@ -261,7 +261,7 @@ class NetworkPlanes:
         """Normalised planes (N, Y, X) on the device."""
         memories = [memory for _, memory in requests if memory is not None]
         known = {memory.known(len(self.scans), self.tile) for memory in memories} or {0}
-        if len(known) > 1 or 0 < len(memories) < len(requests):  # planes that are no group
+        if len(known) > 1 or 0 < len(memories) < len(requests):  # not one group
             return torch.cat([self._run([one]) for one in requests])
         (first,) = known
         if not first:
@@ -291,7 +291,7 @@ class NetworkPlanes:
                 out[(..., *tile.write)] = image[(slice(None), 0, *tile.keep)].float()
         for memory, states in zip(memories, states_of, strict=True):
             memory.keep(states, len(self.scans), self.tile)
-        if self.device.kind == "cpu":  # others use memory again by themselves
+        if self.device.kind == "cpu":  # PyTorch reuses a GPU's memory by itself
             self._last_parts = whole
         return out
 
@@ -338,7 +338,7 @@ class NetworkPlanes:
             key = (self.model.sha256, self.device.name, len(self.scans))
             now = seconds / pixels
             self._timed += 1
-            if self._timed == 1:  # pays for the start: only better than nothing
+            if self._timed == 1:  # includes the start-up: only better than nothing
                 _measured.setdefault(key, now)
                 return
             before = _measured.get(key, now) if self._timed > 2 else now

@@ -30,7 +30,7 @@ def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
         return lambda: planes.cpu().numpy()
     try:
         there = torch.empty(planes.shape, dtype=planes.dtype, pin_memory=True)
-    except RuntimeError:  # not every system lets a GPU write to its memory
+    except RuntimeError:  # page-locked memory is not there on every system
         return lambda: planes.cpu().numpy()
     there.copy_(planes, non_blocking=True)
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]

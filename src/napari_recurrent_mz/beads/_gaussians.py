@@ -87,7 +87,7 @@ def _along(values: Array, axis: int, axes: int) -> Array:
 def _normalised(windows: Windows) -> tuple[Windows, Array, Array]:
     """Windows with a rough background at 0 and their place at 1; both levels, shape (N,)."""
     weight = windows.weight
-    flat = windows.values.reshape(len(weight), -1)  # what repeats beyond an edge does no harm
+    flat = windows.values.reshape(len(weight), -1)  # values repeated beyond an edge do no harm
     base = np.percentile(flat, 10, axis=1)
     height = flat[:, flat.shape[1] // 2] - base
     height = np.where(height > 0, height, np.maximum(flat.max(axis=1) - base, 1e-30))

@@ -98,7 +98,7 @@ def save_figure(
             f"'{path.name}' cannot be written as a figure: its name must end in "
             f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}."
         )
-    # Letters stay letters in vector files, so that a journal's editor can change them.
+    # Text stays text in vector files, so that a journal's editor can change it.
     with mpl.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
         figure = Figure(figsize=(width_mm * _MM, height_mm * _MM), layout="constrained")
         draw(figure, PRINT)

@@ -18,7 +18,7 @@ from ..weights import Model
 ON_DUPLICATE = ("replace", "average", "keep")
 """Choices for a scan at a height where there is one."""
 
-_REVISES = 0.2  # of the intensity scale: a scan that would move it by more says so
+_REVISES = 0.2  # of the intensity scale: a scan that would change it by more is reported
 _BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
 _BLOCK = 8
 _FEWEST_BLOCKS = 64

@@ -291,7 +291,7 @@ def _index_of_scans(orphans: list[_Orphan], name: str, tell: Tell) -> dict[str, 
     return index
 
 
-# --- what it lists --------------------------------------------------------------------------
+# --- scans and volume -----------------------------------------------------------------------
 
 
 def _read_scans(
@@ -345,7 +345,7 @@ def _read_volume(folder: Path, index: Mapping[str, Any], tell: Tell) -> FloatArr
     return None
 
 
-# --- what it needs --------------------------------------------------------------------------
+# --- model and device -----------------------------------------------------------------------
 
 
 def _with_model(

@@ -133,7 +133,7 @@ class Session(SessionForecast):
         self._sent: set[str] = set()
         self._generation = 0
 
-    # --- what there is --------------------------------------------------------------------
+    # --- properties -----------------------------------------------------------------------
 
     @property
     def scans(self) -> tuple[Scan, ...]:
@@ -324,7 +324,7 @@ class Session(SessionForecast):
         targets, live = self._live.in_order(order), self._live
         with self._lock:
             scans, generation, measured = self.scans, self._generation, self._scale
-        if measured is None and len(scans) > 1:  # takes a moment: not while others wait
+        if measured is None and len(scans) > 1:  # outside of the lock: this takes a moment
             measured = Scale.of(np.stack([scan.pixels for scan in scans]))
         with self._lock:
             if not self.pending or self._generation != generation:
@@ -392,7 +392,7 @@ class Session(SessionForecast):
             self._events.clear()
         self.volume_changed.emit(entry)
 
-    # --- keeping it -----------------------------------------------------------------------
+    # --- saving ---------------------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
         """Settings, scale, scans and history as plain values, without any pixels."""

@@ -64,7 +64,7 @@ class Snapshot:
                 pixels = session.volume if volume and values["complete"] else None
             if pixels is None:
                 return cls(values, scans)
-            copied = pixels.copy()  # takes a while: nobody should wait for the session meanwhile
+            copied = pixels.copy()  # outside of the lock: this takes a while
             with session._lock:
                 if session._generation == generation:
                     return cls(values, scans, copied)
