@@ -304,14 +304,14 @@ def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[st
 
 
 def _score(
-    made: Iterator[Plane],
+    planes: Iterator[Plane],
     truth: npt.NDArray[Any],
     scale: Normalisation,
     done: Callable[[Plane, int], None],
 ) -> Scores:
     values = {measure: [math.nan] * truth.shape[0] for measure in _MEASURES}
     seconds, started = 0.0, time.perf_counter()
-    for count, plane in enumerate(made, start=1):
+    for count, plane in enumerate(planes, start=1):
         seconds += time.perf_counter() - started
         measures = plane_measures(truth[plane.index], plane.pixels, scale)
         for measure, value in zip(_MEASURES, measures, strict=True):

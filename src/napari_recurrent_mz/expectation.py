@@ -79,11 +79,11 @@ class Expectation:
             given = prior_power(table)
         # Beyond the cut-off there is neither signal nor covariance, only noise.
         self._used = (table.values[0] > 10 * SIGMA2) & (given > 0)
-        self._seen = table
-        self._wanted = table
+        self._between_scans = table
+        self._to_targets = table
         own = table.values[0]
         if target != "widefield":
-            self._wanted = covariance_table(optics, span, "widefield", target)
+            self._to_targets = covariance_table(optics, span, "widefield", target)
             own = covariance_table(optics, span, target, target).values[0]
         self._own: Array = own[self._used]
         self._wide: Array = table.values[0][self._used]
@@ -153,12 +153,12 @@ class Expectation:
         """
         scans = _heights(scan_z_um)
         candidates = self.z_um if candidates_um is None else _heights(candidates_um)
-        shared = self._covariance(self._wanted, self.z_um, candidates)  # (K, T, N)
-        alone = np.tile(self._seen.values[0][self._used, None], (1, len(candidates)))
+        shared = self._covariance(self._to_targets, self.z_um, candidates)  # (K, T, N)
+        alone = np.tile(self._between_scans.values[0][self._used, None], (1, len(candidates)))
         if len(scans):
-            known = self._solved(scans, self._covariance(self._seen, scans, candidates))
-            shared -= self._covariance(self._wanted, self.z_um, scans) @ known
-            alone -= (self._covariance(self._seen, scans, candidates) * known).sum(axis=1)
+            known = self._solved(scans, self._covariance(self._between_scans, scans, candidates))
+            shared -= self._covariance(self._to_targets, self.z_um, scans) @ known
+            alone -= (self._covariance(self._between_scans, scans, candidates) * known).sum(axis=1)
         innovation = np.clip(alone, 0.0, None) + SIGMA2  # (K, N)
         gain = np.einsum("ktn,ktn,tk->kn", shared, shared, self._weight, optimize=True)
         lowered: Array = (gain / innovation).sum(axis=0) / len(self.z_um)
@@ -168,12 +168,12 @@ class Expectation:
         """bᵀ (A + σ² I)⁻¹ b, shape (T, K)."""
         if not len(scans):
             return np.zeros((len(self.z_um), int(self._used.sum())))
-        b = self._covariance(self._wanted, scans, self.z_um)  # (K, M, T)
+        b = self._covariance(self._to_targets, scans, self.z_um)  # (K, M, T)
         return np.asarray((b * self._solved(scans, b)).sum(axis=1).T)
 
     def _solved(self, scans: Array, right: Array) -> Array:
         """(A + σ² I)⁻¹ times ``right``, shape (K, M, N)."""
-        a = self._covariance(self._seen, scans, scans) + SIGMA2 * np.eye(len(scans))
+        a = self._covariance(self._between_scans, scans, scans) + SIGMA2 * np.eye(len(scans))
         return np.asarray(np.linalg.solve(a, right), np.float64)
 
     def _covariance(self, table: CovarianceTable, one: Array, other: Array) -> Array:

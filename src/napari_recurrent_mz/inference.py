@@ -161,13 +161,13 @@ def _planes(
     heights = [float(grid.z_um[index]) for index in indices]
     measured = recipe.measured()
     there = [next((scan for scan in measured if at(scan, z)), None) for z in heights]
-    made = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
+    planes = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
     try:
         yield from _drained(events)
         for index, z, same in zip(indices, heights, there, strict=True):
             if stopped():
                 raise Stopped
-            pixels = next(made) if same is None else same.pixels.copy()
+            pixels = next(planes) if same is None else same.pixels.copy()
             yield from _drained(events)
             yield Plane(int(index), z, pixels, same is not None)
     finally:

@@ -207,9 +207,9 @@ class _SpectraStore:
                 try:
                     self._file.write(torch.view_as_real(some.cpu().contiguous()).numpy().data)
                 except OSError:  # the disk is full: memory has to do
-                    kept = [one.clone() for one in _StoredSpectra(self, begin, shapes)]
+                    in_memory = [one.clone() for one in _StoredSpectra(self, begin, shapes)]
                     self._file.truncate(begin)
-                    return [*kept, some, *spectra]
+                    return [*in_memory, some, *spectra]
                 shapes.append(some.shape)
         return _StoredSpectra(self, begin, shapes)
 

@@ -7,7 +7,7 @@ relative to the standard deviation of a plane.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -125,8 +125,7 @@ def plan(
     error = expected.error(heights)
     rms = float(np.sqrt(np.mean(error**2)))
     span = grid.stop_um - grid.start_um
-    made = Plan(tuple(map(float, heights)), rms, expected.z_um, error, span)
-    return replace(made, wanted=target_error)
+    return Plan(tuple(map(float, heights)), rms, expected.z_um, error, span, target_error)
 
 
 def _fewest_heights(expected: Expectation, target_error: float) -> Array:

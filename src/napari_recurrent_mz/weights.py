@@ -125,8 +125,8 @@ def save_model(network: Network, card: dict[str, Any], path: Path) -> str:
     from safetensors.torch import save_file
 
     config = network.config
-    made = {"architecture": architecture_of(config), "network": config.as_dict()}
-    card = {"name": path.stem, **card, **made}
+    identity = {"architecture": architecture_of(config), "network": config.as_dict()}
+    card = {"name": path.stem, **card, **identity}
     tensors = {
         key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for key, value in network.state_dict().items()

@@ -49,7 +49,7 @@ class Record:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             rows = [Row.from_dict(row) for row in values.pop("rows")]
             stages = [StageTable.from_dict(table) for table in values.pop("stages")]
-            return cls(values, rows, stages) if _is_made(values) else cls._wrong(path)
+            return cls(values, rows, stages) if _is_header(values) else cls._wrong(path)
         except OSError as error:
             raise InputError(f"'{path}' could not be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -62,11 +62,11 @@ class Record:
         )
 
 
-_MADE = ("command", "date", "version", "torch", "python", "machine", "device", "model")
+_HEADER = ("command", "date", "version", "torch", "python", "machine", "device", "model")
 
 
-def _is_made(found: Mapping[str, Any]) -> bool:
-    return all(name in found for name in _MADE)
+def _is_header(header: Mapping[str, Any]) -> bool:
+    return all(name in header for name in _HEADER)
 
 
 def made_by(bench: Bench, command: str) -> dict[str, Any]:
@@ -114,16 +114,16 @@ def title(entry: Row | StageTable) -> str:
     return f"{what}: " + ", ".join(text for text in (measured, ratio, verdict) if text)
 
 
-def heading(made: Mapping[str, Any]) -> str:
+def heading(header: Mapping[str, Any]) -> str:
     """One line: where, when and with what."""
-    machine = made["machine"]
+    machine = header["machine"]
     threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
-    gpu = "" if made["device"]["kind"] == "cpu" else f"{made['device']['name']}; "
+    gpu = "" if header["device"]["kind"] == "cpu" else f"{header['device']['name']}; "
     load = "" if machine.get("load") is None else f", load {machine['load']:g} at the beginning"
     return (
-        f"{gpu}{machine['cpu']}, {threads}{load}; {made['date'][:10]}; version {made['version']}, "
-        f"PyTorch {made['torch']}, Python {made['python']}; "
-        f"weights {made['model']['name']} {made['model']['sha256'][:12]}"
+        f"{gpu}{machine['cpu']}, {threads}{load}; {header['date'][:10]}; "
+        f"version {header['version']}, PyTorch {header['torch']}, Python {header['python']}; "
+        f"weights {header['model']['name']} {header['model']['sha256'][:12]}"
     )
 
 

@@ -100,7 +100,7 @@ def _section(
             f"{_once(experiment.how)}\n",
             f"![{experiment.title}]({pictures}{experiment.name}.png)\n",
             markdown_table(("measure", "paper", "ours", "goal"), rows),
-            _how_made(record.made),
+            _origin(record.made),
         ]
     )
 
@@ -116,13 +116,13 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
                      for line in lines) + "\n"  # fmt: skip
 
 
-def _how_made(made: dict[str, Any]) -> str:
-    settings = made.get("settings", {})
-    lines = [f"- {sentence}" for sentence in made.get("not_measured", [])]
-    used = ", ".join(f"{n} `{w['sha256'][:12]}`" for n, w in made.get("weights", {}).items())
+def _origin(header: dict[str, Any]) -> str:
+    settings = header.get("settings", {})
+    lines = [f"- {sentence}" for sentence in header.get("not_measured", [])]
+    used = ", ".join(f"{n} `{w['sha256'][:12]}`" for n, w in header.get("weights", {}).items())
     lines.append(
-        f"- `{made['command']}`: {made['seconds']:.0f} s on {made['machine']}, "
-        f"{made['date'][:10]}, version {made['version']}, seed {settings.get('seed')}"
+        f"- `{header['command']}`: {header['seconds']:.0f} s on {header['machine']}, "
+        f"{header['date'][:10]}, version {header['version']}, seed {settings.get('seed')}"
         + (f"; weights {used}" if used else "")
     )
     return "\n".join(lines) + "\n"

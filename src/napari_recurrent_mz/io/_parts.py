@@ -199,8 +199,8 @@ def read_planes(
         tiff = _OpenTiff(path) if planes is None else _OpenTiff.of(path)
         said += tiff.said
         every = range(len(tiff.images))
-        wanted = every if position is not None or not tiff.own else tiff.own
-        inside = _named(path, [str(number) for number in wanted], position)
+        chosen = every if position is not None or not tiff.own else tiff.own
+        inside = _named(path, [str(number) for number in chosen], position)
         part = Part(str(path), inside if len(tiff.images) > 1 and position is not None else "")
         image = tiff.read(part, planes)
     return image if position is None else replace(image, name=f"{path.name}, position {position}")

@@ -102,7 +102,7 @@ class VolumeWriter:
         check_disk(self.path, self.shape, self.dtype.itemsize)
         self._workplace = Workplace(self.path)
         self.part = self._workplace.part
-        self._made: set[int] = set()
+        self._written: set[int] = set()
         self._is_open = True
         try:
             with refusals_of(self.path):
@@ -122,7 +122,7 @@ class VolumeWriter:
     @property
     def finished_planes(self) -> list[int]:
         """Numbers of the planes that were written, rising."""
-        return sorted(self._made)
+        return sorted(self._written)
 
     def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
         """Write the plane with this number, (Y, X), over one that was there."""
@@ -131,7 +131,7 @@ class VolumeWriter:
             raise ValueError(f"a plane {pixels.shape} is not plane {index} of {self.shape}")
         with refusals_of(self.path):
             self._planes.put(int(index), pixels)
-        self._made.add(int(index))
+        self._written.add(int(index))
 
     @property
     def levels(self) -> list[Any]:
@@ -178,7 +178,7 @@ class VolumeWriter:
         InputError
             When the disk refuses.
         """
-        missing = self.shape[0] - len(self._made)
+        missing = self.shape[0] - len(self._written)
         if missing:
             raise ValueError(f"{missing} of {self.shape[0]} planes were not written")
         try:

@@ -86,7 +86,7 @@ class TimePoint:
 
         self.path, self.time = path, time
         self.provenance: dict[str, Any] = {}
-        self._made: set[int] = set()
+        self._written: set[int] = set()
         actual = time_lapse_told(path)[1]
         if actual[1:] != shape or time >= actual[0]:
             raise InputError(
@@ -102,12 +102,12 @@ class TimePoint:
     @property
     def finished_planes(self) -> list[int]:
         """Numbers of the planes that were written, rising."""
-        return sorted(self._made)
+        return sorted(self._written)
 
     def __setitem__(self, index: int, plane: npt.NDArray[np.float32]) -> None:
         with refusals_of(self.path):
             put_plane(self._levels, (self.time, index), plane)
-        self._made.add(index)
+        self._written.add(index)
 
     def finish(self, provenance: Mapping[str, Any]) -> Path:
         """Keep how it was made."""

@@ -231,15 +231,15 @@ def every_chunk() -> Iterator[None]:
         yield
 
 
-def chunks_of(array: zarr.Array[Any], wanted: Mapping[int, Sequence[int]]) -> Iterator[str]:
+def chunks_of(array: zarr.Array[Any], selected: Mapping[int, Sequence[int]]) -> Iterator[str]:
     """Files of the chunks of an array, relative to its group.
 
-    ``wanted`` has the entries of an axis, by its number; an axis that it does not have is whole.
+    ``selected`` has the entries of an axis, by its number; an axis that it does not have is whole.
     """
     metadata: Any = array.metadata
     pieces, spans = array.shards or array.chunks, []
     for axis, (length, piece) in enumerate(zip(array.shape, pieces, strict=True)):
-        entries = wanted.get(axis, range(0, length, piece))
+        entries = selected.get(axis, range(0, length, piece))
         spans.append(sorted({at // piece for at in entries if 0 <= at < length}))
     for place in product(*spans):
         yield f"{array.path}/{metadata.encode_chunk_key(place)}"
