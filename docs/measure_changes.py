@@ -155,7 +155,7 @@ def whole_planes() -> None:
 
 def fits() -> None:
     """Print the table of the object's fit."""
-    every, kept = object_sheets._EVERY, object_sheets._KEPT_BYTES
+    every, kept = object_sheets._EVERY, object_sheets._CACHE_BYTES
     print("| object of 1024 × 1024 | M | values, 10⁶ | fit, s | of the process |")
     print("|---|---|---|---|---|")
     rows = (
@@ -168,7 +168,7 @@ def fits() -> None:
     for words, count, coarse, memory, threads in rows:
         scans = noise_scans(count, SIDE)
         NonnegativeEstimate(scans, OPTICS, iterations=0)  # its tables, kept from then on
-        object_sheets._EVERY, object_sheets._KEPT_BYTES = coarse, memory
+        object_sheets._EVERY, object_sheets._CACHE_BYTES = coarse, memory
         torch.set_num_threads(threads)
         began, process = time.perf_counter(), time.process_time()
         found = NonnegativeEstimate(scans, OPTICS)

@@ -451,14 +451,14 @@ def test_a_file_that_reading_stumbles_over_ends_neither_batch_nor_list(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told_by = _parts.told_by
+    image_file_of = _parts.image_file_of
 
     def stumble(tif: Any, series: Any, data: Any, path: Path, **more: Any) -> Any:
         if path.name == "s1.ome.tif":
             raise ZeroDivisionError("division by zero")
-        return told_by(tif, series, data, path, **more)
+        return image_file_of(tif, series, data, path, **more)
 
-    monkeypatch.setattr(_parts, "told_by", stumble)
+    monkeypatch.setattr(_parts, "image_file_of", stumble)
     report = batch(folder, tmp_path / "out")
     assert states(report) == ["done", "failed", "done"]
     sentence = "'s1.ome.tif' cannot be read (ZeroDivisionError: division by zero)"

@@ -71,9 +71,7 @@ def test_object_is_nonnegative_and_accounts_for_the_scans(fitted: NonnegativeEst
         inner = left[8:-8, 8:-8]
         assert np.sqrt((inner**2).mean()) < 2.5 * noise
         assert abs(inner.mean()) < 0.2 * noise
-    np.testing.assert_allclose(
-        fitted.misfit[1].numpy(), scans()[1].pixels - fitted.plane(SCANS_UM[1]), atol=0.1
-    )
+    np.testing.assert_allclose(fitted.explained(1), fitted.plane(SCANS_UM[1]), atol=0.1)
 
 
 def test_the_object_seen_by_a_confocal_is_nearer_to_it_than_the_linear_estimate() -> None:
@@ -101,7 +99,7 @@ def test_the_object_seen_by_a_confocal_is_nearer_to_it_than_the_linear_estimate(
     volumes = (
         np.stack([linear.plane(z) for z in heights]),
         np.stack([solved.plane(z) for z in heights]),
-        np.stack([(linear.tensor(z) + solved.beyond_linear(z)).numpy() for z in heights]),
+        np.stack([(linear.tensor(z) + solved.object_gain(z)).numpy() for z in heights]),
     )
     wrong = [float(np.mean((fitted_to(v, truth) - truth) ** 2)) for v in volumes]
     assert wrong[1] < 0.5 * wrong[0]
@@ -115,7 +113,7 @@ def test_sparse_points_come_out_better_than_linearly(fitted: NonnegativeEstimate
         truth, guess = image(z), linear.plane(z)
         errors["linear"] += float(((guess - truth) ** 2).mean())
         errors["object"] += float(((fitted.plane(z) - truth) ** 2).mean())
-        both = guess + fitted.beyond_linear(z).numpy()
+        both = guess + fitted.object_gain(z).numpy()
         errors["both"] += float(((both - truth) ** 2).mean())
     assert errors["object"] < 0.9 * errors["linear"]
     assert errors["both"] < 0.9 * errors["linear"]
@@ -123,9 +121,9 @@ def test_sparse_points_come_out_better_than_linearly(fitted: NonnegativeEstimate
 
 def test_it_adds_nothing_at_the_height_of_a_scan(fitted: NonnegativeEstimate) -> None:
     """Or next to nothing, counted in the shot noise there."""
-    assert np.abs(fitted.beyond_linear(1.4).numpy() / np.sqrt(image(1.4))).max() > 10
+    assert np.abs(fitted.object_gain(1.4).numpy() / np.sqrt(image(1.4))).max() > 10
     for z in SCANS_UM:
-        added = fitted.beyond_linear(z).numpy() / np.sqrt(image(z))
+        added = fitted.object_gain(z).numpy() / np.sqrt(image(z))
         assert np.abs(added).max() < 1
         assert added.std() < 0.03
 
@@ -152,9 +150,9 @@ def test_sheets_seen_out_of_focus_need_few_values(monkeypatch: pytest.MonkeyPatc
         expected = fine.plane(z)
         difference = np.sqrt(((coarse.plane(z) - expected) ** 2).mean())
         assert 20 * np.log10(np.ptp(expected) / difference) > 60
-        added = fine.beyond_linear(z).numpy()
+        added = fine.object_gain(z).numpy()
         np.testing.assert_allclose(
-            coarse.beyond_linear(z).numpy(), added, atol=0.02 * np.abs(added).max()
+            coarse.object_gain(z).numpy(), added, atol=0.02 * np.abs(added).max()
         )
 
 
@@ -164,7 +162,7 @@ def test_images_of_any_size_are_accounted_for(shape: tuple[int, int]) -> None:
     cut = [Scan(scan.pixels[: shape[0], : shape[1]], scan.z_um) for scan in scans()]
     found = NonnegativeEstimate(cut, OPTICS)
     for number, scan in enumerate(cut):
-        left = found.misfit[number].numpy()
+        left = scan.pixels - found.explained(number).numpy()
         assert left.std() < 1.8 * np.sqrt(scan.pixels.mean())
 
 
@@ -209,7 +207,7 @@ def test_cores_change_the_time_alone() -> None:
 
 def test_little_memory_changes_the_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = NonnegativeEstimate(scans(), OPTICS, iterations=5)
-    monkeypatch.setattr("napari_recurrent_mz.object_sheets._KEPT_BYTES", 0)
+    monkeypatch.setattr("napari_recurrent_mz.object_sheets._CACHE_BYTES", 0)
     made_again = NonnegativeEstimate(scans(), OPTICS, iterations=5)
     np.testing.assert_array_equal(made_again.density, kept.density)
 
@@ -243,7 +241,11 @@ def test_windows_of_a_large_image_leave_no_seam(monkeypatch: pytest.MonkeyPatch)
         assert np.sqrt(((joined - alone) ** 2).mean()) < 0.3 * np.sqrt(
             ((alone - truth) ** 2).mean()
         )
-    np.testing.assert_allclose(parts.misfit.numpy().std(), whole.misfit.numpy().std(), rtol=0.3)
+    residuals = [
+        [scan.pixels - fit.explained(number).numpy() for number, scan in enumerate(scans())]
+        for fit in (parts, whole)
+    ]
+    np.testing.assert_allclose(np.std(residuals[0]), np.std(residuals[1]), rtol=0.3)
 
 
 @pytest.mark.parametrize("windows", [False, True])
@@ -256,13 +258,13 @@ def test_planes_made_together_are_the_planes(windows: bool, target: str) -> None
     )
     some = [Scan(scan.pixels[:40], scan.z_um) for scan in scans()]
     found, heights = kind(some, OPTICS, target=target), np.array([0.4, 2.1, 4.5])
-    for make in (found.tensor, found.beyond_linear):
+    for make in (found.tensor, found.object_gain):
         together = make(heights).numpy()
         alone = np.stack([make(float(z)).numpy() for z in heights])
         assert together.shape == (3, 40, SIZE)
         np.testing.assert_allclose(together, alone, atol=1e-5 * np.ptp(alone))
     room = torch.full((3, 40, SIZE), np.nan)
-    again = found.beyond_linear(heights, room)
+    again = found.object_gain(heights, room)
     np.testing.assert_array_equal(again, together)
     assert again.data_ptr() == room.data_ptr()
 
@@ -317,8 +319,8 @@ def test_objects_that_wait_on_the_disk_make_the_same_planes(
     tilted = np.linspace(0.5, 4.0, SIZE)[:, None] * np.ones(SIZE)
     for z in (1.4, 3.0, tilted):
         np.testing.assert_array_equal(on_disk.plane(z), in_memory.plane(z))
-        np.testing.assert_array_equal(on_disk.beyond_linear(z), in_memory.beyond_linear(z))
-    np.testing.assert_array_equal(on_disk.misfit, in_memory.misfit)
+        np.testing.assert_array_equal(on_disk.object_gain(z), in_memory.object_gain(z))
+    np.testing.assert_array_equal(on_disk.explained(1), in_memory.explained(1))
 
 
 def test_a_full_disk_leaves_objects_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from napari_recurrent_mz.lab.experiments.base import Measured, Outcome, Settings
 from napari_recurrent_mz.lab.experiments.files import read, write
 from napari_recurrent_mz.lab.experiments.gains import gains
 from napari_recurrent_mz.lab.experiments.invariance import order_spread, repetition_spread
-from napari_recurrent_mz.lab.experiments.lab import Held, Lab
+from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab
 from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
 from napari_recurrent_mz.lab.experiments.report import write_report
 from napari_recurrent_mz.lab.shared import Goal
@@ -386,10 +386,10 @@ def small_lab(weights: Path) -> Lab:
     return Lab(Settings(size=32, z_step_um=0.6, weights=given, device="cpu"))
 
 
-def blurred() -> Held:
+def blurred() -> HeldOutStack:
     rng = np.random.default_rng(2)
     stack = rng.gamma(2.0, 100.0, (9, 32, 32)).astype(np.float32)
-    return Held(stack, stack, 0.5 * np.arange(9), OPTICS)
+    return HeldOutStack(stack, stack, 0.5 * np.arange(9), OPTICS)
 
 
 def test_samples_follow_from_their_seed(weights: Path) -> None:

@@ -151,7 +151,7 @@ def test_what_it_keeps_can_be_given_back() -> None:
     given = noise(OURS)
     before = fast(*given)
     fast.release()
-    assert not fast._buffers._kept
+    assert not fast._buffers._buffers_by_name
     assert off(fast(*given), before) == 0
 
 

@@ -351,13 +351,13 @@ def test_a_gpu_remembers_each_of_the_planes_that_it_makes_together(
     gpu = pretend_gpu(monkeypatch)
     memories = {z: Memory(torch.device("cpu")) for z in heights}
     first = NetworkPlanes(scans[:2], OPTICS, load_model(), gpu, **options)
-    assert len(list(first.asked(memories.items()))) == len(heights)
+    assert len(list(first.requested(memories.items()))) == len(heights)
     assert {memory.entered for memory in memories.values()} == {2}
     places = {h.data_ptr() for memory in memories.values() for h in memory.windows[0]}
     assert len(places) == len(heights) * len(memories[0.5].windows[0]), "each has its own"
     memories[2.0].forget()  # it has to see all scans, between others that have seen two
     second = NetworkPlanes(scans, OPTICS, load_model(), gpu, **options)
-    made = np.array(list(second.asked(memories.items())))
+    made = np.array(list(second.requested(memories.items())))
     assert np.abs(made - expected).max() < 1e-5 * np.ptp(expected)
     assert {memory.entered for memory in memories.values()} == {len(scans)}
 

@@ -10,7 +10,7 @@ import pytest
 
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.lab.experiments.base import QUICK, Settings
-from napari_recurrent_mz.lab.experiments.lab import Held, Lab
+from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab
 from napari_recurrent_mz.lab.experiments.next_scan import (
     NEXT_SCAN,
     against_equal,
@@ -24,16 +24,16 @@ from napari_recurrent_mz.stopping import EPSILON
 
 
 @pytest.fixture(scope="module")
-def held() -> Held:
+def held() -> HeldOutStack:
     """A small stack whose planes differ."""
     rng = np.random.default_rng(0)
     truth = (100 + 50 * rng.random((9, 40, 40))).astype(np.float32)
     optics = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.33, pixel_um=0.1)
-    return Held(truth, truth, np.arange(9) * 0.5, optics)
+    return HeldOutStack(truth, truth, np.arange(9) * 0.5, optics)
 
 
 @pytest.mark.parametrize("rule", ["expected-error", "largest-gap", "spread", "equal", "random"])
-def test_every_rule_takes_one_more_plane_each_time(held: Held, rule: str) -> None:
+def test_every_rule_takes_one_more_plane_each_time(held: HeldOutStack, rule: str) -> None:
     taken = list(steps(held, rule, 5, np.random.default_rng(1)))
     assert [len(set(step.planes)) for step in taken] == [1, 2, 3, 4, 5]
     for before, after in pairwise(taken):
@@ -46,7 +46,7 @@ def test_every_rule_takes_one_more_plane_each_time(held: Held, rule: str) -> Non
     assert last.next_change > 0
 
 
-def test_errors_are_parts_of_the_volume(held: Held) -> None:
+def test_errors_are_parts_of_the_volume(held: HeldOutStack) -> None:
     dimmer = 100 + 0.9 * (held.truth - 100)
     assert relative_error(held, dimmer, 100.0) == pytest.approx(0.1, rel=1e-4)
     flat = np.full((2, 4, 4), 110.0, np.float32)

@@ -95,11 +95,11 @@ def test_the_object_is_imaged_at_every_pixels_own_height(scans: list[Scan], wind
     )
     rows = 16 if windows else SIZE
     heights = np.broadcast_to(np.linspace(1.0, 5.0, SIZE), (rows, SIZE)).copy()
-    along, beyond = found.plane(heights), found.beyond_linear(heights).numpy()
+    along, beyond = found.plane(heights), found.object_gain(heights).numpy()
     for column in (0, 30, 57):
         z = float(heights[0, column])
         assert np.abs(along[:, column] - found.plane(z)[:, column]).max() < 1e-4 * span(scans)
-        exact = found.beyond_linear(z).numpy()[:, column]
+        exact = found.object_gain(z).numpy()[:, column]
         assert np.abs(beyond[:, column] - exact).max() < 1e-4 * span(scans)
 
 

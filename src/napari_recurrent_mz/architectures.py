@@ -29,7 +29,7 @@ ARCHITECTURES = {
 
 def architecture_of(config: NetworkConfig) -> str:
     """The name of the architecture that a configuration shapes."""
-    return next(name for name, found in ARCHITECTURES.items() if found.config is type(config))
+    return next(name for name, entry in ARCHITECTURES.items() if entry.config is type(config))
 
 
 def build(config: NetworkConfig) -> Network:

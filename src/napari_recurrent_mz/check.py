@@ -35,6 +35,7 @@ from .inputs import noise_of
 from .lmmse import LinearEstimate
 from .metrics import Normalisation
 from .optics import Optics
+from .progress import never
 from .saturation import saturation_notes
 from .scans import FloatArray, InputError, Scan, check_scans, in_ordinary_units
 from .tiles import NetworkPlanes
@@ -60,13 +61,8 @@ _LEAST = 0.1  # of the squared error stays when the noise of the left-out scan i
 class LeftOut:
     """One inner scan, predicted from the others.
 
-    Attributes
-    ----------
-    name : str
-    z_um : float
-    network_db, linear_db : float
-        PSNR of the two predictions over the range of the scans (background to 99.9th
-        percentile), the noise of the scan itself taken off.
+    The PSNRs are over the range of the scans (background to 99.9th percentile), with the noise of
+    the scan itself taken off.
     """
 
     name: str
@@ -77,20 +73,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class OwnSampleCheck:
-    """What the check found.
+    """Whether the network or linear MMSE predicts left-out scans better, and a sentence on it.
 
-    Attributes
-    ----------
-    chosen : str
-        The method to use: ``recurrent-mz`` or ``lmmse``.
-    sentence : str
-        For a person.
-    network_db, linear_db : float or None
-        Means over the left-out scans; None with two scans.
-    per_scan : tuple of LeftOut
+    The means over the left-out scans are None where there are two scans only.
     """
 
-    chosen: str
+    chosen: str  # recurrent-mz or lmmse
     sentence: str
     network_db: float | None = None
     linear_db: float | None = None
@@ -98,7 +86,7 @@ class OwnSampleCheck:
 
     @property
     def gain_db(self) -> float | None:
-        """What the network gains over linear MMSE; None with two scans."""
+        """Gain of the network over linear MMSE, in dB; None with two scans."""
         if self.network_db is None or self.linear_db is None:
             return None
         return self.network_db - self.linear_db
@@ -114,53 +102,27 @@ def check_on_scans(
     model: Model,
     device: Device,
     *,
-    stopped: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[int, int], None] | None = None,
+    stopped: Callable[[], bool] = never,
 ) -> OwnSampleCheck:
     """Predict inner scans from the others by the network and by linear MMSE, and compare.
 
-    Costs a quarter of a plane of the network for each scan that is left out, five at most.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-        At least two, of one shape, in any order.
-    optics : Optics
-    model : Model
-    device : Device
-    stopped : callable, optional
-        Asked before every tile.
-    on_progress : callable, optional
-        Called with the number of scans done and of all that are left out.
-
-    Returns
-    -------
-    OwnSampleCheck
-
-    Raises
-    ------
-    InputError
-        If the scans do not fit together.
-    Stopped
-        As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`, when ``stopped`` says so.
+    Leaves out five scans at most, each for a quarter of the cost of a plane.
     """
-    found = sorted(check_scans(scans), key=lambda scan: scan.z_um)
+    checked = sorted(check_scans(scans), key=lambda scan: scan.z_um)
     if model.network.config.as_dict().get("target", "widefield") != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
-    if len(found) < 3:
-        return _by_range(range_warnings(found, optics, model))
-    small = _halved(in_ordinary_units(found)[1], optics)
-    inner = np.arange(1, len(found) - 1)
+    if len(checked) < 3:
+        return _by_range(range_warnings(checked, optics, model))
+    small = _halved(in_ordinary_units(checked)[1], optics)
+    inner = np.arange(1, len(checked) - 1)
     if len(inner) > _MOST_LEFT_OUT:
         inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]
-    left_out = []
-    for done, number in enumerate(inner, start=1):
-        left_out.append(
-            _leave_out(found[number], small, int(number), optics, model, device, stopped)
+    return _by_figures(
+        tuple(
+            _leave_out(checked[number], small, int(number), optics, model, device, stopped)
+            for number in inner
         )
-        if on_progress is not None:
-            on_progress(done, len(inner))
-    return _by_figures(tuple(left_out))
+    )
 
 
 def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:
@@ -189,24 +151,12 @@ def _by_figures(left_out: tuple[LeftOut, ...]) -> OwnSampleCheck:
 
 @dataclass(frozen=True, eq=False)
 class _Halved:
-    """The scans at half the size, or as they are when they are too small for that.
+    """The scans at half the size, or as they are when they are too small for that."""
 
-    Attributes
-    ----------
-    noisy : tuple of Scan
-        With as much noise as the scans have: what predictions start from.
-    clean : numpy.ndarray, shape (M, Y, X)
-        Without added noise: what predictions are compared with.
-    noise : numpy.ndarray, shape (M,)
-        Variance of the noise that is left in ``clean``.
-    span : float
-        Background to 99.9th percentile, in the scans' units.
-    """
-
-    noisy: tuple[Scan, ...]
-    clean: FloatArray
-    noise: npt.NDArray[np.float64]
-    span: float
+    noisy: tuple[Scan, ...]  # as noisy as the scans: what predictions start from
+    clean: FloatArray  # (M, Y, X), without added noise: what they are compared with
+    noise: npt.NDArray[np.float64]  # (M,), variance of the noise left in clean
+    span: float  # background to 99.9th percentile, in the scans' units
 
 
 def _halved(scans: Sequence[Scan], optics: Optics) -> _Halved:
@@ -218,14 +168,14 @@ def _halved(scans: Sequence[Scan], optics: Optics) -> _Halved:
     linear = LinearEstimate(scans, optics)
     rng = np.random.default_rng(0)  # the same answer every time
     white = rng.standard_normal((1, *stack.shape[1:]), np.float32)
-    kept = float(_shrink(white, linear).var())
+    remaining = float(_shrink(white, linear).var())
     clean = _shrink(stack, linear)
-    lost = np.sqrt(variance * max(1 - kept, 0.0)).astype(np.float32)
+    lost = np.sqrt(variance * max(1 - remaining, 0.0)).astype(np.float32)
     noisy = tuple(
         Scan(image + sigma * rng.standard_normal(image.shape, np.float32), s.z_um / 2, s.name)
         for image, sigma, s in zip(clean, lost, scans, strict=True)
     )
-    return _Halved(noisy, clean, variance * kept, span)
+    return _Halved(noisy, clean, variance * remaining, span)
 
 
 def _span(stack: FloatArray) -> float:
@@ -244,12 +194,12 @@ def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
     tensor = torch.from_numpy(images)
     mean = tensor.mean()
     wide = radial.back(radial.response(detail) * radial.transform(tensor - mean)) + mean
-    found: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
-    return found
+    half: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
+    return half
 
 
 def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What doubling the wavelength takes from an image in focus.
+    """Share of the contrast that an image in focus keeps when the wavelength doubles.
 
     The transfer function of a circular pupil (Goodman, Introduction to Fourier Optics,
     chapter 6) at twice the frequency, over itself; ``part`` is the frequency in parts of
@@ -259,8 +209,8 @@ def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         (np.arccos(u) - u * np.sqrt(1 - u**2)) * 2 / np.pi
         for u in (np.clip(part, 0, 1), np.clip(2 * part, 0, 1))
     )
-    found: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
-    return found
+    ratio: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
+    return ratio
 
 
 def _leave_out(
@@ -302,40 +252,15 @@ def notes_before(
     model: Model | None,
     what: str = "grid",
 ) -> list[str]:
-    """What a person should know before a run, whatever the method.
-
-    Parameters
-    ----------
-    scans, ends_um, optics, what
-        As in :func:`reach_notes`.
-    model : Model or None
-        Where a network makes the planes.
-
-    Raises
-    ------
-    InputError
-        As :func:`reach_notes` does.
-    """
-    found = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
+    """Sentences for a person before a run by any method; ``model`` is that of a network."""
+    notes = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
     if optics is not None and model is not None:
-        found += range_warnings(scans, optics, model)
-    return found
+        notes += range_warnings(scans, optics, model)
+    return notes
 
 
 def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[str]:
-    """Plain sentences on what lies outside the range that the model was trained for.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-    optics : Optics
-    model : Model
-
-    Returns
-    -------
-    list of str
-        Empty when everything is inside.
-    """
+    """Sentences on what lies outside the range that the model was trained for."""
     trained = model.card.get("trained_for", {})
     z = np.sort([scan.z_um for scan in scans])
     dof = optics.depth_of_field_um
@@ -348,7 +273,7 @@ def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[
         ("scans", len(scans), "{:g} scans", 1.0),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
     ]
-    found = []
+    warnings = []
     for key, value, text, unit in facts:
         low, high = trained.get(key, (-np.inf, np.inf))
         # Scans closer than in training are easier, not harder.
@@ -356,8 +281,8 @@ def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[
         if below or value > high * 1.01:
             what = text.format(value * unit)
             limits = f"{low * unit:.3g} to {high * unit:.3g}"
-            found.append(f"The network was not trained for {what} (trained: {limits}).")
-    return found
+            warnings.append(f"The network was not trained for {what} (trained: {limits}).")
+    return warnings
 
 
 def reach_notes(
@@ -365,21 +290,8 @@ def reach_notes(
 ) -> list[str]:
     """A sentence when the lowest or highest target lies far beyond the scans; else nothing.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        At least two.
-    ends_um : tuple of float
-        The lowest and the highest height wanted, in micrometres.
-    optics : Optics or None
-        Where the method needs none.
-    what : str, optional
-        What a person calls the heights wanted.
-
-    Raises
-    ------
-    InputError
-        If even the nearest target is so far away that nothing can be known of it.
+    Raises :class:`InputError` when even the nearest target is so far away that nothing can be known
+    of it. ``what`` is what a person calls the targets; a method without optics gives None.
     """
     z = np.sort([scan.z_um for scan in scans])
     (low, high), (lowest, highest) = (z[0], z[-1]), ends_um

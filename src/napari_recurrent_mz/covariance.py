@@ -23,28 +23,18 @@ _STEP_DOF = 0.5  # finer than the axial Nyquist step, 0.68 depths of field at NA
 
 @dataclass(frozen=True, eq=False)
 class CovarianceTable:
-    """C(k, D) for one NA / n.
+    """C(k, D) for one NA / n, with C(0, 0) = 1."""
 
-    Attributes
-    ----------
-    k : numpy.ndarray, shape (K,)
-        Lateral frequencies in units of NA / λ, from 0 to 2 (the cut-off).
-    lag_dof : numpy.ndarray, shape (L,)
-        Distances between two planes, in depths of field, from 0.
-    values : numpy.ndarray, shape (L, K)
-        Covariance, with C(0, 0) = 1.
-    """
-
-    k: npt.NDArray[np.float64]
-    lag_dof: npt.NDArray[np.float64]
-    values: npt.NDArray[np.float64]
+    k: npt.NDArray[np.float64]  # (K,), lateral frequencies in NA / λ, from 0 to the cut-off, 2
+    lag_dof: npt.NDArray[np.float64]  # (L,), distances between two planes in depths of field
+    values: npt.NDArray[np.float64]  # (L, K)
     _spline: CubicSpline
 
     def at(self, lag_dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Covariance at any distances (any shape S, in depths of field): shape (*S, K)."""
         lag = np.minimum(np.abs(np.asarray(lag_dof, dtype=float)), self.lag_dof[-1])
-        found: npt.NDArray[np.float64] = self._spline(lag)
-        return found
+        values: npt.NDArray[np.float64] = self._spline(lag)
+        return values
 
 
 def covariance_table(
@@ -53,22 +43,10 @@ def covariance_table(
     first: str = "widefield",
     second: str = "widefield",
 ) -> CovarianceTable:
-    """Return the covariance table that serves ``optics`` up to a distance.
+    """The covariance of two planes, each ``widefield`` or ``confocal``, up to a distance.
 
-    Parameters
-    ----------
-    optics : Optics
-        Only NA / n matters: the table is in reduced units.
-    largest_lag_um : float
-        Largest distance between two planes, in micrometres.
-    first, second : {"widefield", "confocal"}, optional
-        How the two planes are imaged.
-
-    Returns
-    -------
-    CovarianceTable
-        Cached by NA / n and by the range, in steps of 8 depths of field; relative to
-        C(0, 0) of wide-field planes.
+    Relative to C(0, 0) of wide-field planes; cached by NA / n, which alone matters in reduced
+    units, and by the range in steps of 8 depths of field.
     """
     return _table(*_reduced(optics, largest_lag_um), first, second)
 
@@ -76,20 +54,10 @@ def covariance_table(
 def transfer_table(
     optics: Optics, largest_defocus_um: float, target: str = "widefield"
 ) -> CovarianceTable:
-    """Return the transfer function H(k, z) of ``optics`` in the same reduced units.
+    """The transfer function H(k, z), ``widefield`` or ``confocal``, in the same reduced units.
 
-    Parameters
-    ----------
-    optics : Optics
-        Only NA / n matters.
-    largest_defocus_um : float
-    target : {"widefield", "confocal"}, optional
-
-    Returns
-    -------
-    CovarianceTable
-        Its ``values`` are H(k, z), with H(0, z) = 1 (confocal: H(0, 0) = 1), real because
-        the defocus of a point without aberration is symmetric.
+    Its ``values`` have H(0, z) = 1 (confocal: H(0, 0) = 1), and are real because the defocus of a
+    point without aberration is symmetric.
     """
     reduced = _reduced(optics, largest_defocus_um, 40)
     return _even_transfer(*reduced) if target == "widefield" else _transfer(*reduced, target)
@@ -107,8 +75,8 @@ def _transfer(sine: float, reach_dof: int, target: str = "widefield") -> Covaria
     above = np.arange(0.0, reach_dof + _STEP_DOF / 2, _STEP_DOF)
     # Next to nothing from farther away passes the pinhole.
     near = above if target == "widefield" else above[above <= _SECTION_DOF]
-    found = _slices(sine, near, target)
-    half = np.pad(found / found[0, 0], ((0, len(above) - len(near)), (0, 0)))
+    transfer = _slices(sine, near, target)
+    half = np.pad(transfer / transfer[0, 0], ((0, len(above) - len(near)), (0, 0)))
     k = np.asarray(np.fft.rfftfreq(_TABLE_PIXELS, 0.25), np.float64)
     return CovarianceTable(k, above, half, CubicSpline(above, half, axis=0))
 

@@ -31,8 +31,8 @@ from .lmmse import Weights, linear_weights
 from .object_sheets import Blurs, Part, parts_of, pixels_per_value, sheet_heights
 from .optics import Optics
 from .prepare import quantile
-from .progress import Stopped, tell
-from .radial_filter import Again, RadialFilter
+from .progress import Stopped, never, tell
+from .radial_filter import FilterCache, RadialFilter
 from .scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
 from .transfer import uploaded
 
@@ -49,18 +49,10 @@ _LARGEST_STEP = 0.98
 
 @dataclass(frozen=True)
 class Levels:
-    """Intensities that the fit starts from, in the scans' units.
+    """Intensities that the fit starts from, in the scans' units."""
 
-    Attributes
-    ----------
-    background : float
-        Even intensity that no object accounts for: camera offset and stray light.
-    bright, mean : float
-        Of the signal above it.
-    """
-
-    background: float
-    bright: float
+    background: float  # camera offset and stray light, which no object accounts for
+    bright: float  # of the signal above it, as is the mean
     mean: float
 
     @classmethod
@@ -72,22 +64,9 @@ class Levels:
 
 
 class SheetWeights:
-    """From the sheets of an object to its images, as radial responses.
+    """Radial responses from the sheets of an object, at ``sheets_um`` (L,), to its images.
 
-    Parameters
-    ----------
-    scan_z_um : numpy.ndarray, shape (M,)
-        Heights of the scans, in micrometres.
-    optics : Optics
-    target : {"widefield", "confocal"}, optional
-        How the object is imaged; the scans are wide-field ones.
-
-    Attributes
-    ----------
-    sheets_um : numpy.ndarray, shape (L,)
-        Heights of the object's sheets, in micrometres.
-    table : CovarianceTable
-        The transfer function.
+    The scans at ``scan_z_um`` (M,) are wide-field; the images are ``widefield`` or ``confocal``.
     """
 
     def __init__(
@@ -98,10 +77,10 @@ class SheetWeights:
         self.table = transfer_table(optics, float(self.sheets_um[-1] - self.sheets_um[0]))
 
     def beyond(self, z_um: Heights) -> Weights:
-        """Weights of the sheets for :meth:`beyond_linear`, of heights (T,): (T, L, K)."""
+        """Weights of the sheets for :meth:`object_gain`, of heights (T,): (T, L, K)."""
         _, mix = linear_weights(self.optics, self.scan_z_um, z_um, target=self.target)
-        told: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
-        return self.imaged(z_um) - told
+        from_scans: Weights = np.einsum("tmk,mlk->tlk", mix, self.radial_to_scans)
+        return self.imaged(z_um) - from_scans
 
     @cached_property
     def radial_to_scans(self) -> Weights:
@@ -129,41 +108,13 @@ class SheetWeights:
 
 
 class NonnegativeEstimate(SheetWeights):
-    """A non-negative object fitted to scans, and its image at any height.
+    """A non-negative object fitted to one or more scans of one shape, and its image at any height.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        One or more scans of one shape, in any order.
-    optics : Optics
-    iterations : int, optional
-        Richardson-Lucy iterations, at or above 0.
-    density : numpy.ndarray, shape (V,), optional
-        The :attr:`density` of an object found before for scans at these heights: the iterations
-        go on from it.
-    levels : Levels, optional
-        Of the whole image, where the scans are a window of it; by default the scans' own.
-    device : torch.device, optional
-        Where to compute.
-    stopped : callable, optional
-        Asked before every iteration; True ends in :class:`Stopped`.
-    target : {"widefield", "confocal"}, optional
-        How the object is imaged again; the scans are wide-field ones.
-
-    Attributes
-    ----------
-    sheets_um : numpy.ndarray, shape (L,)
-        Heights of the object's sheets, in micrometres.
-    density : torch.Tensor, shape (V,)
-        The object on the padded field: the values of all sheets, one sheet after another.
-    parts : list of Part
-        Where the sheets are in it: ``part.of(density)`` has shape (L, Y', X').
-    levels : Levels
-
-    Raises
-    ------
-    InputError
-        If the scans do not fit together, or a ``density`` is that of other scans.
+    ``density`` (V,) holds the values of all sheets on the padded field, one sheet after another;
+    ``part.of(density)`` of one of the ``parts`` has shape (L, Y', X'). A ``density`` found before
+    for scans at the same heights is where the iterations continue from. ``levels`` are those of the
+    whole image where the scans are a window of it. ``stopped`` is asked before every iteration and
+    ends them in :class:`Stopped`.
     """
 
     def __init__(
@@ -178,12 +129,12 @@ class NonnegativeEstimate(SheetWeights):
         stopped: Callable[[], bool] | None = None,
         target: str = "widefield",
     ) -> None:
-        self.scans = check_scans(scans)
-        super().__init__(np.array([scan.z_um for scan in self.scans]), optics, target)
+        scans = check_scans(scans)
+        super().__init__(np.array([scan.z_um for scan in scans]), optics, target)
         self.device = device
-        shape = self.scans[0].pixels.shape
+        shape = scans[0].pixels.shape
         self.filter = RadialFilter((shape[0], shape[1]), optics, self.table, device)
-        images = torch.from_numpy(np.stack([scan.pixels for scan in self.scans])).to(device)
+        images = torch.from_numpy(np.stack([scan.pixels for scan in scans])).to(device)
         self.levels = levels or Levels.of(images)
         signal = images.sub_(self.levels.background)
         every = pixels_per_value(
@@ -201,7 +152,7 @@ class NonnegativeEstimate(SheetWeights):
                     f"The object has values of shape {tuple(start.shape)}, but one for these scans "
                     f"has ({self.parts[-1].values.stop},): fit it again."
                 )
-        self.density = self._iterate(start, signal, iterations, stopped or _never)
+        self.density = self._iterate(start, signal, iterations, stopped or never)
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
         """The object's image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
@@ -213,20 +164,15 @@ class NonnegativeEstimate(SheetWeights):
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The object's image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
-        found: FloatArray = self.tensor(z_um).cpu().numpy()
-        return found
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
 
-    def beyond_linear(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """What the object adds to the linear MMSE estimate of a plane or surface.
+    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
 
-        Its image at ``z_um`` less the linear estimate from its images at the scans: nothing
-        where the linear estimate already says all that the object knows. On a CPU, that of
-        several heights is put into the memory of ``out``.
-
-        Returns
-        -------
-        torch.Tensor, shape (Y, X), or (T, Y, X) for several heights
-            In the scans' units; at the height of a scan, zero for a wide-field target.
+        Its image less the linear estimate from its images at the scans, in the scans' units: zero
+        at the height of a scan, for a wide-field target. On a CPU, that of several heights is
+        written to ``out``.
         """
         return self.along(z_um, self.beyond, out)
 
@@ -238,8 +184,8 @@ class NonnegativeEstimate(SheetWeights):
     ) -> torch.Tensor:
         """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
         if not is_surface(z_um):
-            found = self.image(weights(np.atleast_1d(z_um)), Again(image=out))
-            return found if np.ndim(z_um) else found[0]
+            images = self.image(weights(np.atleast_1d(z_um)), FilterCache(image=out))
+            return images if np.ndim(z_um) else images[0]
         surface = np.asarray(z_um)
         expansion = expand(
             lambda nodes: np.concatenate([weights(node) for node in nodes[:, None]]),
@@ -248,22 +194,13 @@ class NonnegativeEstimate(SheetWeights):
         )
         return self.filter.along(self.spectra, expansion, surface, "non-negative object")
 
-    @property
-    def misfit(self) -> torch.Tensor:
-        """What the object leaves unexplained of each scan: tensor (M, Y, X)."""
-        found = [
-            torch.tensor(scan.pixels, device=self.device) - self.explained(number)
-            for number, scan in enumerate(self.scans)
-        ]
-        return torch.stack(found)
-
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
         return self.image(self.radial_to_scans[number][None])[0] + self.levels.background
 
-    def wait_with(self, spectra: Iterable[torch.Tensor]) -> None:
+    def store_spectra(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""
-        self.scans, self.density = (), torch.empty(0)
+        self.density = torch.empty(0)
         self.spectra = spectra
 
     @cached_property
@@ -321,7 +258,7 @@ class NonnegativeEstimate(SheetWeights):
         def compare(scans: slice, explained: torch.Tensor) -> None:
             torch.div(data[scans], explained.clamp_min_(0).add_(floor), out=explained)
 
-        def go_on(before: torch.Tensor, now: torch.Tensor, step: float, some: slice) -> None:
+        def extrapolate(before: torch.Tensor, now: torch.Tensor, step: float, some: slice) -> None:
             before[some].mul_(-step).add_(now[some], alpha=1 + step).clamp_min_(0)
 
         blurs.to_object(seen, share_out)
@@ -333,12 +270,12 @@ class NonnegativeEstimate(SheetWeights):
             tell("fitting an object to the scans", number, iterations)
             quotients = blurs.to_scans(now, compare)
             norm_before = norm
-            # One question an iteration: a GPU that is asked has to finish what it was given.
+            # One transfer an iteration: to read a result, a GPU must finish all that is queued.
             steps = torch.stack(blurs.to_object(quotients, correct)).cpu()
             along, norm = (areas @ steps.double()).tolist()
-            # Biggs and Andrews: as far beyond this step as it goes on from the one before.
+            # Biggs and Andrews: extrapolate by how far this step goes in the direction of the last.
             step = min(max(along / max(norm_before, 1e-30), 0.0), _LARGEST_STEP)
-            blurs.do(partial(go_on, before, now, step), blurs.pieces)
+            blurs.do(partial(extrapolate, before, now, step), blurs.pieces)
             now, before = before, now
         return before
 
@@ -346,16 +283,16 @@ class NonnegativeEstimate(SheetWeights):
         """Pixels that a value of a part stands for."""
         return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
 
-    def image(self, radial: Weights, again: Again | None = None) -> torch.Tensor:
+    def image(self, radial: Weights, cache: FilterCache | None = None) -> torch.Tensor:
         """Σ over the sheets, filtered by ``radial`` (T, L, K): (T, Y, X), without the background.
 
-        ``again`` is what was used for other images of this shape, with the same weights.
+        ``cache`` is what was used for other images of this shape, with the same weights.
         """
-        again = again or Again()
+        cache = cache or FilterCache()
         weights = uploaded(radial, self.device)
-        again.spectrum = self.filter.mix(self.spectra, weights, again.responses, out=again.spectrum)
-        again.image = self.filter.back(again.spectrum, out=again.image)
-        return again.image
+        cache.spectrum = self.filter.mix(self.spectra, weights, cache.responses, out=cache.spectrum)
+        cache.image = self.filter.back(cache.spectrum, out=cache.image)
+        return cache.image
 
 
 def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> float:
@@ -367,10 +304,6 @@ def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> floa
     pixels = (shape[0] + 128) * (shape[1] + 128)
     cores = available_cores() if device.kind == "cpu" else 1
     return ITERATIONS * (20 + 0.8 * n_scans**2) * pixels * _SECONDS_PER_VALUE[device.kind] / cores
-
-
-def _never() -> bool:
-    return False
 
 
 def _dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -48,13 +48,7 @@ class Device:
 
 
 def choose_device(choice: str = "auto") -> Device:
-    """Return the device for ``choice``: auto (the best there is), cuda, mps or cpu.
-
-    Raises
-    ------
-    InputError
-        If the device is unknown or not there.
-    """
+    """The device for ``choice``: auto (the best there is), cuda, mps or cpu."""
     import torch
 
     if choice not in CHOICES:
@@ -76,20 +70,10 @@ def choose_device(choice: str = "auto") -> Device:
 
 
 def limit_gpu_memory(gigabytes: float | None) -> None:
-    """Use no more of a CUDA GPU's memory than this, from now on.
+    """Use no more of a CUDA GPU's memory than this, at least 0.5 GB; None lifts the limit.
 
-    What would need more is made in smaller parts. Without a limit given here, the environment
+    What would need more is computed in smaller parts. Without a limit given here, the environment
     variable :data:`GPU_MEMORY` counts.
-
-    Parameters
-    ----------
-    gigabytes : float or None
-        At least 0.5; None takes the limit back.
-
-    Raises
-    ------
-    InputError
-        If it is less.
     """
     if gigabytes is not None:
         _check_limit(gigabytes)
@@ -97,13 +81,7 @@ def limit_gpu_memory(gigabytes: float | None) -> None:
 
 
 def gpu_memory_limit() -> float | None:
-    """The limit in force, in GB, or None.
-
-    Raises
-    ------
-    InputError
-        If the environment variable is not a number of GB.
-    """
+    """The limit in force in GB, also from the environment variable, or None."""
     if _given_gb:
         return _given_gb[-1]
     text = os.environ.get(GPU_MEMORY, "")
@@ -146,7 +124,7 @@ def _limit_cuda(torch: ModuleType) -> None:
 
 @lru_cache(maxsize=1)
 def cpu_name() -> str:
-    """What the CPU calls itself, with the number of cores in use."""
+    """Name of the CPU, with the number of cores in use."""
     model = _cpu_info("model name").partition(":")[2].strip()
     name = model or platform.processor() or platform.machine()
     return f"{name}, {available_cores()} cores"
@@ -164,11 +142,11 @@ def map_torch() -> None:
     which no window answers. A function of the C library that is called from Python holds no lock.
     Where this does not work, the import does it as ever.
     """
-    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
-    if found is None or found.origin is None or sys.platform not in ("linux", "darwin"):
+    spec = None if "torch" in sys.modules else importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None or sys.platform not in ("linux", "darwin"):
         return
     ending = "so" if sys.platform == "linux" else "dylib"
-    library = Path(found.origin).with_name("lib") / f"libtorch.{ending}"
+    library = Path(spec.origin).with_name("lib") / f"libtorch.{ending}"
     load = getattr(ctypes.CDLL(None), "dlopen", None)
     if load is not None and library.exists():
         load.restype, load.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
@@ -196,7 +174,7 @@ def available_cores() -> int:
 
 @lru_cache(maxsize=1)
 def cpu_flags() -> frozenset[str]:
-    """What the CPU can do, in Linux's words, for instance ``avx512_bf16``; else nothing."""
+    """Instruction sets of the CPU by Linux's names, such as ``avx512_bf16``; empty elsewhere."""
     return frozenset(_cpu_info("flags").split())
 
 
@@ -214,18 +192,7 @@ def _cpu_info(key: str) -> str:
 
 
 def check_memory(grid: ZGrid, shape: tuple[int, ...]) -> None:
-    """Refuse a volume that this computer cannot hold, before it is killed for trying.
-
-    Parameters
-    ----------
-    grid : ZGrid
-    shape : tuple of int
-        (Y, X) of the scans.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a volume (``grid``, scans of (Y, X)) that this computer's memory cannot hold."""
     needed, there = 4 * len(grid) * math.prod(shape), memory_bytes()
     if needed > 0.8 * there:
         raise InputError(

@@ -36,7 +36,7 @@ from .weights import Model, load_model
 DEFAULT_METHODS = ("recurrent-mz", "lmmse", "linear")
 CONFOCAL_METHODS = ("recurrent-mz-plus", "lmmse-plus")
 FULL_STACK = "wide-field stack"
-"""What the row is called in which the measured stack stands in for a reconstruction."""
+"""Name of the row in which the measured stack stands in for a reconstruction."""
 
 _MEASURES = ("psnr", "nrmse", "ssim")
 
@@ -151,24 +151,24 @@ def evaluate(
     truth, grid, chosen = _rising(stack, np.asarray(z_um, dtype=np.float64), planes)
     scans = [Scan(truth[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
     require_several(scans)
-    wanted = [i for i in range(len(grid)) if i not in chosen]
-    if not wanted:
+    targets = [i for i in range(len(grid)) if i not in chosen]
+    if not targets:
         raise InputError("Every plane is an input: leave some out to compare with.")
     scale = Normalisation.of_stack(truth)
     models = _loaded(model, methods)
     results: dict[str, Scores] = {}
-    total = len(methods) * len(wanted)
+    total = len(methods) * len(targets)
     for method in methods:
-        made = iter_planes(
+        rebuilt = iter_planes(
             scans,
             grid,
             optics=optics,
             model=models.get(method),
             method=method,
             device=device,
-            order=wanted,
+            order=targets,
         )
-        before = len(results) * len(wanted)
+        before = len(results) * len(targets)
 
         def done(plane: Plane, count: int, method: str = method, before: int = before) -> None:
             if on_plane is not None:
@@ -176,7 +176,7 @@ def evaluate(
             if on_progress is not None:
                 on_progress(before + count, total)
 
-        results[method] = _score(made, truth, scale, done)
+        results[method] = _score(rebuilt, truth, scale, done)
     details = _details(optics, scale, models, device)
     return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
 
@@ -227,7 +227,7 @@ def evaluate_against(
     models = _loaded(model, methods)
     results = {FULL_STACK: _fitted_score(measured, truth, scale, 0.0)}
     for number, method in enumerate(methods):
-        volume, begun = np.empty(truth.shape, np.float32), time.perf_counter()
+        volume, started = np.empty(truth.shape, np.float32), time.perf_counter()
         for count, plane in enumerate(
             iter_planes(
                 scans, grid, optics=optics, model=models.get(method), method=method, device=device
@@ -237,7 +237,7 @@ def evaluate_against(
             volume[plane.index] = plane.pixels
             if on_progress is not None:
                 on_progress(number * len(grid) + count, len(methods) * len(grid))
-        results[method] = _fitted_score(volume, truth, scale, time.perf_counter() - begun)
+        results[method] = _fitted_score(volume, truth, scale, time.perf_counter() - started)
     details = {**_details(optics, scale, models, device), "fit": "one gain and offset a volume"}
     return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
 
@@ -246,8 +246,8 @@ def _fitted_score(
     volume: npt.NDArray[Any], truth: npt.NDArray[Any], scale: Normalisation, seconds: float
 ) -> Scores:
     alike = fitted(volume, truth).astype(np.float32)
-    made = (Plane(i, 0.0, pixels, False) for i, pixels in enumerate(alike))
-    return replace(_score(made, truth, scale, lambda _plane, _count: None), seconds=seconds)
+    planes = (Plane(i, 0.0, pixels, False) for i, pixels in enumerate(alike))
+    return replace(_score(planes, truth, scale, lambda _plane, _count: None), seconds=seconds)
 
 
 def _check_methods(methods: Sequence[str]) -> None:
@@ -300,33 +300,33 @@ def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[st
             )
         instead[fitting[0]] = model
     chosen = {m.key: model_for(m.key, instead.get(m.weights)) for m in networks}
-    return {key: found for key, found in chosen.items() if found is not None}
+    return {key: loaded for key, loaded in chosen.items() if loaded is not None}
 
 
 def _score(
-    made: Iterator[Plane],
+    planes: Iterator[Plane],
     truth: npt.NDArray[Any],
     scale: Normalisation,
     done: Callable[[Plane, int], None],
 ) -> Scores:
     values = {measure: [math.nan] * truth.shape[0] for measure in _MEASURES}
-    seconds, begun = 0.0, time.perf_counter()
-    for count, plane in enumerate(made, start=1):
-        seconds += time.perf_counter() - begun
-        found = plane_measures(truth[plane.index], plane.pixels, scale)
-        for measure, value in zip(_MEASURES, found, strict=True):
+    seconds, started = 0.0, time.perf_counter()
+    for count, plane in enumerate(planes, start=1):
+        seconds += time.perf_counter() - started
+        measures = plane_measures(truth[plane.index], plane.pixels, scale)
+        for measure, value in zip(_MEASURES, measures, strict=True):
             values[measure][plane.index] = value
         done(plane, count)
-        begun = time.perf_counter()
-    seconds += time.perf_counter() - begun
+        started = time.perf_counter()
+    seconds += time.perf_counter() - started
     return Scores(**{m: tuple(values[m]) for m in _MEASURES}, seconds=seconds)
 
 
 def _json_scores(scores: Scores) -> dict[str, Any]:
-    found: dict[str, Any] = {m: [_finite(v) for v in getattr(scores, m)] for m in _MEASURES}
-    found["mean"] = {m: _finite(scores.mean(m)) for m in _MEASURES}
-    found["seconds"] = scores.seconds
-    return found
+    values: dict[str, Any] = {m: [_finite(v) for v in getattr(scores, m)] for m in _MEASURES}
+    values["mean"] = {m: _finite(scores.mean(m)) for m in _MEASURES}
+    values["seconds"] = scores.seconds
+    return values
 
 
 def _finite(value: float) -> float | None:

@@ -34,37 +34,15 @@ _LEFT_OUT = 1e-4  # of the largest singular value
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """W(z) = Σ_r u_r(z) W_r between two heights.
+    """W(z) = Σ_r u_r(z) W_r between two heights; see :func:`expand`."""
 
-    Build it with :func:`expand`.
-
-    Attributes
-    ----------
-    responses : numpy.ndarray, shape (R, C, K)
-        W_r: weights of C spectra at K radial frequencies.
-    low_um, step_um : float
-        Height of the first entry of ``table``, and the distance between entries.
-    table : numpy.ndarray, float32, shape (T, R)
-        u_r at the entries; T is 1 for a flat surface.
-    """
-
-    responses: Weights
-    low_um: float
-    step_um: float
-    table: npt.NDArray[np.float32]
+    responses: Weights  # (R, C, K): W_r, weights of C spectra at K radial frequencies
+    low_um: float  # height of the first entry of the table
+    step_um: float  # between entries
+    table: npt.NDArray[np.float32]  # (T, R): u_r at the entries; T is 1 for a flat surface
 
     def shares(self, heights_um: Heights, device: torch.device | None) -> Iterator[torch.Tensor]:
-        """u_r of every pixel, for r = 0 … R − 1.
-
-        Parameters
-        ----------
-        heights_um : numpy.ndarray, shape (Y, X)
-        device : torch.device or None
-
-        Yields
-        ------
-        torch.Tensor, float32, shape (Y, X)
-        """
+        """u_r of every pixel (Y, X), for r = 0 … R − 1."""
         position = np.clip((heights_um - self.low_um) / self.step_um, 0, len(self.table) - 1)
         low = np.minimum(position.astype(np.int64), max(len(self.table) - 2, 0))
         part = torch.from_numpy((position - low).astype(np.float32)).to(device)
@@ -77,19 +55,9 @@ class Expansion:
 def expand(
     weights_at: Callable[[npt.NDArray[np.float64]], Weights], heights_um: Heights, dof_um: float
 ) -> Expansion:
-    """Expand weights over the heights of a surface.
+    """Expand weights over the heights of a surface (Y, X).
 
-    Parameters
-    ----------
-    weights_at : callable
-        Takes heights (T,) to weights (T, C, K).
-    heights_um : numpy.ndarray, shape (Y, X)
-    dof_um : float
-        Depth of field.
-
-    Returns
-    -------
-    Expansion
+    ``weights_at`` takes heights (T,) to weights (T, C, K).
     """
     nodes = height_nodes(heights_um, dof_um)
     weights = weights_at(nodes)
@@ -98,31 +66,22 @@ def expand(
     from scipy.interpolate import make_interp_spline
 
     u, s, v = np.linalg.svd(weights.reshape(len(nodes), -1), full_matrices=False)
-    kept = s > _LEFT_OUT * s[0]
+    significant = s > _LEFT_OUT * s[0]
     fine = np.linspace(nodes[0], nodes[-1], (len(nodes) - 1) * _TABLE + 1)
-    shares = make_interp_spline(nodes, u[:, kept] * s[kept], k=3)(fine)
+    shares = make_interp_spline(nodes, u[:, significant] * s[significant], k=3)(fine)
     step = float(fine[1] - fine[0])
-    found = v[kept].reshape(-1, *weights.shape[1:])
-    return Expansion(found, float(nodes[0]), step, shares.astype(np.float32))
+    responses = v[significant].reshape(-1, *weights.shape[1:])
+    return Expansion(responses, float(nodes[0]), step, shares.astype(np.float32))
 
 
 def height_nodes(heights_um: Heights, dof_um: float) -> npt.NDArray[np.float64]:
-    """Evenly spaced heights from the lowest to the highest, closely enough to interpolate.
+    """Evenly spaced heights (T,) of a surface (Y, X), close enough to interpolate between.
 
-    Parameters
-    ----------
-    heights_um : numpy.ndarray, shape (Y, X)
-    dof_um : float
-        Depth of field.
-
-    Returns
-    -------
-    numpy.ndarray, shape (T,)
-        One height for a flat surface, else at least four, a sixteenth of a depth of field
-        apart (farther only where the surface spans more than 64).
+    One for a flat surface, else at least four, a sixteenth of a depth of field apart (farther only
+    where the surface spans more than 64 depths of field).
     """
     low, high = float(heights_um.min()), float(heights_um.max())
     if low == high:
         return np.array([low])
-    wanted = int(np.ceil((high - low) / (_STEP_DOF * dof_um))) + 1
-    return np.linspace(low, high, int(np.clip(wanted, 4, _MOST_NODES)))
+    count = int(np.ceil((high - low) / (_STEP_DOF * dof_um))) + 1
+    return np.linspace(low, high, int(np.clip(count, 4, _MOST_NODES)))

@@ -79,11 +79,11 @@ class Expectation:
             given = prior_power(table)
         # Beyond the cut-off there is neither signal nor covariance, only noise.
         self._used = (table.values[0] > 10 * SIGMA2) & (given > 0)
-        self._seen = table
-        self._wanted = table
+        self._between_scans = table
+        self._to_targets = table
         own = table.values[0]
         if target != "widefield":
-            self._wanted = covariance_table(optics, span, "widefield", target)
+            self._to_targets = covariance_table(optics, span, "widefield", target)
             own = covariance_table(optics, span, target, target).values[0]
         self._own: Array = own[self._used]
         self._wide: Array = table.values[0][self._used]
@@ -92,8 +92,8 @@ class Expectation:
 
     def _shares(self, power: Array) -> Array:
         """Power of scans (…, K) as parts of the variance of a plane, for what is wanted of it."""
-        found = power / self._wide
-        return np.asarray(found / (found * self._own).sum(axis=-1).mean())
+        shares = power / self._wide
+        return np.asarray(shares / (shares * self._own).sum(axis=-1).mean())
 
     @classmethod
     def of(cls, grid: ZGrid, estimate: LinearEstimate) -> Expectation:
@@ -106,29 +106,29 @@ class Expectation:
             Of the scans there are, any number.
         """
         signal, noise = signal_power(estimate), noise_power(estimate)
-        found = cls(grid, estimate.optics, power=signal, target=estimate.target)
+        expectation = cls(grid, estimate.optics, power=signal, target=estimate.target)
         scans = estimate.scan_z_um
-        _, weights = linear_weights(estimate.optics, scans, found.z_um, table=estimate.table)
-        weights = weights[..., found._used]
-        shared = cross_power(estimate)[..., found._used]
+        _, weights = linear_weights(estimate.optics, scans, expectation.z_um, table=estimate.table)
+        weights = weights[..., expectation._used]
+        shared = cross_power(estimate)[..., expectation._used]
         known = np.einsum("tik,ijk,tjk->tk", weights, shared, weights, optimize=True)
-        known -= (weights**2).sum(axis=1) * noise[found._used]
-        unknown = np.clip(1 - found._explained(scans) / found._own, 0.0, 1.0)
-        power = np.clip(known, 0.0, None) + unknown * signal[found._used]
+        known -= (weights**2).sum(axis=1) * noise[expectation._used]
+        unknown = np.clip(1 - expectation._explained(scans) / expectation._own, 0.0, 1.0)
+        power = np.clip(known, 0.0, None) + unknown * signal[expectation._used]
         if power.any():
-            found._weight = found._shares(power)
-        return found
+            expectation._weight = expectation._shares(power)
+        return expectation
 
     def error(self, scan_z_um: npt.ArrayLike) -> Array:
         """Expected error of every plane from scans at these heights, shape (T,), 0 to 1."""
         explained = self._explained(_heights(scan_z_um))
         left = (np.clip(self._own - explained, 0.0, None) * self._weight).sum(axis=1)
         whole = (self._own * self._weight).sum(axis=1)
-        found: Array = np.sqrt(np.where(whole > 0, left / np.where(whole > 0, whole, 1.0), 0.0))
-        return found
+        error: Array = np.sqrt(np.where(whole > 0, left / np.where(whole > 0, whole, 1.0), 0.0))
+        return error
 
     def overall(self, scan_z_um: npt.ArrayLike) -> float:
-        """The same for the whole grid, relative to the standard deviation of its planes."""
+        """Expected error of the whole grid, relative to the standard deviation of its planes."""
         explained = self._explained(_heights(scan_z_um))
         left = np.clip(self._own - explained, 0.0, None) * self._weight
         return float(np.sqrt(left.sum() / (self._own * self._weight).sum()))
@@ -153,27 +153,27 @@ class Expectation:
         """
         scans = _heights(scan_z_um)
         candidates = self.z_um if candidates_um is None else _heights(candidates_um)
-        shared = self._covariance(self._wanted, self.z_um, candidates)  # (K, T, N)
-        alone = np.tile(self._seen.values[0][self._used, None], (1, len(candidates)))
+        shared = self._covariance(self._to_targets, self.z_um, candidates)  # (K, T, N)
+        alone = np.tile(self._between_scans.values[0][self._used, None], (1, len(candidates)))
         if len(scans):
-            known = self._solved(scans, self._covariance(self._seen, scans, candidates))
-            shared -= self._covariance(self._wanted, self.z_um, scans) @ known
-            alone -= (self._covariance(self._seen, scans, candidates) * known).sum(axis=1)
+            known = self._solved(scans, self._covariance(self._between_scans, scans, candidates))
+            shared -= self._covariance(self._to_targets, self.z_um, scans) @ known
+            alone -= (self._covariance(self._between_scans, scans, candidates) * known).sum(axis=1)
         innovation = np.clip(alone, 0.0, None) + SIGMA2  # (K, N)
         gain = np.einsum("ktn,ktn,tk->kn", shared, shared, self._weight, optimize=True)
-        found: Array = (gain / innovation).sum(axis=0) / len(self.z_um)
-        return found
+        lowered: Array = (gain / innovation).sum(axis=0) / len(self.z_um)
+        return lowered
 
     def _explained(self, scans: Array) -> Array:
         """bᵀ (A + σ² I)⁻¹ b, shape (T, K)."""
         if not len(scans):
             return np.zeros((len(self.z_um), int(self._used.sum())))
-        b = self._covariance(self._wanted, scans, self.z_um)  # (K, M, T)
+        b = self._covariance(self._to_targets, scans, self.z_um)  # (K, M, T)
         return np.asarray((b * self._solved(scans, b)).sum(axis=1).T)
 
     def _solved(self, scans: Array, right: Array) -> Array:
         """(A + σ² I)⁻¹ times ``right``, shape (K, M, N)."""
-        a = self._covariance(self._seen, scans, scans) + SIGMA2 * np.eye(len(scans))
+        a = self._covariance(self._between_scans, scans, scans) + SIGMA2 * np.eye(len(scans))
         return np.asarray(np.linalg.solve(a, right), np.float64)
 
     def _covariance(self, table: CovarianceTable, one: Array, other: Array) -> Array:

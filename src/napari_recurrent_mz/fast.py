@@ -49,22 +49,14 @@ def can_be_fast(network: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class Precision:
-    """What the features are kept in.
+    """The types of the features."""
 
-    Attributes
-    ----------
-    features : torch.dtype
-        Of the network.
-    edge : torch.dtype
-        Of the first level's last features and the last block of the decoder.
-    """
-
-    features: torch.dtype
-    edge: torch.dtype
+    features: torch.dtype  # of the network
+    edge: torch.dtype  # of the first level's last features and the last decoder block
 
     @classmethod
     def of(cls, kind: str, *, half: bool) -> Precision:
-        """That of a device (cuda, mps or cpu), in half precision or in single.
+        """Precision for a device (cuda, mps or cpu), half or single.
 
         A GPU has float16, three bits finer than bfloat16, which is all that CPUs have.
         """
@@ -75,25 +67,25 @@ class Precision:
         return cls(torch.float16, torch.float16)
 
 
-class _Then(NamedTuple):
-    """What becomes of every value of a convolution, by oneDNN's name for it."""
+class _Activation(NamedTuple):
+    """Activation after a convolution, by oneDNN's name for it."""
 
     name: str
     numbers: tuple[float, ...] = ()
 
     def of(self, x: torch.Tensor) -> torch.Tensor:
-        """That of ``x``, in its place."""
+        """Apply the activation to ``x`` in place."""
         if self.name == "leaky_relu":
             return functional.leaky_relu_(x, *self.numbers)
-        made: torch.Tensor = getattr(x, f"{self.name}_")()
-        return made
+        values: torch.Tensor = getattr(x, f"{self.name}_")()
+        return values
 
 
-_TANH, _SIGMOID = _Then("tanh"), _Then("sigmoid")
+_TANH, _SIGMOID = _Activation("tanh"), _Activation("sigmoid")
 
 
-def _rectifier(slope: float) -> _Then:
-    return _Then("leaky_relu", (slope,)) if slope else _Then("relu")
+def _rectifier(slope: float) -> _Activation:
+    return _Activation("leaky_relu", (slope,)) if slope else _Activation("relu")
 
 
 class _Conv:
@@ -109,16 +101,18 @@ class _Conv:
         self._layouts: dict[torch.Size, torch.Tensor] = {}
 
     def __call__(
-        self, x: torch.Tensor, buffers: _Buffers, name: str, then: _Then | None = None
+        self, x: torch.Tensor, buffers: _Buffers, name: str, then: _Activation | None = None
     ) -> torch.Tensor:
         """The convolution of ``x``, and what becomes of its values; see :func:`_by_rows`."""
-        return _by_rows(x, self.outputs, buffers, name, lambda rows: _at([(self, x)], rows, then))
+        return _by_rows(
+            x, self.outputs, buffers, name, lambda rows: _convolved([(self, x)], rows, then)
+        )
 
-    def new(self, x: torch.Tensor, then: _Then | None = None) -> torch.Tensor:
+    def new(self, x: torch.Tensor, then: _Activation | None = None) -> torch.Tensor:
         """The convolution of ``x``, and what becomes of its values, in fresh memory."""
         if not self.packed:
-            made = functional.conv2d(x, self.weight, self.bias, padding=self.padding)
-            return then.of(made) if then else made
+            image = functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+            return then.of(image) if then else image
         fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self._laid_out(x.shape), self.bias, self.padding, _ONE, _ONE, 1,
             then.name if then else "none", list(then.numbers) if then else [], "",
@@ -163,7 +157,7 @@ class _Buffers:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, torch.Tensor] = {}
+        self._buffers_by_name: dict[str, torch.Tensor] = {}
 
     def get(
         self,
@@ -176,23 +170,23 @@ class _Buffers:
         n, c, high, wide = shape
         dtype = dtype or like.dtype
         size = n * c * high * wide * dtype.itemsize
-        kept = self._kept.pop(name, None)
-        if kept is None or kept.numel() < size:
-            kept = None  # before the next is made
-            kept = torch.empty(size, dtype=torch.uint8, device=like.device)
-        self._kept[name] = kept
-        return kept[:size].view(dtype).view(n, high, wide, c).permute(0, 3, 1, 2)
+        buffer = self._buffers_by_name.pop(name, None)
+        if buffer is None or buffer.numel() < size:
+            buffer = None  # before the next is made
+            buffer = torch.empty(size, dtype=torch.uint8, device=like.device)
+        self._buffers_by_name[name] = buffer
+        return buffer[:size].view(dtype).view(n, high, wide, c).permute(0, 3, 1, 2)
 
     def clear(self) -> None:
         """Give them back."""
-        self._kept.clear()
+        self._buffers_by_name.clear()
 
-    def give_away(self, tensors: Sequence[torch.Tensor]) -> None:
+    def disown(self, tensors: Sequence[torch.Tensor]) -> None:
         """Let go of some that others hold on to."""
         theirs = {tensor.untyped_storage().data_ptr() for tensor in tensors}
-        for name, kept in list(self._kept.items()):
-            if kept.untyped_storage().data_ptr() in theirs:
-                del self._kept[name]
+        for name, buffer in list(self._buffers_by_name.items()):
+            if buffer.untyped_storage().data_ptr() in theirs:
+                del self._buffers_by_name[name]
 
     def spare(self, x: torch.Tensor, name: str) -> torch.Tensor | None:
         """One just like ``x``, or None on a device that keeps its memory by itself."""
@@ -205,7 +199,7 @@ class _Buffers:
         return self.get(name, tuple(x.shape), x, dtype).copy_(x)
 
     def like(self, x: torch.Tensor, channels: int, name: str) -> torch.Tensor:
-        """One of the size and kind of ``x`` (N, …, H, W) with so many channels."""
+        """Buffer of the size and type of ``x`` (N, …, H, W) with so many channels."""
         n, _, high, wide = x.shape
         return self.get(name, (n, channels, high, wide), x)
 
@@ -226,7 +220,7 @@ def _by_rows(
     name: str,
     make: Callable[[slice], torch.Tensor],
 ) -> torch.Tensor:
-    """What is made of the rows of ``x``, (N, channels, H, W).
+    """Apply ``make`` to the rows of ``x``: (N, channels, H, W).
 
     What is only on the way stays in a CPU's caches, and memory that the system clears first is
     asked for little by little. All rows together are in the buffer of this name; of a small image
@@ -241,17 +235,17 @@ def _by_rows(
     return there
 
 
-def _at(
-    parts: Sequence[tuple[_Conv, torch.Tensor]], rows: slice, then: _Then | None
+def _convolved(
+    parts: Sequence[tuple[_Conv, torch.Tensor]], rows: slice, then: _Activation | None
 ) -> torch.Tensor:
     """Some rows of a sum of convolutions, each of its image, and what becomes of the values."""
     (first, x), *others = parts
     low, high = max(rows.start - 1, 0), rows.stop + 1  # a neighbour on each side
-    made = first.new(x[:, :, low:high], None if others else then)
+    image = first.new(x[:, :, low:high], None if others else then)
     for conv, more in others:
-        conv.onto(made, more[:, :, low:high])
-    made = made[:, :, rows.start - low : rows.stop - low]
-    return then.of(made) if others and then else made
+        conv.onto(image, more[:, :, low:high])
+    image = image[:, :, rows.start - low : rows.stop - low]
+    return then.of(image) if others and then else image
 
 
 class _Enlarged:
@@ -278,8 +272,8 @@ class _Enlarged:
             start, stop = rows.start, rows.stop
             low = max(start - 1, 0)  # a neighbour on each side, whose own rows are cut off
             some = y[:, :, low : stop + 1]
-            made = functional.conv_transpose2d(some, self.weight, stride=2, padding=1)
-            part = made.narrow(2, 2 * (start - low), 2 * (stop - start))
+            enlarged = functional.conv_transpose2d(some, self.weight, stride=2, padding=1)
+            part = enlarged.narrow(2, 2 * (start - low), 2 * (stop - start))
             _add(there[:, :, 2 * start : 2 * stop], part)
 
 
@@ -324,43 +318,43 @@ class _Unit:
         if h is None:
 
             def begin(rows: slice) -> torch.Tensor:
-                new = _at([(self.w_h, x)], rows, _TANH)
-                return new.mul_(_at([(self.w_f, x)], rows, _SIGMOID))
+                new = _convolved([(self.w_h, x)], rows, _TANH)
+                return new.mul_(_convolved([(self.w_f, x)], rows, _SIGMOID))
 
             return _by_rows(x, channels, buffers, f"{name} h", begin)
         before = h
 
         def gate(rows: slice) -> torch.Tensor:
-            return _at([(self.w_f, x), (self.u_f, before)], rows, _SIGMOID)
+            return _convolved([(self.w_f, x), (self.u_f, before)], rows, _SIGMOID)
 
         f = _by_rows(x, channels, buffers, "a", gate)
         passed = torch.mul(f, h, out=buffers.spare(h, "c"))
         for rows in _rows(x, channels):
-            new = _at([(self.w_h, x), (self.u_h, passed)], rows, _TANH)
+            new = _convolved([(self.w_h, x), (self.u_h, passed)], rows, _TANH)
             h[:, :, rows].lerp_(new, f[:, :, rows])
         return h
 
 
 def _halves(conv: nn.Conv2d) -> list[nn.Conv2d]:
     """A convolution with 2 c outputs as two with c."""
-    found = []
+    halves = []
     assert conv.bias is not None
     for weight, bias in zip(conv.weight.chunk(2), conv.bias.chunk(2), strict=True):
         half = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1], padding=1)
         half.weight, half.bias = nn.Parameter(weight), nn.Parameter(bias)
-        found.append(half)
-    return found
+        halves.append(half)
+    return halves
 
 
 def _folded(block: nn.Sequential) -> tuple[nn.Conv2d, nn.Conv2d]:
     """The convolutions of a block, batch normalisation folded into them."""
-    found: list[nn.Conv2d] = []
+    convs: list[nn.Conv2d] = []
     for layer in block:
         if isinstance(layer, nn.Conv2d):
-            found.append(layer)
+            convs.append(layer)
         elif isinstance(layer, nn.BatchNorm2d):
-            found[-1] = fuse_conv_bn_eval(found[-1], layer)
-    first, second = found
+            convs[-1] = fuse_conv_bn_eval(convs[-1], layer)
+    first, second = convs
     return first, second
 
 
@@ -406,18 +400,7 @@ def _each(modules: nn.ModuleList, kind: type[_M]) -> list[_M]:
 
 
 class FastNetwork:
-    """A network that makes the same images as another, faster; not for training.
-
-    Parameters
-    ----------
-    network : RecurrentMZ
-        In evaluation mode, on the device where it is to run.
-    precision : Precision
-
-    Attributes
-    ----------
-    config : NetworkConfig
-    """
+    """The network in a form that makes the same images faster; not for training."""
 
     def __init__(self, network: RecurrentMZ, precision: Precision) -> None:
         self.config, self.precision = network.config, precision
@@ -459,7 +442,7 @@ class FastNetwork:
         before = None if state is None else [h.to(low, copy=True) for h in state]
         image, after = self._run(before, scans, linear, unit, skip, extra)
         if before is None:
-            self._buffers.give_away(after)
+            self._buffers.disown(after)
         return image, after
 
     def release(self) -> None:

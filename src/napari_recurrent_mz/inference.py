@@ -23,7 +23,7 @@ from .lmmse import LinearEstimate
 from .methods import DEFAULT_METHOD, method_of
 from .object_windows import nonnegative_estimate
 from .optics import Optics
-from .progress import Stopped
+from .progress import Stopped, never
 from .recipe import HeightMap, Recipe, at
 from .scans import FloatArray, Heights, InputError, Scan, ZGrid, in_ordinary_units
 from .tiles import NetworkPlanes
@@ -66,13 +66,13 @@ class SurfaceImage:
 
 @dataclass(frozen=True)
 class Note:
-    """What to mind, in one sentence."""
+    """A warning in one sentence."""
 
     sentence: str
 
 
 Event = Plane | SurfaceImage | OwnSampleCheck | Note
-"""What :func:`run` yields."""
+"""Events that :func:`run` yields."""
 
 
 class PlaneMaker(Protocol):
@@ -87,10 +87,6 @@ def _quiet(_message: object) -> None:
 
 def _warn(sentence: str) -> None:
     warnings.warn(sentence, stacklevel=3)
-
-
-def _never() -> bool:
-    return False
 
 
 def loaded(recipe: Recipe) -> Recipe:
@@ -141,7 +137,7 @@ def run(
     Stopped
         If ``stopped`` said so.
     """
-    recipe, events, stopped = loaded(recipe), deque[Event](), stopped or _never
+    recipe, events, stopped = loaded(recipe), deque[Event](), stopped or never
     maker = plane_maker(recipe, lambda s: events.append(Note(s)), events.append, stopped)
     if isinstance(recipe.target, ZGrid):
         return _planes(recipe, recipe.target, maker, order, stopped, events)
@@ -163,15 +159,15 @@ def _planes(
 ) -> Iterator[Event]:
     indices = range(len(grid)) if order is None else order
     heights = [float(grid.z_um[index]) for index in indices]
-    kept = recipe.measured()
-    there = [next((scan for scan in kept if at(scan, z)), None) for z in heights]
-    made = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
+    measured = recipe.measured()
+    there = [next((scan for scan in measured if at(scan, z)), None) for z in heights]
+    planes = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
     try:
         yield from _drained(events)
         for index, z, same in zip(indices, heights, there, strict=True):
             if stopped():
                 raise Stopped
-            pixels = next(made) if same is None else same.pixels.copy()
+            pixels = next(planes) if same is None else same.pixels.copy()
             yield from _drained(events)
             yield Plane(int(index), z, pixels, same is not None)
     finally:
@@ -283,7 +279,7 @@ def plane_maker(
     """
     recipe = loaded(recipe)
     make = _MAKERS[recipe.chosen.kind]
-    maker = make(_Task(recipe, on_message, on_check, stopped or _never))
+    maker = make(_Task(recipe, on_message, on_check, stopped or never))
     what = "grid" if isinstance(recipe.target, ZGrid) else "surface"
     model = recipe.model if isinstance(recipe.model, Model) else None
     for sentence in notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, what):
@@ -301,7 +297,7 @@ class _Task:
     stopped: Callable[[], bool]
 
 
-class _Later:
+class _BuiltOnFirstUse:
     """A maker that is built with its first plane, because building it takes seconds."""
 
     def __init__(self, build: Callable[[], PlaneMaker]) -> None:
@@ -326,14 +322,14 @@ class _Later:
 
 def _in_turn(maker: PlaneMaker, heights_um: Sequence[float]) -> Iterator[FloatArray]:
     """Planes at several heights: a maker that can makes some at once."""
-    if isinstance(maker, NetworkPlanes | _Later):
+    if isinstance(maker, NetworkPlanes | _BuiltOnFirstUse):
         return maker.planes(heights_um)
     return (maker.plane(z_um) for z_um in heights_um)
 
 
 def _release(maker: PlaneMaker) -> None:
     """Give back the memory that a maker keeps for its next plane."""
-    if isinstance(maker, NetworkPlanes | _Later):
+    if isinstance(maker, NetworkPlanes | _BuiltOnFirstUse):
         maker.release()
 
 
@@ -352,8 +348,8 @@ def _linear_mmse(task: _Task) -> PlaneMaker:
     )
 
 
-class _InUnits:
-    """What a maker makes in a unit, in the scans' units."""
+class _Rescaled:
+    """Planes of a maker in another unit, converted to the scans' units."""
 
     def __init__(self, maker: PlaneMaker, unit: float) -> None:
         self._maker, self._unit = maker, np.float32(unit)
@@ -368,9 +364,9 @@ def _nonnegative(task: _Task) -> PlaneMaker:
 
     def build() -> PlaneMaker:
         fit = nonnegative_estimate(scans, optics, device=device, stopped=task.stopped)
-        return fit if unit == 1 else _InUnits(fit, unit)
+        return fit if unit == 1 else _Rescaled(fit, unit)
 
-    return _Later(build)
+    return _BuiltOnFirstUse(build)
 
 
 def _network(task: _Task) -> NetworkPlanes:
@@ -399,9 +395,9 @@ def _network(task: _Task) -> NetworkPlanes:
     )
 
 
-def _better_one(task: _Task) -> PlaneMaker:
+def _checked_network(task: _Task) -> PlaneMaker:
     """The network or linear MMSE, whichever the check on the scans finds better."""
-    network = _network(task)  # whatever is wrong is told before the first plane
+    network = _network(task)  # errors are raised before the first plane
     scans, optics = task.recipe.scans, task.recipe.known_optics
 
     def build() -> PlaneMaker:
@@ -409,11 +405,11 @@ def _better_one(task: _Task) -> PlaneMaker:
         task.on_check(check)
         return network if check.chosen == NETWORK else _linear_mmse(task)
 
-    return _Later(build)
+    return _BuiltOnFirstUse(build)
 
 
 _MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
-    "auto": _better_one,
+    "auto": _checked_network,
     "network": _network,
     "lmmse": _linear_mmse,
     "nonnegative": _nonnegative,
@@ -441,18 +437,18 @@ def model_for(method: str, given: Model | str | Path | None = None) -> Model | N
     InputError
         If the weights are not bundled, or there is no such file.
     """
-    found = method_of(method)
-    if found.weights is None:
+    chosen = method_of(method)
+    if chosen.weights is None:
         return None
     if given is not None and not isinstance(given, str | Path):
         return given
-    if given is None and found.weights not in bundled_models():
+    if given is None and chosen.weights not in bundled_models():
         raise InputError(
-            f"The weights of {found.title} are not part of this installation: train them with "
-            f"'recurrent-mz train --architecture {found.architecture}' and give the file as "
+            f"The weights of {chosen.title} are not part of this installation: train them with "
+            f"'recurrent-mz train --architecture {chosen.architecture}' and give the file as "
             "the model."
         )
-    return load_model(given or found.weights)
+    return load_model(given or chosen.weights)
 
 
 def reconstruct(

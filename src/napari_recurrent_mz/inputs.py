@@ -1,4 +1,4 @@
-"""What the network is fed: normalised scans, their distances, and the linear estimate.
+"""Input of the network: normalised scans, their distances, and the linear estimate.
 
 Training and use build their tensors here, so that they cannot differ.
 """
@@ -27,56 +27,29 @@ from .transfer import uploaded
 
 
 class Prepared(NamedTuple):
-    """The network's input for one plane, or for N of them at once.
+    """The network's input for N planes, normalised; the DPM is in ``dpm_unit_dof`` depths of field.
 
-    Attributes
-    ----------
-    scans : torch.Tensor, shape (N, M, C, H, W)
-        Image, DPM (target − scan, in ``dpm_unit_dof`` depths of field) and, if the
-        configuration has it, the scan carried to the target by the optics.
-    linear : torch.Tensor, shape (N, 1, H, W)
-        The linear MMSE estimate, normalised.
-    unit : torch.Tensor, shape (N, 1, H, W)
-        Expected error of that estimate: what the network's correction is counted in. It
-        follows from the optics for this height, goes with the brightness of the
-        neighbourhood, and has the noise of the scans for a floor, so that there is little
-        to correct at the height of a scan and in the dark.
-    skip : torch.Tensor, shape (N, S, H, W)
-        The linear estimate as the network sees intensities; if the configuration has the
-        non-negative estimate, also what that adds and what it leaves unexplained of the
-        scans, both counted in ``unit``.
-    extra : torch.Tensor, shape (N, 0 or 1, H, W)
-        What the non-negative estimate adds to the linear one, normalised.
+    ``unit`` follows from the optics for the height of a plane, goes with the brightness of the
+    neighbourhood, and has the noise of the scans for a floor, so that there is little to correct at
+    the height of a scan and in the dark.
     """
 
-    scans: torch.Tensor
-    linear: torch.Tensor
-    unit: torch.Tensor
-    skip: torch.Tensor
-    extra: torch.Tensor
+    scans: torch.Tensor  # (N, M, C, H, W): image, DPM (target − scan), propagated scan if any
+    linear: torch.Tensor  # (N, 1, H, W): the linear MMSE estimate
+    unit: torch.Tensor  # (N, 1, H, W): its expected error, which corrections are counted in
+    skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the object says
+    extra: torch.Tensor  # (N, 0 or 1, H, W): the object's gain over the linear estimate
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How the network sees the intensities of some scans: what they are measured against.
+    """How the network sees the intensities of some scans: what they are measured against."""
 
-    Attributes
-    ----------
-    normalisation : Normalisation
-        Takes the scans' units to the network's, those of the rest here.
-    spread, middle : float
-        Standard deviation and median of the scans.
-    contrast : float
-        What the network's asinh counts intensities in.
-    noise : float
-        Standard deviation of the noise of a scan.
-    """
-
-    normalisation: Normalisation
-    spread: float
-    middle: float
-    contrast: float
-    noise: float
+    normalisation: Normalisation  # to the units of all that follows
+    spread: float  # standard deviation of the scans
+    middle: float  # median of the scans
+    contrast: float  # the unit of the network's asinh
+    noise: float  # standard deviation of the noise of a scan
 
     @classmethod
     def of(cls, stack: FloatArray, normalised: Normalisation | None = None) -> Scale:
@@ -92,30 +65,10 @@ class Scale:
 class NetworkInputs:
     """Prepares scans once, then gives the network's input for any target plane.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-    optics : Optics
-    config : NetworkConfig
-        Which channels the network wants.
-    reach_um : tuple of float, optional
-        Lowest and highest target, in micrometres; by default the range of the scans.
-    device : torch.device, optional
-    fixed : Normalisation or Scale, optional
-        Use this normalisation, or this whole scale, instead of the scans' own.
-    density : numpy.ndarray, optional
-        The non-negative object of these very scans, if it is known already.
-    stopped : callable, optional
-        Asked between the iterations that find that object; True ends them with
-        :class:`~napari_recurrent_mz.progress.Stopped`.
-
-    Attributes
-    ----------
-    scale : Scale
-    normalisation : Normalisation
-        Takes the scans' units to the network's.
-    nonnegative : NonnegativeEstimate, NonnegativeWindows or None
-        Where the configuration has one, of the normalised scans.
+    ``reach_um`` are the lowest and highest target, by default those of the scans. ``fixed``
+    replaces the normalisation, or the whole scale, that is measured on the scans. ``density`` is
+    the non-negative object of these very scans, where it is known already; ``stopped`` is asked
+    between the iterations that find it.
     """
 
     def __init__(
@@ -154,39 +107,35 @@ class NetworkInputs:
                 device=device,
                 stopped=stopped,
             )
-            kept: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
-            self.nonnegative = fit(**kept)
-            self._misfit = self._left_over(self.nonnegative, normal)
-            self.nonnegative.scans = ()
-        self.linear.scans = ()  # all that is wanted of the normalised scans is in what was made
+            given: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
+            self.nonnegative = fit(**given)
+            self._residual_rms = self._residual(self.nonnegative, normal)
+        self.linear.scans = ()  # the normalised scans are no longer needed
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
-        self._images = self._seen(torch.from_numpy(normal).to(device))
+        self._images = self._as_seen(torch.from_numpy(normal).to(device))
         self._floor = self._light.new_tensor(0.3 * self.scale.noise)
 
-    def _left_over(
-        self, found: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
+    def _residual(
+        self, estimate: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
     ) -> torch.Tensor:
-        """What the object leaves unexplained, root mean square of a neighbourhood: (Y, X)."""
+        """Residual of the object, root mean square over the scans and a neighbourhood: (Y, X)."""
         total = torch.zeros(normal.shape[1:], device=self.device)
         for number, image in enumerate(normal):
-            total += (torch.from_numpy(image).to(self.device) - found.explained(number)) ** 2
+            total += (torch.from_numpy(image).to(self.device) - estimate.explained(number)) ** 2
         return _smooth((total / len(normal))[None, None])[0, 0].sqrt()
 
     def at(self, z_um: float | Heights, first: int = 0) -> Prepared:
-        """Input for the plane at ``z_um`` micrometres.
+        """Input for the plane at ``z_um``: one height, several (T,), or one for every pixel (Y, X).
 
-        ``z_um`` is one height, or one for every pixel (Y, X): then the DPM is a map, and all
-        that goes with the height follows the surface. Of several heights (T,) the input is
-        that of all planes. ``scans`` holds those from number
-        ``first`` on only, for a network that remembers the ones before; everything else is of
-        all scans.
+        A surface has a map for its DPM. ``scans`` holds those from number ``first`` on, for a
+        network that remembers the ones before; everything else is of all scans.
         """
         return self.parts(z_um, first).window()
 
     def parts(
         self, z_um: float | Heights, first: int = 0, over: PlaneParts | None = None
     ) -> PlaneParts:
-        """What the input of :meth:`at` is made of, for images that are too large for all of it.
+        """The parts of the input of :meth:`at`, for images that are too large for all of it.
 
         Everything that a transform of the whole image gives; the rest is of single pixels and
         their neighbours, and :meth:`PlaneParts.window` makes it for a window alone. ``over`` is
@@ -198,28 +147,28 @@ class NetworkInputs:
         def each(planes: torch.Tensor) -> torch.Tensor:
             return planes[None] if is_surface(at) else planes
 
-        room: tuple[torch.Tensor | None, ...] = (None, None, None)
+        memory: tuple[torch.Tensor | None, ...] = (None, None, None)
         if over is not None and over.first == first and over.z_um.shape == at.shape == (len(at),):
-            room = over.linear, over.carried, over.extra
-        linear = each(self.linear.tensor(at, room[0]))
-        carried = extra = None
+            memory = over.linear, over.propagated, over.extra
+        linear = each(self.linear.tensor(at, memory[0]))
+        propagated = extra = None
         if self.config.propagated_input:
-            carried = each(self.linear.propagated(at, first, room[1]))
+            propagated = each(self.linear.propagated(at, first, memory[1]))
         if self.nonnegative is not None:
-            extra = each(self.nonnegative.beyond_linear(at, room[2]))
-        return PlaneParts(self, at, first, carried, linear, self._error(at), extra)
+            extra = each(self.nonnegative.object_gain(at, memory[2]))
+        return PlaneParts(self, at, first, propagated, linear, self._error(at), extra)
 
     def _window(self, whole: PlaneParts, rows: slice, columns: slice) -> Prepared:
         """The input for a window of some planes."""
         at, first = (..., rows, columns), whole.first
         images = self._images[first:][at].expand(len(whole.linear), -1, -1, -1)
         channels = [images, self._distances(whole, rows, columns).expand_as(images)]
-        if whole.carried is not None:
-            channels.append(self._seen(whole.carried[at]))
+        if whole.propagated is not None:
+            channels.append(self._as_seen(whole.propagated[at]))
         linear = whole.linear[at][:, None]
         error = whole.error[at] if is_surface(whole.z_um) else whole.error
         unit = torch.hypot(error * self._brightness(whole, rows, columns), self._floor)
-        skip, extra = self._beside(whole, linear, unit, at)
+        skip, extra = self._skip_and_extra(whole, linear, unit, at)
         return Prepared(torch.stack(channels, dim=2), linear, unit, skip, extra)
 
     def _distances(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
@@ -236,15 +185,15 @@ class NetworkInputs:
             return torch.from_numpy(self.linear.error_along(z_um)).to(self.device)[None, None]
         return uploaded(self.linear.expected_error(z_um)[:, None, None, None], self.device)
 
-    def _beside(
+    def _skip_and_extra(
         self, whole: PlaneParts, linear: torch.Tensor, unit: torch.Tensor, at: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``skip`` and ``extra`` of :class:`Prepared`."""
-        seen = self._seen(linear)
+        seen = self._as_seen(linear)
         if whole.extra is None:
             return seen, linear[:, :0]
         extra = whole.extra[at][:, None]
-        parts = [seen, _asinh(extra / unit), _asinh(self._misfit[at] / unit)]
+        parts = [seen, _asinh(extra / unit), _asinh(self._residual_rms[at] / unit)]
         return torch.cat(parts, dim=1), extra
 
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
@@ -263,7 +212,7 @@ class NetworkInputs:
         spread = _smooth((linear - self.scale.middle) ** 2).sqrt().clamp(max=self.scale.spread)
         return spread[inner]
 
-    def _seen(self, image: torch.Tensor) -> torch.Tensor:
+    def _as_seen(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised intensities as the network sees them; see ``NetworkConfig.contrast``."""
         if self.config.contrast == "linear":
             return image
@@ -272,32 +221,15 @@ class NetworkInputs:
 
 @dataclass(frozen=True, eq=False)
 class PlaneParts:
-    """What is known of some whole planes before the network sees a window of them.
-
-    Attributes
-    ----------
-    inputs : NetworkInputs
-    z_um : numpy.ndarray, shape (T,) or (Y, X)
-        Heights of the planes, or a surface, which is one of them.
-    first : int
-        Number of the first scan in ``carried``.
-    carried : torch.Tensor, shape (T, M, Y, X), or None
-        The scans carried to the planes by the optics.
-    linear : torch.Tensor, shape (T, Y, X)
-        The linear MMSE estimate, normalised.
-    error : torch.Tensor, shape (T, 1, 1, 1) or (1, 1, Y, X)
-        Its expected error, relative to the standard deviation of a plane.
-    extra : torch.Tensor, shape (T, Y, X), or None
-        What the non-negative estimate adds to it.
-    """
+    """Estimates of whole planes, normalised, of which the network sees a window."""
 
     inputs: NetworkInputs
-    z_um: Heights
-    first: int
-    carried: torch.Tensor | None
-    linear: torch.Tensor
-    error: torch.Tensor
-    extra: torch.Tensor | None
+    z_um: Heights  # (T,), or (Y, X) of a surface, which is one plane
+    first: int  # number of the first scan in ``propagated``
+    propagated: torch.Tensor | None  # (T, M, Y, X): the scans, each carried to the planes
+    linear: torch.Tensor  # (T, Y, X): the linear MMSE estimate
+    error: torch.Tensor  # (T, 1, 1, 1) or (1, 1, Y, X), in standard deviations of a plane
+    extra: torch.Tensor | None  # (T, Y, X): what the object adds to the linear estimate
 
     def window(
         self,
@@ -307,32 +239,28 @@ class PlaneParts:
     ) -> Prepared:
         """The network's input for a window, the same as that part of the whole.
 
-        Parameters
-        ----------
-        rows, columns : slice
-        over : Prepared, optional
-            That of another window, which is no longer needed: where it has the right size, its
-            memory is used again.
+        ``over`` is a window that is no longer needed: if it has the right size, its memory is
+        reused.
         """
         if self.linear.device.type != "cpu":
             return self.inputs._window(self, rows, columns)
-        # Some rows at a time: what is only on the way to the input stays in the caches.
+        # Some rows at a time, so that intermediate results stay in the caches.
         start, stop, _ = rows.indices(self.linear.shape[1])
         for low in range(start, stop, _ROWS):
             high = min(low + _ROWS, stop)
             some = self.inputs._window(self, slice(low, high), columns)
-            over = _room(some, stop - start, over)
+            over = _reusable(some, stop - start, over)
             for whole, part in zip(over, some, strict=True):
                 whole[..., low - start : high - start, :] = part
         assert over is not None
         return over
 
 
-def _room(some: Prepared, rows: int, found: Prepared | None) -> Prepared:
+def _reusable(some: Prepared, rows: int, over: Prepared | None) -> Prepared:
     """Room for some rows of an input and all others: what was found, if that fits."""
     shapes = [(*part.shape[:-2], rows, part.shape[-1]) for part in some]
-    if found is not None and [tuple(part.shape) for part in found] == shapes:
-        return found
+    if over is not None and [tuple(part.shape) for part in over] == shapes:
+        return over
     return Prepared(*(part.new_empty(shape) for part, shape in zip(some, shapes, strict=True)))
 
 
@@ -381,7 +309,7 @@ def _asinh(values: torch.Tensor) -> torch.Tensor:
     """The inverse hyperbolic sine, to the precision of its values."""
     if values.device.type != "cpu":
         return torch.asinh(values)
-    # On a CPU, PyTorch makes it number by number; logarithm and root are made many at a time.
+    # PyTorch's asinh is not vectorised on a CPU; its logarithm and square root are.
     size = values.abs()
     root = torch.addcmul(size.new_ones(()), size, size).sqrt_().add_(1)
     return torch.div(size, root, out=root).mul_(size).add_(size).log1p_().copysign_(values)

@@ -215,8 +215,8 @@ class LinearEstimate:
             along = self.filter.along(self.spectra, expansion, surface, "linear estimate")
             return self._in_units(along + self.offset)
         mixed = self.filter.mix(self.spectra, self._tensor(self._weights(z_um)))
-        found = self._in_units(self.filter.back(mixed, out=out).add_(self.offset))
-        return found if np.ndim(z_um) else found[0]
+        image = self._in_units(self.filter.back(mixed, out=out).add_(self.offset))
+        return image if np.ndim(z_um) else image[0]
 
     def _weights(self, z_um: npt.ArrayLike) -> Weights:
         """Weights of the scans for heights (T,): (T, M, K)."""
@@ -239,9 +239,9 @@ class LinearEstimate:
             return self._propagated_along(np.asarray(z_um), first)
         distance = self.scan_z_um[first:] - np.reshape(z_um, (-1, 1))  # (T, M)
         weights = self._tensor(self._carried(distance.ravel()).reshape(*distance.shape, -1))
-        found = self._propagated(weights, self.spectra[first:], out).add_(self.offset)
-        found = self._in_units(found)
-        return found if np.ndim(z_um) else found[0]
+        images = self._propagated(weights, self.spectra[first:], out).add_(self.offset)
+        images = self._in_units(images)
+        return images if np.ndim(z_um) else images[0]
 
     def _propagated(
         self, weights: torch.Tensor, spectra: torch.Tensor, out: torch.Tensor | None
@@ -251,19 +251,19 @@ class LinearEstimate:
         if spectra.device.type != "cpu":
             filtered = self.filter.response(weights) * spectra
             return self.filter.back(filtered.flatten(0, 1)).reshape(*filtered.shape[:2], *shape)
-        found = torch.empty((*weights.shape[:2], *shape)) if out is None else out
+        images = torch.empty((*weights.shape[:2], *shape)) if out is None else out
         mixed: torch.Tensor | None = None
-        for images, rows in zip(found, weights, strict=True):
-            for image, spectrum, radial in zip(images, spectra, rows, strict=True):
+        for row, radials in zip(images, weights, strict=True):
+            for image, spectrum, radial in zip(row, spectra, radials, strict=True):
                 mixed = self.filter.mix(spectrum[None], radial[None], out=mixed)
                 self.filter.back(mixed[None], out=image[None])
-        return found
+        return images
 
     def _carried(self, distance_um: npt.NDArray[np.float64]) -> Weights:
         return propagation_weights(self.optics, distance_um, table=self.table)[1]
 
     def _propagated_along(self, heights_um: Heights, first: int) -> torch.Tensor:
-        found = []
+        images = []
         for z, spectrum in zip(self.scan_z_um[first:], self.spectra[first:], strict=True):
             expansion = expand(
                 lambda nodes, z=z: self._carried(z - nodes)[:, None],  # type: ignore[misc]
@@ -271,8 +271,8 @@ class LinearEstimate:
                 self.optics.depth_of_field_um,
             )
             words = f"scan at {z:g} µm carried to the surface"
-            found.append(self.filter.along(spectrum[None], expansion, heights_um, words))
-        return self._in_units(torch.stack(found) + self.offset)
+            images.append(self.filter.along(spectrum[None], expansion, heights_um, words))
+        return self._in_units(torch.stack(images) + self.offset)
 
     def _in_units(self, planes: torch.Tensor) -> torch.Tensor:
         """Planes that are in ``unit``, in the scans' units."""
@@ -283,14 +283,14 @@ class LinearEstimate:
 
         ``z_um`` is one height or a surface, as in :meth:`tensor`.
         """
-        found: FloatArray = self.tensor(z_um).cpu().numpy()
-        return found
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
 
     def error_along(self, heights_um: Heights) -> FloatArray:
         """:meth:`expected_error` at the height of every pixel of a surface, float32 (Y, X)."""
         nodes = height_nodes(heights_um, self.optics.depth_of_field_um)
-        found = np.interp(heights_um, nodes, self.expected_error(nodes))
-        return found.astype(np.float32)
+        error = np.interp(heights_um, nodes, self.expected_error(nodes))
+        return error.astype(np.float32)
 
     def expected_error(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Expected error of the planes at ``z_um``, before seeing them.
@@ -342,22 +342,9 @@ def expected_error(
     sigma2: float = SIGMA2,
     target: str = "widefield",
 ) -> npt.NDArray[np.float64]:
-    """Expected relative error of planes; see :meth:`LinearEstimate.expected_error`.
+    """Expected relative error of planes (T,), 0 to 1; see :meth:`LinearEstimate.expected_error`.
 
-    Parameters
-    ----------
-    table : CovarianceTable
-    optics : Optics
-    scan_z_um : numpy.ndarray, shape (M,)
-    target_z_um : numpy.ndarray, shape (T,)
-    power : numpy.ndarray, shape (K,)
-        Power of a scan at the table's frequencies, summed over directions.
-    sigma2 : float, optional
-    target : {"widefield", "confocal"}, optional
-
-    Returns
-    -------
-    numpy.ndarray, shape (T,), 0 to 1
+    ``power`` (K,) is that of a scan at the table's frequencies, summed over directions.
     """
     cross = own = table
     if target != "widefield":

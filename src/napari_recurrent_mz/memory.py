@@ -1,4 +1,4 @@
-"""What a network remembers of the scans it has seen, between one scan and the next."""
+"""Memory of the scans that a network has seen, between one scan and the next."""
 
 from __future__ import annotations
 
@@ -12,29 +12,15 @@ from .network import State
 
 @dataclass
 class Memory:
-    """What the network remembers of the scans so far, for one plane, window by window.
+    """States of the network after the scans so far, for one plane, window by window.
 
     A plane that is made with it takes in the scans that are new, and no others.
-
-    Parameters
-    ----------
-    place : torch.device
-        Where it waits until the next scan.
-
-    Attributes
-    ----------
-    entered : int
-        How many scans have been taken in.
-    tile : int
-        Size of the windows.
-    windows : list of list of torch.Tensor
-        One state for each.
     """
 
-    place: torch.device
-    entered: int = 0
-    tile: int = 0
-    windows: list[State] = field(default_factory=list)
+    place: torch.device  # where it waits until the next scan
+    entered: int = 0  # how many scans have been taken in
+    tile: int = 0  # size of the windows
+    windows: list[State] = field(default_factory=list)  # one state for each
 
     def known(self, n_scans: int, tile: int) -> int:
         """How many of the first of ``n_scans`` scans need not be seen again."""
@@ -49,10 +35,10 @@ class Memory:
         self.windows, self.entered, self.tile = windows, entered, tile
 
 
-def together(
+def stacked_states(
     memories: Sequence[Memory], number: int, device: torch.device, dtype: torch.dtype
 ) -> State | None:
-    """What is remembered of one window of some planes, where and as it is computed with."""
+    """States of one window of some planes, stacked on the device and in the type of the network."""
     if not memories[0].windows:
         return None
     states = [[h.to(device, dtype) for h in memory.windows[number]] for memory in memories]
@@ -61,8 +47,8 @@ def together(
     return [torch.cat(levels) for levels in zip(*states, strict=True)]
 
 
-def apart(state: State, memories: Sequence[Memory]) -> Iterator[State]:
-    """What each of some planes has to remember of a window, where it waits."""
+def split_states(state: State, memories: Sequence[Memory]) -> Iterator[State]:
+    """States of a window for each of some planes, moved to where they wait."""
     if len(memories) == 1:
         yield [h.to(memories[0].place) for h in state]
         return

@@ -96,13 +96,13 @@ _TABLE = (
 )  # fmt: skip
 
 DEFAULT_METHOD = _TABLE[0].key
-"""What is used unless somebody asks for another."""
+"""Method used unless another is asked for."""
 
 METHODS = tuple(method.key for method in _TABLE)
 """Keys of all methods, the default first."""
 
 METHOD_NAMES = {method.key: method.title for method in _TABLE}
-"""What a person calls each method."""
+"""Names of the methods for a person."""
 
 DOCK_METHODS = {method.key: method for method in _TABLE if method.in_dock}
 """Those that the window offers."""

@@ -47,10 +47,10 @@ class Normalisation:
         InputError
             If the stack has no contrast to measure.
         """
-        found = StackScale(len(stack))
+        scale = StackScale(len(stack))
         for plane in stack:
-            found.add(np.asarray(plane))
-        return found.normalisation()
+            scale.add(np.asarray(plane))
+        return scale.normalisation()
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return ``values`` on this scale: background 0, foreground 1; float64, same shape."""
@@ -88,11 +88,11 @@ class StackScale:
             self._brightest = np.empty(0, plane.dtype)
         else:
             self._highest, self._sum = np.maximum(self._highest, plane), self._sum + plane
-        found = np.concatenate([self._brightest, plane.ravel()])
-        kept = self._pixels - int(self._rank())
-        if kept < found.size:
-            found = np.partition(found, found.size - kept)[-kept:]
-        self._brightest = found
+        brightest = np.concatenate([self._brightest, plane.ravel()])
+        count = self._pixels - int(self._rank())
+        if count < brightest.size:
+            brightest = np.partition(brightest, brightest.size - count)[-count:]
+        self._brightest = brightest
 
     def normalisation(self) -> Normalisation:
         """The scale, once all planes have come; errors as of :meth:`Normalisation.of_stack`."""
@@ -160,8 +160,8 @@ class StraightFit:
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Values in the units of the truth, float64, same shape."""
-        found: npt.NDArray[np.float64] = self.gain * np.asarray(values, np.float64) + self.offset
-        return found
+        fitted: npt.NDArray[np.float64] = self.gain * np.asarray(values, np.float64) + self.offset
+        return fitted
 
 
 def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -286,7 +286,7 @@ def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
         does not depend on the camera's offset.
     """
     change = size = 0.0
-    for before, after in zip(old, new, strict=True):  # plane by plane: lean on memory
+    for before, after in zip(old, new, strict=True):  # plane by plane, to save memory
         after = after.astype(np.float64)
         change += float(np.sum((after - before) ** 2))
         size += float(np.sum(after**2))

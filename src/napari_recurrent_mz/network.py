@@ -25,7 +25,7 @@ _GATE = {"widefield": -0.7, "confocal": 2.0}
 is dark between what it sees, which a linear estimate cannot be: there it is almost open."""
 
 State = list[torch.Tensor]
-"""What the network remembers of the scans so far: h_k for every level, (N, c_k, H_k, W_k)."""
+"""State of the network after the scans so far: h_k for every level, (N, c_k, H_k, W_k)."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ class RecurrentMZ(nn.Module):
         return self.corrected(out.to(linear.dtype), linear, unit, extra)
 
     def beside(self, linear: torch.Tensor | None, skip: torch.Tensor | None) -> torch.Tensor | None:
-        """What the decoder sees beside the features, padded: (N, S, H', W')."""
+        """Images that the decoder sees beside the features, padded: (N, S, H', W')."""
         seen = linear if skip is None else skip
         if not self.config.linear_skip or seen is None:
             return None

@@ -23,18 +23,18 @@ from .radial_filter import AT_ONCE_ON_GPU, RadialFilter
 from .side_by_side import one_core_each
 
 LAYOUT = "sheets of their own fineness, one after another"
-"""What the values of an object are: objects that were kept of another layout do not fit."""
+"""Layout of an object's values: objects that were stored in another one do not fit."""
 
 _Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 _SHEET_DOF = (0.7, 2.0)
 _SHEETS_PER_GAP = 2.5  # coarser sheets explain close scans badly, finer ones change nothing
 _MARGIN_DOF = 14.0  # light from farther above or below is even enough for the outermost sheet
 _EVERY = (4, 2)  # pixels that a coarse sheet has a value for, per axis
-_UNSEEN = 0.02  # of an even sheet's light: finer structure than this passes is left out
+_LOWEST_CONTRAST = 0.02  # of an even sheet's light: finer structure than this passes is left out
 _AT_WORK = 400_000  # values that a core works on at a time: they stay in its cache
-_KEPT_BYTES = 1_000_000_000  # responses beyond that are made again every time
+_CACHE_BYTES = 1_000_000_000  # larger responses are computed again every time
 
 
 def sheet_heights(scan_z_um: npt.NDArray[np.float64], dof: float) -> npt.NDArray[np.float64]:
@@ -49,21 +49,11 @@ def sheet_heights(scan_z_um: npt.NDArray[np.float64], dof: float) -> npt.NDArray
 
 @dataclass(frozen=True)
 class Part:
-    """Some neighbouring sheets of one fineness.
+    """Some neighbouring sheets of one fineness."""
 
-    Attributes
-    ----------
-    sheets : slice
-        Their numbers.
-    values : slice
-        Where their values are in all.
-    shape : tuple of int
-        (L, Y', X') of their values.
-    """
-
-    sheets: slice
-    values: slice
-    shape: tuple[int, int, int]
+    sheets: slice  # their numbers
+    values: slice  # where their values are among all
+    shape: tuple[int, int, int]  # (L, Y', X') of their values
 
     def of(self, values: torch.Tensor) -> torch.Tensor:
         """The part of all values, shape (L, Y', X')."""
@@ -84,15 +74,15 @@ def pixels_per_value(
     """
     away = np.abs(sheets_um[:, None] - scan_z_um).min(axis=1) / optics.depth_of_field_um
     contrast = np.abs(table.at(away))
-    found = np.ones(len(sheets_um), dtype=int)
+    pixels = np.ones(len(sheets_um), dtype=int)
     for every in _EVERY:
         if any(length % (2 * every) for length in padded):
             continue
         # Above half of what its own values could show: products of them are finer still.
         finest = 0.5 / (every * optics.pixel_um) * optics.wavelength_um / optics.na / 2
         seen = contrast[:, table.k > finest].max(axis=1, initial=0.0)
-        found[(seen < _UNSEEN) & (found == 1)] = every
-    return [int(every) for every in found]
+        pixels[(seen < _LOWEST_CONTRAST) & (pixels == 1)] = every
+    return [int(every) for every in pixels]
 
 
 def parts_of(every: Sequence[int], padded: tuple[int, int], on_cpu: bool) -> list[Part]:
@@ -112,24 +102,11 @@ def parts_of(every: Sequence[int], padded: tuple[int, int], on_cpu: bool) -> lis
 
 
 class Blurs:
-    """From the sheets to the scans and back, on the padded field.
+    """From the sheets to the scans and back, on the padded field; ``weights`` are H(k), (M, L, K).
 
-    On a CPU parts are worked on side by side, each on one core: threads that share every single
-    operation would wait for each other hundreds of times in an iteration, and for whatever else
-    the machine does. Use it in a ``with`` block, which ends the threads.
-
-    Parameters
-    ----------
-    radial_filter : RadialFilter
-    parts : sequence of Part
-    weights : numpy.ndarray, shape (M, L, K)
-        H(k) from every sheet to every scan.
-    device : torch.device, optional
-
-    Attributes
-    ----------
-    pieces : list of slice
-        All values, in pieces to do something with at a time.
+    On a CPU each part is worked on by one core: threads that share every single operation would
+    wait for each other, and for other programs, hundreds of times in an iteration. Use it in a
+    ``with`` block, which ends the threads.
     """
 
     def __init__(
@@ -152,7 +129,7 @@ class Blurs:
         on_cpu = self._weights.device.type == "cpu"
         self._add = add_one_by_one if on_cpu else add_at_once
         self._pool = one_core_each() if on_cpu and torch.get_num_threads() > 1 else None
-        # Several threads add up one scan each, and what they add is not made long before.
+        # Each thread sums one scan; few spectra at a time are computed before they are added.
         step = 1 if self._pool is None else 2 * torch.get_num_threads()
         numbers = range(len(parts))
         self._groups = [numbers[start : start + step] for start in numbers[::step]]
@@ -160,8 +137,8 @@ class Blurs:
         self._scans = one_by_one if on_cpu else [slice(None)]
         self.pieces = [part.values for part in parts] if on_cpu else [slice(None)]
         values = sum(n * (rows // 2 + 1) * (columns // 2 + 1) for n, rows, columns in shapes)
-        small = values * count * 4 <= _KEPT_BYTES
-        self._kept = list(self.each(self._made, parts)) if small else None
+        small = values * count * 4 <= _CACHE_BYTES
+        self._cached = list(self.each(self._computed, parts)) if small else None
 
     def __enter__(self) -> Blurs:
         return self
@@ -170,17 +147,19 @@ class Blurs:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def each(self, function: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[_Made]:
-        """What a function makes of each item, in their order."""
+    def each(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """Results of a function for each item, in their order."""
         if self._pool is None:
             return map(function, items)
         mode = torch.is_inference_mode_enabled()  # each thread has a mode of its own
 
-        def made(item: _Item) -> _Made:
+        def apply(item: _Item) -> _Result:
             with torch.inference_mode(mode):
                 return function(item)
 
-        return self._pool.map(made, items)
+        return self._pool.map(apply, items)
 
     def do(self, function: Callable[[_Item], object], items: Iterable[_Item]) -> None:
         """Do something with each item."""
@@ -190,13 +169,9 @@ class Blurs:
     def to_scans(
         self, density: torch.Tensor, then: Callable[[slice, torch.Tensor], object]
     ) -> torch.Tensor:
-        """The object's images at the scans: all values (V,) → (M, Y', X'), until the next ones.
+        """The object (V,) imaged at the scans: (M, Y', X'), valid until the next call.
 
-        Parameters
-        ----------
-        density : torch.Tensor, shape (V,)
-        then : callable
-            Told which scans these are, may change their images; some may be made at a time.
+        ``then`` may change the images: it gets the numbers of some scans and their images.
         """
         mixed = self._mixed.zero_()
         for numbers in self._groups:
@@ -204,9 +179,9 @@ class Blurs:
             spectra = list(self.each(lambda part: self._spectra(part.of(density)), parts))
 
             def add(scans: slice, numbers: range = numbers, spectra: Any = spectra) -> None:
-                for number, found in zip(numbers, spectra, strict=True):
-                    at = self._both_have(number)
-                    self._add(mixed[scans][at], found[at], self._responses(number, scans)[at])
+                for number, spectrum in zip(numbers, spectra, strict=True):
+                    at = self._shared(number)
+                    self._add(mixed[scans][at], spectrum[at], self._responses(number, scans)[at])
 
             self.do(add, self._scans)
 
@@ -217,21 +192,18 @@ class Blurs:
         return self._images
 
     def to_object(
-        self, images: torch.Tensor, then: Callable[[Part, torch.Tensor], _Made]
-    ) -> list[_Made]:
-        """The adjoint: what ``then`` makes of every part and the values (L, Y', X') that it gets.
+        self, images: torch.Tensor, then: Callable[[Part, torch.Tensor], _Result]
+    ) -> list[_Result]:
+        """The adjoint of :meth:`to_scans` for images (M, Y', X'), given to ``then`` part by part.
 
-        Parameters
-        ----------
-        images : torch.Tensor, shape (M, Y', X')
-        then : callable
-            Of a part and its values; parts may be made at the same time.
+        Returns what ``then`` makes of each part and its values (L, Y', X'); on a CPU several run at
+        once.
         """
         spectra = self._mixed
         self.do(lambda scans: spectra[scans].copy_(self._spectra(images[scans])), self._scans)
 
-        def make(number: int) -> _Made:
-            part, at = self.parts[number], self._both_have(number)
+        def make(number: int) -> _Result:
+            part, at = self.parts[number], self._shared(number)
             count, y, x = part.shape
             mixed = images.new_zeros((count, 4, y // 2 + 1, x // 2 + 1))
             self._add(mixed[at], spectra[at], self._responses(number).transpose(0, 1)[at])
@@ -239,7 +211,7 @@ class Blurs:
 
         return list(self.each(make, range(len(self.parts))))
 
-    def _both_have(self, number: int) -> tuple[EllipsisType | slice, ...]:
+    def _shared(self, number: int) -> tuple[EllipsisType | slice, ...]:
         """Where the frequencies of a part are in its own folded spectra, and in the images'.
 
         The highest of a coarse part is left out, of which the sign is not known.
@@ -254,12 +226,12 @@ class Blurs:
         return self._folds[shape[0]].images(folded, shape)
 
     def _responses(self, number: int, scans: slice = slice(None)) -> torch.Tensor:
-        """Of some scans to the sheets of a part: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
-        if self._kept is not None:
-            return self._kept[number][scans]
-        return self._made(self.parts[number], scans)
+        """Responses from a part's sheets to some scans: (M, L, Y' // 2 + 1, X' // 2 + 1)."""
+        if self._cached is not None:
+            return self._cached[number][scans]
+        return self._computed(self.parts[number], scans)
 
-    def _made(self, part: Part, scans: slice = slice(None)) -> torch.Tensor:
+    def _computed(self, part: Part, scans: slice = slice(None)) -> torch.Tensor:
         return self._filter.half_response(self._weights[scans, part.sheets], part.shape[1:])
 
 
@@ -274,8 +246,8 @@ def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.T
 
 
 def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
-    """The same for a GPU: to tell it of hundreds of small things takes longer than to do them."""
-    most = max(AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals whose products are there at a time
+    """The same for a GPU, on which starting hundreds of small operations takes too long."""
+    most = max(AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals at a time, by memory
     for start in range(0, len(totals), most):
         some = slice(start, start + most)
         totals[some].add_((spectra * weights[some][:, :, None]).sum(dim=1))
@@ -297,14 +269,14 @@ class _Fold:
 
     def spectra(self, images: torch.Tensor) -> torch.Tensor:
         """Folded transforms of images (N, Y, X)."""
-        found = torch.fft.rfft2(images, norm="forward").index_select(1, self._there)
-        count, rows, columns = found.shape
-        return torch.stack([found.real, found.imag], 1).view(count, 4, rows // 2, columns)
+        spectra = torch.fft.rfft2(images, norm="forward").index_select(1, self._there)
+        count, rows, columns = spectra.shape
+        return torch.stack([spectra.real, spectra.imag], 1).view(count, 4, rows // 2, columns)
 
     def images(self, folded: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
         """Images (N, Y, X) of folded spectra."""
         count, _, rows, columns = folded.shape
         real, imaginary = folded.view(count, 2, 2 * rows, columns).unbind(1)
         spectra = torch.complex(real, imaginary).index_select(1, self._back)
-        found: torch.Tensor = torch.fft.irfft2(spectra, s=shape, norm="forward")
-        return found
+        images: torch.Tensor = torch.fft.irfft2(spectra, s=shape, norm="forward")
+        return images

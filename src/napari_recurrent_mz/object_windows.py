@@ -25,7 +25,7 @@ from .deconvolution import Levels, NonnegativeEstimate
 from .device import free_gpu_bytes, give_back_memory
 from .lmmse import Weights
 from .optics import Optics
-from .radial_filter import Again, RadialFilter
+from .radial_filter import FilterCache, RadialFilter
 from .scans import FloatArray, Heights, Scan, check_scans, is_surface
 
 WINDOW = 2048
@@ -52,15 +52,8 @@ class _Window(NamedTuple):
 class NonnegativeWindows:
     """A :class:`~napari_recurrent_mz.deconvolution.NonnegativeEstimate` of large images.
 
-    Overlapping windows, each with its own object, are blended: memory goes with the window
-    instead of the image.
-
-    Parameters
-    ----------
-    scans, optics, target, device, stopped
-        As in :class:`~napari_recurrent_mz.deconvolution.NonnegativeEstimate`.
-    size : int, optional
-        Pixels on a side that a window adds; it reads :data:`OVERLAP` more on each side.
+    Overlapping windows, each with its own object, are blended: memory goes with the window instead
+    of the image. A window adds ``size`` pixels on a side and reads :data:`OVERLAP` more.
     """
 
     def __init__(
@@ -73,27 +66,27 @@ class NonnegativeWindows:
         stopped: Callable[[], bool] | None = None,
         size: int | None = None,
     ) -> None:
-        self.scans = check_scans(scans)
-        self.shape = self.scans[0].pixels.shape
-        self.scan_z_um = np.array([scan.z_um for scan in self.scans])
+        scans = check_scans(scans)
+        self.shape = scans[0].pixels.shape
+        self.scan_z_um = np.array([scan.z_um for scan in scans])
         self.device = device
-        self.levels = Levels.of(torch.from_numpy(np.stack([s.pixels for s in self.scans])))
+        self.levels = Levels.of(torch.from_numpy(np.stack([s.pixels for s in scans])))
         rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
         count = len(rows) * len(columns)
         self._windows: list[_Window] = []
         filters: dict[tuple[int, ...], RadialFilter] = {}
-        shelf: _Shelf | None = None
+        store: _SpectraStore | None = None
         for (row, down), (column, across) in product(rows, columns):
             fit = NonnegativeEstimate(
-                [s.with_pixels(s.pixels[row, column]) for s in self.scans],
+                [s.with_pixels(s.pixels[row, column]) for s in scans],
                 optics,
                 levels=self.levels,
                 device=device,
                 stopped=stopped,
                 target=target,
             )
-            shelf = shelf or _Shelf(count * _bytes(fit), device)
-            fit.wait_with(shelf.keep(fit.transforms()))
+            store = store or _SpectraStore(count * _bytes(fit), device)
+            fit.store_spectra(store.keep(fit.transforms()))
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
             shares = (_shares(down, device)[:, None], _shares(across, device))
             self._windows.append(_Window((row, column), *shares, fit))
@@ -109,11 +102,11 @@ class NonnegativeWindows:
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         """The objects' image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
-        found: FloatArray = self.tensor(z_um).cpu().numpy()
-        return found
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
 
-    def beyond_linear(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """What the objects add to the linear MMSE estimate of a plane or surface, (Y, X).
+    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Gain of the objects over the linear MMSE estimate of a plane or surface, (Y, X).
 
         That of several heights, (T, Y, X), is put into the memory of ``out``.
         """
@@ -121,19 +114,10 @@ class NonnegativeWindows:
 
     def explained(self, number: int) -> torch.Tensor:
         """The wide-field image that the objects account for at a scan: tensor (Y, X)."""
-        told = self._filtered(
+        image = self._filtered(
             float(self.scan_z_um[number]), lambda fit, _: fit.radial_to_scans[number][None]
         )
-        return told + self.levels.background
-
-    @property
-    def misfit(self) -> torch.Tensor:
-        """What the objects leave unexplained of each scan: tensor (M, Y, X)."""
-        found = [
-            torch.tensor(scan.pixels, device=self.device) - self.explained(number)
-            for number, scan in enumerate(self.scans)
-        ]
-        return torch.stack(found)
+        return image + self.levels.background
 
     def _filtered(
         self,
@@ -147,14 +131,14 @@ class NonnegativeWindows:
         count = 1 if same is None else len(same)
         shape = (count, *self.shape)
         whole = torch.zeros(shape, device=self.device) if out is None else out.zero_()
-        again, before = Again({}), first.filter
+        cache, before = FilterCache({}), first.filter
         for place, down, across, fit in self._windows:
             if same is None:
                 image = fit.along(np.asarray(z_um)[place], partial(weights, fit))
             else:
                 if fit.filter is not before:  # windows of one size follow each other
-                    again, before = Again({}), fit.filter
-                image = fit.image(same, again)
+                    cache, before = FilterCache({}), fit.filter
+                image = fit.image(same, cache)
             whole[(..., *place)] += image.mul_(down).mul_(across)
         return whole if np.ndim(z_um) == 1 else whole[0]
 
@@ -178,7 +162,7 @@ def _shares(ramp: npt.NDArray[np.float64], device: torch.device | None) -> torch
 
 
 def _bytes(fit: NonnegativeEstimate) -> int:
-    """What the spectra of an object take."""
+    """Bytes of the spectra of an object."""
     return sum(count * y * (x // 2 + 1) * 8 for count, y, x in (part.shape for part in fit.parts))
 
 
@@ -187,25 +171,18 @@ def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]
     count = -(-length // size)
     edges = np.linspace(0, length, count + 1).round().astype(int)
     at = np.arange(length) + 0.5
-    found = []
+    ramps = []
     for low, high in pairwise(edges):
         start, stop = max(int(low) - OVERLAP, 0), min(int(high) + OVERLAP, length)
         rising = 1.0 if low == 0 else np.clip((at - low) / OVERLAP + 0.5, 0, 1)
         falling = 1.0 if high == length else np.clip((high - at) / OVERLAP + 0.5, 0, 1)
         weight = np.ones(length) * rising * falling
-        found.append((slice(start, stop), weight[start:stop]))
-    return found
+        ramps.append((slice(start, stop), weight[start:stop]))
+    return ramps
 
 
-class _Shelf:
-    """Where spectra wait: on the device, in memory, or in a temporary file.
-
-    Parameters
-    ----------
-    size : int
-        Of all that will come, about, in bytes.
-    device : torch.device or None
-    """
+class _SpectraStore:
+    """Where spectra of some ``size`` bytes wait: on the device, in memory, or in a file."""
 
     def __init__(self, size: int, device: torch.device | None) -> None:
         self._device = device
@@ -230,11 +207,11 @@ class _Shelf:
                 try:
                     self._file.write(torch.view_as_real(some.cpu().contiguous()).numpy().data)
                 except OSError:  # the disk is full: memory has to do
-                    kept = [one.clone() for one in _Shelved(self, begin, shapes)]
+                    in_memory = [one.clone() for one in _StoredSpectra(self, begin, shapes)]
                     self._file.truncate(begin)
-                    return [*kept, some, *spectra]
+                    return [*in_memory, some, *spectra]
                 shapes.append(some.shape)
-        return _Shelved(self, begin, shapes)
+        return _StoredSpectra(self, begin, shapes)
 
     def read(self, begin: int, spectrum: torch.Tensor) -> torch.Tensor:
         """Fill ``spectrum``, on the CPU, from a place in the file; it comes to the device."""
@@ -246,10 +223,10 @@ class _Shelf:
 
 
 @dataclass(frozen=True)
-class _Shelved:
+class _StoredSpectra:
     """Spectra of one object in the file; each comes where the one before was."""
 
-    shelf: _Shelf
+    store: _SpectraStore
     begin: int
     shapes: Sequence[torch.Size]
 
@@ -257,5 +234,5 @@ class _Shelved:
         begin, sizes = self.begin, [math.prod(shape) for shape in self.shapes]
         room = torch.empty(max(sizes, default=0), dtype=torch.complex64)
         for shape, size in zip(self.shapes, sizes, strict=True):
-            yield self.shelf.read(begin, room[:size].view(shape))
+            yield self.store.read(begin, room[:size].view(shape))
             begin += size * room.itemsize

@@ -21,7 +21,7 @@ _RECURRENT = "recurrent-mz"
 
 @dataclass(frozen=True)
 class Work:
-    """What one stage has to do.
+    """Work of one stage.
 
     Attributes
     ----------
@@ -101,16 +101,16 @@ def network_work(
         raise ValueError("counted is the recurrent network with at least one scan that is new")
     multiple = 1 << (config.levels - 1)
     rows, columns = (-(-length // multiple) * multiple for length in shape)
-    found: dict[str, Work] = {}
+    work: dict[str, Work] = {}
     for convolution in _convolutions(config, n_scans - known, first=known == 0):
         pixels = rows * columns / 4 ** (convolution.level - 1)
-        before = found.get(convolution.stage, Work(convolution.stage, 0.0, 0.0))
-        found[convolution.stage] = Work(
+        before = work.get(convolution.stage, Work(convolution.stage, 0.0, 0.0))
+        work[convolution.stage] = Work(
             convolution.stage,
             before.operations + convolution.operations(pixels),
             before.moved_bytes + value_bytes * convolution.values(pixels),
         )
-    return list(found.values())
+    return list(work.values())
 
 
 def _convolutions(config: NetworkConfig, scans: int, *, first: bool) -> Iterator[_Convolution]:
@@ -154,13 +154,13 @@ def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
     """Operations of a network for (side, side) pixels, by running one."""
     total = 0
 
-    def count(module: nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         nonlocal total
-        spread = given[0] if isinstance(module, nn.ConvTranspose2d) else made
+        spread = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
         weight: torch.Tensor = module.weight  # type: ignore[assignment]
         total += 2 * spread.numel() * weight[0].numel()
 
-    with torch.random.fork_rng(devices=[]):  # its weights do not matter to anybody
+    with torch.random.fork_rng(devices=[]):  # only the number of weights counts
         network = build(config).eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -148,17 +148,9 @@ def widefield_psf(
 
 
 def _round(intensity: Array, pixel: float, size: int, samples: int) -> Array:
-    """Images (Z, size, size) of what is known along the radius (Z, R), a sample in each step of it.
+    """Images (Z, size, size) of profiles (Z, R) along the radius, around the middle of an odd size.
 
-    Parameters
-    ----------
-    intensity : numpy.ndarray, shape (Z, R)
-    pixel : float
-        Pixel size, in steps of the radius.
-    size : int
-        Odd.
-    samples : int
-        How many in a row across a pixel are averaged.
+    ``pixel`` is in steps of the radius; ``samples`` in a row across each pixel are averaged.
     """
     from scipy.interpolate import CubicSpline
 
@@ -173,8 +165,8 @@ def _round(intensity: Array, pixel: float, size: int, samples: int) -> Array:
             eighth += spline(pixel * np.hypot(y + up, x + right))
     at = np.abs(np.arange(size) - size // 2)
     row, column = np.maximum(at[:, None], at), np.minimum(at[:, None], at)
-    found: Array = eighth[:, row * (row + 1) // 2 + column] / samples**2
-    return found
+    images: Array = eighth[:, row * (row + 1) // 2 + column] / samples**2
+    return images
 
 
 def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:

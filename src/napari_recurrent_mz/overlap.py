@@ -15,13 +15,13 @@ LARGEST = 256
 ALIGN = 16
 """Windows start where the pooling grid of the whole image does: a multiple of this or more."""
 
-_UNSEEN = 5e-6
+_TOLERANCE = 5e-6
 """Largest deviation from the whole image, of its range: half of what is promised."""
 
 _ROWS = (256, 512, 1024)  # of the images that are tried, cut across the middle
 _COLUMNS = 128
 _COARSE = 8  # pixels of the larger structure that a network is tried on
-_known: dict[str, int] = {}
+_overlaps: dict[str, int] = {}
 
 
 def alignment(model: Model) -> int:
@@ -32,26 +32,17 @@ def alignment(model: Model) -> int:
 def overlap_of(model: Model) -> int:
     """Pixels that a window reads beyond what is kept of it, on each side.
 
-    How far a network sees is less than its layers could, and another number for each set of
-    weights: it is tried once in a process, on noise and on larger structure.
-
-    Parameters
-    ----------
-    model : Model
-
-    Returns
-    -------
-    int
-        A multiple of :func:`alignment` with which two windows make the image of the whole, to
-        1e-5 of its range, and a little more, because the image of a user is another one;
-        :data:`LARGEST` where none below does.
+    A multiple of :func:`alignment` with which two windows make the image of the whole to 1e-5 of
+    its range, and a little more for images other than those tried; at most :data:`LARGEST`. How far
+    a network sees depends on its weights and is less than its layers allow: it is tried once in a
+    process, on noise and on larger structure.
     """
-    if model.sha256 not in _known:
-        _known[model.sha256] = _tried(model)
-    return _known[model.sha256]
+    if model.sha256 not in _overlaps:
+        _overlaps[model.sha256] = _measured(model)
+    return _overlaps[model.sha256]
 
 
-def _tried(model: Model) -> int:
+def _measured(model: Model) -> int:
     device, begin = choose_device("cpu"), 0
     plain = Runner(model, device, Form(fast=False, half=False))
     for rows in _ROWS:
@@ -60,7 +51,7 @@ def _tried(model: Model) -> int:
         wholes = [(image, plain(image)) for image in (noise, _coarse(noise))]
         step = max(alignment(model), rows // 32)
         for overlap in range(begin + step, rows // 4 + 1, step):
-            if all(_seam(plain, image, whole, overlap) <= _UNSEEN for image, whole in wholes):
+            if all(_seam(plain, image, whole, overlap) <= _TOLERANCE for image, whole in wholes):
                 return min(overlap + alignment(model), LARGEST)
         begin = rows // 4
     return LARGEST

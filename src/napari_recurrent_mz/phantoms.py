@@ -23,22 +23,11 @@ Volume = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Space:
-    """Where a phantom is drawn.
+    """Where a phantom is drawn."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        (Z, Y, X) voxels.
-    voxel_um : tuple of float
-        (z, y, x) size of a voxel, in micrometres.
-    unit_um : float
-        The length that structures scale with, in micrometres: about 1 for a high-NA
-        objective, larger for a low-magnification one, whose samples are larger too.
-    """
-
-    shape: tuple[int, int, int]
-    voxel_um: tuple[float, float, float]
-    unit_um: float = 1.0
+    shape: tuple[int, int, int]  # (Z, Y, X) voxels
+    voxel_um: tuple[float, float, float]  # (z, y, x)
+    unit_um: float = 1.0  # structures scale with it: about 1 for a high NA, larger for a low one
 
     @property
     def size_um(self) -> npt.NDArray[np.float64]:
@@ -54,20 +43,7 @@ Phantom = Callable[[Space, np.random.Generator], Volume]
 
 
 def phantom(kind: str, space: Space, rng: np.random.Generator) -> Volume:
-    """Draw one phantom.
-
-    Parameters
-    ----------
-    kind : str
-        One of :data:`KINDS`.
-    space : Space
-    rng : numpy.random.Generator
-        The only source of chance.
-
-    Returns
-    -------
-    numpy.ndarray, float32, shape ``space.shape``, >= 0, brightest structures about 1
-    """
+    """Draw one phantom of a kind of :data:`KINDS`: float32, >= 0, brightest structures about 1."""
     volume = np.maximum(KINDS[kind](space, rng), 0)
     top = float(np.percentile(volume[::2, ::2, ::2], 99.9)) if kind not in SPARSE else 0.0
     return (volume / (top or float(volume.max()) or 1.0)).astype(np.float32)
@@ -77,16 +53,9 @@ def phantom(kind: str, space: Space, rng: np.random.Generator) -> Volume:
 
 
 def add_points(volume: Volume, points: npt.NDArray[np.float64], values: npt.ArrayLike) -> None:
-    """Add point sources to a volume, spread trilinearly; those outside are left out.
+    """Add point sources to a volume in place, spread trilinearly; those outside are left out.
 
-    Parameters
-    ----------
-    volume : numpy.ndarray, float32, shape (Z, Y, X)
-        Changed in place.
-    points : numpy.ndarray, shape (N, 3)
-        Fractional voxel positions (z, y, x).
-    values : array_like, one number or shape (N,)
-        Their brightness.
+    ``points`` (N, 3) are fractional voxel positions (z, y, x), ``values`` their brightness.
     """
     base = np.floor(points).astype(int)
     part = points - base

@@ -7,7 +7,7 @@ relative to the standard deviation of a plane.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -59,13 +59,13 @@ class Plan:
         count = len(self.scan_z_um)
         scans, give = ("1 scan", "gives") if count == 1 else (f"{count} scans", "give")
         at = listed([f"{round(z, 2):g}" for z in self.scan_z_um])
-        told = (
+        sentence = (
             f"For {self.range_um:g} µm with this objective, {scans} at {at} µm {give} an expected "
             f"error of {percent(self.expected_error)}"
         )
         if self.wanted is not None and self.expected_error > self.wanted:
-            return f"{told}; {percent(self.wanted)} cannot be reached."
-        return f"{told}."
+            return f"{sentence}; {percent(self.wanted)} cannot be reached."
+        return f"{sentence}."
 
 
 def percent(value: float) -> str:
@@ -118,42 +118,42 @@ def plan(
         raise InputError(f"A plan of {count} scans makes no sense: give 1 to {_MOST_SCANS}.")
     expected = Expectation(grid, optics, power=power, target=target)
     if count is not None:
-        heights = _placed(expected, count)
+        heights = _best_heights(expected, count)
     else:
         assert target_error is not None
-        heights = _few_enough(expected, target_error)
+        heights = _fewest_heights(expected, target_error)
     error = expected.error(heights)
     rms = float(np.sqrt(np.mean(error**2)))
     span = grid.stop_um - grid.start_um
-    made = Plan(tuple(map(float, heights)), rms, expected.z_um, error, span)
-    return replace(made, wanted=target_error)
+    return Plan(tuple(map(float, heights)), rms, expected.z_um, error, span, target_error)
 
 
-def _few_enough(expected: Expectation, target_error: float) -> Array:
+def _fewest_heights(expected: Expectation, target_error: float) -> Array:
     """Heights of the fewest scans that reach an error; of all that may be, if none do."""
     most = min(_MOST_SCANS, len(expected.z_um))
     enough = range(1, most + 1)
     count = next(
-        (n for n in enough if expected.overall(_even(expected.z_um, n)) <= target_error), most
+        (n for n in enough if expected.overall(_even_heights(expected.z_um, n)) <= target_error),
+        most,
     )
-    heights = _placed(expected, count)
+    heights = _best_heights(expected, count)
     while count > 1:  # well placed, one fewer may do
-        fewer = _placed(expected, count - 1)
+        fewer = _best_heights(expected, count - 1)
         if expected.overall(fewer) > target_error:
             break
         count, heights = count - 1, fewer
     return heights
 
 
-def _even(z_um: Array, count: int) -> Array:
+def _even_heights(z_um: Array, count: int) -> Array:
     """So many heights, each in the middle of an equal part of the range."""
     low, high = z_um[0], z_um[-1]
     return np.asarray(low + (np.arange(count) + 0.5) / count * (high - low))
 
 
-def _placed(expected: Expectation, count: int) -> Array:
+def _best_heights(expected: Expectation, count: int) -> Array:
     """From even spacing, move one scan after another to where it lowers the error most."""
-    heights = _even(expected.z_um, count)
+    heights = _even_heights(expected.z_um, count)
     error = expected.overall(heights)
     for _ in range(_SWEEPS):
         moved = heights.copy()

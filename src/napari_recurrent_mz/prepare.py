@@ -13,48 +13,29 @@ from .scans import FloatArray, InputError, check_image, ordinary_unit
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Shift and scale that take intensities to about 0 (background) … 1 (bright structure).
+    """Shift and scale that take intensities to about 0 (background) … 1 (bright structure)."""
 
-    Attributes
-    ----------
-    shift : float
-        Mean of the background, in the input's units.
-    scale : float
-        99th percentile of the foreground above the background, in the input's units, > 0.
-    """
-
-    shift: float
-    scale: float
+    shift: float  # mean of the background, in the input's units
+    scale: float  # 99th percentile of the foreground above it, in the input's units, > 0
 
     def apply(self, image: npt.ArrayLike) -> FloatArray:
         """Normalised image, float32."""
-        found: FloatArray = np.asarray(image, dtype=np.float32) - np.float32(self.shift)
-        found /= np.float32(self.scale)
-        return found
+        normal: FloatArray = np.asarray(image, dtype=np.float32) - np.float32(self.shift)
+        normal /= np.float32(self.scale)
+        return normal
 
     def undo(self, image: npt.ArrayLike) -> FloatArray:
         """Back to the input's units, float32."""
-        found: FloatArray = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
-        found += np.float32(self.shift)
-        return found
+        values: FloatArray = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
+        values += np.float32(self.shift)
+        return values
 
 
 def quantile(values: npt.NDArray[np.floating], part: float) -> float:
-    """The value that a part of all values lies below, interpolated linearly.
+    """The ``part`` quantile of values without NaN, interpolated linearly as by NumPy.
 
-    That of :func:`numpy.quantile`, which is several times slower: NumPy selects one value of an
-    array far faster than two.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Of any shape, not empty, without NaN.
-    part : float
-        0 to 1.
-
-    Returns
-    -------
-    float
+    :func:`numpy.quantile` is several times slower: NumPy selects one value of an array far faster
+    than two.
     """
     place = part * (values.size - 1)
     low = int(place)
@@ -66,26 +47,18 @@ def quantile(values: npt.NDArray[np.floating], part: float) -> float:
 
 
 def normalisation(images: npt.ArrayLike) -> Normalisation:
-    """Shift and scale from the scans alone.
+    """Shift and scale from scans (M, Y, X) alone.
 
-    The paper (Methods, "Sample preparation") thresholds an extended-depth-of-field image of
-    the whole stack by the triangle method and takes the mean of its background and the 99th
-    percentile of its foreground. A user has a few planes only, so their maximum projection
-    stands in for it, in training as in use.
-
-    Parameters
-    ----------
-    images : array_like, shape (M, Y, X)
-
-    Returns
-    -------
-    Normalisation
+    The paper (Methods, "Sample preparation") thresholds an extended-depth-of-field image of the
+    whole stack by the triangle method and takes the mean of its background and the 99th percentile
+    of its foreground. A user has a few planes only, so their maximum projection stands in for it,
+    in training as in use.
     """
     stack = np.asarray(images, dtype=np.float32)
     unit = ordinary_unit(max(float(stack.max()), -float(stack.min())))
     if unit != 1:
-        found = normalisation(stack / np.float32(unit))
-        return Normalisation(found.shift * unit, found.scale * unit)
+        reduced = normalisation(stack / np.float32(unit))
+        return Normalisation(reduced.shift * unit, reduced.scale * unit)
     projection = stack.max(axis=0)
     foreground = projection > threshold_triangle(projection)  # type: ignore[no-untyped-call]
     background = stack.sum(axis=0, dtype=np.float64)[~foreground]
@@ -130,10 +103,10 @@ class EdfNormalisation:
 
     def as_dict(self) -> dict[str, float]:
         """The numbers, as JSON can hold them, with the shift and the scale that they give."""
-        made = self.normalisation
+        normalisation = self.normalisation
         return {
-            "shift": made.shift,
-            "scale": made.scale,
+            "shift": normalisation.shift,
+            "scale": normalisation.scale,
             "threshold": self.threshold,
             "background_mean": self.background,
             "foreground_p99": self.p99,

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 
 class Stopped(Exception):  # noqa: N818
@@ -32,7 +32,8 @@ def nobody(_words: str, _done: int, _total: int) -> None:
     """Listen to nothing."""
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Never stop."""
     return False
 
 
@@ -61,6 +62,18 @@ def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None
             on_step(step)
 
 
+class Step(NamedTuple):
+    """How far the work is, and what is being done, for a person."""
+
+    done: int
+    total: int
+    words: str
+
+
+Steps = Generator[Step, None, T]
+"""Yields each :class:`Step` and returns the result; closing it cancels the work."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far some work is: pieces done, pieces in all, and what is at work."""
@@ -74,34 +87,29 @@ _POLL_S = 0.1
 
 
 def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Generator[Progress, None, T]:
-    """Do work in a thread of its own, and yield what it tells; return what it returns.
+    """Do work in a thread of its own, and yield the steps that it tells; return what it returns.
 
-    Parameters
-    ----------
-    work : callable
-        Calls :func:`tell` before each piece.
-    stopped : callable
-        Asked before each piece; True ends the work in :class:`Stopped`.
+    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
-    told: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    steps: queue.SimpleQueue[Progress] = queue.SimpleQueue()
     given_up = threading.Event()
 
     def listened() -> T:
         with listening(
-            lambda words, done, total: told.put(Progress(done, total, words)),
+            lambda words, done, total: steps.put(Progress(done, total, words)),
             lambda: given_up.is_set() or stopped(),
         ):
             return work()
 
     with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(listened)
+        result = pool.submit(listened)
         try:
-            while not (made.done() and told.empty()):
+            while not (result.done() and steps.empty()):
                 with suppress(queue.Empty):
-                    yield told.get(timeout=_POLL_S)
+                    yield steps.get(timeout=_POLL_S)
         finally:
             given_up.set()
-        return made.result()
+        return result.result()
 
 
 _listener: ContextVar[Listener] = ContextVar("listener", default=nobody)
@@ -109,18 +117,14 @@ _listener: ContextVar[Listener] = ContextVar("listener", default=nobody)
 
 @contextmanager
 def listening(listener: Listener, stopped: Callable[[], bool] | None = None) -> Iterator[None]:
-    """Have ``listener`` told of every step taken inside, in this thread.
+    """Call ``listener`` with every step taken inside, in this thread.
 
-    Parameters
-    ----------
-    listener : callable
-    stopped : callable, optional
-        Asked before each piece; True ends the work in :class:`Stopped`.
+    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
-    asked = stopped or _never
+    should_stop = stopped or never
 
     def listen(words: str, done: int, total: int) -> None:
-        if asked():
+        if should_stop():
             raise Stopped
         listener(words, done, total)
 

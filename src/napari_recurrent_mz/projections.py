@@ -226,7 +226,7 @@ class _Frame:
         inside = tuple(
             slice(0, shape[axis])
             if slab is None
-            else _looked_through(axis, shape[axis], voxel[axis], origin[axis], slab, name)
+            else _voxels_in_slab(axis, shape[axis], voxel[axis], origin[axis], slab, name)
             for axis in range(3)
         )
         return cls(voxel, origin, shape, inside, how)
@@ -244,17 +244,17 @@ class _Frame:
     def finished(self, totals: list[Array]) -> SideViews:
         """The views, each axis rising."""
         depth = tuple(part.stop - part.start for part in self.inside)
-        found = []
+        views = []
         for axis, total in enumerate(totals):
             others = [other for other in range(3) if other != axis]
             image = total / depth[axis] if self.how == "mean" else total
-            found.append(image[tuple(slice(None, None, self._sign(o)) for o in others)])
+            views.append(image[tuple(slice(None, None, self._sign(o)) for o in others)])
         z_um, y_um, x_um = (self.edges_um(a, slice(0, self.shape[a])) for a in range(3))
         through = tuple(self.edges_um(axis, self.inside[axis]) for axis in range(3))
         return SideViews(
-            xy=found[0],
-            xz=found[1],
-            yz=found[2],
+            xy=views[0],
+            xz=views[1],
+            yz=views[2],
             z_um=z_um,
             y_um=y_um,
             x_um=x_um,
@@ -279,23 +279,22 @@ def _check(
         raise InputError(f"{name} holds values of type {volume.dtype}: give real intensities.")
     if len(voxel_um) != 3 or not np.isfinite(voxel_um).all() or not np.all(voxel_um):
         raise InputError(
-            f"The voxel size of {_inside_a_sentence(name)} is {tuple(voxel_um)}: give the size "
+            f"The voxel size of {_within_sentence(name)} is {tuple(voxel_um)}: give the size "
             "along z, y and x in µm, none of them 0."
         )
     if len(origin_um) != 3 or not np.isfinite(origin_um).all():
         raise InputError(
-            f"The origin of {_inside_a_sentence(name)} is {tuple(origin_um)}: give z, y and x "
-            "in µm."
+            f"The origin of {_within_sentence(name)} is {tuple(origin_um)}: give z, y and x in µm."
         )
     if how not in HOWS:
         raise InputError(f"There is no projection '{how}': choose one of {', '.join(HOWS)}.")
 
 
-def _inside_a_sentence(name: str) -> str:
+def _within_sentence(name: str) -> str:
     return name[0].lower() + name[1:] if name else "the volume"
 
 
-def _looked_through(
+def _voxels_in_slab(
     axis: int, count: int, voxel: float, origin: float, slab: Slab, name: str
 ) -> slice:
     """The voxels of an axis whose centres lie in the slab, or the one around its middle."""
@@ -312,7 +311,7 @@ def _looked_through(
     ends = sorted((origin - voxel / 2, origin + voxel * (count - 0.5)))
     raise InputError(
         f"The slab at {_AXES[axis]} = {centre:g} µm, {slab.thickness_um:g} µm thick, does not "
-        f"meet {_inside_a_sentence(name)}, whose {_AXES[axis]} runs from {ends[0]:g} to "
+        f"meet {_within_sentence(name)}, whose {_AXES[axis]} runs from {ends[0]:g} to "
         f"{ends[1]:g} µm: move the position, or look through everything."
     )
 
@@ -326,7 +325,7 @@ def _dtype_of(dtype: Any, how: How) -> npt.DTypeLike:
 
 
 def _lowest(dtype: Any) -> Any:
-    """What no value of the type is below."""
+    """The lowest value of the type."""
     kind = np.dtype(dtype).kind
     if kind == "b":
         return False
@@ -343,22 +342,22 @@ def _take(
 ) -> None:
     """Read a block once and put it in the views that it belongs to."""
     axes = frame.axes_at(block)
-    wanted = list(block)
+    planes = list(block)
     if len(axes) == 1:  # otherwise their union spans the block anyway
-        wanted[axes[0]] = _overlap(block[axes[0]], frame.inside[axes[0]]) or block[axes[0]]
-    values = np.asarray(volume[tuple(wanted)])
-    _check_finite(values, wanted[0].start, name)
+        planes[axes[0]] = _overlap(block[axes[0]], frame.inside[axes[0]]) or block[axes[0]]
+    values = np.asarray(volume[tuple(planes)])
+    _check_finite(values, planes[0].start, name)
     for axis in axes:
-        part = _overlap(wanted[axis], frame.inside[axis])
+        part = _overlap(planes[axis], frame.inside[axis])
         assert part is not None
-        start = wanted[axis].start
+        start = planes[axis].start
         seen = values[
             tuple(
                 slice(part.start - start, part.stop - start) if a == axis else slice(None)
                 for a in range(3)
             )
         ]
-        place = totals[axis][tuple(wanted[other] for other in range(3) if other != axis)]
+        place = totals[axis][tuple(planes[other] for other in range(3) if other != axis)]
         if frame.how == "max":
             np.maximum(place, seen.max(axis=axis), out=place)
         else:

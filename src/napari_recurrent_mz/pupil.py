@@ -23,17 +23,10 @@ _PLANES_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Wavefront:
-    """How the wavefront in the pupil differs from a sphere, beyond tilt and defocus.
+    """How the wavefront in the pupil differs from a sphere, beyond tilt and defocus, in waves rms.
 
-    Parameters
-    ----------
-    astigmatism, coma, trefoil : tuple of float
-        The two Zernike coefficients of each, in waves rms.
-    spherical : float
-        Primary spherical aberration, in waves rms.
-    sample_index, depth_um : float or None, float
-        Refractive index of the sample, and the depth of the source below the coverslip: an index
-        other than that of the immersion adds the spherical aberration of that depth.
+    A sample index other than that of the immersion adds the spherical aberration of a source
+    ``depth_um`` below the coverslip. The pairs are the two Zernike coefficients of each aberration.
     """
 
     astigmatism: tuple[float, float] = (0.0, 0.0)
@@ -66,8 +59,8 @@ def _without_defocus(path: torch.Tensor, axial: torch.Tensor, seen: torch.Tensor
     """A path less its best constant and its best multiple of the defocus term, over the pupil."""
     basis = torch.stack([torch.ones_like(axial[seen]), axial[seen]], dim=1).double()
     fitted = torch.linalg.lstsq(basis, path[seen].double()[:, None]).solution[:, 0]
-    found: torch.Tensor = path - float(fitted[0]) - float(fitted[1]) * axial
-    return found
+    wavefront: torch.Tensor = path - float(fitted[0]) - float(fitted[1]) * axial
+    return wavefront
 
 
 def pupil_psf(
@@ -79,27 +72,11 @@ def pupil_psf(
     *,
     confocal: bool = False,
 ) -> torch.Tensor:
-    """Wide-field point spread function on a periodic field, its centre at pixel (0, 0).
+    """Wide-field point spread function on a periodic field (Z, size, size), centred at (0, 0).
 
-    Parameters
-    ----------
-    optics : Optics
-    z_um : numpy.ndarray, shape (Z,)
-        Defocus, in micrometres.
-    size : int
-        Pixels on a side of the field. Light that leaves it comes in again at the other side.
-    wavefront : Wavefront, optional
-        By default without aberration.
-    device : torch.device, optional
-    confocal : bool, optional
-        That of a confocal with a pinhole of one Airy unit instead, whose illumination is focused
-        as the emission is.
-
-    Returns
-    -------
-    torch.Tensor, float32, shape (Z, size, size)
-        Intensity per pixel. Every wide-field plane has the same total, 1; of a confocal, the
-        brightest plane.
+    Intensity per pixel; every plane has the total 1. That of a confocal with a pinhole of one Airy
+    unit, whose illumination is focused as the emission is, has it in the brightest plane only.
+    Light that leaves the field comes in again at the other side.
     """
     coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
     finer = 2 * math.ceil((coarse - 1) / 2 - 1e-6) + 1 if coarse > 1 else 1  # odd: centres agree
@@ -130,8 +107,8 @@ def _field(optics: Optics, defocus_um: float, size: int, finer: int) -> int:
     if size * finer > _LARGEST_GRID:
         return _LARGEST_GRID // finer // 2 * 2
     steep = optics.na / math.sqrt(optics.immersion_index**2 - optics.na**2)
-    wanted = math.ceil(2 * defocus_um * steep / (size * optics.pixel_um))
-    return size * min(max(wanted, 1), _LARGEST_GRID // (size * finer))
+    pixels = math.ceil(2 * defocus_um * steep / (size * optics.pixel_um))
+    return size * min(max(pixels, 1), _LARGEST_GRID // (size * finer))
 
 
 def _intensities(

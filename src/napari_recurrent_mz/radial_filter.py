@@ -29,7 +29,7 @@ Response = tuple[slice, slice, torch.Tensor]
 """Rows, columns, and what a spectrum is multiplied with there."""
 
 Responses = list[Response]
-"""Those of some spectra, kept."""
+"""Responses of some spectra."""
 
 
 def _margins(length: int) -> tuple[int, int]:
@@ -45,44 +45,19 @@ def _margins(length: int) -> tuple[int, int]:
 
 
 @dataclass
-class Again:
-    """What is used again for other images of one shape that are filtered by the same weights.
+class FilterCache:
+    """Responses and memory for other images of one shape, filtered by the same weights."""
 
-    Attributes
-    ----------
-    responses : dict
-        See :meth:`RadialFilter.mix`.
-    spectrum : torch.Tensor, shape (T, Y', X'/2 + 1), or None
-        Memory for their sum.
-    image : torch.Tensor, shape (T, Y, X), or None
-        Memory for the image.
-    """
-
-    responses: dict[int, Responses] | None = None
-    spectrum: torch.Tensor | None = None
-    image: torch.Tensor | None = None
+    responses: dict[int, Responses] | None = None  # see RadialFilter.mix
+    spectrum: torch.Tensor | None = None  # (T, Y', X'/2 + 1), memory for their sum
+    image: torch.Tensor | None = None  # (T, Y, X), memory for the image
 
 
 class RadialFilter:
-    """Applies radial frequency responses to images of one shape.
+    """Applies radial responses, given at the table's ``k``, to images of one shape (Y, X).
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (Y, X) of the images.
-    optics : Optics
-        Pixel, NA and wavelength place the image's frequencies on the table's axis.
-    table : CovarianceTable
-        Its ``k`` are the nodes of the responses.
-    device : torch.device, optional
-        Where to compute.
-
-    Attributes
-    ----------
-    shape, padded : tuple of int
-        (Y, X) of the images, as they are and as they are transformed.
-    margins : tuple of int
-        Pixels added before and after x, before and after y.
+    Transforms are of the ``padded`` shape; ``margins`` are the pixels added before and after x,
+    before and after y.
     """
 
     def __init__(
@@ -102,7 +77,7 @@ class RadialFilter:
         kx = np.fft.rfftfreq(self.padded[1], optics.pixel_um) * per_um
         position = np.hypot(ky[:, None], kx[None]) / table.k[1]
         low = np.minimum(position.astype(np.int64), len(table.k) - 2)
-        # Beyond the cut-off the last node, whose covariance is nil, goes on.
+        # Beyond the cut-off the last node is repeated, whose covariance is zero.
         part = np.minimum(position - low, 1.0).astype(np.float32)
         self._low = torch.from_numpy(low).to(device)
         self._part = torch.from_numpy(part).to(device)
@@ -110,15 +85,15 @@ class RadialFilter:
     def transform(self, images: torch.Tensor) -> torch.Tensor:
         """Reflect-pad and transform images (N, Y, X): complex (N, Y', X')."""
         wide = torch.nn.functional.pad(images[:, None], self.margins, mode="reflect")
-        found: torch.Tensor = torch.fft.rfft2(wide[:, 0])
-        return found
+        spectra: torch.Tensor = torch.fft.rfft2(wide[:, 0])
+        return spectra
 
     @property
     def nearest_node(self) -> npt.NDArray[np.int64]:
         """The node nearest to each frequency of the transform, (Y' · X',)."""
         half = (self._low + (self._part > 0.5)).cpu()
-        found: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
-        return found
+        nodes: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
+        return nodes
 
     def response(
         self, weights: torch.Tensor, padded: tuple[int, int] | None = None
@@ -132,7 +107,7 @@ class RadialFilter:
     def half_response(
         self, weights: torch.Tensor, padded: tuple[int, int] | None = None
     ) -> torch.Tensor:
-        """The same at the rows of one sign of ky, which says all: (…, Y' // 2 + 1, X' // 2 + 1)."""
+        """Responses at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
         rows, columns = padded or self.padded
         return self._half(weights, slice(rows // 2 + 1), slice(columns // 2 + 1))
 
@@ -140,27 +115,14 @@ class RadialFilter:
         self,
         spectra: Iterable[torch.Tensor],
         weights: torch.Tensor,
-        made: dict[int, Responses] | None = None,
+        cache: dict[int, Responses] | None = None,
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Σ over spectra, each filtered by its weights.
+        """Σ over spectra (C, Y', X'/2 + 1), filtered by weights (…, ΣC, K): (…, Y', X'/2 + 1).
 
-        Parameters
-        ----------
-        spectra : iterable of torch.Tensor, shape (C, Y', X'/2 + 1) or (Y', X'/2 + 1)
-            Of images of this shape or of coarser ones. On a CPU one at a time is faster, and
-            holds nothing else.
-        weights : torch.Tensor, shape (…, ΣC, K)
-            Several sets of weights make several sums.
-        made : dict, optional
-            Empty at first: keeps what follows from the weights, for other images of this shape
-            that are filtered by the same ones.
-        out : torch.Tensor, optional
-            Where it is put, whatever was there.
-
-        Returns
-        -------
-        torch.Tensor, complex, shape (…, Y', X'/2 + 1)
+        Spectra may be those of coarser images; on a CPU one at a time is faster and holds nothing
+        else. ``cache``, empty at first, keeps the responses for other images that are filtered by
+        the same weights. The sum is written to ``out``.
         """
         size = (*weights.shape[:-2], self.padded[0], self.padded[1] // 2 + 1)
         if out is None:
@@ -168,20 +130,20 @@ class RadialFilter:
         total = out.zero_()
         number = 0
         for some in spectra:
-            found = some[None] if some.dim() == 2 else some
+            group = some[None] if some.dim() == 2 else some
             responses: Iterable[Response]
-            if made is not None and number in made:
-                responses = made[number]
+            if cache is not None and number in cache:
+                responses = cache[number]
             else:
-                own = weights[..., number : number + len(found), :]
-                responses = self._responses(own, (found.shape[-2], found.shape[-1]))
-                if made is not None:
-                    responses = made[number] = list(responses)
+                own = weights[..., number : number + len(group), :]
+                responses = self._responses(own, (group.shape[-2], group.shape[-1]))
+                if cache is not None:
+                    responses = cache[number] = list(responses)
             for rows, columns, response in responses:
-                filtered = found[:, rows, columns] * response
-                one = len(found) == 1
+                filtered = group[:, rows, columns] * response
+                one = len(group) == 1
                 total[..., rows, columns] += filtered[..., 0, :, :] if one else filtered.sum(dim=-3)
-            number += len(found)
+            number += len(group)
         return total
 
     def _responses(self, weights: torch.Tensor, size: tuple[int, int]) -> Iterator[Response]:
@@ -204,14 +166,14 @@ class RadialFilter:
     ) -> torch.Tensor:
         """Radial weights (…, K) at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
         low, part = self._low[rows, columns], self._part[rows, columns]
-        # To gather is four times as fast as to index, which looks at every index twice.
+        # gather is four times as fast as indexing, which checks every index.
         radial = weights.reshape(-1, 1, weights.shape[-1]).expand(-1, len(low), -1)
         at = low.expand(len(radial), -1, -1)
         below, above = radial[..., :-1].gather(2, at), radial[..., 1:].gather(2, at)
         return torch.lerp(below, above, part).view(*weights.shape[:-1], *low.shape)
 
     def _mirrored(self, half: torch.Tensor, rows: int) -> torch.Tensor:
-        """The same at all rows: (…, Y' // 2 + 1, X) → (…, Y', X)."""
+        """Responses mirrored to all rows: (…, Y' // 2 + 1, X) → (…, Y', X)."""
         below = rows - half.shape[-2]
         return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
 
@@ -246,20 +208,9 @@ class RadialFilter:
     def along(
         self, spectra: Iterable[torch.Tensor], expansion: Expansion, heights_um: Heights, words: str
     ) -> torch.Tensor:
-        """Filter and add spectra (C, Y', X') with the weights of every pixel's own height.
+        """Filter and add spectra (C, Y', X') with the weights of every pixel's own height: (Y, X).
 
-        Parameters
-        ----------
-        spectra : torch.Tensor, shape (C, Y', X'), or iterable of tensors (Y', X')
-        expansion : Expansion
-            Of weights (C, K) over the heights.
-        heights_um : numpy.ndarray, shape (Y, X)
-        words : str
-            What this is, for those who listen to its progress.
-
-        Returns
-        -------
-        torch.Tensor, shape (Y, X)
+        ``words`` is what a progress listener is told that this is.
         """
         device = self._part.device
         total = torch.zeros(self.shape, device=device)

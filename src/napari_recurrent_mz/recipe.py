@@ -37,39 +37,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class HeightMap:
-    """A tilted or curved surface to reconstruct: a height for every pixel of the scans.
+    """A tilted or curved surface to reconstruct: a height for every pixel of the scans."""
 
-    Attributes
-    ----------
-    heights_um : numpy.ndarray, float64, shape (Y, X)
-    origin : str
-        Where the heights come from, for the record.
-    points_um : array_like, shape (N, 3), or None
-        The points (z, y, x) of a plane through them.
-    """
-
-    heights_um: Heights
-    origin: str = ""
-    points_um: npt.ArrayLike | None = None
+    heights_um: Heights  # (Y, X)
+    origin: str = ""  # where the heights come from, for the record
+    points_um: npt.ArrayLike | None = None  # (N, 3), the points (z, y, x) of a plane through them
 
 
 @dataclass(frozen=True)
 class SurfaceFacts:
-    """What a surface is like.
-
-    Attributes
-    ----------
-    lowest_um, highest_um : float
-    tilt_deg : float
-        Of the plane nearest to it by least squares, 0 (level) to 90.
-    bend_um : float
-        Standard deviation of its heights from that plane.
-    """
+    """Facts about a surface."""
 
     lowest_um: float
     highest_um: float
-    tilt_deg: float
-    bend_um: float
+    tilt_deg: float  # of the plane nearest to it by least squares, 0 is level
+    bend_um: float  # standard deviation of its heights from that plane
 
     @classmethod
     def of(cls, heights_um: Heights, pixel_um: float) -> SurfaceFacts:
@@ -96,39 +78,15 @@ class SurfaceFacts:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """A reconstruction: what it is made from, what is wanted, and how.
+    """A reconstruction: what it is made from, what is wanted, and how; checked when it is made."""
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        At least two, of one shape, at different heights, in any order.
-    target : ZGrid or HeightMap
-        The planes of a volume, or a surface.
-    optics : Optics, optional
-        Needed by all methods but the interpolations.
-    method : str, optional
-        One of :data:`~napari_recurrent_mz.methods.METHODS`.
-    model : Model, str or Path, optional
-        Weights, a name or a file; by default those that are bundled for the method.
-    device : str, optional
-        auto, cuda, mps or cpu.
-    pixel_um : float, optional
-        Pixel size in micrometres where there are no optics.
-
-    Raises
-    ------
-    InputError
-        If the scans do not go together, the surface has another shape than they, or the method
-        is unknown.
-    """
-
-    scans: Sequence[Scan]
+    scans: Sequence[Scan]  # at least two, of one shape, at different heights, in any order
     target: ZGrid | HeightMap
-    optics: Optics | None = None
-    method: str = DEFAULT_METHOD
-    model: Model | str | Path | None = None
-    device: str = "auto"
-    pixel_um: float | None = None
+    optics: Optics | None = None  # needed by all methods but the interpolations
+    method: str = DEFAULT_METHOD  # one of METHODS
+    model: Model | str | Path | None = None  # by default the weights bundled for the method
+    device: str = "auto"  # auto, cuda, mps or cpu
+    pixel_um: float | None = None  # where there are no optics
 
     def __post_init__(self) -> None:
         scans = check_scans(self.scans)
@@ -147,7 +105,7 @@ class Recipe:
 
     @property
     def chosen(self) -> Method:
-        """What is known of the method."""
+        """The properties of the method."""
         return method_of(self.method)
 
     @property
@@ -179,47 +137,40 @@ class Recipe:
 
     def measured(self, method: str | None = None) -> tuple[Scan, ...]:
         """The scans that stand in the result as they are: none where confocal images are made."""
-        made = image_made(method or self.method, self.model)
-        return tuple(self.scans) if made == "widefield" else ()
+        target = image_made(method or self.method, self.model)
+        return tuple(self.scans) if target == "widefield" else ()
 
     def provenance(
         self, device: Device | str, seconds: float, check: OwnSampleCheck | None = None
     ) -> dict[str, Any]:
         """How the result was made, JSON-able, to travel with it.
 
-        Parameters
-        ----------
-        device : Device or str
-            Where it was made.
-        seconds : float
-            How long it took.
-        check : OwnSampleCheck, optional
-            With the method auto: what was found, and which method was used.
+        ``check`` says, for the method auto, what was found and which method was used.
         """
         from . import __version__
 
         used = check.chosen if check else self.method
-        kept = self.measured(used)
+        measured = self.measured(used)
         model: Any = self.model if method_of(used).needs_model else None
         return {
             "software": f"napari-recurrent-mz {__version__}",
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "method": self.method,
-            **({} if kept else {"image": "confocal-like, inferred from wide-field scans"}),
+            **({} if measured else {"image": "confocal-like, inferred from wide-field scans"}),
             **({"used": used, "check": check.as_dict()} if check else {}),
             "model": {"name": model.name, "sha256": model.sha256} if model else None,
             "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in self.scans],
-            **self._target_told(kept),
+            **self._target_record(measured),
             "optics": self.optics.as_dict() if self.optics else None,
             "device": device if isinstance(device, str) else device.name,
             "seconds": round(seconds, 3),
         }
 
-    def _target_told(self, kept: Sequence[Scan]) -> dict[str, Any]:
-        """What was wanted, and which of it is a scan itself."""
+    def _target_record(self, scans: Sequence[Scan]) -> dict[str, Any]:
+        """Record of the target, and of its parts that are a scan themselves."""
         target = self.target
         if isinstance(target, ZGrid):
-            measured = [i for i, z in enumerate(target.z_um) if any(at(s, z) for s in kept)]
+            measured = [i for i, z in enumerate(target.z_um) if any(at(s, z) for s in scans)]
             grid = {
                 "start_um": target.start_um, "stop_um": target.stop_um,
                 "step_um": target.step_um, "planes": len(target),
@@ -229,7 +180,7 @@ class Recipe:
                 "measured_planes": measured,
                 "inferred_planes": len(target) - len(measured),
             }
-        pixels = sum(int(np.count_nonzero(at(scan, target.heights_um))) for scan in kept)
+        pixels = sum(int(np.count_nonzero(at(scan, target.heights_um))) for scan in scans)
         facts = SurfaceFacts.of(target.heights_um, self.pixel_size_um)
         surface = {"from": target.origin, **asdict(facts), "measured_pixels": pixels}
         if target.points_um is not None:
@@ -239,5 +190,5 @@ class Recipe:
 
 def at(scan: Scan, z_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Where heights are that of a scan."""
-    found: npt.NDArray[np.bool_] = np.abs(np.asarray(z_um) - scan.z_um) < SAME_HEIGHT_UM
-    return found
+    same: npt.NDArray[np.bool_] = np.abs(np.asarray(z_um) - scan.z_um) < SAME_HEIGHT_UM
+    return same

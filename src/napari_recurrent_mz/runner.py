@@ -45,26 +45,12 @@ class Form:
 
     @property
     def words(self) -> str:
-        """What a person calls it."""
+        """Name of the form for a person."""
         return f"{'fast' if self.fast else 'plain'}, {'half' if self.half else 'single'} precision"
 
 
 class Runner:
-    """A model's network on a device, in one form.
-
-    Parameters
-    ----------
-    model : Model
-    device : Device
-    form : Form
-
-    Attributes
-    ----------
-    config : NetworkConfig
-    form : Form
-    dtype : torch.dtype
-        Of the states that it remembers.
-    """
+    """A model's network on a device, in one form; ``dtype`` is that of the states it remembers."""
 
     def __init__(self, model: Model, device: Device, form: Form) -> None:
         self.form, self.device = form, device
@@ -80,8 +66,8 @@ class Runner:
     def __call__(self, parts: Prepared) -> torch.Tensor:
         """The image (N, 1, H, W) of the target planes."""
         with self._mode():
-            made: torch.Tensor = self._network(*parts)
-            return made
+            planes: torch.Tensor = self._network(*parts)
+            return planes
 
     def go_on(self, state: State | None, parts: Prepared) -> tuple[torch.Tensor, State]:
         """The image once more scans have come to a state, and the state then."""
@@ -114,21 +100,7 @@ def network_on(model: Model, device: Device) -> Network:
 def runner_for(
     model: Model, device: Device, *, half: bool | None = None, fast: bool | None = None
 ) -> Runner:
-    """The network in the form that is asked for, or that suits the device best.
-
-    Parameters
-    ----------
-    model : Model
-    device : Device
-    half : bool, optional
-        Half precision, or single; by default half where it pays.
-    fast : bool, optional
-        The fast form, or the plain one; by default whichever is faster.
-
-    Returns
-    -------
-    Runner
-    """
+    """The network in the form that is asked for, or that suits the device best."""
     forms = [form for form in _forms(model, device) if fast is None or form.fast == fast]
     fitting = [form for form in forms if half is None or form.half == half]
     if not fitting:  # no fast form of this network, or half precision where there is none
@@ -173,12 +145,12 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
 def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, float]:
     """Seconds of each form that runs and makes the right image."""
     parts = noise_input(model.network.config, device, (_WINDOW, _WINDOW))
-    wanted = Runner(model, device, Form(fast=False, half=False))(parts).float()
+    reference = Runner(model, device, Form(fast=False, half=False))(parts).float()
     seconds: dict[Form, float] = {}
     for form in forms:
         try:
             runner = Runner(model, device, form)
-            if _deviation(runner(parts), wanted) <= _FAR[form.half]:
+            if _deviation(runner(parts), reference) <= _FAR[form.half]:
                 seconds[form] = _seconds(lambda: runner(parts), device)  # noqa: B023
         except (RuntimeError, NotImplementedError) as error:
             _log.info("The form '%s' cannot run on %s: %s", form.words, device.name, error)
@@ -206,21 +178,21 @@ def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -
     return Prepared(scans, one(1), one(1).abs(), one(max(config.skip_channels, 1)), one(extra))
 
 
-def _deviation(made: torch.Tensor, wanted: torch.Tensor) -> float:
+def _deviation(result: torch.Tensor, reference: torch.Tensor) -> float:
     """Root-mean-square deviation, of the range; infinite for NaN."""
-    spread = (wanted.max() - wanted.min()).clamp_min(1e-30)
-    found = float(((made.float() - wanted) ** 2).mean().sqrt() / spread)
-    return found if found == found else float("inf")
+    spread = (reference.max() - reference.min()).clamp_min(1e-30)
+    deviation = float(((result.float() - reference) ** 2).mean().sqrt() / spread)
+    return deviation if deviation == deviation else float("inf")
 
 
 def _seconds(run: Callable[[], torch.Tensor], device: Device) -> float:
     """The shortest of a few runs; on a CPU what this thread computed, whoever else does."""
     clock = time.thread_time if device.kind == "cpu" else time.perf_counter
-    found = []
+    seconds = []
     for _ in range(5):
         began = clock()
         run()
         if device.kind == "cuda":
             torch.cuda.synchronize()
-        found.append(clock() - began)
-    return min(found)
+        seconds.append(clock() - began)
+    return min(seconds)

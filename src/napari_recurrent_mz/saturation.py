@@ -43,12 +43,14 @@ def saturated_part(pixels: npt.NDArray[Any]) -> float:
 def saturation_notes(scans: Iterable[Scan]) -> list[str]:
     """A sentence that names the saturated scans; nothing when there is none."""
     parts = [(scan, saturated_part(scan.pixels)) for scan in scans]
-    found = [
+    saturated = [
         (f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm") + f" ({100 * part:.2g} %)"
         for scan, part in parts
         if part > SATURATED
     ]
-    return [f"Pixels of these scans are {_AT_LIMIT}: {listed(found)}. {_LOST}"] if found else []
+    if not saturated:
+        return []
+    return [f"Pixels of these scans are {_AT_LIMIT}: {listed(saturated)}. {_LOST}"]
 
 
 def stack_saturation_notes(name: str, stack: Iterable[npt.ArrayLike]) -> list[str]:

@@ -106,9 +106,9 @@ class Scan:
 
         They are not checked again: a window of a good scan may well be constant.
         """
-        made = copy(self)
-        object.__setattr__(made, "image", pixels)
-        return made
+        scan = copy(self)
+        object.__setattr__(scan, "image", pixels)
+        return scan
 
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
@@ -156,31 +156,26 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
 
 
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
-    """Return the scans as a tuple once they fit together.
-
-    Raises
-    ------
-    InputError
-        If there are none, their shapes differ, or two of them share a height.
-    """
-    found = tuple(scans)
-    if not found:
+    """Return the scans as a tuple once they have one shape and heights of their own."""
+    checked = tuple(scans)
+    if not checked:
         raise InputError("There is no scan: give at least two images with their z positions.")
-    first = found[0]
-    for number, scan in enumerate(found[1:], start=2):
+    first = checked[0]
+    for number, scan in enumerate(checked[1:], start=2):
         if scan.pixels.shape != first.pixels.shape:
             raise InputError(
                 f"Scan {_label(scan, number)} is {_size(scan)} pixels but scan {_label(first, 1)} "
                 f"is {_size(first)}: all scans must show the same field at the same size."
             )
-    order = sorted(range(len(found)), key=lambda i: found[i].z_um)
+    order = sorted(range(len(checked)), key=lambda i: checked[i].z_um)
     for low, high in pairwise(order):
-        if found[high].z_um - found[low].z_um < SAME_HEIGHT_UM:
+        lower, higher = checked[low], checked[high]
+        if higher.z_um - lower.z_um < SAME_HEIGHT_UM:
             raise InputError(
-                f"Scans {_label(found[low], low + 1)} and {_label(found[high], high + 1)} are both "
-                f"at z = {found[low].z_um:g} µm: correct one height or leave one of them out."
+                f"Scans {_label(lower, low + 1)} and {_label(higher, high + 1)} are both "
+                f"at z = {lower.z_um:g} µm: correct one height or leave one of them out."
             )
-    return found
+    return checked
 
 
 def ordinary_unit(brightest: float) -> float:
@@ -202,22 +197,7 @@ def in_ordinary_units(scans: Sequence[Scan]) -> tuple[float, tuple[Scan, ...]]:
 
 
 def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str = "") -> Heights:
-    """Return the heights of a surface as float64 (Y, X).
-
-    Parameters
-    ----------
-    heights_um : array_like, shape (Y, X)
-        Height of every pixel, in micrometres.
-    shape : tuple of int
-        (Y, X) of the scans.
-    label : str, optional
-        How an error message calls them.
-
-    Raises
-    ------
-    InputError
-        If they are not real, finite numbers, one for every pixel of the scans.
-    """
+    """Return the heights of a surface as float64 (Y, X), once they fit scans of ``shape``."""
     what = f"The height map '{label}'" if label else "The height map"
     array = np.asarray(heights_um)
     if array.ndim != 2:
@@ -344,34 +324,18 @@ def default_grid(
 ) -> ZGrid:
     """From the lowest to the highest scan, both included, in steps that also meet the others.
 
-    Parameters
-    ----------
-    z_um : sequence of float
-        Heights of the scans, in micrometres.
-    depth_of_field_um : float or None
-        The step wanted is half of it; without it, a fiftieth of the range.
-    planes : sequence of int, optional
-        Which planes of one stack the scans are: then the grid has the planes of that stack,
-        unless every one of them is a scan.
-
-    Returns
-    -------
-    ZGrid
-        Its step is near the wanted one, round where it can be. It may be as small as a quarter
-        of that where all scans are on planes then; else as many are as can be.
-
-    Raises
-    ------
-    InputError
-        If there would be too many planes: heights typed in another unit than µm.
+    The step is about half a depth of field, or a fiftieth of the range where that is unknown, and
+    round where it can be. It may be as small as a quarter of that if all scans are on planes then;
+    else as many are as can be. ``planes`` are the numbers of the scans in one stack: the grid then
+    has the planes of that stack, unless every one of them is a scan.
     """
     low, high = min(z_um), max(z_um)
     if low == high:
         return ZGrid(low, high, 1.0)
     steps = _steps_of_stack(z_um, planes) if planes is not None else 0
     if not steps:
-        wanted = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
-        steps = _fitting_steps(np.sort(np.asarray(z_um, np.float64)) - low, wanted)
+        wanted_um = depth_of_field_um / 2 if depth_of_field_um else (high - low) / 50
+        steps = _fitting_steps(np.sort(np.asarray(z_um, np.float64)) - low, wanted_um)
     return ZGrid(low, high, float(f"{(high - low) / steps:.12g}"))
 
 

@@ -13,24 +13,16 @@ import torch
 
 
 def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
-    """A pool of threads, in each of which PyTorch takes one core.
+    """A pool of threads, by default as many as the caller may take cores, each of which takes one.
 
-    Parameters
-    ----------
-    count : int, optional
-        How many; by default as many as the caller may take cores.
-
-    Returns
-    -------
-    concurrent.futures.ThreadPoolExecutor
-        Shut it down after use. The caller's threads, and those of others, stay as they are.
+    Shut it down after use. The caller's threads, and those of others, stay as they are.
     """
     before = torch.get_num_threads()
     count = count or before
     ready = Barrier(count + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # a thread's first question takes the number that all begin with
+        torch.get_num_threads()  # the first call in a thread takes the number that is set for all
         torch.set_num_threads(1)
         ready.wait()
 
@@ -38,7 +30,7 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     for _ in range(count):
         pool.submit(_nothing)
     ready.wait()
-    torch.set_num_threads(before)  # what a new thread of anybody else begins with
+    torch.set_num_threads(before)  # the number for new threads outside of the pool
     return pool
 
 

@@ -30,7 +30,7 @@ _FINE_FIELD = 15  # pixels on a side, odd, outside of which its point spread fun
 
 @dataclass(frozen=True)
 class Aberration:
-    """What makes a microscope differ from its data sheet.
+    """Deviations of a microscope from its data sheet.
 
     Attributes
     ----------
@@ -160,14 +160,14 @@ def imaging(
     Imaging
     """
     margin = (int(np.ceil(_MARGIN_DOF * optics.depth_of_field_um / z_step_um)), lateral_margin)
-    made = Imaging(optics, planes, size, z_step_um, margin, torch.empty(0), None)
+    model = Imaging(optics, planes, size, z_step_um, margin, torch.empty(0), None)
     psf_at = _psf_model(optics, aberration)
-    wide = _on_grid(made, psf_at, symmetric=aberration is None)
-    kernel = _transform(wide / wide.max(), made.object_shape[1:], device)
+    wide = _on_grid(model, psf_at, symmetric=aberration is None)
+    kernel = _transform(wide / wide.max(), model.object_shape[1:], device)
     pinhole = None
     if confocal:
-        narrow = _confocal_on_grid(made, psf_at, wide)
-        pinhole = _transform(narrow / wide.max(), made.object_shape[1:], device)
+        narrow = _confocal_on_grid(model, psf_at, wide)
+        pinhole = _transform(narrow / wide.max(), model.object_shape[1:], device)
     return Imaging(optics, planes, size, z_step_um, margin, kernel, pinhole)
 
 
@@ -187,37 +187,37 @@ def _psf_model(optics: Optics, aberration: Aberration | None) -> _PsfAt:
     return lambda optics, heights, size: aberrated(optics, heights + focus, size)
 
 
-def _lags_um(made: Imaging) -> npt.NDArray[np.float64]:
+def _lags_um(model: Imaging) -> npt.NDArray[np.float64]:
     """Heights of the planes of the transform, circular: 0 first, (fft_planes,)."""
-    circular = np.fft.fftfreq(made.fft_planes, 1 / made.fft_planes)
-    return np.asarray(circular * made.z_step_um, np.float64)
+    circular = np.fft.fftfreq(model.fft_planes, 1 / model.fft_planes)
+    return np.asarray(circular * model.z_step_um, np.float64)
 
 
-def _on_grid(made: Imaging, psf_at: _PsfAt, *, symmetric: bool) -> Volume:
+def _on_grid(model: Imaging, psf_at: _PsfAt, *, symmetric: bool) -> Volume:
     """Wide-field point spread function at the lags of the transform, (fft_planes, n, n)."""
-    size = made.object_shape[1] - 1 + made.object_shape[1] % 2  # odd, to have a middle
-    lags = _lags_um(made)
+    size = model.object_shape[1] - 1 + model.object_shape[1] % 2  # odd, to have a middle
+    lags = _lags_um(model)
     if not symmetric:
-        return np.asarray(psf_at(made.optics, lags, size), np.float32)
+        return np.asarray(psf_at(model.optics, lags, size), np.float32)
     heights, inverse = np.unique(np.abs(np.round(lags, 9)), return_inverse=True)
-    return np.asarray(psf_at(made.optics, heights, size)[inverse], np.float32)
+    return np.asarray(psf_at(model.optics, heights, size)[inverse], np.float32)
 
 
-def _confocal_on_grid(made: Imaging, psf_at: _PsfAt, wide: Volume) -> Volume:
+def _confocal_on_grid(model: Imaging, psf_at: _PsfAt, wide: Volume) -> Volume:
     """The confocal counterpart of ``wide``, with the same total in focus."""
-    optics = made.optics
+    optics = model.optics
     narrow = confocal_psf(wide, optics)
     coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
     if coarse > _FINE_ENOUGH:
         # Illumination and detection meet on a scale that a coarse pixel averages over; it
         # matters near focus, where the spot is not much wider than a pixel.
         steep = optics.na / math.sqrt(optics.immersion_index**2 - optics.na**2)
-        near = np.abs(_lags_um(made)) * steep < 3 * optics.pixel_um
+        near = np.abs(_lags_um(model)) * steep < 3 * optics.pixel_um
         finer = 2 * math.ceil(coarse / _FINE_ENOUGH / 2) + 1  # odd, so that centres agree
         size = wide.shape[1]
         inner = min(size, _FINE_FIELD)
         fine = replace(optics, pixel_um=optics.pixel_um / finer)
-        sharp = confocal_psf(psf_at(fine, _lags_um(made)[near], inner * finer), fine)
+        sharp = confocal_psf(psf_at(fine, _lags_um(model)[near], inner * finer), fine)
         middle = slice((size - inner) // 2, (size + inner) // 2)
         cells = sharp.reshape(-1, inner, finer, inner, finer).mean(axis=(2, 4))
         narrow[near, middle, middle] = cells
@@ -229,8 +229,9 @@ def _transform(psf: Volume, lateral: tuple[int, int], device: torch.device | Non
     kernel = torch.as_tensor(psf, device=device)
     n = kernel.shape[-1]
     kernel = torch.nn.functional.pad(kernel, (0, lateral[1] - n, 0, lateral[0] - n))
-    found: torch.Tensor = torch.fft.rfftn(torch.roll(kernel, (-(n // 2), -(n // 2)), dims=(1, 2)))
-    return found
+    centred = torch.roll(kernel, (-(n // 2), -(n // 2)), dims=(1, 2))
+    transfer: torch.Tensor = torch.fft.rfftn(centred)
+    return transfer
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def plane_through(
     if points.ndim != 2 or points.shape[1] != 3 or len(points) < 3:
         given = len(points) if points.ndim == 2 and points.shape[1] == 3 else 0
         raise InputError(
-            f"A plane needs three points (z, y, x) in µm, but there {_are(given)}: give three."
+            f"A plane needs three points (z, y, x) in µm, but there {_are_many(given)}: give three."
         )
     if not np.isfinite(points).all():
         raise InputError("A point of the plane is not finite: give z, y and x in µm.")
@@ -144,7 +144,7 @@ def plane_through(
     return plane
 
 
-def _are(count: int) -> str:
+def _are_many(count: int) -> str:
     return "is one" if count == 1 else f"are {count or 'none'}"
 
 
@@ -203,7 +203,7 @@ def heights_on_field(
             f"{what} does not reach over the whole field of the scans along {axis}: give one that "
             "covers it, or crop the scans."
         )
-    found: Heights = ndimage.map_coordinates(
+    heights: Heights = ndimage.map_coordinates(
         known, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
     )
-    return found
+    return heights

@@ -13,16 +13,16 @@ import torch
 
 from .device import Device, available_cores, choose_device, give_back_memory
 from .inputs import NetworkInputs, PlaneParts, Prepared, Scale
-from .memory import Memory, apart, together
+from .memory import Memory, split_states, stacked_states
 from .network import State
 from .operations import operations_per_pixel
 from .optics import Optics
 from .overlap import ALIGN, alignment, overlap_of
 from .progress import Stopped as Stopped
-from .progress import tell
+from .progress import never, tell
 from .runner import runner_for
 from .scans import FloatArray, Heights, InputError, Scan, is_surface
-from .transfer import on_the_way
+from .transfer import start_download
 from .weights import Model
 
 LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
@@ -47,23 +47,9 @@ class Tile:
 def tiles(shape: tuple[int, int], size: int, overlap: int, align: int = ALIGN) -> Iterator[Tile]:
     """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
 
-    An image that fits is one window. Otherwise the windows are all but equal, and as few pixels
-    as can be are read twice.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (Y, X).
-    size : int
-        Root of the largest window's pixels, overlap included.
-    overlap : int
-        Pixels read beyond what is kept, a multiple of ``align``.
-    align : int
-        Windows start at multiples of it.
-
-    Yields
-    ------
-    Tile
+    An image that fits is one window. Otherwise the windows are all but equal, start at multiples of
+    ``align``, and read as few pixels twice as can be. ``size`` includes the ``overlap``: the pixels
+    read beyond what is kept, on each side, a multiple of ``align``.
     """
     steps = shape if shape[0] * shape[1] <= size**2 else _steps(shape, size, overlap, align)
     rows, columns = map(_spans, shape, steps, (overlap, overlap))
@@ -84,23 +70,23 @@ def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
 
 @lru_cache(maxsize=64)
 def _steps(shape: tuple[int, int], size: int, overlap: int, align: int) -> tuple[int, int]:
-    """What neighbouring windows are apart in y and x: the fewest pixels read, then the fewest."""
+    """Steps of the windows in y and x: the fewest pixels read, then the fewest windows."""
     height, width = shape
-    found = []
+    candidates = []
     for rows in range(1, -(-height // align) + 1):
         down, high = _longest(height, rows, overlap, align)
         for columns in range(1, -(-width // align) + 1):
             across, wide = _longest(width, columns, overlap, align)
             read = (height + 2 * overlap * (rows - 1)) * (width + 2 * overlap * (columns - 1))
             cost = (max(high * wide, size * size), read, rows * columns, abs(high - wide))
-            found.append((cost, (down, across)))
+            candidates.append((cost, (down, across)))
             if high * wide <= size * size:
                 break
-    return min(found)[-1]
+    return min(candidates)[-1]
 
 
 def _longest(length: int, count: int, overlap: int, align: int) -> tuple[int, int]:
-    """Of so many windows along one axis: how far apart they are, and the longest one."""
+    """Step and longest window of so many windows along one axis."""
     step = align * -(-length // (count * align))
     return step, min(step + overlap * min(count - 1, 2), length)
 
@@ -113,42 +99,26 @@ def _spans(length: int, step: int, overlap: int) -> list[tuple[tuple[int, int], 
     ]
 
 
-Wanted = tuple[float | Heights, Memory | None]
+PlaneRequest = tuple[float | Heights, Memory | None]
 """A height or a surface, and what the network remembers of it."""
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """Planes on their way: what waits for them, what was wanted, and seconds until now."""
+class _PendingPlanes:
+    """Planes on their way from the device, what was requested, and seconds spent so far."""
 
-    fetched: Callable[[], FloatArray]
-    wanted: Sequence[Wanted]
+    fetch: Callable[[], FloatArray]
+    requests: Sequence[PlaneRequest]
     seconds: float
 
 
 class NetworkPlanes:
     """Makes planes with a network; see :func:`napari_recurrent_mz.inference.iter_planes`.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-    optics : Optics
-    model : Model
-    device : Device
-    reach_um : tuple of float
-        Lowest and highest target, in micrometres.
-    on_message : callable
-        Told when memory ran out and what is done about it.
-    stopped : callable, optional
-        Asked before every tile; when it says True, the plane ends in :class:`Stopped`.
-    tile : int, optional
-        Largest window in pixels, by default what suits the device.
-    half : bool, optional
-        Half precision; by default where it pays.
-    scale : Scale, optional
-        How the network sees the scans' intensities; by default as measured on them.
-    fast : bool, optional
-        Whether the network runs in its fast form or as it is; by default what is faster here.
+    ``reach_um`` are the lowest and highest target. ``on_message`` is told when memory ran out and
+    what is done about it. ``stopped`` is asked before every tile and ends the plane in
+    :class:`Stopped`. ``tile`` (root of the largest window's pixels), ``half``, ``scale`` and
+    ``fast`` are by default what suits the device and the scans.
     """
 
     def __init__(
@@ -160,7 +130,7 @@ class NetworkPlanes:
         *,
         reach_um: tuple[float, float],
         on_message: Callable[[str], None],
-        stopped: Callable[[], bool] = lambda: False,
+        stopped: Callable[[], bool] = never,
         tile: int | None = None,
         half: bool | None = None,
         scale: Scale | None = None,
@@ -174,8 +144,9 @@ class NetworkPlanes:
         self.half, self.fast = half, fast
         self.scale = scale
         self._timed = 0
-        self._given: Prepared | None = None  # the network's input for a window, and what is known
-        self._whole: PlaneParts | None = None  # of a whole plane: memory to use again
+        # The last window's input, and what it was made from: memory to use again.
+        self._last_input: Prepared | None = None
+        self._last_parts: PlaneParts | None = None
         self._move_to(device)
 
     def _move_to(self, device: Device) -> None:
@@ -205,7 +176,7 @@ class NetworkPlanes:
         this plane only the scans that are new to it are taken in; the scans before must be
         those that it has seen, in their order and on the same scale.
         """
-        return self._finished(self._begun([(z_um, memory)]))[0]
+        return self._collect(self._start([(z_um, memory)]))[0]
 
     def planes(self, heights_um: Iterable[float]) -> Iterator[FloatArray]:
         """The planes at several heights in turn, each as :meth:`plane` makes it.
@@ -213,94 +184,94 @@ class NetworkPlanes:
         A GPU makes some at once, and the next while those before are fetched; the first comes
         alone, so that it comes soon.
         """
-        return self.asked((z_um, None) for z_um in heights_um)
+        return self.requested((z_um, None) for z_um in heights_um)
 
-    def asked(self, wanted: Iterable[Wanted]) -> Iterator[FloatArray]:
-        """The same for planes that may have a memory; which are wanted is asked as it goes on."""
-        left = iter(wanted)
+    def requested(self, requests: Iterable[PlaneRequest]) -> Iterator[FloatArray]:
+        """The same for planes that may have a memory; requests are taken one by one."""
+        left = iter(requests)
         if self.device.kind != "cuda":
             for z_um, memory in left:
                 yield self.plane(z_um, memory)
             return
-        before: _Begun | None = None
+        before: _PendingPlanes | None = None
         while group := list(islice(left, 1 if before is None else self.batch)):
-            begun = self._begun(group)
+            pending = self._start(group)
             if before is not None:
-                yield from self._finished(before)
-            before = begun
+                yield from self._collect(before)
+            before = pending
         if before is not None:
-            yield from self._finished(before)
+            yield from self._collect(before)
 
-    def rest(self) -> None:
-        """Give back the memory that is only kept from one plane to the next."""
+    def free_buffers(self) -> None:
+        """Free the memory that is only kept from one plane to the next."""
         self.runner.release()
-        self._given = self._whole = None
+        self._last_input = self._last_parts = None
 
     def release(self) -> None:
         """Give back all that is kept for other planes."""
-        self.rest()
+        self.free_buffers()
         self._inputs = None
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
         give_back_memory()
 
-    def _finished(self, begun: _Begun) -> list[FloatArray]:
+    def _collect(self, pending: _PendingPlanes) -> list[FloatArray]:
         """Planes (N, Y, X) that are on their way, as the caller wants them."""
         began = time.monotonic()
-        normal = begun.fetched()
+        normal = pending.fetch()
         if not np.isfinite(normal).all():
             if not self.runner.form.half:
                 raise InputError(
                     f"The model '{self.model.name}' makes no numbers of these scans: choose "
                     "another model, or a method without a network."
                 )
-            self._give_up_half()
-            return self._finished(self._begun(begun.wanted))
-        if all(memory is None for _, memory in begun.wanted):
-            self._remember_speed(normal.size, begun.seconds + time.monotonic() - began)
+            self._use_single_precision()
+            return self._collect(self._start(pending.requests))
+        if all(memory is None for _, memory in pending.requests):
+            self._remember_speed(normal.size, pending.seconds + time.monotonic() - began)
         return [self.inputs.normalisation.undo(plane) for plane in normal]
 
-    def _give_up_half(self) -> None:
-        """Features beyond what half precision holds: single precision from now on."""
+    def _use_single_precision(self) -> None:
+        """Use single precision from now on: half precision could not hold the features."""
         self.half = False
         self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
 
-    def _begun(self, wanted: Sequence[Wanted]) -> _Begun:
-        """Begin to make planes: with less memory if there is not enough."""
+    def _start(self, requests: Sequence[PlaneRequest]) -> _PendingPlanes:
+        """Start to make planes, with less memory if there is not enough."""
         began = time.monotonic()
         while True:
             try:
-                groups = [self._run(some) for some in self._groups(wanted)]
-                made = groups[0] if len(groups) == 1 else torch.cat(groups)
+                groups = [self._run(some) for some in self._groups(requests)]
+                planes = groups[0] if len(groups) == 1 else torch.cat(groups)
                 break
             except torch.OutOfMemoryError:
-                self._make_room()
+                self._use_less_memory()
             except RuntimeError as error:
                 if "memory" not in str(error).lower():
                     raise
-                self._make_room()
-        return _Begun(on_the_way(made), wanted, time.monotonic() - began)
+                self._use_less_memory()
+        return _PendingPlanes(start_download(planes), requests, time.monotonic() - began)
 
-    def _groups(self, wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
-        """What is wanted in groups that are made at once: fewer after memory has run out."""
-        for start in range(0, len(wanted), self.batch):
-            yield wanted[start : start + self.batch]
+    def _groups(self, requests: Sequence[PlaneRequest]) -> Iterator[Sequence[PlaneRequest]]:
+        """The requests in groups that are made at once: fewer after memory has run out."""
+        for start in range(0, len(requests), self.batch):
+            yield requests[start : start + self.batch]
 
-    def _run(self, wanted: Sequence[Wanted]) -> torch.Tensor:
+    def _run(self, requests: Sequence[PlaneRequest]) -> torch.Tensor:
         """Normalised planes (N, Y, X) on the device."""
-        memories = [memory for _, memory in wanted if memory is not None]
+        memories = [memory for _, memory in requests if memory is not None]
         known = {memory.known(len(self.scans), self.tile) for memory in memories} or {0}
-        if len(known) > 1 or 0 < len(memories) < len(wanted):  # planes that are no group
-            return torch.cat([self._run([one]) for one in wanted])
+        if len(known) > 1 or 0 < len(memories) < len(requests):  # not one group
+            return torch.cat([self._run([one]) for one in requests])
         (first,) = known
         if not first:
             for memory in memories:
                 memory.forget()
-        kept: list[list[State]] = [[] for _ in memories]
+        states_of: list[list[State]] = [[] for _ in memories]
         with torch.inference_mode():
-            heights = [z_um for z_um, _ in wanted]
+            heights = [z_um for z_um, _ in requests]
             surface = is_surface(heights[0])
-            over, self._whole = self._whole, None
+            over, self._last_parts = self._last_parts, None
             z_um = heights[0] if surface else np.array(heights)
             whole = self.inputs.parts(z_um, first, over)
             out = torch.empty_like(whole.linear)
@@ -311,17 +282,17 @@ class NetworkPlanes:
                 tell("network", number, len(windows))
                 given = self._input(whole, tile)
                 if memories:
-                    before = together(memories, number, self.device.torch, self.runner.dtype)
-                    made, state = self.runner.go_on(before, given)
-                    for mine, part in zip(kept, apart(state, memories), strict=True):
+                    before = stacked_states(memories, number, self.device.torch, self.runner.dtype)
+                    image, state = self.runner.go_on(before, given)
+                    for mine, part in zip(states_of, split_states(state, memories), strict=True):
                         mine.append(part)
                 else:
-                    made = self.runner(given)
-                out[(..., *tile.write)] = made[(slice(None), 0, *tile.keep)].float()
-        for memory, states in zip(memories, kept, strict=True):
+                    image = self.runner(given)
+                out[(..., *tile.write)] = image[(slice(None), 0, *tile.keep)].float()
+        for memory, states in zip(memories, states_of, strict=True):
             memory.keep(states, len(self.scans), self.tile)
-        if self.device.kind == "cpu":  # others use memory again by themselves
-            self._whole = whole
+        if self.device.kind == "cpu":  # PyTorch reuses a GPU's memory by itself
+            self._last_parts = whole
         return out
 
     def windows(self) -> list[Tile]:
@@ -333,15 +304,15 @@ class NetworkPlanes:
 
     def _input(self, whole: PlaneParts, tile: Tile) -> Prepared:
         """The network's input for a window of some planes."""
-        over, self._given = self._given, None
+        over, self._last_input = self._last_input, None
         given = whole.window(*tile.read, over=over)
         if self.device.kind == "cpu":
-            self._given = given
+            self._last_input = given
         return given
 
-    def _make_room(self) -> None:
+    def _use_less_memory(self) -> None:
         """After running out of memory: fewer planes at once, smaller tiles, then the CPU."""
-        self.rest()
+        self.free_buffers()
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
         if self.batch > 1:
@@ -367,7 +338,7 @@ class NetworkPlanes:
             key = (self.model.sha256, self.device.name, len(self.scans))
             now = seconds / pixels
             self._timed += 1
-            if self._timed == 1:  # pays for the start: only better than nothing
+            if self._timed == 1:  # includes the start-up: only better than nothing
                 _measured.setdefault(key, now)
                 return
             before = _measured.get(key, now) if self._timed > 2 else now

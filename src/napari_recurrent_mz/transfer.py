@@ -20,25 +20,25 @@ def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor
     return there.to(device, non_blocking=device is not None and device.type == "cuda")
 
 
-def on_the_way(made: torch.Tensor) -> Callable[[], FloatArray]:
-    """Begin to fetch planes from the device; what is returned waits for them.
+def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
+    """Start to copy planes from the device; the function returned waits for them.
 
     A GPU goes on with the planes after them meanwhile: to copy them when they are wanted would
     wait for those, too.
     """
-    if made.device.type != "cuda":
-        return lambda: made.cpu().numpy()
+    if planes.device.type != "cuda":
+        return lambda: planes.cpu().numpy()
     try:
-        there = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
-    except RuntimeError:  # not every system lets a GPU write to its memory
-        return lambda: made.cpu().numpy()
-    there.copy_(made, non_blocking=True)
+        there = torch.empty(planes.shape, dtype=planes.dtype, pin_memory=True)
+    except RuntimeError:  # page-locked memory is not there on every system
+        return lambda: planes.cpu().numpy()
+    there.copy_(planes, non_blocking=True)
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]
     done.record()
 
     def wait() -> FloatArray:
         done.synchronize()
-        found: FloatArray = there.numpy()
-        return found
+        fetched: FloatArray = there.numpy()
+        return fetched
 
     return wait

@@ -24,15 +24,15 @@ def noise_power(estimate: LinearEstimate) -> Array:
     noise = float(np.median([noise_of(scan.pixels) for scan in estimate.scans]))
     variance = (noise / estimate.unit) ** 2
     modes = np.bincount(estimate.filter.nearest_node, minlength=len(estimate.table.k))
-    found = variance * float(np.prod(estimate.filter.padded)) * modes.astype(np.float64)
-    found[0] = 0.0
-    return found
+    power = variance * float(np.prod(estimate.filter.padded)) * modes.astype(np.float64)
+    power[0] = 0.0
+    return power
 
 
 def signal_power(estimate: LinearEstimate) -> Array:
     """Power of the scans at each node without that of their noise, (K,); 0 at k = 0."""
-    found: Array = np.clip(estimate.radial_power - noise_power(estimate), 0.0, None)
-    return found
+    power: Array = np.clip(estimate.radial_power - noise_power(estimate), 0.0, None)
+    return power
 
 
 def left_out_weights(estimate: LinearEstimate, z_um: npt.ArrayLike) -> Weights:
@@ -44,14 +44,14 @@ def left_out_weights(estimate: LinearEstimate, z_um: npt.ArrayLike) -> Weights:
         First the scan that is left out; its own weight is nil.
     """
     scans, targets = estimate.scan_z_um, np.atleast_1d(np.asarray(z_um, np.float64))
-    found = np.zeros((len(scans), len(targets), len(scans), len(estimate.table.k)))
+    left_out = np.zeros((len(scans), len(targets), len(scans), len(estimate.table.k)))
     for number in range(len(scans)):
-        kept = np.delete(np.arange(len(scans)), number)
+        others = np.delete(np.arange(len(scans)), number)
         _, weights = linear_weights(
-            estimate.optics, scans[kept], targets, table=estimate.table, target=estimate.target
+            estimate.optics, scans[others], targets, table=estimate.table, target=estimate.target
         )
-        found[number][:, kept] = weights
-    return found
+        left_out[number][:, others] = weights
+    return left_out
 
 
 def plane_spread(estimate: LinearEstimate, z_um: npt.ArrayLike) -> Array:
@@ -73,8 +73,8 @@ def plane_spread(estimate: LinearEstimate, z_um: npt.ArrayLike) -> Array:
     apart = weights - weights.mean(axis=0)
     total = np.einsum("stik,ijk,stjk->t", apart, cross_power(estimate), apart, optimize=True)
     share = (len(apart) - 1) / len(apart)
-    found: Array = np.sqrt(share * np.clip(total, 0, None))
-    return found
+    spread: Array = np.sqrt(share * np.clip(total, 0, None))
+    return spread
 
 
 def cross_power(estimate: LinearEstimate) -> Array:
@@ -82,13 +82,13 @@ def cross_power(estimate: LinearEstimate) -> Array:
     radial = estimate.filter.nearest_node
     spectra = estimate.spectra.cpu().numpy().reshape(len(estimate.scan_z_um), -1)
     count = len(estimate.table.k)
-    found = np.zeros((len(spectra), len(spectra), count))
+    power = np.zeros((len(spectra), len(spectra), count))
     for i, one in enumerate(spectra):
         for j, other in enumerate(spectra[: i + 1]):
             shared = (one * other.conj()).real
-            found[i, j] = found[j, i] = np.bincount(radial, weights=shared, minlength=count)
-    found[..., 0] = 0.0
-    return found
+            power[i, j] = power[j, i] = np.bincount(radial, weights=shared, minlength=count)
+    power[..., 0] = 0.0
+    return power
 
 
 def voxel_spread(estimate: LinearEstimate, z_um: float) -> npt.NDArray[np.float32]:
@@ -119,5 +119,5 @@ def voxel_spread(estimate: LinearEstimate, z_um: float) -> npt.NDArray[np.float3
     for one in apart:
         total += radial.back((radial.response(one) * spectra).sum(0, keepdim=True))[0] ** 2
     share = (len(apart) - 1) / len(apart)
-    found: npt.NDArray[np.float32] = (share * total).sqrt().mul_(estimate.unit).cpu().numpy()
-    return found
+    spread: npt.NDArray[np.float32] = (share * total).sqrt().mul_(estimate.unit).cpu().numpy()
+    return spread

@@ -22,14 +22,7 @@ _AT_ONCE = 1 << 21  # Bessel functions of so many angles and radii
 
 
 class Pupil(NamedTuple):
-    """Angles in the immersion, and the light of each in focus.
-
-    Attributes
-    ----------
-    sine, cosine : numpy.ndarray, shape (A,)
-    light : tuple of numpy.ndarray, shape (A,)
-        By the order of the Bessel function that it spreads with: 0, 1 and 2.
-    """
+    """Angles in the immersion (A,), and the light of each by the Bessel order it spreads with."""
 
     sine: Array
     cosine: Array
@@ -46,24 +39,11 @@ def radial_intensity(
     sample_index: float,
     depth_um: float,
 ) -> Array:
-    """Intensity of a point, in units that do not depend on height or radius.
+    """Intensity (Z, R) of a point, in units that do not depend on height or radius.
 
-    Parameters
-    ----------
-    na, wavelength_um, immersion_index : float
-    z_um : numpy.ndarray, shape (Z,)
-        Defocus.
-    radius_um : numpy.ndarray, shape (R,)
-        Distance from the axis.
-    sample_index : float
-        Refractive index where the point is; the light beyond the critical angle of an index below
-        ``na`` fades with the depth.
-    depth_um : float
-        How far the point is below the surface.
-
-    Returns
-    -------
-    numpy.ndarray, shape (Z, R)
+    ``z_um`` (Z,) is the defocus, ``radius_um`` (R,) the distance from the axis. The point is
+    ``depth_um`` below the surface of a sample of ``sample_index``; light beyond the critical angle
+    of an index below ``na`` fades with the depth.
     """
     k = 2 * math.pi / wavelength_um
     steepness = immersion_index - math.sqrt(immersion_index**2 - na**2)
@@ -73,15 +53,15 @@ def radial_intensity(
     defocus = np.exp(-1j * k * immersion_index * np.outer(z_um, pupil.cosine))
     light = [defocus * part for part in pupil.light]
     pieces = max(1, radius_um.size * pupil.sine.size // _AT_ONCE)
-    found = []
+    planes = []
     for radii in np.array_split(radius_um, pieces):
         orders = _bessel(k * immersion_index * np.outer(pupil.sine, radii))
         squares = [
             (part.real @ order) ** 2 + (part.imag @ order) ** 2
             for part, order in zip(light, orders, strict=True)
         ]
-        found.append(squares[0] + 2 * squares[1] + squares[2])
-    return np.concatenate(found, axis=1)
+        planes.append(squares[0] + 2 * squares[1] + squares[2])
+    return np.concatenate(planes, axis=1)
 
 
 def _bessel(v: Array) -> tuple[Array, Array, Array]:

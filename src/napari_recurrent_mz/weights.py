@@ -93,14 +93,14 @@ def load_model(name_or_path: str | Path | None = None) -> Model:
     InputError
         If there is no such model, or the file is not one of ours.
     """
-    wanted = str(name_or_path or DEFAULT)
-    if wanted in bundled_models():
-        with as_file(files(__package__) / "weights_data" / f"{wanted}.safetensors") as path:
+    name = str(name_or_path or DEFAULT)
+    if name in bundled_models():
+        with as_file(files(__package__) / "weights_data" / f"{name}.safetensors") as path:
             return _load(path, path.stat().st_mtime_ns)
-    path = Path(wanted)
+    path = Path(name)
     if not path.is_file():
         raise InputError(
-            f"There is no model '{wanted}': choose one of {', '.join(bundled_models())} "
+            f"There is no model '{name}': choose one of {', '.join(bundled_models())} "
             "or give the path of a .safetensors file."
         )
     return _load(path.resolve(), path.stat().st_mtime_ns)
@@ -125,8 +125,8 @@ def save_model(network: Network, card: dict[str, Any], path: Path) -> str:
     from safetensors.torch import save_file
 
     config = network.config
-    made = {"architecture": architecture_of(config), "network": config.as_dict()}
-    card = {"name": path.stem, **card, **made}
+    identity = {"architecture": architecture_of(config), "network": config.as_dict()}
+    card = {"name": path.stem, **card, **identity}
     tensors = {
         key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for key, value in network.state_dict().items()

@@ -27,7 +27,7 @@ from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
 from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.planning import RULES
 from napari_recurrent_mz.plots import PRINT
-from napari_recurrent_mz.plots.live import ErrorOverZ, Stopping, live_figure, stopping_figure
+from napari_recurrent_mz.plots.live import ErrorOverZ, Stopping, live_figure
 from napari_recurrent_mz.plots.side_views import Look, Panel, side_views_figure
 from napari_recurrent_mz.projections import side_views
 from napari_recurrent_mz.sources import simulated_microscope, simulated_sample, watch_folder
@@ -633,13 +633,6 @@ def test_the_figure_shows_changes_in_percent_against_epsilon() -> None:
     marks = {line.get_label(): line for line in error.get_lines()}
     assert_allclose(marks["expected"].get_ydata(), [20, 10, 30, 10, 20])
     assert_allclose(marks["next: 2 µm"].get_xdata(), [2, 2])
-
-
-def test_before_the_first_change_the_figure_says_why_it_is_empty() -> None:
-    figure = Figure()
-    stopping_figure(Stopping([1], [float("nan")], epsilon=0.08))(figure, PRINT)
-    assert figure.get_axes() == []
-    assert "before the first change" in figure.texts[0].get_text()
 
 
 def test_the_demo_runs_in_a_window_to_its_picture(

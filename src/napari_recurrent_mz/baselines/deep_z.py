@@ -65,17 +65,17 @@ class DeepZ(PlainNetwork):
     def image(self, scans: torch.Tensor) -> torch.Tensor:
         """(N, M, 2, H, W) → (N, 1, H, W)."""
         x = nearest_scans(scans, 1)[:, 0]  # (N, 2, H, W)
-        kept: list[torch.Tensor] = []
+        skips: list[torch.Tensor] = []
         for level, block in enumerate(self.down):
             x = functional.avg_pool2d(x, 2) if level else x
             new = block(x)  # (N, c_k, H_k, W_k)
             x = new + functional.pad(x, (0, 0, 0, 0, 0, new.shape[1] - x.shape[1]))
-            kept.append(x)
+            skips.append(x)
         for level in reversed(range(len(self.up))):
             x = functional.interpolate(x, scale_factor=2.0, mode="bilinear")
-            x = self.up[level](torch.cat([x, kept[level]], dim=1))
-        found: torch.Tensor = self.last(x)
-        return found
+            x = self.up[level](torch.cat([x, skips[level]], dim=1))
+        image: torch.Tensor = self.last(x)
+        return image
 
 
 def _middle(channels: int) -> int:

@@ -45,11 +45,11 @@ class Interpolator:
             raise InputError(
                 f"The interpolation '{kind}' is unknown: choose one of {', '.join(KINDS)}."
             )
-        found = sorted(check_scans(scans), key=lambda scan: scan.z_um)
-        self._images = [scan.pixels for scan in found]
-        self._z_um = np.array([scan.z_um for scan in found])
+        rising = sorted(check_scans(scans), key=lambda scan: scan.z_um)
+        self._images = [scan.pixels for scan in rising]
+        self._z_um = np.array([scan.z_um for scan in rising])
         self._weights_at = _weights_at(self._z_um, kind)
-        if kind == "pchip" and len(found) > 1:
+        if kind == "pchip" and len(rising) > 1:
             self._images += list(_slopes(self._z_um, np.stack(self._images)))
 
     def weights(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -74,12 +74,12 @@ class Interpolator:
         return total
 
     def _along(self, heights_um: Heights) -> FloatArray:
-        found = np.empty(heights_um.shape, np.float32)
-        for top in range(0, len(found), _ROWS):
+        surface = np.empty(heights_um.shape, np.float32)
+        for top in range(0, len(surface), _ROWS):
             rows = slice(top, top + _ROWS)
             images = np.stack([image[rows] for image in self._images], axis=-1)
-            found[rows] = (self.weights(heights_um[rows]) * images).sum(axis=-1)
-        return found
+            surface[rows] = (self.weights(heights_um[rows]) * images).sum(axis=-1)
+        return surface
 
 
 def _weights_at(

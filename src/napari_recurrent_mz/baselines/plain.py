@@ -1,4 +1,4 @@
-"""What the trained baselines share: image and DPM in, image out, nothing from the optics.
+"""Base of the trained baselines: image and DPM in, image out, nothing from the optics.
 
 They take the place of :class:`~napari_recurrent_mz.network.RecurrentMZ` in training and use,
 with the same input and output.
@@ -87,23 +87,16 @@ class PlainNetwork(nn.Module):
         return self.image(padded)[..., :high, :wide]
 
     def image(self, scans: torch.Tensor) -> torch.Tensor:
-        """The same for an H and W that the levels divide."""
+        """Image for an H and W that the levels divide."""
         raise NotImplementedError
 
 
 def nearest_scans(scans: torch.Tensor, count: int, *, sort: bool = False) -> torch.Tensor:
-    """Exactly ``count`` scans (N, count, C, H, W) of each of N examples.
+    """Exactly ``count`` scans (N, count, C, H, W) of each of N examples (N, M, C, H, W).
 
-    At every pixel the ones nearest to the target; of fewer scans the nearest is repeated. So a
-    window of a curved target has the same as the whole of it.
-
-    Parameters
-    ----------
-    scans : torch.Tensor, shape (N, M, C, H, W)
-        Channel 1 is the DPM.
-    count : int
-    sort : bool
-        Order them from the lowest scan to the highest; otherwise they keep the order given.
+    At every pixel they are the ones nearest to the target by the DPM, channel 1; of fewer scans the
+    nearest is repeated. So a window of a curved target has the same as the whole of it. ``sort``
+    orders them from the lowest to the highest; otherwise they keep the order given.
     """
     distance = scans[:, :, 1]  # target − scan: (N, M, H, W)
     chosen = distance.abs().argsort(dim=1, stable=True)[:, :count]

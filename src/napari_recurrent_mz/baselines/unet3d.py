@@ -75,30 +75,22 @@ class UNet3D(PlainNetwork):
         """(N, M', 2, H, W) → (N, 1, H, W)."""
         chosen = nearest_scans(scans, self.input_scans, sort=self.sort)
         x = chosen.flatten(0, 1)  # (N · M, 2, H, W)
-        kept: list[torch.Tensor] = []
+        skips: list[torch.Tensor] = []
         for level, block in enumerate(self.down):
             x = block(functional.max_pool2d(x, 2) if level else x)  # (N · M, c_k, H_k, W_k)
-            kept.append(x)
+            skips.append(x)
         for level in reversed(range(len(self.up))):
-            x = self.up[level](torch.cat([self.enlarge[level](x), kept[level]], dim=1))
-        found: torch.Tensor = self.last(x.reshape(len(scans), -1, *x.shape[-2:]))
-        return found
+            x = self.up[level](torch.cat([self.enlarge[level](x), skips[level]], dim=1))
+        image: torch.Tensor = self.last(x.reshape(len(scans), -1, *x.shape[-2:]))
+        return image
 
 
 class Convolution3D(nn.Conv2d):
-    """A 3×3×3 convolution over M depths that are folded into the batch.
+    """A 3×3×3 convolution over M ``depths`` that are folded into the batch.
 
     (N · M, inputs, H, W) → (N · M, outputs, H, W). Its kernel is that of a two-dimensional
-    convolution over the depth below, the depth itself and the depth above, which count as
-    zero beyond the block.
-
-    Parameters
-    ----------
-    inputs, outputs : int
-        Channels.
-    depths : int
-        M.
-    bias : bool
+    convolution over the depth below, the depth itself and the depth above, which count as zero
+    beyond the block.
     """
 
     def __init__(self, inputs: int, outputs: int, depths: int, *, bias: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What the measurement is given, checked: every mistake in the user's words."""
+"""Checks of the measurement's arguments, with a sentence for every mistake."""
 
 from __future__ import annotations
 

@@ -31,26 +31,14 @@ _SAMPLE = 2_000_000
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A volume made ready for the search.
-
-    Attributes
-    ----------
-    volume : numpy.ndarray, float32, shape (Z, Y, X)
-    voxel_um : numpy.ndarray, shape (3,)
-    separation_um : float
-        Lateral distance that parts two beads.
-    contrast : numpy.ndarray, float32, shape (Z, Y, X)
-        The volume smoothed a little less its mean in a wide box.
-    spread, noise : float
-        Robust standard deviations of ``contrast``, and of the volume less the wide mean.
-    """
+    """A volume (Z, Y, X) made ready for the search."""
 
     volume: Volume
     voxel_um: Array
-    separation_um: float
-    contrast: Volume
-    spread: float
-    noise: float
+    separation_um: float  # lateral distance that parts two beads
+    contrast: Volume  # the volume smoothed a little less its mean in a wide box
+    spread: float  # robust standard deviation of the contrast
+    noise: float  # the same of the volume less the wide mean
 
     @property
     def metric(self) -> Array:
@@ -60,13 +48,7 @@ class Field:
 
 
 def prepared(volume: Volume, voxel_um: Array, separation_um: float) -> Field:
-    """Filter a volume for the search of beads.
-
-    Raises
-    ------
-    InputError
-        If it is constant, or has a voxel that is not finite.
-    """
+    """Filter a volume for the search of beads; refuse a constant one, or NaN in it."""
     low, high = float(volume.min()), float(volume.max())
     if not np.isfinite(high - low):
         raise InputError("The volume has voxels that are NaN or infinite: replace them first.")
@@ -100,12 +82,7 @@ def _robust_spread(sample: Volume, low: float, high: float) -> float:
 def candidates(field: Field, threshold_snr: float) -> tuple[Index, Array]:
     """Local maxima of the contrast above the threshold, one a bead, brightest first.
 
-    Returns
-    -------
-    where : numpy.ndarray, shape (N, 3)
-        Voxel indices.
-    brightness : numpy.ndarray, shape (N,)
-        Contrast there.
+    Returns voxel indices (N, 3) and the contrast there (N,).
     """
     contrast = field.contrast
     where = _maxima(contrast, threshold_snr * field.spread)
@@ -136,13 +113,13 @@ def snapped(field: Field, points_um: Array) -> tuple[Index, Array]:
     """The highest contrast within half a separation of each point; (N, 3) voxels and values."""
     where = np.round(points_um / field.voxel_um).astype(int)
     reach = np.floor(0.5 / field.metric).astype(int)
-    found = where.copy()
+    snapped_to = where.copy()
     for i, middle in enumerate(where):
         low = np.maximum(middle - reach, 0)
         box = tuple(slice(a, b) for a, b in zip(low, middle + reach + 1, strict=True))
         piece = field.contrast[box]
-        found[i] = low + np.unravel_index(int(piece.argmax()), piece.shape)
-    return found, field.contrast[tuple(found.T)].astype(np.float64)
+        snapped_to[i] = low + np.unravel_index(int(piece.argmax()), piece.shape)
+    return snapped_to, field.contrast[tuple(snapped_to.T)].astype(np.float64)
 
 
 def crowded(field: Field, where: Index, brightness: Array) -> npt.NDArray[np.bool_]:

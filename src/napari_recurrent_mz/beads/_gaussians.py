@@ -25,21 +25,11 @@ _STUCK = 1e9  # damping at which no step helps any more
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Pieces of images around N places, on D axes.
+    """Pieces of images around N places, on D axes."""
 
-    Attributes
-    ----------
-    values : numpy.ndarray, shape (N, n1, ..., nD)
-        Intensities; those beyond the image, which have no weight, are its edge repeated.
-    axes : sequence of numpy.ndarray, shapes (n1,) ... (nD,)
-        Distances from the place, the same for all, in micrometres.
-    weights : sequence of numpy.ndarray, shapes (N, n1) ... (N, nD)
-        1 inside the image and 0 outside, along each axis.
-    """
-
-    values: Array
-    axes: Sequence[Array]
-    weights: Sequence[Array]
+    values: Array  # (N, n1, ..., nD); beyond the image its edge is repeated
+    axes: Sequence[Array]  # D of (n,): distances from the place in micrometres
+    weights: Sequence[Array]  # D of (N, n): 1 inside the image and 0 outside
 
     def of(self, chosen: npt.NDArray[np.intp]) -> Windows:
         """The windows of some of the places."""
@@ -56,41 +46,20 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """What was found in each window: background + amplitude * exp(-sum((x - c)² / 2 s²)).
+    """Fits of N windows: background + amplitude * exp(-sum((x - c)² / 2 s²))."""
 
-    Attributes
-    ----------
-    amplitude, background, residual : numpy.ndarray, shape (N,)
-        In the units of the image; ``residual`` is the root mean square over the window.
-    centre, sigma : numpy.ndarray, shape (N, D)
-        In micrometres, ``centre`` relative to the place.
-    converged : numpy.ndarray of bool, shape (N,)
-    """
-
-    amplitude: Array
+    amplitude: Array  # (N,), in the units of the image, as are background and residual
     background: Array
-    centre: Array
-    sigma: Array
-    residual: Array
+    centre: Array  # (N, D), in micrometres from the place
+    sigma: Array  # (N, D), in micrometres
+    residual: Array  # root mean square over the window
     converged: npt.NDArray[np.bool_]
 
 
 def fit_gaussians(windows: Windows, sigma: Array) -> Fits:
     """Least-squares fit of one Gaussian with its background to each window.
 
-    Parameters
-    ----------
-    windows : Windows
-    sigma : numpy.ndarray, shape (D,)
-        First guess of the widths, in micrometres.
-
-    Returns
-    -------
-    Fits
-        One entry a window.
-
-    References
-    ----------
+    ``sigma`` (D,) is the first guess of the widths, in micrometres. The method is that of
     Marquardt, J. Soc. Indust. Appl. Math. 11:431 (1963).
     """
     scaled, base, height = _normalised(windows)
@@ -118,7 +87,7 @@ def _along(values: Array, axis: int, axes: int) -> Array:
 def _normalised(windows: Windows) -> tuple[Windows, Array, Array]:
     """Windows with a rough background at 0 and their place at 1; both levels, shape (N,)."""
     weight = windows.weight
-    flat = windows.values.reshape(len(weight), -1)  # what repeats beyond an edge does no harm
+    flat = windows.values.reshape(len(weight), -1)  # values repeated beyond an edge do no harm
     base = np.percentile(flat, 10, axis=1)
     height = flat[:, flat.shape[1] // 2] - base
     height = np.where(height > 0, height, np.maximum(flat.max(axis=1) - base, 1e-30))
@@ -172,7 +141,7 @@ def _step(slope: Array, curvature: Array, damping: Array) -> Array:
 
 
 def _scales(parameters: Array, axes: int) -> Array:
-    """What counts as one for each parameter: the height, a width, a factor e."""
+    """Unit of each parameter: the height, a width, a factor e."""
     scales = np.ones_like(parameters)
     scales[:, 2 : 2 + axes] = np.exp(parameters[:, 2 + axes :])
     return scales
@@ -232,7 +201,7 @@ def _functions_of(axes: int) -> npt.NDArray[np.intp]:
 
 
 def _factors(parameters: Array, axes: int) -> Array:
-    """What stands before the product of functions in each derivative, shape (N, 2 + 2 D)."""
+    """Factors before the product of functions in each derivative, shape (N, 2 + 2 D)."""
     amplitude = parameters[:, :1]
     flat = np.ones((len(parameters), 2))
     by_centre = amplitude / np.exp(parameters[:, 2 + axes :])

@@ -71,7 +71,7 @@ def kl_divergence(
     InputError
         If one of them holds no width.
     """
-    kept = []
+    shares = []
     for name, sample in (("first", truth), ("second", test)):
         widths = np.ravel(np.asarray(sample, np.float64))
         widths = widths[np.isfinite(widths)]
@@ -79,7 +79,7 @@ def kl_divergence(
             raise InputError(
                 f"The {name} histogram holds no measured bead: there is nothing to compare."
             )
-        kept.append(widths)
+        shares.append(widths)
     given = np.asarray(bins)
-    edges = histogram_edges(*kept, bins=int(given)) if given.ndim == 0 else given
-    return metrics.kl_divergence(kept[0], kept[1], edges)
+    edges = histogram_edges(*shares, bins=int(given)) if given.ndim == 0 else given
+    return metrics.kl_divergence(shares[0], shares[1], edges)

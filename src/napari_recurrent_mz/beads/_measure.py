@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import finished
+from ..progress import finished, never
 from ..saturation import limit_of
 from ._checks import (
     checked_origin,
@@ -67,7 +67,7 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class _Shapes:
-    """What the fits say of N beads; NaN on an axis that was not fitted."""
+    """Fitted shapes of N beads; NaN on an axis that was not fitted."""
 
     offset_um: Array  # (N, 3), from the candidate's voxel
     fwhm_um: Array  # (N, 3)
@@ -155,7 +155,7 @@ def measure_beads(
         model=model,
         z_range_um=z_range_um,
         origin_um=origin_um,
-        stopped=stopped or _never,
+        stopped=stopped or never,
     )
     return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
 
@@ -355,8 +355,8 @@ def _limits(pixels: Volume) -> Array:
     The scans in a reconstruction keep theirs, though the planes between them go beyond.
     """
     of_all = limit_of(pixels)
-    found = [limit_of(plane) if plane.min() < plane.max() else None for plane in pixels]
-    limits = [np.inf if limit is None else limit for limit in found]
+    of_planes = [limit_of(plane) if plane.min() < plane.max() else None for plane in pixels]
+    limits = [np.inf if limit is None else limit for limit in of_planes]
     return np.minimum(limits, np.inf if of_all is None else of_all)
 
 
@@ -375,7 +375,3 @@ def _table(parts: list[dict[str, Any]], how: dict[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(merged, columns=list(COLUMNS))
     table.attrs.update(how)
     return table
-
-
-def _never() -> bool:
-    return False

@@ -11,7 +11,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 _HEIGHT = _BACKGROUND = 100.0
-_REACH = 2.5  # widths: a Gaussian is nothing beyond
+_REACH = 2.5  # widths: a Gaussian is negligible beyond
 
 
 @dataclass(frozen=True, eq=False)

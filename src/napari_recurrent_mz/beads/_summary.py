@@ -1,4 +1,4 @@
-"""What a table of beads says in a few numbers and words, and as a file."""
+"""Summary of a table of beads in a few numbers and words, and as a file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HEADERS = {
     "accepted": "accepted",
     "reason": "reason",
 }
-"""What the columns are called in a CSV file, with their units."""
+"""Names of the columns in a CSV file, with their units."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,12 @@ def excluded(table: pd.DataFrame) -> dict[str, int]:
 
 def in_words(table: pd.DataFrame) -> str:
     """How many beads were found, how many are accepted, and why the others are not."""
-    found, kept = len(table), int(table["accepted"].sum())
-    if not found:
+    total, accepted = len(table), int(table["accepted"].sum())
+    if not total:
         return "No bead was found"
-    beads = f"{kept} of {found} beads accepted" if found > 1 else f"{kept} of 1 bead accepted"
+    beads = (
+        f"{accepted} of {total} beads accepted" if total > 1 else f"{accepted} of 1 bead accepted"
+    )
     reasons = [f"{count} {_LEFT_OUT[reason]}" for reason, count in excluded(table).items()]
     return f"{beads}; left out: {', '.join(reasons)}" if reasons else beads
 

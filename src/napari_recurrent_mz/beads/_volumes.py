@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..io import even_step
-from ..progress import finished
+from ..progress import finished, never
 from ..scans import InputError
 from ._measure import bead_steps
 
@@ -50,19 +50,15 @@ class BeadVolume:
         """Which points, (N, 3) in micrometres, lie in it; a single plane has no height."""
         shape = np.array(((1,) if self.pixels.ndim == 2 else ()) + tuple(self.pixels.shape))
         nearest = np.round((points_um - self.origin_um) / self.voxel_um)
-        found = (nearest >= 0) & (nearest < shape)
-        return np.asarray(found[:, 1:].all(axis=1) if self.is_flat else found.all(axis=1))
+        is_inside = (nearest >= 0) & (nearest < shape)
+        return np.asarray(is_inside[:, 1:].all(axis=1) if self.is_flat else is_inside.all(axis=1))
 
 
 def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
     """Height of the first plane and distance between planes, in micrometres.
 
-    They may scatter as a stage's read-back does: the distance is the mean.
-
-    Raises
-    ------
-    InputError
-        If they are not evenly spaced upwards; ``words`` name the stack.
+    Heights may scatter as a stage's read-back does: the distance is their mean. Those that are not
+    evenly spaced upwards are refused with ``words`` for the stack.
     """
     heights = np.asarray(heights_um, np.float64)
     step = even_step(heights)
@@ -104,13 +100,8 @@ def volumes_in_steps(
 ) -> Generator[tuple[str, int, int], None, Tables]:
     """Measure a volume, and perhaps its reference after it in the sequence.
 
-    Yields what is at work, how many beads are done and their total, 0 while they are searched;
+    Yields the volume at work, how many beads are done, and their total (0 during the search);
     returns a table for each volume, and sentences about what to mind.
-
-    Raises
-    ------
-    InputError
-        That names the volume.
     """
     tables: dict[int, pd.DataFrame] = {}
     notes: list[str] = []
@@ -156,17 +147,13 @@ def measure_volumes(
     InputError
         If a volume cannot be measured, or the two do not overlap.
     """
-    steps = volumes_in_steps(volumes, settings or BeadSettings(), None, _never)
+    steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
     return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
-
-
-def _never() -> bool:
-    return False
 
 
 def _one_volume(
     volume: BeadVolume,
-    asked: BeadSettings,
+    settings: BeadSettings,
     places: Array | None,
     lent: bool,
     stopped: Callable[[], bool],
@@ -178,11 +165,11 @@ def _one_volume(
             np.asarray(volume.pixels),
             volume.voxel_um.tolist(),
             points=places,
-            min_separation_um=asked.separation_um,
-            threshold_snr=asked.threshold_snr,
-            region_um=asked.region_um,
-            model=asked.model,
-            z_range_um=None if lent or volume.is_flat else asked.z_range_um,
+            min_separation_um=settings.separation_um,
+            threshold_snr=settings.threshold_snr,
+            region_um=settings.region_um,
+            model=settings.model,
+            z_range_um=None if lent or volume.is_flat else settings.z_range_um,
             origin_um=volume.origin_um.tolist(),
             stopped=stopped,
         )
@@ -218,7 +205,7 @@ def _beads_of(
         notes.append(
             f"{np.count_nonzero(~inside)} beads of “{reference.name}” lie outside “{volume.name}”."
         )
-    found = places[inside]
+    matches = places[inside]
     if volume.is_flat:
-        found[:, 0] = volume.origin_um[0]
-    return np.asarray(found)
+        matches[:, 0] = volume.origin_um[0]
+    return np.asarray(matches)

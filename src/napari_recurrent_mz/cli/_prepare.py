@@ -24,7 +24,7 @@ from ._terminal import Progress
 if TYPE_CHECKING:
     from ..io import ImageFile
     from ..preparation import Alignment, Place
-    from ..preparation._steps import Steps, T
+    from ..progress import Steps, T
 
 Transform = Annotated[
     str,

@@ -7,9 +7,10 @@ other grids are brought to the reference's planes by linear interpolation along 
 to the field that all share; :attr:`Comparison.sentence` says what was done.
 """
 
+from ..progress import Step
 from ._compare import MEASURES, Comparison, compare, comparing
 from ._difference import Difference, difference, differing
-from ._sources import BASELINE_NAMES, BASELINES, Step
+from ._sources import BASELINE_NAMES, BASELINES
 from ._volume import Volume, made_from, read_volume
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..metrics import Normalisation, StackScale, StraightFit, plane_measures
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import InputError, listed
 from ._sources import (
     Baseline,
     Field,
     Resampled,
     Source,
-    Step,
     common_field,
     pixels_off,
     scans_in,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..optics import Optics
 
-Found = TypeVar("Found")
+_Result = TypeVar("_Result")
 
 MEASURES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"}
 """Columns of the measures, and what a figure or a table calls them."""
@@ -82,9 +81,9 @@ class Comparison:
         """
         counted = self.planes[self.planes["in_mean"]]
         groups = counted.groupby("name", sort=False)
-        found = groups[list(MEASURES)].mean().reindex(self.names)
-        found["planes"] = groups.size().reindex(self.names, fill_value=0)
-        return found
+        means = groups[list(MEASURES)].mean().reindex(self.names)
+        means["planes"] = groups.size().reindex(self.names, fill_value=0)
+        return means
 
     def to_csv(self, path: str | Path) -> Path:
         """Write :attr:`planes` as a table with units in its header.
@@ -155,10 +154,8 @@ def compare(
     return last_of(steps, on_progress)
 
 
-def last_of(
-    steps: Generator[Step, None, Found], on_progress: Callable[[int, int], None] | None
-) -> Found:
-    """What a generator of steps returns."""
+def last_of(steps: Steps[_Result], on_progress: Callable[[int, int], None] | None) -> _Result:
+    """Result of a generator of steps."""
     return finished(
         steps, None if on_progress is None else lambda step: on_progress(step.done, step.total)
     )
@@ -174,7 +171,7 @@ def comparing(
     fit: bool = False,
     device: str = "auto",
     stopped: Callable[[], bool] | None = None,
-) -> Generator[Step, None, Comparison]:
+) -> Steps[Comparison]:
     """:func:`compare` as a generator, to be stopped between two planes by closing it.
 
     Yields
@@ -189,7 +186,7 @@ def comparing(
     given = [volumes] if isinstance(volumes, Volume) else list(volumes)
     scans_um = tuple(float(z) for z in scans_um)
     _check_names(given, baselines)
-    given = [_knowing_scans(volume, scans_um) for volume in given]
+    given = [_with_scans(volume, scans_um) for volume in given]
     shared = common_field(given, reference)
     heights = reference.heights_um
     sources: list[Source] = [Resampled(volume, reference, shared) for volume in given]
@@ -204,12 +201,12 @@ def comparing(
     if baselines:
         scans = scans_in(reference, scans_um or _agreed_scans(given))
         for key in baselines:
-            made = Baseline(
+            baseline = Baseline(
                 key, scans, reference, shared, optics=optics, device=device, stopped=stopped
             )
-            sources.append(made)
-    begun = Step(done, total, "Comparing")
-    rows = yield from _measured(sources, reference, shared, scale, fits, begun)
+            sources.append(baseline)
+    first_step = Step(done, total, "Comparing")
+    rows = yield from _measured(sources, reference, shared, scale, fits, first_step)
     for source in sources:
         if isinstance(source, Resampled):
             source.check_contrast()
@@ -217,7 +214,7 @@ def comparing(
         reference.name,
         _table(rows, sources, reference, fits),
         {source.name: source.scans_um for source in sources},
-        *_what_was_done(given, sources, reference, shared),
+        *_resampling_note(given, sources, reference, shared),
         scale,
         {name: (line.gain, line.offset) for name, line in fits.items()},
     )
@@ -229,10 +226,10 @@ def _measured(
     shared: Field,
     scale: Normalisation,
     fits: Mapping[str, StraightFit],
-    begun: Step,
-) -> Generator[Step, None, list[dict[str, Any]]]:
+    first_step: Step,
+) -> Steps[list[dict[str, Any]]]:
     """One row for every source and plane of the reference that it covers."""
-    rows, done = [], begun.done
+    rows, done = [], first_step.done
     for number, z in enumerate(reference.heights_um.tolist()):
         truth = shared.of(reference.plane(number))
         for source in sources:
@@ -243,34 +240,34 @@ def _measured(
                 row = {"name": source.name, "plane": number, "z_um": z}
                 rows.append(row | dict(zip(MEASURES, values, strict=True)))
             done += 1
-            yield Step(done, begun.total, begun.words)
+            yield Step(done, first_step.total, first_step.words)
     return rows
 
 
 def fitting(
-    sources: Sequence[Source], reference: Volume, shared: Field, begun: Step
-) -> Generator[Step, None, dict[str, StraightFit]]:
+    sources: Sequence[Source], reference: Volume, shared: Field, first_step: Step
+) -> Steps[dict[str, StraightFit]]:
     """The straight line that brings each source to the units of the reference."""
     lines = {source.name: StraightFit() for source in sources}
-    done = begun.done
+    done = first_step.done
     for number, z in enumerate(reference.heights_um.tolist()):
         truth = shared.of(reference.plane(number))
         for source in sources:
             if source.covers(z):
                 lines[source.name].add(source.at(z), truth)
             done += 1
-            yield Step(done, begun.total, begun.words)
+            yield Step(done, first_step.total, first_step.words)
     return lines
 
 
-def _scale(reference: Volume, total: int) -> Generator[Step, None, Normalisation]:
+def _scale(reference: Volume, total: int) -> Steps[Normalisation]:
     planes = len(reference.heights_um)
-    found = StackScale(planes, "it")
+    scale = StackScale(planes, "it")
     for number in range(planes):
-        found.add(reference.plane(number))
+        scale.add(reference.plane(number))
         yield Step(number + 1, total, "Reading the reference")
     try:
-        return found.normalisation()
+        return scale.normalisation()
     except InputError as error:
         raise InputError(f"'{reference.name}' cannot be the reference. {error}") from error
 
@@ -284,7 +281,7 @@ def _check_names(volumes: Sequence[Volume], baselines: Sequence[str]) -> None:
         raise InputError(f"Two volumes are called '{twice[0]}': give each a name of its own.")
 
 
-def _knowing_scans(volume: Volume, scans_um: Sequence[float]) -> Volume:
+def _with_scans(volume: Volume, scans_um: Sequence[float]) -> Volume:
     """The volume; one that does not know its scans takes those that were given."""
     if volume.scans_um or not scans_um:
         return volume
@@ -310,7 +307,7 @@ def _table(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    found = pd.DataFrame(list(rows))
+    table = pd.DataFrame(list(rows))
     own = {
         source.name: {
             number
@@ -321,17 +318,17 @@ def _table(
         for source in sources
     }
     left_out = set().union(*own.values())
-    common = set.intersection(*(set(rows["plane"]) for _, rows in found.groupby("name")))
-    pairs = zip(found["name"], found["plane"], strict=True)
-    found["is_scan"] = [plane in own[name] for name, plane in pairs]
-    found["in_mean"] = found["plane"].isin(common - left_out)
+    common = set.intersection(*(set(rows["plane"]) for _, rows in table.groupby("name")))
+    pairs = zip(table["name"], table["plane"], strict=True)
+    table["is_scan"] = [plane in own[name] for name, plane in pairs]
+    table["in_mean"] = table["plane"].isin(common - left_out)
     order = {source.name: place for place, source in enumerate(sources)}
-    found["order"] = found["name"].map(order)
-    found = found.sort_values(["order", "plane"], ignore_index=True)
-    return found.drop(columns=["order", "plane"])
+    table["order"] = table["name"].map(order)
+    table = table.sort_values(["order", "plane"], ignore_index=True)
+    return table.drop(columns=["order", "plane"])
 
 
-def _what_was_done(
+def _resampling_note(
     volumes: Sequence[Volume], sources: Sequence[Source], reference: Volume, shared: Field
 ) -> tuple[str, bool]:
     """A sentence on what brought the grids together, and whether it was nothing."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import Step, Steps
 from ..scans import FloatArray
 from ._compare import fitting, last_of
-from ._sources import Baseline, Resampled, Source, Step, common_field, scans_in
+from ._sources import Baseline, Resampled, Source, common_field, scans_in
 from ._volume import Volume
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def differing(
     fit: bool = False,
     device: str = "auto",
     stopped: Callable[[], bool] | None = None,
-) -> Generator[Step, None, Difference]:
+) -> Steps[Difference]:
     """:func:`difference` as a generator, to be stopped between two planes by closing it.
 
     Yields
@@ -112,8 +113,8 @@ def differing(
     total = len(numbers) + fit * len(every)
     line = None
     if fit:
-        begun = Step(0, total, "Fitting")
-        line = (yield from fitting([source], reference, shared, begun))[source.name]
+        first_step = Step(0, total, "Fitting")
+        line = (yield from fitting([source], reference, shared, first_step))[source.name]
     pixels = np.empty((len(numbers), *shared.shape), np.float32)
     for place, number in enumerate(numbers):
         test = source.at(float(every[number]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..optics import Optics
 
 BASELINES = ("nearest", "linear", "cubic", "pchip", "lmmse")
-"""What can be made from the reference's own planes: keys of ``METHODS``."""
+"""Methods that can start from the reference's own planes: keys of ``METHODS``."""
 
 BASELINE_NAMES = {
     "nearest": "Baseline: nearest scan",
@@ -25,23 +25,15 @@ BASELINE_NAMES = {
     "pchip": "Baseline: shape-preserving",
     "lmmse": "Baseline: linear MMSE",
 }
-"""What tables and figures call them."""
+"""Names of these methods in tables and figures."""
 
 _LEAST_PIXELS = 11  # the window of SSIM
 _DRIFT_PX = 0.5  # pixel sizes that differ by less over the whole field are the same
 _OFF_PX = 0.02  # less of a pixel is rounding
 
 
-class Step(NamedTuple):
-    """How far the work is, and what is at work."""
-
-    done: int
-    total: int
-    words: str
-
-
 class Source(Protocol):
-    """What gives a plane at a height, cropped to the common field."""
+    """Source of a plane at a height, cropped to the common field."""
 
     name: str
     scans_um: tuple[float, ...]
@@ -79,7 +71,7 @@ class Resampled:
         self.scans_um = tuple(volume.scans_um)
         self._volume, self._field = volume, field
         self._offset = _offset(volume, reference)
-        self._kept: dict[int, npt.NDArray[Any]] = {}
+        self._cache: dict[int, npt.NDArray[Any]] = {}
         self._low, self._high = np.inf, -np.inf
 
     def covers(self, z_um: float) -> bool:
@@ -100,8 +92,8 @@ class Resampled:
         above = int(np.searchsorted(heights, z_um))
         part = (z_um - heights[above - 1]) / (heights[above] - heights[above - 1])
         below = self._plane(above - 1).astype(np.float64)
-        found: npt.NDArray[np.float64] = below + part * (self._plane(above) - below)
-        return found
+        plane: npt.NDArray[np.float64] = below + part * (self._plane(above) - below)
+        return plane
 
     def check_contrast(self) -> None:
         """Raise :class:`InputError` when all planes that were asked for are constant."""
@@ -112,17 +104,17 @@ class Resampled:
             )
 
     def _plane(self, number: int) -> npt.NDArray[Any]:
-        if number not in self._kept:
-            self._kept = {n: kept for n, kept in self._kept.items() if n == number - 1}
-            found = self._field.of(self._volume.plane(number), self._offset)
-            self._kept[number] = found
-            self._low = min(self._low, float(found.min()))
-            self._high = max(self._high, float(found.max()))
-        return self._kept[number]
+        if number not in self._cache:
+            self._cache = {n: cached for n, cached in self._cache.items() if n == number - 1}
+            plane = self._field.of(self._volume.plane(number), self._offset)
+            self._cache[number] = plane
+            self._low = min(self._low, float(plane.min()))
+            self._high = max(self._high, float(plane.max()))
+        return self._cache[number]
 
 
 class Baseline:
-    """What a method makes of the reference's own planes at the heights of the scans."""
+    """Reconstruction by a method from the reference's own planes at the scans' heights."""
 
     holds_scans = True
 
@@ -154,7 +146,7 @@ class Baseline:
         self._maker = plane_maker(recipe, stopped=stopped)
 
     def covers(self, z_um: float) -> bool:  # noqa: ARG002
-        """It makes every plane."""
+        """Every height: the method makes any plane."""
         return True
 
     def at(self, z_um: float) -> npt.NDArray[Any]:
@@ -164,13 +156,7 @@ class Baseline:
 
 
 def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
-    """The reference's own planes nearest to these heights, as scans.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two heights, or the reference has no plane at one of them.
-    """
+    """The reference's own planes nearest to these heights, at least two, as scans."""
     heights = sorted({float(z) for z in scans_um})
     if len(heights) < 2:
         raise InputError(
@@ -194,13 +180,7 @@ def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
 
 
 def common_field(volumes: Sequence[Volume], reference: Volume) -> Field:
-    """The pixels of the reference that all volumes share.
-
-    Raises
-    ------
-    InputError
-        If a volume has other pixels, or no place in common with the reference.
-    """
+    """The pixels of the reference that all volumes share; other sizes of a pixel are refused."""
     low, high = [0, 0], list(reference.shape)
     for volume in volumes:
         _check_pixels(volume, reference)
@@ -241,22 +221,24 @@ def _offset(volume: Volume, reference: Volume) -> tuple[int, int]:
 
 
 def _check_pixels(volume: Volume, reference: Volume) -> None:
-    size, wanted = volume.pixel_um, reference.pixel_um
+    size, reference_um = volume.pixel_um, reference.pixel_um
     pixels = max(min(a, b) for a, b in zip(volume.shape, reference.shape, strict=True))
-    if abs(size - wanted) / wanted * pixels > _DRIFT_PX:
+    if abs(size - reference_um) / reference_um * pixels > _DRIFT_PX:
         raise InputError(
             f"'{volume.name}' has pixels of {size:.4g} µm but the reference '{reference.name}' "
-            f"has {wanted:.4g} µm: resample one of them in y and x, so that both have the same."
+            f"has {reference_um:.4g} µm: "
+            "resample one of them in y and x, so that both have the same."
         )
 
 
 def _check_heights(volume: Volume, reference: Volume) -> None:
-    mine, wanted = volume.heights_um, reference.heights_um
-    if not ((wanted >= mine[0] - SAME_HEIGHT_UM) & (wanted <= mine[-1] + SAME_HEIGHT_UM)).any():
+    z_um, reference_um = volume.heights_um, reference.heights_um
+    low_um, high_um = z_um[0] - SAME_HEIGHT_UM, z_um[-1] + SAME_HEIGHT_UM
+    if not ((reference_um >= low_um) & (reference_um <= high_um)).any():
         raise InputError(
-            f"'{volume.name}' (z {mine[0]:g} to {mine[-1]:g} µm) and the reference "
-            f"'{reference.name}' (z {wanted[0]:g} to {wanted[-1]:g} µm) have no plane in common: "
-            "check the z position and the z step of both."
+            f"'{volume.name}' (z {z_um[0]:g} to {z_um[-1]:g} µm) and the reference "
+            f"'{reference.name}' (z {reference_um[0]:g} to {reference_um[-1]:g} µm) have no "
+            "plane in common: check the z position and the z step of both."
         )
 
 

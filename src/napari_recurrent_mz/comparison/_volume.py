@@ -61,8 +61,8 @@ class Volume:
     @property
     def heights_um(self) -> npt.NDArray[np.float64]:
         """Heights of the planes, in micrometres, rising, shape (Z,)."""
-        found: npt.NDArray[np.float64] = self.__dict__["_rising"]
-        return found
+        heights: npt.NDArray[np.float64] = self.__dict__["_rising"]
+        return heights
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -78,39 +78,30 @@ class Volume:
             If it has pixels that are NaN or infinite.
         """
         order: npt.NDArray[np.intp] = self.__dict__["_order"]
-        found = np.asarray(self.pixels[int(order[number])])
-        if found.dtype.kind == "b":
-            found = found.astype(np.uint8)
-        if found.dtype.kind == "f":
-            bad = found.size - int(np.count_nonzero(np.isfinite(found)))
+        plane = np.asarray(self.pixels[int(order[number])])
+        if plane.dtype.kind == "b":
+            plane = plane.astype(np.uint8)
+        if plane.dtype.kind == "f":
+            bad = plane.size - int(np.count_nonzero(np.isfinite(plane)))
             if bad:
                 raise InputError(
                     f"'{self.name}' has {bad} pixels that are NaN or infinite at "
                     f"z = {self.heights_um[number]:g} µm: replace them before comparing."
                 )
-        return found
+        return plane
 
     def nearest(self, z_um: float) -> int | None:
         """Number of the plane nearest to a height; None when it is half a step away or more."""
         heights = self.heights_um
-        found = int(np.abs(heights - z_um).argmin())
-        return found if abs(heights[found] - z_um) <= 0.51 * np.diff(heights).min() else None
+        index = int(np.abs(heights - z_um).argmin())
+        return index if abs(heights[index] - z_um) <= 0.51 * np.diff(heights).min() else None
 
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
-    """What the record of a reconstruction says of its scans.
+    """Scans of a reconstruction by its provenance, which may be empty.
 
-    Parameters
-    ----------
-    provenance : mapping
-        As :func:`napari_recurrent_mz.provenance.provenance` writes it, or an empty one.
-
-    Returns
-    -------
-    scans_um : tuple of float
-        Heights of the scans, in micrometres; empty where it does not say.
-    holds_scans : bool
-        Whether the planes there are the scans themselves; not those of a confocal-like volume.
+    Their heights in micrometres, and whether the planes there are the scans themselves, which those
+    of a confocal-like volume are not.
     """
     heights = [scan.get("z_um") for scan in provenance.get("scans", ())]
     is_confocal = str(provenance.get("image", "")).startswith("confocal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um
 from ._names import z_from_name
 from ._stream import VolumeWriter, check_disk, disk_bytes
-from ._table import write_json, write_table
 from ._whole import WORKPLACE, flush_to_disk, write_whole
 
 __all__ = [
@@ -90,13 +90,7 @@ def read_image(
 
 
 def check_readable(path: str | os.PathLike[str]) -> Path:
-    """Return ``path`` once there is something there that may hold an image.
-
-    Raises
-    ------
-    InputError
-        If it is missing, closed, or a folder of another kind.
-    """
+    """Return ``path`` once there is something there that may hold an image."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist: check the name and the folder.")
@@ -231,13 +225,7 @@ def scan_heights(
     *,
     z_um: Sequence[float] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Heights of chosen planes of a stack, in micrometres, in their order.
-
-    Raises
-    ------
-    InputError
-        As :func:`scans_from_stack`.
-    """
+    """Heights of chosen planes of a stack, in micrometres, in their order; as scans_from_stack."""
     missing = [p for p in planes if not 0 <= p < image.n_planes]
     if missing:
         raise InputError(
@@ -260,12 +248,9 @@ def scan_heights(
 def stack_heights(
     image: ImageFile, z_step_um: float | None = None, option: str = "--z-step-um"
 ) -> npt.NDArray[np.float64]:
-    """Heights of all planes of a stack, in micrometres, shape (Z,).
+    """Heights (Z,) of all planes of a stack, in micrometres, from the file or ``z_step_um``.
 
-    Raises
-    ------
-    InputError
-        If neither the file nor ``z_step_um``, which ``option`` gives, says them.
+    ``option`` is what gives that step, for the sentence where neither says it.
     """
     if z_step_um is not None:
         if not np.isfinite(z_step_um) or z_step_um <= 0:
@@ -286,11 +271,7 @@ def check_output(
 ) -> Path:
     """Return ``path`` once a volume can be written there, before any work is done.
 
-    Raises
-    ------
-    InputError
-        If the ending is unknown, the folder is missing or closed to writing, or the file
-        is one of ``inputs``.
+    Refuses an unknown ending, a folder that is missing or closed to writing, and the ``inputs``.
     """
     path = Path(path)
     if path.suffix.lower() not in (*_TIFF_ENDINGS, _ZARR_ENDING):
@@ -430,39 +411,20 @@ def write_surface(
     inputs: Iterable[str | os.PathLike[str]] = (),
     origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
-    """Write the image of a surface as OME-TIFF, its heights as a second image beside it.
+    """Write the image of a surface (Y, X) as OME-TIFF, its heights as a second image beside it.
 
-    :func:`read_image` reads the first, :func:`read_heights` the second.
-
-    Parameters
-    ----------
-    path : path
-        Ends in ``.tif`` or ``.tiff``.
-    image : array_like, shape (Y, X)
-        Intensities, written as float32.
-    heights_um : numpy.ndarray, shape (Y, X)
-        Height of every pixel, in micrometres, written as float32.
-    pixel_um : float
-        Pixel size, in micrometres.
-    provenance, inputs
-        As in :func:`write_volume`.
-    origin_um : tuple of float, optional
-        Position (y, x) of the first pixel, in micrometres.
-
-    Raises
-    ------
-    InputError
-        As :func:`write_volume`, or for another ending.
+    :func:`read_image` reads the first, :func:`read_heights` the second, both float32. ``origin_um``
+    is the position (y, x) of the first pixel; the rest is as in :func:`write_volume`.
     """
     path = check_surface_output(path, inputs)
     pixels = np.ascontiguousarray(image, dtype=np.float32)
     from ._surface_file import write_ome_surface
 
-    name, told = path.name.split(".")[0], provenance or {}
+    name, record = path.name.split(".")[0], provenance or {}
     return write_whole(
         path,
         lambda part: write_ome_surface(
-            part, pixels, heights_um, float(pixel_um), told, name, origin_um
+            part, pixels, heights_um, float(pixel_um), record, name, origin_um
         ),
     )
 
@@ -480,13 +442,7 @@ def check_surface_output(
 
 
 def read_heights(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-    """Read a height map in µm, shape (Y, X): a 2-D image, or what :func:`write_surface` wrote.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_image`, or when the file holds a stack.
-    """
+    """Read a height map in µm, shape (Y, X): a 2-D image, or what :func:`write_surface` wrote."""
     image = read_image(path)
     if not Path(path).is_dir():
         from ._surface_file import heights_in
@@ -508,6 +464,38 @@ def _count(n: int, what: str) -> str:
 
 
 def _type_written(volume: npt.ArrayLike, keep_type: bool) -> np.dtype[Any]:
-    found = np.asarray(volume).dtype
-    small = found.kind in "iu" and found.itemsize <= 2
-    return found if keep_type and small else np.dtype(np.float32)
+    dtype = np.asarray(volume).dtype
+    small = dtype.kind in "iu" and dtype.itemsize <= 2
+    return dtype if keep_type and small else np.dtype(np.float32)
+
+
+def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "utf-8") -> Path:
+    """Write a table without its index as CSV, a header and six digits; whole or not at all.
+
+    Spreadsheets need the ``encoding`` utf-8-sig: else they do not show the µ.
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    try:
+        part.write_text(text, encoding=encoding)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror}): choose another place."
+        ) from error
+    return target
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> Path:
+    """Write ``value`` as JSON, whole or not at all."""
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"'{path}' could not be written: {error.strerror}.") from error
+    return target

@@ -1,4 +1,4 @@
-"""What is written to an image file: channels of one size at one place, lengths in micrometres."""
+"""Content of an image file: channels of one size at one place, lengths in micrometres."""
 
 from __future__ import annotations
 
@@ -64,25 +64,13 @@ class Channel:
 
 @dataclass(frozen=True, eq=False)
 class NewImage:
-    """An image that is to be written.
-
-    Attributes
-    ----------
-    name : str
-    channels : sequence of Channel
-        All of one shape and type.
-    place : Place
-    provenance : mapping
-        How it was made; anything JSON can hold.
-    on_plane : callable, optional
-        Called before every plane; see :func:`~napari_recurrent_mz.io.write_channels`.
-    """
+    """An image that is to be written; its channels have one shape and type."""
 
     name: str
     channels: Sequence[Channel]
     place: Place
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    on_plane: OnPlane | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # anything JSON can hold
+    on_plane: OnPlane | None = None  # called before every plane; see write_channels
 
     @property
     def axes(self) -> str:
@@ -99,8 +87,8 @@ class NewImage:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of all channels, in the byte order of this computer."""
-        found: np.dtype[Any] = np.dtype(self.channels[0].pixels.dtype).newbyteorder("=")
-        return found
+        dtype: np.dtype[Any] = np.dtype(self.channels[0].pixels.dtype).newbyteorder("=")
+        return dtype
 
     def planes(self) -> Iterator[npt.NDArray[Any]]:
         """All planes (Y, X), channel by channel."""
@@ -123,6 +111,6 @@ def record_of_channel(provenance: Mapping[str, Any], channel: int) -> Mapping[st
     """How a channel was made: a file of several channels keeps a record of each."""
     records = provenance.get("channels")
     if isinstance(records, Sequence) and channel < len(records):
-        found = records[channel]
-        return found if isinstance(found, Mapping) else {}
+        record = records[channel]
+        return record if isinstance(record, Mapping) else {}
     return provenance

@@ -1,4 +1,4 @@
-"""What metadata state, taken only where it can be true, with where it was found."""
+"""Values that metadata state, taken only where they can be true, with their source."""
 
 from __future__ import annotations
 
@@ -37,20 +37,11 @@ _EVEN = 0.2  # of the step: how far a stage's read-back may lie from even height
 
 @dataclass(frozen=True)
 class Stated:
-    """Heights of the planes as one place in the metadata states them.
+    """Heights of the planes as one place in the metadata states them."""
 
-    Attributes
-    ----------
-    z_um : numpy.ndarray, shape (Z,)
-    where : str
-        What a sentence calls that place.
-    in_um : bool
-        Whether the numbers are micrometres for sure, not those of an unnamed frame.
-    """
-
-    z_um: npt.NDArray[np.float64]
-    where: str
-    in_um: bool = True
+    z_um: npt.NDArray[np.float64]  # (Z,)
+    where: str  # what a sentence calls that place
+    in_um: bool = True  # for sure, not in the unit of an unnamed frame
 
 
 @dataclass
@@ -89,13 +80,7 @@ class Facts:
         self.take(name, to_um(value, unit), where)
 
     def take_pixel(self, y: Any, x: Any, units: tuple[Any, Any], where: str, file: str) -> None:
-        """Take the size of a pixel from its height and width.
-
-        Raises
-        ------
-        InputError
-            If it is not square.
-        """
+        """Take the size of a pixel from its height and width, which must be equal."""
         for value, unit in zip((y, x), units, strict=True):
             if value is not None and micrometres_per(unit) is None:
                 self.take_length("pixel_um", value, unit, where)
@@ -157,11 +142,11 @@ class Facts:
     ) -> npt.NDArray[np.float64] | None:
         """Heights of ``n`` planes: as stated, else from the step; None where nothing is sure."""
         step = self.values.get("z_step_um")
-        for found in stated:
-            if len(found.z_um) == n and np.isfinite(found.z_um).all():
-                if n > 1 and not self._moves(found, step):
+        for heights in stated:
+            if len(heights.z_um) == n and np.isfinite(heights.z_um).all():
+                if n > 1 and not self._moves(heights, step):
                     continue
-                return self._agreed(found, step, name)
+                return self._agreed(heights, step, name)
         if step is None or n == 1:
             if "z_step_um" in self.doubts:
                 self.doubt("z_um", self.doubts["z_step_um"])
@@ -169,39 +154,39 @@ class Facts:
         self.sources["z_um"] = self.sources["z_step_um"]
         return step * np.arange(n, dtype=np.float64)
 
-    def _moves(self, found: Stated, step: float | None) -> bool:
+    def _moves(self, heights: Stated, step: float | None) -> bool:
         """Whether heights are those of planes, not of a drive that stood still meanwhile."""
-        gaps, extent = np.diff(found.z_um), float(np.ptp(found.z_um))
+        gaps, extent = np.diff(heights.z_um), float(np.ptp(heights.z_um))
         steady = bool(np.all(gaps > 0) or np.all(gaps < 0))
         still = abs(step) / 2 if step is not None else SAME_HEIGHT_UM
         return extent > SAME_HEIGHT_UM and (steady or extent > still)
 
     def _agreed(
-        self, found: Stated, step: float | None, name: str
+        self, heights: Stated, step: float | None, name: str
     ) -> npt.NDArray[np.float64] | None:
         """Heights that are stated, unless what else the file says speaks against them."""
-        z_um, n = found.z_um, len(found.z_um)
+        z_um, n = heights.z_um, len(heights.z_um)
         if n > 1 and not np.diff(np.sort(z_um)).all():
-            self.doubt("z_um", f"{found.where} gives several of them one height")
+            self.doubt("z_um", f"{heights.where} gives several of them one height")
             return None
         mean = float(np.abs(np.diff(np.sort(z_um))).mean()) if n > 1 else 0.0
         low, high = PLAUSIBLE["z_step_um"]
         if n > 1 and step is None and not low <= mean <= high:
-            self.doubt("z_um", f"{found.where} puts them {mean:g} µm apart, which cannot be true")
+            self.doubt("z_um", f"{heights.where} puts them {mean:g} µm apart, which cannot be true")
             return None
         if n > 1 and step is not None and abs(mean - abs(step)) > _AGREE * abs(step):
             where, even = self.sources["z_step_um"], even_step(z_um, _AGREE) is not None
-            if even and not found.in_um:
+            if even and not heights.in_um:
                 self.sources["z_um"] = where
                 return step * np.arange(n, dtype=np.float64)
-            both = f"{found.where} puts them {mean:g} µm apart, but {where} is {abs(step):g} µm"
-            if even or not found.in_um or not 0.1 <= mean / abs(step) <= 10:
+            both = f"{heights.where} puts them {mean:g} µm apart, but {where} is {abs(step):g} µm"
+            if even or not heights.in_um or not 0.1 <= mean / abs(step) <= 10:
                 self.doubt("z_um", both)
                 return None
             self.remarks.append(
                 f"The planes of '{name}': {both}. The heights were taken, {_listed(z_um)} µm."
             )
-        self.sources["z_um"] = found.where
+        self.sources["z_um"] = heights.where
         return z_um
 
 

@@ -1,4 +1,4 @@
-"""What a file says about itself, in micrometres: the one result of every reader."""
+"""Result of every reader: pixels and what the file says about them, in micrometres."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MICROMETRES = {
 def micrometres_per(unit: str | None) -> float | None:
     """Micrometres in a unit of length, however programs spell it; None when it is no length."""
     name = html.unescape((unit or "").strip().strip("\0"))
-    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), name)
+    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), name)
     with contextlib.suppress(UnicodeError):  # UTF-8 that was taken for Latin-1
         name = name.encode("latin-1").decode("utf-8")
     if name in ("Mm", "Pm"):
@@ -62,7 +62,7 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
 
 
 def unreadable(name: str, error: Exception) -> InputError:
-    """What stopped the reading of a file and nobody thought of, in one sentence."""
+    """One sentence for an unexpected error while a file is read."""
     if isinstance(error, MemoryError):
         return InputError(
             f"'{name}' does not fit in memory: take fewer --planes of it, or save it again, for it "
@@ -141,24 +141,10 @@ class ImageFile:
 def squeeze_to_zyx(
     data: npt.NDArray[Any], axes: str, name: str, *, unnamed_is_z: bool = True
 ) -> npt.NDArray[Any]:
-    """Return ``data`` as (Z, Y, X) or (Y, X).
+    """Return ``data``, an axis for each of tifffile's letters ``axes``, as (Z, Y, X) or (Y, X).
 
-    Parameters
-    ----------
-    data : numpy.ndarray
-        Pixels, one dimension for each letter of ``axes``.
-    axes : str
-        Letters as in tifffile: X, Y, Z, C channel, T time, S samples (RGB); others are
-        unnamed.
-    name : str
-        File name for errors.
-    unnamed_is_z : bool
-        Take one unnamed axis for z, as plain multi-page TIFFs need it.
-
-    Raises
-    ------
-    InputError
-        If there is an axis beside z, y and x that holds more than one entry.
+    Another axis that holds more than one entry is refused, by ``name``; ``unnamed_is_z`` takes one
+    unnamed axis for z, as plain multi-page TIFFs need it.
     """
     size = dict(zip(axes, data.shape, strict=True))
     if size.get("S", 1) > 1:
@@ -185,21 +171,15 @@ def squeeze_to_zyx(
         raise InputError(f"'{name}' holds no 2-D image (axes {axes}): give an image (Y, X).")
     z = long[0] if long else "Z"
     drop = tuple(i for i, a in enumerate(axes) if a not in (z, "Y", "X"))
-    kept = "".join(a for a in axes if a in (z, "Y", "X"))
+    letters = "".join(a for a in axes if a in (z, "Y", "X"))
     data = data.squeeze(axis=drop)
-    order = [kept.index(a) for a in (z, "Y", "X") if a in kept]
+    order = [letters.index(a) for a in (z, "Y", "X") if a in letters]
     data = data.transpose(order)
     return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
 
 
 def square_pixel(y_um: float | None, x_um: float | None, name: str) -> float | None:
-    """Return the one pixel size, or None when unknown.
-
-    Raises
-    ------
-    InputError
-        If height and width differ by more than 1 %.
-    """
+    """Return the one pixel size, or None when unknown; height and width agree within 1 %."""
     if not y_um or not x_um or y_um <= 0 or x_um <= 0:
         return None
     if abs(y_um - x_um) > 0.01 * max(y_um, x_um):

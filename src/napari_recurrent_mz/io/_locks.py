@@ -17,10 +17,7 @@ _LOOK_EVERY_S = 0.2
 def try_lock(path: Path) -> BaseFileLock | None:
     """Lock a file, which is made, until the lock is released; None while another has it locked.
 
-    Raises
-    ------
-    OSError
-        When the drive knows no locks, or refuses.
+    Raises :class:`OSError` when the drive knows no locks, or refuses.
     """
     from filelock import FileLock, Timeout  # only here: it takes a while to import
 
@@ -38,14 +35,8 @@ def try_lock(path: Path) -> BaseFileLock | None:
 def in_turn(path: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
     """Do something while no other process, on whatever computer, does it under the same lock.
 
-    On a drive that knows no locks nobody is waited for.
-
-    Parameters
-    ----------
-    path : Path
-        The file to lock, in a folder that is there.
-    while_waiting : callable
-        Called a few times a second while another is at it; ends the waiting by raising.
+    ``path`` is the file to lock, in a folder that is there; on a drive that knows no locks nobody
+    is waited for. ``while_waiting`` is called a few times a second; it ends the waiting by raising.
     """
     lock = _waited_for(path, while_waiting)
     try:

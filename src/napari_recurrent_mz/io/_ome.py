@@ -1,4 +1,4 @@
-"""What OME metadata say of one image of a file: its own objective, channel, time and planes."""
+"""OME metadata of one image of a file: its own objective, channel, time and planes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ _UNNAMED = "reference frame"
 
 @lru_cache(maxsize=2)  # a time-lapse asks for every time point
 def ome_root(xml: str, name: str) -> ET.Element:
-    """The tree of OME metadata.
-
-    Raises
-    ------
-    InputError
-        If they are no XML.
-    """
+    """The tree of OME metadata; refuses what is no XML."""
     try:
         return ET.fromstring(xml)  # noqa: S314  (expat bounds entity expansion)
     except ET.ParseError as error:
@@ -40,27 +34,14 @@ def ome_root(xml: str, name: str) -> ET.Element:
 
 
 def companion_metadata(xml: str, path: Path) -> str | None:
-    """The OME metadata of a TIFF that has them in another file; None where it has its own.
-
-    Parameters
-    ----------
-    xml : str
-        What is in the TIFF itself.
-    path : Path
-        Of the TIFF.
-
-    Raises
-    ------
-    InputError
-        If the other file is not there, cannot be read, or says nothing about this one.
-    """
+    """The OME metadata of a TIFF that has them in another file; None where ``xml`` has them."""
     if "BinaryOnly" not in xml:
         return None
     own = ome_root(xml, path.name)
-    told = own.find("{*}BinaryOnly")
-    if told is None:
+    binary_only = own.find("{*}BinaryOnly")
+    if binary_only is None:
         return None
-    companion = path.with_name(Path(told.get("MetadataFile", "")).name)
+    companion = path.with_name(Path(binary_only.get("MetadataFile", "")).name)
     if companion == path or not companion.is_file():
         raise InputError(
             f"'{path.name}' has its metadata in '{companion.name}', which does not lie beside it: "
@@ -90,15 +71,9 @@ def _xml_in(companion: Path) -> str:
 def image_of(root: ET.Element, series: tifffile.TiffPageSeries, position: int) -> ET.Element | None:
     """The Image that describes a series; None when there is none, or it cannot be told.
 
-    Metadata may describe images that lie in other files or are missing, so the number of a
-    series says nothing: its first page must be one that the Image names.
-
-    Parameters
-    ----------
-    root : Element
-    series : tifffile.TiffPageSeries
-    position : int
-        Of a Micro-Manager stack, the one that the images are of; its metadata have one Image each.
+    Metadata may describe images that lie in other files or are missing, so the number of a series
+    says nothing: its first page must be one that the Image names. ``position`` is the one of a
+    Micro-Manager stack that the images are of; its metadata have one Image each.
     """
     images = [image for image in root.iterfind("{*}Image") if image.find("{*}Pixels") is not None]
     if series.kind == "mmstack":
@@ -142,13 +117,7 @@ def _sizes_of(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
 def take_ome(
     facts: Facts, root: ET.Element, image: ET.Element, channel: int, time: int, name: str
 ) -> list[Stated]:
-    """Take what the metadata say of one channel and time point of an Image; gives its heights.
-
-    Raises
-    ------
-    InputError
-        If its pixels are not square.
-    """
+    """Take what the metadata say of one channel and time point of an Image; gives its heights."""
     pixels = image.find("{*}Pixels")
     assert pixels is not None  # image_of leaves out what has none
     sizes = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "YXZ"}
@@ -181,7 +150,7 @@ def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> State
     planes = _planes_of(pixels).get((channel, time), {})
     if sorted(planes) != list(range(len(planes))) or not planes:
         return None
-    found, in_um = [], True
+    heights, in_um = [], True
     for number in range(len(planes)):
         value = planes[number].get("PositionZ")
         unit = planes[number].get("PositionZUnit", "µm")
@@ -192,20 +161,20 @@ def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> State
                 "z_um", f"its OME PositionZ is in '{unit}', which is no known unit of length"
             )
             return None
-        found.append(to_um(value, unit))
-    if any(z is None for z in found):
+        heights.append(to_um(value, unit))
+    if any(z is None for z in heights):
         return None
-    return Stated(np.array(found, np.float64), "its OME PositionZ", in_um)
+    return Stated(np.array(heights, np.float64), "its OME PositionZ", in_um)
 
 
 @lru_cache(maxsize=8)
 def _planes_of(pixels: ET.Element) -> dict[tuple[int, int], dict[int, ET.Element]]:
     """The Plane elements by (channel, time point) and number."""
-    found: dict[tuple[int, int], dict[int, ET.Element]] = {}
+    planes: dict[tuple[int, int], dict[int, ET.Element]] = {}
     for plane in pixels.iterfind("{*}Plane"):
         at = int(plane.get("TheC", 0)), int(plane.get("TheT", 0))
-        found.setdefault(at, {})[int(plane.get("TheZ", 0))] = plane
-    return found
+        planes.setdefault(at, {})[int(plane.get("TheZ", 0))] = plane
+    return planes
 
 
 def _take_objective(facts: Facts, root: ET.Element, image: ET.Element) -> None:
@@ -233,23 +202,23 @@ def _objective(
     within = root.findall("{*}Instrument")
     if instrument is not None:
         within = [one for one in within if one.get("ID") == instrument.get("ID")]
-    found = [objective for one in within for objective in one.iterfind("{*}Objective")]
-    if len(found) > 1:
+    objectives = [objective for one in within for objective in one.iterfind("{*}Objective")]
+    if len(objectives) > 1:
         for value in ("na", "immersion_index"):
             facts.doubt(
-                value, f"its OME metadata name {len(found)} objectives but not which it was"
+                value, f"its OME metadata name {len(objectives)} objectives but not which it was"
             )
         return None
-    return found[0] if found else None
+    return objectives[0] if objectives else None
 
 
 def _take_wavelength(facts: Facts, pixels: ET.Element, channel: int) -> None:
     channels = pixels.findall("{*}Channel")
     if channel < len(channels):
-        told = channels[channel]
-        facts.channel = told.get("Name") or ""
-        unit = told.get("EmissionWavelengthUnit", "nm")
-        value = told.get("EmissionWavelength")
+        values = channels[channel]
+        facts.channel = values.get("Name") or ""
+        unit = values.get("EmissionWavelengthUnit", "nm")
+        value = values.get("EmissionWavelength")
         facts.take_length("wavelength_um", value, unit, "its OME EmissionWavelength")
 
 
@@ -264,9 +233,9 @@ def _number(text: str | None) -> float | None:
 def _provenance(root: ET.Element) -> Mapping[str, Any]:
     for annotation in root.iterfind(f".//{{*}}CommentAnnotation[@Namespace='{NAMESPACE}']"):
         try:
-            found = json.loads(annotation.findtext("{*}Value") or "")
+            record = json.loads(annotation.findtext("{*}Value") or "")
         except ValueError:
             continue
-        if isinstance(found, dict):
-            return found
+        if isinstance(record, dict):
+            return record
     return {}

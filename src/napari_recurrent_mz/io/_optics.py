@@ -23,19 +23,7 @@ OPTICS = (
 def optics_values(
     given: Mapping[str, float | None], images: Sequence[ImageFile]
 ) -> dict[str, float | None]:
-    """The optics by name: as given, else as the files state them, else None.
-
-    Parameters
-    ----------
-    given : mapping
-        By the names of :class:`~napari_recurrent_mz.Optics`; what is missing or None is not given.
-    images : sequence of ImageFile
-
-    Raises
-    ------
-    InputError
-        If the files contradict each other.
-    """
+    """The optics by name: as given, else as the files, which must agree, state them, else None."""
     return {
         name: _stated(given.get(name), name, words, option, images)
         for option, name, words, _ in OPTICS
@@ -47,12 +35,12 @@ def _stated(
 ) -> float | None:
     if given is not None:
         return float(given)
-    found = [(image, getattr(image, name)) for image in images]
-    told = [(image, float(value)) for image, value in found if value is not None]
-    if not told:
+    values = [(image, getattr(image, name)) for image in images]
+    stated = [(image, float(value)) for image, value in values if value is not None]
+    if not stated:
         return None
-    first, value = told[0]
-    for image, other in told[1:]:
+    first, value = stated[0]
+    for image, other in stated[1:]:
         if abs(other - value) > 0.001 * value:
             raise InputError(
                 f"The {words} is {value:g} in '{first.name}' but {other:g} in '{image.name}': "
@@ -66,19 +54,8 @@ def optics_for(
 ) -> Optics | None:
     """The optics, or None where they are incomplete and no method needs them.
 
-    Parameters
-    ----------
-    method_needs_optics : bool
-        Otherwise only the pixel size is needed.
-    values : mapping
-        Of :func:`optics_values`.
-    images : sequence of ImageFile
-        The files that could have stated them.
-
-    Raises
-    ------
-    InputError
-        If values are nowhere; the message names the options that give them.
+    Only the pixel size is always needed. Of ``values`` from :func:`optics_values`, those that are
+    missing are refused with the options that give them, and what the ``images`` could have stated.
     """
     from ..optics import Optics
 

@@ -22,7 +22,7 @@ import tifffile
 from ..scans import InputError
 from ._image_file import ImageFile, squeeze_to_zyx
 from ._ome import companion_metadata
-from ._tiff import HEIGHTS_NAME, check_whole, told_by, told_of_tiff
+from ._tiff import HEIGHTS_NAME, check_whole, image_file_of, tiff_errors_explained
 from ._vendors import record_of
 from ._zarr import ZarrImage, is_zarr, reading_zarr
 
@@ -31,54 +31,32 @@ _MOST_POSITIONS = 100_000
 
 @dataclass(frozen=True)
 class Content:
-    """An image in a file and its size.
-
-    Attributes
-    ----------
-    path : str
-    inside : str
-        In an OME-Zarr the path of its group, in a TIFF the number of the position; empty when
-        it is all there is.
-    axes : str
-        One letter for each length of ``shape``: T, C, Z, Y, X and others.
-    shape : tuple of int
-    trouble : str
-        Why it cannot be read, in one sentence, where others in the file can; else empty.
-    """
+    """An image in a file and its size."""
 
     path: str
-    inside: str
-    axes: str = ""
+    inside: str  # group of an OME-Zarr, position of a TIFF; empty when it is all there is
+    axes: str = ""  # a letter for each length: T, C, Z, Y, X and others
     shape: tuple[int, ...] = ()
-    trouble: str = ""
+    trouble: str = ""  # why it cannot be read, where others in the file can
 
     def length(self, axis: str) -> int:
         """How many entries the axis of a letter has, 1 when there is none."""
-        found = self.axes.find(axis)
-        return 1 if found < 0 else self.shape[found]
+        index = self.axes.find(axis)
+        return 1 if index < 0 else self.shape[index]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One z-stack or image of a file.
-
-    Attributes
-    ----------
-    path : str
-    inside : str
-        As in :class:`Content`.
-    time, channel : int or None
-        Which entry of these axes, from 0; None where there is one only.
-    """
+    """One z-stack or image of a file."""
 
     path: str
-    inside: str = ""
-    time: int | None = None
-    channel: int | None = None
+    inside: str = ""  # as in Content
+    time: int | None = None  # from 0; None where there is one only
+    channel: int | None = None  # the same
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """Name of the part in a sentence."""
         name = Path(self.path).name
         if self.inside:
             name = f"{name}/{self.inside}"
@@ -86,14 +64,7 @@ class Part:
 
 
 class SomePlanes:
-    """A stack (Z, Y, X) of which some planes were read.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (Z, Y, X).
-    planes : mapping of int to numpy.ndarray
-    """
+    """A stack of shape (Z, Y, X) of which some planes were read."""
 
     ndim = 3
 
@@ -106,21 +77,16 @@ class SomePlanes:
 
 
 def contents_of(path: str | os.PathLike[str]) -> list[Content]:
-    """What images a TIFF or OME-Zarr holds.
+    """Images that a TIFF or OME-Zarr holds.
 
     Of a TIFF that is one file of a larger OME-TIFF set, those that begin in it; of an OME-Zarr
     plate, the fields of all its wells, row by row.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or holds no image.
     """
     path = Path(path)
-    found = list(_groups_of(path) if path.is_dir() else _positions_of(path))
-    if found and all(content.trouble for content in found):
-        raise InputError(found[0].trouble)
-    return found
+    contents = list(_groups_of(path) if path.is_dir() else _positions_of(path))
+    if contents and all(content.trouble for content in contents):
+        raise InputError(contents[0].trouble)
+    return contents
 
 
 def _groups_of(path: Path) -> Iterator[Content]:
@@ -140,7 +106,7 @@ def _groups_of(path: Path) -> Iterator[Content]:
 
 def _positions_of(path: Path) -> Iterator[Content]:
     """The images of a TIFF."""
-    with told_of_tiff(path) as said:
+    with tiff_errors_explained(path) as said:
         tiff = _OpenTiff.of(path)
         said += tiff.said
         for number in tiff.own:
@@ -168,32 +134,26 @@ def ome_attributes(path: Path) -> dict[str, Any]:
         attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    found = attributes.get("ome", attributes)
-    return found if isinstance(found, dict) else {}
+    ome = attributes.get("ome", attributes)
+    return ome if isinstance(ome, dict) else {}
 
 
 def fields_of(path: Path) -> list[str]:
-    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate.
-
-    Raises
-    ------
-    InputError
-        If the plate has no well, or none of its wells a field.
-    """
+    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate."""
     plate = ome_attributes(path).get("plate")
     if not isinstance(plate, dict):
         return []
-    found = []
+    fields = []
     for well in plate.get("wells") or ():
         inside = str(well.get("path", "")).strip("/")
         images = ome_attributes(path / inside).get("well", {}).get("images") or ()
-        found += [f"{inside}/{image['path']}" for image in images if image.get("path")]
-    if not found:
+        fields += [f"{inside}/{image['path']}" for image in images if image.get("path")]
+    if not fields:
         raise InputError(
             f"The plate '{path.name}' has no well with a field: write it again with the metadata "
             "of its wells."
         )
-    return found
+    return fields
 
 
 def _series_of(path: Path) -> list[str]:
@@ -208,23 +168,10 @@ def _series_of(path: Path) -> list[str]:
 
 
 def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
-    """Read planes of one image in a file, with what the metadata say.
+    """Read planes of one image in a file, by default all, with what the metadata say.
 
-    Parameters
-    ----------
-    part : Part
-    planes : sequence of int, optional
-        Which to read, by default all; those that are not there are left out.
-
-    Returns
-    -------
-    ImageFile
-        Its data are (Y, X), or a stack of which only the planes that were named can be had.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_image`.
+    The data are (Y, X), or a stack of which only the ``planes`` that were named can be had; those
+    that are not there are left out.
     """
     path = Path(part.path)
     if not path.exists():
@@ -233,7 +180,7 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
         with reading_zarr(part.name):
             image = _read_zarr_part(part, planes)
     else:
-        with told_of_tiff(path) as said:
+        with tiff_errors_explained(path) as said:
             tiff = _OpenTiff.of(path)
             said += tiff.said
             image = tiff.read(part, planes)
@@ -243,47 +190,41 @@ def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
 def read_planes(
     path: Path, planes: Sequence[int] | None = None, position: int | None = None
 ) -> ImageFile:
-    """Read one image of a file: the only one, or that of a position.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_image`.
-    """
+    """Read one image of a file: the only one, or that of a position."""
     if path.is_dir():
         inside = _named(path, [content.inside for content in contents_of(path)], position)
         return read_part(Part(str(path), inside), planes)
-    with told_of_tiff(path) as said:
+    with tiff_errors_explained(path) as said:
         # Other threads may read the same file: only single planes are worth a shared one.
         tiff = _OpenTiff(path) if planes is None else _OpenTiff.of(path)
         said += tiff.said
         every = range(len(tiff.images))
-        wanted = every if position is not None or not tiff.own else tiff.own
-        inside = _named(path, [str(number) for number in wanted], position)
+        chosen = every if position is not None or not tiff.own else tiff.own
+        inside = _named(path, [str(number) for number in chosen], position)
         part = Part(str(path), inside if len(tiff.images) > 1 and position is not None else "")
         image = tiff.read(part, planes)
     return image if position is None else replace(image, name=f"{path.name}, position {position}")
 
 
-def _named(path: Path, found: Sequence[str], position: int | None) -> str:
+def _named(path: Path, positions: Sequence[str], position: int | None) -> str:
     """Which image is meant: that of a position, else the only one."""
-    many = f"'{path.name}' holds {len(found)} positions"
-    if position is None and len(found) > 1:
-        numbers = "0 or 1" if len(found) == 2 else f"0 to {len(found) - 1}"
+    many = f"'{path.name}' holds {len(positions)} positions"
+    if position is None and len(positions) > 1:
+        numbers = "0 or 1" if len(positions) == 2 else f"0 to {len(positions) - 1}"
         raise InputError(
             f"{many}: choose one with --position, {numbers}, or make a volume of each with "
             "recurrent-mz batch."
         )
     number = position or 0
-    if not 0 <= number < len(found):
+    if not 0 <= number < len(positions):
         one = f"'{path.name}' holds one position, which is 0"
-        told = one if len(found) == 1 else f"{many}, numbered 0 to {len(found) - 1}"
-        raise InputError(f"There is no position {number}: {told}.")
-    return found[number]
+        count = one if len(positions) == 1 else f"{many}, numbered 0 to {len(positions) - 1}"
+        raise InputError(f"There is no position {number}: {count}.")
+    return positions[number]
 
 
 def _chosen(axes: str, shape: Sequence[int], part: Part) -> tuple[slice, ...]:
-    """What to take of each axis: one time point, one channel, all else."""
+    """Index of each axis: one time point, one channel, all else."""
     taken = []
     for letter, length in zip(axes, shape, strict=True):
         at = {"T": part.time, "C": part.channel}.get(letter)
@@ -301,11 +242,11 @@ def _stack_shape(
 ) -> tuple[int, ...]:
     """(Z, Y, X) of what is taken; one sentence when it is no stack."""
     whole = np.broadcast_to(np.uint8(0), tuple(shape))[taken]
-    found = squeeze_to_zyx(whole, axes, name).shape
-    return found if len(found) == 3 else (1, *found)
+    shape_zyx = squeeze_to_zyx(whole, axes, name).shape
+    return shape_zyx if len(shape_zyx) == 3 else (1, *shape_zyx)
 
 
-def _wanted(planes: Sequence[int] | None, n: int) -> list[int]:
+def _plane_numbers(planes: Sequence[int] | None, n: int) -> list[int]:
     return list(range(n)) if planes is None else sorted({p for p in planes if 0 <= p < n})
 
 
@@ -324,15 +265,15 @@ def _read_zarr_part(part: Part, planes: Sequence[int] | None) -> ImageFile:
     if planes is None:
         whole = squeeze_to_zyx(np.asarray(image.array[taken]), axes, part.name)
         return image.file(whole, part.channel or 0)
-    wanted = _wanted(planes, size[0])
-    if not wanted:
+    numbers = _plane_numbers(planes, size[0])
+    if not numbers:
         return image.file(_stack(size, {}), part.channel or 0)
     long = [a for a, n in zip(axes, shape, strict=True) if n > 1 and a not in "TCZYX"]
     z = long[0] if long else "Z"
-    at: Any = tuple(wanted if a == z else s for a, s in zip(axes, taken, strict=True))
+    at: Any = tuple(numbers if a == z else s for a, s in zip(axes, taken, strict=True))
     pixels = squeeze_to_zyx(np.asarray(image.array.oindex[at]), axes, part.name)
     pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
-    stack = _stack(size, dict(zip(wanted, pixels, strict=True)))
+    stack = _stack(size, dict(zip(numbers, pixels, strict=True)))
     return image.file(stack, part.channel or 0)
 
 
@@ -347,13 +288,13 @@ class _OpenTiff:
 
     def __init__(self, path: Path) -> None:
         self.path, self.stamp = path, _stamp(path)
-        with told_of_tiff(path) as self.said, _with_metadata(path) as tif:
+        with tiff_errors_explained(path) as self.said, _with_metadata(path) as tif:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self.tif = tif
             self.images = _images_of(tif)
             self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
         self._checked: set[int] = set()
-        self._told: dict[Part, ImageFile] = {}
+        self._image_files: dict[Part, ImageFile] = {}
 
     @classmethod
     def of(cls, path: Path) -> _OpenTiff:
@@ -387,20 +328,20 @@ class _OpenTiff:
     def _read(self, part: Part, image: _Image, planes: Sequence[int] | None) -> ImageFile:
         taken = _chosen(image.axes, image.shape, part)
         size = _stack_shape(image.axes, image.shape, taken, part.name)
-        wanted = _wanted(planes, size[0])
+        numbers = _plane_numbers(planes, size[0])
         if planes is None:
             data: Any = self._whole(image, taken, part.name)
         else:
-            data = _stack(size, self._planes(image, taken, part.name, wanted))
-        if part not in self._told:
-            self._told[part] = self._told_by(image, part, taken, size)
-        return replace(self._told[part], data=data)
+            data = _stack(size, self._planes(image, taken, part.name, numbers))
+        if part not in self._image_files:
+            self._image_files[part] = self._image_file(image, part, taken, size)
+        return replace(self._image_files[part], data=data)
 
-    def _told_by(
+    def _image_file(
         self, image: _Image, part: Part, taken: tuple[slice, ...], size: tuple[int, ...]
     ) -> ImageFile:
         numbers = image.page_numbers(taken, part.name) or []
-        return told_by(
+        return image_file_of(
             self.tif,
             image.series,
             _stack(size, {}),  # the pixels do not matter
@@ -416,29 +357,29 @@ class _OpenTiff:
         if image.entry is None and all(part == slice(None) for part in taken):
             return squeeze_to_zyx(image.series.asarray(), image.axes, name)
         size = _stack_shape(image.axes, image.shape, taken, name)
-        found = self._planes(image, taken, name, range(size[0]))
-        return np.stack([found[n] for n in range(size[0])]) if size[0] > 1 else found[0]
+        planes = self._planes(image, taken, name, range(size[0]))
+        return np.stack([planes[n] for n in range(size[0])]) if size[0] > 1 else planes[0]
 
     def _planes(
-        self, image: _Image, taken: tuple[slice, ...], name: str, wanted: Sequence[int]
+        self, image: _Image, taken: tuple[slice, ...], name: str, indices: Sequence[int]
     ) -> dict[int, npt.NDArray[Any]]:
-        if not wanted:
+        if not indices:
             return {}
         numbers = image.page_numbers(taken, name)
         if numbers is not None and image.series.dataoffset is None:
-            found = {p: image.pages[numbers[p]] for p in wanted}
-            return {p: _pixels_of(page) for p, page in found.items() if page is not None}
+            pages = {p: image.pages[numbers[p]] for p in indices}
+            return {p: _pixels_of(page) for p, page in pages.items() if page is not None}
         whole = squeeze_to_zyx(image.of(self._mapped(image.series))[taken], image.axes, name)
         stack = whole if whole.ndim == 3 else whole[np.newaxis]
-        return {p: np.array(stack[p]) for p in wanted}
+        return {p: np.array(stack[p]) for p in indices}
 
     def _mapped(self, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
         """All of a series, mapped from the file when it lies there in one piece."""
         if series.dataoffset is not None and series.keyframe.is_memmappable:
             kind = np.dtype(self.tif.byteorder + series.dtype.char)
             return np.memmap(self.path, kind, "r", series.dataoffset, tuple(series.shape))
-        found: npt.NDArray[Any] = series.asarray()
-        return found
+        pixels: npt.NDArray[Any] = series.asarray()
+        return pixels
 
 
 def _with_metadata(path: Path) -> tifffile.TiffFile:
@@ -462,25 +403,13 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """One position in a TIFF: a series, or an entry of its axis of positions.
-
-    Attributes
-    ----------
-    series : tifffile.TiffPageSeries
-    axes : str
-    shape : tuple of int
-        Without the axis of positions.
-    entry : int or None
-        On that axis; None where there is none.
-    position : int
-        The number that Micro-Manager gave it, 0 elsewhere.
-    """
+    """One position in a TIFF: a series, or an entry of its axis of positions."""
 
     series: tifffile.TiffPageSeries
     axes: str
-    shape: tuple[int, ...]
-    entry: int | None
-    position: int
+    shape: tuple[int, ...]  # without the axis of positions
+    entry: int | None  # on that axis; None where there is none
+    position: int  # Micro-Manager's number, 0 elsewhere
 
     def of(self, whole: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """This position out of an array with the axes of the series."""
@@ -488,7 +417,7 @@ class _Image:
 
     @cached_property
     def pages(self) -> list[Any]:
-        """Its pages in their order; where planes have none of their own, those of the series."""
+        """Pages in their order; where planes have none of their own, those of the series."""
         every, lead = list(self.series.pages), self.series.shape[:-2]
         if len(every) != np.prod(lead, dtype=int):
             return every
@@ -513,7 +442,7 @@ class _Image:
 
 def _images_of(tif: tifffile.TiffFile) -> list[_Image]:
     """All positions that a TIFF knows of; small versions of them and height maps left out."""
-    found = []
+    images = []
     for series in tif.series:
         if series.keyframe.is_reduced or series.name == HEIGHTS_NAME:
             continue
@@ -525,29 +454,29 @@ def _images_of(tif: tifffile.TiffFile) -> list[_Image]:
             )
         entries = [None] if at < 0 else list(range(series.shape[at]))
         for entry in entries:
-            kept = [n for n in range(len(series.axes)) if n != at]
-            found.append(
+            axes_kept = [n for n in range(len(series.axes)) if n != at]
+            images.append(
                 _Image(
                     series,
-                    "".join(series.axes[n] for n in kept),
-                    tuple(int(series.shape[n]) for n in kept),
+                    "".join(series.axes[n] for n in axes_kept),
+                    tuple(int(series.shape[n]) for n in axes_kept),
                     entry,
                     first if entry is None else entry,
                 )
             )
-    return found
+    return images
 
 
 def _first_position(tif: tifffile.TiffFile) -> int:
     """The lowest position of a Micro-Manager stack that lies in this file."""
-    told = (tif.micromanager_metadata or {}) if tif.is_micromanager else {}
-    index = told.get("IndexMap")
+    metadata = (tif.micromanager_metadata or {}) if tif.is_micromanager else {}
+    index = metadata.get("IndexMap")
     return 0 if index is None or not len(index) else int(index[:, 3].min())
 
 
 def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
-    """What Micro-Manager wrote about each image; empty when it did not about every one."""
-    found: list[dict[str, Any]] = []
+    """Micro-Manager's record of each image; empty when one has none."""
+    records: list[dict[str, Any]] = []
     for page in pages:
         with _file_of(page) as file:
             tagged = page  # tifffile leaves out the tags of all but the first of a series
@@ -557,14 +486,14 @@ def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
             record = record_of(tagged)
         if record is None:
             return []
-        found.append(record)
-    return found
+        records.append(record)
+    return records
 
 
 def _pixels_of(page: Any) -> npt.NDArray[Any]:
     with _file_of(page):
-        found: npt.NDArray[Any] = page.asarray()
-        return found
+        pixels: npt.NDArray[Any] = page.asarray()
+        return pixels
 
 
 @contextlib.contextmanager

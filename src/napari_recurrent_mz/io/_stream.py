@@ -102,7 +102,7 @@ class VolumeWriter:
         check_disk(self.path, self.shape, self.dtype.itemsize)
         self._workplace = Workplace(self.path)
         self.part = self._workplace.part
-        self._made: set[int] = set()
+        self._written: set[int] = set()
         self._is_open = True
         try:
             with refusals_of(self.path):
@@ -122,26 +122,20 @@ class VolumeWriter:
     @property
     def finished_planes(self) -> list[int]:
         """Numbers of the planes that were written, rising."""
-        return sorted(self._made)
+        return sorted(self._written)
 
     def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
-        """Write the plane with this number, (Y, X), over one that was there.
-
-        Raises
-        ------
-        InputError
-            When the disk refuses.
-        """
+        """Write the plane with this number, (Y, X), over one that was there."""
         pixels = np.asarray(plane, self.dtype)
         if pixels.shape != self.shape[1:] or not 0 <= index < self.shape[0]:
             raise ValueError(f"a plane {pixels.shape} is not plane {index} of {self.shape}")
         with refusals_of(self.path):
             self._planes.put(int(index), pixels)
-        self._made.add(int(index))
+        self._written.add(int(index))
 
     @property
     def levels(self) -> list[Any]:
-        """Of an OME-Zarr: its arrays (Z, Y, X) as they fill, the finest first."""
+        """Arrays (Z, Y, X) of an OME-Zarr as they fill, the finest first."""
         assert isinstance(self._planes, ZarrPlanes)
         return self._planes.levels
 
@@ -156,12 +150,12 @@ class VolumeWriter:
             When the disk refuses.
         """
         assert isinstance(self._planes, ZarrPlanes)
-        made = self.finished_planes
-        if not made or made[-1] - made[0] + 1 != len(made):
-            raise ValueError(f"the planes {made} are not one block")
+        finished = self.finished_planes
+        if not finished or finished[-1] - finished[0] + 1 != len(finished):
+            raise ValueError(f"the planes {finished} are not one block")
         with refusals_of(self.path):
-            self._planes.crop(made[0], len(made))
-        self.shape = (len(made), *self.shape[1:])
+            self._planes.crop(finished[0], len(finished))
+        self.shape = (len(finished), *self.shape[1:])
 
     def finish(self, provenance: Mapping[str, Any] | None = None, *, durable: bool = False) -> Path:
         """Complete the file and give it its name; what was there is replaced.
@@ -184,7 +178,7 @@ class VolumeWriter:
         InputError
             When the disk refuses.
         """
-        missing = self.shape[0] - len(self._made)
+        missing = self.shape[0] - len(self._written)
         if missing:
             raise ValueError(f"{missing} of {self.shape[0]} planes were not written")
         try:
@@ -223,21 +217,7 @@ def disk_bytes(shape: tuple[int, int, int], itemsize: int = 4, *, pyramid: bool 
 
 
 def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> None:
-    """Refuse a volume that the disk cannot hold, before any work is done.
-
-    Parameters
-    ----------
-    path : Path
-        Where the volume will be.
-    shape : tuple of int
-        (Z, Y, X).
-    itemsize : int, optional
-        Bytes of a pixel.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a volume (Z, Y, X) at ``path`` that the disk cannot hold, before any work is done."""
     needed = disk_bytes(shape, itemsize, pyramid=path.suffix.lower() not in (".tif", ".tiff"))
     free = shutil.disk_usage(path.resolve().parent).free
     if needed > free:

@@ -27,10 +27,10 @@ def write_ome_surface(
     """Write an image (Y, X) and, as a second image, its heights in µm as OME-TIFF."""
     middle = np.array([float(heights_um.mean())])
     place = Place(pixel_um, middle, origin_um=origin_um)
-    told = ome_metadata(NewImage(name, [Channel(image[np.newaxis])], place, provenance))
-    beside = {key: told[key] for key in told if key.startswith("PhysicalSize")}
+    metadata = ome_metadata(NewImage(name, [Channel(image[np.newaxis])], place, provenance))
+    beside = {key: metadata[key] for key in metadata if key.startswith("PhysicalSize")}
     with tifffile.TiffWriter(path, ome=True) as tif:
-        tif.write(image[np.newaxis], photometric="minisblack", metadata=told)
+        tif.write(image[np.newaxis], photometric="minisblack", metadata=metadata)
         tif.write(
             heights_um.astype(np.float32),
             photometric="minisblack",

@@ -24,7 +24,7 @@ from ._ome import NAMESPACE, image_of, ome_root, take_ome
 from ._vendors import take_metamorph, take_micro_manager, take_tags, take_zeiss
 
 HEIGHTS_NAME = "Surface heights (µm)"
-"""What the second image in a file of a surface is called."""
+"""Name of the second image in the file of a surface."""
 
 _OME_TYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 _LARGEST_CLASSIC = 2**32 - 2**25  # bytes; what is larger needs 64-bit offsets
@@ -33,8 +33,8 @@ _CUT_SHORT = ("invalid page offset", "invalid value offset", "corrupted", "missi
 
 
 @contextlib.contextmanager
-def told_of_tiff(path: Path) -> Iterator[list[str]]:
-    """What goes wrong inside with a TIFF, in one sentence; gives what tifffile logs."""
+def tiff_errors_explained(path: Path) -> Iterator[list[str]]:
+    """Turn what goes wrong inside with a TIFF into one sentence; gives what tifffile logs."""
     with _tifffile_log() as said:
         try:
             yield said
@@ -81,7 +81,7 @@ def check_whole(tif: tifffile.TiffFile, pages: Sequence[Any], path: Path, said: 
         raise _cut_short(path)
 
 
-def told_by(
+def image_file_of(
     tif: tifffile.TiffFile,
     series: tifffile.TiffPageSeries,
     data: Any,
@@ -94,17 +94,8 @@ def told_by(
 ) -> ImageFile:
     """Pixels (Z, Y, X) or (Y, X) of a series with what the file says about these very planes.
 
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        Open.
-    series : tifffile.TiffPageSeries
-    data : array_like
-    path : Path
-    records : sequence of mapping
-        What Micro-Manager wrote about each plane; empty when it did not.
-    position, channel, time : int
-        Which of those that the series holds the planes are of.
+    ``records`` are what Micro-Manager wrote about each plane, if it did; ``position``, ``channel``
+    and ``time`` are those of the series that the planes are of.
     """
     facts, name = Facts(), path.name
     stated = take_micro_manager(facts, tif, records, name)
@@ -150,13 +141,7 @@ def _tifffile_log() -> Iterator[list[str]]:
 
 
 def write_ome_tiff(path: Path, image: NewImage) -> None:
-    """Write an image as OME-TIFF with voxel sizes, plane heights and provenance.
-
-    Raises
-    ------
-    InputError
-        If OME-TIFF has no such pixels.
-    """
+    """Write an image as OME-TIFF with voxel sizes, plane heights and provenance."""
     check_type(image.dtype, path.name)
     tifffile.imwrite(
         path,
@@ -180,18 +165,7 @@ def check_type(dtype: np.dtype[Any], name: str) -> None:
 
 
 class TiffPlanes:
-    """An OME-TIFF (Z, Y, X), uncompressed, whose planes are put in one by one.
-
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-        (Z, Y, X).
-    dtype : numpy.dtype
-    z_um : numpy.ndarray, shape (Z,)
-    pixel_um : float
-    name : str
-    """
+    """An OME-TIFF (Z, Y, X), uncompressed, whose planes are put in one by one."""
 
     def __init__(
         self,
@@ -205,7 +179,7 @@ class TiffPlanes:
         self._path, self._shape, self._dtype = path, shape, dtype
         pixels = np.broadcast_to(np.zeros((), dtype), shape)  # the real ones come later
         self._image = NewImage(name, [Channel(pixels)], Place(pixel_um, z_um))
-        found = tifffile.imwrite(
+        offsets = tifffile.imwrite(
             path,
             shape=shape,
             dtype=dtype,
@@ -214,8 +188,8 @@ class TiffPlanes:
             metadata=ome_metadata(self._image),
             returnoffset=True,
         )
-        assert found is not None  # asked for
-        self._offset = found[0]
+        assert offsets is not None  # asked for
+        self._offset = offsets[0]
         self._file = path.open("r+b")
 
     def put(self, index: int, plane: npt.NDArray[Any]) -> None:
@@ -227,14 +201,14 @@ class TiffPlanes:
         """Write the metadata, which may name what is known only at the end."""
         self._file.close()
         z, y, x = self._shape
-        told = tifffile.OmeXml()
-        told.addimage(
+        xml = tifffile.OmeXml()
+        xml.addimage(
             self._dtype.char,
             self._shape,
             (z, 1, 1, y, x, 1),
             **ome_metadata(replace(self._image, provenance=provenance)),
         )
-        tifffile.tiffcomment(self._path, told.tostring(declaration=True).encode())
+        tifffile.tiffcomment(self._path, xml.tostring(declaration=True).encode())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -243,11 +217,11 @@ class TiffPlanes:
 
 def ome_metadata(image: NewImage) -> dict[str, Any]:
     """Voxel sizes, plane positions, channels and provenance, as tifffile writes them to OME."""
-    place, told = image.place, dict(image.provenance)
+    place, record = image.place, dict(image.provenance)
     metadata: dict[str, Any] = {
         "axes": image.axes,
         "Name": image.name,
-        "CommentAnnotation": [{"Namespace": NAMESPACE, "Value": json.dumps(told)}],
+        "CommentAnnotation": [{"Namespace": NAMESPACE, "Value": json.dumps(record)}],
     }
     sizes = {"X": place.pixel_um, "Y": place.pixel_um, "Z": place.step_um}
     for axis, size in sizes.items():  # what is uneven has no one size
@@ -258,7 +232,7 @@ def ome_metadata(image: NewImage) -> dict[str, Any]:
     if planes:
         metadata["Plane"] = planes
     channels = [
-        _channel_metadata(channel.name, record_of_channel(told, number))
+        _channel_metadata(channel.name, record_of_channel(record, number))
         for number, channel in enumerate(image.channels)
     ]
     if any(channels):
@@ -268,19 +242,21 @@ def ome_metadata(image: NewImage) -> dict[str, Any]:
 
 def _plane_positions(place: Place, n: int) -> dict[str, list[Any]]:
     """Where ``n`` planes are, channel by channel; a place at the origin is not stated."""
-    found: dict[str, list[Any]] = {}
+    positions: dict[str, list[Any]] = {}
     if any(place.origin_um):
-        found = {f"Position{a}": [v] * n for a, v in zip("YX", place.origin_um, strict=True)}
+        positions = {f"Position{a}": [v] * n for a, v in zip("YX", place.origin_um, strict=True)}
     if place.z_um is not None:
-        found["PositionZ"] = list(place.z_um) * (n // len(place.z_um))
-    told = {name: [plain(float(v)) for v in values] for name, values in found.items()}
-    return told | {f"{name}Unit": ["µm"] * n for name in told}
+        positions["PositionZ"] = list(place.z_um) * (n // len(place.z_um))
+    plain_positions = {
+        name: [plain(float(v)) for v in values] for name, values in positions.items()
+    }
+    return plain_positions | {f"{name}Unit": ["µm"] * n for name in plain_positions}
 
 
 def _channel_metadata(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {"Name": name} if name else {}
+    metadata: dict[str, Any] = {"Name": name} if name else {}
     wavelength = (record.get("optics") or {}).get("wavelength_um")
     if wavelength:
-        told["EmissionWavelength"] = round(1e3 * wavelength, 6)
-        told["EmissionWavelengthUnit"] = "nm"
-    return told
+        metadata["EmissionWavelength"] = round(1e3 * wavelength, 6)
+        metadata["EmissionWavelengthUnit"] = "nm"
+    return metadata

@@ -24,26 +24,12 @@ def make_time_lapse(
     shape: tuple[int, int, int, int],
     z_um: npt.NDArray[np.float64],
     pixel_um: float,
-    told: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> None:
     """Make an empty time-lapse, into which :class:`TimePoint` writes; what is there is replaced.
 
-    Parameters
-    ----------
-    path : Path
-        An OME-Zarr folder, or a field of a plate.
-    shape : tuple of int
-        (T, Z, Y, X).
-    z_um : numpy.ndarray, shape (Z,)
-        Heights of the planes, in micrometres, evenly spaced.
-    pixel_um : float
-    told : mapping
-        What :func:`time_lapse_told` returns; anything JSON can hold.
-
-    Raises
-    ------
-    InputError
-        If something else is in the way, or the disk refuses or is too small.
+    ``path`` is an OME-Zarr folder, or a field of a plate; ``shape`` is (T, Z, Y, X), ``z_um`` (Z,)
+    evenly spaced, ``record`` what :func:`time_lapse_told` returns.
     """
     import zarr
 
@@ -59,19 +45,19 @@ def make_time_lapse(
         levels = make_levels(group, shape, np.dtype(np.float32), "TZYX")
         name = path.name.split(".")[0]
         image = multiscale(name, len(levels), "TZYX", Place(pixel_um, z_um))
-        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(told)))
+        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
         group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
 
     write_whole(path, write)
 
 
 def time_lapse_told(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """What a time-lapse was made with, and its shape; nothing and () when there is none."""
+    """Record and shape of a time-lapse; empty when there is none."""
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
-        told = json.loads((path / "zarr.json").read_bytes())["attributes"][PROVENANCE_KEY]
+        record = json.loads((path / "zarr.json").read_bytes())["attributes"][PROVENANCE_KEY]
         shape = json.loads((path / "0" / "zarr.json").read_bytes())["shape"]
-        return dict(told), tuple(int(length) for length in shape)
+        return dict(record), tuple(int(length) for length in shape)
     except (OSError, KeyError, ValueError, TypeError):
         return {}, ()
 
@@ -88,28 +74,11 @@ def lengthen_time_lapse(path: Path, points: int) -> None:
 
 
 class TimePoint:
-    """Writes the planes of one time point in their places in a time-lapse.
+    """Writes the planes (Z, Y, X) of one time point in their places in a time-lapse.
 
     The place has no name of its own, so planes are there as soon as they are written: whoever
-    writes them keeps a record of the time points that are whole.
-
-    Parameters
-    ----------
-    path : Path
-        What :func:`make_time_lapse` made.
-    time : int
-    shape : tuple of int
-        (Z, Y, X).
-
-    Attributes
-    ----------
-    provenance : dict
-        What :meth:`finish` was given.
-
-    Raises
-    ------
-    InputError
-        If the time-lapse is gone or has another shape.
+    writes them keeps a record of the time points that are whole. :meth:`finish` is given the
+    provenance.
     """
 
     def __init__(self, path: Path, time: int, shape: tuple[int, int, int]) -> None:
@@ -117,9 +86,9 @@ class TimePoint:
 
         self.path, self.time = path, time
         self.provenance: dict[str, Any] = {}
-        self._made: set[int] = set()
-        found = time_lapse_told(path)[1]
-        if found[1:] != shape or time >= found[0]:
+        self._written: set[int] = set()
+        actual = time_lapse_told(path)[1]
+        if actual[1:] != shape or time >= actual[0]:
             raise InputError(
                 f"Time point {time} of {shape[1]} × {shape[2]} pixels and {shape[0]} planes does "
                 f"not fit into '{path.name}': all time points must have one size."
@@ -133,12 +102,12 @@ class TimePoint:
     @property
     def finished_planes(self) -> list[int]:
         """Numbers of the planes that were written, rising."""
-        return sorted(self._made)
+        return sorted(self._written)
 
     def __setitem__(self, index: int, plane: npt.NDArray[np.float32]) -> None:
         with refusals_of(self.path):
             put_plane(self._levels, (self.time, index), plane)
-        self._made.add(index)
+        self._written.add(index)
 
     def finish(self, provenance: Mapping[str, Any]) -> Path:
         """Keep how it was made."""
@@ -160,17 +129,7 @@ class TimePoint:
 def make_plate(source: Path, target: Path) -> None:
     """Make a plate with the rows, columns, wells and fields of another, without their images.
 
-    Parameters
-    ----------
-    source : Path
-        An OME-Zarr plate, NGFF 0.4 or 0.5.
-    target : Path
-        Written as NGFF 0.5. Images that it holds already stay.
-
-    Raises
-    ------
-    InputError
-        If something else is in the way, or the disk refuses.
+    The source is NGFF 0.4 or 0.5, the target 0.5. Images that the target holds already stay.
     """
     import zarr
 
@@ -189,10 +148,10 @@ def make_plate(source: Path, target: Path) -> None:
         for row in {str(well["path"]).split("/")[0] for well in plate["wells"]}:
             group.require_group(row)
         for well in plate["wells"]:
-            told = ome_attributes(source / well["path"]).get("well") or {}
-            kept = {**told, "version": "0.5"}
-            made = group.require_group(well["path"])
-            made.attrs["ome"] = {"version": "0.5", "well": kept}
+            metadata = ome_attributes(source / well["path"]).get("well") or {}
+            converted = {**metadata, "version": "0.5"}
+            well_group = group.require_group(well["path"])
+            well_group.attrs["ome"] = {"version": "0.5", "well": converted}
 
 
 def _names(plate: Mapping[str, Any], key: str) -> list[str]:

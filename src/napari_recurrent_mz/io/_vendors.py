@@ -1,4 +1,4 @@
-"""What vendors and programs other than OME write about an image in a TIFF."""
+"""Metadata that vendors and programs other than OME write about an image in a TIFF."""
 
 from __future__ import annotations
 
@@ -22,20 +22,7 @@ def take_micro_manager(
     """Take what Micro-Manager says: its summary, and the record that it keeps of each image.
 
     The record is JSON, in a tag of Micro-Manager's own or, in separate image files, in ImageJ's.
-
-    Parameters
-    ----------
-    facts : Facts
-    tif : tifffile.TiffFile
-        Open.
-    records : sequence of mapping
-        Of the planes, in their order; empty when they have none.
-    name : str
-
-    Returns
-    -------
-    list of Stated
-        Heights of the planes, when each has one.
+    Returns the heights of the planes, when each has one.
     """
     records = records or _in_imagej(tif)
     summary = (tif.micromanager_metadata or {}).get("Summary") if tif.is_micromanager else None
@@ -55,9 +42,9 @@ def take_micro_manager(
 
 
 def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
-    """What Micro-Manager wrote about one image; None when it did not."""
-    found = page.tags.valueof(_MICRO_MANAGER_TAG)
-    return found if isinstance(found, dict) else None
+    """Micro-Manager's record of one image; None when there is none."""
+    record = page.tags.valueof(_MICRO_MANAGER_TAG)
+    return record if isinstance(record, dict) else None
 
 
 def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
@@ -65,19 +52,19 @@ def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
     info = (tif.imagej_metadata or {}).get("Info")
     if isinstance(info, str):
         with contextlib.suppress(ValueError):
-            found = json.loads(info)
-            return [found] if isinstance(found, dict) else []
+            record = json.loads(info)
+            return [record] if isinstance(record, dict) else []
     return []
 
 
 def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stated]:
     """Take the calibration and the plane distances of a MetaMorph stack (STK)."""
-    told = tif.stk_metadata or {}
-    x, y = told.get("XCalibration"), told.get("YCalibration")
-    unit = str(told.get("CalibrationUnits") or "") or None
-    if x and y and told.get("SpatialCalibration", 1):
+    metadata = tif.stk_metadata or {}
+    x, y = metadata.get("XCalibration"), metadata.get("YCalibration")
+    unit = str(metadata.get("CalibrationUnits") or "") or None
+    if x and y and metadata.get("SpatialCalibration", 1):
         facts.take_pixel(y, x, (unit, unit), "its MetaMorph XCalibration", name)
-    steps = np.atleast_1d(np.asarray(told.get("ZDistance", ()), np.float64))[1:]
+    steps = np.atleast_1d(np.asarray(metadata.get("ZDistance", ()), np.float64))[1:]
     if steps.size and np.isfinite(steps).all() and steps.any():
         # The first is the distance to the plane before, of which there is none.
         heights = np.concatenate([[0.0], np.cumsum(steps)])
@@ -87,8 +74,8 @@ def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stat
 
 def take_zeiss(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
     """Take the voxel size of a Zeiss LSM file, which is in metres."""
-    told = tif.lsm_metadata or {}
-    size = {axis: told.get(f"VoxelSize{axis}") or None for axis in "XYZ"}
+    metadata = tif.lsm_metadata or {}
+    size = {axis: metadata.get(f"VoxelSize{axis}") or None for axis in "XYZ"}
     facts.take_pixel(size["Y"], size["X"], ("m", "m"), "its LSM VoxelSizeX", name)
     facts.take_length("z_step_um", size["Z"], "m", "its LSM VoxelSizeZ")
 

@@ -15,39 +15,25 @@ from ._zarr import chunks_of, level_shapes, reading_zarr
 
 
 def verify_volume(path: Path, shape: tuple[int, int, int], time: int | None = None) -> str:
-    """Open a volume that was written here, with all its levels and planes.
+    """Open a volume (Z, Y, X) that was written here, with all its levels and planes.
 
-    Parameters
-    ----------
-    path : Path
-        An OME-TIFF, or an OME-Zarr image.
-    shape : tuple of int
-        (Z, Y, X) that it must have.
-    time : int, optional
-        Of an OME-Zarr with a time axis: the time point that is meant.
-
-    Returns
-    -------
-    str
-        A digest that no other volume has, and not this one after it was changed.
-
-    Raises
-    ------
-    InputError
-        If something of it is missing or cannot be read, or it has another shape.
+    An OME-TIFF, an OME-Zarr image, or one ``time`` of it. Returns a digest that no other volume
+    has, and not this one after it was changed; refuses one that is not whole or has another shape.
     """
-    told = _zarr_told(path, shape, time) if path.is_dir() else _tiff_told(path, shape)
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=12).hexdigest()
+    contents = _zarr_contents(path, shape, time) if path.is_dir() else _tiff_contents(path, shape)
+    return hashlib.blake2b(
+        json.dumps(contents, sort_keys=True).encode(), digest_size=12
+    ).hexdigest()
 
 
-def _tiff_told(path: Path, shape: tuple[int, int, int]) -> list[Any]:
+def _tiff_contents(path: Path, shape: tuple[int, int, int]) -> list[Any]:
     image = read_part(Part(str(path)), (shape[0] - 1,))  # no plane is cut short if it is read
     _check_shape(path, image.stack.shape, shape)
     z_um = None if image.z_um is None else image.z_um.tolist()
     return [path.stat().st_size, z_um, dict(image.provenance)]
 
 
-def _zarr_told(path: Path, shape: tuple[int, int, int], time: int | None) -> list[Any]:
+def _zarr_contents(path: Path, shape: tuple[int, int, int], time: int | None) -> list[Any]:
     import zarr
 
     at = () if time is None else (time,)
@@ -58,14 +44,16 @@ def _zarr_told(path: Path, shape: tuple[int, int, int], time: int | None) -> lis
         _check_shape(path, levels[0].shape[len(at) :], shape)
         if [level.shape for level in levels] != level_shapes(levels[0].shape):
             raise InputError(f"'{path.name}' lacks a level: make it again.")
-        told: list[Any] = [dict(group.attrs)]
+        contents: list[Any] = [dict(group.attrs)]
         for level in levels:
             files = list(chunks_of(level, dict(enumerate([[index] for index in at]))))
-            told.append([(file, (path / file).stat().st_size) for file in files])
+            contents.append([(file, (path / file).stat().st_size) for file in files])
             np.asarray(level[(*at, -1)])
-    return told
+    return contents
 
 
-def _check_shape(path: Path, found: tuple[int, ...], shape: tuple[int, int, int]) -> None:
-    if tuple(found) != shape:
-        raise InputError(f"'{path.name}' has the shape {tuple(found)}, not {shape}: make it again.")
+def _check_shape(path: Path, actual: tuple[int, ...], shape: tuple[int, int, int]) -> None:
+    if tuple(actual) != shape:
+        raise InputError(
+            f"'{path.name}' has the shape {tuple(actual)}, not {shape}: make it again."
+        )

@@ -26,22 +26,9 @@ _EMPTY_AFTER_S = 60.0
 
 
 class Workplace:
-    """A hidden folder beside a file that is being written.
+    """A hidden folder beside a file, or OME-Zarr folder, that is being written.
 
-    Parameters
-    ----------
-    path : Path
-        The file, or OME-Zarr folder, to be.
-
-    Attributes
-    ----------
-    part : Path
-        Where to write until it is whole; its name is that of ``path``.
-
-    Raises
-    ------
-    InputError
-        When the disk refuses.
+    ``part`` is where to write until it is whole; its name is that of ``path``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,15 +47,7 @@ class Workplace:
     def put_in_place(self, *, durable: bool = False) -> None:
         """Give the part its name; what was there is replaced.
 
-        Parameters
-        ----------
-        durable : bool, optional
-            Return once the disk has it.
-
-        Raises
-        ------
-        OSError
-            When the disk refuses.
+        ``durable`` returns once the disk has it. Raises :class:`OSError` when the disk refuses.
         """
         if durable:
             flush_to_disk(self.part)
@@ -134,21 +113,10 @@ def _still_s(workplace: Path) -> float:
 
 
 def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = False) -> Path:
-    """Write under a temporary name in the same folder, and rename at the end.
+    """Write a file or folder under a temporary name beside ``path``, and rename it at the end.
 
-    Parameters
-    ----------
-    path : Path
-        A file, or an OME-Zarr folder; what is there is replaced.
-    write : callable
-        Writes to the path that it is given.
-    durable : bool, optional
-        Return once the disk has it.
-
-    Raises
-    ------
-    InputError
-        When the disk refuses; its cause is the ``OSError``.
+    What is there is replaced; ``durable`` returns once the disk has it. The cause of an
+    :class:`InputError` is the :class:`OSError`.
     """
     workplace = Workplace(path)
     try:
@@ -162,7 +130,7 @@ def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = Fa
 
 @contextmanager
 def refusals_of(path: Path) -> Iterator[None]:
-    """What the disk refuses, in one sentence about ``path``."""
+    """Turn what the disk refuses into one sentence about ``path``."""
     try:
         yield
     except OSError as error:

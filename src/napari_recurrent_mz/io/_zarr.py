@@ -34,22 +34,7 @@ def is_zarr(path: Path) -> bool:
 class ZarrImage:
     """The largest level of an OME-Zarr image, none of whose pixels was read.
 
-    Parameters
-    ----------
-    path : Path
-    name : str
-        How sentences call it.
-
-    Attributes
-    ----------
-    array : zarr.Array
-    letters : str
-        Of its axes, as T, C, Z, Y and X.
-
-    Raises
-    ------
-    InputError
-        If it is not an OME-Zarr image, or is incomplete.
+    Sentences call it ``name``; the ``letters`` of its axes are T, C, Z, Y and X.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -73,7 +58,7 @@ class ZarrImage:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What the metadata say of its pixels; the number of time points left out."""
+        """Metadata of its pixels, without the number of time points."""
         shape = zip(self.letters, self.array.shape, strict=True)
         return {
             "shape": {letter: length for letter, length in shape if letter != "T"},
@@ -86,16 +71,16 @@ class ZarrImage:
         """The finest first, each smaller than the one before; those that are not there left out."""
         import zarr
 
-        found = [self.array]
+        levels = [self.array]
         for level in self._multiscale["datasets"][1:]:
             with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
                 array = self._group[level["path"]]
-                if isinstance(array, zarr.Array) and array.size < found[-1].size:
-                    found.append(array)
-        return found
+                if isinstance(array, zarr.Array) and array.size < levels[-1].size:
+                    levels.append(array)
+        return levels
 
     def _label(self, channel: int) -> str:
-        """What the file calls a channel."""
+        """Name of a channel in the file."""
         omero = self._attributes.get("ome", self._attributes).get("omero")
         with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
             return str(omero["channels"][channel].get("label") or "")
@@ -109,8 +94,8 @@ class ZarrImage:
         units = {
             letter: axis.get("unit") for letter, axis in zip(self.letters, self._axes, strict=True)
         }
-        told = self._attributes.get(PROVENANCE_KEY) or {}
-        facts = Facts(provenance=record_of_channel(told, channel), channel=self._label(channel))
+        record = self._attributes.get(PROVENANCE_KEY) or {}
+        facts = Facts(provenance=record_of_channel(record, channel), channel=self._label(channel))
         facts.take_origin((first["Y"], units["Y"]), (first["X"], units["X"]))
         facts.take_pixel(
             size["Y"], size["X"], (units["Y"], units["X"]), "its OME-Zarr scale of x", self.name
@@ -131,7 +116,7 @@ class ZarrImage:
 
 @contextlib.contextmanager
 def reading_zarr(name: str) -> Iterator[None]:
-    """What goes wrong inside with an OME-Zarr, in one sentence."""
+    """Turn what goes wrong inside with an OME-Zarr into one sentence."""
     try:
         yield
     except InputError:
@@ -166,22 +151,7 @@ class ZarrPlanes:
     """An OME-Zarr 0.5 image (Z, Y, X) whose planes are put in one by one, micrometres.
 
     Each plane is halved as it comes, until neither side passes 1024 pixels: viewers show these
-    levels from afar. The metadata that make it an image are written last.
-
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-        (Z, Y, X).
-    dtype : numpy.dtype
-    z_um : numpy.ndarray, shape (Z,)
-    pixel_um : float
-    name : str
-
-    Attributes
-    ----------
-    levels : list of zarr.Array
-        The finest first.
+    ``levels``, the finest first, from afar. The metadata that make it an image are written last.
     """
 
     def __init__(
@@ -220,9 +190,9 @@ class ZarrPlanes:
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""
         place = Place(self._pixel_um, self._z_um)
-        told = multiscale(self._name, len(self.levels), "ZYX", place)
+        metadata = multiscale(self._name, len(self.levels), "ZYX", place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
-        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [told]}
+        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata]}
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -261,19 +231,15 @@ def every_chunk() -> Iterator[None]:
         yield
 
 
-def chunks_of(array: zarr.Array[Any], wanted: Mapping[int, Sequence[int]]) -> Iterator[str]:
+def chunks_of(array: zarr.Array[Any], selected: Mapping[int, Sequence[int]]) -> Iterator[str]:
     """Files of the chunks of an array, relative to its group.
 
-    Parameters
-    ----------
-    array : zarr.Array
-    wanted : mapping of int to sequence of int
-        Which entries of an axis, by its number; all where it says nothing.
+    ``selected`` has the entries of an axis, by its number; an axis that it does not have is whole.
     """
     metadata: Any = array.metadata
     pieces, spans = array.shards or array.chunks, []
     for axis, (length, piece) in enumerate(zip(array.shape, pieces, strict=True)):
-        entries = wanted.get(axis, range(0, length, piece))
+        entries = selected.get(axis, range(0, length, piece))
         spans.append(sorted({at // piece for at in entries if 0 <= at < length}))
     for place in product(*spans):
         yield f"{array.path}/{metadata.encode_chunk_key(place)}"
@@ -289,13 +255,7 @@ def put_plane(
 
 
 def _step_of(place: Place, name: str) -> float:
-    """The z step of an image; one plane of which nothing is known has 1.
-
-    Raises
-    ------
-    InputError
-        If its planes are not evenly spaced upwards: OME-Zarr knows one step only.
-    """
+    """The z step of an image, evenly spaced upwards; one plane of which nothing is known has 1."""
     if place.step_um is None and (place.z_um is None or len(place.z_um) == 1):
         return 1.0
     if place.step_um is None or place.step_um < 0:
@@ -329,11 +289,11 @@ def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any
 
 def _axis(letter: str, place: Place) -> dict[str, str]:
     kind = {"T": "time", "C": "channel"}.get(letter, "space")
-    told = {"name": letter.lower(), "type": kind}
+    axis = {"name": letter.lower(), "type": kind}
     known = place.step_um is not None or place.z_um is not None
     if kind == "space" and (known if letter == "Z" else place.pixel_um is not None):
-        told["unit"] = "micrometer"
-    return told
+        axis["unit"] = "micrometer"
+    return axis
 
 
 def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -346,18 +306,12 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     mean = (rows[:, ::2] + rows[:, 1::2]) / 4
     if plane.dtype.kind in "iu":
         mean = np.rint(mean)
-    found: npt.NDArray[Any] = mean.astype(plane.dtype, copy=False)
-    return found
+    half: npt.NDArray[Any] = mean.astype(plane.dtype, copy=False)
+    return half
 
 
 def write_zarr(path: Path, image: NewImage) -> None:
-    """Write an image as OME-Zarr 0.5.
-
-    Raises
-    ------
-    InputError
-        If its planes are not evenly spaced, or its pixels are no real numbers.
-    """
+    """Write an image, evenly spaced and of real numbers, as OME-Zarr 0.5."""
     import zarr
 
     if image.dtype.kind not in "biuf":
@@ -370,9 +324,9 @@ def write_zarr(path: Path, image: NewImage) -> None:
     levels = make_levels(group, image.shape, image.dtype, image.axes)
     for at, plane in zip(np.ndindex(*image.shape[:-2]), image.planes(), strict=True):
         put_plane(levels, at, plane)
-    told = multiscale(image.name, len(levels), image.axes, image.place)
+    metadata = multiscale(image.name, len(levels), image.axes, image.place)
     group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(image.provenance)))
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [told], **_omero(image)}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata], **_omero(image)}
 
 
 def _omero(image: NewImage) -> dict[str, Any]:

@@ -23,29 +23,19 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 white paper."""
 
 SERIES_ON_DARK = ("#56B4E9", "#E69F00", "#3DC79A", "#E58BBE", "#F0E442", "#5B9BFF")
-"""The same idea on a dark ground."""
+"""The same colours on a dark ground."""
 
 
 @dataclass(frozen=True)
 class Ink:
-    """The colours of a figure, as matplotlib takes them.
-
-    Attributes
-    ----------
-    background, text, faint : str
-        The ground, what is written, and what stays behind it (grids, frames).
-    accent, warning : str
-        What the eye should find first, and what is wrong.
-    lines : tuple of str
-        One for each series.
-    """
+    """The colours of a figure, as matplotlib takes them."""
 
     background: str
     text: str
-    faint: str
-    accent: str
-    warning: str
-    lines: tuple[str, ...]
+    faint: str  # what stays behind: grids, frames
+    accent: str  # what the eye should find first
+    warning: str  # what is wrong
+    lines: tuple[str, ...]  # one for each series
 
 
 PRINT = Ink("#ffffff", "#000000", "#8a8a8a", "#0072B2", "#D55E00", SERIES)
@@ -61,13 +51,7 @@ _FONT_SIZE = 8
 
 
 def style(figure: Figure, ink: Ink) -> None:
-    """Give the axes, labels and legends of a drawn figure the ink's colours.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    ink : Ink
-    """
+    """Give the axes, labels and legends of a drawn figure the ink's colours."""
     figure.set_facecolor(ink.background)
     for axes in figure.get_axes():
         axes.set_facecolor(ink.background)
@@ -90,14 +74,7 @@ def open_axes(axes: Any) -> None:
 
 
 def draw_reason(figure: Figure, ink: Ink, sentence: str) -> None:
-    """An empty figure that says why it is empty.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    ink : Ink
-    sentence : str
-    """
+    """Draw an empty figure with a sentence that says why it is empty."""
     words = figure.text(
         0.5, 0.5, sentence, ha="center", va="center", color=ink.text, alpha=0.7,
         fontsize=_FONT_SIZE, wrap=True,
@@ -108,25 +85,9 @@ def draw_reason(figure: Figure, ink: Ink, sentence: str) -> None:
 def save_figure(
     draw: Draw, path: str | Path, *, width_mm: float = 180.0, height_mm: float = 90.0
 ) -> Path:
-    """Draw a figure on white paper into a file.
+    """Draw a figure on white paper into a PNG (300 dpi), SVG or PDF file, by its ending.
 
-    Parameters
-    ----------
-    draw : callable
-        Draws on an empty figure.
-    path : str or Path
-        PNG (300 dpi), SVG or PDF, by its ending.
-    width_mm, height_mm : float
-        Size on paper, in millimetres; journals have columns of about 90 and pages of 180.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    InputError
-        If the ending is another one, or the file cannot be written.
+    Journals have columns of about 90 mm and pages of 180 mm.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -137,7 +98,7 @@ def save_figure(
             f"'{path.name}' cannot be written as a figure: its name must end in "
             f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}."
         )
-    # Letters stay letters in vector files, so that a journal's editor can change them.
+    # Text stays text in vector files, so that a journal's editor can change it.
     with mpl.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
         figure = Figure(figsize=(width_mm * _MM, height_mm * _MM), layout="constrained")
         draw(figure, PRINT)
@@ -154,7 +115,7 @@ def save_figure(
 
 @contextmanager
 def _quiet_fonts() -> Iterator[None]:
-    """What embeds fonts in a PDF notes every step of it, in notes that cannot be formatted.
+    """Silence the library that embeds fonts in a PDF: its log cannot be formatted.
 
     napari listens to all notes, and would show each as an error.
     """

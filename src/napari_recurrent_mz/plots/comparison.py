@@ -72,19 +72,19 @@ def _draw_curves(axes: Axes, ink: Ink, comparison: Any, measure: str) -> None:
         rows = comparison.planes[comparison.planes["name"] == name]
         values = rows[measure].to_numpy(float, copy=True)
         values[rows["is_scan"].to_numpy() | ~np.isfinite(values)] = np.nan
-        again = number // len(ink.lines)  # the colours come round again, dotted
+        cycle = number // len(ink.lines)  # the colours come round again, dotted
         axes.plot(
             rows["z_um"], values, label=name, color=colour_of(ink, number), linewidth=1.3,
-            linestyle=":" if again else "-", marker="o", markersize=1.8,
+            linestyle=":" if cycle else "-", marker="o", markersize=1.8,
         )  # fmt: skip
 
 
 def _draw_scans(axes: Axes, ink: Ink, comparison: Any) -> None:
-    found = {name: tuple(z) for name, z in comparison.scans_um.items() if z}
-    same = len(set(found.values())) == 1
+    heights_of = {name: tuple(z) for name, z in comparison.scans_um.items() if z}
+    same = len(set(heights_of.values())) == 1
     for number, name in enumerate(comparison.names):
-        for z in found.get(name, ()):
+        for z in heights_of.get(name, ()):
             colour = ink.faint if same else colour_of(ink, number)
             axes.axvline(z, color=colour, linestyle="--", linewidth=0.8, zorder=1)
-        if same and name in found:
+        if same and name in heights_of:
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import Draw, Ink, draw_reason, open_axes
+from . import Draw, Ink, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,108 +22,30 @@ _MARGINS_IN = (0.5, 0.12, 0.38, 0.24, 0.5)
 _LEAST_IN = 2.0
 _MOST_TICKS = 12
 _LABEL_IN = 0.38
-_NOTHING = "Two volumes are needed before the first change: add scans."
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """What the volumes of a session say of another scan.
+    """The changes of the volumes so far, and the change expected of another scan."""
 
-    Attributes
-    ----------
-    scans : tuple of int
-        How many scans each volume is made from, in the order of the volumes.
-    changes : tuple of float
-        ‖V_M − V_(M−1)‖_F / ‖V_M‖_F of each; NaN for the first.
-    epsilon : float
-        Change at or below which scanning may stop, above 0 and below 1.
-    next_change : float
-        What another scan is expected to change; NaN when it cannot be told.
-    """
-
-    scans: Sequence[int]
-    changes: Sequence[float]
-    epsilon: float
-    next_change: float = math.nan
+    scans: Sequence[int]  # how many each volume is made from
+    changes: Sequence[float]  # ‖V_M − V_(M−1)‖_F / ‖V_M‖_F of each; NaN for the first
+    epsilon: float  # change at or below which scanning may stop, 0 to 1
+    next_change: float = math.nan  # expected of another scan; NaN when it cannot be told
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorOverZ:
-    """The expected error of the planes of a grid, and where it falls most with another scan.
+    """The expected error of the planes of a grid, and where it falls most with another scan."""
 
-    Attributes
-    ----------
-    z_um : numpy.ndarray, shape (Z,)
-        Heights of the planes, in micrometres.
-    error : numpy.ndarray, shape (Z,)
-        Expected error, relative to the standard deviation of a plane: 0 is known, 1 unknown.
-    scans_um : tuple of float
-        Heights of the scans there are, in micrometres.
-    suggested_um : float or None
-        Height suggested for the next scan, in micrometres.
-    """
-
-    z_um: npt.NDArray[np.float64]
-    error: npt.NDArray[np.float64]
-    scans_um: Sequence[float] = ()
-    suggested_um: float | None = None
-
-
-def stopping_figure(stopping: Stopping) -> Draw:
-    """The relative change that every scan brought, on a logarithmic axis, against ε.
-
-    Parameters
-    ----------
-    stopping : Stopping
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure; see :mod:`napari_recurrent_mz.plots`. The hollow mark is what
-        another scan is expected to change.
-    """
-
-    def draw(figure: Figure, ink: Ink) -> None:
-        if not _changes(stopping):
-            draw_reason(figure, ink, _NOTHING)
-            return
-        _draw_stopping(figure.subplots(), ink, stopping)
-
-    return draw
-
-
-def expected_error_figure(over_z: ErrorOverZ) -> Draw:
-    """The expected error over z, with the scans and the height suggested for the next one.
-
-    Parameters
-    ----------
-    over_z : ErrorOverZ
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure.
-    """
-
-    def draw(figure: Figure, ink: Ink) -> None:
-        _draw_error(figure.subplots(), ink, over_z)
-
-    return draw
+    z_um: npt.NDArray[np.float64]  # (Z,)
+    error: npt.NDArray[np.float64]  # (Z,), in standard deviations of a plane: 1 is unknown
+    scans_um: Sequence[float] = ()  # heights of the scans there are
+    suggested_um: float | None = None  # for the next scan
 
 
 def live_figure(stopping: Stopping, over_z: ErrorOverZ) -> Draw:
-    """Both figures, one over the other; the expected error alone before the first change.
-
-    Parameters
-    ----------
-    stopping : Stopping
-    over_z : ErrorOverZ
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure.
-    """
+    """Both figures, one over the other; the expected error alone before the first change."""
 
     def draw(figure: Figure, ink: Ink) -> None:
         if not _changes(stopping):
@@ -148,14 +70,14 @@ def _rows(figure: Figure, count: int) -> list[Axes]:
     width, height = (max(size, _LEAST_IN) for size in figure.get_size_inches())
     left, right, bottom, top, between = _MARGINS_IN
     room = (height - bottom - top - (count - 1) * between) / count
-    made = figure.subplots(
+    axes = figure.subplots(
         count, 1, squeeze=False,
         gridspec_kw={
             "left": left / width, "right": 1 - right / width, "bottom": bottom / height,
             "top": 1 - top / height, "hspace": between / room,
         },
     )  # fmt: skip
-    return list(made[:, 0])
+    return list(axes[:, 0])
 
 
 def _changes(stopping: Stopping) -> list[float]:

@@ -58,7 +58,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Look:
-    """What is drawn beside the images.
+    """The parts that are drawn beside the images.
 
     Parameters
     ----------
@@ -156,16 +156,16 @@ def side_views_size_mm(
 
 
 def _with_limits(panels: Sequence[Panel]) -> list[Panel]:
-    found = []
+    layers = []
     for panel in panels:
         if panel.views is not None and panel.limits is None:
             panel = replace(panel, limits=contrast([panel.views])[0])
-        found.append(panel)
-    return found
+        layers.append(panel)
+    return layers
 
 
 def _field(panels: Sequence[Panel]) -> dict[str, Limits]:
-    """What all volumes together reach over, along every axis."""
+    """The range of all volumes together, along every axis."""
     views = [panel.views for panel in panels if panel.views is not None]
     if not views:
         raise InputError("None of the volumes can be shown.")
@@ -278,9 +278,9 @@ def _draw_scale_bar(figure: Figure, cluster: Cluster, views: SideViews) -> None:
 
     cell = max(cluster.cells, key=lambda cell: cell.height_in)
     axes = next(
-        found
-        for found in figure.get_axes()
-        if found.get_gid() == f"{cell.across}{cell.down}-{cluster.number}"
+        some
+        for some in figure.get_axes()
+        if some.get_gid() == f"{cell.across}{cell.down}-{cluster.number}"
     )
     (x_low, x_high), (y_low, y_high) = (
         getattr(views, f"{axis}_um") for axis in (cell.across, cell.down)
@@ -327,7 +327,7 @@ def _write_title(figure: Figure, ink: Ink, cluster: Cluster, panel: Panel, look:
 
 
 def _note(views: SideViews, limits: tuple[Limits, Limits, Limits]) -> str:
-    """What is seen: how it was projected, through how much, and what is black and white."""
+    """Text on how the views were projected, through how much, and what is black and white."""
     everything = (views.z_um, views.y_um, views.x_um)
     thick = [high - low for low, high in views.through_um]
     depth = "" if views.through_um == everything else f" of {max(thick):.3g} µm"

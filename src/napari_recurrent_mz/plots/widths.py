@@ -85,7 +85,7 @@ def width_histograms(tables: Sequence[pd.DataFrame]) -> list[AxisHistogram]:
     InputError
         If no bead is accepted in any of them.
     """
-    found = []
+    histograms = []
     for axis in AXES:
         every = tuple(widths(table, axis) for table in tables)
         if not any(one.n for one in every):
@@ -95,10 +95,10 @@ def width_histograms(tables: Sequence[pd.DataFrame]) -> list[AxisHistogram]:
         kl = None
         if len(every) == 2 and all(one.n for one in every):
             kl = kl_divergence(every[1].values_um, every[0].values_um, bins=edges)
-        found.append(AxisHistogram(axis, edges, every, counts, kl))
-    if not found:
+        histograms.append(AxisHistogram(axis, edges, every, counts, kl))
+    if not histograms:
         raise InputError("No bead is accepted: there is nothing to draw.")
-    return found
+    return histograms
 
 
 def widths_figure(

@@ -4,9 +4,8 @@ registration of two microscopes (Huang et al. 2021, Methods, "Sample preparation
 The normalisation that follows is in :mod:`napari_recurrent_mz.prepare`.
 """
 
-from ..progress import finished
+from ..progress import Step, finished
 from ._axial import Place
-from ._steps import Step
 from ._warp import TRANSFORMS
 from .alignment import REFERENCES, Alignment, align, aligning, applying
 from .edf import ExtendedFocus, extended_focus, extending_focus

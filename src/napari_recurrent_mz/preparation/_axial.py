@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..progress import Step, Steps
 from ..scans import FloatArray, InputError
 from . import _warp
-from ._steps import Step, Steps
 from ._warp import Matrix
 
 Region = tuple[slice, slice]
@@ -69,18 +69,18 @@ def positions(
     """
     order = np.argsort(confocal_um)
     heights = confocal_um[order]
-    wanted = wide_um + shift_um
+    wanted_um = wide_um + shift_um
     slack = 1e-6 * max(1.0, float(np.ptp(heights)))
-    at: npt.NDArray[np.float64] = np.interp(wanted, heights, order.astype(float))
+    at: npt.NDArray[np.float64] = np.interp(wanted_um, heights, order.astype(float))
     if not beyond:
-        at[(wanted < heights[0] - slack) | (wanted > heights[-1] + slack)] = np.nan
+        at[(wanted_um < heights[0] - slack) | (wanted_um > heights[-1] + slack)] = np.nan
     return at
 
 
 def small_stack(
     stack: Any, matrix: Matrix | None, shape: tuple[int, int], region: Region
 ) -> Steps[FloatArray]:
-    """What is sharp in the region, binned to about 128 pixels; shape (planes, y, x)."""
+    """The sharp part of the region, binned to about 128 pixels; shape (planes, y, x)."""
     from skimage.measure import block_reduce
 
     sides = [part.stop - part.start for part in region]
@@ -150,9 +150,10 @@ class Pair:
         return float(tried[peak] + part * (tried[peak + 1] - tried[peak]))
 
 
-def trying(
+def correlations(
     pair: Pair, names: tuple[str, str]
 ) -> Steps[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """The axial shifts in micrometres at which the stacks overlap, and their correlations."""
     shifts = pair.shifts_um()
     scores = np.full(len(shifts), np.nan)
     for i, shift in enumerate(shifts):

@@ -27,13 +27,7 @@ _SMALLEST_SCALE, _LARGEST_SCALE = 0.5, 2.0
 
 
 def checked_planes(planes: Any, names: Sequence[str]) -> list[str]:
-    """Return the names of the planes, once there are at least two.
-
-    Raises
-    ------
-    InputError
-        If there are fewer.
-    """
+    """Return the names of the planes, once there are at least two."""
     count = len(planes)
     if count < 2:
         label = f"'{names[0]}' is one plane" if len(names) else "There is one plane"
@@ -42,41 +36,33 @@ def checked_planes(planes: Any, names: Sequence[str]) -> list[str]:
 
 
 def sharp_part(plane: npt.ArrayLike, pixels: float = 1.0) -> FloatArray:
-    """What is neither noise nor haze: the difference of two Gaussians, float32, shape (Y, X).
+    """Difference of two Gaussians, which is neither noise nor haze, float32, shape (Y, X).
 
     Haze moves with focus where structure stays, so a motion found with it is not that of the
     sample. The widths are :data:`BAND_PX` times ``pixels``.
     """
     values = np.asarray(plane, dtype=np.float32)
     fine, coarse = (ndimage.gaussian_filter(values, width * pixels) for width in BAND_PX)
-    found: FloatArray = fine - coarse
-    return found
+    difference: FloatArray = fine - coarse
+    return difference
 
 
 def standardised(plane: npt.ArrayLike, label: str, *, band_pass: bool = False) -> FloatArray:
-    """The plane less its mean, over its standard deviation; float32, shape (Y, X).
-
-    Raises
-    ------
-    InputError
-        If it is RGB, constant, tiny, or holds NaN.
-    """
+    """The plane less its mean, over its standard deviation, float32 (Y, X), once it has one."""
     pixels = check_image(plane, label)
     values = (sharp_part(pixels) if band_pass else pixels).astype(np.float64)
     scaled: FloatArray = ((values - values.mean()) / values.std()).astype(np.float32)
     return scaled
 
 
-def found_matrix(reference: FloatArray, moving: FloatArray, transform: str, label: str) -> Matrix:
+def transform_matrix(
+    reference: FloatArray, moving: FloatArray, transform: str, label: str
+) -> Matrix:
     """The matrix that takes places of ``reference`` to where ``moving`` shows the same.
 
-    By pyStackReg, the port of TurboReg (Thévenaz, Ruttimann and Unser, IEEE Trans. Image
-    Process. 7:27, 1998), which minimises the squared difference over a pyramid.
-
-    Raises
-    ------
-    InputError
-        If no sensible motion is found, or pyStackReg is not installed.
+    By pyStackReg, the port of TurboReg (Thévenaz, Ruttimann and Unser, IEEE Trans. Image Process.
+    7:27, 1998), which minimises the squared difference over a pyramid. A motion that makes no sense
+    is refused.
     """
     try:
         from pystackreg import StackReg
@@ -180,15 +166,11 @@ def correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
 def largest_region(
     matrices: Sequence[Matrix], shape: tuple[int, int], moving_shape: tuple[int, int]
 ) -> tuple[slice, slice] | None:
-    """The largest rectangle of the reference that every moved plane covers, rows and columns.
+    """The largest rectangle that every moved plane covers, rows and columns, or None.
 
-    The corners of a rectangle lie inside a moved plane where a set of straight lines says so,
-    hence a linear programme: the largest sum of the sides, relative to those of the field.
-
-    Returns
-    -------
-    tuple of slice, or None
-        None when the planes have nothing in common.
+    In pixels of the reference. The corners of a rectangle lie inside a moved plane where a set of
+    straight lines says so, hence a linear programme: the largest sum of the sides, relative to
+    those of the field.
     """
     from scipy.optimize import linprog
 
@@ -205,11 +187,11 @@ def largest_region(
                     limits += [length - 1 + _EDGE_PX - line[2], _EDGE_PX + line[2]]
     bounds = [(0, shape[0] - 1)] * 2 + [(0, shape[1] - 1)] * 2
     ordered = [np.array([1, -1, 0, 0]), np.array([0, 0, 1, -1])]
-    found = linprog(sides, np.array(rows + ordered), [*limits, 0, 0], bounds=bounds)
-    if not found.success:
+    solution = linprog(sides, np.array(rows + ordered), [*limits, 0, 0], bounds=bounds)
+    if not solution.success:
         return None
     slack = 1e-6
-    top, bottom, left, right = found.x
+    top, bottom, left, right = solution.x
     region = (
         slice(int(np.ceil(top - slack)), int(np.floor(bottom + slack)) + 1),
         slice(int(np.ceil(left - slack)), int(np.floor(right + slack)) + 1),

@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import FloatArray, InputError
 from . import _warp
 from ._axial import Region
-from ._steps import Step, Steps
 from ._warp import TRANSFORMS, Matrix
 
 REFERENCES = ("previous", "first", "mean")
-"""What each plane is aligned to: its neighbour below it, the first one, or their mean."""
+"""The target of each plane: its neighbour below it, the first one, or their mean."""
 
-_Found = tuple[Matrix, tuple[float, float]]
+_Motion = tuple[Matrix, tuple[float, float]]
 """The matrix of a plane, and its correlation with its reference before and after."""
 
 _Ready = Callable[[int], FloatArray]
@@ -81,13 +80,13 @@ class Alignment:
         InputError
             If there is none.
         """
-        found = _warp.largest_region(list(self.matrices), self.shape, self.shape)
-        if found is None:
+        region = _warp.largest_region(list(self.matrices), self.shape, self.shape)
+        if region is None:
             raise InputError(
                 "The aligned planes have no field in common: they show different places, so "
                 "leave out those that do not belong together."
             )
-        return found
+        return region
 
     def table(self, z_um: npt.ArrayLike | None = None, pixel_um: float | None = None) -> Any:
         """The motion of every plane.
@@ -123,7 +122,7 @@ class Alignment:
         return pd.DataFrame(columns)
 
     def as_dict(self) -> dict[str, Any]:
-        """What a layer or file keeps of it, as JSON can hold it."""
+        """The alignment as JSON can hold it, for a layer or file."""
         return {
             "transform": self.transform,
             "reference": self.reference,
@@ -185,17 +184,17 @@ def aligning(
         return _warp.standardised(planes[i], labels[i], band_pass=band_pass)
 
     if reference == "mean":
-        found = yield from _to_the_mean(ready, shape, transform, labels)
+        motions = yield from _to_the_mean(ready, shape, transform, labels)
     else:
-        found = yield from _to_a_plane(ready, transform, reference, labels)
-    matrices = np.array([matrix for matrix, _ in found])
+        motions = yield from _to_a_plane(ready, transform, reference, labels)
+    matrices = np.array([matrix for matrix, _ in motions])
     far = [i for i in range(count) if not _warp.is_sensible(matrices[i], shape)]
     if far:
         raise InputError(
             f"{labels[far[0]]} lies more than half a field from the first one: the planes do not "
             "follow each other, so align to the mean or leave some of them out."
         )
-    old, new = np.array([scores for _, scores in found], dtype=float).T
+    old, new = np.array([scores for _, scores in motions], dtype=float).T
     return Alignment(matrices, shape, transform, reference, old, new)
 
 
@@ -249,12 +248,12 @@ def applying(
             f"{alignment.shape[1]} pixels: apply it to planes of that number and size."
         )
     rows, columns = region or (slice(None), slice(None))
-    made = []
+    moved = []
     for i, matrix in enumerate(alignment.matrices):
         plane = np.asarray(planes[i])
-        made.append(_moved(plane, matrix)[rows, columns].copy())
+        moved.append(_moved(plane, matrix)[rows, columns].copy())
         yield Step(i + 1, count, "Moving planes")
-    return np.stack(made)
+    return np.stack(moved)
 
 
 def _moved(plane: npt.NDArray[Any], matrix: Matrix) -> npt.NDArray[Any]:
@@ -282,44 +281,44 @@ def _size(shape: Sequence[int]) -> str:
 
 def _to_a_plane(
     ready: _Ready, transform: str, reference: str, labels: Sequence[str]
-) -> Steps[list[_Found]]:
+) -> Steps[list[_Motion]]:
     """Align to the first plane, directly or from neighbour to neighbour."""
     target = ready(0)
-    found: list[_Found] = [(np.eye(3), (np.nan, np.nan))]
+    motions: list[_Motion] = [(np.eye(3), (np.nan, np.nan))]
     for i in range(1, len(labels)):
         plane = ready(i)
         matrix, scores = _one(target, plane, transform, labels[i])
         if reference == "previous":
-            matrix, target = matrix @ found[-1][0], plane
-        found.append((matrix, scores))
+            matrix, target = matrix @ motions[-1][0], plane
+        motions.append((matrix, scores))
         yield Step(i, len(labels) - 1, "Aligning planes")
-    return found
+    return motions
 
 
 def _to_the_mean(
     ready: _Ready, shape: tuple[int, int], transform: str, labels: Sequence[str]
-) -> Steps[list[_Found]]:
+) -> Steps[list[_Motion]]:
     """Align to the mean; then once more, to the mean of what is aligned, which is sharper."""
     count = len(labels)
     matrices: list[Matrix] = [np.eye(3)] * count
-    found: list[_Found] = []
+    motions: list[_Motion] = []
     for turn in range(2):
         mean = np.zeros(shape)
         for i in range(count):
             mean += _moved(ready(i), matrices[i])
             yield Step((2 * turn) * count + i + 1, 4 * count, "Averaging planes")
         target = _warp.standardised(mean, "The mean of the planes")
-        found = []
+        motions = []
         for i in range(count):
-            found.append(_one(target, ready(i), transform, labels[i]))
+            motions.append(_one(target, ready(i), transform, labels[i]))
             yield Step((2 * turn + 1) * count + i + 1, 4 * count, "Aligning planes")
-        matrices = [matrix for matrix, _ in found]
-    return found
+        matrices = [matrix for matrix, _ in motions]
+    return motions
 
 
-def _one(target: FloatArray, plane: FloatArray, transform: str, label: str) -> _Found:
+def _one(target: FloatArray, plane: FloatArray, transform: str, label: str) -> _Motion:
     """The matrix of one plane, and its correlation with the target before and after."""
-    matrix = _warp.found_matrix(target, plane, transform, label)
+    matrix = _warp.transform_matrix(target, plane, transform, label)
     shape = (target.shape[0], target.shape[1])
     inside = _warp.covered(matrix, shape, shape)
     moved = _warp.moved_plane(plane, matrix, shape)

@@ -19,9 +19,8 @@ import numpy.typing as npt
 import pywt
 from scipy import ndimage
 
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import InputError, check_image
-from ._steps import Step, Steps
 
 Bands = list[npt.NDArray[np.complex64]]
 """The coarse rest, shape (y, x), then one array (3, y, x) of orientations a scale, coarse first."""
@@ -157,7 +156,7 @@ def _split(image: npt.NDArray[Any], axis: int) -> list[npt.NDArray[Any]]:
 
 
 def _join(low: npt.NDArray[Any], high: npt.NDArray[Any], axis: int, size: int) -> npt.NDArray[Any]:
-    """What :func:`_split` undoes, with ``size`` values along the axis."""
+    """Inverse of :func:`_split`, with ``size`` values along the axis."""
     a, b = (pywt.idwt(low, high, part, mode="symmetric", axis=axis) for part in _filters())
     joined: npt.NDArray[Any] = np.take(a + 1j * b, range(size), axis=axis)
     return joined
@@ -232,7 +231,7 @@ def _consistent(
 
 
 def majority(chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """What five of nine neighbours say; where none has so many, what was there.
+    """The value of five of nine neighbours; where none has so many, the one that was there.
 
     A value that has the majority is the median.
     """
@@ -243,5 +242,5 @@ def majority(chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     for dy in range(3):
         for dx in range(3):
             votes += padded[dy : dy + rows, dx : dx + columns] == candidate
-    kept: npt.NDArray[np.int32] = np.where(votes >= 5, candidate, chosen)
-    return kept
+    voted: npt.NDArray[np.int32] = np.where(votes >= 5, candidate, chosen)
+    return voted

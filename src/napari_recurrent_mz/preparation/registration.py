@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import finished
+from ..progress import Step, Steps, finished
 from ..scans import FloatArray, InputError, check_image
 from . import _warp
-from ._axial import Pair, Place, Region, positions, small_stack, trying
-from ._steps import Step, Steps
+from ._axial import Pair, Place, Region, correlations, positions, small_stack
 from ._warp import TRANSFORMS, Matrix
 
 
@@ -92,12 +91,12 @@ class Registration:
         InputError
             If there is none.
         """
-        found = _warp.largest_region([self.matrix], self.shape[1:], self.confocal_shape[1:])
-        if found is None:
+        region = _warp.largest_region([self.matrix], self.shape[1:], self.confocal_shape[1:])
+        if region is None:
             raise InputError(
                 "The registered stacks have no field in common: they show different places."
             )
-        return found
+        return region
 
     def as_dict(self) -> dict[str, Any]:
         """The parameters, as JSON can hold them; lengths in micrometres."""
@@ -161,23 +160,25 @@ def registering(
     wide_top, top = yield from _projections(widefield, confocal, places, names)
     guess = np.linalg.inv(confocal_place.to_world()) @ widefield_place.to_world()
     motion = _lateral(wide_top, top, guess, transform, names[1])
-    found = Registration(
+    registration = Registration(
         guess @ motion, motion, 0.0, widefield_place, confocal_place, np.shape(widefield),
         np.shape(confocal), transform, np.nan, np.nan, np.empty(0), np.empty(0),
     )  # fmt: skip
-    both = _warp.largest_region([found.matrix, guess], found.shape[1:], found.confocal_shape[1:])
-    region = both or found.region
-    wide = yield from small_stack(widefield, None, found.shape[1:], region)
-    after = yield from small_stack(confocal, found.matrix, found.shape[1:], region)
+    both = _warp.largest_region(
+        [registration.matrix, guess], registration.shape[1:], registration.confocal_shape[1:]
+    )
+    region = both or registration.region
+    wide = yield from small_stack(widefield, None, registration.shape[1:], region)
+    after = yield from small_stack(confocal, registration.matrix, registration.shape[1:], region)
     pair = Pair(wide, after, widefield_place, confocal_place)
-    tried, scores = yield from trying(pair, names)
+    tried, scores = yield from correlations(pair, names)
     best = pair.best_near(tried, scores)
     earlier = np.nan
     if both is not None:
-        before = yield from small_stack(confocal, guess, found.shape[1:], region)
+        before = yield from small_stack(confocal, guess, registration.shape[1:], region)
         earlier = Pair(wide, before, widefield_place, confocal_place).correlation(0.0)
     return replace(
-        found,
+        registration,
         shift_z_um=best,
         tried_um=tried,
         tried_correlation=scores,
@@ -237,15 +238,15 @@ def resampling(
     rows, columns = r.region if crop else (slice(None), slice(None))
     at = at[r.planes] if crop else at
     held: dict[int, FloatArray] = {}
-    made = []
+    resampled = []
     for done, place in enumerate(at, start=1):
         low = min(int(place), r.confocal_shape[0] - 2)
         held = {i: held[i] if i in held else _one_plane(confocal, i, r) for i in (low, low + 1)}
         part = place - low
         plane = (1 - part) * held[low] + part * held[low + 1]
-        made.append(_warp.as_type(plane, np.asarray(confocal[0]).dtype)[rows, columns].copy())
+        resampled.append(_warp.as_type(plane, np.asarray(confocal[0]).dtype)[rows, columns].copy())
         yield Step(done, len(at), "Resampling")
-    return np.stack(made)
+    return np.stack(resampled)
 
 
 def _one_plane(confocal: Any, number: int, registration: Registration) -> FloatArray:
@@ -307,7 +308,7 @@ def _lateral(
             "both, which must show the same field."
         )
     moved = _warp.moved_plane(top, guess, shape)[region]
-    inner = _warp.found_matrix(
+    inner = _warp.transform_matrix(
         _warp.standardised(wide_top[region], f"The projection of '{name}'"),
         _warp.standardised(moved, f"The projection of '{name}'"),
         transform,

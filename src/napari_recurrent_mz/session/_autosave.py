@@ -189,13 +189,13 @@ def unsaved_sessions(folder: str | os.PathLike[str]) -> list[Unsaved]:
     folder : path
         As given to :class:`Autosave`.
     """
-    found = []
+    unsaved = []
     for path in Path(folder).glob(f"*{ENDING}"):
         with contextlib.suppress(OSError):
             scans = len(list((path / SCANS).glob("*.ome.tif")))
             if scans and not _is_open(path):
-                found.append(Unsaved(path, _began(path), _listed(path) or scans))
-    return sorted(found, key=lambda unsaved: (unsaved.began, unsaved.path.name), reverse=True)
+                unsaved.append(Unsaved(path, _began(path), _listed(path) or scans))
+    return sorted(unsaved, key=lambda session: (session.began, session.path.name), reverse=True)
 
 
 def _listed(path: Path) -> int:
@@ -215,7 +215,7 @@ def _began(path: Path) -> datetime:
 
 
 def _index(path: Path) -> Any:
-    """What the index says, whatever that is; nothing when it cannot be read."""
+    """Content of the index, unchecked; empty when it cannot be read."""
     try:
         return json.loads((path / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,22 +1,27 @@
-"""What a session says of a scan before it takes it, in one sentence each."""
+"""Checks of a scan before and after a session takes it, with a sentence each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..inputs import noise_of
+from ..check import range_warnings
+from ..inputs import Scale, noise_of
 from ..optics import Optics
+from ..planning import percent
+from ..prepare import normalisation
 from ..saturation import SATURATED, saturated_part
 from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ..weights import Model
 
 ON_DUPLICATE = ("replace", "average", "keep")
-"""What can be done with a scan at a height where there is one."""
+"""Choices for a scan at a height where there is one."""
 
 TAKEN, DOUBTFUL = "height taken", "doubtful scan"
 """The kinds of error that somebody can answer: as :data:`ON_DUPLICATE`, or by accepting."""
 
+_REVISES = 0.2  # of the intensity scale: a scan that would change it by more is reported
 _BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
 _BLOCK = 8
 _FEWEST_BLOCKS = 64
@@ -26,18 +31,9 @@ _NO_STRUCTURE = 1.3  # times the noise that is left in means over blocks
 def check_fits(
     scan: Scan, scans: Sequence[Scan], grid: ZGrid, optics: Optics, pixel_um: float | None
 ) -> None:
-    """Raise :class:`InputError` unless a scan belongs to the session.
+    """Raise :class:`InputError` unless a new scan belongs to the session of these ``scans``.
 
-    Parameters
-    ----------
-    scan : Scan
-        The new one.
-    scans : sequence of Scan
-        Those there are.
-    grid : ZGrid
-    optics : Optics
-    pixel_um : float or None
-        The pixel size that came with the scan, if any.
+    ``pixel_um`` is the pixel size that came with the scan, if any.
     """
     label = called(scan)
     if pixel_um is not None and abs(pixel_um / optics.pixel_um - 1) > 0.01:
@@ -90,26 +86,51 @@ def is_empty(pixels: FloatArray) -> bool:
 def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | None:
     """The number of the scan that is at the same height; None when there is none.
 
-    Raises
-    ------
-    InputError
-        If there is one and nobody said what to do, or said what cannot be done.
+    Refused if there is one and nobody said what to do, or said what cannot be done.
     """
     if choice is not None and choice not in ON_DUPLICATE:
         raise InputError(
             f"'{choice}' cannot be done with a second scan at one height: choose "
             f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}."
         )
-    found = next((i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None)
-    if found is not None and choice is None:
+    number = next(
+        (i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None
+    )
+    if number is not None and choice is None:
         raise InputError(
-            f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[found])}): choose to "
+            f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[number])}): choose to "
             f"replace it, average the two, or keep both.",
             TAKEN,
         )
-    return found
+    return number
 
 
 def called(scan: Scan) -> str:
-    """What a sentence calls a scan."""
+    """Name of a scan in a sentence."""
     return f"'{scan.name}'" if scan.name else f"The scan at {scan.z_um:g} µm"
+
+
+def advice(
+    scan: Scan, scans: Sequence[Scan], scale: Scale | None, optics: Optics, model: Model | None
+) -> Iterator[tuple[str, str]]:
+    """Sentences on a scan that is now one of ``scans``, each with its kind."""
+    if model is not None and len(scans) == 1:
+        yield "One scan gives the linear estimate; the network begins with two.", "hint"
+    if scale is not None:
+        moved = revision(scans, scale)
+        if moved > _REVISES:
+            yield (
+                f"{called(scan)} would revise the intensity scale of the first scans by "
+                f"{percent(moved)}: it is kept, so that volumes can be compared; renormalise to "
+                "revise it.",
+                "warning",
+            )
+    if model is not None and len(scans) > 1:
+        for sentence in range_warnings(scans, optics, model):
+            yield sentence, "warning"
+
+
+def revision(scans: Sequence[Scan], scale: Scale) -> float:
+    """How far the scans' own intensity scale is from the one in use, in parts of that."""
+    now, used = normalisation(np.stack([scan.pixels for scan in scans])), scale.normalisation
+    return max(abs(now.scale - used.scale), abs(now.shift - used.shift)) / used.scale

@@ -20,8 +20,9 @@ from ..lmmse import LinearEstimate
 from ..memory import Memory
 from ..network import NetworkConfig
 from ..optics import Optics
+from ..progress import never
 from ..scans import FloatArray, Scan, ZGrid
-from ..tiles import NetworkPlanes, Tile, Wanted
+from ..tiles import NetworkPlanes, PlaneRequest, Tile
 from ..weights import Model
 
 PLACES = ("device", "host", "recomputed")
@@ -32,7 +33,7 @@ SHARE = 0.5
 
 
 def state_bytes(windows: Iterable[Tile], config: NetworkConfig, *, half: bool) -> int:
-    """What the network's state of one plane takes.
+    """Bytes of the network's state of one plane.
 
     Parameters
     ----------
@@ -83,23 +84,11 @@ def state_place(needed: int, device: Device, budget: int | None = None) -> str:
 
 
 class Engine:
-    """The planes of one session.
+    """The planes of one session, by a network or, without a model, by the linear estimate alone.
 
-    Parameters
-    ----------
-    grid : ZGrid
-    optics : Optics
-    device : Device
-    model : Model or None
-        None for the linear estimate alone.
-    target : {"widefield", "confocal"}
-        What is made of a plane.
-    budget : int or None
-        Bytes that states may take; see :func:`state_place`.
-    half : bool or None
-        Mixed precision; None where it pays.
-    tell : callable
-        Given a sentence and its kind when memory runs out or states move.
+    ``target`` (widefield or confocal) is what is made of a plane; ``budget`` are the bytes that
+    states may take, see :func:`state_place`; ``half`` is mixed precision, None where it pays;
+    ``tell`` gets a sentence and its kind when memory runs out or states move.
     """
 
     def __init__(
@@ -122,7 +111,7 @@ class Engine:
         self._memories: dict[int, Memory] = {}
         self._seen: tuple[Scan, ...] = ()
         self._basis: tuple[Scale, CovarianceTable] | None = None
-        self._stopped: Callable[[], bool] = lambda: False
+        self._stopped: Callable[[], bool] = never
 
     @property
     def reach_um(self) -> tuple[float, float]:
@@ -170,51 +159,38 @@ class Engine:
             self._choose_place(planes)
 
     def planes(self, indices: Iterable[int]) -> Iterator[tuple[int, FloatArray]]:
-        """Planes of the grid by the network, each float32 (Y, X) in the scans' units.
+        """Index and plane, float32 (Y, X) in the scans' units, of the grid by the network.
 
-        Parameters
-        ----------
-        indices : iterable of int
-            Asked for the next when there is time for it; a GPU makes some at once.
-
-        Yields
-        ------
-        index : int
-        plane : numpy.ndarray
-
-        Raises
-        ------
-        Stopped
-            As :class:`~napari_recurrent_mz.tiles.NetworkPlanes`.
-        MemoryError
-            If a plane does not fit into memory even without states.
+        The next of ``indices`` is asked for when there is time for it; a GPU makes some at once.
+        Raises :class:`Stopped`, and :class:`MemoryError` if a plane does not fit even without
+        states.
         """
         assert self._planes is not None  # begin comes first
-        begun: deque[int] = deque()
+        started: deque[int] = deque()
 
-        def wanted(these: Iterable[int]) -> Iterator[Wanted]:
+        def requests(these: Iterable[int]) -> Iterator[PlaneRequest]:
             for index in these:
-                begun.append(index)
+                started.append(index)
                 yield float(self.grid.z_um[index]), self._memory(index)
 
         left = iter(indices)
         while True:
             try:
-                for made in self._planes.asked(wanted(left)):
+                for plane in self._planes.requested(requests(left)):
                     self._tile, self.device = self._planes.tile, self._planes.device
-                    yield begun.popleft(), made
+                    yield started.popleft(), plane
                 return
             except MemoryError:
                 if self.place == "recomputed":
                     raise
                 self._give_up_states()
-                left = chain(list(begun), left)
-                begun.clear()
+                left = chain(list(started), left)
+                started.clear()
 
-    def rest(self) -> None:
+    def free_buffers(self) -> None:
         """Give back what is only kept from one plane to the next; states stay."""
         if self._planes is not None:
-            self._planes.rest()
+            self._planes.free_buffers()
 
     def forget(self) -> None:
         """Let go of all states: the next scan enters together with all before it."""

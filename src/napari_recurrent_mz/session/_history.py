@@ -1,4 +1,4 @@
-"""What every scan changed, and what that says of the next one.
+"""Change that every scan brought, and whether the next one is worth while.
 
 The criterion is the paper's (Huang et al. 2021, Discussion): scanning can stop when
 ‖V_M − V_(M−1)‖_F, the Frobenius norm of what a scan changed, falls below a threshold ε. Divided
@@ -50,8 +50,8 @@ class Change:
     @property
     def absolute_per_plane(self) -> Array:
         """The norm of every plane's change, shape (Z,), in the scans' units."""
-        found: Array = np.sqrt(self.squared)
-        return found
+        absolute: Array = np.sqrt(self.squared)
+        return absolute
 
     @property
     def relative_per_plane(self) -> Array:
@@ -62,18 +62,14 @@ class Change:
 def _ratio(squared: npt.ArrayLike, size: npt.ArrayLike) -> Array:
     changed, whole = np.asarray(squared, np.float64), np.asarray(size, np.float64)
     empty = np.where(changed > 0, np.inf, 0.0)
-    found: Array = np.sqrt(np.where(whole > 0, changed / np.where(whole > 0, whole, 1.0), empty))
-    return found
+    ratio: Array = np.sqrt(np.where(whole > 0, changed / np.where(whole > 0, whole, 1.0), empty))
+    return ratio
 
 
 class ChangeMeter:
     """Measures a change plane by plane, as the planes are done.
 
-    Parameters
-    ----------
-    planes : int
-    background : float
-        What the camera shows without light.
+    ``background`` is what the camera shows without light.
     """
 
     def __init__(self, planes: int, background: float) -> None:
@@ -157,12 +153,12 @@ class HistoryEntry:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, JSON-able."""
-        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        found |= {"z_um": list(self.z_um), "names": list(self.names), "change": None}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values |= {"z_um": list(self.z_um), "names": list(self.names), "change": None}
         if self.change is not None:
             squared, size = self.change.squared.tolist(), self.change.size.tolist()
-            found["change"] = {"squared": squared, "size": size}
-        return found
+            values["change"] = {"squared": squared, "size": size}
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HistoryEntry:
@@ -170,8 +166,8 @@ class HistoryEntry:
         change = values["change"]
         if change is not None:
             change = Change(np.asarray(change["squared"]), np.asarray(change["size"]))
-        kept = {"z_um": tuple(values["z_um"]), "names": tuple(values["names"]), "change": change}
-        return cls(**{**values, **kept})
+        fields = {"z_um": tuple(values["z_um"]), "names": tuple(values["names"]), "change": change}
+        return cls(**{**values, **fields})
 
 
 @dataclass(frozen=True)

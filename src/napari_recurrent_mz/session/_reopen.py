@@ -64,21 +64,21 @@ def load(
         If there is no session, nothing of it is whole, or a newer version wrote it.
     """
     tell = _warn if on_message is None else on_message
-    kept = read_session(path, on_message=tell)
-    found, volume, news = kept.scans, kept.volume, kept.values["news"]
-    values = {**kept.values, "scans": list(kept.lines)}
+    saved = read_session(path, on_message=tell)
+    scans, volume, news = saved.scans, saved.volume, saved.values["news"]
+    values = {**saved.values, "scans": list(saved.lines)}
     values, chosen, is_same_model = _with_model(values, model, tell)
     values = _with_device(values, tell)
-    if found and not (kept.is_same and is_same_model):
-        last = found[-1]
+    if scans and not (saved.is_same and is_same_model):
+        last = scans[-1]
         news = news or [[_REOPENED, last.z_um, last.name]]
         values, volume = {**values, "complete": False, "news": news}, None
-    return Session.from_dict(values, [scan.pixels for scan in found], volume, model=chosen)
+    return Session.from_dict(values, [scan.pixels for scan in scans], volume, model=chosen)
 
 
 @dataclass(frozen=True, eq=False)
 class SavedSession:
-    """What is whole of a session on the disk.
+    """The readable part of a session on the disk.
 
     Attributes
     ----------
@@ -124,12 +124,12 @@ def read_session(path: str | os.PathLike[str], *, on_message: Tell | None = None
         path = path.parent
     with _folder_of(path, tell) as folder:
         index = _read_index(folder, path.name, tell)
-        found = _read_scans(folder, index, tell)
-        is_same = len(found) == len(index["session"]["scans"])
+        read = _read_scans(folder, index, tell)
+        is_same = len(read) == len(index["session"]["scans"])
         is_whole = is_same and index["session"]["complete"]
         volume = _read_volume(folder, index, tell) if is_whole else None
     values = {**index["session"], "news": [*index["session"]["news"], *index["news"]]}
-    lines, scans = (tuple(line for line, _ in found), tuple(scan for _, scan in found))
+    lines, scans = (tuple(line for line, _ in read), tuple(scan for _, scan in read))
     return SavedSession(values, lines, scans, volume, is_same)
 
 
@@ -159,10 +159,10 @@ def _folder_of(path: Path, tell: Tell) -> Iterator[Path]:
 def _unpack(path: Path, folder: Path, tell: Tell) -> None:
     """Take everything that is whole out of a ZIP file."""
     try:
-        with zipfile.ZipFile(path) as kept:
-            for name in kept.namelist():
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
                 try:
-                    kept.extract(name, folder)
+                    archive.extract(name, folder)
                 except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
                     with contextlib.suppress(OSError):
                         (folder / name).unlink()
@@ -181,7 +181,7 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
 
 
 def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
-    """What ``session.json`` says, and what the scans say that it does not list.
+    """Content of ``session.json``, and of the scans that it does not list.
 
     ``news`` is what happened that it does not list.
     """
@@ -203,9 +203,9 @@ def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
 
 
 def _check_format(index: Mapping[str, Any], name: str) -> None:
-    wanted, _, version = str(index["format"]).rpartition("/")
-    if wanted != FORMAT.rpartition("/")[0]:
-        raise ValueError(name)
+    kind, _, version = str(index["format"]).rpartition("/")
+    if kind != FORMAT.rpartition("/")[0]:
+        raise ValueError(kind)
     if version != FORMAT.rpartition("/")[2]:
         raise InputError(
             f"'{name}' was written by a newer version of napari-recurrent-mz "
@@ -230,7 +230,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Orphan:
-    """What a file of a scan says of itself: its place, and when it was written."""
+    """Record in the file of a scan: its place, and when it was written."""
 
     line: dict[str, Any]
     place: int
@@ -240,18 +240,18 @@ class _Orphan:
 
 def _unlisted(folder: Path, listed: set[str]) -> list[_Orphan]:
     """The other files of scans that say what they are, in the order in which they came."""
-    found = []
+    unlisted = []
     for path in (folder / SCANS).glob("*.ome.tif"):
         if path.name in listed:
             continue
         with contextlib.suppress(InputError, KeyError, TypeError, ValueError, OSError):
-            told = read_image(path).provenance
-            line = {**told["scan"], "file": path.name}
+            record = read_image(path).provenance
+            line = {**record["scan"], "file": path.name}
             place = int(line.pop("place"))
-            session = dict(told["session"])
+            session = dict(record["session"])
             _check_values({**session, "scans": [line]})
-            found.append(_Orphan(line, place, int(told["number"]), session))
-    return sorted(found, key=lambda orphan: (orphan.number, orphan.place))
+            unlisted.append(_Orphan(line, place, int(record["number"]), session))
+    return sorted(unlisted, key=lambda orphan: (orphan.number, orphan.place))
 
 
 def _take_in(line: dict[str, Any], index: dict[str, Any]) -> None:
@@ -291,32 +291,32 @@ def _index_of_scans(orphans: list[_Orphan], name: str, tell: Tell) -> dict[str, 
     return index
 
 
-# --- what it lists --------------------------------------------------------------------------
+# --- scans and volume -----------------------------------------------------------------------
 
 
 def _read_scans(
     folder: Path, index: Mapping[str, Any], tell: Tell
 ) -> list[tuple[dict[str, Any], Scan]]:
     """Every scan that is whole, with its line in the index."""
-    lines, found, lost = index["session"]["scans"], [], []
+    lines, scans, lost = index["session"]["scans"], [], []
     for line in lines:
         path = folder / SCANS / Path(str(line["file"])).name
         scan = _read_scan(path, line)
         if scan is None:
             lost.append((path, line))
         else:
-            found.append(({name: line[name] for name in ("name", "z_um", "images")}, scan))
+            scans.append(({name: line[name] for name in ("name", "z_um", "images")}, scan))
     for path, line in lost:
         what = "is damaged" if path.exists() else "is missing"
         called = f"the scan '{line['name']}'" if line["name"] else "the scan"
         tell(
             f"'{path.name}' {what}: {called} at z = {float(line['z_um']):.4g} µm is lost; "
-            f"{_count(len(found))} opened.",
+            f"{_count(len(scans))} opened.",
             "warning",
         )
-    if lines and not found:
+    if lines and not scans:
         raise InputError(f"None of the {len(lines)} scans of the session can be read.")
-    return found
+    return scans
 
 
 def _read_scan(path: Path, line: Mapping[str, Any]) -> Scan | None:
@@ -330,14 +330,14 @@ def _read_scan(path: Path, line: Mapping[str, Any]) -> Scan | None:
 
 def _read_volume(folder: Path, index: Mapping[str, Any], tell: Tell) -> FloatArray | None:
     """The volume, unless it is not what was written."""
-    kept = index["volume"]
-    if kept is None:
+    entry = index["volume"]
+    if entry is None:
         return None
-    path = folder / Path(str(kept["file"])).name
+    path = folder / Path(str(entry["file"])).name
     try:
-        found: FloatArray | None = read_image(path).stack if is_zarr(path) else None
-        if found is not None and array_digest(found) == kept["sha256"]:
-            return found
+        pixels: FloatArray | None = read_image(path).stack if is_zarr(path) else None
+        if pixels is not None and array_digest(pixels) == entry["sha256"]:
+            return pixels
     except (InputError, OSError, ValueError):
         pass
     what = "is damaged" if path.exists() else "is missing"
@@ -345,28 +345,28 @@ def _read_volume(folder: Path, index: Mapping[str, Any], tell: Tell) -> FloatArr
     return None
 
 
-# --- what it needs --------------------------------------------------------------------------
+# --- model and device -----------------------------------------------------------------------
 
 
 def _with_model(
     values: dict[str, Any], given: Model | str | Path | None, tell: Tell
 ) -> tuple[dict[str, Any], Model | None, bool]:
     """The session's values, its model if one was given, and whether it is the same one."""
-    settings, wanted = values["settings"], values["model_sha256"]
-    if wanted is None:
+    settings, sha256 = values["settings"], values["model_sha256"]
+    if sha256 is None:
         return values, None, True
     if given is not None:
-        found = session_model(settings["method"], given)
-        assert found is not None  # the method has a network
-        return values, found, found.sha256 == wanted
-    name, found = settings["model"], None
+        model = session_model(settings["method"], given)
+        assert model is not None  # the method has a network
+        return values, model, model.sha256 == sha256
+    name, model = settings["model"], None
     with contextlib.suppress(InputError, OSError):
-        found = session_model(settings["method"], name)
-    if found is not None and found.sha256 == wanted:
+        model = session_model(settings["method"], name)
+    if model is not None and model.sha256 == sha256:
         return values, None, True
-    why = "are not on this computer" if found is None else "are no longer what they were"
+    why = "are not on this computer" if model is None else "are no longer what they were"
     tell(
-        f"The weights '{name}' of this session {why} (SHA-256 {wanted[:12]}): its "
+        f"The weights '{name}' of this session {why} (SHA-256 {sha256[:12]}): its "
         f"{_count(len(values['scans']))} opened with the linear estimate instead of the network.",
         "warning",
     )

@@ -13,13 +13,7 @@ _APART_UM = 2 * SAME_HEIGHT_UM  # two scans that are kept at one height are told
 
 
 class ScanList:
-    """Scans, and how many images each is the mean of.
-
-    Attributes
-    ----------
-    scans : list of Scan
-    images : list of int
-    """
+    """The scans, and how many images each is the mean of."""
 
     def __init__(self) -> None:
         self.scans: list[Scan] = []
@@ -33,24 +27,10 @@ class ScanList:
     def take(
         self, scan: Scan, place: int | None, choice: str | None
     ) -> tuple[str, Scan | None, Scan]:
-        """Put a scan where it belongs.
+        """Put a scan where it belongs; returns added, averaged or replaced, the old and the new.
 
-        Parameters
-        ----------
-        scan : Scan
-        place : int or None
-            The scan that is at its height already, if any.
-        choice : {"replace", "average", "keep"} or None
-            What is done then.
-
-        Returns
-        -------
-        event : str
-            added, averaged or replaced.
-        old : Scan or None
-            The scan that is no longer there.
-        new : Scan
-            What is there now.
+        ``place`` is the scan that is at its height already, if any, and ``choice`` (replace,
+        average or keep) what is done then.
         """
         if place is None or choice == "keep":
             while any(abs(scan.z_um - other.z_um) < _APART_UM / 2 for other in self.scans):
@@ -66,13 +46,7 @@ class ScanList:
         return event, old, scan
 
     def remove(self, which: int | Scan) -> Scan:
-        """Take a scan away, by number (from the end below 0) or itself.
-
-        Raises
-        ------
-        InputError
-            If it is not there.
-        """
+        """Take a scan away, by number (from the end below 0) or itself."""
         count = len(self.scans)
         if isinstance(which, Scan):
             which = next((i for i, scan in enumerate(self.scans) if scan is which), count)

@@ -21,20 +21,19 @@ from ..planning import RULES
 from ..scans import FloatArray, InputError, Scan, ZGrid
 from ..stopping import EPSILON
 from ..weights import Model
-from ._advice import advice
-from ._checks import check_exposed, check_fits, duplicate
+from ._checks import advice, check_exposed, check_fits, duplicate
 from ._engine import Engine
+from ._forecast import SessionForecast
 from ._history import Change, HistoryEntry
-from ._outlook import Outlook
 from ._scan_list import ScanList
 from ._settings import SessionSettings, scale_as_dict, scale_from_dict, session_model
 from ._volume import LiveVolume, PlaneUpdate
 
 Event = tuple[str, float, str]
-"""What happened to a scan, its height in micrometres, and its name."""
+"""Event of a scan, its height in micrometres, and its name."""
 
 
-class Session(Outlook):
+class Session(SessionForecast):
     """A volume that grows with its scans.
 
     After every scan the volume is the linear estimate at once, then the network's. The network
@@ -131,10 +130,10 @@ class Session(Outlook):
         self._list = ScanList()
         self._events: list[Event] = []
         self._scale = self._given_scale = scale
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
         self._generation = 0
 
-    # --- what there is --------------------------------------------------------------------
+    # --- properties -----------------------------------------------------------------------
 
     @property
     def scans(self) -> tuple[Scan, ...]:
@@ -156,7 +155,7 @@ class Session(Outlook):
 
     @property
     def change(self) -> Change | None:
-        """What led to the last finished volume; None before the second."""
+        """Change that led to the last finished volume; None before the second."""
         return self.history[-1].change if self.history else None
 
     @property
@@ -287,8 +286,8 @@ class Session(Outlook):
 
     def _tell(self, sentence: str, kind: str) -> None:
         """Say a sentence, once."""
-        if sentence not in self._told:
-            self._told.add(sentence)
+        if sentence not in self._sent:
+            self._sent.add(sentence)
             self.message.emit(sentence, kind)
 
     # --- the volume -----------------------------------------------------------------------
@@ -322,10 +321,10 @@ class Session(Outlook):
         MemoryError
             If a plane does not fit into memory even without states; the session is intact.
         """
-        wanted, live = self._live.in_order(order), self._live
+        targets, live = self._live.in_order(order), self._live
         with self._lock:
             scans, generation, measured = self.scans, self._generation, self._scale
-        if measured is None and len(scans) > 1:  # takes a moment: not while others wait
+        if measured is None and len(scans) > 1:  # outside of the lock: this takes a moment
             measured = Scale.of(np.stack([scan.pixels for scan in scans]))
         with self._lock:
             if not self.pending or self._generation != generation:
@@ -338,7 +337,7 @@ class Session(Outlook):
             return self._generation != generation or (stopped is not None and stopped())
 
         began = time.monotonic()
-        for update in self._planes(scans, scale, wanted, ended):
+        for update in self._planes(scans, scale, targets, ended):
             with self._lock:
                 if self._generation != generation:
                     return
@@ -354,13 +353,13 @@ class Session(Outlook):
         self,
         scans: tuple[Scan, ...],
         scale: Scale | None,
-        wanted: Sequence[int],
+        indices: Sequence[int],
         ended: Callable[[], bool],
     ) -> Iterator[PlaneUpdate]:
         """The linear estimate of all planes, then the network's where there is a scale for it."""
-        yield from self._live.linear_planes(scans, wanted, ended, last=scale is None)
+        yield from self._live.linear_planes(scans, indices, ended, last=scale is None)
         if scale is not None:
-            yield from self._live.network_planes(scans, scale, wanted, ended)
+            yield from self._live.network_planes(scans, scale, indices, ended)
 
     def _finish(self, scans: tuple[Scan, ...], generation: int, *, network: bool) -> None:
         """Enter the finished volume into the history."""
@@ -393,7 +392,7 @@ class Session(Outlook):
             self._events.clear()
         self.volume_changed.emit(entry)
 
-    # --- keeping it -----------------------------------------------------------------------
+    # --- saving ---------------------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
         """Settings, scale, scans and history as plain values, without any pixels."""
@@ -430,17 +429,17 @@ class Session(Outlook):
         model : Model, optional
             Instead of the one that is named.
         """
-        kept = SessionSettings.from_dict(values["settings"])
+        settings = SessionSettings.from_dict(values["settings"])
         options: dict[str, Any] = {
-            name: getattr(kept, name)
+            name: getattr(settings, name)
             for name in ("optics", "method", "device", "epsilon", "rule", "state_bytes", "half")
         }
-        made = cls(kept.grid, model=model or kept.model, **options)
+        session = cls(settings.grid, model=model or settings.model, **options)
         for image, scan in zip(images, values["scans"], strict=True):
-            made._list.append(Scan(image, scan["z_um"], scan["name"]), int(scan["images"]))
-        made._scale = scale_from_dict(values["scale"])
-        made.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
-        made._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]
-        if volume is not None and values["complete"] and made.scans:
-            made._live.adopt(volume, made.scans)
-        return made
+            session._list.append(Scan(image, scan["z_um"], scan["name"]), int(scan["images"]))
+        session._scale = scale_from_dict(values["scale"])
+        session.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
+        session._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]
+        if volume is not None and values["complete"] and session.scans:
+            session._live.adopt(volume, session.scans)
+        return session

@@ -1,4 +1,4 @@
-"""What a session is started with, as plain values."""
+"""Settings of a session, as plain values."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class SessionSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SessionSettings:
         """The settings written by :meth:`as_dict`."""
-        made = {"grid": ZGrid(**values["grid"]), "optics": Optics(**values["optics"])}
-        return cls(**{**values, **made})
+        fields = {"grid": ZGrid(**values["grid"]), "optics": Optics(**values["optics"])}
+        return cls(**{**values, **fields})
 
 
 def check_epsilon(epsilon: float) -> float:
@@ -91,10 +91,7 @@ def check_epsilon(epsilon: float) -> float:
 def session_model(method: str, given: Model | str | Path | None) -> Model | None:
     """The weights of a session's method; None where it has none.
 
-    Raises
-    ------
-    InputError
-        If the method, or the network, cannot go on from what it remembers.
+    Refuses a method, or a network, that cannot go on from what it remembers.
     """
     chosen = method_of(method)
     if chosen.kind not in ("network", "lmmse") or chosen.architecture not in (None, _RECURRENT):
@@ -102,13 +99,13 @@ def session_model(method: str, given: Model | str | Path | None) -> Model | None
             f"A session cannot use {chosen.title}: choose recurrent-mz, recurrent-mz-plus, lmmse "
             "or lmmse-plus."
         )
-    found = model_for(method, given)
-    if found is not None and found.architecture != _RECURRENT:
+    model = model_for(method, given)
+    if model is not None and model.architecture != _RECURRENT:
         raise InputError(
-            f"The model '{found.name}' is a network of the method {found.architecture}, which "
+            f"The model '{model.name}' is a network of the method {model.architecture}, which "
             "remembers nothing: give weights of Recurrent-MZ."
         )
-    return found
+    return model
 
 
 _RECURRENT = "recurrent-mz"

@@ -49,20 +49,11 @@ _SHORT = 12  # digits of a digest in a name
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A session at one moment.
+    """A session at one moment."""
 
-    Attributes
-    ----------
-    values : dict
-        What :meth:`Session.as_dict` gives.
-    scans : tuple of Scan
-    volume : numpy.ndarray, float32, shape (Z, Y, X), or None
-        If it contains all the scans.
-    """
-
-    values: dict[str, Any]
+    values: dict[str, Any]  # of Session.as_dict
     scans: tuple[Scan, ...]
-    volume: FloatArray | None = None
+    volume: FloatArray | None = None  # (Z, Y, X), if it contains all the scans
 
     @classmethod
     def of(cls, session: Session, *, volume: bool) -> Snapshot:
@@ -73,16 +64,16 @@ class Snapshot:
                 pixels = session.volume if volume and values["complete"] else None
             if pixels is None:
                 return cls(values, scans)
-            kept = pixels.copy()  # takes a while: nobody should wait for the session meanwhile
+            copied = pixels.copy()  # outside of the lock: this takes a while
             with session._lock:
                 if session._generation == generation:
-                    return cls(values, scans, kept)
+                    return cls(values, scans, copied)
 
     @property
     def optics(self) -> dict[str, Any]:
-        """Of all the scans, as plain values."""
-        found: dict[str, Any] = self.values["settings"]["optics"]
-        return found
+        """Optics of all the scans, as plain values."""
+        optics: dict[str, Any] = self.values["settings"]["optics"]
+        return optics
 
 
 def finished_volume(session: Session) -> FloatArray:
@@ -99,13 +90,10 @@ def finished_volume(session: Session) -> FloatArray:
     return volume
 
 
-class Pieces:
+class WriteProgress:
     """Counts what is written, for whoever listens; see :mod:`napari_recurrent_mz.progress`.
 
-    Parameters
-    ----------
-    total : int
-        Scans and planes, the planes as often as they are gone through.
+    ``total`` are scans and planes, the planes as often as they are gone through.
     """
 
     def __init__(self, total: int) -> None:
@@ -118,13 +106,7 @@ class Pieces:
 
 
 class SessionFolder:
-    """One session in one folder, written as often as it changes.
-
-    Parameters
-    ----------
-    path : Path
-        Made when it is needed.
-    """
+    """One session in one folder, made when it is needed and written as often as it changes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,15 +114,12 @@ class SessionFolder:
         self._number = 0
         self._digests: weakref.WeakKeyDictionary[Scan, str] = weakref.WeakKeyDictionary()
 
-    def write(self, snapshot: Snapshot, pieces: Pieces | None = None) -> None:
+    def write(self, snapshot: Snapshot, pieces: WriteProgress | None = None) -> None:
         """Write what is not there yet, then the index, and let go what it does not list.
 
-        Raises
-        ------
-        OSError, InputError
-            When the disk refuses; what was there before is whole.
+        When the disk refuses, what was there before is whole.
         """
-        pieces = pieces or Pieces(pieces_of(snapshot))
+        pieces = pieces or WriteProgress(write_steps(snapshot))
         self._number += 1
         (self.path / SCANS).mkdir(parents=True, exist_ok=True)
         scans = []
@@ -167,22 +146,22 @@ class SessionFolder:
             self._digests[scan] = scan_digest(scan)
         digest = self._digests[scan]
         name = f"z{scan.z_um:.6g}um-{digest[:_SHORT]}.ome.tif"
-        told = {**line, "file": name, "sha256": digest}
+        entry = {**line, "file": name, "sha256": digest}
         path = self.path / SCANS / name
         if not path.exists():
             session = {**snapshot.values, "scans": [], "history": [], "news": []}
-            made = {
+            record = {
                 "optics": snapshot.optics,
                 "format": FORMAT,
-                "scan": {**told, "place": place},
+                "scan": {**entry, "place": place},
                 "number": self._number,
                 "session": session,
             }
             pixel_um = Optics(**snapshot.optics).pixel_um
-            write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, made, durable=True)
-        return told
+            write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, record, durable=True)
+        return entry
 
-    def _volume(self, snapshot: Snapshot, pieces: Pieces) -> dict[str, str] | None:
+    def _volume(self, snapshot: Snapshot, pieces: WriteProgress) -> dict[str, str] | None:
         """Write the volume, if there is one and it is not there yet."""
         if snapshot.volume is None:
             return None
@@ -193,13 +172,13 @@ class SessionFolder:
         return {"file": name, "sha256": digest}
 
     def _write_volume(
-        self, name: str, volume: FloatArray, snapshot: Snapshot, pieces: Pieces
+        self, name: str, volume: FloatArray, snapshot: Snapshot, pieces: WriteProgress
     ) -> None:
         """Write it plane by plane, so that whoever listens can end it."""
         settings = snapshot.values["settings"]
         grid, pixel_um = settings["grid"], Optics(**snapshot.optics).pixel_um
         z_um = grid["start_um"] + grid["step_um"] * np.arange(len(volume))
-        made = {
+        record = {
             "optics": snapshot.optics,
             "method": settings["method"],
             "model": settings["model"],
@@ -211,21 +190,18 @@ class SessionFolder:
             for index, plane in enumerate(volume):
                 pieces.next()
                 writer[index] = plane
-            writer.finish(made, durable=True)
+            writer.finish(record, durable=True)
 
-    def leave_whole(self, was_empty: bool) -> None:
+    def remove_unlisted(self, was_empty: bool) -> None:
         """Let go what a write that was ended has left and no index lists.
 
-        Parameters
-        ----------
-        was_empty : bool
-            Whether there was nothing in the folder before.
+        ``was_empty`` is whether there was nothing in the folder before.
         """
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._tidy(json.loads((self.path / INDEX).read_text(encoding="utf-8")))
             return
         if was_empty:
-            _let_go(self.path)
+            _remove_quietly(self.path)
 
     def _tidy(self, index: Mapping[str, Any]) -> None:
         """Let go what the index does not list, as far as the disk lets us."""
@@ -234,10 +210,10 @@ class SessionFolder:
         for pattern in (f"{SCANS}/*.ome.tif", "volume-*.ome.zarr"):
             for path in list(self.path.glob(pattern)):
                 if path.name not in listed:
-                    _let_go(path)
+                    _remove_quietly(path)
         for workplace in list(self.path.glob(f"**/{WORKPLACE}*")):
             if is_left_behind(workplace):
-                _let_go(workplace)
+                _remove_quietly(workplace)
 
 
 def save(session: Session, path: str | os.PathLike[str]) -> Path:
@@ -280,11 +256,7 @@ def save(session: Session, path: str | os.PathLike[str]) -> Path:
 def check_session_path(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` once a session can be written there, before any work is done.
 
-    Raises
-    ------
-    InputError
-        If the ending is another than ``.rmz`` or ``.rmz.zip``, the folder that it is in is not
-        there, or something is there that is no session.
+    It ends in ``.rmz`` or ``.rmz.zip``, its folder is there, and nothing but a session is replaced.
     """
     path = Path(path)
     if not path.name.endswith((ENDING, ZIP_ENDING)):
@@ -315,21 +287,21 @@ def scan_digest(scan: Scan) -> str:
 
 def array_digest(pixels: FloatArray, more: str = "") -> str:
     """SHA-256 of little-endian float32 pixels and of a text."""
-    found = hashlib.sha256(np.ascontiguousarray(pixels, "<f4").data)
-    found.update(more.encode())
-    return found.hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(pixels, "<f4").data)
+    digest.update(more.encode())
+    return digest.hexdigest()
 
 
-def volume_digest(volume: FloatArray, pieces: Pieces) -> str:
+def volume_digest(volume: FloatArray, pieces: WriteProgress) -> str:
     """The :func:`array_digest` of a volume, plane by plane."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for plane in volume:
         pieces.next()
-        found.update(np.ascontiguousarray(plane, "<f4").data)
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(plane, "<f4").data)
+    return digest.hexdigest()
 
 
-def pieces_of(snapshot: Snapshot, *, copies: int = 0) -> int:
+def write_steps(snapshot: Snapshot, *, copies: int = 0) -> int:
     """How many pieces it takes to write a session, and so many copies of its planes."""
     planes = 0 if snapshot.volume is None else len(snapshot.volume)
     return len(snapshot.scans) + (2 + copies) * planes
@@ -341,31 +313,25 @@ def _write_folder(path: Path, snapshot: Snapshot) -> None:
     try:
         folder.write(snapshot)
     except BaseException:
-        folder.leave_whole(was_empty)
+        folder.remove_unlisted(was_empty)
         raise
 
 
 def _write_zip(path: Path, snapshot: Snapshot) -> None:
     """The folder first, beside the file, then all of it into the file."""
-    folder, pieces = path.with_suffix(""), Pieces(pieces_of(snapshot, copies=1))
+    folder, pieces = path.with_suffix(""), WriteProgress(write_steps(snapshot, copies=1))
     SessionFolder(folder).write(snapshot, pieces)
     files = sorted(inside for inside in folder.rglob("*") if inside.is_file())
     planes = 0 if snapshot.volume is None else len(snapshot.volume)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as kept:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for number, inside in enumerate(files):
             if number * planes // len(files) > (number - 1) * planes // len(files):
                 pieces.next()  # as often as there are planes
-            kept.write(inside, inside.relative_to(folder).as_posix())
+            archive.write(inside, inside.relative_to(folder).as_posix())
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file: whenever the process ends, it is the old one or the new one.
-
-    Raises
-    ------
-    InputError
-        When the disk refuses.
-    """
+    """Replace a text file: whenever the process ends, it is the old one or the new one."""
 
     def write(part: Path) -> None:
         part.write_text(text, encoding="utf-8")
@@ -373,7 +339,7 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, write, durable=True)
 
 
-def _let_go(path: Path) -> None:
+def _remove_quietly(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -386,10 +352,10 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    """Of what made the session."""
+    """Versions of the software that made the session."""
     from importlib.metadata import version
 
     from .. import __version__
 
-    found = {"napari-recurrent-mz": __version__, "python": platform.python_version()}
-    return found | {name: version(name) for name in ("numpy", "torch", "tifffile", "zarr")}
+    versions = {"napari-recurrent-mz": __version__, "python": platform.python_version()}
+    return versions | {name: version(name) for name in ("numpy", "torch", "tifffile", "zarr")}

@@ -16,7 +16,7 @@ from ..scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
 from ._engine import Engine
 from ._history import ChangeMeter
 
-Asked = Callable[[], bool]
+StopRequested = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,23 +48,10 @@ class PlaneUpdate:
 
 
 class LiveVolume:
-    """Two volumes: the last finished one, and the one that grows from it.
+    """Two volumes (Z, Y, X): ``before``, the last finished one, and ``pixels``, which grow from it.
 
-    Parameters
-    ----------
-    grid : ZGrid
-    engine : Engine
-    keeps_scans : bool
-        Whether a plane at the height of a scan is the scan itself.
-
-    Attributes
-    ----------
-    pixels : numpy.ndarray, float32, shape (Z, Y, X), or None
-        Updated in place.
-    before : numpy.ndarray or None
-        The finished volume before it.
-    contains : tuple of Scan or None
-        The scans that ``pixels`` is made from; None while it is on its way.
+    ``pixels`` are updated in place; ``contains`` are the scans that they are made from, None on the
+    way. With ``keeps_scans`` a plane at the height of a scan is the scan itself.
     """
 
     def __init__(self, grid: ZGrid, engine: Engine, *, keeps_scans: bool) -> None:
@@ -141,19 +128,19 @@ class LiveVolume:
 
     def linear(self, scans: tuple[Scan, ...]) -> LinearEstimate:
         """The linear estimate from these scans, kept until they change."""
-        kept = self._estimate
-        if kept is not None and kept[0] == scans:
-            return kept[1]
-        made = self.engine.linear(scans)
-        self._estimate = (scans, made)
-        return made
+        cached = self._estimate
+        if cached is not None and cached[0] == scans:
+            return cached[1]
+        estimate = self.engine.linear(scans)
+        self._estimate = (scans, estimate)
+        return estimate
 
     def linear_planes(
-        self, scans: tuple[Scan, ...], wanted: Sequence[int], ended: Asked, *, last: bool
+        self, scans: tuple[Scan, ...], indices: Sequence[int], ended: StopRequested, *, last: bool
     ) -> Iterator[PlaneUpdate]:
         """Every plane that has not been shown yet, from the linear estimate or a scan itself."""
         estimate = self.linear(scans)
-        for index in wanted:
+        for index in indices:
             if index in self._shown:
                 continue
             if ended():
@@ -165,19 +152,19 @@ class LiveVolume:
             yield self._update(index, pixels, stage, final=last or scan is not None)
 
     def network_planes(
-        self, scans: tuple[Scan, ...], scale: Scale, wanted: Sequence[int], ended: Asked
+        self, scans: tuple[Scan, ...], scale: Scale, indices: Sequence[int], ended: StopRequested
     ) -> Iterator[PlaneUpdate]:
         """Every plane that is not final yet, from the network."""
         inferred = [z for z in self.grid.z_um if self._scan_at(float(z), scans) is None]
         self.engine.begin(scans, scale, len(inferred), ended)
         try:
-            left = [index for index in wanted if index not in self._done]
+            left = [index for index in indices if index not in self._done]
             for index, pixels in self.engine.planes(takewhile(lambda _: not ended(), left)):
                 yield self._update(index, pixels, "network", final=True)
         except Stopped:
             return
         finally:
-            self.engine.rest()
+            self.engine.free_buffers()
 
     def in_order(self, order: Sequence[int] | None) -> list[int]:
         """All planes, those of ``order`` first."""

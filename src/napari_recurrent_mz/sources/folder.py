@@ -79,7 +79,7 @@ _Signature = tuple[int, int]
 
 @dataclass
 class _File:
-    """What is known of one file: how it stood when, and what became of it."""
+    """State of one file: its signature, since when, and whether it was read."""
 
     signature: _Signature
     since: float
@@ -175,15 +175,15 @@ class FolderWatch:
 
     def _listing(self) -> dict[str, _Signature]:
         """Size and time of change of every TIFF."""
-        found = {}
+        listing = {}
         with os.scandir(self.folder) as entries:
             names = [e.name for e in entries if e.name.lower().endswith(_ENDINGS)]
         for name in names:
             # The entry's own stat is from the folder, and stale for an open file on Windows.
             signature = None if name.startswith(".") else self._signature(name)
             if signature is not None:
-                found[name] = signature
-        return found
+                listing[name] = signature
+        return listing
 
     def _signature(self, name: str) -> _Signature | None:
         try:
@@ -225,14 +225,14 @@ class FolderWatch:
             still = began - file.since
             file.next_try = began + min(still, max(self._give_up_s - still, self._settle_s))
             if still >= self._give_up_s:
-                yield from self._leave(name, _why(error, name))
+                yield from self._leave(name, _read_error(error, name))
             return
         if self._signature(name) != file.signature:
             return  # written to while it was read: the next look begins again
         try:
             scan = self._scan(image)
         except Exception as error:  # whatever is wrong with one, the watch goes on
-            yield from self._leave(name, _why(error, name))
+            yield from self._leave(name, _read_error(error, name))
             return
         file.done, file.said = True, ""
         before, file.taken = file.taken, _digest(scan)
@@ -266,7 +266,7 @@ class FolderWatch:
         return Scan(image.stack[0], z_um, image.name)
 
 
-def _why(error: Exception, name: str) -> str:
+def _read_error(error: Exception, name: str) -> str:
     """One sentence, whatever went wrong while a file was read."""
     if isinstance(error, InputError):
         return str(error)
@@ -274,10 +274,10 @@ def _why(error: Exception, name: str) -> str:
 
 
 def _digest(scan: Scan) -> bytes:
-    """The same for the same pixels at the same height, whatever else changed in the file."""
-    told = hashlib.blake2b(scan.pixels.tobytes(), digest_size=16)
-    told.update(repr((scan.pixels.shape, scan.z_um)).encode())
-    return told.digest()
+    """Digest of the pixels and the height, whatever else changed in the file."""
+    digest = hashlib.blake2b(scan.pixels.tobytes(), digest_size=16)
+    digest.update(repr((scan.pixels.shape, scan.z_um)).encode())
+    return digest.digest()
 
 
 def watch_folder(

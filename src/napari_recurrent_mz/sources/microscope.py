@@ -41,7 +41,7 @@ class StageError(MicroscopeError):
 
 
 class Microscope(Protocol):
-    """What takes scans: one camera and one z stage."""
+    """A microscope that takes scans: one camera and one z stage."""
 
     @property
     def name(self) -> str:
@@ -133,13 +133,7 @@ def check_start(z_um: float, limits_um: Limits) -> None:
 
 
 def load_core() -> type[CMMCorePlus]:
-    """Import what a microscope is driven by, which takes a moment: the class of its core.
-
-    Raises
-    ------
-    InputError
-        If pymmcore-plus is not installed.
-    """
+    """Import pymmcore-plus, which takes a moment, and return the class of its core."""
     try:
         from pymmcore_plus import CMMCorePlus
     except ImportError as error:
@@ -269,7 +263,7 @@ class CoreMicroscope:
             raise MicroscopeError(f"The microscope is in use: {use}.")
         label = f"The autofocus device '{self.core.getAutoFocusDevice()}'"
         for asks in (self.core.isContinuousFocusEnabled, self.core.isContinuousFocusLocked):
-            if _asked(label, MicroscopeError, self._timeout_s, asks):
+            if _call_in_time(label, MicroscopeError, self._timeout_s, asks):
                 raise MicroscopeError(
                     f"{label} keeps the focus and would move the stage back: switch continuous "
                     "focus off in Micro-Manager, then scan again."
@@ -290,7 +284,7 @@ class CoreMicroscope:
         for camera in self._cameras():
             label = f"The camera '{camera}'"
             asks = self.core.isSequenceRunning
-            if _asked(label, MicroscopeError, self._timeout_s, asks, camera):
+            if _call_in_time(label, MicroscopeError, self._timeout_s, asks, camera):
                 return f"the camera '{camera}' takes images; stop Live or its sequence, then go on"
         return ""
 
@@ -370,7 +364,7 @@ class CoreMicroscope:
     def _exposed(self) -> Frame:
         label = f"The camera '{self.core.getCameraDevice()}'"
         seconds = self._timeout_s + float(self.core.getExposure()) / 1000
-        frame = np.array(_asked(label, MicroscopeError, seconds, self.core.snap))
+        frame = np.array(_call_in_time(label, MicroscopeError, seconds, self.core.snap))
         if frame.ndim != 2:
             raise MicroscopeError(
                 f"{label} gives images of shape {frame.shape}: choose a grey-scale pixel type."
@@ -379,17 +373,17 @@ class CoreMicroscope:
 
     def _ask_stage(self, call: Callable[..., _T], *args: Any) -> _T:
         label = f"The stage '{self._stage}'"
-        return _asked(label, StageError, self._timeout_s, call, self._stage, *args)
+        return _call_in_time(label, StageError, self._timeout_s, call, self._stage, *args)
 
 
-def _asked(
+def _call_in_time(
     label: str,
     error: type[MicroscopeError],
     seconds: float,
     call: Callable[..., _T],
     *args: Any,
 ) -> _T:
-    """What ``call`` returns; ``error`` when it raises, or does not return in time."""
+    """Result of ``call``; ``error`` when it raises, or does not return in time."""
     answers: list[_T] = []
     failures: list[Exception] = []
 

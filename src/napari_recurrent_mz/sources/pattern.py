@@ -165,5 +165,5 @@ def _unit(height: str, behind: str) -> str:
     stated = _FIELDS[height]
     if stated is not None:
         return stated
-    found = _UNIT_BEHIND.match(behind.lower())
-    return found[1] if found else "um"
+    match = _UNIT_BEHIND.match(behind.lower())
+    return match[1] if match else "um"

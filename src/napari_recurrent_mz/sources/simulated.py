@@ -42,7 +42,7 @@ _ORDER = 5  # of the splines along z
 
 @dataclass(frozen=True, eq=False)
 class SimulatedSample:
-    """What a simulated objective makes of a phantom, at any height.
+    """Image of a phantom by a simulated objective, at any height.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class SimulatedSample:
 
     @cached_property
     def _weights(self) -> Callable[[float], npt.NDArray[Any]]:
-        """What each plane of the stack counts at a height: a spline is linear in its values."""
+        """Weight of each plane of the stack at a height: a spline is linear in its values."""
         from scipy.interpolate import make_interp_spline
 
         spline: Callable[[float], npt.NDArray[Any]] = make_interp_spline(
@@ -117,10 +117,10 @@ def simulated_sample(
     optics = optics or simulate.DEMO_OPTICS
     planes = max(math.ceil(depth_um / axial_step_um(optics)) + 1, 2)
     step = depth_um / (planes - 1)
-    made = simulate.imaging(
+    imaging = simulate.imaging(
         optics, planes=planes, size=size, z_step_um=step, lateral_margin=_MARGIN
     )
-    light = made.image(phantom(kind, made.space, np.random.default_rng(seed))).numpy()
+    light = imaging.image(phantom(kind, imaging.space, np.random.default_rng(seed))).numpy()
     stack = np.asarray(light / np.percentile(light.ravel()[::7], 99.9), np.float32)
     return SimulatedSample(stack, step * np.arange(planes, dtype=np.float64), optics, kind)
 
@@ -137,21 +137,9 @@ def axial_step_um(optics: Optics) -> float:
 
 
 class SimulatedStage:
-    """A z drive that moves at an even speed.
+    """A z drive at ``z_um`` that moves at an even speed; ``visited_um`` is where it has been sent.
 
-    Parameters
-    ----------
-    z_um : float
-        Where it stands, in micrometres.
-    speed_um_s : float, optional
-        In micrometres a second.
-    clock : callable, optional
-        Seconds that only run forward.
-
-    Attributes
-    ----------
-    visited_um : list of float
-        Where it has been sent, in order.
+    ``clock`` gives seconds that only run forward.
     """
 
     def __init__(
@@ -195,14 +183,8 @@ class SimulatedStage:
 class SimulatedCamera:
     """A camera that sees a sample at the height of a stage, with photon and read noise.
 
-    Parameters
-    ----------
-    sample : SimulatedSample
-    stage : SimulatedStage
-    noise : Camera, optional
-        Photons of a signal of 1 at :data:`EXPOSURE_MS`, background, read noise, offset.
-    seed : int, optional
-        The same seed gives the same noise, exposure by exposure.
+    ``noise`` has the photons of a signal of 1 at :data:`EXPOSURE_MS`, background, read noise and
+    offset. The same ``seed`` gives the same noise, exposure by exposure.
     """
 
     def __init__(
@@ -282,13 +264,7 @@ def simulated_microscope(
 
 
 def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
-    """A UniMMCore with this camera and this stage, and the pixel size of the sample's optics.
-
-    Raises
-    ------
-    InputError
-        If pymmcore-plus is not installed.
-    """
+    """A UniMMCore with this camera and this stage, and the pixel size of the sample's optics."""
     from ._devices import camera_device, stage_device
 
     core_class = load_core()

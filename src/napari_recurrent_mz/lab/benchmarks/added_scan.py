@@ -1,4 +1,4 @@
-"""What one more scan costs when the network remembers the ones before."""
+"""Cost of one more scan when the network remembers the ones before."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _copied(memory: Memory) -> Memory:
 
 
 def _planes(maker: NetworkPlanes, memories: Memories) -> None:
-    for _ in maker.asked(memories.items()):
+    for _ in maker.requested(memories.items()):
         pass
 
 

@@ -17,10 +17,10 @@ def measure(bench: Bench) -> Iterator[Row]:
     size = bench.sizes.beads
     planted = plant_beads((81, size, size), _VOXEL_UM, _FWHM_UM, 10, pitch_um=_PITCH_UM)
     measure_beads(planted.volume[:, :64, :64], _VOXEL_UM)
-    found = []
+    accepted = []
 
     def fit() -> None:
-        found.append(int(measure_beads(planted.volume, _VOXEL_UM).accepted.sum()))
+        accepted.append(int(measure_beads(planted.volume, _VOXEL_UM).accepted.sum()))
 
     times = Times(tuple(timed(fit) for _ in range(bench.sizes.repeats)))
-    yield Row("beads", f"find and measure {found[-1]:,} beads", **times.spread)
+    yield Row("beads", f"find and measure {accepted[-1]:,} beads", **times.spread)

@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         min(psnr(a, b) for a, b in zip(reference, half, strict=True)),
         "dB",
         goal=_PSNR,
-        words=_of(bench),
+        words=_what(bench),
     )
     single = _planes(bench, Way(fast=True, half=False))
     yield Row(
@@ -35,7 +35,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         max(deviation(a, b) for a, b in zip(reference, single, strict=True)),
         "of the range",
         goal=_DEVIATION,
-        words=_of(bench),
+        words=_what(bench),
     )
 
 
@@ -56,6 +56,6 @@ def _planes(bench: Bench, way: Way) -> list[FloatArray]:
     return [maker.plane(z) for z in heights(5)]
 
 
-def _of(bench: Bench) -> str:
+def _what(bench: Bench) -> str:
     side = bench.sizes.compared
     return f"the worst of 5 planes of {side} × {side} of a simulated sample"

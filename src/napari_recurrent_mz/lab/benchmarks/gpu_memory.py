@@ -36,16 +36,16 @@ def measure(bench: Bench) -> Iterator[Row]:
         yield from (replace(row, absent="needs a GPU") for row in rows)
         return
     left, held, little = rows
-    _made(bench)  # what CUDA and its libraries keep for ever
+    _share_finite(bench)  # what CUDA and its libraries keep for ever
     before = _used_bytes()
-    _made(bench)
+    _share_finite(bench)
     yield replace(left, value=max((_used_bytes() - before) / 1e6, 0.0))
     with _limited(bench, _LIMIT_GB) as (limited, said):
-        done = _made(limited)
+        done = _share_finite(limited)
         most = torch.cuda.max_memory_reserved() / 1e9
         yield replace(held, value=most, words=" ".join([f"{done:.0%} of the planes made.", *said]))
     with _limited(bench, _LITTLE_GB) as (limited, said):
-        yield replace(little, value=_made(limited), words=" ".join(said))
+        yield replace(little, value=_share_finite(limited), words=" ".join(said))
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _limited(bench: Bench, gigabytes: float) -> Iterator[tuple[Bench, list[str]]
         choose_device(bench.device.kind)
 
 
-def _made(bench: Bench) -> float:
+def _share_finite(bench: Bench) -> float:
     """Make a volume; the share of its planes that have finite values."""
     sizes = bench.sizes
     maker = unprepared(bench, noise_scans(sizes.scans, sizes.pixels))
@@ -73,7 +73,7 @@ def _made(bench: Bench) -> float:
 
 
 def _used_bytes() -> int:
-    """What is taken of the GPU."""
+    """Bytes in use on the GPU."""
     gc.collect()
     free, total = torch.cuda.mem_get_info()
     return total - free

@@ -40,8 +40,8 @@ def _rows(bench: Bench, cases: dict[str, tuple[int, int, int]]) -> Iterator[Row]
         values[name] = pixels**2 * planes
     times = interleaved(ways, bench.sizes.repeats)
     first = next(iter(cases))
-    for name, found in times.items():
-        pace = Times(tuple(seconds / values[name] for seconds in found.seconds))
+    for name, measured in times.items():
+        pace = Times(tuple(seconds / values[name] for seconds in measured.seconds))
         beside = times[first].median / values[first]
         yield Row(
             "growth",

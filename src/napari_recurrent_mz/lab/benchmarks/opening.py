@@ -78,13 +78,13 @@ def _row(
     command = [sys.executable, "-c", _START + script + _END, *arguments]
     try:
         script_result(command, environment=environment)  # the disk has it from then on
-        found = [
+        results = [
             float(script_result(command, environment=environment))
             for _ in range(bench.sizes.repeats)
         ]
     except ChildError as error:
         return Row("opening", what, goal=goal, absent=str(error))
-    return Row("opening", what, **Times(tuple(found)).spread, goal=goal)
+    return Row("opening", what, **Times(tuple(results)).spread, goal=goal)
 
 
 def _has_display() -> bool:

@@ -14,7 +14,7 @@ from .child import ChildError, in_child
 from .scene import heights, noise_scans, plain, prepared
 
 _ISAS = {"AVX2": "avx2", "AVX512_CORE": "avx512f"}
-"""What oneDNN may be limited to, and the flag of a CPU that has it."""
+"""Instruction sets that oneDNN may be limited to, and the flag of a CPU that has each."""
 
 _WITH_AMX = Goal(4.0, "×", text="≥ 4 × (with AMX)")
 _WITHOUT = Goal(1.3, "×", text="≥ 1.3 × (without AMX)")
@@ -34,7 +34,7 @@ def measured(bench: Bench) -> dict[str, Any]:
         {name: partial(maker.plane, z_um) for name, maker in makers.items()},
         sizes.repeats,
     )
-    seconds = {name: found.seconds for name, found in times.items()}
+    seconds = {name: some.seconds for name, some in times.items()}
     return {**seconds, "form": makers["chosen"].runner.form.words}
 
 
@@ -53,20 +53,20 @@ def measure_older(bench: Bench) -> Iterator[Row]:
     for isa, flag in _ISAS.items():
         words = f", ONEDNN_MAX_CPU_ISA={isa}"
         absent = "" if flag in cpu_flags() else f"this CPU has no {isa.partition('_')[0]}"
-        found = {}
+        results = {}
         if not absent:
             bench.note(f"a process limited to {isa}")
             try:
-                found = in_child(measured, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
+                results = in_child(measured, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
             except ChildError as error:
                 absent = str(error)
-        yield _row(bench, words, found, "eager float32, limited likewise", _WITHOUT, absent)
+        yield _row(bench, words, results, "eager float32, limited likewise", _WITHOUT, absent)
 
 
 def _row(
     bench: Bench,
     within: str,
-    found: dict[str, Any],
+    results: dict[str, Any],
     against: str,
     goal: Goal | None,
     absent: str = "",
@@ -78,7 +78,7 @@ def _row(
     subject = "older-cpu" if within else "plane"
     if absent:
         return Row(subject, what, ratio_goal=goal, absent=absent)
-    reference, chosen = Times(tuple(found["plain"])), Times(tuple(found["chosen"]))
+    reference, chosen = Times(tuple(results["plain"])), Times(tuple(results["chosen"]))
     return Row(
         subject,
         what,
@@ -86,5 +86,5 @@ def _row(
         ratio=chosen.ratio(reference),
         against=f"{against}: {reference.words}",
         ratio_goal=goal,
-        words=found["form"],
+        words=results["form"],
     )

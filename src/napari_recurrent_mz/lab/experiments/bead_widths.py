@@ -14,7 +14,7 @@ from ...phantoms import add_points
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import COLOURS, image, name_of
-from .lab import BEAD_OPTICS, CAMERA, Held, Lab, Row
+from .lab import BEAD_OPTICS, CAMERA, HeldOutStack, Lab, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ _SPREAD = 0.2
 _ENOUGH = 88
 
 
-def _sample(lab: Lab, number: int) -> tuple[Held, npt.NDArray[np.float64]]:
+def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, npt.NDArray[np.float64]]:
     """Beads at random places, 63×/1.4 and Texas Red; those in the field, (N, 3) in micrometres."""
     step = lab.settings.z_step_um / 2
     microscope = lab.microscope(
@@ -71,7 +71,7 @@ def _measure(lab: Lab) -> Measured:
 
 
 def _isolated(
-    held: Held, volume: npt.NDArray[np.float32], places_um: npt.NDArray[np.float64]
+    held: HeldOutStack, volume: npt.NDArray[np.float32], places_um: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """The beads between the outer scans that can be measured in the true volume, lowest first."""
     voxel = (float(held.z_um[1] - held.z_um[0]), *2 * [held.optics.pixel_um])
@@ -87,7 +87,7 @@ def _isolated(
 
 def _widths(
     volume: npt.NDArray[np.float32],
-    held: Held,
+    held: HeldOutStack,
     beads_um: npt.NDArray[np.float64],
     bottom_um: float,
     about: Row,

@@ -49,8 +49,8 @@ def _measure(lab: Lab) -> Measured:
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
     """Mean PSNR by network and kind of sample."""
-    found: pd.DataFrame = table.groupby(["trained", "kind"]).psnr.mean().unstack()
-    return found
+    means: pd.DataFrame = table.groupby(["trained", "kind"]).psnr.mean().unstack()
+    return means
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:

@@ -16,7 +16,7 @@ from ...scans import FloatArray
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import image, name_of
-from .lab import Held, Lab, Row
+from .lab import HeldOutStack, Lab, Row
 from .real import STACKS, load, path_of
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ _PLUS = "recurrent-mz-plus"
 _SHOWN = (FULL_STACK, "lmmse-plus", _PLUS, "confocal")
 
 
-def _cases(lab: Lab) -> list[tuple[str, Callable[[], Held], tuple[float, ...]]]:
+def _cases(lab: Lab) -> list[tuple[str, Callable[[], HeldOutStack], tuple[float, ...]]]:
     """Simulated worms and the real pair: what each is called, how to get it, its scans."""
-    found: list[tuple[str, Callable[[], Held], tuple[float, ...]]] = [
+    cases: list[tuple[str, Callable[[], HeldOutStack], tuple[float, ...]]] = [
         (f"simulated {number}", partial(_worm, lab, number), _SCANS_UM)
         for number in range(lab.settings.samples)
     ]
@@ -39,22 +39,22 @@ def _cases(lab: Lab) -> list[tuple[str, Callable[[], Held], tuple[float, ...]]]:
     pair = [s for s in STACKS if s.file.startswith("nucleus")]
     if folder is None or not all(path_of(folder, stack).is_file() for stack in pair):
         lab.note("The real nucleus, wide-field and confocal: not measured, it is not in the data.")
-        return found
+        return cases
     wide, narrow = (load(folder, stack, crop=lab.settings.real_size) for stack in pair)
-    held = Held(narrow.truth, wide.truth, wide.z_um, wide.optics, narrow.truth)
-    return [*found, ("real nucleus", lambda: held, tuple(wide.z_um[list(_REAL_PLANES)]))]
+    held = HeldOutStack(narrow.truth, wide.truth, wide.z_um, wide.optics, narrow.truth)
+    return [*cases, ("real nucleus", lambda: held, tuple(wide.z_um[list(_REAL_PLANES)]))]
 
 
-def _worm(lab: Lab, number: int) -> Held:
+def _worm(lab: Lab, number: int) -> HeldOutStack:
     return lab.sample("worm", number, depth_um=_DEPTH_UM, confocal=True)
 
 
-def _volume(lab: Lab, held: Held, scans_um: tuple[float, ...], method: str) -> FloatArray:
+def _volume(lab: Lab, held: HeldOutStack, scans_um: tuple[float, ...], method: str) -> FloatArray:
     """The whole volume by a method, or as the wide-field microscope scanned it."""
     if method == FULL_STACK:
         return held.seen
-    made = dict(lab.rebuild(held, method, held.scans(scans_um), range(len(held.z_um))))
-    return np.stack([made[i] for i in range(len(held.z_um))])
+    planes = dict(lab.rebuild(held, method, held.scans(scans_um), range(len(held.z_um))))
+    return np.stack([planes[i] for i in range(len(held.z_um))])
 
 
 def _measure(lab: Lab) -> Measured:

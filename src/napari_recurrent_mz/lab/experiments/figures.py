@@ -55,7 +55,7 @@ _INK = "0.55"
 
 
 def name_of(method: str) -> str:
-    """What a person calls a method."""
+    """Name of a method for a person."""
     return METHOD_NAMES.get(method, method)
 
 
@@ -69,9 +69,9 @@ def axes_row(
     return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 
-def lines_by_method(axes: Axes, table: pd.DataFrame, x: str, y: str, *, by: str = "method") -> None:
-    """The mean of ``y`` at every ``x``, one line for each value of ``by``."""
-    for name, rows in table.groupby(by, sort=False):
+def lines_by_method(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """The mean of ``y`` at every ``x``, one line for each method."""
+    for name, rows in table.groupby("method", sort=False):
         mean = rows.groupby(x)[y].mean()
         axes.plot(mean.index, mean, label=name_of(str(name)), color=COLOURS.get(str(name)))
 
@@ -111,8 +111,8 @@ def save(figure: Figure, path: Path) -> None:
     drawn = PIL.Image.open(stream).convert("RGB")
     for greys in (None, 128, 48, 24):
         small = io.BytesIO()
-        kept = drawn if greys is None else _with_few_greys(drawn, greys)
-        kept.save(small, "PNG", optimize=True)
+        image = drawn if greys is None else _with_few_greys(drawn, greys)
+        image.save(small, "PNG", optimize=True)
         if small.tell() <= _LARGEST_BYTES:
             break
     path.write_bytes(small.getvalue())
@@ -125,12 +125,12 @@ def _with_few_greys(drawn: Image, greys: int) -> Image:
     palette = PIL.Image.new("P", (1, 1))
     colours = _palette(greys)
     palette.putpalette(colours)
-    found = drawn.quantize(palette=palette, dither=PIL.Image.Dither.NONE)
-    index = np.array(found)
+    indexed = drawn.quantize(palette=palette, dither=PIL.Image.Dither.NONE)
+    index = np.array(indexed)
     index[np.asarray(drawn).min(axis=-1) == 255] = len(colours) // 3 - 1
-    kept = PIL.Image.fromarray(index)
-    kept.putpalette(colours)  # it becomes a picture with a palette
-    return kept
+    image = PIL.Image.fromarray(index)
+    image.putpalette(colours)  # it becomes a picture with a palette
+    return image
 
 
 def _palette(greys: int) -> list[int]:
@@ -141,5 +141,5 @@ def _palette(greys: int) -> list[int]:
     faded = [1 - part * (1 - hues) for part in (1.0, 0.7, 0.4, 0.2)]
     even = np.repeat(np.linspace(0, 1, greys)[:, None], 3, axis=1)
     every = np.concatenate([*faded, even])
-    found: list[int] = np.round(255 * every).astype(int).ravel().tolist()
-    return found
+    colours: list[int] = np.round(255 * every).astype(int).ravel().tolist()
+    return colours

@@ -11,28 +11,29 @@ from ...optics import Optics
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row, bars, name_of
-from .lab import WORM_OPTICS, Held, Lab, Row
+from .lab import WORM_OPTICS, HeldOutStack, Lab, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPARSE = ("beads", "neurites", "nuclei")
+_BASE = "lmmse"
 _METHODS = "recurrent-mz lmmse richardson-lucy deep-z unet-3d linear".split()
 
 
-def gains(table: pd.DataFrame, over: str = "lmmse") -> pd.DataFrame:
-    """Every row's PSNR less that of ``over`` for the same plane from the same scans, as ``gain``.
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Every row's PSNR less that of linear MMSE for the same plane and scans, as ``gain``.
 
     Rows belong together that agree in everything but the method and the measures.
     """
     measures = ["psnr", "nrmse", "ssim", "rmse"]
     keys = [c for c in table.columns if c not in ("method", *measures)]
-    base = table[table.method == over].set_index(keys).psnr.rename("base")
+    base = table[table.method == _BASE].set_index(keys).psnr.rename("base")
     joined = table.join(base, on=keys)
     return joined.assign(gain=joined.psnr - joined.base).drop(columns="base")
 
 
-def centred(held: Held, spacing_um: float, count: int = 3) -> list[float]:
+def centred(held: HeldOutStack, spacing_um: float, count: int = 3) -> list[float]:
     """Heights of scans at equal spacing about the middle of a stack, in micrometres."""
     middle = float(held.z_um[held.nearest((held.z_um[0] + held.z_um[-1]) / 2)[0]])
     return [middle + (n - (count - 1) / 2) * spacing_um for n in range(count)]
@@ -53,9 +54,9 @@ def _measure_sparse(lab: Lab) -> Measured:
 
 
 def _sparse_outcomes(table: pd.DataFrame) -> list[Outcome]:
-    found = gains(table)
+    gained = gains(table)
     lines = []
-    for spacing, some in found[found.method == "recurrent-mz"].groupby("spacing_um"):
+    for spacing, some in gained[gained.method == "recurrent-mz"].groupby("spacing_um"):
         kinds = some.groupby("kind", sort=False).gain.mean()
         lines.append(
             Outcome(
@@ -68,7 +69,7 @@ def _sparse_outcomes(table: pd.DataFrame) -> list[Outcome]:
                 float(kinds.mean()),
             )
         )
-    for method, some in found[~found.method.isin(("recurrent-mz", "lmmse"))].groupby("method"):
+    for method, some in gained[~gained.method.isin(("recurrent-mz", "lmmse"))].groupby("method"):
         by_spacing = some.groupby("spacing_um").gain.mean()
         lines.append(
             Outcome(
@@ -80,12 +81,12 @@ def _sparse_outcomes(table: pd.DataFrame) -> list[Outcome]:
 
 
 def _draw_sparse(measured: Measured) -> Figure:
-    found = gains(measured.table)
-    found = found[found.method != "lmmse"]
-    spacings = sorted(found.spacing_um.unique())
+    table = gains(measured.table)
+    table = table[table.method != "lmmse"]
+    spacings = sorted(table.spacing_um.unique())
     figure, row = axes_row(len(spacings), sharex=True, sharey=True)
     for axes, spacing in zip(row, spacings, strict=True):
-        some = found[found.spacing_um == spacing]
+        some = table[table.spacing_um == spacing]
         per_sample = some.groupby(["method", "kind", "sample"], sort=False).gain.mean()
         by = per_sample.groupby("method", sort=False)
         bars(axes, by.mean(), unit="dB over linear MMSE", errors=by.sem())
@@ -145,7 +146,7 @@ def _measure_objectives(lab: Lab) -> Measured:
     return Measured(pd.DataFrame(rows))
 
 
-def _objective_rows(lab: Lab, held: Held, about: dict[str, Any]) -> list[Row]:
+def _objective_rows(lab: Lab, held: HeldOutStack, about: dict[str, Any]) -> list[Row]:
     dof = held.optics.depth_of_field_um
     heights = centred(held, _SPACING_DOF * dof)
     every = lab.settings.every_um * dof / WORM_OPTICS.depth_of_field_um
@@ -159,8 +160,8 @@ def _objective_rows(lab: Lab, held: Held, about: dict[str, Any]) -> list[Row]:
 
 
 def _objective_gains(table: pd.DataFrame) -> pd.Series:
-    found = gains(table)
-    ours = found[found.method == "recurrent-mz"]
+    gained = gains(table)
+    ours = gained[gained.method == "recurrent-mz"]
     means: pd.Series = ours.groupby("objective", sort=False).gain.mean()
     return means
 

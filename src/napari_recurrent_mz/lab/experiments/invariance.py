@@ -16,7 +16,7 @@ from ...scans import FloatArray
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import COLOURS, axes_row, mark_scans, name_of
-from .lab import WORM_SCANS_UM, Held, Lab, Row, score
+from .lab import WORM_SCANS_UM, HeldOutStack, Lab, Row, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ _ORDERS = [list(order) for order in permutations(range(len(WORM_SCANS_UM)))]
 _TRAINED = ("order-depth", "order-distance", "order-random")
 
 
-def _inside(lab: Lab, held: Held, scans_um: Sequence[float]) -> list[int]:
+def _inside(lab: Lab, held: HeldOutStack, scans_um: Sequence[float]) -> list[int]:
     """Planes between the outer scans, those of the scans left out."""
     some = held.between(min(scans_um), max(scans_um), lab.settings.every_um)
     return [i for i in some if i not in held.nearest(scans_um)]
@@ -159,7 +159,7 @@ def _measure_repetition(lab: Lab) -> Measured:
 
 
 def _repeated(
-    lab: Lab, held: Held, heights: Sequence[float], z_um: float, deep: Model | None
+    lab: Lab, held: HeldOutStack, heights: Sequence[float], z_um: float, deep: Model | None
 ) -> Mapping[str, FloatArray]:
     """The plane from the first scan again and again, from all of them, and from Deep-Z."""
     scans = held.scans(heights)

@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class HeldOutStack:
     """A fully sampled stack that nothing was trained on."""
 
     # (Z, Y, X): what a reconstruction is held against: without noise where it is simulated
@@ -77,7 +77,7 @@ class Held:
         return [int(i) for i in inside[::stride]]
 
 
-def score(held: Held, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
+def score(held: HeldOutStack, index: int, plane: npt.NDArray[Any]) -> dict[str, float]:
     """A plane against the truth: PSNR (dB), NRMSE (%), SSIM, and RMSE in grey levels of 255."""
     truth, test = held.scale.apply(held.truth[index]), held.scale.apply(plane)
     return {
@@ -98,7 +98,7 @@ class Lab:
         self.used: dict[str, Model] = {}  # the weights used since then, by what they served
         self._on_progress = on_progress
         self._microscopes: dict[tuple[Any, ...], Imaging] = {}
-        self._samples: dict[tuple[Any, ...], Held] = {}
+        self._samples: dict[tuple[Any, ...], HeldOutStack] = {}
 
     def begin(self) -> None:
         """Forget what the last experiment noted."""
@@ -144,7 +144,7 @@ class Lab:
 
     def image(
         self, microscope: Imaging, volume: npt.NDArray[Any], seed: Sequence[int], camera: Camera
-    ) -> Held:
+    ) -> HeldOutStack:
         """What a microscope and a camera make of an object."""
         generator = torch.Generator(self.device.torch).manual_seed(
             int(np.random.SeedSequence(seed).generate_state(1)[0])
@@ -153,7 +153,7 @@ class Lab:
         narrow = None
         if microscope.confocal is not None:
             narrow = camera.noiseless(_to_one(microscope.image(volume, confocal=True)))
-        return Held(
+        return HeldOutStack(
             camera.noiseless(light).cpu().numpy(),
             camera.expose(light, generator).cpu().numpy(),
             np.arange(microscope.planes, dtype=np.float64) * microscope.z_step_um,
@@ -170,7 +170,7 @@ class Lab:
         depth_um: float = WORM_DEPTH_UM,
         z_step_um: float | None = None,
         confocal: bool = False,
-    ) -> Held:
+    ) -> HeldOutStack:
         """Held-out sample ``number`` of a kind; the last few are kept."""
         step = z_step_um or self.settings.z_step_um
         key = (kind, number, optics, depth_um, step, confocal)
@@ -237,7 +237,7 @@ class Lab:
 
     def rebuild(
         self,
-        held: Held,
+        held: HeldOutStack,
         method: str,
         scans: Sequence[Scan],
         targets: Sequence[int],
@@ -259,7 +259,7 @@ class Lab:
 
     def scored(
         self,
-        held: Held,
+        held: HeldOutStack,
         method: str,
         scans: Sequence[Scan],
         targets: Sequence[int],
@@ -276,7 +276,7 @@ class Lab:
 
     def network(
         self,
-        held: Held,
+        held: HeldOutStack,
         scans: Sequence[Scan],
         model: Model | None = None,
         method: str = "recurrent-mz",

@@ -20,7 +20,7 @@ from ...uncertainty import voxel_spread
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row
-from .lab import WORM_OPTICS, Held, Lab, Row
+from .lab import WORM_OPTICS, HeldOutStack, Lab, Row
 from .real import TITLES, load, present
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Step:
         return float(np.sqrt(self.expected.lowered(self.estimate.scan_z_um).max()))
 
 
-def steps(held: Held, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
+def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
     """Scan a sample as a rule says, one scan at a time, and rebuild it after each.
 
     A rule is one of :data:`~napari_recurrent_mz.planning.RULES`, ``equal`` (all scans anew, evenly
@@ -89,7 +89,7 @@ def _even_planes(planes: int, count: int) -> tuple[int, ...]:
 
 
 def _next_plane(
-    held: Held,
+    held: HeldOutStack,
     expected: Expectation,
     planes: Sequence[int],
     rule: str,
@@ -101,19 +101,19 @@ def _next_plane(
     return min(free, key=lambda i: abs(float(held.z_um[i]) - wanted))
 
 
-def _volume(held: Held, estimate: LinearEstimate, planes: Sequence[int]) -> FloatArray:
+def _volume(held: HeldOutStack, estimate: LinearEstimate, planes: Sequence[int]) -> FloatArray:
     """As a session makes it: where there is a scan, the plane is the scan."""
     return np.stack(
         [held.seen[i] if i in planes else estimate.plane(float(z)) for i, z in enumerate(held.z_um)]
     )
 
 
-def background(held: Held, planes: Sequence[int]) -> float:
+def background(held: HeldOutStack, planes: Sequence[int]) -> float:
     """The background of the first two scans: what the norm of a volume is counted from."""
     return normalisation(held.seen[list(planes[:2])]).shift
 
 
-def relative_error(held: Held, volume: FloatArray, dark: float) -> float:
+def relative_error(held: HeldOutStack, volume: FloatArray, dark: float) -> float:
     """||V − truth|| over ||truth||, background taken off."""
     wrong = np.linalg.norm((volume - held.truth).ravel().astype(np.float64))
     return float(wrong / np.linalg.norm((held.truth - dark).ravel().astype(np.float64)))
@@ -125,7 +125,7 @@ def contrast(volume: FloatArray, dark: float) -> float:
     return float(np.sqrt(volume.var(axis=(1, 2), dtype=np.float64).sum() * volume[0].size) / size)
 
 
-def simulated(lab: Lab) -> Iterator[tuple[Row, Held]]:
+def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
     """Samples of every kind through the paper's objective, each also upside down.
 
     A rule that happens to begin at the fuller end of a sample would seem better than it is.
@@ -154,7 +154,7 @@ def _measure(lab: Lab) -> Measured:
     return Measured(pd.DataFrame(rows))
 
 
-def _by_rules(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
+def _by_rules(held: HeldOutStack, about: Row, rng: np.random.Generator) -> list[Row]:
     rows = []
     planned = Expectation(held.grid, held.optics)
     for rule in _ALL_RULES:
@@ -171,7 +171,7 @@ def _by_rules(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
     return rows
 
 
-def _calibration(held: Held, step: Step) -> Row:
+def _calibration(held: HeldOutStack, step: Step) -> Row:
     """Expected against true errors: of the whole, of planes, of voxels."""
     found: Row = {"expected": step.expected.overall(step.estimate.scan_z_um)}
     inferred = [i for i in range(len(held.z_um)) if i not in step.planes]

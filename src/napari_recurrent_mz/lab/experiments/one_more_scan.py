@@ -1,4 +1,4 @@
-"""What one more scan costs when the network remembers the ones before."""
+"""Cost of one more scan when the network remembers the ones before."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def _measure(lab: Lab) -> Measured:
     rows: list[Row] = []
     for count in lab.track((1, *_COUNTS)):
         planes = _planes(lab, scans[:count], scale)
-        kept = _seconds(lab, planes, memories)
+        remembered = _seconds(lab, planes, memories)
         if count > 1:
             about = {"scans": count, "pixels": size, "device": lab.device.kind}
             anew = _seconds(lab, planes, dict.fromkeys(_HEIGHTS_UM))
-            rows.append(about | {"kept": kept, "anew": anew})
+            rows.append(about | {"kept": remembered, "anew": anew})
     return Measured(pd.DataFrame(rows))
 
 
@@ -48,11 +48,11 @@ def _planes(lab: Lab, scans: list[Scan], scale: Scale) -> NetworkPlanes:
     model = lab.model("recurrent-mz")
     assert model is not None  # or the experiment ends before
     reach = (0.0, _SPACING_UM * (_COUNTS[-1] - 1))
-    made = NetworkPlanes(
+    planes = NetworkPlanes(
         scans, WORM_OPTICS, model, lab.device, reach_um=reach, on_message=lab.note, scale=scale
     )
-    _ = made.inputs  # what is prepared once for all planes is not counted
-    return made
+    _ = planes.inputs  # what is prepared once for all planes is not counted
+    return planes
 
 
 def _seconds(
@@ -62,9 +62,9 @@ def _seconds(
     clock = time.process_time if lab.device.kind == "cpu" else time.perf_counter
     taken = []
     for z_um, memory in memories.items():
-        begun = clock()
+        started = clock()
         planes.plane(z_um, memory)
-        taken.append(clock() - begun)
+        taken.append(clock() - started)
     return float(np.mean(taken[1:]))
 
 

@@ -21,7 +21,7 @@ from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row
 from .gains import centred
-from .lab import CAMERA, Held, Lab, Row
+from .lab import CAMERA, HeldOutStack, Lab, Row
 from .real import load, present
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def turned(model: Model) -> Model:
     )
 
 
-def _simulated(lab: Lab) -> Iterator[tuple[str, Held, list[Scan]]]:
+def _simulated(lab: Lab) -> Iterator[tuple[str, HeldOutStack, list[Scan]]]:
     """Held-out samples of every kind: three or five scans, near and far, bright and dim."""
     for number, kind in enumerate(list(KINDS)[: lab.settings.plane_sets]):
         held = lab.sample(kind, 0)
@@ -59,7 +59,7 @@ def _simulated(lab: Lab) -> Iterator[tuple[str, Held, list[Scan]]]:
             yield kind, held, scans
 
 
-def _dimmed(scan: Scan, held: Held, generator: torch.Generator) -> Scan:
+def _dimmed(scan: Scan, held: HeldOutStack, generator: torch.Generator) -> Scan:
     """The same scan from a camera with less light, in the units of the truth."""
     (plane,) = held.nearest(scan.z_um)
     light = (held.truth[plane] - CAMERA.offset - CAMERA.background) / CAMERA.photons
@@ -68,7 +68,7 @@ def _dimmed(scan: Scan, held: Held, generator: torch.Generator) -> Scan:
     return Scan(signal * CAMERA.photons + CAMERA.background + CAMERA.offset, scan.z_um)
 
 
-def _real(lab: Lab) -> Iterator[tuple[str, Held, list[Scan]]]:
+def _real(lab: Lab) -> Iterator[tuple[str, HeldOutStack, list[Scan]]]:
     """Real stacks: the planes as stated, and random sets of three to five."""
     for stack in present(lab):
         assert lab.settings.data is not None  # or none is present
@@ -96,7 +96,7 @@ def _measure(lab: Lab) -> Measured:
     return Measured(pd.DataFrame(rows))
 
 
-def _judge(lab: Lab, held: Held, scans: list[Scan], model: Model) -> Row:
+def _judge(lab: Lab, held: HeldOutStack, scans: list[Scan], model: Model) -> Row:
     """What the check says of some scans, and what the truth says."""
     check = check_on_scans(scans, held.optics, model, lab.device)
     planes = held.nearest([scan.z_um for scan in scans])

@@ -14,7 +14,7 @@ from ...scans import Scan
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row
-from .lab import Held, Lab, Row, score
+from .lab import HeldOutStack, Lab, Row, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,14 +29,14 @@ _FIELD = 96  # pixels
 def _measure(lab: Lab) -> Measured:
     rows: list[Row] = []
     worms = [lab.sample("worm", number) for number in range(lab.settings.samples)]
-    asked = [_Asked(lab, held, number) for number, held in enumerate(worms)]
-    for one in asked:
+    samples = [_TrueAndWrong(lab, held, number) for number, held in enumerate(worms)]
+    for one in samples:
         rows += one.rows(0.0, 0, np.zeros(2))
     parts = [(s, d) for s in _SIGMAS_UM for d in range(_draws(lab.settings.draws, s))]
     for sigma, draw in lab.track(parts):
         # The same draws for every σ, so that the curve is of σ and not of chance.
         error = sigma * lab.rng(draw).standard_normal(len(_SCANS_UM))
-        rows += asked[draw % len(asked)].rows(sigma, draw, error)
+        rows += samples[draw % len(samples)].rows(sigma, draw, error)
     return Measured(pd.DataFrame(rows))
 
 
@@ -45,10 +45,10 @@ def _draws(draws: int, sigma_um: float) -> int:
     return draws if sigma_um == _LARGEST_UM else max(1, draws // 4)
 
 
-class _Asked:
+class _TrueAndWrong:
     """One sample, to be rebuilt with errors in the DPM alone, and in the stated heights."""
 
-    def __init__(self, lab: Lab, held: Held, number: int) -> None:
+    def __init__(self, lab: Lab, held: HeldOutStack, number: int) -> None:
         self._lab, self._number = lab, number
         self._held = held = _middle(held)
         self._right = held.scans(_SCANS_UM)
@@ -65,18 +65,18 @@ class _Asked:
             z = float(self._held.z_um[index])
             about = {"sample": self._number, "sigma_um": sigma_um, "draw": draw,
                      "z_um": round(z, 4)}  # fmt: skip
-            made = {
+            planes = {
                 "DPM": self._network.plane(z, dpm_error_um=-error_um),
                 "stated heights": stated.plane(z),
             }
             rows += [
                 about | {"error_in": where, **score(self._held, index, plane)}
-                for where, plane in made.items()
+                for where, plane in planes.items()
             ]
         return rows
 
 
-def _middle(held: Held) -> Held:
+def _middle(held: HeldOutStack) -> HeldOutStack:
     """The middle of the field: a hundred reconstructions take their time."""
     n = held.truth.shape[-1]
     part = (slice(None), *2 * [slice((n - _FIELD) // 2, (n + _FIELD) // 2)])
@@ -90,8 +90,8 @@ def ratios(table: pd.DataFrame) -> pd.Series:
     joined = table.join(base, on=keys)
     # Means first: the paper compares mean NRMSE with and without errors.
     both = joined.groupby(["error_in", "sigma_um"])[["nrmse", "base"]].mean()
-    found: pd.Series = both.nrmse / both.base
-    return found
+    ratio: pd.Series = both.nrmse / both.base
+    return ratio
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:

@@ -17,7 +17,7 @@ from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row, bars, name_of
 from .gains import gains
-from .lab import Held, Lab, Row
+from .lab import HeldOutStack, Lab, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def path_of(folder: Path, stack: RealStack) -> Path:
     return folder / f"{stack.file}.ome.tif"
 
 
-def load(folder: Path, stack: RealStack, *, crop: int) -> Held:
+def load(folder: Path, stack: RealStack, *, crop: int) -> HeldOutStack:
     """Read a stack; ``crop`` keeps at most so many pixels a side, about the middle."""
     found = read_image(path_of(folder, stack))
     starts = [max(0, (n - crop) // 2) for n in found.stack.shape[1:]]
@@ -99,7 +99,7 @@ def load(folder: Path, stack: RealStack, *, crop: int) -> Held:
     optics = Optics(stack.na, stack.wavelength_um, stack.immersion_index, found.pixel_um)
     if heights[-1] < heights[0]:
         truth, heights = truth[::-1], heights[::-1]
-    return Held(truth, truth, heights - heights[0], optics)
+    return HeldOutStack(truth, truth, heights - heights[0], optics)
 
 
 def present(lab: Lab) -> Iterator[RealStack]:
@@ -125,7 +125,7 @@ def _measure(lab: Lab) -> Measured:
     parts = [
         (s, q, m) for s in stacks for q in s.questions for m in methods if m in s.methods(methods)
     ]
-    loaded: dict[str, Held] = {}
+    loaded: dict[str, HeldOutStack] = {}
     for stack, question, method in lab.track(parts):
         if stack.file not in loaded:
             assert lab.settings.data is not None  # or no stack is present
@@ -217,7 +217,7 @@ def _measure_any(lab: Lab) -> Measured:
     rows: list[Row] = []
     stacks = list(enumerate(present(lab)))
     parts = [(n, stack, s) for n, stack in stacks for s in range(lab.settings.plane_sets)]
-    loaded: dict[str, Held] = {}
+    loaded: dict[str, HeldOutStack] = {}
     for place, stack, number in lab.track(parts):
         if stack.file not in loaded:
             assert lab.settings.data is not None  # or no stack is present

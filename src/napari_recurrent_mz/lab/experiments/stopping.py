@@ -13,7 +13,7 @@ from ...stopping import EPSILON
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row
-from .lab import Held, Lab, Row
+from .lab import HeldOutStack, Lab, Row
 from .next_scan import background, contrast, relative_error, simulated, steps
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _measure(lab: Lab) -> Measured:
     return Measured(pd.DataFrame(rows))
 
 
-def _sequence(held: Held, about: Row, rng: np.random.Generator) -> list[Row]:
+def _sequence(held: HeldOutStack, about: Row, rng: np.random.Generator) -> list[Row]:
     """Error, change, and expected next change after every scan at the suggested height."""
     rows: list[Row] = []
     before = None

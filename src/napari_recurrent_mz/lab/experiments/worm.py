@@ -11,7 +11,7 @@ import numpy as np
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import image, lines_by_method, mark_scans, name_of
-from .lab import WORM_SCANS_UM, Held, Lab, Row
+from .lab import WORM_SCANS_UM, HeldOutStack, Lab, Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,9 @@ _MIDDLE_UM = 11.4
 _SHOWN = ("nearest", "linear", "lmmse", "deep-z", "recurrent-mz")
 
 
-def in_pairs(held: Held, targets: Sequence[int]) -> Iterator[tuple[tuple[float, float], list[int]]]:
+def in_pairs(
+    held: HeldOutStack, targets: Sequence[int]
+) -> Iterator[tuple[tuple[float, float], list[int]]]:
     """The targets by the two scans that lie nearest to them (M = 2, as the paper's Fig. 2)."""
     low, middle, high = WORM_SCANS_UM
     below = [i for i in targets if held.z_um[i] < middle]
@@ -58,7 +60,7 @@ def _outcomes(table: pd.DataFrame) -> list[Outcome]:
     there = table[table.z_um == middle].groupby("method").psnr.mean()
     everywhere = table.groupby("method").psnr.mean()
     nrmse = table[table.z_um == middle].groupby("method").nrmse.mean()
-    found = [
+    outcomes = [
         Outcome(
             "simulated C. elegans, Δz = 6 µm, M = 2, gain over Deep-Z at z = 11.4 µm",
             _gain_words(there, everywhere),
@@ -73,7 +75,7 @@ def _outcomes(table: pd.DataFrame) -> list[Outcome]:
             "6.45; Deep-Z 8.02",
         ),
     ]
-    return found + [
+    return outcomes + [
         Outcome(
             f"the same, gain over {name_of(method)}",
             f"{_difference(there, method):+.2f} dB at z = 11.4 µm, "

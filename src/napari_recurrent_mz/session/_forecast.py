@@ -1,4 +1,4 @@
-"""What the scans there are say of planes and of scans to come."""
+"""Expected errors of the planes, and the next scans that lower them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ._settings import SessionSettings, check_epsilon
 from ._volume import LiveVolume
 
 
-class Outlook:
-    """The half of a session that looks ahead; it has no state of its own."""
+class SessionForecast:
+    """Expectations of a session from its scans; without state of its own."""
 
     settings: SessionSettings
     history: list[HistoryEntry]
