@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +88,7 @@ class Import(NamedTuple):
     lazy: bool
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module below the package, by dotted name relative to it ('' is the package)."""
     found = {}
@@ -195,6 +197,46 @@ def test_widgets_leave_training_alone() -> None:
         if room(line.source) == "widgets" and line.target.startswith(".training")
         if not (line.source == "widgets.train" and line.lazy)
     ]
+    assert not found
+
+
+def sentences_read(tree: ast.AST) -> list[int]:
+    """Lines that compare, search or rewrite what a caught InputError says."""
+    found = []
+    for handler in ast.walk(tree):
+        if not isinstance(handler, ast.ExceptHandler) or handler.type is None:
+            continue
+        if "InputError" not in ast.unparse(handler.type):
+            continue
+        text = f"str({handler.name})"
+        for node in ast.walk(handler):
+            is_compared = isinstance(node, ast.Compare) and text in map(
+                ast.unparse, [node.left, *node.comparators]
+            )
+            is_searched = isinstance(node, ast.Attribute) and (
+                ast.unparse(node.value) == text
+                and node.attr in ("startswith", "endswith", "replace", "find", "split")
+            )
+            if is_compared or is_searched:
+                found.append(node.lineno)
+    return found
+
+
+def test_nothing_reads_the_sentence_of_an_error() -> None:
+    """An error has a kind for that."""
+    wrong = """
+try: ...
+except InputError as error:
+    if "taken" in str(error): ...
+    text = str(error).replace("The stack", "It")
+    print(str(error).removesuffix("."))
+"""
+    assert sentences_read(ast.parse(wrong)) == [4, 5]
+    found = {
+        name: lines
+        for name, path in modules().items()
+        if (lines := sentences_read(ast.parse(path.read_text(encoding="utf-8"))))
+    }
     assert not found
 
 
