@@ -149,7 +149,7 @@ def until_done(dock: ReconstructDock) -> Outcome:
         ends.append(outcome)
         loop.quit()
 
-    dock.run_ended.connect(ended)
+    dock.ended.connect(ended)
     dock.reconstruct()
     if dock.run is not None:
         loop.exec()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QCheckBox
 
 from ..methods import METHOD_NAMES, image_made, method_of
 from ..optics import Optics
@@ -18,7 +18,7 @@ from ..scans import Heights, InputError, Scan
 from . import _layers, _settings
 from ._grid_panel import in_words
 from ._guard import on, telling
-from ._instrument import InstrumentDock
+from ._instrument import order_tabs
 from ._jobs import is_incomplete, scan_warnings, scans_of
 from ._layer_size import SizeButton
 from ._method_panel import MethodPanel
@@ -46,7 +46,7 @@ from ._viewer_parts import fit
 _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
 
-class SurfaceDock(ScanSource, InstrumentDock):
+class SurfaceDock(ScanSource):
     """Scans, a plane through points or a layer of heights, optics, method; one image.
 
     Parameters
@@ -293,12 +293,10 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.form.addWidget(self.save)
         self.form.addStretch(1)
         surface, method = self.surface, self.method
-        order: list[QWidget] = [
+        order_tabs(
             *self.scan_parts.tab_order[:10],
             *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
             *self.scan_parts.tab_order[10:],
             *(*method.tab_order, self.in_3d, self.save.button),
             *(self.footer.action, self.footer.cancel),
-        ]
-        for before, after in pairwise(order):
-            QWidget.setTabOrder(before, after)
+        )
