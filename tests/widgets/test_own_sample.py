@@ -49,7 +49,7 @@ def test_auto_is_the_default_until_something_else_was_used(make_dock, run_to_end
 def test_the_check_is_told_and_kept(dock: ReconstructDock, run_to_end: Any) -> None:
     said: list[str] = []
     dock.ui.footer.message.say, plain = (
-        lambda text, kind: (said.append(text), plain(text, kind))[0],
+        lambda text, kind="hint": (said.append(text), plain(text, kind))[0],
         dock.ui.footer.message.say,
     )
     outcome = run_to_end(dock)

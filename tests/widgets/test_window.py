@@ -108,9 +108,9 @@ def test_the_dock_fits_a_small_screen(dock, viewer, qtbot) -> None:
     assert dock.sizeHint().height() < 700
     assert viewer.window._qt_window.height() <= 800
     assert viewer.window._qt_window.width() <= 1280
-    form = dock.ui._form
+    form = dock.ui._inner
     assert form.minimumSizeHint().width() <= form.width()
-    for button in (dock.ui.footer.preview, dock.ui.footer.reconstruct, dock.ui.footer.cancel):
+    for button in (dock.ui.preview, dock.footer.action, dock.footer.cancel):
         bottom = button.mapTo(dock, button.rect().bottomLeft()).y()
         assert 0 < bottom <= dock.height()
     viewer.window._qt_window.resize(1280, 560)
@@ -169,7 +169,7 @@ def test_both_themes(dock, viewer, qtbot, add_stack) -> None:
         viewer.theme = theme
         qtbot.wait(50)
         text = get_theme(theme).text.as_rgb_tuple()
-        assert dock.ui.palette_.colour("text").getRgb()[:3] == text
+        assert dock.palette_.colour("text").getRgb()[:3] == text
 
 
 def start_slowly(dock, viewer, add_stack, qtbot, monkeypatch) -> Any:
