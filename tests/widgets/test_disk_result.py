@@ -108,7 +108,9 @@ def test_cancel_keeps_the_finished_planes_as_a_file_of_their_own(dock, folder, g
         qtbot.waitUntil(lambda done=done: dock.result.done == done)
     assert list(folder.glob("*.ome.zarr")) == []  # nothing that looks finished
     layer = dock.result.layer
-    np.testing.assert_array_equal(np.asarray(layer.data[6]), dock.result._job.recipe.scans[1].pixels)
+    np.testing.assert_array_equal(
+        np.asarray(layer.data[6]), dock.result._job.recipe.scans[1].pixels
+    )
     with qtbot.waitSignal(dock.ended) as ended:
         dock.cancel()
         gate.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import re
 import sys
 import weakref
 from pathlib import Path
@@ -197,6 +198,12 @@ def test_everything_that_is_connected_is_guarded() -> None:
             if not is_end and not _is_safe(call) and (path.name, text) not in KNOWN:
                 loose.append(f"{path.name}, line {call.lineno}: {text}")
     assert loose == []
+
+
+def test_only_one_module_touches_what_is_napari_own_or_the_collector() -> None:
+    own = re.compile(r"_qt_viewer|_qt_window|_activate_on_insert|__wrapped__|import gc\b|\bgc\.")
+    found = {path.name for path in FOLDER.glob("*.py") if own.search(path.read_text("utf-8"))}
+    assert found == {"_insides.py"}
 
 
 def test_heights_typed_in_nanometres_leave_a_true_state(

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_recurrent_mz import Optics, inference
 from napari_recurrent_mz.simulate import simulate_sample
 from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets._viewer_parts import camera
+from napari_recurrent_mz.widgets._insides import camera
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 PLUGIN = "napari-recurrent-mz"

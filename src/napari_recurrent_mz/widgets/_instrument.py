@@ -25,9 +25,9 @@ from ..scans import InputError
 from . import _settings
 from ._grid_panel import in_words
 from ._guard import Tells, on, reported, telling
-from ._parts import heading, push_button, scrolling, show_progress, talk_to_canvas
+from ._insides import talk_to_canvas, unwrapped, window_of
+from ._parts import heading, push_button, scrolling, show_progress
 from ._theme import MessageLabel, Palette, tinted
-from ._viewer_parts import window_of
 from ._worker import Outcome, Run, Work, time_left
 from ._worker import Result as Result
 
@@ -275,9 +275,7 @@ class InstrumentDock(QWidget, Tells):
         form: Callable[[InstrumentFooter, Palette, Any], Form] = Form,
     ) -> None:
         super().__init__()
-        # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
-        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._viewer = viewer
+        self._viewer = viewer = unwrapped(napari_viewer)
         self.palette_ = Palette(viewer.theme)
         self.footer = InstrumentFooter(self.palette_, action, tooltip)
         self.ui: Any = form(self.footer, self.palette_, viewer)

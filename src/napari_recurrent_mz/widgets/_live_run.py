@@ -9,8 +9,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-from ._calm import CALM
 from ._guard import on
+from ._insides import CALM
 from ._live_messages import Filled, NotStarted, Started
 from ._live_work import LiveWork
 from ._pace import Turns

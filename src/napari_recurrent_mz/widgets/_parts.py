@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QProgressBar, QPushButton, QScrollArea, QWidget
 
@@ -47,14 +44,3 @@ def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
     bar.setValue(done)
     bar.setFormat(words)
     bar.setUpdatesEnabled(True)
-
-
-def talk_to_canvas(viewer: Any) -> None:
-    """Let OpenGL commands go to the viewer's canvas, if it has a window.
-
-    When a layer goes, napari 0.9 sends what waits for the graphics card, whomever OpenGL talks to
-    then: what points and vectors that stay have just been given is lost, and to paint them ends
-    the program.
-    """
-    with contextlib.suppress(AttributeError, RuntimeError):  # no window, or it is gone
-        viewer.window._qt_viewer.canvas.native.makeCurrent()

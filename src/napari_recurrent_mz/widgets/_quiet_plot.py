@@ -12,8 +12,8 @@ from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ..plots import Draw
-from ._calm import CALM
 from ._guard import emit_alive, on
+from ._insides import CALM
 from ._plot import fill_figure, ink_of
 from ._theme import Palette
 

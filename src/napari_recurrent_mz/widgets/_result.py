@@ -11,12 +11,12 @@ from qtpy.QtCore import QObject, QTimer
 
 from ..scans import ZGrid
 from ._guard import on
+from ._insides import fit
 from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._pace import Pace, Turns
 from ._reconstruct_job import Job
 from ._targets import Limits, Written, part_record
-from ._viewer_parts import fit
 from ._worker import Outcome
 
 

@@ -14,9 +14,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ..progress import Stopped
-from ._calm import CALM
 from ._guard import emit_alive, on, sentence_of, telling
-from ._viewer_parts import is_open
+from ._insides import CALM, is_open
 
 _LONGEST_REST_S = 1.0
 

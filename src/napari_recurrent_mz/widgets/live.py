@@ -12,8 +12,8 @@ from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from ..device import check_memory
 from ..plots.live import ErrorOverZ, Stopping, live_figure
 from ..scans import InputError
-from ._calm import CALM
 from ._guard import guarded, on
+from ._insides import CALM
 from ._live_feeds import FolderFeed, MicroscopeFeed
 from ._live_files import LiveFiles
 from ._live_intake import Candidate

@@ -18,6 +18,7 @@ from ..scans import Heights, InputError, Scan
 from . import _layers, _settings
 from ._grid_panel import in_words
 from ._guard import on, telling
+from ._insides import fit
 from ._instrument import order_tabs
 from ._jobs import is_incomplete, scan_warnings, scans_of
 from ._layer_size import SizeButton
@@ -41,7 +42,6 @@ from ._surface_job import (
     add_mesh,
     surface_steps,
 )
-from ._viewer_parts import fit
 
 _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
