@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QCheckBox
 
 from ..methods import METHOD_NAMES, image_made, method_of
 from ..optics import Optics
+from ..recipe import HeightMap, Recipe, SurfaceFacts
 from ..scans import Heights, InputError, Scan
 from . import _layers, _settings
 from ._grid_panel import in_words
@@ -37,9 +38,9 @@ from ._surface_choice import (
 from ._surface_job import (
     Look,
     SurfaceImage,
-    SurfaceJob,
     add_image,
     add_mesh,
+    heights_of,
     surface_steps,
 )
 
@@ -70,7 +71,7 @@ class SurfaceDock(ScanSource):
         self.give_size = SizeButton(self._viewer)
         self.remembers = True
         self.result: Image | None = None
-        self._job: tuple[SurfaceJob, Look] | None = None
+        self._job: tuple[Recipe, Look] | None = None
         self._timer = self.one_shot(150, self.check)
         self.setAcceptDrops(True)
         self._lay_out()
@@ -101,7 +102,7 @@ class SurfaceDock(ScanSource):
         for row in self.scan_parts.table.scans.used():
             row.forget()  # pixels may have been changed in place
         try:
-            job = self.job()
+            recipe = self.recipe()
         except InputError as error:
             self._fail(str(error))
             return
@@ -110,12 +111,12 @@ class SurfaceDock(ScanSource):
             self.method.remember()
             three = "yes" if self.in_3d.isChecked() else "no"
             self.remember("surface", {"kind": self.surface.kind_key(), "in_3d": three})
-        self._job = (job, self._look())
+        self._job = (recipe, self._look())
         self._lock(True)
-        self.start(surface_steps, job, then=self._made, title="Reconstructing the surface")
+        self.start(surface_steps, recipe, then=self._made, title="Reconstructing the surface")
 
     # the job --------------------------------------------------------------------------
-    def job(self) -> SurfaceJob:
+    def recipe(self) -> Recipe:
         """What the dock describes.
 
         Raises
@@ -128,16 +129,14 @@ class SurfaceDock(ScanSource):
         optics = self.scan_parts.optics.optics() if needs.needs_optics else None
         pixel_um = self.scan_parts.optics.pixel_um()
         heights, points = self._heights(scans, pixel_um)
-        return SurfaceJob(
+        return Recipe(
             scans,
-            heights,
-            self.surface.layer().name,
-            points,
+            HeightMap(heights, self.surface.layer().name, points),
             optics,
-            pixel_um,
             needs.key,
             self.method.model_name() if needs.needs_model else None,
             self.method.device_choice() if needs.needs_optics else "cpu",
+            pixel_um,
         )
 
     def _heights(
@@ -196,20 +195,17 @@ class SurfaceDock(ScanSource):
             return
         self.surface.show_points(self._voxel_um())
         from ..check import notes_before
-        from ..recipe import SurfaceFacts
 
         try:
-            job = self.job()
-            needs_model = method_of(job.method).needs_model
-            model = self.method.model if needs_model else None
-            ends = (float(job.heights_um.min()), float(job.heights_um.max()))
-            sentences = notes_before(job.scans, ends, job.optics, model, "surface")
+            recipe = self.recipe()
+            model = self.method.model if recipe.chosen.needs_model else None
+            sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
         except InputError as error:
             self._say_why_not(str(error))
             return
-        self.footer.ready("")
-        self.surface.describe(str(SurfaceFacts.of(job.heights_um, job.pixel_um)))
-        sentences += scan_warnings(self.scan_parts.table.scans.used(), job.pixel_um)
+        self.footer.ready()
+        self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
+        sentences += scan_warnings(self.scan_parts.table.scans.used(), recipe.pixel_size_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
     def _say_why_not(self, sentence: str) -> None:
@@ -221,14 +217,14 @@ class SurfaceDock(ScanSource):
     # the result -----------------------------------------------------------------------
     def _made(self, found: SurfaceImage) -> None:
         assert self._job is not None
-        job, look = self._job
-        title = self._title((found.provenance.get("check") or {}).get("chosen", job.method))
-        self.result = add_image(self._viewer, job, found, look, title)
+        recipe, look = self._job
+        title = self._title((found.provenance.get("check") or {}).get("chosen", recipe.method))
+        self.result = add_image(self._viewer, recipe, found, look, title)
         self.save.offer(self.result)
         if look.is_unsized:
             fit(self._viewer, self.result)
         if self.in_3d.isChecked():
-            add_mesh(self._viewer, job, self.result, look)
+            add_mesh(self._viewer, recipe, self.result, look)
             self._viewer.layers.selection.active = self.result
         sentence = f"“{self.result.name}” is ready after {in_words(found.seconds)}."
         check = found.provenance.get("check")
