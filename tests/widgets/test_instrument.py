@@ -176,6 +176,23 @@ def test_work_that_is_stopped_may_keep_what_is_finished(qtbot: Any, waits: bool)
     assert (ended.args[0].state, ended.args[0].value) == ("done", len(kept))
 
 
+@pytest.mark.parametrize("last", [Result("all"), Outcome("done", value="all")])
+def test_work_that_looks_up_by_itself_concludes_as_it_wants(qtbot: Any, last: object) -> None:
+    concluded: list[bool] = []
+
+    def work(*, stop: threading.Event) -> Iterator[object]:
+        assert stop.wait(20)
+        yield last
+        concluded.append(True)
+
+    run = Run(work)
+    with qtbot.waitSignal(run.ended, timeout=5000) as ended:
+        run.start()
+        run.cancel()
+    assert (ended.args[0].state, ended.args[0].value) == ("done", "all")
+    assert concluded == [True]
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_who_is_let_go_tells_nobody_and_ends(qtbot: Any, waits: bool) -> None:
     told: list[object] = []

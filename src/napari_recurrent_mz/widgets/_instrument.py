@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,8 @@ class InstrumentDock(QWidget, Tells):
     ----------
     run : Run or None
         The job.
+    inputs : sequence of QWidget
+        What a job is made from: locked while one runs.
     at_end : list of callable
         What else ends with the dock or with its viewer's window; any of both may be gone by then.
     """
@@ -281,6 +284,7 @@ class InstrumentDock(QWidget, Tells):
         self.ui: Any = form(self.footer, self.palette_, viewer)
         self.form = self.ui.rows
         self.run: Run | None = None
+        self.inputs: Sequence[QWidget] = ()
         self.at_end: list[Callable[[], object]] = []
         self._then: Callable[[Any], None] | None = None
         outer = QVBoxLayout(self)
@@ -396,6 +400,7 @@ class InstrumentDock(QWidget, Tells):
         on(self, self.run.arrived, self._arrived)
         on(self, self.run.ended, self._run_ended)
         self.footer.begin(title, first=first, total=total)
+        self._lock(True)
         self.run.start()
 
     def cancel(self) -> None:
@@ -409,6 +414,7 @@ class InstrumentDock(QWidget, Tells):
         if self.run is not None:
             self.run.let_go()
             self.run = None
+            self._lock(False)
             self.footer.ended()
 
     def _arrived(self, item: Any) -> None:
@@ -419,17 +425,26 @@ class InstrumentDock(QWidget, Tells):
 
     def _run_ended(self, outcome: Outcome) -> None:
         run, self.run = self.run, None
-        then, self._then = self._then, None  # it may hold the pixels of layers
+        self._lock(False)
         self.footer.ended()
+        if run is not None and run.is_cancelled and not self._keeps(outcome):
+            outcome = replace(outcome, state="cancelled")
         with telling(self):
-            self._conclude(outcome, then, is_cancelled=run is None or run.is_cancelled)
+            self._conclude(outcome)
         self.ended.emit(outcome)
 
-    def _conclude(
-        self, outcome: Outcome, then: Callable[[Any], None] | None, *, is_cancelled: bool
-    ) -> None:
+    def _lock(self, is_locked: bool) -> None:
+        for part in self.inputs:
+            part.setEnabled(not is_locked)
+
+    def _keeps(self, _outcome: Outcome) -> bool:
+        """Whether a job that was cancelled keeps what it has come to."""
+        return False
+
+    def _conclude(self, outcome: Outcome) -> None:
         """Say how a job ended, and take what it found."""
-        if is_cancelled or outcome.state == "cancelled":
+        then, self._then = self._then, None  # it may hold the pixels of layers
+        if outcome.state == "cancelled":
             self.say("Stopped: nothing was changed.")
         elif outcome.state == "failed":
             self.say(outcome.sentence, "error")

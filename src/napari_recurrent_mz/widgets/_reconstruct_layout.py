@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtWidgets import QWidget
@@ -39,14 +40,10 @@ class ReconstructLayout(Form):
         self.give_size = SizeButton(viewer)
         self._lay_out()
 
-    def lock(self, is_running: bool) -> None:
-        """Lock what a running job was made from."""
-        parts: tuple[QWidget, ...] = (
-            *(self.table, self.stack, self.optics, *self.scan_parts.buttons),
-            *(self.grid, self.method, self.result, self.give_size),
-        )
-        for part in parts:
-            part.setEnabled(not is_running)
+    @property
+    def inputs(self) -> Sequence[QWidget]:
+        """What a job is made from."""
+        return *self.scan_parts.inputs, self.grid, self.method, self.result, self.give_size
 
     def restyle(self, theme: str) -> None:
         """Follow the viewer's theme."""

@@ -53,14 +53,11 @@ class TrainLayout(Form):
         layers = (self.first.layer(), self.second.layer())
         return [layer for layer in layers if layer is not None]
 
-    def set_running(self, is_running: bool) -> None:
-        """Lock what a running job was made from."""
-        parts: tuple[QWidget, ...] = (
-            self.first, self.second, self.step, self.optics, self.method,
-            self.minutes, self.path, self.browse,
-        )  # fmt: skip
-        for part in parts:
-            part.setEnabled(not is_running)
+    @property
+    def inputs(self) -> tuple[QWidget, ...]:
+        """What a job is made from."""
+        stacks = self.first, self.second, self.step
+        return *stacks, self.optics, self.method, self.minutes, self.path, self.browse
 
     def restyle(self, theme: str) -> None:
         """Follow the viewer's theme."""

@@ -23,8 +23,8 @@ Work = Callable[..., Iterator[object]]
 """``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's.
 
 What it yields is told; a :class:`Result` or an :class:`Outcome` says what came of it. Once
-``stop`` is set, Stopped is raised where it yields next: work that keeps what is finished catches
-that.
+``stop`` is set, Stopped is raised where it yields next, unless it has said what came of it: work
+that keeps what is finished catches that.
 """
 
 
@@ -204,14 +204,15 @@ def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator
 
 
 def _until_stopped(items: Generator[object, None, None], stop: threading.Event) -> Iterator[object]:
-    """The items; once ``stop`` is set, the generator is told by Stopped."""
-    is_told = False
+    """The items; once ``stop`` is set, a generator that has not concluded is told by Stopped."""
+    must_know = True
     try:
         item = next(items)
         while True:
             yield item
-            if stop.is_set() and not is_told:
-                is_told = True
+            must_know &= not isinstance(item, Result | Outcome)
+            if stop.is_set() and must_know:
+                must_know = False
                 item = items.throw(Stopped())
             else:
                 item = next(items)

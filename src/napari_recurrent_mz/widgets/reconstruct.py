@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ class ReconstructDock(ScanSource):
             "Make the volume as a new layer, the plane in view first",
             ReconstructLayout,
         )
-        self.scan_parts = self.ui.scan_parts
+        self.scan_parts, self.inputs = self.ui.scan_parts, self.ui.inputs
         self.setAcceptDrops(True)
         self.remembers = True
         self.rest = Rest()
@@ -169,7 +168,6 @@ class ReconstructDock(ScanSource):
             self.ui.optics.remember()
             self.ui.method.remember()
             self.ui.result.remember()
-        self.ui.lock(True)
         self.ui.save.offer(None)
         self._job, self.rest = job, (rest := Rest())
         rest.want(True)  # after the first plane, until its layer is there
@@ -222,15 +220,13 @@ class ReconstructDock(ScanSource):
             self.result.rename(layers_name(self.ui, check.chosen))
 
     def _run_ended(self, outcome: Outcome) -> None:
-        self._turns.after(lambda: self._ended(outcome))  # once the layer is there
+        ended = super()._run_ended
+        self._turns.after(lambda: ended(outcome))  # once the layer is there
 
-    def _ended(self, outcome: Outcome) -> None:
-        if self.run is not None and self.run.is_cancelled and outcome.path is None:
-            outcome = replace(outcome, state="cancelled") if outcome.state == "done" else outcome
-        self.ui.lock(False)
-        super()._run_ended(outcome)
+    def _keeps(self, outcome: Outcome) -> bool:
+        return outcome.state != "done" or outcome.path is not None
 
-    def _conclude(self, outcome: Outcome, _then: Any = None, *, is_cancelled: bool = False) -> None:  # noqa: ARG002
+    def _conclude(self, outcome: Outcome) -> None:
         result = self.result
         if result is None:
             return

@@ -69,6 +69,8 @@ class SurfaceDock(ScanSource):
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
         self.give_size = SizeButton(self._viewer)
+        own = self.surface, self.method, self.in_3d, self.give_size
+        self.inputs = *self.scan_parts.inputs, *own
         self.remembers = True
         self.result: Image | None = None
         self._job: tuple[Recipe, Look] | None = None
@@ -112,7 +114,6 @@ class SurfaceDock(ScanSource):
             three = "yes" if self.in_3d.isChecked() else "no"
             self.remember("surface", {"kind": self.surface.kind_key(), "in_3d": three})
         self._job = (recipe, self._look())
-        self._lock(True)
         self.start(surface_steps, recipe, then=self._made, title="Reconstructing the surface")
 
     # the job --------------------------------------------------------------------------
@@ -235,20 +236,11 @@ class SurfaceDock(ScanSource):
         return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
     def _job_ended(self, _outcome: Any = None) -> None:
-        self._lock(False)
         said, kind = self.footer.message.text(), self.footer.message.kind
         self.check()
         self.footer.say(said, kind)
 
     # wiring ---------------------------------------------------------------------------
-    def _lock(self, is_running: bool) -> None:
-        parts = self.scan_parts
-        for part in (
-            *(parts.table, parts.stack, parts.optics, *parts.buttons),
-            *(self.surface, self.method, self.in_3d, self.give_size),
-        ):
-            part.setEnabled(not is_running)
-
     def _changed(self) -> None:
         if self.run is None:
             self.say("")

@@ -76,6 +76,7 @@ class TrainDock(InstrumentDock):
         super().__init__(
             napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are", TrainLayout
         )
+        self.inputs = self.ui.inputs
         self._job: AdaptJob | None = None
         self.curve: list[tuple[int, float]] = []
         self._notes: list[str] = []
@@ -103,7 +104,6 @@ class TrainDock(InstrumentDock):
         self._remember()
         self._job, self.curve, self._notes = job, [], []
         self._draw_curve()
-        self.ui.set_running(True)
         self.start(adapt_steps, job, title="Adapting")
         self.say("Judging the model as it is, and measuring the pace…")
 
@@ -152,8 +152,10 @@ class TrainDock(InstrumentDock):
         else:
             self.ui.plot.show_reason("The curve appears here")
 
-    def _conclude(self, outcome: Outcome, _then: Any = None, *, is_cancelled: bool = False) -> None:  # noqa: ARG002
-        self.ui.set_running(False)
+    def _keeps(self, _outcome: Outcome) -> bool:
+        return True
+
+    def _conclude(self, outcome: Outcome) -> None:
         if outcome.state == "done" and self._job is not None:
             path = self._job.path
             self._agreed = str(path)
