@@ -16,6 +16,7 @@ from ..recipe import Recipe
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 from . import _layers
 from ._grid_panel import in_words, size_in_words
+from ._method_panel import MethodPanel
 from ._reconstruct_job import Job
 from ._reconstruct_layout import ReconstructLayout
 from ._result import order_from, plane_in_view
@@ -66,12 +67,12 @@ def layers_name(ui: ReconstructLayout, method: str) -> str:
     """What the volume is called: what the scans' names have in common, and the method."""
     rows = ui.table.scans.used()
     names = [row.layer.name for row in rows if row.layer is not None]
-    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui, method)}"
+    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
 
 
-def title_of(ui: ReconstructLayout, method: str) -> str:
+def title_of(panel: MethodPanel, method: str) -> str:
     """What a result is called: its method, and whether its planes are confocal-like."""
-    confocal = image_made(method, ui.method.model) == "confocal"
+    confocal = image_made(method, panel.model) == "confocal"
     return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
 

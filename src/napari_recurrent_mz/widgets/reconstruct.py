@@ -173,7 +173,7 @@ class ReconstructDock(ScanSource):
         rest.want(True)  # after the first plane, until its layer is there
         self.start(
             *(reconstruct_steps, job, rest),
-            title=title_of(self.ui, job.recipe.method),
+            title=title_of(self.ui.method, job.recipe.method),
             first=_BEFORE.get(job.recipe.chosen.kind, "starting…"),
             total=len(job.grid),
             wake=lambda: rest.want(False),
@@ -181,7 +181,7 @@ class ReconstructDock(ScanSource):
 
     def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
         method = job.recipe.method
-        preview_name = f"Preview ({title_of(self.ui, method)})"
+        preview_name = f"Preview ({title_of(self.ui.method, method)})"
         return ResultLayer(
             self._viewer,
             job,
@@ -215,7 +215,7 @@ class ReconstructDock(ScanSource):
     def _checked(self, check: OwnSampleCheck) -> None:
         """The check has chosen a method: say so, and call bar and layer by its name."""
         self.say(check.sentence)
-        self.footer.retitle(title_of(self.ui, check.chosen))
+        self.footer.retitle(title_of(self.ui.method, check.chosen))
         if self.result is not None:
             self.result.rename(layers_name(self.ui, check.chosen))
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QCheckBox
 
-from ..methods import METHOD_NAMES, image_made, method_of
+from ..methods import method_of
 from ..optics import Optics
 from ..recipe import HeightMap, Recipe, SurfaceFacts
 from ..scans import Heights, InputError, Scan
@@ -21,7 +21,7 @@ from ._grid_panel import in_words
 from ._guard import on, telling
 from ._insides import fit
 from ._instrument import order_tabs
-from ._jobs import is_incomplete, scan_warnings, scans_of
+from ._jobs import is_incomplete, scan_warnings, scans_of, title_of
 from ._layer_size import SizeButton
 from ._method_panel import MethodPanel
 from ._save_volume import IMAGES, SaveButton
@@ -219,7 +219,9 @@ class SurfaceDock(ScanSource):
     def _made(self, found: SurfaceImage) -> None:
         assert self._job is not None
         recipe, look = self._job
-        title = self._title((found.provenance.get("check") or {}).get("chosen", recipe.method))
+        title = title_of(
+            self.method, (found.provenance.get("check") or {}).get("chosen", recipe.method)
+        )
         self.result = add_image(self._viewer, recipe, found, look, title)
         self.save.offer(self.result)
         if look.is_unsized:
@@ -230,10 +232,6 @@ class SurfaceDock(ScanSource):
         sentence = f"“{self.result.name}” is ready after {in_words(found.seconds)}."
         check = found.provenance.get("check")
         self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
-
-    def _title(self, method: str) -> str:
-        confocal = image_made(method, self.method.model) == "confocal"
-        return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
     def _job_ended(self, _outcome: Any = None) -> None:
         said, kind = self.footer.message.text(), self.footer.message.kind
