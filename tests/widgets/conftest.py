@@ -27,7 +27,7 @@ from napari_recurrent_mz.device import limit_gpu_memory
 from napari_recurrent_mz.network import NetworkConfig
 from napari_recurrent_mz.widgets import _guard, _live_files, _method_panel, reconstruct
 from napari_recurrent_mz.widgets._gpu_memory import gpu_memory
-from napari_recurrent_mz.widgets._parts import stop_run
+from napari_recurrent_mz.widgets._instrument import stop_run
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
@@ -147,8 +147,9 @@ def run_to_end(qtbot: Any) -> Callable[..., Any]:
     """Press a button of the dock and wait for the outcome."""
 
     def run(dock: ReconstructDock, button: str = "reconstruct") -> Any:
-        with qtbot.waitSignal(dock.run_ended, timeout=20_000) as blocker:
-            getattr(dock.ui.footer, button).click()
+        pressed = dock.ui.preview if button == "preview" else dock.footer.action
+        with qtbot.waitSignal(dock.ended, timeout=20_000) as blocker:
+            pressed.click()
         return blocker.args[0]
 
     return run

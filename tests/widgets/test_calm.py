@@ -16,8 +16,8 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtGui import QColor
 
 from napari_recurrent_mz.plots import Ink
-from napari_recurrent_mz.widgets import _calm, _pace
-from napari_recurrent_mz.widgets._calm import Calm
+from napari_recurrent_mz.widgets import _insides, _pace
+from napari_recurrent_mz.widgets._insides import Calm
 from napari_recurrent_mz.widgets._pace import Pace, Turns
 from napari_recurrent_mz.widgets._quiet_plot import QuietCanvas
 from napari_recurrent_mz.widgets._theme import Palette
@@ -31,7 +31,7 @@ class Thing:
 
 
 def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_calm, "_LONG_S", 0.0)  # any full pass is long
+    monkeypatch.setattr(_insides, "_LONG_S", 0.0)  # any full pass is long
     calm, before, young = Calm(), sys.getswitchinterval(), gc.get_threshold()
     for _ in range(2):
         calm.hold()
@@ -55,7 +55,7 @@ def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch)
 def test_a_layer_that_goes_is_freed_and_a_new_one_without_a_look_at_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_calm, "_LONG_S", 0.0)
+    monkeypatch.setattr(_insides, "_LONG_S", 0.0)
     calm, old = Calm(), Thing()
     calm.hold()
     gone = [weakref.ref(old)]

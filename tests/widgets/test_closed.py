@@ -14,9 +14,9 @@ from qtpy.QtCore import QThreadPool
 
 from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.widgets import _drop
+from napari_recurrent_mz.widgets._insides import is_open
 from napari_recurrent_mz.widgets._instrument import InstrumentDock, Result
 from napari_recurrent_mz.widgets._pace import Turns
-from napari_recurrent_mz.widgets._viewer_parts import is_open
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}

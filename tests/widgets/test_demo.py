@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from skimage.io import imread
 
-from napari_recurrent_mz import Optics, weights
+from napari_recurrent_mz import Optics, inference, weights
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.simulate import simulate_sample
-from napari_recurrent_mz.widgets import _method_panel, _samples, _worker, demo
+from napari_recurrent_mz.widgets import _method_panel, _samples, demo
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 
@@ -26,7 +26,7 @@ def tiny_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     survey = _method_panel.Survey((("auto", "Auto, CPU"), ("cpu", "CPU")), ("tiny",))
     monkeypatch.setattr(_method_panel, "survey", lambda: survey)
     monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
-    monkeypatch.setattr(_worker, "_model_for", lambda _job: model)
+    monkeypatch.setattr(inference, "model_for", lambda *_: model)
     return model
 
 

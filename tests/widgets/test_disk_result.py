@@ -44,16 +44,17 @@ def dock(make_dock, add_stack, folder) -> ReconstructDock:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     """Lets one plane pass for each release; the fourth of a run that fails is never made."""
-    passes, real = threading.Semaphore(0), inference.iter_planes
+    passes, real = threading.Semaphore(0), inference.run
 
     def planes(*args: Any, **options: Any) -> Iterator[Any]:
-        for plane in real(*args, **options):
-            assert passes.acquire(timeout=10)
-            if getattr(passes, "fails", False):
-                raise RuntimeError("a cosmic ray")
-            yield plane
+        for event in real(*args, **options):
+            if isinstance(event, inference.Plane):
+                assert passes.acquire(timeout=10)
+                if getattr(passes, "fails", False):
+                    raise RuntimeError("a cosmic ray")
+            yield event
 
-    monkeypatch.setattr(inference, "iter_planes", planes)
+    monkeypatch.setattr(inference, "run", planes)
     return passes
 
 
@@ -104,11 +105,13 @@ def test_cancel_keeps_the_finished_planes_as_a_file_of_their_own(dock, folder, g
     dock.reconstruct()
     for done in range(1, 6):
         gate.release()
-        qtbot.waitUntil(lambda done=done: dock.run.done == done)
+        qtbot.waitUntil(lambda done=done: dock.result.done == done)
     assert list(folder.glob("*.ome.zarr")) == []  # nothing that looks finished
     layer = dock.result.layer
-    np.testing.assert_array_equal(np.asarray(layer.data[6]), dock.result._job.scans[1].pixels)
-    with qtbot.waitSignal(dock.run_ended) as ended:
+    np.testing.assert_array_equal(
+        np.asarray(layer.data[6]), dock.result._job.recipe.scans[1].pixels
+    )
+    with qtbot.waitSignal(dock.ended) as ended:
         dock.cancel()
         gate.release()
     path = only_file(folder)
@@ -122,7 +125,7 @@ def test_cancel_keeps_the_finished_planes_as_a_file_of_their_own(dock, folder, g
     np.testing.assert_array_equal(np.asarray(layer.data), image.data)
     assert float(image.data.min()) > 50  # no empty plane
     own = int(np.flatnonzero(np.isclose(image.z_um, 4.0))[0])
-    np.testing.assert_array_equal(image.data[own], dock.result._job.scans[1].pixels)
+    np.testing.assert_array_equal(image.data[own], dock.result._job.recipe.scans[1].pixels)
     assert image.provenance["state"] == "cancelled"
     assert image.provenance["measured_planes"] == [own]
     assert layer.name.endswith(f"(cancelled: z {low:g} to {high:g} µm only)")
@@ -131,10 +134,10 @@ def test_cancel_keeps_the_finished_planes_as_a_file_of_their_own(dock, folder, g
 
 
 def test_a_failure_keeps_them_too_and_says_why(dock, folder, gate, qtbot) -> None:
-    with qtbot.waitSignal(dock.run_ended) as ended:
+    with qtbot.waitSignal(dock.ended) as ended:
         dock.reconstruct()
         gate.release(3)
-        qtbot.waitUntil(lambda: dock.run.done == 3)
+        qtbot.waitUntil(lambda: dock.result.done == 3)
         gate.fails = True
         gate.release()
     assert ended.args[0].state == "failed"
@@ -143,7 +146,7 @@ def test_a_failure_keeps_them_too_and_says_why(dock, folder, gate, qtbot) -> Non
 
 
 def test_before_the_first_plane_nothing_is_left(dock, folder, gate, qtbot) -> None:
-    with qtbot.waitSignal(dock.run_ended):
+    with qtbot.waitSignal(dock.ended):
         dock.reconstruct()
         dock.cancel()
     assert list(folder.iterdir()) == []
@@ -172,7 +175,7 @@ def test_what_does_not_fit_in_memory_goes_to_the_disk(dock, run_to_end, monkeypa
     footer = dock.ui.footer
     assert footer.state.kind == "error"
     assert footer.state.text().endswith("or a crop, or tick “Write to disk”.")
-    assert not footer.reconstruct.isEnabled()
+    assert not footer.action.isEnabled()
     dock.ui.result.on_disk.setChecked(True)
     dock.check()
     assert footer.state.text() == ""
@@ -204,7 +207,7 @@ def test_a_folder_that_cannot_take_it_is_told_before_the_run(
     state = dock.ui.footer.state
     assert sentence in state.text()
     assert state.kind == kind
-    assert not dock.ui.footer.reconstruct.isEnabled()
+    assert not dock.ui.footer.action.isEnabled()
 
 
 def test_the_folder_is_asked_for_once_and_remembered(qtbot, folder, monkeypatch) -> None:
@@ -265,11 +268,11 @@ def test_it_fills_and_ends_in_a_real_window(
     dock.check()
     dock.reconstruct()
     gate.release(3)
-    qtbot.waitUntil(lambda: dock.run is not None and dock.run.done == 3)
+    qtbot.waitUntil(lambda: dock.result is not None and dock.result.done == 3)
     viewer.dims.ndisplay = 3
     qtbot.wait(50)
     viewer.dims.ndisplay = 2
-    with qtbot.waitSignal(dock.run_ended, timeout=20_000):
+    with qtbot.waitSignal(dock.ended, timeout=20_000):
         gate.release(20)
     data = np.asarray(dock.result.layer.data)
     viewer.dims.set_point(0, 3.0)

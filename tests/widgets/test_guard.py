@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import re
 import sys
 import weakref
 from pathlib import Path
@@ -176,8 +177,7 @@ def _is_safe(call: ast.Call) -> bool:
 
 KNOWN = {
     ("_guard.py", "signal.connect(guard)"): "here it is",
-    ("_parts.py", "dock.destroyed.connect(self)"): "the dock is gone, nobody can be told",
-    ("_worker.py", "worker.returned.connect(arrived)"): "tells by itself",
+    ("_instrument.py", "dock.destroyed.connect(self)"): "the dock is gone, nobody can be told",
     ("_live_work.py", "session.message.connect(self._collect)"): "in the session's thread",
     ("_side_views_link.py", "viewer.dims.events.point.connect(self.look_again)"): "calls a guard",
     ("_fwhm_points.py", "layer.selected_data.events.items_changed.connect(self._selected)"): "so",
@@ -200,6 +200,12 @@ def test_everything_that_is_connected_is_guarded() -> None:
     assert loose == []
 
 
+def test_only_one_module_touches_what_is_napari_own_or_the_collector() -> None:
+    own = re.compile(r"_qt_viewer|_qt_window|_activate_on_insert|__wrapped__|import gc\b|\bgc\.")
+    found = {path.name for path in FOLDER.glob("*.py") if own.search(path.read_text("utf-8"))}
+    assert found == {"_insides.py"}
+
+
 def test_heights_typed_in_nanometres_leave_a_true_state(
     qtbot: Any, make_dock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,12 +226,12 @@ def test_heights_typed_in_nanometres_leave_a_true_state(
         dock.check()
 
     type_heights(["3.2", "7.04", "10.88", "14.72"])
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
     type_heights(["3200", "7040", "10880", "14720"])
     assert leaked == []
     assert "11520 µm apart" in dock.ui.footer.state.text()
     assert "not nm" in dock.ui.footer.state.text()
-    assert not dock.ui.footer.reconstruct.isEnabled()
+    assert not dock.ui.footer.action.isEnabled()
     assert dock.ui.grid.cost.text() == ""
     type_heights(["3200 nm", "7040 nm", "10880 nm", "14720 nm"])
     assert dock.ui.footer.state.text() == ""

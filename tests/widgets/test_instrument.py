@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
 from napari_recurrent_mz.plots import Ink
+from napari_recurrent_mz.progress import Stopped
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.widgets._instrument import InstrumentDock, Progress, Result
 from napari_recurrent_mz.widgets._layer_choice import LayerChoice
 from napari_recurrent_mz.widgets._plot import PlotPanel
 from napari_recurrent_mz.widgets._theme import Palette
+from napari_recurrent_mz.widgets._worker import Outcome, Run
 
 
 @pytest.fixture
@@ -144,6 +147,94 @@ def test_a_closed_dock_stops_its_job(make: Callable[[], InstrumentDock], qtbot: 
     assert run is not None
     dock.deleteLater()
     qtbot.waitUntil(lambda: run.is_cancelled, timeout=5000)
+
+
+def keep(kept: list[int], *, stop: threading.Event) -> Iterator[object]:
+    """Counts without looking up; when it is stopped, what it has counted is its result."""
+    try:
+        for number in range(10_000):
+            kept.append(number)
+            yield number
+            time.sleep(0.001)
+    except Stopped:
+        yield "stopping"
+        yield Result(len(kept))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_work_that_is_stopped_may_keep_what_is_finished(qtbot: Any, waits: bool) -> None:
+    kept: list[int] = []
+    told: list[object] = []
+    run = Run(keep, kept, waits=waits)
+    run.arrived.connect(told.append)
+    with qtbot.waitSignal(run.ended, timeout=5000) as ended:
+        run.start()
+        qtbot.waitUntil(lambda: len(told) > 2, timeout=5000)
+        run.cancel()
+    assert 2 < len(kept) < 10_000
+    assert told == [*kept, "stopping"]
+    assert (ended.args[0].state, ended.args[0].value) == ("done", len(kept))
+
+
+@pytest.mark.parametrize("last", [Result("all"), Outcome("done", value="all")])
+def test_work_that_looks_up_by_itself_concludes_as_it_wants(qtbot: Any, last: object) -> None:
+    concluded: list[bool] = []
+
+    def work(*, stop: threading.Event) -> Iterator[object]:
+        assert stop.wait(20)
+        yield last
+        concluded.append(True)
+
+    run = Run(work)
+    with qtbot.waitSignal(run.ended, timeout=5000) as ended:
+        run.start()
+        run.cancel()
+    assert (ended.args[0].state, ended.args[0].value) == ("done", "all")
+    assert concluded == [True]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_who_is_let_go_tells_nobody_and_ends(qtbot: Any, waits: bool) -> None:
+    told: list[object] = []
+    run = Run(count, 0, waits=waits)
+    for signal in (run.arrived, run.ended):
+        signal.connect(told.append)
+    run.start()
+    qtbot.waitUntil(lambda: len(told) > 2, timeout=5000)
+    run.let_go()
+    told.clear()
+    qtbot.waitUntil(lambda: run not in Run._alive, timeout=5000)
+    assert told == []
+
+
+def test_those_who_wait_leave_the_pool_to_others(qtbot: Any) -> None:
+    """As many sessions as the machine has cores, and more, hold up nobody's job."""
+    most = QThreadPool.globalInstance().maxThreadCount()
+    waiting = [Run(count, 0, waits=True) for _ in range(most + 1)]
+    for run in waiting:
+        run.start()
+    quick = Run(count, 3)
+    with qtbot.waitSignal(quick.ended, timeout=5000) as ended:
+        quick.start()
+    assert ended.args[0].value == 3
+    for run in waiting:
+        run.let_go()
+    qtbot.waitUntil(lambda: not Run._alive, timeout=5000)
+
+
+def test_a_stop_wakes_who_waits_for_something_else(qtbot: Any) -> None:
+    gate = threading.Event()
+
+    def wait(*, stop: threading.Event) -> Iterator[object]:
+        assert gate.wait(20)
+        yield from () if stop.is_set() else (1,)
+
+    run = Run(wait, wake=gate.set, waits=True)
+    with qtbot.waitSignal(run.ended, timeout=5000) as ended:
+        run.start()
+        run.cancel()
+    assert isinstance(ended.args[0], Outcome)
+    assert ended.args[0].state == "cancelled"
 
 
 def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(

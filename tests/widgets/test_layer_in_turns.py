@@ -12,8 +12,9 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QOpenGLContext
 
+from napari_recurrent_mz.widgets._insides import Later
 from napari_recurrent_mz.widgets._instrument import InstrumentDock
-from napari_recurrent_mz.widgets._layer_in_turns import Later, LayerInTurns
+from napari_recurrent_mz.widgets._layer_in_turns import LayerInTurns
 from napari_recurrent_mz.widgets._pace import Turns
 
 

@@ -35,9 +35,9 @@ from napari_recurrent_mz.widgets import _live_demo, _live_feeds
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.widgets._live_messages import Add, Filled, Started
 from napari_recurrent_mz.widgets._live_sources import FOLDER, MICRO_MANAGER, MICROSCOPE
-from napari_recurrent_mz.widgets._live_thread import LiveThread
 from napari_recurrent_mz.widgets._live_words import unbroken
 from napari_recurrent_mz.widgets._live_work import LiveWork
+from napari_recurrent_mz.widgets._worker import Run
 from napari_recurrent_mz.widgets.live import LiveDock
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
@@ -85,7 +85,6 @@ class Scope:
 def make(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., LiveDock]]:
     """A dock on a viewer without a window, or on the one given, ready for linear MMSE."""
     docks: list[LiveDock] = []
-    threads: list[LiveThread] = []
 
     def make(viewer: Any = None, *, starts: bool = True) -> LiveDock:
         dock = LiveDock(ViewerModel() if viewer is None else viewer)
@@ -98,7 +97,6 @@ def make(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., LiveDock]]:
         if starts:
             with qtbot.waitSignal(dock.started, timeout=_PATIENCE_MS):
                 dock.act()
-            threads.append(dock.live.live_thread)
         return dock
 
     yield make
@@ -107,7 +105,7 @@ def make(qtbot: Any, quick_survey: None) -> Iterator[Callable[..., LiveDock]]:
             dock.live.let_go()
             dock.folder.let_go()
             dock.deleteLater()
-    assert all(thread.join(30) for thread in threads)
+    qtbot.waitUntil(lambda: not Run._alive, timeout=30_000)
     assert QThreadPool.globalInstance().waitForDone(30_000)
     qtbot.wait(10)
 

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from napari_recurrent_mz import Optics
+from napari_recurrent_mz import Optics, inference
 from napari_recurrent_mz.covariance import covariance_table
 from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.weights import Model
-from napari_recurrent_mz.widgets import _worker
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
@@ -31,7 +30,7 @@ def dock(make_dock, add_stack, _table, monkeypatch: pytest.MonkeyPatch) -> Recon
     network = RecurrentMZ(NetworkConfig(base_channels=4, levels=2)).eval()
     torch.nn.init.normal_(network.last.weight, std=3.0)
     model = Model("spoilt", "0" * 64, {}, network)
-    monkeypatch.setattr(_worker, "_model_for", lambda _job: model)
+    monkeypatch.setattr(inference, "model_for", lambda *_: model)
     dock = make_dock(method="auto")
     dock.add_layers([add_stack(dock._viewer)])
     dock.set_optics(OPTICS)
@@ -50,7 +49,7 @@ def test_auto_is_the_default_until_something_else_was_used(make_dock, run_to_end
 def test_the_check_is_told_and_kept(dock: ReconstructDock, run_to_end: Any) -> None:
     said: list[str] = []
     dock.ui.footer.message.say, plain = (
-        lambda text, kind: (said.append(text), plain(text, kind))[0],
+        lambda text, kind="hint": (said.append(text), plain(text, kind))[0],
         dock.ui.footer.message.say,
     )
     outcome = run_to_end(dock)

@@ -20,8 +20,9 @@ from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.weights import load_model, save_model
 from napari_recurrent_mz.widgets import _method_panel, reconstruct
 from napari_recurrent_mz.widgets._layers import METADATA_KEY
+from napari_recurrent_mz.widgets._result import order_from
 from napari_recurrent_mz.widgets._scan_table import rows_of
-from napari_recurrent_mz.widgets._worker import order_from, time_left
+from napari_recurrent_mz.widgets._worker import time_left
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -42,23 +43,26 @@ def dock(make_dock, add_stack) -> ReconstructDock:
 
 
 class Gate:
-    """Stands in for the planes' generator: lets a test decide when each plane is done."""
+    """Stands in for the run: lets a test decide when each plane is done."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails_at: int | None = None) -> None:
         self.open = threading.Semaphore(0)
         self.closed = threading.Event()
         self.orders: list[tuple[int, ...]] = []
-        self._real, self._fails_at = inference.iter_planes, fails_at
-        monkeypatch.setattr(inference, "iter_planes", self._planes)
+        self._real, self._fails_at = inference.run, fails_at
+        monkeypatch.setattr(inference, "run", self._planes)
 
     def _planes(self, *args: Any, order: Any, **options: Any) -> Iterator[Any]:
         self.orders.append(tuple(order))
         try:
-            for number, plane in enumerate(self._real(*args, order=order, **options)):
-                assert self.open.acquire(timeout=10)
-                if number == self._fails_at:
-                    raise RuntimeError("a cosmic ray\nand more lines")
-                yield plane
+            number = -1
+            for event in self._real(*args, order=order, **options):
+                if isinstance(event, inference.Plane):
+                    number += 1
+                    assert self.open.acquire(timeout=10)
+                    if number == self._fails_at:
+                        raise RuntimeError("a cosmic ray\nand more lines")
+                yield event
         finally:
             self.closed.set()
 
@@ -73,7 +77,7 @@ def result_of(dock: ReconstructDock) -> Any:
 
 def step_until(qtbot, dock, planes: int) -> None:
     """Wait for so many planes, and for their layer."""
-    qtbot.waitUntil(lambda: dock.run is not None and dock.run.done == planes)
+    qtbot.waitUntil(lambda: dock.result is not None and dock.result.done == planes)
     qtbot.waitUntil(lambda: not planes or result_of(dock) is not None)
 
 
@@ -81,10 +85,10 @@ def test_an_empty_dock_says_how_to_begin(make_dock) -> None:
     dock = make_dock()
     footer = dock.ui.footer
     assert (footer.state.text(), footer.state.kind) == ("Add scans to begin.", "hint")
-    assert not footer.reconstruct.isEnabled()
-    assert not footer.preview.isEnabled()
+    assert not footer.action.isEnabled()
+    assert not dock.ui.preview.isEnabled()
     assert not footer.cancel.isEnabled()
-    assert "no scan" in footer.reconstruct.toolTip()
+    assert "no scan" in footer.action.toolTip()
 
 
 def test_a_stack_offers_three_planes_right_away(dock) -> None:
@@ -92,7 +96,7 @@ def test_a_stack_offers_three_planes_right_away(dock) -> None:
     assert [(row.plane, row.z_um) for row in rows] == [(1, 2.5), (4, 4.0), (7, 5.5)]
     assert dock.ui.planes_button.isChecked()
     assert dock.ui.stack.planes.text() == "1, 4, 7"
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
     assert dock.ui.grid.grid() == ZGrid(2.5, 5.5, 0.5)  # the planes of the stack
     assert dock.ui.grid.cost.text().startswith("7 planes · ")
 
@@ -139,18 +143,18 @@ def test_progress_and_buttons_while_it_runs(dock, qtbot, monkeypatch) -> None:
     gate = Gate(monkeypatch)
     footer = dock.ui.footer
     dock.set_grid(FINE)
-    footer.reconstruct.click()
+    footer.action.click()
     gate.let(3)
     step_until(qtbot, dock, 3)
-    assert not footer.reconstruct.isEnabled()
+    assert not footer.action.isEnabled()
     assert not dock.ui.table.isEnabled()
     assert footer.cancel.isEnabled()
     assert footer.bar.value() == 3
     assert "plane 3 of 13" in footer.bar.format()
     assert "left" in footer.bar.format()
-    with qtbot.waitSignal(dock.run_ended):
+    with qtbot.waitSignal(dock.ended):
         gate.let(100)
-    assert footer.reconstruct.isEnabled()
+    assert footer.action.isEnabled()
     assert not footer.cancel.isEnabled()
 
 
@@ -161,7 +165,7 @@ def test_cancel_keeps_the_finished_block_and_nothing_else(dock, qtbot, monkeypat
     dock.reconstruct()
     gate.let(5)
     step_until(qtbot, dock, 5)
-    with qtbot.waitSignal(dock.run_ended) as ended:
+    with qtbot.waitSignal(dock.ended) as ended:
         dock.cancel()
         gate.let(1)
     assert ended.args[0].state == "cancelled"
@@ -184,16 +188,16 @@ def test_a_limit_of_gpu_memory_is_in_force_before_the_first_plane(
     dock.add_layers([add_stack(dock._viewer)])
     dock.set_optics(OPTICS)
     limits = []
-    real = inference.iter_planes
+    real = inference.run
     monkeypatch.setattr(
         inference,
-        "iter_planes",
+        "run",
         lambda *args, **options: limits.append(device.gpu_memory_limit()) or real(*args, **options),
     )
     dock.ui.method.memory.setValue(0.3)
     dock.check()
     assert "too little" in dock.ui.footer.state.text()
-    assert not dock.ui.footer.reconstruct.isEnabled()
+    assert not dock.ui.footer.action.isEnabled()
     dock.ui.method.memory.setValue(6)
     dock.check()
     assert run_to_end(dock).state == "done"
@@ -203,7 +207,7 @@ def test_a_limit_of_gpu_memory_is_in_force_before_the_first_plane(
 def test_cancel_before_the_first_plane_leaves_no_layer(dock, qtbot, monkeypatch) -> None:
     gate = Gate(monkeypatch)
     dock.reconstruct()
-    with qtbot.waitSignal(dock.run_ended):
+    with qtbot.waitSignal(dock.ended):
         dock.cancel()
         gate.let(1)
     assert len(dock._viewer.layers) == 1
@@ -228,7 +232,7 @@ def test_removing_the_result_stops_the_run(dock, qtbot, monkeypatch) -> None:
     dock.reconstruct()
     gate.let(2)
     step_until(qtbot, dock, 2)
-    with qtbot.waitSignal(dock.run_ended) as ended:
+    with qtbot.waitSignal(dock.ended) as ended:
         dock._viewer.layers.remove(result_of(dock))
         gate.let(3)
     assert ended.args[0].state == "cancelled"
@@ -247,7 +251,7 @@ def test_renaming_and_removing_inputs_midway_is_harmless(dock, qtbot, monkeypatc
     assert dock.ui.table.scans.rows[0].name == "renamed, plane 1"
     dock._viewer.layers.remove(source)
     assert dock.ui.table.scans.rows == []
-    with qtbot.waitSignal(dock.run_ended) as ended:
+    with qtbot.waitSignal(dock.ended) as ended:
         gate.let(100)
     assert ended.args[0].state == "done"
     assert result_of(dock).name == "mine"
@@ -394,8 +398,8 @@ def test_each_mistake_has_its_sentence(dock, mistake, words, monkeypatch) -> Non
     mistake(dock._viewer, dock, dock._viewer.layers[0])
     dock.check()
     assert words in dock.ui.footer.state.text()
-    assert not dock.ui.footer.reconstruct.isEnabled()
-    assert dock.ui.footer.reconstruct.toolTip() == dock.ui.footer.state.text()
+    assert not dock.ui.footer.action.isEnabled()
+    assert dock.ui.footer.action.toolTip() == dock.ui.footer.state.text()
     dock.reconstruct()  # as the shortcut would
     assert dock.run is None
     assert words in dock.ui.footer.message.text()
@@ -463,7 +467,7 @@ def test_a_second_stack_takes_the_place_of_the_first(dock, add_stack) -> None:
     ]
     assert "scans before are unticked" in dock.ui.footer.message.text()
     dock.check()
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
 
 
 def test_a_stack_without_sizes_asks_for_its_z_step(make_dock, stack) -> None:
@@ -495,7 +499,7 @@ def test_two_dimensional_layers_take_their_height_from_their_name(make_dock, sta
     dock.check()
     assert [row.z_um for row in dock.ui.table.scans.rows] == [0.5, 2.5]
     assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.2)
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
 
 
 def test_scans_without_size_are_told_to_be_in_pixels(make_dock, stack, run_to_end) -> None:
@@ -533,7 +537,7 @@ def test_dropped_tiffs_become_layers_in_um_and_scans(make_dock, qtbot, stack, tm
         np.testing.assert_allclose(layer.scale[1:], 0.2, rtol=1e-4)
     assert "notes.tif" in dock.ui.footer.message.text()
     dock.check()
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
 
 
 def test_a_dropped_stack_brings_its_metadata(make_dock, qtbot, stack, tmp_path) -> None:
@@ -598,7 +602,7 @@ def test_a_real_stack_is_dropped_and_ready(make_dock, qtbot, file, planes, pixel
     np.testing.assert_allclose(heights, np.multiply(thirds, step_um), rtol=1e-3)
     assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(pixel_um, rel=1e-3)
     assert dock._viewer.layers[0].data.shape[0] == planes
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
 
 
 def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None:
@@ -606,7 +610,7 @@ def test_what_the_network_was_not_trained_for_is_said(dock, monkeypatch) -> None
     dock.ui.method.set_method("recurrent-mz")
     dock.check()
     assert dock.ui.footer.warnings.text() == "⚠ The NA is new to it."
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
 
 
 def test_a_model_for_confocal_images_names_its_result_so(
@@ -640,7 +644,7 @@ def test_scans_that_lie_apart_are_said(dock, add_stack) -> None:
     dock.ui.table.scans.add(rows_of(other, [0]))
     dock.check()
     assert "different places in x and y" in dock.ui.footer.warnings.text()
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()
 
 
 def test_the_dock_offers_the_methods_for_use_and_not_those_for_comparison(dock) -> None:
@@ -681,14 +685,13 @@ def test_a_run_rests_while_its_layer_comes(dock, qtbot, monkeypatch) -> None:
     def taken(is_on: bool) -> None:
         if is_on:
             gate.let(20)
-            dock._turns.add(lambda: rests.append(run.rest.is_taken))
+            dock._turns.add(lambda: rests.append(dock.rest.is_taken))
 
     dock.reconstruct()
-    run = dock.run
     dock._turns.changed.connect(taken)
     gate.let(1)
-    with qtbot.waitSignal(dock.run_ended, timeout=20_000) as ended:
+    with qtbot.waitSignal(dock.ended, timeout=20_000) as ended:
         pass
     assert ended.args[0].state == "done"
     assert rests == [True]
-    assert run.done == result_of(dock).data.shape[0]
+    assert dock.result.done == result_of(dock).data.shape[0]

@@ -102,7 +102,7 @@ def test_a_later_change_of_a_layer_reaches_table_and_optics(
         assert dock.ui.grid.grid().z_um[[0, -1]] == pytest.approx([found[0], found[-1]])
     assert fields(dock)["pixel_um"] == pixel
     dock.check()
-    assert dock.ui.footer.reconstruct.isEnabled() == (None not in found and bool(pixel))
+    assert dock.ui.footer.action.isEnabled() == (None not in found and bool(pixel))
 
 
 def test_a_file_that_another_reader_opened_says_its_optics_also_once_its_layer_has_a_size(
@@ -216,7 +216,7 @@ def test_a_new_channel_does_not_keep_the_wavelength_of_the_last(
     dock.ui.method.set_method("lmmse")
     dock.check()
     assert "wavelength" in dock.ui.footer.state.text()
-    assert not dock.ui.footer.reconstruct.isEnabled()
+    assert not dock.ui.footer.action.isEnabled()
 
 
 def test_what_was_typed_for_another_stack_is_called_so_and_gives_way(

@@ -191,7 +191,7 @@ def test_in_a_stack_of_unknown_size_points_count_in_its_planes(make_surface_dock
     dock.scan_parts.stack.use.click()
     picked(dock, np.array([(2, 0, 0), (6, 0, 31), (4, 23, 0)]))
     assert dock.surface.facts.text().startswith("Heights 1 to 4 µm")
-    np.testing.assert_allclose(dock.job().heights_um[0, 31], 3.0)
+    np.testing.assert_allclose(dock.recipe().target.heights_um[0, 31], 3.0)
 
 
 def test_two_dimensional_points_have_no_height(dock) -> None:

@@ -56,7 +56,7 @@ def make(qtbot: Any, quick_survey: None, start: Path) -> Iterator[Callable[..., 
     yield make
     for dock in docks:
         if isalive(dock):
-            dock.stop()
+            dock.cancel()
             dock.deleteLater()
     assert QThreadPool.globalInstance().waitForDone(20_000)
     qtbot.wait(10)
@@ -155,8 +155,8 @@ def test_a_thin_stack_is_told_when_it_is_tried(make, qtbot, tmp_path: Path) -> N
     viewer.add_image(STACK[:5], name="thin", **IN_UM)
     dock = make(viewer)
     dock.ui.path.setText(str(tmp_path / "out.safetensors"))
-    with qtbot.waitSignal(dock.run_ended, timeout=30_000):
-        dock.adapt()
+    with qtbot.waitSignal(dock.ended, timeout=30_000):
+        dock.act()
     assert "'thin' has only 5 planes" in dock.ui.footer.message.text()
     assert dock.ui.footer.message.kind == "error"
     assert not (tmp_path / "out.safetensors").exists()
@@ -216,7 +216,7 @@ def test_adapt_stop_and_the_new_model(
     assert [tuple(point) for point in lines[-1].get_xydata()] == dock.curve
     assert "Training steps: " in dock.ui.footer.bar.format()
     assert " left" in dock.ui.footer.bar.format()
-    with qtbot.waitSignal(dock.run_ended, timeout=100_000) as ended:
+    with qtbot.waitSignal(dock.ended, timeout=100_000) as ended:
         dock.ui.footer.cancel.click()
     assert ended.args[0].state == "done"
     assert load_model(path).card["data"]["stacks"][0]["name"] == "mine"
@@ -235,13 +235,13 @@ def test_a_saturated_stack_is_told_while_it_is_learned_from_and_after(
     viewer.add_image(bright, name="bright", **IN_UM)
     dock = make(viewer)
     dock.ui.path.setText(str(tmp_path / "out.safetensors"))
-    dock.adapt()
+    dock.act()
     words = "12 of the 12 planes of 'bright' are at the camera's limit"
     qtbot.waitUntil(lambda: words in state(dock)[0], timeout=30_000)
     qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
     assert words in state(dock)[0]
     assert dock.ui.footer.state.kind == "warning"
-    with qtbot.waitSignal(dock.run_ended, timeout=100_000) as ended:
+    with qtbot.waitSignal(dock.ended, timeout=100_000) as ended:
         dock.ui.footer.cancel.click()
     assert ended.args[0].state == "done"
     assert words in dock.ui.footer.message.text()
@@ -263,7 +263,7 @@ def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None
     viewer.add_image(STACK, name="mine", **IN_UM)
     dock = make(viewer)
     dock.ui.path.setText(str(tmp_path / "out.safetensors"))
-    dock.adapt()
+    dock.act()
     run = dock.run
     assert run is not None
     dock.deleteLater()
@@ -277,8 +277,8 @@ def test_settings_are_remembered(make, quick, qtbot, tmp_path: Path) -> None:
     dock = make(viewer)
     dock.ui.minutes.setValue(25)
     dock.ui.path.setText(str(tmp_path / "out.safetensors"))
-    with qtbot.waitSignal(dock.run_ended, timeout=30_000):
-        dock.adapt()
+    with qtbot.waitSignal(dock.ended, timeout=30_000):
+        dock.act()
     again = make(viewer)
     assert again.ui.optics.fields["na"].value() == 0.8
     another = TrainDock(viewer)

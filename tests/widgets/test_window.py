@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_recurrent_mz import Optics, inference
 from napari_recurrent_mz.simulate import simulate_sample
 from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets._viewer_parts import camera
+from napari_recurrent_mz.widgets._insides import camera
 from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 PLUGIN = "napari-recurrent-mz"
@@ -108,14 +108,14 @@ def test_the_dock_fits_a_small_screen(dock, viewer, qtbot) -> None:
     assert dock.sizeHint().height() < 700
     assert viewer.window._qt_window.height() <= 800
     assert viewer.window._qt_window.width() <= 1280
-    form = dock.ui._form
+    form = dock.ui._inner
     assert form.minimumSizeHint().width() <= form.width()
-    for button in (dock.ui.footer.preview, dock.ui.footer.reconstruct, dock.ui.footer.cancel):
+    for button in (dock.ui.preview, dock.footer.action, dock.footer.cancel):
         bottom = button.mapTo(dock, button.rect().bottomLeft()).y()
         assert 0 < bottom <= dock.height()
     viewer.window._qt_window.resize(1280, 560)
     qtbot.wait(200)
-    bottom = dock.ui.footer.reconstruct.mapTo(dock, QPoint(0, 0)).y()
+    bottom = dock.ui.footer.action.mapTo(dock, QPoint(0, 0)).y()
     assert bottom < dock.height()
 
 
@@ -145,7 +145,7 @@ def test_tab_goes_from_the_table_to_the_buttons(dock, add_stack, viewer, qtbot) 
             break
     ui = dock.ui
     stops = [ui.add_button, ui.optics.preset, ui.optics.fields["na"], ui.optics.fields["pixel_um"]]
-    stops += [ui.grid.start, ui.grid.step, ui.method.method, ui.footer.reconstruct]
+    stops += [ui.grid.start, ui.grid.step, ui.method.method, ui.footer.action]
     places = [seen.index(stop) for stop in stops]
     assert places == sorted(places)
 
@@ -157,7 +157,7 @@ def test_ctrl_return_reconstructs(dock, add_stack, viewer, qtbot) -> None:
     viewer.window._qt_window.activateWindow()
     dock.ui.table.setFocus()
     qtbot.waitUntil(dock.ui.table.hasFocus)
-    with qtbot.waitSignal(dock.run_ended, timeout=5_000):
+    with qtbot.waitSignal(dock.ended, timeout=5_000):
         qtbot.keyClick(dock.ui.table, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     assert viewer.layers[-1].name == "stack · Linear interpolation"
 
@@ -169,14 +169,14 @@ def test_both_themes(dock, viewer, qtbot, add_stack) -> None:
         viewer.theme = theme
         qtbot.wait(50)
         text = get_theme(theme).text.as_rgb_tuple()
-        assert dock.ui.palette_.colour("text").getRgb()[:3] == text
+        assert dock.palette_.colour("text").getRgb()[:3] == text
 
 
 def start_slowly(dock, viewer, add_stack, qtbot, monkeypatch) -> Any:
     """A run whose second plane waits until the test allows it."""
     import threading
 
-    gate, real = threading.Event(), inference.iter_planes
+    gate, real = threading.Event(), inference.run
 
     def slow(*args: Any, **options: Any) -> Any:
         for number, plane in enumerate(real(*args, **options)):
@@ -184,12 +184,12 @@ def start_slowly(dock, viewer, add_stack, qtbot, monkeypatch) -> Any:
                 gate.wait(10)
             yield plane
 
-    monkeypatch.setattr(inference, "iter_planes", slow)
+    monkeypatch.setattr(inference, "run", slow)
     dock.add_layers([add_stack(viewer)])
     dock.set_optics(OPTICS)
     dock.check()
     dock.reconstruct()
-    qtbot.waitUntil(lambda: dock.run.done == 1)
+    qtbot.waitUntil(lambda: dock.result.done == 1)
     return gate
 
 
@@ -219,7 +219,7 @@ def test_the_window_stays_alive_while_it_runs(dock, viewer, add_stack, qtbot, mo
     qtbot.waitUntil(lambda: ticks.append(1) or len(ticks) > 5, timeout=2000)
     viewer.dims.set_point(0, 3.0)
     viewer.dims.ndisplay = 3
-    with qtbot.waitSignal(dock.run_ended):
+    with qtbot.waitSignal(dock.ended):
         gate.set()
     assert viewer.layers[-1].visible
 
@@ -276,4 +276,4 @@ def test_the_sample_scans_fill_the_dock(dock, viewer, monkeypatch, small_sample)
     dock.check()
     assert [row.z_um for row in dock.ui.table.scans.rows] == pytest.approx([2.0, 5.0, 8.0])
     assert dock.ui.optics.optics() == OPTICS
-    assert dock.ui.footer.reconstruct.isEnabled()
+    assert dock.ui.footer.action.isEnabled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +17,14 @@ from ..io import ImageFile, read_what_can_be, z_from_name
 from ..io._zarr import is_zarr
 from ..scans import InputError
 from ._guard import telling
+from ._instrument import InstrumentDock
 from ._layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
 
 _DOUBTED = {"z_um": ("heights of the planes", "are"), "pixel_um": ("pixel size", "is")}
 _TIFF = {".tif", ".tiff", ".stk", ".lsm"}
 
 
-if TYPE_CHECKING:
-    from ._parts import Dock
-else:
-    Dock = object  # Qt finds the signals of the first base only, and that is to be the dock's
-
-
-class DropTarget(Dock):
+class DropTarget(InstrumentDock):
     """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
 
     def drop(self, paths: Sequence[Any]) -> None:

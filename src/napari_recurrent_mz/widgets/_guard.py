@@ -80,6 +80,15 @@ def sentence_of(error: BaseException) -> str:
     return f"This failed with an unexpected {type(error).__name__}{detail}{_place(error)}."
 
 
+def emit_alive(owner: QObject, signal: str, *values: object) -> None:
+    """Emit a signal of ``owner``'s from any thread, unless that is gone with its window."""
+    try:
+        if isalive(owner):  # type: ignore[no-untyped-call]
+            getattr(owner, signal).emit(*values)
+    except RuntimeError:
+        return  # deleted between the question and the signal
+
+
 class _Guard(QObject):
     """A slot of its owner's; as a child of that, it goes with it."""
 

@@ -12,19 +12,21 @@ from ..device import check_memory
 from ..io import check_disk, disk_bytes
 from ..methods import METHOD_NAMES, image_made, method_of
 from ..optics import Optics
+from ..recipe import Recipe
 from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 from . import _layers
-from ._dock_layout import DockLayout
 from ._grid_panel import in_words, size_in_words
-from ._result import plane_in_view
+from ._method_panel import MethodPanel
+from ._reconstruct_job import Job
+from ._reconstruct_layout import ReconstructLayout
+from ._result import order_from, plane_in_view
 from ._scan_table import Row
-from ._worker import Job, order_from
 
 _PREVIEW_S = 2.0
 _ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
-def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
+def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> Job:
     """The job that the dock describes; a preview is linear MMSE, in about two seconds.
 
     Raises
@@ -49,7 +51,7 @@ def build_job(ui: DockLayout, viewer: Any, *, preview: bool) -> Job:
     order = order_from(plane_in_view(viewer, grid), len(grid))
     model = ui.method.model_name() if needs.needs_model else None
     device = ui.method.device_choice() if needs.needs_optics else "cpu"
-    return Job(scans, grid, optics, needs.key, model, device, order, output, pixel_um)
+    return Job(Recipe(scans, grid, optics, needs.key, model, device, pixel_um), order, output)
 
 
 def _check_memory(grid: ZGrid, shape: tuple[int, ...], *, is_preview: bool) -> None:
@@ -61,16 +63,16 @@ def _check_memory(grid: ZGrid, shape: tuple[int, ...], *, is_preview: bool) -> N
         raise InputError(f"{str(error).removesuffix('.')}, or tick “Write to disk”.") from error
 
 
-def layers_name(ui: DockLayout, method: str) -> str:
+def layers_name(ui: ReconstructLayout, method: str) -> str:
     """What the volume is called: what the scans' names have in common, and the method."""
     rows = ui.table.scans.used()
     names = [row.layer.name for row in rows if row.layer is not None]
-    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui, method)}"
+    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
 
 
-def title_of(ui: DockLayout, method: str) -> str:
+def title_of(panel: MethodPanel, method: str) -> str:
     """What a result is called: its method, and whether its planes are confocal-like."""
-    confocal = image_made(method, ui.method.model) == "confocal"
+    confocal = image_made(method, panel.model) == "confocal"
     return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
 
@@ -100,7 +102,7 @@ def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
     return scans
 
 
-def warnings_about(ui: DockLayout, job: Job) -> list[str]:
+def warnings_about(ui: ReconstructLayout, job: Job) -> list[str]:
     """What to mind: outside the trained range, far beyond the scans, scans that lie apart.
 
     Raises
@@ -110,9 +112,10 @@ def warnings_about(ui: DockLayout, job: Job) -> list[str]:
     """
     from ..check import notes_before
 
-    model = ui.method.model if method_of(job.method).needs_model else None
+    recipe = job.recipe
+    model = ui.method.model if recipe.chosen.needs_model else None
     ends = (job.grid.start_um, job.grid.stop_um)
-    found = notes_before(job.scans, ends, job.optics, model)
+    found = notes_before(recipe.scans, ends, recipe.optics, model)
     return found + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
 
 
@@ -150,15 +153,16 @@ def _differ(rows: Sequence[Row], name: str, words: str) -> list[str]:
     return [f"The {words} differs between the scans ({pairs}): are they of one channel?"]
 
 
-def cost_in_words(ui: DockLayout, job: Job) -> str:
+def cost_in_words(ui: ReconstructLayout, job: Job) -> str:
     """Planes, memory and expected time."""
     planes = f"{len(job.grid)} plane" + ("s" if len(job.grid) > 1 else "")
-    y, x = job.scans[0].pixels.shape
+    y, x = job.recipe.shape
     if job.output is None:
         planes += f" · {size_in_words(4e-6 * len(job.grid) * y * x)} of memory"
     else:
         planes += f" · up to {size_in_words(1e-6 * disk_bytes((len(job.grid), y, x)))} of disk"
-    cost = _cost(ui, job.scans, len(job.grid), job.method, job.device)
+    recipe = job.recipe
+    cost = _cost(ui, recipe.scans, len(job.grid), recipe.method, recipe.device)
     if cost is None:
         return planes
     about = "about " if cost.seconds >= 1 else ""
@@ -169,7 +173,7 @@ def warm_up(optics: Optics, job: Job) -> None:
     """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
     from ..covariance import covariance_table
 
-    heights = [scan.z_um for scan in job.scans] + [float(job.grid.z_um[i]) for i in (0, -1)]
+    heights = [scan.z_um for scan in job.recipe.scans] + [float(job.grid.z_um[i]) for i in (0, -1)]
     covariance_table(optics, max(heights) - min(heights))
 
 
@@ -178,7 +182,7 @@ def is_incomplete(rows: Sequence[Row]) -> bool:
     return len(rows) < 2 or any(row.z_um is None for row in rows)
 
 
-def _coarser(ui: DockLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
+def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
     """Leave planes out so that the preview takes about two seconds."""
     cost = _cost(ui, scans, len(grid), "lmmse", ui.method.device_choice())
     every = math.ceil(cost.seconds / _PREVIEW_S) if cost is not None else 1
@@ -189,7 +193,9 @@ def _coarser(ui: DockLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
     return ZGrid(grid.start_um, last_um, (last_um - grid.start_um) / steps)
 
 
-def _cost(ui: DockLayout, scans: Sequence[Scan], planes: int, method: str, device: str) -> Any:
+def _cost(
+    ui: ReconstructLayout, scans: Sequence[Scan], planes: int, method: str, device: str
+) -> Any:
     """The expected cost; None while torch or the model is still loading in its thread."""
     model = ui.method.model
     if not ui.method.is_ready or (method_of(method).needs_model and model is None):

@@ -6,16 +6,13 @@ once, with the controls shown and all of it painted, is felt. So here they come 
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from napari.layers import Layer
-from qtpy.compat import isalive
-from qtpy.QtWidgets import QFrame
 
-from ._calm import CALM
+from ._insides import CALM, give_controls, unselected, without_controls
 from ._pace import Turns, paint_after
 
 Steps = tuple[Callable[[], object], ...]
@@ -88,65 +85,3 @@ class LayerInTurns(Generic[L]):
         layer = self.layer
         if layer is not None:
             give_controls(self._viewer, layer)
-
-
-@contextlib.contextmanager
-def unselected(viewer: Any) -> Iterator[None]:
-    """What is added meanwhile is not selected, so that its controls are not shown at once."""
-    layers = viewer.layers
-    before = getattr(layers, "_activate_on_insert", True)
-    layers._activate_on_insert = False  # of napari; where it has no such switch, it selects
-    try:
-        yield
-    finally:
-        layers._activate_on_insert = before
-
-
-class Later(QFrame):
-    """In the place of a layer's controls, which are still to come."""
-
-
-@contextlib.contextmanager
-def without_controls(viewer: Any, layer: Layer) -> Iterator[None]:
-    """Let napari add a layer without its controls, until :func:`give_controls`.
-
-    Where its window is another than the one this knows, it makes them at once.
-    """
-    container = _controls_of(viewer)
-    if container is None:
-        yield
-        return
-    container.widgets[layer] = place = Later()
-    container.addWidget(place)
-    with viewer.layers.events.inserted.blocker(container._add):
-        yield
-
-
-def give_controls(viewer: Any, layer: Layer) -> None:
-    """Make the controls of a layer that was added without; nothing if it has some."""
-    container = _controls_of(viewer)
-    if container is None or not isinstance(container.widgets.get(layer), Later):
-        return
-    place = container.widgets.pop(layer)
-    container._add(_Inserted(layer))
-    container.removeWidget(place)
-    place.deleteLater()
-    if layer in viewer.layers.selection:  # a person was faster
-        container._populate()
-
-
-class _Inserted:
-    """As much of napari's event as the controls ask for."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.value = layer
-
-
-def _controls_of(viewer: Any) -> Any:
-    """The part of napari's window that has the layers' controls, if there is one that is known."""
-    window = getattr(getattr(viewer, "window", None), "_qt_viewer", None)
-    container = getattr(window, "controls", None)
-    is_known = isinstance(getattr(container, "widgets", None), dict) and all(
-        callable(getattr(container, name, None)) for name in ("_add", "_populate")
-    )
-    return container if is_known and isalive(container) else None  # type: ignore[no-untyped-call]

@@ -10,9 +10,9 @@ from qtpy.QtCore import QEventLoop, Qt
 
 from ..scans import ZGrid
 from ..sources import Ended
+from ._insides import camera, hide_layer_controls, window_of
 from ._live_sources import MICROSCOPE, SIMULATED
 from ._method_panel import NETWORK
-from ._viewer_parts import camera
 from .demo import (
     FRAME,
     SETTLE_MS,
@@ -75,10 +75,8 @@ def run_live_demo(
         How the run ended.
     """
     viewer = open_viewer("Recurrent-MZ, live", theme, size)
-    viewer.window._qt_window.setCorner(
-        Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea
-    )
-    viewer.window._qt_viewer.dockLayerControls.hide()  # the room is for what the scans bring
+    window_of(viewer).setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+    hide_layer_controls(viewer)  # the room is for what the scans bring
     viewer.layers.events.inserted.connect(lambda event: show_well(event.value))
     dock = LiveDock(viewer)
     dock.remembers = False
@@ -162,5 +160,5 @@ def add_side_views(viewer: Any, height: int) -> None:
     for combo, key in ((dock.controls.how, "max"), (dock.controls.through, "all")):
         combo.setCurrentIndex(combo.findData(key))
     shell = viewer.window.add_dock_widget(dock, name="Side views", area="bottom")
-    viewer.window._qt_window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
+    window_of(viewer).resizeDocks([shell], [height], Qt.Orientation.Vertical)
     wait_for(lambda: bool(dock.shown) and not dock.is_busy)

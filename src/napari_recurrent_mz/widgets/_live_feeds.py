@@ -22,8 +22,7 @@ from ._drop import doubts_about
 from ._guard import on, sentence_of
 from ._live_messages import Add
 from ._live_sources import SIMULATED, FolderPage, MicroscopePage
-from ._live_thread import LiveThread
-from ._worker import in_background
+from ._worker import Outcome, Run, in_background
 
 
 class FolderFeed(QObject):
@@ -37,12 +36,12 @@ class FolderFeed(QObject):
     def __init__(self, page: FolderPage) -> None:
         super().__init__()
         self._page = page
-        self._thread: LiveThread | None = None
+        self._run: Run | None = None
 
     @property
     def is_watching(self) -> bool:
         """Whether new files become scans now."""
-        return self._thread is not None
+        return self._run is not None
 
     def start(self) -> None:
         """Watch the folder that the page says.
@@ -56,33 +55,31 @@ class FolderFeed(QObject):
         folder, page = self._page.path(), self._page
         pattern, existing = page.pattern.text().strip() or None, page.existing.isChecked()
 
-        def work(stop: threading.Event) -> Iterator[object]:
+        def work(*, stop: threading.Event) -> Iterator[object]:
             yield from watch_folder(folder, stop=stop, pattern=pattern, existing=existing)
 
-        self._thread = LiveThread(work)
-        on(self, self._thread.arrived, self._arrived)
-        on(self, self._thread.failed, self._failed)
-        self._thread.start()
+        self._run = Run(work, waits=True)
+        on(self, self._run.arrived, self._arrived)
+        on(self, self._run.ended, self._ended)
+        self._run.start()
         self._page.lock(True)
         self.said.emit(f"Watching '{folder.name}': new TIFFs become scans.", "hint")
         self.changed.emit()
 
     def stop(self) -> None:
         """Watch no longer."""
-        if self._thread is not None:
+        if self._run is not None:
             self.let_go()
             self._page.lock(False)
             self.changed.emit()
 
     def let_go(self) -> None:
         """End the thread, and touch nothing else: the page may be gone."""
-        if self._thread is not None:
-            self._thread.cancel()
-        self._thread = None
+        if self._run is not None:
+            self._run.let_go()
+        self._run = None
 
     def _arrived(self, event: object) -> None:
-        if self.sender() is not self._thread:
-            return  # of a watch that was ended
         if isinstance(event, NewScan):
             self.scan.emit(Add(event.scan, event.image.pixel_um))
             doubts = doubts_about([event.image])
@@ -92,10 +89,10 @@ class FolderFeed(QObject):
             kind = "done" if isinstance(event, FolderBack) else "warning"
             self.said.emit(event.sentence, kind)  # type: ignore[attr-defined]
 
-    def _failed(self, sentence: str) -> None:
-        if self.sender() is self._thread:
+    def _ended(self, outcome: Outcome) -> None:
+        if outcome.state == "failed":
             self.stop()
-            self.said.emit(sentence, "error")
+            self.said.emit(outcome.sentence, "error")
 
 
 class MicroscopeFeed(QObject):

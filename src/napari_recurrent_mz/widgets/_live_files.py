@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.compat import isalive
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QEvent,
     QObject,
@@ -19,7 +18,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from . import _settings
-from ._guard import guarded, on
+from ._guard import emit_alive, guarded, on
 from ._live_pages import LivePages
 from ._live_question import Choice, QuestionBox
 from ._live_saving import Saving, SavingRow, save_listened
@@ -266,18 +265,11 @@ class LiveFiles(QObject):
 
     def _tell(self, sentence: str, kind: str) -> None:
         """Say something from any thread, unless the window is gone."""
-        self._emit("said", sentence, kind)
+        emit_alive(self, "said", sentence, kind)
 
     def _tell_step(self, done: int, total: int) -> None:
         """Say how far saving is, from its thread."""
-        self._emit("_step", done, total)
-
-    def _emit(self, signal: str, *values: object) -> None:
-        try:
-            if isalive(self):  # type: ignore[no-untyped-call]
-                getattr(self, signal).emit(*values)
-        except RuntimeError:
-            return  # deleted between the question and the signal
+        emit_alive(self, "_step", done, total)
 
     # in the GUI thread --------------------------------------------------------------------
     def _next_turn(self) -> int:

@@ -11,8 +11,8 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ..methods import METHOD_NAMES
 from ..scans import ZGrid
-from ._calm import CALM
 from ._guard import on
+from ._insides import CALM
 from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY
 from ._live_messages import Listed

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-from ._calm import CALM
 from ._guard import on
+from ._insides import CALM
 from ._live_messages import Filled, NotStarted, Started
-from ._live_thread import LiveThread
 from ._live_work import LiveWork
 from ._pace import Turns
+from ._worker import Outcome, Rest, Run
 
 _TURN_MS = 1
 
@@ -34,7 +35,7 @@ class LiveRun(QObject):
     ----------
     session : Session or None
         Once it has started.
-    live_thread : LiveThread or None
+    run : Run or None
         What it runs in.
     """
 
@@ -46,7 +47,8 @@ class LiveRun(QObject):
         self._turns = turns
         self.session: Any = None
         self._work: LiveWork | None = None
-        self.live_thread: LiveThread | None = None
+        self.run: Run | None = None
+        self._rest = Rest()
         self._items: deque[object] = deque()
         self._timer = QTimer(self)
         self._timer.setInterval(_TURN_MS)
@@ -56,7 +58,7 @@ class LiveRun(QObject):
     @property
     def is_on(self) -> bool:
         """Whether there is a session, or one is about to start."""
-        return self.live_thread is not None
+        return self.run is not None
 
     @property
     def is_starting(self) -> bool:
@@ -66,19 +68,28 @@ class LiveRun(QObject):
     @property
     def is_at_rest(self) -> bool:
         """Whether the thread does nothing."""
-        thread, work = self.live_thread, self._work
-        return thread is None or work is None or thread.rest.is_taken or work.is_idle
+        return self._work is None or self._rest.is_taken or self._work.is_idle
 
     def start(self, make: Callable[[], Any]) -> None:
         """Begin; ``make`` gives the session, in the thread."""
         self.let_go()
-        CALM.hold()
-        self._work = LiveWork(make)
-        self.live_thread = LiveThread(self._work.events, self._work.wake)
-        on(self, self.live_thread.arrived, self._arrived)
-        on(self, self.live_thread.failed, self._failed)
-        self.live_thread.rest.want(self._turns.is_on)
-        self.live_thread.start()
+        work, rest = LiveWork(make), Rest()
+        self._work, self._rest = work, rest
+
+        def events(*, stop: threading.Event) -> Iterator[object]:
+            for event in work.events(stop):
+                yield event
+                rest.take()
+
+        def wake() -> None:
+            rest.want(False)
+            work.wake()
+
+        self.run = Run(events, wake=wake, waits=True)
+        on(self, self.run.arrived, self._arrived)
+        on(self, self.run.ended, self._ended)
+        rest.want(self._turns.is_on)
+        self.run.start()
 
     def ask(self, command: object) -> None:
         """Ask the session something; nothing happens when there is none."""
@@ -102,23 +113,19 @@ class LiveRun(QObject):
 
     def let_go(self) -> None:
         """Let the session go."""
-        if self.live_thread is not None:
-            self.live_thread.cancel()
-            CALM.release()
-        self.live_thread = self._work = self.session = None
+        if self.run is not None:
+            self.run.let_go()
+        self.run = self._work = self.session = None
         self._items.clear()
 
     def _hold(self, is_held: bool) -> None:
-        if self.live_thread is not None:
-            self.live_thread.rest.want(is_held)
+        self._rest.want(is_held and self.is_on)
         if is_held:
             self._timer.stop()
         elif self._items:
             self._timer.start()
 
     def _arrived(self, item: object) -> None:
-        if self.sender() is not self.live_thread:
-            return  # of a session that was ended
         if isinstance(item, Filled) and self._items and isinstance(self._items[-1], Filled):
             self._items.pop()
         self._items.append(item)
@@ -136,16 +143,7 @@ class LiveRun(QObject):
             CALM.put_aside()  # libraries were loaded for it
         self.told.emit(item)
 
-    def _failed(self, sentence: str) -> None:
+    def _ended(self, outcome: Outcome) -> None:
         """The thread is gone, which nothing foresees."""
-        if self.sender() is self.live_thread:
-            self.told.emit(NotStarted(sentence))
-
-
-def stop_threads(box: dict[str, Any]) -> None:
-    """End the threads in a dock's attributes, and keep its session; the dock may be gone."""
-    for part in (box.get("live"), box.get("folder")):
-        if part is not None:
-            part.let_go()
-    if box.get("files") is not None:
-        box["files"].close()
+        if outcome.state == "failed":
+            self.told.emit(NotStarted(outcome.sentence))

@@ -12,7 +12,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ._guard import on
-from ._viewer_parts import is_open, window_of
+from ._insides import is_open, window_of
 
 _LEAST_S = 0.15
 _SHARE = 0.2  # of the time, at most, for showing

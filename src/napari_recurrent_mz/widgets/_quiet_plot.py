@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from qtpy.compat import isalive
 from qtpy.QtCore import QSize, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ..plots import Draw
-from ._calm import CALM
-from ._guard import on
+from ._guard import emit_alive, on
+from ._insides import CALM
 from ._plot import fill_figure, ink_of
 from ._theme import Palette
 
@@ -121,11 +120,7 @@ class QuietCanvas(QWidget):
             made: QImage | Exception = make()
         except Exception as error:
             made = error
-        try:
-            if isalive(self):  # type: ignore[no-untyped-call]
-                self._arrived.emit(made)
-        except RuntimeError:
-            return  # deleted between the question and the signal
+        emit_alive(self, "_arrived", made)
 
     def _take(self, made: QImage | Exception) -> None:
         self._is_drawing = False

@@ -11,12 +11,13 @@ from qtpy.QtCore import QObject, QTimer
 
 from ..scans import ZGrid
 from ._guard import on
+from ._insides import fit
 from ._layer_in_turns import LayerInTurns
 from ._layers import METADATA_KEY, has_size, lateral_origin_um
 from ._pace import Pace, Turns
+from ._reconstruct_job import Job
 from ._targets import Limits, Written, part_record
-from ._viewer_parts import fit
-from ._worker import Job, Outcome
+from ._worker import Outcome
 
 
 class ResultLayer(QObject):
@@ -32,14 +33,13 @@ class ResultLayer(QObject):
         turns: Turns,
         *,
         name: str,
-        pixel_um: float,
         first: Image | None,
         replaces: Image | None = None,
     ) -> None:
         """``first`` is the layer of the lowest scan, whose place and colours the result takes."""
         super().__init__()
         self._viewer, self._job, self._name = viewer, job, name
-        self._pixel_um, self._replaces = pixel_um, replaces
+        self._replaces = replaces
         self._origin_um = (0.0, 0.0) if first is None else lateral_origin_um(first)
         self._colormap = "gray" if first is None else first.colormap.name
         self.is_scan_unsized = first is not None and not has_size(first)
@@ -63,6 +63,11 @@ class ResultLayer(QObject):
     def is_removed(self) -> bool:
         """Whether the user took the layer out of the viewer."""
         return self._layer.was_removed
+
+    @property
+    def done(self) -> int:
+        """How many planes are finished."""
+        return len(self._finished)
 
     def take(self, plane: Written) -> None:
         """Show a plane that is finished; the first one brings the layer."""
@@ -107,11 +112,11 @@ class ResultLayer(QObject):
             self._viewer.layers.remove(replaced)
 
     def _make(self) -> Image:
-        grid = self._job.grid
+        grid, pixel_um = self._job.grid, self._job.recipe.pixel_size_um
         return Image(
             _as_layer_data(self._levels),
             name=self._name,
-            scale=(grid.step_um, self._pixel_um, self._pixel_um),
+            scale=(grid.step_um, pixel_um, pixel_um),
             translate=(grid.start_um, *self._origin_um),
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
@@ -200,3 +205,8 @@ def plane_in_view(viewer: Any, grid: ZGrid) -> int:
     if not grid.start_um <= z_um <= grid.stop_um:
         return middle
     return round((z_um - grid.start_um) / grid.step_um) if len(grid) > 1 else 0
+
+
+def order_from(first: int, count: int) -> tuple[int, ...]:
+    """All plane numbers, nearest to ``first`` first: what is done is always one block."""
+    return tuple(sorted(range(count), key=lambda i: (abs(i - first), i)))

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari.layers import Image
-from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..io import check_output
 from ..scans import InputError
-from ._guard import on
+from ._guard import emit_alive, on
 from ._layer_files import LayersFile, check_free
 from ._live_saving import Saving, SavingRow, StoppedError
 from ._parts import push_button
@@ -134,11 +133,7 @@ class SaveButton(QWidget):
 
     def _tell(self, done: int, total: int) -> None:
         """Say how far it is, from its thread."""
-        try:
-            if isalive(self):  # type: ignore[no-untyped-call]
-                self._step.emit(done, total)
-        except RuntimeError:
-            return  # deleted between the question and the signal
+        emit_alive(self, "_step", done, total)
 
 
 def _written(file: LayersFile, path: Path, prepare: Prepare | None, told: Saving) -> Path | None:

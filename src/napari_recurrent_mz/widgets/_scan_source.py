@@ -54,6 +54,11 @@ class ScanParts:
         return self.add_button, self.planes_button, self.remove_button
 
     @property
+    def inputs(self) -> tuple[QWidget, ...]:
+        """What the scans and the optics are taken from."""
+        return self.table, self.stack, self.optics, *self.buttons
+
+    @property
     def tab_order(self) -> list[QWidget]:
         """All but the optics' fields, in the order of the Tab key."""
         stack = self.stack

@@ -1,4 +1,4 @@
-"""The surface's job: what it is made from, the work in a thread, the layers it becomes."""
+"""The surface's job: the work in a thread, and the layers that it becomes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Surface
 
-from ..optics import Optics
-from ..progress import Progress, Stopped, stepping
-from ..scans import FloatArray, Heights, Scan
+from ..progress import Progress, stepping
+from ..recipe import HeightMap, Recipe
+from ..scans import FloatArray, Heights
 from ._instrument import Result
 from ._layers import METADATA_KEY
 from ._targets import percentile_limits
 
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
-
-
-@dataclass(frozen=True, eq=False)
-class SurfaceJob:
-    """Everything that the work needs; none of it belongs to napari."""
-
-    scans: tuple[Scan, ...]
-    heights_um: Heights
-    origin: str
-    points_um: npt.NDArray[np.float64] | None
-    optics: Optics | None
-    pixel_um: float
-    method: str
-    model: str | None
-    device: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,55 +41,55 @@ class Look:
     is_unsized: bool
 
 
-def surface_steps(job: SurfaceJob, *, stop: threading.Event) -> Iterator[Progress | Result]:
+def heights_of(recipe: Recipe) -> Heights:
+    """The heights of a surface that is to be reconstructed, shape (Y, X), in micrometres."""
+    assert isinstance(recipe.target, HeightMap)
+    return recipe.target.heights_um
+
+
+def surface_steps(recipe: Recipe, *, stop: threading.Event) -> Iterator[Progress | Result]:
     """Yield how far the work is, and at last a :class:`SurfaceImage`."""
-    try:
-        found = yield from stepping(lambda: _work(job, stop), stop.is_set)
-    except Stopped:
-        return
+    found = yield from stepping(lambda: _work(recipe, stop), stop.is_set)
     yield Result(found)
 
 
-def _work(job: SurfaceJob, stop: threading.Event) -> SurfaceImage:
+def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
     from .. import inference
     from ..check import OwnSampleCheck
     from ..device import choose_device
-    from ..recipe import HeightMap, Recipe
 
     began = time.monotonic()
-    target = HeightMap(job.heights_um, job.origin, job.points_um)
-    recipe = inference.loaded(
-        Recipe(job.scans, target, job.optics, job.method, job.model, job.device, job.pixel_um)
-    )
+    recipe = inference.loaded(recipe)
     events = list(inference.run(recipe, stopped=stop.is_set))
     check = next((event for event in events if isinstance(event, OwnSampleCheck)), None)
     (image,) = (event for event in events if isinstance(event, inference.SurfaceImage))
     seconds = time.monotonic() - began
-    made = recipe.provenance(choose_device(job.device), seconds, check)
+    made = recipe.provenance(choose_device(recipe.device), seconds, check)
     return SurfaceImage(image.pixels, made, seconds)
 
 
-def add_image(viewer: Any, job: SurfaceJob, found: SurfaceImage, look: Look, title: str) -> Image:
+def add_image(viewer: Any, recipe: Recipe, found: SurfaceImage, look: Look, title: str) -> Image:
     """Add the image of the surface as a 2-D layer in µm, its heights in its metadata."""
     return viewer.add_image(
         found.pixels,
         name=f"{look.name} · surface, {title}",
-        scale=(job.pixel_um,) * 2,
+        scale=(recipe.pixel_size_um,) * 2,
         translate=look.origin_um,
         units=("um", "um"),
         axis_labels=("y", "x"),
-        contrast_limits=percentile_limits(job.scans),
+        contrast_limits=percentile_limits(recipe.scans),
         colormap=look.colormap,
-        metadata={METADATA_KEY: {**found.provenance, "heights_um": job.heights_um}},
+        metadata={METADATA_KEY: {**found.provenance, "heights_um": heights_of(recipe)}},
     )
 
 
-def add_mesh(viewer: Any, job: SurfaceJob, image: Image, look: Look) -> Surface:
+def add_mesh(viewer: Any, recipe: Recipe, image: Image, look: Look) -> Surface:
     """Add the surface where it lies in space, with its image on it."""
-    every = [max(1, -(-size // _MESH)) for size in job.heights_um.shape]
-    heights = job.heights_um[:: every[0], :: every[1]]
+    heights = heights_of(recipe)
+    every = [max(1, -(-size // _MESH)) for size in heights.shape]
+    heights = heights[:: every[0], :: every[1]]
     pixels = np.asarray(image.data)[:: every[0], :: every[1]]
-    y, x = np.indices(heights.shape) * (np.array(every) * job.pixel_um)[:, None, None]
+    y, x = np.indices(heights.shape) * (np.array(every) * recipe.pixel_size_um)[:, None, None]
     vertices = np.stack([heights, y + look.origin_um[0], x + look.origin_um[1]], axis=-1).reshape(
         -1, 3
     )

@@ -12,7 +12,7 @@ import numpy as np
 from ..scans import Scan
 
 if TYPE_CHECKING:
-    from ._worker import Job
+    from ._reconstruct_job import Job
 
 Limits = tuple[float, float]
 
@@ -52,8 +52,8 @@ class Memory:
     """
 
     def __init__(self, job: Job) -> None:
-        self._volume = np.zeros((len(job.grid), *job.scans[0].pixels.shape), np.float32)
-        self._contrast = percentile_limits(job.scans)
+        self._volume = np.zeros((len(job.grid), *job.recipe.shape), np.float32)
+        self._contrast = percentile_limits(job.recipe.scans)
         self._left = set(range(len(job.grid)))
 
     @property
@@ -83,11 +83,11 @@ class Disk:
         from ..io import VolumeWriter
 
         assert job.output is not None
-        shape = (len(job.grid), *job.scans[0].pixels.shape)
+        shape = (len(job.grid), *job.recipe.shape)
         self._job = job
         self._measured: list[int] = []
-        self._contrast = percentile_limits(job.scans)
-        self._writer = VolumeWriter(job.output, shape, job.grid.z_um, job.pixel_um)
+        self._contrast = percentile_limits(job.recipe.scans)
+        self._writer = VolumeWriter(job.output, shape, job.grid.z_um, job.recipe.pixel_size_um)
 
     @property
     def is_whole(self) -> bool:
@@ -127,8 +127,8 @@ def part_record(
     first, last = min(planes), max(planes)
     return {
         "state": state,
-        "method": job.method,
-        "scans": [{"name": s.name, "z_um": s.z_um} for s in job.scans],
+        "method": job.recipe.method,
+        "scans": [{"name": s.name, "z_um": s.z_um} for s in job.recipe.scans],
         "finished_z_um": [float(z) for z in job.grid.z_um[first : last + 1]],
         "measured_planes": [i - first for i in sorted(measured)],
     }

@@ -6,8 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton, QSpinBox, QWidget
 
 from ._fields import NumberEdit
@@ -23,12 +21,9 @@ from ._theme import Palette
 class TrainLayout(Form):
     """The dock's parts, with short names that the dock's logic uses."""
 
-    def __init__(self, dock: QWidget, viewer: Any) -> None:
-        self.palette_ = Palette(viewer.theme)
-        self.footer = InstrumentFooter(
-            self.palette_, "Adapt", "Train on the stacks; the stacks stay as they are"
-        )
-        super().__init__(self.footer, self.palette_)
+    def __init__(self, footer: InstrumentFooter, palette: Palette, viewer: Any) -> None:
+        super().__init__(footer, palette)
+        self.footer = footer
         self.footer.name_cancel("Stop", "Stop and keep the best weights so far (Esc)")
         self.footer.bar.setToolTip("Training steps that are done, and the time left")
         self.first = _stack_choice(viewer, "Stack", "Choose a stack")
@@ -48,26 +43,21 @@ class TrainLayout(Form):
         self.browse.setAccessibleName("Choose the file to save as")
         self.browse.setToolTip("Choose the file for the adapted weights")
         self.browse.setMaximumWidth(32)
-        self.plot = PlotCanvas(self.palette_, "Gain over linear MMSE on the held-out quarter")
+        self.plot = PlotCanvas(palette, "Gain over linear MMSE on the held-out quarter")
         self.plot.setFixedHeight(150)
         self._lay_out()
-        self._shortcuts(dock)
         self._tab_order()
-        self.restyle(viewer.theme)
 
     def chosen(self) -> list[Image]:
         """The layers to learn from."""
         layers = (self.first.layer(), self.second.layer())
         return [layer for layer in layers if layer is not None]
 
-    def set_running(self, is_running: bool) -> None:
-        """Lock what a running job was made from."""
-        parts: tuple[QWidget, ...] = (
-            self.first, self.second, self.step, self.optics, self.method,
-            self.minutes, self.path, self.browse,
-        )  # fmt: skip
-        for part in parts:
-            part.setEnabled(not is_running)
+    @property
+    def inputs(self) -> tuple[QWidget, ...]:
+        """What a job is made from."""
+        stacks = self.first, self.second, self.step
+        return *stacks, self.optics, self.method, self.minutes, self.path, self.browse
 
     def restyle(self, theme: str) -> None:
         """Follow the viewer's theme."""
@@ -113,16 +103,6 @@ class TrainLayout(Form):
         grid.addWidget(self.path, 1, 1)
         grid.addWidget(self.browse, 1, 2)
         return part
-
-    def _shortcuts(self, dock: QWidget) -> None:
-        for keys, button in (
-            ("Ctrl+Return", self.footer.action),
-            ("Ctrl+Enter", self.footer.action),
-            ("Esc", self.footer.cancel),
-        ):
-            shortcut = QShortcut(QKeySequence(keys), dock)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(button.click)
 
     def _tab_order(self) -> None:
         fields = self.optics.fields

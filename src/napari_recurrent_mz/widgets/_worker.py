@@ -1,8 +1,7 @@
-"""Work in a thread: a reconstruction's planes with the time left, cancel, the outcome."""
+"""Work in a thread: what it yields arrives in the GUI thread, and at last how it ended."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -14,32 +13,29 @@ from napari.qt.threading import create_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from ..optics import Optics
-from ..scans import Scan, ZGrid
-from ._calm import CALM
-from ._guard import on, sentence_of, telling
-from ._rest import Rest
-from ._targets import Disk, Memory, target_for
-from ._viewer_parts import is_open
+from ..progress import Stopped
+from ._guard import emit_alive, on, sentence_of, telling
+from ._insides import CALM, is_open
+
+_LONGEST_REST_S = 1.0
+
+Work = Callable[..., Iterator[object]]
+"""``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's.
+
+What it yields is told; a :class:`Result` or an :class:`Outcome` says what came of it. Once
+``stop`` is set, Stopped is raised where it yields next, unless it has said what came of it: work
+that keeps what is finished catches that.
+"""
 
 
-@dataclass(frozen=True)
-class Job:
-    """Everything a reconstruction needs; none of it belongs to napari."""
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a job found: the last that it yields."""
 
-    scans: tuple[Scan, ...]
-    grid: ZGrid
-    optics: Optics | None
-    method: str
-    model: str | None
-    device: str
-    order: tuple[int, ...]
-    output: Path | None = None
-    """Where the volume is written as it is made; None keeps it in memory."""
-    pixel_um: float = 1.0
+    value: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """How it ended: ``state`` is done, cancelled or failed; ``sentence`` says why it failed."""
 
@@ -49,42 +45,80 @@ class Outcome:
     seconds: float = 0.0
     path: Path | None = None
     """The file with the planes that were finished, where they were written."""
+    value: Any = None
+    """What was found."""
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What the check on the scans found: the key of the method in use, and a sentence."""
+class Rest:
+    """A rest for who works in a thread, while the window needs a moment.
 
-    used: str
-    sentence: str
+    Asked for in the GUI thread, taken in another one between two pieces of work.
 
+    Attributes
+    ----------
+    is_taken : bool
+        Whether who works is at rest.
+    """
 
-def order_from(first: int, count: int) -> tuple[int, ...]:
-    """All plane numbers, nearest to ``first`` first: what is done is always one block."""
-    return tuple(sorted(range(count), key=lambda i: (abs(i - first), i)))
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+        self._is_over.set()
+        self.is_taken = False
+
+    def want(self, is_wanted: bool) -> None:
+        """Let who works rest after what is being done, or go on."""
+        (self._is_over.clear if is_wanted else self._is_over.set)()
+
+    def take(self) -> None:
+        """Rest as long as that is wanted, a second at most."""
+        if not self._is_over.is_set():
+            self.is_taken = True
+            self._is_over.wait(_LONGEST_REST_S)
+            self.is_taken = False
 
 
 def time_left(elapsed_s: float, first_s: float, done: int, total: int) -> float | None:
-    """Seconds still needed, from the pace after the first plane, which pays for loading."""
+    """Seconds still needed, from the pace after the first piece, which pays for loading."""
     if done < 2:
         return None
     return (elapsed_s - first_s) / (done - 1) * (total - done)
 
 
-class ThreadRun(QObject):
-    """A generator that is iterated in a thread; what it yields arrives in the GUI thread.
+class Run(QObject):
+    """Work in a thread; it keeps itself alive until it has ended.
 
-    It keeps itself alive until it has ended, and emits nothing after :attr:`ended`.
+    Parameters
+    ----------
+    work : callable
+        See :data:`Work`.
+    *args
+        Given to ``work``.
+    wake : callable, optional
+        Called when somebody asks to stop, for work that waits for something else.
+    waits : bool, optional
+        Whether it waits most of the time, for as long as a session lasts: then its thread is one
+        of its own.
     """
 
+    arrived = Signal(object)
+    """With what the work yields."""
     ended = Signal(object)
+    """With the :class:`Outcome`; nothing comes after it."""
 
-    _alive: set[ThreadRun] = set()  # noqa: RUF012
+    _alive: set[Run] = set()  # noqa: RUF012
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        work: Work,
+        *args: Any,
+        wake: Callable[[], object] = lambda: None,
+        waits: bool = False,
+    ) -> None:
         super().__init__()
+        self._work, self._args, self._wake, self._waits = work, args, wake, waits
         self._stop = threading.Event()
-        self._outcome: Outcome | None = None
+        self._is_silent = False
+        self._outcome = Outcome("cancelled")
         self._worker: Any = None
 
     @property
@@ -92,160 +126,100 @@ class ThreadRun(QObject):
         """Whether somebody asked to stop."""
         return self._stop.is_set()
 
-    def cancel(self) -> None:
-        """Stop as soon as the work looks up."""
-        self._stop.set()
-
-    def _launch(self, work: Callable[..., Iterator[object]], *args: Any) -> None:
-        ThreadRun._alive.add(self)
+    def start(self) -> None:
+        """Begin."""
+        Run._alive.add(self)
         CALM.hold()
-        self._worker = create_worker(work, *args, self._stop, _start_thread=False)
+        given = self._work, self._args, self._stop
+        if self._waits:
+            self._worker = _OwnThread(_steps(*given))
+        else:
+            self._worker = create_worker(_steps, *given, _start_thread=False)
         on(self, self._worker.yielded, self._yielded)
         on(self, self._worker.finished, self._finished)
         self._worker.start()
 
+    def cancel(self) -> None:
+        """Stop as soon as the work looks up."""
+        self._stop.set()
+        self._wake()
+
+    def let_go(self) -> None:
+        """Stop, and tell nobody any more."""
+        self._is_silent = True
+        self.cancel()
+
     def _yielded(self, item: object) -> None:
         if isinstance(item, Outcome):
             self._outcome = item
-        else:
-            self._arrived(item)
-
-    def _arrived(self, item: object) -> None:
-        """What the generator yields, except for the outcome."""
-        raise NotImplementedError
+        elif not self._is_silent:
+            self.arrived.emit(item)
 
     def _finished(self) -> None:
         self._worker = None
         CALM.release()
-        ThreadRun._alive.discard(self)
-        self.ended.emit(self._outcome or Outcome("cancelled"))
+        Run._alive.discard(self)
+        if not self._is_silent:
+            self.ended.emit(self._outcome)
 
 
-class Run(ThreadRun):
-    """A running reconstruction."""
+class _OwnThread(QObject):
+    """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers.
 
-    plane = Signal(object)
-    message = Signal(str)
-    checked = Signal(object)
-
-    def __init__(self, job: Job) -> None:
-        super().__init__()
-        self.job = job
-        self.rest = Rest()
-        self.done = 0
-        self._began = self._first = 0.0
-
-    def start(self) -> None:
-        """Begin; after the first plane it rests until somebody says that its layer is there."""
-        self._began = time.monotonic()
-        self.rest.want(True)
-        self._launch(_work, self.job, self.rest)
-
-    def cancel(self) -> None:
-        """Stop as soon as the work looks up."""
-        super().cancel()
-        self.rest.want(False)
-
-    def seconds_left(self) -> float | None:
-        """Expected time to the end; None while nothing can be said."""
-        elapsed = time.monotonic() - self._began
-        return time_left(elapsed, self._first, self.done, len(self.job.order))
-
-    def _arrived(self, item: object) -> None:
-        if isinstance(item, str):
-            self.message.emit(item)
-        elif isinstance(item, Checked):
-            self.checked.emit(item)
-        elif not self.is_cancelled or self.job.output is not None:  # what is on the disk stays
-            self.done += 1
-            if self.done == 1:
-                self._first = time.monotonic() - self._began
-            self.plane.emit(item)
-
-    def _finished(self) -> None:
-        found = self._outcome
-        if self.is_cancelled and found is not None and found.state == "done" and not found.path:
-            self._outcome = None
-        super()._finished()
-
-
-def _work(job: Job, rest: Rest, stop: threading.Event) -> Iterator[object]:
-    """Yield planes, messages and at last the outcome; raises nothing.
-
-    Once ``stop`` is set, the planes' generator is closed here, in its own thread.
+    Those are of a pool with as many threads as the machine has cores, so that one that only waits
+    takes a core away from everybody else; and napari asks whoever closes its window about them.
     """
+
+    yielded = Signal(object)
+    finished = Signal()
+
+    def __init__(self, steps: Iterator[object]) -> None:
+        super().__init__()
+        self._steps = steps
+        self.start = threading.Thread(target=self._iterate, daemon=True).start
+
+    def _iterate(self) -> None:
+        for item in self._steps:
+            emit_alive(self, "yielded", item)
+        emit_alive(self, "finished")
+
+
+def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator[object]:
+    """Yield what the work yields, and at last the outcome; raises nothing."""
     began = time.monotonic()
-    messages: list[object] = []
-    checks: list[Any] = []
-
-    def checked(check: Any) -> None:
-        checks.append(check)
-        messages.append(Checked(check.chosen, check.sentence))
-
-    target: Memory | Disk | None = None
+    outcome: Outcome | None = None
     try:
-        from .. import inference
-        from ..provenance import provenance
-
-        target = target_for(job)
-        model = _model_for(job)
-        planes = inference.iter_planes(
-            job.scans,
-            job.grid,
-            optics=job.optics,
-            model=model,
-            method=job.method,
-            device=job.device,
-            order=job.order,
-            on_message=messages.append,
-            on_check=checked,
-            stopped=stop.is_set,
-        )
-        with contextlib.closing(cast(Generator[Any, None, None], planes)):
-            for plane in planes:
-                yield from _drained(messages)
-                yield target.put(plane)
-                rest.take()
-                if stop.is_set():
-                    break
-        yield from _drained(messages)
-        if not target.is_whole:
-            yield Outcome("cancelled", path=target.leave("cancelled"))
-            return
-        seconds = time.monotonic() - began
-        made = provenance(
-            job.scans,
-            job.grid,
-            optics=job.optics,
-            method=job.method,
-            model=model,
-            device=_device_for(job),
-            seconds=seconds,
-            check=checks[0] if checks else None,
-        )
-        yield Outcome("done", provenance=made, seconds=seconds, path=target.finish(made))
+        for item in _until_stopped(cast(Any, work(*args, stop=stop)), stop):
+            if isinstance(item, Result):
+                outcome = Outcome("done", seconds=time.monotonic() - began, value=item.value)
+            elif isinstance(item, Outcome):
+                outcome = item
+            else:
+                yield item
+    except Stopped:
+        outcome = Outcome("cancelled")
     except Exception as error:
-        kept = None
-        with contextlib.suppress(Exception):  # what went wrong is told already
-            kept = None if target is None else target.leave("failed")
-        yield Outcome("failed", sentence_of(error), path=kept)
+        outcome = Outcome("failed", sentence_of(error))
+    yield outcome or Outcome("cancelled" if stop.is_set() else "done")
 
 
-def _drained(messages: list[object]) -> Iterator[object]:
-    while messages:
-        yield messages.pop(0)
-
-
-def _model_for(job: Job) -> Any:
-    from ..inference import model_for
-
-    return model_for(job.method, job.model)
-
-
-def _device_for(job: Job) -> Any:
-    from ..device import choose_device
-
-    return choose_device(job.device)
+def _until_stopped(items: Generator[object, None, None], stop: threading.Event) -> Iterator[object]:
+    """The items; once ``stop`` is set, a generator that has not concluded is told by Stopped."""
+    must_know = True
+    try:
+        item = next(items)
+        while True:
+            yield item
+            must_know &= not isinstance(item, Result | Outcome)
+            if stop.is_set() and must_know:
+                must_know = False
+                item = items.throw(Stopped())
+            else:
+                item = next(items)
+    except StopIteration:
+        return
+    finally:
+        items.close()
 
 
 def in_background(
@@ -270,20 +244,17 @@ def in_background(
         Gets a sentence when ``function`` raised.
     """
 
-    def guarded() -> tuple[bool, Any]:
-        try:
-            return True, function(*args)
-        except Exception as error:
-            return False, sentence_of(error)
+    def work(*, stop: threading.Event) -> Iterator[object]:  # noqa: ARG001  (it does not look up)
+        yield Result(function(*args))
 
-    def arrived(result: tuple[bool, Any]) -> None:
-        good, value = result
-        CALM.release()
+    def ended(outcome: Outcome) -> None:
         if isalive(owner) and is_open(getattr(owner, "_viewer", None)):  # type: ignore[no-untyped-call]
             with telling(owner):
-                (then if good else failed)(value)
+                if outcome.state == "done":
+                    then(outcome.value)
+                else:
+                    failed(outcome.sentence)
 
-    CALM.hold()
-    worker = create_worker(guarded, _start_thread=False)
-    worker.returned.connect(arrived)
-    worker.start()
+    run = Run(work)
+    on(run, run.ended, ended)
+    run.start()

@@ -13,7 +13,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
 from ..scans import ZGrid
-from . import _samples, _viewer_parts
+from . import _insides, _samples
 from ._layers import um_scale_and_place
 from ._method_panel import NETWORK
 from ._worker import Outcome
@@ -89,7 +89,7 @@ def open_viewer(title: str, theme: str, size: tuple[int, int]) -> Any:
 
     viewer = napari.Viewer(title=title, show=True, show_welcome_screen=False)
     viewer.theme = theme
-    viewer.window._qt_window.resize(*size)
+    _insides.window_of(viewer).resize(*size)
     return viewer
 
 
@@ -117,8 +117,8 @@ def fill_in(dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
 def look_around(viewer: Any) -> None:
     """A black 3-D canvas with a scale bar, where planes are seen to arrive."""
     viewer.dims.ndisplay = 3
-    _viewer_parts.blacken(viewer)
-    _viewer_parts.scale_bar(viewer).visible = True
+    _insides.blacken(viewer)
+    _insides.scale_bar(viewer).visible = True
 
 
 def until_ready(dock: ReconstructDock, model: str | None, device: str) -> None:
@@ -149,7 +149,7 @@ def until_done(dock: ReconstructDock) -> Outcome:
         ends.append(outcome)
         loop.quit()
 
-    dock.run_ended.connect(ended)
+    dock.ended.connect(ended)
     dock.reconstruct()
     if dock.run is not None:
         loop.exec()
@@ -171,8 +171,8 @@ def beside_the_truth(viewer: Any, dock: ReconstructDock, sample: Any, scans: lis
     for layer in viewer.layers:
         layer.name_overlay.visible = layer.visible
     viewer.layers.selection.active = result
-    height, width = _viewer_parts.canvas_size(viewer)
-    grid = _viewer_parts.grid(viewer)
+    height, width = _insides.canvas_size(viewer)
+    grid = _insides.grid(viewer)
     grid.shape = (1, 2) if width > 1.6 * height else (2, 1)
     grid.spacing = _GAP
     grid.enabled = True
@@ -191,7 +191,7 @@ def frame(layer: Image, sample: Any) -> None:
 def centre(viewer: Any) -> None:
     """Fit the volume in the canvas, seen from above at an angle."""
     viewer.reset_view()
-    camera = _viewer_parts.camera(viewer)
+    camera = _insides.camera(viewer)
     camera.angles = _VIEW_ANGLES
     camera.zoom *= _ZOOM
 

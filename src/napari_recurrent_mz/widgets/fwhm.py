@@ -38,6 +38,7 @@ class FwhmDock(InstrumentDock):
         super().__init__(napari_viewer, "Measure", "Find, fit and count the beads")
         self.pages = FwhmPages(self._viewer, self.palette_)
         self.setup, self.results = self.pages.setup, self.pages.results
+        self.inputs = (self.setup,)
         self.add_section("", self.pages, 1)
         self.measured: Measured | None = None
         self.histograms: list[AxisHistogram] = []
@@ -66,7 +67,6 @@ class FwhmDock(InstrumentDock):
             return
         self.setup.remember()
         self.start(measure, job, then=self._show, title="Measuring")
-        self.setup.setEnabled(False)
 
     def job(self) -> FwhmJob:
         """What would be measured.
@@ -310,7 +310,6 @@ class FwhmDock(InstrumentDock):
         self._listen_to_clicks()
 
     def _job_ended(self, _outcome: Any) -> None:
-        self.setup.setEnabled(True)
         self._check_timer.start()
 
     def _ask_for_table(self) -> None:

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
 from ..device import check_memory
 from ..plots.live import ErrorOverZ, Stopping, live_figure
 from ..scans import InputError
-from ._calm import CALM
 from ._guard import guarded, on
-from ._instrument import InstrumentDock
+from ._insides import CALM
 from ._live_feeds import FolderFeed, MicroscopeFeed
 from ._live_files import LiveFiles
 from ._live_intake import Candidate
@@ -33,7 +32,7 @@ from ._live_messages import (
 )
 from ._live_pages import LivePages
 from ._live_question import GO_ON, START_AGAIN, QuestionBox
-from ._live_run import LiveRun, stop_threads
+from ._live_run import LiveRun
 from ._live_saving import finished_volume
 from ._live_scope import AtMicroscope
 from ._live_sources import FOLDER, HAND
@@ -49,14 +48,12 @@ from ._live_words import (
     unbroken,
 )
 from ._pace import Turns
-from ._parts import WhenGone
-from ._result import plane_in_view, show_height
-from ._worker import order_from
+from ._result import order_from, plane_in_view, show_height
 
 _PROGRESS_S = 0.2
 
 
-class LiveDock(AtMicroscope, InstrumentDock):
+class LiveDock(AtMicroscope):
     """A session at the microscope: scans in, a volume that follows, and when to stop.
 
     Parameters
@@ -406,14 +403,4 @@ class LiveDock(AtMicroscope, InstrumentDock):
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)
-        WhenGone(self, stop_threads)
-
-    def viewer_gone(self) -> None:
-        """End the threads with the viewer's window."""
-        stop_threads(self.__dict__)
-
-    def event(self, event: QEvent | None) -> bool:
-        """End the threads when the dock is closed for good."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            stop_threads(self.__dict__)
-        return bool(super().event(event))
+        self.at_end = [self.live.let_go, self.folder.let_go, self.files.close]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 
-from ..methods import method_of
 from ..optics import Optics
 from ..scans import InputError, ZGrid
-from ._dock_layout import DockLayout
 from ._grid_panel import in_words
 from ._guard import on, sentence_of, telling
 from ._jobs import (
@@ -26,14 +22,24 @@ from ._jobs import (
     warnings_about,
 )
 from ._pace import Turns
-from ._parts import Dock, WhenGone, stop_run
+from ._reconstruct_job import Job, reconstruct_steps
+from ._reconstruct_layout import ReconstructLayout
 from ._result import ResultLayer
 from ._scan_source import ScanSource
 from ._scan_table import planes_of_one_stack
-from ._worker import Checked, Job, Outcome, Run, in_background
+from ._targets import Written
+from ._worker import Outcome, Rest, in_background
+
+if TYPE_CHECKING:
+    from ..check import OwnSampleCheck
+
+_BEFORE = dict.fromkeys(("network", "nonnegative"), "fitting an object to the scans…") | {
+    "auto": "checking on your scans…"
+}
+"""What comes before the first plane, takes longest, and is called by its name."""
 
 
-class ReconstructDock(ScanSource, Dock):
+class ReconstructDock(ScanSource):
     """Scans, optics, target grid, method; Preview, Reconstruct, Cancel.
 
     Parameters
@@ -47,29 +53,23 @@ class ReconstructDock(ScanSource, Dock):
         Whether optics and method are kept for the next run.
     """
 
-    run_ended = Signal(object)
-    """Emitted with the outcome when a reconstruction or preview has ended."""
-
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
-        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._viewer = viewer
-        self.ui = DockLayout(self, viewer)
-        self.scan_parts = self.ui.scan_parts
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.ui)
+        super().__init__(
+            napari_viewer,
+            "Reconstruct",
+            "Make the volume as a new layer, the plane in view first",
+            ReconstructLayout,
+        )
+        self.scan_parts, self.inputs = self.ui.scan_parts, self.ui.inputs
         self.setAcceptDrops(True)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.remembers = True
-        self.run: Run | None = None
+        self.rest = Rest()
         self.result: ResultLayer | None = None
+        self._job: Job | None = None
         self._preview: Image | None = None
         self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
-        self._turns = Turns(viewer, self)
-        on(self, viewer.layers.events.removing, self._layer_goes)
+        self._turns = Turns(self._viewer, self)
         self._connect()
         self.ui.method.look_around()
         with telling(self):
@@ -90,23 +90,27 @@ class ReconstructDock(ScanSource, Dock):
         """Let volumes be written to this folder as they are made."""
         self.ui.result.write_to(folder)
 
+    def act(self) -> None:
+        """What the main button does: :meth:`reconstruct`."""
+        self.reconstruct()
+
     def reconstruct(self) -> None:
         """Start the reconstruction that the dock describes."""
-        self._start(preview=False)
+        self._begin(preview=False)
 
     def preview(self) -> None:
         """Start the linear MMSE preview: a coarser grid when the full one would take long."""
-        self._start(preview=True)
+        self._begin(preview=True)
 
     def cancel(self) -> None:
         """Stop after the current plane; what is finished stays."""
+        super().cancel()
         if self.run is not None:
-            self.run.cancel()
-            self.ui.footer.cancelling()
+            self.footer.cancelling("Stopping after this plane…")
 
     # checking -----------------------------------------------------------------------
     def _scans_changed(self) -> None:
-        self.ui.footer.say("", "hint")  # the last answer was about how things stood before
+        self.footer.say("", "hint")  # the last answer was about how things stood before
         self._check_timer.start()
         rows = [row for row in self.ui.table.scans.used() if row.z_um is not None]
         heights = [row.z_um for row in rows if row.z_um is not None]
@@ -117,7 +121,7 @@ class ReconstructDock(ScanSource, Dock):
 
     def _check(self) -> None:
         self._check_timer.stop()
-        footer, rows = self.ui.footer, self.ui.table.scans.rows
+        footer, rows = self.footer, self.ui.table.scans.rows
         self.ui.give_size.look(rows, self.ui.optics.pixel_um)
         if self.run is not None:
             return
@@ -127,22 +131,16 @@ class ReconstructDock(ScanSource, Dock):
         except InputError as error:
             missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
             missing |= self.ui.result.is_incomplete
-            footer.ready(False, str(error))
+            footer.ready(str(error), "hint" if not rows or missing else "error")
+            if not rows:
+                footer.state.say("Add scans to begin.")
             footer.warn([])
             self.ui.grid.cost.setText("")
-            kind = "hint" if not rows or missing else "error"
-            footer.status("Add scans to begin." if not rows else str(error), kind)
             return
-        footer.ready(True, "")
-        footer.status("", "hint")
+        footer.ready()
         footer.warn(warnings)
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
         self._warm_up(job)
-
-    def not_ready(self, why_not: str) -> None:
-        """Disable the buttons, and say why."""
-        self.ui.footer.ready(False, why_not)
-        self.ui.footer.status(why_not, "error")
 
     def _warm_up(self, job: Job) -> None:
         """Get ready for a preview while the user still looks at the form."""
@@ -155,7 +153,7 @@ class ReconstructDock(ScanSource, Dock):
                 in_background(self, warm_up, *ready, then=lambda _: None, failed=lambda _: None)
 
     # running ------------------------------------------------------------------------
-    def _start(self, *, preview: bool) -> None:
+    def _begin(self, *, preview: bool) -> None:
         if self.run is not None:
             return
         for row in self.ui.table.scans.used():
@@ -163,81 +161,74 @@ class ReconstructDock(ScanSource, Dock):
         try:
             job = build_job(self.ui, self._viewer, preview=preview)
             self.result = self._result_for(job, preview=preview)
-        except InputError as error:
-            self._fail(str(error))
-            return
-        except MemoryError as error:
+        except (InputError, MemoryError) as error:
             self._fail(sentence_of(error))
             return
         if self.remembers:
             self.ui.optics.remember()
             self.ui.method.remember()
             self.ui.result.remember()
-        self.run = Run(job)
-        on(self, self.run.plane, self._plane_done)
-        on(self, self.run.message, self._told)
-        on(self, self.run.checked, self._checked)
-        on(self, self.run.ended, self._run_ended)
-        self.ui.set_running(True)
         self.ui.save.offer(None)
-        # What comes before the first plane takes longest, and is called by its name.
-        before = {
-            "auto": "checking on your scans…",
-            "network": "fitting an object to the scans…",
-            "nonnegative": "fitting an object to the scans…",
-        }
-        first = before.get(method_of(job.method).kind, "starting…")
-        self.ui.footer.begin(len(job.grid), title_of(self.ui, job.method), first)
-        self.run.start()
+        self._job, self.rest = job, (rest := Rest())
+        rest.want(True)  # after the first plane, until its layer is there
+        self.start(
+            *(reconstruct_steps, job, rest),
+            title=title_of(self.ui.method, job.recipe.method),
+            first=_BEFORE.get(job.recipe.chosen.kind, "starting…"),
+            total=len(job.grid),
+            wake=lambda: rest.want(False),
+        )
 
     def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
-        first = self.ui.table.scans.used()[0].layer
-        preview_name = f"Preview ({title_of(self.ui, job.method)})"
-        name = preview_name if preview else layers_name(self.ui, job.method)
+        method = job.recipe.method
+        preview_name = f"Preview ({title_of(self.ui.method, method)})"
         return ResultLayer(
             self._viewer,
             job,
             self._turns,
-            name=name,
-            pixel_um=self.ui.optics.pixel_um(),
-            first=first,
+            name=preview_name if preview else layers_name(self.ui, method),
+            first=self.ui.table.scans.used()[0].layer,
             replaces=self._preview,
         )
 
-    def _plane_done(self, plane: Any) -> None:
-        run, result = self.run, self.result
-        if run is None or result is None:
+    def _arrived(self, item: Any) -> None:
+        if isinstance(item, Written):
+            self._plane_done(item)
+        elif isinstance(item, str):
+            self.say(item, "warning")
+        else:
+            self._checked(item)
+
+    def _plane_done(self, plane: Written) -> None:
+        run, result, job = self.run, self.result, self._job
+        if run is None or result is None or job is None:
             return
+        if run.is_cancelled and job.output is None:
+            return  # what is on the disk stays
         if result.is_removed:
             run.cancel()
             return
         result.take(plane)
-        self._hold(self._turns.is_on)
-        self.ui.footer.progress(run.done, len(run.job.order), run.seconds_left())
+        self.rest.want(self._turns.is_on)
+        self.footer.progress(result.done, len(job.order), piece="plane")
 
-    def _told(self, sentence: str) -> None:
-        self.ui.footer.say(sentence, "warning")
-
-    def _checked(self, found: Checked) -> None:
+    def _checked(self, check: OwnSampleCheck) -> None:
         """The check has chosen a method: say so, and call bar and layer by its name."""
-        title = title_of(self.ui, found.used)
-        self.ui.footer.say(found.sentence, "hint")
-        self.ui.footer.retitle(title)
+        self.say(check.sentence)
+        self.footer.retitle(title_of(self.ui.method, check.chosen))
         if self.result is not None:
-            self.result.rename(layers_name(self.ui, found.used))
-
-    def _hold(self, is_held: bool) -> None:
-        if self.run is not None:
-            self.run.rest.want(is_held)
+            self.result.rename(layers_name(self.ui, check.chosen))
 
     def _run_ended(self, outcome: Outcome) -> None:
-        self._turns.after(lambda: self._ended(outcome))  # once the layer is there
+        ended = super()._run_ended
+        self._turns.after(lambda: ended(outcome))  # once the layer is there
 
-    def _ended(self, outcome: Outcome) -> None:
-        run, result = self.run, self.result
-        self.run = None
-        self.ui.set_running(False)
-        if run is None or result is None:
+    def _keeps(self, outcome: Outcome) -> bool:
+        return outcome.state != "done" or outcome.path is not None
+
+    def _conclude(self, outcome: Outcome) -> None:
+        result = self.result
+        if result is None:
             return
         result.finish(outcome)
         self.ui.save.offer(result.layer)
@@ -245,15 +236,14 @@ class ReconstructDock(ScanSource, Dock):
             is_preview = result.layer.name.startswith("Preview (")
             self._preview = result.layer if is_preview else None
         self.check()
-        self._say_end(run, result, outcome)
-        self.run_ended.emit(outcome)
+        self._say_end(result, outcome)
 
-    def _say_end(self, run: Run, result: ResultLayer, outcome: Outcome) -> None:
+    def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
-        kept = f" The {run.done} finished planes are kept{where}." if run.done else ""
+        kept = f" The {result.done} finished planes are kept{where}." if result.done else ""
         if result.is_removed:
             stays = kept if outcome.path is not None else ""
-            self.ui.footer.say(f"Stopped, because its layer was removed.{stays}", "hint")
+            self.say(f"Stopped, because its layer was removed.{stays}")
         elif outcome.state == "done" and result.layer is not None:
             sentence = f"“{result.layer.name}” is ready after {in_words(outcome.seconds)}."
             if outcome.path is not None:
@@ -265,9 +255,9 @@ class ReconstructDock(ScanSource, Dock):
             check = (outcome.provenance or {}).get("check")
             if check is not None:
                 sentence += f"\n{check['sentence']}"
-            self.ui.footer.say(sentence, "done")
+            self.say(sentence, "done")
         elif outcome.state == "cancelled":
-            self.ui.footer.say(f"Cancelled.{kept}", "hint")
+            self.say(f"Cancelled.{kept}")
         else:
             self._fail(outcome.sentence + kept)
 
@@ -275,7 +265,7 @@ class ReconstructDock(ScanSource, Dock):
     def _connect(self) -> None:
         ui = self.ui
         self.connect_scans()
-        on(self, self._turns.changed, self._hold)
+        on(self, self._turns.changed, lambda is_on: self.rest.want(is_on))
         on(self, ui.table.scans.changed, self._scans_changed)
         on(self, ui.optics.changed, self._scans_changed)
         on(self, ui.grid.changed, self._scans_changed)
@@ -284,11 +274,8 @@ class ReconstructDock(ScanSource, Dock):
         ui.result.changed.connect(self._check_timer.start)
         on(self, ui.save.said, self.say)
         on(self, ui.give_size.said, self.say)
-        on(self, ui.footer.preview.clicked, self.preview)
-        on(self, ui.footer.reconstruct.clicked, self.reconstruct)
-        on(self, ui.footer.cancel.clicked, self.cancel)
-        on(self, self._viewer.events.theme, self._theme_changed)
-        WhenGone(self, stop_run)
+        on(self, ui.preview.clicked, self.preview)
+        self.shortcut("Ctrl+P", ui.preview.click)
 
     def _layer_removed(self, event: Any) -> None:
         super()._layer_removed(event)

@@ -16,7 +16,6 @@ from ..projections import Slab
 from ..scans import InputError
 from ._guard import guarded, on, sentence_of, telling
 from ._instrument import InstrumentDock
-from ._parts import stop_run
 from ._plot import PlotPanel
 from ._side_views_form import GROUP, SideViewsForm
 from ._side_views_link import ViewerLink, pixel_under
@@ -179,10 +178,8 @@ class SideViewsDock(InstrumentDock):
 
     def _drop_job(self) -> None:
         """Forget the job at work: nobody waits for it any more."""
-        if self.run is not None:
-            stop_run(self.__dict__)
-            self.run, self._at_work = None, []
-            self.footer.ended()
+        self._let_job_go()
+        self._at_work = []
 
     def _projected(self, found: dict[tuple[Any, ...], Outcome]) -> None:
         self._outcomes |= found

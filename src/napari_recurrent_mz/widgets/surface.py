@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QCheckBox
 
-from ..methods import METHOD_NAMES, image_made, method_of
+from ..methods import method_of
 from ..optics import Optics
+from ..recipe import HeightMap, Recipe, SurfaceFacts
 from ..scans import Heights, InputError, Scan
 from . import _layers, _settings
 from ._grid_panel import in_words
 from ._guard import on, telling
-from ._instrument import InstrumentDock
-from ._jobs import is_incomplete, scan_warnings, scans_of
+from ._insides import fit
+from ._instrument import order_tabs
+from ._jobs import is_incomplete, scan_warnings, scans_of, title_of
 from ._layer_size import SizeButton
 from ._method_panel import MethodPanel
 from ._save_volume import IMAGES, SaveButton
@@ -36,17 +38,16 @@ from ._surface_choice import (
 from ._surface_job import (
     Look,
     SurfaceImage,
-    SurfaceJob,
     add_image,
     add_mesh,
+    heights_of,
     surface_steps,
 )
-from ._viewer_parts import fit
 
 _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
 
-class SurfaceDock(ScanSource, InstrumentDock):
+class SurfaceDock(ScanSource):
     """Scans, a plane through points or a layer of heights, optics, method; one image.
 
     Parameters
@@ -68,9 +69,11 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
         self.save = SaveButton("image", IMAGES)
         self.give_size = SizeButton(self._viewer)
+        own = self.surface, self.method, self.in_3d, self.give_size
+        self.inputs = *self.scan_parts.inputs, *own
         self.remembers = True
         self.result: Image | None = None
-        self._job: tuple[SurfaceJob, Look] | None = None
+        self._job: tuple[Recipe, Look] | None = None
         self._timer = self.one_shot(150, self.check)
         self.setAcceptDrops(True)
         self._lay_out()
@@ -101,7 +104,7 @@ class SurfaceDock(ScanSource, InstrumentDock):
         for row in self.scan_parts.table.scans.used():
             row.forget()  # pixels may have been changed in place
         try:
-            job = self.job()
+            recipe = self.recipe()
         except InputError as error:
             self._fail(str(error))
             return
@@ -110,12 +113,11 @@ class SurfaceDock(ScanSource, InstrumentDock):
             self.method.remember()
             three = "yes" if self.in_3d.isChecked() else "no"
             self.remember("surface", {"kind": self.surface.kind_key(), "in_3d": three})
-        self._job = (job, self._look())
-        self._lock(True)
-        self.start(surface_steps, job, then=self._made, title="Reconstructing the surface")
+        self._job = (recipe, self._look())
+        self.start(surface_steps, recipe, then=self._made, title="Reconstructing the surface")
 
     # the job --------------------------------------------------------------------------
-    def job(self) -> SurfaceJob:
+    def recipe(self) -> Recipe:
         """What the dock describes.
 
         Raises
@@ -128,16 +130,14 @@ class SurfaceDock(ScanSource, InstrumentDock):
         optics = self.scan_parts.optics.optics() if needs.needs_optics else None
         pixel_um = self.scan_parts.optics.pixel_um()
         heights, points = self._heights(scans, pixel_um)
-        return SurfaceJob(
+        return Recipe(
             scans,
-            heights,
-            self.surface.layer().name,
-            points,
+            HeightMap(heights, self.surface.layer().name, points),
             optics,
-            pixel_um,
             needs.key,
             self.method.model_name() if needs.needs_model else None,
             self.method.device_choice() if needs.needs_optics else "cpu",
+            pixel_um,
         )
 
     def _heights(
@@ -196,20 +196,17 @@ class SurfaceDock(ScanSource, InstrumentDock):
             return
         self.surface.show_points(self._voxel_um())
         from ..check import notes_before
-        from ..recipe import SurfaceFacts
 
         try:
-            job = self.job()
-            needs_model = method_of(job.method).needs_model
-            model = self.method.model if needs_model else None
-            ends = (float(job.heights_um.min()), float(job.heights_um.max()))
-            sentences = notes_before(job.scans, ends, job.optics, model, "surface")
+            recipe = self.recipe()
+            model = self.method.model if recipe.chosen.needs_model else None
+            sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
         except InputError as error:
             self._say_why_not(str(error))
             return
-        self.footer.ready("")
-        self.surface.describe(str(SurfaceFacts.of(job.heights_um, job.pixel_um)))
-        sentences += scan_warnings(self.scan_parts.table.scans.used(), job.pixel_um)
+        self.footer.ready()
+        self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
+        sentences += scan_warnings(self.scan_parts.table.scans.used(), recipe.pixel_size_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
     def _say_why_not(self, sentence: str) -> None:
@@ -221,38 +218,27 @@ class SurfaceDock(ScanSource, InstrumentDock):
     # the result -----------------------------------------------------------------------
     def _made(self, found: SurfaceImage) -> None:
         assert self._job is not None
-        job, look = self._job
-        title = self._title((found.provenance.get("check") or {}).get("chosen", job.method))
-        self.result = add_image(self._viewer, job, found, look, title)
+        recipe, look = self._job
+        title = title_of(
+            self.method, (found.provenance.get("check") or {}).get("chosen", recipe.method)
+        )
+        self.result = add_image(self._viewer, recipe, found, look, title)
         self.save.offer(self.result)
         if look.is_unsized:
             fit(self._viewer, self.result)
         if self.in_3d.isChecked():
-            add_mesh(self._viewer, job, self.result, look)
+            add_mesh(self._viewer, recipe, self.result, look)
             self._viewer.layers.selection.active = self.result
         sentence = f"“{self.result.name}” is ready after {in_words(found.seconds)}."
         check = found.provenance.get("check")
         self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
 
-    def _title(self, method: str) -> str:
-        confocal = image_made(method, self.method.model) == "confocal"
-        return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
-
     def _job_ended(self, _outcome: Any = None) -> None:
-        self._lock(False)
         said, kind = self.footer.message.text(), self.footer.message.kind
         self.check()
         self.footer.say(said, kind)
 
     # wiring ---------------------------------------------------------------------------
-    def _lock(self, is_running: bool) -> None:
-        parts = self.scan_parts
-        for part in (
-            *(parts.table, parts.stack, parts.optics, *parts.buttons),
-            *(self.surface, self.method, self.in_3d, self.give_size),
-        ):
-            part.setEnabled(not is_running)
-
     def _changed(self) -> None:
         if self.run is None:
             self.say("")
@@ -293,12 +279,10 @@ class SurfaceDock(ScanSource, InstrumentDock):
         self.form.addWidget(self.save)
         self.form.addStretch(1)
         surface, method = self.surface, self.method
-        order: list[QWidget] = [
+        order_tabs(
             *self.scan_parts.tab_order[:10],
             *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
             *self.scan_parts.tab_order[10:],
             *(*method.tab_order, self.in_3d, self.save.button),
             *(self.footer.action, self.footer.cancel),
-        ]
-        for before, after in pairwise(order):
-            QWidget.setTabOrder(before, after)
+        )

@@ -6,92 +6,64 @@ import contextlib
 import math
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog
 
+from ..progress import Stopped
 from ..scans import InputError
 from . import _drop, _layers, _settings
-from ._guard import on, sentence_of, telling
+from ._guard import on, telling
+from ._instrument import InstrumentDock
 from ._layer_choice import LayerChoice
 from ._own_models import own_models
-from ._parts import Dock, WhenGone, stop_run
 from ._train_job import ENDING, AdaptJob, build_job, gains_figure, told
 from ._train_layout import TrainLayout
-from ._worker import Outcome, ThreadRun, in_background
+from ._worker import Outcome, Result, in_background
 
 _NAMES = ("minutes", "folder", "device")
 
 
-class AdaptRun(ThreadRun):
-    """A running adaptation."""
+def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
+    """Yield what to mind, the progress of every step, at last what came of it.
 
-    progress = Signal(object)
-    message = Signal(str)
+    When it is stopped, the best weights so far are kept, if there are any.
+    """
+    from ..saturation import stack_saturation_notes
+    from ..training.adapt import Adapter, adapting, gain_at_start, write_adapted
+    from ..training.measured import measured_field
+    from ..weights import load_model
 
-    def __init__(self, job: AdaptJob) -> None:
-        super().__init__()
-        self.job = job
-
-    def start(self) -> None:
-        """Begin."""
-        self._launch(_work, self.job)
-
-    def _arrived(self, item: object) -> None:
-        if isinstance(item, str):
-            self.message.emit(item)
-        else:
-            self.progress.emit(item)
-
-
-def _work(job: AdaptJob, stop: threading.Event) -> Iterator[object]:
-    """Yield what to mind, the progress of every step, at last the outcome; raises nothing."""
-    began = time.monotonic()
-    try:
-        from ..saturation import stack_saturation_notes
-        from ..training.adapt import Adapter, adapting, gain_at_start, write_adapted
-        from ..training.measured import measured_field
-        from ..weights import load_model
-
-        fields = []
-        for name, lazy, heights in job.stacks:
-            pixels = np.asarray(lazy)
-            yield from stack_saturation_notes(name, pixels)
-            fields.append(measured_field(pixels, heights, job.optics, name))
-        start = load_model(job.model)
-        with tempfile.TemporaryDirectory(prefix="recurrent-mz-") as folder:
-            adapter = Adapter(
-                adapting(start, fields),
-                fields,
-                Path(folder),
-                start=start,
-                device=job.device,
-                minutes=job.minutes,
-                stopped=stop.is_set,
-            )
-            with contextlib.closing(adapter.run()) as steps:
-                for now in steps:
-                    yield now
-                    if stop.is_set():
-                        break
-            if not adapter.has_best:
-                yield Outcome("cancelled")
-                return
+    fields = []
+    for name, lazy, heights in job.stacks:
+        pixels = np.asarray(lazy)
+        yield from stack_saturation_notes(name, pixels)
+        fields.append(measured_field(pixels, heights, job.optics, name))
+    start = load_model(job.model)
+    with tempfile.TemporaryDirectory(prefix="recurrent-mz-") as folder:
+        adapter = Adapter(
+            adapting(start, fields),
+            fields,
+            Path(folder),
+            start=start,
+            device=job.device,
+            minutes=job.minutes,
+            stopped=stop.is_set,
+        )
+        with contextlib.suppress(Stopped), contextlib.closing(adapter.run()) as steps:
+            for now in steps:  # noqa: UP028  (which Stopped closes, and does not enter)
+                yield now
+        if adapter.has_best:
             write_adapted(adapter, job.path)
-            found = {"start": gain_at_start(Path(folder)), "best": adapter.best_db,
-                     "step": adapter.step, "from": start.name}  # fmt: skip
-        yield Outcome("done", provenance=found, seconds=time.monotonic() - began)
-    except Exception as error:
-        yield Outcome("failed", sentence_of(error))
+            yield Result({"start": gain_at_start(Path(folder)), "best": adapter.best_db,
+                          "step": adapter.step, "from": start.name})  # fmt: skip
 
 
-class TrainDock(Dock):
+class TrainDock(InstrumentDock):
     """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve.
 
     Parameters
@@ -100,20 +72,12 @@ class TrainDock(Dock):
         The viewer whose layers are the stacks.
     """
 
-    run_ended = Signal(object)
-    """Emitted with the outcome when an adaptation has ended."""
-
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        # napari hands plugins a proxy, whose layers are proxies too and equal to nothing.
-        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._viewer = viewer
-        self.ui = TrainLayout(self, viewer)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.ui)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.run: AdaptRun | None = None
+        super().__init__(
+            napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are", TrainLayout
+        )
+        self.inputs = self.ui.inputs
+        self._job: AdaptJob | None = None
         self.curve: list[tuple[int, float]] = []
         self._notes: list[str] = []
         self._suggested = ""
@@ -128,33 +92,26 @@ class TrainDock(Dock):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def adapt(self) -> None:
+    def act(self) -> None:
         """Start the adaptation that the dock describes."""
         if self.run is not None:
             return
         try:
             job = build_job(self.ui, self._agreed)
         except InputError as error:
-            self.ui.footer.say(str(error), "error")
+            self.footer.say(str(error), "error")
             return
         self._remember()
-        self.curve, self._notes = [], []
+        self._job, self.curve, self._notes = job, [], []
         self._draw_curve()
-        self.ui.footer.begin("Adapting")
-        self.ui.set_running(True)
-        self.ui.footer.say("Judging the model as it is, and measuring the pace…", "hint")
-        self.run = AdaptRun(job)
-        on(self, self.run.progress, self._stepped)
-        on(self, self.run.message, self._noted)
-        on(self, self.run.ended, self._ended)
-        self.run.start()
+        self.start(adapt_steps, job, title="Adapting")
+        self.say("Judging the model as it is, and measuring the pace…")
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """Stop after this step; the best weights so far are kept."""
+        super().cancel()
         if self.run is not None:
-            self.run.cancel()
-            self.ui.footer.cancelling()
-            self.ui.footer.say("Stopping after this step…", "hint")
+            self.say("Stopping after this step…")
 
     def _check(self) -> None:
         self._check_timer.stop()
@@ -166,24 +123,27 @@ class TrainDock(Dock):
         except InputError as error:
             sentence = str(error)
         begun = not self.ui.chosen() or self.ui.optics.is_incomplete()
-        self.ui.footer.ready(sentence, "hint" if begun else "error")
+        self.footer.ready(sentence, "hint" if begun else "error")
 
     # running --------------------------------------------------------------------------
+    def _arrived(self, item: Any) -> None:
+        if isinstance(item, str):
+            self._noted(item)
+        elif self.run is not None and not self.run.is_cancelled:
+            self._stepped(item)
+
     def _stepped(self, now: Any) -> None:
-        footer = self.ui.footer
-        if self.run is None or self.run.is_cancelled:
-            return
         if now.gain_db is not None:
             self.curve.append((now.step, now.gain_db))
             self._draw_curve()
         if math.isfinite(now.seconds_left):
-            footer.progress(now.step, now.steps, "Training steps", now.seconds_left)
-            footer.say("")
+            self.footer.progress(now.step, now.steps, "Training steps", now.seconds_left)
+            self.say("")
 
     def _noted(self, sentence: str) -> None:
         """What to mind stays in sight while the network learns."""
         self._notes.append(sentence)
-        self.ui.footer.state.say("\n".join(f"⚠ {note}" for note in self._notes), "warning")
+        self.footer.state.say("\n".join(f"⚠ {note}" for note in self._notes), "warning")
 
     def _draw_curve(self) -> None:
         points = list(self.curve)
@@ -192,25 +152,22 @@ class TrainDock(Dock):
         else:
             self.ui.plot.show_reason("The curve appears here")
 
-    def _ended(self, outcome: Outcome) -> None:
-        run, self.run = self.run, None
-        self.ui.set_running(False)
-        self.ui.footer.ended()
-        say = self.ui.footer.say
-        if run is None:
-            return
-        if outcome.state == "done" and outcome.provenance is not None:
-            self._agreed = str(run.job.path)
-            own_models().add(str(run.job.path))
+    def _keeps(self, _outcome: Outcome) -> bool:
+        return True
+
+    def _conclude(self, outcome: Outcome) -> None:
+        if outcome.state == "done" and self._job is not None:
+            path = self._job.path
+            self._agreed = str(path)
+            own_models().add(str(path))
             self._suggested = ""
-            sentence, kind = told(outcome.provenance, run.job.path)
-            say("\n".join([sentence, *self._notes]), "warning" if self._notes else kind)
+            sentence, kind = told(outcome.value, path)
+            self.say("\n".join([sentence, *self._notes]), "warning" if self._notes else kind)
         elif outcome.state == "cancelled":
-            say("Stopped before anything was learned: no file was written.", "hint")
+            self.say("Stopped before anything was learned: no file was written.")
         else:
-            say(outcome.sentence, "error")
+            self.say(outcome.sentence, "error")
         self.check()
-        self.run_ended.emit(outcome)
 
     # layers and files -----------------------------------------------------------------
     def _images(self) -> list[Image]:
@@ -229,7 +186,7 @@ class TrainDock(Dock):
 
     def _stack_chosen(self) -> None:
         if self.run is None:
-            self.ui.footer.say("")
+            self.footer.say("")
         self.ui.optics.follow(_layers.optics_by_image(self.ui.chosen()))
         self._suggest_name()
         self._ask_for_step()
@@ -267,13 +224,13 @@ class TrainDock(Dock):
     def open_stack(self, path: str, choice: LayerChoice | None = None) -> None:
         """Read a file, add it as a layer, and choose it."""
         target = choice or self.ui.first
-        self.ui.footer.say("Reading…", "hint")
+        self.footer.say("Reading…", "hint")
         in_background(
             self,
             _drop.read_all,
             [Path(path)],
             then=lambda result: self._read(result, target),
-            failed=lambda sentence: self.ui.footer.say(sentence, "error"),
+            failed=lambda sentence: self.footer.say(sentence, "error"),
         )
 
     def _read(self, result: tuple[list[Any], list[str]], choice: LayerChoice) -> None:
@@ -326,10 +283,6 @@ class TrainDock(Dock):
         on(self, ui.step.edited, self.check)
         ui.optics.changed.connect(self._check_timer.start)
         on(self, ui.method.changed, self._method_changed)
-        on(self, ui.method.failed, lambda sentence: ui.footer.say(sentence, "error"))
+        on(self, ui.method.failed, lambda sentence: self.footer.say(sentence, "error"))
         ui.path.textChanged.connect(self._check_timer.start)
         on(self, ui.browse.clicked, self._browse)
-        on(self, ui.footer.action.clicked, self.adapt)
-        on(self, ui.footer.cancel.clicked, self.stop)
-        on(self, self._viewer.events.theme, self._theme_changed)
-        WhenGone(self, stop_run)

@@ -1,0 +1,254 @@
+"""What is not napari's public interface, and the garbage collector: here, and nowhere else.
+
+Two things make a window stand still though nothing runs in its own thread: it waits up to a
+switch interval each time that it wants the interpreter back, and the garbage collector's full pass
+looks at every object there is, 0.2 s with napari and torch loaded. While somebody holds
+:data:`CALM`, the interval is short, and a full pass looks only at what is new. napari asks for such
+a pass with every layer that goes, and finds little: the collector's small passes are few, so that
+what comes and goes soon, like a plot's thousands of parts, goes in one of them (:meth:`Calm.tidy`)
+and does not grow old.
+
+What does not help is to let the working threads come after the window's (niceness): one that has
+the interpreter is then kept waiting by others, and the window with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QFrame
+
+_SWITCH_S = 0.001  # a fifth of Python's own
+_FULL = 2  # the collector's oldest generation
+_YOUNG = 30_000  # objects, more than a plot has, before the collector looks at them; usually 700
+_LONG_S = 0.02  # of a full pass: then there is much that is new
+_MARGIN = 0.95  # of the canvas that a layer fills
+
+
+class Calm:
+    """Counts who works; all methods are for the GUI thread.
+
+    Examples
+    --------
+    >>> CALM.hold()                                                     # doctest: +SKIP
+    >>> CALM.release()                                                  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self._holders = 0
+        self._usual_s = 0.0
+        self._usual_young = gc.get_threshold()
+        self._puts_aside = False
+        self._young: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._began = 0.0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody works."""
+        return self._holders > 0
+
+    def hold(self) -> None:
+        """Somebody begins to work."""
+        self._holders += 1
+        if self._holders > 1:
+            return
+        self._usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._usual_s, _SWITCH_S))
+        self._usual_young = gc.get_threshold()
+        gc.set_threshold(max(self._usual_young[0], _YOUNG), *self._usual_young[1:])
+        if gc.get_freeze_count() == 0:  # else somebody else has put objects aside
+            self._puts_aside = True
+            gc.callbacks.append(self._collected)
+            self.put_aside()
+
+    def release(self) -> None:
+        """Somebody has ended; with the last one all is as it was."""
+        self._holders -= 1
+        if self._holders > 0:
+            return
+        sys.setswitchinterval(self._usual_s)
+        gc.set_threshold(*self._usual_young)
+        if self._puts_aside:
+            self._puts_aside = False
+            gc.callbacks.remove(self._collected)
+            gc.unfreeze()
+
+    def put_aside(self) -> None:
+        """Let full passes look at nothing that is there now, while somebody works."""
+        if self._puts_aside:
+            self._young.clear()
+            gc.freeze()
+
+    def tidy(self) -> None:
+        """Free what was made and is no longer wanted since the last small pass."""
+        if self.is_held:
+            gc.collect(0)
+
+    def expect_to_go(self, layer: Any) -> None:
+        """Note that a layer is new: it can go without a look at everything else."""
+        self._young.add(layer)
+
+    def give_back(self, layer: Any) -> None:
+        """Free a layer that is about to go, at the price of a pass over everything if it is old."""
+        if self._puts_aside and layer not in self._young:
+            gc.unfreeze()
+
+    def _collected(self, phase: str, info: dict[str, Any]) -> None:
+        """What has survived a long full pass stays aside in the next; new layers never do."""
+        if info["generation"] != _FULL:
+            return
+        if phase == "start":
+            self._began = time.thread_time()
+        elif time.thread_time() - self._began > _LONG_S and not self._young:
+            self.put_aside()
+
+
+CALM = Calm()
+"""The one there is."""
+
+
+def unwrapped(viewer: Any) -> Any:
+    """The viewer itself: napari hands plugins a proxy, whose layers are proxies too."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
+def is_moved(viewer: Any) -> bool:
+    """Whether this napari, 0.9 or later, has a scene and a canvas within the viewer."""
+    return hasattr(viewer, "scene")
+
+
+def window_of(viewer: Any) -> Any:
+    """The window of a viewer, for Qt; None for one that has none, or whose window is gone."""
+    return getattr(getattr(viewer, "window", None), "_qt_window", None)
+
+
+def is_open(viewer: Any) -> bool:
+    """Whether layers may still be added: a viewer whose window is closed fails at the first."""
+    if getattr(viewer, "window", None) is None:
+        return True  # a model without a window
+    window = window_of(viewer)
+    return window is not None and isalive(window)  # type: ignore[no-untyped-call]
+
+
+def camera(viewer: Any) -> Any:
+    """Where the volume is seen from: center, zoom, angles."""
+    return viewer.scene.camera if is_moved(viewer) else viewer.camera
+
+
+def grid(viewer: Any) -> Any:
+    """How layers are put beside each other: shape, spacing, enabled."""
+    return viewer.canvas.grid if is_moved(viewer) else viewer.grid
+
+
+def scale_bar(viewer: Any) -> Any:
+    """The scale bar."""
+    return viewer.canvas.overlays.scale_bar if is_moved(viewer) else viewer.scale_bar
+
+
+def canvas_size(viewer: Any) -> tuple[int, int]:
+    """Height and width of the canvas, in pixels."""
+    height, width = viewer.canvas.size if is_moved(viewer) else viewer._canvas_size
+    return height, width
+
+
+def blacken(viewer: Any) -> None:
+    """Make the background of the canvas black in every theme."""
+    canvas = viewer.canvas if is_moved(viewer) else viewer.window._qt_viewer.canvas
+    canvas.background_color_override = "black"
+
+
+def fit(viewer: Any, layer: Layer) -> None:
+    """Bring one layer into view, whatever the size of the others."""
+    if is_moved(viewer):
+        viewer.fit_to_view(layers=[layer])
+        return
+    low, high = (place[list(viewer.dims.displayed)[-2:]] for place in layer.extent.world)
+    camera(viewer).center = (0.0, *(low + high) / 2)
+    camera(viewer).zoom = _MARGIN * float(np.min(np.array(canvas_size(viewer)) / (high - low)))
+
+
+def hide_layer_controls(viewer: Any) -> None:
+    """Give the room of the layers' controls to others."""
+    viewer.window._qt_viewer.dockLayerControls.hide()
+
+
+def talk_to_canvas(viewer: Any) -> None:
+    """Let OpenGL commands go to the viewer's canvas, if it has a window.
+
+    When a layer goes, napari 0.9 sends what waits for the graphics card, whomever OpenGL talks to
+    then: what points and vectors that stay have just been given is lost, and to paint them ends
+    the program.
+    """
+    with contextlib.suppress(AttributeError, RuntimeError):  # no window, or it is gone
+        viewer.window._qt_viewer.canvas.native.makeCurrent()
+
+
+@contextlib.contextmanager
+def unselected(viewer: Any) -> Iterator[None]:
+    """What is added meanwhile is not selected, so that its controls are not shown at once."""
+    layers = viewer.layers
+    before = getattr(layers, "_activate_on_insert", True)
+    layers._activate_on_insert = False  # of napari; where it has no such switch, it selects
+    try:
+        yield
+    finally:
+        layers._activate_on_insert = before
+
+
+class Later(QFrame):
+    """In the place of a layer's controls, which are still to come."""
+
+
+@contextlib.contextmanager
+def without_controls(viewer: Any, layer: Layer) -> Iterator[None]:
+    """Let napari add a layer without its controls, until :func:`give_controls`.
+
+    Where its window is another than the one this knows, it makes them at once.
+    """
+    container = _controls_of(viewer)
+    if container is None:
+        yield
+        return
+    container.widgets[layer] = place = Later()
+    container.addWidget(place)
+    with viewer.layers.events.inserted.blocker(container._add):
+        yield
+
+
+def give_controls(viewer: Any, layer: Layer) -> None:
+    """Make the controls of a layer that was added without; nothing if it has some."""
+    container = _controls_of(viewer)
+    if container is None or not isinstance(container.widgets.get(layer), Later):
+        return
+    place = container.widgets.pop(layer)
+    container._add(_Inserted(layer))
+    container.removeWidget(place)
+    place.deleteLater()
+    if layer in viewer.layers.selection:  # a person was faster
+        container._populate()
+
+
+class _Inserted:
+    """As much of napari's event as the controls ask for."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.value = layer
+
+
+def _controls_of(viewer: Any) -> Any:
+    """The part of napari's window that has the layers' controls, if there is one that is known."""
+    window = getattr(getattr(viewer, "window", None), "_qt_viewer", None)
+    container = getattr(window, "controls", None)
+    is_known = isinstance(getattr(container, "widgets", None), dict) and all(
+        callable(getattr(container, name, None)) for name in ("_add", "_populate")
+    )
+    return container if is_known and isalive(container) else None  # type: ignore[no-untyped-call]
