@@ -1,0 +1,340 @@
+"""Forms that are declared: magicgui makes the fields from an annotated frozen dataclass.
+
+A field of the dataclass has a type, a default, and the words that ask for it (:class:`Ask`)::
+
+    @dataclass(frozen=True)
+    class Beads:
+        model: str = asked("profiles", "Model", "What is fitted", choices={"profiles": "Profiles"})
+        snr: float | None = asked(None, "SNR", "At least", example="5", stored="snr")
+
+``float | None`` is a number that may be left empty, a length in micrometres unless the words say
+otherwise; ``bool``, ``int``, ``float`` and ``str`` are what magicgui makes of them; ``layers``
+makes a choice of the viewer's layers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields
+from itertools import pairwise
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from magicgui.backends._qtpy.widgets import Container, QBaseValueWidget, QBaseWidget
+from magicgui.widgets import create_widget
+from magicgui.widgets.bases import ContainerWidget, ValueWidget
+from napari.layers import Layer
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QLineEdit,
+    QWidget,
+)
+
+from ..scans import InputError
+from . import _settings
+from ._fields import NumberEdit
+from ._layer_choice import LayerChoice, is_image
+from ._parts import heading
+
+T = TypeVar("T")
+_GAP = 4
+_SHORTEST = 5  # letters of a choice that must be readable
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How a form asks for one value.
+
+    ``name`` is read to people who do not see the form, and is the label where none is given.
+    """
+
+    name: str
+    tooltip: str
+    label: str | None = None
+    """In front of the field; a box to tick has none unless it is given."""
+    example: str = ""
+    """What an empty line shows."""
+    _: KW_ONLY
+    text: str = ""
+    """What a box to tick says, if not its name."""
+    unit: str = ""
+    """Behind the field."""
+    heading: str = ""
+    """Over the field's line."""
+    beside: bool = False
+    """Whether the field stands on the line of the one before it."""
+    stored: str = ""
+    """The name under which the value is remembered; it is not without one."""
+    choices: Mapping[str, str] | None = None
+    """The values to choose from, and what they are called."""
+    layers: Callable[[Layer], bool] | None = None
+    """Which layers are offered."""
+    nothing: str = "None"
+    """The entry for no layer."""
+    opens_files: bool = False
+    """Whether a file can be opened instead of a layer."""
+    is_wavelength: bool = False
+    """Whether 519 is understood as 519 nm."""
+    limits: tuple[float, float] | None = None
+    """Of a number that is never empty."""
+    max_width: int = 0
+
+
+def asked(default: Any, *words: str, **more: Any) -> Any:
+    """A field of a dataclass that a form asks for: ``words`` and ``more`` make its :class:`Ask`."""
+    return field(default=default, metadata={"ask": Ask(*words, **more)})
+
+
+class DataForm(ContainerWidget[Any], Generic[T]):
+    """magicgui's container for the fields of a frozen dataclass.
+
+    ``form.snr.value`` is one value, ``form.values()`` all of them; ``changed`` follows whatever a
+    person changes.
+
+    Parameters
+    ----------
+    declared : type
+        The dataclass.
+    viewer : napari.Viewer, optional
+        Whose layers are offered.
+    """
+
+    def __init__(self, declared: type[T], viewer: Any = None) -> None:
+        kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
+        asks = {f.name: f.metadata["ask"] for f in declared_fields}
+        made = [
+            _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
+        ]
+        object.__setattr__(self, "_declared", declared)
+        object.__setattr__(self, "asks", asks)
+        super().__init__(made, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
+        self.tab_in_order()
+
+    @property
+    def _lines(self) -> _Lines:
+        assert isinstance(self._widget, _Lines)
+        return self._widget
+
+    def values(self) -> T:
+        """What the form says.
+
+        Raises
+        ------
+        InputError
+            If a line in sight holds no number.
+        """
+        for name, ask in self.asks.items():
+            edit = self[name].native
+            if isinstance(edit, NumberEdit) and edit.is_text_wrong and not edit.isHidden():
+                unit = " in µm" if "µm" in f"{ask.label} {ask.unit}" else ""
+                raise InputError(
+                    f"The {ask.name} '{edit.text()}' is not a number: type one{unit}, or leave "
+                    "it empty."
+                )
+        return self._declared(**self.asdict())  # type: ignore[no-any-return]
+
+    def show_field(self, name: str, is_shown: bool) -> None:
+        """Show or hide a field with its label and its unit."""
+        for part in self._lines.parts[name]:
+            part.setVisible(is_shown)
+
+    def put_beside(self, name: str, widget: QWidget) -> None:
+        """Put something on the line of a field, behind it."""
+        self._lines.lines[name].addWidget(widget)
+        self.tab_in_order()
+
+    def put_under(self, name: str, widget: QWidget) -> None:
+        """Put something under the line of a field."""
+        self._lines.add_under(name, widget)
+        self.tab_in_order()
+
+    def tab_in_order(self) -> None:
+        """Let the tabulator go from field to field as they are read."""
+        for before, after in pairwise(tab_stops(self.native)):
+            QWidget.setTabOrder(before, after)
+
+    def remember(self, group: str) -> None:
+        """Keep what is to be remembered for the next run."""
+        asked = {name: ask.stored for name, ask in self.asks.items() if ask.stored}
+        _settings.remember(group, {key: _text(self[name]) for name, key in asked.items()})
+
+    def restore(self, group: str) -> None:
+        """Take what is remembered; what no longer fits is left as it is."""
+        asked = {ask.stored: name for name, ask in self.asks.items() if ask.stored}
+        for key, text in _settings.remembered(group, tuple(asked)).items():
+            with contextlib.suppress(ValueError):
+                _take_text(self[asked[key]], text)
+
+
+def tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
+    """What the tabulator stops at, in the order in which it is read."""
+    layout = part if isinstance(part, QLayout) else part.layout()
+    if layout is None:
+        if isinstance(part, QWidget) and part.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            yield part
+        return
+    numbers = list(range(layout.count()))
+    if isinstance(layout, QGridLayout):
+        numbers.sort(key=lambda number: layout.getItemPosition(number)[:2])
+    for number in numbers:
+        item = layout.itemAt(number)
+        inner = None if item is None else item.widget() or item.layout()
+        if inner is not None:
+            yield from tab_stops(inner)
+
+
+def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
+    """The widget of magicgui's for one field."""
+    if ask.layers is not None or kind == float | None:
+        made: Any = _own_field(ask, name, value, viewer)
+    else:
+        options: dict[str, Any] = {}
+        if ask.choices is not None:
+            options["choices"] = [(words, key) for key, words in ask.choices.items()]
+        if ask.limits is not None:
+            options["min"], options["max"] = ask.limits
+        made = create_widget(value, kind, name=name, options=options)
+    native = made.native
+    native.setAccessibleName(ask.name)
+    native.setToolTip(ask.tooltip)
+    if isinstance(native, QCheckBox):
+        native.setText(ask.text or ask.name)
+    elif isinstance(native, QComboBox):
+        native.setSizeAdjustPolicy(native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        native.setMinimumContentsLength(_SHORTEST)
+    elif isinstance(native, QLineEdit):
+        native.setPlaceholderText(ask.example)
+        native.setAcceptDrops(False)
+    if ask.max_width:
+        native.setMaximumWidth(ask.max_width)
+    return made
+
+
+def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
+    def layer_choice(parent: QWidget | None = None) -> QWidget:
+        accepts = ask.layers or is_image
+        about = (ask.name, ask.tooltip, ask.nothing, accepts, ask.opens_files)
+        return LayerChoice(viewer, *about, parent=parent)
+
+    def number(parent: QWidget | None = None) -> QWidget:
+        about = (ask.name, ask.tooltip, ask.example)
+        return NumberEdit(*about, wavelength=ask.is_wavelength, parent=parent)
+
+    how: dict[str, Any] = {"make": number, "names": ("value", "set_value", "edited")}
+    if ask.layers is not None:
+        how = {"make": layer_choice, "names": ("layer", "choose", "changed")}
+    return ValueWidget(value, name=name, nullable=True, widget_type=_Own, backend_kwargs=how)
+
+
+def _text(widget: Any) -> str:
+    """A value as it is remembered."""
+    if isinstance(widget.native, NumberEdit):
+        return widget.native.text()
+    value = widget.value
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _take_text(widget: Any, text: str) -> None:
+    """Take a value from how it was remembered; ValueError if it is none that fits."""
+    native, now = widget.native, widget.value
+    if isinstance(native, NumberEdit):
+        native.setText(text)
+        if not native.is_text_wrong:
+            native.set_value(native.value())
+    elif isinstance(now, bool):
+        widget.value = text == "1"
+    elif isinstance(now, int | float):
+        if not math.isfinite(float(text)):
+            raise ValueError(text)
+        widget.value = type(now)(text)
+    else:
+        widget.value = text
+
+
+class _Own(QBaseValueWidget):
+    """One of our own Qt widgets as one of magicgui's."""
+
+    def __init__(self, make: Callable[..., QWidget], names: tuple[str, str, str], **more: Any):
+        super().__init__(make, *names, **more)  # type: ignore[arg-type]
+
+    def _mgui_bind_change_callback(self, callback: Callable[[Any], object]) -> None:
+        signal = getattr(self._qwidget, self._onchange_name)
+        signal.connect(lambda: callback(self._mgui_get_value()))
+
+
+class _Page(QWidget):
+    """Where a form's lines stand; labels within lines are of one width, so that columns arise."""
+
+    inner_labels: tuple[QLabel, ...] = ()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Measure the labels, once the theme's fonts are known."""
+        super().showEvent(event)
+        widest = max((label.sizeHint().width() for label in self.inner_labels), default=0)
+        for label in self.inner_labels:
+            label.setMinimumWidth(widest)
+
+
+class _Lines(Container):
+    """A line a field, its label in front of it; or several fields beside each other."""
+
+    def __init__(self, asks: Mapping[str, Ask], parent: QWidget | None = None, **_: Any) -> None:
+        QBaseWidget.__init__(self, _Page, parent=parent)
+        self._asks = asks
+        self._layout = self._grid = QGridLayout(self._qwidget)  # type: ignore[assignment]
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setVerticalSpacing(_GAP)
+        self._grid.setHorizontalSpacing(_GAP + 2)
+        self._grid.setColumnStretch(1, 1)
+        self.parts: dict[str, list[QWidget]] = {}
+        self.lines: dict[str, QHBoxLayout] = {}
+        self._rows: dict[str, int] = {}
+
+    def _mgui_insert_widget(self, position: int, widget: Any) -> None:  # noqa: ARG002
+        name, native = widget.name, widget.native
+        ask, is_box = self._asks[name], isinstance(native, QCheckBox)
+        words = ask.label if ask.label is not None else "" if is_box else ask.name
+        label = QLabel(words) if words else None
+        self.parts[name] = [native] if label is None else [label, native]
+        if label is not None:
+            label.setBuddy(native)
+        self._begin(name, ask, label)
+        self.lines[name].addWidget(native, 0 if is_box else 1)
+        if ask.unit:
+            unit = QLabel(ask.unit)
+            unit.setProperty("faint", True)
+            self.parts[name].append(unit)
+            self.lines[name].addWidget(unit)
+
+    def add_under(self, name: str, widget: QWidget) -> None:
+        """Put something under a line."""
+        self._grid.addWidget(widget, self._rows[name] + 1, 0, 1, 2)
+
+    def _begin(self, name: str, ask: Ask, label: QLabel | None) -> None:
+        """Begin a line, or go on with the one before, up to the label of a field."""
+        if ask.beside:
+            before = next(reversed(self.lines))
+            self.lines[name], self._rows[name] = self.lines[before], self._rows[before]
+            if label is not None:
+                self.lines[name].addWidget(label)
+                assert isinstance(self._qwidget, _Page)
+                self._qwidget.inner_labels += (label,)
+            return
+        row = 3 * len(set(self._rows.values()))  # a heading, the line, what is put under it
+        if ask.heading:
+            self._grid.addWidget(heading(ask.heading), row, 0, 1, 2)
+        self.lines[name], self._rows[name] = QHBoxLayout(), row + 1
+        self.lines[name].setSpacing(_GAP + 2)
+        if label is not None:
+            self._grid.addWidget(label, row + 1, 0)
+        self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
