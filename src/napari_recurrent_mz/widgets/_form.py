@@ -116,7 +116,7 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         object.__setattr__(self, "_declared", declared)
         object.__setattr__(self, "asks", asks)
         super().__init__(made, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
-        self.tab_in_order()
+        tab_in_order(self.native)
 
     @property
     def _lines(self) -> _Lines:
@@ -149,17 +149,12 @@ class DataForm(ContainerWidget[Any], Generic[T]):
     def put_beside(self, name: str, widget: QWidget) -> None:
         """Put something on the line of a field, behind it."""
         self._lines.lines[name].addWidget(widget)
-        self.tab_in_order()
+        tab_in_order(self.native)
 
     def put_under(self, name: str, widget: QWidget) -> None:
         """Put something under the line of a field."""
         self._lines.add_under(name, widget)
-        self.tab_in_order()
-
-    def tab_in_order(self) -> None:
-        """Let the tabulator go from field to field as they are read."""
-        for before, after in pairwise(tab_stops(self.native)):
-            QWidget.setTabOrder(before, after)
+        tab_in_order(self.native)
 
     def remember(self, group: str) -> None:
         """Keep what is to be remembered for the next run."""
@@ -174,7 +169,14 @@ class DataForm(ContainerWidget[Any], Generic[T]):
                 _take_text(self[asked[key]], text)
 
 
-def tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
+def tab_in_order(*parts: QWidget) -> None:
+    """Let the tabulator go from field to field as they are read."""
+    stops = (stop for part in parts for stop in _tab_stops(part))
+    for before, after in pairwise(stops):
+        QWidget.setTabOrder(before, after)
+
+
+def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
     """What the tabulator stops at, in the order in which it is read."""
     layout = part if isinstance(part, QLayout) else part.layout()
     if layout is None:
@@ -188,7 +190,7 @@ def tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
         item = layout.itemAt(number)
         inner = None if item is None else item.widget() or item.layout()
         if inner is not None:
-            yield from tab_stops(inner)
+            yield from _tab_stops(inner)
 
 
 def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
