@@ -35,6 +35,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QLineEdit,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -69,6 +70,8 @@ class Ask:
     """Behind the field."""
     heading: str = ""
     """Over the field's line."""
+    note: str = ""
+    """Faint words under the field's line."""
     beside: bool = False
     """Whether the field stands on the line of the one before it."""
     stored: str = ""
@@ -298,6 +301,7 @@ class _Lines(Container):
         self._grid.setVerticalSpacing(_GAP)
         self._grid.setHorizontalSpacing(_GAP + 2)
         self._grid.setColumnStretch(1, 1)
+        self._grid.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.parts: dict[str, list[QWidget]] = {}
         self.lines: dict[str, QHBoxLayout] = {}
         self._rows: dict[str, int] = {}
@@ -318,9 +322,21 @@ class _Lines(Container):
             self.parts[name].append(unit)
             self.lines[name].addWidget(unit)
 
+        if ask.note:
+            note = QLabel(ask.note)
+            note.setWordWrap(True)
+            note.setProperty("faint", True)
+            self.add_under(name, note)
+
     def add_under(self, name: str, widget: QWidget) -> None:
-        """Put something under a line."""
-        self._grid.addWidget(widget, self._rows[name] + 1, 0, 1, 2)
+        """Put something under a line, and under what is there already."""
+        row = self._rows[name] + 1
+        there = self._grid.itemAtPosition(row, 0)
+        column = there.layout() if there is not None else None
+        if column is None:
+            column = QVBoxLayout()
+            self._grid.addLayout(column, row, 0, 1, 2)
+        column.addWidget(widget)
 
     def _begin(self, name: str, ask: Ask, label: QLabel | None) -> None:
         """Begin a line, or go on with the one before, up to the label of a field."""
