@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from itertools import pairwise
@@ -25,8 +26,7 @@ from magicgui.backends._qtpy.widgets import Container, QBaseValueWidget, QBaseWi
 from magicgui.widgets import create_widget
 from magicgui.widgets.bases import ContainerWidget, ValueWidget
 from napari.layers import Layer
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -47,6 +47,7 @@ from ._parts import heading
 
 T = TypeVar("T")
 _GAP = 4
+_LABELS = -1  # the column of the labels within lines
 _SHORTEST = 5  # letters of a choice that must be readable
 
 
@@ -212,7 +213,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     native.setToolTip(ask.tooltip)
     if isinstance(native, QCheckBox):
         native.setText(ask.text or ask.name)
-    elif isinstance(native, QComboBox):
+    elif isinstance(native, QComboBox) and ask.layers is None:
         native.setSizeAdjustPolicy(native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         native.setMinimumContentsLength(_SHORTEST)
     elif isinstance(native, QLineEdit):
@@ -278,16 +279,21 @@ class _Own(QBaseValueWidget):
 
 
 class _Page(QWidget):
-    """Where a form's lines stand; labels within lines are of one width, so that columns arise."""
+    """Where a form's lines stand; what is to be of one width, so that columns arise, is."""
 
-    inner_labels: tuple[QLabel, ...] = ()
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.columns: defaultdict[int, list[QWidget]] = defaultdict(list)
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Measure the labels, once the theme's fonts are known."""
-        super().showEvent(event)
-        widest = max((label.sizeHint().width() for label in self.inner_labels), default=0)
-        for label in self.inner_labels:
-            label.setMinimumWidth(widest)
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Line up first: fonts may have changed."""
+        for column in self.columns.values():
+            for part in column:
+                part.ensurePolished()
+            widest = max(part.sizeHint().width() for part in column)
+            for part in column:
+                part.setMinimumWidth(widest)
+        return super().minimumSizeHint()
 
 
 class _Lines(Container):
@@ -295,7 +301,8 @@ class _Lines(Container):
 
     def __init__(self, asks: Mapping[str, Ask], parent: QWidget | None = None, **_: Any) -> None:
         QBaseWidget.__init__(self, _Page, parent=parent)
-        self._asks = asks
+        assert isinstance(self._qwidget, _Page)
+        self._asks, self._page = asks, self._qwidget
         self._layout = self._grid = QGridLayout(self._qwidget)  # type: ignore[assignment]
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setVerticalSpacing(_GAP)
@@ -315,18 +322,34 @@ class _Lines(Container):
         if label is not None:
             label.setBuddy(native)
         self._begin(name, ask, label)
-        self.lines[name].addWidget(native, 0 if is_box else 1)
+        line = self.lines[name]
+        if is_box:
+            self._add_box(line, native, is_first=not ask.beside)
+        else:
+            line.addWidget(native, 1)
         if ask.unit:
             unit = QLabel(ask.unit)
             unit.setProperty("faint", True)
             self.parts[name].append(unit)
-            self.lines[name].addWidget(unit)
+            line.addWidget(unit)
 
         if ask.note:
             note = QLabel(ask.note)
             note.setWordWrap(True)
             note.setProperty("faint", True)
             self.add_under(name, note)
+
+    def _add_box(self, line: QHBoxLayout, box: QWidget, *, is_first: bool) -> None:
+        """Boxes stand at the left; those beside each other under those of the lines above."""
+        if is_first:
+            line.addStretch(1)
+        line.insertWidget(line.count() - 1, box)
+        if line.count() > 2:
+            for number in range(line.count() - 1):
+                item = line.itemAt(number)
+                part = None if item is None else item.widget()
+                if part is not None and part not in self._page.columns[number]:
+                    self._page.columns[number].append(part)
 
     def add_under(self, name: str, widget: QWidget) -> None:
         """Put something under a line, and under what is there already."""
@@ -345,8 +368,7 @@ class _Lines(Container):
             self.lines[name], self._rows[name] = self.lines[before], self._rows[before]
             if label is not None:
                 self.lines[name].addWidget(label)
-                assert isinstance(self._qwidget, _Page)
-                self._qwidget.inner_labels += (label,)
+                self._page.columns[_LABELS].append(label)
             return
         row = 3 * len(set(self._rows.values()))  # a heading, the line, what is put under it
         if ask.heading:
