@@ -28,8 +28,8 @@ class Asked:
         "mean", "How", "What is shown", choices={"max": "Max", "mean": "Mean"}, stored="kind"
     )
     crop: bool = asked(True, "Crop", "To what all show", text="Crop it", stored="crop")
-    minutes: int = asked(60, "Time", "How long", unit="min", limits=(1, 90), stored="minutes")
-    part: float = asked(0.5, "Part", "How much", limits=(0.0, 20.0), stored="part")
+    minutes: int = asked(60, "Time", "How long", unit="min", limits=(1, 90, 1), stored="minutes")
+    part: float = asked(0.5, "Part", "How much", limits=(0, 20, 0.1), stored="part")
     path: str = asked("", "Save as", "The file", example="a.tif", heading="Result", stored="path")
 
 

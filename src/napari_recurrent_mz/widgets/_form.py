@@ -87,8 +87,8 @@ class Ask:
     """Whether a file can be opened instead of a layer."""
     is_wavelength: bool = False
     """Whether 519 is understood as 519 nm."""
-    limits: tuple[float, float] | None = None
-    """Of a number that is never empty."""
+    limits: tuple[float, float, float] | None = None
+    """The least, the greatest and the step of a number that is never empty."""
     max_width: int = 0
 
 
@@ -143,6 +143,10 @@ class DataForm(ContainerWidget[Any], Generic[T]):
                     f"The {ask.name} '{edit.text()}' is not a number: type one{unit}, or leave "
                     "it empty."
                 )
+        return self.read()
+
+    def read(self) -> T:
+        """What the form says; a line that holds no number is taken for empty."""
         return self._declared(**self.asdict())  # type: ignore[no-any-return]
 
     def show_field(self, name: str, is_shown: bool) -> None:
@@ -204,9 +208,9 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     else:
         options: dict[str, Any] = {}
         if ask.choices is not None:
-            options["choices"] = [(words, key) for key, words in ask.choices.items()]
+            kind, options["choices"] = str, [(words, key) for key, words in ask.choices.items()]
         if ask.limits is not None:
-            options["min"], options["max"] = ask.limits
+            options = dict(zip(("min", "max", "step"), ask.limits, strict=True))
         made = create_widget(value, kind, name=name, options=options)
     native = made.native
     native.setAccessibleName(ask.name)

@@ -52,7 +52,7 @@ class Result:
         "Time",
         "About how long: an hour on a CPU, ten minutes on a GPU; Stop ends it sooner",
         unit="min",
-        limits=(1, 24 * 60),
+        limits=(1, 24 * 60, 1),
         stored="minutes",
     )
     path: str = asked("", "Save as", "The file for the adapted weights, .safetensors")
