@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.widgets import _settings
-from napari_recurrent_mz.widgets._form import DataForm, asked
+from napari_recurrent_mz.widgets._form import DataForm, as_named, asked
 from napari_recurrent_mz.widgets._layer_choice import is_image
 
 
@@ -20,17 +20,18 @@ from napari_recurrent_mz.widgets._layer_choice import is_image
 class Asked:
     """One field of every kind."""
 
-    layer: Any = asked(None, "Stack", "Which stack", nothing="Choose", layers=is_image)
-    step: float | None = asked(None, "z-step", "In µm", "z-step µm", "0.2", stored="step")
-    pixel: float | None = asked(0.1, "pixel size", "In µm", "x µm", "0.1", beside=True)
-    wave: float | None = asked(None, "wavelength", "Light", unit="µm", is_wavelength=True)
-    how: str = asked(
-        "mean", "How", "What is shown", choices={"max": "Max", "mean": "Mean"}, stored="kind"
+    stored: ClassVar = as_named("step crop minutes part path") | {"how": "kind"}
+    layer: Any = asked("Stack", "Which stack", nothing="Choose", layers=is_image)
+    step: float | None = asked("z-step µm", "In µm", example="0.2")
+    pixel: float | None = asked(
+        "pixel size", "In µm", 0.1, label="x µm", example="0.1", beside=True
     )
-    crop: bool = asked(True, "Crop", "To what all show", text="Crop it", stored="crop")
-    minutes: int = asked(60, "Time", "How long", unit="min", limits=(1, 90, 1), stored="minutes")
-    part: float = asked(0.5, "Part", "How much", limits=(0, 20, 0.1), stored="part")
-    path: str = asked("", "Save as", "The file", example="a.tif", heading="Result", stored="path")
+    wave: float | None = asked("wavelength", "Light", unit="µm", is_wavelength=True)
+    how: str = asked("How", "What is shown", "mean", choices={"max": "Max", "mean": "Mean"})
+    crop: bool = asked("Crop", "To what all show", True, text="Crop it")
+    minutes: int = asked("Time", "How long", 60, unit="min", limits=(1, 90, 1))
+    part: float = asked("Part", "How much", 0.5, limits=(0, 20, 0.1))
+    path: str = asked("Save as", "The file", "", example="a.tif", heading="Result")
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_defaults_are_the_dataclass(form) -> None:
 
 def test_every_field_says_what_it_is(form) -> None:
     for name, ask in form.asks.items():
-        assert form[name].native.accessibleName() == ask.name
+        assert form[name].native.accessibleName() == ask.spoken
         assert form[name].native.toolTip() == ask.tooltip
     assert form.crop.native.text() == "Crop it"
     assert form.step.native.placeholderText() == "0.2"

@@ -7,7 +7,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
@@ -26,7 +26,7 @@ from ..comparison import MEASURES
 from ..methods import METHOD_NAMES
 from ..scans import InputError
 from ._fields import parse_length_um
-from ._form import asked
+from ._form import as_named, asked
 from ._guard import guarded, on
 from ._layer_choice import is_image
 
@@ -154,10 +154,9 @@ class Reference:
     """What is taken for the truth."""
 
     reference: Any = asked(
-        None,
         "Reference",
         "The stack that is taken for the truth: a mechanical scan",
-        "",
+        label="",
         nothing="Choose a stack",
         layers=is_image,
     )
@@ -166,26 +165,22 @@ class Reference:
 def _baseline(key: str, text: str = "", **more: Any) -> Any:
     name = METHOD_NAMES[key]
     tooltip = f"{name}, from the reference's own planes at the heights of the scans"
-    return asked(False, f"Baseline: {name}", tooltip, text=text or name, **more)
+    return asked(f"Baseline: {name}", tooltip, False, text=text or name, **more)
 
 
 @dataclass(frozen=True)
 class Options:
     """Sizes that layers do not say, the baselines and what they start from; micrometres."""
 
+    stored: ClassVar = as_named("fit")
     step: float | None = asked(
-        None,
-        "z step",
-        "Distance between planes in µm, for layers that do not say",
-        "z step µm",
-        "0.2",
+        "z step µm", "Distance between planes in µm, for layers that do not say", example="0.2"
     )
     pixel: float | None = asked(
-        None,
         "pixel size",
         "Size of a pixel in µm, for layers that do not say",
-        "Pixel µm",
-        "0.103",
+        label="Pixel µm",
+        example="0.103",
         beside=True,
     )
     nearest: bool = _baseline("nearest", heading="Baselines from the reference")
@@ -194,19 +189,18 @@ class Options:
     pchip: bool = _baseline("pchip", "Shape-preserving")
     lmmse: bool = _baseline("lmmse", beside=True)
     scans: str = asked(
-        "",
         "Scans at z",
         "Heights of the scans in µm, spaces between: the baselines start from the reference's "
         "planes there, which are left out of the means; empty takes what the layers say",
-        "Scans at z (µm)",
+        "",
+        label="Scans at z (µm)",
     )
     fit: bool = asked(
-        False,
         "Fit gain and offset",
         "First bring each volume to the units of the reference by one gain and one offset, for a "
         "reference by a confocal; off, nothing is rescaled",
+        False,
         text="Fit gain and offset (another microscope)",
-        stored="fit",
     )
 
 

@@ -4,12 +4,13 @@ A field of the dataclass has a type, a default, and the words that ask for it (:
 
     @dataclass(frozen=True)
     class Beads:
-        model: str = asked("profiles", "Model", "What is fitted", choices={"profiles": "Profiles"})
-        snr: float | None = asked(None, "SNR", "At least", example="5", stored="snr")
+        stored: ClassVar = as_named("snr")
+        model: str = asked("Model", "What is fitted", "lines", choices={"lines": "Profiles"})
+        snr: float | None = asked("SNR at least", "How far a bead must rise", example="5")
 
 ``float | None`` is a number that may be left empty, a length in micrometres unless the words say
 otherwise; ``bool``, ``int``, ``float`` and ``str`` are what magicgui makes of them; ``layers``
-makes a choice of the viewer's layers.
+makes a choice of the viewer's layers. ``stored`` holds the keys under which fields are remembered.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import contextlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -30,6 +31,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QDoubleSpinBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -42,29 +44,28 @@ from qtpy.QtWidgets import (
 from ..scans import InputError
 from . import _settings
 from ._fields import NumberEdit
-from ._layer_choice import LayerChoice, is_image
+from ._layer_choice import LayerChoice
 from ._parts import heading
 
 T = TypeVar("T")
 _GAP = 4
-_LABELS = -1  # the column of the labels within lines
 _SHORTEST = 5  # letters of a choice that must be readable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ask:
     """How a form asks for one value.
 
-    ``name`` is read to people who do not see the form, and is the label where none is given.
+    ``name`` is read to people who do not see the form; it is also the label, where none is given,
+    and may end in its unit.
     """
 
-    name: str
-    tooltip: str
+    name: str = field(kw_only=False)
+    tooltip: str = field(kw_only=False)
     label: str | None = None
     """In front of the field; a box to tick has none unless it is given."""
     example: str = ""
     """What an empty line shows."""
-    _: KW_ONLY
     text: str = ""
     """What a box to tick says, if not its name."""
     unit: str = ""
@@ -75,8 +76,6 @@ class Ask:
     """Faint words under the field's line."""
     beside: bool = False
     """Whether the field stands on the line of the one before it."""
-    stored: str = ""
-    """The name under which the value is remembered; it is not without one."""
     choices: Mapping[str, str] | None = None
     """The values to choose from, and what they are called."""
     layers: Callable[[Layer], bool] | None = None
@@ -89,12 +88,21 @@ class Ask:
     """Whether 519 is understood as 519 nm."""
     limits: tuple[float, float, float] | None = None
     """The least, the greatest and the step of a number that is never empty."""
-    max_width: int = 0
+
+    @property
+    def spoken(self) -> str:
+        """The name without its unit."""
+        return self.name.removesuffix(" µm")
 
 
-def asked(default: Any, *words: str, **more: Any) -> Any:
-    """A field of a dataclass that a form asks for: ``words`` and ``more`` make its :class:`Ask`."""
-    return field(default=default, metadata={"ask": Ask(*words, **more)})
+def asked(name: str, tooltip: str, default: Any = None, **more: Any) -> Any:
+    """A field of a dataclass that a form asks for (:class:`Ask`)."""
+    return field(default=default, metadata={"ask": Ask(name, tooltip, **more)})
+
+
+def as_named(names: str) -> dict[str, str]:
+    """Fields that are remembered under their own names."""
+    return {name: name for name in names.split()}
 
 
 class DataForm(ContainerWidget[Any], Generic[T]):
@@ -112,13 +120,13 @@ class DataForm(ContainerWidget[Any], Generic[T]):
     """
 
     def __init__(self, declared: type[T], viewer: Any = None) -> None:
-        kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
+        kinds, declared_fields = get_type_hints(declared), fields(declared)
         asks = {f.name: f.metadata["ask"] for f in declared_fields}
         made = [
             _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
         ]
-        object.__setattr__(self, "_declared", declared)
-        object.__setattr__(self, "asks", asks)
+        self._declared, self.asks = declared, asks
+        self._stored: Mapping[str, str] = getattr(declared, "stored", {})
         super().__init__(made, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
         tab_in_order(self.native)
 
@@ -138,9 +146,9 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         for name, ask in self.asks.items():
             edit = self[name].native
             if isinstance(edit, NumberEdit) and edit.is_text_wrong and not edit.isHidden():
-                unit = " in µm" if "µm" in f"{ask.label} {ask.unit}" else ""
+                unit = " in µm" if "µm" in f"{ask.name} {ask.label} {ask.unit}" else ""
                 raise InputError(
-                    f"The {ask.name} '{edit.text()}' is not a number: type one{unit}, or leave "
+                    f"The {ask.spoken} '{edit.text()}' is not a number: type one{unit}, or leave "
                     "it empty."
                 )
         return self.read()
@@ -166,15 +174,15 @@ class DataForm(ContainerWidget[Any], Generic[T]):
 
     def remember(self, group: str) -> None:
         """Keep what is to be remembered for the next run."""
-        asked = {name: ask.stored for name, ask in self.asks.items() if ask.stored}
-        _settings.remember(group, {key: _text(self[name]) for name, key in asked.items()})
+        texts = {key: _text(self[name]) for name, key in self._stored.items()}
+        _settings.remember(group, texts)
 
     def restore(self, group: str) -> None:
         """Take what is remembered; what no longer fits is left as it is."""
-        asked = {ask.stored: name for name, ask in self.asks.items() if ask.stored}
-        for key, text in _settings.remembered(group, tuple(asked)).items():
+        names = {key: name for name, key in self._stored.items()}
+        for key, text in _settings.remembered(group, tuple(names)).items():
             with contextlib.suppress(ValueError):
-                _take_text(self[asked[key]], text)
+                _take_text(self[names[key]], text)
 
 
 def tab_in_order(*parts: QWidget) -> None:
@@ -213,7 +221,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
             options = dict(zip(("min", "max", "step"), ask.limits, strict=True))
         made = create_widget(value, kind, name=name, options=options)
     native = made.native
-    native.setAccessibleName(ask.name)
+    native.setAccessibleName(ask.spoken)
     native.setToolTip(ask.tooltip)
     if isinstance(native, QCheckBox):
         native.setText(ask.text or ask.name)
@@ -223,24 +231,21 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     elif isinstance(native, QLineEdit):
         native.setPlaceholderText(ask.example)
         native.setAcceptDrops(False)
-    if ask.max_width:
-        native.setMaximumWidth(ask.max_width)
     return made
 
 
 def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
-    def layer_choice(parent: QWidget | None = None) -> QWidget:
-        accepts = ask.layers or is_image
-        about = (ask.name, ask.tooltip, ask.nothing, accepts, ask.opens_files)
-        return LayerChoice(viewer, *about, parent=parent)
-
-    def number(parent: QWidget | None = None) -> QWidget:
-        about = (ask.name, ask.tooltip, ask.example)
-        return NumberEdit(*about, wavelength=ask.is_wavelength, parent=parent)
-
-    how: dict[str, Any] = {"make": number, "names": ("value", "set_value", "edited")}
+    words: tuple[Any, ...] = (ask.spoken, ask.tooltip, ask.example)
+    how: dict[str, Any] = {
+        "make": lambda parent=None: NumberEdit(*words, wavelength=ask.is_wavelength, parent=parent),
+        "names": ("value", "set_value", "edited"),
+    }
     if ask.layers is not None:
-        how = {"make": layer_choice, "names": ("layer", "choose", "changed")}
+        words = (ask.spoken, ask.tooltip, ask.nothing, ask.layers, ask.opens_files)
+        how = {
+            "make": lambda parent=None: LayerChoice(viewer, *words, parent=parent),
+            "names": ("layer", "choose", "changed"),
+        }
     return ValueWidget(value, name=name, nullable=True, widget_type=_Own, backend_kwargs=how)
 
 
@@ -283,15 +288,25 @@ class _Own(QBaseValueWidget):
 
 
 class _Page(QWidget):
-    """Where a form's lines stand; what is to be of one width, so that columns arise, is."""
+    """Where a form's lines stand."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.columns: defaultdict[int, list[QWidget]] = defaultdict(list)
+        self.lines: dict[str, QHBoxLayout] = {}
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """Line up first: fonts may have changed."""
-        for column in self.columns.values():
+        """Line up boxes, and the label within a line, first: fonts may have changed."""
+        columns: defaultdict[int, list[QWidget]] = defaultdict(list)
+        for line in set(self.lines.values()):
+            items = [line.itemAt(number) for number in range(line.count())]
+            parts = [part for item in items if item is not None and (part := item.widget())]
+            labels = [part for part in parts if isinstance(part, QLabel) and part.buddy()]
+            if len(labels) == 1:
+                columns[-1] += labels
+            elif len(parts) > 1 and all(isinstance(part, QCheckBox) for part in parts):
+                for number, part in enumerate(parts):
+                    columns[number].append(part)
+        for column in columns.values():
             for part in column:
                 part.ensurePolished()
             widest = max(part.sizeHint().width() for part in column)
@@ -306,7 +321,7 @@ class _Lines(Container):
     def __init__(self, asks: Mapping[str, Ask], parent: QWidget | None = None, **_: Any) -> None:
         QBaseWidget.__init__(self, _Page, parent=parent)
         assert isinstance(self._qwidget, _Page)
-        self._asks, self._page = asks, self._qwidget
+        self._asks, self.lines = asks, self._qwidget.lines
         self._layout = self._grid = QGridLayout(self._qwidget)  # type: ignore[assignment]
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setVerticalSpacing(_GAP)
@@ -314,7 +329,6 @@ class _Lines(Container):
         self._grid.setColumnStretch(1, 1)
         self._grid.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.parts: dict[str, list[QWidget]] = {}
-        self.lines: dict[str, QHBoxLayout] = {}
         self._rows: dict[str, int] = {}
 
     def _mgui_insert_widget(self, position: int, widget: Any) -> None:  # noqa: ARG002
@@ -327,33 +341,19 @@ class _Lines(Container):
             label.setBuddy(native)
         self._begin(name, ask, label)
         line = self.lines[name]
-        if is_box:
-            self._add_box(line, native, is_first=not ask.beside)
+        if is_box:  # at the left
+            if not ask.beside:
+                line.addStretch(1)
+            line.insertWidget(line.count() - 1, native)
         else:
-            line.addWidget(native, 1)
-        if ask.unit:
-            unit = QLabel(ask.unit)
-            unit.setProperty("faint", True)
-            self.parts[name].append(unit)
-            line.addWidget(unit)
-
+            line.addWidget(native, 2 if isinstance(native, QComboBox) else 1)
+        if ask.unit and isinstance(native, QDoubleSpinBox):
+            native.setSuffix(f" {ask.unit}")
+        elif ask.unit:
+            self.parts[name].append(_faint(ask.unit))
+            line.addWidget(self.parts[name][-1])
         if ask.note:
-            note = QLabel(ask.note)
-            note.setWordWrap(True)
-            note.setProperty("faint", True)
-            self.add_under(name, note)
-
-    def _add_box(self, line: QHBoxLayout, box: QWidget, *, is_first: bool) -> None:
-        """Boxes stand at the left; those beside each other under those of the lines above."""
-        if is_first:
-            line.addStretch(1)
-        line.insertWidget(line.count() - 1, box)
-        if line.count() > 2:
-            for number in range(line.count() - 1):
-                item = line.itemAt(number)
-                part = None if item is None else item.widget()
-                if part is not None and part not in self._page.columns[number]:
-                    self._page.columns[number].append(part)
+            self.add_under(name, _faint(ask.note, wraps=True))
 
     def add_under(self, name: str, widget: QWidget) -> None:
         """Put something under a line, and under what is there already."""
@@ -372,7 +372,6 @@ class _Lines(Container):
             self.lines[name], self._rows[name] = self.lines[before], self._rows[before]
             if label is not None:
                 self.lines[name].addWidget(label)
-                self._page.columns[_LABELS].append(label)
             return
         row = 3 * len(set(self._rows.values()))  # a heading, the line, what is put under it
         if ask.heading:
@@ -382,3 +381,10 @@ class _Lines(Container):
         if label is not None:
             self._grid.addWidget(label, row + 1, 0)
         self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
+
+
+def _faint(text: str, *, wraps: bool = False) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(wraps)
+    label.setProperty("faint", True)
+    return label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.layers import Image, Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from ..beads import BeadSettings
 from ..optics import Optics
-from ._form import DataForm, asked
+from ._form import DataForm, as_named, asked
 from ._guard import on
 from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button
@@ -37,8 +37,8 @@ def _is_points(layer: Any) -> bool:
 class BeadForm:
     """What is measured, and how; lengths in micrometres."""
 
+    stored: ClassVar = as_named("same model separation snr region_xy region_z bead")
     volume: Any = asked(
-        None,
         "Volume",
         "The volume whose beads are measured",
         nothing="Choose a layer",
@@ -46,92 +46,66 @@ class BeadForm:
         heading="Layers",
     )
     reference: Any = asked(
-        None,
         "Reference",
         "A second volume to compare with, for instance the mechanical scan",
         layers=_is_image,
     )
     points: Any = asked(
-        None,
         "Beads",
         "Points that mark the beads, instead of a search; each moves to the nearest maximum",
         nothing="Search for them",
         layers=_is_points,
     )
     same: bool = asked(
-        True,
         "The reference's beads in both",
         "Beads are found in the reference, and the same ones are measured in the volume; "
         "without, each volume is searched by itself",
-        stored="same",
+        True,
     )
     step: float | None = asked(
-        None, "z-step", "Distance between the planes: the layer does not say", "z-step µm", "0.2"
+        "z-step µm", "Distance between the planes: the layer does not say", example="0.2"
     )
     model: str = asked(
-        "gaussian3d",
         "Model",
         "One Gaussian in all axes: precise. One along each line through the bead: few voxels, "
         "for bright beads",
+        "gaussian3d",
         choices=MODEL_NAMES,
-        stored="model",
         heading="Beads",
     )
     separation: float | None = asked(
-        None,
-        "Separation",
-        "Beads nearer to each other than this are left out; empty: ten pixels",
         "Separation µm",
-        "auto",
-        stored="separation",
+        "Beads nearer to each other than this are left out; empty: ten pixels",
+        example="auto",
     )
     snr: float | None = asked(
-        None,
         "SNR at least",
         "How far a bead must rise above the noise, in the noise's spread",
         example="5",
         beside=True,
-        stored="snr",
     )
     region_xy: float | None = asked(
-        None,
-        "Region xy",
-        "Lateral size of the region that is fitted; empty: three bead widths",
         "Region xy µm",
-        "auto",
-        stored="region_xy",
+        "Lateral size of the region that is fitted; empty: three bead widths",
+        example="auto",
     )
     region_z: float | None = asked(
-        None,
-        "Region z",
-        "Axial size of the region that is fitted; empty: three bead widths",
         "Region z µm",
-        "auto",
+        "Axial size of the region that is fitted; empty: three bead widths",
+        example="auto",
         beside=True,
-        stored="region_z",
     )
     z_low: float | None = asked(
-        None,
-        "z from",
-        "Beads below this height are not measured; empty: all",
-        "z from µm",
-        "lowest",
+        "z from µm", "Beads below this height are not measured; empty: all", example="lowest"
     )
     z_high: float | None = asked(
-        None,
-        "z to",
-        "Beads above this height are not measured; empty: all",
         "z to µm",
-        "highest",
+        "Beads above this height are not measured; empty: all",
+        example="highest",
         beside=True,
     )
     bead: float | None = asked(
-        None,
-        "Bead ⌀",
-        "Diameter of the beads, for the width in theory; empty: a point",
-        "Bead ⌀ µm",
-        "0",
-        stored="bead",
+        "Bead ⌀ µm", "Diameter of the beads, for the width in theory; empty: a point", example="0"
     )
 
     def settings(self) -> BeadSettings:

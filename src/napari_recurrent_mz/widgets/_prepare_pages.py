@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ class Stack:
     """What is prepared."""
 
     stack: Any = asked(
-        None, "Stack", "The stack to prepare", nothing="Choose a stack", layers=is_any_image
+        "Stack", "The stack to prepare", nothing="Choose a stack", layers=is_any_image
     )
 
 
@@ -65,40 +65,35 @@ class Stack:
 class Align:
     """What to align, and how."""
 
+    stored: ClassVar = {
+        "motion": "align_motion", "reference": "align_to", "band_pass": "align_sharp",
+        "crop": "align_crop",
+    }  # fmt: skip
     what: str = asked(
-        STACK,
         "Align",
         "The planes of the stack above, or layers of single images that are selected in napari's "
         "layer list",
+        STACK,
         choices={STACK: "The planes of the stack", SCANS: "The selected layers"},
     )
-    motion: str = asked(
-        "rigid",
-        "Motion",
-        "What may differ between planes",
-        choices=MOTIONS,
-        stored="align_motion",
-    )
+    motion: str = asked("Motion", "What may differ between planes", "rigid", choices=MOTIONS)
     reference: str = asked(
-        "previous",
         "To",
         "What each plane is aligned to: the plane below it follows content that changes with z; "
         "the others do not add up errors",
+        "previous",
         choices=REFERENCES,
-        stored="align_to",
     )
     band_pass: bool = asked(
-        True,
         "Compare only what is sharp",
         "Haze shifts as the focus moves, the sample does not: a band-pass leaves it out of the "
         "comparison. Without it, planes are compared as they are, as StackReg does",
-        stored="align_sharp",
+        True,
     )
     crop: bool = asked(
-        False,
         "Crop to the field that all planes show",
         "Otherwise the size stays, and edges are filled with their mirror image",
-        stored="align_crop",
+        False,
     )
 
 
@@ -106,14 +101,14 @@ class Align:
 class Edf:
     """The extended-depth-of-field image."""
 
+    stored: ClassVar = {"heights": "edf_heights"}
     heights: bool = asked(
-        False,
         "Height map (µm) too",
         "A second image: the height that each pixel was taken from; it may be the target of the "
         "Surface dock",
+        False,
         note="Merges what is in focus, by complex wavelets (Forster et al. 2004). Every value is "
         "one that the stack has in that place.",
-        stored="edf_heights",
     )
 
 
@@ -122,7 +117,6 @@ class Normalise:
     """Measure on the EDF, then apply."""
 
     edf: Any = asked(
-        None,
         "EDF",
         "The 2-D image to measure on; otherwise it is made from the stack",
         nothing="Made from the stack",
@@ -135,26 +129,19 @@ class Normalise:
 class Register:
     """A confocal stack to the wide-field stack."""
 
+    stored: ClassVar = {"motion": "register_motion", "crop": "register_crop"}
     confocal: Any = asked(
-        None,
         "Confocal",
         "The confocal stack; the stack above is the wide-field one",
         nothing="Choose a stack",
         layers=is_any_image,
     )
-    motion: str = asked(
-        "affine",
-        "Motion",
-        "What may differ laterally",
-        choices=MOTIONS,
-        stored="register_motion",
-    )
+    motion: str = asked("Motion", "What may differ laterally", "affine", choices=MOTIONS)
     crop: bool = asked(
-        False,
         "Crop to what both show",
         "Otherwise the size is that of the wide-field stack: planes and edges that the confocal "
         "stack lacks are filled with its nearest",
-        stored="register_crop",
+        False,
     )
 
 

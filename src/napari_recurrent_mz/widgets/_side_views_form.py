@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.layers import Image
 
 from ..plots.side_views import MARKS, Marks
 from ..projections import VIEWS, How, Slab, ViewName
 from ..scans import InputError
-from ._form import DataForm, asked
+from ._form import DataForm, as_named, asked
 
 GROUP = "side_views"
 VOLUMES = ("first", "second", "third")
@@ -21,7 +21,6 @@ _CONTRASTS = {
     "viewer": "As in the viewer",
 }
 _WIDTHS = {"85": "1 column, 85 mm", "120": "1½ columns, 120 mm", "180": "2 columns, 180 mm"}
-_NUMBER_WIDTH = 64
 
 
 def _is_picture(layer: Any) -> bool:
@@ -31,150 +30,129 @@ def _is_picture(layer: Any) -> bool:
 
 def _position(axis: str, label: str, **more: Any) -> Any:
     tooltip = f"{axis} in µm: the middle of the slab, and where the cross lines meet"
-    return asked(None, f"Position {axis}", tooltip, label, axis, **more)
+    return asked(f"Position {axis}", tooltip, label=label, example=axis, **more)
 
 
 def _view(view: ViewName, label: str = "", **more: Any) -> Any:
     name = f"{view[0]}–{view[1]}"
-    return asked(True, name, f"Show the {name} projection", label, stored=f"show_{view}", **more)
+    return asked(name, f"Show the {name} projection", True, label=label, **more)
 
 
 @dataclass(frozen=True)
 class SideViews:
     """What is shown, and how; lengths in micrometres."""
 
+    stored: ClassVar = as_named(
+        "how through thickness follow axes bar cross contrast saturated marks width"
+    ) | {view: f"show_{view}" for view in VIEWS}
     first: Any = asked(
-        None,
         "First volume",
         "A volume (z, y, x): a reconstruction, or a stack",
-        "First",
+        label="First",
         nothing="Choose a volume",
         layers=_is_picture,
         heading="Volumes",
     )
     second: Any = asked(
-        None,
         "Second volume",
         "Another one to show beside it, for instance the wide-field stack",
-        "Second",
+        label="Second",
         layers=_is_picture,
     )
     third: Any = asked(
-        None,
         "Third volume",
         "One more, for instance the confocal stack",
-        "Third",
+        label="Third",
         layers=_is_picture,
     )
     voxel_z: float | None = asked(
-        None,
         "Size of a voxel along z",
         "Distance between planes in µm: the layer does not say",
-        "Voxel z",
-        "0.2",
+        label="Voxel z",
+        example="0.2",
     )
     voxel_xy: float | None = asked(
-        None,
         "Size of a voxel along x and y",
         "Size of a pixel in µm: the layer does not say",
-        "x, y",
-        "0.1",
+        label="x, y",
+        example="0.1",
         unit="µm",
         beside=True,
     )
     how: How = asked(
-        "max",
         "Projection",
         "What a pixel shows of the voxels behind it",
-        "",
+        "max",
+        label="",
         choices={"max": "Maximum", "mean": "Mean", "sum": "Sum"},
         heading="Projection",
-        stored="how",
     )
     through: str = asked(
-        "all",
         "Look through",
         "The whole volume, or a slab of it around the position",
-        "of",
+        "all",
+        label="of",
         choices={"all": "everything", "slab": "a slab of"},
         beside=True,
-        stored="through",
     )
     thickness: float | None = asked(
-        2.0,
         "Thickness of the slab",
         "In µm, around the position; 0 is one layer of voxels",
-        "",
-        "2",
+        2.0,
+        label="",
+        example="2",
         unit="µm",
         beside=True,
-        max_width=_NUMBER_WIDTH,
-        stored="thickness",
     )
     z: float | None = _position("z", "At z")
     y: float | None = _position("y", "y", beside=True)
     x: float | None = _position("x", "x", beside=True, unit="µm")
     follow: bool = asked(
-        True,
         "Follow the viewer",
         "z follows the slider; y and x a click on the canvas, or the cursor with Shift held. A "
         "click on a side view moves the slider.",
-        stored="follow",
+        True,
     )
     xy: bool = _view("xy", "Views", heading="Figure")
     xz: bool = _view("xz", beside=True)
     yz: bool = _view("yz", beside=True)
-    axes: bool = asked(
-        True, "Axes", "Axes in µm, and what is shown under every name", "With", stored="axes"
-    )
-    bar: bool = asked(
-        True, "Scale bar", "A bar of a round length on every volume", beside=True, stored="bar"
-    )
-    cross: bool = asked(
-        False, "Cross lines", "Lines through the position", beside=True, stored="cross"
-    )
+    axes: bool = asked("Axes", "Axes in µm, and what is shown under every name", True, label="With")
+    bar: bool = asked("Scale bar", "A bar of a round length on every volume", True, beside=True)
+    cross: bool = asked("Cross lines", "Lines through the position", False, beside=True)
     contrast: str = asked(
-        "separate",
         "Contrast",
         "One pair of display limits for all volumes, their own for each, or those of the layers in "
         "the viewer with their gamma",
+        "separate",
         choices=_CONTRASTS,
-        stored="contrast",
     )
     saturated: float = asked(
-        0.2,
         "Saturated pixels",
         "How many of the pixels are shown as black or as white, half of them each",
-        "",
+        0.2,
+        label="",
         unit="%",
         limits=(0, 20, 0.1),
         beside=True,
-        stored="saturated",
     )
     heights: str = asked(
-        "",
         "Heights of the scans",
         "Heights to mark, in µm, with commas between; left empty, those that the volume was "
         "reconstructed from",
-        "Scans at",
-        "none known",
+        "",
+        label="Scans at",
+        example="none known",
         unit="µm",
     )
     marks: Marks = asked(
-        MARKS[0],
         "Marks",
         "How heights are marked",
-        "Marked by",
+        MARKS[0],
+        label="Marked by",
         choices={mark: mark.capitalize() for mark in MARKS},
-        stored="marks",
     )
-    paper: str = asked(
-        "180",
-        "Paper width",
-        "How wide a saved figure is",
-        "Save for",
-        choices=_WIDTHS,
-        stored="width",
+    width: str = asked(
+        "Paper width", "How wide a saved figure is", "180", label="Save for", choices=_WIDTHS
     )
 
     @property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from ._form import DataForm, asked, tab_in_order
+from ._form import DataForm, as_named, asked, tab_in_order
 from ._instrument import Form, InstrumentFooter
 from ._method_panel import MethodPanel
 from ._optics_panel import OpticsPanel
@@ -30,12 +30,9 @@ def _is_image(layer: Any) -> bool:
 class Stacks:
     """What is learned from."""
 
-    first: Any = asked(
-        None, "Stack", _FULL, nothing="Choose a stack", layers=_is_image, opens_files=True
-    )
-    second: Any = asked(None, "Second stack", _FULL, "And", layers=_is_image, opens_files=True)
+    first: Any = asked("Stack", _FULL, nothing="Choose a stack", layers=_is_image, opens_files=True)
+    second: Any = asked("Second stack", _FULL, label="And", layers=_is_image, opens_files=True)
     step: float | None = asked(
-        None,
         "z-step",
         "Distance between planes in µm, for a stack that does not say",
         example="0.2",
@@ -47,15 +44,15 @@ class Stacks:
 class Result:
     """What comes of it."""
 
+    stored: ClassVar = as_named("minutes")
     minutes: int = asked(
-        60,
         "Time",
         "About how long: an hour on a CPU, ten minutes on a GPU; Stop ends it sooner",
+        60,
         unit="min",
         limits=(1, 24 * 60, 1),
-        stored="minutes",
     )
-    path: str = asked("", "Save as", "The file for the adapted weights, .safetensors")
+    path: str = asked("Save as", "The file for the adapted weights, .safetensors", "")
 
 
 class TrainLayout(Form):
