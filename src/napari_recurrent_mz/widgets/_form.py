@@ -350,10 +350,10 @@ class _Lines(Container):
         if ask.unit and isinstance(native, QDoubleSpinBox):
             native.setSuffix(f" {ask.unit}")
         elif ask.unit:
-            self.parts[name].append(_faint(ask.unit))
+            self.parts[name].append(faint(ask.unit))
             line.addWidget(self.parts[name][-1])
         if ask.note:
-            self.add_under(name, _faint(ask.note, wraps=True))
+            self.add_under(name, faint(ask.note, wraps=True))
 
     def add_under(self, name: str, widget: QWidget) -> None:
         """Put something under a line, and under what is there already."""
@@ -383,7 +383,8 @@ class _Lines(Container):
         self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
 
 
-def _faint(text: str, *, wraps: bool = False) -> QLabel:
+def faint(text: str, *, wraps: bool = False) -> QLabel:
+    """Words that are not as important as the rest."""
     label = QLabel(text)
     label.setWordWrap(wraps)
     label.setProperty("faint", True)
