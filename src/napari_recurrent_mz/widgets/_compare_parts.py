@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from ..comparison import MEASURES
 from ..methods import METHOD_NAMES
@@ -123,19 +124,18 @@ class LayerList(QListWidget):
             if self._accepts(layer) and layer is not reference
         ]
         row = self.currentRow()
-        self.blockSignals(True)
-        self.clear()
-        self._shown = [weakref.ref(layer) for layer in found]
-        for layer in found:
-            item = QListWidgetItem(layer.name)
-            item.setToolTip(layer.name)
-            item.setSizeHint(QSize(10, _ROW))
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            is_ticked = layer in self._ticked
-            item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
-            self.addItem(item)
-        self.setCurrentRow(min(row, self.count() - 1))
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.clear()
+            self._shown = [weakref.ref(layer) for layer in found]
+            for layer in found:
+                item = QListWidgetItem(layer.name)
+                item.setToolTip(layer.name)
+                item.setSizeHint(QSize(10, _ROW))
+                item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+                is_ticked = layer in self._ticked
+                item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+                self.addItem(item)
+            self.setCurrentRow(min(row, self.count() - 1))
         self.setFixedHeight(self.sizeHint().height())
 
     def _item_changed(self, item: QListWidgetItem) -> None:

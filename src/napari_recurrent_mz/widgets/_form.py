@@ -120,7 +120,7 @@ class DataForm(ContainerWidget[Any], Generic[T]):
     """
 
     def __init__(self, declared: type[T], viewer: Any = None) -> None:
-        kinds, declared_fields = get_type_hints(declared), fields(declared)
+        kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
         asks = {f.name: f.metadata["ask"] for f in declared_fields}
         made = [
             _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
@@ -155,7 +155,7 @@ class DataForm(ContainerWidget[Any], Generic[T]):
 
     def read(self) -> T:
         """What the form says; a line that holds no number is taken for empty."""
-        return self._declared(**self.asdict())  # type: ignore[no-any-return]
+        return self._declared(**self.asdict())
 
     def show_field(self, name: str, is_shown: bool) -> None:
         """Show or hide a field with its label and its unit."""

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QPushButton,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from ..scans import InputError
 from . import _layers
@@ -112,14 +113,13 @@ class StackPanel(QWidget):
         """Offer these stacks; the chosen one stays when it is still there."""
         before = self.layer()
         found = list(layers)
-        self.stack.blockSignals(True)
-        self.stack.clear()
-        self._stacks = [weakref.ref(layer) for layer in found]
-        for layer in found:
-            self.stack.addItem(f"{layer.name} ({_layers.plane_count(layer)} planes)")
-        index = next((i for i, layer in enumerate(found) if layer is before), 0)
-        self.stack.setCurrentIndex(index if found else -1)
-        self.stack.blockSignals(False)
+        with signals_blocked(self.stack):
+            self.stack.clear()
+            self._stacks = [weakref.ref(layer) for layer in found]
+            for layer in found:
+                self.stack.addItem(f"{layer.name} ({_layers.plane_count(layer)} planes)")
+            index = next((i for i, layer in enumerate(found) if layer is before), 0)
+            self.stack.setCurrentIndex(index if found else -1)
         self.use.setEnabled(bool(found))
         if self.layer() is not before:
             self._suggest()

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from ..scans import Heights, InputError, check_heights
 from . import _layers, _settings
@@ -184,14 +185,15 @@ class PointTable(QTableWidget):
     def show_points(self, points: npt.NDArray[np.float64]) -> None:
         """Show points (N, 3), in µm."""
         self._shown = points
-        self.blockSignals(True)
-        self.setRowCount(len(points))
-        for row, point in enumerate(points):
-            for column, value in enumerate(point):
-                item = QTableWidgetItem(f"{value:.3f}")
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.setItem(row, column, item)
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.setRowCount(len(points))
+            for row, point in enumerate(points):
+                for column, value in enumerate(point):
+                    item = QTableWidgetItem(f"{value:.3f}")
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                    self.setItem(row, column, item)
 
     def _edited(self, item: QTableWidgetItem) -> None:
         value = parse_length_um(item.text())
