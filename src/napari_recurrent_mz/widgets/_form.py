@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from magicgui.backends._qtpy.widgets import Container, QBaseValueWidget, QBaseWidget
+from magicgui.types import Undefined
 from magicgui.widgets import create_widget
 from magicgui.widgets.bases import ContainerWidget, ValueWidget
 from napari.layers import Layer
@@ -84,6 +85,8 @@ class Ask:
     """The entry for no layer."""
     opens_files: bool = False
     """Whether a file can be opened instead of a layer."""
+    widget: Callable[..., QWidget] | None = None
+    """A number's field of its own, like a spin box of Qt's."""
     is_wavelength: bool = False
     """Whether 519 is understood as 519 nm."""
     limits: tuple[float, float, float] | None = None
@@ -162,6 +165,14 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         for part in self._lines.parts[name]:
             part.setVisible(is_shown)
 
+    def enable_field(self, name: str, is_enabled: bool) -> None:
+        """Enable or disable a field with its label and its unit."""
+        for part in self._lines.parts[name]:
+            part.setEnabled(is_enabled)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Leave choices as they are: they follow neither a parent nor a viewer."""
+
     def put_beside(self, name: str, widget: QWidget) -> None:
         """Put something on the line of a field, behind it."""
         self._lines.lines[name].addWidget(widget)
@@ -211,7 +222,8 @@ def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
 
 def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     """The widget of magicgui's for one field."""
-    if ask.layers is not None or kind == float | None:
+    value = Undefined if value is None else value
+    if ask.layers or ask.widget or kind == float | None:
         made: Any = _own_field(ask, name, value, viewer)
     else:
         options: dict[str, Any] = {}
@@ -219,7 +231,8 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
             kind, options["choices"] = str, [(words, key) for key, words in ask.choices.items()]
         if ask.limits is not None:
             options = dict(zip(("min", "max", "step"), ask.limits, strict=True))
-        made = create_widget(value, kind, name=name, options=options)
+        combo = "ComboBox" if ask.choices is not None else None
+        made = create_widget(value, kind, name=name, options=options, widget_type=combo)
     native = made.native
     native.setAccessibleName(ask.spoken)
     native.setToolTip(ask.tooltip)
@@ -240,7 +253,9 @@ def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
         "make": lambda parent=None: NumberEdit(*words, wavelength=ask.is_wavelength, parent=parent),
         "names": ("value", "set_value", "edited"),
     }
-    if ask.layers is not None:
+    if ask.widget is not None:
+        how = {"make": ask.widget, "names": ("value", "setValue", "valueChanged")}
+    elif ask.layers is not None:
         words = (ask.spoken, ask.tooltip, ask.nothing, ask.layers, ask.opens_files)
         how = {
             "make": lambda parent=None: LayerChoice(viewer, *words, parent=parent),
@@ -339,6 +354,7 @@ class _Lines(Container):
         self.parts[name] = [native] if label is None else [label, native]
         if label is not None:
             label.setBuddy(native)
+            widget.label_changed.connect(lambda text: label.setText(text))
         self._begin(name, ask, label)
         line = self.lines[name]
         if is_box:  # at the left
