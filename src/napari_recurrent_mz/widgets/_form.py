@@ -366,10 +366,10 @@ class _Lines(Container):
         if ask.unit and isinstance(native, QDoubleSpinBox):
             native.setSuffix(f" {ask.unit}")
         elif ask.unit:
-            self.parts[name].append(faint(ask.unit))
+            self.parts[name].append(faint(ask.unit, wraps=False))
             line.addWidget(self.parts[name][-1])
         if ask.note:
-            self.add_under(name, faint(ask.note, wraps=True))
+            self.add_under(name, faint(ask.note))
 
     def add_under(self, name: str, widget: QWidget) -> None:
         """Put something under a line, and under what is there already."""
@@ -399,9 +399,11 @@ class _Lines(Container):
         self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
 
 
-def faint(text: str, *, wraps: bool = False) -> QLabel:
-    """Words that are not as important as the rest."""
+def faint(text: str = "", *, wraps: bool = True, is_copied: bool = False) -> QLabel:
+    """Words that are not as important as the rest; whether a person can copy them."""
     label = QLabel(text)
     label.setWordWrap(wraps)
     label.setProperty("faint", True)
+    if is_copied:
+        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

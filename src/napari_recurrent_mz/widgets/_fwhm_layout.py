@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from napari.layers import Image, Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from ..beads import BeadSettings
 from ..optics import Optics
-from ._form import DataForm, as_named, asked
+from ._form import DataForm, as_named, asked, faint
 from ._guard import on
 from ._optics_panel import OpticsPanel
 from ._parts import heading, push_button
@@ -189,12 +189,7 @@ class ResultsPage(QWidget):
         )
         self.widths.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.bead = PlotPanel(palette, "Bead profile", 135, (180.0, 60.0))
-        self.words = QLabel()
-        self.words.setWordWrap(True)
-        self.words.setProperty("faint", True)
-        self.words.setTextInteractionFlags(
-            self.words.textInteractionFlags() | Qt.TextInteractionFlag.TextSelectableByMouse
-        )
+        self.words = faint(is_copied=True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 0)
         column.setSpacing(2)

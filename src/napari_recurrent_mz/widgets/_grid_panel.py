@@ -56,7 +56,7 @@ class GridPanel(QWidget):
         )
         self.auto.setCheckable(True)
         self.auto.setChecked(True)
-        self.cost = faint("", wraps=True)
+        self.cost = faint()
         form.put_beside("step", self.auto)
         form.put_under("step", self.cost)
         column = QVBoxLayout(self)

@@ -111,7 +111,7 @@ class OpticsPanel(QWidget):
         self.fields: dict[str, NumberEdit] = {
             name: self._form[name].native for name in self._form.asks if name in _NAMES
         }
-        self.note = faint("", wraps=True)
+        self.note = faint()
         self._form.put_under("pixel_um", self.note)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

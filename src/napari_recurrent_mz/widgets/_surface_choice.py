@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -26,6 +25,7 @@ from superqt.utils import signals_blocked
 from ..scans import Heights, InputError, check_heights
 from . import _layers, _settings
 from ._fields import parse_length_um
+from ._form import faint
 from ._guard import guarded, on
 from ._layer_choice import LayerChoice
 from ._parts import push_button
@@ -250,9 +250,7 @@ class SurfaceChoice(QWidget):
             "Make a Points layer in which each click, at any z, is a point of the plane",
         )
         self.table = PointTable()
-        self.facts = QLabel()
-        self.facts.setWordWrap(True)
-        self.facts.setProperty("faint", True)
+        self.facts = faint()
         self._followed: Any = None
         self._listening = guarded(self, self._layer_event)
         self._lay_out()

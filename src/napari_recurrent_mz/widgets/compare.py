@@ -13,7 +13,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
-    QLabel,
     QScrollArea,
 )
 
@@ -35,7 +34,7 @@ from ._compare_job import (
     volume_of,
 )
 from ._compare_parts import LayerList, MeansTable, Options, Reference, parse_heights
-from ._form import DataForm
+from ._form import DataForm, faint
 from ._guard import guarded, on, telling
 from ._instrument import InstrumentDock
 from ._layer_choice import LayerChoice
@@ -77,7 +76,7 @@ class CompareDock(InstrumentDock):
             self._ask_for_table,
         )  # fmt: skip
         self.means = MeansTable()
-        self.note = QLabel()
+        self.note = faint(is_copied=True)
         self.difference_of = _difference_box()
         self.difference_button = push_button(
             "Add difference map", "Add the chosen volume minus the reference as a layer"
@@ -326,9 +325,6 @@ class CompareDock(InstrumentDock):
         self.add_section("", self.options.native)
         self.form.addWidget(self.plot)
         self.form.addWidget(self.means)
-        self.note.setProperty("faint", True)
-        self.note.setWordWrap(True)
-        self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.form.addWidget(self.note)
         line = QHBoxLayout()
         line.addWidget(self.difference_of, 1)

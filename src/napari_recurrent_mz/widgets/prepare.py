@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
 
 from ..io import write_table
 from ..plots import Draw
@@ -19,7 +17,7 @@ from ..preparation import Alignment, ExtendedFocus, Registration
 from ..prepare import EdfNormalisation
 from ..scans import InputError
 from . import _layers
-from ._form import DataForm
+from ._form import DataForm, faint
 from ._guard import on, telling
 from ._instrument import InstrumentDock
 from ._layer_choice import LayerChoice
@@ -90,7 +88,7 @@ class PrepareDock(InstrumentDock):
             self._ask_for_table,
         )  # fmt: skip
         self.motion = MotionTable()
-        self.numbers = QLabel()
+        self.numbers = faint(is_copied=True)
         self.alignment: Alignment | None = None
         self.normalisation: EdfNormalisation | None = None
         self.registration: Registration | None = None
@@ -363,9 +361,6 @@ class PrepareDock(InstrumentDock):
         self._check_timer.start()
 
     def _lay_out(self) -> None:
-        self.numbers.setWordWrap(True)
-        self.numbers.setProperty("faint", True)
-        self.numbers.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.add_section("", self.chosen.native)
         self.add_section("", self.pages)
         self.add_section("", self.plot, 1)
