@@ -522,7 +522,7 @@ def test_the_figure_is_saved_as_wide_as_the_column(make, wait, add_stack, tmp_pa
     viewer = ViewerModel()
     add_stack(viewer)
     dock = make(viewer)
-    dock.controls.width.native.setCurrentIndex(0)
+    dock.controls.paper.native.setCurrentIndex(0)
     wait(dock)
     path = tmp_path / f"views.{ending}"
     dock.plot.save(path)
@@ -543,7 +543,7 @@ def test_settings_are_remembered(make, wait, add_stack) -> None:
     dock.controls.cross.value = True
     dock.controls.saturated.value = 1.5
     slab(dock, 3.0)
-    dock.controls.width.native.setCurrentIndex(0)
+    dock.controls.paper.native.setCurrentIndex(0)
     wait(dock)
     again = make(viewer).controls.read()
     assert again.how == "mean"
@@ -551,7 +551,7 @@ def test_settings_are_remembered(make, wait, add_stack) -> None:
     assert again.cross
     assert again.saturated == 1.5
     assert again.slab().thickness_um == 3.0
-    assert again.width == "85"
+    assert again.paper == "85"
 
 
 # in a window ----------------------------------------------------------------------------

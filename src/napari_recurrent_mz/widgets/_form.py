@@ -45,6 +45,7 @@ from qtpy.QtWidgets import (
 from ..scans import InputError
 from . import _settings
 from ._fields import NumberEdit
+from ._guard import on
 from ._layer_choice import LayerChoice
 from ._parts import heading
 
@@ -125,6 +126,7 @@ class DataForm(ContainerWidget[Any], Generic[T]):
     def __init__(self, declared: type[T], viewer: Any = None) -> None:
         kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
         asks = {f.name: f.metadata["ask"] for f in declared_fields}
+        assert not any(hasattr(ContainerWidget, name) for name in asks), "names of magicgui's own"
         made = [
             _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
         ]
@@ -299,7 +301,7 @@ class _Own(QBaseValueWidget):
 
     def _mgui_bind_change_callback(self, callback: Callable[[Any], object]) -> None:
         signal = getattr(self._qwidget, self._onchange_name)
-        signal.connect(lambda: callback(self._mgui_get_value()))
+        on(self._qwidget, signal, lambda: callback(self._mgui_get_value()))
 
 
 class _Page(QWidget):
@@ -354,7 +356,7 @@ class _Lines(Container):
         self.parts[name] = [native] if label is None else [label, native]
         if label is not None:
             label.setBuddy(native)
-            widget.label_changed.connect(lambda text: label.setText(text))
+            on(label, widget.label_changed, lambda text: label.setText(text))
         self._begin(name, ask, label)
         line = self.lines[name]
         if is_box:  # at the left

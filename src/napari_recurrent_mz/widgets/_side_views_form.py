@@ -42,9 +42,11 @@ def _view(view: ViewName, label: str = "", **more: Any) -> Any:
 class SideViews:
     """What is shown, and how; lengths in micrometres."""
 
-    stored: ClassVar = as_named(
-        "how through thickness follow axes bar cross contrast saturated marks width"
-    ) | {view: f"show_{view}" for view in VIEWS}
+    stored: ClassVar = (
+        as_named("how through thickness follow axes bar cross contrast saturated marks")
+        | {"paper": "width"}
+        | {view: f"show_{view}" for view in VIEWS}
+    )
     first: Any = asked(
         "First volume",
         "A volume (z, y, x): a reconstruction, or a stack",
@@ -151,7 +153,7 @@ class SideViews:
         label="Marked by",
         choices={mark: mark.capitalize() for mark in MARKS},
     )
-    width: str = asked(
+    paper: str = asked(
         "Paper width", "How wide a saved figure is", "180", label="Save for", choices=_WIDTHS
     )
 

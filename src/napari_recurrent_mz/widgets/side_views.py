@@ -212,7 +212,7 @@ class SideViewsDock(InstrumentDock):
             self._show_reason(str(error))
             return
         self.footer.state.say(reasons, "warning")
-        self.plot.size_mm = side_views_size_mm(self.shown, look, float(controls.width))
+        self.plot.size_mm = side_views_size_mm(self.shown, look, float(controls.paper))
         self.plot.show_figure(side_views_figure(self.shown, look))
         self._balance()
 
