@@ -12,8 +12,14 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recurrent_mz.scans import InputError
 from napari_recurrent_mz.widgets import _settings
+from napari_recurrent_mz.widgets._compare_parts import Options
 from napari_recurrent_mz.widgets._form import DataForm, as_named, asked
+from napari_recurrent_mz.widgets._fwhm_layout import BeadForm
 from napari_recurrent_mz.widgets._layer_choice import is_image
+from napari_recurrent_mz.widgets._optics_panel import OpticsFields
+from napari_recurrent_mz.widgets._prepare_pages import Align, Edf, Register
+from napari_recurrent_mz.widgets._side_views_form import SideViews
+from napari_recurrent_mz.widgets._train_layout import Result
 
 
 @dataclass(frozen=True)
@@ -147,3 +153,45 @@ def test_what_no_longer_fits_is_left(form) -> None:
     form.restore("test")
     type_in(form, "step", "")
     assert form.values() == Asked(crop=False)
+
+
+STORED: dict[tuple[type[Any], str], dict[str, str]] = {
+    (BeadForm, "fwhm"): {
+        "separation": "1.2", "snr": "6", "region_xy": "0.9", "region_z": "2.5", "bead": "0.1",
+        "model": "profiles", "same": "0",
+    },
+    (Align, "prepare"): {
+        "align_motion": "affine", "align_to": "mean", "align_sharp": "0", "align_crop": "1",
+    },
+    (Edf, "prepare"): {"edf_heights": "1"},
+    (Register, "prepare"): {"register_motion": "rigid", "register_crop": "1"},
+    (Options, "compare"): {"fit": "1"},
+    (Result, "train"): {"minutes": "25"},
+    (OpticsFields, "optics"): {
+        "objective": "60×/1.2 water", "na": "1.2", "immersion_index": "1.333",
+        "wavelength_um": "0.519", "pixel_um": "0.103",
+    },
+    (SideViews, "side_views"): {
+        "how": "sum", "through": "slab", "thickness": "3.5", "contrast": "shared",
+        "saturated": "1.5", "marks": "arrows", "width": "85", "follow": "0", "axes": "0",
+        "bar": "0", "cross": "1", "show_xy": "0", "show_xz": "0", "show_yz": "0",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "group"), STORED, ids=lambda what: getattr(what, "__name__", ""))
+def test_what_was_remembered_before_is_still_read(qtbot, form, group) -> None:
+    """The keys and texts of earlier versions: all of them, and none is lost when stored again."""
+    texts = STORED[form, group]
+    _settings.remember(group, texts)
+    made = DataForm(form, ViewerModel())
+    qtbot.addWidget(made.native)
+    before = made.read()
+    made.restore(group)
+    after = made.read()
+    assert sorted(form.stored.values()) == sorted(texts)
+    for name in form.stored:
+        assert getattr(after, name) != getattr(before, name)
+    _settings.remember(group, dict.fromkeys(texts, ""))
+    made.remember(group)
+    assert _settings.remembered(group, tuple(texts)) == texts
