@@ -32,7 +32,7 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
             _add_reconstruction(viewer, method, title, stack, z_um, planes, optics)
         dock = CompareDock(viewer)
         viewer.window.add_dock_widget(dock, name="Compare", area="right")
-        dock.baselines.choose(["nearest"])
+        dock.choose_baselines(["nearest"])
         dock.act()
         settle(viewer, until=lambda: dock.found is not None)
         dock.difference_of.setCurrentText(_METHODS["linear"])

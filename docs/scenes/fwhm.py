@@ -32,8 +32,8 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         scan, made = _volumes(viewer)
         dock = FwhmDock(viewer)
         viewer.window.add_dock_widget(dock, name="FWHM", area="right")
-        dock.setup.volume.choose(made)
-        dock.setup.reference.choose(scan)
+        dock.setup.form.volume.value = made
+        dock.setup.form.reference.value = scan
         settle(viewer)
         dock.check()
         dock.act()

@@ -65,7 +65,7 @@ def compared(make, qtbot: Any) -> Callable[..., CompareDock]:
     def compared(viewer: Any) -> CompareDock:
         add_pair(viewer)
         dock = make(viewer)
-        dock.baselines.choose(["linear"])
+        dock.choose_baselines(["linear"])
         finish(qtbot, dock, dock.footer.action.click)
         assert dock.found is not None, dock.footer.message.text()
         return dock
@@ -95,13 +95,13 @@ def test_what_is_there_is_chosen(make) -> None:
     dock = make(viewer)
     assert dock.reference.layer() is truth
     assert dock.layers.ticked() == [mine]
-    assert dock.scans.placeholderText() == "3 6 (layers)"
+    assert dock.options.scans.native.placeholderText() == "3 6 (layers)"
     assert dock.footer.action.isEnabled()
     later = viewer.add_image(MADE, name="later", metadata=provenance(4.0), **IN_UM)
     viewer.add_image(MADE, name="other", **IN_UM)
     assert dock.layers.ticked() == [mine, later]
     dock.check()
-    assert dock.scans.placeholderText() == "2 5 8"  # they disagree
+    assert dock.options.scans.native.placeholderText() == "2 5 8"  # they disagree
 
 
 def test_the_dock_shows_what_the_function_finds(compared) -> None:
@@ -186,11 +186,11 @@ def test_a_falling_stack_in_pixels_is_followed_too(make, qtbot) -> None:
     viewer.add_image(TRUTH, name="truth")
     viewer.add_image(MADE, name="mine", metadata=provenance())
     dock = make(viewer)
-    assert dock._sizes.isVisibleTo(dock)
+    assert dock.options.step.native.isVisibleTo(dock)
     dock.act()
     assert "The size of layer 'truth' is not known" in dock.footer.message.text()
-    dock.step.set_value(0.5)
-    dock.pixel.set_value(0.3)
+    dock.options.step.value = 0.5
+    dock.options.pixel.value = 0.3
     finish(qtbot, dock, dock.act)
     dock.in_view.go(2.0)
     assert viewer.dims.point[0] == 4
@@ -212,7 +212,7 @@ def test_a_difference_map_is_a_layer_at_its_place(make, qtbot) -> None:
     part = IN_UM | {"translate": (3.0, 0.6, 0.0)}
     viewer.add_image(MADE[2:, 2:], name="part", metadata=provenance(), **part)
     dock = make(viewer)
-    dock.baselines.choose(["linear"])
+    dock.choose_baselines(["linear"])
     finish(qtbot, dock, dock.act)
     dock.difference_of.setCurrentText("part")
     finish(qtbot, dock, dock.difference_button.click)
@@ -277,19 +277,25 @@ def test_a_layer_that_cannot_be_compared_is_told(make, qtbot, data, about, words
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda dock: dock.scans.setText("3 x"), "'x' in the heights of the scans is no number"),
-        (lambda dock: dock.scans.setText("3 99"), "no plane at the scan's height 99 µm"),
-        (lambda dock: dock.scans.setText("3"), "heights of at least two scans"),
-        (lambda dock: dock.baselines.choose(["lmmse"]), "start with the objective"),
+        (
+            lambda dock: dock.options.scans.native.setText("3 x"),
+            "'x' in the heights of the scans is no number",
+        ),
+        (
+            lambda dock: dock.options.scans.native.setText("3 99"),
+            "no plane at the scan's height 99 µm",
+        ),
+        (lambda dock: dock.options.scans.native.setText("3"), "heights of at least two scans"),
+        (lambda dock: dock.choose_baselines(["lmmse"]), "start with the objective"),
     ],
 )
 def test_what_baselines_need_is_told(make, qtbot, change, words: str) -> None:
     viewer = ViewerModel()
     add_pair(viewer)
     dock = make(viewer)
-    dock.baselines.choose(["linear"])
+    dock.choose_baselines(["linear"])
     change(dock)
-    assert dock.optics.isVisibleTo(dock) == ("lmmse" in dock.baselines.chosen())
+    assert dock.optics.isVisibleTo(dock) == dock.options.lmmse.value
     dock.act()
     if dock.run is not None:
         with qtbot.waitSignal(dock.ended, timeout=20_000):
@@ -392,12 +398,12 @@ def test_cancel_and_a_closed_dock_stop_the_work(make, qtbot) -> None:
 
 def test_settings_are_remembered(compared, make) -> None:
     dock = compared(ViewerModel())
-    dock.baselines.choose(["nearest", "pchip"])
-    dock.fit.setChecked(True)
+    dock.choose_baselines(["nearest", "pchip"])
+    dock.options.fit.value = True
     dock._remember()
     again = make(ViewerModel())
-    assert again.baselines.chosen() == ["nearest", "pchip"]
-    assert again.fit.isChecked()
+    assert again.baselines == ("nearest", "pchip")
+    assert again.options.fit.value
 
 
 def test_every_control_has_a_name_and_a_tooltip(make) -> None:

@@ -81,9 +81,9 @@ def run(qtbot: Any) -> Callable[[FwhmDock], str]:
 def ready(make: Callable[..., FwhmDock], *layers: tuple[Any, dict[str, Any]]) -> FwhmDock:
     """A dock with a volume, and perhaps a reference, on a viewer of its own."""
     dock = make()
-    choices = (dock.setup.volume, dock.setup.reference)
+    choices = (dock.setup.form.volume, dock.setup.form.reference)
     for (data, about), choice in zip(layers, choices, strict=False):
-        choice.choose(dock._viewer.add_image(data, **about))
+        choice.value = dock._viewer.add_image(data, **about)
     return dock
 
 
@@ -95,7 +95,7 @@ def test_what_is_shown_is_what_the_functions_say(make, run, beads, sharper, tmp_
         (beads.volume, about | {"name": "made", "translate": (2.0, 10.0, 0.0)}),
         (sharper.volume, about | {"name": "scan"}),
     )
-    dock.setup.same.setChecked(False)
+    dock.setup.form.same.value = False
     said = run(dock)
     options = {"model": "gaussian3d", "threshold_snr": 5.0}
     made = measure_beads(beads.volume, VOXEL, origin_um=(2, 10, 0), **options)
@@ -154,8 +154,8 @@ def test_every_point_lies_in_its_volume(make, run) -> None:
     volume = rng.poisson(20, (24, 64, 64)) + 200 * np.exp(-np.arange(64) / 20)
     place = PLACE | {"translate": (5, 1, 2)}
     dock = ready(make, (volume.astype(np.float32), {"name": "dirty", **place}))
-    dock.setup.fields["snr"].setText("3")
-    dock.setup.fields["snr"].editingFinished.emit()
+    dock.setup.form.snr.native.setText("3")
+    dock.setup.form.snr.native.editingFinished.emit()
     run(dock)
     layer = dock._viewer.layers["beads of dirty"]
     assert len(layer.data) > 10
@@ -257,7 +257,7 @@ def test_points_mark_the_beads(make, run, beads) -> None:
     marks = 1000 * (beads.centres_um[[5, 2]] + (1.0, 0.05, 0.0))
     data = np.concatenate([marks, [[9e5, 0, 0]]])
     points = dock._viewer.add_points(data, name="marks", units=("nm",) * 3)
-    dock.setup.points.choose(points)
+    dock.setup.form.points.value = points
     run(dock)
     table = dock.measured.tables[0]
     assert_allclose(table[PLACES], beads.centres_um[[5, 2]] + (1.0, 0, 0), atol=0.04)
@@ -269,7 +269,7 @@ def test_a_plane_and_a_range(make, run, beads) -> None:
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}))
     dock._viewer.dims.set_point(0, plane * VOXEL[0])
     dock.setup.plane.click()
-    assert dock.setup.fields["z_low"].value() == pytest.approx(plane * VOXEL[0])
+    assert dock.setup.form.z_low.value == pytest.approx(plane * VOXEL[0])
     run(dock)
     assert set(dock.measured.tables[0].z_voxel) == {plane}
     flat = ready(make, (beads.volume[plane], {"scale": VOXEL[1:], "units": ("um",) * 2}))
@@ -343,7 +343,7 @@ NONE_ACCEPTED = {
 @pytest.mark.parametrize(("data", "words"), NONE_ACCEPTED.values(), ids=list(NONE_ACCEPTED))
 def test_an_empty_plot_says_why(make, run, data, words) -> None:
     dock = ready(make, (data, PLACE | {"name": "it"}))
-    dock.setup.fields["snr"].set_value(8)
+    dock.setup.form.snr.value = 8
     assert words in run(dock)
     assert dock.footer.message.kind == "warning"
     assert words in dock.results.widths.canvas.reason
@@ -353,7 +353,7 @@ def test_an_empty_plot_says_why(make, run, data, words) -> None:
 
 def test_one_bead_is_enough(make, run) -> None:
     dock = ready(make, (spot(8, 20, 22), PLACE | {"name": "it"}))
-    dock.setup.fields["snr"].set_value(8)
+    dock.setup.form.snr.value = 8
     assert run(dock).startswith("it: 1 of 1 bead accepted")
     assert [histogram.widths[0].n for histogram in dock.histograms] == [1, 1, 1]
     dock.next_bead()
@@ -363,9 +363,9 @@ def test_a_reference_elsewhere_is_named(make, run, beads) -> None:
     far = PLACE | {"translate": (0, 500, 0), "name": "far"}
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}), (beads.volume, far))
     assert "'made' and 'far' do not overlap" in run(dock)
-    dock.setup.same.setChecked(False)
+    dock.setup.form.same.value = False
     assert "far: 9 of 9 beads accepted" in run(dock)
-    dock.setup.reference.choose(dock.setup.volume.layer())
+    dock.setup.form.reference.value = dock.setup.form.volume.value
     dock.check()
     assert "'made' itself" in dock.footer.state.text()
 
@@ -378,7 +378,7 @@ def test_points_that_mark_nothing_are_named(make, beads) -> None:
         (np.full((4, 3), 1e4), "None of the 4 points"),
         (np.ones((4, 2)), "two-dimensional"),
     ):
-        dock.setup.points.choose(viewer.add_points(data, name="marks"))
+        dock.setup.form.points.value = viewer.add_points(data, name="marks")
         dock.check()
         assert words in dock.footer.state.text()
 
@@ -392,10 +392,10 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
         viewer.layers["made"].name = "other"
         del viewer.layers["other"]
     assert "beads of made" in viewer.layers
-    assert dock.setup.volume.layer() is None
+    assert dock.setup.form.volume.value is None
     assert dock.results.bead.canvas.drawn is not None
     again = viewer.add_image(beads.volume, **PLACE, name="again")
-    dock.setup.volume.choose(again)
+    dock.setup.form.volume.value = again
     dock._check_timer.stop()
     with qtbot.waitSignal(dock.ended, timeout=_PATIENCE_MS):
         dock.act()
@@ -413,7 +413,7 @@ def test_points_somebody_works_with_are_kept(make, run, beads) -> None:
     assert names == ["made", "beads of made"]
     mine = dock._viewer.layers["beads of made"]
     mine.data = mine.data[:3]
-    dock.setup.points.choose(mine)
+    dock.setup.form.points.value = mine
     run(dock)
     assert len(mine.data) == 3
     assert len(dock._viewer.layers) == 3
@@ -423,16 +423,16 @@ def test_points_somebody_works_with_are_kept(make, run, beads) -> None:
 def test_settings_are_remembered(make, run, beads) -> None:
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}))
     for key, value in (("separation", 1.1), ("region_xy", 0.9), ("snr", 6.0), ("bead", 0.1)):
-        dock.setup.fields[key].set_value(value)
-    dock.setup.model.setCurrentIndex(1)
-    dock.setup.same.setChecked(False)
+        dock.setup.form[key].value = value
+    dock.setup.form.model.value = "profiles"
+    dock.setup.form.same.value = False
     run(dock)
     assert dock.measured.tables[0].attrs["model"] == "profiles"
     assert dock.measured.tables[0].attrs["region_um"][1] == 0.9
     other = make()
-    assert other.setup.settings() == dock.setup.settings()
-    other.setup.fields["snr"].setText("many")
-    other.setup.volume.choose(other._viewer.add_image(beads.volume, **PLACE))
+    assert other.setup.form.values().settings() == dock.setup.form.values().settings()
+    other.setup.form.snr.native.setText("many")
+    other.setup.form.volume.value = other._viewer.add_image(beads.volume, **PLACE)
     other.check()
     assert "'many' is not a number" in other.footer.state.text()
 
@@ -440,8 +440,8 @@ def test_settings_are_remembered(make, run, beads) -> None:
 def test_a_step_is_asked_for_where_it_is_not_known(make, run, beads) -> None:
     dock = ready(make, (beads.volume, {"metadata": {METADATA_KEY: {"pixel_um": 0.1}}}))
     dock.check()
-    assert not dock.setup.fields["step"].isHidden()
-    dock.setup.fields["step"].set_value(0.2)
+    assert not dock.setup.form.step.native.isHidden()
+    dock.setup.form.step.value = 0.2
     run(dock)
     assert_allclose(dock.measured.tables[0].fwhm_z_um.mean(), 0.8, rtol=0.03)
 
@@ -462,7 +462,7 @@ def test_in_a_real_window(make_napari_viewer, qtbot, make, run, beads) -> None:
     viewer.add_image(beads.volume, name="made", **PLACE)
     _, dock = viewer.window.add_plugin_dock_widget("napari-recurrent-mz", "FWHM")
     assert isinstance(dock, FwhmDock)
-    assert dock.setup.volume.layer() is viewer.layers["made"]
+    assert dock.setup.form.volume.value is viewer.layers["made"]
     run(dock)
     qtbot.wait(300)
     assert dock.sizeHint().height() <= 720

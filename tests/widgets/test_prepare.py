@@ -71,7 +71,7 @@ def said(dock: PrepareDock) -> tuple[str, str]:
 def test_alignment_adds_a_layer_and_shows_the_drift(make, viewer, qtbot: Any, tmp_path) -> None:
     dock = make(viewer)
     before = viewer.layers["mine"]
-    dock.pages.align.motion.setCurrentIndex(dock.pages.align.motion.findData("translation"))
+    dock.pages.align.motion.value = "translation"
     viewer.dims.set_current_step(0, 3)
     assert finish(qtbot, dock, dock.footer.action.click) == "done"
     added = viewer.layers["mine (aligned)"]
@@ -106,7 +106,7 @@ def test_alignment_adds_a_layer_and_shows_the_drift(make, viewer, qtbot: Any, tm
 
 def test_a_cropped_layer_lies_where_its_content_lay(make, viewer, qtbot: Any) -> None:
     dock = make(viewer)
-    dock.pages.align.crop.setChecked(True)
+    dock.pages.align.crop.value = True
     assert finish(qtbot, dock, dock.act) == "done"
     added = viewer.layers["mine (aligned)"]
     rows, columns = dock.alignment.common_region
@@ -122,7 +122,7 @@ def test_selected_single_images_are_aligned_from_the_lowest_up(make, qtbot: Any)
     scans = [viewer.add_image(STACK[i], name=f"scan z={i}um", **flat) for i in (2, 0, 1)]
     other = viewer.add_image(STACK[4], name="not this one", **flat)
     dock = make(viewer)
-    dock.pages.align.what.setCurrentIndex(1)
+    dock.pages.align.what.value = "scans"
     viewer.layers.selection = {other}
     dock.check()
     assert "Select two or more" in dock.footer.state.text()
@@ -144,7 +144,7 @@ def test_selected_single_images_are_aligned_from_the_lowest_up(make, qtbot: Any)
 def test_an_edf_with_its_heights(make, viewer, qtbot: Any) -> None:
     dock = make(viewer)
     dock.pages.setCurrentIndex(EDF)
-    dock.pages.edf.heights.setChecked(True)
+    dock.pages.edf.heights.value = True
     assert dock.footer.action.text() == "Make EDF"
     assert finish(qtbot, dock, dock.act) == "done"
     image, heights = viewer.layers["EDF of mine"], viewer.layers["Heights of mine (µm)"]
@@ -158,7 +158,7 @@ def test_an_edf_with_its_heights(make, viewer, qtbot: Any) -> None:
 def test_normalisation_is_shown_and_applied_on_request(make, viewer, qtbot: Any) -> None:
     dock = make(viewer)
     dock.pages.setCurrentIndex(NORMALISE)
-    assert not dock.pages.normalise.apply.isEnabled()
+    assert not dock.pages.apply.isEnabled()
     assert finish(qtbot, dock, dock.act) == "done"
     expected = edf_normalisation(extended_focus(STACK).image)
     assert dock.normalisation == expected
@@ -168,7 +168,7 @@ def test_normalisation_is_shown_and_applied_on_request(make, viewer, qtbot: Any)
     assert marked == [expected.background, expected.threshold, expected.p99]
     assert [layer.name for layer in viewer.layers] == ["mine", "EDF of mine"]
     dock.check()
-    assert finish(qtbot, dock, dock.pages.normalise.apply.click) == "done"
+    assert finish(qtbot, dock, dock.pages.apply.click) == "done"
     added = viewer.layers["mine (normalised)"]
     scaled = (STACK - expected.background) / (expected.p99 - expected.background)
     np.testing.assert_allclose(added.data, scaled, atol=1e-4)
@@ -178,7 +178,7 @@ def test_normalisation_is_shown_and_applied_on_request(make, viewer, qtbot: Any)
     # Another stack has not been measured.
     dock.stack.choose(added)
     dock.check()
-    assert not dock.pages.normalise.apply.isEnabled()
+    assert not dock.pages.apply.isEnabled()
 
 
 # --- registration ---
@@ -193,10 +193,10 @@ def test_a_confocal_stack_is_registered(make, qtbot: Any) -> None:
     viewer.add_image(sharp, name="confocal", colormap="green", **IN_UM)
     dock = make(viewer)
     dock.pages.setCurrentIndex(REGISTER)
-    dock.pages.register.motion.setCurrentIndex(0)
-    dock.pages.register.crop.setChecked(True)
+    dock.pages.register.motion.value = "translation"
+    dock.pages.register.crop.value = True
     assert dock.stack.layer().name == "wide"
-    assert dock.pages.register.confocal.layer().name == "confocal"
+    assert dock.pages.register.confocal.value.name == "confocal"
     assert finish(qtbot, dock, dock.act) == "done"
     np.testing.assert_allclose(dock.registration.shift_um, (0.3, -0.5), atol=0.02)
     added = viewer.layers["confocal (registered)"]
@@ -233,7 +233,7 @@ def test_one_sentence_and_no_layer(make, qtbot: Any, data, about, task, words: s
     viewer.add_image(STACK, name="other", **IN_UM)
     dock = make(viewer)
     dock.stack.choose(bad)
-    dock.pages.register.confocal.choose(viewer.layers["other"])
+    dock.pages.register.confocal.value = viewer.layers["other"]
     dock.pages.setCurrentIndex(task)
     dock.act()
     if dock.run is not None:
@@ -274,12 +274,12 @@ def test_a_layer_may_go_and_a_dock_close_in_the_middle(make, viewer, qtbot: Any)
 
 def test_settings_are_remembered(make, viewer, qtbot: Any) -> None:
     dock = make(viewer)
-    dock.pages.align.reference.setCurrentIndex(2)
-    dock.pages.align.crop.setChecked(True)
+    dock.pages.align.reference.value = "mean"
+    dock.pages.align.crop.value = True
     assert finish(qtbot, dock, dock.act) == "done"
     again = make(viewer)
-    assert again.pages.align.reference.currentData() == "mean"
-    assert again.pages.align.crop.isChecked()
+    assert again.pages.align.reference.value == "mean"
+    assert again.pages.align.crop.value
 
 
 # --- in a real window ---

@@ -113,7 +113,7 @@ def test_the_switch_of_the_projection(make, wait, add_stack, stack, entry, reduc
     viewer = ViewerModel()
     add_stack(viewer)
     dock = make(viewer)
-    dock.controls.how.setCurrentIndex(entry)
+    dock.controls.how.native.setCurrentIndex(entry)
     wait(dock)
     np.testing.assert_allclose(image_in(dock, "xz-0"), reduce(stack, axis=1), rtol=1e-5)
 
@@ -136,16 +136,16 @@ def test_scans_of_a_reconstruction_are_marked_on_every_volume(make, wait, add_st
     assert [panel.title for panel in dock.shown] == ["result", "stack"]
     for gid in ("xz-0", "xz-1"):
         assert marked(axes_of(dock)[gid]) == [3.0, 5.0]  # 40 µm is outside
-    assert dock.controls.heights.placeholderText() == "3, 5, 40"
-    dock.controls.heights.setText("2.5; 4 µm")
+    assert dock.controls.heights.native.placeholderText() == "3, 5, 40"
+    dock.controls.heights.native.setText("2.5; 4 µm")
     wait(dock)
     assert marked(axes_of(dock)["xz-0"]) == [2.5, 4.0]
-    dock.controls.marks.setCurrentIndex(dock.controls.marks.findData("arrows"))
+    dock.controls.marks.value = "arrows"
     wait(dock)
     assert marked(axes_of(dock)["xz-0"]) == []
     arrows = [line for line in axes_of(dock)["xz-0"].get_lines() if not line.get_clip_on()]
     assert list(arrows[0].get_ydata()) == [2.5, 4.0]
-    dock.controls.heights.setText("two")
+    dock.controls.heights.native.setText("two")
     wait(dock)
     assert told(dock) == "The heights 'two' are not numbers: type them in µm, as in 3, 6, 9."
 
@@ -156,10 +156,10 @@ def test_contrast_shared_separate_and_as_in_the_viewer(make, wait, add_stack, st
     bright = viewer.add_image(10 * stack, name="bright", scale=(0.5, 0.2, 0.2), units="um")
     dock = make(viewer)
     assert dock.shown[1].limits[0] == pytest.approx(np.multiply(dock.shown[0].limits[0], 10))
-    dock.controls.contrast.setCurrentIndex(1)
+    dock.controls.contrast.native.setCurrentIndex(1)
     wait(dock)
     assert dock.shown[0].limits == dock.shown[1].limits
-    dock.controls.contrast.setCurrentIndex(2)
+    dock.controls.contrast.native.setCurrentIndex(2)
     bright.contrast_limits, bright.gamma, bright.colormap = (20, 900), 0.5, "magenta"
     wait(dock)
     assert dock.shown[1].limits == ((20, 900),) * 3
@@ -170,8 +170,8 @@ def test_contrast_shared_separate_and_as_in_the_viewer(make, wait, add_stack, st
 
 # the position ---------------------------------------------------------------------------
 def slab(dock: SideViewsDock, thickness_um: float = 0.0) -> None:
-    dock.controls.thickness.set_value(thickness_um)
-    dock.controls.through.setCurrentIndex(1)
+    dock.controls.thickness.value = thickness_um
+    dock.controls.through.native.setCurrentIndex(1)
 
 
 def test_a_slab_follows_the_slider(make, wait, add_stack, stack) -> None:
@@ -185,7 +185,7 @@ def test_a_slab_follows_the_slider(make, wait, add_stack, stack) -> None:
     viewer.dims.set_point(0, 5.0)
     wait(dock)
     np.testing.assert_array_equal(image_in(dock, "xy-0"), stack[6])
-    dock.controls.follow.setChecked(False)
+    dock.controls.follow.value = False
     viewer.dims.set_point(0, 2.0)
     wait(dock)
     np.testing.assert_array_equal(image_in(dock, "xy-0"), stack[6])
@@ -208,7 +208,7 @@ def test_a_slab_follows_the_cursor_with_shift_and_a_click(make, wait, add_stack,
     np.testing.assert_array_equal(image_in(dock, "zy-0"), stack[:, :, 10].T)  # (5 - 3) / 0.2
     for callback in viewer.mouse_move_callbacks:
         callback(viewer, mouse("mouse_move", (4.0, 3.0, 6.0)))
-    assert dock.controls.point_um() == (4.0, 2.0, 5.0)  # without Shift it only passes by
+    assert dock.controls.read().point_um == (4.0, 2.0, 5.0)  # without Shift it only passes by
 
     clicking = viewer.mouse_drag_callbacks[-1]
     press = mouse("mouse_press", (4.0, 3.0, 6.0))
@@ -216,12 +216,12 @@ def test_a_slab_follows_the_cursor_with_shift_and_a_click(make, wait, add_stack,
     next(click)
     press.type = "mouse_release"
     next(click, None)
-    assert dock.controls.point_um() == (4.0, 3.0, 6.0)
+    assert dock.controls.read().point_um == (4.0, 3.0, 6.0)
     drag = clicking(viewer, press)
     next(drag)
     press.type, press.position = "mouse_move", (4.0, 1.0, 4.0)
     next(drag, None)
-    assert dock.controls.point_um() == (4.0, 3.0, 6.0)  # the canvas was dragged
+    assert dock.controls.read().point_um == (4.0, 3.0, 6.0)  # the canvas was dragged
 
 
 def test_a_viewer_in_nanometres_is_read_in_micrometres(make, wait, add_stack, stack) -> None:
@@ -231,7 +231,7 @@ def test_a_viewer_in_nanometres_is_read_in_micrometres(make, wait, add_stack, st
     slab(dock)
     viewer.dims.set_point(0, 3500)
     wait(dock)
-    assert dock.controls.point_um()[0] == 3.5
+    assert dock.controls.read().point_um[0] == 3.5
     np.testing.assert_array_equal(image_in(dock, "xy-0"), stack[3])
 
 
@@ -242,7 +242,7 @@ def test_a_click_on_a_side_view_moves_the_slider(make, wait, add_stack) -> None:
     axes = axes_of(dock)["xz-0"]
     dock._clicked(SimpleNamespace(inaxes=axes, xdata=5.0, ydata=3.5, button=1))
     assert viewer.dims.point[0] == pytest.approx(3.5)
-    z, _, x = dock.controls.point_um()
+    z, _, x = dock.controls.read().point_um
     assert (z, x) == pytest.approx((3.5, 5.0))
 
 
@@ -260,8 +260,8 @@ def test_a_position_that_is_typed_moves_the_slider(make, wait, add_stack, stack)
     add_stack(viewer)
     dock = make(viewer)
     slab(dock)
-    dock.controls.position[0].setText("5")
-    dock.controls.position[0]._finish()
+    dock.controls.z.native.setText("5")
+    dock.controls.z.native._finish()
     wait(dock)
     assert viewer.dims.point[0] == pytest.approx(5.0)
     np.testing.assert_array_equal(image_in(dock, "xy-0"), stack[6])
@@ -307,7 +307,7 @@ def test_layers_that_go_and_come(make, wait, add_stack) -> None:
     wait(dock)
     assert [panel.title for panel in dock.shown] == ["stack"]
     second = add_stack(viewer, name="other")
-    dock.controls.layers[1].choose(second)
+    dock.controls.second.value = second
     viewer.layers.remove(first)
     wait(dock)
     assert [panel.title for panel in dock.shown] == ["other"]
@@ -448,7 +448,7 @@ def test_what_cannot_be_shown_is_told(make, wait, stack, change, options, senten
     data = change(stack)
     layer = viewer.add_image(data, name="bad", contrast_limits=(0, 1), **options)
     dock = make(viewer)
-    dock.controls.layers[0].choose(layer)
+    dock.controls.first.value = layer
     wait(dock)
     reason = told(dock)
     assert reason.startswith("Layer 'bad' ")
@@ -462,7 +462,7 @@ def test_a_bad_layer_does_not_take_the_good_one_away(make, wait, add_stack, stac
     good = add_stack(viewer)
     bad = viewer.add_image(with_nan(stack), name="bad", contrast_limits=(0, 1), **PLACED)
     dock = make(viewer)
-    assert dock.controls.chosen == [good, bad]
+    assert dock.controls.read().chosen == [good, bad]
     np.testing.assert_array_equal(image_in(dock, "xy-0"), stack.max(axis=0))
     assert "xy-1" not in axes_of(dock)
     assert "Layer 'bad' has voxels that are NaN" in dock.footer.state.text()
@@ -473,9 +473,9 @@ def test_a_size_that_is_typed_is_used(make, wait, stack) -> None:
     viewer = ViewerModel()
     viewer.add_image(stack, name="unsized")
     dock = make(viewer)
-    for field, text in zip(dock.controls.voxel, ("0.5", "200 nm"), strict=True):
-        field.setText(text)
-        field._finish()
+    for name, text in (("voxel_z", "0.5"), ("voxel_xy", "200 nm")):
+        dock.controls[name].native.setText(text)
+        dock.controls[name].native._finish()
     wait(dock)
     (panel,) = dock.shown
     assert panel.views.z_um == pytest.approx((-0.25, 4.25))
@@ -483,7 +483,7 @@ def test_a_size_that_is_typed_is_used(make, wait, stack) -> None:
     slab(dock)
     viewer.dims.set_point(0, 4)  # the viewer is in pixels
     wait(dock)
-    assert dock.controls.point_um()[0] == 2.0
+    assert dock.controls.read().point_um[0] == 2.0
     np.testing.assert_array_equal(image_in(dock, "xy-0"), stack[4])
 
 
@@ -491,17 +491,17 @@ def test_a_slab_outside_of_the_volume(make, wait, add_stack) -> None:
     viewer = ViewerModel()
     add_stack(viewer)
     dock = make(viewer)
-    dock.controls.follow.setChecked(False)
+    dock.controls.follow.value = False
     slab(dock, 1.0)
-    dock.controls.position[1].setText("60")
-    dock.controls.position[1]._finish()
+    dock.controls.y.native.setText("60")
+    dock.controls.y.native._finish()
     wait(dock)
     assert told(dock) == (
         "The slab at y = 60 µm, 1 µm thick, does not meet layer 'stack', whose y runs from 0.9 "
         "to 5.7 µm: move the position, or look through everything."
     )
-    dock.controls.position[1].setText("")
-    dock.controls.position[1]._finish()
+    dock.controls.y.native.setText("")
+    dock.controls.y.native._finish()
     wait(dock)
     assert told(dock) == "The position is incomplete: type z, y and x in µm."
 
@@ -510,8 +510,8 @@ def test_no_view_at_all(make, wait, add_stack) -> None:
     viewer = ViewerModel()
     add_stack(viewer)
     dock = make(viewer)
-    for box in dock.controls.views.values():
-        box.setChecked(False)
+    for view in ("xy", "xz", "yz"):
+        dock.controls[view].value = False
     wait(dock)
     assert told(dock) == "No view is ticked: tick x–y, x–z or y–z."
 
@@ -522,7 +522,7 @@ def test_the_figure_is_saved_as_wide_as_the_column(make, wait, add_stack, tmp_pa
     viewer = ViewerModel()
     add_stack(viewer)
     dock = make(viewer)
-    dock.controls.paper.setCurrentIndex(0)
+    dock.controls.paper.native.setCurrentIndex(0)
     wait(dock)
     path = tmp_path / f"views.{ending}"
     dock.plot.save(path)
@@ -538,20 +538,20 @@ def test_settings_are_remembered(make, wait, add_stack) -> None:
     viewer = ViewerModel()
     add_stack(viewer)
     dock = make(viewer)
-    dock.controls.how.setCurrentIndex(1)
-    dock.controls.views["xy"].setChecked(False)
-    dock.controls.cross.setChecked(True)
-    dock.controls.saturated.setValue(1.5)
+    dock.controls.how.native.setCurrentIndex(1)
+    dock.controls.xy.value = False
+    dock.controls.cross.value = True
+    dock.controls.saturated.value = 1.5
     slab(dock, 3.0)
-    dock.controls.paper.setCurrentIndex(0)
+    dock.controls.paper.native.setCurrentIndex(0)
     wait(dock)
-    again = make(viewer).controls
-    assert again.projection == "mean"
+    again = make(viewer).controls.read()
+    assert again.how == "mean"
     assert again.shown == ("xz", "yz")
-    assert again.cross.isChecked()
-    assert again.saturated.value() == 1.5
+    assert again.cross
+    assert again.saturated == 1.5
     assert again.slab().thickness_um == 3.0
-    assert again.width_mm == 85
+    assert again.paper == "85"
 
 
 # in a window ----------------------------------------------------------------------------

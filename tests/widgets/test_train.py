@@ -50,7 +50,7 @@ def make(qtbot: Any, quick_survey: None, start: Path) -> Iterator[Callable[..., 
         qtbot.waitUntil(lambda: dock.ui.method.model is not None)
         dock.ui.method.open_model(str(start))
         dock.ui.optics.set_values(OPTICS.as_dict(), "from the sample")
-        dock.ui.minutes.setValue(1)
+        dock.ui.result.minutes.value = 1
         return dock
 
     yield make
@@ -107,21 +107,21 @@ def test_a_layer_that_is_no_stack_is_told(make, data, about, words: str) -> None
     viewer = ViewerModel()
     layer = viewer.add_image(data, name="mine", **about)
     dock = make(viewer)
-    dock.ui.first.choose(None)
-    dock.ui.first.choose(layer)
+    dock.ui.stacks.first.value = None
+    dock.ui.stacks.first.value = layer
     dock.check()
     assert words in state(dock)[0]
     assert dock.ui.footer.action.isEnabled() == (not words)
-    assert dock.ui.step.isVisibleTo(dock) == ("z-step" in words)
+    assert dock.ui.stacks.step.native.isVisibleTo(dock) == ("z-step" in words)
 
 
 def test_a_typed_z_step_serves_a_stack_that_does_not_say(make) -> None:
     viewer = ViewerModel()
     dock = make(viewer)
-    dock.ui.first.choose(viewer.add_image(STACK, name="mine"))
+    dock.ui.stacks.first.value = viewer.add_image(STACK, name="mine")
     for text, words in (("-1", "not above 0"), ("0.5 µm", "")):
-        dock.ui.step.setText(text)
-        dock.ui.step.editingFinished.emit()
+        dock.ui.stacks.step.native.setText(text)
+        dock.ui.stacks.step.native.editingFinished.emit()
         assert words in state(dock)[0]
     assert state(dock)[0] == ""
 
@@ -130,11 +130,17 @@ def test_a_typed_z_step_serves_a_stack_that_does_not_say(make) -> None:
     ("change", "words"),
     [
         (lambda dock: dock.ui.optics.fields["na"].setText(""), "NA"),
-        (lambda dock: dock.ui.path.setText(""), "file to save as is missing"),
-        (lambda dock: dock.ui.path.setText("/nowhere/at/all.safetensors"), "does not exist"),
-        (lambda dock: dock.ui.path.setText("mine.pt"), "must end in .safetensors"),
-        (lambda dock: dock.ui.path.setText(dock.ui.method.model_name()), "exists already"),
-        (lambda dock: dock.ui.second.choose(dock.ui.first.layer()), "chosen twice"),
+        (lambda dock: dock.ui.result.path.native.setText(""), "file to save as is missing"),
+        (
+            lambda dock: dock.ui.result.path.native.setText("/nowhere/at/all.safetensors"),
+            "does not exist",
+        ),
+        (lambda dock: dock.ui.result.path.native.setText("mine.pt"), "must end in .safetensors"),
+        (
+            lambda dock: dock.ui.result.path.native.setText(dock.ui.method.model_name()),
+            "exists already",
+        ),
+        (lambda dock: dock.ui.stacks.update(second=dock.ui.stacks.first.value), "chosen twice"),
         (lambda dock: dock.ui.optics.fields["pixel_um"].setText("0.4"), "pixel size is 0.4 µm"),
     ],
 )
@@ -154,7 +160,7 @@ def test_a_thin_stack_is_told_when_it_is_tried(make, qtbot, tmp_path: Path) -> N
     viewer = ViewerModel()
     viewer.add_image(STACK[:5], name="thin", **IN_UM)
     dock = make(viewer)
-    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
     with qtbot.waitSignal(dock.ended, timeout=30_000):
         dock.act()
     assert "'thin' has only 5 planes" in dock.ui.footer.message.text()
@@ -168,12 +174,12 @@ def test_the_only_stack_is_chosen_and_its_optics_taken(make, tmp_path: Path) -> 
     known = {METADATA_KEY: {"na": 1.1, "wavelength_um": 0.6}}
     layer = viewer.add_image(STACK, name="my cells.tif", metadata=known, **IN_UM)
     dock = TrainDock(viewer)
-    assert dock.ui.first.layer() is layer
+    assert dock.ui.stacks.first.value is layer
     assert dock.ui.optics.fields["na"].value() == 1.1
     assert dock.ui.optics.fields["pixel_um"].value() == pytest.approx(0.3)
-    assert Path(dock.ui.path.text()).name == "my-cells-adapted.safetensors"
+    assert Path(dock.ui.result.path.value).name == "my-cells-adapted.safetensors"
     viewer.layers.remove(layer)
-    assert dock.ui.first.layer() is None
+    assert dock.ui.stacks.first.value is None
     dock.deleteLater()
 
 
@@ -183,9 +189,9 @@ def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path) -> 
     tifffile.imwrite(path, STACK, imagej=True, resolution=(1 / 0.3, 1 / 0.3), metadata=about)
     viewer = ViewerModel()
     dock = make(viewer)
-    dock.open_stack(str(path), dock.ui.second)
-    qtbot.waitUntil(lambda: dock.ui.second.layer() is not None, timeout=10_000)
-    assert dock.ui.second.layer() is viewer.layers[0]
+    dock.open_stack(str(path), dock.ui.stacks.second.native)
+    qtbot.waitUntil(lambda: dock.ui.stacks.second.value is not None, timeout=10_000)
+    assert dock.ui.stacks.second.value is viewer.layers[0]
     assert state(dock)[0] == ""
     dock.open_stack(str(tmp_path / "missing.tif"))
     qtbot.waitUntil(lambda: "does not exist" in dock.ui.footer.message.text(), timeout=10_000)
@@ -202,7 +208,7 @@ def test_adapt_stop_and_the_new_model(
     viewer.window.add_dock_widget(reconstruct, name="Reconstruct", area="right")
     viewer.window.add_dock_widget(dock, name="Train", area="right", tabify=True)
     path = tmp_path / "adapted.safetensors"
-    dock.ui.path.setText(str(path))
+    dock.ui.result.path.native.setText(str(path))
     dock.check()
     dock.ui.footer.action.click()
     assert not dock.ui.footer.action.isEnabled()
@@ -234,7 +240,7 @@ def test_a_saturated_stack_is_told_while_it_is_learned_from_and_after(
     bright = np.minimum(STACK, np.quantile(STACK, 0.98).astype(STACK.dtype))
     viewer.add_image(bright, name="bright", **IN_UM)
     dock = make(viewer)
-    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
     dock.act()
     words = "12 of the 12 planes of 'bright' are at the camera's limit"
     qtbot.waitUntil(lambda: words in state(dock)[0], timeout=30_000)
@@ -253,7 +259,7 @@ def test_what_a_file_contradicts_is_told(make, qtbot, tmp_path: Path) -> None:
     path = write_ome(tmp_path / "cell.ome.tif", STACK, **told)
     dock = make(ViewerModel())
     dock.open_stack(str(path))
-    qtbot.waitUntil(lambda: dock.ui.first.layer() is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: dock.ui.stacks.first.value is not None, timeout=10_000)
     qtbot.wait(10)
     assert "but its OME PhysicalSizeZ is 0.4 µm" in dock.ui.footer.message.text()
 
@@ -262,7 +268,7 @@ def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None
     viewer = ViewerModel()
     viewer.add_image(STACK, name="mine", **IN_UM)
     dock = make(viewer)
-    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
     dock.act()
     run = dock.run
     assert run is not None
@@ -275,15 +281,15 @@ def test_settings_are_remembered(make, quick, qtbot, tmp_path: Path) -> None:
     viewer = ViewerModel()
     viewer.add_image(STACK[:5], name="thin", **IN_UM)
     dock = make(viewer)
-    dock.ui.minutes.setValue(25)
-    dock.ui.path.setText(str(tmp_path / "out.safetensors"))
+    dock.ui.result.minutes.value = 25
+    dock.ui.result.path.native.setText(str(tmp_path / "out.safetensors"))
     with qtbot.waitSignal(dock.ended, timeout=30_000):
         dock.act()
     again = make(viewer)
     assert again.ui.optics.fields["na"].value() == 0.8
     another = TrainDock(viewer)
-    assert another.ui.minutes.value() == 25
-    assert Path(another.ui.path.text()).parent == tmp_path
+    assert another.ui.result.minutes.value == 25
+    assert Path(another.ui.result.path.value).parent == tmp_path
     another.deleteLater()
 
 

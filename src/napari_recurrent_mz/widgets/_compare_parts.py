@@ -6,15 +6,14 @@ import math
 import re
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
-    QGridLayout,
     QHeaderView,
     QListWidget,
     QListWidgetItem,
@@ -22,12 +21,15 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from ..comparison import BASELINES, MEASURES
+from ..comparison import MEASURES
 from ..methods import METHOD_NAMES
 from ..scans import InputError
 from ._fields import parse_length_um
+from ._form import as_named, asked
 from ._guard import guarded, on
+from ._layer_choice import is_image
 
 _ROW = 22
 _ROWS_SEEN = (2, 5)
@@ -122,19 +124,18 @@ class LayerList(QListWidget):
             if self._accepts(layer) and layer is not reference
         ]
         row = self.currentRow()
-        self.blockSignals(True)
-        self.clear()
-        self._shown = [weakref.ref(layer) for layer in found]
-        for layer in found:
-            item = QListWidgetItem(layer.name)
-            item.setToolTip(layer.name)
-            item.setSizeHint(QSize(10, _ROW))
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            is_ticked = layer in self._ticked
-            item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
-            self.addItem(item)
-        self.setCurrentRow(min(row, self.count() - 1))
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.clear()
+            self._shown = [weakref.ref(layer) for layer in found]
+            for layer in found:
+                item = QListWidgetItem(layer.name)
+                item.setToolTip(layer.name)
+                item.setSizeHint(QSize(10, _ROW))
+                item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+                is_ticked = layer in self._ticked
+                item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+                self.addItem(item)
+            self.setCurrentRow(min(row, self.count() - 1))
         self.setFixedHeight(self.sizeHint().height())
 
     def _item_changed(self, item: QListWidgetItem) -> None:
@@ -148,36 +149,59 @@ class LayerList(QListWidget):
         self.changed.emit()
 
 
-class BaselineChoice(QWidget):
-    """Which baselines are made from the reference's own planes."""
+@dataclass(frozen=True)
+class Reference:
+    """What is taken for the truth."""
 
-    changed = Signal()
+    reference: Any = asked(
+        "Reference",
+        "The stack that is taken for the truth: a mechanical scan",
+        label="",
+        nothing="Choose a stack",
+        layers=is_image,
+    )
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.boxes = {key: QCheckBox(METHOD_NAMES[key]) for key in BASELINES}
-        for key, words in (("pchip", "Shape-preserving"), ("cubic", "Cubic"), ("linear", "Linear")):
-            self.boxes[key].setText(words)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(2)
-        for number, (key, box) in enumerate(self.boxes.items()):
-            box.setAccessibleName(f"Baseline: {METHOD_NAMES[key]}")
-            box.setToolTip(
-                f"{METHOD_NAMES[key]}, from the reference's own planes at the heights of the scans"
-            )
-            box.toggled.connect(self.changed)
-            grid.addWidget(box, number // 3, number % 3)
 
-    def chosen(self) -> list[str]:
-        """Keys of the baselines that are ticked."""
-        return [key for key, box in self.boxes.items() if box.isChecked()]
+def _baseline(key: str, text: str = "", **more: Any) -> Any:
+    name = METHOD_NAMES[key]
+    tooltip = f"{name}, from the reference's own planes at the heights of the scans"
+    return asked(f"Baseline: {name}", tooltip, False, text=text or name, **more)
 
-    def choose(self, keys: Iterable[str]) -> None:
-        """Tick these and no others."""
-        wanted = set(keys)
-        for key, box in self.boxes.items():
-            box.setChecked(key in wanted)
+
+@dataclass(frozen=True)
+class Options:
+    """Sizes that layers do not say, the baselines and what they start from; micrometres."""
+
+    stored: ClassVar = as_named("fit")
+    step: float | None = asked(
+        "z step µm", "Distance between planes in µm, for layers that do not say", example="0.2"
+    )
+    pixel: float | None = asked(
+        "pixel size",
+        "Size of a pixel in µm, for layers that do not say",
+        label="Pixel µm",
+        example="0.103",
+        beside=True,
+    )
+    nearest: bool = _baseline("nearest", heading="Baselines from the reference")
+    linear: bool = _baseline("linear", "Linear", beside=True)
+    cubic: bool = _baseline("cubic", "Cubic", beside=True)
+    pchip: bool = _baseline("pchip", "Shape-preserving")
+    lmmse: bool = _baseline("lmmse", beside=True)
+    scans: str = asked(
+        "Scans at z",
+        "Heights of the scans in µm, spaces between: the baselines start from the reference's "
+        "planes there, which are left out of the means; empty takes what the layers say",
+        "",
+        label="Scans at z (µm)",
+    )
+    fit: bool = asked(
+        "Fit gain and offset",
+        "First bring each volume to the units of the reference by one gain and one offset, for a "
+        "reference by a confocal; off, nothing is rescaled",
+        False,
+        text="Fit gain and offset (another microscope)",
+    )
 
 
 class MeansTable(QTableWidget):

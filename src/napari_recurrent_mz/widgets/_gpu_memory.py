@@ -17,7 +17,7 @@ from ._guard import on
 
 _GROUP, _NAME = "gpu", "memory_gb"
 _MOST_GB = 1024.0
-_TIP = (
+MEMORY_TIP = (
     "The most of the GPU's memory that may be used, for instance while the microscope's own "
     "software needs the same GPU; what would need more is made in smaller parts, a little "
     "slower. 0 is no limit"
@@ -82,8 +82,6 @@ class GpuMemoryField(QDoubleSpinBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._memory = gpu_memory()
-        self.setAccessibleName("GPU memory")
-        self.setToolTip(_TIP)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setRange(0.0, _MOST_GB)
         self.setDecimals(1)

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from ..scans import InputError, ZGrid, default_grid
-from ._fields import NumberEdit
+from ._form import DataForm, asked, faint
 from ._guard import on
+from ._parts import push_button
+
+
+@dataclass(frozen=True)
+class GridFields:
+    """The planes to reconstruct; micrometres."""
+
+    start: float | None = asked(
+        "start of the target grid", "Lowest plane to reconstruct", label="From", example="from"
+    )
+    stop: float | None = asked(
+        "stop of the target grid",
+        "Highest plane to reconstruct",
+        label="to",
+        example="to",
+        beside=True,
+    )
+    step: float | None = asked(
+        "step of the target grid",
+        "Distance between planes; about half a depth of field keeps all detail",
+        label="step",
+        example="step",
+        beside=True,
+    )
 
 
 class GridPanel(QWidget):
@@ -21,27 +47,22 @@ class GridPanel(QWidget):
         super().__init__(parent)
         self.follows_scans = True
         self._why_none = ""  # there is no grid that follows the scans
-        self.start = NumberEdit("start of the target grid", "Lowest plane to reconstruct", "from")
-        self.stop = NumberEdit("stop of the target grid", "Highest plane to reconstruct", "to")
-        self.step = NumberEdit(
-            "step of the target grid",
-            "Distance between planes; about half a depth of field keeps all detail",
-            "step",
-        )
-        self.auto = QPushButton()
-        self.auto.setText("Auto")
-        self.auto.setToolTip(
+        self._form = form = DataForm(GridFields)
+        self.start, self.stop, self.step = (widget.native for widget in form)
+        self.auto = push_button(
+            "Auto",
             "Follow the scans: lowest to highest, in steps of about half a depth of field that "
-            "meet the scans; of a stack, all its planes between them"
+            "meet the scans; of a stack, all its planes between them",
         )
         self.auto.setCheckable(True)
         self.auto.setChecked(True)
-        self.cost = QLabel()
-        self.cost.setProperty("faint", True)
-        self.cost.setWordWrap(True)
-        self._lay_out()
-        for edit in (self.start, self.stop, self.step):
-            on(self, edit.edited, self._edited)
+        self.cost = faint()
+        form.put_beside("step", self.auto)
+        form.put_under("step", self.cost)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(form.native)
+        on(self, form.changed, self._edited)
         on(self, self.auto.toggled, self._toggled)
 
     def grid(self) -> ZGrid:
@@ -93,15 +114,14 @@ class GridPanel(QWidget):
                 edit.set_value(None)
 
     def _show(self, grid: ZGrid) -> None:
-        self.start.set_value(grid.start_um)
-        self.stop.set_value(grid.stop_um)
-        self.step.set_value(grid.step_um)
+        values = (grid.start_um, grid.stop_um, grid.step_um)
+        for edit, value in zip((self.start, self.stop, self.step), values, strict=True):
+            edit.set_value(value)
 
     def _release(self) -> None:
         self.follows_scans = False
-        self.auto.blockSignals(True)
-        self.auto.setChecked(False)
-        self.auto.blockSignals(False)
+        with signals_blocked(self.auto):
+            self.auto.setChecked(False)
 
     def _edited(self) -> None:
         self._release()
@@ -110,23 +130,6 @@ class GridPanel(QWidget):
     def _toggled(self, on: bool) -> None:
         self.follows_scans = on
         self.changed.emit()
-
-    def _lay_out(self) -> None:
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(4)
-        grid.setHorizontalSpacing(6)
-        titles = ("From", "to", "step")
-        for column, (title, edit) in enumerate(
-            zip(titles, (self.start, self.stop, self.step), strict=True)
-        ):
-            label = QLabel(title)
-            label.setBuddy(edit)
-            grid.addWidget(label, 0, 2 * column)
-            grid.addWidget(edit, 0, 2 * column + 1)
-            grid.setColumnStretch(2 * column + 1, 1)
-        grid.addWidget(self.auto, 0, 6)
-        grid.addWidget(self.cost, 1, 0, 1, 7)
 
 
 def in_words(seconds: float) -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from ..methods import DEFAULT_METHOD, DOCK_METHODS
 from ..scans import InputError
 from . import _settings
-from ._gpu_memory import GpuMemoryField, gpu_memory
+from ._form import DataForm, asked
+from ._gpu_memory import MEMORY_TIP, GpuMemoryField, gpu_memory
 from ._guard import on
 from ._own_models import own_models
 from ._worker import in_background
@@ -57,6 +58,28 @@ def model_named(name: str | None) -> Any:
     return load_model(name)
 
 
+@dataclass(frozen=True)
+class MethodFields:
+    """How volumes are made, and where."""
+
+    method: str = asked(
+        "Method",
+        "How the planes between the scans are found",
+        DEFAULT_METHOD,
+        choices={key: method.title for key, method in DOCK_METHODS.items()},
+    )
+    model: str = asked(
+        "Model", "The trained network; “Other file…” opens a .safetensors file", choices={}
+    )
+    device: str = asked(
+        "Device",
+        "Where the network or linear MMSE runs",
+        "auto",
+        choices={"auto": "Looking for a GPU…"},
+    )
+    memory: float = asked("GPU memory", MEMORY_TIP, widget=GpuMemoryField)
+
+
 class MethodPanel(QWidget):
     """Three choices, and a GPU's memory; ``changed`` follows each, ``failed`` has a sentence."""
 
@@ -68,18 +91,13 @@ class MethodPanel(QWidget):
         self.model: Any = None
         self.is_ready = False
         self._remembered = _settings.remembered("method", ("method", "device"))
-        self.method = _combo("Method", "How the planes between the scans are found")
-        for number, (key, method) in enumerate(DOCK_METHODS.items()):
-            self.method.addItem(method.title, key)
+        self._form = DataForm(MethodFields)
+        self.method, self.models, self.devices, self.memory = self.tab_order
+        for number, method in enumerate(DOCK_METHODS.values()):
             self.method.setItemData(number, method.tip, Qt.ItemDataRole.ToolTipRole)
-        self.models = _combo(
-            "Model", "The trained network; “Other file…” opens a .safetensors file"
-        )
-        self.devices = _combo("Device", "Where the network or linear MMSE runs")
-        self.devices.addItem("Looking for a GPU…", "auto")
-        self.memory = GpuMemoryField()
-        self._rows: list[tuple[QLabel, QWidget]] = []
-        self._lay_out()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._form.native)
         self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
         on(self, self.method.currentIndexChanged, self._method_changed)
         on(self, self.models.activated, self._model_chosen)
@@ -91,9 +109,9 @@ class MethodPanel(QWidget):
         on(self, own_models().added, self.offer_model)
 
     @property
-    def tab_order(self) -> tuple[QWidget, ...]:
+    def tab_order(self) -> tuple[Any, ...]:
         """The fields from top to bottom."""
-        return self.method, self.models, self.devices, self.memory
+        return tuple(widget.native for widget in self._form)
 
     def look_around(self) -> None:
         """Fill models and devices without blocking the window, soon."""
@@ -207,58 +225,21 @@ class MethodPanel(QWidget):
     def only_model(self, title: str) -> None:
         """Leave the choice of the method out: the network it is, and ``title`` its name."""
         self._select(self.method, NETWORK)
-        for part in (self.method, self._method_label):
-            part.hide()
-        label = self._rows[0][0]
-        label.setText(title)
+        self._form.show_field("method", False)
+        self._form.model.label = title
         self.models.setAccessibleName(title)
 
     def _method_changed(self) -> None:
         method = DOCK_METHODS[self.method_key()]
-        for (label, widget), uses in zip(
-            self._rows, (method.needs_model, method.needs_optics), strict=True
-        ):
-            label.setEnabled(uses)
-            widget.setEnabled(uses)
-        for part in (self._memory_label, self.memory):
-            part.setEnabled(method.needs_optics)
+        self._form.enable_field("model", method.needs_model)
+        self._form.enable_field("device", method.needs_optics)
+        self._form.enable_field("memory", method.needs_optics)
         self.method.setToolTip(method.tip)
         self.changed.emit()
 
     def _device_changed(self, _number: int = 0) -> None:
-        for part in (self._memory_label, self.memory):
-            part.setVisible(self.is_on_gpu())
+        self._form.show_field("memory", self.is_on_gpu())
 
     @staticmethod
     def _select(combo: QComboBox, key: str) -> None:
         combo.setCurrentIndex(max(combo.findData(key), 0))
-
-    def _lay_out(self) -> None:
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(4)
-        for line, (title, combo) in enumerate(
-            (("Method", self.method), ("Model", self.models), ("Device", self.devices))
-        ):
-            label = QLabel(title)
-            label.setBuddy(combo)
-            grid.addWidget(label, line, 0)
-            grid.addWidget(combo, line, 1)
-            if line:
-                self._rows.append((label, combo))
-            else:
-                self._method_label = label
-        self._memory_label = QLabel("GPU memory")
-        self._memory_label.setBuddy(self.memory)
-        grid.addWidget(self._memory_label, grid.rowCount(), 0)
-        grid.addWidget(self.memory, grid.rowCount() - 1, 1)
-        grid.setColumnStretch(1, 1)
-
-
-def _combo(name: str, tooltip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setAccessibleName(name)
-    combo.setToolTip(tooltip)
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(12)
-    return combo

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from ..optics import Optics
 from ..scans import InputError, listed
-from . import _settings
 from ._fields import NumberEdit
+from ._form import DataForm, as_named, asked, faint
 from ._guard import on
 
 
@@ -45,6 +45,44 @@ OBJECTIVES = (
     Objective("100×/1.49 oil", 1.49, 1.515),
 )
 
+
+@dataclass(frozen=True)
+class OpticsFields:
+    """What is asked for; the objective is a short cut to two of the others."""
+
+    stored: ClassVar = as_named("objective na immersion_index wavelength_um pixel_um")
+    objective: str = asked(
+        "Objective",
+        "Common objectives: sets NA and refractive index",
+        "",
+        choices={"": "Choose, or type below"} | {one.name: one.name for one in OBJECTIVES},
+    )
+    na: float | None = asked(
+        "NA", "Numerical aperture of the objective, written on its barrel", example="1.4"
+    )
+    immersion_index: float | None = asked(
+        "refractive index",
+        "Refractive index of the immersion medium: air 1.0, water 1.333, oil 1.515",
+        label="Index n",
+        example="1.515",
+        beside=True,
+    )
+    wavelength_um: float | None = asked(
+        "emission wavelength",
+        "Emission wavelength in µm; 519 or 519 nm is understood as 0.519 µm",
+        label="Emission µm",
+        example="0.519",
+        is_wavelength=True,
+    )
+    pixel_um: float | None = asked(
+        "pixel size",
+        "Size of a pixel in the sample, in µm: camera pixel divided by magnification",
+        label="Pixel µm",
+        example="0.103",
+        beside=True,
+    )
+
+
 _NAMES = ("na", "wavelength_um", "immersion_index", "pixel_um")
 _TITLES = {
     "na": "NA",
@@ -68,12 +106,17 @@ class OpticsPanel(QWidget):
         self._source: dict[str, str] = {}
         self._images: frozenset[int] = frozenset()
         self._objective = ""
-        self.preset = self._make_preset()
-        self.fields = _make_fields()
-        self.note = QLabel()
-        self.note.setProperty("faint", True)
-        self.note.setWordWrap(True)
-        self._lay_out()
+        self._form = DataForm(OpticsFields)
+        self.preset: QComboBox = self._form.objective.native
+        self.fields: dict[str, NumberEdit] = {
+            name: self._form[name].native for name in self._form.asks if name in _NAMES
+        }
+        self.note = faint()
+        self._form.put_under("pixel_um", self.note)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._form.native)
+        on(self, self.preset.activated, self._choose)
         for name, edit in self.fields.items():
             on(self, edit.edited, lambda name=name: self._edited(name))
         self._restore()
@@ -176,18 +219,13 @@ class OpticsPanel(QWidget):
 
     def remember(self) -> None:
         """Keep the values for the next run."""
-        values = {n: self.fields[n].text() for n in _NAMES}
-        _settings.remember("optics", values | {"objective": self.preset.currentText()})
+        self._form.remember("optics")
 
     # inside -----------------------------------------------------------------------
     def _restore(self) -> None:
-        found = _settings.remembered("optics", (*_NAMES, "objective"))
-        self._objective = found.pop("objective", "")
-        for name, text in found.items():
-            self.fields[name].setText(text)
-            self.fields[name].set_value(self.fields[name].value())
-            if text:
-                self._source[name] = _LAST_USED
+        self._form.restore("optics")
+        self._objective = self._form.objective.value
+        self._source = {name: _LAST_USED for name, edit in self.fields.items() if edit.text()}
         self._show()
 
     def _edited(self, name: str) -> None:
@@ -196,8 +234,8 @@ class OpticsPanel(QWidget):
         self.changed.emit()
 
     def _choose(self, number: int) -> None:
-        objective = self.preset.itemData(number)
-        if isinstance(objective, Objective):
+        if number:
+            objective = OBJECTIVES[number - 1]
             self._objective = objective.name
             self.set_values(
                 {"na": objective.na, "immersion_index": objective.immersion_index},
@@ -223,59 +261,8 @@ class OpticsPanel(QWidget):
         self.note.setText(text[:1].upper() + text[1:])
         self.note.setVisible(bool(text))
 
-    def _make_preset(self) -> QComboBox:
-        combo = QComboBox()
-        combo.setAccessibleName("Objective")
-        combo.setToolTip("Common objectives: sets NA and refractive index")
-        combo.addItem("Choose, or type below")
-        for objective in OBJECTIVES:
-            combo.addItem(objective.name, objective)
-        on(self, combo.activated, self._choose)
-        return combo
-
-    def _lay_out(self) -> None:
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(4)
-        grid.setHorizontalSpacing(6)
-        grid.addWidget(QLabel("Objective"), 0, 0)
-        grid.addWidget(self.preset, 0, 1, 1, 3)
-        places = (("na", "NA"), ("immersion_index", "Index n"))
-        second = (("wavelength_um", "Emission µm"), ("pixel_um", "Pixel µm"))
-        for line, pairs in ((1, places), (2, second)):
-            for column, (name, title) in enumerate(pairs):
-                label = QLabel(title)
-                label.setBuddy(self.fields[name])
-                grid.addWidget(label, line, 2 * column)
-                grid.addWidget(self.fields[name], line, 2 * column + 1)
-        grid.addWidget(self.note, 3, 0, 1, 4)
-        grid.setColumnStretch(1, 1)
-        grid.setColumnStretch(3, 1)
-
 
 def _remedy(missing: Sequence[str]) -> str:
     """What to do: the objective is a short cut to NA and refractive index."""
     both = _TITLES["na"] in missing and _TITLES["immersion_index"] in missing
     return "start with the objective" if both else "type them"
-
-
-def _make_fields() -> dict[str, NumberEdit]:
-    return {
-        "na": NumberEdit("NA", "Numerical aperture of the objective, written on its barrel", "1.4"),
-        "immersion_index": NumberEdit(
-            "refractive index",
-            "Refractive index of the immersion medium: air 1.0, water 1.333, oil 1.515",
-            "1.515",
-        ),
-        "wavelength_um": NumberEdit(
-            "emission wavelength",
-            "Emission wavelength in µm; 519 or 519 nm is understood as 0.519 µm",
-            "0.519",
-            wavelength=True,
-        ),
-        "pixel_um": NumberEdit(
-            "pixel size",
-            "Size of a pixel in the sample, in µm: camera pixel divided by magnification",
-            "0.103",
-        ),
-    }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
-    QHBoxLayout,
-    QLabel,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -19,11 +18,24 @@ from qtpy.QtWidgets import (
 from ..io import check_output
 from ..scans import InputError
 from . import _settings
+from ._form import DataForm, asked, faint
 from ._guard import on
 from ._parts import push_button
 
 _GROUP = "result"
 _NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
+
+
+@dataclass(frozen=True)
+class ResultFields:
+    """Whether volumes are written as they are made."""
+
+    on_disk: bool = asked(
+        "Write to disk",
+        "Write the volume as OME-Zarr plane after plane, so that it need not fit in memory; its "
+        "layer shows what is there",
+        False,
+    )
 
 
 class ResultPanel(QWidget):
@@ -33,18 +45,17 @@ class ResultPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.on_disk = QCheckBox("Write to disk")
-        self.on_disk.setToolTip(
-            "Write the volume as OME-Zarr plane after plane, so that it need not fit in memory; "
-            "its layer shows what is there"
-        )
+        self._form = DataForm(ResultFields)
+        self.on_disk: QCheckBox = self._form.on_disk.native
         self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
-        self.where = QLabel()
-        self.where.setProperty("faint", True)
-        self.where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.where = faint(wraps=False, is_copied=True)
         self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._folder = _settings.remembered(_GROUP, ("folder",)).get("folder", "")
-        self._lay_out()
+        self._form.put_beside("on_disk", self.choose)
+        self._form.put_under("on_disk", self.where)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._form.native)
         self._show()
         on(self, self.on_disk.toggled, self._toggled)
         on(self, self.on_disk.clicked, self._clicked)
@@ -111,13 +122,3 @@ class ResultPanel(QWidget):
         self.where.setVisible(shown)
         self.where.setText(self._folder or "no folder chosen")
         self.where.setToolTip(self._folder)
-
-    def _lay_out(self) -> None:
-        line = QHBoxLayout()
-        line.addWidget(self.on_disk, 1)
-        line.addWidget(self.choose)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(line)
-        column.addWidget(self.where)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QComboBox,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from ..scans import InputError
 from . import _layers
 from ._fields import NumberEdit
+from ._form import DataForm, asked
 from ._guard import on
+from ._parts import push_button
 from ._scan_table import Row, rows_of
 
 _EVERY, _LIST = range(2)
@@ -70,6 +66,36 @@ def planes_every(z_um: Iterable[float], spacing_um: float) -> list[int]:
     return sorted({int(np.abs(heights - target).argmin()) for target in targets})
 
 
+@dataclass(frozen=True)
+class StackFields:
+    """Which planes of which stack; micrometres."""
+
+    stack: str = asked("Stack", "The z-stack to take planes from", choices={})
+    how: str = asked(
+        "How to choose planes",
+        "A plane every so many µm, or a list of plane numbers from 0",
+        label="Take",
+        choices={"every": "every (µm)", "list": "these planes"},
+    )
+    spacing: float | None = asked(
+        "spacing of the scans",
+        "Take one plane every so many µm",
+        label="",
+        example="3",
+        beside=True,
+    )
+    planes: str = asked(
+        "Planes",
+        "Plane numbers, counted from 0",
+        label="",
+        example="10, 20, 30",
+        beside=True,
+    )
+    step: float | None = asked(
+        "z-step", "Distance between the planes of the stack, in µm", example="0.2", unit="µm"
+    )
+
+
 class StackPanel(QWidget):
     """Which stack, its z-step when unknown, and which of its planes are scans."""
 
@@ -80,27 +106,14 @@ class StackPanel(QWidget):
         super().__init__(parent)
         self._known_step: float | None = None
         self._stacks: list[weakref.ref[Image]] = []
-        self.stack = QComboBox()
-        self.stack.setAccessibleName("Stack")
-        self.stack.setToolTip("The z-stack to take planes from")
-        self.stack.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.stack.setMinimumContentsLength(10)
-        self.step = NumberEdit("z-step", "Distance between the planes of the stack, in µm", "0.2")
-        self.how = QComboBox()
-        self.how.setAccessibleName("How to choose planes")
-        self.how.addItems(["every (µm)", "these planes"])
-        self.how.setToolTip("A plane every so many µm, or a list of plane numbers from 0")
-        self.spacing = NumberEdit("spacing of the scans", "Take one plane every so many µm", "3")
-        self.planes = QLineEdit()
-        self.planes.setAccessibleName("Planes")
-        self.planes.setPlaceholderText("10, 20, 30")
-        self.planes.setToolTip("Plane numbers, counted from 0")
-        self.planes.setAcceptDrops(False)
-        self.use = QPushButton("Use planes")
-        self.use.setToolTip("Put these planes of the stack in the table")
-        self._lay_out()
+        self._form = form = DataForm(StackFields)
+        self.stack, self.how, self.spacing, self.planes, _ = (widget.native for widget in form)
+        self.step: NumberEdit = form.step.native
+        self.use = push_button("Use planes", "Put these planes of the stack in the table")
+        form.put_beside("step", self.use)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(form.native)
         self._connect()
 
     def layer(self) -> Image | None:
@@ -112,14 +125,13 @@ class StackPanel(QWidget):
         """Offer these stacks; the chosen one stays when it is still there."""
         before = self.layer()
         found = list(layers)
-        self.stack.blockSignals(True)
-        self.stack.clear()
-        self._stacks = [weakref.ref(layer) for layer in found]
-        for layer in found:
-            self.stack.addItem(f"{layer.name} ({_layers.plane_count(layer)} planes)")
-        index = next((i for i, layer in enumerate(found) if layer is before), 0)
-        self.stack.setCurrentIndex(index if found else -1)
-        self.stack.blockSignals(False)
+        with signals_blocked(self.stack):
+            self.stack.clear()
+            self._stacks = [weakref.ref(layer) for layer in found]
+            for layer in found:
+                self.stack.addItem(f"{layer.name} ({_layers.plane_count(layer)} planes)")
+            index = next((i for i, layer in enumerate(found) if layer is before), 0)
+            self.stack.setCurrentIndex(index if found else -1)
         self.use.setEnabled(bool(found))
         if self.layer() is not before:
             self._suggest()
@@ -214,24 +226,3 @@ class StackPanel(QWidget):
         for edit in (self.planes, self.spacing, self.step):
             on(self, edit.returnPressed, self._take)
         self._show_how()
-
-    def _lay_out(self) -> None:
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(4)
-        take = QHBoxLayout()
-        for widget, stretch in ((self.how, 1), (self.spacing, 1), (self.planes, 1)):
-            take.addWidget(widget, stretch)
-        last = QHBoxLayout()
-        last.addWidget(self.step, 1)
-        last.addWidget(QLabel("µm"))
-        last.addWidget(self.use, 2)
-        step = QLabel("z-step")
-        step.setBuddy(self.step)
-        grid.addWidget(QLabel("Stack"), 0, 0)
-        grid.addWidget(self.stack, 0, 1)
-        grid.addWidget(QLabel("Take"), 1, 0)
-        grid.addLayout(take, 1, 1)
-        grid.addWidget(step, 2, 0)
-        grid.addLayout(last, 2, 1)
-        grid.setColumnStretch(1, 1)

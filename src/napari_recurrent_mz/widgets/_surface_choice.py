@@ -15,16 +15,17 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from ..scans import Heights, InputError, check_heights
 from . import _layers, _settings
 from ._fields import parse_length_um
+from ._form import faint
 from ._guard import guarded, on
 from ._layer_choice import LayerChoice
 from ._parts import push_button
@@ -184,14 +185,15 @@ class PointTable(QTableWidget):
     def show_points(self, points: npt.NDArray[np.float64]) -> None:
         """Show points (N, 3), in µm."""
         self._shown = points
-        self.blockSignals(True)
-        self.setRowCount(len(points))
-        for row, point in enumerate(points):
-            for column, value in enumerate(point):
-                item = QTableWidgetItem(f"{value:.3f}")
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.setItem(row, column, item)
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.setRowCount(len(points))
+            for row, point in enumerate(points):
+                for column, value in enumerate(point):
+                    item = QTableWidgetItem(f"{value:.3f}")
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                    self.setItem(row, column, item)
 
     def _edited(self, item: QTableWidgetItem) -> None:
         value = parse_length_um(item.text())
@@ -248,9 +250,7 @@ class SurfaceChoice(QWidget):
             "Make a Points layer in which each click, at any z, is a point of the plane",
         )
         self.table = PointTable()
-        self.facts = QLabel()
-        self.facts.setWordWrap(True)
-        self.facts.setProperty("faint", True)
+        self.facts = faint()
         self._followed: Any = None
         self._listening = guarded(self, self._layer_event)
         self._lay_out()

@@ -43,12 +43,13 @@ def build_job(ui: TrainLayout, agreed: str) -> AdaptJob:
     InputError
         If anything is missing or does not fit, in the user's words.
     """
-    chosen = ui.chosen()
+    stacks, result = ui.stacks.values(), ui.result.values()
+    chosen = ui.chosen
     if not chosen:
         raise InputError("Choose a full z-stack of your own to learn from, or open its file.")
     if len(chosen) == 2 and chosen[0] is chosen[1]:
         raise InputError(f"'{chosen[0].name}' is chosen twice: choose another one or none.")
-    stacks = tuple(_stack(ui, layer) for layer in chosen)
+    learned = tuple(_stack(layer, stacks.step) for layer in chosen)
     optics = ui.optics.optics()
     for layer in chosen:
         size = _layers.pixel_um(layer)
@@ -58,16 +59,16 @@ def build_job(ui: TrainLayout, agreed: str) -> AdaptJob:
                 f"'{layer.name}': correct it, since all stacks are of one microscope."
             )
     return AdaptJob(
-        stacks,
+        learned,
         optics,
         ui.method.model_name(),
         ui.method.device_choice(),
-        float(ui.minutes.value()),
-        _path(ui.path.text().strip(), agreed),
+        float(result.minutes),
+        _path(result.path.strip(), agreed),
     )
 
 
-def _stack(ui: TrainLayout, layer: Image) -> tuple[str, Any, npt.NDArray[np.float64]]:
+def _stack(layer: Image, step: float | None) -> tuple[str, Any, npt.NDArray[np.float64]]:
     layer = _layers.check_layer(layer)
     count = _layers.plane_count(layer)
     if count < 2:
@@ -75,7 +76,7 @@ def _stack(ui: TrainLayout, layer: Image) -> tuple[str, Any, npt.NDArray[np.floa
             f"Layer '{layer.name}' is one image, not a stack: the network learns from a full "
             "z-stack (Z, Y, X), so choose one."
         )
-    heights, step = _layers.heights_um(layer)[0], ui.step.value()
+    heights = _layers.heights_um(layer)[0]
     if heights is None and step is None:
         raise InputError(f"The z-step of '{layer.name}' is not known: type it in µm.")
     if heights is None and step is not None:

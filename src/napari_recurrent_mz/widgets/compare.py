@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
-    QFormLayout,
     QHBoxLayout,
-    QLabel,
-    QLineEdit,
     QScrollArea,
-    QWidget,
 )
 
-from ..comparison import BASELINE_NAMES, Comparison, Difference, Volume
+from ..comparison import BASELINE_NAMES, BASELINES, Comparison, Difference, Volume
 from ..plots.comparison import PLANE_IN_VIEW, colour_of, comparison_figure
 from ..scans import InputError
 from . import _layers, _settings
@@ -37,8 +33,8 @@ from ._compare_job import (
     scans_of,
     volume_of,
 )
-from ._compare_parts import BaselineChoice, LayerList, MeansTable, parse_heights
-from ._fields import NumberEdit
+from ._compare_parts import LayerList, MeansTable, Options, Reference, parse_heights
+from ._form import DataForm, faint
 from ._guard import guarded, on, telling
 from ._instrument import InstrumentDock
 from ._layer_choice import LayerChoice
@@ -47,7 +43,6 @@ from ._parts import push_button
 from ._plot import PlotPanel, ask_for_file, ink_of
 
 _GROUP = "compare"
-_NAMES = ("baselines", "fit")
 _TABLES = "Comma-separated values (*.csv)"
 _PLOT_HEIGHT = 340
 _FIGURE_MM = (180.0, 150.0)
@@ -69,23 +64,19 @@ class CompareDock(InstrumentDock):
         super().__init__(
             napari_viewer, "Compare", "Measure every plane against the reference; layers stay"
         )
-        self.reference = LayerChoice(
-            self._viewer, "Reference", "The stack that is taken for the truth: a mechanical scan",
-            nothing="Choose a stack",
-        )  # fmt: skip
+        self.chosen = DataForm(Reference, self._viewer)
+        self.reference: LayerChoice = self.chosen.reference.native
         self.layers = LayerList(self._viewer, is_stack, _layers.is_reconstruction)
-        self.baselines = BaselineChoice()
-        self.scans = _scans_edit()
-        self.step, self.pixel = _size_edits()
+        self.options = DataForm(Options)
         self.optics = OpticsPanel()
-        self.fit = _fit_box()
+        self.options.put_under("scans", self.optics)
         self.plot = PlotPanel(self.palette_, "Comparison", _PLOT_HEIGHT, _FIGURE_MM)
         self.table_button = self.plot.add_tool(
             "Save table…", "Save every plane's values as a CSV file, units in its header",
             self._ask_for_table,
         )  # fmt: skip
         self.means = MeansTable()
-        self.note = QLabel()
+        self.note = faint(is_copied=True)
         self.difference_of = _difference_box()
         self.difference_button = push_button(
             "Add difference map", "Add the chosen volume minus the reference as a layer"
@@ -135,10 +126,11 @@ class CompareDock(InstrumentDock):
     def _check(self) -> None:
         self._check_timer.stop()
         chosen = [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
-        self._sizes.setVisible(any(not has_size(layer) for layer in chosen))
-        self.optics.setVisible("lmmse" in self.baselines.chosen())
+        for name in ("step", "pixel"):
+            self.options.show_field(name, any(not has_size(layer) for layer in chosen))
+        self.optics.setVisible(self.options.lmmse.value)
         known = agreed_scans(self.layers.ticked())
-        self.scans.setPlaceholderText(f"{known} (layers)" if known else "2 5 8")
+        self.options.scans.native.setPlaceholderText(f"{known} (layers)" if known else "2 5 8")
         if self.run is None:
             self.footer.ready(self._missing(), "hint")
 
@@ -152,7 +144,7 @@ class CompareDock(InstrumentDock):
     def _missing(self) -> str:
         if self.reference.layer() is None:
             return "Choose the reference: a stack with every plane, taken for the truth."
-        if not self.layers.ticked() and not self.baselines.chosen():
+        if not self.layers.ticked() and not self.baselines:
             return "Tick a reconstruction to compare, or a baseline."
         return ""
 
@@ -167,15 +159,15 @@ class CompareDock(InstrumentDock):
         missing = self._missing()
         if missing:
             raise InputError(missing)
-        typed = Sizes(self.step.value(), self.pixel.value())
+        options = self.options.values()
+        typed = Sizes(options.step, options.pixel)
         layer = self.reference.layer()
         ticked = self.layers.ticked()
         reference = volume_of(layer, typed)
-        keys = self.baselines.chosen()
-        optics = self.optics.optics() if "lmmse" in keys else None
-        heights = parse_heights(self.scans.text()) or scans_of(layer)
+        optics = self.optics.optics() if options.lmmse else None
+        heights = parse_heights(options.scans) or scans_of(layer)
         volumes = tuple(volume_of(other, typed) for other in ticked)
-        job = Job(volumes, reference, tuple(keys), heights, optics, self.fit.isChecked())
+        job = Job(volumes, reference, self.baselines, heights, optics, options.fit)
         return job, {reference.name: layer} | {other.name: other for other in ticked}
 
     # results --------------------------------------------------------------------------
@@ -306,41 +298,33 @@ class CompareDock(InstrumentDock):
         self.optics.follow(_layers.optics_by_image(chosen))
         self._check_timer.start()
 
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Keys of the baselines that are ticked."""
+        return tuple(key for key in BASELINES if self.options[key].value)
+
+    def choose_baselines(self, keys: Iterable[str]) -> None:
+        """Tick these and no others."""
+        wanted = set(keys)
+        self.options.update({key: key in wanted for key in BASELINES})
+
     def _restore(self) -> None:
-        found = _settings.remembered(_GROUP, _NAMES)
-        self.baselines.choose(found.get("baselines", "").split())
-        self.fit.setChecked(found.get("fit") == "1")
+        self.options.restore(_GROUP)
+        found = _settings.remembered(_GROUP, ("baselines",))
+        self.choose_baselines(found.get("baselines", "").split())
 
     def _remember(self) -> None:
-        keys = self.baselines.chosen()
-        self.remember(_GROUP, {"baselines": " ".join(keys), "fit": str(int(self.fit.isChecked()))})
-        if "lmmse" in keys:
+        self.options.remember(_GROUP)
+        self.remember(_GROUP, {"baselines": " ".join(self.baselines)})
+        if self.options.lmmse.value:
             self.optics.remember()
 
     def _lay_out(self) -> None:
-        self.add_section("Reference", self.reference)
+        self.add_section("Reference", self.chosen.native)
         self.add_section("Compare", self.layers)
-        self._sizes = QWidget()
-        line = QHBoxLayout(self._sizes)
-        line.setContentsMargins(0, 0, 0, 0)
-        for title, edit in (("z step µm", self.step), ("Pixel µm", self.pixel)):
-            label = QLabel(title)
-            label.setBuddy(edit)
-            line.addWidget(label)
-            line.addWidget(edit)
-        self.form.addWidget(self._sizes)
-        self.add_section("Baselines from the reference", self.baselines)
-        rows = QFormLayout()
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow("Scans at z (µm)", self.scans)
-        self.form.addLayout(rows)
-        self.form.addWidget(self.optics)
-        self.form.addWidget(self.fit)
+        self.add_section("", self.options.native)
         self.form.addWidget(self.plot)
         self.form.addWidget(self.means)
-        self.note.setProperty("faint", True)
-        self.note.setWordWrap(True)
-        self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.form.addWidget(self.note)
         line = QHBoxLayout()
         line.addWidget(self.difference_of, 1)
@@ -351,10 +335,8 @@ class CompareDock(InstrumentDock):
     def _connect(self) -> None:
         on(self, self.reference.changed, self._reference_chosen)
         on(self, self.layers.changed, self._layers_changed)
-        on(self, self.baselines.changed, self.check)
+        on(self, self.options.changed, self.check)
         self.optics.changed.connect(self._check_timer.start)
-        for edit in (self.step, self.pixel):
-            edit.edited.connect(self._check_timer.start)
         on(self, self.difference_button.clicked, self.add_difference)
         on(self, self.plot.message, self.footer.say)
         on(self, self.ended, lambda _outcome: self._after_work())
@@ -370,32 +352,6 @@ class CompareDock(InstrumentDock):
     def _after_work(self) -> None:
         self._offer_difference()
         self.check()
-
-
-def _scans_edit() -> QLineEdit:
-    edit = QLineEdit()
-    edit.setAccessibleName("Scans at z")
-    edit.setToolTip(
-        "Heights of the scans in µm, spaces between: the baselines start from the reference's "
-        "planes there, which are left out of the means; empty takes what the layers say"
-    )
-    return edit
-
-
-def _size_edits() -> tuple[NumberEdit, NumberEdit]:
-    step = NumberEdit("z step", "Distance between planes in µm, for layers that do not say", "0.2")
-    pixel = NumberEdit("pixel size", "Size of a pixel in µm, for layers that do not say", "0.103")
-    return step, pixel
-
-
-def _fit_box() -> QCheckBox:
-    box = QCheckBox("Fit gain and offset (another microscope)")
-    box.setAccessibleName("Fit gain and offset")
-    box.setToolTip(
-        "First bring each volume to the units of the reference by one gain and one offset, for a "
-        "reference by a confocal; off, nothing is rescaled"
-    )
-    return box
 
 
 def _difference_box() -> QComboBox:

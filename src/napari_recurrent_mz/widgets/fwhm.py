@@ -76,35 +76,33 @@ class FwhmDock(InstrumentDock):
         InputError
             If anything is missing or does not fit, in the user's words.
         """
-        setup = self.setup
-        layers = self._chosen_layers()
-        if setup.volume.layer() is None:
+        setup, form = self.setup, self.setup.form.values()
+        layers = setup.layers
+        if form.volume is None:
             raise InputError("Choose the volume whose beads are to be measured.")
         if len(layers) == 2 and layers[0] is layers[1]:
             raise InputError(
                 f"The reference is the volume '{layers[0].name}' itself: choose another, or None."
             )
-        settings = setup.settings()
-        pixel, step = setup.optics.fields["pixel_um"].value(), setup.fields["step"].value()
-        volumes = tuple(volume_of(layer, pixel, step) for layer in layers)
-        points = setup.points.layer()
+        pixel = setup.optics.fields["pixel_um"].value()
+        volumes = tuple(volume_of(layer, pixel, form.step) for layer in layers)
         places = None
-        if points is not None:
+        if form.points is not None:
             pairs = zip(layers, volumes, strict=True)
-            places = tuple(points_um(points, layer, volume) for layer, volume in pairs)
-        return FwhmJob(volumes, places, settings, setup.known_optics(), setup.bead_um())
+            places = tuple(points_um(form.points, layer, volume) for layer, volume in pairs)
+        return FwhmJob(volumes, places, form.settings(), setup.known_optics(), form.bead or 0.0)
 
     def _check(self) -> None:
         self._check_timer.stop()
         if self.run is not None:
             return
         sentence = ""
-        self.setup.show_step(any(needs_step(layer) for layer in self._chosen_layers()))
+        self.setup.show_step(any(needs_step(layer) for layer in self.setup.layers))
         try:
             self.job()
         except InputError as error:
             sentence = str(error)
-        self.footer.ready(sentence, "hint" if self.setup.volume.layer() is None else "error")
+        self.footer.ready(sentence, "hint" if self.setup.form.volume.value is None else "error")
 
     def choose_bar(self, axis: str, number: int) -> None:
         """Select the beads of a bar, and show the first of them."""
@@ -178,7 +176,11 @@ class FwhmDock(InstrumentDock):
         """New points; the ones from before go, unless somebody works with them."""
         for points in self.points:
             layer = points.layer
-            if layer is not None and points.is_as_made() and layer is not self.setup.points.layer():
+            if (
+                layer is not None
+                and points.is_as_made()
+                and layer is not self.setup.form.points.value
+            ):
                 self._viewer.layers.remove(layer)
         pairs = zip(measured.volumes, measured.tables, strict=True)
         self.points = [
@@ -255,7 +257,7 @@ class FwhmDock(InstrumentDock):
 
     def _plane_in_view(self) -> None:
         """Measure at the height that the viewer shows."""
-        dims, layer = self._viewer.dims, self.setup.volume.layer()
+        dims, layer = self._viewer.dims, self.setup.form.volume.value
         try:
             volume = self.job().volumes[0]
         except InputError as error:
@@ -270,25 +272,21 @@ class FwhmDock(InstrumentDock):
         self.setup.set_range(height, height)
 
     # wiring ---------------------------------------------------------------------------
-    def _chosen_layers(self) -> list[Any]:
-        choices = (self.setup.volume, self.setup.reference)
-        return [choice.layer() for choice in choices if choice.layer() is not None]
-
     def _choose_what_is_there(self) -> None:
         """A selected image, or the only one, is meant."""
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         selected = [layer for layer in images if layer in self._viewer.layers.selection]
         if selected or len(images) == 1:
-            self.setup.volume.choose((selected or images)[0])
+            self.setup.form.volume.value = (selected or images)[0]
 
     def _layer_chosen(self) -> None:
         self.footer.say("")
-        layer = self.setup.volume.layer()
+        layer = self.setup.form.volume.value
         self.setup.optics.follow(_layers.optics_by_image([] if layer is None else [layer]))
 
     def _connect(self) -> None:
         setup, results = self.setup, self.results
-        on(self, setup.volume.changed, self._layer_chosen)
+        on(self, setup.form.volume.changed, self._layer_chosen)
         setup.changed.connect(self._check_timer.start)
         on(self, setup.plane.clicked, self._plane_in_view)
         self._table_button = results.widths.add_tool(

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QLabel
 
 from ..io import write_table
 from ..plots import Draw
@@ -19,6 +17,7 @@ from ..preparation import Alignment, ExtendedFocus, Registration
 from ..prepare import EdfNormalisation
 from ..scans import InputError
 from . import _layers
+from ._form import DataForm, faint
 from ._guard import on, telling
 from ._instrument import InstrumentDock
 from ._layer_choice import LayerChoice
@@ -43,14 +42,13 @@ from ._prepare_pages import (
     ACTIONS,
     ALIGN,
     EDF,
-    GROUP,
     NORMALISE,
     REGISTER,
     SCANS,
     MotionTable,
     PreparePages,
+    Stack,
     is_any_image,
-    labelled,
 )
 from ._prepare_words import (
     correlation_words,
@@ -81,9 +79,8 @@ class PrepareDock(InstrumentDock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, *ACTIONS[ALIGN])
-        self.stack = LayerChoice(
-            self._viewer, "Stack", "The stack to prepare", "Choose a stack", is_any_image
-        )
+        self.chosen = DataForm(Stack, self._viewer)
+        self.stack: LayerChoice = self.chosen.stack.native
         self.pages = PreparePages(self._viewer)
         self.plot = PlotPanel(self.palette_, "Preparation", _PLOT_HEIGHT)
         self.table_button = self.plot.add_tool(
@@ -91,7 +88,7 @@ class PrepareDock(InstrumentDock):
             self._ask_for_table,
         )  # fmt: skip
         self.motion = MotionTable()
-        self.numbers = QLabel()
+        self.numbers = faint(is_copied=True)
         self.alignment: Alignment | None = None
         self.normalisation: EdfNormalisation | None = None
         self.registration: Registration | None = None
@@ -121,7 +118,7 @@ class PrepareDock(InstrumentDock):
         except InputError as error:
             self.footer.say(str(error), "error")
             return
-        self.remember(GROUP, self.pages.settings())
+        self.pages.remember()
 
     def apply(self) -> None:
         """Add the normalised stack as a layer."""
@@ -147,10 +144,9 @@ class PrepareDock(InstrumentDock):
 
     def _check(self) -> None:
         self._check_timer.stop()
-        page = self.pages.normalise
         measured = self._measured() if self._measured is not None else None
         fits = measured is not None and measured is self.stack.layer()
-        page.apply.setEnabled(fits and self.normalisation is not None and self.run is None)
+        self.pages.apply.setEnabled(fits and self.normalisation is not None and self.run is None)
         if self.run is None:
             self.footer.ready(self._missing(), "hint")
 
@@ -165,8 +161,8 @@ class PrepareDock(InstrumentDock):
 
     # the four tasks -------------------------------------------------------------------
     def _align(self) -> None:
-        page = self.pages.align
-        if page.what.currentData() == SCANS:
+        form = self.pages.align.values()
+        if form.what == SCANS:
             chosen = [x for x in self._viewer.layers if x in self._viewer.layers.selection]
             layers = scan_layers(chosen)
             source = scans_source(layers)
@@ -174,11 +170,9 @@ class PrepareDock(InstrumentDock):
             layers = [self._stack()]
             source = stack_source(layers[0])
         frames = [(layer, layer.name) for layer in layers]
-        crop = page.crop.isChecked()
         self.start(
-            align_job, source, page.motion.currentData(), page.reference.currentData(),
-            page.band_pass.isChecked(), crop,
-            then=lambda result: self._aligned(result, source, frames, crop),
+            align_job, source, form.motion, form.reference, form.band_pass, form.crop,
+            then=lambda result: self._aligned(result, source, frames, form.crop),
             title="Aligning",
         )  # fmt: skip
 
@@ -214,7 +208,7 @@ class PrepareDock(InstrumentDock):
     def _make_edf(self) -> None:
         layer = self._stack()
         source = stack_source(layer)
-        wants_heights = self.pages.edf.heights.isChecked()
+        wants_heights = self.pages.edf.heights.value
         if wants_heights and source.z_um is None:
             raise InputError(
                 f"The heights of '{source.name}' are not known: set the layer's scale and units, "
@@ -238,7 +232,7 @@ class PrepareDock(InstrumentDock):
     def _measure(self) -> None:
         layer = self._stack()
         source = stack_source(layer)
-        given = self.pages.normalise.edf.layer()
+        given = self.pages.normalise.edf.value
         edf = None if given is None else _layers.plane_pixels(given, 0)
         name = f"EDF of {source.name}" if given is None else given.name
         made = {"task": "edf", "source": source.name, "planes": len(source.labels)}
@@ -249,7 +243,7 @@ class PrepareDock(InstrumentDock):
             image, numbers = found
             self.normalisation, self._measured = numbers, measured
             if given is None:
-                self.pages.normalise.edf.choose(self._add(image, about))
+                self.pages.normalise.edf.value = self._add(image, about)
             self._figures[NORMALISE] = edf_histogram_figure(image, numbers)
             self._said[NORMALISE] = normalisation_words(numbers)
             self._done(NORMALISE, "Measured; nothing is changed until you apply it.", "done")
@@ -257,16 +251,15 @@ class PrepareDock(InstrumentDock):
         self.start(measure_job, source, edf, name, then=show, title="Measuring")
 
     def _register(self) -> None:
-        page = self.pages.register
-        wide_layer, confocal_layer = self._stack(), page.confocal.layer()
+        form = self.pages.register.values()
+        wide_layer, confocal_layer = self._stack(), form.confocal
         if confocal_layer is None or confocal_layer is wide_layer:
             raise InputError("Choose the confocal stack: another one than the wide-field stack.")
         wide, confocal = stack_source(wide_layer), stack_source(confocal_layer)
         places = (place_of(wide_layer), place_of(confocal_layer))
-        crop = page.crop.isChecked()
         self.start(
-            register_job, wide, confocal, places, page.motion.currentData(), crop,
-            then=lambda result: self._registered(result, wide_layer, confocal_layer, crop),
+            register_job, wide, confocal, places, form.motion, form.crop,
+            then=lambda result: self._registered(result, wide_layer, confocal_layer, form.crop),
             title="Registering",
         )  # fmt: skip
 
@@ -296,14 +289,14 @@ class PrepareDock(InstrumentDock):
         return image
 
     def _missing(self) -> str:
-        by_selection = self.task == ALIGN and self.pages.align.what.currentData() == SCANS
+        by_selection = self.task == ALIGN and self.pages.align.what.value == SCANS
         if by_selection:
             if len(self._viewer.layers.selection) < 2:
                 return "Select two or more layers of single images in napari's layer list."
             return ""
         if self.stack.layer() is None:
             return "Choose a stack: a layer with at least two planes."
-        if self.task == REGISTER and self.pages.register.confocal.layer() is None:
+        if self.task == REGISTER and self.pages.register.confocal.value is None:
             return "Choose the confocal stack, too."
         return ""
 
@@ -315,7 +308,7 @@ class PrepareDock(InstrumentDock):
         added: Image = self._viewer.add_image(pixels, **about)
         if dims.ndim == count:
             dims.set_point(range(count), before)
-        if self.pages.align.what.currentData() == SCANS and self.task == ALIGN:
+        if self.pages.align.what.value == SCANS and self.task == ALIGN:
             self._viewer.layers.selection = {x for x in chosen if x in self._viewer.layers}
         return added
 
@@ -349,7 +342,7 @@ class PrepareDock(InstrumentDock):
         if others or stacks:
             self.stack.choose((others or stacks)[0])
         if confocal and others:
-            self.pages.register.confocal.choose(confocal[0])
+            self.pages.register.confocal.value = confocal[0]
 
     def _ask_for_table(self) -> None:
         ask_for_file(self, "Save the table", "Shifts", _TABLES, self.save_table)
@@ -359,7 +352,7 @@ class PrepareDock(InstrumentDock):
         self.stack.changed.connect(later)
         self.pages.edited.connect(later)
         on(self, self.pages.currentChanged, self._show_page)
-        on(self, self.pages.normalise.apply.clicked, self.apply)
+        on(self, self.pages.apply.clicked, self.apply)
         on(self, self.plot.message, self.footer.say)
         self.ended.connect(later)
         on(self, self._viewer.layers.selection.events.changed, self._selection_changed)
@@ -368,14 +361,7 @@ class PrepareDock(InstrumentDock):
         self._check_timer.start()
 
     def _lay_out(self) -> None:
-        top = QFormLayout()
-        top.setContentsMargins(0, 0, 0, 0)
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow(labelled("Stack", self.stack), self.stack)
-        self.numbers.setWordWrap(True)
-        self.numbers.setProperty("faint", True)
-        self.numbers.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.add_section("", top)
+        self.add_section("", self.chosen.native)
         self.add_section("", self.pages)
         self.add_section("", self.plot, 1)
         self.add_section("", self.numbers)

@@ -17,7 +17,7 @@ from ..scans import InputError
 from ._guard import guarded, on, sentence_of, telling
 from ._instrument import InstrumentDock
 from ._plot import PlotPanel
-from ._side_views_form import GROUP, SideViewsForm
+from ._side_views_form import GROUP, VOLUMES, SideViewsForm
 from ._side_views_link import ViewerLink, pixel_under
 from ._side_views_source import (
     Outcome,
@@ -64,7 +64,7 @@ class SideViewsDock(InstrumentDock):
         )
         self.controls = SideViewsForm(self._viewer)
         self.plot = PlotPanel(self.palette_, "Side views", _PLOT_HEIGHT)
-        self.form.addWidget(self.controls)
+        self.form.addWidget(self.controls.native)
         self.form.addStretch(1)
         self._split()
         self.shown: list[Panel] = []
@@ -113,12 +113,13 @@ class SideViewsDock(InstrumentDock):
     # projecting -----------------------------------------------------------------------
     def _update(self, *, is_asked: bool) -> None:
         self._soon.stop()
-        layers = self.controls.chosen
+        controls = self.controls.read()
+        layers = controls.chosen
         if self.run is None:
             self.footer.ready("" if layers else "Choose a volume.", "hint")
         try:
-            slab = self.controls.slab()
-            self.controls.heights_um()
+            slab = controls.slab()
+            controls.heights_um()
         except InputError as error:
             self._drop_job()
             self._show_reason(str(error))
@@ -154,9 +155,9 @@ class SideViewsDock(InstrumentDock):
                 layer_id=id(layer),
                 name=f"Layer '{layer.name}'",
                 pixels=pixels_of(layer),
-                frame=frame_of(layer, self.controls.voxel_um()),
+                frame=frame_of(layer, self.controls.read().voxel_um),
                 slab=slab,
-                how=self.controls.projection,
+                how=self.controls.how.value,
                 version=self._versions[layer],
             )
         except Exception as error:
@@ -193,11 +194,11 @@ class SideViewsDock(InstrumentDock):
 
     # showing --------------------------------------------------------------------------
     def _show(self, layers: list[Any], outcomes: list[Outcome]) -> None:
-        controls = self.controls
+        controls = self.controls.read()
         if not layers:
             self._show_reason(_NOTHING, "")
             return
-        self.shown = panels(layers, outcomes, controls.contrast_kind, controls.saturated.value())
+        self.shown = panels(layers, outcomes, controls.contrast, controls.saturated)
         reasons = " ".join(panel.reason for panel in self.shown if panel.reason)
         if all(panel.views is None for panel in self.shown):
             self._show_reason(reasons)
@@ -208,14 +209,14 @@ class SideViewsDock(InstrumentDock):
             self._show_reason(str(error))
             return
         self.footer.state.say(reasons, "warning")
-        self.plot.size_mm = side_views_size_mm(self.shown, look, controls.width_mm)
+        self.plot.size_mm = side_views_size_mm(self.shown, look, float(controls.paper))
         self.plot.show_figure(side_views_figure(self.shown, look))
         self._balance()
 
     def _look(self, layers: list[Any]) -> Look:
-        controls = self.controls
+        controls = self.controls.read()
         known = next((heights for heights in map(scans_um, layers) if heights), ())
-        controls.suggest_heights(known)
+        self.controls.suggest_heights(known)
         typed = controls.heights_um()
         if not controls.shown:
             raise InputError("No view is ticked: tick x–y, x–z or y–z.")
@@ -223,10 +224,10 @@ class SideViewsDock(InstrumentDock):
             views=controls.shown,
             scans_um=known if typed is None else typed,
             next_um=next_um(layers),
-            marks=controls.mark,
-            has_axes=controls.axes.isChecked(),
-            has_scale_bar=controls.bar.isChecked(),
-            point_um=controls.point_um() if controls.cross.isChecked() else None,
+            marks=controls.marks,
+            has_axes=controls.axes,
+            has_scale_bar=controls.bar,
+            point_um=controls.point_um if controls.cross else None,
         )
 
     def _show_reason(self, sentence: str, kind: str = "error") -> None:
@@ -246,10 +247,10 @@ class SideViewsDock(InstrumentDock):
     # the position ---------------------------------------------------------------------
     def _moved_in_viewer(self, world: Any, axes: tuple[int, ...]) -> None:
         """The slider or the cursor is at another place, along these of the axes (z, y, x)."""
-        if not self.controls.follow.isChecked():
+        if not self.controls.follow.value:
             return
         placed = self._first_placed()
-        before = self.controls.point_um()
+        before = self.controls.read().point_um
         if placed is None or before is None:
             return
         there = self.link.to_um(world, *placed)
@@ -259,16 +260,16 @@ class SideViewsDock(InstrumentDock):
             self._position_changed()
 
     def _typed(self) -> None:
-        point, placed = self.controls.point_um(), self._first_placed()
+        point, placed = self.controls.read().point_um, self._first_placed()
         self._is_held = False
-        if point is not None and placed is not None and self.controls.follow.isChecked():
+        if point is not None and placed is not None and self.controls.follow.value:
             self.link.show(point, *placed)
         self._position_changed()
 
     def _clicked(self, event: Any) -> None:
         """A click on a side view moves there."""
         under = pixel_under(event, self.shown)
-        before = self.controls.point_um()
+        before = self.controls.read().point_um
         if under is not None and before is not None and event.button == 1:
             at = dict(zip("zyx", before, strict=True)) | under.place_um
             self.controls.set_point((at["z"], at["y"], at["x"]))
@@ -281,14 +282,14 @@ class SideViewsDock(InstrumentDock):
             self._viewer.status = under.sentence
 
     def _position_changed(self) -> None:
-        if self.controls.slab_is_chosen or self.controls.cross.isChecked():
+        if self.controls.through.value == "slab" or self.controls.cross.value:
             self._at_next_chance(self._soon)
 
     def _first_placed(self) -> tuple[Any, Any] | None:
         """The first volume and where its voxels are: the viewer's world is read through it."""
-        for layer in self.controls.chosen[:1]:
+        for layer in self.controls.read().chosen[:1]:
             with contextlib.suppress(InputError):
-                return layer, frame_of(layer, self.controls.voxel_um())
+                return layer, frame_of(layer, self.controls.read().voxel_um)
         return None
 
     def _place_point(self) -> None:
@@ -297,7 +298,7 @@ class SideViewsDock(InstrumentDock):
         if placed is None:
             return
         ends = self.link.extent_um(*placed)
-        point = self.controls.point_um()
+        point = self.controls.read().point_um
         is_inside = point is not None and all(
             low <= value <= high for value, (low, high) in zip(point, ends, strict=True)
         )
@@ -308,17 +309,17 @@ class SideViewsDock(InstrumentDock):
     # layers ---------------------------------------------------------------------------
     def _choose_what_is_there(self, _event: Any = None) -> None:
         """The selected volumes, or all when there are few; reconstructions first."""
-        if self.controls.chosen:
+        if self.controls.read().chosen:
             return
         volumes = [layer for layer in self._viewer.layers if is_volume(layer)]
         selected = [layer for layer in volumes if layer in self._viewer.layers.selection]
-        meant = selected if len(volumes) > len(self.controls.layers) else volumes
+        meant = selected if len(volumes) > len(VOLUMES) else volumes
         meant = sorted(meant, key=lambda layer: not scans_um(layer))
-        for choice, layer in zip(self.controls.layers, meant, strict=False):
-            choice.choose(layer)
+        for name, layer in zip(VOLUMES, meant, strict=False):
+            self.controls[name].value = layer
 
     def _layers_chosen(self) -> None:
-        chosen = self.controls.chosen
+        chosen = self.controls.read().chosen
         for layer in [ref() for ref in self._watched]:
             if layer is not None and all(layer is not other for other in chosen):
                 self._watch(layer, "disconnect")
@@ -354,7 +355,7 @@ class SideViewsDock(InstrumentDock):
         self._at_next_chance(self._filling)
 
     def _look_for_changes(self) -> None:
-        for layer in self.controls.chosen:
+        for layer in self.controls.read().chosen:
             now = fingerprint(layer)
             if now != self._prints.get(layer):
                 self._prints[layer], self._versions[layer] = now, next(self._numbers)
@@ -368,14 +369,15 @@ class SideViewsDock(InstrumentDock):
         self._is_held = False
         if self.controls.has_no_point:
             self._place_point()
-        self.remember(GROUP, self.controls.settings())
+        self.controls.enable()
+        self.controls.remember(GROUP)
         self._at_next_chance(self._soon)
 
     def _connect(self) -> None:
-        for choice in self.controls.layers:
-            on(self, choice.changed, self._layers_chosen)
-        on(self, self.controls.changed, self._changed)
-        on(self, self.controls.moved, self._typed)
+        for name in self.controls.asks:
+            on(self, self.controls[name].changed, self._typed if name in "zyx" else self._changed)
+        for name in VOLUMES:
+            on(self, self.controls[name].changed, self._layers_chosen)
         on(self, self.plot.message, self.footer.say)
         on(self, self.ended, self._stopped)
         on(self, self._viewer.layers.events.inserted, self._choose_what_is_there)

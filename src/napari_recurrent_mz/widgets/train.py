@@ -25,7 +25,7 @@ from ._train_job import ENDING, AdaptJob, build_job, gains_figure, told
 from ._train_layout import TrainLayout
 from ._worker import Outcome, Result, in_background
 
-_NAMES = ("minutes", "folder", "device")
+_GROUP = "train"
 
 
 def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
@@ -122,7 +122,7 @@ class TrainDock(InstrumentDock):
             build_job(self.ui, self._agreed)
         except InputError as error:
             sentence = str(error)
-        begun = not self.ui.chosen() or self.ui.optics.is_incomplete()
+        begun = not self.ui.chosen or self.ui.optics.is_incomplete()
         self.footer.ready(sentence, "hint" if begun else "error")
 
     # running --------------------------------------------------------------------------
@@ -182,29 +182,29 @@ class TrainDock(InstrumentDock):
                     stacks.append(layer)
         selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
         if selected or len(stacks) == 1:
-            self.ui.first.choose((selected or stacks)[0])
+            self.ui.stacks.first.value = (selected or stacks)[0]
 
     def _stack_chosen(self) -> None:
         if self.run is None:
             self.footer.say("")
-        self.ui.optics.follow(_layers.optics_by_image(self.ui.chosen()))
+        self.ui.optics.follow(_layers.optics_by_image(self.ui.chosen))
         self._suggest_name()
         self._ask_for_step()
         self.check()
 
     def _ask_for_step(self) -> None:
         asked = False
-        for layer in self.ui.chosen():
+        for layer in self.ui.chosen:
             with contextlib.suppress(InputError):
                 stack = _layers.check_layer(layer)
                 is_silent = _layers.heights_um(stack)[0] is None
                 asked |= is_silent and _layers.plane_count(stack) > 1
-        self.ui.show_step(asked)
+        self.ui.stacks.show_field("step", asked)
 
     def _suggest_name(self) -> None:
         """A name of the first stack's that is not taken, unless a person typed one."""
-        chosen = self.ui.chosen()
-        if not chosen or self.ui.path.text() != self._suggested:
+        chosen = self.ui.chosen
+        if not chosen or self.ui.result.path.value != self._suggested:
             return
         folder = Path(self._folder)
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in
@@ -212,7 +212,7 @@ class TrainDock(InstrumentDock):
         tries = [f"{stem}-adapted{n}{ENDING}" for n in ("", *(f"-{k}" for k in range(2, 100)))]
         free = next((name for name in tries if not (folder / name).exists()), tries[-1])
         self._suggested = str(folder / free)
-        self.ui.path.setText(self._suggested)
+        self.ui.result.path.value = self._suggested
 
     def _open_file(self, choice: LayerChoice) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -223,7 +223,7 @@ class TrainDock(InstrumentDock):
 
     def open_stack(self, path: str, choice: LayerChoice | None = None) -> None:
         """Read a file, add it as a layer, and choose it."""
-        target = choice or self.ui.first
+        target = choice or self.ui.stacks.first.native
         self.footer.say("Reading…", "hint")
         in_background(
             self,
@@ -241,48 +241,49 @@ class TrainDock(InstrumentDock):
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save the adapted weights", self.ui.path.text(), f"Weights (*{ENDING})"
+            self, "Save the adapted weights", self.ui.result.path.value, f"Weights (*{ENDING})"
         )
         if path:
             path = path if path.endswith(ENDING) else path + ENDING
             self._agreed = path  # the dialog asked whether to replace the file
-            self.ui.path.setText(path)
+            self.ui.result.path.value = path
 
     # remembering, wiring --------------------------------------------------------------
     def _restore(self) -> None:
-        found = _settings.remembered("train", _NAMES)
+        found = _settings.remembered(_GROUP, ("minutes", "folder", "device"))
         self._folder = found.get("folder", "")
         if not Path(self._folder).is_dir() or not self._folder:
             self._folder = str(Path.home())
-        if found.get("minutes", "").isdigit():
-            self.ui.minutes.setValue(int(found["minutes"]))
+        self.ui.result.restore(_GROUP)
         self._minutes_known = "minutes" in found
         if "device" in found:
             self.ui.method.set_device(found["device"])
 
     def _remember(self) -> None:
         self.ui.optics.remember()
-        self._folder = str(Path(self.ui.path.text()).expanduser().parent)
-        values = (str(self.ui.minutes.value()), self._folder, self.ui.method.device_choice())
-        _settings.remember("train", dict(zip(_NAMES, values, strict=True)))
+        self._folder = str(Path(self.ui.result.path.value).expanduser().parent)
+        self.ui.result.remember(_GROUP)
+        device = self.ui.method.device_choice()
+        _settings.remember(_GROUP, {"folder": self._folder, "device": device})
 
     def _method_changed(self) -> None:
         """Ten minutes are enough on a GPU; until a person says otherwise."""
         if not self._minutes_known and self.ui.method.is_ready:
             self._minutes_known = True
             on_gpu = "GPU:" in self.ui.method.devices.currentText()
-            self.ui.minutes.setValue(10 if on_gpu else 60)
+            self.ui.result.minutes.value = 10 if on_gpu else 60
         self._check_timer.start()
 
     def _connect(self) -> None:
         ui = self.ui
-        for choice in (ui.first, ui.second):
-            on(self, choice.changed, self._stack_chosen)
+        for stack in (ui.stacks.first, ui.stacks.second):
+            on(self, stack.changed, self._stack_chosen)
+            choice = stack.native
             on(self, choice.wants_file, lambda choice=choice: self._open_file(choice))
-        ui.show_step(False)
-        on(self, ui.step.edited, self.check)
+        ui.stacks.show_field("step", False)
+        on(self, ui.stacks.step.changed, self.check)
         ui.optics.changed.connect(self._check_timer.start)
         on(self, ui.method.changed, self._method_changed)
         on(self, ui.method.failed, lambda sentence: self.footer.say(sentence, "error"))
-        ui.path.textChanged.connect(self._check_timer.start)
+        on(self, ui.result.path.changed, self._check_timer.start)
         on(self, ui.browse.clicked, self._browse)
