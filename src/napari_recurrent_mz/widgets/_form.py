@@ -395,7 +395,7 @@ class _Lines(Container):
         if ask.heading:
             self._grid.addWidget(heading(ask.heading), row, 0, 1, 2)
         self.lines[name], self._rows[name] = QHBoxLayout(), row + 1
-        self.lines[name].setSpacing(_GAP + 2)
+        self.lines[name].setSpacing(_GAP)
         if label is not None:
             self._grid.addWidget(label, row + 1, 0)
         self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
