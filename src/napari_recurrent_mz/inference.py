@@ -86,7 +86,7 @@ def _quiet(_message: object) -> None:
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(sentence, stacklevel=3)
+    warnings.warn(sentence, stacklevel=5)
 
 
 def loaded(recipe: Recipe) -> Recipe:

@@ -157,8 +157,7 @@ def connect(dock: LiveDock, sample: Any = None) -> None:
 def add_side_views(viewer: Any, height: int) -> None:
     """Projections of the volume, under the canvas."""
     dock = SideViewsDock(viewer)
-    for combo, key in ((dock.controls.how, "max"), (dock.controls.through, "all")):
-        combo.setCurrentIndex(combo.findData(key))
+    dock.controls.how.value, dock.controls.through.value = "max", "all"
     shell = viewer.window.add_dock_widget(dock, name="Side views", area="bottom")
     window_of(viewer).resizeDocks([shell], [height], Qt.Orientation.Vertical)
     wait_for(lambda: bool(dock.shown) and not dock.is_busy)
