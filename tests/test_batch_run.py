@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -100,6 +101,21 @@ def test_a_killed_batch_goes_on_where_it_was(folder: Path, tmp_path: Path) -> No
     process.kill()
     process.communicate()
     check_goes_on(folder, tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")
+def test_ctrl_c_stops_even_where_its_exception_is_lost(folder: Path, tmp_path: Path) -> None:
+    """As in a finaliser, whose exceptions Python ignores."""
+
+    def swallowed(*_outcome: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    jobs = find_jobs(folder, tmp_path / "out", SETTINGS)
+    report = run_batch(jobs, tmp_path / "out", SETTINGS, workers=1, on_outcome=swallowed)
+    assert 1 <= len(report.of("done")) < FILES
+    assert not report.is_complete
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")

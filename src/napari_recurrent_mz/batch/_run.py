@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..device import gpu_memory_limit
@@ -97,7 +100,8 @@ def run_batch(
     if not again:
         _take_made(ledger, orders, KEPT)
     try:
-        _do(ledger, orders, workers, scheduler, on_plane)
+        with _heard(orders.stop):
+            _do(ledger, orders, workers, scheduler, on_plane)
     except KeyboardInterrupt:
         _take_made(ledger, orders, DONE)
     finally:
@@ -105,6 +109,26 @@ def run_batch(
     report = Report(ledger.outcomes(), time.perf_counter() - began, orders.output)
     report.write(settings)
     return report
+
+
+@contextmanager
+def _heard(stop: Path) -> Iterator[None]:
+    """Have Ctrl-C leave the stop file: an exception alone may be lost in somebody's finaliser."""
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or before is not signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stop.touch()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _orders(out: Path, settings: BatchSettings) -> Orders:
