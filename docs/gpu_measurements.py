@@ -138,7 +138,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
 
 
 def _bench(wanted: argparse.Namespace) -> Any:
-    from napari_recurrent_mz.device import choose_device
+    from napari_recurrent_mz.core.device import choose_device
     from napari_recurrent_mz.lab.benchmarks.base import FULL, QUICK, Bench
 
     sizes = QUICK if wanted.quick else FULL

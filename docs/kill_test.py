@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
+from napari_recurrent_mz.engine.session import Autosave, load, unsaved_sessions
 from napari_recurrent_mz.io import WORKPLACE
-from napari_recurrent_mz.session import Autosave, load, unsaved_sessions
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 GRID = ZGrid(0, 12, 4)
@@ -76,9 +76,9 @@ def add_scans_in_napari(folder: Path, seed: int, pipe: int) -> None:
     import napari
     from qtpy.QtCore import QSettings
 
-    from napari_recurrent_mz.widgets import _live_files
-    from napari_recurrent_mz.widgets._live_messages import Add, Listed
-    from napari_recurrent_mz.widgets.live import LiveDock
+    from napari_recurrent_mz.docks.live import files as _live_files
+    from napari_recurrent_mz.docks.live.dock import LiveDock
+    from napari_recurrent_mz.docks.live.messages import Add, Listed
 
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
     _live_files.sessions_folder = lambda: folder

@@ -25,9 +25,9 @@ import tifffile
 import zarr
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
-from napari_recurrent_mz.batch import BatchSettings, find_jobs, run_batch
-from napari_recurrent_mz.device import cpu_name
-from napari_recurrent_mz.inference import model_for
+from napari_recurrent_mz.core.device import cpu_name
+from napari_recurrent_mz.engine.batch import BatchSettings, find_jobs, run_batch
+from napari_recurrent_mz.engine.inference import model_for
 from napari_recurrent_mz.io import Place, write_volume
 from napari_recurrent_mz.io._zarr import multiscale
 

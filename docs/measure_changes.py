@@ -21,10 +21,12 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from napari_recurrent_mz import load_model, object_sheets
-from napari_recurrent_mz.deconvolution import NonnegativeEstimate
-from napari_recurrent_mz.device import choose_device
-from napari_recurrent_mz.fast import (
+from napari_recurrent_mz import load_model
+from napari_recurrent_mz.core.device import choose_device
+from napari_recurrent_mz.estimates import object_sheets
+from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
+from napari_recurrent_mz.lab.benchmarks.scene import OPTICS, noise_scans
+from napari_recurrent_mz.networks.fast import (
     _TANH,
     FastNetwork,
     Precision,
@@ -33,9 +35,8 @@ from napari_recurrent_mz.fast import (
     _Enlarged,
     _rectifier,
 )
-from napari_recurrent_mz.inputs import Prepared
-from napari_recurrent_mz.lab.benchmarks.scene import OPTICS, noise_scans
-from napari_recurrent_mz.network import RecurrentMZ
+from napari_recurrent_mz.networks.inputs import Prepared
+from napari_recurrent_mz.networks.recurrent_mz import RecurrentMZ
 
 SIDE = 1024
 C = 12

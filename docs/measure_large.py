@@ -19,10 +19,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import Optics, load_model
-from napari_recurrent_mz.deconvolution import ITERATIONS, NonnegativeEstimate
-from napari_recurrent_mz.device import choose_device
+from napari_recurrent_mz.core.device import choose_device
+from napari_recurrent_mz.engine.tiles import NetworkPlanes
+from napari_recurrent_mz.estimates.deconvolution import ITERATIONS, NonnegativeEstimate
 from napari_recurrent_mz.io import read_image, scans_from_stack
-from napari_recurrent_mz.tiles import NetworkPlanes
 
 PLANES = (30, 60, 90)
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)

@@ -23,9 +23,9 @@ import numpy as np
 from _stall_timer import HEADER, StallTimer
 
 from napari_recurrent_mz import Optics, ZGrid
-from napari_recurrent_mz.widgets._layers import um_scale_and_place
-from napari_recurrent_mz.widgets.demo import SETTLE_MS, until_done, wait, wait_for
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+from napari_recurrent_mz.docks.demo.reconstruct import SETTLE_MS, until_done, wait, wait_for
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.layers import um_scale_and_place
 
 _METHODS = ("lmmse", "recurrent-mz", "auto")
 _GRID = ZGrid(0.0, 10.0, 0.2)
@@ -36,7 +36,7 @@ _AFTER_MS = 2000
 
 def scans() -> tuple[Optics, list[np.ndarray]]:
     """The demo's optics, and scans of its sample, four of which fill the field."""
-    from napari_recurrent_mz.simulate import demo_sample
+    from napari_recurrent_mz.simulation.simulate import demo_sample
 
     sample = demo_sample()
     planes = [int(np.abs(sample.z_um - z).argmin()) for z in _SCANS_UM]

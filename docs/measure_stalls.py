@@ -24,10 +24,10 @@ import napari
 import tifffile
 from _stall_timer import HEADER, StallTimer
 
-from napari_recurrent_mz.scans import Scan, ZGrid
-from napari_recurrent_mz.widgets._live_demo import scan_by_itself
-from napari_recurrent_mz.widgets.demo import SETTLE_MS, wait, wait_for
-from napari_recurrent_mz.widgets.live import LiveDock
+from napari_recurrent_mz.core.scans import Scan, ZGrid
+from napari_recurrent_mz.docks.demo.live import scan_by_itself
+from napari_recurrent_mz.docks.demo.reconstruct import SETTLE_MS, wait, wait_for
+from napari_recurrent_mz.docks.live.dock import LiveDock
 
 _METHODS = ("lmmse", "recurrent-mz")
 _GRID = ZGrid(0.0, 10.0, 0.2)

@@ -28,17 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_recurrent_mz import pupil
-from napari_recurrent_mz.baselines.deep_z import DeepZConfig
-from napari_recurrent_mz.baselines.unet3d import UNet3DConfig
-from napari_recurrent_mz.network import NetworkConfig
+from napari_recurrent_mz.networks.deep_z import DeepZConfig
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
+from napari_recurrent_mz.networks.unet3d import UNet3DConfig
+from napari_recurrent_mz.networks.weights import load_model, save_model
+from napari_recurrent_mz.simulation import pupil
 from napari_recurrent_mz.training.learner import Learner, LearnerConfig
-from napari_recurrent_mz.training.questions import (
-    Question,
-    ask,
-    check_samples,
-    make_questions,
-)
+from napari_recurrent_mz.training.questions import Question, ask, check_samples, make_questions
 from napari_recurrent_mz.training.sets import (
     SetConfig,
     Sets,
@@ -48,7 +44,6 @@ from napari_recurrent_mz.training.sets import (
     make_sets,
 )
 from napari_recurrent_mz.training.store import Ring
-from napari_recurrent_mz.weights import load_model, save_model
 
 OURS = NetworkConfig(base_channels=16, norm="none", nonnegative=True, slope=0.01)
 SIX = ((1.4, 1.515), (1.4, 1.518))  # the paper's objective, 63×/1.4

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from napari_recurrent_mz.beads import (
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.measure.beads import (
     PlantedBeads,
     measure_beads,
     plant_beads,
     theoretical_fwhm,
 )
-from napari_recurrent_mz.optics import Optics, widefield_psf
 
 VOXEL = (0.1, 0.1, 0.1)
 WIDTHS = ["fwhm_z_um", "fwhm_y_um", "fwhm_x_um"]

@@ -12,14 +12,14 @@ import numpy as np
 from scipy import ndimage
 
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.preparation import (
+from napari_recurrent_mz.measure.preparation import (
     REFERENCES,
     Place,
     align,
     extended_focus,
     register,
 )
-from napari_recurrent_mz.simulate import Sample, simulate_sample
+from napari_recurrent_mz.simulation.simulate import Sample, simulate_sample
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.33, pixel_um=0.15)
 STEP_UM = 0.3

@@ -15,13 +15,13 @@ import torch
 from scipy import ndimage
 
 from napari_recurrent_mz import Optics, Scan
-from napari_recurrent_mz.deconvolution import NonnegativeEstimate
-from napari_recurrent_mz.inference import PlaneMaker, plane_maker
-from napari_recurrent_mz.lmmse import LinearEstimate
-from napari_recurrent_mz.metrics import Normalisation, psnr
-from napari_recurrent_mz.phantoms import phantom
-from napari_recurrent_mz.simulate import Camera, imaging
-from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
+from napari_recurrent_mz.core.metrics import Normalisation, psnr
+from napari_recurrent_mz.engine.inference import PlaneMaker, plane_maker
+from napari_recurrent_mz.engine.surfaces import plane_through, reconstruct_surface
+from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
+from napari_recurrent_mz.simulation.phantoms import phantom
+from napari_recurrent_mz.simulation.simulate import Camera, imaging
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 SIZE, STEP_UM, TOP_UM = 128, 0.1, 10.0

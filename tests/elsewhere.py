@@ -22,12 +22,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, load_model
-from napari_recurrent_mz import object_windows as windows
-from napari_recurrent_mz.deconvolution import NonnegativeEstimate
-from napari_recurrent_mz.device import Device, choose_device
+from napari_recurrent_mz.core.device import Device, choose_device
+from napari_recurrent_mz.engine.tiles import NetworkPlanes
+from napari_recurrent_mz.estimates import object_windows as windows
+from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
 from napari_recurrent_mz.lab.benchmarks import scene
-from napari_recurrent_mz.lmmse import LinearEstimate
-from napari_recurrent_mz.tiles import NetworkPlanes
 
 _setup_privateuseone_for_python_backend("elsewhere")
 THERE = torch.device("elsewhere:0")

@@ -15,16 +15,12 @@ from scipy import ndimage
 
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import write_volume
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import Model, load_model, save_model
 from napari_recurrent_mz.training import measured
-from napari_recurrent_mz.training.adapt import (
-    Adapter,
-    adapting,
-    gain_at_start,
-    write_adapted,
-)
+from napari_recurrent_mz.training.adapt import Adapter, adapting, gain_at_start, write_adapted
 from napari_recurrent_mz.training.examples import ExampleConfig
 from napari_recurrent_mz.training.measured import (
     MeasuredField,
@@ -33,7 +29,6 @@ from napari_recurrent_mz.training.measured import (
     measured_field,
     split,
 )
-from napari_recurrent_mz.weights import Model, load_model, save_model
 
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.3)
 SMALL = NetworkConfig(base_channels=4, levels=2, norm="none", contrast="linear")

@@ -12,7 +12,8 @@ import tifffile
 from scipy import ndimage
 from skimage.transform import EuclideanTransform, warp
 
-from napari_recurrent_mz.preparation import (
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.measure.preparation import (
     Alignment,
     Place,
     align,
@@ -22,7 +23,6 @@ from napari_recurrent_mz.preparation import (
     register,
     resampling,
 )
-from napari_recurrent_mz.scans import InputError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIZE = (120, 136)

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_recurrent_mz.architectures import ARCHITECTURES, architecture_of, build
-from napari_recurrent_mz.baselines.deep_z import DeepZ, DeepZConfig
-from napari_recurrent_mz.baselines.plain import PlainNetwork, nearest_scans
-from napari_recurrent_mz.baselines.unet3d import Convolution3D, UNet3D, UNet3DConfig
-from napari_recurrent_mz.evaluation import evaluate
-from napari_recurrent_mz.inference import model_for, reconstruct
-from napari_recurrent_mz.methods import METHODS, method_of
-from napari_recurrent_mz.network import NetworkConfig
-from napari_recurrent_mz.optics import Optics
-from napari_recurrent_mz.scans import InputError, Scan, ZGrid
-from napari_recurrent_mz.weights import bundled_models, load_model, save_model
+from napari_recurrent_mz.core.methods import METHODS, method_of
+from napari_recurrent_mz.core.optics import Optics
+from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
+from napari_recurrent_mz.engine.inference import model_for, reconstruct
+from napari_recurrent_mz.measure.evaluation import evaluate
+from napari_recurrent_mz.networks.architectures import ARCHITECTURES, architecture_of, build
+from napari_recurrent_mz.networks.deep_z import DeepZ, DeepZConfig
+from napari_recurrent_mz.networks.plain import PlainNetwork, nearest_scans
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
+from napari_recurrent_mz.networks.unet3d import Convolution3D, UNet3D, UNet3DConfig
+from napari_recurrent_mz.networks.weights import bundled_models, load_model, save_model
 
 DEEP_Z = DeepZConfig(base_channels=4, levels=3)
 UNET = UNet3DConfig(base_channels=4, levels=3)
@@ -183,7 +183,7 @@ def test_a_model_of_another_method_is_told(own: dict[str, Path]) -> None:
 
 
 def test_weights_that_are_not_bundled_are_told_in_one_sentence(monkeypatch) -> None:
-    from napari_recurrent_mz import inference
+    from napari_recurrent_mz.engine import inference
 
     monkeypatch.setattr(inference, "bundled_models", lambda: ["recurrent-mz"])
     with pytest.raises(InputError, match=r"Deep-Z are not part .* train --architecture deep-z"):

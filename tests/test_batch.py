@@ -14,17 +14,17 @@ import tifffile
 import torch
 import zarr
 
-from napari_recurrent_mz.batch import BatchSettings, Report, find_jobs, plan_of, run_batch
-from napari_recurrent_mz.batch._shares import Shares, bytes_of, share_out
+from napari_recurrent_mz.acquisition.pattern import NamePattern
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.inference import reconstruct
+from napari_recurrent_mz.core.optics import Optics
+from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
+from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, plan_of, run_batch
+from napari_recurrent_mz.engine.batch._shares import Shares, bytes_of, share_out
+from napari_recurrent_mz.engine.inference import reconstruct
+from napari_recurrent_mz.engine.tiles import LARGEST_TILE
 from napari_recurrent_mz.io import _parts, read_image, write_volume
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.optics import Optics
-from napari_recurrent_mz.scans import InputError, Scan, ZGrid
-from napari_recurrent_mz.sources.pattern import NamePattern
-from napari_recurrent_mz.tiles import LARGEST_TILE
-from napari_recurrent_mz.weights import save_model
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import save_model
 
 # ome-zarr's own, when it is imported
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated class Scaler")
@@ -500,7 +500,7 @@ def test_a_fault_of_ours_is_reported_with_its_trace(
     def fail(*_given: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr("napari_recurrent_mz.batch._work.read_job", fail)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._work.read_job", fail)
     report = batch(folder, tmp_path / "out")
     assert states(report) == ["failed"] * 3
     assert report.failed[0].message == "Unexpected ZeroDivisionError: on purpose"
@@ -563,7 +563,7 @@ def test_each_process_keeps_to_the_memory_of_a_gpu_that_was_given(
 ) -> None:
     monkeypatch.setenv("RECURRENT_MZ_GPU_MEMORY_GB", "4.5")
     told: list[float] = []
-    monkeypatch.setattr("napari_recurrent_mz.batch._work.limit_gpu_memory", told.append)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._work.limit_gpu_memory", told.append)
     assert states(batch(folder, tmp_path / "out")) == ["done"] * 3
     assert told == [4.5] * 3
 

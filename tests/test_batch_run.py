@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_recurrent_mz.batch import BatchSettings, Report, find_jobs, run_batch
-from napari_recurrent_mz.batch import _run as batch_run
-from napari_recurrent_mz.batch._cluster import _threads
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.inference import reconstruct
+from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
+from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, run_batch
+from napari_recurrent_mz.engine.batch import _run as batch_run
+from napari_recurrent_mz.engine.batch._cluster import _threads
+from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.io import read_image, write_volume
-from napari_recurrent_mz.scans import InputError, Scan, ZGrid
 
 SHAPE = (7, 24, 32)
 PLANES = (1, 3, 5)
@@ -234,7 +234,7 @@ def test_a_scheduler_that_does_not_answer(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("napari_recurrent_mz.batch._cluster._PATIENCE_S", 1.0)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._PATIENCE_S", 1.0)
     jobs = find_jobs(folder, tmp_path / "out", SETTINGS)
     began = time.monotonic()
     with pytest.raises(InputError, match=r"scheduler at 'tcp://127\.0\.0\.1:9' does not answer"):
@@ -246,7 +246,7 @@ def test_a_scheduler_without_workers(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("napari_recurrent_mz.batch._cluster._PATIENCE_S", 1.0)
+    monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._PATIENCE_S", 1.0)
     jobs = find_jobs(folder, tmp_path / "out", SETTINGS)
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,

@@ -17,15 +17,15 @@ import pytest
 import tifffile
 import zarr
 
-from napari_recurrent_mz.batch import BatchSettings, Job, Report, find_jobs, run_batch
-from napari_recurrent_mz.batch import _run as batch_run
-from napari_recurrent_mz.batch._record import record_path
-from napari_recurrent_mz.batch._work import Orders, run_job
-from napari_recurrent_mz.inference import reconstruct
+from napari_recurrent_mz.core.scans import Scan, ZGrid
+from napari_recurrent_mz.engine.batch import BatchSettings, Job, Report, find_jobs, run_batch
+from napari_recurrent_mz.engine.batch import _run as batch_run
+from napari_recurrent_mz.engine.batch._record import record_path
+from napari_recurrent_mz.engine.batch._work import Orders, run_job
+from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.io import VolumeWriter, read_image, write_volume
 from napari_recurrent_mz.io._locks import try_lock
 from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind
-from napari_recurrent_mz.scans import Scan, ZGrid
 
 SHAPE = (7, 24, 32)
 PLANES = (1, 3, 5)
@@ -35,8 +35,8 @@ GRID = ZGrid(0.5, 2.5, 0.25)
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from napari_recurrent_mz.batch import BatchSettings, find_jobs, run_batch
-from napari_recurrent_mz.scans import ZGrid
+from napari_recurrent_mz.engine.batch import BatchSettings, find_jobs, run_batch
+from napari_recurrent_mz.core.scans import ZGrid
 
 source, out, method, format_, place, pause = sys.argv[1:]
 settings = BatchSettings(

@@ -16,7 +16,10 @@ from scipy.optimize import curve_fit
 from scipy.signal import fftconvolve
 from scipy.stats import entropy
 
-from napari_recurrent_mz.beads import (
+from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.measure.beads import (
     COLUMNS,
     MODELS,
     bead_profiles,
@@ -30,9 +33,6 @@ from napari_recurrent_mz.beads import (
     widths,
     write_beads,
 )
-from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.optics import Optics, widefield_psf
-from napari_recurrent_mz.scans import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -13,7 +13,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from napari_recurrent_mz.device import Device, choose_device
+from napari_recurrent_mz.core.device import Device, choose_device
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.lab.benchmarks import gpu_memory, stages, streaming
 from napari_recurrent_mz.lab.benchmarks import plane as plane_subject
 from napari_recurrent_mz.lab.benchmarks.base import Bench, Row, Sizes, Times, in_words, interleaved
@@ -25,10 +26,9 @@ from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, plain
 from napari_recurrent_mz.lab.benchmarks.stages import Stage, StageTable, input_work, measure
 from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown, as_text, made_by
 from napari_recurrent_mz.lab.shared import Goal
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.operations import Work
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.weights import save_model
+from napari_recurrent_mz.networks.operations import Work
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import save_model
 
 TINY = Sizes(pixels=64, large=96, planes=5, few=2, many_scans=4, compared=48, beads=96, repeats=1)
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from napari_recurrent_mz import Optics, Scan, ZGrid
-from napari_recurrent_mz import check as check_module
-from napari_recurrent_mz.check import OwnSampleCheck, check_on_scans
-from napari_recurrent_mz.device import choose_device
-from napari_recurrent_mz.inference import Plane, iter_planes
-from napari_recurrent_mz.lmmse import LinearEstimate
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.optics import widefield_psf
-from napari_recurrent_mz.provenance import provenance
-from napari_recurrent_mz.scans import FloatArray
-from napari_recurrent_mz.weights import Model
+from napari_recurrent_mz.core.device import choose_device
+from napari_recurrent_mz.core.optics import widefield_psf
+from napari_recurrent_mz.core.scans import FloatArray
+from napari_recurrent_mz.engine import check as check_module
+from napari_recurrent_mz.engine.check import OwnSampleCheck, check_on_scans
+from napari_recurrent_mz.engine.inference import Plane, iter_planes
+from napari_recurrent_mz.engine.provenance import provenance
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import Model
 
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.15)
 CPU = choose_device("cpu")

@@ -14,18 +14,18 @@ import pytest
 import tifffile
 import torch
 
-import napari_recurrent_mz.inference
-import napari_recurrent_mz.to_disk
+import napari_recurrent_mz.engine.inference
+import napari_recurrent_mz.engine.to_disk
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.cli._info import _card_lines
 from napari_recurrent_mz.cli._terminal import Progress, clock
-from napari_recurrent_mz.device import check_memory
+from napari_recurrent_mz.core.device import check_memory
+from napari_recurrent_mz.core.methods import METHODS, method_of
+from napari_recurrent_mz.core.scans import InputError, ZGrid
 from napari_recurrent_mz.io import read_image, write_volume
-from napari_recurrent_mz.methods import METHODS, method_of
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.phantoms import KINDS
-from napari_recurrent_mz.scans import InputError, ZGrid
-from napari_recurrent_mz.weights import bundled_models, save_model
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import bundled_models, save_model
+from napari_recurrent_mz.simulation.phantoms import KINDS
 
 OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
 OPTIONS = [
@@ -155,7 +155,7 @@ def test_a_stop_half_way_leaves_no_file(
     error: BaseException,
     words: str,
 ) -> None:
-    whole = napari_recurrent_mz.inference.run
+    whole = napari_recurrent_mz.engine.inference.run
 
     def interrupted(*recipe: object, **options: object):
         for event in whole(*recipe, **options):
@@ -163,7 +163,7 @@ def test_a_stop_half_way_leaves_no_file(
             if getattr(event, "index", None) == 2:
                 raise error
 
-    monkeypatch.setattr(napari_recurrent_mz.to_disk, "run", interrupted)
+    monkeypatch.setattr(napari_recurrent_mz.engine.to_disk, "run", interrupted)
     argv = ["reconstruct", str(folder / "stack.ome.tif"), "--planes", "1", "7"]
     argv += ["--method", "linear", "-o", str(tmp_path / "v.tif")]
     assert main(argv) == 1
@@ -282,7 +282,7 @@ def test_a_model_card_in_short() -> None:
 
 
 def test_demo_without_window(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_recurrent_mz import simulate
+    from napari_recurrent_mz.simulation import simulate
 
     stack = np.random.default_rng(1).gamma(2.0, 100.0, (51, 32, 32)).astype(np.float32)
     z_um = 0.2 * np.arange(51)
@@ -344,10 +344,10 @@ def test_every_setting_of_a_training_has_its_option() -> None:
     import argparse
     from dataclasses import replace
 
-    from napari_recurrent_mz.baselines.unet3d import UNet3DConfig
     from napari_recurrent_mz.cli import _train
     from napari_recurrent_mz.cli._options import add_command
-    from napari_recurrent_mz.network import NetworkConfig
+    from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
+    from napari_recurrent_mz.networks.unet3d import UNet3DConfig
     from napari_recurrent_mz.training.loop import TrainConfig
     from napari_recurrent_mz.training.losses import LossConfig
 

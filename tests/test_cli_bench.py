@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.device import choose_device
+from napari_recurrent_mz.core.device import choose_device
 from napari_recurrent_mz.lab.benchmarks import base
 from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.weights import save_model
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import save_model
 
 TINY = replace(base.QUICK, pixels=64, planes=3, compared=48, beads=96, repeats=1)
 GPU_SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "gpu_measurements.py"

@@ -13,9 +13,9 @@ import tifffile
 from scipy import ndimage
 
 from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.estimates.normalisation import edf_normalisation
 from napari_recurrent_mz.io import read_image, write_volume
-from napari_recurrent_mz.preparation import extended_focus
-from napari_recurrent_mz.prepare import edf_normalisation
+from napari_recurrent_mz.measure.preparation import extended_focus
 
 RNG = np.random.default_rng(3)
 SPOTS = np.zeros((96, 104))

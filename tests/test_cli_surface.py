@@ -9,9 +9,9 @@ import pytest
 import tifffile
 
 from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.core.scans import Scan
+from napari_recurrent_mz.engine.surfaces import plane_through, reconstruct_surface
 from napari_recurrent_mz.io import read_heights, read_image
-from napari_recurrent_mz.scans import Scan
-from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
 
 OPTICS = ["--pixel-um", "0.2", "--na", "1.2", "--wavelength-um", "0.5", "--immersion-index", "1.33"]
 SIZE = 40

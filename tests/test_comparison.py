@@ -20,7 +20,10 @@ from skimage.metrics import (
 )
 
 from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
-from napari_recurrent_mz.comparison import (
+from napari_recurrent_mz.core.metrics import StackScale, StraightFit
+from napari_recurrent_mz.engine.provenance import provenance
+from napari_recurrent_mz.io import read_image, write_volume
+from napari_recurrent_mz.measure.comparison import (
     BASELINE_NAMES,
     BASELINES,
     MEASURES,
@@ -30,12 +33,9 @@ from napari_recurrent_mz.comparison import (
     difference,
     read_volume,
 )
-from napari_recurrent_mz.evaluation import FULL_STACK, evaluate, evaluate_against
-from napari_recurrent_mz.io import read_image, write_volume
-from napari_recurrent_mz.metrics import StackScale, StraightFit
-from napari_recurrent_mz.plots import save_figure
-from napari_recurrent_mz.plots.comparison import comparison_figure
-from napari_recurrent_mz.provenance import provenance
+from napari_recurrent_mz.measure.evaluation import FULL_STACK, evaluate, evaluate_against
+from napari_recurrent_mz.measure.plots import save_figure
+from napari_recurrent_mz.measure.plots.comparison import comparison_figure
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 Z_UM = 2.0 + 0.5 * np.arange(9)

@@ -11,18 +11,16 @@ import pytest
 import torch
 
 from napari_recurrent_mz import ZGrid, reconstruct
-from napari_recurrent_mz.covariance import transfer_table
-from napari_recurrent_mz.deconvolution import (
-    NonnegativeEstimate,
-)
-from napari_recurrent_mz.lmmse import LinearEstimate
-from napari_recurrent_mz.metrics import fitted as fitted_to
-from napari_recurrent_mz.object_sheets import Blurs, add_at_once, add_one_by_one
-from napari_recurrent_mz.object_windows import NonnegativeWindows, nonnegative_estimate
-from napari_recurrent_mz.optics import Optics, widefield_psf
-from napari_recurrent_mz.progress import Stopped
-from napari_recurrent_mz.scans import InputError, Scan
-from napari_recurrent_mz.simulate import Camera, imaging
+from napari_recurrent_mz.core.metrics import fitted as fitted_to
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.scans import InputError, Scan
+from napari_recurrent_mz.estimates.covariance import transfer_table
+from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
+from napari_recurrent_mz.estimates.object_sheets import Blurs, add_at_once, add_one_by_one
+from napari_recurrent_mz.estimates.object_windows import NonnegativeWindows, nonnegative_estimate
+from napari_recurrent_mz.simulation.simulate import Camera, imaging
 
 OPTICS = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.15)
 SIZE = 96
@@ -142,7 +140,7 @@ def test_an_object_of_other_scans_is_refused(fitted: NonnegativeEstimate) -> Non
 def test_sheets_seen_out_of_focus_need_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of the memory and less, and 60 dB and more between the images."""
     coarse = NonnegativeEstimate(scans(), OPTICS)
-    monkeypatch.setattr("napari_recurrent_mz.object_sheets._EVERY", ())
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_sheets._EVERY", ())
     fine = NonnegativeEstimate(scans(), OPTICS)
     assert fine.density.numel() == len(fine.sheets_um) * math.prod(fine.filter.padded)
     assert coarse.density.numel() < 0.5 * fine.density.numel()
@@ -207,7 +205,7 @@ def test_cores_change_the_time_alone() -> None:
 
 def test_little_memory_changes_the_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = NonnegativeEstimate(scans(), OPTICS, iterations=5)
-    monkeypatch.setattr("napari_recurrent_mz.object_sheets._CACHE_BYTES", 0)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_sheets._CACHE_BYTES", 0)
     made_again = NonnegativeEstimate(scans(), OPTICS, iterations=5)
     np.testing.assert_array_equal(made_again.density, kept.density)
 
@@ -233,7 +231,7 @@ def test_stop_between_iterations() -> None:
 
 def test_windows_of_a_large_image_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     """In windows and whole, the planes agree far better than either agrees with the truth."""
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 32)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.OVERLAP", 32)
     whole = NonnegativeEstimate(scans(), OPTICS)
     parts = NonnegativeWindows(scans(), OPTICS, size=48)
     for z in (1.4, 2.2):
@@ -271,7 +269,7 @@ def test_planes_made_together_are_the_planes(windows: bool, target: str) -> None
 
 @pytest.mark.parametrize("at_once", [1, 2**26])
 def test_sums_of_products_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr("napari_recurrent_mz.object_sheets.AT_ONCE_ON_GPU", at_once)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_sheets.AT_ONCE_ON_GPU", at_once)
     rng = np.random.default_rng(8)
     spectra, weights = rng.normal(size=(3, 4, 5, 7)), rng.normal(size=(2, 3, 5, 7))
     for add in (add_one_by_one, add_at_once):
@@ -282,8 +280,8 @@ def test_sums_of_products_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch, at
 
 def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeEstimate)
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 8)
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.WINDOW", SIZE - 17)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.OVERLAP", 8)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.WINDOW", SIZE - 17)
     assert isinstance(nonnegative_estimate(scans(), OPTICS), NonnegativeWindows)
 
 
@@ -295,8 +293,8 @@ def test_a_mosaic_may_have_an_empty_corner(
     monkeypatch: pytest.MonkeyPatch, method: str, corner: tuple[int, int]
 ) -> None:
     """Larger than a window: nothing is there, and nothing is made of it."""
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 16)
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.WINDOW", 64)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.OVERLAP", 16)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.WINDOW", 64)
     images = np.random.default_rng(4).poisson(100, (3, 150, 150))
     empty = tuple(slice(100) if at == 0 else slice(-100, None) for at in corner)
     inside = tuple(slice(80) if at == 0 else slice(-80, None) for at in corner)
@@ -312,9 +310,9 @@ def test_objects_that_wait_on_the_disk_make_the_same_planes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The spectra come back from the file to the bit, sheet by sheet, for planes and surfaces."""
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 16)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.OVERLAP", 16)
     in_memory = NonnegativeWindows(scans(), OPTICS, size=48)
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.IN_MEMORY_BYTES", 0)
     on_disk = NonnegativeWindows(scans(), OPTICS, size=48)
     tilted = np.linspace(0.5, 4.0, SIZE)[:, None] * np.ones(SIZE)
     for z in (1.4, 3.0, tilted):
@@ -337,9 +335,9 @@ def test_a_full_disk_leaves_objects_in_memory(monkeypatch: pytest.MonkeyPatch) -
         def close(self) -> None:
             return None
 
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.OVERLAP", 16)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.OVERLAP", 16)
     expected = NonnegativeWindows(scans(), OPTICS, size=48).plane(1.4)
-    monkeypatch.setattr("napari_recurrent_mz.object_windows.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("napari_recurrent_mz.estimates.object_windows.IN_MEMORY_BYTES", 0)
     monkeypatch.setattr("tempfile.TemporaryFile", Full)
     found = NonnegativeWindows(scans(), OPTICS, size=48).plane(1.4)
     np.testing.assert_array_equal(found, expected)

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
-from napari_recurrent_mz import device
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.core import device
+from napari_recurrent_mz.core.scans import InputError
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
@@ -139,7 +139,7 @@ def test_torch_is_loaded_ahead_of_its_import_and_works() -> None:
     code = """
 import sys
 from pathlib import Path
-from napari_recurrent_mz.device import map_torch
+from napari_recurrent_mz.core.device import map_torch
 map_torch()
 assert "torch" not in sys.modules
 assert "libtorch_cpu" in Path("/proc/self/maps").read_text()

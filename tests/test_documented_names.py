@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,40 @@ def test_a_documented_name_is_where_it_is_said_to_be(name: str) -> None:
 def test_there_are_documented_names() -> None:
     assert len(documented()) > 90
     assert len(imported_in_docs()) > 10
+
+
+EARLIER = """
+architectures.ARCHITECTURES baselines.deep_z.DeepZ baselines.interpolation.Interpolator
+baselines.unet3d.UNet3D batch.run_batch beads.measure_beads comparison.compare cost.estimate_cost
+device.choose_device evaluation.evaluate expectation.Expectation inference.reconstruct
+lmmse.LinearEstimate methods.METHODS metrics.psnr network.RecurrentMZ operations.network_work
+optics.Optics planning.plan plots.comparison.comparison_figure plots.side_views.side_views_figure
+preparation.align prepare.edf_normalisation progress.Stopped projections.side_views
+provenance.provenance recipe.Recipe scans.Scan session.Session simulate.simulate_sample
+sources.acquisition.acquire sources.folder.watch_folder sources.microscope.Microscope
+sources.pattern.NamePattern surfaces.reconstruct_surface to_disk.reconstruct_to
+training.adapt.adapting uncertainty.plane_spread weights.load_model
+"""
+
+
+CODE = """
+import importlib, sys, warnings
+for name in sys.argv[1:]:
+    module, _, attribute = name.rpartition(".")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DeprecationWarning)
+        found = getattr(importlib.import_module("napari_recurrent_mz." + module), attribute)
+    moved = [str(w.message) for w in told if "napari_recurrent_mz." in str(w.message)]
+    if not name.startswith("training."):
+        assert any("import it from there" in sentence for sentence in moved), name
+    now = sys.modules["napari_recurrent_mz." + module].__name__
+    assert getattr(sys.modules[now], attribute) is found
+"""
+
+
+def test_names_of_earlier_versions_are_still_there() -> None:
+    """In an interpreter of its own, as a module warns once; the module is the one of now."""
+    told = subprocess.run(
+        [sys.executable, "-c", CODE, *EARLIER.split()], capture_output=True, text=True, timeout=120
+    )
+    assert told.returncode == 0, told.stderr

@@ -7,10 +7,10 @@ import pytest
 from scipy import ndimage
 from skimage.filters import threshold_triangle
 
-from napari_recurrent_mz.preparation import edf
-from napari_recurrent_mz.preparation.edf import extended_focus, extending_focus
-from napari_recurrent_mz.prepare import edf_normalisation
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.estimates.normalisation import edf_normalisation
+from napari_recurrent_mz.measure.preparation import edf
+from napari_recurrent_mz.measure.preparation.edf import extended_focus, extending_focus
 
 SIZE = (96, 112)
 PLANES = 9

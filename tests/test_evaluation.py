@@ -15,17 +15,17 @@ from skimage.metrics import (
     structural_similarity,
 )
 
-from napari_recurrent_mz.evaluation import (
+from napari_recurrent_mz.core.metrics import Normalisation
+from napari_recurrent_mz.core.optics import Optics
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.measure.evaluation import (
     FULL_STACK,
     Evaluation,
     Scores,
     evaluate,
     evaluate_against,
 )
-from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.metrics import Normalisation
-from napari_recurrent_mz.optics import Optics
-from napari_recurrent_mz.scans import InputError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 Z_UM = 2.0 + 0.5 * np.arange(9)

@@ -10,11 +10,12 @@ import torch
 from scipy import ndimage
 from skimage.filters import threshold_triangle
 
-from napari_recurrent_mz import pupil
-from napari_recurrent_mz.inputs import NetworkInputs
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.optics import Optics, widefield_psf
-from napari_recurrent_mz.scans import Scan
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.scans import Scan
+from napari_recurrent_mz.networks.inputs import NetworkInputs
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import load_model
+from napari_recurrent_mz.simulation import pupil
 from napari_recurrent_mz.training.batched import _triangle_thresholds, batched_inputs
 from napari_recurrent_mz.training.learner import Learner, LearnerConfig
 from napari_recurrent_mz.training.questions import ask, check_samples, make_questions
@@ -27,7 +28,6 @@ from napari_recurrent_mz.training.sets import (
     make_sets,
 )
 from napari_recurrent_mz.training.store import Ring, View, drawn
-from napari_recurrent_mz.weights import load_model
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 NETWORK = NetworkConfig(base_channels=8, norm="none", nonnegative=True, slope=0.01)

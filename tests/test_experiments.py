@@ -15,20 +15,21 @@ from PIL import Image
 from scipy import stats
 
 from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.core.optics import Optics
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.lab.experiments import bead_widths, position, real, spacing
-from napari_recurrent_mz.lab.experiments.base import Measured, Outcome, Settings
+from napari_recurrent_mz.lab.experiments.base import Measured, Outcome
 from napari_recurrent_mz.lab.experiments.files import read, write
 from napari_recurrent_mz.lab.experiments.gains import gains
 from napari_recurrent_mz.lab.experiments.invariance import order_spread, repetition_spread
 from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab
 from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
 from napari_recurrent_mz.lab.experiments.report import write_report
+from napari_recurrent_mz.lab.experiments.settings import Settings
 from napari_recurrent_mz.lab.shared import Goal
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.optics import Optics
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.weights import save_model
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import save_model
 
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.2)
 BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from napari_recurrent_mz import fast as fast_module
 from napari_recurrent_mz import load_model
-from napari_recurrent_mz.fast import FastNetwork, Precision
-from napari_recurrent_mz.inputs import Prepared
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks import fast as fast_module
+from napari_recurrent_mz.networks.fast import FastNetwork, Precision
+from napari_recurrent_mz.networks.inputs import Prepared
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 
 CHANGES = Path(__file__).resolve().parents[1] / "docs" / "measure_changes.py"
 SINGLE = Precision.of("cpu", half=False)

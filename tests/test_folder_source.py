@@ -17,8 +17,7 @@ import numpy.typing as npt
 import pytest
 import tifffile
 
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.sources import (
+from napari_recurrent_mz.acquisition import (
     FolderBack,
     FolderEvent,
     FolderGone,
@@ -28,7 +27,8 @@ from napari_recurrent_mz.sources import (
     NewScan,
     watch_folder,
 )
-from napari_recurrent_mz.sources import folder as folder_module
+from napari_recurrent_mz.acquisition import folder as folder_module
+from napari_recurrent_mz.core.scans import InputError
 
 Image = npt.NDArray[np.uint16]
 

@@ -11,24 +11,21 @@ import pytest
 import torch
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct
-from napari_recurrent_mz import tiles as tiles_module
-from napari_recurrent_mz.check import NETWORK, OwnSampleCheck, range_warnings
-from napari_recurrent_mz.cost import estimate_cost
-from napari_recurrent_mz.device import Device, choose_device
-from napari_recurrent_mz.inference import (
-    Plane,
-    iter_planes,
-)
-from napari_recurrent_mz.inputs import NetworkInputs, Prepared, Scale
-from napari_recurrent_mz.memory import Memory
-from napari_recurrent_mz.methods import METHODS, method_of
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.overlap import overlap_of
-from napari_recurrent_mz.provenance import provenance
-from napari_recurrent_mz.runner import Runner
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.tiles import NetworkPlanes, tiles
-from napari_recurrent_mz.weights import Model, bundled_models
+from napari_recurrent_mz.core.device import Device, choose_device
+from napari_recurrent_mz.core.methods import METHODS, method_of
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.engine import tiles as tiles_module
+from napari_recurrent_mz.engine.check import NETWORK, OwnSampleCheck, range_warnings
+from napari_recurrent_mz.engine.cost import estimate_cost
+from napari_recurrent_mz.engine.inference import Plane, iter_planes
+from napari_recurrent_mz.engine.provenance import provenance
+from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles
+from napari_recurrent_mz.networks.inputs import NetworkInputs, Prepared, Scale
+from napari_recurrent_mz.networks.memory import Memory
+from napari_recurrent_mz.networks.overlap import overlap_of
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.runner import Runner
+from napari_recurrent_mz.networks.weights import Model, bundled_models
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 GRID = ZGrid(0, 6, 1)

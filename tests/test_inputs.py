@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from napari_recurrent_mz.inputs import _asinh, _smooth
+from napari_recurrent_mz.networks.inputs import _asinh, _smooth
 
 
 def test_asinh_is_that_of_numpy_at_every_size() -> None:

@@ -10,13 +10,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import InputError, Optics, Scan, Session, ZGrid, reconstruct
-from napari_recurrent_mz.device import choose_device
-from napari_recurrent_mz.lmmse import LinearEstimate
-from napari_recurrent_mz.methods import METHODS, method_of, needs_optics
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.tiles import NetworkPlanes
-from napari_recurrent_mz.uncertainty import signal_power, voxel_spread
-from napari_recurrent_mz.weights import Model
+from napari_recurrent_mz.core.device import choose_device
+from napari_recurrent_mz.core.methods import METHODS, method_of, needs_optics
+from napari_recurrent_mz.engine.tiles import NetworkPlanes
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
+from napari_recurrent_mz.estimates.uncertainty import signal_power, voxel_spread
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import Model
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 GRID = ZGrid(0, 3, 1)

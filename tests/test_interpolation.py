@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline, PchipInterpolator, interp1d
 
-from napari_recurrent_mz.baselines.interpolation import KINDS, Interpolator
+from napari_recurrent_mz.core.metrics import Normalisation, psnr
+from napari_recurrent_mz.core.scans import InputError, Scan
+from napari_recurrent_mz.estimates.interpolation import KINDS, Interpolator
 from napari_recurrent_mz.io import read_image, scans_from_stack
-from napari_recurrent_mz.metrics import Normalisation, psnr
-from napari_recurrent_mz.scans import InputError, Scan
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 Z_UM = [0.5, 2.0, 3.25, 7.0, 8.0]

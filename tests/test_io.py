@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import (
     check_output,
     read_image,
@@ -19,7 +20,6 @@ from napari_recurrent_mz.io import (
     write_volume,
     z_from_name,
 )
-from napari_recurrent_mz.scans import InputError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 STACK = np.random.default_rng(1).integers(90, 4000, (5, 20, 24)).astype(np.uint16)

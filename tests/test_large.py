@@ -14,20 +14,13 @@ import pytest
 import tifffile
 import zarr
 
-from napari_recurrent_mz import (
-    Optics,
-    Scan,
-    ZGrid,
-    inputs,
-    load_model,
-    reconstruct,
-    reconstruct_to,
-)
+from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct, reconstruct_to
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.inputs import NetworkInputs
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import VolumeWriter, check_disk, read_image, write_volume
-from napari_recurrent_mz.progress import Stopped
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.networks import inputs
+from napari_recurrent_mz.networks.inputs import NetworkInputs
 
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.2)
 MADE = {"optics": OPTICS.as_dict(), "method": "linear", "note": "a < b & 'µ'"}
@@ -189,7 +182,7 @@ def test_too_small_a_disk_is_told_before_the_work(
 _REFUSED = """
 import resource, signal, sys, numpy as np
 from napari_recurrent_mz.io import VolumeWriter
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.core.scans import InputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 noise = np.random.default_rng(0).random((600, 600), np.float32)
 try:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.lab.experiments.base import QUICK, Settings
+from napari_recurrent_mz.core.stopping import EPSILON
 from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab
 from napari_recurrent_mz.lab.experiments.next_scan import (
     NEXT_SCAN,
@@ -19,8 +19,8 @@ from napari_recurrent_mz.lab.experiments.next_scan import (
     simulated,
     steps,
 )
+from napari_recurrent_mz.lab.experiments.settings import QUICK, Settings
 from napari_recurrent_mz.lab.experiments.stopping import STOPPING, stopped_at
-from napari_recurrent_mz.stopping import EPSILON
 
 
 @pytest.fixture(scope="module")

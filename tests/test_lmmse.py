@@ -13,17 +13,17 @@ from scipy.fft import next_fast_len
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_triangle
 
-from napari_recurrent_mz.covariance import CovarianceTable, covariance_table
-from napari_recurrent_mz.lmmse import (
+from napari_recurrent_mz.core.optics import Optics, confocal_psf, widefield_psf
+from napari_recurrent_mz.core.scans import InputError, Scan
+from napari_recurrent_mz.estimates.covariance import CovarianceTable, covariance_table
+from napari_recurrent_mz.estimates.lmmse import (
     SIGMA2,
     LinearEstimate,
     linear_weights,
     propagation_weights,
 )
-from napari_recurrent_mz.optics import Optics, confocal_psf, widefield_psf
-from napari_recurrent_mz.radial_filter import RadialFilter
-from napari_recurrent_mz.scans import InputError, Scan
-from napari_recurrent_mz.simulate import imaging
+from napari_recurrent_mz.estimates.radial_filter import RadialFilter
+from napari_recurrent_mz.simulation.simulate import imaging
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DRY = Optics(na=0.85, wavelength_um=0.52, immersion_index=1.0, pixel_um=0.13)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
-from napari_recurrent_mz.metrics import (
+from napari_recurrent_mz.core.metrics import (
     Normalisation,
     kl_divergence,
     nrmse,
@@ -16,7 +16,7 @@ from napari_recurrent_mz.metrics import (
     relative_change,
     ssim,
 )
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.core.scans import InputError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -13,10 +13,7 @@ import numpy as np
 import pytest
 
 from demo_devices import PIXEL_UM, SomebodyElse, demo_core, wait_until
-from napari_recurrent_mz.optics import Optics
-from napari_recurrent_mz.scans import InputError, Scan, ZGrid
-from napari_recurrent_mz.session import Session
-from napari_recurrent_mz.sources import (
+from napari_recurrent_mz.acquisition import (
     CoreMicroscope,
     Ended,
     Event,
@@ -29,7 +26,10 @@ from napari_recurrent_mz.sources import (
     running_core,
     standing,
 )
-from napari_recurrent_mz.sources.simulated import simulated_core
+from napari_recurrent_mz.acquisition.simulated import simulated_core
+from napari_recurrent_mz.core.optics import Optics
+from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
+from napari_recurrent_mz.engine.session import Session
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=PIXEL_UM)
 LIMITS_UM = (0.0, 8.0)
@@ -415,7 +415,7 @@ def test_the_simulator_is_never_taken_for_the_microscope(monkeypatch: pytest.Mon
     from pymmcore_plus import CMMCorePlus
     from pymmcore_plus.core import _mmcore_plus
 
-    from napari_recurrent_mz.sources.simulated import SimulatedStage
+    from napari_recurrent_mz.acquisition.simulated import SimulatedStage
 
     monkeypatch.setattr(_mmcore_plus, "_instance", None)
     camera: Any = SimpleNamespace(shape=(40, 48), sample=SimpleNamespace(optics=OPTICS))

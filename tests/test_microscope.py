@@ -13,9 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from napari_recurrent_mz.optics import Optics
-from napari_recurrent_mz.scans import InputError, Scan, ZGrid
-from napari_recurrent_mz.sources import (
+from napari_recurrent_mz.acquisition import (
     CoreMicroscope,
     Ended,
     Event,
@@ -31,8 +29,14 @@ from napari_recurrent_mz.sources import (
     simulated_microscope,
     simulated_sample,
 )
-from napari_recurrent_mz.sources.microscope import check_height
-from napari_recurrent_mz.sources.simulated import SimulatedCamera, SimulatedStage, simulated_core
+from napari_recurrent_mz.acquisition.microscope import check_height
+from napari_recurrent_mz.acquisition.simulated import (
+    SimulatedCamera,
+    SimulatedStage,
+    simulated_core,
+)
+from napari_recurrent_mz.core.optics import Optics
+from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 
@@ -486,8 +490,8 @@ def test_a_frame_is_the_plane_at_the_height_of_the_stage(
 
 def test_between_its_planes_the_sample_is_as_optics_has_it(sample: SimulatedSample) -> None:
     """Against the same object imaged at four times as many heights."""
-    from napari_recurrent_mz.phantoms import phantom
-    from napari_recurrent_mz.simulate import imaging
+    from napari_recurrent_mz.simulation.phantoms import phantom
+    from napari_recurrent_mz.simulation.simulate import imaging
 
     step = float(sample.z_um[1])
     coarse, fine = (
@@ -531,7 +535,7 @@ def test_a_run_of_a_real_session_on_the_simulated_microscope(
     unicore: Any, sample: SimulatedSample
 ) -> None:
     """It goes where the session suggests, stops by itself, and the volume is near the truth."""
-    from napari_recurrent_mz.session import Session
+    from napari_recurrent_mz.engine.session import Session
 
     grid = ZGrid(0.0, 4.0, 0.5)
     session = Session(grid, optics=OPTICS, method="lmmse")

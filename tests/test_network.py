@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 
 Params = dict[str, np.ndarray]
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_recurrent_mz.architectures import build
-from napari_recurrent_mz.baselines.deep_z import DeepZConfig
-from napari_recurrent_mz.baselines.unet3d import UNet3DConfig
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.operations import network_work, operations_per_pixel
+from napari_recurrent_mz.networks.architectures import build
+from napari_recurrent_mz.networks.deep_z import DeepZConfig
+from napari_recurrent_mz.networks.operations import network_work, operations_per_pixel
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.unet3d import UNet3DConfig
 
 OURS = NetworkConfig(base_channels=4, levels=3)
 CONFIGS = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import j1
 
-from napari_recurrent_mz.optics import Optics, widefield_psf
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.scans import InputError
 
 OIL = {"na": 1.4, "wavelength_um": 0.519, "immersion_index": 1.515, "pixel_um": 0.103}
 LOW = Optics(na=0.1, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.1)

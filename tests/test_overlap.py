@@ -6,10 +6,10 @@ import itertools
 
 import torch
 
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.overlap import LARGEST, alignment, overlap_of
-from napari_recurrent_mz.tiles import tiles
-from napari_recurrent_mz.weights import Model
+from napari_recurrent_mz.engine.tiles import tiles
+from napari_recurrent_mz.networks.overlap import LARGEST, alignment, overlap_of
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import Model
 
 _number = itertools.count()
 

@@ -9,11 +9,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
-from napari_recurrent_mz.covariance import covariance_table
-from napari_recurrent_mz.expectation import Expectation, prior_power
-from napari_recurrent_mz.lmmse import SIGMA2, LinearEstimate
-from napari_recurrent_mz.planning import RULES, percent, plan, suggest
-from napari_recurrent_mz.uncertainty import plane_spread, signal_power, voxel_spread
+from napari_recurrent_mz.estimates.covariance import covariance_table
+from napari_recurrent_mz.estimates.expectation import Expectation, prior_power
+from napari_recurrent_mz.estimates.lmmse import SIGMA2, LinearEstimate
+from napari_recurrent_mz.estimates.planning import RULES, percent, plan, suggest
+from napari_recurrent_mz.estimates.uncertainty import plane_spread, signal_power, voxel_spread
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.103)
 GRID = ZGrid(0, 8, 0.4)

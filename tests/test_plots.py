@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from skimage.io import imread
 
-from napari_recurrent_mz.plots import Ink, save_figure
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.measure.plots import Ink, save_figure
 
 
 def a_line(figure: Any, ink: Ink) -> None:

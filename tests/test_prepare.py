@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_triangle
 
-from napari_recurrent_mz.prepare import normalisation, quantile
+from napari_recurrent_mz.estimates.normalisation import normalisation, quantile
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (7, 9), (3, 40, 50)])

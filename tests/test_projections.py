@@ -11,21 +11,16 @@ import zarr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from napari_recurrent_mz.plots import PRINT, style
-from napari_recurrent_mz.plots.side_views import (
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.measure.plots import PRINT, style
+from napari_recurrent_mz.measure.plots.side_views import (
     Look,
     Panel,
     contrast,
     side_views_figure,
     side_views_size_mm,
 )
-from napari_recurrent_mz.projections import (
-    VIEWS,
-    Slab,
-    iter_side_views,
-    side_views,
-)
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.measure.projections import VIEWS, Slab, iter_side_views, side_views
 
 VOXEL = (0.5, 0.2, 0.1)
 

@@ -10,8 +10,8 @@ import pytest
 
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.cli._common import cropped
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import ImageFile, write_volume
-from napari_recurrent_mz.scans import InputError
 
 STACK = np.random.default_rng(2).gamma(2.0, 100.0, (9, 32, 40)).astype(np.float32)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from napari_recurrent_mz.inputs import Prepared
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.inputs import Prepared
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.training.revive import bring_back
 
 CONFIG = NetworkConfig(base_channels=4, levels=4, norm="none", nonnegative=True)

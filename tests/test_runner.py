@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_recurrent_mz import load_model, runner
-from napari_recurrent_mz.device import Device, choose_device
-from napari_recurrent_mz.runner import Form, Runner, runner_for
+from napari_recurrent_mz import load_model
+from napari_recurrent_mz.core.device import Device, choose_device
+from napari_recurrent_mz.networks import runner
+from napari_recurrent_mz.networks.runner import Form, Runner, runner_for
 
 SINGLE = replace(choose_device("cpu"), half=False)
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_recurrent_mz.saturation import limit_of, saturated_part, stack_saturation_notes
+from napari_recurrent_mz.estimates.saturation import (
+    limit_of,
+    saturated_part,
+    stack_saturation_notes,
+)
 
 RNG = np.random.default_rng(0)
 DIM = RNG.poisson(200, (40, 50)).astype(np.uint16)

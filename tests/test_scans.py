@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_recurrent_mz.scans import (
+from napari_recurrent_mz.core.scans import (
     MAX_PLANES,
     InputError,
     Scan,

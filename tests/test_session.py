@@ -17,27 +17,17 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_recurrent_mz import (
-    InputError,
-    Optics,
-    Scan,
-    Session,
-    ZGrid,
-    load_model,
-    reconstruct,
-    runner,
-)
-from napari_recurrent_mz.device import choose_device
-from napari_recurrent_mz.inputs import Scale
-from napari_recurrent_mz.lmmse import LinearEstimate
-from napari_recurrent_mz.metrics import relative_change
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.runner import Form
-from napari_recurrent_mz.session import (
-    SessionSettings,
-)
-from napari_recurrent_mz.tiles import NetworkPlanes
-from napari_recurrent_mz.weights import Model
+from napari_recurrent_mz import InputError, Optics, Scan, Session, ZGrid, load_model, reconstruct
+from napari_recurrent_mz.core.device import choose_device
+from napari_recurrent_mz.core.metrics import relative_change
+from napari_recurrent_mz.engine.session import SessionSettings
+from napari_recurrent_mz.engine.tiles import NetworkPlanes
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
+from napari_recurrent_mz.networks import runner
+from napari_recurrent_mz.networks.inputs import Scale
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.runner import Form
+from napari_recurrent_mz.networks.weights import Model
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 GRID = ZGrid(0, 4, 1)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from napari_recurrent_mz import InputError, Optics, Session, ZGrid
-from napari_recurrent_mz.device import Device
-from napari_recurrent_mz.network import NetworkConfig
-from napari_recurrent_mz.session import Change, HistoryEntry, state_bytes, state_place
-from napari_recurrent_mz.session._history import judged
-from napari_recurrent_mz.tiles import tiles
+from napari_recurrent_mz.core.device import Device
+from napari_recurrent_mz.engine.session import Change, HistoryEntry, state_bytes, state_place
+from napari_recurrent_mz.engine.session._history import judged
+from napari_recurrent_mz.engine.tiles import tiles
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 GRID = ZGrid(0, 4, 1)

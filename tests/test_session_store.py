@@ -21,11 +21,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import InputError, Optics, Scan, Session, ZGrid
+from napari_recurrent_mz.core.progress import listening
+from napari_recurrent_mz.engine.session import Autosave, Unsaved, load, save, unsaved_sessions
 from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.progress import listening
-from napari_recurrent_mz.session import Autosave, Unsaved, load, save, unsaved_sessions
-from napari_recurrent_mz.weights import save_model
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import save_model
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 GRID = ZGrid(0, 4, 1)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_recurrent_mz.optics import Optics, widefield_psf
-from napari_recurrent_mz.phantoms import KINDS, phantom
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.simulate import (
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.simulation.phantoms import KINDS, phantom
+from napari_recurrent_mz.simulation.simulate import (
     Aberration,
     Camera,
     Imaging,

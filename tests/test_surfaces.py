@@ -8,20 +8,16 @@ from scipy import ndimage
 
 import napari_recurrent_mz
 from napari_recurrent_mz import Optics, Scan, ZGrid, load_model, reconstruct, reconstruct_surface
-from napari_recurrent_mz.deconvolution import NonnegativeEstimate
-from napari_recurrent_mz.inputs import NetworkInputs
-from napari_recurrent_mz.lmmse import LinearEstimate
-from napari_recurrent_mz.metrics import psnr
-from napari_recurrent_mz.object_windows import NonnegativeWindows
-from napari_recurrent_mz.progress import Stopped
-from napari_recurrent_mz.recipe import HeightMap, Recipe
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.simulate import Camera, Sample, simulate_sample
-from napari_recurrent_mz.surfaces import (
-    SurfaceFacts,
-    heights_on_field,
-    plane_through,
-)
+from napari_recurrent_mz.core.metrics import psnr
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.engine.recipe import HeightMap, Recipe
+from napari_recurrent_mz.engine.surfaces import SurfaceFacts, heights_on_field, plane_through
+from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
+from napari_recurrent_mz.estimates.object_windows import NonnegativeWindows
+from napari_recurrent_mz.networks.inputs import NetworkInputs
+from napari_recurrent_mz.simulation.simulate import Camera, Sample, simulate_sample
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 SCANS_UM = (1.0, 3.0, 5.0)

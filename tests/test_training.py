@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_recurrent_mz.architectures import architecture_of
-from napari_recurrent_mz.baselines.deep_z import DeepZConfig
-from napari_recurrent_mz.baselines.unet3d import UNet3DConfig
-from napari_recurrent_mz.device import choose_device
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.scans import InputError
+from napari_recurrent_mz.core.device import choose_device
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.networks.architectures import architecture_of
+from napari_recurrent_mz.networks.deep_z import DeepZConfig
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.unet3d import UNet3DConfig
+from napari_recurrent_mz.networks.weights import load_model
 from napari_recurrent_mz.training.discriminator import Discriminator
 from napari_recurrent_mz.training.examples import (
     ExampleConfig,
@@ -36,7 +37,6 @@ from napari_recurrent_mz.training.losses import (
     log_ratio,
     ms_ssim_loss,
 )
-from napari_recurrent_mz.weights import load_model
 
 SMALL = NetworkConfig(base_channels=4, levels=3, norm="none")
 EXAMPLES = ExampleConfig(crop=32, targets=1, scans=(0, 1, 1), spacing_dof=(2.0, 6.0))
@@ -338,7 +338,7 @@ def test_kept_objects_give_the_same_examples(
     few, wider = replace(EXAMPLES, variants=1), replace(SMALL, nonnegative=True)
     fresh = make_batch(again, 0, 0, 2, few, wider)
     assert len(list(tmp_path.glob("objects_*/*.npy"))) in (1, 2)
-    monkeypatch.setattr("napari_recurrent_mz.inputs.nonnegative_estimate", None)
+    monkeypatch.setattr("napari_recurrent_mz.networks.inputs.nonnegative_estimate", None)
     kept = make_batch(again, 0, 0, 2, few, wider)
     for one, other in zip(fresh.inputs, kept.inputs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2)

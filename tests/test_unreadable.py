@@ -11,10 +11,10 @@ import tifffile
 import zarr
 
 import files
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import read_image, write_volume
 from napari_recurrent_mz.io._parts import contents_of
 from napari_recurrent_mz.io._zarr import ZarrImage
-from napari_recurrent_mz.scans import InputError
 
 STACK = np.random.default_rng(1).integers(90, 4000, (5, 20, 24)).astype(np.uint16)
 

@@ -9,8 +9,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import jv
 
-from napari_recurrent_mz.optics import Optics, widefield_psf
-from napari_recurrent_mz.vectorial import radial_intensity
+from napari_recurrent_mz.core.optics import Optics, widefield_psf
+from napari_recurrent_mz.core.vectorial import radial_intensity
 
 OIL = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.05)
 WATER = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.05)
@@ -124,5 +124,5 @@ def test_pixels_share_the_light(samples: int | None) -> None:
 def test_large_fields_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     z, r = [0.0, 2.0], np.linspace(0, 5, 200)
     expected = intensity(OIL, z, r)
-    monkeypatch.setattr("napari_recurrent_mz.vectorial._AT_ONCE", 1000)
+    monkeypatch.setattr("napari_recurrent_mz.core.vectorial._AT_ONCE", 1000)
     np.testing.assert_allclose(intensity(OIL, z, r), expected, rtol=1e-12)

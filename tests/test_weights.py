@@ -13,16 +13,22 @@ import torch
 from safetensors.torch import save_file
 
 from napari_recurrent_mz.cli import main
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.weights import DEFAULT, FORMAT, bundled_models, load_model, save_model
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import (
+    DEFAULT,
+    FORMAT,
+    bundled_models,
+    load_model,
+    save_model,
+)
 
 SMALL = NetworkConfig(base_channels=4, levels=3)
 
 
 def test_the_bundled_model_is_what_its_card_says() -> None:
     assert bundled_models()[0] == "recurrent-mz"
-    folder = files("napari_recurrent_mz") / "weights_data"
+    folder = files("napari_recurrent_mz") / "networks" / "weights_data"
     for name in bundled_models():
         model = load_model(name)
         content = (folder / f"{name}.safetensors").read_bytes()

@@ -13,6 +13,7 @@ import tifffile
 
 import files
 from files import MICROMETRES, STACK, heights, write_ome
+from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import (
     read_image,
     read_positions,
@@ -21,7 +22,6 @@ from napari_recurrent_mz.io import (
     to_um,
 )
 from napari_recurrent_mz.io._parts import Part, contents_of, read_part
-from napari_recurrent_mz.scans import InputError
 
 N = len(STACK)
 EVEN = 0.4 * np.arange(N)

@@ -76,7 +76,7 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_what_it_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     inside = {name.removeprefix("napari_recurrent_mz/") for name in names}
-    assert {"napari.yaml", "py.typed", "phantom_data/nuclei.npz"} <= inside
+    assert {"napari.yaml", "py.typed", "simulation/phantom_data/nuclei.npz"} <= inside
     weights = [name for name in inside if name.endswith(".safetensors")]
     assert weights
     for name in weights:

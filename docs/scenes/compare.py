@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scenes._window import grab, settle, window
-
-from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
-from napari_recurrent_mz.io import read_image
 from napari_recurrent_mz.provenance import provenance
 from napari_recurrent_mz.widgets import _samples
 from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.widgets.compare import CompareDock
+from scenes._window import grab, settle, window
+
+from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
+from napari_recurrent_mz.io import read_image
 
 _NUCLEUS = "nucleus-hoechst-widefield.ome.tif"
 _NUCLEUS_OPTICS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.5119)

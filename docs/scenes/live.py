@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_recurrent_mz.cli._demo import GRID, MOST
 from napari_recurrent_mz.widgets._live_demo import run_live_demo
+
+from napari_recurrent_mz.cli._demo import GRID, MOST
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001

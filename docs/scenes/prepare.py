@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scenes._window import grab, settle, window
-from scipy import ndimage
-
 from napari_recurrent_mz.widgets._prepare_pages import ALIGN, NORMALISE
 from napari_recurrent_mz.widgets._samples import full_stack
 from napari_recurrent_mz.widgets.prepare import PrepareDock
+from scenes._window import grab, settle, window
+from scipy import ndimage
 
 _DRIFT_UM = (1.1, -0.8)
 _TURN_DEG = 2.5

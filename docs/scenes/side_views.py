@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari_recurrent_mz.widgets import _samples
+from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
+from napari_recurrent_mz.widgets.side_views import SideViewsDock
 from scenes._window import grab, settle, window
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
 from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
-from napari_recurrent_mz.widgets.side_views import SideViewsDock
 
 _PLANES = (12, 22, 32)
 _NUCLEUS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.5119)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from napari_recurrent_mz.widgets import _samples
 from napari_recurrent_mz.widgets.demo import FRAME, centre, look_around
 from napari_recurrent_mz.widgets.surface import SurfaceDock

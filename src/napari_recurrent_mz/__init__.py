@@ -6,17 +6,20 @@ in neither torch nor napari.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .core.earlier_paths import EarlierPaths
+
 if TYPE_CHECKING:
-    from .inference import reconstruct
-    from .optics import Optics
-    from .scans import InputError, Scan, ZGrid
-    from .session import Session
-    from .surfaces import reconstruct_surface
-    from .to_disk import reconstruct_to
-    from .weights import load_model
+    from .core.optics import Optics
+    from .core.scans import InputError, Scan, ZGrid
+    from .engine.inference import reconstruct
+    from .engine.session import Session
+    from .engine.surfaces import reconstruct_surface
+    from .engine.to_disk import reconstruct_to
+    from .networks.weights import load_model
 
 __all__ = [
     "InputError",
@@ -31,17 +34,20 @@ __all__ = [
     "reconstruct_to",
 ]
 
-_ROOM_OF = {
-    "InputError": "scans",
-    "Optics": "optics",
-    "Scan": "scans",
-    "Session": "session",
-    "ZGrid": "scans",
-    "load_model": "weights",
-    "reconstruct": "inference",
-    "reconstruct_surface": "surfaces",
-    "reconstruct_to": "to_disk",
+_MODULE_OF = {
+    "InputError": "core.scans",
+    "Optics": "core.optics",
+    "Scan": "core.scans",
+    "Session": "engine.session",
+    "ZGrid": "core.scans",
+    "load_model": "networks.weights",
+    "reconstruct": "engine.inference",
+    "reconstruct_surface": "engine.surfaces",
+    "reconstruct_to": "engine.to_disk",
 }
+
+if not any(isinstance(finder, EarlierPaths) for finder in sys.meta_path):
+    sys.meta_path.insert(0, EarlierPaths())  # before what finds files: a module is loaded once
 
 
 def __getattr__(name: str) -> Any:
@@ -49,8 +55,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         value: Any = version("napari-recurrent-mz")
-    elif name in _ROOM_OF:
-        value = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    elif name in _MODULE_OF:
+        value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -23,12 +23,15 @@ from npe2 import PluginManager
 from qtpy.compat import isalive
 from qtpy.QtCore import QSettings, QThreadPool
 
-from napari_recurrent_mz.device import limit_gpu_memory
-from napari_recurrent_mz.network import NetworkConfig
-from napari_recurrent_mz.widgets import _guard, _live_files, _method_panel, reconstruct
-from napari_recurrent_mz.widgets._gpu_memory import gpu_memory
-from napari_recurrent_mz.widgets._instrument import stop_run
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+from napari_recurrent_mz.core.device import limit_gpu_memory
+from napari_recurrent_mz.docks.live import files as _live_files
+from napari_recurrent_mz.docks.reconstruct import dock as reconstruct
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared import guard as _guard
+from napari_recurrent_mz.docks.shared import method_panel as _method_panel
+from napari_recurrent_mz.docks.shared.dock import stop_run
+from napari_recurrent_mz.docks.shared.gpu_memory import gpu_memory
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
 
 
 @pytest.fixture(autouse=True)

@@ -15,12 +15,13 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtGui import QColor
 
-from napari_recurrent_mz.plots import Ink
-from napari_recurrent_mz.widgets import _insides, _pace
-from napari_recurrent_mz.widgets._insides import Calm
-from napari_recurrent_mz.widgets._pace import Pace, Turns
-from napari_recurrent_mz.widgets._quiet_plot import QuietCanvas
-from napari_recurrent_mz.widgets._theme import Palette
+from napari_recurrent_mz.docks.shared import insides as _insides
+from napari_recurrent_mz.docks.shared import pace as _pace
+from napari_recurrent_mz.docks.shared.insides import Calm
+from napari_recurrent_mz.docks.shared.pace import Pace, Turns
+from napari_recurrent_mz.docks.shared.quiet_plot import QuietCanvas
+from napari_recurrent_mz.docks.shared.theme import Palette
+from napari_recurrent_mz.measure.plots import Ink
 
 
 class Thing:

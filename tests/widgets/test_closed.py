@@ -12,12 +12,12 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared import drop as _drop
+from napari_recurrent_mz.docks.shared.dock import Dock, Result
+from napari_recurrent_mz.docks.shared.insides import is_open
+from napari_recurrent_mz.docks.shared.pace import Turns
 from napari_recurrent_mz.io import write_volume
-from napari_recurrent_mz.widgets import _drop
-from napari_recurrent_mz.widgets._insides import is_open
-from napari_recurrent_mz.widgets._instrument import InstrumentDock, Result
-from napari_recurrent_mz.widgets._pace import Turns
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
 
@@ -84,7 +84,7 @@ def test_the_result_of_a_job_does_not_reach_a_viewer_that_is_closed(
     make_napari_viewer: Any, docks: list[Any], qtbot: Any
 ) -> None:
     viewer = make_napari_viewer(show=True)
-    dock = InstrumentDock(viewer)
+    dock = Dock(viewer)
     docks.append(dock)
     go_on = threading.Event()
 

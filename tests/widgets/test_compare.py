@@ -20,11 +20,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QListWidget
 
 from napari_recurrent_mz import InputError
-from napari_recurrent_mz.comparison import MEASURES, Volume, compare
-from napari_recurrent_mz.plots.comparison import PLANE_IN_VIEW
-from napari_recurrent_mz.widgets._compare_parts import parse_heights
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets.compare import CompareDock
+from napari_recurrent_mz.docks.compare.dock import CompareDock
+from napari_recurrent_mz.docks.compare.parts import parse_heights
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.measure.comparison import MEASURES, Volume, compare
+from napari_recurrent_mz.measure.plots.comparison import PLANE_IN_VIEW
 
 RNG = np.random.default_rng(3)
 TRUTH = RNG.gamma(2.0, 100.0, (12, 32, 40)).astype(np.uint16)

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from skimage.io import imread
 
-from napari_recurrent_mz import Optics, inference, weights
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.simulate import simulate_sample
-from napari_recurrent_mz.widgets import _method_panel, _samples, demo
+from napari_recurrent_mz import Optics
+from napari_recurrent_mz.docks.demo import reconstruct as demo
+from napari_recurrent_mz.docks.files import samples as _samples
+from napari_recurrent_mz.docks.shared import method_panel as _method_panel
+from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.networks import weights
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.simulation.simulate import simulate_sample
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_recurrent_mz import Optics, ZGrid, device, inference, reconstruct
+from napari_recurrent_mz import Optics, ZGrid, reconstruct
+from napari_recurrent_mz.core import device
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.reconstruct.result_panel import ResultPanel
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, stack_pixels
+from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.widgets._layers import METADATA_KEY, stack_pixels
-from napari_recurrent_mz.widgets._result_panel import ResultPanel
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 
@@ -218,7 +220,7 @@ def test_the_folder_is_asked_for_once_and_remembered(qtbot, folder, monkeypatch)
         return str(folder)
 
     monkeypatch.setattr(
-        "napari_recurrent_mz.widgets._result_panel.QFileDialog.getExistingDirectory", ask
+        "napari_recurrent_mz.docks.reconstruct.result_panel.QFileDialog.getExistingDirectory", ask
     )
     panel = ResultPanel()
     qtbot.addWidget(panel)

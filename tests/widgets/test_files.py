@@ -16,12 +16,12 @@ from npe2 import PluginManager
 
 from files import STACK, heights, write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.docks.files import reader as _reader
+from napari_recurrent_mz.docks.files.reader import get_reader
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.engine.session import save
 from napari_recurrent_mz.io import read_heights, read_image, write_surface
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.session import save
-from napari_recurrent_mz.widgets import _reader
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets._reader import get_reader
 
 pytestmark = pytest.mark.usefixtures("manager")
 

@@ -10,16 +10,16 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.widgets import _settings
-from napari_recurrent_mz.widgets._compare_parts import Options
-from napari_recurrent_mz.widgets._form import DataForm, as_named, asked
-from napari_recurrent_mz.widgets._fwhm_layout import BeadForm
-from napari_recurrent_mz.widgets._layer_choice import is_image
-from napari_recurrent_mz.widgets._optics_panel import OpticsFields
-from napari_recurrent_mz.widgets._prepare_pages import Align, Edf, Register
-from napari_recurrent_mz.widgets._side_views_form import SideViews
-from napari_recurrent_mz.widgets._train_layout import Result
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.docks.compare.parts import Options
+from napari_recurrent_mz.docks.fwhm.layout import BeadForm
+from napari_recurrent_mz.docks.prepare.pages import Align, Edf, Register
+from napari_recurrent_mz.docks.shared import settings as _settings
+from napari_recurrent_mz.docks.shared.form import DataForm, as_named, asked
+from napari_recurrent_mz.docks.shared.layer_choice import is_image
+from napari_recurrent_mz.docks.shared.optics_panel import OpticsFields
+from napari_recurrent_mz.docks.side_views.form import SideViews
+from napari_recurrent_mz.docks.train.layout import Result
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QTabBar
 
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.beads import (
+from napari_recurrent_mz.docks.fwhm import job as _fwhm_job
+from napari_recurrent_mz.docks.fwhm.dock import FwhmDock
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.measure.beads import (
     PlantedBeads,
     in_words,
     kl_divergence,
@@ -27,9 +30,6 @@ from napari_recurrent_mz.beads import (
     plant_beads,
     theoretical_fwhm,
 )
-from napari_recurrent_mz.widgets import _fwhm_job
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets.fwhm import FwhmDock
 
 VOXEL = (0.2, 0.1, 0.1)
 OPTICS = Optics(na=1.2, wavelength_um=0.6, immersion_index=1.333, pixel_um=0.1)

@@ -17,20 +17,20 @@ from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QPushButton
 
-from napari_recurrent_mz import widgets
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.widgets import _layers
-from napari_recurrent_mz.widgets._guard import guarded, on
-from napari_recurrent_mz.widgets._instrument import InstrumentDock
-from napari_recurrent_mz.widgets._scan_table import HEIGHT
-from napari_recurrent_mz.widgets.compare import CompareDock
-from napari_recurrent_mz.widgets.fwhm import FwhmDock
-from napari_recurrent_mz.widgets.live import LiveDock
-from napari_recurrent_mz.widgets.prepare import PrepareDock
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
-from napari_recurrent_mz.widgets.side_views import SideViewsDock
-from napari_recurrent_mz.widgets.surface import SurfaceDock
-from napari_recurrent_mz.widgets.train import TrainDock
+from napari_recurrent_mz import docks as widgets
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.docks.compare.dock import CompareDock
+from napari_recurrent_mz.docks.fwhm.dock import FwhmDock
+from napari_recurrent_mz.docks.live.dock import LiveDock
+from napari_recurrent_mz.docks.prepare.dock import PrepareDock
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared import layers as _layers
+from napari_recurrent_mz.docks.shared.dock import Dock
+from napari_recurrent_mz.docks.shared.guard import guarded, on
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT
+from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
+from napari_recurrent_mz.docks.surface.dock import SurfaceDock
+from napari_recurrent_mz.docks.train.dock import TrainDock
 
 FOLDER = Path(widgets.__file__).parent
 
@@ -39,7 +39,7 @@ class Sender(QObject):
     told = Signal(object)
 
 
-class Dock(InstrumentDock):
+class Dock(Dock):
     """A dock with a part that fails, and something that is missing."""
 
     def __init__(self) -> None:

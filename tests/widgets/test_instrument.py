@@ -13,14 +13,14 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
-from napari_recurrent_mz.plots import Ink
-from napari_recurrent_mz.progress import Stopped
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.widgets._instrument import InstrumentDock, Progress, Result
-from napari_recurrent_mz.widgets._layer_choice import LayerChoice
-from napari_recurrent_mz.widgets._plot import PlotPanel
-from napari_recurrent_mz.widgets._theme import Palette
-from napari_recurrent_mz.widgets._worker import Outcome, Run
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.docks.shared.dock import Dock, Progress, Result
+from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
+from napari_recurrent_mz.docks.shared.plot import PlotPanel
+from napari_recurrent_mz.docks.shared.theme import Palette
+from napari_recurrent_mz.docks.shared.worker import Outcome, Run
+from napari_recurrent_mz.measure.plots import Ink
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ def fail(sentence: str, *, stop: threading.Event) -> Iterator[object]:
 
 
 @pytest.fixture
-def make(qtbot: Any) -> Iterator[Callable[[], InstrumentDock]]:
+def make(qtbot: Any) -> Iterator[Callable[[], Dock]]:
     """A dock on a viewer without a window."""
 
-    def make() -> InstrumentDock:
-        dock = InstrumentDock(ViewerModel(), "Measure", "Measure the beads")
+    def make() -> Dock:
+        dock = Dock(ViewerModel(), "Measure", "Measure the beads")
         qtbot.addWidget(dock)
         return dock
 
@@ -101,7 +101,7 @@ def make(qtbot: Any) -> Iterator[Callable[[], InstrumentDock]]:
     qtbot.wait(10)
 
 
-def test_a_job_gives_its_result(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+def test_a_job_gives_its_result(make: Callable[[], Dock], qtbot: Any) -> None:
     dock, found = make(), []
     with qtbot.waitSignal(dock.ended, timeout=5000) as ended:
         dock.start(count, 5, then=found.append, title="Counting")
@@ -113,7 +113,7 @@ def test_a_job_gives_its_result(make: Callable[[], InstrumentDock], qtbot: Any) 
     assert dock.run is None
 
 
-def test_cancel_stops_and_gives_nothing(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+def test_cancel_stops_and_gives_nothing(make: Callable[[], Dock], qtbot: Any) -> None:
     dock, found = make(), []
     dock.start(count, 0, then=found.append)
     qtbot.waitUntil(lambda: dock.footer.bar.value() > 2, timeout=5000)
@@ -123,16 +123,14 @@ def test_cancel_stops_and_gives_nothing(make: Callable[[], InstrumentDock], qtbo
     assert "Stopped" in dock.footer.message.text()
 
 
-def test_a_mistake_is_a_sentence(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+def test_a_mistake_is_a_sentence(make: Callable[[], Dock], qtbot: Any) -> None:
     dock = make()
     with qtbot.waitSignal(dock.ended, timeout=5000):
         dock.start(fail, "Layer 'a' has no beads: choose another.", then=print)
     assert dock.footer.message.text() == "Layer 'a' has no beads: choose another."
 
 
-def test_the_next_job_takes_the_place_of_the_last(
-    make: Callable[[], InstrumentDock], qtbot: Any
-) -> None:
+def test_the_next_job_takes_the_place_of_the_last(make: Callable[[], Dock], qtbot: Any) -> None:
     dock, found = make(), []
     dock.start(count, 0, then=found.append)
     with qtbot.waitSignal(dock.ended, timeout=5000):
@@ -140,7 +138,7 @@ def test_the_next_job_takes_the_place_of_the_last(
     assert found == [3]
 
 
-def test_a_closed_dock_stops_its_job(make: Callable[[], InstrumentDock], qtbot: Any) -> None:
+def test_a_closed_dock_stops_its_job(make: Callable[[], Dock], qtbot: Any) -> None:
     dock = make()
     dock.start(count, 0, then=print)
     run = dock.run

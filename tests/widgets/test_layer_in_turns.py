@@ -12,10 +12,10 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QOpenGLContext
 
-from napari_recurrent_mz.widgets._insides import Later
-from napari_recurrent_mz.widgets._instrument import InstrumentDock
-from napari_recurrent_mz.widgets._layer_in_turns import LayerInTurns
-from napari_recurrent_mz.widgets._pace import Turns
+from napari_recurrent_mz.docks.shared.dock import Dock
+from napari_recurrent_mz.docks.shared.insides import Later
+from napari_recurrent_mz.docks.shared.layer_in_turns import LayerInTurns
+from napari_recurrent_mz.docks.shared.pace import Turns
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_layer_may_go_before_it_has_controls(bring: Any, qtbot: Any) -> None:
 def test_a_canvas_survives_a_layer_that_goes(make_napari_viewer: Any, qtbot: Any) -> None:
     """Without it napari sends what vectors need to nobody, and to paint them ends the program."""
     viewer = make_napari_viewer(show=True)
-    dock = InstrumentDock(viewer)
+    dock = Dock(viewer)
     viewer.window.add_dock_widget(dock, name="Dock", area="right")
     canvas = viewer.window._qt_viewer.canvas.native
     image = viewer.add_image(np.ones((4, 6, 6)))

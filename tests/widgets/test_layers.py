@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from napari.layers import Image, Labels, Points
 
-from napari_recurrent_mz.scans import InputError
-from napari_recurrent_mz.widgets import _layers
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.docks.shared import layers as _layers
 
 UM3 = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
 

@@ -24,21 +24,22 @@ from scipy.ndimage import gaussian_filter
 from demo_devices import SomebodyElse, demo_core
 from files import write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
+from napari_recurrent_mz.acquisition import simulated_microscope, simulated_sample, watch_folder
+from napari_recurrent_mz.docks.demo import live as _live_demo
+from napari_recurrent_mz.docks.live import feeds as _live_feeds
+from napari_recurrent_mz.docks.live.dock import LiveDock
+from napari_recurrent_mz.docks.live.messages import Add, Filled, Started
+from napari_recurrent_mz.docks.live.sources import FOLDER, MICRO_MANAGER, MICROSCOPE
+from napari_recurrent_mz.docks.live.words import unbroken
+from napari_recurrent_mz.docks.live.work import LiveWork
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
+from napari_recurrent_mz.docks.shared.worker import Run
+from napari_recurrent_mz.estimates.planning import RULES
 from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.planning import RULES
-from napari_recurrent_mz.plots import PRINT
-from napari_recurrent_mz.plots.live import ErrorOverZ, Stopping, live_figure
-from napari_recurrent_mz.plots.side_views import Look, Panel, side_views_figure
-from napari_recurrent_mz.projections import side_views
-from napari_recurrent_mz.sources import simulated_microscope, simulated_sample, watch_folder
-from napari_recurrent_mz.widgets import _live_demo, _live_feeds
-from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
-from napari_recurrent_mz.widgets._live_messages import Add, Filled, Started
-from napari_recurrent_mz.widgets._live_sources import FOLDER, MICRO_MANAGER, MICROSCOPE
-from napari_recurrent_mz.widgets._live_words import unbroken
-from napari_recurrent_mz.widgets._live_work import LiveWork
-from napari_recurrent_mz.widgets._worker import Run
-from napari_recurrent_mz.widgets.live import LiveDock
+from napari_recurrent_mz.measure.plots import PRINT
+from napari_recurrent_mz.measure.plots.live import ErrorOverZ, Stopping, live_figure
+from napari_recurrent_mz.measure.plots.side_views import Look, Panel, side_views_figure
+from napari_recurrent_mz.measure.projections import side_views
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 GRID = ZGrid(0, 4, 1)
@@ -640,7 +641,7 @@ def test_the_demo_runs_in_a_window_to_its_picture(
     import napari
 
     pytest.importorskip("pymmcore_plus")
-    from napari_recurrent_mz.sources import simulated_sample
+    from napari_recurrent_mz.acquisition import simulated_sample
 
     viewers: list[Any] = []
 

@@ -18,17 +18,17 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
+from napari_recurrent_mz.docks.live import saving as _live_saving
+from napari_recurrent_mz.docks.live.dock import LiveDock
+from napari_recurrent_mz.docks.live.files import LiveFiles, is_session_path, sessions_folder
+from napari_recurrent_mz.docks.live.messages import Add, Listed, NotStarted
+from napari_recurrent_mz.docks.live.question import QuestionBox
+from napari_recurrent_mz.docks.live.run import LiveRun
+from napari_recurrent_mz.docks.shared.layers import um_scale_and_place
+from napari_recurrent_mz.docks.shared.pace import Turns
+from napari_recurrent_mz.docks.shared.theme import Palette
+from napari_recurrent_mz.engine.session import Autosave, load, save, unsaved_sessions
 from napari_recurrent_mz.io import VolumeWriter
-from napari_recurrent_mz.session import Autosave, load, save, unsaved_sessions
-from napari_recurrent_mz.widgets import _live_saving
-from napari_recurrent_mz.widgets._layers import um_scale_and_place
-from napari_recurrent_mz.widgets._live_files import LiveFiles, is_session_path, sessions_folder
-from napari_recurrent_mz.widgets._live_messages import Add, Listed, NotStarted
-from napari_recurrent_mz.widgets._live_question import QuestionBox
-from napari_recurrent_mz.widgets._live_run import LiveRun
-from napari_recurrent_mz.widgets._pace import Turns
-from napari_recurrent_mz.widgets._theme import Palette
-from napari_recurrent_mz.widgets.live import LiveDock
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 

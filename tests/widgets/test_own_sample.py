@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from napari_recurrent_mz import Optics, inference
-from napari_recurrent_mz.covariance import covariance_table
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.weights import Model
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+from napari_recurrent_mz import Optics
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.estimates.covariance import covariance_table
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import Model
 
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.2)
 

@@ -7,21 +7,29 @@ import pytest
 from napari.layers import Image
 from qtpy.QtCore import Qt
 
-from napari_recurrent_mz import weights
-from napari_recurrent_mz.device import gpu_memory_limit, limit_gpu_memory
-from napari_recurrent_mz.scans import InputError, ZGrid, nice_step
-from napari_recurrent_mz.widgets import _gpu_memory, _method_panel, _settings
-from napari_recurrent_mz.widgets._grid_panel import GridPanel, in_words
-from napari_recurrent_mz.widgets._method_panel import MethodPanel
-from napari_recurrent_mz.widgets._optics_panel import OBJECTIVES, OpticsPanel
-from napari_recurrent_mz.widgets._scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
-from napari_recurrent_mz.widgets._stack_panel import (
+from napari_recurrent_mz.core.device import gpu_memory_limit, limit_gpu_memory
+from napari_recurrent_mz.core.scans import InputError, ZGrid, nice_step
+from napari_recurrent_mz.docks.shared import (
+    gpu_memory as _gpu_memory,
+)
+from napari_recurrent_mz.docks.shared import (
+    method_panel as _method_panel,
+)
+from napari_recurrent_mz.docks.shared import (
+    settings as _settings,
+)
+from napari_recurrent_mz.docks.shared.grid_panel import GridPanel, in_words
+from napari_recurrent_mz.docks.shared.method_panel import MethodPanel
+from napari_recurrent_mz.docks.shared.optics_panel import OBJECTIVES, OpticsPanel
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
+from napari_recurrent_mz.docks.shared.stack_panel import (
     StackPanel,
     parse_planes,
     planes_every,
     spread_planes,
 )
-from napari_recurrent_mz.widgets._theme import Palette
+from napari_recurrent_mz.docks.shared.theme import Palette
+from napari_recurrent_mz.networks import weights
 
 BACKGROUND, TOOLTIP = Qt.ItemDataRole.BackgroundRole, Qt.ItemDataRole.ToolTipRole
 

@@ -16,12 +16,12 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QTabBar, QTableWidget
 from scipy import ndimage
 
-from napari_recurrent_mz.preparation import extended_focus
-from napari_recurrent_mz.prepare import edf_normalisation
-from napari_recurrent_mz.widgets._layers import METADATA_KEY, heights_um
-from napari_recurrent_mz.widgets._prepare_job import about_layer
-from napari_recurrent_mz.widgets._prepare_pages import ALIGN, EDF, NORMALISE, REGISTER
-from napari_recurrent_mz.widgets.prepare import PrepareDock
+from napari_recurrent_mz.docks.prepare.dock import PrepareDock
+from napari_recurrent_mz.docks.prepare.job import about_layer
+from napari_recurrent_mz.docks.prepare.pages import ALIGN, EDF, NORMALISE, REGISTER
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, heights_um
+from napari_recurrent_mz.estimates.normalisation import edf_normalisation
+from napari_recurrent_mz.measure.preparation import extended_focus
 
 RNG = np.random.default_rng(3)
 SPOTS = np.zeros((72, 80))

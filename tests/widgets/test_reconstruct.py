@@ -13,17 +13,20 @@ import tifffile
 from napari.components import ViewerModel
 
 from files import MICROMETRES, heights, write_ome
-from napari_recurrent_mz import Optics, ZGrid, check, device, inference
-from napari_recurrent_mz import cost as costs
-from napari_recurrent_mz.methods import METHOD_NAMES
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.weights import load_model, save_model
-from napari_recurrent_mz.widgets import _method_panel, reconstruct
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets._result import order_from
-from napari_recurrent_mz.widgets._scan_table import rows_of
-from napari_recurrent_mz.widgets._worker import time_left
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+from napari_recurrent_mz import Optics, ZGrid
+from napari_recurrent_mz.core import device
+from napari_recurrent_mz.core.methods import METHOD_NAMES
+from napari_recurrent_mz.docks.reconstruct import dock as reconstruct
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared import method_panel as _method_panel
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.docks.shared.result import order_from
+from napari_recurrent_mz.docks.shared.scan_table import rows_of
+from napari_recurrent_mz.docks.shared.worker import time_left
+from napari_recurrent_mz.engine import check, inference
+from napari_recurrent_mz.engine import cost as costs
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import load_model, save_model
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)

@@ -13,11 +13,11 @@ import tifffile
 from qtpy.QtWidgets import QFileDialog
 
 from files import with_objectives, write_ome
+from napari_recurrent_mz.docks.files import save_volume as _save_volume
+from napari_recurrent_mz.docks.files.layer_files import LayersFile
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.layers import heights_um, known_metadata
 from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.widgets import _save_volume
-from napari_recurrent_mz.widgets._layer_files import LayersFile
-from napari_recurrent_mz.widgets._layers import heights_um, known_metadata
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 
 class Dialog:

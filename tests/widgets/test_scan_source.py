@@ -11,11 +11,11 @@ import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared import drop as _drop
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT
 from napari_recurrent_mz.io import read_image
-from napari_recurrent_mz.widgets import _drop
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets._scan_table import HEIGHT
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
 
 OPTICS = {"na": 1.2, "wavelength_um": 0.519, "immersion_index": 1.33}
 UM = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}

@@ -17,8 +17,10 @@ from PIL import Image as Picture
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
 
-from napari_recurrent_mz.widgets import _layers, _side_views_source, side_views
-from napari_recurrent_mz.widgets.side_views import SideViewsDock
+from napari_recurrent_mz.docks.shared import layers as _layers
+from napari_recurrent_mz.docks.side_views import dock as side_views
+from napari_recurrent_mz.docks.side_views import source as _side_views_source
+from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from napari.layers import Surface
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
-from napari_recurrent_mz import Optics, Scan, inference
+from napari_recurrent_mz import Optics, Scan
+from napari_recurrent_mz.core.progress import tell
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.docks.surface.choice import MAP, POINTS
+from napari_recurrent_mz.docks.surface.dock import SurfaceDock
+from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.engine.surfaces import plane_through, reconstruct_surface
 from napari_recurrent_mz.io import read_heights, read_image
-from napari_recurrent_mz.progress import tell
-from napari_recurrent_mz.surfaces import plane_through, reconstruct_surface
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets._surface_choice import MAP, POINTS
-from napari_recurrent_mz.widgets.surface import SurfaceDock
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 PLANE = np.array([(2.5, 1.0, 3.0), (5.5, 1.0, 9.2), (4.0, 5.6, 3.0)])
@@ -275,7 +276,7 @@ def test_an_unexpected_failure_is_one_sentence(qtbot, dock, monkeypatch) -> None
     assert press(qtbot, dock).state == "failed"
     told = dock.footer.message.text()
     assert told.startswith("This failed with an unexpected RuntimeError (a cosmic ray): ")
-    assert "please report this sentence, with “widgets/_surface_job.py, line " in told
+    assert "please report this sentence, with “docks/surface/job.py, line " in told
 
 
 def test_the_choices_are_remembered(qtbot, dock, make_surface_dock) -> None:

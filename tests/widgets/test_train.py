@@ -18,12 +18,12 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 
 from files import heights, write_ome
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.network import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
+from napari_recurrent_mz.docks.shared.own_models import own_models
+from napari_recurrent_mz.docks.train.dock import TrainDock
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import load_model, save_model
 from napari_recurrent_mz.training.adapt import Adapter
-from napari_recurrent_mz.weights import load_model, save_model
-from napari_recurrent_mz.widgets._layers import METADATA_KEY
-from napari_recurrent_mz.widgets._own_models import own_models
-from napari_recurrent_mz.widgets.train import TrainDock
 
 PLUGIN = "napari-recurrent-mz"
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.3)

@@ -22,11 +22,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_recurrent_mz import Optics, inference
-from napari_recurrent_mz.simulate import simulate_sample
-from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets._insides import camera
-from napari_recurrent_mz.widgets.reconstruct import ReconstructDock
+from napari_recurrent_mz import Optics
+from napari_recurrent_mz.docks.files import samples as _samples
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.insides import camera
+from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.simulation.simulate import simulate_sample
 
 PLUGIN = "napari-recurrent-mz"
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)

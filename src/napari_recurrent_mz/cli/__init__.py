@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from .. import __version__
-from ..scans import InputError
+from ..core.scans import InputError
 from . import _prepare, _simulate
 from ._batch import batch
 from ._beads import beads
@@ -73,7 +73,7 @@ def _limit_memory(arguments: argparse.Namespace) -> None:
     """Keep to the GPU memory that was given, where a command has that option."""
     gigabytes = getattr(arguments, "gpu_memory_gb", None)
     if gigabytes is not None:
-        from ..device import limit_gpu_memory
+        from ..core.device import limit_gpu_memory
 
         limit_gpu_memory(gigabytes)
 

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ..scans import InputError, ZGrid
+from ..core.scans import InputError, ZGrid
 from ._common import OUTPUT, Grid, MethodOptions, OpticsOptions, Planes, ZStep
 from ._options import Argument, Option
 from ._terminal import Progress, clock
 
 if TYPE_CHECKING:
-    from ..batch import BatchSettings, Job, Outcome, Report
+    from ..engine.batch import BatchSettings, Job, Outcome, Report
 
 _SHOWN_FAILURES = 20
 _BAR = 24  # characters
@@ -90,7 +90,7 @@ def batch(
     """
     if running.jobs is not None and running.jobs < 1:
         raise InputError(f"--jobs is {running.jobs}: give 1 or more.")
-    from ..batch import BatchSettings, find_jobs, in_words, run_batch
+    from ..engine.batch import BatchSettings, find_jobs, in_words, run_batch
 
     settings = BatchSettings(
         grid=None if grid is None else ZGrid.parse(grid), planes=planes, z_step_um=z_step_um,
@@ -165,7 +165,7 @@ def _end(report: Report) -> None:
 
 def _listed(jobs: list[Job], settings: BatchSettings, output: Path, again: bool) -> str:
     """A table of what would be done, a row for each position."""
-    from ..batch import digest_of, is_done
+    from ..engine.batch import digest_of, is_done
 
     digest, seconds, left = digest_of(settings), 0.0, 0
     rows = [("position", "scans at z (µm)", "result", "time", "state")]
@@ -194,10 +194,10 @@ def _state(done: int, points: int) -> str:
 
 def _scans_and_cost(job: Job, settings: BatchSettings) -> tuple[str, float | None]:
     """Heights of the scans and the expected seconds; why it cannot be done and None."""
-    from ..batch import plan_of, sentence_of
-    from ..cost import estimate_cost
-    from ..device import choose_device
-    from ..inference import model_for
+    from ..core.device import choose_device
+    from ..engine.batch import plan_of, sentence_of
+    from ..engine.cost import estimate_cost
+    from ..engine.inference import model_for
 
     try:
         plan = plan_of(job, settings)

@@ -9,8 +9,8 @@ from ._options import Argument, Option
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
-    from ..beads import BeadVolume
     from ..io import ImageFile
+    from ..measure.beads import BeadVolume
 
 
 def beads(
@@ -53,7 +53,13 @@ def beads(
     the number of their full widths at half maximum beside the width that the optics give; with a
     reference also its own, and the KL divergence between the histograms.
     """
-    from ..beads import BeadSettings, in_words, measure_volumes, theoretical_fwhm, write_beads
+    from ..measure.beads import (
+        BeadSettings,
+        in_words,
+        measure_volumes,
+        theoretical_fwhm,
+        write_beads,
+    )
 
     images = [files.read(path) for path in (volume, reference) if path]
     known, pixel_um = optics.of(images)
@@ -84,8 +90,8 @@ def beads(
 def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
     import numpy as np
 
-    from ..beads import BeadVolume, even_planes
     from ..io import scatter_note
+    from ..measure.beads import BeadVolume, even_planes
 
     pixels, bottom, step = image.stack, 0.0, pixel_um
     if image.n_planes > 1:
@@ -99,8 +105,8 @@ def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:
 
 def _print_and_draw(names: list[str], tables: Any, theory: Any, figure: str | None) -> None:
     """A row for each axis and volume; nothing where no bead is accepted."""
-    from ..plots import save_figure
-    from ..plots.widths import width_histograms, widths_figure
+    from ..measure.plots import save_figure
+    from ..measure.plots.widths import width_histograms, widths_figure
 
     histograms = width_histograms(tables)
     width = max(6, *(len(name) for name in names))

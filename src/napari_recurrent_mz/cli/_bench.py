@@ -41,7 +41,7 @@ def bench(
       recurrent-mz bench --stages
       recurrent-mz bench --from bench.json --markdown
     """
-    from ..device import choose_device
+    from ..core.device import choose_device
     from ..io import write_json
     from ..lab.benchmarks.base import FULL, QUICK, Bench
     from ..lab.benchmarks.registry import chosen, run

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._common import NetworkOptions, check_json
 from ._options import Argument, Option
 from ._terminal import Progress
@@ -24,7 +24,7 @@ def card(
     Write the means of 'recurrent-mz evaluate --json' files into the card of the weights that they
     were measured with. The weights stay as they are.
     """
-    from ..weights import load_model, save_model
+    from ..networks.weights import load_model, save_model
 
     rows = [_row(Path(path)) for path in evaluation]
     path = Path(weights)
@@ -67,11 +67,11 @@ def validate(
     Ask a model for planes of fields that 'recurrent-mz simulate fields --held-out' has made, and
     print the decibels gained over the linear MMSE estimate.
     """
-    from ..device import choose_device
+    from ..core.device import choose_device
     from ..io import write_json
-    from ..runner import network_on
+    from ..networks.runner import network_on
+    from ..networks.weights import load_model
     from ..training.validation import validate as ask
-    from ..weights import load_model
 
     check_json(json)
     model, device = load_model(network.model), choose_device(network.device)

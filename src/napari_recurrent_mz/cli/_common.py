@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..device import CHOICES, GPU_MEMORY
+from ..core.device import CHOICES, GPU_MEMORY
+from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
+from ..core.scans import InputError, Scan, ZGrid, check_scans, require_several
 from ..io._optics import OPTICS, optics_for, optics_values
-from ..methods import DEFAULT_METHOD, METHODS, needs_optics
-from ..scans import InputError, Scan, ZGrid, check_scans, require_several
 from ._options import Argument, Option
 from ._terminal import note
 
 if TYPE_CHECKING:
+    from ..core.optics import Optics
+    from ..engine.recipe import HeightMap, Recipe
     from ..io import ImageFile
-    from ..optics import Optics
-    from ..recipe import HeightMap, Recipe
 
 OUTPUT = ("-o", "--output")
 Planes = Annotated[
@@ -179,7 +179,7 @@ class Given:
 
     def recipe(self, target: ZGrid | HeightMap) -> Recipe:
         """What is to be made of them."""
-        from ..recipe import Recipe
+        from ..engine.recipe import Recipe
 
         by = self.source.by
         return Recipe(

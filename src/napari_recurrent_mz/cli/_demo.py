@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..scans import InputError, Scan, ZGrid
+from ..core.scans import InputError, Scan, ZGrid
 from ._common import OUTPUT, NetworkOptions, folder_of
 from ._options import Option
 from ._terminal import Progress, result_line
 
 if TYPE_CHECKING:
-    from ..sources import Ended
+    from ..acquisition import Ended
 
 METHODS = ("recurrent-mz", "lmmse", "linear")
 GRID = ZGrid(0.0, 10.0, 0.2)
@@ -41,8 +41,8 @@ def demo(
         _live_without_window(network) if live else _without_window(output, network)
         return
     try:
-        from ..widgets._live_demo import run_live_demo
-        from ..widgets.demo import run_demo
+        from ..docks.demo.live import run_live_demo
+        from ..docks.demo.reconstruct import run_demo
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("napari", "qtpy", "magicgui", "superqt"):
             raise
@@ -64,13 +64,13 @@ def demo(
 def _without_window(output: str, network: NetworkOptions) -> None:
     import numpy as np
 
-    from ..device import choose_device
-    from ..evaluation import evaluate
-    from ..inference import Plane
+    from ..core.device import choose_device
+    from ..engine.inference import Plane
+    from ..engine.recipe import Recipe
     from ..io import check_output, write_volume
-    from ..recipe import Recipe
-    from ..simulate import DEMO_SCANS_UM, demo_sample
-    from ..weights import load_model
+    from ..measure.evaluation import evaluate
+    from ..networks.weights import load_model
+    from ..simulation.simulate import DEMO_SCANS_UM, demo_sample
 
     path, method = check_output(output), METHODS[0]
     model, sample = load_model(network.model), demo_sample()
@@ -108,8 +108,8 @@ def _without_window(output: str, network: NetworkOptions) -> None:
 
 def _live_without_window(network: NetworkOptions) -> None:
     """Let the simulated microscope scan, and print what every scan changed."""
-    from ..session import Session
-    from ..sources import Refined, acquire, simulated_microscope, simulated_sample
+    from ..acquisition import Refined, acquire, simulated_microscope, simulated_sample
+    from ..engine.session import Session
 
     sample = simulated_sample()
     microscope = simulated_microscope(sample)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..methods import METHODS
+from ..core.methods import METHODS
 from ._common import Fields, NetworkOptions, OpticsOptions, Planes, check_json, load_scans
 from ._options import Argument, Option
 from ._terminal import Progress, note
@@ -44,9 +44,9 @@ def evaluate(
     percent of each truth plane's span, SSIM; the input planes are left out, and nothing is
     rescaled to fit.
     """
-    from .. import evaluation
+    from ..estimates.saturation import saturation_notes
     from ..io import scatter_note, stack_heights, write_json
-    from ..saturation import saturation_notes
+    from ..measure import evaluation
 
     check_json(json)
     image = files.read(stack)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, metadata, version
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..core.scans import InputError
 from ..io._optics import OPTICS
-from ..scans import InputError
 from ._options import Argument
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def info(*, files: Annotated[tuple[str, ...], Argument("TIFFs or OME-Zarrs")] = 
         return
     import torch
 
-    from ..device import choose_device
-    from ..weights import bundled_models, load_model
+    from ..core.device import choose_device
+    from ..networks.weights import bundled_models, load_model
 
     device = choose_device()
     precision = "mixed precision" if device.half else "float32"

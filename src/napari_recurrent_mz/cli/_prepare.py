@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._common import OUTPUT, Files, OpticsOptions, check_json, rising
 from ._options import Argument, Option
 from ._terminal import Progress
 
 if TYPE_CHECKING:
+    from ..core.progress import Steps, T
     from ..io import ImageFile
-    from ..preparation import Alignment, Place
-    from ..progress import Steps, T
+    from ..measure.preparation import Alignment, Place
 
 Transform = Annotated[
     str,
@@ -74,9 +74,9 @@ def align(
     Align the planes of a stack, or single images, by pyStackReg.
     """
     from ..io import write_table
-    from ..plots import save_figure
-    from ..plots.preparation import drift_figure
-    from ..preparation import aligning, applying
+    from ..measure.plots import save_figure
+    from ..measure.plots.preparation import drift_figure
+    from ..measure.preparation import aligning, applying
 
     _check_extra(csv, figure)
     images = [result.read(path) for path in files]
@@ -127,7 +127,7 @@ def edf(
     Make one image in which everything is in focus (Forster et al. 2004).
     """
     from ..io import check_output
-    from ..preparation import extending_focus
+    from ..measure.preparation import extending_focus
 
     for path in (result.output, heights):
         if path:
@@ -158,11 +158,11 @@ def normalise(
 
     Normalise a stack by the triangle threshold of its extended-depth-of-field image.
     """
+    from ..estimates.normalisation import edf_normalisation
     from ..io import check_output, read_image, write_json
-    from ..plots import save_figure
-    from ..plots.preparation import edf_histogram_figure
-    from ..preparation import extending_focus
-    from ..prepare import edf_normalisation
+    from ..measure.plots import save_figure
+    from ..measure.plots.preparation import edf_histogram_figure
+    from ..measure.preparation import extending_focus
 
     check_output(result.output, [path for path in (stack, edf) if path])
     _check_extra(json, figure)
@@ -212,9 +212,9 @@ def register(
     import numpy as np
 
     from ..io import check_output, write_json
-    from ..plots import save_figure
-    from ..plots.preparation import registration_figure
-    from ..preparation import Place, registering, resampling
+    from ..measure.plots import save_figure
+    from ..measure.plots.preparation import registration_figure
+    from ..measure.preparation import Place, registering, resampling
 
     files = [widefield, confocal]
     check_output(result.output, files)
@@ -281,7 +281,7 @@ class _About:
 
 def _finish(steps: Steps[T]) -> T:
     """Run the steps with a counter on the terminal."""
-    from ..preparation import finished
+    from ..measure.preparation import finished
 
     with Progress("prepare") as bar:
         return finished(steps, lambda step: bar.stage(step.words, step.done, step.total))
@@ -289,7 +289,7 @@ def _finish(steps: Steps[T]) -> T:
 
 def _check_extra(numbers: str | None, figure: str | None) -> None:
     """Refuse what cannot be written before any work is done."""
-    from ..plots import ENDINGS
+    from ..measure.plots import ENDINGS
 
     check_json(numbers)
     check_json(figure)
@@ -340,7 +340,7 @@ def _confocal(
     image: ImageFile, pixel_um: float | None, z_step_um: float | None
 ) -> tuple[Any, Place]:
     """The confocal stack from the lowest plane up, and its place."""
-    from ..preparation import Place
+    from ..measure.preparation import Place
 
     stack, heights = rising(image, z_step_um, "--confocal-z-step-um")
     pixel = pixel_um or image.pixel_um

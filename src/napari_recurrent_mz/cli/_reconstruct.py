@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from ..scans import ZGrid, default_grid
+from ..core.scans import ZGrid, default_grid
 from ._common import OUTPUT, Grid, Source
 from ._options import Option
 from ._terminal import Checked, Progress, note, result_line
@@ -41,7 +41,7 @@ def reconstruct(
         planes = ZGrid.parse(grid)
     shape = (len(planes), *given.shape)
     check_disk(path, shape)
-    from ..to_disk import reconstruct_into
+    from ..engine.to_disk import reconstruct_into
 
     checked, begun = Checked(), time.perf_counter()
     with Progress(f"{source.by.method}: plane") as progress:

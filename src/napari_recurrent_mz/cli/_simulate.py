@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice
 from ._options import Argument, Option
 from ._terminal import Progress
@@ -42,9 +42,9 @@ def stack(
     Simulate one sample through one microscope, with camera noise, and write its stack in camera
     counts.
     """
+    from ..core.optics import Optics
     from ..io import check_output, write_volume
-    from ..optics import Optics
-    from ..simulate import Camera, simulate_sample
+    from ..simulation.simulate import Camera, simulate_sample
 
     outputs = [path for path in (output, confocal) if path]
     for path in outputs:
@@ -89,7 +89,7 @@ def fields(
     Simulate noise-free fields of random samples through random microscopes. Fields that are in
     the folder already are kept, so that a run can be taken up again.
     """
-    from ..device import choose_device
+    from ..core.device import choose_device
     from ..training.fields import PoolConfig, make_fields
 
     _at_least(count, 1, "--count")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ..scans import InputError, check_heights
+from ..core.scans import InputError, check_heights
 from ._common import OUTPUT, Given, Source
 from ._options import Option
 from ._terminal import Checked, Progress, note
 
 if TYPE_CHECKING:
-    from ..recipe import HeightMap
+    from ..engine.recipe import HeightMap
 
 
 def surface(
@@ -66,10 +66,10 @@ def points(words: Sequence[str]) -> list[tuple[float, ...]]:
 
 
 def _target(given: Given, heights: str | None, through: Sequence[str] | None) -> HeightMap:
-    from ..recipe import HeightMap
+    from ..engine.recipe import HeightMap
 
     if through is not None:
-        from ..surfaces import plane_through
+        from ..engine.surfaces import plane_through
 
         at = points(through)
         plane = plane_through(at, given.shape, given.pixel_um)
@@ -83,11 +83,11 @@ def _target(given: Given, heights: str | None, through: Sequence[str] | None) ->
 
 def _made(given: Given, target: HeightMap, output: Path) -> str:
     """Reconstruct and write; returns one line that says what was made."""
-    from ..device import choose_device
-    from ..inference import SurfaceImage, loaded, run, tell
+    from ..core.device import choose_device
+    from ..core.progress import listening
+    from ..engine.inference import SurfaceImage, loaded, run, tell
+    from ..engine.recipe import SurfaceFacts
     from ..io import write_surface
-    from ..progress import listening
-    from ..recipe import SurfaceFacts
 
     recipe, pixel_um, method = loaded(given.recipe(target)), given.pixel_um, given.source.by.method
     device, checked, begun = choose_device(recipe.device), Checked(), time.perf_counter()

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from ..scans import ZGrid
+from ..core.scans import ZGrid
 
 if TYPE_CHECKING:
-    from ..check import OwnSampleCheck
+    from ..engine.check import OwnSampleCheck
 
 
 class Progress:

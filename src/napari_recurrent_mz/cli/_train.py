@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
 from ._terminal import Progress, clock, note
@@ -110,8 +110,8 @@ def train(
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add one option for every field of the configuration classes, as they document it."""
-    from ..architectures import ARCHITECTURES
-    from ..network import NetworkConfig
+    from ..networks.architectures import ARCHITECTURES
+    from ..networks.recurrent_mz import NetworkConfig
     from ..training.examples import ExampleConfig
     from ..training.loop import TrainConfig
     from ..training.losses import LossConfig
@@ -136,7 +136,7 @@ def configuration(values: argparse.Namespace, base: TrainConfig | None = None) -
     """What the options make of ``base``, by default of the configuration of a new network."""
     from dataclasses import replace
 
-    from ..architectures import ARCHITECTURES
+    from ..networks.architectures import ARCHITECTURES
     from ..training.loop import TrainConfig
     from ..training.losses import LossConfig
 
@@ -162,8 +162,8 @@ def open_pool(folder: str) -> Pool:
 def _trainer(
     config: TrainConfig, pool: Pool, held_out: Pool, folder: Path, start: str | None, **options: Any
 ) -> Trainer:
+    from ..networks.weights import load_model
     from ..training.loop import Trainer
-    from ..weights import load_model
 
     network = load_model(_model_name(start)).network if start else None
     try:
@@ -240,8 +240,8 @@ def _model_name(given: str | None) -> str | None:
 
 
 def _field(adapting: Adapting, path: str) -> MeasuredField:
+    from ..estimates.saturation import stack_saturation_notes
     from ..io import stack_heights
-    from ..saturation import stack_saturation_notes
     from ..training.measured import measured_field
 
     image = adapting.read(path)
@@ -257,9 +257,9 @@ def _field(adapting: Adapting, path: str) -> MeasuredField:
 def _adapter(
     values: argparse.Namespace, adapting: Adapting, fields: list[MeasuredField]
 ) -> Adapter:
+    from ..networks.weights import load_model
     from ..training.adapt import MINUTES, Adapter
     from ..training.adapt import adapting as usual
-    from ..weights import load_model
 
     start = load_model(_model_name(values.start_from))
     base = usual(start, fields)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import Heights, InputError, Scan
+from ..core.scans import Heights, InputError, Scan
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um

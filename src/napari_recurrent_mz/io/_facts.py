@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import SAME_HEIGHT_UM
+from ..core.scans import SAME_HEIGHT_UM
 from ._image_file import ImageFile, micrometres_per, square_pixel, to_um
 
 PLAUSIBLE = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError
+from ..core.scans import InputError
 
 _MICROMETRES = {
     "m": 1e6,

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import tifffile
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._channels import record_of_channel
 from ._facts import Facts, Stated
 from ._image_file import micrometres_per, to_um

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..scans import InputError, listed
+from ..core.scans import InputError, listed
 from ._image_file import ImageFile
 
 if TYPE_CHECKING:
-    from ..optics import Optics
+    from ..core.optics import Optics
 
 OPTICS = (
     ("--pixel-um", "pixel_um", "pixel size in the sample", 0.103),
@@ -57,7 +57,7 @@ def optics_for(
     Only the pixel size is always needed. Of ``values`` from :func:`optics_values`, those that are
     missing are refused with the options that give them, and what the ``images`` could have stated.
     """
-    from ..optics import Optics
+    from ..core.optics import Optics
 
     missing = [row for row in OPTICS if values[row[1]] is None]
     needed = [row for row in missing if method_needs_optics or row[1] == "pixel_um"]

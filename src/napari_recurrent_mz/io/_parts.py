@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._image_file import ImageFile, squeeze_to_zyx
 from ._ome import companion_metadata
 from ._tiff import HEIGHTS_NAME, check_whole, image_file_of, tiff_errors_explained

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._whole import Workplace, refusals_of
 from ._zarr import ZarrPlanes
 

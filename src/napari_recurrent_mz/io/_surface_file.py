@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from ..scans import FloatArray, Heights, InputError
+from ..core.scans import FloatArray, Heights, InputError
 from ._channels import Channel, NewImage, Place
 from ._tiff import HEIGHTS_NAME, ome_metadata
 

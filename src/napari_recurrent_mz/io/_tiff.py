@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._channels import Channel, NewImage, Place, plain, record_of_channel
 from ._facts import Facts
 from ._image_file import ImageFile, unreadable

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._channels import Place
 from ._parts import ome_attributes
 from ._stream import check_disk

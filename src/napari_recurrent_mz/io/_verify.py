@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._parts import Part, read_part
 from ._zarr import chunks_of, level_shapes, reading_zarr
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._locks import try_lock
 
 if TYPE_CHECKING:

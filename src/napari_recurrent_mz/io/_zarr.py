@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..scans import InputError
+from ..core.scans import InputError
 from ._channels import NewImage, Place, plain, record_of_channel
 from ._facts import Facts, Stated
 from ._image_file import ImageFile, to_um, unreadable

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from .. import __version__
-from ..scans import InputError, listed
+from ..core.scans import InputError, listed
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from ..architectures import Network
-from ..progress import Stopped
-from ..scans import InputError
-from ..weights import DEFAULT, Model, save_model
+from ..core.progress import Stopped
+from ..core.scans import InputError
+from ..networks.architectures import Network
+from ..networks.weights import DEFAULT, Model, save_model
 from .examples import Batch, ExampleConfig, draw_count, join, make_batch
 from .fields import Pool
 from .finish import best_network

@@ -1,6 +1,6 @@
 """The network's inputs for many sets of scans at once: what a GPU makes examples with.
 
-The same numbers as :class:`~napari_recurrent_mz.inputs.NetworkInputs` gives set by set, held by a
+The same numbers as :class:`~.NetworkInputs` gives set by set, held by a
 test. All sets of a batch share the number of scans, the size of the images, and the optics.
 
 Shapes in the comments: B sets, M scans, T targets, S × S pixels, L sheets, K radial frequencies.
@@ -15,15 +15,15 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from ..covariance import covariance_table
-from ..deconvolution import _FLOOR, _LARGEST_STEP, _SLACK, ITERATIONS, SheetWeights
-from ..inputs import _SECTION_SHARE, Scale, _asinh, _smooth
-from ..lmmse import expected_error, linear_weights, propagation_weights
-from ..network import NetworkConfig
-from ..object_sheets import pixels_per_value
-from ..optics import Optics
-from ..prepare import Normalisation, normalisation
-from ..radial_filter import RadialFilter
+from ..core.optics import Optics
+from ..estimates.covariance import covariance_table
+from ..estimates.deconvolution import _FLOOR, _LARGEST_STEP, _SLACK, ITERATIONS, SheetWeights
+from ..estimates.lmmse import expected_error, linear_weights, propagation_weights
+from ..estimates.normalisation import Normalisation, normalisation
+from ..estimates.object_sheets import pixels_per_value
+from ..estimates.radial_filter import RadialFilter
+from ..networks.inputs import _SECTION_SHARE, Scale, _asinh, _smooth
+from ..networks.recurrent_mz import NetworkConfig
 
 _BINS = 256
 _NOISE_MASK = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
@@ -31,7 +31,7 @@ _NOISE_MASK = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 
 @dataclass(frozen=True, eq=False)
 class BatchedInputs:
-    """What is known of B sets and T targets each; see :class:`~..inputs.Prepared`.
+    """What is known of B sets and T targets each; see :class:`~.Prepared`.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ def _scales(counts: torch.Tensor) -> list[Scale]:
 
 
 def _noise(normal: torch.Tensor) -> torch.Tensor:
-    """:func:`~..inputs.noise_of`, the median over the scans of each set: (B, M, S, S) → (B,)."""
+    """:func:`~.noise_of`, the median over the scans of each set: (B, M, S, S) → (B,)."""
     wide = functional.pad(normal, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
     mask = _NOISE_MASK.to(normal.device)[None, None]
     with torch.backends.cudnn.flags(allow_tf32=False):
@@ -263,7 +263,7 @@ class _Sheets:
 
 
 class _Objects:
-    """The objects of all sets, as :class:`~..deconvolution.NonnegativeEstimate` has each."""
+    """The objects of all sets, as :class:`~.NonnegativeEstimate` has each."""
 
     def __init__(
         self,
@@ -399,7 +399,7 @@ def _object(
 
 
 def _levels(normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """:class:`~..deconvolution.Levels` of every set: background, bright and mean, (B,) each."""
+    """:class:`~.Levels` of every set: background, bright and mean, (B,) each."""
     smooth = functional.avg_pool2d(normal, 5, 1).flatten(1)
     dark, middle = torch.quantile(smooth, normal.new_tensor([0.005, 0.5]), dim=1)
     background = dark - _SLACK * (middle - dark)
@@ -411,7 +411,7 @@ def _levels(normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 def _richardson_lucy(
     objects: _Objects, signal: torch.Tensor, start: torch.Tensor, bright: torch.Tensor
 ) -> list[torch.Tensor]:
-    """The iteration of :class:`~..deconvolution.NonnegativeEstimate`, for all sets at once.
+    """The iteration of :class:`~.NonnegativeEstimate`, for all sets at once.
 
     Returns the densities (B, L, side, side) of every fineness.
     """

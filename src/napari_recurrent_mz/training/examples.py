@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..deconvolution import ITERATIONS, NonnegativeEstimate
-from ..inputs import NetworkInputs, Prepared
-from ..network import NetworkConfig
-from ..object_sheets import LAYOUT
-from ..optics import Optics
-from ..phantoms import SPARSE
-from ..scans import InputError, Scan
-from ..simulate import Camera
+from ..core.optics import Optics
+from ..core.scans import InputError, Scan
+from ..estimates.deconvolution import ITERATIONS, NonnegativeEstimate
+from ..estimates.object_sheets import LAYOUT
+from ..networks.inputs import NetworkInputs, Prepared
+from ..networks.recurrent_mz import NetworkConfig
+from ..simulation.phantoms import SPARSE
+from ..simulation.simulate import Camera
 from .fields import Field, Pool
 
 ORDERS = ("random", "depth", "distance")

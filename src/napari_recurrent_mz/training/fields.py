@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..optics import Optics
-from ..phantoms import KINDS, phantom
-from ..scans import InputError
-from ..simulate import Aberration, imaging
+from ..core.optics import Optics
+from ..core.scans import InputError
+from ..simulation.phantoms import KINDS, phantom
+from ..simulation.simulate import Aberration, imaging
 
 _CONFOCAL = ".confocal.npy"
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..architectures import Network, build_as
-from ..device import Device
-from ..scans import InputError
-from ..weights import save_model
+from ..core.device import Device
+from ..core.scans import InputError
+from ..networks.architectures import Network, build_as
+from ..networks.weights import save_model
 from .examples import ExampleConfig
 from .fields import OBJECTIVES, PIXEL_PER_NYQUIST, WAVELENGTH_UM, Pool
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..architectures import Network, build
-from ..inputs import Prepared
-from ..network import NetworkConfig
+from ..networks.architectures import Network, build
+from ..networks.inputs import Prepared
+from ..networks.recurrent_mz import NetworkConfig
 from .store import Drawn
 
 _WARM_UP = 3  # steps before a graph is recorded

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from ..architectures import Network, architecture_of, build
-from ..device import choose_device
-from ..network import NetworkConfig, RecurrentMZ
-from ..scans import InputError
+from ..core.device import choose_device
+from ..core.scans import InputError
+from ..networks.architectures import Network, architecture_of, build
+from ..networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from .discriminator import Discriminator
 from .examples import Batch, ExampleConfig, ahead, make_batch
 from .fields import Pool

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..architectures import Network
-from ..device import Device
-from ..inputs import NetworkInputs, Prepared
+from ..core.device import Device
+from ..core.optics import Optics
+from ..core.progress import Stopped
+from ..core.scans import InputError, Scan
 from ..io import even_step
-from ..network import NetworkConfig
-from ..optics import Optics
-from ..progress import Stopped
-from ..scans import InputError, Scan
+from ..networks.architectures import Network
+from ..networks.inputs import NetworkInputs, Prepared
+from ..networks.recurrent_mz import NetworkConfig
 from .examples import Batch, ExampleConfig, choose_planes, crop_and_turn, join, kept_inputs, targets
 from .fields import Field, Pool
 from .validation import Validation, summary
@@ -285,7 +285,7 @@ def judge(
     kept : Path, optional
         Folder for the non-negative objects of the questions, found once.
     stopped : callable, optional
-        Asked before every question; True ends in :class:`~napari_recurrent_mz.progress.Stopped`.
+        Asked before every question; True ends in :class:`~.Stopped`.
 
     Returns
     -------

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..architectures import Network
-from ..network import NetworkConfig
+from ..networks.architectures import Network
+from ..networks.recurrent_mz import NetworkConfig
 from .sets import SetConfig, Sets, draw_microscope, image_samples, make_sets
 from .store import View, drawn
 

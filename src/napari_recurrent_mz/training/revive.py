@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..inputs import Prepared
-from ..network import ConvGRU, RecurrentMZ
+from ..networks.inputs import Prepared
+from ..networks.recurrent_mz import ConvGRU, RecurrentMZ
 
 _SAME = 1e-6
 """A channel that varies by less than this is constant."""

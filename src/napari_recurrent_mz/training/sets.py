@@ -16,13 +16,13 @@ import numpy.typing as npt
 import torch
 from scipy.fft import next_fast_len
 
-from ..composites import composite
-from ..network import NetworkConfig
-from ..optics import Optics
-from ..phantoms import Space, log_uniform
-from ..phantoms import phantom as draw_phantom
-from ..pupil import Wavefront, pupil_psf
-from ..simulate import Camera
+from ..core.optics import Optics
+from ..networks.recurrent_mz import NetworkConfig
+from ..simulation.composites import composite
+from ..simulation.phantoms import Space, log_uniform
+from ..simulation.phantoms import phantom as draw_phantom
+from ..simulation.pupil import Wavefront, pupil_psf
+from ..simulation.simulate import Camera
 from .batched import BatchedInputs, batched_inputs
 from .examples import ExampleConfig, choose_planes, random_camera, targets
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..inputs import Prepared
-from ..network import NetworkConfig
+from ..networks.inputs import Prepared
+from ..networks.recurrent_mz import NetworkConfig
 from .sets import Sets
 
 _FLOOR = 1e-7

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from scipy.stats import sem
 
-from ..architectures import Network
-from ..device import Device
-from ..inputs import NetworkInputs
-from ..scans import InputError, Scan
-from ..simulate import Camera
+from ..core.device import Device
+from ..core.scans import InputError, Scan
+from ..networks.architectures import Network
+from ..networks.inputs import NetworkInputs
+from ..simulation.simulate import Camera
 from .examples import normalised_truth
 from .fields import Field, Pool
 

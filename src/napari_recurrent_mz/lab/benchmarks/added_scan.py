@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...inputs import Scale
-from ...memory import Memory
-from ...scans import Scan
-from ...tiles import NetworkPlanes
+from ...core.scans import Scan
+from ...engine.tiles import NetworkPlanes
+from ...networks.inputs import Scale
+from ...networks.memory import Memory
 from ..shared import Goal
 from .base import Bench, Row, Times, interleaved
 from .scene import Way, heights, noise_scans, prepared, volume_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..shared import Goal
 
 if TYPE_CHECKING:
-    from ...device import Device
-    from ...weights import Model
+    from ...core.device import Device
+    from ...networks.weights import Model
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Bench:
     """What every subject is given."""
 
     device: Device
-    model_name: str | None = None  # as for :func:`~napari_recurrent_mz.weights.load_model`
+    model_name: str | None = None  # as for :func:`~.load_model`
     sizes: Sizes = FULL
     # told what is going on, in one sentence
     note: Callable[[str], None] = field(default=lambda _: None)
@@ -54,7 +54,7 @@ class Bench:
     @property
     def model(self) -> Model:
         """The network's weights, loaded once."""
-        from ...weights import load_model
+        from ...networks.weights import load_model
 
         return load_model(self.model_name)
 
@@ -74,7 +74,7 @@ class Bench:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Bench:
         """What :meth:`as_dict` describes."""
-        from ...device import choose_device
+        from ...core.device import choose_device
 
         return cls(choose_device(given["device"]), given["model_name"], Sizes(**given["sizes"]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...beads import measure_beads, plant_beads
+from ...measure.beads import measure_beads, plant_beads
 from ..shared import timed
 from .base import Bench, Row, Times
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...scans import FloatArray
+from ...core.scans import FloatArray
 from ..shared import Goal
 from .base import Bench, Row
 from .scene import Way, heights, prepared, sample_scans

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from ...device import choose_device, gpu_memory_limit, limit_gpu_memory
+from ...core.device import choose_device, gpu_memory_limit, limit_gpu_memory
 from ..shared import Goal
 from .base import Bench, Row
 from .scene import heights, noise_scans, unprepared, volume_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ...device import Device
+from ...core.device import Device
 from ..shared import timed
 
 _MATRIX = {"cpu": 2048, "mps": 4096, "cuda": 8192}

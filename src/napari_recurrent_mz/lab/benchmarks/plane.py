@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-from ...device import choose_device, cpu_flags
+from ...core.device import choose_device, cpu_flags
 from ..shared import Goal
 from .base import Bench, Row, Times, interleaved
 from .child import ChildError, in_child

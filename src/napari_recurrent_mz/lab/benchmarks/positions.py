@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...batch import BatchSettings, find_jobs, run_batch
+from ...core.scans import InputError
+from ...engine.batch import BatchSettings, find_jobs, run_batch
 from ...io import write_volume
-from ...scans import InputError
 from ..shared import timed
 from .base import Bench, Row, in_words
 from .scene import OPTICS, grid, noise_scans

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...lmmse import LinearEstimate
+from ...estimates.lmmse import LinearEstimate
 from ..shared import Goal, timed
 from .base import Bench, Row, Times, in_words
 from .plane import measured

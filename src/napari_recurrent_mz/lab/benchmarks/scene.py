@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...inputs import Scale
-from ...optics import Optics
-from ...scans import FloatArray, Scan, ZGrid
-from ...simulate import simulate_sample
-from ...tiles import NetworkPlanes
+from ...core.optics import Optics
+from ...core.scans import FloatArray, Scan, ZGrid
+from ...engine.tiles import NetworkPlanes
+from ...networks.inputs import Scale
+from ...simulation.simulate import simulate_sample
 from .base import Bench
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)

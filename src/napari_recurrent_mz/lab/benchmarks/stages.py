@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...deconvolution import NonnegativeEstimate
-from ...device import Device
-from ...inputs import NetworkInputs
-from ...network import RecurrentMZ
-from ...operations import Work, network_work
-from ...scans import InputError
-from ...tiles import NetworkPlanes
+from ...core.device import Device
+from ...core.scans import InputError
+from ...engine.tiles import NetworkPlanes
+from ...estimates.deconvolution import NonnegativeEstimate
+from ...networks.inputs import NetworkInputs
+from ...networks.operations import Work, network_work
+from ...networks.recurrent_mz import RecurrentMZ
 from ..shared import markdown_table, timed
 from .base import Bench, in_words
 from .peaks import Peak, peak, settle
@@ -38,7 +38,7 @@ class Stage:
     """One stage of one plane."""
 
     name: str
-    # as in :class:`~napari_recurrent_mz.operations.Work`; NaN where nothing is counted
+    # as in :class:`~.Work`; NaN where nothing is counted
     operations: float
     moved_bytes: float
     # seconds: what arithmetic and memory traffic take at the machine's best, whichever is more, and

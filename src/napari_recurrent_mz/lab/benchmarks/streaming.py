@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 
-from ...to_disk import reconstruct_to
+from ...engine.to_disk import reconstruct_to
 from ..shared import Goal
 from .base import Bench, Row, in_words
 from .child import ChildError, in_child

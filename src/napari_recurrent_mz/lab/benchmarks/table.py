@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...scans import InputError
+from ...core.scans import InputError
 from ..shared import made_now, markdown_table
 from .base import Bench, Row, in_words
 from .stages import StageTable
@@ -73,7 +73,7 @@ def made_by(bench: Bench, command: str) -> dict[str, Any]:
     """What a run was made with, JSON-able."""
     import torch
 
-    from ...device import available_cores, cpu_name
+    from ...core.device import available_cores, cpu_name
 
     return {
         **made_now(command),

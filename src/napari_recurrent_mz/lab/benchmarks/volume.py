@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from ...scans import Scan
+from ...core.scans import Scan
 from ..shared import Goal
 from .base import Bench, Row, Times, in_words, interleaved
 from .scene import CHOSEN, Way, heights, noise_scans, plain, prepared, unprepared, volume_of

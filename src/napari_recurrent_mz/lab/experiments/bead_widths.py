@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...beads import kl_divergence, measure_beads
-from ...phantoms import add_points
+from ...measure.beads import kl_divergence, measure_beads
+from ...simulation.phantoms import add_points
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import COLOURS, image, name_of

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...evaluation import CONFOCAL_METHODS, FULL_STACK
-from ...metrics import Normalisation, fitted, psnr, ssim
-from ...scans import FloatArray
+from ...core.metrics import Normalisation, fitted, psnr, ssim
+from ...core.scans import FloatArray
+from ...measure.evaluation import CONFOCAL_METHODS, FULL_STACK
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import image, name_of

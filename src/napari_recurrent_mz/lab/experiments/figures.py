@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-from ...methods import METHOD_NAMES
+from ...core.methods import METHOD_NAMES
 
 STYLE: dict[Any, Any] = {
     "font.size": 8.5,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...scans import InputError
+from ...core.scans import InputError
 from .base import Experiment, Measured
 
 if TYPE_CHECKING:

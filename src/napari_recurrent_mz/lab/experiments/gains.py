@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ...optics import Optics
+from ...core.optics import Optics
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row, bars, name_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...scans import FloatArray
+from ...core.scans import FloatArray
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import COLOURS, axes_row, mark_scans, name_of
@@ -21,7 +21,7 @@ from .lab import WORM_SCANS_UM, HeldOutStack, Lab, Row, score
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ...weights import Model
+    from ...networks.weights import Model
 
 _ORDERS = [list(order) for order in permutations(range(len(WORM_SCANS_UM)))]
 _TRAINED = ("order-depth", "order-distance", "order-random")

@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...device import Device, choose_device
-from ...inference import iter_planes, model_for
-from ...methods import METHOD_NAMES, METHODS, method_of
-from ...metrics import Normalisation, nrmse, psnr, ssim
-from ...optics import Optics
-from ...phantoms import phantom
-from ...scans import FloatArray, Scan, ZGrid
-from ...simulate import Camera, Imaging, imaging
-from ...tiles import NetworkPlanes
-from ...weights import Model, load_model
-from .base import Settings
+from ...core.device import Device, choose_device
+from ...core.methods import METHOD_NAMES, METHODS, method_of
+from ...core.metrics import Normalisation, nrmse, psnr, ssim
+from ...core.optics import Optics
+from ...core.scans import FloatArray, Scan, ZGrid
+from ...engine.inference import iter_planes, model_for
+from ...engine.tiles import NetworkPlanes
+from ...networks.weights import Model, load_model
+from ...simulation.phantoms import phantom
+from ...simulation.simulate import Camera, Imaging, imaging
+from .settings import Settings
 
 WORM_OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.103)
 """The paper's 63×/1.4 objective, its camera's pixel, and GFP."""
@@ -205,7 +205,7 @@ class Lab:
 
     def available(self, methods: Sequence[str]) -> list[str]:
         """Those of ``methods`` that can be used here; the others are noted."""
-        from ...weights import bundled_models
+        from ...networks.weights import bundled_models
 
         found = []
         for name in methods:

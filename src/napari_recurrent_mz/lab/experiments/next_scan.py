@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...expectation import Expectation
-from ...lmmse import LinearEstimate
-from ...phantoms import KINDS
-from ...planning import RULES, suggest
-from ...prepare import normalisation
-from ...scans import FloatArray
-from ...uncertainty import voxel_spread
+from ...core.scans import FloatArray
+from ...estimates.expectation import Expectation
+from ...estimates.lmmse import LinearEstimate
+from ...estimates.normalisation import normalisation
+from ...estimates.planning import RULES, suggest
+from ...estimates.uncertainty import voxel_spread
+from ...simulation.phantoms import KINDS
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row
@@ -62,7 +62,7 @@ class Step:
 def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
     """Scan a sample as a rule says, one scan at a time, and rebuild it after each.
 
-    A rule is one of :data:`~napari_recurrent_mz.planning.RULES`, ``equal`` (all scans anew, evenly
+    A rule is one of :data:`~.RULES`, ``equal`` (all scans anew, evenly
     spaced) or ``random``.
     """
     planes: tuple[int, ...] = ()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...inputs import Scale
-from ...memory import Memory
-from ...scans import Scan
-from ...tiles import NetworkPlanes
+from ...core.scans import Scan
+from ...engine.tiles import NetworkPlanes
+from ...networks.inputs import Scale
+from ...networks.memory import Memory
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ...check import LINEAR, NETWORK, check_on_scans
-from ...network import RecurrentMZ
-from ...phantoms import KINDS
-from ...scans import Scan
-from ...simulate import Camera
-from ...weights import Model
+from ...core.scans import Scan
+from ...engine.check import LINEAR, NETWORK, check_on_scans
+from ...networks.recurrent_mz import RecurrentMZ
+from ...networks.weights import Model
+from ...simulation.phantoms import KINDS
+from ...simulation.simulate import Camera
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...scans import Scan
+from ...core.scans import Scan
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row

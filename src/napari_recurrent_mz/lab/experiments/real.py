@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...check import check_on_scans
+from ...core.optics import Optics
+from ...engine.check import check_on_scans
 from ...io import read_image, stack_heights
-from ...optics import Optics
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row, bars, name_of

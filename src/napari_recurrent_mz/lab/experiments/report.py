@@ -144,7 +144,7 @@ def _weights_used(records: Sequence[Record]) -> str:
 
 def _earlier_files() -> dict[str, str]:
     """Files that held a bundled model's weights before its card was written anew, and its own."""
-    from ...weights import bundled_models, load_model
+    from ...networks.weights import bundled_models, load_model
 
     models = [load_model(name) for name in bundled_models()]
     return {old: m.sha256 for m in models for old in m.card.get("same_weights_as", [])}

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..shared import made_now
-from .base import Experiment, Settings
+from .base import Experiment
 from .files import read, write
 from .lab import Lab
+from .settings import Settings
 
 
 def run(

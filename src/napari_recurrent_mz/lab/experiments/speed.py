@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...inference import iter_planes
-from ...scans import ZGrid
+from ...core.scans import ZGrid
+from ...engine.inference import iter_planes
 from ..shared import timed
 from .base import NOT_MEASURED, Experiment, Measured, Outcome
 from .figures import axes_row, bars, name_of

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...metrics import relative_change
-from ...planning import RULES
-from ...stopping import EPSILON
+from ...core.metrics import relative_change
+from ...core.stopping import EPSILON
+from ...estimates.planning import RULES
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome
 from .figures import axes_row

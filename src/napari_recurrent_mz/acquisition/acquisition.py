@@ -1,0 +1,302 @@
+"""An automatic run: scan, refine, and go where the next scan helps most, until it no longer pays.
+
+The stage never leaves the limits that the user set. However a run ends, also when it is aborted
+or its generator is closed, the stage is brought to rest: back at the height where it stood, or
+where it is. A stage that does not answer is told to stop, and not moved again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..core.scans import SAME_HEIGHT_UM, InputError, Scan
+from .microscope import Microscope, MicroscopeError, StageError, check_height, check_start, standing
+
+MAX_SCANS = 10
+"""How many scans a run takes at most."""
+
+AFTERWARDS = ("return", "stay")
+"""Where the stage is left: at the height where it stood, or where it is."""
+
+
+class _Verdict(Protocol):
+    @property
+    def stop(self) -> bool: ...
+    @property
+    def sentence(self) -> str: ...
+
+
+class LiveSession(Protocol):
+    """What a run needs of a :class:`~.Session`."""
+
+    @property
+    def scans(self) -> Sequence[Scan]:
+        """The scans there are."""
+
+    def add_scan(
+        self, scan: Scan, *, pixel_um: float | None, accept_doubtful: bool, refine: bool
+    ) -> Any:
+        """Take one more scan, without refining."""
+
+    def refine(
+        self, *, order: Sequence[int] | None, stopped: Callable[[], bool] | None
+    ) -> Iterator[Any]:
+        """Bring the volume up to the scans, a plane at a time."""
+
+    def verdict(self, epsilon: float | None) -> _Verdict:
+        """Whether another scan pays."""
+
+    def suggest_z(self) -> float:
+        """The height where another scan should help most, in micrometres."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The stage is at the height of the next scan.
+
+    Attributes
+    ----------
+    z_um : float
+        As it is read, in micrometres.
+    number : int
+        Of the scan in this run, from 1.
+    """
+
+    z_um: float
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """A scan was taken, and the session has it."""
+
+    scan: Scan
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneRefined:
+    """A plane of the volume is as the session's ``update`` says."""
+
+    update: Any
+    number: int
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The volume contains the scan; what the session says of another one."""
+
+    number: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last event of every run.
+
+    Attributes
+    ----------
+    reason : str
+        ``converged`` (another scan no longer pays), ``maximum`` (as many scans as were
+        allowed), ``exhausted`` (the best height has been scanned), ``limits`` (the best height
+        is outside the limits), ``aborted`` or ``failed``.
+    sentence : str
+        The reason for a person.
+    stage : str
+        A sentence that says where the stage is.
+    scans : int
+        How many the run took.
+    """
+
+    reason: str
+    sentence: str
+    stage: str
+    scans: int
+
+
+Event = Moved | Scanned | PlaneRefined | Refined | Ended
+_Outcome = tuple[str, str]
+
+
+def acquire(
+    session: LiveSession,
+    microscope: Microscope,
+    *,
+    first_um: Sequence[float] = (),
+    epsilon: float | None = None,
+    max_scans: int = MAX_SCANS,
+    afterwards: str = "return",
+    accept_doubtful: bool = False,
+    order: Callable[[], Sequence[int]] | None = None,
+    abort: threading.Event | None = None,
+) -> Iterator[Event]:
+    """Scan and refine until the volume no longer changes.
+
+    Parameters
+    ----------
+    session : LiveSession
+        May have scans already.
+    microscope : Microscope
+    first_um : sequence of float, optional
+        Heights to begin with, in micrometres, before the session is asked for one.
+    epsilon : float, optional
+        Relative change at or below which to stop; by default the session's.
+    max_scans : int, optional
+        Most scans that this run takes, at least 1.
+    afterwards : {"return", "stay"}, optional
+        Where the stage is left, also after an abort: at the height where it stood when the run
+        began, or where it is then.
+    accept_doubtful : bool, optional
+        Go on with frames that are saturated or hold nothing but noise. By default they end the
+        run: the lamp may be off, and every further exposure would be lost.
+    order : callable, optional
+        Gives the planes wanted first, such as those in view, whenever a scan has come.
+    abort : threading.Event, optional
+        Ends the run: at once on the way and between planes, after an exposure that has begun.
+        The scans taken so far stay in the session.
+
+    Yields
+    ------
+    Event
+        For every scan a :class:`Moved`, a :class:`Scanned`, :class:`PlaneRefined` as often as the
+        session says, and a :class:`Refined`; at last an :class:`Ended`, whose reason is also
+        that of any :class:`InputError` on the way.
+
+    Raises
+    ------
+    InputError
+        At once, if a height is outside the limits or an argument makes no sense.
+    """
+    if max_scans < 1:
+        raise InputError(f"A run of {max_scans} scans takes none: allow at least 1.")
+    if afterwards not in AFTERWARDS:
+        raise InputError(f"The stage cannot '{afterwards}' afterwards: choose return or stay.")
+    for z_um in first_um:
+        check_height(z_um, microscope.limits_um)
+    run = _Run(
+        session=session,
+        microscope=microscope,
+        first_um=tuple(first_um),
+        epsilon=epsilon,
+        max_scans=max_scans,
+        accept_doubtful=accept_doubtful,
+        order=order,
+        abort=abort or threading.Event(),
+    )
+    return _to_the_end(run, afterwards)
+
+
+@dataclass
+class _Run:
+    """The arguments of a run, and how many scans it has taken."""
+
+    session: LiveSession
+    microscope: Microscope
+    first_um: tuple[float, ...]
+    epsilon: float | None
+    max_scans: int
+    accept_doubtful: bool
+    order: Callable[[], Sequence[int]] | None
+    abort: threading.Event
+    taken: int = 0
+
+    def scanning(self) -> Generator[Event, None, _Outcome]:
+        """Take scan after scan; return why that ended."""
+        while self.taken < self.max_scans:
+            if self.abort.is_set():
+                return self._aborted()
+            z_um = self._next_height()
+            if isinstance(z_um, tuple):
+                return z_um
+            yield from self._one_scan(z_um)
+            if self.abort.is_set():
+                return self._aborted()
+            verdict = self.session.verdict(self.epsilon)
+            yield Refined(self.taken, verdict.sentence)
+            if verdict.stop and self.taken >= len(self.first_um):
+                return "converged", verdict.sentence
+        return "maximum", f"The run has taken the {_scans(self.max_scans)} that it may take."
+
+    def _aborted(self) -> _Outcome:
+        return "aborted", f"The run was aborted after {_scans(self.taken)}."
+
+    def _next_height(self) -> float | _Outcome:
+        """Where to scan next, or why nowhere."""
+        if self.taken < len(self.first_um):
+            return self.first_um[self.taken]
+        z_um = float(self.session.suggest_z())
+        if any(abs(scan.z_um - z_um) < SAME_HEIGHT_UM for scan in self.session.scans):
+            return "exhausted", f"The best next height, {z_um:g} µm, has been scanned already."
+        low, high = self.microscope.limits_um
+        if not low <= z_um <= high:
+            return "limits", (
+                f"The best next height, {z_um:g} µm, is outside the limits {low:g} to {high:g} µm "
+                "that you set: widen them, or choose a grid within them."
+            )
+        return z_um
+
+    def _one_scan(self, z_um: float) -> Iterator[Event]:
+        """Move, expose, refine; nothing more once the run is aborted."""
+        number = self.taken + 1
+        there = self.microscope.move_to(z_um, self.abort.is_set)
+        if self.abort.is_set():
+            return
+        yield Moved(there, number)
+        if self.abort.is_set():
+            return
+        scan = self.microscope.scan()
+        self.session.add_scan(
+            scan,
+            pixel_um=self.microscope.pixel_um,
+            accept_doubtful=self.accept_doubtful,
+            refine=False,
+        )
+        self.taken = number
+        yield Scanned(scan, number)
+        order = self.order() if self.order is not None else None
+        for update in self.session.refine(order=order, stopped=self.abort.is_set):
+            yield PlaneRefined(update, number)
+
+
+def _to_the_end(run: _Run, afterwards: str) -> Iterator[Event]:
+    """The events of a run; whatever happens, the stage is at rest when it is over."""
+    home: float | None = None
+    lost = ""
+    try:
+        home = _home(run.microscope)
+        reason, sentence = yield from run.scanning()
+    except InputError as error:
+        reason, sentence = "failed", str(error)
+        if isinstance(error, StageError):
+            lost = f"{standing(run.microscope)} It has not been moved again."
+    except BaseException:  # also the generator being closed
+        _at_rest(run.microscope, home, afterwards)
+        raise
+    stage = lost or _at_rest(run.microscope, home, afterwards)
+    yield Ended(reason, sentence, stage, run.taken)
+
+
+def _home(microscope: Microscope) -> float:
+    """The height to return to: where the stage stands, which must be within the limits and free."""
+    microscope.check_free()
+    z_um = microscope.z_um
+    check_start(z_um, microscope.limits_um)
+    low, high = microscope.limits_um
+    return min(max(z_um, low), high)
+
+
+def _at_rest(microscope: Microscope, home: float | None, afterwards: str) -> str:
+    """Leave the stage where it was asked to be left; a sentence that says where."""
+    try:
+        if home is not None and afterwards == "return":
+            return f"The stage is back at {microscope.move_to(home):g} µm."
+    except MicroscopeError as error:  # lost, in use, or the limits have been narrowed meanwhile
+        return f"{error} {standing(microscope)}"
+    return standing(microscope)
+
+
+def _scans(count: int) -> str:
+    return f"{count} scan" if count == 1 else f"{count} scans"

@@ -1,0 +1,332 @@
+"""A folder that acquisition software writes to: its new TIFFs become scans once complete.
+
+The folder is looked at again and again, in place of waiting for the system's change
+notices: those do not cross a network drive, where most microscopes write, and none of them
+says that a file is finished. A file is taken once its size and time of change have stood
+still for a while *and* it can be read to its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.scans import InputError, Scan
+from ..io import ImageFile, read_image, z_from_name
+from .pattern import NamePattern
+
+_ENDINGS = (".tif", ".tiff")
+
+SETTLE_S = 1.0
+"""How long a file must stand still before it is read, in seconds."""
+
+GIVE_UP_S = 10.0
+"""How long a file that cannot be read may stand still before this is said, in seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewScan:
+    """A file that is complete, as a scan.
+
+    Attributes
+    ----------
+    scan : Scan
+        Its image and height; its name is that of the file.
+    path : pathlib.Path
+    image : ImageFile
+        What the file says beside it, the pixel size for instance.
+    again : bool
+        Whether a file of this name came before and has been written anew.
+    """
+
+    scan: Scan
+    path: Path
+    image: ImageFile
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """A TIFF that is no scan, said once: it stays where it is, and is not asked about again."""
+
+    path: Path
+    sentence: str
+
+
+@dataclass(frozen=True)
+class FolderGone:
+    """The folder cannot be read now; watching goes on."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class FolderBack:
+    """The folder can be read again; nothing that was known is forgotten."""
+
+    sentence: str
+
+
+FolderEvent = NewScan | LeftAlone | FolderGone | FolderBack
+
+_Signature = tuple[int, int]
+
+
+@dataclass
+class _File:
+    """State of one file: its signature, since when, and whether it was read."""
+
+    signature: _Signature
+    since: float
+    next_try: float
+    done: bool = False
+    taken: bytes | None = None
+    said: str = ""
+
+
+class FolderWatch:
+    """A folder's TIFFs and what became of each.
+
+    :func:`watch_folder` runs it; whoever has a timer of their own calls :meth:`poll`.
+
+    Parameters
+    ----------
+    folder : path
+        Its own files only, not those of folders inside. Hidden files are passed over.
+    pattern : NamePattern or str, optional
+        Which files are scans, and where the height stands in their names. Without it every
+        TIFF is one, and the height comes from OME metadata or from names such as
+        ``scan_z3.5um.tif``.
+    existing : bool, optional
+        Whether the files that are there already are scans too; if not, they become so when
+        they are written anew.
+    settle_s, give_up_s : float, optional
+        See :data:`SETTLE_S` and :data:`GIVE_UP_S`.
+    clock : callable, optional
+        Seconds that only run forward. The folder's own times are compared with themselves
+        alone: the clock of a file server may be wrong.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist or cannot be read, or the pattern makes no sense.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        pattern: NamePattern | str | None = None,
+        existing: bool = True,
+        settle_s: float = SETTLE_S,
+        give_up_s: float = GIVE_UP_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = Path(folder)
+        self.pattern = NamePattern(pattern) if isinstance(pattern, str) else pattern
+        self._settle_s, self._give_up_s, self._clock = settle_s, give_up_s, clock
+        self._files: dict[str, _File] = {}
+        self._gone = self._said_unfit = False
+        if not self.folder.is_dir():
+            raise InputError(
+                f"The folder '{folder}' to watch does not exist: make it, or choose another one."
+            )
+        try:
+            present = self._listing()
+        except OSError as error:
+            raise InputError(
+                f"The folder '{folder}' cannot be read ({error.strerror or error}): choose another "
+                "one, or ask for the permission."
+            ) from error
+        if not existing:
+            now = clock()
+            self._files = {
+                name: _File(signature, now, now, done=True) for name, signature in present.items()
+            }
+
+    def poll(self) -> Iterator[FolderEvent]:
+        """Look once, and yield what is new, the files in the order they were written.
+
+        Yields
+        ------
+        FolderEvent
+        """
+        try:
+            listing = self._listing()
+        except OSError as error:
+            if not self._gone:
+                self._gone = True
+                yield FolderGone(
+                    f"The folder '{self.folder}' cannot be read ({error.strerror or error}): "
+                    "watching goes on, and new scans appear once it is back."
+                )
+            return
+        if self._gone:
+            self._gone = False
+            yield FolderBack(f"The folder '{self.folder}' is back.")
+        for name, signature in sorted(listing.items(), key=lambda item: (item[1][1], item[0])):
+            if self._is_due(name, signature):
+                yield from self._read(name)
+
+    def _listing(self) -> dict[str, _Signature]:
+        """Size and time of change of every TIFF."""
+        listing = {}
+        with os.scandir(self.folder) as entries:
+            names = [e.name for e in entries if e.name.lower().endswith(_ENDINGS)]
+        for name in names:
+            # The entry's own stat is from the folder, and stale for an open file on Windows.
+            signature = None if name.startswith(".") else self._signature(name)
+            if signature is not None:
+                listing[name] = signature
+        return listing
+
+    def _signature(self, name: str) -> _Signature | None:
+        try:
+            status = (self.folder / name).stat()
+        except OSError:  # gone between two looks, or not ours to see
+            return None
+        return status.st_size, status.st_mtime_ns
+
+    def _is_due(self, name: str, signature: _Signature) -> bool:
+        """Keep the record of a file; whether it should be read now."""
+        now = self._clock()
+        file = self._files.get(name)
+        if file is None:
+            file = self._files[name] = _File(signature, now, now + self._settle_s)
+        elif file.signature != signature:
+            file.signature, file.since, file.next_try = signature, now, now + self._settle_s
+            file.done = False
+        return not file.done and now >= file.next_try
+
+    def _read(self, name: str) -> Iterator[FolderEvent]:
+        file, path = self._files[name], self.folder / name
+        began = self._clock()
+        if self.pattern is not None and not self.pattern.matches(name):
+            file.done = True
+            if not self._said_unfit:  # once is enough: the others may be other channels
+                self._said_unfit = True
+                yield LeftAlone(
+                    path,
+                    f"'{name}' does not fit the pattern '{self.pattern.text}': it is left alone, "
+                    "as are all others that do not.",
+                )
+            return
+        try:
+            image = read_image(path)
+        except Exception as error:  # a file that is half there can fail in any way
+            # Not finished, or never will be: the same file is tried again, ever more seldom.
+            if self._signature(name) is None:
+                return
+            still = began - file.since
+            file.next_try = began + min(still, max(self._give_up_s - still, self._settle_s))
+            if still >= self._give_up_s:
+                yield from self._leave(name, _read_error(error, name))
+            return
+        if self._signature(name) != file.signature:
+            return  # written to while it was read: the next look begins again
+        try:
+            scan = self._scan(image)
+        except Exception as error:  # whatever is wrong with one, the watch goes on
+            yield from self._leave(name, _read_error(error, name))
+            return
+        file.done, file.said = True, ""
+        before, file.taken = file.taken, _digest(scan)
+        if file.taken != before:
+            yield NewScan(scan, path, image, again=before is not None)
+
+    def _leave(self, name: str, sentence: str) -> Iterator[LeftAlone]:
+        file = self._files[name]
+        file.done = True
+        if file.said != sentence:
+            file.said = sentence
+            yield LeftAlone(self.folder / name, sentence)
+
+    def _scan(self, image: ImageFile) -> Scan:
+        if image.n_planes > 1:
+            raise InputError(
+                f"'{image.name}' is a stack of {image.n_planes} planes: a scan is one image, save "
+                "each height in a file of its own."
+            )
+        if self.pattern is not None and self.pattern.has_height:
+            z_um = self.pattern.height_um(image.name)
+        elif image.z_um is not None:
+            z_um = float(image.z_um[0])
+        else:
+            z_um = z_from_name(image.name)
+        if z_um is None:
+            raise InputError(
+                f"The height of '{image.name}' is neither in its metadata nor in its name: write "
+                "a pattern that finds it, for instance *_z{z}um*.tif."
+            )
+        return Scan(image.stack[0], z_um, image.name)
+
+
+def _read_error(error: Exception, name: str) -> str:
+    """One sentence, whatever went wrong while a file was read."""
+    if isinstance(error, InputError):
+        return str(error)
+    return f"'{name}' cannot be read ({type(error).__name__}): save it again as TIFF."
+
+
+def _digest(scan: Scan) -> bytes:
+    """Digest of the pixels and the height, whatever else changed in the file."""
+    digest = hashlib.blake2b(scan.pixels.tobytes(), digest_size=16)
+    digest.update(repr((scan.pixels.shape, scan.z_um)).encode())
+    return digest.digest()
+
+
+def watch_folder(
+    folder: str | os.PathLike[str],
+    *,
+    stop: threading.Event | None = None,
+    pattern: NamePattern | str | None = None,
+    existing: bool = True,
+    interval_s: float = 0.5,
+    settle_s: float = SETTLE_S,
+    give_up_s: float = GIVE_UP_S,
+) -> Iterator[FolderEvent]:
+    """Yield a folder's scans as they are finished, until told to stop.
+
+    What is wrong with the arguments is raised at once; what is there is noted at once too,
+    however late the first event is asked for.
+
+    Parameters
+    ----------
+    folder, pattern, existing, settle_s, give_up_s
+        As in :class:`FolderWatch`.
+    stop : threading.Event, optional
+        Ends the watch, within an interval. Without it the watch never ends.
+    interval_s : float, optional
+        Time between two looks, in seconds.
+
+    Yields
+    ------
+    FolderEvent
+        A :class:`NewScan` for every scan; a :class:`LeftAlone` for a TIFF that is none; a
+        :class:`FolderGone` and a :class:`FolderBack` when the folder disappears and returns.
+
+    Raises
+    ------
+    InputError
+        As :class:`FolderWatch`.
+    """
+    watch = FolderWatch(
+        folder, pattern=pattern, existing=existing, settle_s=settle_s, give_up_s=give_up_s
+    )
+    return _watching(watch, stop or threading.Event(), interval_s)
+
+
+def _watching(
+    watch: FolderWatch, stop: threading.Event, interval_s: float
+) -> Iterator[FolderEvent]:
+    while not stop.is_set():
+        for event in watch.poll():
+            yield event
+            if stop.is_set():
+                return
+        stop.wait(interval_s)

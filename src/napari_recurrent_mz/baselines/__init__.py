@@ -1,1 +1,0 @@
-"""Methods to hold the network against."""

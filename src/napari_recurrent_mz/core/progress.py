@@ -1,0 +1,140 @@
+"""How work that takes long says how far it is, and how it is stopped in the middle.
+
+Some work is a generator of its steps, which :func:`finished` runs to the end. For the other,
+whoever starts the work listens; whoever does it calls :func:`tell` before each piece. What lies
+between the two does not need to know.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+
+class Stopped(Exception):  # noqa: N818
+    """Somebody asked to stop, and the work ended in the middle."""
+
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+Listener = Callable[[str, int, int], None]
+"""Told what is being done, how many pieces of it are done, and of how many."""
+
+
+def nobody(_words: str, _done: int, _total: int) -> None:
+    """Listen to nothing."""
+
+
+def never() -> bool:
+    """Never stop."""
+    return False
+
+
+def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None = None) -> T:
+    """Run a generator of steps to its end.
+
+    Parameters
+    ----------
+    steps : generator
+        For instance :func:`~.aligning`.
+    on_step : callable, optional
+        Gets everything that the generator yields: how far the work is.
+
+    Returns
+    -------
+    object
+        What the generator returns.
+    """
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if on_step is not None:
+            on_step(step)
+
+
+class Step(NamedTuple):
+    """How far the work is, and what is being done, for a person."""
+
+    done: int
+    total: int
+    words: str
+
+
+Steps = Generator[Step, None, T]
+"""Yields each :class:`Step` and returns the result; closing it cancels the work."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far some work is: pieces done, pieces in all, and what is at work."""
+
+    done: int
+    total: int
+    words: str = ""
+
+
+_POLL_S = 0.1
+
+
+def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Generator[Progress, None, T]:
+    """Do work in a thread of its own, and yield the steps that it tells; return what it returns.
+
+    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
+    """
+    steps: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def listened() -> T:
+        with listening(
+            lambda words, done, total: steps.put(Progress(done, total, words)),
+            lambda: given_up.is_set() or stopped(),
+        ):
+            return work()
+
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(listened)
+        try:
+            while not (result.done() and steps.empty()):
+                with suppress(queue.Empty):
+                    yield steps.get(timeout=_POLL_S)
+        finally:
+            given_up.set()
+        return result.result()
+
+
+_listener: ContextVar[Listener] = ContextVar("listener", default=nobody)
+
+
+@contextmanager
+def listening(listener: Listener, stopped: Callable[[], bool] | None = None) -> Iterator[None]:
+    """Call ``listener`` with every step taken inside, in this thread.
+
+    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
+    """
+    should_stop = stopped or never
+
+    def listen(words: str, done: int, total: int) -> None:
+        if should_stop():
+            raise Stopped
+        listener(words, done, total)
+
+    before = _listener.set(listen)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
+def tell(words: str, done: int, total: int) -> None:
+    """Say that ``done`` of ``total`` pieces of ``words`` are done and the next one begins."""
+    _listener.get()(words, done, total)

@@ -1,0 +1,205 @@
+"""The demo window: simulated scans, the dock filled in, the volume beside the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication
+
+from ...core.scans import ZGrid
+from ..files import samples as _samples
+from ..reconstruct.dock import ReconstructDock
+from ..shared import insides as _insides
+from ..shared.layers import um_scale_and_place
+from ..shared.method_panel import NETWORK
+from ..shared.worker import Outcome
+
+SETTLE_MS = 1200
+"""napari lays the canvas out over several rounds of events; a view reset before is off-centre."""
+
+_VIEW_ANGLES = (0.0, -30.0, 110.0)
+_ZOOM = 0.95
+_GAP = 0.02
+_SHOWN_PERCENTILES = (60, 99.9)  # a haze fills the worm; the nuclei are what one looks for
+_GAMMA = 0.85
+_GRID = ZGrid(1.0, 9.0, 0.2)  # a little beyond the scans, on planes that the truth has
+_READY_S = 60
+FRAME = (0.5, 0.55, 0.6, 1.0)
+
+
+def run_demo(
+    *,
+    screenshot: Path | None = None,
+    show: bool = True,
+    size: tuple[int, int] = (1280, 800),
+    theme: str = "dark",
+    model: str | None = None,
+    device: str = "auto",
+) -> Outcome:
+    """Open napari with the demo's scans, reconstruct them, and show the volume by the truth.
+
+    Parameters
+    ----------
+    screenshot : Path, optional
+        Where to save a picture of the whole window (PNG); the window then closes.
+    show : bool
+        Keep the window open for the user at the end; False closes it.
+    size : tuple of int
+        Width and height of the window, in screen pixels.
+    theme : str
+        napari's theme, ``dark`` or ``light``.
+    model : str, optional
+        Name or path of a model, by default the bundled one.
+    device : str, optional
+        auto, cuda, mps or cpu.
+
+    Returns
+    -------
+    Outcome
+        How the reconstruction ended.
+    """
+    sample = _samples.demo()
+    viewer = open_viewer("Recurrent-MZ demo", theme, size)
+    viewer.layers.events.inserted.connect(lambda event: frame(event.value, sample))
+    scans = [viewer.add_image(data, **about) for data, about, _ in _samples.three_scans()]
+    dock = ReconstructDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    fill_in(dock, sample, scans)
+    look_around(viewer)
+    wait(SETTLE_MS)
+    centre(viewer)
+    until_ready(dock, model, device)
+    outcome = until_done(dock)
+    beside_the_truth(viewer, dock, sample, scans)
+    wait(SETTLE_MS)
+    centre(viewer)
+    wait(SETTLE_MS // 2)
+    leave(viewer, screenshot, show)
+    return outcome
+
+
+def open_viewer(title: str, theme: str, size: tuple[int, int]) -> Any:
+    """A napari window of a demo, in this theme and size (width, height in pixels)."""
+    import napari
+
+    viewer = napari.Viewer(title=title, show=True, show_welcome_screen=False)
+    viewer.theme = theme
+    _insides.window_of(viewer).resize(*size)
+    return viewer
+
+
+def leave(viewer: Any, screenshot: Path | None, show: bool) -> None:
+    """Save the picture that is wanted, and keep the window for the user or close it."""
+    import napari
+
+    if screenshot is not None:
+        viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
+    if show and screenshot is None:
+        napari.run()
+    else:
+        viewer.close()
+
+
+def fill_in(dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
+    """Put the scans, the optics and the truth's own planes in the dock."""
+    dock.remembers = False
+    dock.add_layers(scans)
+    dock.set_optics(sample.optics, "63×/1.4 oil")
+    dock.ui.method.set_method(NETWORK)
+    dock.set_grid(_GRID)
+
+
+def look_around(viewer: Any) -> None:
+    """A black 3-D canvas with a scale bar, where planes are seen to arrive."""
+    viewer.dims.ndisplay = 3
+    _insides.blacken(viewer)
+    _insides.scale_bar(viewer).visible = True
+
+
+def until_ready(dock: ReconstructDock, model: str | None, device: str) -> None:
+    """Wait for torch and the model, so that the dock shows the device and the expected time."""
+    panel = dock.ui.method
+    panel.set_device(device)
+    wait_for(lambda: panel.is_ready)
+    if model is not None:
+        panel.model = None
+        panel.open_model(model)
+    wait_for(lambda: panel.model is not None)
+    dock.check()
+
+
+def wait_for(is_done: Callable[[], bool]) -> None:
+    """Let Qt work until ``is_done``, a minute at most."""
+    deadline = time.monotonic() + _READY_S
+    while not is_done() and time.monotonic() < deadline:
+        wait(50)
+
+
+def until_done(dock: ReconstructDock) -> Outcome:
+    """Press Reconstruct and let the window live until the run has ended."""
+    loop = QEventLoop()
+    ends: list[Outcome] = []
+
+    def ended(outcome: Outcome) -> None:
+        ends.append(outcome)
+        loop.quit()
+
+    dock.ended.connect(ended)
+    dock.reconstruct()
+    if dock.run is not None:
+        loop.exec()
+    return ends[0] if ends else Outcome("failed", dock.ui.footer.message.text())
+
+
+def beside_the_truth(viewer: Any, dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
+    """Show the volume and the simulated truth side by side, in the same contrast."""
+    result = dock.result.layer if dock.result is not None else None
+    if result is None:
+        return
+    for scan in scans:
+        scan.visible = False
+    inside = (sample.z_um > _GRID.start_um - 1e-6) & (sample.z_um < _GRID.stop_um + 1e-6)
+    place = um_scale_and_place(_GRID.step_um, sample.optics.pixel_um, _GRID.start_um)
+    viewer.add_image(
+        sample.widefield[inside], name=f"Truth, all {len(_GRID)} planes simulated", **place
+    )
+    for layer in viewer.layers:
+        layer.name_overlay.visible = layer.visible
+    viewer.layers.selection.active = result
+    height, width = _insides.canvas_size(viewer)
+    grid = _insides.grid(viewer)
+    grid.shape = (1, 2) if width > 1.6 * height else (2, 1)
+    grid.spacing = _GAP
+    grid.enabled = True
+
+
+def frame(layer: Image, sample: Any) -> None:
+    """Show a layer in the contrast that all layers of the demo share, in a box."""
+    limits = np.percentile(sample.widefield, _SHOWN_PERCENTILES)
+    layer.contrast_limits = tuple(float(v) for v in limits)
+    layer.gamma = _GAMMA
+    layer.bounding_box.visible = True
+    layer.bounding_box.points = False
+    layer.bounding_box.line_color = FRAME
+
+
+def centre(viewer: Any) -> None:
+    """Fit the volume in the canvas, seen from above at an angle."""
+    viewer.reset_view()
+    camera = _insides.camera(viewer)
+    camera.angles = _VIEW_ANGLES
+    camera.zoom *= _ZOOM
+
+
+def wait(milliseconds: int) -> None:
+    """Let Qt work for a while."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+    QApplication.processEvents()

@@ -1,0 +1,280 @@
+"""Layers to files: OME-TIFF and OME-Zarr that open again as they were, in µm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Layer
+
+from ... import __version__
+from ...core.scans import Heights, InputError
+from ...io import Channel, Place, even_step, write_channels, write_surface
+from ...io._channels import OnPlane
+from ...io._facts import PLAUSIBLE
+from ..shared import layers as _layers
+
+_EVEN = 1e-6  # of the step: what is off by more is no rounding
+_ENDINGS = (".tif", ".tiff", ".zarr")
+_OPTICS = ("na", "wavelength_um", "immersion_index")
+
+
+def write_ome_tiff(path: str, layers: Sequence[Any]) -> list[str]:
+    """napari's writer of OME-TIFF: layers as (data, attributes, type).
+
+    Raises
+    ------
+    OSError
+        If they cannot be written. napari takes a ValueError, which :class:`InputError` is, for a
+        writer that is not there, and keeps the sentence from the user.
+    """
+    return _write(path, layers, ".ome.tif")
+
+
+def write_ome_zarr(path: str, layers: Sequence[Any]) -> list[str]:
+    """napari's writer of OME-Zarr: as :func:`write_ome_tiff`."""
+    return _write(path, layers, ".ome.zarr")
+
+
+def _write(path: str, layers: Sequence[Any], ending: str) -> list[str]:
+    target = Path(path)
+    is_named = target.suffix.lower() in _ENDINGS
+    target = target if is_named else target.with_name(f"{target.name}{ending}")
+    try:
+        file = LayersFile.of([Layer.create(data, about, kind) for data, about, kind in layers])
+        if not is_named:  # napari has asked about another name
+            check_free(target)
+        return [str(file.write(target))]
+    except InputError as error:
+        raise OSError(str(error)) from error
+
+
+def check_free(path: Path) -> None:
+    """Raise :class:`InputError` when something has this name already."""
+    if path.exists():
+        raise InputError(f"'{path.name}' is already there and stays as it is: choose another name.")
+
+
+@dataclass(frozen=True, eq=False)
+class LayersFile:
+    """Layers as one file holds them; nothing of it belongs to napari.
+
+    Attributes
+    ----------
+    channels : tuple of Channel
+    place : Place
+    record : mapping
+        How they were made.
+    heights_um : numpy.ndarray or None
+        Height of every pixel, where the one layer is the image of a surface.
+    """
+
+    channels: tuple[Channel, ...]
+    place: Place
+    record: Mapping[str, Any]
+    heights_um: Heights | None = None
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> LayersFile:
+        """Image layers of one size at one place; several become channels.
+
+        Raises
+        ------
+        InputError
+            If a file could not hold them as they are, in the user's words.
+        """
+        images = [_checked(layer) for layer in layers]
+        first, place = images[0], place_of(images[0])
+        for other in images[1:]:
+            _check_alike(first, other, place)
+        records = [_record(layer) for layer in images]
+        told = records[0] if len(images) == 1 else {"channels": records}
+        channels = tuple(
+            Channel(
+                _pixels(layer),
+                layer.name if len(images) > 1 else "",
+                (float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
+            )
+            for layer in images
+        )
+        return cls(channels, place, told, _surface_heights(images))
+
+    def write(self, path: Path, on_plane: OnPlane | None = None) -> Path:
+        """Write the file; what is there is replaced.
+
+        Parameters
+        ----------
+        path : Path
+        on_plane : callable, optional
+            As :func:`~.write_channels` takes it.
+
+        Raises
+        ------
+        InputError
+            As :func:`~.write_channels`.
+        """
+        if self.heights_um is None or self.place.pixel_um is None:
+            return write_channels(path, self.channels, self.place, self.record, on_plane=on_plane)
+        pixels, origin_um = self.channels[0].pixels, self.place.origin_um
+        return write_surface(
+            path, pixels, self.heights_um, self.place.pixel_um, self.record, origin_um=origin_um
+        )
+
+
+def place_of(layer: Image) -> Place:
+    """Where the voxels of a layer (Z, Y, X) or (Y, X) are.
+
+    Raises
+    ------
+    InputError
+        If the layer is turned, or its sizes are none that a file can state.
+    """
+    _check_upright(layer)
+    in_length = [bool(unit.is_compatible_with("um")) for unit in layer.units]
+    if any(in_length) and not all(in_length):
+        units = ", ".join(str(unit) for unit in layer.units)
+        raise InputError(
+            f"Layer '{layer.name}' has axes in {units}: give all of them a length, or none."
+        )
+    factors = np.array([_layers.um_per_unit(layer, axis) for axis in range(layer.ndim)])
+    scale, start = np.asarray(layer.scale) * factors, np.asarray(layer.translate) * factors
+    if not _layers.has_size(layer):
+        if np.any(start != 0) or np.any(scale != 1):
+            raise InputError(
+                f"Layer '{layer.name}' has a position or a z scale, but its pixels have no size: "
+                "set all of its scale and its units first."
+            )
+        return Place()
+    pixel, origin = _pixel_um(layer, scale), (float(start[-2]), float(start[-1]))
+    if layer.ndim == 2 or _layers.heights_um(layer)[0] is None:
+        return Place(pixel, origin_um=origin)
+    step = float(scale[0])
+    _check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
+    uneven = _uneven_heights(layer, float(start[0]), step)
+    if uneven is not None:
+        return Place(pixel, uneven, origin_um=origin)
+    heights = start[0] + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
+    return Place(pixel, heights, step, origin)
+
+
+def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64] | None:
+    """The heights that the even ones of a layer stand for, if it stands where it was put."""
+    known = np.atleast_1d(np.asarray(_entry(layer).get("z_um", ()), np.float64))
+    if len(known) != _layers.plane_count(layer) or len(known) < 2:
+        return None
+    is_even = even_step(known, _EVEN) is not None
+    is_there = np.allclose([known[0], np.median(np.diff(known))], [start, step])
+    return known if is_there and not is_even else None
+
+
+def _pixel_um(layer: Image, scale: npt.NDArray[np.float64]) -> float:
+    y, x = (float(size) for size in scale[-2:])
+    if min(y, x) < 0:
+        raise InputError(f"Layer '{layer.name}' is mirrored: give it a scale above 0 in y and x.")
+    if abs(y - x) > 1e-6 * x:
+        raise InputError(
+            f"Layer '{layer.name}' has pixels of {y:g} × {x:g} µm: square pixels are needed, so "
+            "resample it first."
+        )
+    _check_plausible(layer, "pixel_um", x, "pixels", "wide")
+    return x
+
+
+def _check_plausible(layer: Image, what: str, value: float, things: str, how: str) -> None:
+    low, high = PLAUSIBLE[what]
+    if not low <= value <= high:
+        raise InputError(
+            f"Layer '{layer.name}' has {things} {value:g} µm {how}, which cannot be true for a "
+            "light microscope: correct its scale and units."
+        )
+
+
+def _check_upright(layer: Image) -> None:
+    turned = layer.affine.affine_matrix, layer.rotate
+    if any(not np.allclose(matrix, np.eye(len(matrix))) for matrix in turned) or np.any(
+        layer.shear
+    ):
+        raise InputError(
+            f"Layer '{layer.name}' is rotated, sheared or moved by an affine transform: resample "
+            "it along the axes first."
+        )
+
+
+def _checked(layer: Layer) -> Image:
+    name = f"Layer '{layer.name}'"
+    if not isinstance(layer, Image):
+        raise InputError(f"{name} is a {type(layer).__name__} layer: images only are written here.")
+    if layer.rgb:
+        raise InputError(
+            f"{name} is an RGB image: save it as .png or .tif with napari's own writer, or "
+            "split it (right-click, Split RGB)."
+        )
+    _layers.check_layer(layer)
+    if layer.ndim > 3:
+        raise InputError(
+            f"{name} has {layer.ndim} dimensions: take the one of length 1 away, for a file of its "
+            "own holds (z, y, x) or (y, x)."
+        )
+    return layer
+
+
+def _check_alike(first: Image, other: Image, place: Place) -> None:
+    """Whether two layers can be channels of one image."""
+    here, there = (first, place), (other, place_of(other))
+    told = {
+        "size": [_pixels(layer).shape for layer, _ in (here, there)],
+        "pixel type": [np.dtype(layer.dtype).name for layer, _ in (here, there)],
+        "place or voxel size": [_as_numbers(found) for _, found in (here, there)],
+    }
+    for what, (one, two) in told.items():
+        if one != two:
+            raise InputError(
+                f"Layers '{first.name}' and '{other.name}' differ in {what}, so they cannot be "
+                "channels of one file: save them one by one."
+            )
+
+
+def _as_numbers(place: Place) -> tuple[Any, ...]:
+    heights = None if place.z_um is None else tuple(np.round(place.z_um, 6))
+    rest = (place.pixel_um, place.z_step_um, *place.origin_um)
+    return (heights, *(None if value is None else round(value, 9) for value in rest))
+
+
+def _pixels(layer: Image) -> Any:
+    """The pixels at full resolution as they are, perhaps lazy."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _entry(layer: Image) -> Mapping[str, Any]:
+    found = layer.metadata.get(_layers.METADATA_KEY)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _record(layer: Image) -> dict[str, Any]:
+    """What is known of how a layer was made, without what the file says elsewhere."""
+    entry = _entry(layer)
+    told = {key: value for key, value in entry.items() if key not in (*_OPTICS, *_layers.PLACES)}
+    told["saved_by"] = f"napari-recurrent-mz {__version__}"
+    optics = {name: entry[name] for name in _OPTICS if name in entry}
+    if optics:
+        told.setdefault("optics", optics)
+    found: dict[str, Any] = json.loads(json.dumps(told, default=_as_json))
+    return found
+
+
+def _as_json(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def _surface_heights(layers: Sequence[Image]) -> Heights | None:
+    """The heights that belong to the image of a surface."""
+    heights = _entry(layers[0]).get("heights_um")
+    is_surface = len(layers) == 1 and layers[0].ndim == 2 and layers[0].dtype == np.float32
+    if not is_surface or heights is None or np.shape(heights) != _pixels(layers[0]).shape:
+        return None
+    return np.asarray(heights, np.float64)

@@ -1,0 +1,146 @@
+"""Save volume…: a button that writes a layer to a file while the window goes on."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from napari.layers import Image
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from ...core.scans import InputError
+from ...io import check_output
+from ..live.saving import Saving, SavingRow, StoppedError
+from ..shared.guard import emit_alive, on
+from ..shared.parts import push_button
+from ..shared.plot import ask_for_file
+from ..shared.worker import in_background
+from .layer_files import LayersFile, check_free
+
+VOLUMES = "OME-TIFF (*.ome.tif);;OME-Zarr, for large volumes (*.ome.zarr)"
+IMAGES = "OME-TIFF (*.ome.tif)"
+_PATIENCE_MS = 1000  # what is saved sooner needs no bar
+
+Prepare = Callable[[LayersFile], LayersFile]
+
+
+class SaveButton(QWidget):
+    """A button that saves a layer where a person says, and under it how far that is.
+
+    What is already there is never replaced.
+
+    Parameters
+    ----------
+    what : str
+        What is saved, for instance volume.
+    kinds : str
+        Of files, as Qt's file dialogs take them.
+    """
+
+    said = Signal(str, str)
+    """A sentence and its kind."""
+    _step = Signal(int, int)
+
+    def __init__(self, what: str, kinds: str = VOLUMES, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._what, self._kinds = what, kinds
+        self._tip = f"Save the {what} with its size, heights and how it was made"
+        self._layer: weakref.ref[Image] | None = None
+        self._prepare: Prepare | None = None
+        self._stop = threading.Event()
+        self.button = push_button(f"Save {what}…", self._tip)
+        self.saving = SavingRow(self._stop)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(_PATIENCE_MS)
+        on(self, self._patience.timeout, self.saving.show)
+        on(self, self._step, self.saving.step)
+        on(self, self.button.clicked, self.ask)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.button)
+        column.addWidget(self.saving)
+        self.offer(None)
+
+    @property
+    def layer(self) -> Image | None:
+        """What is offered, if it is still there."""
+        return None if self._layer is None else self._layer()
+
+    def offer(self, layer: Image | None, prepare: Prepare | None = None) -> None:
+        """Save this layer from now on; none when there is nothing to save.
+
+        Parameters
+        ----------
+        layer : napari.layers.Image or None
+        prepare : callable, optional
+            Called in the thread with what was taken of the layer; gives what is written.
+        """
+        self._layer = None if layer is None else weakref.ref(layer)
+        self._prepare = prepare
+        self.button.setEnabled(layer is not None and not self.saving.is_on)
+        why_not = f"There is no finished {self._what} yet"
+        self.button.setToolTip(self._tip if layer is not None else why_not)
+
+    def ask(self) -> None:
+        """Ask where to save, and save."""
+        layer = self.layer
+        if layer is None:
+            self.said.emit(f"There is no {self._what} to save: make it first.", "hint")
+            return
+        title = f"Save {self._what}"
+        ask_for_file(self, title, layer.name, self._kinds, self.save_to, confirm=False)
+
+    def save_to(self, path: Path) -> None:
+        """Save the layer, in a thread."""
+        layer = self.layer
+        try:
+            if layer is None:
+                raise InputError(f"The {self._what} is no longer there: make it again.")
+            check_free(check_output(path))
+            file = LayersFile.of([layer])
+        except InputError as error:
+            self.said.emit(str(error), "error")
+            return
+        self.saving.begin(path.name)
+        self.saving.hide()
+        self._patience.start()
+        self.button.setEnabled(False)
+        in_background(
+            self, _written, file, path, self._prepare, Saving(self._tell, self._stop),
+            then=lambda written: self._saved(path, written), failed=self._failed,
+        )  # fmt: skip
+
+    def _saved(self, path: Path, written: Path | None) -> None:
+        self._ended()
+        if written is None:
+            self.said.emit(f"Stopped: '{path.name}' was not saved.", "hint")
+        else:
+            self.said.emit(f"Saved in '{written}'.", "done")
+
+    def _failed(self, sentence: str) -> None:
+        self._ended()
+        self.said.emit(sentence, "error")
+
+    def _ended(self) -> None:
+        self._patience.stop()
+        self.saving.end()
+        self.offer(self.layer, self._prepare)
+
+    def _tell(self, done: int, total: int) -> None:
+        """Say how far it is, from its thread."""
+        emit_alive(self, "_step", done, total)
+
+
+def _written(file: LayersFile, path: Path, prepare: Prepare | None, told: Saving) -> Path | None:
+    """Write; None if somebody has ended it."""
+    try:
+        made = file if prepare is None else prepare(file)
+        check_free(path)  # it may have come in the meantime
+        return made.write(path, lambda done, total: told("", done, total))
+    except StoppedError:
+        return None

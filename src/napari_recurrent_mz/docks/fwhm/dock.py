@@ -1,0 +1,363 @@
+"""The FWHM dock: beads found or chosen, measured, their widths in histograms."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+from qtpy.compat import isalive
+
+from ...core.scans import InputError
+from ...measure.beads import bead_profiles, in_words, write_beads
+from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
+from ..shared import layers as _layers
+from ..shared.dock import Dock
+from ..shared.guard import guarded, on, reported, sentence_of, telling
+from ..shared.plot import ask_for_file
+from .job import FwhmJob, Measured, measure, needs_step, points_um, volume_of
+from .layout import FwhmPages
+from .points import BeadPoints
+
+_NOTHING = "Nothing is measured yet: choose a volume and press Measure"
+_NO_BEAD = "Click a bar or a bead: its profile and the fit appear here"
+
+
+class FwhmDock(Dock):
+    """Bead widths of one volume, or of two beside each other.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are measured; each bead becomes a point in a new layer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, "Measure", "Find, fit and count the beads")
+        self.pages = FwhmPages(self._viewer, self.palette_)
+        self.setup, self.results = self.pages.setup, self.pages.results
+        self.inputs = (self.setup,)
+        self.add_section("", self.pages, 1)
+        self.measured: Measured | None = None
+        self.histograms: list[AxisHistogram] = []
+        self.points: list[BeadPoints] = []
+        self._chosen_bar: tuple[str, int] | None = None
+        self._browsed: list[tuple[BeadPoints, int]] = []
+        self._shown = -1
+        self._check_timer = self.one_shot(100, self.check)
+        self._connect()
+        with telling(self):
+            self._choose_what_is_there()
+        self.results.widths.show_reason(_NOTHING)
+        self.results.bead.show_reason(_NO_BEAD)
+        self._enable_tools()
+        self.check()
+
+    # what a script calls --------------------------------------------------------------
+    def act(self) -> None:
+        """Measure what the dock describes."""
+        if self.run is not None:
+            return
+        try:
+            job = self.job()
+        except Exception as error:  # a layer of another plugin may be anything
+            self.say(reported(error), "error")
+            return
+        self.setup.remember()
+        self.start(measure, job, then=self._show, title="Measuring")
+
+    def job(self) -> FwhmJob:
+        """What would be measured.
+
+        Raises
+        ------
+        InputError
+            If anything is missing or does not fit, in the user's words.
+        """
+        setup, form = self.setup, self.setup.form.values()
+        layers = setup.layers
+        if form.volume is None:
+            raise InputError("Choose the volume whose beads are to be measured.")
+        if len(layers) == 2 and layers[0] is layers[1]:
+            raise InputError(
+                f"The reference is the volume '{layers[0].name}' itself: choose another, or None."
+            )
+        pixel = setup.optics.fields["pixel_um"].value()
+        volumes = tuple(volume_of(layer, pixel, form.step) for layer in layers)
+        places = None
+        if form.points is not None:
+            pairs = zip(layers, volumes, strict=True)
+            places = tuple(points_um(form.points, layer, volume) for layer, volume in pairs)
+        return FwhmJob(volumes, places, form.settings(), setup.known_optics(), form.bead or 0.0)
+
+    def _check(self) -> None:
+        self._check_timer.stop()
+        if self.run is not None:
+            return
+        sentence = ""
+        self.setup.show_step(any(needs_step(layer) for layer in self.setup.layers))
+        try:
+            self.job()
+        except InputError as error:
+            sentence = str(error)
+        self.footer.ready(sentence, "hint" if self.setup.form.volume.value is None else "error")
+
+    def choose_bar(self, axis: str, number: int) -> None:
+        """Select the beads of a bar, and show the first of them."""
+        histogram = next((h for h in self.histograms if h.axis == axis), None)
+        if histogram is None:
+            return
+        self._chosen_bar = (axis, number)
+        self._draw_widths()
+        browsed = []
+        for points in self.points:
+            beads = histogram.beads_in(points.table, number)
+            points.choose(beads)
+            browsed += [(points, bead) for bead in beads]
+        self._browse(browsed, 0)
+        if browsed:
+            points, bead = browsed[0]
+            self._make_active(points)
+            points.show_plane(bead)
+        low, high = histogram.edges_um[number : number + 2]
+        count = f"{len(browsed)} bead" + ("" if len(browsed) == 1 else "s")
+        self.footer.say(f"{count} with FWHM {axis} from {low:.4g} to {high:.4g} µm.", "hint")
+
+    def show_bead(self, points: BeadPoints, bead: int) -> None:
+        """Show the profiles of one bead; the buttons go on through all of its volume."""
+        if self._chosen_bar is not None:
+            self._chosen_bar = None
+            self._draw_widths()
+        order = [int(label) for label in points.table.index]
+        self._browse([(points, label) for label in order], order.index(bead))
+
+    def next_bead(self, step: int = 1) -> None:
+        """Show the next bead of the bar or the volume, and go to its plane."""
+        if self._browsed:
+            self._shown = (self._shown + step) % len(self._browsed)
+            points, bead = self._browsed[self._shown]
+            points.choose([bead])
+            points.show_plane(bead)
+            self._draw_bead()
+
+    def save_table(self, path: str | Path) -> None:
+        """Write all beads to a CSV file; the dock says how it went."""
+        if self.measured is None:
+            return
+        pairs = zip(self.measured.volumes, self.measured.tables, strict=True)
+        self.save_file(lambda: write_beads(path, {volume.name: table for volume, table in pairs}))
+
+    # results --------------------------------------------------------------------------
+    def _show(self, measured: Measured) -> None:
+        self.measured = measured
+        self._chosen_bar = None
+        self._replace_points(measured)
+        self._browse([], -1)
+        kind = "done"
+        try:
+            self.histograms = width_histograms(measured.tables)
+            self._draw_widths()
+        except InputError as error:
+            self.histograms, kind = [], "warning"
+            self.results.widths.show_reason(f"{error}\n\n{_told(measured)}")
+        self._enable_tools()
+        self.footer.say(" ".join([f"{_told(measured)}.", *measured.notes]), kind)
+        self.pages.setCurrentWidget(self.results)
+        if self.histograms:
+            table = self.points[0].table
+            kept = table.index[table["accepted"]]
+            if len(kept):
+                self.show_bead(self.points[0], int(kept[0]))
+                self.points[0].show_plane(int(kept[0]))
+
+    def _replace_points(self, measured: Measured) -> None:
+        """New points; the ones from before go, unless somebody works with them."""
+        for points in self.points:
+            layer = points.layer
+            if (
+                layer is not None
+                and points.is_as_made()
+                and layer is not self.setup.form.points.value
+            ):
+                self._viewer.layers.remove(layer)
+        pairs = zip(measured.volumes, measured.tables, strict=True)
+        self.points = [
+            BeadPoints(
+                self._viewer, volume, table, number=number, picked=guarded(self, self.show_bead)
+            )
+            for number, (volume, table) in enumerate(pairs)
+            if len(table)
+        ]
+
+    def _draw_widths(self) -> None:
+        if self.measured is not None and self.histograms:
+            names = [volume.name for volume in self.measured.volumes]
+            theory = self.measured.theory_um
+            draw = widths_figure(self.histograms, names, theory, self._chosen_bar)
+            self.results.widths.show_figure(draw)
+
+    def _browse(self, beads: Sequence[tuple[BeadPoints, int]], shown: int) -> None:
+        self._browsed, self._shown = list(beads), shown if beads else -1
+        self._draw_bead()
+
+    def _draw_bead(self) -> None:
+        self._enable_tools()
+        if self._shown < 0:
+            self.results.bead.show_reason(_NO_BEAD)
+            self.results.words.setText("")
+            return
+        points, bead = self._browsed[self._shown]
+        try:
+            profiles = bead_profiles(points.volume.pixels, points.table, bead)
+        except Exception as error:  # the layer's data may have been replaced by others
+            self.results.bead.show_reason(sentence_of(error))
+            return
+        self.results.bead.show_figure(profiles_figure(profiles))
+        where = f"{self._shown + 1} of {len(self._browsed)}"
+        self.results.words.setText(f"{_about(points, bead)} ({where})")
+
+    def _enable_tools(self) -> None:
+        has_table = self.measured is not None and any(len(t) for t in self.measured.tables)
+        self._table_button.setEnabled(has_table)
+        for button in (self._back_button, self._next_button):
+            button.setEnabled(len(self._browsed) > 1)
+
+    def restyle_plots(self) -> None:
+        """Draw in the theme's colours."""
+        self.results.widths.restyle()
+        self.results.bead.restyle()
+
+    # the viewer -----------------------------------------------------------------------
+    def _make_active(self, points: BeadPoints) -> None:
+        """Let what is done to the selection next be done to these."""
+        if points.layer is not None:
+            self._viewer.layers.selection.active = points.layer
+
+    def _clicked_bar(self, event: Any) -> None:
+        axis = event.inaxes.get_label() if event.inaxes is not None else ""
+        for histogram in self.histograms:
+            if histogram.axis == axis:
+                number = histogram.bin_at(event.xdata)
+                if number is not None:
+                    self.choose_bar(axis, number)
+
+    def _key_pressed(self, event: Any) -> None:
+        """Arrows go from bar to bar, and from axis to axis."""
+        moves = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+        if event.key not in moves or not self.histograms:
+            return
+        axes = [histogram.axis for histogram in self.histograms]
+        axis, number = self._chosen_bar or (axes[0], -1 if event.key == "right" else 0)
+        down, right = moves[event.key]
+        place = min(max(axes.index(axis) + down, 0), len(axes) - 1)
+        last = len(self.histograms[place].edges_um) - 2
+        self.choose_bar(axes[place], min(max(number + right, 0), last))
+
+    def _plane_in_view(self) -> None:
+        """Measure at the height that the viewer shows."""
+        dims, layer = self._viewer.dims, self.setup.form.volume.value
+        try:
+            volume = self.job().volumes[0]
+        except InputError as error:
+            self.footer.say(str(error), "error")
+            return
+        if volume.is_flat or dims.ndisplay == 3 or dims.ndim < 3 or layer is None:
+            self.footer.say("No single plane is in view: show one plane of a stack in 2-D.", "hint")
+            return
+        plane = round(float(layer.world_to_data(dims.point[-layer.ndim :])[-3]))
+        plane = min(max(plane, 0), _layers.plane_count(layer) - 1)
+        height = float(volume.origin_um[0] + plane * volume.voxel_um[0])
+        self.setup.set_range(height, height)
+
+    # wiring ---------------------------------------------------------------------------
+    def _choose_what_is_there(self) -> None:
+        """A selected image, or the only one, is meant."""
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        selected = [layer for layer in images if layer in self._viewer.layers.selection]
+        if selected or len(images) == 1:
+            self.setup.form.volume.value = (selected or images)[0]
+
+    def _layer_chosen(self) -> None:
+        self.footer.say("")
+        layer = self.setup.form.volume.value
+        self.setup.optics.follow(_layers.optics_by_image([] if layer is None else [layer]))
+
+    def _connect(self) -> None:
+        setup, results = self.setup, self.results
+        on(self, setup.form.volume.changed, self._layer_chosen)
+        setup.changed.connect(self._check_timer.start)
+        on(self, setup.plane.clicked, self._plane_in_view)
+        self._table_button = results.widths.add_tool(
+            "Save table…", "Save all beads as CSV, with units in the header", self._ask_for_table
+        )
+        self._back_button = results.bead.add_tool(
+            "◀", "The bead before, of the bar or the volume (P)", lambda: self.next_bead(-1)
+        )
+        self._next_button = results.bead.add_tool(
+            "▶", "The next bead of the bar or the volume (N)", self.next_bead
+        )
+        self.shortcut("N", self.next_bead)
+        self.shortcut("P", lambda: self.next_bead(-1))
+        for panel in (results.widths, results.bead):
+            on(self, panel.message, self.footer.say)
+        results.widths.answering.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
+        results.widths.answering.mpl_connect("key_press_event", guarded(self, self._key_pressed))
+        on(self, self.ended, self._job_ended)
+        self._listen_to_clicks()
+
+    def _job_ended(self, _outcome: Any) -> None:
+        self._check_timer.start()
+
+    def _ask_for_table(self) -> None:
+        ask_for_file(self, "Save the table", "beads", "CSV table (*.csv)", self.save_table)
+
+    def _listen_to_clicks(self) -> None:
+        """A click on a bead in the viewer shows it, whatever layer is active."""
+        me, callbacks = weakref.ref(self), self._viewer.mouse_drag_callbacks
+
+        def clicked(_viewer: Any, event: Any) -> Any:
+            yield
+            moved = False
+            while event.type == "mouse_move":
+                moved = True
+                yield
+            dock = me()
+            if not moved and dock is not None and isalive(dock):  # type: ignore[no-untyped-call]
+                with telling(dock):
+                    dock._pick(event)
+
+        callbacks.append(clicked)
+        self.destroyed.connect(lambda: clicked in callbacks and callbacks.remove(clicked))
+
+    def _pick(self, event: Any) -> None:
+        for points in self.points:
+            bead = points.bead_at(event)
+            if bead is not None:
+                points.choose([bead])
+                self.show_bead(points, bead)
+                return
+
+
+def _told(measured: Measured) -> str:
+    """What was found in each volume, in words."""
+    pairs = zip(measured.volumes, measured.tables, strict=True)
+    return "; ".join(f"{volume.name}: {in_words(table)}" for volume, table in pairs)
+
+
+def _about(points: BeadPoints, bead: int) -> str:
+    """A bead's place and measures, in words."""
+    row = points.table.loc[bead]
+    place = ", ".join(f"{row[name]:.4g}" for name in ("z_um", "y_um", "x_um"))
+    numbers = " · ".join(
+        f"{words} {row[name]:.4g}"
+        for name, words in (
+            ("amplitude", "amplitude"),
+            ("background", "background"),
+            ("residual", "residual"),
+            ("snr", "SNR"),
+        )
+    )
+    verdict = "accepted" if row["accepted"] else f"left out: {row['reason']}"
+    return f"Bead {bead + 1} of {points.volume.name}, {verdict} · z, y, x {place} µm · {numbers}"

@@ -1,0 +1,221 @@
+"""How the FWHM dock looks: what to measure on one page, what was found on the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from napari.layers import Image, Points
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from ...core.optics import Optics
+from ...measure.beads import BeadSettings
+from ..shared.form import DataForm, as_named, asked, faint
+from ..shared.guard import on
+from ..shared.optics_panel import OpticsPanel
+from ..shared.parts import heading, push_button
+from ..shared.plot import PlotPanel
+from ..shared.theme import Palette
+
+GROUP = "fwhm"
+MODEL_NAMES = {"gaussian3d": "3-D Gaussian", "profiles": "1-D Gaussian profiles"}
+
+
+def _is_image(layer: Any) -> bool:
+    """Any image: of one that cannot be measured, a sentence says why."""
+    return isinstance(layer, Image)
+
+
+def _is_points(layer: Any) -> bool:
+    return isinstance(layer, Points)
+
+
+@dataclass(frozen=True)
+class BeadForm:
+    """What is measured, and how; lengths in micrometres."""
+
+    stored: ClassVar = as_named("same model separation snr region_xy region_z bead")
+    volume: Any = asked(
+        "Volume",
+        "The volume whose beads are measured",
+        nothing="Choose a layer",
+        layers=_is_image,
+        heading="Layers",
+    )
+    reference: Any = asked(
+        "Reference",
+        "A second volume to compare with, for instance the mechanical scan",
+        layers=_is_image,
+    )
+    points: Any = asked(
+        "Beads",
+        "Points that mark the beads, instead of a search; each moves to the nearest maximum",
+        nothing="Search for them",
+        layers=_is_points,
+    )
+    same: bool = asked(
+        "The reference's beads in both",
+        "Beads are found in the reference, and the same ones are measured in the volume; "
+        "without, each volume is searched by itself",
+        True,
+    )
+    step: float | None = asked(
+        "z-step µm", "Distance between the planes: the layer does not say", example="0.2"
+    )
+    model: str = asked(
+        "Model",
+        "One Gaussian in all axes: precise. One along each line through the bead: few voxels, "
+        "for bright beads",
+        "gaussian3d",
+        choices=MODEL_NAMES,
+        heading="Beads",
+    )
+    separation: float | None = asked(
+        "Separation µm",
+        "Beads nearer to each other than this are left out; empty: ten pixels",
+        example="auto",
+    )
+    snr: float | None = asked(
+        "SNR at least",
+        "How far a bead must rise above the noise, in the noise's spread",
+        example="5",
+        beside=True,
+    )
+    region_xy: float | None = asked(
+        "Region xy µm",
+        "Lateral size of the region that is fitted; empty: three bead widths",
+        example="auto",
+    )
+    region_z: float | None = asked(
+        "Region z µm",
+        "Axial size of the region that is fitted; empty: three bead widths",
+        example="auto",
+        beside=True,
+    )
+    z_low: float | None = asked(
+        "z from µm", "Beads below this height are not measured; empty: all", example="lowest"
+    )
+    z_high: float | None = asked(
+        "z to µm",
+        "Beads above this height are not measured; empty: all",
+        example="highest",
+        beside=True,
+    )
+    bead: float | None = asked(
+        "Bead ⌀ µm", "Diameter of the beads, for the width in theory; empty: a point", example="0"
+    )
+
+    def settings(self) -> BeadSettings:
+        """How beads are found and fitted."""
+        low, high = self.z_low, self.z_high
+        z, xy = (math.nan if size is None else size for size in (self.region_z, self.region_xy))
+        return BeadSettings(
+            model=self.model,
+            separation_um=self.separation,
+            threshold_snr=5.0 if self.snr is None else self.snr,
+            region_um=(z, xy, xy),
+            z_range_um=(-math.inf if low is None else low, math.inf if high is None else high),
+            same_beads=self.same,
+        )
+
+
+class SetupPage(QWidget):
+    """Layers, how to find and fit beads, and the optics; ``changed`` follows every change."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.form = DataForm(BeadForm, viewer)
+        self.plane = push_button(
+            "Plane in view", "Measure only beads whose brightest voxel is in the plane in view"
+        )
+        self.form.put_beside("bead", self.plane)
+        self.optics = OpticsPanel()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 6, 4, 4)
+        column.setSpacing(4)
+        for part in (self.form.native, heading("Optics, for the width in theory"), self.optics):
+            column.addWidget(part)
+        column.addStretch(1)
+        self.form.restore(GROUP)
+        self.show_step(False)
+        self._form_changed()
+        on(self, self.form.changed, self._form_changed)
+        self.optics.changed.connect(self.changed)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The volume, and the reference."""
+        chosen = (self.form.volume.value, self.form.reference.value)
+        return [layer for layer in chosen if layer is not None]
+
+    def known_optics(self) -> Optics | None:
+        """The optics, or None as long as they are incomplete: only the theory needs them."""
+        if self.optics.is_incomplete():
+            return None
+        return self.optics.optics()
+
+    def set_range(self, low_um: float, high_um: float) -> None:
+        """Measure between these heights only."""
+        self.form.update(z_low=low_um, z_high=high_um)
+
+    def show_step(self, is_needed: bool) -> None:
+        """Ask for the z-step where a layer does not say it."""
+        self.form.show_field("step", is_needed)
+
+    def remember(self) -> None:
+        """Keep the settings for the next run."""
+        self.optics.remember()
+        self.form.remember(GROUP)
+
+    def _form_changed(self) -> None:
+        has_reference = self.form.reference.value is not None
+        self.form.show_field("same", has_reference and self.form.points.value is None)
+        self.changed.emit()
+
+
+class ResultsPage(QWidget):
+    """The histograms, and one bead from nearby."""
+
+    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.widths = WidthsPanel(palette, "Bead widths", 300)
+        self.widths.canvas.setToolTip(
+            "Click a bar to select its beads; with the keyboard, the arrows go from bar to bar"
+        )
+        self.widths.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.bead = PlotPanel(palette, "Bead profile", 135, (180.0, 60.0))
+        self.words = faint(is_copied=True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.widths, 3)
+        column.addWidget(self.bead, 1)
+        column.addWidget(self.words)
+
+
+class WidthsPanel(PlotPanel):
+    """Histograms that lie side by side or one above the other, as there is room."""
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Lay the figure out again for its new shape."""
+        super().resizeEvent(event)
+        self.canvas.restyle()
+
+
+class FwhmPages(QTabWidget):
+    """Both pages."""
+
+    def __init__(self, viewer: Any, palette: Palette) -> None:
+        super().__init__()
+        self.setup = SetupPage(viewer)
+        self.results = ResultsPage(palette)
+        self.addTab(self.setup, "Measure")
+        self.addTab(self.results, "Results")
+        self.setTabToolTip(0, "What to measure, and how")
+        self.setTabToolTip(1, "Histograms of the widths, and the profiles of a bead")
+        self.setAccessibleName("Pages")

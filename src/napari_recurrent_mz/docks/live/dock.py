@@ -1,0 +1,406 @@
+"""The Live dock: scans come one at a time, the volume follows, and it says when to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+
+from ...core.device import check_memory
+from ...core.scans import InputError
+from ...measure.plots.live import ErrorOverZ, Stopping, live_figure
+from ..shared.guard import guarded, on
+from ..shared.insides import CALM
+from ..shared.pace import Turns
+from ..shared.result import order_from, plane_in_view, show_height
+from .feeds import FolderFeed, MicroscopeFeed
+from .files import LiveFiles
+from .intake import Candidate
+from .layer import LiveLayer, NextScanFrame, get_ready
+from .messages import (
+    Asked,
+    Filled,
+    Listed,
+    MicroscopeFree,
+    NotStarted,
+    Remove,
+    Renormalise,
+    StageAt,
+    Started,
+    Told,
+)
+from .pages import LivePages
+from .question import GO_ON, START_AGAIN, QuestionBox
+from .run import LiveRun
+from .saving import finished_volume
+from .scope import AtMicroscope
+from .sources import FOLDER, HAND
+from .words import (
+    ABORT,
+    ACTIONS,
+    NOTHING,
+    PLACES,
+    STAGES,
+    START,
+    STOP_WATCHING,
+    start_again,
+    unbroken,
+)
+
+_PROGRESS_S = 0.2
+
+
+class LiveDock(AtMicroscope):
+    """A session at the microscope: scans in, a volume that follows, and when to stop.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer that gets the volume.
+
+    Attributes
+    ----------
+    remembers : bool
+        Whether what is set, and every scan, is kept for the next start.
+    """
+
+    started = Signal()
+    """The session is there."""
+    refined = Signal()
+    """The volume contains all scans."""
+    run_ended = Signal(object)
+    """What was asked of the microscope is done; with how an automatic run ended, or None."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, *START)
+        self.pages = LivePages(self.palette_)
+        self.setup, self.scans = self.pages.setup, self.pages.scans
+        self.add_section("", self.pages, 1)
+        self.question = QuestionBox(self.palette_)
+        self.footer.add_on_top(self.question)
+        self.footer.name_cancel("Abort", ABORT)
+        self.folder = FolderFeed(self.setup.sources.folder)
+        self.scope = MicroscopeFeed(self.setup.sources.microscope)
+        self.turns = Turns(self._viewer, self, self._is_quiet)
+        self.live = LiveRun(self.turns)
+        self.remembers = True
+        self.files = LiveFiles(self, self.question, is_wanted=lambda: self.remembers)
+        self.footer.add_on_top(self.files.saving)
+        self.over_z: ErrorOverZ | None = None
+        self.volume: LiveLayer | None = None
+        colour = self.palette_.colour("warning").name()
+        self.frame = NextScanFrame(self._viewer, colour, self.turns)
+        self.waiting: list[Candidate] = []
+        self._is_pending = self._is_at_microscope = False
+        self._bar_moved = 0.0
+        self._check_timer = self.one_shot(100, self.check)
+        self.setAcceptDrops(True)
+        self.pages.restore()
+        self._connect()
+        self.setup.method.look_around()
+        self._show_state()
+
+    # what a script calls --------------------------------------------------------------
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to come."""
+        return self.live.is_starting or self._is_pending or self._is_at_microscope
+
+    def act(self) -> None:
+        """What the main button does: start, add, watch, or run."""
+        source = self.setup.sources.source
+        if not self.live.is_on:
+            self.start_session()
+        elif source == HAND:
+            self.add_selected()
+        elif source == FOLDER:
+            self.watch(not self.folder.is_watching)
+        else:
+            self.run_automatically()
+
+    def start_session(self) -> None:
+        """Begin a session with the optics, the grid and the method that are set."""
+        if self.live.is_on:
+            return
+        with self.sentences():
+            make = self.setup.session_maker(self.epsilon)
+            if self.waiting:
+                check_memory(self.setup.grid.grid(), self.waiting[0].pixels.shape)
+            if self.remembers:
+                self.pages.remember()
+            self._begin("Starting", self.files.keeping(make))
+
+    def watch(self, is_on: bool) -> None:
+        """Watch the folder, or no longer."""
+        with self.sentences():
+            if is_on:
+                self.folder.start()
+            else:
+                self.folder.stop()
+                self.say("The folder is no longer watched.")
+
+    def undo(self) -> None:
+        """Take the last scan back."""
+        if self.scans.undo.isEnabled():
+            self.remove(-1)
+
+    def remove(self, number: int) -> None:
+        """Let a scan go, by its place in the list."""
+        if not self._is_at_microscope:
+            self.live.ask(Remove(number))
+
+    def start_again(self) -> None:
+        """End the session, after a question if there are scans in it."""
+        count = len(self.session.scans) if self.session is not None else 0
+        if not count:
+            self._end_session()
+            return
+        self.question.ask(
+            start_again(count),
+            (START_AGAIN, GO_ON),
+            lambda key, _height: self._end_session() if key else None,
+        )
+
+    def go_there(self) -> None:
+        """Move the viewer's slider to the suggested height."""
+        if self.over_z is not None and self.over_z.suggested_um is not None:
+            show_height(self._viewer, self.over_z.suggested_um)
+
+    def _check(self) -> None:
+        self._check_timer.stop()
+        why_not, kind = "", "hint"
+        if not self.live.is_on:
+            try:
+                self.setup.session_maker(self.epsilon)
+            except InputError as error:
+                why_not = str(error)
+                kind = "hint" if self.setup.is_incomplete() else "error"
+        self.footer.ready(unbroken(why_not), kind)
+        if self._is_at_microscope or self.live.is_starting:
+            self.footer.action.setEnabled(False)
+
+    def restyle_plots(self) -> None:
+        """Draw in the theme's colours."""
+        for part in (self.scans.plot, self.scans.verdict, self.question):
+            part.restyle()
+
+    # the session ----------------------------------------------------------------------
+    def _begin(self, title: str, make: Callable[[], Any]) -> None:
+        self.footer.begin(title)
+
+        def ready() -> Any:
+            get_ready()
+            return make()
+
+        self.live.start(ready)
+        self._show_state()
+
+    def _told(self, item: object) -> None:
+        handlers: dict[type, Callable[[Any], None]] = {
+            Started: self._session_started,
+            NotStarted: self._session_failed,
+            Listed: self._show_scans,
+            Filled: self._plane_filled,
+            Asked: self.ask_about,
+            Told: lambda told: self.say(told.sentence, told.kind),
+            StageAt: self._stage_read,
+            MicroscopeFree: self._microscope_free,
+        }
+        handlers[type(item)](item)
+
+    def _session_started(self, started: Started) -> None:
+        self.volume = LiveLayer(self._viewer, started.session, self.turns)
+        on(self, self.volume.added, self._show_frame)
+        on(self, self.volume.gone, lambda: self.turns.add(self._show_frame))
+        self.pages.show_session(started.session)
+        self.frame.forget()
+        self.footer.ended()
+        self.pages.show_page(self.scans)
+        self._view_moved()
+        self._show_state()
+        self.offer_waiting()
+        self.started.emit()
+
+    def _session_failed(self, told: NotStarted) -> None:
+        self._end_session()
+        self.fail(told.sentence)
+
+    def _end_session(self) -> None:
+        """Let the session go; the volume stays as a layer."""
+        self.turns.finish()
+        self.frame.remove()
+        self.folder.stop()
+        self.live.let_go()
+        self.files.let_go()
+        self.volume = self.over_z = None
+        self.scans.save.offer(None)
+        self._is_pending = self._is_at_microscope = False
+        self.question.forget()
+        self.footer.ended()
+        self.footer.say("")
+        self.scans.list.show_lines(())
+        self.scans.pause.setChecked(False)
+        self.pages.show_page(self.setup)
+        self._show_state()
+
+    # what is told ---------------------------------------------------------------------
+    def _show_scans(self, listed: Listed) -> None:
+        assert self.volume is not None  # made with the session
+        self.over_z, self._is_pending = listed.over_z, listed.is_pending
+        if self.volume.layer is None:
+            self.volume.contrast = listed.contrast
+        self.scans.list.show_lines(listed.lines)
+        if listed.is_pending and not self.scans.pause.isChecked():
+            self.footer.begin("Refining", aside=True)
+        elif not listed.is_pending:
+            self.footer.bar.setVisible(self._is_at_microscope)
+            self.volume.finish(listed)
+        self._draw()
+        self._show_next()
+        self._show_state()
+        if listed.is_pending or not listed.lines:
+            self.scans.save.offer(None)
+        else:
+            self.turns.after(self._refined)
+
+    def _refined(self) -> None:
+        """The layer is there, and shows the finished volume."""
+        volume, session = self.volume, self.session
+        if volume is not None and session is not None:
+            self.scans.save.offer(volume.layer, finished_volume(session))
+        self.refined.emit()
+
+    def _plane_filled(self, filled: Filled) -> None:
+        assert self.volume is not None  # made with the session
+        self.volume.show()
+        now = time.monotonic()
+        if now - self._bar_moved > _PROGRESS_S:  # the bar paints at once, with all that waits
+            self._bar_moved = now
+            total = filled.total if filled.done else 0
+            self.footer.progress(filled.done, total, STAGES[filled.stage])
+
+    def _draw(self) -> None:
+        """Verdict and plots, as they are with ε now."""
+        if self.session is None or self.over_z is None:
+            self.scans.plot.show_reason(NOTHING)
+            self.scans.verdict.say("")
+            return
+        verdict, history = self.session.verdict(self.epsilon), tuple(self.session.history)
+        kind = "done" if verdict.stop else "hint"
+        self.scans.verdict.say(unbroken(verdict.sentence), kind)
+        counts = [entry.scans for entry in history]
+        changes = [entry.relative_change for entry in history]
+        stopping = Stopping(counts, changes, self.epsilon, verdict.next_change)
+        self.scans.plot.show_figure(live_figure(stopping, self.over_z))
+
+    def _show_next(self) -> None:
+        """The suggested height: in words, and soon as a frame in the viewer."""
+        z_um = self.over_z.suggested_um if self.over_z is not None else None
+        self.scans.next.setText("–" if z_um is None else f"{z_um:.4g} µm")
+        self.turns.add(self._show_frame)  # beside a thread that works it would take long
+
+    def _is_quiet(self) -> bool:
+        return self.live.is_at_rest and not self.scans.canvas.is_drawing
+
+    def _show_frame(self) -> None:
+        if self.session is None or self.volume is None:
+            return  # it has ended, and the frame is gone with it
+        z_um = self.over_z.suggested_um if self.over_z is not None else None
+        layer = self.volume.layer
+        if layer is None:
+            self.frame.remove()
+        elif z_um is not None and self.scans.frame.isChecked():
+            self.frame.show(z_um, self.session.grid, layer)
+        else:
+            self.frame.hide()
+
+    def _show_state(self) -> None:
+        """Enable what can be done now, and name the main button."""
+        scans, sources = self.scans, self.setup.sources
+        is_live = self.session is not None
+        is_free = is_live and not self._is_at_microscope
+        count = len(self.session.scans) if is_live else 0
+        scans.undo.setEnabled(is_free and count > 0)
+        scans.renormalise.setEnabled(is_free and count > 1)
+        for tool in (scans.pause, scans.again, scans.plan):
+            tool.setEnabled(is_free)
+        for button in (sources.rows.here, sources.rows.there):
+            button.setEnabled(is_free and self.scope.is_connected)
+        watched = sources.folder.folder.text() if self.folder.is_watching else ""
+        sources.rows.folder.setText(f"Watching {watched}" if watched else "No folder is watched.")
+        scans.go.setEnabled(is_live and self.over_z is not None)
+        scans.say_place(PLACES.get(self.session.state_place, "") if is_live else "")
+        self.setup.lock(self.live.is_on)
+        if not is_live:
+            self.footer.name_action(*START)
+            self._draw()
+        elif self.folder.is_watching and sources.source == FOLDER:
+            self.footer.name_action(*STOP_WATCHING)
+        else:
+            self.footer.name_action(*ACTIONS[sources.source])
+        self.check()
+
+    def _layer_goes(self, event: Any = None) -> None:
+        """See that its memory is freed, too."""
+        super()._layer_goes()
+        with contextlib.suppress(IndexError):
+            CALM.give_back(self._viewer.layers[event.index])
+
+    # wiring ---------------------------------------------------------------------------
+    def _view_moved(self, _event: Any = None) -> None:
+        """Planes in view come first."""
+        if self.session is not None:
+            grid = self.session.grid
+            self.live.look_first(order_from(plane_in_view(self._viewer, grid), len(grid)))
+
+    def _paused(self, is_paused: bool) -> None:
+        self.live.pause(is_paused)
+        self.footer.bar.setVisible(self._is_pending and not is_paused)
+        self.say("Paused: scans are taken, the volume waits." if is_paused else "")
+
+    def _connect(self) -> None:
+        setup, scans, sources = self.setup, self.scans, self.setup.sources
+        rows, scope = sources.rows, sources.microscope
+        on(self, self.live.told, self._told)
+        for part in (setup.optics, setup.grid, setup.method):
+            part.changed.connect(self._check_timer.start)
+        on(self, setup.method.failed, self.fail)
+        on(self, sources.changed, self._show_state)
+        on(self, rows.add.clicked, self.add_selected)
+        on(self, scans.epsilon.valueChanged, lambda _: self._draw())
+        on(self, scans.frame.toggled, lambda _: self._show_next())
+        on(self, scans.list.removed, self.remove)
+        on(self, scans.list.looked_at, lambda z_um: show_height(self._viewer, z_um))
+        on(self, scans.undo.clicked, self.undo)
+        on(self, scans.pause.toggled, self._paused)
+        on(self, scans.again.clicked, self.start_again)
+        on(self, scans.go.clicked, self.go_there)
+        on(self, scans.plan_wanted, self.live.ask)
+        on(self, scans.renormalise.clicked, lambda: self.live.ask(Renormalise()))
+        on(self, scans.plot.message, self.say)
+        on(self, scans.save.said, self.say)
+        on(self, rows.here.clicked, lambda: self.take_scan())
+        on(self, rows.there.clicked, lambda: self.take_scan(suggested=True))
+        on(
+            self,
+            scope.connect_button.clicked,
+            lambda: self.connect_microscope(str(scope.which.currentData())),
+        )
+        on(self, self.folder.scan, self.live.ask)
+        on(self, self.folder.changed, self._show_state)
+        for feed in (self.folder, self.scope, self.files):
+            on(self, feed.said, self.say)
+        on(self, self.files.opened, lambda make: self._begin("Opening", make))
+        self.files.place(self.pages)
+        on(self, self.scope.connected, self._microscope_connected)
+        on(self, self._viewer.dims.events.point, self._view_moved)
+        fit = guarded(self, self.ui.fit)
+        for moved in (self.pages.currentChanged, self.pages.filled):
+            on(self, moved, lambda *_: QTimer.singleShot(0, fit))
+        self.shortcut("Ctrl+Z", self.undo)
+        self.shortcut("Ctrl+Space", scans.pause.click)
+        self.shortcut("Ctrl+G", self.go_there)
+        self.at_end = [self.live.let_go, self.folder.let_go, self.files.close]

@@ -1,0 +1,314 @@
+"""The Live dock's session on disk: autosaved while it runs, saved, opened, and found again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QEvent,
+    QObject,
+    QStandardPaths,
+    Qt,
+    QTimer,
+    Signal,
+)
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+
+from ..shared import settings as _settings
+from ..shared.guard import emit_alive, guarded, on
+from ..shared.parts import push_button
+from ..shared.plot import ask_for_file
+from ..shared.worker import in_background
+from .pages import LivePages
+from .question import Choice, QuestionBox
+from .saving import Saving, SavingRow, save_listened
+
+Make = Callable[[], Any]
+
+OPEN = Choice("open", "Open", "Go on with these scans")
+DISCARD = Choice("discard", "Discard", "Delete these scans from the disk")
+LATER = Choice("", "Later", "It stays on the disk, and is offered again")
+
+_SAVE = ("Save session…", "Keep scans, settings, history and volume in a file or a folder")
+_OPEN = ("Open session…", "Go on with a session that was saved")
+_TO_SAVE = "Session in one file (*.rmz.zip);;Session as a folder (*.rmz)"
+_TO_OPEN = "Sessions (*.rmz.zip session.json)"
+_ONE_AT_A_TIME = "A session runs: save it or start again, then open the other one."
+
+
+def sessions_folder() -> Path:
+    """Where autosaved sessions are: in the user's data folder."""
+    where = QStandardPaths.StandardLocation.GenericDataLocation
+    data = QStandardPaths.writableLocation(where) or str(Path.home())
+    return Path(data) / "napari-recurrent-mz" / "sessions"
+
+
+def is_session_path(path: Path) -> bool:
+    """Whether this is a session, by its name: for files that are dropped."""
+    return path.name.endswith((".rmz", ".rmz.zip")) or path.name == "session.json"
+
+
+class LiveFiles(QObject):
+    """Keeps a dock's session: every scan is on disk before its volume is made.
+
+    The dock wraps what makes its session in :meth:`keeping`, starts what :attr:`opened` gives,
+    and says :meth:`let_go` when a person ends the session or :meth:`close` when the window goes.
+    A session that was neither saved nor let go is offered when the dock is first shown.
+
+    Parameters
+    ----------
+    dock : QWidget
+        Owner of the file dialogs.
+    question : QuestionBox
+        Where the offer is made.
+    is_wanted : callable, optional
+        Whether sessions are autosaved and offered now.
+    folder : Path, optional
+        For autosaved sessions; by default :func:`sessions_folder`.
+
+    Examples
+    --------
+    >>> self.files = LiveFiles(self, self.question)                     # doctest: +SKIP
+    >>> self.files.place(self.pages)    # its buttons                   # doctest: +SKIP
+    >>> self.files.said.connect(self.say)                               # doctest: +SKIP
+    >>> self.files.opened.connect(self.live.start)                      # doctest: +SKIP
+    >>> self.live.start(self.files.keeping(make))                       # doctest: +SKIP
+    >>> self.files.let_go()             # a person starts again         # doctest: +SKIP
+    >>> self.files.close()              # the dock goes                 # doctest: +SKIP
+    """
+
+    said = Signal(str, str)
+    """A sentence and its kind; safe from any thread."""
+    _step = Signal(int, int)
+    opened = Signal(object)
+    """A session is to be opened: what makes it, for the session's thread."""
+
+    def __init__(
+        self,
+        dock: QWidget,
+        question: QuestionBox,
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__(dock)
+        self._dock, self._question, self._is_wanted = dock, question, is_wanted
+        self.folder = sessions_folder() if folder is None else folder
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._session: Any = None
+        self._autosave: Any = None
+        self._saved: tuple[Any, ...] | None = None
+        self._stop = threading.Event()
+        self.saving = SavingRow(self._stop)
+        on(self, self._step, self.saving.step)
+        dock.installEventFilter(self)
+
+    def place(self, pages: LivePages) -> None:
+        """Put the buttons on the dock's pages."""
+        pages.scans.plot.add_tool(*_SAVE, self.ask_where_to_save)
+        button, column = push_button(*_OPEN), pages.setup.layout()
+        on(self, button.clicked, self.ask_what_to_open)
+        assert isinstance(column, QVBoxLayout)
+        column.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
+
+    def eventFilter(self, _dock: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Offer what was not saved, once the dock is seen."""
+        if event is not None and event.type() == QEvent.Type.Show:
+            self._dock.removeEventFilter(self)
+            QTimer.singleShot(0, guarded(self, self.offer))
+        return False
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether all scans there are are in a file that a person has named."""
+        session = self._session
+        return session is None or not session.scans or self._saved == session.scans
+
+    # a session begins and ends ------------------------------------------------------------
+    def keeping(self, make: Make) -> Make:
+        """The same maker, but the session that it makes is autosaved from its first scan on.
+
+        Parameters
+        ----------
+        make : callable
+            Gives the session, in any thread.
+        """
+        turn = self._next_turn()
+        return lambda: self._keep(make(), turn)
+
+    def opening(self, path: Path, *, recovered: Any = None) -> Make:
+        """What opens a session and autosaves it from then on.
+
+        Parameters
+        ----------
+        path : Path
+            A folder ``.rmz``, a file ``.rmz.zip`` or the ``session.json`` of a folder.
+        recovered : Unsaved, optional
+            The autosaved session that this is; deleted once its scans are safe elsewhere.
+        """
+        turn = self._next_turn()
+
+        def make() -> Any:
+            from ...engine.session import load
+
+            told: list[tuple[str, str]] = []
+            session = load(path, on_message=lambda *what: told.append(what))
+            self._keep(session, turn, is_saved=recovered is None and not told)
+            if recovered is not None and self._is_safe(turn):
+                recovered.discard()
+            if not told:
+                told = [(_opened(path, len(session.scans), recovered is not None), "done")]
+            self._tell_all(told)
+            return session
+
+        return make
+
+    def let_go(self) -> None:
+        """The session was ended by a person: its autosave is deleted."""
+        self._end(keep=False)
+
+    def close(self) -> None:
+        """The window goes: what was not saved is kept, and offered at the next start."""
+        self._end(keep=not self.is_saved)
+
+    def offer(self) -> None:
+        """Offer the newest session that was neither saved nor let go, if there is one."""
+        if not self._is_wanted():
+            return
+        in_background(
+            self, _unsaved, self.folder, then=self._offer_first, failed=lambda _sentence: None
+        )
+
+    # saving and opening -------------------------------------------------------------------
+    def ask_where_to_save(self) -> None:
+        """Save the session where a person says."""
+        if self._session is None or not self._session.scans:
+            self.said.emit("There is nothing to save yet: add a scan first.", "hint")
+            return
+        ask_for_file(self._dock, "Save session", "session", _TO_SAVE, self.save_to)
+
+    def save_to(self, path: Path) -> None:
+        """Save the session, in a thread; scans that come meanwhile are in the next."""
+        if self.saving.is_on:
+            self.said.emit("A session is being saved: wait for it, or cancel it.", "hint")
+            return
+        session = self._session
+        scans = session.scans
+        self.saving.begin(path.name)
+
+        def saved(written: Path | None) -> None:
+            self.saving.end()
+            if written is None:
+                self.said.emit(f"Not saved: '{path.name}' is as it was.", "hint")
+                return
+            if session is self._session:
+                self._saved = scans
+            what = "1 scan is" if len(scans) == 1 else f"{len(scans)} scans are"
+            self.said.emit(f"Saved: {what} in '{path.name}'.", "done")
+
+        def failed(sentence: str) -> None:
+            self.saving.end()
+            self.said.emit(sentence, "error")
+
+        in_background(
+            self, save_listened, session, path, Saving(self._tell_step, self._stop),
+            then=saved, failed=failed,
+        )  # fmt: skip
+
+    def ask_what_to_open(self) -> None:
+        """Open the session that a person chooses."""
+        if self._session is not None:
+            self.said.emit(_ONE_AT_A_TIME, "hint")
+            return
+        start = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
+        chosen, _ = QFileDialog.getOpenFileName(self._dock, "Open session", start, _TO_OPEN)
+        if chosen:
+            self.open_from(Path(chosen))
+
+    def open_from(self, path: Path) -> None:
+        """Open a session, unless one runs."""
+        if self._session is not None:
+            self.said.emit(_ONE_AT_A_TIME, "hint")
+            return
+        self.opened.emit(self.opening(path))
+
+    # in the session's thread --------------------------------------------------------------
+    def _keep(self, session: Any, turn: int, *, is_saved: bool = False) -> Any:
+        """Autosave a session, unless the dock has gone on to another one."""
+        from ...engine.session import Autosave
+
+        kept = None
+        if self._is_wanted():
+            kept = Autosave(session, self.folder, on_message=self._tell)
+        with self._lock:
+            if turn == self._turn:
+                self._session, self._autosave = session, kept
+                self._saved = session.scans if is_saved else None
+                return session
+        if kept is not None:
+            kept.close()  # what it came from is still there
+        return session
+
+    def _is_safe(self, turn: int) -> bool:
+        with self._lock:
+            return turn == self._turn and self._autosave is not None and self._autosave.is_safe
+
+    def _tell_all(self, told: list[tuple[str, str]]) -> None:
+        """What there is to say of a session that was opened, as one message."""
+        kinds = {kind for _, kind in told}
+        kind = "warning" if "warning" in kinds else told[0][1]
+        self._tell(" ".join(sentence for sentence, _ in told), kind)
+
+    def _tell(self, sentence: str, kind: str) -> None:
+        """Say something from any thread, unless the window is gone."""
+        emit_alive(self, "said", sentence, kind)
+
+    def _tell_step(self, done: int, total: int) -> None:
+        """Say how far saving is, from its thread."""
+        emit_alive(self, "_step", done, total)
+
+    # in the GUI thread --------------------------------------------------------------------
+    def _next_turn(self) -> int:
+        self.close()
+        return self._turn
+
+    def _end(self, *, keep: bool) -> None:
+        with self._lock:
+            self._turn += 1
+            ended, self._autosave = self._autosave, None
+            self._session = self._saved = None
+        if ended is not None:
+            ended.close(keep=keep)
+
+    def _offer_first(self, found: list[Any]) -> None:
+        if not found or self._session is not None:
+            return
+        first, *others = found
+
+        def answered(key: str, _height: float | None) -> None:
+            if key == OPEN.key and self._session is not None:
+                self.said.emit(_ONE_AT_A_TIME, "hint")
+            elif key == OPEN.key:
+                self.opened.emit(self.opening(first.path, recovered=first))
+            elif key == DISCARD.key:
+                first.discard()
+                self._offer_first(others)
+
+        self._question.ask(first.sentence, (OPEN, DISCARD, LATER), answered)
+
+
+def _opened(path: Path, scans: int, is_recovered: bool) -> str:
+    what = "1 scan" if scans == 1 else f"{scans} scans"
+    if is_recovered:
+        return f"The session is back, with {what}: save it to keep it in a file of your own."
+    return f"Opened '{path.name}' with {what}."
+
+
+def _unsaved(folder: Path) -> list[Any]:
+    from ...engine.session import unsaved_sessions
+
+    return unsaved_sessions(folder)

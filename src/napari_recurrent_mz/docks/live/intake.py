@@ -1,0 +1,244 @@
+"""Scans by hand: layers that are selected, files that are dropped, heights that are typed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Layer
+
+from ...core.scans import InputError, Scan
+from ...io import z_from_name
+from ..shared import drop as _drop
+from ..shared import layers as _layers
+from ..shared.dock import InstrumentFooter
+from ..shared.worker import in_background
+from .files import LiveFiles, is_session_path
+from .layer import LiveLayer
+from .messages import Add, Asked
+from .pages import LivePages
+from .question import BY_KEY, LEAVE_OUT, USE_HEIGHT, QuestionBox
+from .run import LiveRun
+from .words import unbroken
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An image that may become a scan, once its height is known.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray, shape (Y, X)
+    name : str
+    z_um, pixel_um : float or None
+        Height and pixel size in micrometres, where the image says them.
+    origin_um : tuple of float
+        Place (y, x) of the first pixel, in micrometres.
+    known : mapping
+        What it says of the optics.
+    """
+
+    pixels: npt.NDArray[Any]
+    name: str
+    z_um: float | None
+    pixel_um: float | None
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, z_um: float) -> Candidate:
+        """The same at a height that a person gave."""
+        return replace(self, z_um=z_um)
+
+    def add(self) -> Add:
+        """What a session is asked."""
+        assert self.z_um is not None  # asked for before
+        return Add(Scan(self.pixels, self.z_um, self.name), self.pixel_um)
+
+
+def of_layer(layer: Layer, viewer: Any) -> Candidate:
+    """An image layer; of a stack, the plane in view.
+
+    Raises
+    ------
+    InputError
+        If no plane can be taken from it.
+    """
+    image = _layers.check_scan_layer(layer)
+    heights, _ = _layers.heights_um(image)
+    count, plane = _layers.plane_count(image), 0
+    if count > 1:
+        if viewer.dims.ndisplay == 3:
+            raise InputError(
+                f"Layer '{layer.name}' is a stack of {count} planes shown in 3-D: show it in 2-D, "
+                "and the plane in view is the scan."
+            )
+        plane = round(float(image.world_to_data(viewer.dims.point[-image.ndim :])[-3]))
+        plane = min(max(plane, 0), count - 1)
+    name = layer.name if count == 1 else f"{layer.name}, plane {plane}"
+    pixel = _layers.pixel_um(image)
+    return Candidate(
+        _layers.plane_pixels(image, plane),
+        name,
+        None if heights is None else float(heights[plane]),
+        pixel,
+        _layers.lateral_origin_um(image),
+        _layers.image_optics(image),
+    )
+
+
+def of_file(image: Any) -> Candidate:
+    """An image file that was read.
+
+    Raises
+    ------
+    InputError
+        If it is a stack.
+    """
+    if image.n_planes > 1:
+        raise InputError(
+            f"'{image.name}' is a stack of {image.n_planes} planes: open it in napari, and add "
+            "its plane in view as a scan."
+        )
+    z_um = z_from_name(image.name) if image.z_um is None else float(np.ravel(image.z_um)[0])
+    known = _layers.file_metadata(image)
+    return Candidate(image.stack[0], image.name, z_um, image.pixel_um, known=known)
+
+
+class ScanIntake(_drop.DropTarget):
+    """Takes images as scans for a session; before there is one, they wait for it."""
+
+    footer: InstrumentFooter
+    pages: LivePages
+    question: QuestionBox
+    live: LiveRun
+    files: LiveFiles
+    volume: LiveLayer | None
+    waiting: list[Candidate]
+
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        self.footer.say(unbroken(sentence), kind)
+
+    def fail(self, sentence: str) -> None:
+        """Answer that it could not be done."""
+        self.say(sentence, "error")
+
+    @contextlib.contextmanager
+    def sentences(self) -> Iterator[None]:
+        """A mistake of the user is a sentence in the footer."""
+        try:
+            yield
+        except InputError as error:
+            self.fail(str(error))
+
+    def add_selected(self) -> None:
+        """Take the layers that are selected in napari's layer list as scans."""
+        chosen = [x for x in self._viewer.layers if x in self._viewer.layers.selection]
+        edit = self.pages.setup.sources.rows.height_um
+        with self.sentences():
+            if not chosen:
+                raise InputError("No layer is selected: click an image in the layer list.")
+            if edit.is_text_wrong:
+                raise InputError(f"The height '{edit.text()}' is not a number: type it in µm.")
+            if edit.value() is not None and len(chosen) > 1:
+                raise InputError("One height is typed but several layers are selected: choose one.")
+            for layer in chosen:
+                self._check_foreign(layer)
+                self.offer(of_layer(layer, self._viewer), edit.value())
+            edit.set_value(None)
+
+    def _check_foreign(self, layer: Layer) -> None:
+        """Raise :class:`InputError` for the volume that the scans make."""
+        if self.volume is not None and self.volume.is_mine(layer):
+            raise InputError(f"'{layer.name}' is the volume of this session: select a scan.")
+
+    def drop(self, paths: Sequence[Any]) -> None:
+        """Read files and take them as scans; a session that was saved is opened."""
+        if len(paths) == 1 and is_session_path(paths[0]):
+            self.files.open_from(paths[0])
+            return
+        self.say("Reading…")
+        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self.fail)
+
+    def offer(self, candidate: Candidate, z_um: float | None = None) -> None:
+        """Take an image as a scan; its height is asked for when nothing says it.
+
+        Parameters
+        ----------
+        candidate : Candidate
+        z_um : float, optional
+            Height in micrometres that a person gave.
+
+        Raises
+        ------
+        InputError
+            If it cannot be a scan.
+        """
+        if z_um is not None:
+            candidate = candidate.at(z_um)
+        if self.live.session is None:
+            self._keep(candidate)
+        elif candidate.z_um is None:
+            self.question.ask(
+                f"At which height was '{candidate.name}' taken?",
+                (USE_HEIGHT, LEAVE_OUT),
+                lambda key, height: self._height_answered(candidate, key, height),
+                wants_height=True,
+            )
+        else:
+            if self.volume is not None and not self.live.session.scans:
+                self.volume.origin_um = candidate.origin_um
+            self.live.ask(candidate.add())
+
+    def offer_waiting(self) -> None:
+        """Take the images that waited for the session."""
+        waiting, self.waiting = self.waiting, []
+        for candidate in waiting:
+            with self.sentences():
+                self.offer(candidate)
+
+    def ask_about(self, asked: Asked) -> None:
+        """Ask what to do with a scan that the session has not taken."""
+        choices = [*(BY_KEY[key] for key in asked.choices), LEAVE_OUT]
+
+        def answered(key: str, _height: float | None) -> None:
+            if key:
+                self.live.ask(asked.add.answered(key))
+
+        self.question.ask(asked.sentence, choices, answered)
+
+    def _keep(self, candidate: Candidate) -> None:
+        """Before the session: the image fills in what it knows, and is taken at the start."""
+        setup = self.pages.setup
+        self.waiting.append(candidate)
+        setup.optics.follow({id(one): one.known for one in self.waiting})
+        heights = [one.z_um for one in self.waiting if one.z_um is not None]
+        depth = None
+        with contextlib.suppress(InputError):
+            depth = setup.optics.optics().depth_of_field_um
+        setup.grid.follow(heights, depth)
+        count = len(self.waiting)
+        images = f"'{candidate.name}' waits" if count == 1 else f"{count} images wait"
+        self.say(f"{images}: start the session to take what waits as scans.")
+        self.check()
+
+    def _read(self, result: tuple[list[Any], list[str]]) -> None:
+        images, sentences = result
+        self.say("")
+        for image in images:
+            try:
+                self.offer(of_file(image))
+            except InputError as error:
+                sentences.append(str(error))
+        if sentences or _drop.doubts_about(images):
+            words, kind = _drop.said_of(images, sentences)
+            self.say(f"{words} {self.footer.message.text()}".strip(), kind)
+
+    def _height_answered(self, candidate: Candidate, key: str, height: float | None) -> None:
+        if key:
+            with self.sentences():
+                self.offer(candidate, height)

@@ -1,0 +1,144 @@
+"""Questions that a session asks: one at a time, in the dock, while everything goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ..shared.fields import NumberEdit
+from ..shared.guard import on
+from ..shared.parts import push_button
+from ..shared.theme import MessageLabel, Palette
+from .words import unbroken
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A button: its key, what it says, what it does."""
+
+    key: str
+    text: str
+    tooltip: str
+
+
+REPLACE = Choice("replace", "Replace", "The new scan takes the place of the old one")
+AVERAGE = Choice("average", "Average", "The mean of both is one scan, with less noise")
+KEEP = Choice("keep", "Keep both", "Both are scans")
+ACCEPT = Choice("accept", "Accept", "Take the scan as it is")
+LEAVE_OUT = Choice("", "Leave out", "The scan is not taken")
+USE_HEIGHT = Choice("height", "Add", "Take the scan at this height")
+START_AGAIN = Choice("again", "Start again", "Let the scans go; the volume stays as a layer")
+GO_ON = Choice("", "Go on", "Everything stays as it is")
+
+BY_KEY = {choice.key: choice for choice in (REPLACE, AVERAGE, KEEP, ACCEPT)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    sentence: str
+    choices: Sequence[Choice]
+    answered: Callable[[str, float | None], None]
+    wants_height: bool
+
+
+class QuestionBox(QWidget):
+    """The question that is asked now; the others wait.
+
+    Parameters
+    ----------
+    palette : Palette
+    """
+
+    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.label = MessageLabel(palette)
+        self.height_um = NumberEdit("height of the scan", "Height of the scan, in µm", "z (µm)")
+        on(self, self.height_um.returnPressed, self._answer_first)
+        self.buttons: dict[str, QPushButton] = {}
+        self._waiting: list[_Question] = []
+        self._line = QHBoxLayout()
+        self._line.addWidget(self.height_um)
+        self._unit = QLabel("µm")
+        self._line.addWidget(self._unit)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.label)
+        column.addLayout(self._line)
+        self.hide()
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether an answer is waited for."""
+        return bool(self._waiting)
+
+    def ask(
+        self,
+        sentence: str,
+        choices: Sequence[Choice],
+        answered: Callable[[str, float | None], None],
+        *,
+        wants_height: bool = False,
+    ) -> None:
+        """Ask, once the questions before are answered.
+
+        Parameters
+        ----------
+        sentence : str
+        choices : sequence of Choice
+            One with an empty key leaves things as they are.
+        answered : callable
+            Gets the key, and the height in micrometres that was typed.
+        wants_height : bool, optional
+            Whether a height is asked for: other keys than the empty one need it.
+        """
+        self._waiting.append(_Question(sentence, tuple(choices), answered, wants_height))
+        if len(self._waiting) == 1:
+            self._show()
+
+    def answer(self, key: str) -> None:
+        """Choose, as a click on the button does."""
+        if not self._waiting:
+            return
+        question, height = self._waiting[0], self.height_um.value()
+        if key and question.wants_height and height is None:
+            self.height_um.setFocus()
+            return
+        self._waiting.pop(0)
+        self._show()
+        question.answered(key, height)
+
+    def forget(self) -> None:
+        """Ask nothing any more."""
+        self._waiting.clear()
+        self._show()
+
+    def restyle(self) -> None:
+        """Take the theme's colours again."""
+        self.label.restyle()
+
+    def _answer_first(self) -> None:
+        if self._waiting:
+            self.answer(self._waiting[0].choices[0].key)
+
+    def _show(self) -> None:
+        for button in self.buttons.values():
+            button.hide()
+            self._line.removeWidget(button)
+            button.deleteLater()
+        self.buttons = {}
+        self.setVisible(bool(self._waiting))
+        if not self._waiting:
+            return
+        question = self._waiting[0]
+        self.label.say(unbroken(question.sentence), "warning")
+        self.height_um.set_value(None)
+        for part in (self.height_um, self._unit):
+            part.setVisible(question.wants_height)
+        for choice in question.choices:
+            button = push_button(choice.text, choice.tooltip)
+            on(self, button.clicked, lambda _=False, key=choice.key: self.answer(key))
+            self._line.addWidget(button)
+            self.buttons[choice.key] = button

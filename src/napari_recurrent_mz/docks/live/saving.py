@@ -1,0 +1,129 @@
+"""How far the saving of a live session is, and a way to end it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+
+from ...core.progress import listening
+from ..files.layer_files import LayersFile
+from ..shared.guard import on
+from ..shared.parts import push_button, show_progress
+
+_OF_NOW = ("state", "next_z_um")  # what is true of a volume only while its session goes on
+_TELL_S = 0.1
+
+
+class StoppedError(Exception):
+    """A person does not want it saved any more."""
+
+
+class Saving:
+    """Listens to the saving of a session, in its thread: tells how far it is, and may end it.
+
+    Parameters
+    ----------
+    tell : callable
+        Gets how many pieces are done, and of how many; a few times a second.
+    stop : threading.Event
+    """
+
+    def __init__(self, tell: Callable[[int, int], object], stop: threading.Event) -> None:
+        self._tell, self._stop, self._told = tell, stop, 0.0
+
+    def __call__(self, _words: str, done: int, total: int) -> None:
+        """A piece begins."""
+        if self._stop.is_set():
+            raise StoppedError
+        if time.monotonic() - self._told >= _TELL_S:
+            self._told = time.monotonic()
+            self._tell(done, total)
+
+
+class SavingRow(QWidget):
+    """How far saving is, and a button that ends it: in the dock's footer while it lasts.
+
+    Parameters
+    ----------
+    stop : threading.Event
+        Set by the button.
+    """
+
+    def __init__(self, stop: threading.Event, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._stop, self._name = stop, ""
+        self.bar = QProgressBar()
+        self.bar.setAccessibleName("Progress of saving")
+        self.cancel = push_button(
+            "Cancel saving", "What is in the file or folder now stays as it is"
+        )
+        on(self, self.cancel.clicked, self._cancel)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.bar, 1)
+        line.addWidget(self.cancel)
+        self.hide()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether something is being saved."""
+        return bool(self._name)
+
+    def begin(self, name: str) -> None:
+        """A file or folder of this name is being written."""
+        self._name = name
+        self._stop.clear()
+        self.cancel.setEnabled(True)
+        self.step(0, 1)
+        self.show()
+
+    def step(self, done: int, total: int) -> None:
+        """So many pieces are done."""
+        if self.is_on and not self._stop.is_set():
+            show_progress(self.bar, done, total, f"Saving '{self._name}': %p%")
+
+    def end(self) -> None:
+        """It is over."""
+        self._name = ""
+        self.hide()
+
+    def _cancel(self) -> None:
+        self._stop.set()
+        self.cancel.setEnabled(False)
+        self.bar.setFormat("Stopping…")
+
+
+def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
+    """What takes the volume of a session for a file, in a thread: scans may come meanwhile.
+
+    Raises
+    ------
+    InputError
+        If the volume does not contain all scans any more.
+    """
+
+    def take(file: LayersFile) -> LayersFile:
+        from ...engine.session import finished_volume as of
+
+        channel = replace(file.channels[0], pixels=of(session))
+        record = {key: file.record[key] for key in file.record if key not in _OF_NOW}
+        return replace(file, channels=(channel,), record=record)
+
+    return take
+
+
+def save_listened(session: Any, path: Path, listener: Saving) -> Path | None:
+    """Save; None if somebody has ended it."""
+    from ...engine.session import save
+
+    try:
+        with listening(listener):
+            return save(session, path)
+    except StoppedError:
+        return None

@@ -1,0 +1,50 @@
+"""What the Live dock says."""
+
+from __future__ import annotations
+
+import re
+
+from ...acquisition import Ended
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|[kMG]B)(?!\w))")
+
+START = ("Start session", "Begin: the first scan brings the volume as a new layer")
+ACTIONS = (
+    ("Add selected layer", "Take the selected image as a scan; of a stack, the plane in view"),
+    ("Watch the folder", "Every TIFF that appears in the folder becomes a scan"),
+    (
+        "Run automatically",
+        "Scan, refine, go where the next scan helps most; stop by ε or at the most scans",
+    ),
+)
+"""The main button while a session runs, for each source."""
+
+STOP_WATCHING = ("Stop watching", "New files are no longer taken; the session stays")
+ABORT = "End what the microscope does; the stage comes to rest, the scans stay (Esc)"
+NOTHING = "Start a session and add scans: what each of them changes is drawn here."
+STAGES = {"scan": "Scan", "linear": "Linear estimate", "network": "Network"}
+PLACES = {
+    "device": "The network remembers the scans on the GPU.",
+    "host": "The network remembers the scans in main memory.",
+    "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
+}
+"""Where the states of the network are."""
+
+
+def unbroken(sentence: str) -> str:
+    """The same with spaces between numbers and their units at which no line ends."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", sentence)
+
+
+def run_over(ended: Ended) -> str:
+    """How an automatic run ended; the verdict itself stands over the plots."""
+    scans = "1 scan" if ended.scans == 1 else f"{ended.scans} scans"
+    is_done = ended.reason == "converged"
+    why = f"The run has stopped by itself after {scans}." if is_done else ended.sentence
+    return f"{why} {ended.stage}".strip()
+
+
+def start_again(count: int) -> str:
+    """The question before a session with so many scans is let go."""
+    scans = "The scan" if count == 1 else f"The {count} scans"
+    return f"Start again? {scans} of this session will be let go; the volume stays as a layer."

@@ -1,0 +1,225 @@
+"""How the Prepare dock looks: a page a task, and the table of what alignment found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QTabWidget,
+    QWidget,
+)
+
+from ..shared.form import DataForm, asked
+from ..shared.guard import on
+from ..shared.parts import push_button
+
+GROUP = "prepare"
+MOTIONS = {
+    "translation": "Shift",
+    "rigid": "Shift and rotation",
+    "affine": "Shift, rotation, scale and shear",
+}
+REFERENCES = {
+    "previous": "The plane below it",
+    "first": "The first plane",
+    "mean": "The mean of all planes",
+}
+STACK, SCANS = "stack", "scans"
+ALIGN, EDF, NORMALISE, REGISTER = range(4)
+ACTIONS = (
+    ("Align", "Find the motion of every plane, and add the aligned planes as new layers"),
+    ("Make EDF", "Add one image in which everything is in focus as a new layer"),
+    ("Measure", "Measure background and foreground on the EDF; no layer changes"),
+    ("Register", "Find how the confocal stack lies, and add it on the wide-field grid"),
+)
+_ROW = 20
+_ROWS_SHOWN = 6
+
+
+def is_any_image(layer: Layer) -> bool:
+    """Any image: of one that cannot be prepared, a sentence says why."""
+    return isinstance(layer, Image)
+
+
+def _is_flat_image(layer: Layer) -> bool:
+    return isinstance(layer, Image) and not layer.rgb and layer.ndim == 2
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What is prepared."""
+
+    stack: Any = asked(
+        "Stack", "The stack to prepare", nothing="Choose a stack", layers=is_any_image
+    )
+
+
+@dataclass(frozen=True)
+class Align:
+    """What to align, and how."""
+
+    stored: ClassVar = {
+        "motion": "align_motion", "reference": "align_to", "band_pass": "align_sharp",
+        "crop": "align_crop",
+    }  # fmt: skip
+    what: str = asked(
+        "Align",
+        "The planes of the stack above, or layers of single images that are selected in napari's "
+        "layer list",
+        STACK,
+        choices={STACK: "The planes of the stack", SCANS: "The selected layers"},
+    )
+    motion: str = asked("Motion", "What may differ between planes", "rigid", choices=MOTIONS)
+    reference: str = asked(
+        "To",
+        "What each plane is aligned to: the plane below it follows content that changes with z; "
+        "the others do not add up errors",
+        "previous",
+        choices=REFERENCES,
+    )
+    band_pass: bool = asked(
+        "Compare only what is sharp",
+        "Haze shifts as the focus moves, the sample does not: a band-pass leaves it out of the "
+        "comparison. Without it, planes are compared as they are, as StackReg does",
+        True,
+    )
+    crop: bool = asked(
+        "Crop to the field that all planes show",
+        "Otherwise the size stays, and edges are filled with their mirror image",
+        False,
+    )
+
+
+@dataclass(frozen=True)
+class Edf:
+    """The extended-depth-of-field image."""
+
+    stored: ClassVar = {"heights": "edf_heights"}
+    heights: bool = asked(
+        "Height map (µm) too",
+        "A second image: the height that each pixel was taken from; it may be the target of the "
+        "Surface dock",
+        False,
+        note="Merges what is in focus, by complex wavelets (Forster et al. 2004). Every value is "
+        "one that the stack has in that place.",
+    )
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Measure on the EDF, then apply."""
+
+    edf: Any = asked(
+        "EDF",
+        "The 2-D image to measure on; otherwise it is made from the stack",
+        nothing="Made from the stack",
+        layers=_is_flat_image,
+        note="Background mean to 0, 99th percentile of the foreground to 1.",
+    )
+
+
+@dataclass(frozen=True)
+class Register:
+    """A confocal stack to the wide-field stack."""
+
+    stored: ClassVar = {"motion": "register_motion", "crop": "register_crop"}
+    confocal: Any = asked(
+        "Confocal",
+        "The confocal stack; the stack above is the wide-field one",
+        nothing="Choose a stack",
+        layers=is_any_image,
+    )
+    motion: str = asked("Motion", "What may differ laterally", "affine", choices=MOTIONS)
+    crop: bool = asked(
+        "Crop to what both show",
+        "Otherwise the size is that of the wide-field stack: planes and edges that the confocal "
+        "stack lacks are filled with its nearest",
+        False,
+    )
+
+
+class PreparePages(QTabWidget):
+    """One page a task, and what they remember; ``edited`` follows every change."""
+
+    edited = Signal()
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.align, self.edf = DataForm(Align), DataForm(Edf)
+        self.normalise, self.register = DataForm(Normalise, viewer), DataForm(Register, viewer)
+        self.apply = push_button(
+            "Apply as a new layer",
+            "Add the stack with its background at 0 and the foreground's 99th percentile at 1",
+        )
+        self.apply.setEnabled(False)
+        self.normalise.put_under("edf", self.apply)
+        self.setAccessibleName("Task")
+        for form, name, tooltip in (
+            (self.align, "Align", "Correct lateral shift and rotation"),
+            (self.edf, "EDF", "Extended depth of field: everything in focus"),
+            (self.normalise, "Normalise", "The paper's normalisation"),
+            (self.register, "Register", "A confocal stack to a wide-field stack"),
+        ):
+            form.margins = (4, 6, 4, 4)
+            form.restore(GROUP)
+            on(self, form.changed, self.edited.emit)
+            self.addTab(form.native, name)
+            self.setTabToolTip(self.count() - 1, tooltip)
+        self.currentChanged.connect(self.edited)
+
+    def remember(self) -> None:
+        """Keep the settings for the next run."""
+        for form in (self.align, self.edf, self.register):
+            form.remember(GROUP)
+
+
+class MotionTable(QTableWidget):
+    """Shift, rotation and correlation of every plane."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, 5, parent)
+        self.setAccessibleName("Motion of every plane")
+        self.setToolTip(
+            "How far each plane's content is displaced (y down, x to the right) and turned "
+            "(clockwise), and its correlation with its reference once aligned"
+        )
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setTabKeyNavigation(False)
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        if rows is not None and columns is not None:
+            rows.hide()
+            rows.setDefaultSectionSize(_ROW)
+            columns.setHighlightSections(False)
+            columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+
+    def show_motion(self, table: Any) -> None:
+        """Fill in the table of an :class:`~.Alignment`."""
+        unit = "px" if "shift_y_px" in table else "um"
+        shown = "px" if unit == "px" else "µm"
+        first = "z_um" if "z_um" in table else "plane"
+        self.setHorizontalHeaderLabels(
+            ["z µm" if first == "z_um" else "plane", f"y {shown}", f"x {shown}", "turn °", "corr."]
+        )
+        names = (first, f"shift_y_{unit}", f"shift_x_{unit}", "rotation_deg", "correlation_after")
+        forms = (".2f" if first == "z_um" else "d", "+.3f", "+.3f", "+.3f", ".4f")
+        self.setRowCount(len(table))
+        for row in range(len(table)):
+            before = table["correlation_before"].iloc[row]
+            for column, (name, form) in enumerate(zip(names, forms, strict=True)):
+                value = table[name].iloc[row]
+                item = QTableWidgetItem("–" if value != value else format(value, form))
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                if name == "correlation_after" and value == value:
+                    item.setToolTip(f"{before:.4f} before")
+                self.setItem(row, column, item)
+        header = self.horizontalHeader()
+        top = header.sizeHint().height() if header is not None else 0
+        self.setFixedHeight(top + _ROW * min(len(table), _ROWS_SHOWN) + 4)

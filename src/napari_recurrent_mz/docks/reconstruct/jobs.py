@@ -1,0 +1,208 @@
+"""From what the dock shows to a job that can run, or to the sentence that says why not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.device import check_memory
+from ...core.methods import METHOD_NAMES, image_made, method_of
+from ...core.optics import Optics
+from ...core.scans import InputError, Scan, ZGrid, check_scans, require_several
+from ...engine.recipe import Recipe
+from ...io import check_disk, disk_bytes
+from ..shared import layers as _layers
+from ..shared.grid_panel import in_words, size_in_words
+from ..shared.method_panel import MethodPanel
+from ..shared.result import order_from, plane_in_view
+from ..shared.scan_table import Row
+from ..shared.targets import Job
+from .layout import ReconstructLayout
+
+_PREVIEW_S = 2.0
+_ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
+
+
+def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> Job:
+    """The job that the dock describes; a preview is linear MMSE, in about two seconds.
+
+    Raises
+    ------
+    InputError
+        If anything is missing or does not fit, in the user's words.
+    """
+    scans = scans_of(ui.table.scans.used())
+    needs = method_of("lmmse" if preview else ui.method.method_key())
+    optics = ui.optics.optics() if needs.needs_optics else None
+    pixel_um = ui.optics.pixel_um()  # the one value that every method needs
+    grid = ui.grid.grid()
+    if preview:
+        grid = _coarser(ui, grid, scans)
+    shape = scans[0].pixels.shape
+    output = None
+    if preview or not ui.result.is_on_disk:
+        _check_memory(grid, shape, is_preview=preview)
+    else:
+        output = ui.result.output(layers_name(ui, needs.key))
+        check_disk(output, (len(grid), shape[0], shape[1]))
+    order = order_from(plane_in_view(viewer, grid), len(grid))
+    model = ui.method.model_name() if needs.needs_model else None
+    device = ui.method.device_choice() if needs.needs_optics else "cpu"
+    return Job(Recipe(scans, grid, optics, needs.key, model, device, pixel_um), order, output)
+
+
+def _check_memory(grid: ZGrid, shape: tuple[int, ...], *, is_preview: bool) -> None:
+    try:
+        check_memory(grid, shape)
+    except InputError as error:
+        if is_preview:
+            raise
+        raise InputError(f"{str(error).removesuffix('.')}, or tick “Write to disk”.") from error
+
+
+def layers_name(ui: ReconstructLayout, method: str) -> str:
+    """What the volume is called: what the scans' names have in common, and the method."""
+    rows = ui.table.scans.used()
+    names = [row.layer.name for row in rows if row.layer is not None]
+    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
+
+
+def title_of(panel: MethodPanel, method: str) -> str:
+    """What a result is called: its method, and whether its planes are confocal-like."""
+    confocal = image_made(method, panel.model) == "confocal"
+    return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
+
+
+def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
+    """The scans of these rows, checked together.
+
+    Raises
+    ------
+    InputError
+        If a height is missing, the images do not fit, or there is only one.
+    """
+    for row in rows:
+        if row.z_um is None:
+            raise InputError(
+                f"The z position of '{row.name}' is missing: type its height in µm in the table."
+            )
+    scans = check_scans(row.scan() for row in rows)
+    require_several(scans)
+    sizes: dict[str, str] = {}
+    for row in rows:
+        size = None if row.layer is None else _layers.pixel_um(row.layer)
+        if size is not None:
+            sizes[f"{size:.3g}"] = row.name
+    if len(sizes) > 1:
+        pairs = " and ".join(f"'{name}' has {size} µm" for size, name in sizes.items())
+        raise InputError(f"The scans differ in pixel size ({pairs}): all must have the same one.")
+    return scans
+
+
+def warnings_about(ui: ReconstructLayout, job: Job) -> list[str]:
+    """What to mind: outside the trained range, far beyond the scans, scans that lie apart.
+
+    Raises
+    ------
+    InputError
+        If nothing can be known of the grid.
+    """
+    from ...engine.check import notes_before
+
+    recipe = job.recipe
+    model = ui.method.model if recipe.chosen.needs_model else None
+    ends = (job.grid.start_um, job.grid.stop_um)
+    found = notes_before(recipe.scans, ends, recipe.optics, model)
+    return found + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
+
+
+def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
+    """What to mind about the layers of the scans: their pixels and their places."""
+    found = []
+    sizes = [_layers.pixel_um(row.layer) for row in rows if row.layer is not None]
+    for size in sizes:
+        if size is not None and abs(size - pixel_um) > 0.01 * size:
+            found.append(
+                f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: "
+                "the volume takes the one here."
+            )
+            break
+    found += [
+        sentence for name, words in _ONE_CHANNEL.items() for sentence in _differ(rows, name, words)
+    ]
+    places = [_layers.lateral_origin_um(row.layer) for row in rows if row.layer is not None]
+    if np.ptp(places, axis=0).max() > pixel_um / 2:
+        found.append(
+            "The scans lie at different places in x and y: they are taken as aligned, pixel on "
+            "pixel."
+        )
+    return found
+
+
+def _differ(rows: Sequence[Row], name: str, words: str) -> list[str]:
+    """A sentence when the layers of the scans say different values."""
+    layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
+    said = {one.name: _layers.known_metadata(one).get(name) for one in layers.values()}
+    values = {f"{value:.4g}": layer for layer, value in said.items() if value is not None}
+    if len(values) < 2:
+        return []
+    pairs = " and ".join(f"{value} in '{layer}'" for value, layer in list(values.items())[:2])
+    return [f"The {words} differs between the scans ({pairs}): are they of one channel?"]
+
+
+def cost_in_words(ui: ReconstructLayout, job: Job) -> str:
+    """Planes, memory and expected time."""
+    planes = f"{len(job.grid)} plane" + ("s" if len(job.grid) > 1 else "")
+    y, x = job.recipe.shape
+    if job.output is None:
+        planes += f" · {size_in_words(4e-6 * len(job.grid) * y * x)} of memory"
+    else:
+        planes += f" · up to {size_in_words(1e-6 * disk_bytes((len(job.grid), y, x)))} of disk"
+    recipe = job.recipe
+    cost = _cost(ui, recipe.scans, len(job.grid), recipe.method, recipe.device)
+    if cost is None:
+        return planes
+    about = "about " if cost.seconds >= 1 else ""
+    return f"{planes} · {about}{in_words(cost.seconds)}"
+
+
+def warm_up(optics: Optics, job: Job) -> None:
+    """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
+    from ...estimates.covariance import covariance_table
+
+    heights = [scan.z_um for scan in job.recipe.scans] + [float(job.grid.z_um[i]) for i in (0, -1)]
+    covariance_table(optics, max(heights) - min(heights))
+
+
+def is_incomplete(rows: Sequence[Row]) -> bool:
+    """Whether the table is only unfinished, which is no mistake."""
+    return len(rows) < 2 or any(row.z_um is None for row in rows)
+
+
+def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
+    """Leave planes out so that the preview takes about two seconds."""
+    cost = _cost(ui, scans, len(grid), "lmmse", ui.method.device_choice())
+    every = math.ceil(cost.seconds / _PREVIEW_S) if cost is not None else 1
+    if every <= 1 or len(grid) == 1:
+        return grid
+    steps = math.ceil((len(grid) - 1) / every)
+    last_um = float(grid.z_um[-1])
+    return ZGrid(grid.start_um, last_um, (last_um - grid.start_um) / steps)
+
+
+def _cost(
+    ui: ReconstructLayout, scans: Sequence[Scan], planes: int, method: str, device: str
+) -> Any:
+    """The expected cost; None while torch or the model is still loading in its thread."""
+    model = ui.method.model
+    if not ui.method.is_ready or (method_of(method).needs_model and model is None):
+        return None
+    from ...core.device import choose_device
+    from ...engine import cost
+
+    shape = scans[0].pixels.shape
+    where = choose_device(device)
+    return cost.estimate_cost(shape, len(scans), planes, method, where, model)

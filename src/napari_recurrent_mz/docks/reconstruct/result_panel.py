@@ -1,0 +1,124 @@
+"""Where a volume goes: to memory, or to a folder on the disk as it is made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...core.scans import InputError
+from ...io import check_output
+from ..shared import settings as _settings
+from ..shared.form import DataForm, asked, faint
+from ..shared.guard import on
+from ..shared.parts import push_button
+
+_GROUP = "result"
+_NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
+
+
+@dataclass(frozen=True)
+class ResultFields:
+    """Whether volumes are written as they are made."""
+
+    on_disk: bool = asked(
+        "Write to disk",
+        "Write the volume as OME-Zarr plane after plane, so that it need not fit in memory; its "
+        "layer shows what is there",
+        False,
+    )
+
+
+class ResultPanel(QWidget):
+    """A box to tick, and the folder in which volumes are written; it is remembered."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._form = DataForm(ResultFields)
+        self.on_disk: QCheckBox = self._form.on_disk.native
+        self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
+        self.where = faint(wraps=False, is_copied=True)
+        self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._folder = _settings.remembered(_GROUP, ("folder",)).get("folder", "")
+        self._form.put_beside("on_disk", self.choose)
+        self._form.put_under("on_disk", self.where)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._form.native)
+        self._show()
+        on(self, self.on_disk.toggled, self._toggled)
+        on(self, self.on_disk.clicked, self._clicked)
+        on(self, self.choose.clicked, self._ask)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the volume is written as it is made."""
+        return self.on_disk.isChecked()
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether only the folder is missing, which is no mistake."""
+        return self.is_on_disk and not self._folder
+
+    def write_to(self, folder: Path) -> None:
+        """Write volumes to this folder."""
+        self._folder = str(folder)
+        self._show()
+        if self.is_on_disk:
+            self.changed.emit()
+        else:
+            self.on_disk.setChecked(True)
+
+    def output(self, name: str) -> Path:
+        """The OME-Zarr folder for a volume of this name; what is there already stays.
+
+        Raises
+        ------
+        InputError
+            If no folder is chosen, or nothing can be written there.
+        """
+        if not self._folder:
+            raise InputError("Choose the folder for the volume.")
+        stem = re.sub(_NOT_IN_NAMES, "_", name).strip(" .") or "Volume"
+        folder, number = Path(self._folder), 1
+        path = folder / f"{stem}.ome.zarr"
+        while path.exists():
+            number += 1
+            path = folder / f"{stem} ({number}).ome.zarr"
+        return check_output(path)
+
+    def remember(self) -> None:
+        """Keep the folder for the next run."""
+        _settings.remember(_GROUP, {"folder": self._folder})
+
+    def _toggled(self, _on: bool) -> None:
+        self._show()
+        self.changed.emit()
+
+    def _clicked(self, on: bool) -> None:
+        if on and not self._folder:
+            self._ask()
+
+    def _ask(self) -> None:
+        start = self._folder or str(Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, "Write volumes to", start)
+        if chosen:
+            self.write_to(Path(chosen))
+
+    def _show(self) -> None:
+        shown = self.is_on_disk
+        self.choose.setVisible(shown)
+        self.where.setVisible(shown)
+        self.where.setText(self._folder or "no folder chosen")
+        self.where.setToolTip(self._folder)

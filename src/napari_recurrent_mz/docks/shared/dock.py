@@ -1,0 +1,513 @@
+"""What all docks stand on: a scrolling form, a footer, and one job at a time in a thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLayout,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...core.progress import Progress as Progress
+from ...core.scans import InputError
+from . import settings as _settings
+from .grid_panel import in_words
+from .guard import Tells, on, reported, telling
+from .insides import talk_to_canvas, unwrapped, window_of
+from .parts import heading, push_button, scrolling, show_progress
+from .theme import MessageLabel, Palette, tinted
+from .worker import Outcome, Run, Work, time_left
+from .worker import Result as Result
+
+_WIDTH = 340
+_SCROLL_BAR = 14
+
+
+def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Progress, None, Any]:
+    """Yield the steps of work that knows nothing of docks; return what it returns."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield Progress(*step)
+
+
+class InstrumentFooter(QWidget):
+    """Status, warnings, message, progress and the buttons.
+
+    Parameters
+    ----------
+    palette : Palette
+    action, tooltip : str
+        What the main button says and does; an empty action leaves the buttons out.
+    """
+
+    def __init__(
+        self, palette: Palette, action: str, tooltip: str, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.state = MessageLabel(palette)
+        self.warnings = MessageLabel(palette)
+        self.message = MessageLabel(palette)
+        self.bar = QProgressBar()
+        self.bar.setAccessibleName("Progress")
+        self.bar.setToolTip("How much is done, and the time left")
+        self.bar.hide()
+        self.action = push_button(action, "")
+        self.cancel = push_button("Cancel", "Stop; nothing is changed (Esc)")
+        self.cancel.setEnabled(False)
+        self._tips: dict[QPushButton, str] = {}
+        self._set_tip(self.action, f"{tooltip} (Ctrl+Return)")
+        self._title = ""
+        self._began = self._first = 0.0
+        self._column = column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.setSpacing(4)
+        for widget in (self.state, self.warnings, self.message, self.bar):
+            column.addWidget(widget)
+        self._line = QHBoxLayout()
+        self._line.addWidget(self.action, 2)
+        self._line.addWidget(self.cancel, 1)
+        column.addLayout(self._line)
+        if not action:
+            self.action.hide()
+            self.cancel.hide()
+
+    def add_on_top(self, widget: QWidget) -> None:
+        """Put something over the status, in sight whatever the form shows."""
+        self._column.insertWidget(0, widget)
+
+    def add_button(self, text: str, tooltip: str) -> QPushButton:
+        """Another button that starts a job, before the main one."""
+        made = push_button(text, "")
+        self._set_tip(made, tooltip)
+        self._line.insertWidget(0, made, 1)
+        return made
+
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """The answer to what the user did last."""
+        self.message.say(sentence, kind)
+
+    def warn(self, sentences: Sequence[str]) -> None:
+        """What to mind, one line each."""
+        self.warnings.say("\n".join(f"⚠ {sentence}" for sentence in sentences), "warning")
+
+    def name_action(self, action: str, tooltip: str) -> None:
+        """The main button says and does something else from now on."""
+        _name(self.action, action)
+        self._set_tip(self.action, f"{tooltip} (Ctrl+Return)")
+
+    def name_cancel(self, text: str, tooltip: str) -> None:
+        """The other button ends a job in another way than to leave all as it was."""
+        _name(self.cancel, text)
+        self.cancel.setToolTip(tooltip)
+
+    def ready(self, why_not: str = "", kind: str = "error") -> None:
+        """Enable the buttons that start a job, or let them say why they cannot be pressed."""
+        for button, tip in self._tips.items():
+            button.setEnabled(not why_not)
+            button.setToolTip(why_not or tip)
+        self.state.say(why_not, kind)
+
+    def begin(self, title: str, *, first: str = "", total: int = 0, aside: bool = False) -> None:
+        """Show an empty bar; with a total of 0, one that only says that something happens.
+
+        ``first`` says what comes before the first piece. ``aside`` leaves messages and buttons as
+        they are: other things go on meanwhile.
+        """
+        self._title, self._began, self._first = title, time.monotonic(), 0.0
+        show_progress(self.bar, 0, total, f"{title}: {first}" if first else f"{title}…")
+        self.bar.show()
+        if aside:
+            return
+        self.state.say("")
+        self.message.say("")
+        self._enable(is_running=True)
+
+    def retitle(self, title: str) -> None:
+        """What is at work has another name from now on."""
+        self._title = title
+
+    def progress(
+        self,
+        done: int,
+        total: int,
+        words: str = "",
+        seconds_left: float | None = None,
+        *,
+        piece: str = "",
+    ) -> None:
+        """Advance the bar; a total of 0 only says that something happens.
+
+        The time left is estimated from the pace, unless whoever works knows better. ``piece`` is
+        what one of the total is called.
+        """
+        words = words or self._title
+        if total == 0:
+            show_progress(self.bar, 0, 0, f"{words}…")
+            return
+        elapsed = time.monotonic() - self._began
+        if done == 1:
+            self._first = elapsed
+        if seconds_left is None:
+            seconds_left = time_left(elapsed, self._first, done, total)
+        left = "" if seconds_left is None else f" · {in_words(seconds_left)} left"
+        words += f": {piece} " if piece else ": "
+        show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
+
+    def cancelling(self, words: str = "Stopping…") -> None:
+        """The wish to stop was heard."""
+        self.cancel.setEnabled(False)
+        self.bar.setFormat(words)
+
+    def ended(self) -> None:
+        """Take the bar away."""
+        self.bar.hide()
+        self._enable(is_running=False)
+
+    def restyle(self) -> None:
+        """Take the theme's colours again."""
+        for label in (self.state, self.warnings, self.message):
+            label.restyle()
+
+    def _set_tip(self, button: QPushButton, tip: str) -> None:
+        self._tips[button] = tip
+        button.setToolTip(tip)
+
+    def _enable(self, *, is_running: bool) -> None:
+        for button in self._tips:
+            button.setEnabled(not is_running)
+        self.cancel.setEnabled(is_running)
+
+
+def _name(button: QPushButton, text: str) -> None:
+    button.setText(text)
+    button.setAccessibleName(text)
+
+
+class Form(QWidget):
+    """A scrolling form over a footer that stays in sight."""
+
+    def __init__(self, footer: InstrumentFooter, palette: Palette, viewer: Any = None) -> None:  # noqa: ARG002
+        super().__init__()
+        self._palette, self._footer = palette, footer
+        self._inner = QWidget()
+        self.rows = QVBoxLayout(self._inner)
+        self.rows.setContentsMargins(6, 4, 6, 4)
+        self.rows.setSpacing(4)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(scrolling(self._inner), 1)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(6, 0, 6, 6)
+        foot.addWidget(footer)
+        column.addLayout(foot)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Natural size: the whole form, and the footer under it."""
+        high = self._inner.sizeHint().height() + self._footer.sizeHint().height()
+        return QSize(self.minimumWidth(), high + 12)
+
+    def restyle(self, theme: str) -> None:
+        """Follow the viewer's theme."""
+        self._palette.use(theme)
+        self._footer.restyle()
+        self._inner.setStyleSheet(
+            f'QLabel[faint="true"] {{ color: {tinted(self._palette.faint)}; }}'
+        )
+
+    def fit(self) -> None:
+        """Take the width that the theme's fonts need, known once the style is applied."""
+        needed = self._inner.minimumSizeHint().width() + _SCROLL_BAR
+        self.setMinimumWidth(max(_WIDTH, needed))
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Ask for the width that the form needs."""
+        super().showEvent(event)
+        self.fit()
+
+
+class Dock(QWidget, Tells):
+    """A dock with a form, a footer, and one job at a time in a thread.
+
+    A subclass adds its parts to :attr:`form`, restyles its plots in :meth:`restyle_plots`,
+    says in :meth:`act` what the main button does and in :meth:`_check` what is missing, and calls
+    :meth:`start` with a generator.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+    action, tooltip : str, optional
+        The main button; none without.
+    form : callable, optional
+        Makes the form from footer, palette and viewer.
+
+    Attributes
+    ----------
+    run : Run or None
+        The job.
+    inputs : sequence of QWidget
+        What a job is made from: locked while one runs.
+    at_end : list of callable
+        What else ends with the dock or with its viewer's window; any of both may be gone by then.
+    """
+
+    ended = Signal(object)
+    """Emitted with the outcome when a job has ended."""
+
+    def __init__(
+        self,
+        napari_viewer: Any,
+        action: str = "",
+        tooltip: str = "",
+        form: Callable[[InstrumentFooter, Palette, Any], Form] = Form,
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer = unwrapped(napari_viewer)
+        self.palette_ = Palette(viewer.theme)
+        self.footer = InstrumentFooter(self.palette_, action, tooltip)
+        self.ui: Any = form(self.footer, self.palette_, viewer)
+        self.form = self.ui.rows
+        self.run: Run | None = None
+        self.inputs: Sequence[QWidget] = ()
+        self.at_end: list[Callable[[], object]] = []
+        self._then: Callable[[Any], None] | None = None
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.ui)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        on(self, viewer.layers.events.removing, self._layer_goes)
+        on(self, self.footer.action.clicked, self.act)
+        on(self, self.footer.cancel.clicked, self.cancel)
+        self.shortcut("Ctrl+Return", self.footer.action.click)
+        self.shortcut("Ctrl+Enter", self.footer.action.click)
+        self.shortcut("Esc", self.footer.cancel.click)
+        on(self, viewer.events.theme, self._theme_changed)
+        WhenGone(self)
+        self.ui.restyle(viewer.theme)
+
+    # for subclasses -------------------------------------------------------------------
+    def act(self) -> None:
+        """What the main button does."""
+
+    def _check(self) -> None:
+        """What :meth:`check` does; what it raises is why the buttons cannot be pressed."""
+
+    def restyle_plots(self) -> None:
+        """Draw plots again in the theme's colours."""
+
+    def add_section(self, title: str, part: QWidget | QLayout, stretch: int = 0) -> None:
+        """Add a heading and what belongs under it to the form; an empty title adds no heading."""
+        if title:
+            self.form.addWidget(heading(title))
+        if isinstance(part, QLayout):
+            self.form.addLayout(part, stretch)
+        else:
+            self.form.addWidget(part, stretch)
+
+    def shortcut(self, keys: str, slot: Callable[[], object]) -> None:
+        """A key that works while the dock has the keyboard."""
+        made = QShortcut(QKeySequence(keys), self)
+        made.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        on(self, made.activated, slot)
+
+    def one_shot(self, milliseconds: int, slot: Callable[[], object]) -> QTimer:
+        """A timer that, once started, calls ``slot`` after a while; starting again puts it off."""
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        on(self, timer.timeout, slot)
+        return timer
+
+    def remember(self, group: str, values: dict[str, str]) -> None:
+        """Keep settings for the next run (:func:`_settings.remembered` gives them back)."""
+        _settings.remember(group, values)
+
+    # what it says ---------------------------------------------------------------------
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        self.footer.say(sentence, kind)
+
+    def check(self) -> None:
+        """Say what is missing or what to mind, and enable the buttons; never raises."""
+        try:
+            self._check()
+        except Exception as error:
+            self.not_ready(reported(error))
+
+    def not_ready(self, why_not: str) -> None:
+        """Disable the buttons, and say why."""
+        self.footer.ready(why_not)
+
+    def failed(self, sentence: str) -> None:
+        """Say that something could not be done, and what holds true now."""
+        self.say(sentence, "error")
+        self.check()
+
+    def save_file(self, write: Callable[[], Path]) -> None:
+        """Write a file; the footer says how it went."""
+        try:
+            written = write()
+        except InputError as error:
+            self.footer.say(str(error), "error")
+            return
+        self.footer.say(f"Saved “{written.name}”.", "done")
+
+    # the job --------------------------------------------------------------------------
+    def start(
+        self,
+        work: Work,
+        *args: Any,
+        then: Callable[[Any], None] | None = None,
+        title: str = "Working",
+        first: str = "",
+        total: int = 0,
+        wake: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Run a generator in a thread; a job that still runs is let go first.
+
+        Parameters
+        ----------
+        work : callable
+            ``work(*args, stop=threading.Event)`` yields :class:`Progress` or what
+            :meth:`_arrived` takes, and at last a :class:`Result`.
+        *args
+            Given to ``work``: nothing that belongs to napari.
+        then : callable, optional
+            Gets the result's value, in the GUI thread; not called when cancelled.
+        title, first, total
+            What the bar shows: see :meth:`InstrumentFooter.begin`.
+        wake : callable, optional
+            Called when somebody asks to stop.
+        """
+        self._let_job_go()
+        self.run, self._then = Run(work, *args, wake=wake), then
+        on(self, self.run.arrived, self._arrived)
+        on(self, self.run.ended, self._run_ended)
+        self.footer.begin(title, first=first, total=total)
+        self._lock(True)
+        self.run.start()
+
+    def cancel(self) -> None:
+        """Stop the job as soon as it looks up."""
+        if self.run is not None:
+            self.run.cancel()
+            self.footer.cancelling()
+
+    def _let_job_go(self) -> None:
+        """Nobody waits for the job any more."""
+        if self.run is not None:
+            self.run.let_go()
+            self.run = None
+            self._lock(False)
+            self.footer.ended()
+
+    def _arrived(self, item: Any) -> None:
+        """What the job yields on the way."""
+        assert isinstance(item, Progress)
+        if self.run is not None and not self.run.is_cancelled:
+            self.footer.progress(item.done, item.total, item.words)
+
+    def _run_ended(self, outcome: Outcome) -> None:
+        run, self.run = self.run, None
+        self._lock(False)
+        self.footer.ended()
+        if run is not None and run.is_cancelled and not self._keeps(outcome):
+            outcome = replace(outcome, state="cancelled")
+        with telling(self):
+            self._conclude(outcome)
+        self.ended.emit(outcome)
+
+    def _lock(self, is_locked: bool) -> None:
+        for part in self.inputs:
+            part.setEnabled(not is_locked)
+
+    def _keeps(self, _outcome: Outcome) -> bool:
+        """Whether a job that was cancelled keeps what it has come to."""
+        return False
+
+    def _conclude(self, outcome: Outcome) -> None:
+        """Say how a job ended, and take what it found."""
+        then, self._then = self._then, None  # it may hold the pixels of layers
+        if outcome.state == "cancelled":
+            self.say("Stopped: nothing was changed.")
+        elif outcome.state == "failed":
+            self.say(outcome.sentence, "error")
+        elif then is not None:
+            then(outcome.value)
+
+    # wiring ---------------------------------------------------------------------------
+    def viewer_gone(self) -> None:
+        """Stop what works in threads for a viewer whose window is gone."""
+        stop_run(self.__dict__)
+
+    def _layer_goes(self, _event: Any = None) -> None:
+        """See that the canvas survives it."""
+        talk_to_canvas(self._viewer)
+
+    def _theme_changed(self, _event: Any = None) -> None:
+        self.ui.restyle(self._viewer.theme)
+        self.restyle_plots()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """The natural size of the form with its footer."""
+        size: QSize = self.ui.sizeHint()
+        return size
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop a running job when the dock is closed for good."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            stop_run(self.__dict__)
+        return bool(super().event(event))
+
+
+class WhenGone:
+    """Stops what a dock runs when Qt deletes it.
+
+    A dock outside of its viewer's window outlives that: it is told by
+    :meth:`Dock.viewer_gone`.
+
+    Not a function: the garbage collector may empty what goes together with a dock before, and a
+    function without its defaults raises.
+    """
+
+    def __init__(self, dock: Dock) -> None:
+        self._box = dock.__dict__
+        dock.destroyed.connect(self)
+        window = window_of(dock._viewer)
+        if window is not None:
+            window.destroyed.connect(dock.viewer_gone)
+
+    def __call__(self, *_: object) -> None:
+        """Stop, unless all is gone."""
+        stop_run(self.__dict__.get("_box", {}))
+
+
+def stop_run(box: dict[str, Any]) -> None:
+    """End what is in a dock's attributes: its job, and more; the dock itself may be gone."""
+    run = box.get("run")
+    if run is not None:
+        run.cancel()
+    for end in box.get("at_end", ()):
+        end()
+
+
+def order_tabs(*widgets: QWidget) -> None:
+    """The Tab key goes through these, one after the other."""
+    for before, after in pairwise(widgets):
+        QWidget.setTabOrder(before, after)

@@ -1,0 +1,163 @@
+"""Files that are dropped on the dock: read in a thread, then added as layers in µm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image
+from qtpy.QtCore import QMimeData, Qt
+from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+
+from ...core.scans import InputError
+from ...io import ImageFile, read_what_can_be, z_from_name
+from ...io._zarr import is_zarr
+from .dock import Dock
+from .guard import telling
+from .layers import METADATA_KEY, SHOWN_STEP, file_metadata, um_scale_and_place
+
+_DOUBTED = {"z_um": ("heights of the planes", "are"), "pixel_um": ("pixel size", "is")}
+_TIFF = {".tif", ".tiff", ".stk", ".lsm"}
+
+
+class DropTarget(Dock):
+    """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
+
+    def drop(self, paths: Sequence[Any]) -> None:
+        """Use these files."""
+        raise NotImplementedError
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
+        """Take files."""
+        if event is not None and dropped_paths(event.mimeData()):
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            self.say("Let go to use these files as scans.", "hint")
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
+        """Forget the files that were only dragged past."""
+        self.say("", "hint")
+
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
+        """Read the files that were dropped."""
+        if event is not None:
+            event.accept()
+            with telling(self):
+                self.drop(dropped_paths(event.mimeData()))
+
+
+def dropped_paths(mime: QMimeData | None) -> list[Path]:
+    """The local files of a drop, in the order of their names."""
+    if mime is None or not mime.hasUrls():
+        return []
+    return sorted(Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile())
+
+
+def files_in(path: Path) -> list[Path]:
+    """A file as it is, an OME-Zarr folder as it is, another folder as its TIFFs.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no TIFF, or cannot be read.
+    """
+    if not path.is_dir() or path.suffix == ".zarr" or is_zarr(path):
+        return [path]
+    try:
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _TIFF)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"The folder '{path.name}' cannot be read: {reason}.") from error
+    if not inside:
+        raise InputError(f"The folder '{path.name}' holds no TIFF: drop the image files.")
+    return inside
+
+
+def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
+    """Read everything that can be read; sentences about what cannot."""
+    images: list[Any] = []
+    sentences: list[str] = []
+    for path in paths:
+        try:
+            for file in files_in(path):
+                found, troubles = read_what_can_be(file)
+                images += found
+                sentences += troubles
+        except InputError as error:
+            sentences.append(str(error))
+    return images, sentences
+
+
+def doubts_about(images: Iterable[Any]) -> list[str]:
+    """Sentences on what files contradict themselves about, and what is not known so."""
+    found: list[str] = []
+    for image in images:
+        found += image.remarks
+        for name, (words, verb) in _DOUBTED.items():
+            if name in image.doubts:
+                why = image.doubts[name]
+                found.append(f"The {words} of '{image.name}' {verb} not sure, for {why}.")
+    return found
+
+
+def said_of(images: Iterable[Any], sentences: Sequence[str]) -> tuple[str, str]:
+    """What there is to say of files that were read, as one message and its kind.
+
+    Parameters
+    ----------
+    images : iterable of ImageFile
+    sentences : sequence of str
+        Of those that could not be used.
+    """
+    doubts = doubts_about(images)
+    if not sentences:
+        return " ".join(doubts), "warning"
+    more = f" ({len(sentences) - 1} more could not be used either.)" if len(sentences) > 1 else ""
+    return " ".join([sentences[0] + more, *doubts]), "error"
+
+
+def add_image_file(viewer: Any, image: ImageFile) -> Image:
+    """Add a read file to the viewer, in µm where the file says so."""
+    about = layer_arguments(image)
+    data = image.data if image.data.ndim == len(about["axis_labels"]) else image.stack
+    return viewer.add_image(data, **about)
+
+
+def layer_arguments(image: ImageFile) -> dict[str, Any]:
+    """Keyword arguments for the layer of a file, in µm where the file says so.
+
+    A single plane with a known height becomes a (1, Y, X) layer at that height, so that the
+    slider and the 3-D view show it where it was taken.
+    """
+    heights, is_flat = image.z_um, image.data.ndim == 2
+    if heights is None and is_flat:
+        named = z_from_name(image.name)
+        heights = None if named is None else np.array([named])
+    known = file_metadata(image)
+    about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: known}}
+    origin_um = image.origin_um or (0.0, 0.0)
+    if is_flat and (heights is None or image.pixel_um is None):
+        about["axis_labels"] = ("y", "x")
+        if image.pixel_um:
+            size = (image.pixel_um,) * 2
+            about |= {"scale": size, "translate": origin_um, "units": ("um", "um")}
+        return about
+    start = 0.0 if heights is None else float(heights[0])
+    step = _step_um(image, heights)
+    if heights is None:
+        known[SHOWN_STEP] = step
+    return about | um_scale_and_place(step, image.pixel_um, start, origin_um)
+
+
+def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:
+    """The z-step to show a stack with; a single plane is drawn one pixel thick."""
+    if heights is None or len(heights) == 1:
+        return float(image.z_step_um or image.pixel_um or 1.0)
+    step = float(np.median(np.diff(heights)))
+    stated = image.z_step_um
+    is_stated = stated is not None and np.isclose(abs(step), stated)
+    return math.copysign(stated, step) if is_stated and stated else step

@@ -1,0 +1,91 @@
+"""Number fields that may be empty, and say so, rather than hold a value nobody gave."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QLineEdit, QWidget
+
+from .guard import on
+
+_UM_PER = {"": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
+_LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
+
+
+def parse_length_um(text: str) -> float | None:
+    """A length in micrometres from what a person types: ``3.5``, ``3,5``, ``0.2 µm``, ``519 nm``.
+
+    None when the text is no length.
+    """
+    found = _LENGTH.fullmatch(text)
+    if found is None or found[2] not in _UM_PER:
+        return None
+    value = float(found[1].replace(",", ".")) * _UM_PER[found[2]]
+    return value if math.isfinite(value) else None
+
+
+def parse_wavelength_um(text: str) -> float | None:
+    """A wavelength in micrometres; a bare number above 10 can only be nanometres."""
+    value = parse_length_um(text)
+    if value is not None and value > 10:
+        return value * 1e-3
+    return value
+
+
+class NumberEdit(QLineEdit):
+    """A line for one number in micrometres (or without unit), empty when it is not known.
+
+    ``edited`` is emitted once a person has finished a change, never by :meth:`set_value`.
+    """
+
+    edited = Signal()
+
+    def __init__(
+        self,
+        label: str,
+        tooltip: str,
+        example: str,
+        *,
+        wavelength: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setAccessibleName(label)
+        self.setToolTip(tooltip)
+        self.setPlaceholderText(example)
+        self.setAcceptDrops(False)
+        self.setMinimumWidth(48)
+        self._parse = parse_wavelength_um if wavelength else parse_length_um
+        self._shown = ""
+        self._value: float | None = None
+        on(self, self.editingFinished, self._finish)
+
+    @property
+    def is_text_wrong(self) -> bool:
+        """Whether something is typed that is no number."""
+        return bool(self.text().strip()) and self._parse(self.text()) is None
+
+    def value(self) -> float | None:
+        """The number, or None when the line is empty or no number.
+
+        One that was set is not rounded to the digits that are shown, until they are changed.
+        """
+        return self._value if self.text() == self._shown else self._parse(self.text())
+
+    def set_value(self, value: float | None) -> None:
+        """Show a number, or an empty line."""
+        self._value, self._shown = value, "" if value is None else f"{value:.6g}"
+        self.setText(self._shown)
+        self.setCursorPosition(0)
+
+    def _finish(self) -> None:
+        if self.text() == self._shown:
+            return
+        value = self.value()
+        if value is not None:
+            self.set_value(value)
+        else:
+            self._value, self._shown = None, self.text()
+        self.edited.emit()

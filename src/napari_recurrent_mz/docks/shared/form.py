@@ -1,0 +1,411 @@
+"""Forms that are declared: magicgui makes the fields from an annotated frozen dataclass.
+
+A field of the dataclass has a type, a default, and the words that ask for it (:class:`Ask`)::
+
+    @dataclass(frozen=True)
+    class Beads:
+        stored: ClassVar = as_named("snr")
+        model: str = asked("Model", "What is fitted", "lines", choices={"lines": "Profiles"})
+        snr: float | None = asked("SNR at least", "How far a bead must rise", example="5")
+
+``float | None`` is a number that may be left empty, a length in micrometres unless the words say
+otherwise; ``bool``, ``int``, ``float`` and ``str`` are what magicgui makes of them; ``layers``
+makes a choice of the viewer's layers. ``stored`` holds the keys under which fields are remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from magicgui.backends._qtpy.widgets import Container, QBaseValueWidget, QBaseWidget
+from magicgui.types import Undefined
+from magicgui.widgets import create_widget
+from magicgui.widgets.bases import ContainerWidget, ValueWidget
+from napari.layers import Layer
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...core.scans import InputError
+from . import settings as _settings
+from .fields import NumberEdit
+from .guard import on
+from .layer_choice import LayerChoice
+from .parts import heading
+
+T = TypeVar("T")
+_GAP = 4
+_SHORTEST = 5  # letters of a choice that must be readable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """How a form asks for one value.
+
+    ``name`` is read to people who do not see the form; it is also the label, where none is given,
+    and may end in its unit.
+    """
+
+    name: str = field(kw_only=False)
+    tooltip: str = field(kw_only=False)
+    label: str | None = None
+    """In front of the field; a box to tick has none unless it is given."""
+    example: str = ""
+    """What an empty line shows."""
+    text: str = ""
+    """What a box to tick says, if not its name."""
+    unit: str = ""
+    """Behind the field."""
+    heading: str = ""
+    """Over the field's line."""
+    note: str = ""
+    """Faint words under the field's line."""
+    beside: bool = False
+    """Whether the field stands on the line of the one before it."""
+    choices: Mapping[str, str] | None = None
+    """The values to choose from, and what they are called."""
+    layers: Callable[[Layer], bool] | None = None
+    """Which layers are offered."""
+    nothing: str = "None"
+    """The entry for no layer."""
+    opens_files: bool = False
+    """Whether a file can be opened instead of a layer."""
+    widget: Callable[..., QWidget] | None = None
+    """A number's field of its own, like a spin box of Qt's."""
+    is_wavelength: bool = False
+    """Whether 519 is understood as 519 nm."""
+    limits: tuple[float, float, float] | None = None
+    """The least, the greatest and the step of a number that is never empty."""
+
+    @property
+    def spoken(self) -> str:
+        """The name without its unit."""
+        return self.name.removesuffix(" µm")
+
+
+def asked(name: str, tooltip: str, default: Any = None, **more: Any) -> Any:
+    """A field of a dataclass that a form asks for (:class:`Ask`)."""
+    return field(default=default, metadata={"ask": Ask(name, tooltip, **more)})
+
+
+def as_named(names: str) -> dict[str, str]:
+    """Fields that are remembered under their own names."""
+    return {name: name for name in names.split()}
+
+
+class DataForm(ContainerWidget[Any], Generic[T]):
+    """magicgui's container for the fields of a frozen dataclass.
+
+    ``form.snr.value`` is one value, ``form.values()`` all of them; ``changed`` follows whatever a
+    person changes.
+
+    Parameters
+    ----------
+    declared : type
+        The dataclass.
+    viewer : napari.Viewer, optional
+        Whose layers are offered.
+    """
+
+    def __init__(self, declared: type[T], viewer: Any = None) -> None:
+        kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
+        asks = {f.name: f.metadata["ask"] for f in declared_fields}
+        assert not any(hasattr(ContainerWidget, name) for name in asks), "names of magicgui's own"
+        made = [
+            _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
+        ]
+        self._declared, self.asks = declared, asks
+        self._stored: Mapping[str, str] = getattr(declared, "stored", {})
+        super().__init__(made, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
+        tab_in_order(self.native)
+
+    @property
+    def _lines(self) -> _Lines:
+        assert isinstance(self._widget, _Lines)
+        return self._widget
+
+    def values(self) -> T:
+        """What the form says.
+
+        Raises
+        ------
+        InputError
+            If a line in sight holds no number.
+        """
+        for name, ask in self.asks.items():
+            edit = self[name].native
+            if isinstance(edit, NumberEdit) and edit.is_text_wrong and not edit.isHidden():
+                unit = " in µm" if "µm" in f"{ask.name} {ask.label} {ask.unit}" else ""
+                raise InputError(
+                    f"The {ask.spoken} '{edit.text()}' is not a number: type one{unit}, or leave "
+                    "it empty."
+                )
+        return self.read()
+
+    def read(self) -> T:
+        """What the form says; a line that holds no number is taken for empty."""
+        return self._declared(**self.asdict())
+
+    def show_field(self, name: str, is_shown: bool) -> None:
+        """Show or hide a field with its label and its unit."""
+        for part in self._lines.parts[name]:
+            part.setVisible(is_shown)
+
+    def enable_field(self, name: str, is_enabled: bool) -> None:
+        """Enable or disable a field with its label and its unit."""
+        for part in self._lines.parts[name]:
+            part.setEnabled(is_enabled)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Leave choices as they are: they follow neither a parent nor a viewer."""
+
+    def put_beside(self, name: str, widget: QWidget) -> None:
+        """Put something on the line of a field, behind it."""
+        self._lines.lines[name].addWidget(widget)
+        tab_in_order(self.native)
+
+    def put_under(self, name: str, widget: QWidget) -> None:
+        """Put something under the line of a field."""
+        self._lines.add_under(name, widget)
+        tab_in_order(self.native)
+
+    def remember(self, group: str) -> None:
+        """Keep what is to be remembered for the next run."""
+        texts = {key: _text(self[name]) for name, key in self._stored.items()}
+        _settings.remember(group, texts)
+
+    def restore(self, group: str) -> None:
+        """Take what is remembered; what no longer fits is left as it is."""
+        names = {key: name for name, key in self._stored.items()}
+        for key, text in _settings.remembered(group, tuple(names)).items():
+            with contextlib.suppress(ValueError):
+                _take_text(self[names[key]], text)
+
+
+def tab_in_order(*parts: QWidget) -> None:
+    """Let the tabulator go from field to field as they are read."""
+    stops = (stop for part in parts for stop in _tab_stops(part))
+    for before, after in pairwise(stops):
+        QWidget.setTabOrder(before, after)
+
+
+def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
+    """What the tabulator stops at, in the order in which it is read."""
+    layout = part if isinstance(part, QLayout) else part.layout()
+    if layout is None:
+        if isinstance(part, QWidget) and part.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            yield part
+        return
+    numbers = list(range(layout.count()))
+    if isinstance(layout, QGridLayout):
+        numbers.sort(key=lambda number: layout.getItemPosition(number)[:2])
+    for number in numbers:
+        item = layout.itemAt(number)
+        inner = None if item is None else item.widget() or item.layout()
+        if inner is not None:
+            yield from _tab_stops(inner)
+
+
+def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
+    """The widget of magicgui's for one field."""
+    value = Undefined if value is None else value
+    if ask.layers or ask.widget or kind == float | None:
+        made: Any = _own_field(ask, name, value, viewer)
+    else:
+        options: dict[str, Any] = {}
+        if ask.choices is not None:
+            kind, options["choices"] = str, [(words, key) for key, words in ask.choices.items()]
+        if ask.limits is not None:
+            options = dict(zip(("min", "max", "step"), ask.limits, strict=True))
+        combo = "ComboBox" if ask.choices is not None else None
+        made = create_widget(value, kind, name=name, options=options, widget_type=combo)
+    native = made.native
+    native.setAccessibleName(ask.spoken)
+    native.setToolTip(ask.tooltip)
+    if isinstance(native, QCheckBox):
+        native.setText(ask.text or ask.name)
+    elif isinstance(native, QComboBox) and ask.layers is None:
+        native.setSizeAdjustPolicy(native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        native.setMinimumContentsLength(_SHORTEST)
+    elif isinstance(native, QLineEdit):
+        native.setPlaceholderText(ask.example)
+        native.setAcceptDrops(False)
+    return made
+
+
+def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
+    words: tuple[Any, ...] = (ask.spoken, ask.tooltip, ask.example)
+    how: dict[str, Any] = {
+        "make": lambda parent=None: NumberEdit(*words, wavelength=ask.is_wavelength, parent=parent),
+        "names": ("value", "set_value", "edited"),
+    }
+    if ask.widget is not None:
+        how = {"make": ask.widget, "names": ("value", "setValue", "valueChanged")}
+    elif ask.layers is not None:
+        words = (ask.spoken, ask.tooltip, ask.nothing, ask.layers, ask.opens_files)
+        how = {
+            "make": lambda parent=None: LayerChoice(viewer, *words, parent=parent),
+            "names": ("layer", "choose", "changed"),
+        }
+    return ValueWidget(value, name=name, nullable=True, widget_type=_Own, backend_kwargs=how)
+
+
+def _text(widget: Any) -> str:
+    """A value as it is remembered."""
+    if isinstance(widget.native, NumberEdit):
+        return widget.native.text()
+    value = widget.value
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _take_text(widget: Any, text: str) -> None:
+    """Take a value from how it was remembered; ValueError if it is none that fits."""
+    native, now = widget.native, widget.value
+    if isinstance(native, NumberEdit):
+        native.setText(text)
+        if not native.is_text_wrong:
+            native.set_value(native.value())
+    elif isinstance(now, bool):
+        widget.value = text == "1"
+    elif isinstance(now, int | float):
+        if not math.isfinite(float(text)):
+            raise ValueError(text)
+        widget.value = type(now)(text)
+    else:
+        widget.value = text
+
+
+class _Own(QBaseValueWidget):
+    """One of our own Qt widgets as one of magicgui's."""
+
+    def __init__(self, make: Callable[..., QWidget], names: tuple[str, str, str], **more: Any):
+        super().__init__(make, *names, **more)  # type: ignore[arg-type]
+
+    def _mgui_bind_change_callback(self, callback: Callable[[Any], object]) -> None:
+        signal = getattr(self._qwidget, self._onchange_name)
+        on(self._qwidget, signal, lambda: callback(self._mgui_get_value()))
+
+
+class _Page(QWidget):
+    """Where a form's lines stand."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.lines: dict[str, QHBoxLayout] = {}
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Line up boxes, and the label within a line, first: fonts may have changed."""
+        columns: defaultdict[int, list[QWidget]] = defaultdict(list)
+        for line in set(self.lines.values()):
+            items = [line.itemAt(number) for number in range(line.count())]
+            parts = [part for item in items if item is not None and (part := item.widget())]
+            labels = [part for part in parts if isinstance(part, QLabel) and part.buddy()]
+            if len(labels) == 1:
+                columns[-1] += labels
+            elif len(parts) > 1 and all(isinstance(part, QCheckBox) for part in parts):
+                for number, part in enumerate(parts):
+                    columns[number].append(part)
+        for column in columns.values():
+            for part in column:
+                part.ensurePolished()
+            widest = max(part.sizeHint().width() for part in column)
+            for part in column:
+                part.setMinimumWidth(widest)
+        return super().minimumSizeHint()
+
+
+class _Lines(Container):
+    """A line a field, its label in front of it; or several fields beside each other."""
+
+    def __init__(self, asks: Mapping[str, Ask], parent: QWidget | None = None, **_: Any) -> None:
+        QBaseWidget.__init__(self, _Page, parent=parent)
+        assert isinstance(self._qwidget, _Page)
+        self._asks, self.lines = asks, self._qwidget.lines
+        self._layout = self._grid = QGridLayout(self._qwidget)  # type: ignore[assignment]
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setVerticalSpacing(_GAP)
+        self._grid.setHorizontalSpacing(_GAP + 2)
+        self._grid.setColumnStretch(1, 1)
+        self._grid.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.parts: dict[str, list[QWidget]] = {}
+        self._rows: dict[str, int] = {}
+
+    def _mgui_insert_widget(self, position: int, widget: Any) -> None:  # noqa: ARG002
+        name, native = widget.name, widget.native
+        ask, is_box = self._asks[name], isinstance(native, QCheckBox)
+        words = ask.label if ask.label is not None else "" if is_box else ask.name
+        label = QLabel(words) if words else None
+        self.parts[name] = [native] if label is None else [label, native]
+        if label is not None:
+            label.setBuddy(native)
+            on(label, widget.label_changed, lambda text: label.setText(text))
+        self._begin(name, ask, label)
+        line = self.lines[name]
+        if is_box:  # at the left
+            if not ask.beside:
+                line.addStretch(1)
+            line.insertWidget(line.count() - 1, native)
+        else:
+            line.addWidget(native, 2 if isinstance(native, QComboBox) else 1)
+        if ask.unit and isinstance(native, QDoubleSpinBox):
+            native.setSuffix(f" {ask.unit}")
+        elif ask.unit:
+            self.parts[name].append(faint(ask.unit, wraps=False))
+            line.addWidget(self.parts[name][-1])
+        if ask.note:
+            self.add_under(name, faint(ask.note))
+
+    def add_under(self, name: str, widget: QWidget) -> None:
+        """Put something under a line, and under what is there already."""
+        row = self._rows[name] + 1
+        there = self._grid.itemAtPosition(row, 0)
+        column = there.layout() if there is not None else None
+        if column is None:
+            column = QVBoxLayout()
+            self._grid.addLayout(column, row, 0, 1, 2)
+        column.addWidget(widget)
+
+    def _begin(self, name: str, ask: Ask, label: QLabel | None) -> None:
+        """Begin a line, or go on with the one before, up to the label of a field."""
+        if ask.beside:
+            before = next(reversed(self.lines))
+            self.lines[name], self._rows[name] = self.lines[before], self._rows[before]
+            if label is not None:
+                self.lines[name].addWidget(label)
+            return
+        row = 3 * len(set(self._rows.values()))  # a heading, the line, what is put under it
+        if ask.heading:
+            self._grid.addWidget(heading(ask.heading), row, 0, 1, 2)
+        self.lines[name], self._rows[name] = QHBoxLayout(), row + 1
+        self.lines[name].setSpacing(_GAP)
+        if label is not None:
+            self._grid.addWidget(label, row + 1, 0)
+        self._grid.addLayout(self.lines[name], row + 1, int(label is not None), 1, -1)
+
+
+def faint(text: str = "", *, wraps: bool = True, is_copied: bool = False) -> QLabel:
+    """Words that are not as important as the rest; whether a person can copy them."""
+    label = QLabel(text)
+    label.setWordWrap(wraps)
+    label.setProperty("faint", True)
+    if is_copied:
+        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

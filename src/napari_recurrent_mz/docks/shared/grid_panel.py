@@ -1,0 +1,148 @@
+"""The target grid: start, stop, step, and what it will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
+
+from ...core.scans import InputError, ZGrid, default_grid
+from .form import DataForm, asked, faint
+from .guard import on
+from .parts import push_button
+
+
+@dataclass(frozen=True)
+class GridFields:
+    """The planes to reconstruct; micrometres."""
+
+    start: float | None = asked(
+        "start of the target grid", "Lowest plane to reconstruct", label="From", example="from"
+    )
+    stop: float | None = asked(
+        "stop of the target grid",
+        "Highest plane to reconstruct",
+        label="to",
+        example="to",
+        beside=True,
+    )
+    step: float | None = asked(
+        "step of the target grid",
+        "Distance between planes; about half a depth of field keeps all detail",
+        label="step",
+        example="step",
+        beside=True,
+    )
+
+
+class GridPanel(QWidget):
+    """Start, stop, step; follows the scans until a person types a value."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.follows_scans = True
+        self._why_none = ""  # there is no grid that follows the scans
+        self._form = form = DataForm(GridFields)
+        self.start, self.stop, self.step = (widget.native for widget in form)
+        self.auto = push_button(
+            "Auto",
+            "Follow the scans: lowest to highest, in steps of about half a depth of field that "
+            "meet the scans; of a stack, all its planes between them",
+        )
+        self.auto.setCheckable(True)
+        self.auto.setChecked(True)
+        self.cost = faint()
+        form.put_beside("step", self.auto)
+        form.put_under("step", self.cost)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(form.native)
+        on(self, form.changed, self._edited)
+        on(self, self.auto.toggled, self._toggled)
+
+    def grid(self) -> ZGrid:
+        """The grid as it stands.
+
+        Raises
+        ------
+        InputError
+            If a value is missing or no number, or the grid is empty, backwards or absurdly large.
+        """
+        if self.follows_scans and self._why_none:
+            raise InputError(self._why_none)
+        for name, edit in (("start", self.start), ("stop", self.stop), ("step", self.step)):
+            if edit.is_text_wrong:
+                raise InputError(
+                    f"The {name} of the target grid '{edit.text()}' is not a number: "
+                    "type it in µm, or press Auto."
+                )
+            if edit.value() is None:
+                raise InputError(
+                    f"The {name} of the target grid is missing: type it in µm, or press Auto."
+                )
+        return ZGrid(*(float(edit.value() or 0.0) for edit in (self.start, self.stop, self.step)))
+
+    def set_grid(self, grid: ZGrid) -> None:
+        """Show a grid that a person or a script chose; it stays until Auto is pressed."""
+        self._release()
+        self._show(grid)
+        self.changed.emit()
+
+    def follow(
+        self,
+        z_um: Sequence[float],
+        depth_of_field_um: float | None,
+        planes: Sequence[int] | None = None,
+    ) -> None:
+        """Take the default grid of these scans, unless a person typed one.
+
+        Where there is none, the fields are empty, and :meth:`grid` says why.
+        """
+        if not self.follows_scans or len(z_um) < 2:
+            return
+        self._why_none = ""
+        try:
+            self._show(default_grid(z_um, depth_of_field_um, planes))
+        except InputError as error:
+            self._why_none = str(error)
+            for edit in (self.start, self.stop, self.step):
+                edit.set_value(None)
+
+    def _show(self, grid: ZGrid) -> None:
+        values = (grid.start_um, grid.stop_um, grid.step_um)
+        for edit, value in zip((self.start, self.stop, self.step), values, strict=True):
+            edit.set_value(value)
+
+    def _release(self) -> None:
+        self.follows_scans = False
+        with signals_blocked(self.auto):
+            self.auto.setChecked(False)
+
+    def _edited(self) -> None:
+        self._release()
+        self.changed.emit()
+
+    def _toggled(self, on: bool) -> None:
+        self.follows_scans = on
+        self.changed.emit()
+
+
+def in_words(seconds: float) -> str:
+    """A duration as a person says it: ``8 s``, ``3 min``, ``1.5 h``."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size_in_words(megabytes: float) -> str:
+    """An amount of memory: ``12 MB``, ``3.4 GB``."""
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{max(megabytes, 1):.0f} MB"

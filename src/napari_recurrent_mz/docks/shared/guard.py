@@ -1,0 +1,152 @@
+"""What Qt and napari call in a dock: whatever it raises becomes a sentence in that dock.
+
+An exception that leaves a slot is shown by napari as a traceback, and what the slot should have
+shown is missing. So signals of Qt and events of napari are connected by :func:`on`, and whatever
+else calls back is given :func:`guarded` functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject
+
+from ...core.scans import InputError
+
+_LOG = logging.getLogger(__name__)
+
+
+class Tells:
+    """What guarded functions look for among the parents of their owner: a dock."""
+
+    def failed(self, sentence: str) -> None:
+        """Say that something could not be done, and show what holds true now."""
+        raise NotImplementedError
+
+
+def on(owner: QObject, signal: Any, slot: Callable[..., object]) -> Callable[..., None]:
+    """Connect a Qt signal or a napari event to ``slot``, as long as ``owner`` is there.
+
+    Parameters
+    ----------
+    owner : QObject
+        A dock or a part of one, which is told what ``slot`` raises.
+    signal
+        Anything that has ``connect``.
+    slot : callable
+        Gets as many of the values as it takes.
+
+    Returns
+    -------
+    callable
+        What is connected: to be disconnected, if that is wanted before ``owner`` goes.
+    """
+    guard = guarded(owner, slot)
+    signal.connect(guard)
+    return guard
+
+
+def guarded(owner: QObject, slot: Callable[..., object]) -> Callable[..., None]:
+    """A function that calls ``slot``, raises nothing, and does nothing without its ``owner``."""
+    return _Guard(owner, slot).call
+
+
+@contextlib.contextmanager
+def telling(owner: QObject) -> Iterator[None]:
+    """What is raised within is told in the dock of ``owner``."""
+    try:
+        yield
+    except Exception as error:
+        _tell(owner, error)
+
+
+def sentence_of(error: BaseException) -> str:
+    """One sentence for a person: ours as it is, anything else with what is to be reported."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory: use fewer planes, or crop the scans."
+    text = str(error).strip().splitlines()
+    detail = f" ({text[0]})" if text else ""
+    return f"This failed with an unexpected {type(error).__name__}{detail}{_place(error)}."
+
+
+def emit_alive(owner: QObject, signal: str, *values: object) -> None:
+    """Emit a signal of ``owner``'s from any thread, unless that is gone with its window."""
+    try:
+        if isalive(owner):  # type: ignore[no-untyped-call]
+            getattr(owner, signal).emit(*values)
+    except RuntimeError:
+        return  # deleted between the question and the signal
+
+
+class _Guard(QObject):
+    """A slot of its owner's; as a child of that, it goes with it."""
+
+    def __init__(self, owner: QObject, slot: Callable[..., object]) -> None:
+        super().__init__(owner)
+        is_method = inspect.ismethod(slot)
+        self._slot = weakref.WeakMethod(slot) if is_method else lambda: slot
+        self._takes = _takes(slot)
+
+    def call(self, *values: object) -> None:
+        """Call the slot with as many values as it takes."""
+        slot = self._slot() if isalive(self) else None  # type: ignore[no-untyped-call]
+        if slot is not None:
+            owner = self.parent()
+            assert owner is not None
+            with telling(owner):
+                slot(*values[: self._takes])
+
+
+def _takes(slot: Callable[..., object]) -> int | None:
+    """How many values a function takes by position; None for any number, 0 for a slot of Qt's."""
+    if inspect.isbuiltin(slot):
+        return 0
+    kinds = [p.kind for p in inspect.signature(slot).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return None
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(kind in by_position for kind in kinds)
+
+
+def reported(error: Exception) -> str:
+    """The sentence for an error that is caught here; what nobody foresaw is logged as well."""
+    sentence = sentence_of(error)
+    if not isinstance(error, InputError | MemoryError):
+        _LOG.error(sentence, exc_info=error)
+    return sentence
+
+
+def _tell(owner: QObject, error: Exception) -> None:
+    if not isalive(owner):  # type: ignore[no-untyped-call]
+        return  # nobody is there to be told, and that is why it failed
+    sentence = reported(error)
+    dock: QObject | None = owner
+    while dock is not None and not isinstance(dock, Tells):
+        dock = dock.parent()
+    if dock is None:
+        show_error(sentence)
+    else:
+        dock.failed(sentence)
+
+
+def _place(error: BaseException) -> str:
+    """Where in this package an error came from, for those who read reports."""
+    package = Path(__file__).parents[2]
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if package in Path(f.filename).parents]
+    if not ours:
+        return ""
+    last = ours[-1]
+    where = Path(last.filename).relative_to(package).as_posix()
+    return f": please report this sentence, with “{where}, line {last.lineno}”"

@@ -1,0 +1,118 @@
+"""A combo box of a viewer's layers that keeps up with them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from .guard import guarded, on
+
+
+def is_image(layer: Layer) -> bool:
+    """Whether a layer is an image of one channel; what else is wrong with it is said later."""
+    return isinstance(layer, Image) and not layer.rgb
+
+
+class LayerChoice(QComboBox):
+    """One of the viewer's layers, or none; or, where that is offered, a file to open.
+
+    The list follows layers that come, go, move and get other names; what is chosen stays
+    chosen as long as it is there.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    name : str
+        For people who do not see it.
+    tooltip : str
+    nothing : str, optional
+        The entry for no layer.
+    accepts : callable, optional
+        Whether a layer is offered: by default images that are not RGB.
+    opens_files : bool, optional
+        Whether the last entry asks for a file.
+    """
+
+    changed = Signal()
+    """Another layer is chosen, by a person or because the chosen one is gone."""
+    wants_file = Signal()
+    """A person wants to open a file; what is chosen stays so until then."""
+
+    def __init__(
+        self,
+        viewer: Any,
+        name: str,
+        tooltip: str,
+        nothing: str = "None",
+        accepts: Callable[[Layer], bool] = is_image,
+        opens_files: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._nothing = nothing
+        self._accepts, self._opens_files = accepts, opens_files
+        self._offered: list[weakref.ref[Layer]] = []
+        self._chosen: weakref.ref[Layer] | None = None
+        self._named: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self.setAccessibleName(name)
+        self.setToolTip(tooltip)
+        self.setSizeAdjustPolicy(self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        on(self, self.activated, self._activated)
+        self._offering = guarded(self, self._offer)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._offering)
+        self._offer()
+
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        return self._chosen() if self._chosen is not None else None
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a layer that is offered, or none."""
+        if layer is not None and all(other() is not layer for other in self._offered):
+            return
+        before = self.layer()
+        self._chosen = None if layer is None else weakref.ref(layer)
+        self._show()
+        if layer is not before:
+            self.changed.emit()
+
+    def _offer(self, _event: Any = None) -> None:
+        found = [layer for layer in self._viewer.layers if self._accepts(layer)]
+        self._offered = [weakref.ref(layer) for layer in found]
+        for layer in found:
+            if layer not in self._named:
+                self._named.add(layer)
+                layer.events.name.connect(self._offering)
+        was_there, chosen = self._chosen is not None, self.layer()
+        self.clear()
+        self.addItem(self._nothing)
+        self.addItems([layer.name for layer in found])
+        if self._opens_files:
+            self.addItem("Open a file…")
+        if was_there and all(layer is not chosen for layer in found):
+            self._chosen = None
+            self._show()
+            self.changed.emit()
+        else:
+            self._show()
+
+    def _show(self) -> None:
+        chosen = self.layer()
+        numbers = [n for n, other in enumerate(self._offered, 1) if other() is chosen]
+        self.setCurrentIndex(numbers[0] if chosen is not None and numbers else 0)
+
+    def _activated(self, number: int) -> None:
+        if number > len(self._offered):
+            self._show()
+            self.wants_file.emit()
+            return
+        self.choose(self._offered[number - 1]() if number else None)

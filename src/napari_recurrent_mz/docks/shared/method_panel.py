@@ -1,0 +1,245 @@
+"""Method, model and device; the device is named, so nobody wonders whether the GPU is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
+
+from ...core.methods import DEFAULT_METHOD, DOCK_METHODS
+from ...core.scans import InputError
+from . import settings as _settings
+from .form import DataForm, asked
+from .gpu_memory import MEMORY_TIP, GpuMemoryField, gpu_memory
+from .guard import on
+from .own_models import own_models
+from .worker import in_background
+
+NETWORK = "recurrent-mz"
+_PAINTED_MS = 100  # the dock is seen before torch is loaded, which keeps the window waiting
+_DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What this computer and this installation offer."""
+
+    devices: tuple[tuple[str, str], ...]
+    """Pairs of choice (auto, cuda, mps, cpu) and name."""
+    models: tuple[str, ...]
+
+
+def survey() -> Survey:
+    """Look for devices and bundled models; imports torch, so call it in a thread."""
+    from ...core.device import CHOICES, choose_device, map_torch
+
+    map_torch()
+    from ...engine import inference  # noqa: F401  # loaded here, so that the window never waits
+    from ...networks.weights import DEFAULT, bundled_models
+
+    devices = []
+    for choice in CHOICES:
+        try:
+            device = choose_device(choice)
+        except InputError:
+            continue
+        title = f"{_DEVICE_TITLES[device.kind]}: {device.name}"
+        devices.append((choice, f"Auto, {title}" if choice == "auto" else title))
+    return Survey(tuple(devices), tuple(bundled_models(DEFAULT)))
+
+
+def model_named(name: str | None) -> Any:
+    """Load a model; in a thread, because it imports torch."""
+    from ...networks.weights import load_model
+
+    return load_model(name)
+
+
+@dataclass(frozen=True)
+class MethodFields:
+    """How volumes are made, and where."""
+
+    method: str = asked(
+        "Method",
+        "How the planes between the scans are found",
+        DEFAULT_METHOD,
+        choices={key: method.title for key, method in DOCK_METHODS.items()},
+    )
+    model: str = asked(
+        "Model", "The trained network; “Other file…” opens a .safetensors file", choices={}
+    )
+    device: str = asked(
+        "Device",
+        "Where the network or linear MMSE runs",
+        "auto",
+        choices={"auto": "Looking for a GPU…"},
+    )
+    memory: float = asked("GPU memory", MEMORY_TIP, widget=GpuMemoryField)
+
+
+class MethodPanel(QWidget):
+    """Three choices, and a GPU's memory; ``changed`` follows each, ``failed`` has a sentence."""
+
+    changed = Signal()
+    failed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model: Any = None
+        self.is_ready = False
+        self._remembered = _settings.remembered("method", ("method", "device"))
+        self._form = DataForm(MethodFields)
+        self.method, self.models, self.devices, self.memory = self.tab_order
+        for number, method in enumerate(DOCK_METHODS.values()):
+            self.method.setItemData(number, method.tip, Qt.ItemDataRole.ToolTipRole)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._form.native)
+        self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
+        on(self, self.method.currentIndexChanged, self._method_changed)
+        on(self, self.models.activated, self._model_chosen)
+        self.devices.activated.connect(self.changed)
+        on(self, self.devices.currentIndexChanged, self._device_changed)
+        self.memory.valueChanged.connect(self.changed)
+        self._method_changed()
+        self._device_changed()
+        on(self, own_models().added, self.offer_model)
+
+    @property
+    def tab_order(self) -> tuple[Any, ...]:
+        """The fields from top to bottom."""
+        return tuple(widget.native for widget in self._form)
+
+    def look_around(self) -> None:
+        """Fill models and devices without blocking the window, soon."""
+        soon = QTimer(self)
+        soon.setSingleShot(True)
+        on(self, soon.timeout, self._survey)
+        soon.start(_PAINTED_MS)
+
+    def method_key(self) -> str:
+        """The chosen method as ``inference.METHODS`` calls it."""
+        return str(self.method.currentData())
+
+    def device_choice(self) -> str:
+        """auto, cuda, mps or cpu; on a GPU its memory is limited from now on.
+
+        Raises
+        ------
+        InputError
+            If the GPU is left too little memory.
+        """
+        if self.is_on_gpu():
+            gpu_memory().apply()
+        return self._device()
+
+    def model_name(self) -> str | None:
+        """Name or path of the chosen model; None is the default one."""
+        value = self.models.currentData()
+        return str(value) if value else None
+
+    def set_method(self, key: str) -> None:
+        """Choose a method by its key."""
+        self._select(self.method, key)
+
+    def set_device(self, choice: str) -> None:
+        """Choose a device: auto, cuda, mps or cpu; auto when it is not there."""
+        self._remembered["device"] = choice
+        self._select(self.devices, choice)
+
+    def is_on_gpu(self) -> bool:
+        """Whether the chosen device is a GPU whose memory can be limited."""
+        has_one = self.devices.findData("cuda") >= 0
+        return has_one and self._device() in ("auto", "cuda")  # auto takes it
+
+    def remember(self) -> None:
+        """Keep method and device for the next run."""
+        _settings.remember("method", {"method": self.method_key(), "device": self._device()})
+
+    # inside -----------------------------------------------------------------------
+    def _device(self) -> str:
+        return str(self.devices.currentData() or "auto")
+
+    def _survey(self) -> None:
+        in_background(self, survey, then=self._surveyed, failed=self.failed.emit)
+
+    def _surveyed(self, found: Survey) -> None:
+        self.devices.clear()
+        for choice, title in found.devices:
+            self.devices.addItem(title, choice)
+            self.devices.setItemData(self.devices.count() - 1, title, Qt.ItemDataRole.ToolTipRole)
+        self._select(self.devices, self._remembered.get("device", "auto"))
+        self._device_changed()
+        self.models.clear()
+        for name in found.models:
+            self.models.addItem(name, name)
+        for path in own_models().paths():
+            self.models.addItem(Path(path).name, path)
+        self.models.addItem("Other file…", "")
+        self.is_ready = True
+        self._load(self.model_name())
+        self.changed.emit()
+
+    def _load(self, name: str | None) -> None:
+        if self.models.count() > 1 or name:
+            in_background(self, model_named, name, then=self._loaded, failed=self._not_loaded)
+
+    def _loaded(self, model: Any) -> None:
+        self.model = model
+        self.changed.emit()
+
+    def _not_loaded(self, sentence: str) -> None:
+        """A file that is not ours: back to the default model."""
+        number = self.models.currentIndex()
+        if Path(str(self.models.itemData(number))).suffix:
+            self.models.removeItem(number)
+            self.models.setCurrentIndex(0)
+            self._load(self.model_name())
+        self.failed.emit(sentence)
+
+    def _model_chosen(self, number: int) -> None:
+        if self.models.itemData(number) == "":
+            self.models.setCurrentIndex(0)
+            path, _ = QFileDialog.getOpenFileName(
+                self, "Open a model", "", "Models (*.safetensors)"
+            )
+            if path:
+                self.open_model(path)
+            return
+        self._load(self.model_name())
+
+    def open_model(self, path: str) -> None:
+        """Use a model of the user's own."""
+        self.models.insertItem(0, Path(path).name, path)
+        self.models.setCurrentIndex(0)
+        self._load(path)
+
+    def offer_model(self, path: str) -> None:
+        """Put a model of the user's own among the choices."""
+        if self.is_ready and self.models.findData(path) < 0:
+            self.models.insertItem(self.models.count() - 1, Path(path).name, path)
+
+    def only_model(self, title: str) -> None:
+        """Leave the choice of the method out: the network it is, and ``title`` its name."""
+        self._select(self.method, NETWORK)
+        self._form.show_field("method", False)
+        self._form.model.label = title
+        self.models.setAccessibleName(title)
+
+    def _method_changed(self) -> None:
+        method = DOCK_METHODS[self.method_key()]
+        self._form.enable_field("model", method.needs_model)
+        self._form.enable_field("device", method.needs_optics)
+        self._form.enable_field("memory", method.needs_optics)
+        self.method.setToolTip(method.tip)
+        self.changed.emit()
+
+    def _device_changed(self, _number: int = 0) -> None:
+        self._form.show_field("memory", self.is_on_gpu())
+
+    @staticmethod
+    def _select(combo: QComboBox, key: str) -> None:
+        combo.setCurrentIndex(max(combo.findData(key), 0))

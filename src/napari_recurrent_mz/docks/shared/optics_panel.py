@@ -1,0 +1,268 @@
+"""The optics: NA, emission wavelength, refractive index and pixel size, with presets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from ...core.optics import Optics
+from ...core.scans import InputError, listed
+from .fields import NumberEdit
+from .form import DataForm, as_named, asked, faint
+from .guard import on
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A common objective: what a person calls it, its NA and its immersion index."""
+
+    name: str
+    na: float
+    immersion_index: float
+
+
+OBJECTIVES = (
+    Objective("10×/0.3 air", 0.3, 1.0),
+    Objective("10×/0.45 air", 0.45, 1.0),
+    Objective("20×/0.5 air", 0.5, 1.0),
+    Objective("20×/0.75 air", 0.75, 1.0),
+    Objective("20×/0.8 air", 0.8, 1.0),
+    Objective("25×/1.05 water", 1.05, 1.333),
+    Objective("40×/0.95 air", 0.95, 1.0),
+    Objective("40×/1.2 water", 1.2, 1.333),
+    Objective("40×/1.3 oil", 1.3, 1.515),
+    Objective("60×/1.2 water", 1.2, 1.333),
+    Objective("60×/1.3 silicone", 1.3, 1.406),
+    Objective("60×/1.4 oil", 1.4, 1.515),
+    Objective("63×/1.4 oil", 1.4, 1.515),
+    Objective("100×/1.4 oil", 1.4, 1.515),
+    Objective("100×/1.45 oil", 1.45, 1.515),
+    Objective("100×/1.49 oil", 1.49, 1.515),
+)
+
+
+@dataclass(frozen=True)
+class OpticsFields:
+    """What is asked for; the objective is a short cut to two of the others."""
+
+    stored: ClassVar = as_named("objective na immersion_index wavelength_um pixel_um")
+    objective: str = asked(
+        "Objective",
+        "Common objectives: sets NA and refractive index",
+        "",
+        choices={"": "Choose, or type below"} | {one.name: one.name for one in OBJECTIVES},
+    )
+    na: float | None = asked(
+        "NA", "Numerical aperture of the objective, written on its barrel", example="1.4"
+    )
+    immersion_index: float | None = asked(
+        "refractive index",
+        "Refractive index of the immersion medium: air 1.0, water 1.333, oil 1.515",
+        label="Index n",
+        example="1.515",
+        beside=True,
+    )
+    wavelength_um: float | None = asked(
+        "emission wavelength",
+        "Emission wavelength in µm; 519 or 519 nm is understood as 0.519 µm",
+        label="Emission µm",
+        example="0.519",
+        is_wavelength=True,
+    )
+    pixel_um: float | None = asked(
+        "pixel size",
+        "Size of a pixel in the sample, in µm: camera pixel divided by magnification",
+        label="Pixel µm",
+        example="0.103",
+        beside=True,
+    )
+
+
+_NAMES = ("na", "wavelength_um", "immersion_index", "pixel_um")
+_TITLES = {
+    "na": "NA",
+    "wavelength_um": "emission wavelength",
+    "immersion_index": "refractive index",
+    "pixel_um": "pixel size",
+}
+
+_IMAGE, _LAST_USED, _BEFORE = "from the image", "as last used", "as before"
+_TYPED, _PRESET = "typed", "from the preset"
+_LOOSE = (None, _IMAGE, _LAST_USED, _BEFORE)  # what gives way to what an image says
+
+
+class OpticsPanel(QWidget):
+    """Four fields and a list of objectives; ``changed`` follows every change of a value."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._source: dict[str, str] = {}
+        self._images: frozenset[int] = frozenset()
+        self._objective = ""
+        self._form = DataForm(OpticsFields)
+        self.preset: QComboBox = self._form.objective.native
+        self.fields: dict[str, NumberEdit] = {
+            name: self._form[name].native for name in self._form.asks if name in _NAMES
+        }
+        self.note = faint()
+        self._form.put_under("pixel_um", self.note)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._form.native)
+        on(self, self.preset.activated, self._choose)
+        for name, edit in self.fields.items():
+            on(self, edit.edited, lambda name=name: self._edited(name))
+        self._restore()
+
+    def optics(self) -> Optics:
+        """The optics as they stand.
+
+        Raises
+        ------
+        InputError
+            If a value is missing, no number, or out of its range.
+        """
+        for edit in self.fields.values():
+            if edit.is_text_wrong:
+                raise InputError(
+                    f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
+                    f"type for instance {edit.placeholderText()}."
+                )
+        values = {n: v for n, e in self.fields.items() if (v := e.value()) is not None}
+        missing = [_TITLES[name] for name in _NAMES if name not in values]
+        if len(missing) > 1:  # of a single one, the message says what it looks like
+            raise InputError(f"The {listed(missing)} are missing: {_remedy(missing)}.")
+        return Optics(**{name: values.get(name, math.nan) for name in _NAMES})
+
+    def pixel_um(self) -> float:
+        """The pixel size alone, which every method needs.
+
+        Raises
+        ------
+        InputError
+            If it is missing or not above 0.
+        """
+        value = self.fields["pixel_um"].value()
+        if value is None:
+            raise InputError("The pixel size is missing: type it in µm, for instance 0.103.")
+        if value <= 0:
+            raise InputError(f"The pixel size {value:g} µm is not above 0: correct it.")
+        return value
+
+    def set_values(
+        self, values: Mapping[str, float | None], source: str, objective: str = ""
+    ) -> None:
+        """Fill in what is known.
+
+        Parameters
+        ----------
+        values : mapping
+            By the names of :class:`~.Optics`; others are ignored.
+        source : str
+            Where they come from, for instance "from the image".
+        objective : str, optional
+            The preset to show when several have these values.
+        """
+        self._objective = objective or self._objective
+        known = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
+        if not known:
+            return
+        for name, value in known.items():
+            self.fields[name].set_value(value)
+            self._source[name] = source
+        self._show()
+        self.changed.emit()
+
+    def follow(self, images: Mapping[int, Mapping[str, Any]]) -> None:
+        """Show what the images in use say, and no longer what only others said.
+
+        What a person has set stays as long as one of these images does; for others it is what
+        was set before, and gives way to what they say.
+
+        Parameters
+        ----------
+        images : mapping
+            What each of them says, by a number that is its own; the first that says a value has it.
+        """
+        if images and self._images and self._images.isdisjoint(images):
+            for name in [n for n, source in self._source.items() if source not in _LOOSE]:
+                self._source[name] = _BEFORE
+        self._images = frozenset(images) or self._images
+        before = self._state()
+        for name, edit in self.fields.items():
+            stated = (known[name] for known in images.values() if known.get(name) is not None)
+            said = next(stated, None)
+            source = self._source.get(name) if edit.text().strip() else None
+            if said is not None and source in _LOOSE:
+                edit.set_value(float(said))
+                self._source[name] = _IMAGE
+            elif said is None and source == _IMAGE:
+                edit.set_value(None)
+                del self._source[name]
+        self._show()
+        if self._state() != before:
+            self.changed.emit()
+
+    def _state(self) -> list[tuple[str, str | None]]:
+        return [(edit.text(), self._source.get(name)) for name, edit in self.fields.items()]
+
+    def is_incomplete(self) -> bool:
+        """Whether a field is empty."""
+        return any(not edit.text().strip() for edit in self.fields.values())
+
+    def remember(self) -> None:
+        """Keep the values for the next run."""
+        self._form.remember("optics")
+
+    # inside -----------------------------------------------------------------------
+    def _restore(self) -> None:
+        self._form.restore("optics")
+        self._objective = self._form.objective.value
+        self._source = {name: _LAST_USED for name, edit in self.fields.items() if edit.text()}
+        self._show()
+
+    def _edited(self, name: str) -> None:
+        self._source[name] = _TYPED
+        self._show()
+        self.changed.emit()
+
+    def _choose(self, number: int) -> None:
+        if number:
+            objective = OBJECTIVES[number - 1]
+            self._objective = objective.name
+            self.set_values(
+                {"na": objective.na, "immersion_index": objective.immersion_index},
+                _PRESET,
+            )
+
+    def _show(self) -> None:
+        """Select the preset that the values match, and say where the values come from."""
+        na, index = self.fields["na"].value(), self.fields["immersion_index"].value()
+        matches = [
+            i + 1 for i, o in enumerate(OBJECTIVES) if (o.na, o.immersion_index) == (na, index)
+        ]
+        names = [OBJECTIVES[i - 1].name for i in matches]
+        chosen = matches[names.index(self._objective)] if self._objective in names else 0
+        if not chosen and len(matches) == 1:  # 1.4 oil may be 60×, 63× or 100×: do not guess
+            chosen = matches[0]
+        self.preset.setCurrentIndex(chosen)
+        groups: dict[str, list[str]] = {}
+        for name in _NAMES:
+            if name in self._source and self._source[name] not in (_TYPED, _PRESET):
+                groups.setdefault(self._source[name], []).append(_TITLES[name])
+        text = "; ".join(f"{', '.join(names)} {source}" for source, names in groups.items())
+        self.note.setText(text[:1].upper() + text[1:])
+        self.note.setVisible(bool(text))
+
+
+def _remedy(missing: Sequence[str]) -> str:
+    """What to do: the objective is a short cut to NA and refractive index."""
+    both = _TITLES["na"] in missing and _TITLES["immersion_index"] in missing
+    return "start with the objective" if both else "type them"

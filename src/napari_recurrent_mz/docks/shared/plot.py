@@ -1,0 +1,166 @@
+"""A plot in the colours of napari's current theme, with its tools: what all docks share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+
+from ...core.scans import InputError
+from ...measure.plots import Draw, save_figure
+from . import settings as _settings
+from .guard import on
+from .theme import Palette
+
+if TYPE_CHECKING:
+    from .plot_canvas import PlotCanvas
+    from .quiet_plot import QuietCanvas
+
+_FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
+
+
+class PlotPanel(QWidget):
+    """A plot with its tools under it: save the figure, and what a dock adds.
+
+    Parameters
+    ----------
+    palette : Palette
+    name : str
+        What the plot is called; files are suggested by it.
+    height : int, optional
+        Least height of the plot, in pixels of the screen.
+    size_mm : tuple of float, optional
+        Width and height of a saved figure, in millimetres.
+    canvas : PlotCanvas or QuietCanvas, optional
+        Where it is drawn; by default a new :class:`PlotCanvas`.
+    """
+
+    message = Signal(str, str)
+    """A sentence for the dock to show, and its kind."""
+
+    def __init__(
+        self,
+        palette: Palette,
+        name: str,
+        height: int = 180,
+        size_mm: tuple[float, float] = (180.0, 90.0),
+        parent: QWidget | None = None,
+        canvas: PlotCanvas | QuietCanvas | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.name = name
+        self.size_mm = size_mm
+        self.canvas = _answering_canvas(palette, name, height) if canvas is None else canvas
+        self._tools = QHBoxLayout()
+        self._tools.setContentsMargins(0, 0, 0, 0)
+        self._tools.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.canvas, 1)
+        column.addLayout(self._tools)
+        self.save_button = self.add_tool(
+            "Save figure…", "Save the figure for a paper: PNG (300 dpi), SVG or PDF", self.ask
+        )
+        self.save_button.setEnabled(False)
+
+    @property
+    def answering(self) -> PlotCanvas:
+        """The canvas, where it is one that the mouse and the keys can be connected to."""
+        from .plot_canvas import PlotCanvas
+
+        assert isinstance(self.canvas, PlotCanvas)  # a quiet one only shows
+        return self.canvas
+
+    def add_tool(self, text: str, tooltip: str, slot: Callable[[], object]) -> QToolButton:
+        """Add a button to the row under the plot."""
+        button = QToolButton()
+        button.setText(text)
+        button.setToolTip(tooltip)
+        button.setAccessibleName(text)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        on(self, button.clicked, lambda _checked=False: slot())
+        self._tools.insertWidget(self._tools.count() - 1, button)
+        return button
+
+    def show_figure(self, draw: Draw) -> None:
+        """Draw this from now on."""
+        self.canvas.show_figure(draw)
+        self.save_button.setEnabled(True)
+
+    def show_reason(self, sentence: str) -> None:
+        """Show no figure, and why there is none."""
+        self.canvas.show_reason(sentence)
+        self.save_button.setEnabled(False)
+
+    def restyle(self) -> None:
+        """Take the palette's current colours."""
+        self.canvas.restyle()
+
+    def ask(self) -> None:
+        """Ask for a file, and save the figure there."""
+        ask_for_file(self, f"Save {self.name}", self.name, _FILES, self.save)
+
+    def save(self, path: str | Path) -> None:
+        """Save the figure on white paper; the dock is told how it went."""
+        if self.canvas.drawn is None:
+            return
+        width, height = self.size_mm
+        try:
+            written = save_figure(self.canvas.drawn, path, width_mm=width, height_mm=height)
+        except InputError as error:
+            self.message.emit(str(error), "error")
+            return
+        self.message.emit(f"Saved “{written.name}”.", "done")
+
+
+def ask_for_file(
+    parent: QWidget,
+    title: str,
+    name: str,
+    kinds: str,
+    use: Callable[[Path], object],
+    *,
+    confirm: bool = True,
+) -> None:
+    """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled.
+
+    Parameters
+    ----------
+    parent : QWidget
+    title : str
+        Of the dialog.
+    name : str
+        Suggested, without ending.
+    kinds : str
+        As Qt's file dialogs take them; the first is taken where no ending was typed.
+    use : callable
+        Gets the path.
+    confirm : bool, optional
+        Ask before a file that is there is replaced; without, ``use`` must not replace it.
+    """
+    folder = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
+    stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"
+    asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
+    start = str(Path(folder) / stem)
+    chosen, kind = QFileDialog.getSaveFileName(parent, title, start, kinds, "", asks)
+    if not chosen:
+        return
+    path = Path(chosen)
+    if not re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):  # what follows a decimal point is no ending
+        path = path.with_name(
+            path.name + kind.partition("*")[2].partition(")")[0].partition(" ")[0]
+        )
+    _settings.remember("files", {"folder": str(path.parent)})
+    use(path)
+
+
+def _answering_canvas(palette: Palette, name: str, height: int) -> PlotCanvas:
+    """matplotlib's own canvas; it is imported where one is wanted, because it takes 0.4 s."""
+    from .plot_canvas import PlotCanvas
+
+    return PlotCanvas(palette, name, height)

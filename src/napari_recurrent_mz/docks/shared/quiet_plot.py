@@ -1,0 +1,176 @@
+"""A plot that is drawn in a thread, for a dock whose window must not stand still meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from ...measure.plots import Draw, fill_figure
+from .guard import emit_alive, on
+from .insides import CALM
+from .theme import Palette, ink_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SOON_MS = 30
+_DPI = 100.0  # as matplotlib's own canvas
+
+
+class QuietCanvas(QWidget):
+    """A figure that is drawn in a thread and shown as a picture; it takes no clicks.
+
+    While one is drawn, the last one stays; of those that are wanted meanwhile only the newest is
+    drawn. Nothing is drawn while it is out of sight.
+
+    Parameters
+    ----------
+    palette : Palette
+        The dock's; :meth:`restyle` takes its current colours.
+    name : str
+        What the plot is called, for people who do not see it.
+    height : int, optional
+        In pixels of the screen.
+
+    Attributes
+    ----------
+    drawn : callable or None
+        What is drawn; see :mod:`~.plots`.
+    reason : str
+        Why there is no figure.
+    picture : QImage or None
+        The last one.
+    """
+
+    painted = Signal()
+    """A new picture is there."""
+    _arrived = Signal(object)
+
+    def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
+        super().__init__()
+        self._palette = palette
+        self.drawn: Draw | None = None
+        self.reason = ""
+        self.picture: QImage | None = None
+        self._is_old, self._is_drawing = True, False
+        self.setAccessibleName(name)
+        self.setMinimumSize(120, height)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        on(self, self._arrived, self._take)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_SOON_MS)
+        on(self, self._soon.timeout, self._start)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether the thread is at it, or about to be."""
+        return self._is_drawing or self._soon.isActive()
+
+    def show_figure(self, draw: Draw) -> None:
+        """Draw this from now on: soon, and again with every change of size or theme.
+
+        ``draw`` is called in a thread: what it draws must stay as it is.
+        """
+        self.drawn, self.reason = draw, ""
+        self.restyle()
+
+    def show_reason(self, sentence: str) -> None:
+        """Show no figure, and why there is none."""
+        if self.drawn is not None or self.reason != sentence:
+            self.drawn, self.reason = None, sentence
+            self.restyle()
+
+    def restyle(self) -> None:
+        """Draw again in the palette's current colours."""
+        self._is_old = True
+        self._soon.start()
+
+    def _start(self) -> None:
+        """Let the thread draw, once what else has changed in the window is painted."""
+        if self._is_drawing or not self.isVisible() or self.size().isEmpty():
+            return
+        self._is_old, self._is_drawing = False, True
+        ink, ratio = ink_of(self._palette), self.devicePixelRatioF()
+        drawn, reason = self.drawn, self.reason
+        width, height = self.width(), self.height()
+
+        def make() -> QImage:
+            from matplotlib.figure import Figure  # in the thread: it takes 0.4 s
+
+            size = width / _DPI, height / _DPI
+            figure = Figure(figsize=size, dpi=_DPI * ratio)
+            if drawn is not None:  # without axes it warns
+                figure.set_layout_engine("constrained")
+            fill_figure(figure, ink, drawn, reason)
+            return picture_of(figure, ratio)
+
+        _plotters().submit(self._make, make)
+
+    def _make(self, make: Callable[[], QImage]) -> None:
+        """Draw, in the thread; the window may be gone when it is done."""
+        try:
+            made: QImage | Exception = make()
+        except Exception as error:
+            made = error
+        emit_alive(self, "_arrived", made)
+
+    def _take(self, made: QImage | Exception) -> None:
+        self._is_drawing = False
+        if isinstance(made, Exception):
+            raise made
+        self.picture = made
+        CALM.tidy()  # the figure's parts hold each other
+        self.update()
+        if self._is_old:
+            self.restyle()
+        self.painted.emit()
+
+    # Qt's -----------------------------------------------------------------------------
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """The least size."""
+        return self.minimumSize()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Draw in the new size; until then the last picture is stretched."""
+        super().resizeEvent(event)
+        self.restyle()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Draw what was not drawn out of sight."""
+        super().showEvent(event)
+        if self._is_old:
+            self.restyle()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
+        """Show the last picture."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self._palette.colour("background"))
+        if self.picture is not None:
+            painter.drawImage(self.rect(), self.picture)
+        painter.end()
+
+
+def picture_of(figure: Figure, ratio: float) -> QImage:
+    """A figure as a picture, for a screen with so many pixels to a logical one; in any thread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    pixels = canvas.buffer_rgba()
+    picture = QImage(pixels, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
+    picture.setDevicePixelRatio(ratio)
+    return picture
+
+
+@lru_cache(maxsize=1)
+def _plotters() -> ThreadPoolExecutor:
+    """One thread for all plots: fonts are read once, and no two figures are drawn at a time."""
+    return ThreadPoolExecutor(1, "plots")

@@ -1,0 +1,228 @@
+"""Where scans come from: what the docks that work on scans share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from napari.layers import Image, Layer
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from ...core.scans import InputError
+from . import drop as _drop
+from . import layers as _layers
+from .guard import on, sentence_of
+from .optics_panel import OpticsPanel
+from .parts import push_button
+from .scan_table import Row, ScanTable, rows_of
+from .stack_panel import StackPanel, spread_planes
+from .theme import Palette
+from .worker import in_background
+
+_ALL_PLANES_UP_TO = 6
+_UNTICKED = "The scans before are unticked."
+
+
+class ScanParts:
+    """The table of scans, its buttons, the planes of a stack, and the optics they bring.
+
+    Parameters
+    ----------
+    palette : Palette
+    """
+
+    def __init__(self, palette: Palette) -> None:
+        self.table = ScanTable(palette)
+        self.stack = StackPanel()
+        self.optics = OpticsPanel()
+        self.add_button = push_button(
+            "Add selected",
+            "Use the layers that are selected in napari's layer list as scans",
+        )
+        self.planes_button = push_button(
+            "From a stack…", "Choose planes of a fully sampled z-stack as scans"
+        )
+        self.planes_button.setCheckable(True)
+        self.remove_button = push_button(
+            "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
+        )
+        self.stack.hide()
+
+    @property
+    def buttons(self) -> tuple[QWidget, ...]:
+        """The buttons under the table."""
+        return self.add_button, self.planes_button, self.remove_button
+
+    @property
+    def inputs(self) -> tuple[QWidget, ...]:
+        """What the scans and the optics are taken from."""
+        return self.table, self.stack, self.optics, *self.buttons
+
+    @property
+    def tab_order(self) -> list[QWidget]:
+        """All but the optics' fields, in the order of the Tab key."""
+        stack = self.stack
+        return [
+            *(self.table, *self.buttons, stack.stack, stack.how, stack.spacing),
+            *(stack.planes, stack.step, stack.use, self.optics.preset),
+            *(self.optics.fields[n] for n in ("na", "immersion_index", "wavelength_um")),
+            self.optics.fields["pixel_um"],
+        ]
+
+    def laid_out(self) -> QVBoxLayout:
+        """Table, buttons and stack under one another."""
+        column, line = QVBoxLayout(), QHBoxLayout()
+        column.setSpacing(4)
+        for button in self.buttons:
+            line.addWidget(button)
+        column.addWidget(self.table)
+        column.addLayout(line)
+        column.addWidget(self.stack)
+        return column
+
+
+class ScanSource(_drop.DropTarget):
+    """Fills the table of scans from layers, stacks and dropped files, and keeps up with them.
+
+    A dock that inherits from it has :attr:`scan_parts` and calls :meth:`connect_scans` once.
+    """
+
+    scan_parts: ScanParts
+
+    def connect_scans(self) -> None:
+        """Wire the parts to the viewer."""
+        parts, layers = self.scan_parts, self._viewer.layers.events
+        on(self, parts.table.scans.changed, self._images_changed)
+        on(self, parts.stack.chosen, self._planes_chosen)
+        on(self, parts.stack.failed, self._fail)
+        on(self, parts.add_button.clicked, self._add_selected)
+        on(self, parts.remove_button.clicked, self._remove_selected)
+        on(self, parts.planes_button.toggled, self._planes_toggled)
+        on(self, layers.inserted, self._layers_changed)
+        on(self, layers.removed, self._layer_removed)
+        on(self, layers, self._layer_event)
+
+    def add_layers(self, layers: Iterable[Layer]) -> None:
+        """Put layers in the table; a longer stack offers its planes instead."""
+        sentences = self._add_all(layers)
+        if sentences:
+            self.say(*_drop.said_of([], sentences))
+
+    def _add_all(self, layers: Iterable[Layer]) -> list[str]:
+        """Put layers in the table; says why not for those that cannot be."""
+        sentences = []
+        for layer in layers:
+            try:
+                self._add_layer(_layers.check_scan_layer(layer))
+            except InputError as error:
+                sentences.append(str(error))
+        return sentences
+
+    def drop(self, paths: Sequence[Any]) -> None:
+        """Read files and use them as scans, as a drop on the dock does."""
+        self.say("Reading…", "hint")
+        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self._fail)
+
+    def _add_layer(self, layer: Image) -> None:
+        table = self.scan_parts.table.scans
+        count = _layers.plane_count(layer)
+        if count <= _ALL_PLANES_UP_TO:
+            table.add(rows_of(layer, range(count)))
+            return
+        self._offer_planes(layer)
+        known = [row for row in table.rows if row.layer is layer]
+        rows = known or rows_of(layer, spread_planes(count))
+        others = table.take_stack(layer, rows)
+        if known and others:
+            self.say(f"The scans are those of '{layer.name}' again. {_UNTICKED}", "hint")
+        elif not known:
+            self.say(_about_suggested(layer.name, rows, others), "hint")
+
+    def _offer_planes(self, layer: Image | None = None) -> None:
+        self.scan_parts.stack.set_stacks(self._stacks())
+        if layer is not None:
+            self.scan_parts.stack.choose(layer)
+        self.scan_parts.stack.show()
+        self.scan_parts.planes_button.setChecked(True)
+
+    def _images_changed(self) -> None:
+        """The optics are those of the images whose rows are ticked."""
+        rows = self.scan_parts.table.scans.used()
+        layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
+        self.scan_parts.optics.follow(_layers.optics_by_image(layers.values()))
+
+    def _stacks(self) -> list[Image]:
+        found = []
+        for layer in self._viewer.layers:
+            with contextlib.suppress(InputError):
+                image = _layers.check_layer(layer)
+                if _layers.plane_count(image) > 1 and not _layers.is_reconstruction(image):
+                    found.append(image)
+        return found
+
+    def _use_what_is_selected(self) -> None:
+        """Whoever opens the dock with images selected means them; others are told nothing."""
+        for layer in [x for x in self._viewer.layers if x in self._viewer.layers.selection]:
+            with contextlib.suppress(InputError):
+                self._add_layer(_layers.check_scan_layer(layer))
+
+    def _add_selected(self) -> None:
+        chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
+        if not chosen:
+            self._fail("No layer is selected: click one or more image layers in the layer list.")
+        self.add_layers(chosen)
+
+    def _remove_selected(self) -> None:
+        table = self.scan_parts.table
+        table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
+
+    def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
+        others = self.scan_parts.table.scans.take_stack(_layers.check_scan_layer(layer), rows)
+        self.say(_UNTICKED if others else "", "hint")
+
+    def _read(self, result: tuple[list[Any], list[str]]) -> None:
+        images, sentences = result
+        try:
+            added = [_drop.add_image_file(self._viewer, image) for image in images]
+        except Exception as error:
+            self._fail(sentence_of(error))
+            return
+        self.say("", "hint")
+        sentences += self._add_all(added)
+        if sentences or _drop.doubts_about(images):
+            self.say(*_drop.said_of(images, sentences))
+
+    def _fail(self, sentence: str) -> None:
+        self.say(sentence, "error")
+
+    def _planes_toggled(self, on: bool) -> None:
+        if on:
+            self.scan_parts.stack.set_stacks(self._stacks())
+        self.scan_parts.stack.setVisible(on)
+
+    def _layers_changed(self, _event: Any = None) -> None:
+        self.scan_parts.stack.set_stacks(self._stacks())
+
+    def _layer_removed(self, event: Any) -> None:
+        self.scan_parts.table.scans.remove_layer(event.value)
+        self._layers_changed()
+
+    def _layer_event(self, event: Any) -> None:
+        """A layer was renamed, moved or got other data: the table shows and reads it again."""
+        if event.type not in ("name", "data", "scale", "translate", "units"):
+            return
+        used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
+        if any(id(source) in used for source in event.sources):
+            self.scan_parts.stack.look_again()
+            self.scan_parts.table.scans.refresh()
+
+
+def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
+    """What was done with a stack of this name, and what may be left to do."""
+    text = f"Three planes of '{name}' are the scans: "
+    if any(row.z_um is None for row in rows):
+        text += "type the z-step below the table, then “Use planes”."
+    else:
+        text += "choose others below the table."
+    return f"{text} {_UNTICKED}" if others else text

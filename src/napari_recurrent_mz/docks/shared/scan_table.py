@@ -1,0 +1,373 @@
+"""The scan table: which planes are scans, at which height, in use or not."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence, QPainter, QPaintEvent
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from ...core.scans import SAME_HEIGHT_UM, InputError, Scan
+from . import layers as _layers
+from .fields import parse_length_um
+from .guard import telling
+from .theme import Palette
+
+USE, PLANE, HEIGHT = range(3)
+
+EMPTY_TEXT = (
+    "Drop two or more scans here:\nTIFF files, or one z-stack.\n\n"
+    "Or select image layers on the left\nand press “Add selected”."
+)
+
+
+TYPED, TYPED_STEP = "typed", "from the typed z-step"
+"""Where the height of a row comes from when a person has set it."""
+
+
+@dataclass(eq=False)
+class Row:
+    """One line: a plane of a layer, its height and whether it takes part."""
+
+    layer_ref: weakref.ref[Image]
+    plane: int
+    z_um: float | None
+    origin: str
+    use: bool = True
+    _scan: tuple[tuple[int, int, float], Scan] | None = field(default=None, repr=False)
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer, or None once nothing else holds it."""
+        return self.layer_ref()
+
+    @property
+    def name(self) -> str:
+        """What messages call this scan."""
+        layer = self.layer
+        if layer is None:
+            return "a removed layer"
+        return f"{layer.name}, plane {self.plane}" if self.planes > 1 else layer.name
+
+    @property
+    def planes(self) -> int:
+        """Number of planes that the layer has."""
+        return _layers.plane_count(self.layer) if self.layer is not None else 0
+
+    def scan(self) -> Scan:
+        """The pixels and the height, checked; kept while neither changes."""
+        layer = self.layer
+        if layer is None:
+            raise InputError("A layer of the table was removed: take its row out of use.")
+        if self.plane >= self.planes:
+            raise InputError(
+                f"'{layer.name}' has no plane {self.plane} any more, only {self.planes}: choose "
+                "another one, or take the row out of use."
+            )
+        key = (id(layer.data), self.plane, math.nan if self.z_um is None else self.z_um)
+        if self._scan is None or self._scan[0] != key:
+            z = math.nan if self.z_um is None else self.z_um
+            self._scan = (key, _layers.scan_of(layer, self.plane, z, self.name))
+        return self._scan[1]
+
+    def forget(self) -> None:
+        """Read the pixels again next time: they changed in place."""
+        self._scan = None
+
+    def look_again(self) -> None:
+        """Take the height that the layer says now, unless a person has typed one."""
+        layer = self.layer
+        if layer is None or self.origin in (TYPED, TYPED_STEP) or self.plane >= self.planes:
+            return
+        heights, self.origin = _layers.heights_um(layer)
+        self.z_um = None if heights is None else float(heights[self.plane])
+
+
+class ScanModel(QAbstractTableModel):
+    """The rows, editable; doubles and missing heights are marked where they stand."""
+
+    changed = Signal()
+
+    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.rows: list[Row] = []
+        self._palette = palette
+
+    # what the dock asks -----------------------------------------------------------
+    def used(self) -> list[Row]:
+        """The rows in use, from the lowest height; those without one come last."""
+        rows = [row for row in self.rows if row.use]
+        return sorted(rows, key=lambda row: math.inf if row.z_um is None else row.z_um)
+
+    def problem(self, row: Row) -> str:
+        """What is wrong with the height of ``row``, or an empty text."""
+        if not row.use:
+            return ""
+        if row.z_um is None:
+            return "The height of this scan is not known: double-click and type its z in µm."
+        for other in self.rows:
+            same = other is not row and other.use and other.z_um is not None
+            if same and abs(float(other.z_um or 0.0) - row.z_um) < SAME_HEIGHT_UM:
+                return f"“{other.name}” is at this height too: correct one or untick it."
+        return ""
+
+    # changes ----------------------------------------------------------------------
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append rows, sorted by height; of planes that are in the table already, tick theirs."""
+        present = {(id(row.layer), row.plane): row for row in self.rows}
+        fresh = []
+        for row in rows:
+            known = present.get((id(row.layer), row.plane))
+            if known is None:
+                fresh.append(row)
+            else:
+                known.use = True
+        self._replace([*self.rows, *fresh])
+
+    def take_stack(self, layer: Image, rows: Sequence[Row]) -> int:
+        """Let these planes of a stack be the scans, in place of all that were.
+
+        Returns
+        -------
+        int
+            How many rows of other layers were unticked: those are of another sample, or channel.
+        """
+        others = [row for row in self.rows if row.layer is not layer]
+        unticked = [row for row in others if row.use]
+        for row in unticked:
+            row.use = False
+        if not any(row.use for row in rows):
+            for row in rows:
+                row.use = True
+        self._replace([*others, *rows])
+        return len(unticked)
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Take out the rows with these numbers."""
+        gone = set(numbers)
+        self._replace([row for i, row in enumerate(self.rows) if i not in gone])
+
+    def remove_layer(self, layer: Image) -> None:
+        """Take out the rows of a layer that left the viewer."""
+        if any(row.layer is layer or row.layer is None for row in self.rows):
+            self._replace([r for r in self.rows if r.layer is not layer and r.layer is not None])
+
+    def refresh(self) -> None:
+        """Show names again, and read pixels and heights again."""
+        heights = [row.z_um for row in self.rows]
+        for row in self.rows:
+            row.forget()
+            row.look_again()
+        if heights == [row.z_um for row in self.rows]:
+            self._tell()
+        else:
+            self._replace(self.rows)
+
+    def _replace(self, rows: list[Row]) -> None:
+        self.beginResetModel()
+        self.rows = sorted(rows, key=lambda row: math.inf if row.z_um is None else row.z_um)
+        self.endResetModel()
+        self.changed.emit()
+
+    def _tell(self) -> None:
+        if self.rows:
+            last = self.index(len(self.rows) - 1, HEIGHT)
+            self.dataChanged.emit(self.index(0, 0), last)
+        self.changed.emit()
+
+    # Qt's side --------------------------------------------------------------------
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        """Number of scans."""
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        """Scan, plane, height."""
+        return 0 if parent is not None and parent.isValid() else 3
+
+    def headerData(  # noqa: N802
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Column titles."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return ("Scan", "Plane", "z (µm)")[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return (
+                "The layer; tick it to use it",
+                "Plane of the stack, counted from 0",
+                "Height of the focal plane in micrometres",
+            )[section]
+        return None
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """Tick in the first column, edit in the others."""
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if index.column() == USE:
+            return flags | Qt.ItemFlag.ItemIsUserCheckable
+        if index.column() == HEIGHT or self.rows[index.row()].planes > 1:
+            return flags | Qt.ItemFlag.ItemIsEditable
+        return flags
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Text, tick, mark and tooltip of a cell."""
+        row, column = self.rows[index.row()], index.column()
+        problem = self.problem(row) if column == HEIGHT else ""
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+            return self._text(row, column, role)
+        if role == Qt.ItemDataRole.CheckStateRole and column == USE:
+            return Qt.CheckState.Checked if row.use else Qt.CheckState.Unchecked
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return problem or self._tooltip(row, column)
+        if role == Qt.ItemDataRole.BackgroundRole and problem:
+            return self._palette.mark(error=row.z_um is None)
+        if role == Qt.ItemDataRole.ForegroundRole and not row.use:
+            return self._palette.faint
+        if role == Qt.ItemDataRole.TextAlignmentRole and column != USE:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+    def _text(self, row: Row, column: int, role: int) -> str:
+        if column == USE:
+            return row.layer.name if row.layer is not None else "(removed)"
+        if column == PLANE:
+            return str(row.plane) if row.planes > 1 else "–"
+        if row.z_um is None:
+            return "" if role == Qt.ItemDataRole.EditRole else "⚠ type z"
+        if role == Qt.ItemDataRole.EditRole:  # as it is, or to look at it would round it
+            return f"{row.z_um:.10g}"
+        return f"⚠ {row.z_um:g}" if self.problem(row) else f"{row.z_um:.6g}"
+
+    def _tooltip(self, row: Row, column: int) -> str:
+        if column == USE:
+            return f"{row.name}: tick to use it (Space), Delete to take it out"
+        if column == PLANE:
+            return f"Plane 0 to {row.planes - 1}" if row.planes > 1 else "A single image"
+        return f"Height {row.origin}; double-click to change"
+
+    def setData(  # noqa: N802
+        self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole
+    ) -> bool:
+        """Take an edit; text that is no number or no plane is refused."""
+        taken: list[bool] = []
+        with telling(self):
+            taken.append(self._take(index, value, role))
+        return any(taken)
+
+    def _take(self, index: QModelIndex, value: Any, role: int) -> bool:
+        row = self.rows[index.row()]
+        if role == Qt.ItemDataRole.CheckStateRole and index.column() == USE:
+            row.use = Qt.CheckState(value) == Qt.CheckState.Checked
+        elif role != Qt.ItemDataRole.EditRole:
+            return False
+        elif index.column() == HEIGHT:
+            height = parse_length_um(str(value))
+            if height is None and str(value).strip():
+                return False
+            row.z_um, row.origin = height, TYPED
+        elif index.column() == PLANE and not self._move(row, str(value)):
+            return False
+        self._tell()
+        return True
+
+    def _move(self, row: Row, text: str) -> bool:
+        """Take another plane of the same stack; its height moves with it."""
+        layer = row.layer
+        if layer is None or not text.strip().isdigit() or int(text) >= row.planes:
+            return False
+        row.plane = int(text)
+        heights, origin = _layers.heights_um(layer)
+        if heights is not None:
+            row.z_um, row.origin = float(heights[row.plane]), origin
+        return True
+
+
+class ScanTable(QTableView):
+    """The view: Delete takes rows out, and an empty table says what to do."""
+
+    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._palette = palette
+        self.scans = ScanModel(palette, self)
+        self.setModel(self.scans)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTabKeyNavigation(False)
+        self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setAccessibleName("Scans")
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        if rows is not None and columns is not None:
+            rows.hide()
+            rows.setDefaultSectionSize(24)
+            columns.setHighlightSections(False)
+            columns.setSectionResizeMode(USE, QHeaderView.ResizeMode.Stretch)
+            for column, width in ((PLANE, 52), (HEIGHT, 84)):
+                columns.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+                self.setColumnWidth(column, width)
+        self.setFixedHeight(24 * 5 + 28)
+
+    def selected_rows(self) -> list[int]:
+        """Numbers of the selected rows."""
+        selection = self.selectionModel()
+        return [] if selection is None else sorted(i.row() for i in selection.selectedRows())
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Delete takes the selected rows out; Space ticks them."""
+        if event is None:
+            return
+        if event.matches(QKeySequence.StandardKey.Delete) or event.key() == Qt.Key.Key_Backspace:
+            self.scans.remove(self.selected_rows())
+        elif event.key() == Qt.Key.Key_Space and self.selected_rows():
+            first = self.scans.rows[self.selected_rows()[0]].use
+            state = Qt.CheckState.Unchecked if first else Qt.CheckState.Checked
+            for number in self.selected_rows():
+                index = self.scans.index(number, USE)
+                self.scans.setData(index, state, Qt.ItemDataRole.CheckStateRole)
+        else:
+            super().keyPressEvent(event)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
+        """Draw the table, or the first steps when it is empty."""
+        super().paintEvent(event)
+        port = self.viewport()
+        if self.scans.rows or port is None:
+            return
+        painter = QPainter(port)
+        painter.setPen(QColor(self._palette.faint))
+        painter.drawText(port.rect(), Qt.AlignmentFlag.AlignCenter, EMPTY_TEXT)
+        painter.end()
+
+
+def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -> list[Row]:
+    """Rows for some planes of a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Where the planes are.
+    planes : sequence of int
+        Plane numbers, counted from 0.
+    step_um : float, optional
+        z-step in micrometres, which replaces what the layer says.
+    """
+    heights, origin = _layers.heights_um(layer)
+    if step_um is not None:
+        return [Row(weakref.ref(layer), p, p * step_um, TYPED_STEP) for p in planes]
+    return [
+        Row(weakref.ref(layer), p, None if heights is None else float(heights[p]), origin)
+        for p in planes
+    ]
+
+
+def planes_of_one_stack(rows: Sequence[Row]) -> list[int] | None:
+    """Which planes these rows are, if they are of one layer that has more than one."""
+    if len({id(row.layer) for row in rows}) != 1 or rows[0].planes < 2:
+        return None
+    return [row.plane for row in rows]

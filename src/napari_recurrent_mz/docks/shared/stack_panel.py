@@ -1,0 +1,228 @@
+"""Planes of a stack: choose scans out of a fully sampled z-stack."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
+
+from ...core.scans import InputError
+from . import layers as _layers
+from .fields import NumberEdit
+from .form import DataForm, asked
+from .guard import on
+from .parts import push_button
+from .scan_table import Row, rows_of
+
+_EVERY, _LIST = range(2)
+
+
+def spread_planes(count: int, wanted: int = 3) -> list[int]:
+    """``wanted`` plane numbers in the middles of equal parts of a stack of ``count`` planes."""
+    wanted = min(wanted, count)
+    return [int((k + 0.5) * count / wanted) for k in range(wanted)]
+
+
+def parse_planes(text: str, count: int) -> list[int]:
+    """Plane numbers from ``14, 52 90``; each from 0 to ``count - 1``.
+
+    Raises
+    ------
+    InputError
+        If a word is no plane number of the stack, or there is none.
+    """
+    words = text.replace(",", " ").replace(";", " ").split()
+    planes = []
+    for word in words:
+        if not word.isdigit() or int(word) >= count:
+            raise InputError(
+                f"'{word}' is not a plane of this stack: give numbers from 0 to {count - 1}, "
+                "for instance 10, 20, 30."
+            )
+        planes.append(int(word))
+    if not planes:
+        raise InputError(f"No plane is given: type plane numbers from 0 to {count - 1}.")
+    return sorted(set(planes))
+
+
+def planes_every(z_um: Iterable[float], spacing_um: float) -> list[int]:
+    """The planes nearest to every ``spacing_um`` from the lowest height of the stack.
+
+    Raises
+    ------
+    InputError
+        If the spacing is not above 0.
+    """
+    if spacing_um <= 0:
+        raise InputError(f"A plane every {spacing_um:g} µm is not possible: type more than 0.")
+    heights = np.asarray(list(z_um))
+    targets = np.arange(heights.min(), heights.max() + 1e-9, spacing_um)
+    return sorted({int(np.abs(heights - target).argmin()) for target in targets})
+
+
+@dataclass(frozen=True)
+class StackFields:
+    """Which planes of which stack; micrometres."""
+
+    stack: str = asked("Stack", "The z-stack to take planes from", choices={})
+    how: str = asked(
+        "How to choose planes",
+        "A plane every so many µm, or a list of plane numbers from 0",
+        label="Take",
+        choices={"every": "every (µm)", "list": "these planes"},
+    )
+    spacing: float | None = asked(
+        "spacing of the scans",
+        "Take one plane every so many µm",
+        label="",
+        example="3",
+        beside=True,
+    )
+    planes: str = asked(
+        "Planes",
+        "Plane numbers, counted from 0",
+        label="",
+        example="10, 20, 30",
+        beside=True,
+    )
+    step: float | None = asked(
+        "z-step", "Distance between the planes of the stack, in µm", example="0.2", unit="µm"
+    )
+
+
+class StackPanel(QWidget):
+    """Which stack, its z-step when unknown, and which of its planes are scans."""
+
+    chosen = Signal(object, object)  # layer, rows
+    failed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._known_step: float | None = None
+        self._stacks: list[weakref.ref[Image]] = []
+        self._form = form = DataForm(StackFields)
+        self.stack, self.how, self.spacing, self.planes, _ = (widget.native for widget in form)
+        self.step: NumberEdit = form.step.native
+        self.use = push_button("Use planes", "Put these planes of the stack in the table")
+        form.put_beside("step", self.use)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(form.native)
+        self._connect()
+
+    def layer(self) -> Image | None:
+        """The chosen stack."""
+        number = self.stack.currentIndex()
+        return self._stacks[number]() if 0 <= number < len(self._stacks) else None
+
+    def set_stacks(self, layers: Iterable[Image]) -> None:
+        """Offer these stacks; the chosen one stays when it is still there."""
+        before = self.layer()
+        found = list(layers)
+        with signals_blocked(self.stack):
+            self.stack.clear()
+            self._stacks = [weakref.ref(layer) for layer in found]
+            for layer in found:
+                self.stack.addItem(f"{layer.name} ({_layers.plane_count(layer)} planes)")
+            index = next((i for i, layer in enumerate(found) if layer is before), 0)
+            self.stack.setCurrentIndex(index if found else -1)
+        self.use.setEnabled(bool(found))
+        if self.layer() is not before:
+            self._suggest()
+
+    def choose(self, layer: Image) -> None:
+        """Select a stack and suggest planes of it."""
+        for number, other in enumerate(self._stacks):
+            if other() is layer:
+                self.stack.setCurrentIndex(number)
+        self._suggest()
+
+    def look_again(self) -> None:
+        """Show the z-step that the stack says now, unless a person typed one."""
+        layer = self.layer()
+        if layer is not None and self.step.value() == self._known_step:
+            self._show_step(layer)
+
+    def rows(self) -> list[Row]:
+        """The rows for the choice as it stands.
+
+        Raises
+        ------
+        InputError
+            If the stack is gone, or planes, spacing or z-step cannot be read.
+        """
+        layer = self.layer()
+        if layer is None:
+            raise InputError("No stack is open: drop a z-stack on this dock or open one in napari.")
+        count = _layers.plane_count(layer)
+        heights = _layers.heights_um(layer)[0]
+        typed = self._typed_step(heights)
+        if typed is not None:
+            heights = typed * np.arange(count, dtype=np.float64)
+        if self.how.currentIndex() == _LIST:
+            planes = parse_planes(self.planes.text(), count)
+        elif heights is None:
+            raise InputError("The z-step of this stack is not known: type it in µm first.")
+        elif self.spacing.value() is None:
+            raise InputError("The spacing of the scans is missing: type it in µm, for instance 3.")
+        else:
+            planes = planes_every(heights, float(self.spacing.value() or 0.0))
+        return rows_of(layer, planes, typed)
+
+    def _typed_step(self, heights: object) -> float | None:
+        """The z-step when a person typed one that the layer does not say itself."""
+        value = self.step.value()
+        if value is None or (heights is not None and value == self._known_step):
+            return None
+        if value <= 0:
+            raise InputError(f"The z-step {value:g} µm is not above 0: correct it.")
+        return value
+
+    def _suggest(self) -> None:
+        layer = self.layer()
+        if layer is None:
+            self._known_step = None
+            self.step.set_value(None)
+            self.planes.clear()
+            return
+        count = _layers.plane_count(layer)
+        self._show_step(layer)
+        self.planes.setText(", ".join(str(plane) for plane in spread_planes(count)))
+        if self._known_step is not None:
+            self.spacing.set_value(float(f"{self._known_step * count / 3:.2g}"))
+        self.how.setCurrentIndex(_LIST)
+        self._show_how()
+
+    def _show_step(self, layer: Image) -> None:
+        heights = _layers.heights_um(layer)[0]
+        self._known_step = None
+        if heights is not None and len(heights) > 1:
+            self._known_step = float(f"{abs(heights[-1] - heights[0]) / (len(heights) - 1):.6g}")
+        self.step.set_value(self._known_step)
+
+    def _take(self) -> None:
+        try:
+            rows = self.rows()
+        except InputError as error:
+            self.failed.emit(str(error))
+            return
+        self.chosen.emit(self.layer(), rows)
+
+    def _show_how(self) -> None:
+        by_list = self.how.currentIndex() == _LIST
+        self.planes.setVisible(by_list)
+        self.spacing.setVisible(not by_list)
+
+    def _connect(self) -> None:
+        on(self, self.stack.activated, self._suggest)
+        on(self, self.how.currentIndexChanged, self._show_how)
+        on(self, self.use.clicked, self._take)
+        for edit in (self.planes, self.spacing, self.step):
+            on(self, edit.returnPressed, self._take)
+        self._show_how()

@@ -1,0 +1,260 @@
+"""Work in a thread: what it yields arrives in the GUI thread, and at last how it ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from napari.qt.threading import create_worker
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from ...core.progress import Stopped
+from .guard import emit_alive, on, sentence_of, telling
+from .insides import CALM, is_open
+
+_LONGEST_REST_S = 1.0
+
+Work = Callable[..., Iterator[object]]
+"""``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's.
+
+What it yields is told; a :class:`Result` or an :class:`Outcome` says what came of it. Once
+``stop`` is set, Stopped is raised where it yields next, unless it has said what came of it: work
+that keeps what is finished catches that.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a job found: the last that it yields."""
+
+    value: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How it ended: ``state`` is done, cancelled or failed; ``sentence`` says why it failed."""
+
+    state: str
+    sentence: str = ""
+    provenance: dict[str, Any] | None = None
+    seconds: float = 0.0
+    path: Path | None = None
+    """The file with the planes that were finished, where they were written."""
+    value: Any = None
+    """What was found."""
+
+
+class Rest:
+    """A rest for who works in a thread, while the window needs a moment.
+
+    Asked for in the GUI thread, taken in another one between two pieces of work.
+
+    Attributes
+    ----------
+    is_taken : bool
+        Whether who works is at rest.
+    """
+
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+        self._is_over.set()
+        self.is_taken = False
+
+    def want(self, is_wanted: bool) -> None:
+        """Let who works rest after what is being done, or go on."""
+        (self._is_over.clear if is_wanted else self._is_over.set)()
+
+    def take(self) -> None:
+        """Rest as long as that is wanted, a second at most."""
+        if not self._is_over.is_set():
+            self.is_taken = True
+            self._is_over.wait(_LONGEST_REST_S)
+            self.is_taken = False
+
+
+def time_left(elapsed_s: float, first_s: float, done: int, total: int) -> float | None:
+    """Seconds still needed, from the pace after the first piece, which pays for loading."""
+    if done < 2:
+        return None
+    return (elapsed_s - first_s) / (done - 1) * (total - done)
+
+
+class Run(QObject):
+    """Work in a thread; it keeps itself alive until it has ended.
+
+    Parameters
+    ----------
+    work : callable
+        See :data:`Work`.
+    *args
+        Given to ``work``.
+    wake : callable, optional
+        Called when somebody asks to stop, for work that waits for something else.
+    waits : bool, optional
+        Whether it waits most of the time, for as long as a session lasts: then its thread is one
+        of its own.
+    """
+
+    arrived = Signal(object)
+    """With what the work yields."""
+    ended = Signal(object)
+    """With the :class:`Outcome`; nothing comes after it."""
+
+    _alive: set[Run] = set()  # noqa: RUF012
+
+    def __init__(
+        self,
+        work: Work,
+        *args: Any,
+        wake: Callable[[], object] = lambda: None,
+        waits: bool = False,
+    ) -> None:
+        super().__init__()
+        self._work, self._args, self._wake, self._waits = work, args, wake, waits
+        self._stop = threading.Event()
+        self._is_silent = False
+        self._outcome = Outcome("cancelled")
+        self._worker: Any = None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self._stop.is_set()
+
+    def start(self) -> None:
+        """Begin."""
+        Run._alive.add(self)
+        CALM.hold()
+        given = self._work, self._args, self._stop
+        if self._waits:
+            self._worker = _OwnThread(_steps(*given))
+        else:
+            self._worker = create_worker(_steps, *given, _start_thread=False)
+        on(self, self._worker.yielded, self._yielded)
+        on(self, self._worker.finished, self._finished)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Stop as soon as the work looks up."""
+        self._stop.set()
+        self._wake()
+
+    def let_go(self) -> None:
+        """Stop, and tell nobody any more."""
+        self._is_silent = True
+        self.cancel()
+
+    def _yielded(self, item: object) -> None:
+        if isinstance(item, Outcome):
+            self._outcome = item
+        elif not self._is_silent:
+            self.arrived.emit(item)
+
+    def _finished(self) -> None:
+        self._worker = None
+        CALM.release()
+        Run._alive.discard(self)
+        if not self._is_silent:
+            self.ended.emit(self._outcome)
+
+
+class _OwnThread(QObject):
+    """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers.
+
+    Those are of a pool with as many threads as the machine has cores, so that one that only waits
+    takes a core away from everybody else; and napari asks whoever closes its window about them.
+    """
+
+    yielded = Signal(object)
+    finished = Signal()
+
+    def __init__(self, steps: Iterator[object]) -> None:
+        super().__init__()
+        self._steps = steps
+        self.start = threading.Thread(target=self._iterate, daemon=True).start
+
+    def _iterate(self) -> None:
+        for item in self._steps:
+            emit_alive(self, "yielded", item)
+        emit_alive(self, "finished")
+
+
+def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator[object]:
+    """Yield what the work yields, and at last the outcome; raises nothing."""
+    began = time.monotonic()
+    outcome: Outcome | None = None
+    try:
+        for item in _until_stopped(cast(Any, work(*args, stop=stop)), stop):
+            if isinstance(item, Result):
+                outcome = Outcome("done", seconds=time.monotonic() - began, value=item.value)
+            elif isinstance(item, Outcome):
+                outcome = item
+            else:
+                yield item
+    except Stopped:
+        outcome = Outcome("cancelled")
+    except Exception as error:
+        outcome = Outcome("failed", sentence_of(error))
+    yield outcome or Outcome("cancelled" if stop.is_set() else "done")
+
+
+def _until_stopped(items: Generator[object, None, None], stop: threading.Event) -> Iterator[object]:
+    """The items; once ``stop`` is set, a generator that has not concluded is told by Stopped."""
+    must_know = True
+    try:
+        item = next(items)
+        while True:
+            yield item
+            must_know &= not isinstance(item, Result | Outcome)
+            if stop.is_set() and must_know:
+                must_know = False
+                item = items.throw(Stopped())
+            else:
+                item = next(items)
+    except StopIteration:
+        return
+    finally:
+        items.close()
+
+
+def in_background(
+    owner: QObject,
+    function: Callable[..., Any],
+    *args: Any,
+    then: Callable[[Any], None],
+    failed: Callable[[str], None],
+) -> None:
+    """Run ``function(*args)`` in a thread.
+
+    Parameters
+    ----------
+    owner : QObject
+        Whoever wants the answer; once it is deleted, or its viewer closed, nobody is told.
+    function : callable
+    *args
+        Given to ``function``.
+    then : callable
+        Gets the value, in the GUI thread.
+    failed : callable
+        Gets a sentence when ``function`` raised.
+    """
+
+    def work(*, stop: threading.Event) -> Iterator[object]:  # noqa: ARG001  (it does not look up)
+        yield Result(function(*args))
+
+    def ended(outcome: Outcome) -> None:
+        if isalive(owner) and is_open(getattr(owner, "_viewer", None)):  # type: ignore[no-untyped-call]
+            with telling(owner):
+                if outcome.state == "done":
+                    then(outcome.value)
+                else:
+                    failed(outcome.sentence)
+
+    run = Run(work)
+    on(run, run.ended, ended)
+    run.start()

@@ -1,0 +1,443 @@
+"""The Side views dock: volumes from three sides, beside each other, in micrometres."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import weakref
+from typing import Any
+
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QSplitter
+
+from ...core.scans import InputError
+from ...measure.plots.side_views import Look, Panel, side_views_figure, side_views_size_mm
+from ...measure.projections import Slab
+from ..shared.dock import Dock
+from ..shared.guard import guarded, on, sentence_of, telling
+from ..shared.plot import PlotPanel
+from .form import GROUP, VOLUMES, SideViewsForm
+from .link import ViewerLink, pixel_under
+from .source import (
+    Outcome,
+    Source,
+    fingerprint,
+    frame_of,
+    is_volume,
+    next_um,
+    panels,
+    pixels_of,
+    project,
+    project_now,
+    says_its_size,
+    scans_um,
+)
+
+_WIDE, _NARROW = 760, 560
+_WIDER = 1.2
+_HINT = QSize(400, 770)
+_PLOT_HEIGHT = 250
+_FORM_WIDTH = 400
+_TOOLS_HEIGHT = 34
+_MOST_OF_DOCK = 0.62
+_KEPT = 12
+_SOON_MS = 40
+_FILLING_MS = 300
+_NOTHING = "Choose a volume: it is shown here from three sides."
+_PLACE_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "metadata")
+_LOOK_EVENTS = ("colormap", "contrast_limits", "gamma", "name")
+
+
+class SideViewsDock(Dock):
+    """One to three volumes from three sides, in true proportions, following the viewer.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are shown.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(
+            napari_viewer, "Project", "Project again; large lazy layers are read only then"
+        )
+        self.controls = SideViewsForm(self._viewer)
+        self.plot = PlotPanel(self.palette_, "Side views", _PLOT_HEIGHT)
+        self.form.addWidget(self.controls.native)
+        self.form.addStretch(1)
+        self._split()
+        self.shown: list[Panel] = []
+        self._outcomes: dict[tuple[Any, ...], Outcome] = {}
+        self._versions: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._prints: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._watched: list[weakref.ref[Any]] = []
+        self._at_work: list[Source] = []
+        self._numbers = itertools.count()
+        self._is_held = self._is_stale = False
+        listening = (self._layer_changed, self._data_changed, self._maybe_changed)
+        self._on_layers = [guarded(self, slot) for slot in listening]
+        self._soon = self.one_shot(_SOON_MS, self.update_views)
+        self._filling = self.one_shot(_FILLING_MS, self._look_for_changes)
+        self.link = ViewerLink(self._viewer, guarded(self, self._moved_in_viewer))
+        self._connect()
+        with telling(self):
+            self._choose_what_is_there()
+            self._layers_chosen()
+        self.check()
+
+    # what a script calls --------------------------------------------------------------
+    def act(self) -> None:
+        """Project again, whatever is known, and however large."""
+        self._outcomes.clear()
+        self._is_held = False
+        self._update(is_asked=True)
+
+    def update_views(self) -> None:
+        """Show what the controls say, projecting what is not known yet."""
+        self._update(is_asked=False)
+
+    def _check(self) -> None:
+        self.update_views()
+
+    def cancel(self) -> None:
+        """Stop projecting, until something is changed or Project is pressed."""
+        self._is_held = self.run is not None
+        super().cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to come."""
+        return self.run is not None or self._soon.isActive() or self._filling.isActive()
+
+    # projecting -----------------------------------------------------------------------
+    def _update(self, *, is_asked: bool) -> None:
+        self._soon.stop()
+        controls = self.controls.read()
+        layers = controls.chosen
+        if self.run is None:
+            self.footer.ready("" if layers else "Choose a volume.", "hint")
+        try:
+            slab = controls.slab()
+            controls.heights_um()
+        except InputError as error:
+            self._drop_job()
+            self._show_reason(str(error))
+            return
+        sources = [self._source(layer, slab) for layer in layers]
+        unknown = [s for s in sources if isinstance(s, Source) and s.key not in self._outcomes]
+        for source in unknown:
+            if source.is_quick:
+                self._outcomes[source.key] = project_now(source)
+        slow = [source for source in unknown if not source.is_quick]
+        if self._is_at_work_on(slow):
+            return  # with newer data, it goes on from there
+        self._drop_job()
+        is_allowed = is_asked or not any(source.wants_asking for source in slow)
+        if slow and is_allowed and not self._is_held:
+            self._project(slow)
+        known = [s if isinstance(s, str) else self._known(s) for s in sources]
+        if self.run is None or all(outcome is not None for outcome in known):
+            told = zip(sources, known, strict=True)
+            self._show(layers, [_why_unread(source) if k is None else k for source, k in told])
+        elif not self.shown:
+            self.plot.show_reason("Projecting…")
+        self._forget({source.key for source in sources if isinstance(source, Source)})
+
+    def _project(self, sources: list[Source]) -> None:
+        self._at_work = sources
+        self.start(project, sources, then=self._projected, title="Projecting")
+
+    def _source(self, layer: Any, slab: Slab | None) -> Source | str:
+        """What is projected of a layer, or why nothing can be."""
+        try:
+            return Source(
+                layer_id=id(layer),
+                name=f"Layer '{layer.name}'",
+                pixels=pixels_of(layer),
+                frame=frame_of(layer, self.controls.read().voxel_um),
+                slab=slab,
+                how=self.controls.how.value,
+                version=self._versions[layer],
+            )
+        except Exception as error:
+            return sentence_of(error)
+
+    def _known(self, source: Source) -> Outcome | None:
+        """The outcome, or while a layer changes, its latest one."""
+        alike = [self._outcomes[key] for key in self._outcomes if key[:-1] == source.wish]
+        return self._outcomes.get(source.key, alike[-1] if alike else None)
+
+    def _forget(self, shown: set[tuple[Any, ...]]) -> None:
+        """Keep what is shown, and the latest others: switching back to them is at once."""
+        for key in [key for key in self._outcomes if key not in shown][:-_KEPT]:
+            del self._outcomes[key]
+
+    def _is_at_work_on(self, sources: list[Source]) -> bool:
+        wishes = [source.wish for source in sources]
+        return self.run is not None and [source.wish for source in self._at_work] == wishes
+
+    def _drop_job(self) -> None:
+        """Forget the job at work: nobody waits for it any more."""
+        self._let_job_go()
+        self._at_work = []
+
+    def _projected(self, found: dict[tuple[Any, ...], Outcome]) -> None:
+        self._outcomes |= found
+        self._at_work = []
+        self._soon.start()  # what has changed meanwhile is projected now
+
+    def _stopped(self, outcome: Any) -> None:
+        if outcome.state != "done" or self._is_held:
+            self._is_held = True
+            self.update_views()
+
+    # showing --------------------------------------------------------------------------
+    def _show(self, layers: list[Any], outcomes: list[Outcome]) -> None:
+        controls = self.controls.read()
+        if not layers:
+            self._show_reason(_NOTHING, "")
+            return
+        self.shown = panels(layers, outcomes, controls.contrast, controls.saturated)
+        reasons = " ".join(panel.reason for panel in self.shown if panel.reason)
+        if all(panel.views is None for panel in self.shown):
+            self._show_reason(reasons)
+            return
+        try:
+            look = self._look(layers)
+        except InputError as error:
+            self._show_reason(str(error))
+            return
+        self.footer.state.say(reasons, "warning")
+        self.plot.size_mm = side_views_size_mm(self.shown, look, float(controls.paper))
+        self.plot.show_figure(side_views_figure(self.shown, look))
+        self._balance()
+
+    def _look(self, layers: list[Any]) -> Look:
+        controls = self.controls.read()
+        known = next((heights for heights in map(scans_um, layers) if heights), ())
+        self.controls.suggest_heights(known)
+        typed = controls.heights_um()
+        if not controls.shown:
+            raise InputError("No view is ticked: tick x–y, x–z or y–z.")
+        return Look(
+            views=controls.shown,
+            scans_um=known if typed is None else typed,
+            next_um=next_um(layers),
+            marks=controls.marks,
+            has_axes=controls.axes,
+            has_scale_bar=controls.bar,
+            point_um=controls.point_um if controls.cross else None,
+        )
+
+    def _show_reason(self, sentence: str, kind: str = "error") -> None:
+        self.shown = []
+        self.plot.show_reason(sentence)
+        if kind:
+            self.footer.state.say(sentence, kind)
+
+    def _plot_resized(self, _event: Any) -> None:
+        """Arrange the views anew before they are drawn: never in any other proportions."""
+        self.plot.restyle()
+
+    def restyle_plots(self) -> None:
+        """Follow the theme."""
+        self.plot.restyle()
+
+    # the position ---------------------------------------------------------------------
+    def _moved_in_viewer(self, world: Any, axes: tuple[int, ...]) -> None:
+        """The slider or the cursor is at another place, along these of the axes (z, y, x)."""
+        if not self.controls.follow.value:
+            return
+        placed = self._first_placed()
+        before = self.controls.read().point_um
+        if placed is None or before is None:
+            return
+        there = self.link.to_um(world, *placed)
+        after = tuple(there[axis] if axis in axes else before[axis] for axis in range(3))
+        if after != before:
+            self.controls.set_point(after)
+            self._position_changed()
+
+    def _typed(self) -> None:
+        point, placed = self.controls.read().point_um, self._first_placed()
+        self._is_held = False
+        if point is not None and placed is not None and self.controls.follow.value:
+            self.link.show(point, *placed)
+        self._position_changed()
+
+    def _clicked(self, event: Any) -> None:
+        """A click on a side view moves there."""
+        under = pixel_under(event, self.shown)
+        before = self.controls.read().point_um
+        if under is not None and before is not None and event.button == 1:
+            at = dict(zip("zyx", before, strict=True)) | under.place_um
+            self.controls.set_point((at["z"], at["y"], at["x"]))
+            self._typed()
+
+    def _pointed(self, event: Any) -> None:
+        """Tell the place and the value under the mouse in napari's status line."""
+        under = pixel_under(event, self.shown)
+        if under is not None:
+            self._viewer.status = under.sentence
+
+    def _position_changed(self) -> None:
+        if self.controls.through.value == "slab" or self.controls.cross.value:
+            self._at_next_chance(self._soon)
+
+    def _first_placed(self) -> tuple[Any, Any] | None:
+        """The first volume and where its voxels are: the viewer's world is read through it."""
+        for layer in self.controls.read().chosen[:1]:
+            with contextlib.suppress(InputError):
+                return layer, frame_of(layer, self.controls.read().voxel_um)
+        return None
+
+    def _place_point(self) -> None:
+        """Begin in the middle of the first volume, and where the viewer's slider is."""
+        placed = self._first_placed()
+        if placed is None:
+            return
+        ends = self.link.extent_um(*placed)
+        point = self.controls.read().point_um
+        is_inside = point is not None and all(
+            low <= value <= high for value, (low, high) in zip(point, ends, strict=True)
+        )
+        if not is_inside:
+            self.controls.set_point(tuple((low + high) / 2 for low, high in ends))
+            self.link.look_again()
+
+    # layers ---------------------------------------------------------------------------
+    def _choose_what_is_there(self, _event: Any = None) -> None:
+        """The selected volumes, or all when there are few; reconstructions first."""
+        if self.controls.read().chosen:
+            return
+        volumes = [layer for layer in self._viewer.layers if is_volume(layer)]
+        selected = [layer for layer in volumes if layer in self._viewer.layers.selection]
+        meant = selected if len(volumes) > len(VOLUMES) else volumes
+        meant = sorted(meant, key=lambda layer: not scans_um(layer))
+        for name, layer in zip(VOLUMES, meant, strict=False):
+            self.controls[name].value = layer
+
+    def _layers_chosen(self) -> None:
+        chosen = self.controls.read().chosen
+        for layer in [ref() for ref in self._watched]:
+            if layer is not None and all(layer is not other for other in chosen):
+                self._watch(layer, "disconnect")
+        known = [ref() for ref in self._watched]
+        for layer in chosen:
+            if all(layer is not other for other in known):
+                self._prints[layer], self._versions[layer] = fingerprint(layer), next(self._numbers)
+                self._watch(layer, "connect")
+        self._watched = [weakref.ref(layer) for layer in chosen]
+        self.controls.show_voxel(any(not says_its_size(layer) for layer in chosen))
+        self._place_point()
+
+    def _watch(self, layer: Any, how: str) -> None:
+        events = layer.events
+        changed, data_changed, maybe_changed = self._on_layers
+        for name in (*_PLACE_EVENTS, *_LOOK_EVENTS):
+            getattr(getattr(events, name), how)(changed)
+        getattr(events.data, how)(data_changed)
+        getattr(events.set_data, how)(maybe_changed)
+
+    def _layer_changed(self) -> None:
+        self._at_next_chance(self._soon)
+
+    def _data_changed(self, event: Any) -> None:
+        layer = event.source
+        self._versions[layer] = next(self._numbers)
+        self._prints[layer] = fingerprint(layer)
+        self._is_stale = True
+        self._at_next_chance(self._filling)
+
+    def _maybe_changed(self) -> None:
+        """A slice was drawn again: of other values, where a layer is filled in place."""
+        self._at_next_chance(self._filling)
+
+    def _look_for_changes(self) -> None:
+        for layer in self.controls.read().chosen:
+            now = fingerprint(layer)
+            if now != self._prints.get(layer):
+                self._prints[layer], self._versions[layer] = now, next(self._numbers)
+                self._is_stale = True
+        if self._is_stale:
+            self._is_stale = False
+            self.update_views()
+
+    # wiring ---------------------------------------------------------------------------
+    def _changed(self) -> None:
+        self._is_held = False
+        if self.controls.has_no_point:
+            self._place_point()
+        self.controls.enable()
+        self.controls.remember(GROUP)
+        self._at_next_chance(self._soon)
+
+    def _connect(self) -> None:
+        for name in self.controls.asks:
+            on(self, self.controls[name].changed, self._typed if name in "zyx" else self._changed)
+        for name in VOLUMES:
+            on(self, self.controls[name].changed, self._layers_chosen)
+        on(self, self.plot.message, self.footer.say)
+        on(self, self.ended, self._stopped)
+        on(self, self._viewer.layers.events.inserted, self._choose_what_is_there)
+        canvas = self.plot.answering
+        canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
+        canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
+        canvas.mpl_connect("resize_event", guarded(self, self._plot_resized))
+        self.destroyed.connect(lambda _=None, link=self.link: link.cut())
+
+    @staticmethod
+    def _at_next_chance(timer: QTimer) -> None:
+        if not timer.isActive():
+            timer.start()
+
+    # size -----------------------------------------------------------------------------
+    def _split(self) -> None:
+        """The plot and the form share the dock: above each other, or side by side when wide."""
+        outer = self.layout()
+        assert outer is not None
+        outer.removeWidget(self.ui)
+        self._parts = QSplitter(Qt.Orientation.Vertical)
+        self._parts.setChildrenCollapsible(False)
+        self._parts.addWidget(self.plot)
+        self._parts.addWidget(self.ui)
+        self._parts.setStretchFactor(0, 1)
+        on(self, self._parts.splitterMoved, self._split_by_hand)
+        self._is_split_by_hand = False
+        outer.addWidget(self._parts)
+
+    def _split_by_hand(self, _place: int = 0, _index: int = 0) -> None:
+        self._is_split_by_hand = True
+
+    def _balance(self) -> None:
+        """Give the plot the height that it fills, as far as the form leaves it."""
+        if self._is_split_by_hand:
+            return
+        if self._parts.orientation() == Qt.Orientation.Horizontal:
+            form = max(_FORM_WIDTH, self.ui.minimumWidth())
+            self._parts.setSizes([self.width() - form, form])
+            return
+        wide, high = self.plot.size_mm
+        wanted = round(self.width() * high / wide) + _TOOLS_HEIGHT
+        least = _PLOT_HEIGHT if self.width() > _NARROW else round(self.height() / 2)
+        plot = max(least, min(wanted, round(_MOST_OF_DOCK * self.height())))
+        self._parts.setSizes([plot, self.height() - plot])
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Put the form beside the plot where there is room."""
+        super().resizeEvent(event)
+        is_wide = self.width() >= max(_WIDE, _WIDER * self.height())
+        wanted = Qt.Orientation.Horizontal if is_wide else Qt.Orientation.Vertical
+        if self._parts.orientation() != wanted:
+            self._parts.setOrientation(wanted)
+            self._is_split_by_hand = False
+        self._balance()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """As high as a small screen allows."""
+        return _HINT
+
+
+def _why_unread(source: Source | str) -> str:
+    return source if isinstance(source, str) else source.why_unread

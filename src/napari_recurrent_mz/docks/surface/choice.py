@@ -1,0 +1,332 @@
+"""Which surface: a plane through points that are clicked or typed, or a layer of heights."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Labels, Layer, Points
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from ...core.scans import Heights, InputError, check_heights
+from ..shared import layers as _layers
+from ..shared import settings as _settings
+from ..shared.fields import parse_length_um
+from ..shared.form import faint
+from ..shared.guard import guarded, on
+from ..shared.layer_choice import LayerChoice
+from ..shared.parts import push_button
+
+POINTS, MAP = "points", "map"
+LAYER_NAME = "Surface points"
+
+Voxel = tuple[float, float]
+"""Distance between planes and size of a pixel, in µm: what layers in pixels are counted in."""
+
+_TITLES = {POINTS: "Plane through points", MAP: "Layer of heights (µm)"}
+_AXES = ("z", "y", "x")
+_ROWS_SHOWN = 3
+
+
+def is_points(layer: Layer) -> bool:
+    """Whether a plane may go through the points of a layer."""
+    return isinstance(layer, Points)
+
+
+def is_map(layer: Layer) -> bool:
+    """Whether a layer may hold heights: one 2-D image or labels."""
+    if not isinstance(layer, Image | Labels) or getattr(layer, "rgb", False):
+        return False
+    data = layer.data[0] if layer.multiscale else layer.data
+    return sum(size > 1 for size in data.shape) == 2 and max(data.shape[:-2], default=1) == 1
+
+
+def points_um(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
+    """The points of a layer, (N, 3) as (z, y, x) in micrometres.
+
+    Where a layer is in pixels, ``voxel_um`` turns z, y and x into micrometres.
+
+    Raises
+    ------
+    InputError
+        If the points have no z.
+    """
+    if layer.ndim < 3:
+        raise InputError(
+            f"The points of layer '{layer.name}' have no z: press “Pick three points”, which makes "
+            "a layer whose points have one."
+        )
+    world = np.array([layer.data_to_world(point) for point in layer.data]).reshape(-1, layer.ndim)
+    return world[:, -3:] * _um_per_world(layer, voxel_um)
+
+
+def move_point(layer: Points, number: int, point_um: npt.ArrayLike, voxel_um: Voxel) -> None:
+    """Put one point of a layer elsewhere, (z, y, x) in micrometres."""
+    world = np.array(layer.data_to_world(layer.data[number]), dtype=float)
+    world[-3:] = np.asarray(point_um, dtype=float) / _um_per_world(layer, voxel_um)
+    data = np.array(layer.data, dtype=float)
+    data[number] = layer.world_to_data(world)
+    layer.data = data
+
+
+def _um_per_world(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
+    if not _layers.has_size(layer):
+        return np.array([voxel_um[0], voxel_um[1], voxel_um[1]])
+    return np.array([_layers.um_per_unit(layer, axis) for axis in (-3, -2, -1)])
+
+
+def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points:
+    """Add an empty Points layer, in the units of the scans, ready for clicks.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    like : Image or None
+        The layer of a scan.
+    pixel_um : float
+        Sets the size of the points.
+    """
+    in_um = like is None or _layers.has_size(like)
+    field = 256 if like is None else max(_layers.plane_shape(like))
+    viewer.dims.ndisplay = 2  # in 3-D a click has no height
+    layer = viewer.add_points(
+        np.zeros((0, 3)),
+        name=LAYER_NAME,
+        ndim=3,
+        size=field / 40 * (pixel_um if in_um else 1.0),
+        face_color="transparent",
+        border_color="#ff9f1c",
+        border_width=0.15,
+        out_of_slice_display=False,
+        **({"units": ("um", "um", "um")} if in_um else {}),
+        axis_labels=_AXES,
+    )
+    viewer.layers.selection.active = layer
+    layer.mode = "add"
+    return layer
+
+
+def map_heights(
+    layer: Layer, shape: tuple[int, int], pixel_um: float, origin_um: tuple[float, float] | None
+) -> Heights:
+    """The heights that a layer holds, on the pixels of the scans.
+
+    Parameters
+    ----------
+    layer : Image or Labels
+        Values in micrometres, lying anywhere in the world where it covers the scans.
+    shape : tuple of int
+        (Y, X) of the scans.
+    pixel_um : float
+    origin_um : tuple of float or None
+        Place (y, x) of the scans' first pixel; None where their layers say nothing.
+
+    Raises
+    ------
+    InputError
+        If the values are no heights, or do not cover the scans.
+    """
+    data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    flat = data.reshape(data.shape[-2:])
+    if origin_um is None or not _layers.has_size(layer):
+        return check_heights(flat, shape, layer.name)  # pixel on pixel
+    from ...engine.surfaces import heights_on_field
+
+    spacing, place = [], []
+    for axis in (-2, -1):
+        unit = _layers.um_per_unit(layer, axis)
+        spacing.append(float(layer.scale[axis]) * unit)
+        place.append(float(layer.translate[axis]) * unit)
+    return heights_on_field(
+        flat,
+        (spacing[0], spacing[1]),
+        (place[0], place[1]),
+        shape,
+        pixel_um,
+        origin_um,
+        name=layer.name,
+    )
+
+
+class PointTable(QTableWidget):
+    """The points of the plane, which can be typed over; Delete takes one out."""
+
+    moved = Signal(int, object)  # number, (z, y, x) in µm
+    removed = Signal(list)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, 3, parent)
+        self.setAccessibleName("Points of the plane")
+        self.setToolTip("Where the points are, in µm: double-click to type, Delete to take one out")
+        self.setHorizontalHeaderLabels([f"{axis} (µm)" for axis in _AXES])
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setTabKeyNavigation(False)
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        if rows is not None and columns is not None:
+            rows.setDefaultSectionSize(22)
+            columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.setFixedHeight(22 * _ROWS_SHOWN + 26)
+        self._shown: npt.NDArray[np.float64] = np.zeros((0, 3))
+        on(self, self.itemChanged, self._edited)
+
+    def show_points(self, points: npt.NDArray[np.float64]) -> None:
+        """Show points (N, 3), in µm."""
+        self._shown = points
+        with signals_blocked(self):
+            self.setRowCount(len(points))
+            for row, point in enumerate(points):
+                for column, value in enumerate(point):
+                    item = QTableWidgetItem(f"{value:.3f}")
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                    self.setItem(row, column, item)
+
+    def _edited(self, item: QTableWidgetItem) -> None:
+        value = parse_length_um(item.text())
+        point = self._shown[item.row()].copy()
+        if value is None:
+            self.show_points(self._shown)
+            return
+        point[item.column()] = value
+        self.moved.emit(item.row(), point)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Delete takes the selected points out."""
+        if event is None:
+            return
+        model = self.selectionModel()
+        chosen = [] if model is None else sorted(index.row() for index in model.selectedRows())
+        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace) and chosen:
+            self.removed.emit(chosen)
+        else:
+            super().keyPressEvent(event)
+
+
+class SurfaceChoice(QWidget):
+    """Plane or map, its layer, the points, and a sentence on what the surface is like.
+
+    ``changed`` follows everything that changes the surface; ``pick`` asks for a layer of points.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    changed = Signal()
+    pick = Signal()
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.kind = QComboBox()
+        self.kind.setAccessibleName("Kind of surface")
+        self.kind.setToolTip("A plane through clicked points, or a 2-D layer of heights in µm")
+        for key, title in _TITLES.items():
+            self.kind.addItem(title, key)
+        self.points = LayerChoice(
+            viewer, "Layer of points", "A Points layer with three points or more", accepts=is_points
+        )
+        self.map = LayerChoice(
+            viewer,
+            "Layer of heights",
+            "A 2-D Image or Labels layer whose values are heights in µm",
+            accepts=is_map,
+        )
+        self.pick_button = push_button(
+            "Pick three points",
+            "Make a Points layer in which each click, at any z, is a point of the plane",
+        )
+        self.table = PointTable()
+        self.facts = faint()
+        self._followed: Any = None
+        self._listening = guarded(self, self._layer_event)
+        self._lay_out()
+        self._connect()
+        key = _settings.remembered("surface", ("kind",)).get("kind", POINTS)
+        self.choose_kind(key)
+
+    def kind_key(self) -> str:
+        """``points`` or ``map``."""
+        return str(self.kind.currentData())
+
+    def choose_kind(self, key: str) -> None:
+        """Choose plane or map."""
+        self.kind.setCurrentIndex(max(self.kind.findData(key), 0))
+        self._show_kind()
+
+    def layer(self) -> Any:
+        """The chosen layer of this kind, or None."""
+        return (self.points if self.kind_key() == POINTS else self.map).layer()
+
+    def choose(self, layer: Layer) -> None:
+        """Take a layer of points, or of heights."""
+        self.choose_kind(POINTS if is_points(layer) else MAP)
+        (self.points if is_points(layer) else self.map).choose(layer)
+
+    def describe(self, words: str) -> None:
+        """Say what the surface is like."""
+        self.facts.setText(words)
+        self.facts.setVisible(bool(words))
+
+    def show_points(self, voxel_um: Voxel) -> None:
+        """Read the table from the layer of points again."""
+        layer = self.points.layer()
+        found = np.zeros((0, 3))
+        if layer is not None:
+            with contextlib.suppress(InputError):
+                found = points_um(layer, voxel_um)
+        self.table.show_points(found)
+
+    def _connect(self) -> None:
+        on(self, self.kind.currentIndexChanged, self._show_kind)
+        on(self, self.points.changed, self._follow)
+        on(self, self.map.changed, self._follow)
+        self.pick_button.clicked.connect(self.pick.emit)
+
+    def _show_kind(self) -> None:
+        by_points = self.kind_key() == POINTS
+        for part in (self.points, self.pick_button, self.table):
+            part.setVisible(by_points)
+        self.map.setVisible(not by_points)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Listen to the chosen layer, and no longer to the one before."""
+        before, now = self._followed, self.layer()
+        if before is not None and before is not now:
+            before.events.disconnect(self._listening)
+        if now is not None and now is not before:
+            now.events.connect(self._listening)
+        self._followed = now
+        self.changed.emit()
+
+    def _layer_event(self, event: Any) -> None:
+        if event.type in ("data", "scale", "translate", "units", "name"):
+            self.changed.emit()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        line = QHBoxLayout()
+        line.addWidget(self.points, 1)
+        line.addWidget(self.pick_button)
+        column.addWidget(self.kind)
+        column.addLayout(line)
+        column.addWidget(self.map)
+        column.addWidget(self.table)
+        column.addWidget(self.facts)

@@ -1,0 +1,282 @@
+"""The Surface dock: from scans at known heights to the image of a tilted or curved surface."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Layer
+from qtpy.QtWidgets import QCheckBox
+
+from ...core.methods import method_of
+from ...core.optics import Optics
+from ...core.scans import Heights, InputError, Scan
+from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
+from ..files.save_volume import IMAGES, SaveButton
+from ..reconstruct.jobs import is_incomplete, scan_warnings, scans_of, title_of
+from ..shared import layers as _layers
+from ..shared import settings as _settings
+from ..shared.dock import order_tabs
+from ..shared.grid_panel import in_words
+from ..shared.guard import on, telling
+from ..shared.insides import fit
+from ..shared.layer_size import SizeButton
+from ..shared.method_panel import MethodPanel
+from ..shared.scan_source import ScanParts, ScanSource
+from .choice import (
+    POINTS,
+    SurfaceChoice,
+    Voxel,
+    add_points_layer,
+    map_heights,
+    move_point,
+    points_um,
+)
+from .job import Look, SurfaceImage, add_image, add_mesh, heights_of, surface_steps
+
+_FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
+
+
+class SurfaceDock(ScanSource):
+    """Scans, a plane through points or a layer of heights, optics, method; one image.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are scans and surfaces and which gets the image.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(
+            napari_viewer, "Reconstruct surface", "Make the image of the surface as a new layer"
+        )
+        self.scan_parts = ScanParts(self.palette_)
+        self.surface = SurfaceChoice(self._viewer)
+        self.method = MethodPanel()
+        self.in_3d = QCheckBox("Show it in 3-D as well")
+        self.in_3d.setAccessibleName("Show in 3-D")
+        self.in_3d.setToolTip("Also add a Surface layer that lies where the surface is")
+        self.in_3d.setChecked(_settings.remembered("surface", ("in_3d",)).get("in_3d") == "yes")
+        self.save = SaveButton("image", IMAGES)
+        self.give_size = SizeButton(self._viewer)
+        own = self.surface, self.method, self.in_3d, self.give_size
+        self.inputs = *self.scan_parts.inputs, *own
+        self.remembers = True
+        self.result: Image | None = None
+        self._job: tuple[Recipe, Look] | None = None
+        self._timer = self.one_shot(150, self.check)
+        self.setAcceptDrops(True)
+        self._lay_out()
+        self._connect()
+        self.method.look_around()
+        with telling(self):
+            self._layers_changed()
+            self._use_what_is_selected()
+        self.check()
+
+    # what a script calls --------------------------------------------------------------
+    def set_optics(self, optics: Optics, objective: str = "") -> None:
+        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
+        self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)
+
+    def set_surface(self, layer: Layer) -> None:
+        """Take a layer of points or of heights."""
+        self.surface.choose(layer)
+
+    def pick_points(self) -> None:
+        """Add a layer of points in which clicks fix the plane."""
+        layer = add_points_layer(self._viewer, self._first(), self._voxel_um()[1])
+        self.surface.choose(layer)
+        self.say("Click three points of the surface, each at its z: the slider moves through z.")
+
+    def act(self) -> None:
+        """Reconstruct the surface that the dock describes."""
+        for row in self.scan_parts.table.scans.used():
+            row.forget()  # pixels may have been changed in place
+        try:
+            recipe = self.recipe()
+        except InputError as error:
+            self._fail(str(error))
+            return
+        if self.remembers:
+            self.scan_parts.optics.remember()
+            self.method.remember()
+            three = "yes" if self.in_3d.isChecked() else "no"
+            self.remember("surface", {"kind": self.surface.kind_key(), "in_3d": three})
+        self._job = (recipe, self._look())
+        self.start(surface_steps, recipe, then=self._made, title="Reconstructing the surface")
+
+    # the job --------------------------------------------------------------------------
+    def recipe(self) -> Recipe:
+        """What the dock describes.
+
+        Raises
+        ------
+        InputError
+            If anything is missing or does not fit, in the user's words.
+        """
+        scans = scans_of(self.scan_parts.table.scans.used())
+        needs = method_of(self.method.method_key())
+        optics = self.scan_parts.optics.optics() if needs.needs_optics else None
+        pixel_um = self.scan_parts.optics.pixel_um()
+        heights, points = self._heights(scans, pixel_um)
+        return Recipe(
+            scans,
+            HeightMap(heights, self.surface.layer().name, points),
+            optics,
+            needs.key,
+            self.method.model_name() if needs.needs_model else None,
+            self.method.device_choice() if needs.needs_optics else "cpu",
+            pixel_um,
+        )
+
+    def _heights(
+        self, scans: Sequence[Scan], pixel_um: float
+    ) -> tuple[Heights, npt.NDArray[np.float64] | None]:
+        from ...engine.surfaces import plane_through
+
+        layer, first = self.surface.layer(), self._first()
+        shape = scans[0].pixels.shape
+        size = (shape[0], shape[1])
+        sized = first is not None and _layers.has_size(first)
+        origin = None if first is None or not sized else _layers.lateral_origin_um(first)
+        if self.surface.kind_key() == POINTS:
+            if layer is None:
+                raise InputError("The surface is not chosen yet: press “Pick three points”.")
+            points = points_um(layer, self._voxel_um())
+            return plane_through(points, size, pixel_um, origin or (0.0, 0.0)), points
+        if layer is None:
+            raise InputError("The surface is not chosen yet: choose a 2-D layer of heights in µm.")
+        return map_heights(layer, size, pixel_um, origin), None
+
+    def _first(self) -> Image | None:
+        """The layer of the lowest scan."""
+        rows = self.scan_parts.table.scans.used()
+        return rows[0].layer if rows else None
+
+    def _voxel_um(self) -> Voxel:
+        """What a layer in pixels is counted in: the typed pixel, and the step of the planes."""
+        pixel, step = _FIRST_PIXEL_UM, 1.0
+        with contextlib.suppress(InputError):
+            pixel = self.scan_parts.optics.pixel_um()
+        rows = self.scan_parts.table.scans.used()
+        for low, high in pairwise(rows):
+            if low.layer is high.layer and low.z_um is not None and high.z_um is not None:
+                step = (high.z_um - low.z_um) / ((high.plane - low.plane) or 1)
+        return step or 1.0, pixel
+
+    def _look(self) -> Look:
+        rows, first = self.scan_parts.table.scans.used(), self._first()
+        name = _layers.common_name([row.layer.name for row in rows if row.layer is not None])
+        if first is None:
+            return Look(name or "Image", "gray", (0.0, 0.0), False)
+        origin = _layers.lateral_origin_um(first)
+        return Look(name or "Image", first.colormap.name, origin, not _layers.has_size(first))
+
+    # checking -------------------------------------------------------------------------
+    def _check(self) -> None:
+        self._timer.stop()
+        if self.run is not None:
+            return
+        self.surface.describe("")
+        self.give_size.look(self.scan_parts.table.scans.rows, self.scan_parts.optics.pixel_um)
+        if not self.scan_parts.table.scans.rows or not self.method.is_ready:
+            rows = self.scan_parts.table.scans.rows
+            self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
+            return
+        self.surface.show_points(self._voxel_um())
+        from ...engine.check import notes_before
+
+        try:
+            recipe = self.recipe()
+            model = self.method.model if recipe.chosen.needs_model else None
+            sentences = notes_before(recipe.scans, recipe.ends_um, recipe.optics, model, "surface")
+        except InputError as error:
+            self._say_why_not(str(error))
+            return
+        self.footer.ready()
+        self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
+        sentences += scan_warnings(self.scan_parts.table.scans.used(), recipe.pixel_size_um)
+        self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
+
+    def _say_why_not(self, sentence: str) -> None:
+        rows, layer = self.scan_parts.table.scans.used(), self.surface.layer()
+        few = layer is None or (self.surface.kind_key() == POINTS and len(layer.data) < 3)
+        begun = is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
+        self.footer.ready(sentence, "hint" if begun else "error")
+
+    # the result -----------------------------------------------------------------------
+    def _made(self, found: SurfaceImage) -> None:
+        assert self._job is not None
+        recipe, look = self._job
+        title = title_of(
+            self.method, (found.provenance.get("check") or {}).get("chosen", recipe.method)
+        )
+        self.result = add_image(self._viewer, recipe, found, look, title)
+        self.save.offer(self.result)
+        if look.is_unsized:
+            fit(self._viewer, self.result)
+        if self.in_3d.isChecked():
+            add_mesh(self._viewer, recipe, self.result, look)
+            self._viewer.layers.selection.active = self.result
+        sentence = f"“{self.result.name}” is ready after {in_words(found.seconds)}."
+        check = found.provenance.get("check")
+        self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
+
+    def _job_ended(self, _outcome: Any = None) -> None:
+        said, kind = self.footer.message.text(), self.footer.message.kind
+        self.check()
+        self.footer.say(said, kind)
+
+    # wiring ---------------------------------------------------------------------------
+    def _changed(self) -> None:
+        if self.run is None:
+            self.say("")
+        self._timer.start()
+
+    def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
+        layer = self.surface.points.layer()
+        if layer is not None and number < len(layer.data):
+            move_point(layer, number, point, self._voxel_um())
+
+    def _points_removed(self, numbers: list[int]) -> None:
+        layer = self.surface.points.layer()
+        if layer is not None:
+            kept = [n for n in range(len(layer.data)) if n not in numbers]
+            layer.data = np.asarray(layer.data)[kept]
+
+    def _connect(self) -> None:
+        self.connect_scans()
+        parts = self.scan_parts
+        for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
+            on(self, signal, self._changed)
+        self.method.changed.connect(self._timer.start)
+        on(self, self.method.failed, self._fail)
+        on(self, self.surface.pick, self.pick_points)
+        on(self, self.save.said, self.say)
+        on(self, self.give_size.said, self.say)
+        on(self, self.surface.table.moved, self._point_moved)
+        on(self, self.surface.table.removed, self._points_removed)
+        on(self, self.ended, self._job_ended)
+
+    def _lay_out(self) -> None:
+        self.add_section("Scans", self.scan_parts.laid_out())
+        self.form.addWidget(self.give_size)
+        self.add_section("Surface", self.surface)
+        self.add_section("Optics", self.scan_parts.optics)
+        self.add_section("Reconstruction", self.method)
+        self.form.addWidget(self.in_3d)
+        self.form.addWidget(self.save)
+        self.form.addStretch(1)
+        surface, method = self.surface, self.method
+        order_tabs(
+            *self.scan_parts.tab_order[:10],
+            *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
+            *self.scan_parts.tab_order[10:],
+            *(*method.tab_order, self.in_3d, self.save.button),
+            *(self.footer.action, self.footer.cancel),
+        )

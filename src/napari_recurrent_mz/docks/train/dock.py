@@ -1,0 +1,291 @@
+"""The Train dock: a model adapted to one microscope, from full stacks taken with it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtWidgets import QFileDialog
+
+from ...core.progress import Stopped
+from ...core.scans import InputError
+from ..shared import drop as _drop
+from ..shared import layers as _layers
+from ..shared import settings as _settings
+from ..shared.dock import Dock
+from ..shared.guard import on, telling
+from ..shared.layer_choice import LayerChoice
+from ..shared.own_models import own_models
+from ..shared.worker import Outcome, Result, in_background
+from .job import ENDING, AdaptJob, build_job, gains_figure, told
+from .layout import TrainLayout
+
+_GROUP = "train"
+
+
+def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
+    """Yield what to mind, the progress of every step, at last what came of it.
+
+    When it is stopped, the best weights so far are kept, if there are any.
+    """
+    from ...estimates.saturation import stack_saturation_notes
+    from ...networks.weights import load_model
+    from ...training.adapt import Adapter, adapting, gain_at_start, write_adapted
+    from ...training.measured import measured_field
+
+    fields = []
+    for name, lazy, heights in job.stacks:
+        pixels = np.asarray(lazy)
+        yield from stack_saturation_notes(name, pixels)
+        fields.append(measured_field(pixels, heights, job.optics, name))
+    start = load_model(job.model)
+    with tempfile.TemporaryDirectory(prefix="recurrent-mz-") as folder:
+        adapter = Adapter(
+            adapting(start, fields),
+            fields,
+            Path(folder),
+            start=start,
+            device=job.device,
+            minutes=job.minutes,
+            stopped=stop.is_set,
+        )
+        with contextlib.suppress(Stopped), contextlib.closing(adapter.run()) as steps:
+            for now in steps:  # noqa: UP028  (which Stopped closes, and does not enter)
+                yield now
+        if adapter.has_best:
+            write_adapted(adapter, job.path)
+            yield Result({"start": gain_at_start(Path(folder)), "best": adapter.best_db,
+                          "step": adapter.step, "from": start.name})  # fmt: skip
+
+
+class TrainDock(Dock):
+    """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are the stacks.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(
+            napari_viewer, "Adapt", "Train on the stacks; the stacks stay as they are", TrainLayout
+        )
+        self.inputs = self.ui.inputs
+        self._job: AdaptJob | None = None
+        self.curve: list[tuple[int, float]] = []
+        self._notes: list[str] = []
+        self._suggested = ""
+        self._agreed = ""
+        self._check_timer = self.one_shot(150, self.check)
+        self._restore()
+        self._connect()
+        with telling(self):
+            self._choose_what_is_there()
+        self.ui.method.look_around()
+        self._draw_curve()
+        self.check()
+
+    # what a script calls --------------------------------------------------------------
+    def act(self) -> None:
+        """Start the adaptation that the dock describes."""
+        if self.run is not None:
+            return
+        try:
+            job = build_job(self.ui, self._agreed)
+        except InputError as error:
+            self.footer.say(str(error), "error")
+            return
+        self._remember()
+        self._job, self.curve, self._notes = job, [], []
+        self._draw_curve()
+        self.start(adapt_steps, job, title="Adapting")
+        self.say("Judging the model as it is, and measuring the pace…")
+
+    def cancel(self) -> None:
+        """Stop after this step; the best weights so far are kept."""
+        super().cancel()
+        if self.run is not None:
+            self.say("Stopping after this step…")
+
+    def _check(self) -> None:
+        self._check_timer.stop()
+        if self.run is not None:
+            return
+        sentence = ""
+        try:
+            build_job(self.ui, self._agreed)
+        except InputError as error:
+            sentence = str(error)
+        begun = not self.ui.chosen or self.ui.optics.is_incomplete()
+        self.footer.ready(sentence, "hint" if begun else "error")
+
+    # running --------------------------------------------------------------------------
+    def _arrived(self, item: Any) -> None:
+        if isinstance(item, str):
+            self._noted(item)
+        elif self.run is not None and not self.run.is_cancelled:
+            self._stepped(item)
+
+    def _stepped(self, now: Any) -> None:
+        if now.gain_db is not None:
+            self.curve.append((now.step, now.gain_db))
+            self._draw_curve()
+        if math.isfinite(now.seconds_left):
+            self.footer.progress(now.step, now.steps, "Training steps", now.seconds_left)
+            self.say("")
+
+    def _noted(self, sentence: str) -> None:
+        """What to mind stays in sight while the network learns."""
+        self._notes.append(sentence)
+        self.footer.state.say("\n".join(f"⚠ {note}" for note in self._notes), "warning")
+
+    def _draw_curve(self) -> None:
+        points = list(self.curve)
+        if points:
+            self.ui.plot.show_figure(gains_figure(points))
+        else:
+            self.ui.plot.show_reason("The curve appears here")
+
+    def _keeps(self, _outcome: Outcome) -> bool:
+        return True
+
+    def _conclude(self, outcome: Outcome) -> None:
+        if outcome.state == "done" and self._job is not None:
+            path = self._job.path
+            self._agreed = str(path)
+            own_models().add(str(path))
+            self._suggested = ""
+            sentence, kind = told(outcome.value, path)
+            self.say("\n".join([sentence, *self._notes]), "warning" if self._notes else kind)
+        elif outcome.state == "cancelled":
+            self.say("Stopped before anything was learned: no file was written.")
+        else:
+            self.say(outcome.sentence, "error")
+        self.check()
+
+    # layers and files -----------------------------------------------------------------
+    def _images(self) -> list[Image]:
+        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+
+    def _choose_what_is_there(self) -> None:
+        """A selected stack, or the only one, is meant."""
+        stacks = []
+        for layer in self._images():
+            with contextlib.suppress(InputError):
+                if _layers.plane_count(_layers.check_layer(layer)) > 1:
+                    stacks.append(layer)
+        selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
+        if selected or len(stacks) == 1:
+            self.ui.stacks.first.value = (selected or stacks)[0]
+
+    def _stack_chosen(self) -> None:
+        if self.run is None:
+            self.footer.say("")
+        self.ui.optics.follow(_layers.optics_by_image(self.ui.chosen))
+        self._suggest_name()
+        self._ask_for_step()
+        self.check()
+
+    def _ask_for_step(self) -> None:
+        asked = False
+        for layer in self.ui.chosen:
+            with contextlib.suppress(InputError):
+                stack = _layers.check_layer(layer)
+                is_silent = _layers.heights_um(stack)[0] is None
+                asked |= is_silent and _layers.plane_count(stack) > 1
+        self.ui.stacks.show_field("step", asked)
+
+    def _suggest_name(self) -> None:
+        """A name of the first stack's that is not taken, unless a person typed one."""
+        chosen = self.ui.chosen
+        if not chosen or self.ui.result.path.value != self._suggested:
+            return
+        folder = Path(self._folder)
+        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in
+                       _layers.common_name([chosen[0].name])) or "my"  # fmt: skip
+        tries = [f"{stem}-adapted{n}{ENDING}" for n in ("", *(f"-{k}" for k in range(2, 100)))]
+        free = next((name for name in tries if not (folder / name).exists()), tries[-1])
+        self._suggested = str(folder / free)
+        self.ui.result.path.value = self._suggested
+
+    def _open_file(self, choice: LayerChoice) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open a z-stack", self._folder, "Stacks (*.tif *.tiff);;All files (*)"
+        )
+        if path:
+            self.open_stack(path, choice)
+
+    def open_stack(self, path: str, choice: LayerChoice | None = None) -> None:
+        """Read a file, add it as a layer, and choose it."""
+        target = choice or self.ui.stacks.first.native
+        self.footer.say("Reading…", "hint")
+        in_background(
+            self,
+            _drop.read_all,
+            [Path(path)],
+            then=lambda result: self._read(result, target),
+            failed=lambda sentence: self.footer.say(sentence, "error"),
+        )
+
+    def _read(self, result: tuple[list[Any], list[str]], choice: LayerChoice) -> None:
+        images, sentences = result
+        if images:
+            choice.choose(_drop.add_image_file(self._viewer, images[0]))
+        self.say(*_drop.said_of(images, sentences))
+
+    def _browse(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the adapted weights", self.ui.result.path.value, f"Weights (*{ENDING})"
+        )
+        if path:
+            path = path if path.endswith(ENDING) else path + ENDING
+            self._agreed = path  # the dialog asked whether to replace the file
+            self.ui.result.path.value = path
+
+    # remembering, wiring --------------------------------------------------------------
+    def _restore(self) -> None:
+        found = _settings.remembered(_GROUP, ("minutes", "folder", "device"))
+        self._folder = found.get("folder", "")
+        if not Path(self._folder).is_dir() or not self._folder:
+            self._folder = str(Path.home())
+        self.ui.result.restore(_GROUP)
+        self._minutes_known = "minutes" in found
+        if "device" in found:
+            self.ui.method.set_device(found["device"])
+
+    def _remember(self) -> None:
+        self.ui.optics.remember()
+        self._folder = str(Path(self.ui.result.path.value).expanduser().parent)
+        self.ui.result.remember(_GROUP)
+        device = self.ui.method.device_choice()
+        _settings.remember(_GROUP, {"folder": self._folder, "device": device})
+
+    def _method_changed(self) -> None:
+        """Ten minutes are enough on a GPU; until a person says otherwise."""
+        if not self._minutes_known and self.ui.method.is_ready:
+            self._minutes_known = True
+            on_gpu = "GPU:" in self.ui.method.devices.currentText()
+            self.ui.result.minutes.value = 10 if on_gpu else 60
+        self._check_timer.start()
+
+    def _connect(self) -> None:
+        ui = self.ui
+        for stack in (ui.stacks.first, ui.stacks.second):
+            on(self, stack.changed, self._stack_chosen)
+            choice = stack.native
+            on(self, choice.wants_file, lambda choice=choice: self._open_file(choice))
+        ui.stacks.show_field("step", False)
+        on(self, ui.stacks.step.changed, self.check)
+        ui.optics.changed.connect(self._check_timer.start)
+        on(self, ui.method.changed, self._method_changed)
+        on(self, ui.method.failed, lambda sentence: self.footer.say(sentence, "error"))
+        on(self, ui.result.path.changed, self._check_timer.start)
+        on(self, ui.browse.clicked, self._browse)

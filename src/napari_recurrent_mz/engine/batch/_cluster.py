@@ -1,0 +1,148 @@
+"""A batch on the workers of a dask.distributed scheduler."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.scans import InputError
+from ._settings import Job
+from ._work import FAILED, Orders, Outcome
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+_PATIENCE_S = 8.0
+
+Machine = tuple[str, int, str]
+"""Name of a computer, its cores, and the version of this package there."""
+
+
+def run_on_cluster(
+    scheduler: str,
+    jobs: Sequence[Job],
+    orders: Orders,
+    take: Callable[[Outcome], None],
+    graph: Callable[[Sequence[Job], Orders], list[Delayed]],
+) -> None:
+    """Have the workers of a scheduler do the jobs.
+
+    Parameters
+    ----------
+    scheduler : str
+        Its address.
+    jobs : sequence of Job
+    orders : Orders
+    take : callable
+        Gets each outcome as it comes.
+    graph : callable
+        Makes the nodes of jobs.
+
+    Raises
+    ------
+    InputError
+        If the scheduler does not answer, has no workers, or these cannot do the work.
+    """
+    client = _connected(scheduler)
+    try:
+        threads = _threads(_machines(client, scheduler, orders.output))
+        futures = client.compute(graph(jobs, replace(orders, threads=threads)))
+        left = dict(zip(futures, jobs, strict=True))
+        try:
+            _collect(client, left, take)
+        except KeyboardInterrupt:
+            orders.stop.touch()
+            _collect(client, left, take)  # each ends at its next tile, those not begun at once
+            raise
+    finally:
+        client.close()
+
+
+def _connected(scheduler: str) -> Any:
+    """A client; one sentence when nobody answers."""
+    import logging
+
+    from distributed import Client
+
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # what it says while it waits is said in one sentence here
+    try:
+        return Client(  # type: ignore[no-untyped-call]
+            scheduler, timeout=_PATIENCE_S, set_as_default=False
+        )
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"The dask scheduler at '{scheduler}' does not answer: start one with 'dask "
+            "scheduler', and give its address as tcp://host:8786."
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def _machines(client: Any, scheduler: str, output: Path) -> dict[str, Machine]:
+    """Who the workers are, once they can do the work."""
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE_S)
+    except TimeoutError as error:
+        raise InputError(
+            f"The dask scheduler at '{scheduler}' has no workers: start some with 'dask worker "
+            f"{scheduler} --nthreads 1'."
+        ) from error
+    from ... import __version__
+
+    try:
+        found: dict[str, tuple[Machine, bool]] = client.run(_introduce, str(output))
+    except Exception as error:
+        raise InputError(
+            "A dask worker cannot run this package: install napari-recurrent-mz "
+            f"{__version__} with its extra 'batch' in the environment of every worker."
+        ) from error
+    for address, ((_, _, version), sees) in found.items():
+        if version != __version__:
+            raise InputError(
+                f"The dask worker {address} has version {version} of napari-recurrent-mz, not "
+                f"{__version__}: install the same everywhere."
+            )
+        if not sees:
+            raise InputError(
+                f"The dask worker {address} does not see the folder '{output}': keep inputs and "
+                "results on a disk that all workers share, under one name."
+            )
+    return {address: machine for address, (machine, _) in found.items()}
+
+
+def _introduce(output: str) -> tuple[Machine, bool]:
+    """What a worker says of itself."""
+    from ... import __version__
+    from ...core.device import available_cores
+
+    return (socket.gethostname(), available_cores(), __version__), Path(output).is_dir()
+
+
+def _threads(machines: Mapping[str, Machine]) -> dict[str, int]:
+    """Threads of each worker process: those of one computer share its cores."""
+    processes = Counter(name for name, _, _ in machines.values())
+    return {
+        address: max(cores // processes[name], 1) for address, (name, cores, _) in machines.items()
+    }
+
+
+def _collect(client: Any, left: dict[Any, Job], take: Callable[[Outcome], None]) -> None:
+    """Take the outcomes as they come, and out of ``left``; a job whose worker died has failed."""
+    from distributed import as_completed
+
+    coming = as_completed(list(left), loop=client.loop)  # type: ignore[no-untyped-call]
+    for future in coming:
+        if future.status == "finished":
+            outcome = future.result()
+        else:
+            why = type(future.exception()).__name__ if future.status == "error" else "cancelled"
+            message = f"The dask worker that made it was lost ({why}): run the same command again."
+            outcome = Outcome(left[future], FAILED, message=message)
+        del left[future]
+        take(outcome)

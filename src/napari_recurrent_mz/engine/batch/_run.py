@@ -1,0 +1,325 @@
+"""The batch as a dask graph, on this computer or on a cluster."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from ...core.device import gpu_memory_limit
+from ...core.scans import InputError
+from ...io._time_lapse import make_plate
+from ...io._whole import refusals_of
+from ..inference import model_for
+from ._plan import plan_of
+from ._pool import processes
+from ._record import FOLDER, is_done
+from ._report import Report
+from ._settings import BatchSettings, Job
+from ._shares import Shares, bytes_of, free_cores, free_memory, gpus_for, share_out
+from ._work import DONE, FAILED, KEPT, STOPPED, Orders, Outcome, prepare, run_job
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+OnOutcome = Callable[[Outcome, int, int], None]
+"""Told an outcome, how many jobs are through, and of how many."""
+
+OnPlane = Callable[[str, int, int], None]
+"""Told the name of a volume, how many of its planes are done, and of how many."""
+
+_ENDED = (
+    "The process that made it was ended by the system, most likely for want of memory: use fewer "
+    "--jobs, or a crop."
+)
+
+
+def run_batch(
+    jobs: Sequence[Job],
+    output: str | Path,
+    settings: BatchSettings,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    again: bool = False,
+    on_outcome: OnOutcome | None = None,
+    on_plane: OnPlane | None = None,
+) -> Report:
+    """Make all volumes of a batch that are not made yet.
+
+    A volume that an earlier run has finished with the same settings, from the same inputs, is
+    kept. What fails is reported, and the others are done all the same. A keyboard interrupt ends
+    the work within seconds, keeps what is done, and returns.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Of :func:`find_jobs`.
+    output : path
+        The folder for the results, as given there; it is made.
+    settings : BatchSettings
+    workers : int, optional
+        Positions at a time on this computer; by default as many as its memory and cores hold,
+        and one for each GPU. Several run in processes of their own: a script that asks for that
+        must begin with ``if __name__ == "__main__"``.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, as ``tcp://host:8786``, whose workers see the
+        same files under the same names. Each worker process does one position at a time.
+    again : bool, optional
+        Make all, whatever is finished.
+    on_outcome : callable, optional
+        Called in this thread with each outcome, the number of jobs that are through, and of all.
+    on_plane : callable, optional
+        Called with the name of the volume, the number of its planes done and of all, when one
+        position at a time is done in this process.
+
+    Returns
+    -------
+    Report
+        Also written into the folder, as CSV and JSON.
+
+    Raises
+    ------
+    InputError
+        If the weights are missing, the output cannot be written, dask is not installed or the
+        scheduler does not answer.
+    """
+    began = time.perf_counter()
+    _check_dask(scheduler)
+    orders = replace(_orders(Path(output).absolute(), settings), again=again)
+    ledger = _Ledger(jobs, on_outcome)
+    if not again:
+        _take_made(ledger, orders, KEPT)
+    try:
+        with _heard(orders.stop):
+            _do(ledger, orders, workers, scheduler, on_plane)
+    except KeyboardInterrupt:
+        _take_made(ledger, orders, DONE)
+    finally:
+        orders.stop.unlink(missing_ok=True)
+    report = Report(ledger.outcomes(), time.perf_counter() - began, orders.output)
+    report.write(settings)
+    return report
+
+
+@contextmanager
+def _heard(stop: Path) -> Iterator[None]:
+    """Have Ctrl-C leave the stop file: an exception alone may be lost in somebody's finaliser."""
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or before is not signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stop.touch()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _orders(out: Path, settings: BatchSettings) -> Orders:
+    """What every job is told; the folder for the results is made."""
+    digest = digest_of(settings)
+    _make_folder(out)
+    stop = out / FOLDER / f"stop-{uuid.uuid4().hex}"
+    return Orders(settings, out, digest, stop, gpu_memory_gb=gpu_memory_limit())
+
+
+def _do(
+    ledger: _Ledger,
+    orders: Orders,
+    workers: int | None,
+    scheduler: str | None,
+    on_plane: OnPlane | None,
+) -> None:
+    """Make the volumes that are left, on a cluster or here."""
+    left = ledger.left()
+    if not left:
+        return
+    _make_plates(left)
+    if scheduler:
+        from ._cluster import run_on_cluster
+
+        run_on_cluster(scheduler, left, orders, ledger.take, graph)
+    else:
+        _run_here(ledger, orders, _shares(left, orders.settings, workers), on_plane)
+
+
+def digest_of(settings: BatchSettings) -> str:
+    """The digest of settings with their weights, which are loaded for it.
+
+    Raises
+    ------
+    InputError
+        If there are no such weights.
+    """
+    model = model_for(settings.method, settings.model)
+    return settings.digest(model.sha256 if model else None)
+
+
+def graph(
+    jobs: Sequence[Job], orders: Orders, work: Callable[[Job, Orders, str], Outcome] = run_job
+) -> list[Delayed]:
+    """The work as a dask graph: one node for each volume, whose value is its outcome.
+
+    The time points of a position wait for a node that makes their common place.
+    """
+    from dask.delayed import delayed
+
+    places: dict[Path, Any] = {}
+    nodes = []
+    # Of equals dask takes the one with the greatest name first: so the numbers fall.
+    for number, job in zip(range(len(jobs), 0, -1), jobs, strict=True):
+        place = ""
+        if job.in_time_lapse and not job.trouble:
+            if job.target not in places:
+                key = f"place-{number:08d}-{orders.stop.name}"
+                # As one function of all that is known: dask then has nothing to look through.
+                place_of = delayed(partial(prepare, job, orders), pure=False)
+                places[job.target] = place_of(dask_key_name=key)
+            place = places[job.target]
+        key = f"volume-{number:08d}-{orders.stop.name}"
+        node = delayed(partial(work, job, orders), pure=False)
+        nodes.append(node(place, dask_key_name=key))
+    return nodes
+
+
+@dataclass(eq=False)
+class _Ledger:
+    """Which jobs are through."""
+
+    jobs: Sequence[Job]
+    on_outcome: OnOutcome | None
+
+    def __post_init__(self) -> None:
+        self._taken: dict[str, Outcome] = {}
+
+    def take(self, outcome: Outcome) -> None:
+        """Note what became of a job, and tell."""
+        self._taken[outcome.job.name] = outcome
+        if self.on_outcome is not None:
+            self.on_outcome(outcome, len(self._taken), len(self.jobs))
+
+    def left(self) -> list[Job]:
+        """The jobs that are not through."""
+        return [job for job in self.jobs if job.name not in self._taken]
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """In the order of the jobs; those not through as stopped."""
+        return tuple(self._taken.get(job.name, Outcome(job, STOPPED)) for job in self.jobs)
+
+
+def _check_dask(scheduler: str | None) -> None:
+    try:
+        import dask  # noqa: F401
+
+        if scheduler:
+            import distributed  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"Batches need the package {error.name}: pip install 'napari-recurrent-mz[batch]'."
+        ) from error
+
+
+def _take_made(ledger: _Ledger, orders: Orders, state: str) -> None:
+    """Take the jobs not through whose volumes are there: kept, or done before an interrupt."""
+    for job in ledger.left():
+        if is_done(orders.output, job, orders.settings, orders.digest):
+            ledger.take(Outcome(job, state))
+
+
+def _make_folder(out: Path) -> None:
+    with refusals_of(out):
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+
+
+def _make_plates(jobs: Iterable[Job]) -> None:
+    for target, source in {job.output: job.parts[0].path for job in jobs if job.inside}.items():
+        make_plate(Path(source), target)
+
+
+def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -> Shares:
+    """How this computer is shared out between the jobs, by the largest of a few of them."""
+    bytes_each = 0
+    for job in jobs[:: max(len(jobs) // 8, 1)]:
+        with suppress(Exception):  # told by the job itself
+            plan = plan_of(job, settings)
+            bytes_each = max(bytes_each, bytes_of(plan.shape, len(plan.z_um), settings.method))
+    return share_out(
+        len(jobs),
+        bytes_each,
+        cores=free_cores(),
+        memory=free_memory(),
+        wanted=workers,
+        gpus=gpus_for(settings.device, settings.method),
+    )
+
+
+def _run_here(
+    ledger: _Ledger,
+    orders: Orders,
+    shares: Shares,
+    on_plane: OnPlane | None,
+) -> None:
+    """In this process, or in several; a process that dies takes no other position with it."""
+    if shares.workers == 1:
+        _compute(ledger, orders, "synchronous", on_plane=on_plane)
+        return
+    while ledger.left():
+        with processes(shares) as pool:
+            try:
+                told = replace(orders, threads=shares.threads)
+                _compute(ledger, told, "processes", pool=pool, chunksize=1)
+                return
+            except KeyboardInterrupt:
+                orders.stop.touch()
+                raise
+            except BrokenProcessPool:
+                if shares.workers == 1:  # there is no doubt which one it was
+                    ledger.take(Outcome(ledger.left()[0], FAILED, message=_ENDED))
+        shares = replace(shares, workers=max(shares.workers // 2, 1))
+
+
+def _compute(
+    ledger: _Ledger,
+    orders: Orders,
+    scheduler: str,
+    *,
+    on_plane: OnPlane | None = None,
+    **options: Any,
+) -> None:
+    """Have dask do the jobs that are left, and take their outcomes as they come."""
+    from dask.base import compute
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+
+    def took(_key: object, value: object, *_rest: object) -> None:
+        if isinstance(value, Outcome):
+            ledger.take(value)
+
+    def work(job: Job, orders: Orders, trouble: str) -> Outcome:
+        assert on_plane is not None
+        return run_job(job, orders, trouble, partial(on_plane, job.name))
+
+    nodes = graph(ledger.left(), orders, work if on_plane is not None else run_job)
+    with Callback(posttask=took):  # type: ignore[no-untyped-call]
+        compute(  # type: ignore[no-untyped-call]
+            delayed(len, pure=False)(nodes),  # a common end keeps them in their order
+            scheduler=scheduler,
+            optimize_graph=False,
+            **options,
+        )

@@ -1,0 +1,152 @@
+"""What is done with every position of a batch, and one volume of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.methods import DEFAULT_METHOD, method_of
+from ...core.scans import InputError, ZGrid
+from ...io._parts import Part
+
+FORMATS = ("ome.tif", "ome.zarr")
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What is done with every position.
+
+    Parameters
+    ----------
+    grid : ZGrid, optional
+        Heights to reconstruct; by default from the lowest to the highest scan of each position
+        in steps of about half a depth of field.
+    planes : tuple of int, optional
+        Planes of each stack that are its scans, the first one 0; by default all.
+    z_step_um : float, optional
+        Distance between planes, in micrometres; by default from the files.
+    na, wavelength_um, immersion_index, pixel_um : float, optional
+        The optics, lengths in micrometres; what is not given comes from the files.
+    method : str, optional
+        One of :data:`~.METHODS`.
+    model : str, optional
+        A bundled model or a file of weights.
+    device : str, optional
+        auto, cuda, mps or cpu.
+    channel : int, optional
+        Channel of files that hold several, the first one 0.
+    format : {"ome.tif", "ome.zarr"}, optional
+        By default OME-TIFF for TIFFs, OME-Zarr for OME-Zarrs and for time-lapses.
+
+    Raises
+    ------
+    InputError
+        If the method or the format is unknown, or fewer than two planes are named.
+    """
+
+    grid: ZGrid | None = None
+    planes: tuple[int, ...] | None = None
+    z_step_um: float | None = None
+    na: float | None = None
+    wavelength_um: float | None = None
+    immersion_index: float | None = None
+    pixel_um: float | None = None
+    method: str = DEFAULT_METHOD
+    model: str | None = None
+    device: str = "auto"
+    channel: int | None = None
+    format: str | None = None
+
+    def __post_init__(self) -> None:
+        method_of(self.method)
+        if self.format is not None and self.format not in FORMATS:
+            raise InputError(
+                f"The format '{self.format}' is unknown: choose one of {', '.join(FORMATS)}."
+            )
+        if self.planes is not None and len(self.planes) < 2:
+            raise InputError("One plane is named: a volume needs at least two scans, add another.")
+
+    @property
+    def optics(self) -> dict[str, float | None]:
+        """What is given of the optics, by name."""
+        return {
+            "na": self.na,
+            "wavelength_um": self.wavelength_um,
+            "immersion_index": self.immersion_index,
+            "pixel_um": self.pixel_um,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything that decides what a volume looks like, JSON-able."""
+        grid = self.grid
+        return {
+            "grid": [grid.start_um, grid.stop_um, grid.step_um] if grid else None,
+            "planes": list(self.planes) if self.planes is not None else None,
+            "z_step_um": self.z_step_um,
+            "optics": self.optics,
+            "method": self.method,
+            "channel": self.channel,
+        }
+
+    def digest(self, weights: str | None) -> str:
+        """A short text that changes with any setting that a volume depends on.
+
+        Parameters
+        ----------
+        weights : str or None
+            SHA-256 of the weights file.
+        """
+        told = json.dumps({**self.as_dict(), "weights": weights}, sort_keys=True)
+        return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One volume to make: a position, or one time point of it.
+
+    Attributes
+    ----------
+    position : str
+        What tables call it.
+    parts : tuple of Part
+        One stack, or single images of different heights.
+    heights_um : tuple of float or None
+        Heights of the single images, in micrometres; None for a stack.
+    output : Path
+        File or OME-Zarr folder that the volume goes to.
+    inside : str
+        Of an OME-Zarr plate: the field, as A/1/0; else empty.
+    time : int or None
+        The time point, from 0; None when there is one only.
+    points : int
+        How many time points share ``output``.
+    trouble : str
+        Why it cannot be done, in one sentence; empty when nothing is known against it.
+    """
+
+    position: str
+    parts: tuple[Part, ...]
+    output: Path
+    heights_um: tuple[float, ...] | None = None
+    inside: str = ""
+    time: int | None = None
+    points: int = 1
+    trouble: str = ""
+
+    @property
+    def name(self) -> str:
+        """Position and time point, for a person."""
+        return self.position if self.time is None else f"{self.position}, time point {self.time}"
+
+    @property
+    def target(self) -> Path:
+        """Where the image is: ``output``, or a group in it."""
+        return self.output / self.inside if self.inside else self.output
+
+    @property
+    def in_time_lapse(self) -> bool:
+        """Whether it is one time point of an OME-Zarr with a time axis."""
+        return self.time is not None and self.points > 1

@@ -1,0 +1,143 @@
+"""How many positions at a time, and how many threads each: what the computer holds."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil  # type: ignore[import-untyped]
+
+from ...core.device import available_cores
+from ...core.methods import method_of
+from ...estimates.object_windows import WINDOW
+from ..tiles import LARGEST_TILE
+
+THREADS_EACH = 4
+"""Threads of one position on a CPU of many cores: more of them than this help little."""
+
+# Measured as peaks of resident memory (ru_maxrss of a process that makes three planes of 256 to
+# 2048 pixels squared from 2 to 12 scans), rounded up.
+_PROCESS_BYTES = 400_000_000  # Python, torch, the weights and the tables of the optics
+_SPREAD_BYTES = 400_000_000  # more while the point spread functions for an object are made
+_SCAN_BYTES = 24  # of a pixel of a scan: as read, as float32, its spectrum and what is made of it
+_LINEAR_BYTES = 20  # of a pixel of a plane
+_OBJECT_BYTES = (120, 5)  # of a pixel of a window of the object: by scans, and by their square
+_NETWORK_BYTES = 350  # of a pixel of a tile of the bundled network in its fast form
+_PART_OF_MEMORY = 0.7  # of what is free: the rest is for others, and for what is not foreseen
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a computer is shared out.
+
+    Attributes
+    ----------
+    workers : int
+        Positions at a time, each in a process of its own when there are several.
+    threads : int
+        Of each; ``workers × threads`` never passes the number of cores.
+    gpus : tuple of str
+        The GPU of each worker, as CUDA_VISIBLE_DEVICES names it; empty on a CPU.
+    """
+
+    workers: int
+    threads: int
+    gpus: tuple[str, ...] = ()
+
+
+def share_out(
+    jobs: int,
+    bytes_each: int,
+    *,
+    cores: int,
+    memory: int,
+    wanted: int | None = None,
+    gpus: Sequence[str] = (),
+) -> Shares:
+    """Share a computer out between positions.
+
+    Parameters
+    ----------
+    jobs : int
+        How many there are to do.
+    bytes_each : int
+        Memory that one takes, see :func:`bytes_of`.
+    cores : int
+    memory : int
+        Free main memory, in bytes.
+    wanted : int, optional
+        Positions at a time that somebody asked for: at most so many, whatever the memory is
+        thought to hold, and never more than cores or GPUs.
+    gpus : sequence of str, optional
+        The GPUs to use, one worker for each.
+
+    Returns
+    -------
+    Shares
+
+    Examples
+    --------
+    >>> share_out(96, 2_000_000_000, cores=16, memory=64_000_000_000)
+    Shares(workers=4, threads=4, gpus=())
+    """
+    most = len(gpus) or (cores if wanted else max(cores // THREADS_EACH, 1))
+    fits = max(int(_PART_OF_MEMORY * memory / max(bytes_each, 1)), 1)
+    workers = max(min(jobs, most, wanted or fits, cores), 1)
+    return Shares(workers, max(cores // workers, 1), tuple(gpus[:workers]))
+
+
+def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
+    """Main memory that one position takes in a process of its own, in bytes; a generous guess.
+
+    The volume has no part in it: its planes are written as they are made.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the scans.
+    scans : int
+    method : str
+    """
+    pixels = math.prod(shape)
+    needs = method_of(method)
+    network = _NETWORK_BYTES * min(pixels, LARGEST_TILE["cpu"] ** 2) if needs.needs_model else 0
+    fit = 0
+    if needs.needs_model or needs.kind == "nonnegative":
+        by_scan, by_square = _OBJECT_BYTES
+        values = (by_scan * scans + by_square * scans**2) * min(pixels, WINDOW**2)
+        fit = max(_SPREAD_BYTES, values)
+    return _PROCESS_BYTES + pixels * (scans * _SCAN_BYTES + _LINEAR_BYTES) + fit + network
+
+
+def free_cores() -> int:
+    """Cores to use: those of this process, or fewer where OMP_NUM_THREADS says so."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    cores = available_cores()
+    return max(min(cores, int(stated)), 1) if stated.isdigit() else cores
+
+
+def free_memory() -> int:
+    """Main memory that is free now, in bytes."""
+    return int(psutil.virtual_memory().available)
+
+
+def gpus_for(device: str, method: str) -> tuple[str, ...]:
+    """The GPUs that a choice of device means, as CUDA_VISIBLE_DEVICES names them.
+
+    Empty for a CPU, and for methods that compute there on any device; an Apple GPU is one.
+    """
+    from ...core.device import choose_device
+
+    kind = choose_device(device).kind
+    if kind == "cpu" or not method_of(method).needs_optics:
+        return ()
+    if kind == "mps":
+        return ("0",)
+    import torch
+
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated:
+        return tuple(name.strip() for name in stated.split(","))[: torch.cuda.device_count()]
+    return tuple(str(i) for i in range(torch.cuda.device_count()))

@@ -1,0 +1,363 @@
+"""One job, from its files to its volume and record: what a worker does."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...core.device import choose_device, limit_gpu_memory
+from ...core.methods import method_of
+from ...core.progress import Stopped
+from ...core.scans import InputError
+from ...io import VolumeWriter
+from ...io._locks import in_turn
+from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, time_lapse_told
+from ...io._whole import refusals_of, remove_left_behind
+from ..check import check_on_scans
+from ..inference import model_for
+from ..recipe import Recipe
+from ..to_disk import Target, reconstruct_into
+from ._plan import Plan, plan_of, read_job
+from ._record import BATCH_KEY, forget, inputs_of, is_done, record_path, write_record
+from ._settings import BatchSettings, Job
+
+DONE, KEPT, FAILED, STOPPED = "done", "kept", "failed", "stopped"
+
+_ONE_AT_A_TIME = threading.Lock()  # models and tables of a process are shared by its threads
+_LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What all jobs of a batch have in common.
+
+    Attributes
+    ----------
+    settings : BatchSettings
+    output : Path
+        The folder of the results.
+    digest : str
+        Of the settings.
+    stop : Path
+        A file whose appearance ends the work.
+    threads : int, mapping of str to int, or None
+        Threads for torch, of every process or by the address of a dask worker; None leaves
+        them as they are.
+    gpu_memory_gb : float or None
+        The most memory of a GPU that each process may use; None leaves it as it is.
+    again : bool
+        Whether what is finished is made again.
+    """
+
+    settings: BatchSettings
+    output: Path
+    digest: str
+    stop: Path
+    threads: int | Mapping[str, int] | None = None
+    gpu_memory_gb: float | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes
+    ----------
+    job : Job
+    state : {"done", "kept", "failed", "stopped"}
+        Kept: it was finished by an earlier run, or by another meanwhile.
+    seconds : float
+    method : str
+        By which the planes were made; with the method auto, what the check chose.
+    message : str
+        Why it failed; or what the check on the scans found and what else there is to say.
+    trace : str
+        Of an error that is nobody's mistake.
+    """
+
+    job: Job
+    state: str
+    seconds: float = 0.0
+    method: str = ""
+    message: str = ""
+    trace: str = ""
+
+
+def run_job(
+    job: Job,
+    orders: Orders,
+    trouble: str = "",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Do one job; whatever goes wrong is told in its outcome.
+
+    Parameters
+    ----------
+    job : Job
+    orders : Orders
+    trouble : str, optional
+        What :func:`prepare` said of the place it goes to.
+    on_progress : callable, optional
+        Called with the number of planes done and of all planes.
+
+    Returns
+    -------
+    Outcome
+    """
+    with _ONE_AT_A_TIME:
+        began = time.perf_counter()
+        try:
+            if orders.stop.exists():
+                raise Stopped
+            if trouble or job.trouble:
+                raise InputError(trouble or job.trouble)
+            with _turn(record_path(orders.output, job).with_suffix(".lock"), orders):
+                if not orders.again and is_done(orders.output, job, orders.settings, orders.digest):
+                    return Outcome(job, KEPT)
+                _keep_to_share(orders)
+                made = _reconstruct(job, orders, on_progress)
+        except Stopped:
+            return Outcome(job, STOPPED)
+        except Exception as error:
+            seconds = time.perf_counter() - began
+            known = isinstance(error, InputError | MemoryError)
+            trace = "" if known else traceback.format_exc()
+            return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
+        seconds = time.perf_counter() - began
+        return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
+
+
+@contextmanager
+def _turn(lock: Path, orders: Orders) -> Iterator[None]:
+    """Wait while another process is at it: another run, or a worker that dask has lost."""
+
+    def look() -> None:
+        if orders.stop.exists():
+            raise Stopped
+
+    with refusals_of(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    with in_turn(lock, look):
+        yield
+
+
+@dataclass
+class _Made:
+    """How a volume was made: its provenance, and what there is to say of it."""
+
+    provenance: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def method(self) -> str:
+        """By which the planes were made."""
+        return str(self.provenance.get("used") or self.provenance["method"])
+
+
+def prepare(job: Job, orders: Orders) -> str:
+    """Make the place of all time points of a position, unless it is there.
+
+    Parameters
+    ----------
+    job : Job
+        Any one of them.
+    orders : Orders
+
+    Returns
+    -------
+    str
+        Empty, or one sentence on why there is none.
+    """
+    with _ONE_AT_A_TIME:
+        try:
+            plan = plan_of(job, orders.settings)
+            with _turn(record_path(orders.output, job).with_name("place.lock"), orders):
+                _prepare(job, plan, orders)
+        except Stopped:
+            return ""  # the time points are stopped too
+        except Exception as error:
+            return sentence_of(error)
+    return ""
+
+
+def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
+    remove_left_behind(job.target)
+    told, shape = time_lapse_told(job.target)
+    batch = told.get(BATCH_KEY) or {}
+    if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
+        if shape[0] < job.points:
+            lengthen_time_lapse(job.target, job.points)
+        return
+    method, check = _method_for_all(job, orders)
+    make_time_lapse(
+        job.target,
+        (job.points, *plan.volume_shape),
+        plan.grid.z_um,
+        plan.pixel_um,
+        {
+            "method": method,
+            "check": check,
+            "optics": plan.optics.as_dict() if plan.optics else None,
+            BATCH_KEY: {
+                "settings": orders.digest,
+                "token": uuid.uuid4().hex,
+                "asked": orders.settings.as_dict(),
+            },
+        },
+    )
+
+
+def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | None]:
+    """The method of all time points, so that none differs from the next by its method alone.
+
+    With the method auto, the check is made once, on this time point.
+    """
+    settings = orders.settings
+    if method_of(settings.method).kind != "auto":
+        return settings.method, None
+    scans, plan = read_job(job, settings)
+    model = model_for(settings.method, settings.model)
+    assert plan.optics is not None  # this method needs them
+    assert model is not None
+    _keep_to_share(orders)
+    device = choose_device(settings.device)
+    check = check_on_scans(scans, plan.optics, model, device, stopped=_Stopped(orders.stop))
+    return check.chosen, check.as_dict()
+
+
+def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], None] | None) -> _Made:
+    """Make the volume and its record."""
+    settings = orders.settings
+    inputs = inputs_of(job, settings.planes)  # before reading: what changes meanwhile shows
+    scans, plan = read_job(job, settings)
+    told = _told(job, orders)
+    method = str(told.get("method", settings.method))
+    made = _Made()
+    made.remarks += plan.remarks
+
+    def opened(shape: tuple[int, int, int]) -> Target:
+        forget(orders.output, job)
+        return _Kept(_place(job, plan, shape), made.provenance)
+
+    recipe = Recipe(
+        scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
+    )
+    reconstruct_into(
+        opened,
+        recipe,
+        on_progress=on_progress,
+        on_message=made.remarks.append,
+        stopped=_Stopped(orders.stop),
+    )
+    if _told(job, orders) != told:
+        raise _begun_anew(job)
+    write_record(orders.output, job, plan.volume_shape, inputs, orders.digest, made.provenance)
+    check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
+    if check:
+        made.remarks.append(str(check["sentence"]))
+    return made
+
+
+def _told(job: Job, orders: Orders) -> dict[str, Any]:
+    """What the place of a time point was made with; empty where a volume has its own."""
+    if not job.in_time_lapse:
+        return {}
+    told = time_lapse_told(job.target)[0]
+    if (told.get(BATCH_KEY) or {}).get("settings") != orders.digest:
+        raise _begun_anew(job)
+    return told
+
+
+def _begun_anew(job: Job) -> InputError:
+    return InputError(
+        f"Another batch, with other settings, has begun '{job.target.name}' anew: give one of the "
+        "two a folder of its own."
+    )
+
+
+def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> TimePoint | VolumeWriter:
+    if job.in_time_lapse:
+        assert job.time is not None
+        return TimePoint(job.target, job.time, shape)
+    with refusals_of(job.target):
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_behind(job.target)
+    return VolumeWriter(
+        job.target,
+        shape,
+        plan.grid.z_um,
+        plan.pixel_um,
+        inputs=[part.path for part in job.parts],
+        in_plate=bool(job.inside),
+    )
+
+
+class _Kept:
+    """A place for a volume that also tells how the volume was made."""
+
+    def __init__(self, place: TimePoint | VolumeWriter, made: dict[str, Any]) -> None:
+        self._place, self._made = place, made
+
+    @property
+    def finished_planes(self) -> list[int]:
+        return self._place.finished_planes
+
+    def __setitem__(self, index: int, plane: Any) -> None:
+        self._place[index] = plane
+
+    def finish(self, provenance: Mapping[str, Any]) -> Path:
+        self._made.update(provenance)
+        return self._place.finish(provenance)
+
+    def __enter__(self) -> _Kept:
+        self._place.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._place.__exit__(*error)
+
+
+class _Stopped:
+    """Whether the stop file has appeared, looked for a few times a second at most."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._next, self._found = path, 0.0, False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if not self._found and now >= self._next:
+            self._next, self._found = now + _LOOK_EVERY_S, self._path.exists()
+        return self._found
+
+
+def _keep_to_share(orders: Orders) -> None:
+    """Give torch the threads, and the memory of a GPU, that this process may use."""
+    if orders.gpu_memory_gb is not None:
+        limit_gpu_memory(orders.gpu_memory_gb)
+    threads = orders.threads
+    if isinstance(threads, Mapping):
+        from distributed import get_worker
+
+        threads = threads.get(get_worker().address)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def sentence_of(error: BaseException) -> str:
+    """An error in one sentence."""
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return text
+    if isinstance(error, MemoryError):
+        return f"There is not enough memory ({text or 'out of memory'}): use fewer --jobs."
+    return f"Unexpected {type(error).__name__}: {text}"

@@ -1,0 +1,312 @@
+"""A check on the user's own scans: does the network or linear MMSE do better on this sample?
+
+With three scans or more, each inner scan is left out and predicted from the others by both.
+Left as it is, that question is harder than the one that matters: the gap is twice as wide, and
+what helps there says little of what helps in the gaps of the volume. So it is asked at half the
+size. A wide-field microscope obeys the same geometry at every size, as long as all lengths,
+the wavelength included, shrink together: a scan whose detail is filtered as if the wavelength
+were twice as long, binned 2 × 2, and taken to lie at half its height, looks like a scan of a
+sample half as large through the same objective. There the gap that a left-out scan leaves counts
+as many depths of field as a gap of the volume does. Filter and binning take noise away, so white
+noise of the measured strength is added again.
+
+The scan that is predicted carries noise of its own, which no method can foresee: its variance is
+taken off the mean squared error of both. It falls out of the comparison of the two, and would
+otherwise bound every figure from above.
+
+The network is used unless linear MMSE is better by more than :data:`MARGIN_DB`. With two scans
+nothing can be left out: the network is used unless it was not trained for these optics or
+distances. Lengths are in micrometres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from ..core.device import Device
+from ..core.metrics import Normalisation
+from ..core.optics import Optics
+from ..core.progress import never
+from ..core.scans import FloatArray, InputError, Scan, check_scans, in_ordinary_units
+from ..estimates.lmmse import LinearEstimate
+from ..estimates.normalisation import noise_of
+from ..estimates.saturation import saturation_notes
+from ..networks.weights import Model
+from .tiles import NetworkPlanes
+
+NETWORK, LINEAR = "recurrent-mz", "lmmse"
+
+MARGIN_DB = 0.5
+"""How much better linear MMSE must be before it is used, dB: found on simulated fields alone,
+as what loses little both with the bundled network and with one that is wrong in one of five."""
+
+_OTHER_KIND = (
+    "The network makes another kind of image than the scans are, which they cannot check: "
+    "Recurrent-MZ is used."
+)
+_MOST_LEFT_OUT = 5
+_SMALLEST = 48  # pixels on a side below which scans are not halved
+_UNKNOWN_DOF = 20.0  # from the scans: farther than any gap that the network was trained for
+_LEAST = 0.1  # of the squared error stays when the noise of the left-out scan is taken off
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One inner scan, predicted from the others.
+
+    The PSNRs are over the range of the scans (background to 99.9th percentile), with the noise of
+    the scan itself taken off.
+    """
+
+    name: str
+    z_um: float
+    network_db: float
+    linear_db: float
+
+
+@dataclass(frozen=True)
+class OwnSampleCheck:
+    """Whether the network or linear MMSE predicts left-out scans better, and a sentence on it.
+
+    The means over the left-out scans are None where there are two scans only.
+    """
+
+    chosen: str  # recurrent-mz or lmmse
+    sentence: str
+    network_db: float | None = None
+    linear_db: float | None = None
+    per_scan: tuple[LeftOut, ...] = ()
+
+    @property
+    def gain_db(self) -> float | None:
+        """Gain of the network over linear MMSE, in dB; None with two scans."""
+        if self.network_db is None or self.linear_db is None:
+            return None
+        return self.network_db - self.linear_db
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, JSON-able, for provenance."""
+        return {**asdict(self), "margin_db": MARGIN_DB}
+
+
+def check_on_scans(
+    scans: Sequence[Scan],
+    optics: Optics,
+    model: Model,
+    device: Device,
+    *,
+    stopped: Callable[[], bool] = never,
+) -> OwnSampleCheck:
+    """Predict inner scans from the others by the network and by linear MMSE, and compare.
+
+    Leaves out five scans at most, each for a quarter of the cost of a plane.
+    """
+    checked = sorted(check_scans(scans), key=lambda scan: scan.z_um)
+    if model.network.config.as_dict().get("target", "widefield") != "widefield":
+        return OwnSampleCheck(NETWORK, _OTHER_KIND)
+    if len(checked) < 3:
+        return _by_range(range_warnings(checked, optics, model))
+    small = _halved(in_ordinary_units(checked)[1], optics)
+    inner = np.arange(1, len(checked) - 1)
+    if len(inner) > _MOST_LEFT_OUT:
+        inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]
+    return _by_figures(
+        tuple(
+            _leave_out(checked[number], small, int(number), optics, model, device, stopped)
+            for number in inner
+        )
+    )
+
+
+def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:
+    """With two scans: the network wherever it was trained."""
+    if not warnings:
+        return OwnSampleCheck(NETWORK, "Two scans leave none to check with: Recurrent-MZ is used.")
+    return OwnSampleCheck(
+        LINEAR,
+        "Two scans leave none to check with, and the network was not trained for them: "
+        "linear MMSE is used.",
+    )
+
+
+def _by_figures(left_out: tuple[LeftOut, ...]) -> OwnSampleCheck:
+    network = float(np.mean([scan.network_db for scan in left_out]))
+    linear = float(np.mean([scan.linear_db for scan in left_out]))
+    chosen = NETWORK if network > linear - MARGIN_DB else LINEAR
+    title = "Recurrent-MZ" if chosen == NETWORK else "linear MMSE"
+    near = ", too near to tell" if abs(network - linear) < MARGIN_DB else ""
+    sentence = (
+        f"On your sample: network {network:.1f} dB, linear MMSE {linear:.1f} dB{near}: "
+        f"{title} is used."
+    )
+    return OwnSampleCheck(chosen, sentence, network, linear, left_out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Halved:
+    """The scans at half the size, or as they are when they are too small for that."""
+
+    noisy: tuple[Scan, ...]  # as noisy as the scans: what predictions start from
+    clean: FloatArray  # (M, Y, X), without added noise: what they are compared with
+    noise: npt.NDArray[np.float64]  # (M,), variance of the noise left in clean
+    span: float  # background to 99.9th percentile, in the scans' units
+
+
+def _halved(scans: Sequence[Scan], optics: Optics) -> _Halved:
+    stack = np.stack([scan.pixels for scan in scans])
+    variance = np.array([noise_of(image) ** 2 for image in stack])
+    span = _span(stack)
+    if min(stack.shape[1:]) < _SMALLEST:
+        return _Halved(tuple(scans), stack, variance, span)
+    linear = LinearEstimate(scans, optics)
+    rng = np.random.default_rng(0)  # the same answer every time
+    white = rng.standard_normal((1, *stack.shape[1:]), np.float32)
+    remaining = float(_shrink(white, linear).var())
+    clean = _shrink(stack, linear)
+    lost = np.sqrt(variance * max(1 - remaining, 0.0)).astype(np.float32)
+    noisy = tuple(
+        Scan(image + sigma * rng.standard_normal(image.shape, np.float32), s.z_um / 2, s.name)
+        for image, sigma, s in zip(clean, lost, scans, strict=True)
+    )
+    return _Halved(noisy, clean, variance * remaining, span)
+
+
+def _span(stack: FloatArray) -> float:
+    """Background to 99.9th percentile; the whole range of scans that are all but dark."""
+    try:
+        scale = Normalisation.of_stack(stack)
+    except InputError:
+        return float(stack.max() - stack.min())
+    return scale.foreground - scale.background
+
+
+def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
+    """Filter images (N, Y, X) as if the wavelength were doubled, and bin them 2 × 2."""
+    radial = linear.filter
+    detail = torch.tensor(_detail(linear.table.k / 2)[None], dtype=torch.float32)
+    tensor = torch.from_numpy(images)
+    mean = tensor.mean()
+    wide = radial.back(radial.response(detail) * radial.transform(tensor - mean)) + mean
+    half: FloatArray = functional.avg_pool2d(wide[:, None], 2)[:, 0].numpy()
+    return half
+
+
+def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Share of the contrast that an image in focus keeps when the wavelength doubles.
+
+    The transfer function of a circular pupil (Goodman, Introduction to Fourier Optics,
+    chapter 6) at twice the frequency, over itself; ``part`` is the frequency in parts of
+    the cut-off 2 NA / λ.
+    """
+    once, twice = (
+        (np.arccos(u) - u * np.sqrt(1 - u**2)) * 2 / np.pi
+        for u in (np.clip(part, 0, 1), np.clip(2 * part, 0, 1))
+    )
+    ratio: npt.NDArray[np.float64] = twice / np.maximum(once, 1e-6)
+    return ratio
+
+
+def _leave_out(
+    scan: Scan,
+    small: _Halved,
+    number: int,
+    optics: Optics,
+    model: Model,
+    device: Device,
+    stopped: Callable[[], bool],
+) -> LeftOut:
+    """Predict one scan from the others, twice, and compare with what it is."""
+    others = small.noisy[:number] + small.noisy[number + 1 :]
+    z_um = small.noisy[number].z_um
+    ends = (others[0].z_um, others[-1].z_um)
+    network = NetworkPlanes(
+        others, optics, model, device, reach_um=ends, on_message=lambda _: None, stopped=stopped
+    )
+    linear = LinearEstimate(others, optics, reach_um=ends, device=device.torch)
+    return LeftOut(
+        scan.name,
+        scan.z_um,
+        _psnr(network.plane(z_um), small, number),
+        _psnr(linear.plane(z_um), small, number),
+    )
+
+
+def _psnr(predicted: FloatArray, small: _Halved, number: int) -> float:
+    """PSNR in dB against a scan without its noise."""
+    error = float(np.mean((predicted - small.clean[number]) ** 2, dtype=np.float64))
+    error = max(error - small.noise[number], _LEAST * error, 1e-12 * small.span**2)
+    return float(10 * np.log10(small.span**2 / error))
+
+
+def notes_before(
+    scans: Sequence[Scan],
+    ends_um: tuple[float, float],
+    optics: Optics | None,
+    model: Model | None,
+    what: str = "grid",
+) -> list[str]:
+    """Sentences for a person before a run by any method; ``model`` is that of a network."""
+    notes = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
+    if optics is not None and model is not None:
+        notes += range_warnings(scans, optics, model)
+    return notes
+
+
+def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[str]:
+    """Sentences on what lies outside the range that the model was trained for."""
+    trained = model.card.get("trained_for", {})
+    z = np.sort([scan.z_um for scan in scans])
+    dof = optics.depth_of_field_um
+    gap = float(np.diff(z).max()) if len(z) > 1 else 0.0
+    nyquist = optics.pixel_um * 2 / optics.resolution_um
+    facts = [
+        ("na", optics.na, "the NA {:g}", 1.0),
+        ("wavelength_um", optics.wavelength_um, "the wavelength {:g} µm", 1.0),
+        ("pixel_per_nyquist", nyquist, "a pixel {:.2g} times the Nyquist pixel", 1.0),
+        ("scans", len(scans), "{:g} scans", 1.0),
+        ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
+    ]
+    warnings = []
+    for key, value, text, unit in facts:
+        low, high = trained.get(key, (-np.inf, np.inf))
+        # Scans closer than in training are easier, not harder.
+        below = value < low * 0.99 and key != "spacing_dof"
+        if below or value > high * 1.01:
+            what = text.format(value * unit)
+            limits = f"{low * unit:.3g} to {high * unit:.3g}"
+            warnings.append(f"The network was not trained for {what} (trained: {limits}).")
+    return warnings
+
+
+def reach_notes(
+    scans: Sequence[Scan], ends_um: tuple[float, float], optics: Optics | None, what: str = "grid"
+) -> list[str]:
+    """A sentence when the lowest or highest target lies far beyond the scans; else nothing.
+
+    Raises :class:`InputError` when even the nearest target is so far away that nothing can be known
+    of it. ``what`` is what a person calls the targets; a method without optics gives None.
+    """
+    z = np.sort([scan.z_um for scan in scans])
+    (low, high), (lowest, highest) = (z[0], z[-1]), ends_um
+    dof_um = 0.0 if optics is None else optics.depth_of_field_um
+    away = max(low - highest, lowest - high)
+    if away > max(high - low, _UNKNOWN_DOF * dof_um):
+        raise InputError(
+            f"The {what} ({lowest:g} to {highest:g} µm) lies {away:.4g} µm away from the scans "
+            f"({low:g} to {high:g} µm), where nothing can be known: choose heights on the scans' "
+            "own scale."
+        )
+    beyond = max(low - lowest, highest - high)
+    if beyond <= 0.5 * max(float(np.diff(z).max()), 3 * dof_um):
+        return []
+    return [
+        f"The {what} reaches {beyond:.1f} µm beyond the outer scans ({low:g} to {high:g} µm): "
+        "little can be known there."
+    ]

@@ -1,0 +1,194 @@
+"""Everything that a reconstruction depends on, checked once.
+
+:func:`~.run` carries it out; :meth:`Recipe.provenance` is what
+travels with the result. Lengths are in micrometres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.methods import DEFAULT_METHOD, Method, image_made, method_of
+from ..core.optics import Optics
+from ..core.scans import (
+    SAME_HEIGHT_UM,
+    Heights,
+    InputError,
+    Scan,
+    ZGrid,
+    check_heights,
+    check_scans,
+    require_several,
+)
+
+if TYPE_CHECKING:
+    from ..core.device import Device
+    from ..networks.weights import Model
+    from .check import OwnSampleCheck
+
+
+@dataclass(frozen=True, eq=False)
+class HeightMap:
+    """A tilted or curved surface to reconstruct: a height for every pixel of the scans."""
+
+    heights_um: Heights  # (Y, X)
+    origin: str = ""  # where the heights come from, for the record
+    points_um: npt.ArrayLike | None = None  # (N, 3), the points (z, y, x) of a plane through them
+
+
+@dataclass(frozen=True)
+class SurfaceFacts:
+    """Facts about a surface."""
+
+    lowest_um: float
+    highest_um: float
+    tilt_deg: float  # of the plane nearest to it by least squares, 0 is level
+    bend_um: float  # standard deviation of its heights from that plane
+
+    @classmethod
+    def of(cls, heights_um: Heights, pixel_um: float) -> SurfaceFacts:
+        """The facts about heights (Y, X), in micrometres."""
+        rest = heights_um - heights_um.mean()
+        slopes = []
+        for axis, n in enumerate(heights_um.shape):
+            steps = (np.arange(n) - (n - 1) / 2) * pixel_um
+            along = steps[:, None] if axis == 0 else steps[None]
+            slope = float((rest * along).mean() / max(float((steps**2).mean()), 1e-300))
+            slopes.append(slope)
+            rest = rest - slope * along
+        tilt = math.degrees(math.atan(math.hypot(*slopes)))
+        low, high = float(heights_um.min()), float(heights_um.max())
+        return cls(low, high, tilt, float(rest.std()))
+
+    def __str__(self) -> str:
+        bent = f", {self.bend_um:.2g} µm (r.m.s.) off flat" if self.bend_um > 1e-3 else ""
+        return (
+            f"Heights {self.lowest_um:.4g} to {self.highest_um:.4g} µm, "
+            f"tilt {self.tilt_deg:.1f}°{bent}."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A reconstruction: what it is made from, what is wanted, and how; checked when it is made."""
+
+    scans: Sequence[Scan]  # at least two, of one shape, at different heights, in any order
+    target: ZGrid | HeightMap
+    optics: Optics | None = None  # needed by all methods but the interpolations
+    method: str = DEFAULT_METHOD  # one of METHODS
+    model: Model | str | Path | None = None  # by default the weights bundled for the method
+    device: str = "auto"  # auto, cuda, mps or cpu
+    pixel_um: float | None = None  # where there are no optics
+
+    def __post_init__(self) -> None:
+        scans = check_scans(self.scans)
+        require_several(scans)
+        object.__setattr__(self, "scans", scans)
+        method_of(self.method)
+        if isinstance(self.target, HeightMap):
+            heights = check_heights(self.target.heights_um, self.shape)
+            object.__setattr__(self, "target", replace(self.target, heights_um=heights))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) of the scans."""
+        y, x = self.scans[0].pixels.shape
+        return y, x
+
+    @property
+    def chosen(self) -> Method:
+        """The properties of the method."""
+        return method_of(self.method)
+
+    @property
+    def ends_um(self) -> tuple[float, float]:
+        """The lowest and the highest height wanted."""
+        if isinstance(self.target, ZGrid):
+            return float(self.target.z_um[0]), float(self.target.z_um[-1])
+        return float(self.target.heights_um.min()), float(self.target.heights_um.max())
+
+    @property
+    def known_optics(self) -> Optics:
+        """The optics, or one sentence."""
+        if self.optics is None:
+            raise InputError(
+                f"{self.chosen.title} needs the optics: give NA, emission wavelength, "
+                "refractive index and pixel size."
+            )
+        return self.optics
+
+    @property
+    def pixel_size_um(self) -> float:
+        """The pixel size, or one sentence."""
+        size = self.pixel_um
+        if size is None and self.optics is not None:
+            size = self.optics.pixel_um
+        if size is None:
+            raise InputError("A file needs the pixel size: give pixel_um, or optics that have it.")
+        return size
+
+    def measured(self, method: str | None = None) -> tuple[Scan, ...]:
+        """The scans that stand in the result as they are: none where confocal images are made."""
+        target = image_made(method or self.method, self.model)
+        return tuple(self.scans) if target == "widefield" else ()
+
+    def provenance(
+        self, device: Device | str, seconds: float, check: OwnSampleCheck | None = None
+    ) -> dict[str, Any]:
+        """How the result was made, JSON-able, to travel with it.
+
+        ``check`` says, for the method auto, what was found and which method was used.
+        """
+        from .. import __version__
+
+        used = check.chosen if check else self.method
+        measured = self.measured(used)
+        model: Any = self.model if method_of(used).needs_model else None
+        return {
+            "software": f"napari-recurrent-mz {__version__}",
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "method": self.method,
+            **({} if measured else {"image": "confocal-like, inferred from wide-field scans"}),
+            **({"used": used, "check": check.as_dict()} if check else {}),
+            "model": {"name": model.name, "sha256": model.sha256} if model else None,
+            "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in self.scans],
+            **self._target_record(measured),
+            "optics": self.optics.as_dict() if self.optics else None,
+            "device": device if isinstance(device, str) else device.name,
+            "seconds": round(seconds, 3),
+        }
+
+    def _target_record(self, scans: Sequence[Scan]) -> dict[str, Any]:
+        """Record of the target, and of its parts that are a scan themselves."""
+        target = self.target
+        if isinstance(target, ZGrid):
+            measured = [i for i, z in enumerate(target.z_um) if any(at(s, z) for s in scans)]
+            grid = {
+                "start_um": target.start_um, "stop_um": target.stop_um,
+                "step_um": target.step_um, "planes": len(target),
+            }  # fmt: skip
+            return {
+                "grid": grid,
+                "measured_planes": measured,
+                "inferred_planes": len(target) - len(measured),
+            }
+        pixels = sum(int(np.count_nonzero(at(scan, target.heights_um))) for scan in scans)
+        facts = SurfaceFacts.of(target.heights_um, self.pixel_size_um)
+        surface = {"from": target.origin, **asdict(facts), "measured_pixels": pixels}
+        if target.points_um is not None:
+            surface["points_um"] = np.asarray(target.points_um, dtype=float).tolist()
+        return {"surface": surface}
+
+
+def at(scan: Scan, z_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Where heights are that of a scan."""
+    same: npt.NDArray[np.bool_] = np.abs(np.asarray(z_um) - scan.z_um) < SAME_HEIGHT_UM
+    return same

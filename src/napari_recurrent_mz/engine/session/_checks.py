@@ -1,0 +1,136 @@
+"""Checks of a scan before and after a session takes it, with a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ...core.optics import Optics
+from ...core.scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ...estimates.normalisation import noise_of, normalisation
+from ...estimates.planning import percent
+from ...estimates.saturation import SATURATED, saturated_part
+from ...networks.inputs import Scale
+from ...networks.weights import Model
+from ..check import range_warnings
+
+ON_DUPLICATE = ("replace", "average", "keep")
+"""Choices for a scan at a height where there is one."""
+
+TAKEN, DOUBTFUL = "height taken", "doubtful scan"
+"""The kinds of error that somebody can answer: as :data:`ON_DUPLICATE`, or by accepting."""
+
+_REVISES = 0.2  # of the intensity scale: a scan that would change it by more is reported
+_BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
+_BLOCK = 8
+_FEWEST_BLOCKS = 64
+_NO_STRUCTURE = 1.3  # times the noise that is left in means over blocks
+
+
+def check_fits(
+    scan: Scan, scans: Sequence[Scan], grid: ZGrid, optics: Optics, pixel_um: float | None
+) -> None:
+    """Raise :class:`InputError` unless a new scan belongs to the session of these ``scans``.
+
+    ``pixel_um`` is the pixel size that came with the scan, if any.
+    """
+    label = called(scan)
+    if pixel_um is not None and abs(pixel_um / optics.pixel_um - 1) > 0.01:
+        raise InputError(
+            f"{label} has pixels of {pixel_um:g} µm but the session {optics.pixel_um:g} µm: "
+            "all scans must be taken with the same objective and binning."
+        )
+    if scans and scan.pixels.shape != scans[0].pixels.shape:
+        (y, x), (rows, columns) = scan.pixels.shape, scans[0].pixels.shape
+        raise InputError(
+            f"{label} is {y} × {x} pixels but the session's scans are {rows} × {columns}: "
+            "all scans must show the same field at the same size."
+        )
+    beyond = max(grid.start_um - scan.z_um, scan.z_um - grid.stop_um)
+    if beyond > _BEYOND_DOF * optics.depth_of_field_um:
+        raise InputError(
+            f"{label} is at z = {scan.z_um:g} µm, outside the grid of {grid.start_um:g} to "
+            f"{grid.stop_um:g} µm: correct its height, or start a session whose grid reaches it."
+        )
+
+
+def check_exposed(scan: Scan) -> None:
+    """Raise :class:`InputError` when a frame is saturated or holds nothing but noise."""
+    label = called(scan)
+    part = saturated_part(scan.pixels)
+    if part > SATURATED:
+        raise InputError(
+            f"{label} is saturated: {100 * part:.2g} % of its pixels are at the camera's limit; "
+            "expose shorter and take it again, or accept it as it is.",
+            DOUBTFUL,
+        )
+    if is_empty(scan.pixels):
+        raise InputError(
+            f"{label} holds nothing but noise: check lamp, shutter and height and take it again, "
+            "or accept it as it is.",
+            DOUBTFUL,
+        )
+
+
+def is_empty(pixels: FloatArray) -> bool:
+    """Whether means over blocks of 8 × 8 pixels vary no more than their noise does."""
+    rows, columns = (n // _BLOCK for n in pixels.shape)
+    if rows * columns < _FEWEST_BLOCKS:
+        return False
+    blocks = pixels[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
+    spread = float(blocks.mean(axis=(1, 3), dtype=np.float64).std())
+    return spread < _NO_STRUCTURE * noise_of(pixels) / _BLOCK
+
+
+def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | None:
+    """The number of the scan that is at the same height; None when there is none.
+
+    Refused if there is one and nobody said what to do, or said what cannot be done.
+    """
+    if choice is not None and choice not in ON_DUPLICATE:
+        raise InputError(
+            f"'{choice}' cannot be done with a second scan at one height: choose "
+            f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}."
+        )
+    number = next(
+        (i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None
+    )
+    if number is not None and choice is None:
+        raise InputError(
+            f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[number])}): choose to "
+            f"replace it, average the two, or keep both.",
+            TAKEN,
+        )
+    return number
+
+
+def called(scan: Scan) -> str:
+    """Name of a scan in a sentence."""
+    return f"'{scan.name}'" if scan.name else f"The scan at {scan.z_um:g} µm"
+
+
+def advice(
+    scan: Scan, scans: Sequence[Scan], scale: Scale | None, optics: Optics, model: Model | None
+) -> Iterator[tuple[str, str]]:
+    """Sentences on a scan that is now one of ``scans``, each with its kind."""
+    if model is not None and len(scans) == 1:
+        yield "One scan gives the linear estimate; the network begins with two.", "hint"
+    if scale is not None:
+        moved = revision(scans, scale)
+        if moved > _REVISES:
+            yield (
+                f"{called(scan)} would revise the intensity scale of the first scans by "
+                f"{percent(moved)}: it is kept, so that volumes can be compared; renormalise to "
+                "revise it.",
+                "warning",
+            )
+    if model is not None and len(scans) > 1:
+        for sentence in range_warnings(scans, optics, model):
+            yield sentence, "warning"
+
+
+def revision(scans: Sequence[Scan], scale: Scale) -> float:
+    """How far the scans' own intensity scale is from the one in use, in parts of that."""
+    now, used = normalisation(np.stack([scan.pixels for scan in scans])), scale.normalisation
+    return max(abs(now.scale - used.scale), abs(now.shift - used.shift)) / used.scale

@@ -1,0 +1,361 @@
+"""A session on disk: a folder, or the same folder in a ZIP file.
+
+::
+
+    NAME.rmz/
+        session.json                     settings, optics, scale, scans, history, versions
+        scans/z3.5um-0a1b2c3d4e5f.ome.tif   one OME-TIFF for each scan, float32
+        volume-5f4e3d2c1b0a.ome.zarr     the finished volume (OME-Zarr 0.5), if there is one
+
+A file is written under another name, flushed and renamed before it counts, ``session.json`` the
+last; names carry a digest of the pixels. So whenever the process ends, what ``session.json``
+lists is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import weakref
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...core.optics import Optics
+from ...core.progress import tell
+from ...core.scans import FloatArray, InputError, Scan
+from ...io import WORKPLACE, VolumeWriter, write_volume, write_whole
+from ...io._whole import is_left_behind
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+FORMAT = "napari-recurrent-mz/session/1"
+ENDING = ".rmz"
+ZIP_ENDING = ".rmz.zip"
+INDEX = "session.json"
+SCANS = "scans"
+_SHORT = 12  # digits of a digest in a name
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A session at one moment."""
+
+    values: dict[str, Any]  # of Session.as_dict
+    scans: tuple[Scan, ...]
+    volume: FloatArray | None = None  # (Z, Y, X), if it contains all the scans
+
+    @classmethod
+    def of(cls, session: Session, *, volume: bool) -> Snapshot:
+        """Take it, with a copy of the volume or without."""
+        while True:
+            with session._lock:
+                values, scans, generation = session.as_dict(), session.scans, session._generation
+                pixels = session.volume if volume and values["complete"] else None
+            if pixels is None:
+                return cls(values, scans)
+            copied = pixels.copy()  # outside of the lock: this takes a while
+            with session._lock:
+                if session._generation == generation:
+                    return cls(values, scans, copied)
+
+    @property
+    def optics(self) -> dict[str, Any]:
+        """Optics of all the scans, as plain values."""
+        optics: dict[str, Any] = self.values["settings"]["optics"]
+        return optics
+
+
+def finished_volume(session: Session) -> FloatArray:
+    """A copy of a session's volume, from any thread.
+
+    Raises
+    ------
+    InputError
+        If it does not contain all the scans.
+    """
+    volume = Snapshot.of(session, volume=True).volume
+    if volume is None:
+        raise InputError("The volume does not contain all scans yet: save it once it is refined.")
+    return volume
+
+
+class WriteProgress:
+    """Counts what is written, for whoever listens; see :mod:`~.progress`.
+
+    ``total`` are scans and planes, the planes as often as they are gone through.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._done, self._total = 0, total
+
+    def next(self) -> None:
+        """Another piece begins; raises what the listener raises."""
+        tell("saving", self._done, self._total)
+        self._done += 1
+
+
+class SessionFolder:
+    """One session in one folder, made when it is needed and written as often as it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._began = _now()
+        self._number = 0
+        self._digests: weakref.WeakKeyDictionary[Scan, str] = weakref.WeakKeyDictionary()
+
+    def write(self, snapshot: Snapshot, pieces: WriteProgress | None = None) -> None:
+        """Write what is not there yet, then the index, and let go what it does not list.
+
+        When the disk refuses, what was there before is whole.
+        """
+        pieces = pieces or WriteProgress(write_steps(snapshot))
+        self._number += 1
+        (self.path / SCANS).mkdir(parents=True, exist_ok=True)
+        scans = []
+        for place in range(len(snapshot.scans)):
+            pieces.next()
+            scans.append(self._scan(place, snapshot))
+        index = {
+            "format": FORMAT,
+            "versions": _versions(),
+            "began": self._began,
+            "saved": _now(),
+            "number": self._number,
+            "session": {**snapshot.values, "scans": scans},
+            "volume": self._volume(snapshot, pieces),
+        }
+        text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
+        write_text(self.path / INDEX, text)
+        self._tidy(index)
+
+    def _scan(self, place: int, snapshot: Snapshot) -> dict[str, Any]:
+        """Write one scan, if need be, and say what the index says of it."""
+        scan, line = snapshot.scans[place], snapshot.values["scans"][place]
+        if scan not in self._digests:
+            self._digests[scan] = scan_digest(scan)
+        digest = self._digests[scan]
+        name = f"z{scan.z_um:.6g}um-{digest[:_SHORT]}.ome.tif"
+        entry = {**line, "file": name, "sha256": digest}
+        path = self.path / SCANS / name
+        if not path.exists():
+            session = {**snapshot.values, "scans": [], "history": [], "news": []}
+            record = {
+                "optics": snapshot.optics,
+                "format": FORMAT,
+                "scan": {**entry, "place": place},
+                "number": self._number,
+                "session": session,
+            }
+            pixel_um = Optics(**snapshot.optics).pixel_um
+            write_volume(path, scan.pixels[None], [scan.z_um], pixel_um, record, durable=True)
+        return entry
+
+    def _volume(self, snapshot: Snapshot, pieces: WriteProgress) -> dict[str, str] | None:
+        """Write the volume, if there is one and it is not there yet."""
+        if snapshot.volume is None:
+            return None
+        digest = volume_digest(snapshot.volume, pieces)
+        name = f"volume-{digest[:_SHORT]}.ome.zarr"
+        if not (self.path / name).exists():
+            self._write_volume(name, snapshot.volume, snapshot, pieces)
+        return {"file": name, "sha256": digest}
+
+    def _write_volume(
+        self, name: str, volume: FloatArray, snapshot: Snapshot, pieces: WriteProgress
+    ) -> None:
+        """Write it plane by plane, so that whoever listens can end it."""
+        settings = snapshot.values["settings"]
+        grid, pixel_um = settings["grid"], Optics(**snapshot.optics).pixel_um
+        z_um = grid["start_um"] + grid["step_um"] * np.arange(len(volume))
+        record = {
+            "optics": snapshot.optics,
+            "method": settings["method"],
+            "model": settings["model"],
+            "model_sha256": snapshot.values["model_sha256"],
+            "scans": snapshot.values["scans"],
+        }
+        z, y, x = volume.shape
+        with VolumeWriter(self.path / name, (z, y, x), z_um, pixel_um) as writer:
+            for index, plane in enumerate(volume):
+                pieces.next()
+                writer[index] = plane
+            writer.finish(record, durable=True)
+
+    def remove_unlisted(self, was_empty: bool) -> None:
+        """Let go what a write that was ended has left and no index lists.
+
+        ``was_empty`` is whether there was nothing in the folder before.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            self._tidy(json.loads((self.path / INDEX).read_text(encoding="utf-8")))
+            return
+        if was_empty:
+            _remove_quietly(self.path)
+
+    def _tidy(self, index: Mapping[str, Any]) -> None:
+        """Let go what the index does not list, as far as the disk lets us."""
+        listed = {scan["file"] for scan in index["session"]["scans"]}
+        listed |= {index["volume"]["file"]} if index["volume"] else set()
+        for pattern in (f"{SCANS}/*.ome.tif", "volume-*.ome.zarr"):
+            for path in list(self.path.glob(pattern)):
+                if path.name not in listed:
+                    _remove_quietly(path)
+        for workplace in list(self.path.glob(f"**/{WORKPLACE}*")):
+            if is_left_behind(workplace):
+                _remove_quietly(workplace)
+
+
+def save(session: Session, path: str | os.PathLike[str]) -> Path:
+    """Write a session: its scans, settings and history, and the volume once it is finished.
+
+    :func:`load` gives it back. A session that is there already is replaced; whenever the
+    process ends, either the old one or the new one is whole. Who
+    :func:`~.listening` is told of every scan and plane, and may end it
+    by raising something: then all is as it was before.
+
+    Parameters
+    ----------
+    session : Session
+        It may be refined meanwhile: what is written is how it was when this was called.
+    path : path
+        Ends in ``.rmz`` (a folder) or ``.rmz.zip`` (one file, nothing in it compressed again).
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If the ending is another, something else is there, or the disk refuses.
+    """
+    path = check_session_path(path)
+    snapshot = Snapshot.of(session, volume=True)
+    try:
+        if path.name.endswith(ZIP_ENDING):
+            write_whole(path, lambda part: _write_zip(part, snapshot), durable=True)
+        else:
+            _write_folder(path, snapshot)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"'{path.name}' could not be written: {reason}.") from error
+    return path
+
+
+def check_session_path(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` once a session can be written there, before any work is done.
+
+    It ends in ``.rmz`` or ``.rmz.zip``, its folder is there, and nothing but a session is replaced.
+    """
+    path = Path(path)
+    if not path.name.endswith((ENDING, ZIP_ENDING)):
+        raise InputError(
+            f"'{path.name}' does not say how to keep the session: end it in {ENDING} (a folder) "
+            f"or {ZIP_ENDING} (one file)."
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"The folder '{path.parent}' for the session does not exist: make it.")
+    is_zip = path.name.endswith(ZIP_ENDING)
+    is_other = path.is_dir() if is_zip else path.exists() and not is_session(path)
+    if is_other:
+        raise InputError(f"'{path.name}' is there and is no session: choose another name.")
+    return path
+
+
+def is_session(folder: Path) -> bool:
+    """Whether a folder holds a session, or nothing yet."""
+    if not folder.is_dir():
+        return False
+    return (folder / INDEX).is_file() or (folder / SCANS).is_dir() or not any(folder.iterdir())
+
+
+def scan_digest(scan: Scan) -> str:
+    """SHA-256 of a scan's pixels, height and name."""
+    return array_digest(scan.pixels, f"{scan.z_um!r} {scan.name}")
+
+
+def array_digest(pixels: FloatArray, more: str = "") -> str:
+    """SHA-256 of little-endian float32 pixels and of a text."""
+    digest = hashlib.sha256(np.ascontiguousarray(pixels, "<f4").data)
+    digest.update(more.encode())
+    return digest.hexdigest()
+
+
+def volume_digest(volume: FloatArray, pieces: WriteProgress) -> str:
+    """The :func:`array_digest` of a volume, plane by plane."""
+    digest = hashlib.sha256()
+    for plane in volume:
+        pieces.next()
+        digest.update(np.ascontiguousarray(plane, "<f4").data)
+    return digest.hexdigest()
+
+
+def write_steps(snapshot: Snapshot, *, copies: int = 0) -> int:
+    """How many pieces it takes to write a session, and so many copies of its planes."""
+    planes = 0 if snapshot.volume is None else len(snapshot.volume)
+    return len(snapshot.scans) + (2 + copies) * planes
+
+
+def _write_folder(path: Path, snapshot: Snapshot) -> None:
+    was_empty = not path.exists() or not any(path.iterdir())
+    folder = SessionFolder(path)
+    try:
+        folder.write(snapshot)
+    except BaseException:
+        folder.remove_unlisted(was_empty)
+        raise
+
+
+def _write_zip(path: Path, snapshot: Snapshot) -> None:
+    """The folder first, beside the file, then all of it into the file."""
+    folder, pieces = path.with_suffix(""), WriteProgress(write_steps(snapshot, copies=1))
+    SessionFolder(folder).write(snapshot, pieces)
+    files = sorted(inside for inside in folder.rglob("*") if inside.is_file())
+    planes = 0 if snapshot.volume is None else len(snapshot.volume)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for number, inside in enumerate(files):
+            if number * planes // len(files) > (number - 1) * planes // len(files):
+                pieces.next()  # as often as there are planes
+            archive.write(inside, inside.relative_to(folder).as_posix())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file: whenever the process ends, it is the old one or the new one."""
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    write_whole(path, write, durable=True)
+
+
+def _remove_quietly(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the software that made the session."""
+    from importlib.metadata import version
+
+    from ... import __version__
+
+    versions = {"napari-recurrent-mz": __version__, "python": platform.python_version()}
+    return versions | {name: version(name) for name in ("numpy", "torch", "tifffile", "zarr")}

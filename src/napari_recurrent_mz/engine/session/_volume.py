@@ -1,0 +1,185 @@
+"""The volume while scans come: what is finished, what is on its way, and what was before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+
+from ...core.progress import Stopped
+from ...core.scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ...estimates.lmmse import LinearEstimate
+from ...estimates.normalisation import normalisation
+from ...networks.inputs import Scale
+from ._engine import Engine
+from ._history import ChangeMeter
+
+StopRequested = Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneUpdate:
+    """One plane of the volume, as it has just become.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the grid.
+    z_um : float
+    pixels : numpy.ndarray, float32, shape (Y, X)
+        In the scans' units.
+    stage : str
+        ``scan`` where it is a scan itself, ``linear`` from the linear estimate, ``network``.
+    final : bool
+        Whether nothing more comes for it until the next scan.
+    done, total : int
+        Planes that are final, and planes of the grid.
+    """
+
+    index: int
+    z_um: float
+    pixels: FloatArray
+    stage: str
+    final: bool
+    done: int
+    total: int
+
+
+class LiveVolume:
+    """Two volumes (Z, Y, X): ``before``, the last finished one, and ``pixels``, which grow from it.
+
+    ``pixels`` are updated in place; ``contains`` are the scans that they are made from, None on the
+    way. With ``keeps_scans`` a plane at the height of a scan is the scan itself.
+    """
+
+    def __init__(self, grid: ZGrid, engine: Engine, *, keeps_scans: bool) -> None:
+        self.grid, self.engine, self._keeps_scans = grid, engine, keeps_scans
+        self.forget()
+
+    def forget(self) -> None:
+        """As before the first scan."""
+        self.pixels: FloatArray | None = None
+        self.before: FloatArray | None = None
+        self.contains: tuple[Scan, ...] | None = ()
+        self._before_contains: tuple[Scan, ...] | None = None
+        self._estimate: tuple[tuple[Scan, ...], LinearEstimate] | None = None
+        self._generation = -1
+        self._shown: set[int] = set()
+        self._done: set[int] = set()
+        self.meter = ChangeMeter(len(self.grid), 0.0)
+        self.seconds = 0.0
+
+    def adopt(self, pixels: FloatArray, scans: tuple[Scan, ...]) -> None:
+        """Take a finished volume that was made elsewhere."""
+        self.pixels, self.contains = np.array(pixels, np.float32), scans
+
+    def start(self, scans: tuple[Scan, ...], generation: int, scale: Scale | None) -> None:
+        """Prepare for a volume from these scans; what was done for this generation stays done."""
+        if self.pixels is None:
+            self.pixels = np.zeros((len(self.grid), *scans[0].pixels.shape), np.float32)
+        self.leave()
+        if self._generation == generation:
+            return
+        if scale is None:
+            dark = normalisation(np.stack([scan.pixels for scan in scans])).shift
+        else:
+            dark = scale.normalisation.shift
+        self._generation, self.seconds = generation, 0.0
+        self._shown, self._done = set(), set()
+        self.meter = ChangeMeter(len(self.grid), dark)
+
+    def rescale(self) -> None:
+        """Make the volume anew on another intensity scale: the one before cannot come back."""
+        self.leave()
+        self._before_contains = None
+
+    def leave(self) -> None:
+        """Keep the finished volume beside the one that is to come."""
+        if self.contains:
+            assert self.pixels is not None
+            self.before, self._before_contains = self.pixels.copy(), self.contains
+        self.contains = None
+
+    def back_to(self, scans: tuple[Scan, ...]) -> bool:
+        """Bring back the volume before, if it is at hand and was made from these scans."""
+        if self.before is None or self.pixels is None or self._before_contains != scans:
+            return False
+        self.pixels[...] = self.before
+        self.before = self._before_contains = None
+        self.contains = scans
+        return True
+
+    @property
+    def finished(self) -> bool:
+        """Whether every plane is final."""
+        return len(self._done) == len(self.grid)
+
+    def write(self, update: PlaneUpdate) -> None:
+        """Put a plane into the volume; one that is final is compared with what it was."""
+        assert self.pixels is not None  # start comes first
+        self.pixels[update.index] = update.pixels
+        self._shown.add(update.index)
+        if update.final:
+            before = None if self.before is None else self.before[update.index]
+            self.meter.add(update.index, before, update.pixels)
+            self._done.add(update.index)
+
+    def linear(self, scans: tuple[Scan, ...]) -> LinearEstimate:
+        """The linear estimate from these scans, kept until they change."""
+        cached = self._estimate
+        if cached is not None and cached[0] == scans:
+            return cached[1]
+        estimate = self.engine.linear(scans)
+        self._estimate = (scans, estimate)
+        return estimate
+
+    def linear_planes(
+        self, scans: tuple[Scan, ...], indices: Sequence[int], ended: StopRequested, *, last: bool
+    ) -> Iterator[PlaneUpdate]:
+        """Every plane that has not been shown yet, from the linear estimate or a scan itself."""
+        estimate = self.linear(scans)
+        for index in indices:
+            if index in self._shown:
+                continue
+            if ended():
+                return
+            z_um = float(self.grid.z_um[index])
+            scan = self._scan_at(z_um, scans)
+            pixels = estimate.plane(z_um) if scan is None else scan.pixels
+            stage = "linear" if scan is None else "scan"
+            yield self._update(index, pixels, stage, final=last or scan is not None)
+
+    def network_planes(
+        self, scans: tuple[Scan, ...], scale: Scale, indices: Sequence[int], ended: StopRequested
+    ) -> Iterator[PlaneUpdate]:
+        """Every plane that is not final yet, from the network."""
+        inferred = [z for z in self.grid.z_um if self._scan_at(float(z), scans) is None]
+        self.engine.begin(scans, scale, len(inferred), ended)
+        try:
+            left = [index for index in indices if index not in self._done]
+            for index, pixels in self.engine.planes(takewhile(lambda _: not ended(), left)):
+                yield self._update(index, pixels, "network", final=True)
+        except Stopped:
+            return
+        finally:
+            self.engine.free_buffers()
+
+    def in_order(self, order: Sequence[int] | None) -> list[int]:
+        """All planes, those of ``order`` first."""
+        count = len(self.grid)
+        first = list(dict.fromkeys(int(i) for i in order or ()))
+        if any(not 0 <= i < count for i in first):
+            raise InputError(f"The order names a plane outside of the grid's {count}.")
+        return [*first, *sorted(set(range(count)) - set(first))]
+
+    def _scan_at(self, z_um: float, scans: Sequence[Scan]) -> Scan | None:
+        if not self._keeps_scans:
+            return None
+        return next((scan for scan in scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM), None)
+
+    def _update(self, index: int, pixels: FloatArray, stage: str, *, final: bool) -> PlaneUpdate:
+        done = len(self._done | ({index} if final else set()))
+        z_um, total = float(self.grid.z_um[index]), len(self.grid)
+        return PlaneUpdate(index, z_um, pixels, stage, final, done, total)

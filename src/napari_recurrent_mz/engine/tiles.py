@@ -1,0 +1,355 @@
+"""The network on images of any size: tiles, precision, and what to do when memory runs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+import numpy as np
+import torch
+
+from ..core.device import Device, available_cores, choose_device, give_back_memory
+from ..core.optics import Optics
+from ..core.progress import Stopped as Stopped
+from ..core.progress import never, tell
+from ..core.scans import FloatArray, Heights, InputError, Scan, is_surface
+from ..core.transfer import start_download
+from ..networks.inputs import NetworkInputs, PlaneParts, Prepared, Scale
+from ..networks.memory import Memory, split_states, stacked_states
+from ..networks.operations import operations_per_pixel
+from ..networks.overlap import ALIGN, alignment, overlap_of
+from ..networks.recurrent_mz import State
+from ..networks.runner import runner_for
+from ..networks.weights import Model
+
+LARGEST_TILE = {"cuda": 2048, "mps": 1024, "cpu": 2112}
+"""Root of the pixels of the largest tile, by the kind of the device."""
+
+_SMALLEST_TILE = 128
+_PLANES_AT_ONCE = 4  # on a GPU, so that the deep levels fill it too …
+_PIXELS_AT_ONCE = 2**22  # … as one plane of this size does alone
+_SPEED = {"cuda": 2e13, "mps": 2e12, "cpu": 5e10}  # operations a second; a CPU's per core
+_measured: dict[tuple[str, str, int], float] = {}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One window of an image: what is read, and which part of the result is kept."""
+
+    read: tuple[slice, slice]
+    keep: tuple[slice, slice]
+    write: tuple[slice, slice]
+
+
+def tiles(shape: tuple[int, int], size: int, overlap: int, align: int = ALIGN) -> Iterator[Tile]:
+    """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
+
+    An image that fits is one window. Otherwise the windows are all but equal, start at multiples of
+    ``align``, and read as few pixels twice as can be. ``size`` includes the ``overlap``: the pixels
+    read beyond what is kept, on each side, a multiple of ``align``.
+    """
+    steps = shape if shape[0] * shape[1] <= size**2 else _steps(shape, size, overlap, align)
+    rows, columns = map(_spans, shape, steps, (overlap, overlap))
+    for row in rows:
+        for column in columns:
+            pairs = (row, column)
+            yield Tile(
+                (slice(*row[0]), slice(*column[0])),
+                (_inner(pairs[0]), _inner(pairs[1])),
+                (slice(*row[1]), slice(*column[1])),
+            )
+
+
+def _inner(span: tuple[tuple[int, int], tuple[int, int]]) -> slice:
+    (start, _), (low, high) = span
+    return slice(low - start, high - start)
+
+
+@lru_cache(maxsize=64)
+def _steps(shape: tuple[int, int], size: int, overlap: int, align: int) -> tuple[int, int]:
+    """Steps of the windows in y and x: the fewest pixels read, then the fewest windows."""
+    height, width = shape
+    candidates = []
+    for rows in range(1, -(-height // align) + 1):
+        down, high = _longest(height, rows, overlap, align)
+        for columns in range(1, -(-width // align) + 1):
+            across, wide = _longest(width, columns, overlap, align)
+            read = (height + 2 * overlap * (rows - 1)) * (width + 2 * overlap * (columns - 1))
+            cost = (max(high * wide, size * size), read, rows * columns, abs(high - wide))
+            candidates.append((cost, (down, across)))
+            if high * wide <= size * size:
+                break
+    return min(candidates)[-1]
+
+
+def _longest(length: int, count: int, overlap: int, align: int) -> tuple[int, int]:
+    """Step and longest window of so many windows along one axis."""
+    step = align * -(-length // (count * align))
+    return step, min(step + overlap * min(count - 1, 2), length)
+
+
+def _spans(length: int, step: int, overlap: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """((read start, stop), (write start, stop)) along one axis."""
+    return [
+        ((max(a - overlap, 0), min(a + step + overlap, length)), (a, min(a + step, length)))
+        for a in range(0, length, step)
+    ]
+
+
+PlaneRequest = tuple[float | Heights, Memory | None]
+"""A height or a surface, and what the network remembers of it."""
+
+
+@dataclass(frozen=True)
+class _PendingPlanes:
+    """Planes on their way from the device, what was requested, and seconds spent so far."""
+
+    fetch: Callable[[], FloatArray]
+    requests: Sequence[PlaneRequest]
+    seconds: float
+
+
+class NetworkPlanes:
+    """Makes planes with a network; see :func:`~.iter_planes`.
+
+    ``reach_um`` are the lowest and highest target. ``on_message`` is told when memory ran out and
+    what is done about it. ``stopped`` is asked before every tile and ends the plane in
+    :class:`Stopped`. ``tile`` (root of the largest window's pixels), ``half``, ``scale`` and
+    ``fast`` are by default what suits the device and the scans.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        optics: Optics,
+        model: Model,
+        device: Device,
+        *,
+        reach_um: tuple[float, float],
+        on_message: Callable[[str], None],
+        stopped: Callable[[], bool] = never,
+        tile: int | None = None,
+        half: bool | None = None,
+        scale: Scale | None = None,
+        fast: bool | None = None,
+    ) -> None:
+        self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
+        self.on_message, self.stopped = on_message, stopped
+        self.tile = tile or LARGEST_TILE[device.kind]
+        fitting = max(_PIXELS_AT_ONCE // scans[0].pixels.size, 1)
+        self.batch = min(_PLANES_AT_ONCE, fitting) if device.kind == "cuda" else 1
+        self.half, self.fast = half, fast
+        self.scale = scale
+        self._timed = 0
+        # The last window's input, and what it was made from: memory to use again.
+        self._last_input: Prepared | None = None
+        self._last_parts: PlaneParts | None = None
+        self._move_to(device)
+
+    def _move_to(self, device: Device) -> None:
+        self.device = device
+        self.runner = runner_for(self.model, device, half=self.half, fast=self.fast)
+        self._inputs: NetworkInputs | None = None
+
+    @property
+    def inputs(self) -> NetworkInputs:
+        """The prepared scans: made with the first plane, because that can take seconds."""
+        if self._inputs is None:
+            self._inputs = NetworkInputs(
+                self.scans,
+                self.optics,
+                self.model.network.config,
+                reach_um=self.reach_um,
+                device=self.device.torch,
+                fixed=self.scale,
+                stopped=self.stopped,
+            )
+        return self._inputs
+
+    def plane(self, z_um: float | Heights, memory: Memory | None = None) -> FloatArray:
+        """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units.
+
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface. With a ``memory`` of
+        this plane only the scans that are new to it are taken in; the scans before must be
+        those that it has seen, in their order and on the same scale.
+        """
+        return self._collect(self._start([(z_um, memory)]))[0]
+
+    def planes(self, heights_um: Iterable[float]) -> Iterator[FloatArray]:
+        """The planes at several heights in turn, each as :meth:`plane` makes it.
+
+        A GPU makes some at once, and the next while those before are fetched; the first comes
+        alone, so that it comes soon.
+        """
+        return self.requested((z_um, None) for z_um in heights_um)
+
+    def requested(self, requests: Iterable[PlaneRequest]) -> Iterator[FloatArray]:
+        """The same for planes that may have a memory; requests are taken one by one."""
+        left = iter(requests)
+        if self.device.kind != "cuda":
+            for z_um, memory in left:
+                yield self.plane(z_um, memory)
+            return
+        before: _PendingPlanes | None = None
+        while group := list(islice(left, 1 if before is None else self.batch)):
+            pending = self._start(group)
+            if before is not None:
+                yield from self._collect(before)
+            before = pending
+        if before is not None:
+            yield from self._collect(before)
+
+    def free_buffers(self) -> None:
+        """Free the memory that is only kept from one plane to the next."""
+        self.runner.release()
+        self._last_input = self._last_parts = None
+
+    def release(self) -> None:
+        """Give back all that is kept for other planes."""
+        self.free_buffers()
+        self._inputs = None
+        if self.device.kind == "cuda":
+            torch.cuda.empty_cache()
+        give_back_memory()
+
+    def _collect(self, pending: _PendingPlanes) -> list[FloatArray]:
+        """Planes (N, Y, X) that are on their way, as the caller wants them."""
+        began = time.monotonic()
+        normal = pending.fetch()
+        if not np.isfinite(normal).all():
+            if not self.runner.form.half:
+                raise InputError(
+                    f"The model '{self.model.name}' makes no numbers of these scans: choose "
+                    "another model, or a method without a network."
+                )
+            self._use_single_precision()
+            return self._collect(self._start(pending.requests))
+        if all(memory is None for _, memory in pending.requests):
+            self._remember_speed(normal.size, pending.seconds + time.monotonic() - began)
+        return [self.inputs.normalisation.undo(plane) for plane in normal]
+
+    def _use_single_precision(self) -> None:
+        """Use single precision from now on: half precision could not hold the features."""
+        self.half = False
+        self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
+
+    def _start(self, requests: Sequence[PlaneRequest]) -> _PendingPlanes:
+        """Start to make planes, with less memory if there is not enough."""
+        began = time.monotonic()
+        while True:
+            try:
+                groups = [self._run(some) for some in self._groups(requests)]
+                planes = groups[0] if len(groups) == 1 else torch.cat(groups)
+                break
+            except torch.OutOfMemoryError:
+                self._use_less_memory()
+            except RuntimeError as error:
+                if "memory" not in str(error).lower():
+                    raise
+                self._use_less_memory()
+        return _PendingPlanes(start_download(planes), requests, time.monotonic() - began)
+
+    def _groups(self, requests: Sequence[PlaneRequest]) -> Iterator[Sequence[PlaneRequest]]:
+        """The requests in groups that are made at once: fewer after memory has run out."""
+        for start in range(0, len(requests), self.batch):
+            yield requests[start : start + self.batch]
+
+    def _run(self, requests: Sequence[PlaneRequest]) -> torch.Tensor:
+        """Normalised planes (N, Y, X) on the device."""
+        memories = [memory for _, memory in requests if memory is not None]
+        known = {memory.known(len(self.scans), self.tile) for memory in memories} or {0}
+        if len(known) > 1 or 0 < len(memories) < len(requests):  # not one group
+            return torch.cat([self._run([one]) for one in requests])
+        (first,) = known
+        if not first:
+            for memory in memories:
+                memory.forget()
+        states_of: list[list[State]] = [[] for _ in memories]
+        with torch.inference_mode():
+            heights = [z_um for z_um, _ in requests]
+            surface = is_surface(heights[0])
+            over, self._last_parts = self._last_parts, None
+            z_um = heights[0] if surface else np.array(heights)
+            whole = self.inputs.parts(z_um, first, over)
+            out = torch.empty_like(whole.linear)
+            windows = self.windows()
+            for number, tile in enumerate(windows):
+                if self.stopped():
+                    raise Stopped
+                tell("network", number, len(windows))
+                given = self._input(whole, tile)
+                if memories:
+                    before = stacked_states(memories, number, self.device.torch, self.runner.dtype)
+                    image, state = self.runner.go_on(before, given)
+                    for mine, part in zip(states_of, split_states(state, memories), strict=True):
+                        mine.append(part)
+                else:
+                    image = self.runner(given)
+                out[(..., *tile.write)] = image[(slice(None), 0, *tile.keep)].float()
+        for memory, states in zip(memories, states_of, strict=True):
+            memory.keep(states, len(self.scans), self.tile)
+        if self.device.kind == "cpu":  # PyTorch reuses a GPU's memory by itself
+            self._last_parts = whole
+        return out
+
+    def windows(self) -> list[Tile]:
+        """The windows that a plane is made in."""
+        rows, columns = self.scans[0].pixels.shape
+        many = rows * columns > self.tile**2  # else what they share need not be known
+        overlap = overlap_of(self.model) if many else 0
+        return list(tiles((rows, columns), self.tile, overlap, alignment(self.model)))
+
+    def _input(self, whole: PlaneParts, tile: Tile) -> Prepared:
+        """The network's input for a window of some planes."""
+        over, self._last_input = self._last_input, None
+        given = whole.window(*tile.read, over=over)
+        if self.device.kind == "cpu":
+            self._last_input = given
+        return given
+
+    def _use_less_memory(self) -> None:
+        """After running out of memory: fewer planes at once, smaller tiles, then the CPU."""
+        self.free_buffers()
+        if self.device.kind == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch > 1:
+            self.batch //= 2
+        elif self.tile > (smallest := max(_SMALLEST_TILE, 3 * overlap_of(self.model))):
+            longest = max(self.scans[0].pixels.shape)
+            self.tile = max(min(self.tile, longest) // 2, smallest)
+            self.on_message(
+                f"{self.device.name} ran out of memory: going on with tiles of {self.tile} pixels."
+            )
+        elif self.device.kind != "cpu":
+            self.on_message(f"{self.device.name} ran out of memory: going on with the CPU.")
+            self.tile = LARGEST_TILE["cpu"]
+            self._move_to(choose_device("cpu"))
+        else:
+            raise MemoryError(
+                "There is not enough memory for this image even in small tiles: "
+                "close other programs or crop the scans."
+            )
+
+    def _remember_speed(self, pixels: int, seconds: float) -> None:
+        if seconds > 0:
+            key = (self.model.sha256, self.device.name, len(self.scans))
+            now = seconds / pixels
+            self._timed += 1
+            if self._timed == 1:  # includes the start-up: only better than nothing
+                _measured.setdefault(key, now)
+                return
+            before = _measured.get(key, now) if self._timed > 2 else now
+            _measured[key] = 0.7 * before + 0.3 * now  # single planes scatter on a busy machine
+
+    @staticmethod
+    def seconds_per_pixel(model: Model, device: Device, n_scans: int) -> float:
+        """Expected seconds for one pixel of one plane, measured if there was a run."""
+        known = _measured.get((model.sha256, device.name, n_scans))
+        if known is not None:
+            return known
+        speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
+        speed *= 2 if device.half and device.kind == "cpu" else 1
+        return operations_per_pixel(model.network.config, n_scans) / speed

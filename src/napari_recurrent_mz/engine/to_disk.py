@@ -1,0 +1,153 @@
+"""A volume that may not fit in memory: from scans to a file, plane after plane."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from ..core.device import choose_device
+from ..core.methods import DEFAULT_METHOD
+from ..core.optics import Optics
+from ..core.scans import FloatArray, Scan, ZGrid
+from ..io import VolumeWriter
+from ..networks.weights import Model
+from .check import OwnSampleCheck
+from .inference import Plane, loaded, run, tell
+from .recipe import Recipe
+
+
+def reconstruct_to(
+    path: str | os.PathLike[str],
+    scans: Sequence[Scan],
+    grid: ZGrid,
+    *,
+    optics: Optics | None = None,
+    pixel_um: float | None = None,
+    model: Model | str | Path | None = None,
+    method: str = DEFAULT_METHOD,
+    device: str = "auto",
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> Path:
+    """Fill a grid of heights from a few scans, straight to a file.
+
+    What :func:`~.reconstruct` returns is written plane after plane instead:
+    the volume is never in memory. The file appears under its name when it is whole; when this
+    ends in any other way, nothing stays.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.ome.zarr`` (OME-Zarr, for whatever is large) or ``.ome.tif`` (OME-TIFF).
+    scans, grid, optics, model, method, device, on_message, on_check
+        As in :func:`~.iter_planes`.
+    pixel_um : float, optional
+        Pixel size in micrometres, for methods that need no ``optics``.
+    inputs : iterable of path
+        Files that must not be overwritten.
+    on_progress : callable, optional
+        Called with the number of planes done and of all planes.
+    stopped : callable, optional
+        Asked before every plane and every tile; True ends in
+        :class:`~.Stopped`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If the input does not make sense, or the disk is closed, too small or refuses.
+
+    Examples
+    --------
+    >>> reconstruct_to("volume.ome.zarr", scans, ZGrid(0, 10, 0.1), optics=optics)
+    PosixPath('volume.ome.zarr')    # doctest: +SKIP
+    """
+    recipe = Recipe(scans, grid, optics, method, model, device, pixel_um)
+    return reconstruct_into(
+        lambda shape: VolumeWriter(path, shape, grid.z_um, recipe.pixel_size_um, inputs=inputs),
+        recipe,
+        on_progress=on_progress,
+        on_message=on_message,
+        on_check=on_check,
+        stopped=stopped,
+    )
+
+
+class Target(Protocol):
+    """Where a volume is put plane after plane, as :class:`~.VolumeWriter`."""
+
+    @property
+    def finished_planes(self) -> Sequence[int]: ...
+
+    def __setitem__(self, index: int, plane: FloatArray) -> None: ...
+
+    def finish(self, provenance: Mapping[str, Any]) -> Path: ...
+
+    def __enter__(self) -> Target: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def reconstruct_into(
+    opened: Callable[[tuple[int, int, int]], Target],
+    recipe: Recipe,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+    on_check: Callable[[OwnSampleCheck], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> Path:
+    """Fill a grid of heights from a few scans, straight to where ``opened`` says.
+
+    Parameters
+    ----------
+    opened : callable
+        Gets the shape (Z, Y, X) once all else is checked; what it returns takes the planes, and
+        at the end how they were made.
+    recipe : Recipe
+        Its target is a grid.
+    on_progress, on_message, on_check, stopped
+        As in :func:`reconstruct_to`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        As :func:`reconstruct_to`.
+    """
+    grid = recipe.target
+    assert isinstance(grid, ZGrid)
+    recipe, check, done = loaded(recipe), None, 0
+    device, planes = choose_device(recipe.device), len(grid)
+    began = time.perf_counter()
+    events = run(recipe, stopped=stopped)
+    with opened((planes, *recipe.shape)) as volume:
+        for event in events:
+            tell(event, on_message, on_check)
+            if isinstance(event, OwnSampleCheck):
+                check = event
+            elif isinstance(event, Plane):
+                volume[event.index] = event.pixels
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, planes)
+        seconds = time.perf_counter() - began
+        return volume.finish(recipe.provenance(device, seconds, check))

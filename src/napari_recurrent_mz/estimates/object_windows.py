@@ -1,0 +1,238 @@
+"""A non-negative object for images of any size: overlapping windows, each with its own object.
+
+Fitting needs memory for some four objects of one window; once fitted, all that images need is
+the spectra of its sheets, which wait on the device or in memory where they fit, and else in a
+temporary file that is gone with the process. Lengths are in micrometres.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise, product
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..core.device import free_gpu_bytes, give_back_memory
+from ..core.optics import Optics
+from ..core.scans import FloatArray, Heights, Scan, check_scans, is_surface
+from .deconvolution import Levels, NonnegativeEstimate
+from .lmmse import Weights
+from .radial_filter import FilterCache, RadialFilter
+
+WINDOW = 2048
+"""Images are fitted whole up to this size and the overlaps, larger ones in windows of it."""
+
+OVERLAP = 128
+"""Pixels that a window reads beyond its part on each side."""
+
+IN_MEMORY_BYTES = 500_000_000
+"""Spectra of all windows up to this wait in memory, more in a temporary file."""
+
+_SHARE_OF_DEVICE = 0.3  # of a GPU's free memory that spectra may take
+
+
+class _Window(NamedTuple):
+    """A part of the image: where it is, its share of every row and column, its object."""
+
+    place: tuple[slice, slice]
+    down: torch.Tensor
+    across: torch.Tensor
+    fit: NonnegativeEstimate
+
+
+class NonnegativeWindows:
+    """A :class:`~.NonnegativeEstimate` of large images.
+
+    Overlapping windows, each with its own object, are blended: memory goes with the window instead
+    of the image. A window adds ``size`` pixels on a side and reads :data:`OVERLAP` more.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        optics: Optics,
+        *,
+        target: str = "widefield",
+        device: torch.device | None = None,
+        stopped: Callable[[], bool] | None = None,
+        size: int | None = None,
+    ) -> None:
+        scans = check_scans(scans)
+        self.shape = scans[0].pixels.shape
+        self.scan_z_um = np.array([scan.z_um for scan in scans])
+        self.device = device
+        self.levels = Levels.of(torch.from_numpy(np.stack([s.pixels for s in scans])))
+        rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
+        count = len(rows) * len(columns)
+        self._windows: list[_Window] = []
+        filters: dict[tuple[int, ...], RadialFilter] = {}
+        store: _SpectraStore | None = None
+        for (row, down), (column, across) in product(rows, columns):
+            fit = NonnegativeEstimate(
+                [s.with_pixels(s.pixels[row, column]) for s in scans],
+                optics,
+                levels=self.levels,
+                device=device,
+                stopped=stopped,
+                target=target,
+            )
+            store = store or _SpectraStore(count * _bytes(fit), device)
+            fit.store_spectra(store.keep(fit.transforms()))
+            fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
+            shares = (_shares(down, device)[:, None], _shares(across, device))
+            self._windows.append(_Window((row, column), *shares, fit))
+            give_back_memory()
+        self._windows.sort(key=lambda window: window.fit.filter.shape)
+
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
+
+        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
+        """
+        return self._filtered(z_um, NonnegativeEstimate.imaged) + self.levels.background
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        """The objects' image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
+
+    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Gain of the objects over the linear MMSE estimate of a plane or surface, (Y, X).
+
+        That of several heights, (T, Y, X), is put into the memory of ``out``.
+        """
+        return self._filtered(z_um, NonnegativeEstimate.beyond, out)
+
+    def explained(self, number: int) -> torch.Tensor:
+        """The wide-field image that the objects account for at a scan: tensor (Y, X)."""
+        image = self._filtered(
+            float(self.scan_z_um[number]), lambda fit, _: fit.radial_to_scans[number][None]
+        )
+        return image + self.levels.background
+
+    def _filtered(
+        self,
+        z_um: float | Heights,
+        weights: Callable[[NonnegativeEstimate, Heights], Weights],
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The windows' sheets, filtered and blended: for some heights, or for every pixel's own."""
+        first = self._windows[0].fit  # the sheets of all windows have the same heights
+        same = None if is_surface(z_um) else weights(first, np.atleast_1d(z_um))
+        count = 1 if same is None else len(same)
+        shape = (count, *self.shape)
+        whole = torch.zeros(shape, device=self.device) if out is None else out.zero_()
+        cache, before = FilterCache({}), first.filter
+        for place, down, across, fit in self._windows:
+            if same is None:
+                image = fit.along(np.asarray(z_um)[place], partial(weights, fit))
+            else:
+                if fit.filter is not before:  # windows of one size follow each other
+                    cache, before = FilterCache({}), fit.filter
+                image = fit.image(same, cache)
+            whole[(..., *place)] += image.mul_(down).mul_(across)
+        return whole if np.ndim(z_um) == 1 else whole[0]
+
+
+def nonnegative_estimate(
+    scans: Sequence[Scan],
+    optics: Optics,
+    *,
+    target: str = "widefield",
+    device: torch.device | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> NonnegativeEstimate | NonnegativeWindows:
+    """Fit a non-negative object, in windows where the image is large."""
+    large = max(scans[0].pixels.shape) > WINDOW + 2 * OVERLAP
+    make = NonnegativeWindows if large else NonnegativeEstimate
+    return make(scans, optics, target=target, device=device, stopped=stopped)
+
+
+def _shares(ramp: npt.NDArray[np.float64], device: torch.device | None) -> torch.Tensor:
+    return torch.tensor(ramp, dtype=torch.float32, device=device)
+
+
+def _bytes(fit: NonnegativeEstimate) -> int:
+    """Bytes of the spectra of an object."""
+    return sum(count * y * (x // 2 + 1) * 8 for count, y, x in (part.shape for part in fit.parts))
+
+
+def _ramps(length: int, size: int) -> list[tuple[slice, npt.NDArray[np.float64]]]:
+    """Windows along one axis with weights that add up to one everywhere."""
+    count = -(-length // size)
+    edges = np.linspace(0, length, count + 1).round().astype(int)
+    at = np.arange(length) + 0.5
+    ramps = []
+    for low, high in pairwise(edges):
+        start, stop = max(int(low) - OVERLAP, 0), min(int(high) + OVERLAP, length)
+        rising = 1.0 if low == 0 else np.clip((at - low) / OVERLAP + 0.5, 0, 1)
+        falling = 1.0 if high == length else np.clip((high - at) / OVERLAP + 0.5, 0, 1)
+        weight = np.ones(length) * rising * falling
+        ramps.append((slice(start, stop), weight[start:stop]))
+    return ramps
+
+
+class _SpectraStore:
+    """Where spectra of some ``size`` bytes wait: on the device, in memory, or in a file."""
+
+    def __init__(self, size: int, device: torch.device | None) -> None:
+        self._device = device
+        if device is not None and device.type == "cuda":
+            self._in_memory = size < _SHARE_OF_DEVICE * free_gpu_bytes()
+        else:
+            self._in_memory = size <= IN_MEMORY_BYTES
+        # On disk, with no name: gone with the process, however it ends.
+        self._file = None if self._in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+        if self._file is not None:
+            weakref.finalize(self, self._file.close)
+        self._lock = threading.RLock()
+
+    def keep(self, spectra: Iterator[torch.Tensor]) -> Iterable[torch.Tensor]:
+        """Put the spectra of an object (L, Y', X') away; they are read some after others."""
+        if self._file is None:
+            return list(spectra)
+        shapes: list[torch.Size] = []
+        with self._lock:
+            begin = self._file.seek(0, 2)
+            for some in spectra:
+                try:
+                    self._file.write(torch.view_as_real(some.cpu().contiguous()).numpy().data)
+                except OSError:  # the disk is full: memory has to do
+                    in_memory = [one.clone() for one in _StoredSpectra(self, begin, shapes)]
+                    self._file.truncate(begin)
+                    return [*in_memory, some, *spectra]
+                shapes.append(some.shape)
+        return _StoredSpectra(self, begin, shapes)
+
+    def read(self, begin: int, spectrum: torch.Tensor) -> torch.Tensor:
+        """Fill ``spectrum``, on the CPU, from a place in the file; it comes to the device."""
+        assert self._file is not None
+        with self._lock:
+            self._file.seek(begin)
+            self._file.readinto(torch.view_as_real(spectrum).numpy().data)
+        return spectrum if self._device is None else spectrum.to(self._device)
+
+
+@dataclass(frozen=True)
+class _StoredSpectra:
+    """Spectra of one object in the file; each comes where the one before was."""
+
+    store: _SpectraStore
+    begin: int
+    shapes: Sequence[torch.Size]
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        begin, sizes = self.begin, [math.prod(shape) for shape in self.shapes]
+        room = torch.empty(max(sizes, default=0), dtype=torch.complex64)
+        for shape, size in zip(self.shapes, sizes, strict=True):
+            yield self.store.read(begin, room[:size].view(shape))
+            begin += size * room.itemsize

@@ -1,0 +1,65 @@
+"""Pixels that a camera could not count: they are at the limit, whatever the light was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.scans import Scan, listed
+
+SATURATED = 1e-3
+"""Part of the pixels from which an image counts as saturated."""
+
+_AT_LIMIT = "at the camera's limit"
+_LOST = "What is brighter is lost there, and widths come out too large: expose shorter."
+
+_SPIKE = 4.0  # times as many pixels as at the next value
+_FULL = frozenset(float(2**bits - 1) for bits in (8, 10, 12, 14, 16))
+
+
+def limit_of(pixels: npt.NDArray[Any]) -> float | None:
+    """The value that a camera could not pass; None where no such limit shows.
+
+    A limit shows as a spike: many pixels at the highest value, few just below it. Where the highest
+    value is the largest of a converter, fewer do.
+    """
+    top = pixels.max()
+    count = int(np.count_nonzero(pixels == top))
+    below = pixels[pixels < top]
+    following = int(np.count_nonzero(below == below.max())) if below.size else 0
+    spike = 1.0 if float(top) in _FULL else _SPIKE
+    return float(top) if count > spike * following else None
+
+
+def saturated_part(pixels: npt.NDArray[Any]) -> float:
+    """Part of the pixels that a camera could not count, 0 to 1."""
+    limit = limit_of(pixels)
+    return 0.0 if limit is None else int(np.count_nonzero(pixels == limit)) / pixels.size
+
+
+def saturation_notes(scans: Iterable[Scan]) -> list[str]:
+    """A sentence that names the saturated scans; nothing when there is none."""
+    parts = [(scan, saturated_part(scan.pixels)) for scan in scans]
+    saturated = [
+        (f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm") + f" ({100 * part:.2g} %)"
+        for scan, part in parts
+        if part > SATURATED
+    ]
+    if not saturated:
+        return []
+    return [f"Pixels of these scans are {_AT_LIMIT}: {listed(saturated)}. {_LOST}"]
+
+
+def stack_saturation_notes(name: str, stack: Iterable[npt.ArrayLike]) -> list[str]:
+    """A sentence when planes of a stack are saturated; nothing otherwise."""
+    parts = [saturated_part(np.asarray(plane)) for plane in stack]
+    saturated = [part for part in parts if part > SATURATED]
+    if not saturated:
+        return []
+    return [
+        f"Pixels of {len(saturated)} of the {len(parts)} planes of '{name}' are {_AT_LIMIT}, up to "
+        f"{100 * max(saturated):.2g} % of a plane. {_LOST}"
+    ]

@@ -1,0 +1,128 @@
+"""One bead from nearby: the lines of voxels through it, and the fit along them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.scans import InputError
+from ._gaussians import FWHM_PER_SIGMA, Array, Windows, fit_gaussians
+from ._measure import half_region
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FINE = 10  # points of the fitted curve in a voxel
+_NAMES = ("z", "y", "x")
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Intensities along one axis through a bead, and the Gaussian fitted to them.
+
+    Attributes
+    ----------
+    axis : str
+        ``z``, ``y`` or ``x``.
+    at_um : numpy.ndarray, shape (n,)
+        Positions of the voxels from the bead's fitted centre, in micrometres; from its
+        brightest voxel where nothing was fitted.
+    intensity : numpy.ndarray, shape (n,)
+        In the units of the volume.
+    fit_at_um, fit : numpy.ndarray, shape (m,)
+        The fitted curve, more finely; empty where nothing was fitted.
+    fwhm_um : float
+        As in the table; NaN where nothing was fitted.
+    """
+
+    axis: str
+    at_um: Array
+    intensity: Array
+    fit_at_um: Array
+    fit: Array
+    fwhm_um: float
+
+
+def bead_profiles(volume: Any, table: pd.DataFrame, bead: int) -> tuple[Profile, ...]:
+    """The profiles of one bead through its brightest voxel, over the region that was fitted.
+
+    Parameters
+    ----------
+    volume : array_like, shape (Z, Y, X), (1, Y, X) or (Y, X)
+        That the table was measured in. A lazy one is read along the three lines only.
+    table : pandas.DataFrame
+        From :func:`measure_beads`, whole or in part.
+    bead : int
+        Label of the bead's row in the table's index.
+
+    Returns
+    -------
+    tuple of Profile
+        Along z, y and x, without an axis of one plane. The curve of ``gaussian3d`` is that of
+        the three-dimensional fit along the line, which passes up to half a voxel beside the
+        centre.
+
+    Raises
+    ------
+    InputError
+        If the table has no such bead, or is not from :func:`measure_beads`.
+    """
+    if "region_um" not in table.attrs:
+        raise InputError("The table does not say how it was measured: take that of measure_beads.")
+    if bead not in table.index:
+        raise InputError(f"The table has no bead {bead}.")
+    row = table.loc[bead]
+    return tuple(
+        _profile(volume, row, table.attrs, axis)
+        for axis in range(3)
+        if math.isfinite(table.attrs["region_um"][axis])
+    )
+
+
+def _profile(volume: Any, row: pd.Series, how: dict[str, Any], axis: int) -> Profile:
+    name, voxel_um = _NAMES[axis], how["voxel_um"][axis]
+    place = [int(row[f"{other}_voxel"]) for other in _NAMES]
+    half = half_region(how["region_um"][axis], voxel_um)
+    first = max(place[axis] - half, 0)
+    index: list[Any] = list(place)
+    index[axis] = slice(first, place[axis] + half + 1)
+    line = np.asarray(volume[tuple(index[-volume.ndim :])], np.float64)
+    at = how["origin_um"][axis] + (first + np.arange(len(line))) * voxel_um
+    centre, fwhm = float(row[f"{name}_um"]), float(row[f"fwhm_{name}_um"])
+    fine = np.linspace(at[0], at[-1], _FINE * (len(line) - 1) + 1)
+    if not math.isfinite(fwhm):
+        empty = np.empty(0)
+        return Profile(name, at - centre, line, empty, empty, fwhm)
+    if how["model"] == "profiles":
+        fit = _line_fit(at, line, centre, fwhm, fine)
+    else:
+        fit = _box_fit(row, how, axis, fine)
+    return Profile(name, at - centre, line, fine - centre, fit, fwhm)
+
+
+def _box_fit(row: pd.Series, how: dict[str, Any], axis: int, fine: Array) -> Array:
+    """The three-dimensional Gaussian along the line."""
+    height = float(row["amplitude"])
+    for other, name in enumerate(_NAMES):
+        if other != axis and math.isfinite(row[f"fwhm_{name}_um"]):
+            line_at = how["origin_um"][other] + row[f"{name}_voxel"] * how["voxel_um"][other]
+            height *= _gaussian(line_at - row[f"{name}_um"], row[f"fwhm_{name}_um"])
+    name = _NAMES[axis]
+    curve = _gaussian(fine - row[f"{name}_um"], row[f"fwhm_{name}_um"])
+    return np.asarray(row["background"] + height * curve)
+
+
+def _line_fit(at: Array, line: Array, centre: float, fwhm: float, fine: Array) -> Array:
+    """The Gaussian fitted to the line again, which has its own height and background."""
+    windows = Windows(line[None], [at - centre], [np.ones((1, len(line)))])
+    fits = fit_gaussians(windows, np.array([fwhm / FWHM_PER_SIGMA]))
+    curve = _gaussian(fine - centre - fits.centre[0, 0], fits.sigma[0, 0] * FWHM_PER_SIGMA)
+    return np.asarray(fits.background[0] + fits.amplitude[0] * curve)
+
+
+def _gaussian(distance: npt.ArrayLike, fwhm: float) -> Any:
+    return np.exp(-4 * math.log(2) * (np.asarray(distance) / fwhm) ** 2)

@@ -1,0 +1,144 @@
+"""Summary of a table of beads in a few numbers and words, and as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.scans import InputError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AXES = ("x", "y", "z")
+
+_LEFT_OUT = {
+    "border": "at the border",
+    "neighbour": "beside another bead",
+    "saturated": "saturated",
+    "no fit": "without a fit",
+    "width": "narrower than a voxel or wider than the region",
+    "dim": "dim",
+    "poor fit": "with a poor fit",
+}
+
+HEADERS = {
+    "z_um": "z (µm)",
+    "y_um": "y (µm)",
+    "x_um": "x (µm)",
+    "fwhm_z_um": "FWHM z (µm)",
+    "fwhm_y_um": "FWHM y (µm)",
+    "fwhm_x_um": "FWHM x (µm)",
+    "amplitude": "amplitude (image units)",
+    "background": "background (image units)",
+    "residual": "residual (fraction of amplitude)",
+    "snr": "SNR (amplitude over noise)",
+    "z_voxel": "z (voxel)",
+    "y_voxel": "y (voxel)",
+    "x_voxel": "x (voxel)",
+    "accepted": "accepted",
+    "reason": "reason",
+}
+"""Names of the columns in a CSV file, with their units."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The full widths at half maximum of the accepted beads along one axis.
+
+    Attributes
+    ----------
+    values_um : numpy.ndarray, shape (n,)
+        Without those that were not measured.
+    mean_um, median_um, std_um : float
+        NaN where there is no bead.
+    """
+
+    values_um: npt.NDArray[np.float64]
+    mean_um: float
+    median_um: float
+    std_um: float
+
+    @property
+    def n(self) -> int:
+        """How many beads there are."""
+        return len(self.values_um)
+
+
+def widths(table: pd.DataFrame, axis: str) -> Widths:
+    """Widths of the accepted beads of a table along ``x``, ``y`` or ``z``.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From :func:`measure_beads`.
+    axis : {"x", "y", "z"}
+    """
+    column = table.loc[table["accepted"].astype(bool), f"fwhm_{axis}_um"]
+    values = column.to_numpy(np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Widths(values, np.nan, np.nan, np.nan)
+    return Widths(values, float(values.mean()), float(np.median(values)), float(values.std()))
+
+
+def excluded(table: pd.DataFrame) -> dict[str, int]:
+    """How many beads of a table were excluded for each reason, the commonest first."""
+    counts = table.loc[~table["accepted"].astype(bool), "reason"].value_counts()
+    return {str(reason): int(count) for reason, count in counts.items()}
+
+
+def in_words(table: pd.DataFrame) -> str:
+    """How many beads were found, how many are accepted, and why the others are not."""
+    total, accepted = len(table), int(table["accepted"].sum())
+    if not total:
+        return "No bead was found"
+    beads = (
+        f"{accepted} of {total} beads accepted" if total > 1 else f"{accepted} of 1 bead accepted"
+    )
+    reasons = [f"{count} {_LEFT_OUT[reason]}" for reason, count in excluded(table).items()]
+    return f"{beads}; left out: {', '.join(reasons)}" if reasons else beads
+
+
+def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
+    """Write tables of beads to one CSV file, the units in its header.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.csv``; UTF-8 with a byte order mark, so that spreadsheets show the µ.
+    tables : mapping of str to pandas.DataFrame
+        From :func:`measure_beads`, by the name of their volume, which is the first column; the
+        second is the number of the bead in its table, from 1.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If there is no bead, the ending is another one, or the file cannot be written.
+    """
+    import pandas as pd
+
+    from ...io import write_table
+
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"'{path.name}' is no name for a table: let it end in .csv.")
+    if not any(len(table) for table in tables.values()):
+        raise InputError(f"There is no bead in {listed(list(tables))}: no table was written.")
+    parts = []
+    for name, table in tables.items():
+        part = table[list(HEADERS)].rename(columns=HEADERS)
+        part.insert(0, "volume", name)
+        part.insert(1, "bead", np.arange(1, len(part) + 1))
+        part.attrs.clear()
+        parts.append(part)
+    return write_table(path, pd.concat(parts), encoding="utf-8-sig")

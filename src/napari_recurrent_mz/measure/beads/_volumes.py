@@ -1,0 +1,211 @@
+"""The beads of one volume, or of a volume and its reference, measured alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.progress import finished, never
+from ...core.scans import InputError
+from ...io import even_step
+from ._measure import bead_steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+
+Tables = tuple[tuple["pd.DataFrame", ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class BeadVolume:
+    """A volume at its place in the world.
+
+    Attributes
+    ----------
+    name : str
+    pixels : array_like, shape (Z, Y, X)
+        Perhaps lazy; (Y, X) for an image.
+    voxel_um, origin_um : numpy.ndarray, shape (3,)
+        (z, y, x) of a voxel and of the middle of the first one, in micrometres.
+    """
+
+    name: str
+    pixels: Any
+    voxel_um: Array
+    origin_um: Array
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it has one plane only."""
+        return bool(self.pixels.ndim == 2 or self.pixels.shape[0] == 1)
+
+    def inside(self, points_um: Array) -> npt.NDArray[np.bool_]:
+        """Which points, (N, 3) in micrometres, lie in it; a single plane has no height."""
+        shape = np.array(((1,) if self.pixels.ndim == 2 else ()) + tuple(self.pixels.shape))
+        nearest = np.round((points_um - self.origin_um) / self.voxel_um)
+        is_inside = (nearest >= 0) & (nearest < shape)
+        return np.asarray(is_inside[:, 1:].all(axis=1) if self.is_flat else is_inside.all(axis=1))
+
+
+def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
+    """Height of the first plane and distance between planes, in micrometres.
+
+    Heights may scatter as a stage's read-back does: the distance is their mean. Those that are not
+    evenly spaced upwards are refused with ``words`` for the stack.
+    """
+    heights = np.asarray(heights_um, np.float64)
+    step = even_step(heights)
+    if step is None:
+        gaps = np.diff(heights)
+        raise InputError(
+            f"The planes of {words} are not evenly spaced ({gaps.min():.3g} to {gaps.max():.3g} µm "
+            "apart): resample it along z first, or give one z step for all (--z-step-um)."
+        )
+    if step < 0:
+        raise InputError(f"The planes of {words} run from the top down: turn it over along z.")
+    return float(heights[0]), step
+
+
+@dataclass(frozen=True)
+class BeadSettings:
+    """How beads are found and fitted, as :func:`measure_beads` takes it; None and NaN leave a
+    choice to it.
+
+    Attributes
+    ----------
+    same_beads : bool
+        With a reference, find beads in that, and measure the accepted ones in both.
+    """
+
+    model: str = "gaussian3d"
+    separation_um: float | None = None
+    threshold_snr: float = 5.0
+    region_um: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    z_range_um: tuple[float, float] = (-math.inf, math.inf)
+    same_beads: bool = True
+
+
+def volumes_in_steps(
+    volumes: Sequence[BeadVolume],
+    settings: BeadSettings,
+    points_um: Sequence[Array] | None,
+    stopped: Callable[[], bool],
+) -> Generator[tuple[str, int, int], None, Tables]:
+    """Measure a volume, and perhaps its reference after it in the sequence.
+
+    Yields the volume at work, how many beads are done, and their total (0 during the search);
+    returns a table for each volume, and sentences about what to mind.
+    """
+    tables: dict[int, pd.DataFrame] = {}
+    notes: list[str] = []
+    last = len(volumes) - 1
+    for number in reversed(range(len(volumes))):  # the reference first: it may lend its beads
+        volume, places, lent = volumes[number], None, False
+        if points_um is not None:
+            places = points_um[number]
+        elif settings.same_beads and number < last:
+            places = _beads_of(volumes[last], tables[last], volume, notes)
+            lent = places is not None
+        tables[number] = yield from _one_volume(volume, settings, places, lent, stopped)
+        if stopped():
+            break
+    return tuple(tables[number] for number in sorted(tables)), tuple(notes)
+
+
+def measure_volumes(
+    volumes: Sequence[BeadVolume],
+    settings: BeadSettings | None = None,
+    *,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Tables:
+    """Measure the beads of one volume, or of a volume and its reference.
+
+    Parameters
+    ----------
+    volumes : sequence of BeadVolume
+        One, or two of which the second is the reference.
+    settings : BeadSettings, optional
+    on_progress : callable, optional
+        Called with what is at work, the number of beads fitted, and their total.
+
+    Returns
+    -------
+    tables : tuple of pandas.DataFrame
+        As :func:`measure_beads` makes them, one for each volume.
+    notes : tuple of str
+        Sentences about what to mind, for instance beads that lie outside.
+
+    Raises
+    ------
+    InputError
+        If a volume cannot be measured, or the two do not overlap.
+    """
+    steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
+    return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
+
+
+def _one_volume(
+    volume: BeadVolume,
+    settings: BeadSettings,
+    places: Array | None,
+    lent: bool,
+    stopped: Callable[[], bool],
+) -> Generator[tuple[str, int, int], None, pd.DataFrame]:
+    words = f"Beads of “{volume.name}”"
+    yield words, 0, 0
+    try:
+        steps = bead_steps(
+            np.asarray(volume.pixels),
+            volume.voxel_um.tolist(),
+            points=places,
+            min_separation_um=settings.separation_um,
+            threshold_snr=settings.threshold_snr,
+            region_um=settings.region_um,
+            model=settings.model,
+            z_range_um=None if lent or volume.is_flat else settings.z_range_um,
+            origin_um=volume.origin_um.tolist(),
+            stopped=stopped,
+        )
+        while True:
+            done, total = next(steps)
+            yield words, done, total
+    except StopIteration as end:
+        table: pd.DataFrame = end.value
+        return table
+    except InputError as error:
+        raise InputError(f"'{volume.name}': {error}") from error
+
+
+def _beads_of(
+    reference: BeadVolume, table: pd.DataFrame, volume: BeadVolume, notes: list[str]
+) -> Array | None:
+    """Where the reference's accepted beads lie in another volume; None to search there."""
+    if reference.is_flat != volume.is_flat:
+        flat = reference if reference.is_flat else volume
+        notes.append(f"“{flat.name}” is one plane, so each volume was searched by itself.")
+        return None
+    places = table.loc[table["accepted"], ["z_um", "y_um", "x_um"]].to_numpy(np.float64)
+    if not len(places):
+        notes.append(f"“{reference.name}” lends no bead, so each volume was searched by itself.")
+        return None
+    inside = volume.inside(places)
+    if not inside.any():
+        raise InputError(
+            f"'{volume.name}' and '{reference.name}' do not overlap: none of the {len(places)} "
+            "beads of the second lies in the first; check the place and scale of both."
+        )
+    if not inside.all():
+        notes.append(
+            f"{np.count_nonzero(~inside)} beads of “{reference.name}” lie outside “{volume.name}”."
+        )
+    matches = places[inside]
+    if volume.is_flat:
+        matches[:, 0] = volume.origin_um[0]
+    return np.asarray(matches)

@@ -1,0 +1,359 @@
+"""The measures of every plane, their means, and what was done to the grids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from ...core.metrics import Normalisation, StackScale, StraightFit, plane_measures
+from ...core.progress import Step, Steps, finished
+from ...core.scans import InputError, listed
+from ._sources import Baseline, Field, Resampled, Source, common_field, pixels_off, scans_in
+from ._volume import Volume
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ...core.optics import Optics
+
+_Result = TypeVar("_Result")
+
+MEASURES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"}
+"""Columns of the measures, and what a figure or a table calls them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How near volumes are to a reference.
+
+    Attributes
+    ----------
+    reference : str
+        Name of the reference stack.
+    planes : pandas.DataFrame
+        One row a volume and plane of the reference that it covers: ``name``, ``z_um``,
+        ``psnr_db`` (infinite where both are equal), ``nrmse_percent`` (NaN where the
+        reference's plane is constant), ``ssim``, ``is_scan`` (this plane is one of the
+        volume's own scans), ``in_mean`` (it counts in :attr:`means`).
+    scans_um : mapping of str to tuple of float
+        Heights of the scans that each volume was made from, in micrometres.
+    sentence : str
+        What was done to bring the grids together.
+    is_same_grid : bool
+        Whether nothing was done to them: every volume has the planes and pixels of the reference.
+    scale : Normalisation
+        Of the reference: the units in which the measures are taken.
+    fits : mapping of str to tuple of float
+        Gain and offset that were fitted to each volume; empty without a fit.
+    """
+
+    reference: str
+    planes: pd.DataFrame
+    scans_um: Mapping[str, tuple[float, ...]]
+    sentence: str
+    is_same_grid: bool
+    scale: Normalisation
+    fits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The volumes in the order of the table."""
+        return list(dict.fromkeys(self.planes["name"]))
+
+    @property
+    def means(self) -> pd.DataFrame:
+        """One row a volume: the mean of each measure, and ``planes``, how many count.
+
+        All rows are over the same planes: those of the reference that every volume covers,
+        without the planes that were scans.
+        """
+        counted = self.planes[self.planes["in_mean"]]
+        groups = counted.groupby("name", sort=False)
+        means = groups[list(MEASURES)].mean().reindex(self.names)
+        means["planes"] = groups.size().reindex(self.names, fill_value=0)
+        return means
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write :attr:`planes` as a table with units in its header.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        from ...io import write_table
+
+        return write_table(path, self.planes)
+
+
+def compare(
+    volumes: Volume | Sequence[Volume],
+    reference: Volume,
+    *,
+    baselines: Sequence[str] = (),
+    scans_um: Sequence[float] = (),
+    optics: Optics | None = None,
+    fit: bool = False,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """PSNR, NRMSE and SSIM of every plane of some volumes against a reference stack.
+
+    The definitions are those of :func:`~.evaluate`. A volume on
+    other heights is resampled to those of the reference by linear interpolation between its
+    planes; the reference is never resampled. All are cropped to the field that they share.
+
+    Parameters
+    ----------
+    volumes : Volume or sequence of Volume
+        The reconstructions, each with its own name; none when only baselines are wanted.
+    reference : Volume
+        The stack that is taken for the truth.
+    baselines : sequence of str, optional
+        Of :data:`BASELINES`: made from the reference's own planes at the heights of the scans.
+    scans_um : sequence of float, optional
+        Heights of those scans, in micrometres; by default those of the volumes, which must
+        then agree. They also serve volumes that know none of their own.
+    optics : Optics, optional
+        Needed by the baseline lmmse.
+    fit : bool, optional
+        First bring each volume to the units of the reference by one gain and one offset, as
+        for the stack of another microscope; then no plane of the reference counts as a scan
+        of a volume, as in :func:`~.evaluate_against`.
+    device : str, optional
+        auto, cuda, mps or cpu, for lmmse.
+    on_progress : callable, optional
+        Called with the steps done and the steps in all.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        If there is nothing to compare, pixel sizes differ, nothing overlaps, a plane has
+        NaN, a volume is constant, or scans or optics of the baselines are missing.
+    """
+    steps = comparing(
+        volumes, reference, baselines=baselines, scans_um=scans_um, optics=optics, fit=fit,
+        device=device,
+    )  # fmt: skip
+    return last_of(steps, on_progress)
+
+
+def last_of(steps: Steps[_Result], on_progress: Callable[[int, int], None] | None) -> _Result:
+    """Result of a generator of steps."""
+    return finished(
+        steps, None if on_progress is None else lambda step: on_progress(step.done, step.total)
+    )
+
+
+def comparing(
+    volumes: Volume | Sequence[Volume],
+    reference: Volume,
+    *,
+    baselines: Sequence[str] = (),
+    scans_um: Sequence[float] = (),
+    optics: Optics | None = None,
+    fit: bool = False,
+    device: str = "auto",
+    stopped: Callable[[], bool] | None = None,
+) -> Steps[Comparison]:
+    """:func:`compare` as a generator, to be stopped between two planes by closing it.
+
+    Yields
+    ------
+    Step
+        After every plane that was read.
+
+    Returns
+    -------
+    Comparison
+    """
+    given = [volumes] if isinstance(volumes, Volume) else list(volumes)
+    scans_um = tuple(float(z) for z in scans_um)
+    _check_names(given, baselines)
+    given = [_with_scans(volume, scans_um) for volume in given]
+    shared = common_field(given, reference)
+    heights = reference.heights_um
+    sources: list[Source] = [Resampled(volume, reference, shared) for volume in given]
+    total = len(heights) * (1 + len(given) * fit + len(given) + len(baselines))
+    yield Step(0, total, "Reading the reference")
+    scale = yield from _scale(reference, total)
+    fits: dict[str, StraightFit] = {}
+    done = len(heights)
+    if fit:
+        fits = yield from fitting(sources, reference, shared, Step(done, total, "Fitting"))
+        done += len(heights) * len(given)
+    if baselines:
+        scans = scans_in(reference, scans_um or _agreed_scans(given))
+        for key in baselines:
+            baseline = Baseline(
+                key, scans, reference, shared, optics=optics, device=device, stopped=stopped
+            )
+            sources.append(baseline)
+    first_step = Step(done, total, "Comparing")
+    rows = yield from _measured(sources, reference, shared, scale, fits, first_step)
+    for source in sources:
+        if isinstance(source, Resampled):
+            source.check_contrast()
+    return Comparison(
+        reference.name,
+        _table(rows, sources, reference, fits),
+        {source.name: source.scans_um for source in sources},
+        *_resampling_note(given, sources, reference, shared),
+        scale,
+        {name: (line.gain, line.offset) for name, line in fits.items()},
+    )
+
+
+def _measured(
+    sources: Sequence[Source],
+    reference: Volume,
+    shared: Field,
+    scale: Normalisation,
+    fits: Mapping[str, StraightFit],
+    first_step: Step,
+) -> Steps[list[dict[str, Any]]]:
+    """One row for every source and plane of the reference that it covers."""
+    rows, done = [], first_step.done
+    for number, z in enumerate(reference.heights_um.tolist()):
+        truth = shared.of(reference.plane(number))
+        for source in sources:
+            if source.covers(z):
+                line = fits.get(source.name)
+                test = source.at(z) if line is None else line.apply(source.at(z))
+                values = plane_measures(truth, test, scale)
+                row = {"name": source.name, "plane": number, "z_um": z}
+                rows.append(row | dict(zip(MEASURES, values, strict=True)))
+            done += 1
+            yield Step(done, first_step.total, first_step.words)
+    return rows
+
+
+def fitting(
+    sources: Sequence[Source], reference: Volume, shared: Field, first_step: Step
+) -> Steps[dict[str, StraightFit]]:
+    """The straight line that brings each source to the units of the reference."""
+    lines = {source.name: StraightFit() for source in sources}
+    done = first_step.done
+    for number, z in enumerate(reference.heights_um.tolist()):
+        truth = shared.of(reference.plane(number))
+        for source in sources:
+            if source.covers(z):
+                lines[source.name].add(source.at(z), truth)
+            done += 1
+            yield Step(done, first_step.total, first_step.words)
+    return lines
+
+
+def _scale(reference: Volume, total: int) -> Steps[Normalisation]:
+    planes = len(reference.heights_um)
+    scale = StackScale(planes, "it")
+    for number in range(planes):
+        scale.add(reference.plane(number))
+        yield Step(number + 1, total, "Reading the reference")
+    try:
+        return scale.normalisation()
+    except InputError as error:
+        raise InputError(f"'{reference.name}' cannot be the reference. {error}") from error
+
+
+def _check_names(volumes: Sequence[Volume], baselines: Sequence[str]) -> None:
+    if not volumes and not baselines:
+        raise InputError("There is nothing to compare: choose a reconstruction or a baseline.")
+    names = [volume.name for volume in volumes]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise InputError(f"Two volumes are called '{twice[0]}': give each a name of its own.")
+
+
+def _with_scans(volume: Volume, scans_um: Sequence[float]) -> Volume:
+    """The volume; one that does not know its scans takes those that were given."""
+    if volume.scans_um or not scans_um:
+        return volume
+    return replace(volume, scans_um=scans_um)
+
+
+def _agreed_scans(volumes: Sequence[Volume]) -> tuple[float, ...]:
+    """The heights that the volumes were made from, when all say the same."""
+    known = {tuple(np.round(v.scans_um, 3).tolist()) for v in volumes if len(v.scans_um)}
+    if len(known) > 1:
+        raise InputError(
+            "The volumes were made from different scans: give the heights from which the "
+            "baselines start."
+        )
+    return next(iter(known), ())
+
+
+def _table(
+    rows: Sequence[Mapping[str, Any]],
+    sources: Sequence[Source],
+    reference: Volume,
+    fits: Mapping[str, object],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows))
+    own = {
+        source.name: {
+            number
+            for z in source.scans_um
+            if source.holds_scans and source.name not in fits
+            if (number := reference.nearest(z)) is not None
+        }
+        for source in sources
+    }
+    left_out = set().union(*own.values())
+    common = set.intersection(*(set(rows["plane"]) for _, rows in table.groupby("name")))
+    pairs = zip(table["name"], table["plane"], strict=True)
+    table["is_scan"] = [plane in own[name] for name, plane in pairs]
+    table["in_mean"] = table["plane"].isin(common - left_out)
+    order = {source.name: place for place, source in enumerate(sources)}
+    table["order"] = table["name"].map(order)
+    table = table.sort_values(["order", "plane"], ignore_index=True)
+    return table.drop(columns=["order", "plane"])
+
+
+def _resampling_note(
+    volumes: Sequence[Volume], sources: Sequence[Source], reference: Volume, shared: Field
+) -> tuple[str, bool]:
+    """A sentence on what brought the grids together, and whether it was nothing."""
+    heights = reference.heights_um
+    covered = [z for z in heights if any(source.covers(z) for source in sources)]
+    resampled = [
+        f"'{source.name}'"
+        for source in sources
+        if isinstance(source, Resampled)
+        and not all(source.has_plane(z) for z in heights if source.covers(z))
+    ]
+    parts = [
+        f"Compared on {_of(len(covered), len(heights), 'planes')} of '{reference.name}' "
+        f"(z {covered[0]:.4g} to {covered[-1]:.4g} µm)"
+    ]
+    if resampled:
+        parts.append(f"{listed(resampled)} resampled to their heights (linear along z)")
+    else:
+        parts.append("nothing was resampled")
+    short = [f"'{s.name}'" for s in sources if not all(s.covers(z) for z in covered)]
+    if short:
+        parts.append(f"{listed(short)} {'covers' if len(short) == 1 else 'cover'} fewer of them")
+    if shared.shape != reference.shape:
+        parts.append(f"cropped to the {shared.shape[0]} × {shared.shape[1]} pixels that all share")
+    off = {volume.name: pixels_off(volume, reference) for volume in volumes}
+    parts += [
+        f"'{name}' lies {value:.2f} pixels beside it and was not shifted"
+        for name, value in off.items()
+        if value
+    ]
+    is_same = len(parts) == 2 and not resampled and len(covered) == len(heights)
+    return "; ".join(parts) + ".", is_same
+
+
+def _of(some: int, every: int, what: str) -> str:
+    return f"all {every} {what}" if some == every else f"{some} of {every} {what}"

@@ -1,0 +1,133 @@
+"""Where a volume differs from a reference stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.progress import Step, Steps
+from ...core.scans import FloatArray
+from ._compare import fitting, last_of
+from ._sources import Baseline, Resampled, Source, common_field, scans_in
+from ._volume import Volume
+
+if TYPE_CHECKING:
+    from ...core.optics import Optics
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """A volume minus the reference, on the planes of the reference.
+
+    Attributes
+    ----------
+    name : str
+        Of the volume.
+    reference : str
+    pixels : numpy.ndarray, float32, shape (Z, Y, X)
+        Volume minus reference, in the units of the reference.
+    z_um : numpy.ndarray, shape (Z,)
+        Heights, in micrometres, rising.
+    pixel_um : float
+    origin_um : tuple of float
+        Position (y, x) of the centre of the first pixel, in micrometres.
+    """
+
+    name: str
+    reference: str
+    pixels: FloatArray
+    z_um: npt.NDArray[np.float64]
+    pixel_um: float
+    origin_um: tuple[float, float]
+
+
+def difference(
+    volume: Volume | str,
+    reference: Volume,
+    *,
+    scans_um: Sequence[float] = (),
+    optics: Optics | None = None,
+    fit: bool = False,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Difference:
+    """A volume minus a reference stack, wherever they overlap.
+
+    Parameters
+    ----------
+    volume : Volume or str
+        A reconstruction, or one of :data:`BASELINES`.
+    reference, scans_um, optics, fit, device, on_progress
+        As in :func:`compare`; ``scans_um`` and ``optics`` serve a baseline only.
+
+    Returns
+    -------
+    Difference
+
+    Raises
+    ------
+    InputError
+        As :func:`compare` does.
+    """
+    steps = differing(volume, reference, scans_um=scans_um, optics=optics, fit=fit, device=device)
+    return last_of(steps, on_progress)
+
+
+def differing(
+    volume: Volume | str,
+    reference: Volume,
+    *,
+    scans_um: Sequence[float] = (),
+    optics: Optics | None = None,
+    fit: bool = False,
+    device: str = "auto",
+    stopped: Callable[[], bool] | None = None,
+) -> Steps[Difference]:
+    """:func:`difference` as a generator, to be stopped between two planes by closing it.
+
+    Yields
+    ------
+    Step
+        After every plane.
+
+    Returns
+    -------
+    Difference
+    """
+    source: Source
+    if isinstance(volume, str):
+        shared, fit = common_field([], reference), False  # it has the units of the reference
+        scans = scans_in(reference, scans_um)
+        source = Baseline(
+            volume, scans, reference, shared, optics=optics, device=device, stopped=stopped
+        )
+    else:
+        shared = common_field([volume], reference)
+        source = Resampled(volume, reference, shared)
+    every = reference.heights_um
+    numbers = [n for n, z in enumerate(every.tolist()) if source.covers(z)]
+    total = len(numbers) + fit * len(every)
+    line = None
+    if fit:
+        first_step = Step(0, total, "Fitting")
+        line = (yield from fitting([source], reference, shared, first_step))[source.name]
+    pixels = np.empty((len(numbers), *shared.shape), np.float32)
+    for place, number in enumerate(numbers):
+        test = source.at(float(every[number]))
+        truth = shared.of(reference.plane(number)).astype(np.float64)
+        pixels[place] = (test if line is None else line.apply(test)) - truth
+        yield Step(place + 1 + fit * len(every), total, "Subtracting")
+    corner = [
+        start + pixel * reference.pixel_um
+        for start, pixel in zip(
+            reference.origin_um, (shared.rows.start, shared.columns.start), strict=True
+        )
+    ]
+    place_um = (corner[0], corner[1])
+    return Difference(
+        source.name, reference.name, pixels, every[numbers], reference.pixel_um, place_um
+    )

@@ -1,0 +1,264 @@
+"""Volumes and baselines on the planes of a reference, in the field that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed
+from ._volume import Volume
+
+if TYPE_CHECKING:
+    from ...core.optics import Optics
+
+BASELINES = ("nearest", "linear", "cubic", "pchip", "lmmse")
+"""Methods that can start from the reference's own planes: keys of ``METHODS``."""
+
+BASELINE_NAMES = {
+    "nearest": "Baseline: nearest scan",
+    "linear": "Baseline: linear",
+    "cubic": "Baseline: cubic",
+    "pchip": "Baseline: shape-preserving",
+    "lmmse": "Baseline: linear MMSE",
+}
+"""Names of these methods in tables and figures."""
+
+_LEAST_PIXELS = 11  # the window of SSIM
+_DRIFT_PX = 0.5  # pixel sizes that differ by less over the whole field are the same
+_OFF_PX = 0.02  # less of a pixel is rounding
+
+
+class Source(Protocol):
+    """Source of a plane at a height, cropped to the common field."""
+
+    name: str
+    scans_um: tuple[float, ...]
+    holds_scans: bool
+
+    def covers(self, z_um: float) -> bool: ...
+    def at(self, z_um: float) -> npt.NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Field:
+    """Pixels of the reference that all volumes share, rows and columns."""
+
+    rows: slice
+    columns: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def of(self, plane: npt.NDArray[Any], offset: tuple[int, int] = (0, 0)) -> npt.NDArray[Any]:
+        """That part of a plane whose first pixel is at ``offset`` pixels of the reference."""
+        return plane[
+            self.rows.start - offset[0] : self.rows.stop - offset[0],
+            self.columns.start - offset[1] : self.columns.stop - offset[1],
+        ]
+
+
+class Resampled:
+    """A volume at any height within it: straight lines between its planes."""
+
+    def __init__(self, volume: Volume, reference: Volume, field: Field) -> None:
+        self.name, self.holds_scans = volume.name, volume.holds_scans
+        self.scans_um = tuple(volume.scans_um)
+        self._volume, self._field = volume, field
+        self._offset = _offset(volume, reference)
+        self._cache: dict[int, npt.NDArray[Any]] = {}
+        self._low, self._high = np.inf, -np.inf
+
+    def covers(self, z_um: float) -> bool:
+        """Whether a height is within the volume."""
+        heights = self._volume.heights_um
+        return bool(heights[0] - SAME_HEIGHT_UM <= z_um <= heights[-1] + SAME_HEIGHT_UM)
+
+    def has_plane(self, z_um: float) -> bool:
+        """Whether one of its own planes is there."""
+        return bool(np.abs(self._volume.heights_um - z_um).min() <= SAME_HEIGHT_UM)
+
+    def at(self, z_um: float) -> npt.NDArray[Any]:
+        """The plane at a height, cropped; heights are asked for in rising order."""
+        heights = self._volume.heights_um
+        nearest = int(np.abs(heights - z_um).argmin())
+        if abs(heights[nearest] - z_um) <= SAME_HEIGHT_UM:
+            return self._plane(nearest)
+        above = int(np.searchsorted(heights, z_um))
+        part = (z_um - heights[above - 1]) / (heights[above] - heights[above - 1])
+        below = self._plane(above - 1).astype(np.float64)
+        plane: npt.NDArray[np.float64] = below + part * (self._plane(above) - below)
+        return plane
+
+    def check_contrast(self) -> None:
+        """Raise :class:`InputError` when all planes that were asked for are constant."""
+        if self._low == self._high:
+            raise InputError(
+                f"'{self.name}' is constant (every pixel is {self._low:g}): it holds no "
+                "structure to compare, so leave it out."
+            )
+
+    def _plane(self, number: int) -> npt.NDArray[Any]:
+        if number not in self._cache:
+            self._cache = {n: cached for n, cached in self._cache.items() if n == number - 1}
+            plane = self._field.of(self._volume.plane(number), self._offset)
+            self._cache[number] = plane
+            self._low = min(self._low, float(plane.min()))
+            self._high = max(self._high, float(plane.max()))
+        return self._cache[number]
+
+
+class Baseline:
+    """Reconstruction by a method from the reference's own planes at the scans' heights."""
+
+    holds_scans = True
+
+    def __init__(
+        self,
+        key: str,
+        scans: Sequence[Scan],
+        reference: Volume,
+        field: Field,
+        *,
+        optics: Optics | None,
+        device: str = "auto",
+        stopped: Callable[[], bool] | None = None,
+    ) -> None:
+        from ...engine.inference import plane_maker
+        from ...engine.recipe import Recipe
+
+        if key not in BASELINES:
+            raise InputError(
+                f"The baseline '{key}' is unknown: choose one of {', '.join(BASELINES)}."
+            )
+        self.name = BASELINE_NAMES[key]
+        self.scans_um = tuple(scan.z_um for scan in scans)
+        self._scans, self._field = scans, field
+        heights = reference.heights_um
+        low, high = float(heights[0]), float(heights[-1])
+        grid = ZGrid(low, high, max(high - low, 1.0))
+        recipe = Recipe(scans, grid, optics=optics, method=key, device=device)
+        self._maker = plane_maker(recipe, stopped=stopped)
+
+    def covers(self, z_um: float) -> bool:  # noqa: ARG002
+        """Every height: the method makes any plane."""
+        return True
+
+    def at(self, z_um: float) -> npt.NDArray[Any]:
+        """The plane at a height, cropped; at a scan it is the scan itself."""
+        same = [scan.pixels for scan in self._scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM]
+        return self._field.of(same[0] if same else self._maker.plane(z_um))
+
+
+def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
+    """The reference's own planes nearest to these heights, at least two, as scans."""
+    heights = sorted({float(z) for z in scans_um})
+    if len(heights) < 2:
+        raise InputError(
+            "The baselines need the heights of at least two scans: type them in µm, for instance "
+            "2 5 8."
+        )
+    numbers = []
+    for z in heights:
+        number = reference.nearest(z)
+        if number is None:
+            low, high = reference.heights_um[0], reference.heights_um[-1]
+            raise InputError(
+                f"The reference '{reference.name}' has no plane at the scan's height {z:g} µm, its "
+                f"planes go from {low:g} to {high:g} µm: correct the heights of the scans."
+            )
+        numbers.append(number)
+    return [
+        Scan(reference.plane(n), float(reference.heights_um[n]), f"{reference.name}, plane {n}")
+        for n in dict.fromkeys(numbers)
+    ]
+
+
+def common_field(volumes: Sequence[Volume], reference: Volume) -> Field:
+    """The pixels of the reference that all volumes share; other sizes of a pixel are refused."""
+    low, high = [0, 0], list(reference.shape)
+    for volume in volumes:
+        _check_pixels(volume, reference)
+        _check_heights(volume, reference)
+        offset = _offset(volume, reference)
+        ends = [o + n for o, n in zip(offset, volume.shape, strict=True)]
+        shared = [
+            min(end, n) - max(o, 0)
+            for o, end, n in zip(offset, ends, reference.shape, strict=True)
+        ]  # fmt: skip
+        if min(shared) < _LEAST_PIXELS:
+            raise InputError(_apart(volume, reference, shared))
+        low = [max(a, b) for a, b in zip(low, offset, strict=True)]
+        high = [min(a, b) for a, b in zip(high, ends, strict=True)]
+    if min(b - a for a, b in zip(low, high, strict=True)) < _LEAST_PIXELS:
+        names = listed([f"'{volume.name}'" for volume in volumes])
+        raise InputError(f"{names} have no field in common: compare them one at a time.")
+    return Field(slice(low[0], high[0]), slice(low[1], high[1]))
+
+
+def pixels_off(volume: Volume, reference: Volume) -> float:
+    """How far its pixels lie beside those of the reference, in pixels, at most a half."""
+    exact = [
+        (a - b) / reference.pixel_um
+        for a, b in zip(volume.origin_um, reference.origin_um, strict=True)
+    ]
+    off = max(abs(value - round(value)) for value in exact)
+    return off if off > _OFF_PX else 0.0
+
+
+def _offset(volume: Volume, reference: Volume) -> tuple[int, int]:
+    """Place of its first pixel among the pixels of the reference."""
+    y, x = (
+        round((a - b) / reference.pixel_um)
+        for a, b in zip(volume.origin_um, reference.origin_um, strict=True)
+    )
+    return y, x
+
+
+def _check_pixels(volume: Volume, reference: Volume) -> None:
+    size, reference_um = volume.pixel_um, reference.pixel_um
+    pixels = max(min(a, b) for a, b in zip(volume.shape, reference.shape, strict=True))
+    if abs(size - reference_um) / reference_um * pixels > _DRIFT_PX:
+        raise InputError(
+            f"'{volume.name}' has pixels of {size:.4g} µm but the reference '{reference.name}' "
+            f"has {reference_um:.4g} µm: "
+            "resample one of them in y and x, so that both have the same."
+        )
+
+
+def _check_heights(volume: Volume, reference: Volume) -> None:
+    z_um, reference_um = volume.heights_um, reference.heights_um
+    low_um, high_um = z_um[0] - SAME_HEIGHT_UM, z_um[-1] + SAME_HEIGHT_UM
+    if not ((reference_um >= low_um) & (reference_um <= high_um)).any():
+        raise InputError(
+            f"'{volume.name}' (z {z_um[0]:g} to {z_um[-1]:g} µm) and the reference "
+            f"'{reference.name}' (z {reference_um[0]:g} to {reference_um[-1]:g} µm) have no "
+            "plane in common: check the z position and the z step of both."
+        )
+
+
+def _apart(volume: Volume, reference: Volume, shared: Sequence[int]) -> str:
+    if min(shared) > 0:
+        return (
+            f"'{volume.name}' and the reference '{reference.name}' share only {shared[0]} × "
+            f"{shared[1]} pixels: SSIM needs at least {_LEAST_PIXELS} × {_LEAST_PIXELS}."
+        )
+    return (
+        f"'{volume.name}' ({_place(volume)}) and the reference '{reference.name}' "
+        f"({_place(reference)}) do not overlap: check the position (translate) and the pixel size "
+        "of both."
+    )
+
+
+def _place(volume: Volume) -> str:
+    ends = [
+        (start, start + (n - 1) * volume.pixel_um)
+        for start, n in zip(volume.origin_um, volume.shape, strict=True)
+    ]
+    (top, bottom), (left, right) = ends
+    return f"y {top:.4g} to {bottom:.4g}, x {left:.4g} to {right:.4g} µm"

@@ -1,0 +1,160 @@
+"""A stack that knows where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.scans import SAME_HEIGHT_UM, InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A stack of planes and its place in the sample.
+
+    Parameters
+    ----------
+    name : str
+        What tables, figures and error messages call it, for instance the layer or the file.
+    pixels : array_like, shape (Z, Y, X)
+        Intensities of a real type; a NumPy, dask or zarr array, read plane by plane.
+    z_um : array_like, shape (Z,)
+        Heights of the planes, in micrometres, in any order.
+    pixel_um : float
+        Lateral pixel size, in micrometres, above 0.
+    origin_um : tuple of float, optional
+        Position (y, x) of the centre of the first pixel, in micrometres.
+    scans_um : sequence of float, optional
+        Heights of the scans that it was made from, in micrometres.
+    holds_scans : bool, optional
+        Whether its planes at those heights are the scans themselves.
+
+    Raises
+    ------
+    InputError
+        If it is no stack of at least two planes with a known, distinct height each.
+    """
+
+    name: str
+    pixels: Any
+    z_um: npt.ArrayLike
+    pixel_um: float
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    scans_um: Sequence[float] = ()
+    holds_scans: bool = True
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels if hasattr(self.pixels, "shape") else np.asarray(self.pixels)
+        heights = np.atleast_1d(np.asarray(self.z_um, np.float64))
+        _check(self.name, pixels, heights, self.pixel_um)
+        order = np.argsort(heights)
+        object.__setattr__(self, "pixels", pixels)
+        object.__setattr__(self, "scans_um", tuple(sorted(float(z) for z in self.scans_um)))
+        object.__setattr__(self, "_order", order)
+        object.__setattr__(self, "_rising", heights[order])
+
+    @property
+    def heights_um(self) -> npt.NDArray[np.float64]:
+        """Heights of the planes, in micrometres, rising, shape (Z,)."""
+        heights: npt.NDArray[np.float64] = self.__dict__["_rising"]
+        return heights
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels (Y, X) of a plane."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+    def plane(self, number: int) -> npt.NDArray[Any]:
+        """A plane, counted from the lowest, shape (Y, X), as it is stored.
+
+        Raises
+        ------
+        InputError
+            If it has pixels that are NaN or infinite.
+        """
+        order: npt.NDArray[np.intp] = self.__dict__["_order"]
+        plane = np.asarray(self.pixels[int(order[number])])
+        if plane.dtype.kind == "b":
+            plane = plane.astype(np.uint8)
+        if plane.dtype.kind == "f":
+            bad = plane.size - int(np.count_nonzero(np.isfinite(plane)))
+            if bad:
+                raise InputError(
+                    f"'{self.name}' has {bad} pixels that are NaN or infinite at "
+                    f"z = {self.heights_um[number]:g} µm: replace them before comparing."
+                )
+        return plane
+
+    def nearest(self, z_um: float) -> int | None:
+        """Number of the plane nearest to a height; None when it is half a step away or more."""
+        heights = self.heights_um
+        index = int(np.abs(heights - z_um).argmin())
+        return index if abs(heights[index] - z_um) <= 0.51 * np.diff(heights).min() else None
+
+
+def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
+    """Scans of a reconstruction by its provenance, which may be empty.
+
+    Their heights in micrometres, and whether the planes there are the scans themselves, which those
+    of a confocal-like volume are not.
+    """
+    heights = [scan.get("z_um") for scan in provenance.get("scans", ())]
+    is_confocal = str(provenance.get("image", "")).startswith("confocal")
+    return tuple(float(z) for z in heights if z is not None), not is_confocal
+
+
+def read_volume(path: str | Path) -> Volume:
+    """A volume from a file, with the scans that it was made from where the file says so.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TIFF or OME-Zarr that states its heights and pixel size, for instance one that
+        ``recurrent-mz reconstruct`` wrote.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or does not state its size.
+    """
+    from ...io import read_image
+
+    image = read_image(path)
+    if image.z_um is None or image.pixel_um is None:
+        raise InputError(
+            f"'{image.name}' does not state its heights or its pixel size: read it with read_image "
+            "and give them to Volume."
+        )
+    scans_um, holds_scans = made_from(image.provenance)
+    return Volume(
+        image.name, image.stack, image.z_um, image.pixel_um,
+        scans_um=scans_um, holds_scans=holds_scans,
+    )  # fmt: skip
+
+
+def _check(name: str, pixels: Any, heights: npt.NDArray[np.float64], pixel_um: float) -> None:
+    shape = tuple(int(size) for size in pixels.shape)
+    if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
+        raise InputError(f"'{name}' is one image, not a stack: give at least two planes (Z, Y, X).")
+    if len(shape) != 3:
+        raise InputError(
+            f"'{name}' has {len(shape)} dimensions {shape}: give a stack (Z, Y, X) of one channel "
+            "and one time point."
+        )
+    if np.dtype(pixels.dtype).kind not in "uifb":
+        raise InputError(f"'{name}' holds values of type {pixels.dtype}: give real intensities.")
+    if heights.shape != shape[:1]:
+        raise InputError(
+            f"'{name}' has {shape[0]} planes but {heights.size} heights: give one a plane."
+        )
+    if not np.isfinite(heights).all() or np.diff(np.sort(heights)).min() < SAME_HEIGHT_UM:
+        raise InputError(
+            f"The planes of '{name}' do not have a height of their own each: correct its z step."
+        )
+    if not (np.isfinite(pixel_um) and pixel_um > 0):
+        raise InputError(f"The pixel size of '{name}' is {pixel_um:g} µm: it must be above 0.")

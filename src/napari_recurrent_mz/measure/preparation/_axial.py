@@ -1,0 +1,168 @@
+"""Where a stack lies, and the axial shift at which two stacks of one field are most alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.progress import Step, Steps
+from ...core.scans import FloatArray, InputError
+from . import _warp
+from ._warp import Matrix
+
+Region = tuple[slice, slice]
+"""Rows and columns."""
+
+_LEAST_OVERLAP = 0.5
+"""Share of the thinner stack that must overlap: a few planes correlate with anything."""
+
+_SEARCH_PIXELS = 128
+"""Edge of the field in which the axial shift is sought, after binning."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the voxels of a stack lie.
+
+    Parameters
+    ----------
+    z_um : array_like, shape (Z,)
+        Heights of the planes, in micrometres, rising or falling.
+    pixel_um : float
+        Pixel size, in micrometres.
+    origin_um : tuple of float
+        Position (y, x) of the first pixel, in micrometres.
+    """
+
+    z_um: npt.NDArray[np.float64]
+    pixel_um: float
+    origin_um: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "z_um", np.asarray(self.z_um, dtype=np.float64))
+
+    @property
+    def step_um(self) -> float:
+        """Mean distance between planes, in micrometres."""
+        return float(np.abs(np.diff(self.z_um)).mean())
+
+    def to_world(self) -> Matrix:
+        """From (y, x, 1) in pixels to micrometres."""
+        (y, x), size = self.origin_um, self.pixel_um
+        return np.array([[size, 0, y], [0, size, x], [0, 0, 1.0]])
+
+
+def positions(
+    wide_um: npt.NDArray[np.float64],
+    confocal_um: npt.NDArray[np.float64],
+    shift_um: float,
+    *,
+    beyond: bool = False,
+) -> npt.NDArray[np.float64]:
+    """The confocal plane, as a fraction, that shows each wide-field plane; shape (Z,).
+
+    NaN where there is none, or the nearest one with ``beyond``.
+    """
+    order = np.argsort(confocal_um)
+    heights = confocal_um[order]
+    wanted_um = wide_um + shift_um
+    slack = 1e-6 * max(1.0, float(np.ptp(heights)))
+    at: npt.NDArray[np.float64] = np.interp(wanted_um, heights, order.astype(float))
+    if not beyond:
+        at[(wanted_um < heights[0] - slack) | (wanted_um > heights[-1] + slack)] = np.nan
+    return at
+
+
+def small_stack(
+    stack: Any, matrix: Matrix | None, shape: tuple[int, int], region: Region
+) -> Steps[FloatArray]:
+    """The sharp part of the region, binned to about 128 pixels; shape (planes, y, x)."""
+    from skimage.measure import block_reduce
+
+    sides = [part.stop - part.start for part in region]
+    factor = max(1, round(max(sides) / _SEARCH_PIXELS))
+    rows, columns = (
+        slice(part.start, part.start + side - side % factor)
+        for part, side in zip(region, sides, strict=True)
+    )
+    binned: Callable[..., Any] = block_reduce  # scikit-image is half typed
+    small = []
+    for i in range(len(stack)):
+        plane: npt.NDArray[Any] = np.asarray(stack[i], dtype=np.float64)
+        if matrix is not None:
+            plane = _warp.moved_plane(plane, matrix, shape)
+        plane = _warp.sharp_part(plane)
+        small.append(binned(plane[rows, columns], factor, np.mean).astype(np.float32))
+        yield Step(i + 1, len(stack), "Comparing planes")
+    return np.stack(small)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two small stacks of one field, whose heights differ."""
+
+    wide: FloatArray
+    confocal: FloatArray
+    wide_place: Place
+    confocal_place: Place
+
+    def correlation(self, shift_um: float) -> float:
+        """Pearson's coefficient where they overlap; NaN where that is too little."""
+        at = positions(self.wide_place.z_um, self.confocal_place.z_um, shift_um)
+        inside = np.flatnonzero(~np.isnan(at))
+        if len(inside) < max(2, self._least()):
+            return float("nan")
+        low = np.minimum(at[inside].astype(int), len(self.confocal) - 2)
+        part = (at[inside] - low).astype(np.float32)[:, None, None]
+        between = (1 - part) * self.confocal[low] + part * self.confocal[low + 1]
+        return _warp.correlation(self.wide[inside], between)
+
+    def _least(self) -> float:
+        spans = [np.ptp(place.z_um) for place in (self.wide_place, self.confocal_place)]
+        return float(_LEAST_OVERLAP * min(spans) / self.wide_place.step_um)
+
+    def shifts_um(self) -> npt.NDArray[np.float64]:
+        """The axial shifts to try, in steps of the finer stack."""
+        step = min(self.wide_place.step_um, self.confocal_place.step_um)
+        wide, confocal = self.wide_place.z_um, self.confocal_place.z_um
+        low, high = confocal.min() - wide.max(), confocal.max() - wide.min()
+        shifts: npt.NDArray[np.float64] = step * np.arange(
+            np.ceil(low / step), np.floor(high / step) + 1
+        )
+        return shifts
+
+    def best_near(self, tried: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> float:
+        """The axial shift at the top of the parabola through the best one and its neighbours.
+
+        The correlation itself is no guide between the steps: interpolated planes are smoother,
+        and correlate better for that alone.
+        """
+        peak = int(scores.argmax())
+        if not 0 < peak < len(scores) - 1:
+            return float(tried[peak])
+        before, top, after = scores[peak - 1 : peak + 2]
+        bend = before - 2 * top + after
+        part = (before - after) / (2 * bend) if bend < 0 else 0.0
+        return float(tried[peak] + part * (tried[peak + 1] - tried[peak]))
+
+
+def correlations(
+    pair: Pair, names: tuple[str, str]
+) -> Steps[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """The axial shifts in micrometres at which the stacks overlap, and their correlations."""
+    shifts = pair.shifts_um()
+    scores = np.full(len(shifts), np.nan)
+    for i, shift in enumerate(shifts):
+        scores[i] = pair.correlation(float(shift))
+        yield Step(i + 1, len(shifts), "Finding the axial shift")
+    known = ~np.isnan(scores)
+    if not known.any():
+        raise InputError(
+            f"'{names[0]}' and '{names[1]}' overlap in too few planes at any shift: check the "
+            "z-steps of both."
+        )
+    return shifts[known], scores[known]

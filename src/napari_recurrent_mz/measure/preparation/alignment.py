@@ -1,0 +1,328 @@
+"""Alignment of the planes of a stack, or of single scans: lateral shift and rotation.
+
+The paper corrects the lateral shift and the rotation of the stage with the ImageJ plugin
+StackReg (Huang et al. 2021, Methods, "Sample preparation"); pyStackReg is its port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.progress import Step, Steps, finished
+from ...core.scans import FloatArray, InputError
+from . import _warp
+from ._axial import Region
+from ._warp import TRANSFORMS, Matrix
+
+REFERENCES = ("previous", "first", "mean")
+"""The target of each plane: its neighbour below it, the first one, or their mean."""
+
+_Motion = tuple[Matrix, tuple[float, float]]
+"""The matrix of a plane, and its correlation with its reference before and after."""
+
+_Ready = Callable[[int], FloatArray]
+"""A plane by its number, as it is compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """How the planes lie to each other.
+
+    Attributes
+    ----------
+    matrices : numpy.ndarray, shape (M, 3, 3)
+        For each plane: ``matrix @ (y, x, 1)`` is where it shows what the reference frame has
+        at (y, x), in pixels.
+    shape : tuple of int
+        Rows and columns of the planes.
+    transform, reference : str
+        One of :data:`TRANSFORMS` and of :data:`REFERENCES`.
+    correlation_before, correlation_after : numpy.ndarray, shape (M,)
+        Pearson's coefficient of each plane with its reference, of what was compared (what is
+        sharp, unless the band-pass was left out), over the field that both show once aligned;
+        NaN for a plane that is the reference itself.
+    """
+
+    matrices: npt.NDArray[np.float64]
+    shape: tuple[int, int]
+    transform: str
+    reference: str
+    correlation_before: npt.NDArray[np.float64]
+    correlation_after: npt.NDArray[np.float64]
+
+    @property
+    def shift_px(self) -> npt.NDArray[np.float64]:
+        """How far each plane's middle is displaced, shape (M, 2): y and x, in pixels."""
+        return np.array([_warp.shift_at_centre(m, self.shape) for m in self.matrices])
+
+    @property
+    def rotation_deg(self) -> npt.NDArray[np.float64]:
+        """How far each plane is turned, in degrees, clockwise on the screen, shape (M,)."""
+        return np.array([_warp.rotation_deg(m) for m in self.matrices])
+
+    @property
+    def magnification(self) -> npt.NDArray[np.float64]:
+        """How much larger each plane shows things, 1 but for affine, shape (M,)."""
+        scale: npt.NDArray[np.float64] = np.sqrt(np.abs(np.linalg.det(self.matrices[:, :2, :2])))
+        return scale
+
+    @property
+    def common_region(self) -> Region:
+        """The largest rectangle that all aligned planes show: rows and columns.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        region = _warp.largest_region(list(self.matrices), self.shape, self.shape)
+        if region is None:
+            raise InputError(
+                "The aligned planes have no field in common: they show different places, so "
+                "leave out those that do not belong together."
+            )
+        return region
+
+    def table(self, z_um: npt.ArrayLike | None = None, pixel_um: float | None = None) -> Any:
+        """The motion of every plane.
+
+        Parameters
+        ----------
+        z_um : array_like, shape (M,), optional
+            Heights, in micrometres.
+        pixel_um : float, optional
+            Pixel size; without it, shifts are in pixels and the columns end in ``_px``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a plane: plane, z_um, shift_y_um, shift_x_um, rotation_deg, magnification,
+            correlation_before, correlation_after.
+        """
+        import pandas as pd
+
+        unit = "px" if pixel_um is None else "um"
+        shift = self.shift_px * (1.0 if pixel_um is None else pixel_um)
+        columns: dict[str, Any] = {"plane": np.arange(len(self.matrices))}
+        if z_um is not None:
+            columns["z_um"] = np.asarray(z_um, dtype=float)
+        columns |= {
+            f"shift_y_{unit}": shift[:, 0],
+            f"shift_x_{unit}": shift[:, 1],
+            "rotation_deg": self.rotation_deg,
+            "magnification": self.magnification,
+            "correlation_before": self.correlation_before,
+            "correlation_after": self.correlation_after,
+        }
+        return pd.DataFrame(columns)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The alignment as JSON can hold it, for a layer or file."""
+        return {
+            "transform": self.transform,
+            "reference": self.reference,
+            "matrices_yx": self.matrices.round(9).tolist(),
+        }
+
+
+def aligning(
+    planes: Any,
+    *,
+    transform: str = "rigid",
+    reference: str = "previous",
+    band_pass: bool = True,
+    names: Sequence[str] = (),
+) -> Steps[Alignment]:
+    """Find how the planes lie to each other, step by step.
+
+    Planes are compared at mean 0 and standard deviation 1, so that bleaching does not count as
+    motion.
+
+    Parameters
+    ----------
+    planes : array_like, shape (M, Y, X), or sequence of (Y, X)
+        In the order of their heights; may be lazy, one plane is held at a time.
+    transform : {"rigid", "translation", "affine"}
+        What may differ between planes.
+    reference : {"previous", "first", "mean"}
+        ``previous`` follows content that changes with z, and adds up the errors of all planes
+        before; ``first`` and ``mean`` need content that all planes show. The frame is that of
+        the first plane, or of the mean.
+    band_pass : bool, optional
+        Compare what is sharp only (the difference of Gaussians of 1.5 and 8 pixels): haze shifts
+        as the focus moves through a sample that does not. False compares the planes as they
+        are, as StackReg does.
+    names : sequence of str, optional
+        How error messages call the planes.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two planes, their shapes differ, a plane is RGB, constant or
+        holds NaN, or one shows too little of what its reference shows.
+    """
+    if transform not in TRANSFORMS or reference not in REFERENCES:
+        raise ValueError(f"unknown transform '{transform}' or reference '{reference}'")
+    labels = _warp.checked_planes(planes, names)
+    shape = _one_shape(planes, labels)
+    count = len(planes)
+
+    def ready(i: int) -> FloatArray:
+        return _warp.standardised(planes[i], labels[i], band_pass=band_pass)
+
+    if reference == "mean":
+        motions = yield from _to_the_mean(ready, shape, transform, labels)
+    else:
+        motions = yield from _to_a_plane(ready, transform, reference, labels)
+    matrices = np.array([matrix for matrix, _ in motions])
+    far = [i for i in range(count) if not _warp.is_sensible(matrices[i], shape)]
+    if far:
+        raise InputError(
+            f"{labels[far[0]]} lies more than half a field from the first one: the planes do not "
+            "follow each other, so align to the mean or leave some of them out."
+        )
+    old, new = np.array([scores for _, scores in motions], dtype=float).T
+    return Alignment(matrices, shape, transform, reference, old, new)
+
+
+def align(
+    planes: Any,
+    *,
+    transform: str = "rigid",
+    reference: str = "previous",
+    band_pass: bool = True,
+    names: Sequence[str] = (),
+) -> Alignment:
+    """:func:`aligning` at once."""
+    return finished(
+        aligning(planes, transform=transform, reference=reference, band_pass=band_pass, names=names)
+    )
+
+
+def applying(
+    planes: Any, alignment: Alignment, region: Region | None = None
+) -> Steps[npt.NDArray[Any]]:
+    """Move the planes into one frame, step by step.
+
+    Parameters
+    ----------
+    planes : array_like, shape (M, Y, X), or sequence of (Y, X)
+        Those that were aligned, or others taken with them, such as a second channel.
+    alignment : Alignment
+    region : tuple of slice, optional
+        Rows and columns to keep, for instance ``alignment.common_region``. Without it the size
+        stays, and what a plane does not show is mirrored at its edge.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    numpy.ndarray, shape (M, Y, X)
+        In the type of the planes: integers are rounded and stay in the range of the plane, by
+        cubic splines. A plane that need not move keeps its values exactly.
+
+    Raises
+    ------
+    InputError
+        If the shapes are not those that were aligned.
+    """
+    count = len(alignment.matrices)
+    if len(planes) != count or any(np.shape(planes[i]) != alignment.shape for i in range(count)):
+        raise InputError(
+            f"The alignment is one of {count} planes of {alignment.shape[0]} × "
+            f"{alignment.shape[1]} pixels: apply it to planes of that number and size."
+        )
+    rows, columns = region or (slice(None), slice(None))
+    moved = []
+    for i, matrix in enumerate(alignment.matrices):
+        plane = np.asarray(planes[i])
+        moved.append(_moved(plane, matrix)[rows, columns].copy())
+        yield Step(i + 1, count, "Moving planes")
+    return np.stack(moved)
+
+
+def _moved(plane: npt.NDArray[Any], matrix: Matrix) -> npt.NDArray[Any]:
+    if np.allclose(matrix, np.eye(3), rtol=0, atol=1e-9):
+        return plane
+    moved = _warp.moved_plane(plane, matrix, (plane.shape[0], plane.shape[1]))
+    return _warp.as_type(moved, plane.dtype)
+
+
+def _one_shape(planes: Any, labels: Sequence[str]) -> tuple[int, int]:
+    first = np.shape(planes[0])
+    for i in range(1, len(planes)):
+        shape = np.shape(planes[i])
+        if shape != first:
+            raise InputError(
+                f"{labels[i]} is {_size(shape)} pixels but {labels[0]} is {_size(first)}: planes "
+                "that are aligned must have the same size."
+            )
+    return int(first[0]), int(first[1])
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+def _to_a_plane(
+    ready: _Ready, transform: str, reference: str, labels: Sequence[str]
+) -> Steps[list[_Motion]]:
+    """Align to the first plane, directly or from neighbour to neighbour."""
+    target = ready(0)
+    motions: list[_Motion] = [(np.eye(3), (np.nan, np.nan))]
+    for i in range(1, len(labels)):
+        plane = ready(i)
+        matrix, scores = _one(target, plane, transform, labels[i])
+        if reference == "previous":
+            matrix, target = matrix @ motions[-1][0], plane
+        motions.append((matrix, scores))
+        yield Step(i, len(labels) - 1, "Aligning planes")
+    return motions
+
+
+def _to_the_mean(
+    ready: _Ready, shape: tuple[int, int], transform: str, labels: Sequence[str]
+) -> Steps[list[_Motion]]:
+    """Align to the mean; then once more, to the mean of what is aligned, which is sharper."""
+    count = len(labels)
+    matrices: list[Matrix] = [np.eye(3)] * count
+    motions: list[_Motion] = []
+    for turn in range(2):
+        mean = np.zeros(shape)
+        for i in range(count):
+            mean += _moved(ready(i), matrices[i])
+            yield Step((2 * turn) * count + i + 1, 4 * count, "Averaging planes")
+        target = _warp.standardised(mean, "The mean of the planes")
+        motions = []
+        for i in range(count):
+            motions.append(_one(target, ready(i), transform, labels[i]))
+            yield Step((2 * turn + 1) * count + i + 1, 4 * count, "Aligning planes")
+        matrices = [matrix for matrix, _ in motions]
+    return motions
+
+
+def _one(target: FloatArray, plane: FloatArray, transform: str, label: str) -> _Motion:
+    """The matrix of one plane, and its correlation with the target before and after."""
+    matrix = _warp.transform_matrix(target, plane, transform, label)
+    shape = (target.shape[0], target.shape[1])
+    inside = _warp.covered(matrix, shape, shape)
+    moved = _warp.moved_plane(plane, matrix, shape)
+    return matrix, (
+        _warp.correlation(target[inside], plane[inside]),
+        _warp.correlation(target[inside], moved[inside]),
+    )

@@ -1,0 +1,320 @@
+"""Registration of a confocal stack to its wide-field counterpart, for Recurrent-MZ+.
+
+The paper registers them by features (Huang et al. 2021, Methods, "Sample preparation"). Here the
+maximum projections of what is sharp give the lateral motion (an affine map by pyStackReg), and
+the axial shift is the one at which what is sharp in both volumes correlates best. Haze, which only
+one of the two microscopes sees, is left out of both by a band-pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.progress import Step, Steps, finished
+from ...core.scans import FloatArray, InputError, check_image
+from . import _warp
+from ._axial import Pair, Place, Region, correlations, positions, small_stack
+from ._warp import TRANSFORMS, Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """How a confocal stack lies to a wide-field stack.
+
+    Attributes
+    ----------
+    matrix : numpy.ndarray, shape (3, 3)
+        ``matrix @ (y, x, 1)`` is where the confocal stack, in its pixels, shows what the
+        wide-field stack has at (y, x), in its own.
+    motion : numpy.ndarray, shape (3, 3)
+        The part of it that the places do not explain, in wide-field pixels.
+    shift_z_um : float
+        The confocal stack shows things this much higher than the wide-field stack, µm.
+    widefield, confocal : Place
+    shape : tuple of int
+        Planes, rows and columns of the wide-field stack.
+    confocal_shape : tuple of int
+    transform : str
+    correlation_before, correlation_after : float
+        Pearson's coefficient of what is sharp in the two volumes, where both have values, as
+        they were and as registered; NaN before when they did not overlap.
+    tried_um, tried_correlation : numpy.ndarray
+        The axial shifts that were tried, µm, and the correlation of each, coarsely sampled.
+    """
+
+    matrix: Matrix
+    motion: Matrix
+    shift_z_um: float
+    widefield: Place
+    confocal: Place
+    shape: tuple[int, int, int]
+    confocal_shape: tuple[int, int, int]
+    transform: str
+    correlation_before: float
+    correlation_after: float
+    tried_um: npt.NDArray[np.float64]
+    tried_correlation: npt.NDArray[np.float64]
+
+    @property
+    def shift_um(self) -> tuple[float, float]:
+        """How far the confocal stack's content is displaced in y and x, in micrometres."""
+        y, x = _warp.shift_at_centre(self.motion, self.shape[1:]) * self.widefield.pixel_um
+        return float(y), float(x)
+
+    @property
+    def rotation_deg(self) -> float:
+        """How far it is turned, in degrees, clockwise on the screen."""
+        return _warp.rotation_deg(self.motion)
+
+    @property
+    def magnification(self) -> float:
+        """How much larger it shows things."""
+        return float(np.sqrt(abs(np.linalg.det(self.motion[:2, :2]))))
+
+    @property
+    def planes(self) -> slice:
+        """The wide-field planes that the confocal stack covers."""
+        at = positions(self.widefield.z_um, self.confocal.z_um, self.shift_z_um)
+        inside = np.flatnonzero(~np.isnan(at))
+        return slice(int(inside.min()), int(inside.max()) + 1)
+
+    @property
+    def region(self) -> Region:
+        """The largest rectangle that both show: rows and columns of the wide-field stack.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        region = _warp.largest_region([self.matrix], self.shape[1:], self.confocal_shape[1:])
+        if region is None:
+            raise InputError(
+                "The registered stacks have no field in common: they show different places."
+            )
+        return region
+
+    def as_dict(self) -> dict[str, Any]:
+        """The parameters, as JSON can hold them; lengths in micrometres."""
+        y, x = self.shift_um
+        return {
+            "transform": self.transform,
+            "shift_z_um": self.shift_z_um,
+            "shift_y_um": y,
+            "shift_x_um": x,
+            "rotation_deg": self.rotation_deg,
+            "magnification": self.magnification,
+            "correlation_before": _number(self.correlation_before),
+            "correlation_after": self.correlation_after,
+            "matrix_yx": self.matrix.round(9).tolist(),
+            "covered_planes": [self.planes.start, self.planes.stop],
+        }
+
+
+def registering(
+    widefield: Any,
+    confocal: Any,
+    widefield_place: Place,
+    confocal_place: Place,
+    *,
+    transform: str = "affine",
+    names: tuple[str, str] = ("wide-field", "confocal"),
+) -> Steps[Registration]:
+    """Find how a confocal stack lies to a wide-field stack, step by step.
+
+    Parameters
+    ----------
+    widefield, confocal : array_like, shape (Z, Y, X)
+        Their sizes and voxels may differ.
+    widefield_place, confocal_place : Place
+        Where their voxels are thought to lie: the start of the search.
+    transform : {"affine", "rigid", "translation"}
+        What may differ laterally.
+    names : tuple of str, optional
+        How error messages call them.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    Registration
+
+    Raises
+    ------
+    InputError
+        If one is no stack, constant, or holds NaN, or no motion is found.
+    """
+    if transform not in TRANSFORMS:
+        raise ValueError(f"unknown transform '{transform}'")
+    for stack, place, name in zip(
+        (widefield, confocal), (widefield_place, confocal_place), names, strict=True
+    ):
+        _check_stack(stack, place, name)
+    places = (widefield_place, confocal_place)
+    wide_top, top = yield from _projections(widefield, confocal, places, names)
+    guess = np.linalg.inv(confocal_place.to_world()) @ widefield_place.to_world()
+    motion = _lateral(wide_top, top, guess, transform, names[1])
+    registration = Registration(
+        guess @ motion, motion, 0.0, widefield_place, confocal_place, np.shape(widefield),
+        np.shape(confocal), transform, np.nan, np.nan, np.empty(0), np.empty(0),
+    )  # fmt: skip
+    both = _warp.largest_region(
+        [registration.matrix, guess], registration.shape[1:], registration.confocal_shape[1:]
+    )
+    region = both or registration.region
+    wide = yield from small_stack(widefield, None, registration.shape[1:], region)
+    after = yield from small_stack(confocal, registration.matrix, registration.shape[1:], region)
+    pair = Pair(wide, after, widefield_place, confocal_place)
+    tried, scores = yield from correlations(pair, names)
+    best = pair.best_near(tried, scores)
+    earlier = np.nan
+    if both is not None:
+        before = yield from small_stack(confocal, guess, registration.shape[1:], region)
+        earlier = Pair(wide, before, widefield_place, confocal_place).correlation(0.0)
+    return replace(
+        registration,
+        shift_z_um=best,
+        tried_um=tried,
+        tried_correlation=scores,
+        correlation_before=earlier,
+        correlation_after=pair.correlation(best),
+    )
+
+
+def register(
+    widefield: Any,
+    confocal: Any,
+    widefield_place: Place,
+    confocal_place: Place,
+    *,
+    transform: str = "affine",
+    names: tuple[str, str] = ("wide-field", "confocal"),
+) -> Registration:
+    """:func:`registering` at once."""
+    return finished(
+        registering(
+            widefield, confocal, widefield_place, confocal_place, transform=transform, names=names
+        )
+    )
+
+
+def resampling(
+    confocal: Any, registration: Registration, *, crop: bool = False
+) -> Steps[npt.NDArray[Any]]:
+    """The confocal stack on the grid of the wide-field stack, step by step.
+
+    Parameters
+    ----------
+    confocal : array_like, shape (Z', Y', X')
+        The stack that was registered.
+    registration : Registration
+    crop : bool, optional
+        Keep only ``registration.planes`` and ``registration.region``, where both stacks have
+        values. Otherwise the size is that of the wide-field stack: beyond the confocal planes
+        the nearest one is repeated, and beyond its field the edge is mirrored.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    numpy.ndarray, shape (Z, Y, X)
+        In the type of the confocal stack: cubic splines laterally, linear along z.
+    """
+    r = registration
+    if np.shape(confocal) != r.confocal_shape:
+        raise InputError(
+            f"The registration is one of a confocal stack of shape {r.confocal_shape}, but this "
+            f"one has {np.shape(confocal)}: register it first."
+        )
+    at = positions(r.widefield.z_um, r.confocal.z_um, r.shift_z_um, beyond=True)
+    rows, columns = r.region if crop else (slice(None), slice(None))
+    at = at[r.planes] if crop else at
+    held: dict[int, FloatArray] = {}
+    resampled = []
+    for done, place in enumerate(at, start=1):
+        low = min(int(place), r.confocal_shape[0] - 2)
+        held = {i: held[i] if i in held else _one_plane(confocal, i, r) for i in (low, low + 1)}
+        part = place - low
+        plane = (1 - part) * held[low] + part * held[low + 1]
+        resampled.append(_warp.as_type(plane, np.asarray(confocal[0]).dtype)[rows, columns].copy())
+        yield Step(done, len(at), "Resampling")
+    return np.stack(resampled)
+
+
+def _one_plane(confocal: Any, number: int, registration: Registration) -> FloatArray:
+    return _warp.moved_plane(confocal[number], registration.matrix, registration.shape[1:])
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _check_stack(stack: Any, place: Place, name: str) -> None:
+    shape = np.shape(stack)
+    if len(shape) != 3 or shape[0] < 2:
+        raise InputError(
+            f"'{name}' has the shape {tuple(shape)}: registration needs two stacks (Z, Y, X)."
+        )
+    if len(place.z_um) != shape[0]:
+        raise ValueError(f"{len(place.z_um)} heights for {shape[0]} planes of '{name}'")
+
+
+def _projections(
+    widefield: Any, confocal: Any, places: tuple[Place, Place], names: tuple[str, str]
+) -> Steps[tuple[FloatArray, FloatArray]]:
+    """Maximum projections of what is sharp, on one scale of lengths."""
+    total = len(widefield) + len(confocal)
+    done, tops = 0, []
+    for stack, place, name in zip((widefield, confocal), places, names, strict=True):
+        raw = np.full(np.shape(stack)[1:], -np.inf, dtype=np.float32)
+        top = raw.copy()
+        for i in range(len(stack)):
+            plane = _finite(stack[i], f"Plane {i} of '{name}'")
+            np.maximum(raw, plane, out=raw)
+            sharp = _warp.sharp_part(plane, places[0].pixel_um / place.pixel_um)
+            np.maximum(top, sharp, out=top)
+            done += 1
+            yield Step(done, total, "Projecting")
+        check_image(raw, f"The projection of '{name}'")
+        tops.append(top)
+    return tops[0], tops[1]
+
+
+def _finite(plane: npt.ArrayLike, label: str) -> FloatArray:
+    pixels = np.asarray(plane, dtype=np.float32)
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{label} holds NaN or infinite values: replace them before registering.")
+    return pixels
+
+
+def _lateral(
+    wide_top: FloatArray, top: FloatArray, guess: Matrix, transform: str, name: str
+) -> Matrix:
+    """The motion of the confocal projection, in wide-field pixels, that the places leave over."""
+    shape = (wide_top.shape[0], wide_top.shape[1])
+    size = (top.shape[0], top.shape[1])
+    region = _warp.largest_region([guess], shape, size)
+    if region is None or min(part.stop - part.start for part in region) < 16:
+        raise InputError(
+            f"'{name}' lies beside the wide-field stack: check the pixel sizes and the places of "
+            "both, which must show the same field."
+        )
+    moved = _warp.moved_plane(top, guess, shape)[region]
+    inner = _warp.transform_matrix(
+        _warp.standardised(wide_top[region], f"The projection of '{name}'"),
+        _warp.standardised(moved, f"The projection of '{name}'"),
+        transform,
+        f"'{name}'",
+    )
+    corner = np.eye(3)
+    corner[:2, 2] = [part.start for part in region]
+    matrix: Matrix = corner @ inner @ np.linalg.inv(corner)
+    return matrix

@@ -1,0 +1,108 @@
+"""Base of the trained baselines: image and DPM in, image out, nothing from the optics.
+
+They take the place of :class:`~.RecurrentMZ` in training and use,
+with the same input and output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..core.scans import InputError
+from .recurrent_mz import NetworkConfig
+
+
+@dataclass(frozen=True)
+class PlainConfig(NetworkConfig):
+    """The choices of a network that sees scans and their distances alone.
+
+    Parameters
+    ----------
+    contrast : {"linear", "asinh"}
+        As in :class:`~.NetworkConfig`.
+
+    Raises
+    ------
+    InputError
+        If it is asked to build on an estimate from the optics, which it cannot.
+    """
+
+    propagated_input: bool = False
+    correction: bool = False
+    linear_skip: bool = False
+    contrast: str = "linear"
+
+    def __post_init__(self) -> None:
+        for name in ("propagated_input", "correction", "linear_skip", "nonnegative"):
+            if getattr(self, name):
+                raise InputError(
+                    f"This network takes images and distances alone: leave out "
+                    f"--{name.replace('_', '-')}, which is for recurrent-mz."
+                )
+
+
+class PlainNetwork(nn.Module):
+    """A network that makes the image of the target from scans with their DPMs.
+
+    Parameters
+    ----------
+    config : PlainConfig
+
+    Notes
+    -----
+    Height and width are free: images are padded with their edges to a multiple of
+    2^(levels − 1) and cropped back.
+    """
+
+    def __init__(self, config: PlainConfig) -> None:
+        super().__init__()
+        self.config: NetworkConfig = config
+
+    def forward(
+        self, scans: torch.Tensor | Sequence[torch.Tensor], *_beside: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Image of the target surface.
+
+        Parameters
+        ----------
+        scans : torch.Tensor, shape (N, M, C, H, W)
+            Per scan: normalised image and DPM in units of ``dpm_unit_dof`` depths of field.
+        *_beside : torch.Tensor or None
+            What other networks take besides; not looked at.
+
+        Returns
+        -------
+        torch.Tensor, shape (N, 1, H, W)
+        """
+        given = scans if isinstance(scans, torch.Tensor) else torch.stack(list(scans), dim=1)
+        high, wide = given.shape[-2:]
+        multiple = 2 ** (self.config.levels - 1)
+        sides = (0, -wide % multiple, 0, -high % multiple, 0, 0)
+        padded = functional.pad(given, sides, mode="replicate") if any(sides) else given
+        return self.image(padded)[..., :high, :wide]
+
+    def image(self, scans: torch.Tensor) -> torch.Tensor:
+        """Image for an H and W that the levels divide."""
+        raise NotImplementedError
+
+
+def nearest_scans(scans: torch.Tensor, count: int, *, sort: bool = False) -> torch.Tensor:
+    """Exactly ``count`` scans (N, count, C, H, W) of each of N examples (N, M, C, H, W).
+
+    At every pixel they are the ones nearest to the target by the DPM, channel 1; of fewer scans the
+    nearest is repeated. So a window of a curved target has the same as the whole of it. ``sort``
+    orders them from the lowest to the highest; otherwise they keep the order given.
+    """
+    distance = scans[:, :, 1]  # target − scan: (N, M, H, W)
+    chosen = distance.abs().argsort(dim=1, stable=True)[:, :count]
+    missing = count - chosen.shape[1]
+    if missing > 0:
+        chosen = torch.cat([chosen[:, :1].expand(-1, missing, -1, -1), chosen], dim=1)
+    key = -distance.gather(1, chosen) if sort else chosen
+    chosen = chosen.gather(1, key.argsort(dim=1, stable=True))
+    return scans.gather(1, chosen[:, :, None].expand(-1, -1, scans.shape[2], -1, -1))

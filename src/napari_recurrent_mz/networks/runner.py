@@ -1,0 +1,198 @@
+"""A network ready to run on a device, in the form that is fastest there and makes the same image.
+
+Forms are the plain network, eager, and :class:`~.FastNetwork`, each in
+single or half precision. On first use those that a device may have are tried on a small window:
+one that fails or makes another image than the plain network in single precision is left out, and
+of the others the fastest is taken, for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from ..core.device import Device, available_cores
+from ..core.side_by_side import one_core_each
+from .architectures import Network, build
+from .fast import FastNetwork, Precision, can_be_fast
+from .inputs import Prepared
+from .recurrent_mz import NetworkConfig, RecurrentMZ, State
+from .weights import Model
+
+_log = logging.getLogger(__name__)
+
+_WINDOW = 96
+_SCANS = 2
+_CLEARLY = 1.2
+"""How many times faster a less promising form must be: times of a moment scatter."""
+
+_FAR = {False: 1e-4, True: 5e-2}
+"""Largest root-mean-square deviation of a form on noise, of the range: it is broken beyond."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a network runs: ``fast`` or plain, in ``half`` precision or in single."""
+
+    fast: bool
+    half: bool
+
+    @property
+    def words(self) -> str:
+        """Name of the form for a person."""
+        return f"{'fast' if self.fast else 'plain'}, {'half' if self.half else 'single'} precision"
+
+
+class Runner:
+    """A model's network on a device, in one form; ``dtype`` is that of the states it remembers."""
+
+    def __init__(self, model: Model, device: Device, form: Form) -> None:
+        self.form, self.device = form, device
+        self.config: NetworkConfig = model.network.config
+        plain = network_on(model, device)
+        self._network: Network | FastNetwork = plain
+        self.dtype = torch.bfloat16 if form.half else torch.float32
+        if form.fast:
+            assert isinstance(plain, RecurrentMZ)  # the others have no fast form
+            precision = Precision.of(device.kind, half=form.half)
+            self._network, self.dtype = FastNetwork(plain, precision), precision.features
+
+    def __call__(self, parts: Prepared) -> torch.Tensor:
+        """The image (N, 1, H, W) of the target planes."""
+        with self._mode():
+            planes: torch.Tensor = self._network(*parts)
+            return planes
+
+    def go_on(self, state: State | None, parts: Prepared) -> tuple[torch.Tensor, State]:
+        """The image once more scans have come to a state, and the state then."""
+        assert isinstance(self._network, RecurrentMZ | FastNetwork)  # the others remember nothing
+        with self._mode():
+            return self._network.go_on(state, *parts)
+
+    def release(self) -> None:
+        """Give back what is only kept to be used again."""
+        if isinstance(self._network, FastNetwork):
+            self._network.release()
+
+    @contextmanager
+    def _mode(self) -> Iterator[None]:
+        mixed = self.form.half and not self.form.fast
+        autocast = torch.autocast(self.device.kind, torch.bfloat16) if mixed else nullcontext()
+        with torch.inference_mode(), autocast:
+            yield
+
+
+def network_on(model: Model, device: Device) -> Network:
+    """The model's network on a device, channels last; the model's own stays on the CPU."""
+    if device.kind == "cpu":
+        return model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    copy = build(model.network.config).eval()
+    copy.load_state_dict(model.network.state_dict())
+    return copy.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def runner_for(
+    model: Model, device: Device, *, half: bool | None = None, fast: bool | None = None
+) -> Runner:
+    """The network in the form that is asked for, or that suits the device best."""
+    forms = [form for form in _forms(model, device) if fast is None or form.fast == fast]
+    fitting = [form for form in forms if half is None or form.half == half]
+    if not fitting:  # no fast form of this network, or half precision where there is none
+        fitting = [Form(fast=False, half=bool(half) if half is not None else device.half)]
+    return Runner(model, device, _best(model, device, tuple(fitting)))
+
+
+def _forms(model: Model, device: Device) -> list[Form]:
+    """Forms that may run on a device, the most promising first."""
+    speeds = (True, False) if can_be_fast(model.network) else (False,)
+    precisions = (True, False) if device.half else (False,)
+    return [Form(fast, half) for fast in speeds for half in precisions]
+
+
+_chosen: dict[tuple[object, ...], Form] = {}
+
+
+def _best(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
+    """The fastest of some forms that makes the right image."""
+    if len(forms) == 1 and not forms[0].fast:
+        return forms[0]
+    threads = (torch.get_num_threads(), available_cores(), os.environ.get("ONEDNN_MAX_CPU_ISA"))
+    key = (model.sha256, device.kind, device.name, forms, threads)
+    if key not in _chosen:
+        _chosen[key] = _tried(model, device, forms)
+    return _chosen[key]
+
+
+def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
+    """Try every form on a small window."""
+    plain = Form(fast=False, half=forms[0].half)
+    if device.kind == "cpu":
+        # On one core: threads that wait for each other beside other work would be timed too.
+        with one_core_each(1) as pool:
+            seconds = pool.submit(_timed, model, device, forms).result()
+    else:
+        seconds = _timed(model, device, forms)
+    _log.debug("On %s: %s", device.name, {form.words: s for form, s in seconds.items()})
+    return _quickest(seconds) if seconds else plain
+
+
+def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, float]:
+    """Seconds of each form that runs and makes the right image."""
+    parts = noise_input(model.network.config, device, (_WINDOW, _WINDOW))
+    reference = Runner(model, device, Form(fast=False, half=False))(parts).float()
+    seconds: dict[Form, float] = {}
+    for form in forms:
+        try:
+            runner = Runner(model, device, form)
+            if _deviation(runner(parts), reference) <= _FAR[form.half]:
+                seconds[form] = _seconds(lambda: runner(parts), device)  # noqa: B023
+        except (RuntimeError, NotImplementedError) as error:
+            _log.info("The form '%s' cannot run on %s: %s", form.words, device.name, error)
+    return seconds
+
+
+def _quickest(seconds: dict[Form, float]) -> Form:
+    """The most promising form that no other is clearly faster than."""
+    least = min(seconds.values())
+    return next(form for form in seconds if seconds[form] <= _CLEARLY * least)
+
+
+def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -> Prepared:
+    """Noise in place of a network's input, for an image of (Y, X) pixels."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).to(device.torch)
+
+    def one(channels: int) -> torch.Tensor:
+        return noise(1, channels, *shape)
+
+    scans = noise(1, _SCANS, config.input_channels, *shape)
+    extra = 1 if config.nonnegative else 0
+    return Prepared(scans, one(1), one(1).abs(), one(max(config.skip_channels, 1)), one(extra))
+
+
+def _deviation(result: torch.Tensor, reference: torch.Tensor) -> float:
+    """Root-mean-square deviation, of the range; infinite for NaN."""
+    spread = (reference.max() - reference.min()).clamp_min(1e-30)
+    deviation = float(((result.float() - reference) ** 2).mean().sqrt() / spread)
+    return deviation if deviation == deviation else float("inf")
+
+
+def _seconds(run: Callable[[], torch.Tensor], device: Device) -> float:
+    """The shortest of a few runs; on a CPU what this thread computed, whoever else does."""
+    clock = time.thread_time if device.kind == "cpu" else time.perf_counter
+    seconds = []
+    for _ in range(5):
+        began = clock()
+        run()
+        if device.kind == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(clock() - began)
+    return min(seconds)

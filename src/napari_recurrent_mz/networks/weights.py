@@ -1,0 +1,178 @@
+"""Trained weights with their model cards: safetensors only, nothing downloaded, nothing unpickled.
+
+The card travels inside the file (as safetensors metadata) and, for the bundled models, stands
+beside it as JSON with the file's SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.scans import InputError
+from .architectures import Network, architecture_of, build_as
+
+FORMAT = "napari-recurrent-mz/1"
+DEFAULT = "recurrent-mz"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its weights and what is known of them.
+
+    Attributes
+    ----------
+    name : str
+    sha256 : str
+        Of the weights file.
+    card : dict
+        The model card: data, range of optics, steps, hours, measured table.
+    network : RecurrentMZ or PlainNetwork
+        In evaluation mode, float32, on the CPU.
+    """
+
+    name: str
+    sha256: str
+    card: dict[str, Any]
+    network: Network
+
+    @property
+    def architecture(self) -> str:
+        """Which of :data:`~.ARCHITECTURES` the network is."""
+        return architecture_of(self.network.config)
+
+
+def bundled_models(architecture: str | None = None) -> list[str]:
+    """Names of the models that come with the package, the default first.
+
+    Parameters
+    ----------
+    architecture : str, optional
+        Only those of this architecture.
+    """
+    folder = files(__package__) / "weights_data"
+    ending = ".safetensors"
+    names = [p.name.removesuffix(ending) for p in folder.iterdir() if p.name.endswith(ending)]
+    if architecture is not None:
+        names = [
+            name for name in names if _architecture_on(folder / f"{name}.json") == architecture
+        ]
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
+
+
+def _architecture_on(card: Traversable) -> str:
+    """The architecture that a card names, without reading the weights."""
+    read = json.loads(card.read_text(encoding="utf-8"))
+    return str(read.get("architecture", DEFAULT))
+
+
+def load_model(name_or_path: str | Path | None = None) -> Model:
+    """Load a bundled model by name, or a weights file by path.
+
+    Parameters
+    ----------
+    name_or_path : str or Path, optional
+        A name of :func:`bundled_models`, or a ``.safetensors`` file; by default the
+        bundled Recurrent-MZ.
+
+    Returns
+    -------
+    Model
+        Loaded once per file and kept.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or the file is not one of ours.
+    """
+    name = str(name_or_path or DEFAULT)
+    if name in bundled_models():
+        with as_file(files(__package__) / "weights_data" / f"{name}.safetensors") as path:
+            return _load(path, path.stat().st_mtime_ns)
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(
+            f"There is no model '{name}': choose one of {', '.join(bundled_models())} "
+            "or give the path of a .safetensors file."
+        )
+    return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+def save_model(network: Network, card: dict[str, Any], path: Path) -> str:
+    """Write weights as float16 with their card, and the card beside them as JSON.
+
+    Parameters
+    ----------
+    network : RecurrentMZ or PlainNetwork
+    card : dict
+        JSON-able; ``name``, the architecture and its configuration are added.
+    path : Path
+        Ends in ``.safetensors``.
+
+    Returns
+    -------
+    str
+        SHA-256 of the weights file.
+    """
+    from safetensors.torch import save_file
+
+    config = network.config
+    identity = {"architecture": architecture_of(config), "network": config.as_dict()}
+    card = {"name": path.stem, **card, **identity}
+    tensors = {
+        key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+        for key, value in network.state_dict().items()
+    }
+    save_file(tensors, path, metadata={"format": FORMAT, "card": json.dumps(card)})
+    path.chmod(0o644)  # safetensors writes for the owner only; a package is for everybody
+    digest = _sha256(path)
+    beside = path.with_suffix(".json")
+    beside.write_text(json.dumps({**card, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
+    return digest
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, _changed: int) -> Model:
+    card, tensors = _read(path)
+    try:
+        network = build_as(card.get("architecture", DEFAULT), card["network"])
+        network.load_state_dict({key: value.float() if value.is_floating_point() else value
+                                 for key, value in tensors.items()})  # fmt: skip
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"The weights in '{path.name}' do not fit this version's network: "
+            "choose a bundled model or train again."
+        ) from error
+    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+        raise InputError(f"The weights in '{path.name}' hold NaN or infinity: choose others.")
+    return Model(str(card.get("name", path.stem)), _sha256(path), card, network.eval())
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    wrong = InputError(
+        f"'{path.name}' is not a Recurrent-MZ weights file: choose a bundled model or a "
+        ".safetensors file written by recurrent-mz train."
+    )
+    try:
+        with safe_open(path, "pt") as stream:
+            meta = stream.metadata() or {}
+            if meta.get("format") != FORMAT:
+                raise wrong
+            card = json.loads(meta["card"])
+            return card, {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise error if isinstance(error, InputError) else wrong from error
