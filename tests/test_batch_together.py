@@ -451,6 +451,30 @@ def test_a_scheduler_that_is_lost_is_told_of_in_one_sentence(
     check_whole(out)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")
+def test_ctrl_c_ends_a_batch_whose_workers_are_all_gone(
+    folder: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_recurrent_mz.batch._cluster._ENDING_S", 0.5)
+
+    def lose_all_and_interrupt() -> None:
+        cluster.wait_until_both_work()
+        for worker in (cluster.first, cluster.second):
+            worker.kill()
+            worker.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    out, address = tmp_path / "out", cluster.address()
+    jobs, given = find_jobs(folder, out, settings(None)), settings(None)
+    losing = threading.Thread(target=lose_all_and_interrupt, daemon=True)
+    losing.start()
+    report = run_batch(jobs, out, given, scheduler=address)
+    losing.join(60)
+    assert states(report) == ["stopped"] * 3
+    assert states(run_batch(jobs, out, given)) == ["done"] * 3
+    check_whole(out)
+
+
 def test_no_volume_is_made_twice_in_one_run_that_makes_all_again(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
 
 _PATIENCE_S = 8.0
+_ENDING_S = 30.0  # for the tiles at work, after Ctrl-C
 _LOGS = ("distributed", "distributed.client")  # each has a level of its own
 
 Machine = tuple[str, int, str]
@@ -65,7 +66,8 @@ def run_on_cluster(
             _collect(client, scheduler, left, take)
         except KeyboardInterrupt:
             orders.stop.touch()  # each ends at its next tile, those not begun at once
-            _collect(client, scheduler, left, take)
+            with suppress(TimeoutError):  # of workers that stand still or are gone
+                _collect(client, scheduler, left, take, _ENDING_S)
             raise
 
 
@@ -148,12 +150,18 @@ def _threads(machines: Mapping[str, Machine]) -> dict[str, int]:
 
 
 def _collect(
-    client: Any, scheduler: str, left: dict[Any, Job], take: Callable[[Outcome], None]
+    client: Any,
+    scheduler: str,
+    left: dict[Any, Job],
+    take: Callable[[Outcome], None],
+    timeout_s: float | None = None,
 ) -> None:
     """Take the outcomes as they come, and out of ``left``; a job whose workers died has failed."""
     from distributed import as_completed
 
-    coming = as_completed(list(left), loop=client.loop)  # type: ignore[no-untyped-call]
+    coming = as_completed(  # type: ignore[no-untyped-call]
+        list(left), loop=client.loop, timeout=timeout_s
+    )
     for future in coming:
         if future.status == "error":
             why = type(future.exception()).__name__
