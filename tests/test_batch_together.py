@@ -401,6 +401,31 @@ def test_what_a_killed_worker_had_begun_is_made_by_the_other(
     check_whole(out)
 
 
+def test_a_job_that_is_given_up_with_its_workers_has_failed_and_leaves_nothing(
+    folder: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    from distributed import Client
+
+    async def try_once(dask_scheduler: Any) -> None:
+        dask_scheduler.allowed_failures = 0
+
+    out, address = tmp_path / "out", cluster.address()
+    with Client(address, set_as_default=False) as client:
+        client.run_on_scheduler(try_once)
+    coming = begun(folder, out, address)
+    cluster.wait_until_both_work()
+    cluster.first.kill()
+    cluster.first.wait()
+    cluster.go_on()
+    report = coming.result(120)
+    assert sorted(states(report)) == ["done", "done", "failed"]
+    assert "The dask worker that made it was lost (KilledWorker)" in report.failed[0].message
+    assert not list(out.glob(f"{WORKPLACE}*"))
+    again = run_batch(find_jobs(folder, out, settings(None)), out, settings(None))
+    assert sorted(states(again)) == ["done", "kept", "kept"]
+    check_whole(out)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="processes do not stand still there")
 def test_a_worker_that_stood_still_and_was_given_up_makes_nothing_twice(
     folder: Path, tmp_path: Path, cluster: Cluster

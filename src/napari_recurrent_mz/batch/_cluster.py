@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..scans import InputError
 from ._settings import Job
-from ._work import FAILED, Orders, Outcome
+from ._work import Orders, Outcome, lost
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -166,7 +166,7 @@ def _collect(
         if future.status == "error":
             why = type(future.exception()).__name__
             message = f"The dask worker that made it was lost ({why}): run the same command again."
-            outcome = Outcome(left[future], FAILED, message=message)
+            outcome = lost(left[future], message)
         else:
             try:
                 outcome = future.result()

@@ -27,7 +27,7 @@ from ._record import FOLDER
 from ._report import Report
 from ._settings import BatchSettings, Job
 from ._shares import Shares, bytes_of, free_cores, free_memory, gpus_for, share_out
-from ._work import FAILED, STOPPED, Orders, Outcome, found, prepare, run_job
+from ._work import STOPPED, Orders, Outcome, found, lost, prepare, run_job
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -98,7 +98,7 @@ def run_batch(
     _check_dask(scheduler)
     orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
-    lost: SchedulerLostError | None = None
+    no_scheduler: SchedulerLostError | None = None
     if not again:
         _take_found(ledger, orders)
     try:
@@ -107,14 +107,14 @@ def run_batch(
     except KeyboardInterrupt:
         _take_found(ledger, orders)
     except SchedulerLostError as error:
-        lost = error
+        no_scheduler = error
         _take_found(ledger, orders)
     finally:
         orders.stop.unlink(missing_ok=True)
     report = Report(ledger.outcomes(), time.perf_counter() - began, orders.output)
     report.write(settings)
-    if lost is not None:
-        raise lost
+    if no_scheduler is not None:
+        raise no_scheduler
     return report
 
 
@@ -296,7 +296,7 @@ def _run_here(
                 raise
             except BrokenProcessPool:
                 if shares.workers == 1:  # there is no doubt which one it was
-                    ledger.take(Outcome(ledger.left()[0], FAILED, message=_ENDED))
+                    ledger.take(lost(ledger.left()[0], _ENDED))
         shares = replace(shares, workers=max(shares.workers // 2, 1))
 
 

@@ -156,6 +156,12 @@ def found(job: Job, orders: Orders) -> Outcome | None:
     return None if record is None or orders.again else Outcome(job, KEPT)
 
 
+def lost(job: Job, message: str) -> Outcome:
+    """The outcome of a job whose process was lost; what that has left is removed."""
+    remove_left_behind(job.target)
+    return Outcome(job, FAILED, message=message)
+
+
 @contextmanager
 def _turn(lock: Path, orders: Orders) -> Iterator[None]:
     """Wait while another process is at it: another run, or a worker that dask has lost."""
