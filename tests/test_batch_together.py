@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +22,7 @@ import pytest
 import tifffile
 import zarr
 
-from napari_recurrent_mz.core.scans import Scan, ZGrid
+from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.engine.batch import BatchSettings, Job, Report, find_jobs, run_batch
 from napari_recurrent_mz.engine.batch import _run as batch_run
 from napari_recurrent_mz.engine.batch._record import record_path
@@ -55,6 +60,38 @@ report = run_batch(jobs, out, settings, on_plane=wait)
 print([(outcome.state, outcome.message) for outcome in report.outcomes])
 sys.exit(not report.is_complete)
 """
+
+# Has a dask worker wait after the second plane of a volume, and note the volumes that it makes.
+PRELOAD = """
+import os, time
+from pathlib import Path
+
+def dask_setup(worker):
+    from napari_recurrent_mz.io import VolumeWriter
+    place, put, finish = Path.cwd(), VolumeWriter.__setitem__, VolumeWriter.finish
+
+    def waits(self, index, plane):
+        put(self, index, plane)
+        if len(self.finished_planes) == 2:
+            (place / f"{worker.name} at work").touch()
+            while not (place / "go on").exists():
+                time.sleep(0.01)
+
+    def notes(self, provenance):
+        path = finish(self, provenance)
+        with (place / "made").open("a") as made:
+            made.write(f"{path.name} ")
+        return path
+
+    VolumeWriter.__setitem__, VolumeWriter.finish = waits, notes
+"""
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def stack(seed: int) -> np.ndarray:
@@ -262,6 +299,245 @@ def test_where_a_drive_knows_no_locks_nothing_is_removed_and_all_is_made(
 
 
 # --- a worker that the cluster has lost, and that goes on all the same ---
+
+
+class Cluster:
+    """A scheduler and two workers, each a process, whose volumes wait for ``go_on()``."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        (place / "preload.py").write_text(PRELOAD)
+        self.scheduler = self._started("scheduler", "--port", "0")
+        self.first, self.second = (
+            self._started(
+                *f"worker --nthreads 1 --no-nanny --preload preload.py --name {name}".split()
+            )
+            for name in ("first", "second")
+        )
+
+    def _started(self, *words: str) -> subprocess.Popen[bytes]:
+        both = ["--scheduler-file", "scheduler.json", "--no-dashboard", "--host", "127.0.0.1"]
+        with (self.place / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *words, *both],
+                cwd=self.place,
+                stdout=log,
+                stderr=log,
+            )
+
+    def address(self) -> str:
+        """Of the scheduler, once it has both workers."""
+        from distributed import Client
+
+        file = self.place / "scheduler.json"
+        wait_until(file.exists)
+        address = str(json.loads(file.read_text())["address"])
+        with Client(address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=120)
+        return address
+
+    def wait_until_both_work(self) -> None:
+        wait_until(lambda: len(list(self.place.glob("* at work"))) == 2)
+
+    def go_on(self) -> None:
+        (self.place / "go on").touch()
+
+    def made(self) -> list[str]:
+        """The volumes that were made, each as often as it was."""
+        noted = self.place / "made"
+        return sorted(noted.read_text().split()) if noted.exists() else []
+
+    def end(self) -> None:
+        for process in (self.first, self.second, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    pytest.importorskip("distributed")
+    place = tmp_path / "cluster"
+    place.mkdir()
+    made = Cluster(place)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def begun(folder: Path, out: Path, scheduler: str) -> Future[Report]:
+    """A batch on a cluster, in a thread of its own."""
+    jobs, given = find_jobs(folder, out, settings(None)), settings(None)
+    with_one = ThreadPoolExecutor(1)
+    report = with_one.submit(run_batch, jobs, out, given, scheduler=scheduler)
+    with_one.shutdown(wait=False)
+    return report
+
+
+def check_whole(out: Path) -> None:
+    """Every volume is there, and right; nothing else is."""
+    names = [f"s{k}.ome.tif" for k in range(3)]
+    for k, name in enumerate(names):
+        np.testing.assert_array_equal(read_image(out / name).data, expected(k))
+    assert {p.name for p in out.iterdir()} == {
+        *names, ".recurrent-mz", "batch-report.csv", "batch-report.json"
+    }  # fmt: skip
+    records = out / ".recurrent-mz"
+    assert {p.name for p in records.iterdir()} == set(names)
+    assert all((records / name / "volume.json").exists() for name in names)
+
+
+def test_what_a_killed_worker_had_begun_is_made_by_the_other(
+    folder: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    out = tmp_path / "out"
+    coming = begun(folder, out, cluster.address())
+    cluster.wait_until_both_work()
+    cluster.first.kill()
+    cluster.first.wait()
+    cluster.go_on()
+    assert states(coming.result(120)) == ["done"] * 3
+    assert cluster.made() == ["s0.ome.tif", "s1.ome.tif", "s2.ome.tif"]
+    check_whole(out)
+
+
+def test_a_job_that_is_given_up_with_its_workers_has_failed_and_leaves_nothing(
+    folder: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    from distributed import Client
+
+    async def try_once(dask_scheduler: Any) -> None:
+        dask_scheduler.allowed_failures = 0
+
+    out, address = tmp_path / "out", cluster.address()
+    with Client(address, set_as_default=False) as client:
+        client.run_on_scheduler(try_once)
+    coming = begun(folder, out, address)
+    cluster.wait_until_both_work()
+    cluster.first.kill()
+    cluster.first.wait()
+    cluster.go_on()
+    report = coming.result(120)
+    assert sorted(states(report)) == ["done", "done", "failed"]
+    assert "The dask worker that made it was lost (KilledWorker)" in report.failed[0].message
+    assert not list(out.glob(f"{WORKPLACE}*"))
+    again = run_batch(find_jobs(folder, out, settings(None)), out, settings(None))
+    assert sorted(states(again)) == ["done", "kept", "kept"]
+    check_whole(out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes do not stand still there")
+def test_a_worker_that_stood_still_and_was_given_up_makes_nothing_twice(
+    folder: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    """It goes on when its volume has been given to the other."""
+    from distributed import Client
+
+    async def give_up(dask_scheduler: Any) -> None:  # as the scheduler does in the end
+        first = dask_scheduler.aliases["first"]
+        dask_scheduler.workers[first].last_seen = 0.0
+        await dask_scheduler.check_worker_ttl()
+
+    out, address = tmp_path / "out", cluster.address()
+    coming = begun(folder, out, address)
+    cluster.wait_until_both_work()
+    cluster.first.send_signal(signal.SIGSTOP)
+    with Client(address, set_as_default=False) as client:
+        client.run_on_scheduler(give_up)
+        cluster.go_on()
+        wait_until(lambda: len(cluster.made()) >= 1)  # the other one is free for more
+        assert len(client.scheduler_info()["workers"]) == 1
+    cluster.first.send_signal(signal.SIGCONT)
+    assert states(coming.result(120)) == ["done"] * 3
+    cluster.first.wait(120)  # dask has no use for it any more
+    assert cluster.made() == ["s0.ome.tif", "s1.ome.tif", "s2.ome.tif"]
+    check_whole(out)
+
+
+def test_a_scheduler_that_is_lost_is_told_of_in_one_sentence(
+    folder: Path, tmp_path: Path, cluster: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    coming = begun(folder, out, cluster.address())
+    cluster.wait_until_both_work()
+    cluster.scheduler.kill()
+    with pytest.raises(InputError, match=r"scheduler at 'tcp://127\.0\.0\.1:\d+' was lost"):
+        coming.result(120)
+    assert capfd.readouterr() == ("", "")
+    counts = json.loads((out / "batch-report.json").read_text())["counts"]
+    assert counts == {"done": 0, "kept": 0, "failed": 0, "stopped": 3}
+    cluster.go_on()
+    for worker in (cluster.first, cluster.second):
+        worker.wait(120)
+    made = cluster.made()
+    report = run_batch(find_jobs(folder, out, settings(None)), out, settings(None))
+    assert [outcome.job.target.name for outcome in report.of("kept")] == made
+    assert report.is_complete
+    check_whole(out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")
+def test_ctrl_c_ends_a_batch_whose_workers_are_all_gone(
+    folder: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_recurrent_mz.batch._cluster._ENDING_S", 0.5)
+
+    def lose_all_and_interrupt() -> None:
+        cluster.wait_until_both_work()
+        for worker in (cluster.first, cluster.second):
+            worker.kill()
+            worker.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    out, address = tmp_path / "out", cluster.address()
+    jobs, given = find_jobs(folder, out, settings(None)), settings(None)
+    losing = threading.Thread(target=lose_all_and_interrupt, daemon=True)
+    losing.start()
+    report = run_batch(jobs, out, given, scheduler=address)
+    losing.join(60)
+    assert states(report) == ["stopped"] * 3
+    assert states(run_batch(jobs, out, given)) == ["done"] * 3
+    check_whole(out)
+
+
+def test_no_volume_is_made_twice_in_one_run_that_makes_all_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A job that dask gives to a second worker is there already, and is not kept from before."""
+    out, given = tmp_path / "out", settings(None)
+    job = find_jobs(folder, out, given)[0]
+    assert run_job(job, orders_for(out, given)).state == "done"
+    orders = replace(orders_for(out, given), again=True)
+    before = job.target.stat()
+    assert run_job(job, orders).state == "done"
+    once = job.target.stat()
+    assert (once.st_ino, once.st_mtime_ns) != (before.st_ino, before.st_mtime_ns)
+    outcome = run_job(job, orders)
+    assert (outcome.state, outcome.method) == ("done", "cubic")
+    assert job.target.stat().st_mtime_ns == once.st_mtime_ns
+
+
+@pytest.mark.parametrize("format_", ["ome.tif", "ome.zarr"])
+def test_on_a_drive_without_locks_the_later_one_leaves_what_the_earlier_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    def refuse(_self: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("filelock.FileLock._acquire", refuse)
+    out, given = tmp_path / "out", settings(format_)
+    job = find_jobs(folder, out, given)[0]
+    first: list[os.stat_result] = []
+
+    def overtaken(done: int, total: int) -> None:
+        if done == total:
+            assert Batch(folder, out, format_=format_).ended()[0] == 0
+            first.append(job.target.stat())
+
+    assert run_job(job, orders_for(out, given), on_progress=overtaken).state == "kept"
+    assert job.target.stat() == first[0]
+    np.testing.assert_array_equal(read_image(job.target).data, expected(0))
+    assert not list(out.glob(f"{WORKPLACE}*"))
 
 
 def orders_for(out: Path, given: BatchSettings) -> Orders:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.scans import InputError
 from ._settings import Job
-from ._work import FAILED, Orders, Outcome
+from ._work import Orders, Outcome, lost
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
 _PATIENCE_S = 8.0
+_ENDING_S = 30.0  # for the tiles at work, after Ctrl-C
+_LOGS = ("distributed", "distributed.client")  # each has a level of its own
 
 Machine = tuple[str, int, str]
 """Name of a computer, its cores, and the version of this package there."""
+
+
+class SchedulerLostError(InputError):
+    """The scheduler was lost while it had work."""
 
 
 def run_on_cluster(
@@ -46,31 +55,41 @@ def run_on_cluster(
     ------
     InputError
         If the scheduler does not answer, has no workers, or these cannot do the work.
+    SchedulerLostError
+        If it is lost before all is done.
     """
-    client = _connected(scheduler)
-    try:
+    with _unsaid(), _connected(scheduler) as client:
         threads = _threads(_machines(client, scheduler, orders.output))
         futures = client.compute(graph(jobs, replace(orders, threads=threads)))
         left = dict(zip(futures, jobs, strict=True))
         try:
-            _collect(client, left, take)
+            _collect(client, scheduler, left, take)
         except KeyboardInterrupt:
-            orders.stop.touch()
-            _collect(client, left, take)  # each ends at its next tile, those not begun at once
+            orders.stop.touch()  # each ends at its next tile, those not begun at once
+            with suppress(TimeoutError):  # of workers that stand still or are gone
+                _collect(client, scheduler, left, take, _ENDING_S)
             raise
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Keep what dask logs off the screen: what matters of it is said in one sentence here."""
+    import distributed  # noqa: F401  (sets the levels)
+
+    before = {name: logging.getLogger(name).level for name in _LOGS}
+    for name in before:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
-        client.close()
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _connected(scheduler: str) -> Any:
     """A client; one sentence when nobody answers."""
-    import logging
-
     from distributed import Client
 
-    log = logging.getLogger("distributed")
-    level = log.level
-    log.setLevel(logging.CRITICAL)  # what it says while it waits is said in one sentence here
     try:
         return Client(  # type: ignore[no-untyped-call]
             scheduler, timeout=_PATIENCE_S, set_as_default=False
@@ -80,8 +99,6 @@ def _connected(scheduler: str) -> Any:
             f"The dask scheduler at '{scheduler}' does not answer: start one with 'dask "
             "scheduler', and give its address as tcp://host:8786."
         ) from error
-    finally:
-        log.setLevel(level)
 
 
 def _machines(client: Any, scheduler: str, output: Path) -> dict[str, Machine]:
@@ -132,17 +149,31 @@ def _threads(machines: Mapping[str, Machine]) -> dict[str, int]:
     }
 
 
-def _collect(client: Any, left: dict[Any, Job], take: Callable[[Outcome], None]) -> None:
-    """Take the outcomes as they come, and out of ``left``; a job whose worker died has failed."""
+def _collect(
+    client: Any,
+    scheduler: str,
+    left: dict[Any, Job],
+    take: Callable[[Outcome], None],
+    timeout_s: float | None = None,
+) -> None:
+    """Take the outcomes as they come, and out of ``left``; a job whose workers died has failed."""
     from distributed import as_completed
 
-    coming = as_completed(list(left), loop=client.loop)  # type: ignore[no-untyped-call]
+    coming = as_completed(  # type: ignore[no-untyped-call]
+        list(left), loop=client.loop, timeout=timeout_s
+    )
     for future in coming:
-        if future.status == "finished":
-            outcome = future.result()
-        else:
-            why = type(future.exception()).__name__ if future.status == "error" else "cancelled"
+        if future.status == "error":
+            why = type(future.exception()).__name__
             message = f"The dask worker that made it was lost ({why}): run the same command again."
-            outcome = Outcome(left[future], FAILED, message=message)
+            outcome = lost(left[future], message)
+        else:
+            try:
+                outcome = future.result()
+            except (CancelledError, OSError) as error:
+                raise SchedulerLostError(
+                    f"The dask scheduler at '{scheduler}' was lost: start it again, with its "
+                    "workers; what is done is kept, and the same command goes on from there."
+                ) from error
         del left[future]
         take(outcome)

@@ -37,19 +37,26 @@ def record_path(output: Path, job: Job) -> Path:
 
 def is_done(output: Path, job: Job, settings: BatchSettings, digest: str) -> bool:
     """Whether a job was finished with these settings, and neither input nor output changed."""
+    return record_of(output, job, settings, digest) is not None
+
+
+def record_of(
+    output: Path, job: Job, settings: BatchSettings, digest: str
+) -> dict[str, Any] | None:
+    """The record of a job that is done, see :func:`is_done`; else None."""
     try:
         told = json.loads(record_path(output, job).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return None
     if not isinstance(told, dict) or told.get("settings") != digest:
-        return False
+        return None
     if told.get("inputs") != inputs_of(job, settings.planes):
-        return False
+        return None
     try:
         z, y, x = told["shape"]
-        return bool(told["output"] == output_mark(job, (z, y, x)))
+        return told if told["output"] == output_mark(job, (z, y, x)) else None
     except (InputError, KeyError, TypeError, ValueError):
-        return False
+        return None
 
 
 def write_record(
@@ -59,6 +66,7 @@ def write_record(
     inputs: Sequence[Any],
     digest: str,
     made: Mapping[str, Any],
+    run: str,
 ) -> None:
     """Write down that a job is finished, once what it made was opened.
 
@@ -75,6 +83,8 @@ def write_record(
         Of the settings.
     made : mapping
         How the volume was made.
+    run : str
+        Of which batch, see :attr:`~._work.Orders.run`.
 
     Raises
     ------
@@ -91,6 +101,7 @@ def write_record(
             "inputs": list(inputs),
             "output": mark,
             "shape": list(shape),
+            "run": run,
             "made": json.loads(json.dumps(dict(made))),
         },
     )

@@ -20,13 +20,14 @@ from ...core.scans import InputError
 from ...io._time_lapse import make_plate
 from ...io._whole import refusals_of
 from ..inference import model_for
+from ._cluster import SchedulerLostError, run_on_cluster
 from ._plan import plan_of
 from ._pool import processes
-from ._record import FOLDER, is_done
+from ._record import FOLDER
 from ._report import Report
 from ._settings import BatchSettings, Job
 from ._shares import Shares, bytes_of, free_cores, free_memory, gpus_for, share_out
-from ._work import DONE, FAILED, KEPT, STOPPED, Orders, Outcome, prepare, run_job
+from ._work import STOPPED, Orders, Outcome, found, lost, prepare, run_job
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -91,23 +92,29 @@ def run_batch(
     ------
     InputError
         If the weights are missing, the output cannot be written, dask is not installed or the
-        scheduler does not answer.
+        scheduler does not answer; or once the report is written, if the scheduler was lost.
     """
     began = time.perf_counter()
     _check_dask(scheduler)
     orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
+    no_scheduler: SchedulerLostError | None = None
     if not again:
-        _take_made(ledger, orders, KEPT)
+        _take_found(ledger, orders)
     try:
         with _heard(orders.stop):
             _do(ledger, orders, workers, scheduler, on_plane)
     except KeyboardInterrupt:
-        _take_made(ledger, orders, DONE)
+        _take_found(ledger, orders)
+    except SchedulerLostError as error:
+        no_scheduler = error
+        _take_found(ledger, orders)
     finally:
         orders.stop.unlink(missing_ok=True)
     report = Report(ledger.outcomes(), time.perf_counter() - began, orders.output)
     report.write(settings)
+    if no_scheduler is not None:
+        raise no_scheduler
     return report
 
 
@@ -152,8 +159,6 @@ def _do(
         return
     _make_plates(left)
     if scheduler:
-        from ._cluster import run_on_cluster
-
         run_on_cluster(scheduler, left, orders, ledger.take, graph)
     else:
         _run_here(ledger, orders, _shares(left, orders.settings, workers), on_plane)
@@ -235,11 +240,12 @@ def _check_dask(scheduler: str | None) -> None:
         ) from error
 
 
-def _take_made(ledger: _Ledger, orders: Orders, state: str) -> None:
-    """Take the jobs not through whose volumes are there: kept, or done before an interrupt."""
+def _take_found(ledger: _Ledger, orders: Orders) -> None:
+    """Take the jobs not through whose volumes are there."""
     for job in ledger.left():
-        if is_done(orders.output, job, orders.settings, orders.digest):
-            ledger.take(Outcome(job, state))
+        there = found(job, orders)
+        if there is not None:
+            ledger.take(there)
 
 
 def _make_folder(out: Path) -> None:
@@ -290,7 +296,7 @@ def _run_here(
                 raise
             except BrokenProcessPool:
                 if shares.workers == 1:  # there is no doubt which one it was
-                    ledger.take(Outcome(ledger.left()[0], FAILED, message=_ENDED))
+                    ledger.take(lost(ledger.left()[0], _ENDED))
         shares = replace(shares, workers=max(shares.workers // 2, 1))
 
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..inference import model_for
 from ..recipe import Recipe
 from ..to_disk import Target, reconstruct_into
 from ._plan import Plan, plan_of, read_job
-from ._record import BATCH_KEY, forget, inputs_of, is_done, record_path, write_record
+from ._record import BATCH_KEY, forget, inputs_of, record_of, record_path, write_record
 from ._settings import BatchSettings, Job
 
 DONE, KEPT, FAILED, STOPPED = "done", "kept", "failed", "stopped"
@@ -63,6 +64,11 @@ class Orders:
     threads: int | Mapping[str, int] | None = None
     gpu_memory_gb: float | None = None
     again: bool = False
+
+    @property
+    def run(self) -> str:
+        """What tells this run of a batch from all others."""
+        return self.stop.name
 
 
 @dataclass(frozen=True)
@@ -120,12 +126,15 @@ def run_job(
             if trouble or job.trouble:
                 raise InputError(trouble or job.trouble)
             with _turn(record_path(orders.output, job).with_suffix(".lock"), orders):
-                if not orders.again and is_done(orders.output, job, orders.settings, orders.digest):
-                    return Outcome(job, KEPT)
+                there = found(job, orders)
+                if there is not None:
+                    return there
                 _keep_to_share(orders)
                 made = _reconstruct(job, orders, on_progress)
         except Stopped:
             return Outcome(job, STOPPED)
+        except _OvertakenError as late:
+            return late.by
         except Exception as error:
             seconds = time.perf_counter() - began
             known = isinstance(error, InputError | MemoryError)
@@ -133,6 +142,24 @@ def run_job(
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
         seconds = time.perf_counter() - began
         return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
+
+
+def found(job: Job, orders: Orders) -> Outcome | None:
+    """The outcome of a job whose volume is there; None for one to be made.
+
+    A volume of this run is there for good, also where all is made again: dask may give a job to
+    two workers, when it has lost sight of the first one.
+    """
+    record = record_of(orders.output, job, orders.settings, orders.digest)
+    if record is not None and record.get("run") == orders.run:
+        return Outcome(job, DONE, method=_Made(record["made"]).method)
+    return None if record is None or orders.again else Outcome(job, KEPT)
+
+
+def lost(job: Job, message: str) -> Outcome:
+    """The outcome of a job whose process was lost; what that has left is removed."""
+    remove_left_behind(job.target)
+    return Outcome(job, FAILED, message=message)
 
 
 @contextmanager
@@ -245,7 +272,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
 
     def opened(shape: tuple[int, int, int]) -> Target:
         forget(orders.output, job)
-        return _Kept(_place(job, plan, shape), made.provenance)
+        return _Kept(_place(job, plan, shape), made.provenance, partial(found, job, orders))
 
     recipe = Recipe(
         scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
@@ -259,7 +286,15 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     )
     if _told(job, orders) != told:
         raise _begun_anew(job)
-    write_record(orders.output, job, plan.volume_shape, inputs, orders.digest, made.provenance)
+    write_record(
+        orders.output,
+        job,
+        plan.volume_shape,
+        inputs,
+        orders.digest,
+        made.provenance,
+        orders.run,
+    )
     check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
     if check:
         made.remarks.append(str(check["sentence"]))
@@ -300,11 +335,27 @@ def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> TimePoint | Vol
     )
 
 
-class _Kept:
-    """A place for a volume that also tells how the volume was made."""
+class _OvertakenError(Exception):
+    """Another has made a volume meanwhile, on a drive without locks: what it made stays."""
 
-    def __init__(self, place: TimePoint | VolumeWriter, made: dict[str, Any]) -> None:
-        self._place, self._made = place, made
+    def __init__(self, by: Outcome) -> None:
+        super().__init__(by.job.name)
+        self.by = by
+
+
+class _Kept:
+    """A place for a volume that also tells how the volume was made.
+
+    ``found`` tells the outcome when the volume was made by another meanwhile.
+    """
+
+    def __init__(
+        self,
+        place: TimePoint | VolumeWriter,
+        made: dict[str, Any],
+        found: Callable[[], Outcome | None],
+    ) -> None:
+        self._place, self._made, self._found = place, made, found
 
     @property
     def finished_planes(self) -> list[int]:
@@ -314,6 +365,9 @@ class _Kept:
         self._place[index] = plane
 
     def finish(self, provenance: Mapping[str, Any]) -> Path:
+        by = self._found()
+        if by is not None:
+            raise _OvertakenError(by)
         self._made.update(provenance)
         return self._place.finish(provenance)
 
