@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -85,6 +87,24 @@ def _text(path: Path) -> None:
     path.write_text("weights")
 
 
+def _card_of(**network: object) -> Callable[[Path], None]:
+    """A file whose card tells of another network than its tensors are of."""
+
+    def make(path: Path) -> None:
+        card = {"network": SMALL.as_dict() | network}
+        tensors = dict(RecurrentMZ(SMALL).state_dict())
+        save_file(tensors, path, metadata={"format": FORMAT, "card": json.dumps(card)})
+
+    return make
+
+
+def _card_text(text: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        save_file({"a": torch.zeros(2)}, path, metadata={"format": FORMAT, "card": text})
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -94,12 +114,58 @@ def _text(path: Path) -> None:
         (_text, "is not a Recurrent-MZ weights file"),
         (_other_network, "do not fit this version's network"),
         (_nan, "hold NaN or infinity"),
+        (_card_of(base_channels=3000), "do not fit this version's network"),
+        (_card_of(levels=40), "do not fit this version's network"),
+        (_card_of(levels=10**9), "do not fit this version's network"),
+        (_card_of(base_channels="4"), "do not fit this version's network"),
+        (_card_of(object_share=float("nan")), "is not a Recurrent-MZ weights file"),
+        (_card_of(object_share=-1.0), "do not fit this version's network"),
+        (_card_of(surprise=1), "do not fit this version's network"),
+        (_card_text('{"network": ' + "[" * 10**5 + "]" * 10**5 + "}"), "is not a Recurrent-MZ"),
+        (_card_text("[1, 2]"), "do not fit this version's network"),
+        (_card_text('{"network": {"object_share": 1e999}}'), "is not a Recurrent-MZ weights file"),
     ],
 )
 def test_weights_that_are_not_ours(make, words: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "odd.safetensors"
     make(path)
     with pytest.raises(InputError, match=words):
+        load_model(path)
+
+
+def test_weights_changed_in_one_bit_are_refused(tmp_path: Path) -> None:
+    """Wherever the bit is: in the header, the card or a weight; by the file alone."""
+    path = tmp_path / "mine.safetensors"
+    save_model(RecurrentMZ(SMALL), {"description": "a test"}, path)
+    whole = path.read_bytes()
+    path.with_suffix(".json").unlink()
+    load_model(path)
+    rng = np.random.default_rng(5)
+    in_card = whole.index(b"a test")
+    for place in [in_card, len(whole) - 1, *rng.integers(0, len(whole), 60)]:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        os.utime(path, ns=(0, int(rng.integers(2**50))))  # another moment: it is read anew
+        with pytest.raises(InputError, match=r"mine\.safetensors"):
+            load_model(path)
+
+
+def test_the_card_of_another_file_is_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    for path in (one, other):
+        save_model(RecurrentMZ(SMALL), {}, path)
+    one.with_suffix(".json").write_text(other.with_suffix(".json").read_text())
+    with pytest.raises(InputError, match=r"not the file that its card 'one\.json' describes"):
+        load_model(one)
+    one.with_suffix(".json").unlink()
+    assert load_model(one).name == "one"
+
+
+def test_a_range_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_model(RecurrentMZ(SMALL), {"trained_for": {"na": "high"}}, path)
+    with pytest.raises(InputError, match="do not fit"):
         load_model(path)
 
 

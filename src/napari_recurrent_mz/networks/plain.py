@@ -38,6 +38,7 @@ class PlainConfig(NetworkConfig):
     contrast: str = "linear"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("propagated_input", "correction", "linear_skip", "nonnegative"):
             if getattr(self, name):
                 raise InputError(

@@ -20,12 +20,28 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..core.scans import InputError
+
 _GATE = {"widefield": -0.7, "confocal": 2.0}
 """The gate opens at a third: before any training it helps more often than it harms. A confocal
 is dark between what it sees, which a linear estimate cannot be: there it is almost open."""
 
 State = list[torch.Tensor]
 """State of the network after the scans so far: h_k for every level, (N, c_k, H_k, W_k)."""
+
+
+_RANGES = {
+    "base_channels": (1, 512),
+    "levels": (1, 8),
+    "dpm_unit_dof": (0.01, 1e4),
+    "object_share": (0.0, 1.0),
+    "slope": (0.0, 1.0),
+}
+_CHOICES = {
+    "norm": ("batch", "none"),
+    "contrast": ("asinh", "linear"),
+    "target": ("widefield", "confocal"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,11 @@ class NetworkConfig:
     slope : float
         Of the rectifier below zero; 0 is the paper's ReLU. Without normalisation a ReLU can
         die, at zero for every input and without a gradient: a little slope keeps it in play.
+
+    Raises
+    ------
+    InputError
+        If a value is outside of its range.
     """
 
     base_channels: int = 20
@@ -83,6 +104,17 @@ class NetworkConfig:
     object_share: float = 1.0
     target: str = "widefield"
     slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:  # NaN is in no range
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option} is {value}: give {least:g} to {most:g}.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                option, value = "--" + name.replace("_", "-"), getattr(self, name)
+                raise InputError(f"{option} is '{value}': choose one of {', '.join(choices)}.")
 
     @classmethod
     def paper(cls) -> NetworkConfig:

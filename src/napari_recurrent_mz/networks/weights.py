@@ -131,7 +131,9 @@ def save_model(network: Network, card: dict[str, Any], path: Path) -> str:
         key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for key, value in network.state_dict().items()
     }
-    save_file(tensors, path, metadata={"format": FORMAT, "card": json.dumps(card)})
+    written = json.dumps(card, allow_nan=False)
+    about = {"format": FORMAT, "card": written, "content_sha256": _content_sha256(written, tensors)}
+    save_file(tensors, path, metadata=about)
     path.chmod(0o644)  # safetensors writes for the owner only; a package is for everybody
     digest = _sha256(path)
     beside = path.with_suffix(".json")
@@ -143,24 +145,30 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _content_sha256(card: str, tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of the card and of every tensor: name, type, shape and values."""
+    digest = hashlib.sha256(card.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 @lru_cache(maxsize=4)
 def _load(path: Path, _changed: int) -> Model:
     card, tensors = _read(path)
-    try:
-        network = build_as(card.get("architecture", DEFAULT), card["network"])
-        network.load_state_dict({key: value.float() if value.is_floating_point() else value
-                                 for key, value in tensors.items()})  # fmt: skip
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"The weights in '{path.name}' do not fit this version's network: "
-            "choose a bundled model or train again."
-        ) from error
+    network = build_as(card.get("architecture", DEFAULT), card["network"])
+    network.load_state_dict({key: value.float() if value.is_floating_point() else value
+                             for key, value in tensors.items()})  # fmt: skip
     if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
         raise InputError(f"The weights in '{path.name}' hold NaN or infinity: choose others.")
-    return Model(str(card.get("name", path.stem)), _sha256(path), card, network.eval())
+    sha256 = _sha256(path)
+    _check_card_beside(path, sha256)
+    return Model(str(card.get("name", path.stem)), sha256, card, network.eval())
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Card and tensors of a file that is whole and of our networks; or one sentence."""
     from safetensors import SafetensorError, safe_open
 
     wrong = InputError(
@@ -169,10 +177,66 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     )
     try:
         with safe_open(path, "pt") as stream:
-            meta = stream.metadata() or {}
-            if meta.get("format") != FORMAT:
+            about = stream.metadata() or {}
+            if about.get("format") != FORMAT:
                 raise wrong
-            card = json.loads(meta["card"])
-            return card, {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            card = json.loads(about["card"])
+            json.dumps(card, allow_nan=False)  # a ValueError where a number is none
+            names = list(stream.keys())
+            _check_fit(path, card, {name: stream.get_slice(name).get_shape() for name in names})
+            tensors = {name: stream.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise error if isinstance(error, InputError) else wrong from error
+    if about.get("content_sha256", "") not in ("", _content_sha256(about["card"], tensors)):
+        raise InputError(
+            f"The weights in '{path.name}' were changed after they were written (their checksum "
+            f"is another): {_AGAIN}."
+        )
+    return card, tensors
+
+
+_AGAIN = "take the file anew from where it came, or choose other weights"
+
+
+def _check_fit(path: Path, card: Any, shapes: dict[str, list[int]]) -> None:
+    """Refuse a card whose network has other tensors than the file, before either takes memory."""
+    try:
+        with torch.device("meta"):
+            network = build_as(card.get("architecture", DEFAULT), card["network"])
+        wanted = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+        ranges = card.get("trained_for", {}).values()
+        good = wanted == shapes and all(float(low) <= float(high) for low, high in ranges)
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise _misfit(path) from error
+    if not good:
+        raise _misfit(path)
+
+
+def _misfit(path: Path) -> InputError:
+    return InputError(
+        f"The weights in '{path.name}' do not fit this version's network: "
+        "choose a bundled model or train again."
+    )
+
+
+def _check_card_beside(path: Path, sha256: str) -> None:
+    """Refuse weights beside which the card of another file stands."""
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return
+    try:
+        stated = json.loads(beside.read_text(encoding="utf-8")).get("sha256", sha256)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        stated = None
+    if stated != sha256:
+        raise InputError(
+            f"'{path.name}' is not the file that its card '{beside.name}' describes (SHA-256): one "
+            f"of the two was changed, or belongs elsewhere; {_AGAIN}."
+        )
