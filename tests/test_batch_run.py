@@ -194,7 +194,7 @@ def test_a_process_that_is_killed_takes_one_position_with_it(
 def cluster() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=":0"
     ) as made:
         yield made
 
@@ -258,7 +258,7 @@ def test_a_scheduler_without_workers(
     monkeypatch.setattr("napari_recurrent_mz.batch._cluster._PATIENCE_S", 1.0)
     jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     with (
-        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         pytest.raises(InputError, match="has no workers: start some"),
     ):
         run_batch(jobs, tmp_path / "out", SETTINGS, scheduler=cluster.scheduler_address)
