@@ -1,9 +1,32 @@
-"""What several tests measure."""
+"""What several tests measure, and a process that each test finds as the first one did."""
 
 from __future__ import annotations
 
+import logging
+import signal
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_log_level() -> Iterator[None]:
+    """Libraries that set the level of all notes, as pymmcore-plus does, do so for one test."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_ctrl_c() -> Iterator[None]:
+    """Ctrl-C is heard even where a shell that runs the tests in the background has it ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

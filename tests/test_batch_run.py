@@ -33,6 +33,7 @@ PLANES = (1, 3, 5)
 OPTIONS = ["--planes", "1", "3", "5", "--grid", "0.5:2.5:0.002", "--method", "cubic"]
 SETTINGS = BatchSettings(grid=ZGrid(0.5, 2.5, 0.002), planes=PLANES, method="cubic")
 FILES = 25  # so many that a busy machine does not finish before it is stopped
+FEW = 6  # where nothing is stopped
 
 
 def stack(seed: int) -> np.ndarray:
@@ -46,13 +47,21 @@ def expected(seed: int) -> np.ndarray:
     return reconstruct(scans, SETTINGS.grid, method="cubic")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "in"
+def filled(made: Path, count: int) -> Path:
     made.mkdir()
-    for k in range(FILES):
+    for k in range(count):
         write_volume(made / f"s{k}.ome.tif", stack(k), 0.5 * np.arange(7), 0.2)
     return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return filled(tmp_path / "in", FILES)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    return filled(tmp_path / "in", FEW)
 
 
 def started(folder: Path, out: Path) -> subprocess.Popen[str]:
@@ -134,22 +143,22 @@ def test_ctrl_c_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
 
 
 def test_several_positions_at_a_time(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_run, "free_cores", lambda: 2)
     out = tmp_path / "out"
-    jobs = find_jobs(folder, out, SETTINGS)
+    jobs = find_jobs(few, out, SETTINGS)
     seen: list[tuple[int, int]] = []
     report = run_batch(
         jobs, out, SETTINGS, workers=2, on_outcome=lambda _, done, total: seen.append((done, total))
     )
     assert report.is_complete, report.table()
-    assert seen == [(k, FILES) for k in range(1, FILES + 1)]
+    assert seen == [(k, FEW) for k in range(1, FEW + 1)]
     np.testing.assert_array_equal(read_image(out / "s4.ome.tif").data, expected(4))
 
 
 def test_a_process_that_is_killed_takes_one_position_with_it(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pool of four breaks down at every second volume: all others are made."""
     compute, pools = batch_run._compute, []
@@ -170,12 +179,12 @@ def test_a_process_that_is_killed_takes_one_position_with_it(
     monkeypatch.setattr(batch_run, "free_cores", lambda: 4)
     monkeypatch.setattr(batch_run, "processes", no_processes)
     monkeypatch.setattr(batch_run, "_compute", breaks)
-    jobs = find_jobs(folder, tmp_path / "out", SETTINGS)
+    jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     report = run_batch(jobs, tmp_path / "out", SETTINGS, workers=4)
     assert pools == [4, 2, 1]
     assert [o.job.position for o in report.failed] == ["s3"]
     assert "ended by the system" in report.failed[0].message
-    assert len(report.of("done")) == FILES - 1
+    assert len(report.of("done")) == FEW - 1
 
 
 # --- on a cluster ---
@@ -185,14 +194,14 @@ def test_a_process_that_is_killed_takes_one_position_with_it(
 def cluster() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=":0"
     ) as made:
         yield made
 
 
-def test_a_cluster_makes_the_same(folder: Path, tmp_path: Path, cluster: Any) -> None:
+def test_a_cluster_makes_the_same(few: Path, tmp_path: Path, cluster: Any) -> None:
     out = tmp_path / "out"
-    (folder / "cut.tif").write_bytes((folder / "s0.ome.tif").read_bytes()[:5000])
+    (few / "cut.tif").write_bytes((few / "s0.ome.tif").read_bytes()[:5000])
     pixels = np.stack([stack(k) for k in range(3)])
     tifffile.imwrite(
         tmp_path / "t.tif",
@@ -201,17 +210,17 @@ def test_a_cluster_makes_the_same(folder: Path, tmp_path: Path, cluster: Any) ->
         metadata={"axes": "TZYX", "spacing": 0.5, "unit": "um"},
         resolution=(5, 5),
     )
-    jobs = find_jobs([folder, tmp_path / "t.tif"], out, SETTINGS)
+    jobs = find_jobs([few, tmp_path / "t.tif"], out, SETTINGS)
     report = run_batch(jobs, out, SETTINGS, scheduler=cluster.scheduler_address)
     assert [o.job.position for o in report.failed] == ["cut"]
-    assert len(report.of("done")) == FILES + 3
+    assert len(report.of("done")) == FEW + 3
     np.testing.assert_array_equal(read_image(out / "s4.ome.tif").data, expected(4))
     import zarr
 
     made: Any = zarr.open_group(out / "t.ome.zarr", mode="r")["0"]
     np.testing.assert_array_equal(made[2], expected(2))
     again: Report = run_batch(jobs, out, SETTINGS, scheduler=cluster.scheduler_address)
-    assert len(again.of("kept")) == FILES + 3
+    assert len(again.of("kept")) == FEW + 3
 
 
 def test_ctrl_c_stops_a_cluster(folder: Path, tmp_path: Path, cluster: Any) -> None:
@@ -231,11 +240,11 @@ def test_ctrl_c_stops_a_cluster(folder: Path, tmp_path: Path, cluster: Any) -> N
 
 
 def test_a_scheduler_that_does_not_answer(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._PATIENCE_S", 1.0)
-    jobs = find_jobs(folder, tmp_path / "out", SETTINGS)
+    jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     began = time.monotonic()
     with pytest.raises(InputError, match=r"scheduler at 'tcp://127\.0\.0\.1:9' does not answer"):
         run_batch(jobs, tmp_path / "out", SETTINGS, scheduler="tcp://127.0.0.1:9")
@@ -243,13 +252,13 @@ def test_a_scheduler_that_does_not_answer(
 
 
 def test_a_scheduler_without_workers(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("napari_recurrent_mz.engine.batch._cluster._PATIENCE_S", 1.0)
-    jobs = find_jobs(folder, tmp_path / "out", SETTINGS)
+    jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     with (
-        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         pytest.raises(InputError, match="has no workers: start some"),
     ):
         run_batch(jobs, tmp_path / "out", SETTINGS, scheduler=cluster.scheduler_address)
@@ -268,30 +277,30 @@ def test_workers_of_one_computer_share_its_cores() -> None:
 
 
 def test_the_command_lists_does_and_reports(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["batch", str(folder), "-o", str(tmp_path / "out"), *OPTIONS]
+    words = ["batch", str(few), "-o", str(tmp_path / "out"), *OPTIONS]
     assert main([*words, "--list"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert listed[0].split() == ["position", "scans", "at", "z", "(µm)", "result", "time", "state"]
     assert listed[1].split()[:5] == ["s0", "0.5", "1.5", "2.5", "s0.ome.tif"]
-    assert listed[-1].startswith(f"{FILES} of {FILES} volumes to do")
+    assert listed[-1].startswith(f"{FEW} of {FEW} volumes to do")
     assert not (tmp_path / "out").exists()
 
-    (folder / "cut.tif").write_bytes((folder / "s0.ome.tif").read_bytes()[:5000])
+    (few / "cut.tif").write_bytes((few / "s0.ome.tif").read_bytes()[:5000])
     assert main(words) == 1
     printed = capsys.readouterr()
-    assert printed.out.startswith(f"{FILES + 1} volumes: {FILES} done, 1 failed in ")
+    assert printed.out.startswith(f"{FEW + 1} volumes: {FEW} done, 1 failed in ")
     assert "  failed: cut: 'cut.tif' is damaged or cut short" in printed.out
-    assert printed.err.startswith(f"recurrent-mz: 1 of {FILES + 1} volumes failed")
+    assert printed.err.startswith(f"recurrent-mz: 1 of {FEW + 1} volumes failed")
 
-    (folder / "cut.tif").unlink()
+    (few / "cut.tif").unlink()
     assert main([*words, "--list"]) == 0
-    assert f"0 of {FILES} volumes to do" in capsys.readouterr().out
+    assert f"0 of {FEW} volumes to do" in capsys.readouterr().out
     assert main(words) == 0
-    assert f"{FILES} kept from before" in capsys.readouterr().out
+    assert f"{FEW} kept from before" in capsys.readouterr().out
     told = json.loads((tmp_path / "out" / "batch-report.json").read_text())
-    assert told["counts"] == {"done": 0, "kept": FILES, "failed": 0, "stopped": 0}
+    assert told["counts"] == {"done": 0, "kept": FEW, "failed": 0, "stopped": 0}
     assert told["settings"]["planes"] == list(PLANES)
 
 

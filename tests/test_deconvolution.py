@@ -287,7 +287,7 @@ def test_only_large_images_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("method", "corner"),
-    [("richardson-lucy", (0, 0)), ("richardson-lucy", (0, 1)), ("auto", (1, 1)), ("lmmse", (0, 0))],
+    [("richardson-lucy", (0, 0)), ("auto", (0, 1)), ("lmmse", (1, 1))],
 )
 def test_a_mosaic_may_have_an_empty_corner(
     monkeypatch: pytest.MonkeyPatch, method: str, corner: tuple[int, int]

@@ -30,7 +30,13 @@ def test_another_device_makes_the_same_images() -> None:
 
 def test_what_is_here_cannot_be_computed_with_what_is_there() -> None:
     """Else the test above would see nothing."""
-    code = "import torch, elsewhere\nwith elsewhere.Watch(): {}"
-    done = _run("-c", code.format("torch.ones(2).to(elsewhere.THERE) + torch.ones(2)"))
+    done = _run(
+        "-c",
+        "import torch, elsewhere\n"
+        "with elsewhere.Watch():\n"
+        "    there = torch.ones(2).to(elsewhere.THERE)\n"
+        "    print(tuple((there + 1).shape), flush=True)\n"
+        "    there + torch.ones(2)\n",
+    )
+    assert done.stdout == "(2,)\n"
     assert "what is elsewhere meets what is here ((2,))" in done.stderr
-    assert _run("-c", code.format("torch.ones(2).to(elsewhere.THERE) + 1")).returncode == 0

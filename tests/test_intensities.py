@@ -40,7 +40,7 @@ def volume(unit: float, method: str) -> np.ndarray:
 def test_the_unit_of_the_scans_is_that_of_the_volume(method: str) -> None:
     allowed = 5e-3 if method_of(method).needs_model else 1e-5  # networks run in half precision
     expected = volume(1.0, method).astype(np.float64)
-    for power in POWERS:
+    for power in POWERS[::3] if method == "auto" else POWERS:  # "auto" is one of the others
         found = volume(2.0**power, method)
         assert np.isfinite(found).all(), power
         off = np.abs(found / 2.0**power - expected).max() / np.ptp(expected)
