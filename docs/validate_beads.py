@@ -1,4 +1,4 @@
-"""Print the tables of docs/measuring.md: `python docs/validate_beads.py [FOLDER OF BEAD STACKS]`.
+"""Print the tables of docs/measurements.md: `python docs/validate_beads.py [FOLDER OF BEAD STACKS]`.
 
 Planted beads with known answers, the vectorial point spread function, real beads, and the
 same beads measured by napari-psf-analysis, if that is installed
