@@ -19,15 +19,13 @@ import numpy.typing as npt
 import pywt
 from scipy import ndimage
 
-from ...core.progress import Step, Steps, finished
+from ...core.progress import Step, Steps, at_once
 from ...core.scans import InputError, check_image
 
 Bands = list[npt.NDArray[np.complex64]]
 """The coarse rest, shape (y, x), then one array (3, y, x) of orientations a scale, coarse first."""
 
-MOST_SCALES = 10
-"""As many as the plugin offers."""
-
+_MOST_SCALES = 10  # as many as the plugin offers
 _SMALLEST_BAND = 8
 
 
@@ -69,20 +67,17 @@ def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
     name : str, optional
         How error messages call it.
 
-    Yields
-    ------
-    Step
-
-    Returns
-    -------
-    ExtendedFocus
-
     Raises
     ------
     InputError
         If it is no stack of at least two planes, holds NaN, or is constant.
     """
-    planes, shape = _checked(stack, name)
+    planes, shape = len(stack), np.shape(stack)[1:]
+    if len(shape) != 2 or planes < 2:
+        raise InputError(
+            f"'{name}' has the shape {np.shape(stack)}: an extended-depth-of-field image is made "
+            "from a stack (Z, Y, X) of at least two planes."
+        )
     scales = scale_count(shape)
     total = 3 * planes
     choice: list[npt.NDArray[np.int32]] = []
@@ -115,15 +110,13 @@ def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
     return ExtendedFocus(image, plane)
 
 
-def extended_focus(stack: Any, *, name: str = "stack") -> ExtendedFocus:
-    """:func:`extending_focus` at once."""
-    return finished(extending_focus(stack, name=name))
+extended_focus = at_once(extending_focus)
 
 
 def scale_count(shape: tuple[int, int]) -> int:
     """As many scales as leave a coarse rest of at least eight pixels."""
     fits = int(np.log2(max(min(shape) / _SMALLEST_BAND, 2.0)))
-    return min(fits, MOST_SCALES)
+    return min(fits, _MOST_SCALES)
 
 
 # The complex Daubechies filter of six taps (Lina and Mayrand, Appl. Comput. Harmon. Anal.
@@ -135,10 +128,9 @@ LOW_PASS = np.concatenate([LOW_PASS, LOW_PASS[::-1]]) / (32 * np.sqrt(2))
 
 @cache
 def _filters() -> tuple[pywt.Wavelet, pywt.Wavelet]:
-    """The filters' real and imaginary parts, each as a wavelet of PyWavelets.
+    """The filters' real and imaginary parts, each as a wavelet of PyWavelets, whose taps are real.
 
-    Its taps are real; a complex filter is the sum of both, and the synthesis is the conjugate
-    of the analysis, backwards.
+    The synthesis is the conjugate of the analysis, backwards.
     """
     high = (-1.0) ** np.arange(LOW_PASS.size) * np.conj(LOW_PASS[::-1])
     taps = (LOW_PASS, high, np.conj(LOW_PASS[::-1]), np.conj(high[::-1]))
@@ -185,16 +177,6 @@ def inverse(bands: Bands, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     return real
 
 
-def _checked(stack: Any, name: str) -> tuple[int, tuple[int, int]]:
-    shape = np.shape(stack)
-    if len(shape) != 3 or shape[0] < 2:
-        raise InputError(
-            f"'{name}' has the shape {tuple(shape)}: an extended-depth-of-field image is made from "
-            "a stack (Z, Y, X) of at least two planes."
-        )
-    return int(shape[0]), (int(shape[1]), int(shape[2]))
-
-
 def _plane(stack: Any, number: int, name: str) -> npt.NDArray[np.float32]:
     """A plane as float32, refused by the rules of a scan, except that it may be constant."""
     pixels = np.asarray(stack[number])
@@ -231,10 +213,8 @@ def _consistent(
 
 
 def majority(chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The value of five of nine neighbours; where none has so many, the one that was there.
-
-    A value that has the majority is the median.
-    """
+    """The value of five of nine neighbours; where none has so many, the one that was there."""
+    # a value that has the majority is the median
     candidate = ndimage.median_filter(chosen, size=3, mode="mirror")
     votes = np.zeros(chosen.shape, dtype=np.int8)
     padded = np.pad(chosen, 1, mode="reflect")
