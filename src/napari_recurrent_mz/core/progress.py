@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from inspect import Signature, signature
+from inspect import Signature, getdoc, signature
 from typing import NamedTuple, ParamSpec, TypeVar
 
 
@@ -74,7 +74,8 @@ def at_once(steps: Callable[P, Generator[S, None, T]]) -> Callable[P, T]:
 
     without_steps = signature(steps).replace(return_annotation=Signature.empty)
     run.__dict__["__signature__"] = without_steps
-    run.__doc__ = f"The result of :func:`{steps.__name__}`, at once."
+    parameters = (getdoc(steps) or "").partition("\n")[2]
+    run.__doc__ = f"The result of :func:`{steps.__name__}`, at once.\n{parameters}"
     return run
 
 

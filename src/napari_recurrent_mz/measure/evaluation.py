@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -63,6 +63,12 @@ class Scores:
         values = [v for v in getattr(self, measure) if not math.isnan(v)]
         return math.fsum(values) / len(values) if values else math.nan
 
+    def as_dict(self) -> dict[str, Any]:
+        """Every value and the means, as JSON can hold them."""
+        values: dict[str, Any] = {m: [*map(_finite, getattr(self, m))] for m in _MEASURES}
+        means = {m: _finite(self.mean(m)) for m in _MEASURES}
+        return values | {"mean": means, "seconds": self.seconds}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -99,7 +105,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it; null where a value does not exist."""
         return {
-            "methods": {name: _json_scores(scores) for name, scores in self.methods.items()},
+            "methods": {name: scores.as_dict() for name, scores in self.methods.items()},
             "z_um": list(self.z_um),
             "planes": list(self.planes),
             **self.details,
@@ -147,38 +153,9 @@ def evaluate(
     InputError
         If the planes are not there or too few, the spacing is uneven, or a method is unknown.
     """
-    _check_methods(methods)
-    truth, grid, chosen = _rising(stack, np.asarray(z_um, dtype=np.float64), planes)
-    scans = [Scan(truth[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
-    require_several(scans)
-    targets = [i for i in range(len(grid)) if i not in chosen]
-    if not targets:
-        raise InputError("Every plane is an input: leave some out to compare with.")
-    scale = Normalisation.of_stack(truth)
-    models = _loaded(model, methods)
-    results: dict[str, Scores] = {}
-    total = len(methods) * len(targets)
-    for method in methods:
-        rebuilt = iter_planes(
-            scans,
-            grid,
-            optics=optics,
-            model=models.get(method),
-            method=method,
-            device=device,
-            order=targets,
-        )
-        before = len(results) * len(targets)
-
-        def done(plane: Plane, count: int, method: str = method, before: int = before) -> None:
-            if on_plane is not None:
-                on_plane(method, plane)
-            if on_progress is not None:
-                on_progress(before + count, total)
-
-        results[method] = _score(rebuilt, truth, scale, done)
-    details = _details(optics, scale, models, device)
-    return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
+    return _evaluated(
+        stack, None, z_um, planes, optics, methods, model, device, on_progress, on_plane
+    )
 
 
 def evaluate_against(
@@ -212,49 +189,89 @@ def evaluate_against(
     InputError
         As in :func:`evaluate`, and if the stacks differ in shape.
     """
-    _check_methods(methods)
-    if reference.shape != stack.shape:
+    return _evaluated(
+        stack, reference, z_um, planes, optics, methods, model, device, on_progress, None
+    )
+
+
+def _evaluated(
+    stack: npt.NDArray[Any],
+    reference: npt.NDArray[Any] | None,
+    z_um: npt.ArrayLike,
+    planes: Sequence[int],
+    optics: Optics | None,
+    methods: Sequence[str],
+    model: Model | str | Path | None,
+    device: str,
+    on_progress: Callable[[int, int], None] | None,
+    on_plane: Callable[[str, Plane], None] | None,
+) -> Evaluation:
+    """Both kinds of evaluation; with a reference, volumes are fitted to it and all planes count."""
+    if not methods:
+        raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
+    for method in methods:
+        method_of(method)
+    if reference is not None and reference.shape != stack.shape:
         raise InputError(
             f"The reference has the shape {reference.shape} and the stack {stack.shape}: give "
             "two stacks of the same planes and pixels."
         )
     heights = np.asarray(z_um, dtype=np.float64)
     measured, grid, chosen = _rising(stack, heights, planes)
-    truth = _rising(reference, heights, planes)[0]
+    truth = measured if reference is None else _rising(reference, heights, planes)[0]
     scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
     require_several(scans)
+    targets = [i for i in range(len(grid)) if reference is not None or i not in chosen]
+    if not targets:
+        raise InputError("Every plane is an input: leave some out to compare with.")
     scale = Normalisation.of_stack(truth)
     models = _loaded(model, methods)
-    results = {FULL_STACK: _fitted_score(measured, truth, scale, 0.0)}
+    results = {}
+    if reference is not None:
+        results[FULL_STACK] = _fitted_scores(measured, truth, scale, 0.0)
     for number, method in enumerate(methods):
-        volume, started = np.empty(truth.shape, np.float32), time.perf_counter()
-        for count, plane in enumerate(
-            iter_planes(
-                scans, grid, optics=optics, model=models.get(method), method=method, device=device
-            ),
-            start=1,
-        ):
-            volume[plane.index] = plane.pixels
+        values = np.full((len(truth), len(_MEASURES)), np.nan)
+        volume = np.empty(truth.shape if reference is not None else 0, np.float32)
+        rebuilt = iter_planes(
+            scans, grid, optics=optics, model=models.get(method), method=method, device=device,
+            order=targets,
+        )  # fmt: skip
+        seconds, started = 0.0, time.perf_counter()
+        for count, plane in enumerate(rebuilt, start=1):
+            seconds += time.perf_counter() - started
+            if reference is None:
+                values[plane.index] = plane_measures(truth[plane.index], plane.pixels, scale)
+            else:
+                volume[plane.index] = plane.pixels
+            if on_plane is not None:
+                on_plane(method, plane)
             if on_progress is not None:
-                on_progress(number * len(grid) + count, len(methods) * len(grid))
-        results[method] = _fitted_score(volume, truth, scale, time.perf_counter() - started)
-    details = {**_details(optics, scale, models, device), "fit": "one gain and offset a volume"}
+                on_progress(number * len(targets) + count, len(methods) * len(targets))
+            started = time.perf_counter()
+        seconds += time.perf_counter() - started
+        results[method] = (
+            _scores(values, seconds)
+            if reference is None
+            else _fitted_scores(volume, truth, scale, seconds)
+        )
+    details = _details(optics, scale, models, device)
+    if reference is not None:
+        details["fit"] = "one gain and offset a volume"
     return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
 
 
-def _fitted_score(
+def _fitted_scores(
     volume: npt.NDArray[Any], truth: npt.NDArray[Any], scale: Normalisation, seconds: float
 ) -> Scores:
-    alike = fitted(volume, truth).astype(np.float32)
-    planes = (Plane(i, 0.0, pixels, False) for i, pixels in enumerate(alike))
-    return replace(_score(planes, truth, scale, lambda _plane, _count: None), seconds=seconds)
+    planes = fitted(volume, truth).astype(np.float32)
+    pairs = zip(truth, planes, strict=True)
+    return _scores([plane_measures(*pair, scale) for pair in pairs], seconds)
 
 
-def _check_methods(methods: Sequence[str]) -> None:
-    if not methods:
-        raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
-    for method in methods:
-        method_of(method)
+def _scores(values: npt.ArrayLike, seconds: float) -> Scores:
+    """From the measures of every plane, shape (Z, 3)."""
+    psnr, nrmse, ssim = map(tuple, np.transpose(values).tolist())
+    return Scores(psnr, nrmse, ssim, seconds)
 
 
 def _rising(
@@ -289,7 +306,7 @@ def _rising(
 def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[str, Model]:
     """The weights of every method that has some, loaded before the clock starts."""
     networks = [method for method in map(method_of, methods) if method.needs_model]
-    instead: dict[str | None, Model] = {}  # of the bundled weights with this name
+    given_for: dict[str | None, Model] = {}  # by the name of the bundled weights
     if given is not None and networks:
         model = load_model(given) if isinstance(given, str | Path) else given
         fitting = [m.weights for m in networks if m.architecture == model.architecture]
@@ -298,35 +315,9 @@ def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[st
                 f"The model '{model.name}' is a network of the method {model.architecture}, "
                 "which is not among the methods: add it, or leave the model out."
             )
-        instead[fitting[0]] = model
-    chosen = {m.key: model_for(m.key, instead.get(m.weights)) for m in networks}
+        given_for[fitting[0]] = model
+    chosen = {m.key: model_for(m.key, given_for.get(m.weights)) for m in networks}
     return {key: loaded for key, loaded in chosen.items() if loaded is not None}
-
-
-def _score(
-    planes: Iterator[Plane],
-    truth: npt.NDArray[Any],
-    scale: Normalisation,
-    done: Callable[[Plane, int], None],
-) -> Scores:
-    values = {measure: [math.nan] * truth.shape[0] for measure in _MEASURES}
-    seconds, started = 0.0, time.perf_counter()
-    for count, plane in enumerate(planes, start=1):
-        seconds += time.perf_counter() - started
-        measures = plane_measures(truth[plane.index], plane.pixels, scale)
-        for measure, value in zip(_MEASURES, measures, strict=True):
-            values[measure][plane.index] = value
-        done(plane, count)
-        started = time.perf_counter()
-    seconds += time.perf_counter() - started
-    return Scores(**{m: tuple(values[m]) for m in _MEASURES}, seconds=seconds)
-
-
-def _json_scores(scores: Scores) -> dict[str, Any]:
-    values: dict[str, Any] = {m: [_finite(v) for v in getattr(scores, m)] for m in _MEASURES}
-    values["mean"] = {m: _finite(scores.mean(m)) for m in _MEASURES}
-    values["seconds"] = scores.seconds
-    return values
 
 
 def _finite(value: float) -> float | None:

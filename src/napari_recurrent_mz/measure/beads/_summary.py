@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.scans import InputError, listed
+from ._measure import HEADERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,25 +27,6 @@ _LEFT_OUT = {
     "dim": "dim",
     "poor fit": "with a poor fit",
 }
-
-HEADERS = {
-    "z_um": "z (µm)",
-    "y_um": "y (µm)",
-    "x_um": "x (µm)",
-    "fwhm_z_um": "FWHM z (µm)",
-    "fwhm_y_um": "FWHM y (µm)",
-    "fwhm_x_um": "FWHM x (µm)",
-    "amplitude": "amplitude (image units)",
-    "background": "background (image units)",
-    "residual": "residual (fraction of amplitude)",
-    "snr": "SNR (amplitude over noise)",
-    "z_voxel": "z (voxel)",
-    "y_voxel": "y (voxel)",
-    "x_voxel": "x (voxel)",
-    "accepted": "accepted",
-    "reason": "reason",
-}
-"""Names of the columns in a CSV file, with their units."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +64,10 @@ def widths(table: pd.DataFrame, axis: str) -> Widths:
     column = table.loc[table["accepted"].astype(bool), f"fwhm_{axis}_um"]
     values = column.to_numpy(np.float64)
     values = values[np.isfinite(values)]
-    if not len(values):
-        return Widths(values, np.nan, np.nan, np.nan)
-    return Widths(values, float(values.mean()), float(np.median(values)), float(values.std()))
+    mean, median, std = (
+        (values.mean(), np.median(values), values.std()) if len(values) else 3 * (np.nan,)
+    )
+    return Widths(values, float(mean), float(median), float(std))
 
 
 def excluded(table: pd.DataFrame) -> dict[str, int]:
@@ -98,9 +81,7 @@ def in_words(table: pd.DataFrame) -> str:
     total, accepted = len(table), int(table["accepted"].sum())
     if not total:
         return "No bead was found"
-    beads = (
-        f"{accepted} of {total} beads accepted" if total > 1 else f"{accepted} of 1 bead accepted"
-    )
+    beads = f"{accepted} of {total} {'beads' if total > 1 else 'bead'} accepted"
     reasons = [f"{count} {_LEFT_OUT[reason]}" for reason, count in excluded(table).items()]
     return f"{beads}; left out: {', '.join(reasons)}" if reasons else beads
 
@@ -116,10 +97,6 @@ def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
         From :func:`measure_beads`, by the name of their volume, which is the first column; the
         second is the number of the bead in its table, from 1.
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     InputError
@@ -134,11 +111,11 @@ def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
         raise InputError(f"'{path.name}' is no name for a table: let it end in .csv.")
     if not any(len(table) for table in tables.values()):
         raise InputError(f"There is no bead in {listed(list(tables))}: no table was written.")
-    parts = []
+    renamed = []
     for name, table in tables.items():
-        part = table[list(HEADERS)].rename(columns=HEADERS)
-        part.insert(0, "volume", name)
-        part.insert(1, "bead", np.arange(1, len(part) + 1))
-        part.attrs.clear()
-        parts.append(part)
-    return write_table(path, pd.concat(parts), encoding="utf-8-sig")
+        rows = table[list(HEADERS)].rename(columns=HEADERS)
+        rows.insert(0, "volume", name)
+        rows.insert(1, "bead", np.arange(1, len(rows) + 1))
+        rows.attrs.clear()  # those of two tables differ, and concat compares them
+        renamed.append(rows)
+    return write_table(path, pd.concat(renamed), encoding="utf-8-sig")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from ...core.progress import finished, never
 from ...core.scans import InputError
 from ...io import even_step
-from ._measure import bead_steps
+from ._measure import BeadSettings, bead_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,25 +72,6 @@ def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
     return float(heights[0]), step
 
 
-@dataclass(frozen=True)
-class BeadSettings:
-    """How beads are found and fitted, as :func:`measure_beads` takes it; None and NaN leave a
-    choice to it.
-
-    Attributes
-    ----------
-    same_beads : bool
-        With a reference, find beads in that, and measure the accepted ones in both.
-    """
-
-    model: str = "gaussian3d"
-    separation_um: float | None = None
-    threshold_snr: float = 5.0
-    region_um: tuple[float, float, float] = (math.nan, math.nan, math.nan)
-    z_range_um: tuple[float, float] = (-math.inf, math.inf)
-    same_beads: bool = True
-
-
 def volumes_in_steps(
     volumes: Sequence[BeadVolume],
     settings: BeadSettings,
@@ -148,7 +128,7 @@ def measure_volumes(
         If a volume cannot be measured, or the two do not overlap.
     """
     steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
-    return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
+    return finished(steps, on_progress and (lambda step: on_progress(*step)))
 
 
 def _one_volume(
@@ -164,18 +144,13 @@ def _one_volume(
         steps = bead_steps(
             np.asarray(volume.pixels),
             volume.voxel_um.tolist(),
+            settings if not (lent or volume.is_flat) else replace(settings, z_range_um=None),
             points=places,
-            min_separation_um=settings.separation_um,
-            threshold_snr=settings.threshold_snr,
-            region_um=settings.region_um,
-            model=settings.model,
-            z_range_um=None if lent or volume.is_flat else settings.z_range_um,
             origin_um=volume.origin_um.tolist(),
             stopped=stopped,
         )
         while True:
-            done, total = next(steps)
-            yield words, done, total
+            yield words, *next(steps)
     except StopIteration as end:
         table: pd.DataFrame = end.value
         return table
