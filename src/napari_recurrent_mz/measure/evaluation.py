@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ def evaluate(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     on_plane: Callable[[str, Plane], None] | None = None,
+    reference: npt.NDArray[Any] | None = None,
 ) -> Evaluation:
     """Rebuild a stack from some of its planes by every method, and compare with the truth.
 
@@ -147,15 +149,56 @@ def evaluate(
         Called with the planes done and the planes in all.
     on_plane : callable, optional
         Given the method and every plane that it made, to keep it.
+    reference : numpy.ndarray, shape (Z, Y, X), optional
+        Another truth than ``stack``: see :func:`evaluate_against`.
 
     Raises
     ------
     InputError
         If the planes are not there or too few, the spacing is uneven, or a method is unknown.
     """
-    return _evaluated(
-        stack, None, z_um, planes, optics, methods, model, device, on_progress, on_plane
-    )
+    if not methods:
+        raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
+    for method in methods:
+        method_of(method)
+    if reference is not None and reference.shape != stack.shape:
+        raise InputError(
+            f"The reference has the shape {reference.shape} and the stack {stack.shape}: give "
+            "two stacks of the same planes and pixels."
+        )
+    heights = np.asarray(z_um, dtype=np.float64)
+    measured, grid, chosen = _rising(stack, heights, planes)
+    truth = measured if reference is None else _rising(reference, heights, planes)[0]
+    scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
+    require_several(scans)
+    targets = [i for i in range(len(grid)) if reference is not None or i not in chosen]
+    if not targets:
+        raise InputError("Every plane is an input: leave some out to compare with.")
+    scale = Normalisation.of_stack(truth)
+    models = _loaded(model, methods)
+    score = partial(_scores, truth, scale, targets, reference is not None)
+    results = {} if reference is None else {FULL_STACK: score(measured, 0.0)}
+    for number, method in enumerate(methods):
+        volume = np.empty(truth.shape, np.float32)
+        rebuilt = iter_planes(
+            scans, grid, optics=optics, model=models.get(method), method=method, device=device,
+            order=targets,
+        )  # fmt: skip
+        seconds, started = 0.0, time.perf_counter()
+        for count, plane in enumerate(rebuilt, start=1):
+            seconds += time.perf_counter() - started
+            volume[plane.index] = plane.pixels
+            if on_plane is not None:
+                on_plane(method, plane)
+            if on_progress is not None:
+                on_progress(number * len(targets) + count, len(methods) * len(targets))
+            started = time.perf_counter()
+        seconds += time.perf_counter() - started
+        results[method] = score(volume, seconds)
+    details = _details(optics, scale, models, device)
+    if reference is not None:
+        details["fit"] = "one gain and offset a volume"
+    return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
 
 
 def evaluate_against(
@@ -189,88 +232,26 @@ def evaluate_against(
     InputError
         As in :func:`evaluate`, and if the stacks differ in shape.
     """
-    return _evaluated(
-        stack, reference, z_um, planes, optics, methods, model, device, on_progress, None
-    )
+    return evaluate(
+        stack, z_um, planes, optics=optics, methods=methods, model=model, device=device,
+        on_progress=on_progress, reference=reference,
+    )  # fmt: skip
 
 
-def _evaluated(
-    stack: npt.NDArray[Any],
-    reference: npt.NDArray[Any] | None,
-    z_um: npt.ArrayLike,
-    planes: Sequence[int],
-    optics: Optics | None,
-    methods: Sequence[str],
-    model: Model | str | Path | None,
-    device: str,
-    on_progress: Callable[[int, int], None] | None,
-    on_plane: Callable[[str, Plane], None] | None,
-) -> Evaluation:
-    """Both kinds of evaluation; with a reference, volumes are fitted to it and all planes count."""
-    if not methods:
-        raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
-    for method in methods:
-        method_of(method)
-    if reference is not None and reference.shape != stack.shape:
-        raise InputError(
-            f"The reference has the shape {reference.shape} and the stack {stack.shape}: give "
-            "two stacks of the same planes and pixels."
-        )
-    heights = np.asarray(z_um, dtype=np.float64)
-    measured, grid, chosen = _rising(stack, heights, planes)
-    truth = measured if reference is None else _rising(reference, heights, planes)[0]
-    scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
-    require_several(scans)
-    targets = [i for i in range(len(grid)) if reference is not None or i not in chosen]
-    if not targets:
-        raise InputError("Every plane is an input: leave some out to compare with.")
-    scale = Normalisation.of_stack(truth)
-    models = _loaded(model, methods)
-    results = {}
-    if reference is not None:
-        results[FULL_STACK] = _fitted_scores(measured, truth, scale, 0.0)
-    for number, method in enumerate(methods):
-        values = np.full((len(truth), len(_MEASURES)), np.nan)
-        volume = np.empty(truth.shape if reference is not None else 0, np.float32)
-        rebuilt = iter_planes(
-            scans, grid, optics=optics, model=models.get(method), method=method, device=device,
-            order=targets,
-        )  # fmt: skip
-        seconds, started = 0.0, time.perf_counter()
-        for count, plane in enumerate(rebuilt, start=1):
-            seconds += time.perf_counter() - started
-            if reference is None:
-                values[plane.index] = plane_measures(truth[plane.index], plane.pixels, scale)
-            else:
-                volume[plane.index] = plane.pixels
-            if on_plane is not None:
-                on_plane(method, plane)
-            if on_progress is not None:
-                on_progress(number * len(targets) + count, len(methods) * len(targets))
-            started = time.perf_counter()
-        seconds += time.perf_counter() - started
-        results[method] = (
-            _scores(values, seconds)
-            if reference is None
-            else _fitted_scores(volume, truth, scale, seconds)
-        )
-    details = _details(optics, scale, models, device)
-    if reference is not None:
-        details["fit"] = "one gain and offset a volume"
-    return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
-
-
-def _fitted_scores(
-    volume: npt.NDArray[Any], truth: npt.NDArray[Any], scale: Normalisation, seconds: float
+def _scores(
+    truth: npt.NDArray[Any],
+    scale: Normalisation,
+    targets: Sequence[int],
+    is_fitted: bool,
+    volume: npt.NDArray[Any],
+    seconds: float,
 ) -> Scores:
-    planes = fitted(volume, truth).astype(np.float32)
-    pairs = zip(truth, planes, strict=True)
-    return _scores([plane_measures(*pair, scale) for pair in pairs], seconds)
-
-
-def _scores(values: npt.ArrayLike, seconds: float) -> Scores:
-    """From the measures of every plane, shape (Z, 3)."""
-    psnr, nrmse, ssim = map(tuple, np.transpose(values).tolist())
+    if is_fitted:
+        volume = fitted(volume, truth).astype(np.float32)
+    values = np.full((len(_MEASURES), len(truth)), np.nan)
+    for i in targets:
+        values[:, i] = plane_measures(truth[i], volume[i], scale)
+    psnr, nrmse, ssim = map(tuple, values.tolist())
     return Scores(psnr, nrmse, ssim, seconds)
 
 

@@ -296,21 +296,25 @@ def _resampling_note(
     ]
     some, every = len(covered), len(heights)
     planes = f"all {every} planes" if some == every else f"{some} of {every} planes"
-    parts = [
+    clauses = [
         f"Compared on {planes} of '{reference.name}' (z {covered[0]:.4g} to {covered[-1]:.4g} µm)",
         f"{listed(resampled)} resampled to their heights (linear along z)"
         if resampled
         else "nothing was resampled",
     ]
-    short = [f"'{s.name}'" for s in sources if not all(s.covers(z) for z in covered)]
-    if short:
-        parts.append(f"{listed(short)} {'covers' if len(short) == 1 else 'cover'} fewer of them")
+    partial = [f"'{s.name}'" for s in sources if not all(s.covers(z) for z in covered)]
+    if partial:
+        clauses.append(
+            f"{listed(partial)} {'covers' if len(partial) == 1 else 'cover'} fewer of them"
+        )
     if shared.shape != reference.shape:
-        parts.append(f"cropped to the {shared.shape[0]} × {shared.shape[1]} pixels that all share")
-    parts += [
+        clauses.append(
+            f"cropped to the {shared.shape[0]} × {shared.shape[1]} pixels that all share"
+        )
+    clauses += [
         f"'{volume.name}' lies {off:.2f} pixels beside it and was not shifted"
         for volume in volumes
         if (off := pixels_off(volume, reference))
     ]
-    is_same = len(parts) == 2 and not resampled and len(covered) == len(heights)
-    return "; ".join(parts) + ".", is_same
+    is_same = len(clauses) == 2 and not resampled and len(covered) == len(heights)
+    return "; ".join(clauses) + ".", is_same
