@@ -65,13 +65,16 @@ def widths(table: pd.DataFrame, axis: str) -> Widths:
         From :func:`measure_beads`.
     axis : {"x", "y", "z"}
     """
-    column = table.loc[table["accepted"].astype(bool), f"fwhm_{axis}_um"]
-    values = column.to_numpy(np.float64)
-    values = values[np.isfinite(values)]
+    values = _finite(table.loc[table["accepted"].astype(bool), f"fwhm_{axis}_um"])
     mean, median, std = (
         (values.mean(), np.median(values), values.std()) if len(values) else 3 * (np.nan,)
     )
     return Widths(values, float(mean), float(median), float(std))
+
+
+def _finite(sample: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    values = np.ravel(np.asarray(sample, np.float64))
+    return values[np.isfinite(values)]
 
 
 def histogram_edges(*samples: npt.ArrayLike, bins: int = BINS) -> npt.NDArray[np.float64]:
@@ -94,8 +97,7 @@ def histogram_edges(*samples: npt.ArrayLike, bins: int = BINS) -> npt.NDArray[np
     InputError
         If there is no width at all.
     """
-    every = np.concatenate([np.ravel(np.asarray(sample, np.float64)) for sample in samples])
-    every = every[np.isfinite(every)]
+    every = np.concatenate([_finite(sample) for sample in samples])
     if not len(every):
         raise InputError("There is no measured bead: a histogram needs at least one.")
     low, high = float(every.min()), float(every.max())
@@ -132,15 +134,12 @@ def kl_divergence(
     InputError
         If one of them holds no width.
     """
-    samples = []
-    for name, sample in (("first", truth), ("second", test)):
-        finite = np.ravel(np.asarray(sample, np.float64))
-        finite = finite[np.isfinite(finite)]
-        if not len(finite):
+    samples = _finite(truth), _finite(test)
+    for name, sample in zip(("first", "second"), samples, strict=True):
+        if not len(sample):
             raise InputError(
                 f"The {name} histogram holds no measured bead: there is nothing to compare."
             )
-        samples.append(finite)
     given = np.asarray(bins)
     edges = histogram_edges(*samples, bins=int(given)) if given.ndim == 0 else given
     return metrics.kl_divergence(*samples, edges)

@@ -87,13 +87,14 @@ def volumes_in_steps(
     notes: list[str] = []
     last = len(volumes) - 1
     for number in reversed(range(len(volumes))):  # the reference first: it may lend its beads
-        volume, places, lent = volumes[number], None, False
+        volume, places, chosen = volumes[number], None, settings
         if points_um is not None:
             places = points_um[number]
         elif settings.same_beads and number < last:
             places = _beads_of(volumes[last], tables[last], volume, notes)
-            lent = places is not None
-        tables[number] = yield from _one_volume(volume, settings, places, lent, stopped)
+        if volume.is_flat or (points_um is None and places is not None):
+            chosen = replace(settings, z_range_um=None)  # the beads of the reference all count
+        tables[number] = yield from _one_volume(volume, chosen, places, stopped)
         if stopped():
             break
     return tuple(tables[number] for number in sorted(tables)), tuple(notes)
@@ -135,7 +136,6 @@ def _one_volume(
     volume: BeadVolume,
     settings: BeadSettings,
     places: Array | None,
-    lent: bool,
     stopped: Callable[[], bool],
 ) -> Generator[tuple[str, int, int], None, pd.DataFrame]:
     words = f"Beads of “{volume.name}”"
@@ -144,7 +144,7 @@ def _one_volume(
         steps = bead_steps(
             np.asarray(volume.pixels),
             volume.voxel_um.tolist(),
-            settings if not (lent or volume.is_flat) else replace(settings, z_range_um=None),
+            settings,
             points=places,
             origin_um=volume.origin_um.tolist(),
             stopped=stopped,

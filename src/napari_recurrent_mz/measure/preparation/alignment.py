@@ -68,13 +68,7 @@ class Alignment:
 
     @property
     def common_region(self) -> Region:
-        """The largest rectangle that all aligned planes show: rows and columns.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
+        """The largest rectangle that all aligned planes show: rows and columns."""
         region = _warp.largest_region(list(self.matrices), self.shape, self.shape)
         if region is None:
             raise InputError(

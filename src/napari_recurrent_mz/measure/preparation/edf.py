@@ -83,15 +83,20 @@ def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
     choice: list[npt.NDArray[np.int32]] = []
     best: list[npt.NDArray[np.float32]] = []
     for i in range(planes):
-        _choose(choice, best, forward(_plane(stack, i, name), scales), i)
+        bands = forward(_plane(stack, i, name), scales)
+        if not choice:
+            choice = [np.zeros(band.shape, dtype=np.int32) for band in bands]
+            best = [np.full(band.shape, -1.0, dtype=np.float32) for band in bands]
+        for chosen, largest, band in zip(choice, best, bands, strict=True):
+            modulus = np.abs(band)
+            wins = modulus > largest
+            chosen[wins], largest[wins] = i, modulus[wins]
         yield Step(i + 1, total, "Finding what is in focus")
     choice = [choice[0], *(_consistent(c, b) for c, b in zip(choice[1:], best[1:], strict=True))]
     del best
-    merged: Bands = []
+    merged: Bands = [np.zeros_like(band) for band in bands]
     for i in range(planes):
         bands = forward(_plane(stack, i, name), scales)
-        if not merged:
-            merged = [np.zeros_like(band) for band in bands]
         for into, chosen, band in zip(merged, choice, bands, strict=True):
             np.copyto(into, band, where=chosen == i)
         yield Step(planes + i + 1, total, "Merging what is in focus")
@@ -184,22 +189,6 @@ def _plane(stack: Any, number: int, name: str) -> npt.NDArray[np.float32]:
         check_image(np.indices(pixels.shape)[0], f"Plane {number} of '{name}'")  # its size
         return pixels.astype(np.float32)
     return check_image(pixels, f"Plane {number} of '{name}'")
-
-
-def _choose(
-    choice: list[npt.NDArray[np.int32]],
-    best: list[npt.NDArray[np.float32]],
-    bands: Bands,
-    number: int,
-) -> None:
-    """Let a plane take the coefficients in which its modulus is the largest so far."""
-    if not choice:
-        choice += [np.zeros(band.shape, dtype=np.int32) for band in bands]
-        best += [np.full(band.shape, -1.0, dtype=np.float32) for band in bands]
-    for chosen, largest, band in zip(choice, best, bands, strict=True):
-        modulus = np.abs(band)
-        wins = modulus > largest
-        chosen[wins], largest[wins] = number, modulus[wins]
 
 
 def _consistent(

@@ -83,13 +83,7 @@ class Registration:
 
     @property
     def region(self) -> Region:
-        """The largest rectangle that both show: rows and columns of the wide-field stack.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
+        """The largest rectangle that both show: rows and columns of the wide-field stack."""
         region = _warp.largest_region([self.matrix], self.shape[1:], self.confocal_shape[1:])
         if region is None:
             raise InputError(
