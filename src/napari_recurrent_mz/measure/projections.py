@@ -156,12 +156,11 @@ def iter_side_views(
     """
     _check(volume, voxel_um, origin_um, how, name)
     shape = tuple(map(int, volume.shape))
-    inside = [slice(0, size) for size in shape]
-    if slab is not None:
-        inside = [
-            _voxels_in_slab(axis, shape[axis], float(voxel_um[axis]), origin_um[axis], slab, name)
-            for axis in range(3)
-        ]
+    voxel, origin = tuple(map(float, voxel_um)), tuple(map(float, origin_um))
+    inside = [
+        _voxels_in_slab(axis, shape[axis], voxel[axis], origin[axis], slab, name)
+        for axis in range(3)
+    ]
     kind, lowest = (volume.dtype, _lowest(volume.dtype)) if how == "max" else (np.float64, 0)
     totals = [np.full(_without(axis, shape), lowest, kind) for axis in range(3)]
     blocks = [
@@ -172,23 +171,29 @@ def iter_side_views(
     for done, block in enumerate(blocks, start=1):
         _add_block(volume, block, inside, how, totals, name)
         yield done, len(blocks)
-
-    def edges_um(axis: int, part: slice) -> Limits:
-        ends = [origin_um[axis] + voxel_um[axis] * (i - 0.5) for i in (part.start, part.stop)]
-        return float(min(ends)), float(max(ends))
-
     z, y, x = (part.stop - part.start for part in inside)
     if how == "mean":
         totals = [total / depth for total, depth in zip(totals, (z, y, x), strict=True)]
-    rising = [slice(None, None, 1 if size > 0 else -1) for size in voxel_um]
+    rising = [slice(None, None, 1 if size > 0 else -1) for size in voxel]
     xy, xz, yz = (total[_without(axis, rising)] for axis, total in enumerate(totals))
-    z_um, y_um, x_um = (edges_um(axis, slice(0, size)) for axis, size in enumerate(shape))
-    through_z, through_y, through_x = (edges_um(axis, part) for axis, part in enumerate(inside))
-    through_um = (through_z, through_y, through_x)
-    return SideViews(xy, xz, yz, z_um, y_um, x_um, through_um, (z, y, x), how)
+    whole = [slice(0, size) for size in shape]
+    through_um = _edges_um(inside, voxel, origin)
+    return SideViews(xy, xz, yz, *_edges_um(whole, voxel, origin), through_um, (z, y, x), how)
 
 
 side_views = at_once(iter_side_views)
+
+
+def _edges_um(
+    voxels: Sequence[slice], voxel_um: Sequence[float], origin_um: Sequence[float]
+) -> tuple[Limits, Limits, Limits]:
+    """Outer edges of a range of voxels along z, y and x, the lower first."""
+    edges = []
+    for part, size, first in zip(voxels, voxel_um, origin_um, strict=True):
+        ends = (first + size * (part.start - 0.5), first + size * (part.stop - 0.5))
+        edges.append((min(ends), max(ends)))
+    z_um, y_um, x_um = edges
+    return z_um, y_um, x_um
 
 
 def _without(axis: int, items: Sequence[T]) -> tuple[T, ...]:
@@ -224,9 +229,11 @@ def _within_sentence(name: str) -> str:
 
 
 def _voxels_in_slab(
-    axis: int, count: int, voxel: float, origin: float, slab: Slab, name: str
+    axis: int, count: int, voxel: float, origin: float, slab: Slab | None, name: str
 ) -> slice:
     """The voxels of an axis whose centres lie in the slab, or the one around its middle."""
+    if slab is None:
+        return slice(0, count)
     centre, half = slab.centre_um[axis], slab.thickness_um / 2
     middle, reach = (centre - origin) / voxel, half / abs(voxel)
     first = max(math.ceil(middle - reach - _SAME), 0)
@@ -300,14 +307,14 @@ def _blocks(volume: Any, block_bytes: int) -> Iterable[tuple[slice, ...]]:
     edges = _chunk_edges(volume)
     largest = [max(b - a for a, b in itertools.pairwise(along)) for along in edges]
     room = block_bytes / (np.dtype(volume.dtype).itemsize * math.prod(largest))
-    parts: list[list[slice]] = [[], [], []]
+    slices: list[list[slice]] = [[], [], []]
     for axis in (2, 1, 0):
         count = len(edges[axis]) - 1
         group = max(1, min(count, int(room)))
         room /= group
         bounds = [*edges[axis][:-1:group], edges[axis][-1]]
-        parts[axis] = [slice(a, b) for a, b in itertools.pairwise(bounds)]
-    return itertools.product(*parts)
+        slices[axis] = [slice(a, b) for a, b in itertools.pairwise(bounds)]
+    return itertools.product(*slices)
 
 
 def _chunk_edges(volume: Any) -> list[list[int]]:

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.scans import InputError
-from ._find import Array, Volume
+from ._find import Array, Voxels
 
 MODELS = ("profiles", "gaussian3d")
 
 _PIXELS_APART = 10.0  # default separation, in lateral pixels
 
 
-def checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Volume, Array]:
+def checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Voxels, Array]:
     """Return a volume as float32 (Z, Y, X), and its voxel size, shape (3,)."""
     pixels = np.asarray(volume)
     if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "biuf":

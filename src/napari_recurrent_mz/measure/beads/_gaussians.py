@@ -20,8 +20,8 @@ Array = npt.NDArray[np.float64]
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 _MAX_STEPS = 60
-_STILL = 1e-5  # a step smaller than this, in units of the parameters' own scales, is the last
-_STUCK = 1e9  # damping at which no step helps any more
+_SMALLEST_STEP = 1e-5  # in units of the parameters' own scales: a smaller one is the last
+_LARGEST_DAMPING = 1e9  # damping at which no step helps any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ def _descend(windows: Windows, parameters: Array) -> tuple[_State, npt.NDArray[n
             values[active[better]] = tried[better]
         damping[active] *= np.where(better, 0.2, 6.0)
         step[:, centre] /= sigma  # in units of each parameter's own scale
-        done = (np.abs(step).max(axis=1) < _STILL) | (damping[active] > _STUCK)
+        done = (np.abs(step).max(axis=1) < _SMALLEST_STEP) | (damping[active] > _LARGEST_DAMPING)
         converged[active[done]] = True
         active = active[~done]
     return state, converged

@@ -21,9 +21,9 @@ from ._checks import (
 )
 from ._find import (
     Array,
-    Field,
+    FilteredVolume,
     Index,
-    Volume,
+    Voxels,
     boxes_around,
     candidates,
     crowded,
@@ -66,7 +66,7 @@ MAX_MISFIT = {"profiles": 0.15, "gaussian3d": 0.08}
 # point spread function, whose side lobes are not Gaussian.
 _REGION = {"profiles": 2.5, "gaussian3d": 3.0}
 _LEAST_REGION = 7  # samples
-_AT_ONCE = 256
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -193,23 +193,24 @@ def bead_steps(
     height = origin[0] + where[:, 0] * voxel[0]
     slack = 1e-6 * voxel[0]  # a plane at the very end of the range is in it
     listed = (height >= low - slack) & (height <= high + slack)
-    judge = _Judge(field, typical, region, threshold_snr, model, origin, _limits(pixels))
+    limits = _limits(pixels)
+    measurement = _Measurement(field, typical, region, threshold_snr, model, origin, limits)
     where, disturbed = where[listed], disturbed[listed]
     tables = []
-    for start in range(0, len(where), _AT_ONCE):
+    for start in range(0, len(where), _BATCH):
         if stopped():
             break
-        end = start + _AT_ONCE
-        tables.append(judge.columns(where[start:end], disturbed[start:end]))
+        end = start + _BATCH
+        tables.append(measurement.columns(where[start:end], disturbed[start:end]))
         yield min(end, len(where)), len(where)
-    return _table(tables, judge.how)
+    return _table(tables, measurement.settings)
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _Measurement:
     """Fits beads and applies the rules."""
 
-    field: Field
+    field: FilteredVolume
     typical_um: Array
     region_um: Array
     threshold_snr: float
@@ -218,7 +219,7 @@ class _Judge:
     limits: Array
 
     @property
-    def how(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """The settings, as plain numbers, for the table's ``attrs``."""
         return {
             "model": self.model,
@@ -335,7 +336,7 @@ class _Judge:
         return np.asarray(np.any(~((widths >= low) & (widths <= high)), axis=1))
 
 
-def _limits(pixels: Volume) -> Array:
+def _limits(pixels: Voxels) -> Array:
     """The value in each plane that a camera could not pass; infinite where none shows.
 
     The scans in a reconstruction keep theirs, though the planes between them go beyond.
@@ -351,7 +352,7 @@ def half_region(size_um: float, voxel_um: float) -> int:
     return max(round(float(size_um / voxel_um) / 2), _LEAST_REGION // 2)
 
 
-def _table(tables: list[dict[str, Any]], how: dict[str, Any]) -> pd.DataFrame:
+def _table(tables: list[dict[str, Any]], settings: dict[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     empty: dict[str, Any] = {name: np.empty(0) for name in COLUMNS[:-2]}
@@ -360,5 +361,5 @@ def _table(tables: list[dict[str, Any]], how: dict[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(
         {name: np.concatenate([t[name] for t in tables or [empty]]) for name in COLUMNS}
     )
-    table.attrs.update(how)
+    table.attrs.update(settings)
     return table

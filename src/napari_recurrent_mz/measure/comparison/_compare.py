@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...core.metrics import Normalisation, StackScale, StraightFit, plane_measures
 from ...core.progress import Step, Steps, finished
 from ...core.scans import InputError, listed
-from ._sources import Baseline, Field, Resampled, Source, common_field, pixels_off, scans_in
+from ._sources import Baseline, Resampled, SharedField, Source, common_field, pixels_off, scans_in
 from ._volume import Volume
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ...core.optics import Optics
 
-Plane = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 MEASURES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"}
 """Columns of the measures, and what a figure or a table calls them."""
@@ -177,7 +177,7 @@ def comparing(
         ]
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in sources}
 
-    def measure(source: Source, number: int, truth: Plane, test: Plane) -> None:
+    def measure(source: Source, number: int, truth: Array, test: Array) -> None:
         line = fits.get(source.name)
         values = plane_measures(truth, test if line is None else line.apply(test), scale)
         row = {"name": source.name, "plane": number, "z_um": float(reference.heights_um[number])}
@@ -200,8 +200,8 @@ def comparing(
 
 def _each_pair(
     sources: Sequence[Source],
-    shared: Field,
-    visit: Callable[[Source, int, Plane, Plane], None],
+    shared: SharedField,
+    visit: Callable[[Source, int, Array, Array], None],
     first_step: Step,
 ) -> Steps[None]:
     """Give ``visit`` each source, plane number, plane of the reference and plane of the source."""
@@ -216,12 +216,12 @@ def _each_pair(
 
 
 def fitting(
-    sources: Sequence[Source], shared: Field, done: int, total: int
+    sources: Sequence[Source], shared: SharedField, done: int, total: int
 ) -> Steps[dict[str, StraightFit]]:
     """The straight line that brings each source to the units of the reference."""
     lines = {source.name: StraightFit() for source in sources}
 
-    def add(source: Source, _number: int, truth: Plane, test: Plane) -> None:
+    def add(source: Source, _number: int, truth: Array, test: Array) -> None:
         lines[source.name].add(test, truth)
 
     yield from _each_pair(sources, shared, add, Step(done, total, "Fitting"))
@@ -274,7 +274,7 @@ def _table(
         else set()
         for source in sources
     }
-    table = pd.DataFrame([row for source in sources for row in rows[source.name]])
+    table = pd.DataFrame([row for some in rows.values() for row in some])
     covered = [{row["plane"] for row in some} for some in rows.values() if some]
     pairs = zip(table["name"], table["plane"], strict=True)
     table["is_scan"] = [plane in own[name] for name, plane in pairs]
@@ -283,7 +283,7 @@ def _table(
 
 
 def _resampling_note(
-    volumes: Sequence[Volume], sources: Sequence[Source], shared: Field
+    volumes: Sequence[Volume], sources: Sequence[Source], shared: SharedField
 ) -> tuple[str, bool]:
     """A sentence on what brought the grids together, and whether it was nothing."""
     reference, heights = shared.reference, shared.reference.heights_um

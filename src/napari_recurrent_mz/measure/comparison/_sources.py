@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Field:
+class SharedField:
     """The pixels of a reference that all volumes share, by its rows and columns."""
 
     reference: Volume
@@ -71,7 +71,7 @@ class Field:
 class Resampled:
     """A volume at any height within it: straight lines between its planes."""
 
-    def __init__(self, volume: Volume, field: Field) -> None:
+    def __init__(self, volume: Volume, field: SharedField) -> None:
         self.name, self.holds_scans = volume.name, volume.holds_scans
         self.scans_um = tuple(volume.scans_um)
         self._volume, self._field = volume, field
@@ -127,7 +127,7 @@ class Baseline:
         self,
         key: str,
         scans: Sequence[Scan],
-        field: Field,
+        field: SharedField,
         *,
         optics: Optics | None,
         device: str,
@@ -182,7 +182,7 @@ def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
     ]
 
 
-def common_field(volumes: Sequence[Volume], reference: Volume) -> Field:
+def common_field(volumes: Sequence[Volume], reference: Volume) -> SharedField:
     """The pixels of the reference that all volumes share; other sizes of a pixel are refused."""
     low, high = np.zeros(2, int), np.array(reference.shape)
     for volume in volumes:
@@ -198,7 +198,7 @@ def common_field(volumes: Sequence[Volume], reference: Volume) -> Field:
         names = listed([f"'{volume.name}'" for volume in volumes])
         raise InputError(f"{names} have no field in common: compare them one at a time.")
     rows, columns = (slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
-    return Field(reference, rows, columns)
+    return SharedField(reference, rows, columns)
 
 
 def pixels_off(volume: Volume, reference: Volume) -> float:

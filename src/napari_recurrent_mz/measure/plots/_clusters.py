@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..projections import Limits, ViewName
 
-Field = dict[str, Limits]
+Extent = dict[str, Limits]
 Box = tuple[float, float, float, float]
 """Left, bottom, width and height, as shares of the figure."""
 
@@ -30,12 +30,13 @@ class Margins(NamedTuple):
     left: float  # for the numbers and the name of the axis that goes down
     bottom: float  # for those of the axis that goes across
     title: float  # for the title, and the note under it
+    row_gap: float  # between images of which the upper one names its axis
     arrows: float  # for arrowheads that touch an edge
 
     @classmethod
     def of(cls, *, has_axes: bool, has_arrows: bool) -> Margins:
         """The margins for what is drawn."""
-        words = (0.46, 0.38, 0.33) if has_axes else (0.06, 0.06, 0.2)
+        words = (0.46, 0.38, 0.33, 0.38 + _GAP) if has_axes else (0.06, 0.06, 0.2, _GAP)
         return cls(*words, 0.1 if has_arrows else 0.04)
 
 
@@ -71,7 +72,7 @@ class Cluster(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Arrangement:
     """One way to put a cluster together: images in columns and rows, by their axes.
 
     ``gap`` is the room between the rows; the images of a column or row share an axis, or else
@@ -84,7 +85,7 @@ class _Plan:
     gap: float = _GAP
 
 
-def _plans(views: Sequence[ViewName], margins: Margins, has_axes: bool) -> Iterator[_Plan]:
+def _arrangements(views: Sequence[ViewName], row_gap: float) -> Iterator[_Arrangement]:
     if "xy" in views:
         cells: list[tuple[ViewName, int, int, str, str]] = [("xy", 0, 0, "x", "y")]
         if "yz" in views:
@@ -92,25 +93,25 @@ def _plans(views: Sequence[ViewName], margins: Margins, has_axes: bool) -> Itera
         if "xz" in views:
             cells.append(("xz", 0, 1, "x", "z"))
         columns, rows = ("x", "z") if "yz" in views else ("x",), ("y", "z")
-        yield _Plan(columns, rows if "xz" in views else rows[:1], tuple(cells))
+        yield _Arrangement(columns, rows if "xz" in views else rows[:1], tuple(cells))
         return
     sides: list[tuple[ViewName, str]] = [(v, v[0]) for v in ("xz", "yz") if v in views]
     beside = tuple((view, n, 0, axis, "z") for n, (view, axis) in enumerate(sides))
-    yield _Plan(tuple(axis for _, axis in sides), ("z",), beside)
+    yield _Arrangement(tuple(axis for _, axis in sides), ("z",), beside)
     if len(sides) == 2:
         below = tuple((view, 0, n, axis, "z") for n, (view, axis) in enumerate(sides))
-        yield _Plan(("widest",), ("z", "z"), below, margins.bottom + _GAP if has_axes else _GAP)
+        yield _Arrangement(("widest",), ("z", "z"), below, row_gap)
 
 
 class _Layout:
     """The clusters of a plan in so many columns and rows; a scale is in inches per µm."""
 
     def __init__(
-        self, plan: _Plan, field: Field, margins: Margins, columns: int, rows: int
+        self, plan: _Arrangement, extent: Extent, margins: Margins, columns: int, rows: int
     ) -> None:
-        self.plan, self.field, self.margins = plan, field, margins
+        self.plan, self.extent, self.margins = plan, extent, margins
         self.columns, self.rows = columns, rows
-        self.um = {axis: high - low for axis, (low, high) in field.items()}
+        self.um = {axis: high - low for axis, (low, high) in extent.items()}
         self.um["widest"] = max(self.um["x"], self.um["y"])
         self.wide_um = sum(self.um[axis] for axis in plan.columns)
         self.high_um = sum(self.um[axis] for axis in plan.rows)
@@ -157,7 +158,7 @@ class _Layout:
             has_room = size[0] >= _NAMED or c == 0 or across != "z"
             cells.append(
                 Cell(
-                    view, across, down, self.field[across], self.field[down], *size,
+                    view, across, down, self.extent[across], self.extent[down], *size,
                     box(x, y, *size), names_across and has_room, c == 0 and column == 0,
                 )
             )  # fmt: skip
@@ -167,19 +168,16 @@ class _Layout:
 
 
 def arranged(
-    field: Field,
+    extent: Extent,
     views: Sequence[ViewName],
     count: int,
     size_in: tuple[float, float],
-    *,
-    has_axes: bool,
-    has_arrows: bool,
+    margins: Margins,
 ) -> list[Cluster]:
     """Places for ``count`` clusters: in one row, unless another arrangement is clearly larger."""
-    margins = Margins.of(has_axes=has_axes, has_arrows=has_arrows)
     layouts = [
-        _Layout(plan, field, margins, columns, -(-count // columns))
-        for plan in _plans(views, margins, has_axes)
+        _Layout(plan, extent, margins, columns, -(-count // columns))
+        for plan in _arrangements(views, margins.row_gap)
         for columns in range(count, 0, -1)
     ]
     best = max(
@@ -190,15 +188,8 @@ def arranged(
 
 
 def height_for(
-    field: Field,
-    views: Sequence[ViewName],
-    count: int,
-    width: float,
-    *,
-    has_axes: bool,
-    has_arrows: bool,
+    extent: Extent, views: Sequence[ViewName], count: int, width: float, margins: Margins
 ) -> float:
     """Height of a figure whose one row of clusters fills the width."""
-    margins = Margins.of(has_axes=has_axes, has_arrows=has_arrows)
-    plans = _plans(views, margins, has_axes)
-    return min(_Layout(plan, field, margins, count, 1).height_at(width) for plan in plans)
+    plans = _arrangements(views, margins.row_gap)
+    return min(_Layout(plan, extent, margins, count, 1).height_at(width) for plan in plans)

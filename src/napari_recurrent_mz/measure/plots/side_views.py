@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...core.scans import InputError, nice_step
 from ..projections import VIEWS, Limits, SideViews, ViewName
 from . import SERIES_ON_DARK, Draw, Ink
-from ._clusters import Cell, Cluster, arranged, height_for
+from ._clusters import Cell, Cluster, Margins, arranged, height_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +95,11 @@ class Look:
         """Whether heights are marked by ``lines``, or by ``arrows``."""
         return bool(self.scans_um) and mark in self.marks
 
+    @property
+    def margins(self) -> Margins:
+        """Room around the images, for what is written there."""
+        return Margins.of(has_axes=self.has_axes, has_arrows=self.has("arrows"))
+
 
 def side_views_figure(panels: Sequence[Panel], look: Look | None = None) -> Draw:
     """Draw volumes beside each other, all on one scale and over the same field.
@@ -125,10 +130,8 @@ def side_views_figure(panels: Sequence[Panel], look: Look | None = None) -> Draw
     def draw(figure: Figure, ink: Ink) -> None:
         figure.set_layout_engine("none")
         width, height = (float(v) for v in figure.get_size_inches())
-        clusters = arranged(
-            _field(shown), look.views, len(shown), (width, height),
-            has_axes=look.has_axes, has_arrows=look.has("arrows"),
-        )  # fmt: skip
+        size_in = (width, height)
+        clusters = arranged(_extent(shown), look.views, len(shown), size_in, look.margins)
         for cluster, panel in zip(clusters, shown, strict=True):
             _draw_cluster(figure, ink, cluster, panel, look)
 
@@ -153,14 +156,11 @@ def side_views_size_mm(
         In millimetres; not higher than a page (230).
     """
     look = look or Look()
-    height = height_for(
-        _field(panels), look.views, len(panels), width_mm * _MM,
-        has_axes=look.has_axes, has_arrows=look.has("arrows"),
-    )  # fmt: skip
+    height = height_for(_extent(panels), look.views, len(panels), width_mm * _MM, look.margins)
     return width_mm, min(height / _MM, _TALLEST_MM)
 
 
-def _field(panels: Sequence[Panel]) -> dict[str, Limits]:
+def _extent(panels: Sequence[Panel]) -> dict[str, Limits]:
     """The range of all volumes together, along every axis."""
     views = [panel.views for panel in panels if panel.views is not None]
     if not views:
