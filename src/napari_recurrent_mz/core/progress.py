@@ -74,8 +74,8 @@ def at_once(steps: Callable[P, Generator[S, None, T]]) -> Callable[P, T]:
 
     without_steps = signature(steps).replace(return_annotation=Signature.empty)
     run.__dict__["__signature__"] = without_steps
-    parameters = (getdoc(steps) or "").partition("\n")[2]
-    run.__doc__ = f"The result of :func:`{steps.__name__}`, at once.\n{parameters}"
+    summary, _, rest = (getdoc(steps) or "").partition("\n")
+    run.__doc__ = f"{summary}\n\nThis runs :func:`{steps.__name__}` to its end.\n{rest}"
     return run
 
 

@@ -125,7 +125,7 @@ def iter_side_views(
 ) -> Generator[tuple[int, int], None, SideViews]:
     """Project a volume along z, y and x, as the side views of the paper (Fig. 3a, Fig. 8b).
 
-    As a generator, it yields after every block how many blocks are done, and of how many.
+    The generator yields after every block how many blocks are done, and of how many.
 
     Parameters
     ----------

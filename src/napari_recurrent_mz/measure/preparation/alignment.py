@@ -123,7 +123,7 @@ def aligning(
     band_pass: bool = True,
     names: Sequence[str] = (),
 ) -> Steps[Alignment]:
-    """Find how the planes lie to each other, step by step.
+    """Find how the planes lie to each other.
 
     Planes are compared at mean 0 and standard deviation 1, so that bleaching does not count as
     motion.

@@ -52,7 +52,7 @@ class ExtendedFocus:
 
 
 def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
-    """Make the extended-depth-of-field image of a stack, step by step.
+    """Make the extended-depth-of-field image of a stack.
 
     For each coefficient the plane of the largest modulus wins; the three orientations of one
     place must agree (two outvote the third, else the largest modulus decides), and so must five

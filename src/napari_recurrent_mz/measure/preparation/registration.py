@@ -118,7 +118,7 @@ def registering(
     transform: str = "affine",
     names: tuple[str, str] = ("wide-field", "confocal"),
 ) -> Steps[Registration]:
-    """Find how a confocal stack lies to a wide-field stack, step by step.
+    """Find how a confocal stack lies to a wide-field stack.
 
     Parameters
     ----------
