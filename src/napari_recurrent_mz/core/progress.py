@@ -14,13 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import wraps
+from inspect import Signature, getdoc, signature
+from typing import NamedTuple, ParamSpec, TypeVar
 
 
 class Stopped(Exception):  # noqa: N818
     """Somebody asked to stop, and the work ended in the middle."""
 
 
+P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -60,6 +63,20 @@ def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None
             return result
         if on_step is not None:
             on_step(step)
+
+
+def at_once(steps: Callable[P, Generator[S, None, T]]) -> Callable[P, T]:
+    """The function that runs a generator of steps to its end: ``align = at_once(aligning)``."""
+
+    @wraps(steps)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return finished(steps(*args, **kwargs))
+
+    without_steps = signature(steps).replace(return_annotation=Signature.empty)
+    run.__dict__["__signature__"] = without_steps
+    summary, _, rest = (getdoc(steps) or "").partition("\n")
+    run.__doc__ = f"{summary}\n\nThis runs :func:`{steps.__name__}` to its end.\n{rest}"
+    return run
 
 
 class Step(NamedTuple):
