@@ -36,7 +36,7 @@ _EVEN = 0.2  # of the step: how far a stage's read-back may lie from even height
 
 
 @dataclass(frozen=True)
-class Stated:
+class StatedHeights:
     """Heights of the planes as one place in the metadata states them."""
 
     z_um: npt.NDArray[np.float64]  # (Z,)
@@ -113,7 +113,9 @@ class Facts:
         """Remember why a value was not taken."""
         self.doubts.setdefault(name, why)
 
-    def image(self, data: Any, name: str, path: str, stated: Sequence[Stated] = ()) -> ImageFile:
+    def image(
+        self, data: Any, name: str, path: str, stated: Sequence[StatedHeights] = ()
+    ) -> ImageFile:
         """The image with all that was taken, and with the heights of its planes."""
         n = 1 if data.ndim == 2 else int(data.shape[0])
         z_um = self._heights(n, stated, name)
@@ -138,7 +140,7 @@ class Facts:
         )
 
     def _heights(
-        self, n: int, stated: Sequence[Stated], name: str
+        self, n: int, stated: Sequence[StatedHeights], name: str
     ) -> npt.NDArray[np.float64] | None:
         """Heights of ``n`` planes: as stated, else from the step; None where nothing is sure."""
         step = self.values.get("z_step_um")
@@ -154,7 +156,7 @@ class Facts:
         self.sources["z_um"] = self.sources["z_step_um"]
         return step * np.arange(n, dtype=np.float64)
 
-    def _moves(self, heights: Stated, step: float | None) -> bool:
+    def _moves(self, heights: StatedHeights, step: float | None) -> bool:
         """Whether heights are those of planes, not of a drive that stood still meanwhile."""
         gaps, extent = np.diff(heights.z_um), float(np.ptp(heights.z_um))
         steady = bool(np.all(gaps > 0) or np.all(gaps < 0))
@@ -162,7 +164,7 @@ class Facts:
         return extent > SAME_HEIGHT_UM and (steady or extent > still)
 
     def _agreed(
-        self, heights: Stated, step: float | None, name: str
+        self, heights: StatedHeights, step: float | None, name: str
     ) -> npt.NDArray[np.float64] | None:
         """Heights that are stated, unless what else the file says speaks against them."""
         z_um, n = heights.z_um, len(heights.z_um)

@@ -14,7 +14,7 @@ import tifffile
 
 from ..core.scans import InputError
 from ._channels import record_of_channel
-from ._facts import Facts, Stated
+from ._facts import Facts, StatedHeights
 from ._image_file import micrometres_per, to_um
 
 NAMESPACE = "napari-recurrent-mz/provenance"
@@ -116,7 +116,7 @@ def _sizes_of(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
 
 def take_ome(
     facts: Facts, root: ET.Element, image: ET.Element, channel: int, time: int, name: str
-) -> list[Stated]:
+) -> list[StatedHeights]:
     """Take what the metadata say of one channel and time point of an Image; gives its heights."""
     pixels = image.find("{*}Pixels")
     assert pixels is not None  # image_of leaves out what has none
@@ -145,7 +145,7 @@ def _take_own_place(facts: Facts, pixels: ET.Element, channel: int, time: int) -
         facts.take_origin(y, x)
 
 
-def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> Stated | None:
+def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> StatedHeights | None:
     """Heights of the planes of one channel and time point, when each has one."""
     planes = _planes_of(pixels).get((channel, time), {})
     if sorted(planes) != list(range(len(planes))) or not planes:
@@ -164,7 +164,7 @@ def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> State
         heights.append(to_um(value, unit))
     if any(z is None for z in heights):
         return None
-    return Stated(np.array(heights, np.float64), "its OME PositionZ", in_um)
+    return StatedHeights(np.array(heights, np.float64), "its OME PositionZ", in_um)
 
 
 @lru_cache(maxsize=8)

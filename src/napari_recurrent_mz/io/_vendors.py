@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from ._facts import Facts, Stated
+from ._facts import Facts, StatedHeights
 from ._image_file import to_um
 
 _MICRO_MANAGER_TAG = 51123
@@ -18,7 +18,7 @@ _MICRO_MANAGER_TAG = 51123
 
 def take_micro_manager(
     facts: Facts, tif: tifffile.TiffFile, records: Sequence[Mapping[str, Any]], name: str
-) -> list[Stated]:
+) -> list[StatedHeights]:
     """Take what Micro-Manager says: its summary, and the record that it keeps of each image.
 
     The record is JSON, in a tag of Micro-Manager's own or, in separate image files, in ImageJ's.
@@ -38,7 +38,7 @@ def take_micro_manager(
     heights = [to_um(record.get("ZPositionUm"), "µm") for record in records]
     if not heights or any(z is None for z in heights):
         return []
-    return [Stated(np.array(heights, np.float64), "its Micro-Manager ZPositionUm")]
+    return [StatedHeights(np.array(heights, np.float64), "its Micro-Manager ZPositionUm")]
 
 
 def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
@@ -57,7 +57,7 @@ def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
     return []
 
 
-def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stated]:
+def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[StatedHeights]:
     """Take the calibration and the plane distances of a MetaMorph stack (STK)."""
     metadata = tif.stk_metadata or {}
     x, y = metadata.get("XCalibration"), metadata.get("YCalibration")
@@ -68,7 +68,7 @@ def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stat
     if steps.size and np.isfinite(steps).all() and steps.any():
         # The first is the distance to the plane before, of which there is none.
         heights = np.concatenate([[0.0], np.cumsum(steps)])
-        return [Stated(heights, "its MetaMorph ZDistance")]
+        return [StatedHeights(heights, "its MetaMorph ZDistance")]
     return []
 
 
