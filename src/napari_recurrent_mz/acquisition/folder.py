@@ -79,13 +79,13 @@ _Signature = tuple[int, int]
 
 @dataclass
 class _File:
-    """State of one file: its signature, since when, and whether it was read."""
+    """State of one file."""
 
     signature: _Signature
-    since: float
+    since: float  # it has had this signature, by the clock of the watch
     next_try: float
     done: bool = False
-    taken: bytes | None = None
+    taken: bytes | None = None  # digest of the scan that it gave
     said: str = ""
 
 
@@ -150,12 +150,7 @@ class FolderWatch:
             }
 
     def poll(self) -> Iterator[FolderEvent]:
-        """Look once, and yield what is new, the files in the order they were written.
-
-        Yields
-        ------
-        FolderEvent
-        """
+        """Look once, and yield what is new, the files in the order they were written."""
         try:
             listing = self._listing()
         except OSError as error:
@@ -225,23 +220,27 @@ class FolderWatch:
             still = began - file.since
             file.next_try = began + min(still, max(self._give_up_s - still, self._settle_s))
             if still >= self._give_up_s:
-                yield from self._leave(name, _read_error(error, name))
+                yield from self._leave(name, error)
             return
         if self._signature(name) != file.signature:
             return  # written to while it was read: the next look begins again
         try:
             scan = self._scan(image)
         except Exception as error:  # whatever is wrong with one, the watch goes on
-            yield from self._leave(name, _read_error(error, name))
+            yield from self._leave(name, error)
             return
         file.done, file.said = True, ""
         before, file.taken = file.taken, _digest(scan)
         if file.taken != before:
             yield NewScan(scan, path, image, again=before is not None)
 
-    def _leave(self, name: str, sentence: str) -> Iterator[LeftAlone]:
+    def _leave(self, name: str, error: Exception) -> Iterator[LeftAlone]:
+        """Leave a file alone, and say once why."""
         file = self._files[name]
         file.done = True
+        sentence = f"'{name}' cannot be read ({type(error).__name__}): save it again as TIFF."
+        if isinstance(error, InputError):
+            sentence = str(error)
         if file.said != sentence:
             file.said = sentence
             yield LeftAlone(self.folder / name, sentence)
@@ -254,23 +253,14 @@ class FolderWatch:
             )
         if self.pattern is not None and self.pattern.has_height:
             z_um = self.pattern.height_um(image.name)
-        elif image.z_um is not None:
-            z_um = float(image.z_um[0])
         else:
-            z_um = z_from_name(image.name)
+            z_um = z_from_name(image.name) if image.z_um is None else float(image.z_um[0])
         if z_um is None:
             raise InputError(
                 f"The height of '{image.name}' is neither in its metadata nor in its name: write "
                 "a pattern that finds it, for instance *_z{z}um*.tif."
             )
         return Scan(image.stack[0], z_um, image.name)
-
-
-def _read_error(error: Exception, name: str) -> str:
-    """One sentence, whatever went wrong while a file was read."""
-    if isinstance(error, InputError):
-        return str(error)
-    return f"'{name}' cannot be read ({type(error).__name__}): save it again as TIFF."
 
 
 def _digest(scan: Scan) -> bytes:
@@ -318,15 +308,14 @@ def watch_folder(
     watch = FolderWatch(
         folder, pattern=pattern, existing=existing, settle_s=settle_s, give_up_s=give_up_s
     )
-    return _watching(watch, stop or threading.Event(), interval_s)
+    stop = stop or threading.Event()
 
+    def events() -> Iterator[FolderEvent]:
+        while not stop.is_set():
+            for event in watch.poll():
+                yield event
+                if stop.is_set():
+                    return
+            stop.wait(interval_s)
 
-def _watching(
-    watch: FolderWatch, stop: threading.Event, interval_s: float
-) -> Iterator[FolderEvent]:
-    while not stop.is_set():
-        for event in watch.poll():
-            yield event
-            if stop.is_set():
-                return
-        stop.wait(interval_s)
+    return events()

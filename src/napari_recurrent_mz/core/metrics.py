@@ -273,6 +273,13 @@ def kl_divergence(
     return float(np.sum(p * np.log(p / q)))
 
 
+EPSILON = 0.08
+"""A :func:`relative_change` at or below which another scan hardly pays; see docs/live.md."""
+
+FEWEST = 3
+"""A change counts from this number of scans on: two are the least that make a volume."""
+
+
 def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
     """Frobenius change of a volume, ||new - old|| / ||new||; 0 when both are zero.
 

@@ -85,6 +85,11 @@ class StackSelection:
             )
         return slice(at, at + 1)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the image is left out."""
+        return all(entry == slice(None) for entry in self.index)
+
     def squeeze(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Pixels that were taken by the index, as (Z, Y, X) or (Y, X)."""
         return squeeze_to_zyx(pixels, self.axes, self.name)

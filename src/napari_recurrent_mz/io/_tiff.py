@@ -138,49 +138,37 @@ class TiffPages:
         image = self.images[number]
         with _opened(self._tif.filehandle):
             stack = StackSelection(part, image.axes, image.shape)
-            if planes is None:
-                data = self._whole(image, stack)
+            if planes is None and image.entry is None and stack.is_whole:
+                data = stack.squeeze(image.series.asarray())
+            elif planes is None:
+                every = self._planes(image, stack, range(stack.shape[0]))
+                data = every if len(every) > 1 else every[0]
             else:
-                data = stack.data(self._planes(image, stack, stack.existing(planes)))
+                numbers = stack.existing(planes)
+                read = self._planes(image, stack, numbers) if numbers else ()
+                data = stack.data(dict(zip(numbers, read, strict=True)))
             if part not in self._image_files:
-                self._image_files[part] = self._described(image, part, stack)
+                records = _records_of([image.pages[n] for n in image.page_numbers(stack) or ()])
+                self._image_files[part] = image_file_of(
+                    self._tif, image, stack.data({}), self.path, part=part, records=records
+                )
         return replace(self._image_files[part], data=data)
-
-    def _described(self, image: _TiffImage, part: Part, stack: StackSelection) -> ImageFile:
-        """What the file says about a part; the pixels do not matter."""
-        numbers = image.page_numbers(stack) or []
-        records = _records_of([image.pages[n] for n in numbers])
-        return image_file_of(
-            self._tif, image, stack.data({}), self.path, part=part, records=records
-        )
-
-    def _whole(self, image: _TiffImage, stack: StackSelection) -> npt.NDArray[Any]:
-        """All planes, (Z, Y, X) or (Y, X)."""
-        if image.entry is None and all(entry == slice(None) for entry in stack.index):
-            return stack.squeeze(image.series.asarray())
-        planes = self._planes(image, stack, range(stack.shape[0]))
-        return np.stack([planes[n] for n in sorted(planes)]) if len(planes) > 1 else planes[0]
 
     def _planes(
         self, image: _TiffImage, stack: StackSelection, wanted: Sequence[int]
-    ) -> dict[int, npt.NDArray[Any]]:
-        if not wanted:
-            return {}
-        numbers = image.page_numbers(stack)
-        if numbers is not None and image.series.dataoffset is None:
-            pages = {plane: image.pages[numbers[plane]] for plane in wanted}
-            return {plane: _pixels_of(page) for plane, page in pages.items() if page is not None}
-        whole = stack.squeeze(image.of(self._mapped(image.series))[stack.index])
-        whole = whole.reshape(stack.shape)
-        return {plane: np.array(whole[plane]) for plane in wanted}
-
-    def _mapped(self, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
-        """All of a series, mapped from the file when it lies there in one piece."""
+    ) -> npt.NDArray[Any]:
+        """Planes by their numbers, (N, Y, X)."""
+        numbers, series = image.page_numbers(stack), image.series
+        if numbers is not None and series.dataoffset is None:
+            return np.stack([_pixels_of(image.pages[numbers[plane]]) for plane in wanted])
+        whole: npt.NDArray[Any]
         if series.dataoffset is not None and series.keyframe.is_memmappable:
             kind = np.dtype(self._tif.byteorder + series.dtype.char)
-            return np.memmap(self.path, kind, "r", series.dataoffset, tuple(series.shape))
-        pixels: npt.NDArray[Any] = series.asarray()
-        return pixels
+            whole = np.memmap(self.path, kind, "r", series.dataoffset, tuple(series.shape))
+        else:
+            whole = series.asarray()
+        planes = stack.squeeze(image.of(whole)[stack.index]).reshape(stack.shape)
+        return np.asarray(planes[list(wanted)])
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
