@@ -86,7 +86,7 @@ class _File:
     next_try: float
     done: bool = False
     taken: bytes | None = None  # digest of the scan that it gave
-    said: str = ""
+    complaint: str = ""  # the last sentence about it
 
 
 class FolderWatch:
@@ -229,7 +229,7 @@ class FolderWatch:
         except Exception as error:  # whatever is wrong with one, the watch goes on
             yield from self._leave(name, error)
             return
-        file.done, file.said = True, ""
+        file.done, file.complaint = True, ""
         before, file.taken = file.taken, _digest(scan)
         if file.taken != before:
             yield NewScan(scan, path, image, again=before is not None)
@@ -241,8 +241,8 @@ class FolderWatch:
         sentence = f"'{name}' cannot be read ({type(error).__name__}): save it again as TIFF."
         if isinstance(error, InputError):
             sentence = str(error)
-        if file.said != sentence:
-            file.said = sentence
+        if file.complaint != sentence:
+            file.complaint = sentence
             yield LeftAlone(self.folder / name, sentence)
 
     def _scan(self, image: ImageFile) -> Scan:

@@ -334,16 +334,16 @@ class CoreMicroscope(Microscope):
 
     def scan(self) -> Scan:
         self.check_free()
-        there = self.z_um
+        before_um = self.z_um
         frame = self._exposed()
-        since = self.z_um
+        after_um = self.z_um
         self.check_free()  # else it may be what somebody else exposed
-        if abs(since - there) > self._tolerance_um:
+        if abs(after_um - before_um) > self._tolerance_um:
             raise MicroscopeError(
-                f"The stage '{self._stage}' went from {there:g} to {since:g} µm while the camera "
+                f"The stage '{self._stage}' went from {before_um:g} to {after_um:g} µm while the camera "
                 "exposed: the image is not taken."
             )
-        return Scan(frame, there, f"scan at {there:.2f} µm")
+        return Scan(frame, before_um, f"scan at {before_um:.2f} µm")
 
     def _exposed(self) -> Frame:
         label = f"The camera '{self.core.getCameraDevice()}'"
@@ -384,5 +384,5 @@ class CoreMicroscope(Microscope):
         failure = answer.exception()
         if failure is None:
             return answer.result()
-        said = str(failure).strip().splitlines() or [type(failure).__name__]
-        raise error(f"{label} reports '{said[0].rstrip('.')}': {check}.") from failure
+        lines = str(failure).strip().splitlines() or [type(failure).__name__]
+        raise error(f"{label} reports '{lines[0].rstrip('.')}': {check}.") from failure

@@ -66,8 +66,8 @@ def choose_device(choice: str = "auto") -> Device:
             raise InputError("No CUDA GPU was found: choose auto or cpu.")
         # Have torch refuse more than the limit, so that work goes on in smaller parts.
         limit = gpu_memory_limit()
-        there = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-        share = 1.0 if limit is None else min(limit * 1e9 / there, 1.0)
+        total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        share = 1.0 if limit is None else min(limit * 1e9 / total, 1.0)
         torch.cuda.set_per_process_memory_fraction(share)
         return Device("cuda", torch.cuda.get_device_name(), half=True)
     if choice == "mps":
@@ -190,11 +190,11 @@ def _cpu_info(key: str) -> str:
 
 def check_memory(grid: ZGrid, shape: tuple[int, ...]) -> None:
     """Refuse a volume (``grid``, scans of (Y, X)) that this computer's memory cannot hold."""
-    needed, there = 4 * len(grid) * math.prod(shape), memory_bytes()
-    if needed > 0.8 * there:
+    needed, total = 4 * len(grid) * math.prod(shape), memory_bytes()
+    if needed > 0.8 * total:
         raise InputError(
             f"The volume of {len(grid):,} planes needs {needed / 1e9:,.1f} GB but this computer "
-            f"has {there / 1e9:,.1f} GB of memory: use a larger step, a smaller range or a crop."
+            f"has {total / 1e9:,.1f} GB of memory: use a larger step, a smaller range or a crop."
         )
 
 
@@ -230,8 +230,8 @@ def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor
     """
     import torch
 
-    there = torch.from_numpy(np.array(values, dtype=np.float32))
-    return there.to(device, non_blocking=device is not None and device.type == "cuda")
+    tensor = torch.from_numpy(np.array(values, dtype=np.float32))
+    return tensor.to(device, non_blocking=device is not None and device.type == "cuda")
 
 
 def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
@@ -245,16 +245,16 @@ def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
     if planes.device.type != "cuda":
         return lambda: planes.cpu().numpy()
     try:
-        there = torch.empty(planes.shape, dtype=planes.dtype, pin_memory=True)
+        copy = torch.empty(planes.shape, dtype=planes.dtype, pin_memory=True)
     except RuntimeError:  # page-locked memory is not there on every system
         return lambda: planes.cpu().numpy()
-    there.copy_(planes, non_blocking=True)
+    copy.copy_(planes, non_blocking=True)
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]
     done.record()
 
     def wait() -> FloatArray:
         done.synchronize()
-        downloaded: FloatArray = there.numpy()
+        downloaded: FloatArray = copy.numpy()
         return downloaded
 
     return wait

@@ -193,9 +193,9 @@ def plane_measures(
     tuple of float
         NRMSE is NaN where the truth plane is constant: it has no span to divide by.
     """
-    right, seen = scale.apply(truth), scale.apply(test)
-    error = nrmse(right, seen) if right.min() < right.max() else math.nan
-    return psnr(right, seen), error, ssim(right, seen)
+    truth, test = scale.apply(truth), scale.apply(test)
+    error = nrmse(truth, test) if truth.min() < truth.max() else math.nan
+    return psnr(truth, test), error, ssim(truth, test)
 
 
 def psnr(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:

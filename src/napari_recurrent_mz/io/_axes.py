@@ -90,10 +90,6 @@ class StackSelection:
         """Whether nothing of the image is left out."""
         return all(entry == slice(None) for entry in self.index)
 
-    def squeeze(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Pixels that were taken by the index, as (Z, Y, X) or (Y, X)."""
-        return squeeze_to_zyx(pixels, self.axes, self.name)
-
     def existing(self, planes: Sequence[int]) -> list[int]:
         """Those of the planes that are there, rising."""
         return sorted({plane for plane in planes if 0 <= plane < self.shape[0]})
@@ -104,35 +100,36 @@ class StackSelection:
             return SomePlanes(self.shape, planes)
         return planes[0] if planes else np.broadcast_to(np.uint8(0), self.shape[1:])
 
+    def squeeze(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Pixels that were taken by the index, as (Z, Y, X) or (Y, X).
 
-def squeeze_to_zyx(data: npt.NDArray[Any], axes: str, name: str) -> npt.NDArray[Any]:
-    """Return ``data``, an axis for each of tifffile's letters ``axes``, as (Z, Y, X) or (Y, X).
-
-    Of the other axes one may hold more than one entry, as in plain multi-page TIFFs: it is z.
-    """
-    size = dict(zip(axes, data.shape, strict=True))
-    if size.get("S", 1) > 1:
-        raise InputError(
-            f"'{name}' is an RGB image ({size['S']} colours): "
-            "give one fluorescence channel as a grey-scale image."
-        )
-    if size.get("C", 1) > 1:
-        raise InputError(
-            f"'{name}' has {size['C']} channels: save the one to reconstruct in a file of its own."
-        )
-    if size.get("T", 1) > 1:
-        raise InputError(
-            f"'{name}' has a time axis of {size['T']} points: save one time point in a file of its "
-            "own (if they are heights, store them as z)."
-        )
-    long = [a for a in axes if size[a] > 1 and a not in "YX"]
-    if len(long) > 1:
-        raise InputError(
-            f"'{name}' has the axes {axes} of shape {data.shape}: "
-            "give a stack (Z, Y, X) or one image (Y, X)."
-        )
-    if "Y" not in size or "X" not in size:
-        raise InputError(f"'{name}' holds no 2-D image (axes {axes}): give an image (Y, X).")
-    order = [axes.index(a) for a in (*long, "Y", "X")]
-    others = [n for n in range(len(axes)) if n not in order]
-    return data.transpose(others + order).reshape([data.shape[n] for n in order])
+        Beside y and x one axis may hold more than one entry, as in plain multi-page TIFFs: it is z.
+        """
+        name, axes = self.name, self.axes
+        size = dict(zip(axes, pixels.shape, strict=True))
+        if size.get("S", 1) > 1:
+            raise InputError(
+                f"'{name}' is an RGB image ({size['S']} colours): "
+                "give one fluorescence channel as a grey-scale image."
+            )
+        if size.get("C", 1) > 1:
+            raise InputError(
+                f"'{name}' has {size['C']} channels: save the one to reconstruct in a file of its "
+                "own."
+            )
+        if size.get("T", 1) > 1:
+            raise InputError(
+                f"'{name}' has a time axis of {size['T']} points: save one time point in a file of "
+                "its own (if they are heights, store them as z)."
+            )
+        long = [axis for axis in axes if size[axis] > 1 and axis not in "YX"]
+        if len(long) > 1:
+            raise InputError(
+                f"'{name}' has the axes {axes} of shape {pixels.shape}: "
+                "give a stack (Z, Y, X) or one image (Y, X)."
+            )
+        if "Y" not in size or "X" not in size:
+            raise InputError(f"'{name}' holds no 2-D image (axes {axes}): give an image (Y, X).")
+        order = [axes.index(axis) for axis in (*long, "Y", "X")]
+        others = [n for n in range(len(axes)) if n not in order]
+        return pixels.transpose(others + order).reshape([pixels.shape[n] for n in order])

@@ -35,6 +35,10 @@ _EXACT = 0.01  # of the step: how far heights may be off it and nothing is said
 _EVEN = 0.2  # of the step: how far a stage's read-back may lie from even heights
 
 
+Length = tuple[Any, str | None]
+"""A number, or its text, and a unit; either may be missing."""
+
+
 @dataclass(frozen=True)
 class StatedHeights:
     """Heights of the planes as one place in the metadata states them."""
@@ -70,8 +74,9 @@ class Facts:
             return
         self.values[name], self.sources[name] = value, where
 
-    def take_length(self, name: str, value: Any, unit: str | None, where: str) -> None:
+    def take_length(self, name: str, length: Length, where: str) -> None:
         """Take a length in any unit."""
+        value, unit = length
         if value is None or name in self.values:
             return
         if micrometres_per(unit) is None:
@@ -80,13 +85,13 @@ class Facts:
             return
         self.take(name, to_um(value, unit), where)
 
-    def take_pixel(self, y: Any, x: Any, units: tuple[Any, Any], where: str, file: str) -> None:
+    def take_pixel(self, y: Length, x: Length, where: str, file: str) -> None:
         """Take the size of a pixel from its height and width, which must agree within 1 %."""
-        for value, unit in zip((y, x), units, strict=True):
+        for value, unit in (y, x):
             if value is not None and micrometres_per(unit) is None:
-                self.take_length("pixel_um", value, unit, where)
+                self.take_length("pixel_um", (value, unit), where)
                 return
-        y_um, x_um = to_um(y, units[0]) or 0.0, to_um(x, units[1]) or 0.0
+        y_um, x_um = to_um(*y) or 0.0, to_um(*x) or 0.0
         if y_um <= 0 or x_um <= 0:
             return
         if abs(y_um - x_um) > 0.01 * max(y_um, x_um):
@@ -96,17 +101,19 @@ class Facts:
             )
         self.take("pixel_um", x_um, where)
 
-    def take_origin(self, y: tuple[Any, str | None], x: tuple[Any, str | None]) -> None:
-        """Take the position of the first pixel, each coordinate with its unit."""
+    def take_origin(self, y: Length, x: Length) -> None:
+        """Take the position of the first pixel."""
         y_um, x_um = to_um(*y), to_um(*x)
         if y_um is not None and x_um is not None:
             self.origin_um = (y_um, x_um)
 
-    def take_optics(self, optics: Mapping[str, Any], where: str) -> None:
-        """Take what a record of this package's own states."""
+    def take_record(self, provenance: Mapping[str, Any]) -> None:
+        """Take this package's own record of how the image was made, and the optics in it."""
+        self.provenance = provenance
         for name in ("na", "wavelength_um", "immersion_index"):
-            value = optics.get(name)
-            self.take(name, value if isinstance(value, int | float) else None, where)
+            value = (provenance.get("optics") or {}).get(name)
+            is_number = isinstance(value, int | float)
+            self.take(name, value if is_number else None, "the record of how it was made")
 
     def take_medium(self, medium: str | None, where: str) -> None:
         """Take the refractive index of an immersion medium."""

@@ -208,17 +208,14 @@ def _tiff_contents(path: Path, shape: tuple[int, int, int]) -> list[Any]:
 
 
 def _zarr_contents(path: Path, shape: tuple[int, int, int], time: int | None) -> list[Any]:
-    import zarr
-
     at = () if time is None else (time,)
     with reading_zarr(path.name):
-        group = zarr.open_group(path, mode="r")
-        ome: Any = group.attrs["ome"]
-        levels: list[Any] = [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
-        _check_shape(path, levels[0].shape[len(at) :], shape)
-        if [level.shape for level in levels] != level_shapes(levels[0].shape):
+        image = ZarrImage(path, path.name)
+        _check_shape(path, image.array.shape[len(at) :], shape)
+        levels: list[Any] = image.levels
+        if [level.shape for level in levels] != level_shapes(image.array.shape):
             raise InputError(f"'{path.name}' lacks a level: make it again.")
-        contents: list[Any] = [dict(group.attrs)]
+        contents: list[Any] = [image.attributes]
         for level in levels:
             files = list(chunks_of(level, dict(enumerate([[index] for index in at]))))
             contents.append([(file, (path / file).stat().st_size) for file in files])

@@ -155,12 +155,12 @@ class TiffPages:
         return replace(self._image_files[part], data=data)
 
     def _planes(
-        self, image: _TiffImage, stack: StackSelection, wanted: Sequence[int]
+        self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]
     ) -> npt.NDArray[Any]:
         """Planes by their numbers, (N, Y, X)."""
-        numbers, series = image.page_numbers(stack), image.series
-        if numbers is not None and series.dataoffset is None:
-            return np.stack([_pixels_of(image.pages[numbers[plane]]) for plane in wanted])
+        pages, series = image.page_numbers(stack), image.series
+        if pages is not None and series.dataoffset is None:
+            return np.stack([_pixels_of(image.pages[pages[number]]) for number in numbers])
         whole: npt.NDArray[Any]
         if series.dataoffset is not None and series.keyframe.is_memmappable:
             kind = np.dtype(self._tif.byteorder + series.dtype.char)
@@ -168,7 +168,7 @@ class TiffPages:
         else:
             whole = series.asarray()
         planes = stack.squeeze(image.of(whole)[stack.index]).reshape(stack.shape)
-        return np.asarray(planes[list(wanted)])
+        return np.asarray(planes[list(numbers)])
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -179,15 +179,13 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 def _with_metadata(path: Path) -> tifffile.TiffFile:
     """An open TIFF with its OME metadata, also where these are in a file beside it."""
     tif = tifffile.TiffFile(path)
-    try:
-        elsewhere = companion_metadata(tif.ome_metadata or "", path)
-    except BaseException:
-        tif.close()
-        raise
-    if elsewhere is None:
-        return tif
-    tif.close()
-    return tifffile.TiffFile(path, omexml=elsewhere)
+    with contextlib.ExitStack() as on_error:
+        on_error.enter_context(tif)
+        xml = companion_metadata(tif.ome_metadata or "", path)
+        if xml is None:
+            on_error.pop_all()
+            return tif
+    return tifffile.TiffFile(path, omexml=xml)
 
 
 def _ends_within(size: int, page: Any, tif: tifffile.TiffFile) -> bool:

@@ -140,8 +140,8 @@ def is_left_behind(workplace: Path) -> bool:
             lock.release()
         if locks == [own]:
             return True
-        begun = any(workplace.iterdir())  # an empty one gets its lock at once, or never
-        return _still_s(workplace) > (_DEAD_AFTER_S if begun else _EMPTY_AFTER_S)
+        is_empty = not any(workplace.iterdir())  # it gets its lock at once, or never
+        return _still_s(workplace) > (_EMPTY_AFTER_S if is_empty else _DEAD_AFTER_S)
     except OSError:
         return False
 

@@ -44,11 +44,10 @@ def check_output(
         raise InputError(f"The folder '{folder}' for the result does not exist: make it first.")
     if not os.access(folder, os.W_OK):
         raise InputError(f"The folder '{folder}' for the result is closed to writing.")
-    for given in inputs:
-        if path.exists() and Path(given).exists() and path.samefile(given):
-            raise InputError(
-                f"'{path.name}' is one of the input files: choose another name for the result."
-            )
+    if path.exists() and any(Path(i).exists() and path.samefile(i) for i in inputs):
+        raise InputError(
+            f"'{path.name}' is one of the input files: choose another name for the result."
+        )
     if path.is_dir() and not (ending == _ZARR_ENDING and is_zarr(path)):
         raise InputError(f"'{path.name}' is a folder that is no OME-Zarr: choose another name.")
     if path.is_file() and ending == _ZARR_ENDING:

@@ -90,8 +90,8 @@ class ZarrImage:
         self.path, self.name = path, name
         with reading_zarr(name):
             self._group = zarr.open_group(path, mode="r")
-            self._attributes: dict[str, Any] = dict(self._group.attrs)
-            self._ome = self._attributes.get("ome", self._attributes)
+            self.attributes: dict[str, Any] = dict(self._group.attrs)
+            self._ome = self.attributes.get("ome", self.attributes)
             self._multiscale = self._ome["multiscales"][0]
             self._level = self._multiscale["datasets"][0]
             array = self._group[self._level["path"]]
@@ -145,18 +145,15 @@ class ZarrImage:
     def file(self, data: Any, channel: int = 0) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X) of a channel, and what its metadata say."""
         scale, shift = _scale_and_shift(self._level, self._multiscale, len(self.letters))
-        size = dict(zip(self.letters, scale, strict=True))
-        first = dict(zip(self.letters, shift, strict=True))
-        unit = dict(zip(self.letters, self._units, strict=True))
-        record = self._attributes.get(PROVENANCE_KEY) or {}
-        facts = Facts(provenance=record_of_channel(record, channel), channel=self._label(channel))
-        facts.take_origin((first["Y"], unit["Y"]), (first["X"], unit["X"]))
-        where = "its OME-Zarr scale of x"
-        facts.take_pixel(size["Y"], size["X"], (unit["Y"], unit["X"]), where, self.name)
+        size = dict(zip(self.letters, zip(scale, self._units, strict=True), strict=True))
+        first = dict(zip(self.letters, zip(shift, self._units, strict=True), strict=True))
+        facts = Facts(channel=self._label(channel))
+        facts.take_origin(first["Y"], first["X"])
+        facts.take_pixel(size["Y"], size["X"], "its OME-Zarr scale of x", self.name)
         where = "its OME-Zarr scale of z"
-        facts.take_length("z_step_um", size.get("Z"), unit.get("Z"), where)
-        facts.take_optics(facts.provenance.get("optics") or {}, "the record of how it was made")
-        step, bottom = facts.values.get("z_step_um"), to_um(first.get("Z"), unit.get("Z"))
+        facts.take_length("z_step_um", size.get("Z", (None, None)), where)
+        facts.take_record(record_of_channel(self.attributes.get(PROVENANCE_KEY) or {}, channel))
+        step, bottom = facts.values.get("z_step_um"), to_um(*first.get("Z", (None, None)))
         n, stated = 1 if data.ndim == 2 else data.shape[0], []
         if bottom is not None and (step or n == 1):
             heights = bottom + (step or 0.0) * np.arange(n, dtype=np.float64)
@@ -221,7 +218,17 @@ class OmeZarrWriter:
         _step_of(image.place, image.name)  # said before there is any work
         self._path, self._image, self._place = path, image, image.place
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
-        self.levels = make_levels(self._group, image.shape, image.dtype, image.axes)
+        with every_chunk():
+            self.levels = [
+                self._group.create_array(
+                    str(number),
+                    shape=level,
+                    dtype=image.dtype.name,
+                    chunks=(*(1 for _ in level[:-2]), *(min(n, _CHUNK) for n in level[-2:])),
+                    dimension_names=tuple(image.axes.lower()),
+                )
+                for number, level in enumerate(level_shapes(image.shape))
+            ]
 
     def put(self, number: int, plane: npt.NDArray[Any]) -> None:
         """Write one plane (Y, X) to every level, by its number among all planes."""
@@ -236,8 +243,7 @@ class OmeZarrWriter:
         for number, level in enumerate(self.levels):
             chunks = self._path / str(number) / "c"
             for index in range(count if first else 0):
-                given = chunks / str(first + index)
-                given.rename(chunks / str(index))
+                (chunks / str(first + index)).rename(chunks / str(index))
             level.resize((count, *level.shape[1:]))
         assert self._place.z_um is not None
         self._place = replace(self._place, z_um=self._place.z_um[first : first + count])
@@ -247,28 +253,11 @@ class OmeZarrWriter:
         image = self._image
         metadata = multiscale(image.name, len(self.levels), image.axes, self._place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
-        ome = {"version": "0.5", "multiscales": [metadata], **_omero(image.channels)}
-        self._group.attrs["ome"] = ome
+        omero = _omero(image.channels) if len(image.channels) > 1 else {}
+        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata], **omero}
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def make_levels(
-    group: zarr.Group, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str = "ZYX"
-) -> list[zarr.Array[Any]]:
-    """Arrays of a pyramid in an empty group, the finest first; axes and shape end in Y and X."""
-    with every_chunk():
-        return [
-            group.create_array(
-                str(number),
-                shape=level,
-                dtype=dtype.name,
-                chunks=(*[1 for _ in level[:-2]], *(min(side, _CHUNK) for side in level[-2:])),
-                dimension_names=tuple(axes.lower()),
-            )
-            for number, level in enumerate(level_shapes(shape))
-        ]
 
 
 def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -323,7 +312,7 @@ def _step_of(place: Place, name: str) -> float:
 
 
 def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any]:
-    """The NGFF metadata of the pyramid of :func:`make_levels`; time is in points of it.
+    """The NGFF metadata of the pyramid of :class:`OmeZarrWriter`; time is in points of it.
 
     What is not known has no unit.
     """
@@ -368,11 +357,9 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _omero(named: Sequence[Channel]) -> dict[str, Any]:
     """Names and contrast of several channels, as NGFF has them."""
-    if len(named) < 2:
-        return {}
     channels = []
     for channel, colour in zip(named, cycle(_COLOURS), strict=False):
-        start, end = (float(value) for value in channel.contrast)
-        window = {"min": start, "max": end, "start": start, "end": end}
+        low, high = (float(value) for value in channel.contrast)
+        window = {"min": low, "max": high, "start": low, "end": high}
         channels.append({"label": channel.name, "color": colour, "active": True, "window": window})
     return {"omero": {"channels": channels}}
