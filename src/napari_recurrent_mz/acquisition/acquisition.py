@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..core.scans import SAME_HEIGHT_UM, InputError, Scan
+from ..core.scans import SAME_HEIGHT_UM, InputError, Scan, counted
 from .microscope import Microscope, MicroscopeError, StageError, check_height, check_start, standing
 
 MAX_SCANS = 10
@@ -209,7 +209,7 @@ class _Run:
             home = self._home()
             yield from self._scans()
             reason = "maximum"
-            sentence = f"The run has taken the {_scans(self.max_scans)} that it may take."
+            sentence = f"The run has taken the {counted(self.max_scans, 'scan')} that it may take."
         except _RunEnd as end:
             reason, sentence = end.args
         except InputError as error:
@@ -249,7 +249,7 @@ class _Run:
 
     def _check_abort(self) -> None:
         if self.abort.is_set():
-            raise _RunEnd("aborted", f"The run was aborted after {_scans(self.taken)}.")
+            raise _RunEnd("aborted", f"The run was aborted after {counted(self.taken, 'scan')}.")
 
     def _next_height(self) -> float:
         """Where to scan next, in micrometres."""
@@ -283,7 +283,3 @@ class _Run:
         except MicroscopeError as error:  # lost, in use, or the limits were narrowed meanwhile
             return f"{error} {standing(self.microscope)}"
         return standing(self.microscope)
-
-
-def _scans(count: int) -> str:
-    return f"{count} scan" if count == 1 else f"{count} scans"

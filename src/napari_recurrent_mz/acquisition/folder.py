@@ -9,6 +9,7 @@ still for a while *and* it can be read to its end.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 import time
@@ -83,8 +84,7 @@ class _File:
 
     signature: _Signature
     since: float  # it has had this signature, by the clock of the watch
-    next_try: float
-    done: bool = False
+    next_try: float  # when it should be read; never, once it is done with
     taken: bytes | None = None  # digest of the scan that it gave
     complaint: str = ""  # the last sentence about it
 
@@ -144,10 +144,7 @@ class FolderWatch:
                 "one, or ask for the permission."
             ) from error
         if not existing:
-            now = clock()
-            self._files = {
-                name: _File(signature, now, now, done=True) for name, signature in present.items()
-            }
+            self._files = {name: _File(known, clock(), math.inf) for name, known in present.items()}
 
     def poll(self) -> Iterator[FolderEvent]:
         """Look once, and yield what is new, the files in the order they were written."""
@@ -170,15 +167,11 @@ class FolderWatch:
 
     def _listing(self) -> dict[str, _Signature]:
         """Size and time of change of every TIFF."""
-        listing = {}
         with os.scandir(self.folder) as entries:
             names = [e.name for e in entries if e.name.lower().endswith(_ENDINGS)]
-        for name in names:
-            # The entry's own stat is from the folder, and stale for an open file on Windows.
-            signature = None if name.startswith(".") else self._signature(name)
-            if signature is not None:
-                listing[name] = signature
-        return listing
+        # The entry's own stat is from the folder, and stale for an open file on Windows.
+        signatures = {n: self._signature(n) for n in names if not n.startswith(".")}
+        return {name: signature for name, signature in signatures.items() if signature is not None}
 
     def _signature(self, name: str) -> _Signature | None:
         try:
@@ -195,14 +188,13 @@ class FolderWatch:
             file = self._files[name] = _File(signature, now, now + self._settle_s)
         elif file.signature != signature:
             file.signature, file.since, file.next_try = signature, now, now + self._settle_s
-            file.done = False
-        return not file.done and now >= file.next_try
+        return now >= file.next_try
 
     def _read(self, name: str) -> Iterator[FolderEvent]:
         file, path = self._files[name], self.folder / name
         began = self._clock()
         if self.pattern is not None and not self.pattern.matches(name):
-            file.done = True
+            file.next_try = math.inf
             if not self._said_unfit:  # once is enough: the others may be other channels
                 self._said_unfit = True
                 yield LeftAlone(
@@ -211,39 +203,31 @@ class FolderWatch:
                     "as are all others that do not.",
                 )
             return
+        image = scan = failure = None
         try:
             image = read_image(path)
-        except Exception as error:  # a file that is half there can fail in any way
-            # Not finished, or never will be: the same file is tried again, ever more seldom.
-            if self._signature(name) is None:
-                return
-            still = began - file.since
-            file.next_try = began + min(still, max(self._give_up_s - still, self._settle_s))
-            if still >= self._give_up_s:
-                yield from self._leave(name, error)
-            return
-        if self._signature(name) != file.signature:
-            return  # written to while it was read: the next look begins again
-        try:
             scan = self._scan(image)
-        except Exception as error:  # whatever is wrong with one, the watch goes on
-            yield from self._leave(name, error)
+        except Exception as error:  # a file that is half there can fail in any way
+            failure = error
+        if self._signature(name) != file.signature:
+            return  # gone, or written to while it was read: the next look begins again
+        still_s = began - file.since
+        if image is None and still_s < self._give_up_s:  # not finished yet, or never will be
+            # It is tried again, ever more seldom.
+            file.next_try = began + min(still_s, max(self._give_up_s - still_s, self._settle_s))
             return
-        file.done, file.complaint = True, ""
-        before, file.taken = file.taken, _digest(scan)
-        if file.taken != before:
+        file.next_try = math.inf
+        if image is None or scan is None:
+            sentence = f"'{name}' cannot be read ({type(failure).__name__}): save it again as TIFF."
+            sentence = str(failure) if isinstance(failure, InputError) else sentence
+            if file.complaint != sentence:
+                file.complaint = sentence
+                yield LeftAlone(path, sentence)
+            return
+        digest, before = _digest(scan), file.taken
+        file.complaint, file.taken = "", digest
+        if digest != before:
             yield NewScan(scan, path, image, again=before is not None)
-
-    def _leave(self, name: str, error: Exception) -> Iterator[LeftAlone]:
-        """Leave a file alone, and say once why."""
-        file = self._files[name]
-        file.done = True
-        sentence = f"'{name}' cannot be read ({type(error).__name__}): save it again as TIFF."
-        if isinstance(error, InputError):
-            sentence = str(error)
-        if file.complaint != sentence:
-            file.complaint = sentence
-            yield LeftAlone(self.folder / name, sentence)
 
     def _scan(self, image: ImageFile) -> Scan:
         if image.n_planes > 1:

@@ -340,8 +340,8 @@ class CoreMicroscope(Microscope):
         self.check_free()  # else it may be what somebody else exposed
         if abs(after_um - before_um) > self._tolerance_um:
             raise MicroscopeError(
-                f"The stage '{self._stage}' went from {before_um:g} to {after_um:g} µm while the camera "
-                "exposed: the image is not taken."
+                f"The stage '{self._stage}' went from {before_um:g} to {after_um:g} µm while the "
+                "camera exposed: the image is not taken."
             )
         return Scan(frame, before_um, f"scan at {before_um:.2f} µm")
 

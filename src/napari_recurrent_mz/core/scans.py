@@ -64,6 +64,11 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things in a sentence: ``1 scan``, ``2 scans``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One wide-field image at a known height.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.scans import InputError, Scan
+from ..core.scans import InputError, Scan, counted
 from ._image_file import ImageFile
 from ._parts import read_image
 from ._tiff import heights_in
@@ -102,13 +102,9 @@ def scans_from_files(
 def _check_count(z_um: Sequence[float], items: Sequence[Any], kind: str, each: str) -> None:
     if len(z_um) != len(items):
         raise InputError(
-            f"--z gives {_count(len(z_um), 'height')} for {_count(len(items), kind)}: "
+            f"--z gives {counted(len(z_um), 'height')} for {counted(len(items), kind)}: "
             f"give one height in µm for {each}, in the same order."
         )
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _stated_height(image: ImageFile) -> float:

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
 
     Where they are ``shared``, those of the last file that was read are used again.
     """
-    with _tifffile_log():
+    with _tifffile_log() as log:
         try:
-            yield TiffPages.of(path) if shared else TiffPages(path)
+            yield TiffPages.of(path, log) if shared else TiffPages(path, log)
         except InputError:
             raise
         except tifffile.TiffFileError as error:
@@ -58,20 +59,13 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
 
 
 @contextlib.contextmanager
-def _tifffile_log() -> Iterator[list[str]]:
+def _tifffile_log() -> Iterator[list[logging.LogRecord]]:
     """Collect what tifffile logs, in place of printing it."""
-    lines: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    log = logging.getLogger("tifffile")
-    handler, propagate = Collect(), log.propagate
+    log, handler = logging.getLogger("tifffile"), BufferingHandler(capacity=1_000_000)
+    propagate, log.propagate = log.propagate, False
     log.addHandler(handler)
-    log.propagate = False
     try:
-        yield lines
+        yield handler.buffer
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
@@ -96,21 +90,22 @@ class TiffPages:
 
     _last: TiffPages | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, log: Sequence[logging.LogRecord]) -> None:
         self.path, self._stamp = path, _stamp(path)
-        with _tifffile_log() as self._log, _with_metadata(path) as tif:
+        with _with_metadata(path) as tif:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
             self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
+        self._log = [record.getMessage() for record in log]
         self._checked: set[int] = set()
         self._image_files: dict[Part, ImageFile] = {}
 
     @classmethod
-    def of(cls, path: Path) -> TiffPages:
+    def of(cls, path: Path, log: Sequence[logging.LogRecord]) -> TiffPages:
         """Those of the file at ``path`` as it is now; the last ones are kept."""
         if cls._last is None or cls._last._stamp != _stamp(path):
-            cls._last = cls(path)
+            cls._last = cls(path, log)
         return cls._last
 
     def check(self, number: int) -> None:
