@@ -19,8 +19,7 @@ from napari_recurrent_mz.io import (
     write_volume,
     z_from_name,
 )
-from napari_recurrent_mz.io._ome_tiff import OmeTiffWriter
-from napari_recurrent_mz.io._zarr import OmeZarrWriter
+from napari_recurrent_mz.io._whole import Workplace
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 STACK = np.random.default_rng(1).integers(90, 4000, (5, 20, 24)).astype(np.uint16)
@@ -293,14 +292,10 @@ def test_a_write_that_breaks_leaves_what_was_there(
 ) -> None:
     path = write_volume(tmp_path / f"v{ending}", STACK, np.arange(5), 0.1)
 
-    writer = OmeTiffWriter if ending == ".ome.tif" else OmeZarrWriter
-    finish = writer.finish
-
-    def interrupted(*arguments: object) -> None:
-        finish(*arguments)
+    def interrupted(*_arguments: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer, "finish", interrupted)
+    monkeypatch.setattr(Workplace, "put_in_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_volume(path, STACK[:2], np.arange(2), 0.1)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]

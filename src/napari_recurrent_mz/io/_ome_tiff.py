@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,26 +21,33 @@ _TYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float3
 _LARGEST_CLASSIC = 2**32 - 2**25  # bytes; what is larger needs 64-bit offsets
 
 
+def write_ome_tiff(path: Path, image: NewImage, planes: Iterator[npt.NDArray[Any]]) -> None:
+    """Write an image whose planes (Y, X) are all known."""
+    if image.dtype.name not in _TYPES:
+        raise InputError(
+            f"'{path.name}' cannot be written: an OME-TIFF has no pixels of the type "
+            f"{image.dtype.name}, so end it in .ome.zarr, or convert them to float32 first."
+        )
+    tifffile.imwrite(path, planes, **_arguments(image))
+
+
+def _arguments(image: NewImage) -> dict[str, Any]:
+    return {
+        "shape": image.shape,
+        "dtype": image.dtype,
+        "ome": True,
+        "bigtiff": int(np.prod(image.shape)) * image.dtype.itemsize > _LARGEST_CLASSIC,
+        "photometric": "minisblack",
+        "metadata": ome_metadata(image),
+    }
+
+
 class OmeTiffWriter:
     """An OME-TIFF, uncompressed, whose planes are put in one by one."""
 
     def __init__(self, path: Path, image: NewImage) -> None:
-        if image.dtype.name not in _TYPES:
-            raise InputError(
-                f"'{path.name}' cannot be written: an OME-TIFF has no pixels of the type "
-                f"{image.dtype.name}, so end it in .ome.zarr, or convert them to float32 first."
-            )
         self._path, self._image = path, image
-        offsets = tifffile.imwrite(
-            path,
-            shape=image.shape,
-            dtype=image.dtype,
-            ome=True,
-            bigtiff=int(np.prod(image.shape)) * image.dtype.itemsize > _LARGEST_CLASSIC,
-            photometric="minisblack",
-            metadata=ome_metadata(image),
-            returnoffset=True,
-        )
+        offsets = tifffile.imwrite(path, returnoffset=True, **_arguments(image))
         assert offsets is not None  # asked for
         self._offset = offsets[0]
         self._file = path.open("r+b")
@@ -51,11 +58,9 @@ class OmeTiffWriter:
         self._file.write(np.ascontiguousarray(plane).data)
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
-        """Write the metadata again where the provenance was not known at the start."""
+        """Write the metadata again, now that it is known how the image was made."""
         self._file.close()
         image = replace(self._image, provenance=provenance)
-        if provenance is self._image.provenance:
-            return
         *_, y, x = image.shape
         xml = tifffile.OmeXml()
         pages = (image.n_planes, 1, 1, y, x, 1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from ..core.scans import Heights, InputError
 from ._channels import Channel, NewImage, OnPlane, Place
-from ._ome_tiff import OmeTiffWriter, write_ome_surface
+from ._ome_tiff import OmeTiffWriter, write_ome_surface, write_ome_tiff
 from ._whole import Workplace, refusals_of, write_whole
 from ._zarr import OmeZarrWriter, is_zarr
 
@@ -177,18 +178,22 @@ def write_channels(
     """
     path = check_output(path, inputs)
     image = NewImage(path.name.split(".")[0], channels, place, provenance or {})
-    kind = OmeZarrWriter if path.suffix.lower() == _ZARR_ENDING else OmeTiffWriter
+
+    def planes() -> Iterator[npt.NDArray[Any]]:
+        each = np.ndindex(*channels[0].pixels.shape[:-2])
+        for number, (channel, at) in enumerate(product(channels, each)):
+            if on_plane is not None:
+                on_plane(number, image.n_planes)
+            yield np.ascontiguousarray(channel.pixels[at], image.dtype)
 
     def write(part: Path) -> None:
-        number = 0
-        with closing(kind(part, image)) as file:
-            for channel in channels:
-                for at in np.ndindex(*channel.pixels.shape[:-2]):
-                    if on_plane is not None:
-                        on_plane(number, image.n_planes)
-                    file.put(number, np.ascontiguousarray(channel.pixels[at], image.dtype))
-                    number += 1
-            file.finish(image.provenance)
+        if path.suffix.lower() != _ZARR_ENDING:
+            write_ome_tiff(part, image, planes())
+            return
+        writer = OmeZarrWriter(part, image)
+        for number, plane in enumerate(planes()):
+            writer.put(number, plane)
+        writer.finish(image.provenance)
 
     return write_whole(path, write, durable=durable)
 
