@@ -7,16 +7,18 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import tifffile
 
 from ..core.scans import InputError
 from ._channels import record_of_channel
 from ._facts import Facts, Length, StatedHeights
 from ._image_file import micrometres_per, to_um
+
+if TYPE_CHECKING:
+    import tifffile
 
 NAMESPACE = "napari-recurrent-mz/provenance"
 
@@ -65,7 +67,9 @@ def _xml_in(companion: Path) -> str:
     """The OME metadata in an XML file, or in the one TIFF of a set that has them."""
     if companion.suffix.lower() not in (".tif", ".tiff"):
         return companion.read_text(encoding="utf-8-sig", errors="replace")
-    with tifffile.TiffFile(companion) as tif:
+    from tifffile import TiffFile
+
+    with TiffFile(companion) as tif:
         return tif.ome_metadata or ""
 
 

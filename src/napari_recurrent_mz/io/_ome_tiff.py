@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from ..core.scans import FloatArray, Heights, InputError
 from ._channels import Channel, NewImage, Place, plain, record_of_channel
@@ -28,7 +27,9 @@ def write_ome_tiff(path: Path, image: NewImage, planes: Iterator[npt.NDArray[Any
             f"'{path.name}' cannot be written: an OME-TIFF has no pixels of the type "
             f"{image.dtype.name}, so end it in .ome.zarr, or convert them to float32 first."
         )
-    tifffile.imwrite(path, planes, **_arguments(image))
+    from tifffile import imwrite
+
+    imwrite(path, planes, **_arguments(image))
 
 
 def _arguments(image: NewImage) -> dict[str, Any]:
@@ -46,8 +47,10 @@ class OmeTiffWriter:
     """An OME-TIFF, uncompressed, whose planes are put in one by one."""
 
     def __init__(self, path: Path, image: NewImage) -> None:
+        from tifffile import imwrite
+
         self._path, self._image = path, image
-        offsets = tifffile.imwrite(path, returnoffset=True, **_arguments(image))
+        offsets = imwrite(path, returnoffset=True, **_arguments(image))
         assert offsets is not None  # asked for
         self._offset = offsets[0]
         self._file = path.open("r+b")
@@ -59,13 +62,15 @@ class OmeTiffWriter:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata again, now that it is known how the image was made."""
+        from tifffile import OmeXml, tiffcomment
+
         self._file.close()
         image = replace(self._image, provenance=provenance)
         *_, y, x = image.shape
-        xml = tifffile.OmeXml()
+        xml = OmeXml()
         pages = (image.n_planes, 1, 1, y, x, 1)
         xml.addimage(image.dtype.char, image.shape, pages, **ome_metadata(image))
-        tifffile.tiffcomment(self._path, xml.tostring(declaration=True).encode())
+        tiffcomment(self._path, xml.tostring(declaration=True).encode())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -76,10 +81,12 @@ def write_ome_surface(
     path: Path, image: FloatArray, heights_um: Heights, place: Place, provenance: Mapping[str, Any]
 ) -> None:
     """Write an image (Y, X) and, as a second image, its heights in µm."""
+    from tifffile import TiffWriter
+
     name = path.name.split(".")[0]
     metadata = ome_metadata(NewImage(name, [Channel(image[np.newaxis])], place, provenance))
     sizes = {key: metadata[key] for key in metadata if key.startswith("PhysicalSize")}
-    with tifffile.TiffWriter(path, ome=True) as tif:
+    with TiffWriter(path, ome=True) as tif:
         tif.write(image[np.newaxis], photometric="minisblack", metadata=metadata)
         tif.write(
             heights_um.astype(np.float32),

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from logging.handlers import BufferingHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
@@ -23,6 +22,9 @@ from ._facts import Facts
 from ._image_file import ImageFile, unreadable
 from ._ome import companion_metadata, image_of, ome_root, take_ome
 from ._vendors import record_of, take_metamorph, take_micro_manager, take_tags, take_zeiss
+
+if TYPE_CHECKING:
+    import tifffile
 
 HEIGHTS_NAME = "Surface heights (µm)"  # the second image in the file of a surface
 
@@ -36,6 +38,8 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
 
     Where they are ``shared``, those of the last file that was read are used again.
     """
+    import tifffile  # here, as it takes a moment
+
     with _tifffile_log() as log:
         try:
             yield TiffPages.of(path, log) if shared else TiffPages(path, log)
@@ -173,6 +177,8 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 def _with_metadata(path: Path) -> tifffile.TiffFile:
     """An open TIFF with its OME metadata, also where these are in a file beside it."""
+    import tifffile
+
     tif = tifffile.TiffFile(path)
     with contextlib.ExitStack() as on_error:
         on_error.enter_context(tif)
@@ -258,13 +264,15 @@ def _lengths(shape: Sequence[Any]) -> tuple[int, ...]:
 
 def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
     """Micro-Manager's record of each image; empty when one has none."""
+    from tifffile import TiffPage
+
     records: list[dict[str, Any]] = []
     for page in pages:
         with _opened(page.parent.filehandle) as file:
             tagged = page  # tifffile leaves out the tags of all but the first of a series
-            if not isinstance(page, tifffile.TiffPage):
+            if not isinstance(page, TiffPage):
                 file.seek(page.offset)
-                tagged = tifffile.TiffPage(page.parent, page.index)
+                tagged = TiffPage(page.parent, page.index)
             record = record_of(tagged)
         if record is None:
             return []
@@ -320,6 +328,8 @@ def image_file_of(
 
 def heights_in(path: Path) -> npt.NDArray[Any] | None:
     """The heights (Y, X) in µm that a file of a surface holds; None in any other file."""
+    import tifffile
+
     try:
         with tifffile.TiffFile(path) as tif:
             for series in tif.series:

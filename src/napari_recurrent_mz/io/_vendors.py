@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 
 from ._facts import Facts, StatedHeights
 from ._image_file import to_um
+
+if TYPE_CHECKING:
+    import tifffile
 
 _MICRO_MANAGER_TAG = 51123
 

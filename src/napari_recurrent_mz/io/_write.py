@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -286,21 +286,19 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         if heights.shape != self.shape[:1]:
             raise ValueError(f"a volume {shape} cannot have heights of {heights.shape}")
         check_disk(self.path, self.shape, self.dtype.itemsize)
-        self._workplace = Workplace(self.path)
-        self.part = self._workplace.part
-        self._written: set[int] = set()
-        self._is_open = True
         name, place = self.path.name.split(".")[0], Place(float(pixel_um), heights)
         image = NewImage.empty(name, self.shape, self.dtype, place)
-        is_zarr = in_plate or self.path.suffix.lower() == _ZARR_ENDING
-        try:
+        is_tiff = not in_plate and self.path.suffix.lower() in _TIFF_ENDINGS
+        self._written: set[int] = set()
+        self._file: OmeTiffWriter | OmeZarrWriter
+        with ExitStack() as on_error:
+            self._workplace = Workplace(self.path)
+            on_error.callback(self._workplace.remove)
+            self.part = self._workplace.part
             with refusals_of(self.path):
-                self._file: OmeTiffWriter | OmeZarrWriter = (
-                    OmeZarrWriter if is_zarr else OmeTiffWriter
-                )(self.part, image)
-        except BaseException:
-            self._workplace.remove()
-            raise
+                self._file = (OmeTiffWriter if is_tiff else OmeZarrWriter)(self.part, image)
+            on_error.callback(self._file.close)
+            self._on_discard = on_error.pop_all()
 
     @property
     def finished_planes(self) -> list[int]:
@@ -370,12 +368,7 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
 
     def discard(self) -> None:
         """Leave nothing behind, unless it is finished."""
-        if self._is_open:
-            try:
-                self._file.close()
-            finally:
-                self._workplace.remove()
-            self._is_open = False
+        self._on_discard.close()
 
     def __exit__(
         self,
