@@ -29,8 +29,7 @@ from napari_recurrent_mz.engine.batch._record import record_path
 from napari_recurrent_mz.engine.batch._work import Orders, run_job
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.io import VolumeWriter, read_image, write_volume
-from napari_recurrent_mz.io._locks import try_lock
-from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind
+from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind, try_lock
 
 SHAPE = (7, 24, 32)
 PLANES = (1, 3, 5)

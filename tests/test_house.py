@@ -257,14 +257,14 @@ import tempfile
 from pathlib import Path
 import numpy as np
 from {PACKAGE}.io import read_image, write_volume
-from {PACKAGE}.io._parts import contents_of, read_planes
+from {PACKAGE}.io._parts import contents_of
 volume, optics = np.ones((3, 16, 16)), dict(na=1.2, wavelength_um=0.5, immersion_index=1.33)
 with tempfile.TemporaryDirectory() as folder:
     for name in ("a.ome.tif", "a.ome.zarr"):
         path = Path(folder) / name
         write_volume(path, volume, [0.0, 0.5, 1.0], 0.1, {{"optics": optics}})
         assert read_image(path).na == 1.2
-        assert contents_of(path)[0].shape == (3, 16, 16) and read_planes(path, [1]).n_planes == 3
+        assert contents_of(path)[0].shape == (3, 16, 16) and read_image(path, [1]).n_planes == 3
 """
 
 

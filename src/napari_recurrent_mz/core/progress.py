@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import wraps
 from inspect import Signature, getdoc, signature
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -41,20 +40,7 @@ def never() -> bool:
 
 
 def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None = None) -> T:
-    """Run a generator of steps to its end.
-
-    Parameters
-    ----------
-    steps : generator
-        For instance :func:`~.aligning`.
-    on_step : callable, optional
-        Gets everything that the generator yields: how far the work is.
-
-    Returns
-    -------
-    object
-        What the generator returns.
-    """
+    """Run a generator of steps to its end, and return what it returns; ``on_step`` gets each."""
     while True:
         try:
             step = next(steps)
@@ -79,41 +65,34 @@ def at_once(steps: Callable[P, Generator[S, None, T]]) -> Callable[P, T]:
     return run
 
 
-class Step(NamedTuple):
-    """How far the work is, and what is being done, for a person."""
-
-    done: int
-    total: int
-    words: str
-
-
-Steps = Generator[Step, None, T]
-"""Yields each :class:`Step` and returns the result; closing it cancels the work."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far some work is: pieces done, pieces in all, and what is at work."""
+class Progress(NamedTuple):
+    """How far the work is: pieces done, pieces in all, and what is being done, for a person."""
 
     done: int
     total: int
     words: str = ""
 
 
+Step = Progress
+"""What generators of steps yield."""
+
+Steps = Generator[Step, None, T]
+"""Yields each :class:`Step` and returns the result; closing it cancels the work."""
+
 _POLL_S = 0.1
 
 
-def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Generator[Progress, None, T]:
+def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Steps[T]:
     """Do work in a thread of its own, and yield the steps that it tells; return what it returns.
 
     ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
-    steps: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
     given_up = threading.Event()
 
     def listened() -> T:
         with listening(
-            lambda words, done, total: steps.put(Progress(done, total, words)),
+            lambda words, done, total: steps.put(Step(done, total, words)),
             lambda: given_up.is_set() or stopped(),
         ):
             return work()

@@ -11,12 +11,11 @@ from itertools import islice
 import numpy as np
 import torch
 
-from ..core.device import Device, available_cores, choose_device, give_back_memory
+from ..core.device import Device, available_cores, choose_device, give_back_memory, start_download
 from ..core.optics import Optics
 from ..core.progress import Stopped as Stopped
 from ..core.progress import never, tell
 from ..core.scans import FloatArray, Heights, InputError, Scan, is_surface
-from ..core.transfer import start_download
 from ..networks.inputs import NetworkInputs, PlaneParts, Prepared, Scale
 from ..networks.memory import Memory, split_states, stacked_states
 from ..networks.operations import operations_per_pixel

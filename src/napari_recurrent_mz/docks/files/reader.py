@@ -14,7 +14,7 @@ import numpy as np
 from ...core.scans import InputError
 from ...io import ImageFile
 from ...io._parts import Content, Part, contents_of, read_part
-from ...io._surface_file import heights_in
+from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage, is_zarr
 from ..shared.drop import doubts_about, layer_arguments
 from ..shared.layers import METADATA_KEY

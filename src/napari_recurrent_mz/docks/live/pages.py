@@ -27,8 +27,8 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.methods import method_of
+from ...core.metrics import EPSILON
 from ...core.scans import InputError, default_grid
-from ...core.stopping import EPSILON
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
 from ..shared.grid_panel import GridPanel

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ...acquisition.pattern import NamePattern
 from ...core.scans import InputError
-from ...io._parts import Content, Part, contents_of, fields_of
-from ...io._zarr import is_zarr
+from ...io._parts import Content, Part, contents_of
+from ...io._zarr import fields_of, is_zarr
 from ._settings import BatchSettings, Job
 
 _TIFF = (".tif", ".tiff", ".stk", ".lsm")

@@ -15,8 +15,7 @@ from typing import Any
 
 from ...core.scans import InputError
 from ...io import write_json
-from ...io._parts import Part
-from ...io._verify import verify_volume
+from ...io._parts import Part, verify_volume
 from ...io._whole import refusals_of
 from ...io._zarr import ZarrImage, chunks_of, reading_zarr
 from ._settings import BatchSettings, Job
@@ -137,7 +136,7 @@ def _zarr_state(part: Part, planes: Sequence[int] | None) -> list[Any]:
     try:
         with reading_zarr(part.name):
             image = ZarrImage(folder, part.name)
-            told.update(json.dumps(image.told, sort_keys=True).encode())
+            told.update(json.dumps(image.pixel_metadata, sort_keys=True).encode())
             for chunk in chunks_of(image.array, _wanted(image, part, planes)):
                 _, size, changed = _file_state(folder / chunk)
                 told.update(f"{chunk} {size} {changed}\n".encode())

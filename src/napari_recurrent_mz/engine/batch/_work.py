@@ -18,9 +18,8 @@ from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError
 from ...io import VolumeWriter
-from ...io._locks import in_turn
-from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, time_lapse_told
-from ...io._whole import refusals_of, remove_left_behind
+from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
+from ...io._whole import in_turn, refusals_of, remove_left_behind
 from ..check import check_on_scans
 from ..inference import model_for
 from ..recipe import Recipe
@@ -217,7 +216,7 @@ def prepare(job: Job, orders: Orders) -> str:
 
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     remove_left_behind(job.target)
-    told, shape = time_lapse_told(job.target)
+    told, shape = read_time_lapse(job.target)
     batch = told.get(BATCH_KEY) or {}
     if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
         if shape[0] < job.points:
@@ -305,7 +304,7 @@ def _told(job: Job, orders: Orders) -> dict[str, Any]:
     """What the place of a time point was made with; empty where a volume has its own."""
     if not job.in_time_lapse:
         return {}
-    told = time_lapse_told(job.target)[0]
+    told = read_time_lapse(job.target)[0]
     if (told.get(BATCH_KEY) or {}).get("settings") != orders.digest:
         raise _begun_anew(job)
     return told

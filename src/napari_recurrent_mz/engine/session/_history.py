@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.metrics import FEWEST
 from ...core.scans import FloatArray
-from ...core.stopping import FEWEST
 from ...estimates.planning import percent
 
 Array = npt.NDArray[np.float64]

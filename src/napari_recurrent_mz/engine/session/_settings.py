@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...core.methods import method_of
+from ...core.metrics import EPSILON
 from ...core.optics import Optics
 from ...core.scans import InputError, ZGrid
-from ...core.stopping import EPSILON
 from ...estimates.normalisation import Normalisation
 from ...estimates.planning import RULES
 from ...networks.inputs import Scale
