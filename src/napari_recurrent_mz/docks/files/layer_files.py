@@ -25,14 +25,7 @@ _OPTICS = ("na", "wavelength_um", "immersion_index")
 
 
 def write_ome_tiff(path: str, layers: Sequence[Any]) -> list[str]:
-    """napari's writer of OME-TIFF: layers as (data, attributes, type).
-
-    Raises
-    ------
-    OSError
-        If they cannot be written. napari takes a ValueError, which :class:`InputError` is, for a
-        writer that is not there, and keeps the sentence from the user.
-    """
+    """napari's writer of OME-TIFF: layers as (data, attributes, type)."""
     return _write(path, layers, ".ome.tif")
 
 
@@ -62,17 +55,7 @@ def check_free(path: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class LayersFile:
-    """Layers as one file holds them; nothing of it belongs to napari.
-
-    Attributes
-    ----------
-    channels : tuple of Channel
-    place : Place
-    record : mapping
-        How they were made.
-    heights_um : numpy.ndarray or None
-        Height of every pixel, where the one layer is the image of a surface.
-    """
+    """Layers as one file holds them; nothing of it belongs to napari."""
 
     channels: tuple[Channel, ...]
     place: Place
@@ -81,13 +64,7 @@ class LayersFile:
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> LayersFile:
-        """Image layers of one size at one place; several become channels.
-
-        Raises
-        ------
-        InputError
-            If a file could not hold them as they are, in the user's words.
-        """
+        """Image layers of one size and place as channels; InputError if no file can hold them."""
         images = [_checked(layer) for layer in layers]
         first, place = images[0], place_of(images[0])
         for other in images[1:]:
@@ -105,19 +82,7 @@ class LayersFile:
         return cls(channels, place, told, _surface_heights(images))
 
     def write(self, path: Path, on_plane: OnPlane | None = None) -> Path:
-        """Write the file; what is there is replaced.
-
-        Parameters
-        ----------
-        path : Path
-        on_plane : callable, optional
-            As :func:`~.write_channels` takes it.
-
-        Raises
-        ------
-        InputError
-            As :func:`~.write_channels`.
-        """
+        """Write the file, and replace what is there."""
         if self.heights_um is None or self.place.pixel_um is None:
             return write_channels(path, self.channels, self.place, self.record, on_plane=on_plane)
         pixels, origin_um = self.channels[0].pixels, self.place.origin_um
@@ -127,13 +92,7 @@ class LayersFile:
 
 
 def place_of(layer: Image) -> Place:
-    """Where the voxels of a layer (Z, Y, X) or (Y, X) are.
-
-    Raises
-    ------
-    InputError
-        If the layer is turned, or its sizes are none that a file can state.
-    """
+    """Where the voxels of a layer (Z, Y, X) or (Y, X) are; InputError if no file can state it."""
     _check_upright(layer)
     in_length = [bool(unit.is_compatible_with("um")) for unit in layer.units]
     if any(in_length) and not all(in_length):

@@ -31,15 +31,7 @@ _MORE = ("cyan", "yellow", "magenta", "red", "green", "blue")
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """What reads a file as layers in µm; None where napari knows as much of it.
-
-    A file that is damaged gets a reader that says so.
-
-    Parameters
-    ----------
-    path : str or sequence of str
-        Several files are a stack that napari makes.
-    """
+    """What reads a file as layers in µm; None for several files, or where napari knows as much."""
     if not isinstance(path, str):
         return None
     file = Path(path)
@@ -55,13 +47,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 
 
 def read_images(path: str) -> list[LayerData]:
-    """A layer for each position and channel of an image file.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """A layer for each position and channel of an image file."""
     file = Path(path)
     stacks = _stacks_in(file)
     with _damage_told(file):
@@ -73,13 +59,7 @@ def read_images(path: str) -> list[LayerData]:
 
 
 def read_session(path: str) -> list[LayerData]:
-    """The scans of a saved session, each at its height, and its volume, if there is one.
-
-    Raises
-    ------
-    InputError
-        If nothing of it is whole.
-    """
+    """The scans of a saved session, each at its height, and its volume, if there is one."""
     from ...engine.session import read_session as read
 
     kept = read(path)

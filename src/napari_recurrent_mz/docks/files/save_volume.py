@@ -28,17 +28,7 @@ Prepare = Callable[[LayersFile], LayersFile]
 
 
 class SaveButton(QWidget):
-    """A button that saves a layer where a person says, and under it how far that is.
-
-    What is already there is never replaced.
-
-    Parameters
-    ----------
-    what : str
-        What is saved, for instance volume.
-    kinds : str
-        Of files, as Qt's file dialogs take them.
-    """
+    """Saves a layer where a person says and shows progress; no file is ever replaced."""
 
     said = Signal(str, str)
     """A sentence and its kind."""
@@ -72,14 +62,7 @@ class SaveButton(QWidget):
         return None if self._layer is None else self._layer()
 
     def offer(self, layer: Image | None, prepare: Prepare | None = None) -> None:
-        """Save this layer from now on; none when there is nothing to save.
-
-        Parameters
-        ----------
-        layer : napari.layers.Image or None
-        prepare : callable, optional
-            Called in the thread with what was taken of the layer; gives what is written.
-        """
+        """Save this layer from now on, after ``prepare`` in the thread; None is nothing to save."""
         self._layer = None if layer is None else weakref.ref(layer)
         self._prepare = prepare
         self.button.setEnabled(layer is not None and not self.saving.is_on)

@@ -40,18 +40,7 @@ _BEFORE = dict.fromkeys(("network", "nonnegative"), "fitting an object to the sc
 
 
 class ReconstructDock(ScanSource):
-    """Scans, optics, target grid, method; Preview, Reconstruct, Cancel.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are scans and which gets the volume.
-
-    Attributes
-    ----------
-    remembers : bool
-        Whether optics and method are kept for the next run.
-    """
+    """Scans, optics, target grid, method; Preview, Reconstruct, Cancel."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(

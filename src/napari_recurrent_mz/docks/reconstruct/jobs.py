@@ -27,13 +27,7 @@ _ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
 def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> Job:
-    """The job that the dock describes; a preview is linear MMSE, in about two seconds.
-
-    Raises
-    ------
-    InputError
-        If anything is missing or does not fit, in the user's words.
-    """
+    """The job that the dock describes; a preview is linear MMSE, in about two seconds."""
     scans = scans_of(ui.table.scans.used())
     needs = method_of("lmmse" if preview else ui.method.method_key())
     optics = ui.optics.optics() if needs.needs_optics else None
@@ -77,13 +71,7 @@ def title_of(panel: MethodPanel, method: str) -> str:
 
 
 def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
-    """The scans of these rows, checked together.
-
-    Raises
-    ------
-    InputError
-        If a height is missing, the images do not fit, or there is only one.
-    """
+    """The scans of these rows; InputError if a height is missing or they do not go together."""
     for row in rows:
         if row.z_um is None:
             raise InputError(
@@ -103,13 +91,7 @@ def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
 
 
 def warnings_about(ui: ReconstructLayout, job: Job) -> list[str]:
-    """What to mind: outside the trained range, far beyond the scans, scans that lie apart.
-
-    Raises
-    ------
-    InputError
-        If nothing can be known of the grid.
-    """
+    """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
     from ...engine.check import notes_before
 
     recipe = job.recipe

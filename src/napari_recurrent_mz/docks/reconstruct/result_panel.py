@@ -81,13 +81,7 @@ class ResultPanel(QWidget):
             self.on_disk.setChecked(True)
 
     def output(self, name: str) -> Path:
-        """The OME-Zarr folder for a volume of this name; what is there already stays.
-
-        Raises
-        ------
-        InputError
-            If no folder is chosen, or nothing can be written there.
-        """
+        """The OME-Zarr folder for a volume of this name; what is there already stays."""
         if not self._folder:
             raise InputError("Choose the folder for the volume.")
         stem = re.sub(_NOT_IN_NAMES, "_", name).strip(" .") or "Volume"

@@ -32,18 +32,15 @@ class DropTarget(Dock):
         raise NotImplementedError
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        """Take files."""
         if event is not None and dropped_paths(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
             self.say("Let go to use these files as scans.", "hint")
 
     def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
-        """Forget the files that were only dragged past."""
         self.say("", "hint")
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Read the files that were dropped."""
         if event is not None:
             event.accept()
             with telling(self):
@@ -58,13 +55,7 @@ def dropped_paths(mime: QMimeData | None) -> list[Path]:
 
 
 def files_in(path: Path) -> list[Path]:
-    """A file as it is, an OME-Zarr folder as it is, another folder as its TIFFs.
-
-    Raises
-    ------
-    InputError
-        If a folder holds no TIFF, or cannot be read.
-    """
+    """A file or an OME-Zarr folder as it is; another folder as its TIFFs."""
     if not path.is_dir() or path.suffix == ".zarr" or is_zarr(path):
         return [path]
     try:
@@ -105,14 +96,7 @@ def doubts_about(images: Iterable[Any]) -> list[str]:
 
 
 def said_of(images: Iterable[Any], sentences: Sequence[str]) -> tuple[str, str]:
-    """What there is to say of files that were read, as one message and its kind.
-
-    Parameters
-    ----------
-    images : iterable of ImageFile
-    sentences : sequence of str
-        Of those that could not be used.
-    """
+    """Doubts about files that were read, and why others could not be, with the kind of message."""
     doubts = doubts_about(images)
     if not sentences:
         return " ".join(doubts), "warning"

@@ -58,8 +58,7 @@ _SHORTEST = 5  # letters of a choice that must be readable
 class Ask:
     """How a form asks for one value.
 
-    ``name`` is read to people who do not see the form; it is also the label, where none is given,
-    and may end in its unit.
+    ``name`` is what a screen reader says, and the label where none is given; it may end in a unit.
     """
 
     name: str = field(kw_only=False)
@@ -110,18 +109,7 @@ def as_named(names: str) -> dict[str, str]:
 
 
 class DataForm(ContainerWidget[Any], Generic[T]):
-    """magicgui's container for the fields of a frozen dataclass.
-
-    ``form.snr.value`` is one value, ``form.values()`` all of them; ``changed`` follows whatever a
-    person changes.
-
-    Parameters
-    ----------
-    declared : type
-        The dataclass.
-    viewer : napari.Viewer, optional
-        Whose layers are offered.
-    """
+    """magicgui's container for a frozen dataclass: ``form.snr.value`` is one value of it."""
 
     def __init__(self, declared: type[T], viewer: Any = None) -> None:
         kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
@@ -141,13 +129,7 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         return self._widget
 
     def values(self) -> T:
-        """What the form says.
-
-        Raises
-        ------
-        InputError
-            If a line in sight holds no number.
-        """
+        """What the form says; InputError if a line in sight holds no number."""
         for name, ask in self.asks.items():
             edit = self[name].native
             if isinstance(edit, NumberEdit) and edit.is_text_wrong and not edit.isHidden():

@@ -25,10 +25,7 @@ MEMORY_TIP = (
 
 
 class GpuMemory(QObject):
-    """The limit in GB that a person has set; 0 is none.
-
-    A limit that was given when the program was started counts until another one is set here.
-    """
+    """The limit in GB that a person has set; 0 is none, or the one given at program start."""
 
     changed = Signal(float)
 
@@ -56,13 +53,7 @@ class GpuMemory(QObject):
         self.changed.emit(gigabytes)
 
     def apply(self) -> None:
-        """Let the limit be in force.
-
-        Raises
-        ------
-        InputError
-            If it is too little to work with.
-        """
+        """Let the limit be in force; InputError if it is too little to work with."""
         try:
             limit_gpu_memory(self.gigabytes or self._given)
         except InputError as error:
@@ -92,7 +83,7 @@ class GpuMemoryField(QDoubleSpinBox):
         self._memory.changed.connect(self.setValue)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
-        """The wheel scrolls the form, and changes a number only in the field that is typed in."""
+        """The wheel scrolls the form, unless the field is being typed in."""
         if self.hasFocus():
             super().wheelEvent(event)
         elif event is not None:

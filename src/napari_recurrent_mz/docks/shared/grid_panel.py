@@ -66,13 +66,7 @@ class GridPanel(QWidget):
         on(self, self.auto.toggled, self._toggled)
 
     def grid(self) -> ZGrid:
-        """The grid as it stands.
-
-        Raises
-        ------
-        InputError
-            If a value is missing or no number, or the grid is empty, backwards or absurdly large.
-        """
+        """The grid as it stands; InputError if it is incomplete or makes no sense."""
         if self.follows_scans and self._why_none:
             raise InputError(self._why_none)
         for name, edit in (("start", self.start), ("stop", self.stop), ("step", self.step)):
@@ -99,10 +93,7 @@ class GridPanel(QWidget):
         depth_of_field_um: float | None,
         planes: Sequence[int] | None = None,
     ) -> None:
-        """Take the default grid of these scans, unless a person typed one.
-
-        Where there is none, the fields are empty, and :meth:`grid` says why.
-        """
+        """Take the default grid of these scans, unless a person typed one."""
         if not self.follows_scans or len(z_um) < 2:
             return
         self._why_none = ""

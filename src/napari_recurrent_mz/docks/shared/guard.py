@@ -1,8 +1,7 @@
 """What Qt and napari call in a dock: whatever it raises becomes a sentence in that dock.
 
-An exception that leaves a slot is shown by napari as a traceback, and what the slot should have
-shown is missing. So signals of Qt and events of napari are connected by :func:`on`, and whatever
-else calls back is given :func:`guarded` functions.
+napari shows what leaves a slot as a traceback. So signals of Qt and events of napari are connected
+by :func:`on`, and whatever else calls back is given :func:`guarded` functions.
 """
 
 from __future__ import annotations
@@ -34,22 +33,7 @@ class Tells:
 
 
 def on(owner: QObject, signal: Any, slot: Callable[..., object]) -> Callable[..., None]:
-    """Connect a Qt signal or a napari event to ``slot``, as long as ``owner`` is there.
-
-    Parameters
-    ----------
-    owner : QObject
-        A dock or a part of one, which is told what ``slot`` raises.
-    signal
-        Anything that has ``connect``.
-    slot : callable
-        Gets as many of the values as it takes.
-
-    Returns
-    -------
-    callable
-        What is connected: to be disconnected, if that is wanted before ``owner`` goes.
-    """
+    """Connect a Qt signal or napari event to ``slot`` while ``owner`` lives; return that slot."""
     guard = guarded(owner, slot)
     signal.connect(guard)
     return guard

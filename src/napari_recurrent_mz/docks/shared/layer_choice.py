@@ -19,23 +19,9 @@ def is_image(layer: Layer) -> bool:
 
 
 class LayerChoice(QComboBox):
-    """One of the viewer's layers, or none; or, where that is offered, a file to open.
+    """A viewer's layers that are accepted, none, and perhaps a file to open.
 
-    The list follows layers that come, go, move and get other names; what is chosen stays
-    chosen as long as it is there.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    name : str
-        For people who do not see it.
-    tooltip : str
-    nothing : str, optional
-        The entry for no layer.
-    accepts : callable, optional
-        Whether a layer is offered: by default images that are not RGB.
-    opens_files : bool, optional
-        Whether the last entry asks for a file.
+    It follows layers that come, go, move and are renamed; the choice stays while its layer does.
     """
 
     changed = Signal()

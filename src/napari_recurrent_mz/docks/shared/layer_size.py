@@ -46,21 +46,7 @@ class Frame(NamedTuple):
 
 
 def frame_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Frame:
-    """Where a layer in pixels belongs.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Its leading axes, before z, stay as they are.
-    rows : sequence of Row
-        Those of its planes that the table holds.
-    pixel_um : float
-
-    Raises
-    ------
-    InputError
-        If the heights do not say where all planes are.
-    """
+    """Where a layer in pixels belongs, by the heights of its rows in the table."""
     now, lead = Frame.of(layer), layer.ndim - 3
     if _layers.has_size(layer):  # its z alone is not known
         first, step = _first_and_step(layer, rows, pixel_um)

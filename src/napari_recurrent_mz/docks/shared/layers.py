@@ -1,10 +1,8 @@
-"""Layer ⇄ scan: the one place where scale, translate and units are read and written.
+"""Layer ⇄ scan: the one place where scale, translate and units are read and written, in µm.
 
-Lengths leave this module in micrometres. What a layer says wins over what its file says, because
-a person may have set it. A layer whose units are napari's default, pixel, and whose scale is all
-ones says nothing; with any other scale the numbers are taken as micrometres, as plugins wrote them
-before napari layers had units. Along an axis in pixels beside one in a unit of length, nothing is
-known, whatever the file says.
+What a layer says wins over what its file says, because a person may have set it. A layer in pixels
+whose scale is all ones says nothing; any other scale counts as µm, as plugins wrote it before
+layers had units. An axis in pixels beside one in a unit of length is not known.
 """
 
 from __future__ import annotations
@@ -48,13 +46,7 @@ _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 
 
 def check_layer(layer: Layer) -> Image:
-    """Return ``layer`` when planes can be taken from it.
-
-    Raises
-    ------
-    InputError
-        If it is not an image of one channel and one time point, in the user's words.
-    """
+    """Return ``layer`` if it is an image of one channel and one time point; else InputError."""
     name = f"Layer '{layer.name}'"
     if not isinstance(layer, Image):
         kind = type(layer).__name__
@@ -111,13 +103,7 @@ def stack_pixels(layer: Image) -> Any:
 
 
 def stack_frame(layer: Image) -> Frame | None:
-    """Voxel size and place of a stack in the world; None when the layer does not say.
-
-    Raises
-    ------
-    InputError
-        If the layer is rotated or sheared, or its planes are not evenly spaced.
-    """
+    """Voxel size and place of a stack in the world; None when the layer does not say."""
     if _z_is_made_up(layer) or not all(_in_length(layer)):
         return None
     if has_size(layer):
@@ -153,13 +139,7 @@ def _world_frame(layer: Image) -> Frame:
 
 
 def pixel_um(layer: Image) -> float | None:
-    """Lateral pixel size, in micrometres, or None when the layer does not say.
-
-    Raises
-    ------
-    InputError
-        If pixels are not square within 1 %.
-    """
+    """Lateral pixel size in µm, None if not known; InputError if it is not square within 1 %."""
     if not all(_in_length(layer)[-2:]):
         return None
     if not has_size(layer):
@@ -175,14 +155,7 @@ def pixel_um(layer: Image) -> float | None:
 
 
 def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
-    """Heights of the layer's planes and where they come from.
-
-    Returns
-    -------
-    tuple
-        Heights in micrometres, shape (planes,), or None when nothing says; and a short
-        note for people.
-    """
+    """Heights of the planes in µm (None when nothing says), and a note on where they come from."""
     count = plane_count(layer)
     stated = file_heights_um(layer)
     if stated is not None:
@@ -228,8 +201,7 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
 def known_metadata(layer: Image) -> dict[str, Any]:
     """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
 
-    Of a layer that another reader made, its file is asked again through our own reader, once and
-    without its pixels; a file that cannot be read counts as silent.
+    The file of a layer that another reader made is read once by ours, without its pixels.
     """
     found = dict(_entry(layer))
     path = layer.source.path
@@ -239,13 +211,7 @@ def known_metadata(layer: Image) -> dict[str, Any]:
 
 
 def image_optics(layer: Image) -> dict[str, Any]:
-    """What is known of the optics of a layer, also of a reconstruction, and its pixel size.
-
-    Raises
-    ------
-    InputError
-        If its pixels are not square.
-    """
+    """What is known of the optics of a layer, also of a reconstruction, and its pixel size."""
     known = known_metadata(layer)
     inner = known.get("optics")
     inside = inner if isinstance(inner, Mapping) else {}
@@ -267,14 +233,7 @@ def is_reconstruction(layer: Layer) -> bool:
 
 
 def check_scan_layer(layer: Layer) -> Image:
-    """Return ``layer`` when planes of it can be scans.
-
-    Raises
-    ------
-    InputError
-        If planes cannot be taken from it, its pixels are not square, or it was itself made from
-        scans.
-    """
+    """Return ``layer`` if its planes can be scans; else InputError."""
     image = check_layer(layer)
     if _is_made(known_metadata(image)):
         raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")

@@ -125,13 +125,7 @@ class MethodPanel(QWidget):
         return str(self.method.currentData())
 
     def device_choice(self) -> str:
-        """auto, cuda, mps or cpu; on a GPU its memory is limited from now on.
-
-        Raises
-        ------
-        InputError
-            If the GPU is left too little memory.
-        """
+        """auto, cuda, mps or cpu; on a GPU its memory is limited from now on."""
         if self.is_on_gpu():
             gpu_memory().apply()
         return self._device()

@@ -122,13 +122,7 @@ class OpticsPanel(QWidget):
         self._restore()
 
     def optics(self) -> Optics:
-        """The optics as they stand.
-
-        Raises
-        ------
-        InputError
-            If a value is missing, no number, or out of its range.
-        """
+        """The optics; InputError if a value is missing, no number, or out of its range."""
         for edit in self.fields.values():
             if edit.is_text_wrong:
                 raise InputError(
@@ -142,13 +136,7 @@ class OpticsPanel(QWidget):
         return Optics(**{name: values.get(name, math.nan) for name in _NAMES})
 
     def pixel_um(self) -> float:
-        """The pixel size alone, which every method needs.
-
-        Raises
-        ------
-        InputError
-            If it is missing or not above 0.
-        """
+        """The pixel size alone, which every method needs."""
         value = self.fields["pixel_um"].value()
         if value is None:
             raise InputError("The pixel size is missing: type it in µm, for instance 0.103.")
@@ -159,16 +147,9 @@ class OpticsPanel(QWidget):
     def set_values(
         self, values: Mapping[str, float | None], source: str, objective: str = ""
     ) -> None:
-        """Fill in what is known.
+        """Fill in values by their names in :class:`~.Optics`, and note where they come from.
 
-        Parameters
-        ----------
-        values : mapping
-            By the names of :class:`~.Optics`; others are ignored.
-        source : str
-            Where they come from, for instance "from the image".
-        objective : str, optional
-            The preset to show when several have these values.
+        ``objective`` is the preset to show when several have these values.
         """
         self._objective = objective or self._objective
         known = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
@@ -183,13 +164,8 @@ class OpticsPanel(QWidget):
     def follow(self, images: Mapping[int, Mapping[str, Any]]) -> None:
         """Show what the images in use say, and no longer what only others said.
 
-        What a person has set stays as long as one of these images does; for others it is what
-        was set before, and gives way to what they say.
-
-        Parameters
-        ----------
-        images : mapping
-            What each of them says, by a number that is its own; the first that says a value has it.
+        ``images`` holds what each says, by an id; the first that says a value has it. What a person
+        set stays while one of these images does, and else gives way to what others say.
         """
         if images and self._images and self._images.isdisjoint(images):
             for name in [n for n, source in self._source.items() if source not in _LOOSE]:

@@ -21,17 +21,9 @@ _PATIENCE_S = 0.3
 
 
 class Turns(QObject):
-    """Steps that take a window a while, one by one: it answers and paints between two of them.
+    """Steps that keep a window busy, one by one: it answers and paints between two of them.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Whose window paints after a step, and not in the middle of it; once it is closed, nothing
-        more is done.
-    parent : QObject, optional
-        When it is gone, nothing more is done.
-    is_quiet : callable, optional
-        Whether those who work in threads have come to rest; the first step waits for that a while.
+    The first waits a while until ``is_quiet``: until those who work in threads have come to rest.
     """
 
     changed = Signal(bool)
@@ -123,8 +115,7 @@ def _paint(window: Any) -> None:
 class Pace:
     """How often something may be shown: as often as costs a fifth of the window's time.
 
-    What showing costs is measured up to the end of its painting, which in 3-D takes seconds where
-    napari draws in software.
+    The cost includes painting, which takes seconds where napari draws 3-D in software.
     """
 
     def __init__(self) -> None:

@@ -34,11 +34,7 @@ def scrolling(form: QWidget) -> QScrollArea:
 
 
 def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
-    """Advance a bar, which is painted when the window next is.
-
-    Left to itself a bar paints at once, and all that waits with it: the canvas too, where napari
-    draws in software.
-    """
+    """Advance a bar without painting at once, which would paint the canvas too."""
     bar.setUpdatesEnabled(False)
     bar.setRange(0, total)
     bar.setValue(done)

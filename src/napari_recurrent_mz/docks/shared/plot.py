@@ -24,20 +24,7 @@ _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
 class PlotPanel(QWidget):
-    """A plot with its tools under it: save the figure, and what a dock adds.
-
-    Parameters
-    ----------
-    palette : Palette
-    name : str
-        What the plot is called; files are suggested by it.
-    height : int, optional
-        Least height of the plot, in pixels of the screen.
-    size_mm : tuple of float, optional
-        Width and height of a saved figure, in millimetres.
-    canvas : PlotCanvas or QuietCanvas, optional
-        Where it is drawn; by default a new :class:`PlotCanvas`.
-    """
+    """A plot with its tools under it: save the figure, and what a dock adds."""
 
     message = Signal(str, str)
     """A sentence for the dock to show, and its kind."""
@@ -129,19 +116,8 @@ def ask_for_file(
 ) -> None:
     """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled.
 
-    Parameters
-    ----------
-    parent : QWidget
-    title : str
-        Of the dialog.
-    name : str
-        Suggested, without ending.
-    kinds : str
-        As Qt's file dialogs take them; the first is taken where no ending was typed.
-    use : callable
-        Gets the path.
-    confirm : bool, optional
-        Ask before a file that is there is replaced; without, ``use`` must not replace it.
+    The first of ``kinds`` is taken where no ending was typed. Without ``confirm``, ``use`` must not
+    replace a file.
     """
     folder = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
     stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"

@@ -26,26 +26,7 @@ _DPI = 100.0  # as matplotlib's own canvas
 class QuietCanvas(QWidget):
     """A figure that is drawn in a thread and shown as a picture; it takes no clicks.
 
-    While one is drawn, the last one stays; of those that are wanted meanwhile only the newest is
-    drawn. Nothing is drawn while it is out of sight.
-
-    Parameters
-    ----------
-    palette : Palette
-        The dock's; :meth:`restyle` takes its current colours.
-    name : str
-        What the plot is called, for people who do not see it.
-    height : int, optional
-        In pixels of the screen.
-
-    Attributes
-    ----------
-    drawn : callable or None
-        What is drawn; see :mod:`~.plots`.
-    reason : str
-        Why there is no figure.
-    picture : QImage or None
-        The last one.
+    While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
     """
 
     painted = Signal()
@@ -74,10 +55,7 @@ class QuietCanvas(QWidget):
         return self._is_drawing or self._soon.isActive()
 
     def show_figure(self, draw: Draw) -> None:
-        """Draw this from now on: soon, and again with every change of size or theme.
-
-        ``draw`` is called in a thread: what it draws must stay as it is.
-        """
+        """Draw this from now on; it is called in a thread, so what it draws must not change."""
         self.drawn, self.reason = draw, ""
         self.restyle()
 
@@ -134,7 +112,6 @@ class QuietCanvas(QWidget):
 
     # Qt's -----------------------------------------------------------------------------
     def sizeHint(self) -> QSize:  # noqa: N802
-        """The least size."""
         return self.minimumSize()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
@@ -149,7 +126,6 @@ class QuietCanvas(QWidget):
             self.restyle()
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
-        """Show the last picture."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), self._palette.colour("background"))
         if self.picture is not None:

@@ -15,9 +15,9 @@ from .worker import Outcome, Rest
 
 
 def reconstruct_steps(job: Job, rest: Rest, *, stop: threading.Event) -> Iterator[object]:
-    """Yield planes as they are in the volume, what to mind, and what the check on the scans found.
+    """Yield planes, notes and the check on the scans, and at last the outcome.
 
-    At last comes the outcome: what is finished is kept when the work is stopped or fails.
+    What is finished is kept when the work is stopped or fails.
     """
     began = time.monotonic()
     target: Memory | Disk | None = None

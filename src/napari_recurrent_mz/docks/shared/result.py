@@ -20,10 +20,7 @@ from .worker import Outcome
 
 
 class ResultLayer(QObject):
-    """Owns the layer of one run; the user may rename or remove it at any time.
-
-    The layer comes in turns: once it was brought, it is there when no turn waits any more.
-    """
+    """The layer of one run, which comes in turns; the user may rename or remove it at any time."""
 
     def __init__(
         self,

@@ -25,12 +25,7 @@ _UNTICKED = "The scans before are unticked."
 
 
 class ScanParts:
-    """The table of scans, its buttons, the planes of a stack, and the optics they bring.
-
-    Parameters
-    ----------
-    palette : Palette
-    """
+    """The table of scans, its buttons, the planes of a stack, and the optics they bring."""
 
     def __init__(self, palette: Palette) -> None:
         self.table = ScanTable(palette)
@@ -83,10 +78,7 @@ class ScanParts:
 
 
 class ScanSource(_drop.DropTarget):
-    """Fills the table of scans from layers, stacks and dropped files, and keeps up with them.
-
-    A dock that inherits from it has :attr:`scan_parts` and calls :meth:`connect_scans` once.
-    """
+    """A dock that fills its ``scan_parts`` from layers and files, after :meth:`connect_scans`."""
 
     scan_parts: ScanParts
 

@@ -131,13 +131,7 @@ class ScanModel(QAbstractTableModel):
         self._replace([*self.rows, *fresh])
 
     def take_stack(self, layer: Image, rows: Sequence[Row]) -> int:
-        """Let these planes of a stack be the scans, in place of all that were.
-
-        Returns
-        -------
-        int
-            How many rows of other layers were unticked: those are of another sample, or channel.
-        """
+        """Let these planes of a stack be the scans; return how many others were unticked."""
         others = [row for row in self.rows if row.layer is not layer]
         unticked = [row for row in others if row.use]
         for row in unticked:
@@ -183,17 +177,14 @@ class ScanModel(QAbstractTableModel):
 
     # Qt's side --------------------------------------------------------------------
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        """Number of scans."""
         return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        """Scan, plane, height."""
         return 0 if parent is not None and parent.isValid() else 3
 
     def headerData(  # noqa: N802
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        """Column titles."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
@@ -216,7 +207,6 @@ class ScanModel(QAbstractTableModel):
         return flags
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, tick, mark and tooltip of a cell."""
         row, column = self.rows[index.row()], index.column()
         problem = self.problem(row) if column == HEIGHT else ""
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
@@ -334,7 +324,6 @@ class ScanTable(QTableView):
             super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
-        """Draw the table, or the first steps when it is empty."""
         super().paintEvent(event)
         port = self.viewport()
         if self.scans.rows or port is None:
@@ -346,17 +335,7 @@ class ScanTable(QTableView):
 
 
 def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -> list[Row]:
-    """Rows for some planes of a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Where the planes are.
-    planes : sequence of int
-        Plane numbers, counted from 0.
-    step_um : float, optional
-        z-step in micrometres, which replaces what the layer says.
-    """
+    """Rows for some planes of a layer; a ``step_um`` replaces the heights that it says."""
     heights, origin = _layers.heights_um(layer)
     if step_um is not None:
         return [Row(weakref.ref(layer), p, p * step_um, TYPED_STEP) for p in planes]

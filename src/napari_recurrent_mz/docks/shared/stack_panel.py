@@ -30,13 +30,7 @@ def spread_planes(count: int, wanted: int = 3) -> list[int]:
 
 
 def parse_planes(text: str, count: int) -> list[int]:
-    """Plane numbers from ``14, 52 90``; each from 0 to ``count - 1``.
-
-    Raises
-    ------
-    InputError
-        If a word is no plane number of the stack, or there is none.
-    """
+    """Plane numbers, 0 to ``count - 1``, from ``14, 52 90``; InputError if they are none."""
     words = text.replace(",", " ").replace(";", " ").split()
     planes = []
     for word in words:
@@ -52,13 +46,7 @@ def parse_planes(text: str, count: int) -> list[int]:
 
 
 def planes_every(z_um: Iterable[float], spacing_um: float) -> list[int]:
-    """The planes nearest to every ``spacing_um`` from the lowest height of the stack.
-
-    Raises
-    ------
-    InputError
-        If the spacing is not above 0.
-    """
+    """The planes nearest to every ``spacing_um`` from the lowest height of the stack."""
     if spacing_um <= 0:
         raise InputError(f"A plane every {spacing_um:g} µm is not possible: type more than 0.")
     heights = np.asarray(list(z_um))
@@ -150,13 +138,7 @@ class StackPanel(QWidget):
             self._show_step(layer)
 
     def rows(self) -> list[Row]:
-        """The rows for the choice as it stands.
-
-        Raises
-        ------
-        InputError
-            If the stack is gone, or planes, spacing or z-step cannot be read.
-        """
+        """The rows for the choice as it stands; InputError if it is incomplete."""
         layer = self.layer()
         if layer is None:
             raise InputError("No stack is open: drop a z-stack on this dock or open one in napari.")

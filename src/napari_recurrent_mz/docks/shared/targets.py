@@ -57,13 +57,7 @@ class Written:
 
 
 class Memory:
-    """A volume in memory.
-
-    Raises
-    ------
-    MemoryError
-        If there is none for it.
-    """
+    """A volume in memory."""
 
     def __init__(self, job: Job) -> None:
         self._volume = np.zeros((len(job.grid), *job.recipe.shape), np.float32)

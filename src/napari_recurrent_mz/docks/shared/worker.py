@@ -50,15 +50,7 @@ class Outcome:
 
 
 class Rest:
-    """A rest for who works in a thread, while the window needs a moment.
-
-    Asked for in the GUI thread, taken in another one between two pieces of work.
-
-    Attributes
-    ----------
-    is_taken : bool
-        Whether who works is at rest.
-    """
+    """A rest for work in a thread, asked for in the GUI thread and taken between two pieces."""
 
     def __init__(self) -> None:
         self._is_over = threading.Event()
@@ -87,17 +79,8 @@ def time_left(elapsed_s: float, first_s: float, done: int, total: int) -> float 
 class Run(QObject):
     """Work in a thread; it keeps itself alive until it has ended.
 
-    Parameters
-    ----------
-    work : callable
-        See :data:`Work`.
-    *args
-        Given to ``work``.
-    wake : callable, optional
-        Called when somebody asks to stop, for work that waits for something else.
-    waits : bool, optional
-        Whether it waits most of the time, for as long as a session lasts: then its thread is one
-        of its own.
+    ``wake`` is called when somebody asks to stop, for work that waits for something else. Work that
+    ``waits`` most of the time has a thread of its own.
     """
 
     arrived = Signal(object)
@@ -166,8 +149,8 @@ class Run(QObject):
 class _OwnThread(QObject):
     """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers.
 
-    Those are of a pool with as many threads as the machine has cores, so that one that only waits
-    takes a core away from everybody else; and napari asks whoever closes its window about them.
+    One of napari's pool that only waited would take a core from others, and napari asks about it
+    when its window closes.
     """
 
     yielded = Signal(object)
@@ -231,17 +214,8 @@ def in_background(
 ) -> None:
     """Run ``function(*args)`` in a thread.
 
-    Parameters
-    ----------
-    owner : QObject
-        Whoever wants the answer; once it is deleted, or its viewer closed, nobody is told.
-    function : callable
-    *args
-        Given to ``function``.
-    then : callable
-        Gets the value, in the GUI thread.
-    failed : callable
-        Gets a sentence when ``function`` raised.
+    ``then`` gets the value or ``failed`` a sentence, in the GUI thread, while ``owner`` and its
+    viewer are there.
     """
 
     def work(*, stop: threading.Event) -> Iterator[object]:  # noqa: ARG001  (it does not look up)
