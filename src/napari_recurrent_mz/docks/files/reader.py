@@ -18,6 +18,7 @@ from ...io._surface_file import heights_in
 from ...io._zarr import ZarrImage, is_zarr
 from ..shared.drop import doubts_about, layer_arguments
 from ..shared.layers import METADATA_KEY
+from ..shared.result import layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str], list[LayerData]]
@@ -145,7 +146,7 @@ class _Stack:
         import dask.array
 
         image = ZarrImage(Path(self.part.path) / self.part.inside, self.part.name)
-        return _as_layer_data(
+        return layer_data(
             [self._turned(dask.array.from_zarr(level), axes) for level in image.levels]  # type: ignore[no-untyped-call]
         )
 
@@ -229,10 +230,6 @@ def _with_time(about: dict[str, Any]) -> dict[str, Any]:
     """The same for a layer whose first axis is time, in points of it."""
     first = dict(zip(_PER_AXIS, (1.0, 0.0, "pixel", "t"), strict=True))
     return about | {key: (one, *about[key]) for key, one in first.items() if key in about}
-
-
-def _as_layer_data(levels: list[Any]) -> Any:
-    return levels[0] if len(levels) == 1 else levels
 
 
 def _is_session(path: Path) -> bool:

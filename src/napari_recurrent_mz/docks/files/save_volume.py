@@ -30,8 +30,7 @@ Prepare = Callable[[LayersFile], LayersFile]
 class SaveButton(QWidget):
     """Saves a layer where a person says and shows progress; no file is ever replaced."""
 
-    said = Signal(str, str)
-    """A sentence and its kind."""
+    said = Signal(str, str)  # a sentence and its kind
     _step = Signal(int, int)
 
     def __init__(self, what: str, kinds: str = VOLUMES, parent: QWidget | None = None) -> None:

@@ -13,11 +13,10 @@ from ...core.scans import InputError, ZGrid
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, sentence_of, telling
 from ..shared.pace import Turns
-from ..shared.reconstruct_job import reconstruct_steps
 from ..shared.result import ResultLayer
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import planes_of_one_stack
-from ..shared.targets import Job, Written
+from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     build_job,
@@ -54,7 +53,7 @@ class ReconstructDock(ScanSource):
         self.remembers = True
         self.rest = Rest()
         self.result: ResultLayer | None = None
-        self._job: Job | None = None
+        self._job: VolumeJob | None = None
         self._preview: Image | None = None
         self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
@@ -131,7 +130,7 @@ class ReconstructDock(ScanSource):
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
         self._warm_up(job)
 
-    def _warm_up(self, job: Job) -> None:
+    def _warm_up(self, job: VolumeJob) -> None:
         """Get ready for a preview while the user still looks at the form."""
         with contextlib.suppress(InputError):
             optics = self.ui.optics.optics()
@@ -168,7 +167,7 @@ class ReconstructDock(ScanSource):
             wake=lambda: rest.want(False),
         )
 
-    def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
+    def _result_for(self, job: VolumeJob, *, preview: bool) -> ResultLayer:
         method = job.recipe.method
         preview_name = f"Preview ({title_of(self.ui.method, method)})"
         return ResultLayer(
@@ -181,14 +180,14 @@ class ReconstructDock(ScanSource):
         )
 
     def _arrived(self, item: Any) -> None:
-        if isinstance(item, Written):
+        if isinstance(item, FinishedPlane):
             self._plane_done(item)
         elif isinstance(item, str):
             self.say(item, "warning")
         else:
             self._checked(item)
 
-    def _plane_done(self, plane: Written) -> None:
+    def _plane_done(self, plane: FinishedPlane) -> None:
         run, result, job = self.run, self.result, self._job
         if run is None or result is None or job is None:
             return

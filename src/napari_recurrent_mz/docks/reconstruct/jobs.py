@@ -14,19 +14,20 @@ from ...core.optics import Optics
 from ...core.scans import InputError, Scan, ZGrid, check_scans, require_several
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..shared import layers as _layers
 from ..shared.grid_panel import in_words, size_in_words
+from ..shared.layers import common_name, known_metadata, lateral_origin_um
+from ..shared.layers import pixel_um as layer_pixel_um
 from ..shared.method_panel import MethodPanel
 from ..shared.result import order_from, plane_in_view
 from ..shared.scan_table import Row
-from ..shared.targets import Job
+from ..shared.targets import VolumeJob
 from .layout import ReconstructLayout
 
 _PREVIEW_S = 2.0
 _ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
-def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> Job:
+def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> VolumeJob:
     """The job that the dock describes; a preview is linear MMSE, in about two seconds."""
     scans = scans_of(ui.table.scans.used())
     needs = method_of("lmmse" if preview else ui.method.method_key())
@@ -45,7 +46,7 @@ def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> Job:
     order = order_from(plane_in_view(viewer, grid), len(grid))
     model = ui.method.model_name() if needs.needs_model else None
     device = ui.method.device_choice() if needs.needs_optics else "cpu"
-    return Job(Recipe(scans, grid, optics, needs.key, model, device, pixel_um), order, output)
+    return VolumeJob(Recipe(scans, grid, optics, needs.key, model, device, pixel_um), order, output)
 
 
 def _check_memory(grid: ZGrid, shape: tuple[int, ...], *, is_preview: bool) -> None:
@@ -61,7 +62,7 @@ def layers_name(ui: ReconstructLayout, method: str) -> str:
     """What the volume is called: what the scans' names have in common, and the method."""
     rows = ui.table.scans.used()
     names = [row.layer.name for row in rows if row.layer is not None]
-    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
+    return f"{common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
 
 
 def title_of(panel: MethodPanel, method: str) -> str:
@@ -81,7 +82,7 @@ def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
     require_several(scans)
     sizes: dict[str, str] = {}
     for row in rows:
-        size = None if row.layer is None else _layers.pixel_um(row.layer)
+        size = None if row.layer is None else layer_pixel_um(row.layer)
         if size is not None:
             sizes[f"{size:.3g}"] = row.name
     if len(sizes) > 1:
@@ -90,7 +91,7 @@ def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
     return scans
 
 
-def warnings_about(ui: ReconstructLayout, job: Job) -> list[str]:
+def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
     """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
     from ...engine.check import notes_before
 
@@ -104,7 +105,7 @@ def warnings_about(ui: ReconstructLayout, job: Job) -> list[str]:
 def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     """What to mind about the layers of the scans: their pixels and their places."""
     found = []
-    sizes = [_layers.pixel_um(row.layer) for row in rows if row.layer is not None]
+    sizes = [layer_pixel_um(row.layer) for row in rows if row.layer is not None]
     for size in sizes:
         if size is not None and abs(size - pixel_um) > 0.01 * size:
             found.append(
@@ -115,7 +116,7 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     found += [
         sentence for name, words in _ONE_CHANNEL.items() for sentence in _differ(rows, name, words)
     ]
-    places = [_layers.lateral_origin_um(row.layer) for row in rows if row.layer is not None]
+    places = [lateral_origin_um(row.layer) for row in rows if row.layer is not None]
     if np.ptp(places, axis=0).max() > pixel_um / 2:
         found.append(
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
@@ -127,7 +128,7 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
 def _differ(rows: Sequence[Row], name: str, words: str) -> list[str]:
     """A sentence when the layers of the scans say different values."""
     layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
-    said = {one.name: _layers.known_metadata(one).get(name) for one in layers.values()}
+    said = {one.name: known_metadata(one).get(name) for one in layers.values()}
     values = {f"{value:.4g}": layer for layer, value in said.items() if value is not None}
     if len(values) < 2:
         return []
@@ -135,7 +136,7 @@ def _differ(rows: Sequence[Row], name: str, words: str) -> list[str]:
     return [f"The {words} differs between the scans ({pairs}): are they of one channel?"]
 
 
-def cost_in_words(ui: ReconstructLayout, job: Job) -> str:
+def cost_in_words(ui: ReconstructLayout, job: VolumeJob) -> str:
     """Planes, memory and expected time."""
     planes = f"{len(job.grid)} plane" + ("s" if len(job.grid) > 1 else "")
     y, x = job.recipe.shape
@@ -151,7 +152,7 @@ def cost_in_words(ui: ReconstructLayout, job: Job) -> str:
     return f"{planes} · {about}{in_words(cost.seconds)}"
 
 
-def warm_up(optics: Optics, job: Job) -> None:
+def warm_up(optics: Optics, job: VolumeJob) -> None:
     """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
     from ...estimates.covariance import covariance_table
 

@@ -41,7 +41,6 @@ class NumberEdit(QLineEdit):
         label: str,
         tooltip: str,
         example: str,
-        *,
         wavelength: bool = False,
         parent: QWidget | None = None,
     ) -> None:

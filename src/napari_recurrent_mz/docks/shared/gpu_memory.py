@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 from ...core.device import gpu_memory_limit, limit_gpu_memory
 from ...core.scans import InputError
-from . import settings as _settings
+from . import settings
 from .guard import on
 
 _GROUP, _NAME = "gpu", "memory_gb"
@@ -49,7 +49,7 @@ class GpuMemory(QObject):
         self.gigabytes = gigabytes
         with contextlib.suppress(InputError):
             self.apply()
-            _settings.remember(_GROUP, {_NAME: f"{gigabytes:g}"})
+            settings.remember(_GROUP, {_NAME: f"{gigabytes:g}"})
         self.changed.emit(gigabytes)
 
     def apply(self) -> None:
@@ -92,7 +92,7 @@ class GpuMemoryField(QDoubleSpinBox):
 
 def _remembered() -> float:
     try:
-        found = float(_settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
+        found = float(settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
     except ValueError:
         return 0.0
     return min(found, _MOST_GB) if math.isfinite(found) and found > 0 else 0.0

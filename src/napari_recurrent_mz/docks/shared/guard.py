@@ -17,7 +17,7 @@ from typing import Any
 
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from ...core.scans import InputError
 
@@ -42,6 +42,15 @@ def on(owner: QObject, signal: Any, slot: Callable[..., object]) -> Callable[...
 def guarded(owner: QObject, slot: Callable[..., object]) -> Callable[..., None]:
     """A function that calls ``slot``, raises nothing, and does nothing without its ``owner``."""
     return _Guard(owner, slot).call
+
+
+def one_shot(owner: QObject, milliseconds: int, slot: Callable[..., object]) -> QTimer:
+    """A timer of ``owner``'s that, once started, calls ``slot`` after a while."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    on(owner, timer.timeout, slot)
+    return timer
 
 
 @contextlib.contextmanager

@@ -112,8 +112,7 @@ class Calm:
             self.put_aside()
 
 
-CALM = Calm()
-"""The one there is."""
+CALM = Calm()  # the one there is
 
 
 def unwrapped(viewer: Any) -> Any:

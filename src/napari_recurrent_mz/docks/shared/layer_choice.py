@@ -24,10 +24,8 @@ class LayerChoice(QComboBox):
     It follows layers that come, go, move and are renamed; the choice stays while its layer does.
     """
 
-    changed = Signal()
-    """Another layer is chosen, by a person or because the chosen one is gone."""
-    wants_file = Signal()
-    """A person wants to open a file; what is chosen stays so until then."""
+    changed = Signal()  # another layer is chosen, by a person or because the chosen one is gone
+    wants_file = Signal()  # a person wants to open a file; what is chosen stays so until then
 
     def __init__(
         self,

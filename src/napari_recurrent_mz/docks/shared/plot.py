@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, Q
 
 from ...core.scans import InputError
 from ...measure.plots import Draw, save_figure
-from . import settings as _settings
+from . import settings
 from .guard import on
 from .theme import Palette
 
@@ -26,8 +26,7 @@ _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 class PlotPanel(QWidget):
     """A plot with its tools under it: save the figure, and what a dock adds."""
 
-    message = Signal(str, str)
-    """A sentence for the dock to show, and its kind."""
+    message = Signal(str, str)  # a sentence for the dock to show, and its kind
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ def ask_for_file(
     The first of ``kinds`` is taken where no ending was typed. Without ``confirm``, ``use`` must not
     replace a file.
     """
-    folder = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
+    folder = settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
     stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"
     asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
     start = str(Path(folder) / stem)
@@ -131,7 +130,7 @@ def ask_for_file(
         path = path.with_name(
             path.name + kind.partition("*")[2].partition(")")[0].partition(" ")[0]
         )
-    _settings.remember("files", {"folder": str(path.parent)})
+    settings.remember("files", {"folder": str(path.parent)})
     use(path)
 
 

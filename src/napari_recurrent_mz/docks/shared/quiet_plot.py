@@ -29,8 +29,7 @@ class QuietCanvas(QWidget):
     While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
     """
 
-    painted = Signal()
-    """A new picture is there."""
+    painted = Signal()  # a new picture is there
     _arrived = Signal(object)
 
     def __init__(self, palette: Palette, name: str, height: int = 150) -> None:

@@ -43,10 +43,8 @@ class Outcome:
     sentence: str = ""
     provenance: dict[str, Any] | None = None
     seconds: float = 0.0
-    path: Path | None = None
-    """The file with the planes that were finished, where they were written."""
-    value: Any = None
-    """What was found."""
+    path: Path | None = None  # the file with the planes that were finished, where they were written
+    value: Any = None  # what was found
 
 
 class Rest:
@@ -83,10 +81,8 @@ class Run(QObject):
     ``waits`` most of the time has a thread of its own.
     """
 
-    arrived = Signal(object)
-    """With what the work yields."""
-    ended = Signal(object)
-    """With the :class:`Outcome`; nothing comes after it."""
+    arrived = Signal(object)  # with what the work yields
+    ended = Signal(object)  # with the :class:`Outcome`; nothing comes after it
 
     _alive: set[Run] = set()  # noqa: RUF012
 
