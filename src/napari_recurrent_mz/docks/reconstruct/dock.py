@@ -32,10 +32,11 @@ from .layout import ReconstructLayout
 if TYPE_CHECKING:
     from ...engine.check import OwnSampleCheck
 
-_BEFORE = dict.fromkeys(("network", "nonnegative"), "fitting an object to the scans…") | {
-    "auto": "checking on your scans…"
+_BEFORE = {  # what comes before the first plane, by the kind of method
+    "network": "fitting an object to the scans…",
+    "nonnegative": "fitting an object to the scans…",
+    "auto": "checking on your scans…",
 }
-"""What comes before the first plane, takes longest, and is called by its name."""
 
 
 class ReconstructDock(ScanSource):
@@ -133,12 +134,11 @@ class ReconstructDock(ScanSource):
     def _warm_up(self, job: VolumeJob) -> None:
         """Get ready for a preview while the user still looks at the form."""
         with contextlib.suppress(InputError):
-            optics = self.ui.optics.optics()
-            wanted = (optics, job.grid.start_um, job.grid.stop_um)
-            if self.ui.method.is_ready and wanted != self._warmed:
-                self._warmed = wanted
-                ready = (optics, job)
-                in_background(self, warm_up, *ready, then=lambda _: None, failed=lambda _: None)
+            optics, nothing = self.ui.optics.optics(), lambda _: None
+            needed_for = (optics, job.grid.start_um, job.grid.stop_um)
+            if self.ui.method.is_ready and needed_for != self._warmed:
+                self._warmed = needed_for
+                in_background(self, warm_up, optics, job, then=nothing, failed=nothing)
 
     # running ------------------------------------------------------------------------
     def _begin(self, *, preview: bool) -> None:
@@ -153,9 +153,8 @@ class ReconstructDock(ScanSource):
             self._fail(sentence_of(error))
             return
         if self.remembers:
-            self.ui.optics.remember()
-            self.ui.method.remember()
-            self.ui.result.remember()
+            for part in (self.ui.optics, self.ui.method, self.ui.result):
+                part.remember()
         self.ui.save.offer(None)
         self._job, self.rest = job, (rest := Rest())
         rest.want(True)  # after the first plane, until its layer is there
@@ -168,16 +167,11 @@ class ReconstructDock(ScanSource):
         )
 
     def _result_for(self, job: VolumeJob, *, preview: bool) -> ResultLayer:
-        method = job.recipe.method
-        preview_name = f"Preview ({title_of(self.ui.method, method)})"
-        return ResultLayer(
-            self._viewer,
-            job,
-            self._turns,
-            name=preview_name if preview else layers_name(self.ui, method),
-            first=self.ui.table.scans.used()[0].layer,
-            replaces=self._preview,
-        )
+        name = layers_name(self.ui, job.recipe.method)
+        if preview:
+            name = f"Preview ({title_of(self.ui.method, job.recipe.method)})"
+        first = self.ui.table.scans.used()[0].layer
+        return ResultLayer(self._viewer, job, self._turns, name, first, self._preview)
 
     def _arrived(self, item: Any) -> None:
         if isinstance(item, FinishedPlane):

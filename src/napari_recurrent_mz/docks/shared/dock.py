@@ -26,7 +26,7 @@ from . import settings
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import talk_to_canvas, unwrapped, window_of
-from .parts import heading, push_button, scrolling, show_progress
+from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
 from .theme import MessageLabel, Palette
 from .worker import Outcome, Run, Work, time_left
 from .worker import Result as Result
@@ -64,15 +64,13 @@ class InstrumentFooter(QWidget):
         self.name_action(action, tooltip)
         self._title = ""
         self._began = self._first = 0.0
-        self._column = column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        for widget in (self.state, self.warnings, self.message, self.bar):
-            column.addWidget(widget)
+        self._column = column_of(self, self.state, self.warnings, self.message, self.bar)
+        self._column.setContentsMargins(0, 4, 0, 0)
+        self._column.setSpacing(4)
         self._line = QHBoxLayout()
         self._line.addWidget(self.action, 2)
         self._line.addWidget(self.cancel, 1)
-        column.addLayout(self._line)
+        self._column.addLayout(self._line)
         if not action:
             self.action.hide()
             self.cancel.hide()
@@ -99,11 +97,11 @@ class InstrumentFooter(QWidget):
     def name_action(self, action: str, tooltip: str) -> None:
         """The main button says and does something else from now on."""
         self._tips[self.action] = f"{tooltip} (Ctrl+Return)"
-        _name(self.action, action, self._tips[self.action])
+        name_button(self.action, action, self._tips[self.action])
 
     def name_cancel(self, text: str, tooltip: str) -> None:
         """The other button ends a job in another way than to leave all as it was."""
-        _name(self.cancel, text, tooltip)
+        name_button(self.cancel, text, tooltip)
 
     def ready(self, why_not: str = "", kind: str = "error") -> None:
         """Enable the buttons that start a job, or let them say why they cannot be pressed."""
@@ -176,12 +174,6 @@ class InstrumentFooter(QWidget):
         self.cancel.setEnabled(is_running)
 
 
-def _name(button: QPushButton, text: str, tooltip: str) -> None:
-    button.setText(text)
-    button.setAccessibleName(text)
-    button.setToolTip(tooltip)
-
-
 class Form(QWidget):
     """A scrolling form over a footer that stays in sight."""
 
@@ -192,8 +184,7 @@ class Form(QWidget):
         self.rows = QVBoxLayout(self._inner)
         self.rows.setContentsMargins(6, 4, 6, 4)
         self.rows.setSpacing(4)
-        column, foot = QVBoxLayout(self), QVBoxLayout()
-        column.setContentsMargins(0, 0, 0, 0)
+        column, foot = column_of(self), QVBoxLayout()
         column.setSpacing(0)
         column.addWidget(scrolling(self._inner), 1)
         foot.setContentsMargins(6, 0, 6, 6)
@@ -250,9 +241,7 @@ class Dock(QWidget, Tells):
         self.inputs: Sequence[QWidget] = ()  # what a job is made from: locked while one runs
         self.at_end: list[Callable[[], object]] = []  # the dock or the window may be gone by then
         self._then: Callable[[Any], None] | None = None
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.ui)
+        column_of(self, self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         on(self, viewer.layers.events.removing, self._layer_goes)
         on(self, self.footer.action.clicked, self.act)

@@ -16,10 +16,10 @@ _LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\
 
 def parse_length_um(text: str) -> float | None:
     """A length in µm from ``3.5``, ``3,5``, ``0.2 µm`` or ``519 nm``; None if it is none."""
-    found = _LENGTH.fullmatch(text)
-    if found is None or found[2] not in _UM_PER:
+    match = _LENGTH.fullmatch(text)
+    if match is None or match[2] not in _UM_PER:
         return None
-    value = float(found[1].replace(",", ".")) * _UM_PER[found[2]]
+    value = float(match[1].replace(",", ".")) * _UM_PER[match[2]]
     return value if math.isfinite(value) else None
 
 

@@ -49,7 +49,7 @@ from . import settings
 from .fields import NumberEdit
 from .guard import on
 from .layer_choice import LayerChoice
-from .parts import heading
+from .parts import column_of, heading
 
 T = TypeVar("T")
 _GAP = 4
@@ -176,9 +176,7 @@ class FormPanel(QWidget):
     def __init__(self, declared: type[Any]) -> None:
         super().__init__()
         self._form: DataForm[Any] = DataForm(declared)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._form.native)
+        column_of(self, self._form.native)
 
 
 def tab_in_order(*parts: QWidget) -> None:

@@ -34,7 +34,7 @@ class GpuMemory(QObject):
         self._given: float | None = None
         with contextlib.suppress(InputError):  # told by whoever looks for a GPU
             self._given = gpu_memory_limit()
-        self.gigabytes = 0.0 if self._given else _remembered()
+        self.gigabytes = 0.0 if self._given else _remembered_gb()
         with contextlib.suppress(InputError):
             self.apply()
 
@@ -90,9 +90,9 @@ class GpuMemoryField(QDoubleSpinBox):
             event.ignore()
 
 
-def _remembered() -> float:
+def _remembered_gb() -> float:
     try:
-        found = float(settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
+        gigabytes = float(settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
     except ValueError:
         return 0.0
-    return min(found, _MOST_GB) if math.isfinite(found) and found > 0 else 0.0
+    return min(gigabytes, _MOST_GB) if math.isfinite(gigabytes) and gigabytes > 0 else 0.0

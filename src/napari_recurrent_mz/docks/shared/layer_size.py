@@ -23,6 +23,7 @@ from .layers import (
     plane_count,
     um_per_unit,
 )
+from .parts import name_button
 from .scan_table import Row
 
 _EVEN = 0.05  # of the step: how far typed heights may be off even ones
@@ -109,7 +110,7 @@ class SizeButton(QPushButton):
         self._pixel_um: float | None = None
         self._before: list[tuple[weakref.ref[Image], Placement]] = []
         on(self, self.clicked, self._press)
-        self._show("Give layers their size in µm", _GIVE_TIP)
+        name_button(self, "Give layers their size in µm", _GIVE_TIP)
         self.hide()
 
     def look(self, rows: Sequence[Row], pixel_um: Callable[[], float]) -> None:
@@ -176,9 +177,7 @@ class SizeButton(QPushButton):
         return [(one, at) for one, at in alive if one is not None and one in self._viewer.layers]
 
     def _show(self, text: str, tooltip: str) -> None:
-        self.setText(text)
-        self.setAccessibleName(text)
-        self.setToolTip(tooltip)
+        name_button(self, text, tooltip)
         self.show()
 
 

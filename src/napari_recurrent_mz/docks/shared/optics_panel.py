@@ -151,7 +151,7 @@ class OpticsPanel(FormPanel):
             self.changed.emit()
 
     def follow(self, images: Mapping[int, Mapping[str, Any]]) -> None:
-        """Show what the images in use say, and no longer what only others said.
+        """Show what the images in use say, and no longer what only others value.
 
         ``images`` holds what each says, by an id; the first that says a value has it. What a person
         set stays while one of these images does, and else gives way to what others say.
@@ -163,12 +163,12 @@ class OpticsPanel(FormPanel):
         before = self._state()
         for name, edit in self.fields.items():
             stated = (known[name] for known in images.values() if known.get(name) is not None)
-            said = next(stated, None)
+            value = next(stated, None)
             source = self._source.get(name) if edit.text().strip() else None
-            if said is not None and source in _LOOSE:
-                edit.set_value(float(said))
+            if value is not None and source in _LOOSE:
+                edit.set_value(float(value))
                 self._source[name] = _IMAGE
-            elif said is None and source == _IMAGE:
+            elif value is None and source == _IMAGE:
                 edit.set_value(None)
                 del self._source[name]
         self._show()

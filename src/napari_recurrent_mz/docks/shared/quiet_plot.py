@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ...measure.plots import Draw, fill_figure
-from .guard import emit_alive, on
+from .guard import emit_alive, on, one_shot
 from .insides import CALM
 from .theme import Palette, ink_of
 
@@ -29,7 +29,6 @@ class QuietCanvas(QWidget):
     While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
     """
 
-    painted = Signal()  # a new picture is there
     _arrived = Signal(object)
 
     def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
@@ -43,10 +42,7 @@ class QuietCanvas(QWidget):
         self.setMinimumSize(120, height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         on(self, self._arrived, self._take)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_SOON_MS)
-        on(self, self._soon.timeout, self._start)
+        self._soon = one_shot(self, _SOON_MS, self._start)
 
     @property
     def is_drawing(self) -> bool:
@@ -93,21 +89,19 @@ class QuietCanvas(QWidget):
     def _make(self, make: Callable[[], QImage]) -> None:
         """Draw, in the thread; the window may be gone when it is done."""
         try:
-            made: QImage | Exception = make()
+            emit_alive(self, "_arrived", make())
         except Exception as error:
-            made = error
-        emit_alive(self, "_arrived", made)
+            emit_alive(self, "_arrived", error)
 
-    def _take(self, made: QImage | Exception) -> None:
+    def _take(self, picture: QImage | Exception) -> None:
         self._is_drawing = False
-        if isinstance(made, Exception):
-            raise made
-        self.picture = made
+        if isinstance(picture, Exception):
+            raise picture
+        self.picture = picture
         CALM.tidy()  # the figure's parts hold each other
         self.update()
         if self._is_old:
             self.restyle()
-        self.painted.emit()
 
     # Qt's -----------------------------------------------------------------------------
     def sizeHint(self) -> QSize:  # noqa: N802

@@ -26,10 +26,9 @@ class ResultLayer(QObject):
         viewer: Any,
         job: VolumeJob,
         turns: Turns,
-        *,
         name: str,
         first: Image | None,
-        replaces: Image | None = None,
+        replaces: Image | None,
     ) -> None:
         """``first`` is the layer of the lowest scan, whose place and colours the result takes."""
         super().__init__()

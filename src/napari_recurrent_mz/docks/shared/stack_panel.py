@@ -21,10 +21,10 @@ from .scan_table import Row, rows_of
 _LIST = 1  # of the two ways to choose planes
 
 
-def spread_planes(count: int, wanted: int = 3) -> list[int]:
-    """``wanted`` plane numbers in the middles of equal parts of a stack of ``count`` planes."""
-    wanted = min(wanted, count)
-    return [int((k + 0.5) * count / wanted) for k in range(wanted)]
+def spread_planes(count: int) -> list[int]:
+    """Up to three planes, in the middles of equal parts of a stack of ``count`` planes."""
+    number = min(3, count)
+    return [int((k + 0.5) * count / number) for k in range(number)]
 
 
 def parse_planes(text: str, count: int) -> list[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +21,10 @@ from .insides import CALM, is_open
 _LONGEST_REST_S = 1.0
 
 Work = Callable[..., Iterator[object]]
-"""``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's.
-
-What it yields is told; a :class:`Result` or an :class:`Outcome` says what came of it. Once
-``stop`` is set, Stopped is raised where it yields next, unless it has said what came of it: work
-that keeps what is finished catches that.
-"""
+# ``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's. What it
+# yields is told; a Result or an Outcome says what came of it. Once ``stop`` is set, Stopped is
+# raised where it yields next, unless there is an outcome: work that keeps what is finished catches
+# that.
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,38 +166,29 @@ def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator
     """Yield what the work yields, and at last the outcome; raises nothing."""
     began = time.monotonic()
     outcome: Outcome | None = None
+    was_told = False
     try:
-        for item in _until_stopped(cast(Any, work(*args, stop=stop)), stop):
-            if isinstance(item, Result):
-                outcome = Outcome("done", seconds=time.monotonic() - began, value=item.value)
-            elif isinstance(item, Outcome):
-                outcome = item
-            else:
-                yield item
+        with contextlib.closing(cast(Any, work(*args, stop=stop))) as items:
+            item = next(items)
+            while True:
+                if isinstance(item, Result):
+                    outcome = Outcome("done", seconds=time.monotonic() - began, value=item.value)
+                elif isinstance(item, Outcome):
+                    outcome = item
+                else:
+                    yield item
+                if stop.is_set() and outcome is None and not was_told:
+                    was_told = True
+                    item = items.throw(Stopped())
+                else:
+                    item = next(items)
+    except StopIteration:
+        pass  # all is done
     except Stopped:
         outcome = Outcome("cancelled")
     except Exception as error:
         outcome = Outcome("failed", sentence_of(error))
     yield outcome or Outcome("cancelled" if stop.is_set() else "done")
-
-
-def _until_stopped(items: Generator[object, None, None], stop: threading.Event) -> Iterator[object]:
-    """The items; once ``stop`` is set, a generator that has not concluded is told by Stopped."""
-    must_know = True
-    try:
-        item = next(items)
-        while True:
-            yield item
-            must_know &= not isinstance(item, Result | Outcome)
-            if stop.is_set() and must_know:
-                must_know = False
-                item = items.throw(Stopped())
-            else:
-                item = next(items)
-    except StopIteration:
-        return
-    finally:
-        items.close()
 
 
 def in_background(
