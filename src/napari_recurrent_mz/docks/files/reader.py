@@ -52,7 +52,7 @@ def read_images(path: str) -> list[LayerData]:
     """A layer for each position and channel of an image file."""
     file = Path(path)
     stacks = _stacks_in(file)
-    with _damage_told(file):
+    with _naming_damage(file):
         layers = [stack.layer() for stack in stacks]
     sized = (stack.image for stack in stacks if stack.image.pixel_um is not None)
     for sentence in dict.fromkeys(doubts_about(sized)):
@@ -165,7 +165,7 @@ class _Stack:
 
 def _stacks_in(path: Path) -> list[_Stack]:
     """Every channel of every image in a file; none when one is RGB or has axes of its own."""
-    with _damage_told(path):
+    with _naming_damage(path):
         contents = contents_of(path)
         if not all(_is_stack(content) for content in contents):
             return []
@@ -179,7 +179,7 @@ def _stacks_in(path: Path) -> list[_Stack]:
 
 
 @contextlib.contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _naming_damage(path: Path) -> Iterator[None]:
     """Whatever a damaged file raises, as one sentence that names it."""
     try:
         yield

@@ -135,9 +135,9 @@ class ReconstructDock(ScanSource):
         """Get ready for a preview while the user still looks at the form."""
         with contextlib.suppress(InputError):
             optics, nothing = self.ui.optics.optics(), lambda _: None
-            needed_for = (optics, job.grid.start_um, job.grid.stop_um)
-            if self.ui.method.is_ready and needed_for != self._warmed:
-                self._warmed = needed_for
+            key = (optics, job.grid.start_um, job.grid.stop_um)
+            if self.ui.method.is_ready and key != self._warmed:
+                self._warmed = key
                 in_background(self, warm_up, optics, job, then=nothing, failed=nothing)
 
     # running ------------------------------------------------------------------------

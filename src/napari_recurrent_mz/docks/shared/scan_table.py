@@ -173,7 +173,7 @@ class ScanModel(QAbstractTableModel):
             row.forget()
             row.look_again()
         if heights == [row.z_um for row in self.rows]:
-            self._tell()
+            self._announce()
         else:
             self._replace(self.rows)
 
@@ -183,7 +183,7 @@ class ScanModel(QAbstractTableModel):
         self.endResetModel()
         self.changed.emit()
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         if self.rows:
             last = self.index(len(self.rows) - 1, HEIGHT)
             self.dataChanged.emit(self.index(0, 0), last)
@@ -268,7 +268,7 @@ class ScanModel(QAbstractTableModel):
             row.z_um, row.origin = height, TYPED
         elif index.column() == PLANE and not self._move(row, str(value)):
             return False
-        self._tell()
+        self._announce()
         return True
 
     def _move(self, row: Row, text: str) -> bool:
