@@ -20,7 +20,7 @@ from ..files.save_volume import IMAGES, SaveButton
 from ..reconstruct.jobs import is_incomplete, scan_warnings, scans_of, title_of
 from ..shared import layers as _layers
 from ..shared import settings as _settings
-from ..shared.dock import order_tabs
+from ..shared.form import tab_in_order
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.insides import fit
@@ -272,11 +272,4 @@ class SurfaceDock(ScanSource):
         self.form.addWidget(self.in_3d)
         self.form.addWidget(self.save)
         self.form.addStretch(1)
-        surface, method = self.surface, self.method
-        order_tabs(
-            *self.scan_parts.tab_order[:10],
-            *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
-            *self.scan_parts.tab_order[10:],
-            *(*method.tab_order, self.in_3d, self.save.button),
-            *(self.footer.action, self.footer.cancel),
-        )
+        tab_in_order(self.ui)
