@@ -26,13 +26,7 @@ _NO_BEAD = "Click a bar or a bead: its profile and the fit appear here"
 
 
 class FwhmDock(Dock):
-    """Bead widths of one volume, or of two beside each other.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are measured; each bead becomes a point in a new layer.
-    """
+    """Bead widths of one volume, or of two beside each other."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Measure", "Find, fit and count the beads")
@@ -69,13 +63,7 @@ class FwhmDock(Dock):
         self.start(measure, job, then=self._show, title="Measuring")
 
     def job(self) -> FwhmJob:
-        """What would be measured.
-
-        Raises
-        ------
-        InputError
-            If anything is missing or does not fit, in the user's words.
-        """
+        """What would be measured."""
         setup, form = self.setup, self.setup.form.values()
         layers = setup.layers
         if form.volume is None:

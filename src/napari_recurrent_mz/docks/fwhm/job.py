@@ -33,28 +33,14 @@ _PLACE = ("ndim", "scale", "translate", "rotate", "shear", "affine", "units", "a
 
 @dataclass(frozen=True, eq=False)
 class Volume(BeadVolume):
-    """What is measured of a layer; nothing of it belongs to napari.
-
-    Attributes
-    ----------
-    place : dict
-        How a layer of points lies on it: scale, translate, units and so on.
-    """
+    """What is measured of a layer; nothing of it belongs to napari."""
 
     place: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class FwhmJob:
-    """Everything the measurement needs.
-
-    Attributes
-    ----------
-    volumes : tuple of Volume
-        The volume, and the reference if there is one.
-    points_um : tuple of numpy.ndarray, or None
-        Beads that were chosen, (N, 3) in micrometres, for each volume; else they are searched.
-    """
+    """Everything the measurement needs."""
 
     volumes: tuple[Volume, ...]
     points_um: tuple[Array, ...] | None
@@ -74,19 +60,7 @@ class Measured:
 
 
 def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> Volume:
-    """The volume of a layer, at its place in the world.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-    pixel_um, z_step_um : float or None
-        What was typed, for a layer that does not say.
-
-    Raises
-    ------
-    InputError
-        If it is no grey-value image, or nothing says how large its voxels are.
-    """
+    """The volume of a layer, at its place in the world."""
     image = _layers.check_layer(layer)
     pixel = _layers.pixel_um(image) or pixel_um
     if pixel is None:
@@ -136,13 +110,7 @@ def _place(image: Image) -> dict[str, Any]:
 
 
 def points_um(points: Points, image: Image, volume: Volume) -> Array:
-    """Points of a layer, where they lie in the world of a volume, (N, 3) in micrometres.
-
-    Raises
-    ------
-    InputError
-        If there is none, none lies in the volume, or they have no z and the volume has.
-    """
+    """Points of a layer, where they lie in the world of a volume, (N, 3) in micrometres."""
     words = f"Points layer '{points.name}'"
     if not len(points.data):
         raise InputError(f"{words} is empty: add points, or choose none to search for beads.")

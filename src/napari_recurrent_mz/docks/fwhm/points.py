@@ -24,19 +24,7 @@ _LEFT_OUT = "#ff5f5f"
 
 
 class BeadPoints:
-    """The points of one volume's beads; the user may change or remove the layer at any time.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    volume : Volume
-    table : pandas.DataFrame
-        From ``measure_beads``.
-    number : int
-        Of the volume: a second one has rings of another colour around those of the first.
-    picked : callable
-        Gets this object and the label of a bead that a person selected.
-    """
+    """The points of one volume's beads; the user may change or remove the layer at any time."""
 
     def __init__(
         self,

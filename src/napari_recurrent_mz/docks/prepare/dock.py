@@ -69,13 +69,7 @@ _EMPTY = (
 
 
 class PrepareDock(Dock):
-    """Prepare raw stacks as the paper does (Huang et al. 2021, Methods, "Sample preparation").
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are prepared; they stay as they are, results are new layers.
-    """
+    """Prepare raw stacks as the paper does (Huang et al. 2021, Methods, "Sample preparation")."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, *ACTIONS[ALIGN])

@@ -29,18 +29,7 @@ _SAME_PLACE_PX = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What is prepared, free of napari but for lazy pixels.
-
-    Attributes
-    ----------
-    name : str
-    planes : array_like, shape (M, Y, X), or list of (Y, X)
-    labels : list of str
-        How error messages call the planes.
-    z_um : numpy.ndarray, shape (M,), or None
-    pixel_um : float or None
-        None when the layer does not say.
-    """
+    """What is prepared, free of napari but for lazy pixels."""
 
     name: str
     planes: Any
@@ -50,13 +39,7 @@ class Source:
 
 
 def stack_source(layer: Layer) -> Source:
-    """A layer with several planes.
-
-    Raises
-    ------
-    InputError
-        If planes cannot be taken from it.
-    """
+    """A layer with several planes."""
     image = _layers.check_layer(layer)
     count = _layers.plane_count(image)
     if count < 2:
@@ -70,13 +53,7 @@ def stack_source(layer: Layer) -> Source:
 
 
 def scan_layers(layers: Sequence[Layer]) -> list[Image]:
-    """The layers of single images among these, from the lowest up.
-
-    Raises
-    ------
-    InputError
-        If one cannot be a scan, or fewer than two are there.
-    """
+    """The layers of single images among these, from the lowest up."""
     images = [_layers.check_layer(layer) for layer in layers]
     for image in images:
         if _layers.plane_count(image) > 1:
@@ -94,13 +71,7 @@ def scan_layers(layers: Sequence[Layer]) -> list[Image]:
 
 
 def scans_source(images: Sequence[Image]) -> Source:
-    """Several layers of one image each, in this order.
-
-    Raises
-    ------
-    InputError
-        If their pixels differ in size.
-    """
+    """Several layers of one image each, in this order."""
     sizes = [_layers.pixel_um(image) for image in images]
     for image, size in zip(images, sizes, strict=True):
         first = sizes[0]
@@ -122,13 +93,7 @@ def scans_source(images: Sequence[Image]) -> Source:
 
 
 def place_of(layer: Image) -> Place:
-    """Where the voxels of a stack lie.
-
-    Raises
-    ------
-    InputError
-        If the layer does not say.
-    """
+    """Where the voxels of a stack lie."""
     frame = _layers.stack_frame(layer)
     pixel = _layers.pixel_um(layer)
     if frame is None or pixel is None:
@@ -221,22 +186,7 @@ def about_layer(
     planes: slice | None = None,
     same_units: bool = True,
 ) -> dict[str, Any]:
-    """Keyword arguments for a layer that lies where another one does.
-
-    Parameters
-    ----------
-    layer : Image
-        Whose place, units, colours and metadata it takes.
-    name : str
-    made : dict
-        How it was made; added to what the metadata says already.
-    ndim : int, optional
-        2 for an image of a stack; the layer's own by default, 3 at most.
-    region, planes : slices, optional
-        What was cropped from the layer.
-    same_units : bool, optional
-        Whether the intensities are those of the layer, and its contrast fits.
-    """
+    """Keyword arguments for a layer that lies where another one does."""
     n = min(layer.ndim, 3) if ndim is None else ndim
     scale = np.array(layer.scale[-n:], dtype=float)
     translate = np.array(layer.translate[-n:], dtype=float)

@@ -50,13 +50,7 @@ _LOOK_EVENTS = ("colormap", "contrast_limits", "gamma", "name")
 
 
 class SideViewsDock(Dock):
-    """One to three volumes from three sides, in true proportions, following the viewer.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are shown.
-    """
+    """One to three volumes from three sides, in true proportions, following the viewer."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(

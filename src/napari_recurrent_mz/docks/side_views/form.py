@@ -185,13 +185,7 @@ class SideViews:
         return (step, pixel, pixel) if step and pixel and step > 0 and pixel > 0 else None
 
     def slab(self) -> Slab | None:
-        """The slab to look through; None is everything.
-
-        Raises
-        ------
-        InputError
-            If its thickness or its position is missing.
-        """
+        """The slab to look through; None is everything."""
         if self.through != "slab":
             return None
         if self.thickness is None:
@@ -201,13 +195,7 @@ class SideViews:
         return Slab(*self.point_um, thickness_um=self.thickness)
 
     def heights_um(self) -> tuple[float, ...] | None:
-        """The heights that were typed; None when nothing was.
-
-        Raises
-        ------
-        InputError
-            If they are no numbers.
-        """
+        """The heights that were typed; None when nothing was."""
         text = self.heights.replace("µm", " ").strip()
         if not text:
             return None

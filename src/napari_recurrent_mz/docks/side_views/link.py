@@ -19,16 +19,7 @@ _AXES = (0, 1, 2)
 
 
 class ViewerLink:
-    """Tells where the viewer looks, and moves it.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    moved : callable
-        Gets a position in the viewer's world and the axes (of z, y, x: 0, 1, 2) along which it
-        is meant: those of the sliders, or all three for a click on the canvas, or the cursor
-        while Shift is held.
-    """
+    """Tells where the viewer looks, and moves it."""
 
     def __init__(self, viewer: Any, moved: Callable[[Any, tuple[int, ...]], None]) -> None:
         self._viewer = viewer

@@ -94,13 +94,7 @@ class Source:
 
 
 def frame_of(layer: Any, typed_um: tuple[float, float, float] | None) -> _layers.Frame:
-    """Where a layer's voxels are; ``typed_um`` holds where the layer does not say.
-
-    Raises
-    ------
-    InputError
-        If the layer is no volume, or nobody says its size.
-    """
+    """Where a layer's voxels are; ``typed_um`` holds where the layer does not say."""
     stack = _layers.check_layer(layer)
     if _layers.plane_count(stack) < 2:
         raise InputError(

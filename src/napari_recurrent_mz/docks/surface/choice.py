@@ -59,11 +59,6 @@ def points_um(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
     """The points of a layer, (N, 3) as (z, y, x) in micrometres.
 
     Where a layer is in pixels, ``voxel_um`` turns z, y and x into micrometres.
-
-    Raises
-    ------
-    InputError
-        If the points have no z.
     """
     if layer.ndim < 3:
         raise InputError(
@@ -90,16 +85,7 @@ def _um_per_world(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
 
 
 def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points:
-    """Add an empty Points layer, in the units of the scans, ready for clicks.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    like : Image or None
-        The layer of a scan.
-    pixel_um : float
-        Sets the size of the points.
-    """
+    """Add an empty Points layer, in the units of the scans, ready for clicks."""
     in_um = like is None or _layers.has_size(like)
     field = 256 if like is None else max(_layers.plane_shape(like))
     viewer.dims.ndisplay = 2  # in 3-D a click has no height
@@ -123,23 +109,7 @@ def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points
 def map_heights(
     layer: Layer, shape: tuple[int, int], pixel_um: float, origin_um: tuple[float, float] | None
 ) -> Heights:
-    """The heights that a layer holds, on the pixels of the scans.
-
-    Parameters
-    ----------
-    layer : Image or Labels
-        Values in micrometres, lying anywhere in the world where it covers the scans.
-    shape : tuple of int
-        (Y, X) of the scans.
-    pixel_um : float
-    origin_um : tuple of float or None
-        Place (y, x) of the scans' first pixel; None where their layers say nothing.
-
-    Raises
-    ------
-    InputError
-        If the values are no heights, or do not cover the scans.
-    """
+    """The heights that a layer holds, on the pixels of the scans."""
     data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
     flat = data.reshape(data.shape[-2:])
     if origin_um is None or not _layers.has_size(layer):
@@ -221,10 +191,6 @@ class SurfaceChoice(QWidget):
     """Plane or map, its layer, the points, and a sentence on what the surface is like.
 
     ``changed`` follows everything that changes the surface; ``pick`` asks for a layer of points.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
     """
 
     changed = Signal()

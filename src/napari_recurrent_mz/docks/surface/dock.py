@@ -42,13 +42,7 @@ _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
 
 class SurfaceDock(ScanSource):
-    """Scans, a plane through points or a layer of heights, optics, method; one image.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are scans and surfaces and which gets the image.
-    """
+    """Scans, a plane through points or a layer of heights, optics, method; one image."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -112,13 +106,7 @@ class SurfaceDock(ScanSource):
 
     # the job --------------------------------------------------------------------------
     def recipe(self) -> Recipe:
-        """What the dock describes.
-
-        Raises
-        ------
-        InputError
-            If anything is missing or does not fit, in the user's words.
-        """
+        """What the dock describes."""
         scans = scans_of(self.scan_parts.table.scans.used())
         needs = method_of(self.method.method_key())
         optics = self.scan_parts.optics.optics() if needs.needs_optics else None

@@ -66,13 +66,7 @@ def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
 
 
 class TrainDock(Dock):
-    """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are the stacks.
-    """
+    """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(

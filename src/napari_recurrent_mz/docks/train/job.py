@@ -36,13 +36,7 @@ class AdaptJob:
 
 
 def build_job(ui: TrainLayout, agreed: str) -> AdaptJob:
-    """The job that the dock describes; ``agreed`` is a file that may be replaced.
-
-    Raises
-    ------
-    InputError
-        If anything is missing or does not fit, in the user's words.
-    """
+    """The job that the dock describes; ``agreed`` is a file that may be replaced."""
     stacks, result = ui.stacks.values(), ui.result.values()
     chosen = ui.chosen
     if not chosen:
