@@ -238,8 +238,8 @@ class MeansTable(NumberTable):
         for number, (measure, column) in enumerate(_COLUMNS.items(), 1):
             values = means[measure]
             is_best = values == column.best(values.dropna()) if values.count() > 1 else []
-            for row in np.flatnonzero(is_best):
-                cell = self.item(int(row), number)
+            for best_row in np.flatnonzero(is_best):
+                cell = self.item(int(best_row), number)
                 assert cell is not None
                 font = cell.font()
                 font.setBold(True)
