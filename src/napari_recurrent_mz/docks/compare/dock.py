@@ -27,7 +27,7 @@ from ..shared.layer_choice import LayerChoice
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import push_button
 from ..shared.plot import PlotPanel, ask_for_file
-from ..shared.stacks import is_stack, says_its_size
+from ..shared.stacks import is_stack, says_its_size, selected_or_only
 from ..shared.theme import ink_of
 from .job import (
     ComparisonJob,
@@ -85,7 +85,10 @@ class CompareDock(Dock):
         self._restore()
         with telling(self):
             self._choose_what_is_there()
-        self._show_nothing()
+        self.plot.show_reason(_EMPTY)
+        self.table_button.setEnabled(False)
+        self.means.hide()
+        self.note.hide()
         self._connect()
         self.check()
 
@@ -120,8 +123,9 @@ class CompareDock(Dock):
         for name in ("step", "pixel"):
             self.options.show_field(name, lacks_size)
         self.optics.setVisible(self.options.lmmse.value)
-        known = agreed_scans(self.layers.ticked())
-        self.options.scans.native.setPlaceholderText(f"{known} (layers)" if known else "2 5 8")
+        scans = agreed_scans(self.layers.ticked())
+        self.options.scans.native.setPlaceholderText(f"{scans} (layers)" if scans else "2 5 8")
+        self._offer_difference()
         if self.run is None:
             self.footer.ready(self._missing(), "hint")
 
@@ -192,13 +196,6 @@ class CompareDock(Dock):
             for part in (self.difference_button, self.plot):
                 scroll.ensureWidgetVisible(part, 0, 0)
 
-    def _show_nothing(self) -> None:
-        self.plot.show_reason(_EMPTY)
-        self.table_button.setEnabled(False)
-        self.means.hide()
-        self.note.hide()
-        self._offer_difference()
-
     def _show_means(self) -> None:
         if self.comparison is not None:
             ink, means = ink_of(self.palette_), self.comparison.means
@@ -218,8 +215,8 @@ class CompareDock(Dock):
             self.job = None
             self.difference_of.clear()
         else:
-            kept = tuple(volume for volume in self.job.volumes if volume.name != name)
-            self.job = replace(self.job, volumes=kept)
+            volumes = tuple(volume for volume in self.job.volumes if volume.name != name)
+            self.job = replace(self.job, volumes=volumes)
             self.difference_of.removeItem(self.difference_of.findText(name))
         self._offer_difference()
 
@@ -267,11 +264,11 @@ class CompareDock(Dock):
     # choosing, remembering, wiring ----------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """The only stack that was not reconstructed is the reference."""
-        layers = self._viewer.layers
-        stacks = [x for x in layers if is_stack(x) and not _layers.is_reconstruction(x)]
-        selected = [layer for layer in stacks if layer in layers.selection]
-        if len(stacks) == 1 or len(selected) == 1:
-            self.reference.choose((selected or stacks)[0])
+        stacks = selected_or_only(
+            self._viewer, lambda x: is_stack(x) and not _layers.is_reconstruction(x)
+        )
+        if len(stacks) == 1:
+            self.reference.choose(stacks[0])
             self._reference_chosen()
         self._layers_changed()
 
@@ -291,8 +288,8 @@ class CompareDock(Dock):
 
     def choose_baselines(self, keys: Iterable[str]) -> None:
         """Tick these and no others."""
-        wanted = set(keys)
-        self.options.update({key: key in wanted for key in BASELINES})
+        ticked = set(keys)
+        self.options.update({key: key in ticked for key in BASELINES})
 
     def _restore(self) -> None:
         self.options.restore(_GROUP)
@@ -323,7 +320,7 @@ class CompareDock(Dock):
         self.optics.changed.connect(self._check_timer.start)
         on(self, self.difference_button.clicked, self.add_difference)
         on(self, self.plot.message, self.footer.say)
-        on(self, self.ended, lambda _outcome: self._after_work())
+        on(self, self.ended, self.check)
         canvas = self.plot.answering
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")
@@ -332,10 +329,6 @@ class CompareDock(Dock):
         canvas.mpl_connect("key_press_event", guarded(self, self._key))
         on(self, self._viewer.dims.events.point, self._mark_view)
         on(self, self._viewer.layers.events.removed, self._layer_removed)
-
-    def _after_work(self) -> None:
-        self._offer_difference()
-        self.check()
 
 
 def _difference_box() -> QComboBox:

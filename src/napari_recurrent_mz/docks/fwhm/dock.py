@@ -16,7 +16,7 @@ from ..shared.dock import Dock
 from ..shared.guard import guarded, on, sentence_of, telling
 from ..shared.mouse import on_click
 from ..shared.plot import ask_for_file
-from ..shared.stacks import lacks_step
+from ..shared.stacks import lacks_step, selected_or_only
 from .job import FwhmJob, Measured, measure, points_um, volume_of
 from .layout import FwhmPages
 from .points import BeadPoints
@@ -153,10 +153,9 @@ class FwhmDock(Dock):
         self.pages.setCurrentWidget(self.results)
         if self.histograms:
             table = self.points[0].table
-            kept = table.index[table["accepted"]]
-            if len(kept):
-                self.show_bead(self.points[0], int(kept[0]))
-                self.points[0].show_plane(int(kept[0]))
+            for bead in table.index[table["accepted"]][:1]:
+                self.show_bead(self.points[0], int(bead))
+                self.points[0].show_plane(int(bead))
 
     def _replace_points(self, measured: Measured) -> None:
         """New points; the ones from before go, unless somebody works with them."""
@@ -250,10 +249,8 @@ class FwhmDock(Dock):
     # wiring ---------------------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """A selected image, or the only one, is meant."""
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        selected = [layer for layer in images if layer in self._viewer.layers.selection]
-        if selected or len(images) == 1:
-            self.setup.form.volume.value = (selected or images)[0]
+        for layer in selected_or_only(self._viewer, lambda layer: isinstance(layer, Image))[:1]:
+            self.setup.form.volume.value = layer
 
     def _layer_chosen(self) -> None:
         self.footer.say("")

@@ -70,18 +70,18 @@ class BeadPoints:
         layer = self.layer
         if layer is None:
             return
-        wanted = np.isin(layer.features["bead"], [bead + 1 for bead in beads])
+        is_chosen = np.isin(layer.features["bead"], [bead + 1 for bead in beads])
         self._is_choosing = True
         try:
-            layer.selected_data = set(np.flatnonzero(wanted).tolist())
+            layer.selected_data = set(np.flatnonzero(is_chosen).tolist())
         finally:
             self._is_choosing = False
         # napari highlights the selection of one layer only, and that with a thin line.
         faces = np.array(layer.face_color)
         is_disc = layer.features["accepted"].to_numpy(bool)
         faces[is_disc, 3] = 0.0
-        faces[is_disc & wanted] = layer.border_color[is_disc & wanted]
-        faces[is_disc & wanted, 3] = _FILL
+        faces[is_disc & is_chosen] = layer.border_color[is_disc & is_chosen]
+        faces[is_disc & is_chosen, 3] = _FILL
         layer.face_color = faces
 
     def show_plane(self, bead: int) -> None:
@@ -107,8 +107,8 @@ class BeadPoints:
 
     def _bead(self, layer: Points, point: int) -> int | None:
         number = layer.features["bead"].iloc[point]
-        known = not np.isnan(number) and int(number) - 1 in self.table.index
-        return int(number) - 1 if known else None
+        is_ours = not np.isnan(number) and int(number) - 1 in self.table.index
+        return int(number) - 1 if is_ours else None
 
     def _selected(self, _event: Any = None) -> None:
         layer = self.layer

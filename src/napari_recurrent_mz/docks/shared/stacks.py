@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari.layers import Image, Layer
@@ -23,6 +23,13 @@ def is_stack(layer: Layer) -> bool:
         return _layers.plane_count(_layers.check_layer(layer)) > 1
     except InputError:
         return False
+
+
+def selected_or_only(viewer: Any, accepts: Callable[[Layer], bool]) -> list[Layer]:
+    """The selected layers of those that are accepted, or the only one of these."""
+    layers = [layer for layer in viewer.layers if accepts(layer)]
+    selected = [layer for layer in layers if layer in viewer.layers.selection]
+    return selected or (layers if len(layers) == 1 else [])
 
 
 def check_stack(layer: Layer, hint: str = "choose one with at least two planes.") -> Image:

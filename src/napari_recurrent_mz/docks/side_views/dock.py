@@ -41,12 +41,14 @@ _PLOT_HEIGHT = 250
 _FORM_WIDTH = 400
 _TOOLS_HEIGHT = 34
 _MOST_OF_DOCK = 0.62
-_KEPT = 12
+_MOST_KEPT = 12
 _SOON_MS = 40
 _FILLING_MS = 300
 _NOTHING = "Choose a volume: it is shown here from three sides."
-_PLACE_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "metadata")
-_LOOK_EVENTS = ("colormap", "contrast_limits", "gamma", "name")
+_EVENTS = (
+    *("scale", "translate", "rotate", "shear", "affine", "units", "metadata"),
+    *("colormap", "contrast_limits", "gamma", "name"),
+)
 
 
 class SideViewsDock(Dock):
@@ -124,30 +126,20 @@ class SideViewsDock(Dock):
             if source.is_quick:
                 self._outcomes[source.key] = project_now(source)
         slow = [source for source in unknown if not source.is_quick]
-        if self._is_at_work_on(slow):
+        if self.run is not None and [s.wish for s in self._at_work] == [s.wish for s in slow]:
             return  # with newer data, it goes on from there
         self._drop_job()
         is_allowed = is_asked or not any(source.wants_asking for source in slow)
         if slow and is_allowed and not self._is_held:
-            self._project(slow)
-        known = [s if isinstance(s, str) else self._known(s) for s in sources]
-        if self.run is None or None not in known:
-            self._show(
-                layers,
-                [
-                    (source if isinstance(source, str) else source.why_unread)
-                    if views is None
-                    else views
-                    for source, views in zip(sources, known, strict=True)
-                ],
-            )
+            self._at_work = slow
+            self.start(project, slow, then=self._projected, title="Projecting")
+        outcomes = [s if isinstance(s, str) else self._known(s) for s in sources]
+        unread = [s if isinstance(s, str) else s.why_unread for s in sources]
+        if self.run is None or all(outcome is not None for outcome in outcomes):
+            self._show(layers, [o or why for o, why in zip(outcomes, unread, strict=True)])
         elif not self.shown:
             self.plot.show_reason("Projecting…")
         self._forget({source.key for source in sources if isinstance(source, VolumeSource)})
-
-    def _project(self, sources: list[VolumeSource]) -> None:
-        self._at_work = sources
-        self.start(project, sources, then=self._projected, title="Projecting")
 
     def _source(self, layer: Any, slab: Slab | None) -> VolumeSource | str:
         """What is projected of a layer, or why nothing can be."""
@@ -171,12 +163,8 @@ class SideViewsDock(Dock):
 
     def _forget(self, shown: set[tuple[Any, ...]]) -> None:
         """Keep what is shown, and the latest others: switching back to them is at once."""
-        for key in [key for key in self._outcomes if key not in shown][:-_KEPT]:
+        for key in [key for key in self._outcomes if key not in shown][:-_MOST_KEPT]:
             del self._outcomes[key]
-
-    def _is_at_work_on(self, sources: list[VolumeSource]) -> bool:
-        wishes = [source.wish for source in sources]
-        return self.run is not None and [source.wish for source in self._at_work] == wishes
 
     def _drop_job(self) -> None:
         """Forget the job at work: nobody waits for it any more."""
@@ -216,14 +204,14 @@ class SideViewsDock(Dock):
 
     def _look(self, layers: list[Any]) -> Look:
         controls = self.controls.read()
-        known = next((heights for heights in map(scans_um, layers) if heights), ())
-        self.controls.suggest_heights(known)
+        heights_um = next(filter(None, map(scans_um, layers)), ())
+        self.controls.suggest_heights(heights_um)
         typed = controls.heights_um()
         if not controls.shown:
             raise InputError("No view is ticked: tick x–y, x–z or y–z.")
         return Look(
             views=controls.shown,
-            scans_um=known if typed is None else typed,
+            scans_um=heights_um if typed is None else typed,
             next_um=next_um(layers),
             marks=controls.marks,
             has_axes=controls.axes,
@@ -320,9 +308,9 @@ class SideViewsDock(Dock):
             return
         volumes = [layer for layer in self._viewer.layers if is_stack(layer)]
         selected = [layer for layer in volumes if layer in self._viewer.layers.selection]
-        meant = selected if len(volumes) > len(VOLUMES) else volumes
-        meant = sorted(meant, key=lambda layer: not scans_um(layer))
-        for name, layer in zip(VOLUMES, meant, strict=False):
+        layers = selected if len(volumes) > len(VOLUMES) else volumes
+        reconstructions_first = sorted(layers, key=lambda layer: not scans_um(layer))
+        for name, layer in zip(VOLUMES, reconstructions_first, strict=False):
             self.controls[name].value = layer
 
     def _layers_chosen(self) -> None:
@@ -340,7 +328,7 @@ class SideViewsDock(Dock):
     def _watch(self, layer: Any, how: str) -> None:
         events = layer.events
         changed, data_changed, maybe_changed = self._on_layers
-        for name in (*_PLACE_EVENTS, *_LOOK_EVENTS):
+        for name in _EVENTS:
             getattr(getattr(events, name), how)(changed)
         getattr(events.data, how)(data_changed)
         getattr(events.set_data, how)(maybe_changed)

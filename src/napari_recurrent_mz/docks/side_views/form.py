@@ -160,11 +160,8 @@ class SideViews:
     @property
     def chosen(self) -> list[Any]:
         """The chosen layers, each once."""
-        found: list[Any] = []
-        for layer in (self.first, self.second, self.third):
-            if layer is not None and all(layer is not other for other in found):
-                found.append(layer)
-        return found
+        layers = (self.first, self.second, self.third)
+        return list({id(layer): layer for layer in layers if layer is not None}.values())
 
     @property
     def shown(self) -> tuple[ViewName, ...]:

@@ -63,8 +63,8 @@ def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
     check = next((event for event in events if isinstance(event, OwnSampleCheck)), None)
     (image,) = (event for event in events if isinstance(event, inference.SurfaceImage))
     seconds = time.monotonic() - began
-    made = recipe.provenance(choose_device(recipe.device), seconds, check)
-    return SurfaceImage(image.pixels, made, seconds)
+    provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
+    return SurfaceImage(image.pixels, provenance, seconds)
 
 
 def add_image(viewer: Any, recipe: Recipe, surface: SurfaceImage, look: Look, title: str) -> Image:

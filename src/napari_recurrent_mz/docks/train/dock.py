@@ -22,7 +22,7 @@ from ..shared.dock import Dock
 from ..shared.guard import on, telling
 from ..shared.layer_choice import LayerChoice
 from ..shared.own_models import own_models
-from ..shared.stacks import is_stack, lacks_step
+from ..shared.stacks import is_stack, lacks_step, selected_or_only
 from ..shared.worker import Outcome, Result, in_background
 from .job import ENDING, AdaptJob, build_job, gains_figure, outcome_words
 from .layout import TrainLayout
@@ -132,9 +132,8 @@ class TrainDock(Dock):
                 self.say("")
 
     def _draw_curve(self) -> None:
-        points = list(self.curve)
-        if points:
-            self.ui.plot.show_figure(gains_figure(points))
+        if self.curve:
+            self.ui.plot.show_figure(gains_figure(list(self.curve)))
         else:
             self.ui.plot.show_reason("The curve appears here")
 
@@ -158,10 +157,8 @@ class TrainDock(Dock):
     # layers and files -----------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """A selected stack, or the only one, is meant."""
-        stacks = [layer for layer in self._viewer.layers if is_stack(layer)]
-        selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
-        if selected or len(stacks) == 1:
-            self.ui.stacks.first.value = (selected or stacks)[0]
+        for layer in selected_or_only(self._viewer, is_stack)[:1]:
+            self.ui.stacks.first.value = layer
 
     def _stack_chosen(self) -> None:
         if self.run is None:
