@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Image, Layer
 
 from ...core.scans import InputError
 from . import layers as _layers
-
-
-def record_of(layer: Layer) -> Mapping[str, Any]:
-    """What this package has noted in a layer's metadata."""
-    record = layer.metadata.get(_layers.METADATA_KEY)
-    return record if isinstance(record, Mapping) else {}
 
 
 def is_stack(layer: Layer) -> bool:

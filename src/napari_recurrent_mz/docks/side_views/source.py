@@ -18,7 +18,7 @@ from ...measure.projections import How, Limits, SideViews, Slab, iter_side_views
 from ..shared import layers as _layers
 from ..shared.dock import Progress, Result
 from ..shared.guard import sentence_of
-from ..shared.stacks import record_of
+from ..shared.layers import own_metadata
 
 AT_ONCE_VOXELS = 16_000_000
 """Volumes in memory up to this size are projected before the next frame is drawn."""
@@ -113,7 +113,7 @@ def frame_of(layer: Any, typed_um: tuple[float, float, float] | None) -> _layers
 
 def scans_um(layer: Any) -> tuple[float, ...]:
     """Heights of the scans that a layer was reconstructed from, if it says so."""
-    scans = record_of(layer).get("scans")
+    scans = own_metadata(layer).get("scans")
     if not isinstance(scans, Sequence):
         return ()
     heights = (scan.get("z_um") for scan in scans if isinstance(scan, Mapping))
@@ -122,7 +122,7 @@ def scans_um(layer: Any) -> tuple[float, ...]:
 
 def next_um(layers: Iterable[Any]) -> float | None:
     """Height suggested for the next scan, of the first layer that says one."""
-    heights = (record_of(layer).get("next_z_um") for layer in layers)
+    heights = (own_metadata(layer).get("next_z_um") for layer in layers)
     return next((float(z) for z in heights if isinstance(z, int | float)), None)
 
 
