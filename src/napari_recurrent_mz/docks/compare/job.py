@@ -17,7 +17,7 @@ from ...measure.comparison import Difference, Volume, comparing, differing, made
 from ..shared import layers as _layers
 from ..shared.dock import Result, relayed
 from ..shared.result import um_along
-from ..shared.stacks import check_stack, record_of
+from ..shared.stacks import check_stack
 
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter
 _SHOWN_PERCENTILE = 99.8
@@ -41,17 +41,17 @@ class ComparisonJob:
 
 def is_comparable(layer: Layer) -> bool:
     """Whether a layer is offered: images, but not the maps that come from here."""
-    return isinstance(layer, Image) and "difference" not in record_of(layer)
+    return isinstance(layer, Image) and "difference" not in _layers.own_metadata(layer)
 
 
 def scans_of(layer: Layer) -> tuple[float, ...]:
     """Heights of the scans that a layer was made from, in micrometres; empty if unknown."""
-    return made_from(record_of(layer))[0]
+    return made_from(_layers.own_metadata(layer))[0]
 
 
 def volume_of(layer: Layer, step_um: float | None, pixel_um: float | None) -> Volume:
     """A layer as a volume; the sizes are those that were typed for one that does not say."""
-    record = record_of(layer)
+    record = _layers.own_metadata(layer)
     if record.get("state") == "running":
         raise InputError(f"Layer '{layer.name}' is still filling: compare it once it is done.")
     image = check_stack(layer)
