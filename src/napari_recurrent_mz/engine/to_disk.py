@@ -110,6 +110,7 @@ def reconstruct_into(
     on_progress: Callable[[int, int], None] | None = None,
     on_message: Callable[[str], None] | None = None,
     on_check: Callable[[OwnSampleCheck], None] | None = None,
+    before_finish: Callable[[dict[str, Any]], None] | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> Path:
     """Fill a grid of heights from a few scans, straight to where ``opened`` says.
@@ -123,6 +124,8 @@ def reconstruct_into(
         Its target is a grid.
     on_progress, on_message, on_check, stopped
         As in :func:`reconstruct_to`.
+    before_finish : callable, optional
+        Given the provenance once all planes are there; what it raises leaves nothing behind.
 
     Returns
     -------
@@ -150,4 +153,7 @@ def reconstruct_into(
                 if on_progress is not None:
                     on_progress(done, planes)
         seconds = time.perf_counter() - began
-        return volume.finish(recipe.provenance(device, seconds, check))
+        record = recipe.provenance(device, seconds, check)
+        if before_finish is not None:
+            before_finish(record)
+        return volume.finish(record)

@@ -79,12 +79,7 @@ def find_jobs(
 
 
 def check_folder(output: Path, sources: Sequence[Path]) -> Path:
-    """The folder for the results once it can be written, or made.
-
-    Raises
-    ------
-    InputError
-    """
+    """The folder for the results once it can be written, or made."""
     output = output.absolute()
     for source in sources:
         if source.is_dir() and (output.resolve() / "x").is_relative_to(source.resolve()):

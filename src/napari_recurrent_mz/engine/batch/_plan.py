@@ -67,13 +67,7 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
 
 
 def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
-    """The scans of a job, and what it comes to: only the planes that are scans are read.
-
-    Raises
-    ------
-    InputError
-        If something is missing or does not fit.
-    """
+    """The scans of a job, and what it comes to: only the planes that are scans are read."""
     if job.trouble:
         raise InputError(job.trouble)
     planes = settings.planes if job.heights_um is None else None

@@ -22,10 +22,6 @@ def processes(shares: Shares) -> Iterator[ProcessPoolExecutor]:
     """A pool whose processes have their threads, and their GPU, from the start.
 
     On the way out the pool is waited for: whoever wants it to end soon has told the jobs so.
-
-    Parameters
-    ----------
-    shares : Shares
     """
     # A fresh interpreter: a fork would take over locks of torch's threads.
     context = multiprocessing.get_context("spawn")

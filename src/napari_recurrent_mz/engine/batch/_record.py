@@ -68,29 +68,7 @@ def write_record(
     made: Mapping[str, Any],
     run: str,
 ) -> None:
-    """Write down that a job is finished, once what it made was opened.
-
-    Parameters
-    ----------
-    output : Path
-        The folder of the results.
-    job : Job
-    shape : tuple of int
-        (Z, Y, X) that the volume must have.
-    inputs : sequence
-        What :func:`inputs_of` said before the job was begun.
-    digest : str
-        Of the settings.
-    made : mapping
-        How the volume was made.
-    run : str
-        Of which batch, see :attr:`~._work.Orders.run`.
-
-    Raises
-    ------
-    InputError
-        When the volume is not whole, or the disk refuses.
-    """
+    """Write down that a job is finished, once what it made was opened."""
     path, mark = record_path(output, job), output_mark(job, shape)
     with refusals_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,13 +139,7 @@ def _wanted(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> dict[
 
 
 def output_mark(job: Job, shape: tuple[int, int, int]) -> str:
-    """What tells a finished output from another of its name; it is opened for that.
-
-    Raises
-    ------
-    InputError
-        When it is not there, or not whole.
-    """
+    """What tells a finished output from another of its name; it is opened for that."""
     if not job.target.exists():
         raise InputError(f"'{job.target.name}' is gone: make it again.")
     return verify_volume(job.target, shape, job.time if job.in_time_lapse else None)

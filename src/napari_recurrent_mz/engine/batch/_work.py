@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ...io._whole import refusals_of, remove_left_behind
 from ..check import check_on_scans
 from ..inference import model_for
 from ..recipe import Recipe
-from ..to_disk import Target, reconstruct_into
+from ..to_disk import reconstruct_into
 from ._plan import Plan, plan_of, read_job
 from ._record import BATCH_KEY, forget, inputs_of, record_of, record_path, write_record
 from ._settings import BatchSettings, Job
@@ -37,33 +36,15 @@ _LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Orders:
-    """What all jobs of a batch have in common.
-
-    Attributes
-    ----------
-    settings : BatchSettings
-    output : Path
-        The folder of the results.
-    digest : str
-        Of the settings.
-    stop : Path
-        A file whose appearance ends the work.
-    threads : int, mapping of str to int, or None
-        Threads for torch, of every process or by the address of a dask worker; None leaves
-        them as they are.
-    gpu_memory_gb : float or None
-        The most memory of a GPU that each process may use; None leaves it as it is.
-    again : bool
-        Whether what is finished is made again.
-    """
+    """What all jobs of a batch have in common."""
 
     settings: BatchSettings
-    output: Path
-    digest: str
-    stop: Path
-    threads: int | Mapping[str, int] | None = None
-    gpu_memory_gb: float | None = None
-    again: bool = False
+    output: Path  # the folder of the results
+    digest: str  # of the settings
+    stop: Path  # a file whose appearance ends the work
+    threads: int | Mapping[str, int] | None = None  # of each process, or by a worker's address
+    gpu_memory_gb: float | None = None  # most that each process may use; None is all
+    again: bool = False  # whether what is finished is made again
 
     @property
     def run(self) -> str:
@@ -103,21 +84,7 @@ def run_job(
     trouble: str = "",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Do one job; whatever goes wrong is told in its outcome.
-
-    Parameters
-    ----------
-    job : Job
-    orders : Orders
-    trouble : str, optional
-        What :func:`prepare` said of the place it goes to.
-    on_progress : callable, optional
-        Called with the number of planes done and of all planes.
-
-    Returns
-    -------
-    Outcome
-    """
+    """Do one job; what goes wrong, or ``trouble`` with its place, is told in its outcome."""
     with _ONE_AT_A_TIME:
         began = time.perf_counter()
         try:
@@ -126,7 +93,7 @@ def run_job(
             if trouble or job.trouble:
                 raise InputError(trouble or job.trouble)
             with _turn(record_path(orders.output, job).with_suffix(".lock"), orders):
-                there = found(job, orders)
+                there = outcome_of_finished(job, orders)
                 if there is not None:
                     return there
                 _keep_to_share(orders)
@@ -144,12 +111,10 @@ def run_job(
         return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
 
 
-def found(job: Job, orders: Orders) -> Outcome | None:
-    """The outcome of a job whose volume is there; None for one to be made.
-
-    A volume of this run is there for good, also where all is made again: dask may give a job to
-    two workers, when it has lost sight of the first one.
-    """
+def outcome_of_finished(job: Job, orders: Orders) -> Outcome | None:
+    """The outcome of a job whose volume is there; None for one to be made."""
+    # A volume of this run stays, also where all is made again: dask gives a job to a second
+    # worker when it has lost sight of the first one.
     record = record_of(orders.output, job, orders.settings, orders.digest)
     if record is not None and record.get("run") == orders.run:
         return Outcome(job, DONE, method=_Made(record["made"]).method)
@@ -190,19 +155,7 @@ class _Made:
 
 
 def prepare(job: Job, orders: Orders) -> str:
-    """Make the place of all time points of a position, unless it is there.
-
-    Parameters
-    ----------
-    job : Job
-        Any one of them.
-    orders : Orders
-
-    Returns
-    -------
-    str
-        Empty, or one sentence on why there is none.
-    """
+    """Make the place of all time points of a job's position; returns why there is none, or ""."""
     with _ONE_AT_A_TIME:
         try:
             plan = plan_of(job, orders.settings)
@@ -267,12 +220,17 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = read_job(job, settings)
     told = _told(job, orders)
     method = str(told.get("method", settings.method))
-    made = _Made()
-    made.remarks += plan.remarks
+    made = _Made(remarks=list(plan.remarks))
 
-    def opened(shape: tuple[int, int, int]) -> Target:
+    def opened(shape: tuple[int, int, int]) -> TimePoint | VolumeWriter:
         forget(orders.output, job)
-        return _Kept(_place(job, plan, shape), made.provenance, partial(found, job, orders))
+        return _place(job, plan, shape)
+
+    def before_finish(provenance: dict[str, Any]) -> None:
+        by = outcome_of_finished(job, orders)
+        if by is not None:
+            raise _OvertakenError(by)
+        made.provenance = provenance
 
     recipe = Recipe(
         scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
@@ -282,6 +240,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         recipe,
         on_progress=on_progress,
         on_message=made.remarks.append,
+        before_finish=before_finish,
         stopped=_Stopped(orders.stop),
     )
     if _told(job, orders) != told:
@@ -341,42 +300,6 @@ class _OvertakenError(Exception):
     def __init__(self, by: Outcome) -> None:
         super().__init__(by.job.name)
         self.by = by
-
-
-class _Kept:
-    """A place for a volume that also tells how the volume was made.
-
-    ``found`` tells the outcome when the volume was made by another meanwhile.
-    """
-
-    def __init__(
-        self,
-        place: TimePoint | VolumeWriter,
-        made: dict[str, Any],
-        found: Callable[[], Outcome | None],
-    ) -> None:
-        self._place, self._made, self._found = place, made, found
-
-    @property
-    def finished_planes(self) -> list[int]:
-        return self._place.finished_planes
-
-    def __setitem__(self, index: int, plane: Any) -> None:
-        self._place[index] = plane
-
-    def finish(self, provenance: Mapping[str, Any]) -> Path:
-        by = self._found()
-        if by is not None:
-            raise _OvertakenError(by)
-        self._made.update(provenance)
-        return self._place.finish(provenance)
-
-    def __enter__(self) -> _Kept:
-        self._place.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._place.__exit__(*error)
 
 
 class _Stopped:

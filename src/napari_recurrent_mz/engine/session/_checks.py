@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...core.optics import Optics
-from ...core.scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ...core.scans import FloatArray, InputError, Scan, ZGrid, same_height
 from ...estimates.normalisation import noise_of, normalisation
 from ...estimates.planning import percent
 from ...estimates.saturation import SATURATED, saturated_part
@@ -93,9 +93,7 @@ def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | No
             f"'{choice}' cannot be done with a second scan at one height: choose "
             f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}."
         )
-    number = next(
-        (i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None
-    )
+    number = next((i for i, s in enumerate(scans) if same_height(s.z_um, scan.z_um)), None)
     if number is not None and choice is None:
         raise InputError(
             f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[number])}): choose to "

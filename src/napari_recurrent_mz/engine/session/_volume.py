@@ -9,7 +9,7 @@ from itertools import takewhile
 import numpy as np
 
 from ...core.progress import Stopped
-from ...core.scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ...core.scans import FloatArray, InputError, Scan, ZGrid, same_height
 from ...estimates.lmmse import LinearEstimate
 from ...estimates.normalisation import normalisation
 from ...networks.inputs import Scale
@@ -177,7 +177,7 @@ class LiveVolume:
     def _scan_at(self, z_um: float, scans: Sequence[Scan]) -> Scan | None:
         if not self._keeps_scans:
             return None
-        return next((scan for scan in scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM), None)
+        return next((scan for scan in scans if same_height(scan.z_um, z_um)), None)
 
     def _update(self, index: int, pixels: FloatArray, stage: str, *, final: bool) -> PlaneUpdate:
         done = len(self._done | ({index} if final else set()))
