@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Scan, ZGrid
+from ..core.scans import Scan, ZGrid
 from ..io import VolumeWriter
+from ..io._time_lapse import TimePoint
 from ..networks.weights import Model
 from .check import OwnSampleCheck
 from .inference import Plane, loaded, run, tell
@@ -83,24 +83,8 @@ def reconstruct_to(
     )
 
 
-class Target(Protocol):
-    """Where a volume is put plane after plane, as :class:`~.VolumeWriter`."""
-
-    @property
-    def finished_planes(self) -> Sequence[int]: ...
-
-    def __setitem__(self, index: int, plane: FloatArray) -> None: ...
-
-    def finish(self, provenance: Mapping[str, Any]) -> Path: ...
-
-    def __enter__(self) -> Target: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+Target = TimePoint | VolumeWriter
+"""Where a volume is put plane after plane."""
 
 
 def reconstruct_into(

@@ -108,5 +108,5 @@ def in_words(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         counts[outcome.state] += 1
     words = {DONE: "done", KEPT: "kept from before", FAILED: "failed", STOPPED: "not begun"}
-    told = [f"{n} {words[state]}" for state, n in counts.items() if n]
-    return f"{len(outcomes)} volumes: {', '.join(told)}" if told else "nothing to do"
+    counted = [f"{n} {words[state]}" for state, n in counts.items() if n]
+    return f"{len(outcomes)} volumes: {', '.join(counted)}" if counted else "nothing to do"

@@ -180,10 +180,7 @@ def digest_of(settings: BatchSettings) -> str:
 def graph(
     jobs: Sequence[Job], orders: Orders, work: Callable[[Job, Orders, str], Outcome] = run_job
 ) -> list[Delayed]:
-    """The work as a dask graph: one node for each volume, whose value is its outcome.
-
-    The time points of a position wait for a node that makes their common place.
-    """
+    """A dask graph with a node for each volume; time points wait for one that makes their place."""
     from dask.delayed import delayed
 
     places: dict[Path, Any] = {}
@@ -284,8 +281,8 @@ def _run_here(
     while ledger.left():
         with processes(shares) as pool:
             try:
-                told = replace(orders, threads=shares.threads)
-                _compute(ledger, told, "processes", pool=pool, chunksize=1)
+                shared = replace(orders, threads=shares.threads)
+                _compute(ledger, shared, "processes", pool=pool, chunksize=1)
                 return
             except KeyboardInterrupt:
                 orders.stop.touch()

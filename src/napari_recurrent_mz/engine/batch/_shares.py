@@ -46,7 +46,7 @@ def share_out(
     wanted: int | None = None,
     gpus: Sequence[str] = (),
 ) -> Shares:
-    """Share a computer out between positions."""
+    """Share a computer out; ``wanted`` positions at a time hold whatever the memory is."""
     most = len(gpus) or (cores if wanted else max(cores // THREADS_EACH, 1))
     fits = max(int(_PART_OF_MEMORY * memory / max(bytes_each, 1)), 1)
     workers = max(min(jobs, most, wanted or fits, cores), 1)
@@ -54,10 +54,8 @@ def share_out(
 
 
 def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
-    """Main memory that one position takes in a process of its own, in bytes; a generous guess.
-
-    The volume has no part in it: its planes are written as they are made.
-    """
+    """A generous guess of the main memory that one position takes in its process, in bytes."""
+    # The volume has no part in it: its planes are written as they are made.
     pixels = math.prod(shape)
     needs = method_of(method)
     network = _NETWORK_BYTES * min(pixels, LARGEST_TILE["cpu"] ** 2) if needs.needs_model else 0
@@ -82,10 +80,7 @@ def free_memory() -> int:
 
 
 def gpus_for(device: str, method: str) -> tuple[str, ...]:
-    """The GPUs that a choice of device means, as CUDA_VISIBLE_DEVICES names them.
-
-    Empty for a CPU, and for methods that compute there on any device; an Apple GPU is one.
-    """
+    """The GPUs that a method uses of a device, as CUDA_VISIBLE_DEVICES names them."""
     from ...core.device import choose_device
 
     kind = choose_device(device).kind

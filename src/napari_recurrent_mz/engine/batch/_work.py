@@ -23,7 +23,7 @@ from ...io._whole import refusals_of, remove_left_behind
 from ..check import check_on_scans
 from ..inference import model_for
 from ..recipe import Recipe
-from ..to_disk import reconstruct_into
+from ..to_disk import Target, reconstruct_into
 from ._plan import Plan, plan_of, read_job
 from ._record import BATCH_KEY, forget, inputs_of, record_of, record_path, write_record
 from ._settings import BatchSettings, Job
@@ -92,11 +92,11 @@ def run_job(
                 raise Stopped
             if trouble or job.trouble:
                 raise InputError(trouble or job.trouble)
-            with _turn(record_path(orders.output, job).with_suffix(".lock"), orders):
+            with _locked(record_path(orders.output, job).with_suffix(".lock"), orders):
                 there = outcome_of_finished(job, orders)
                 if there is not None:
                     return there
-                _keep_to_share(orders)
+                _limit_resources(orders)
                 made = _reconstruct(job, orders, on_progress)
         except Stopped:
             return Outcome(job, STOPPED)
@@ -128,7 +128,7 @@ def lost(job: Job, message: str) -> Outcome:
 
 
 @contextmanager
-def _turn(lock: Path, orders: Orders) -> Iterator[None]:
+def _locked(lock: Path, orders: Orders) -> Iterator[None]:
     """Wait while another process is at it: another run, or a worker that dask has lost."""
 
     def look() -> None:
@@ -159,7 +159,7 @@ def prepare(job: Job, orders: Orders) -> str:
     with _ONE_AT_A_TIME:
         try:
             plan = plan_of(job, orders.settings)
-            with _turn(record_path(orders.output, job).with_name("place.lock"), orders):
+            with _locked(record_path(orders.output, job).with_name("place.lock"), orders):
                 _prepare(job, plan, orders)
         except Stopped:
             return ""  # the time points are stopped too
@@ -170,8 +170,8 @@ def prepare(job: Job, orders: Orders) -> str:
 
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     remove_left_behind(job.target)
-    told, shape = time_lapse_told(job.target)
-    batch = told.get(BATCH_KEY) or {}
+    place_record, shape = time_lapse_told(job.target)
+    batch = place_record.get(BATCH_KEY) or {}
     if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
         if shape[0] < job.points:
             lengthen_time_lapse(job.target, job.points)
@@ -196,10 +196,7 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
 
 
 def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | None]:
-    """The method of all time points, so that none differs from the next by its method alone.
-
-    With the method auto, the check is made once, on this time point.
-    """
+    """The method of all time points, and what a check on this one found with the method auto."""
     settings = orders.settings
     if method_of(settings.method).kind != "auto":
         return settings.method, None
@@ -207,7 +204,7 @@ def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | Non
     model = model_for(settings.method, settings.model)
     assert plan.optics is not None  # this method needs them
     assert model is not None
-    _keep_to_share(orders)
+    _limit_resources(orders)
     device = choose_device(settings.device)
     check = check_on_scans(scans, plan.optics, model, device, stopped=_Stopped(orders.stop))
     return check.chosen, check.as_dict()
@@ -218,11 +215,11 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     settings = orders.settings
     inputs = inputs_of(job, settings.planes)  # before reading: what changes meanwhile shows
     scans, plan = read_job(job, settings)
-    told = _told(job, orders)
-    method = str(told.get("method", settings.method))
+    place_record = _place_record(job, orders)
+    method = str(place_record.get("method", settings.method))
     made = _Made(remarks=list(plan.remarks))
 
-    def opened(shape: tuple[int, int, int]) -> TimePoint | VolumeWriter:
+    def opened(shape: tuple[int, int, int]) -> Target:
         forget(orders.output, job)
         return _place(job, plan, shape)
 
@@ -243,8 +240,8 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         before_finish=before_finish,
         stopped=_Stopped(orders.stop),
     )
-    if _told(job, orders) != told:
-        raise _begun_anew(job)
+    if _place_record(job, orders) != place_record:
+        raise _other_settings(job)
     write_record(
         orders.output,
         job,
@@ -254,30 +251,30 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         made.provenance,
         orders.run,
     )
-    check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
+    check: Mapping[str, Any] = place_record.get("check") or made.provenance.get("check") or {}
     if check:
         made.remarks.append(str(check["sentence"]))
     return made
 
 
-def _told(job: Job, orders: Orders) -> dict[str, Any]:
+def _place_record(job: Job, orders: Orders) -> dict[str, Any]:
     """What the place of a time point was made with; empty where a volume has its own."""
     if not job.in_time_lapse:
         return {}
-    told = time_lapse_told(job.target)[0]
-    if (told.get(BATCH_KEY) or {}).get("settings") != orders.digest:
-        raise _begun_anew(job)
-    return told
+    place_record = time_lapse_told(job.target)[0]
+    if (place_record.get(BATCH_KEY) or {}).get("settings") != orders.digest:
+        raise _other_settings(job)
+    return place_record
 
 
-def _begun_anew(job: Job) -> InputError:
+def _other_settings(job: Job) -> InputError:
     return InputError(
         f"Another batch, with other settings, has begun '{job.target.name}' anew: give one of the "
         "two a folder of its own."
     )
 
 
-def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> TimePoint | VolumeWriter:
+def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> Target:
     if job.in_time_lapse:
         assert job.time is not None
         return TimePoint(job.target, job.time, shape)
@@ -315,7 +312,7 @@ class _Stopped:
         return self._found
 
 
-def _keep_to_share(orders: Orders) -> None:
+def _limit_resources(orders: Orders) -> None:
     """Give torch the threads, and the memory of a GPU, that this process may use."""
     if orders.gpu_memory_gb is not None:
         limit_gpu_memory(orders.gpu_memory_gb)
