@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..core.scans import SAME_HEIGHT_UM, InputError, Scan, counted
+from ..core.scans import InputError, Scan, counted, same_height
 from .microscope import Microscope, MicroscopeError, StageError, check_height, check_start, standing
 
 MAX_SCANS = 10
@@ -256,7 +256,7 @@ class _Run:
         if self.taken < len(self.first_um):
             return self.first_um[self.taken]
         z_um = float(self.session.suggest_z())
-        if any(abs(scan.z_um - z_um) < SAME_HEIGHT_UM for scan in self.session.scans):
+        if any(same_height(scan.z_um, z_um) for scan in self.session.scans):
             best = f"The best next height, {z_um:g} µm, has been scanned already."
             raise _RunEnd("exhausted", best)
         low, high = self.microscope.limits_um

@@ -38,6 +38,12 @@ SAME_HEIGHT_UM = 1e-3
 """Heights that are nearer than this are one, in micrometres: no stage tells them apart."""
 
 
+def same_height(z_um: float, heights_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Where heights, in micrometres, are the height ``z_um``."""
+    same: npt.NDArray[np.bool_] = np.abs(np.asarray(heights_um) - z_um) < SAME_HEIGHT_UM
+    return same
+
+
 LARGEST_VALUE = 1e37
 """Beyond it an estimate might not be a number of single precision any more."""
 

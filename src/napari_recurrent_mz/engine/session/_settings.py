@@ -89,10 +89,7 @@ def check_epsilon(epsilon: float) -> float:
 
 
 def session_model(method: str, given: Model | str | Path | None) -> Model | None:
-    """The weights of a session's method; None where it has none.
-
-    Refuses a method, or a network, that cannot go on from what it remembers.
-    """
+    """The weights of a session's method, which must be able to go on from what it remembers."""
     chosen = method_of(method)
     if chosen.kind not in ("network", "lmmse") or chosen.architecture not in (None, _RECURRENT):
         raise InputError(

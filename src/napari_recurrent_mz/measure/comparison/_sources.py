@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed
+from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, same_height
 from ._volume import Volume
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Baseline:
 
     def at(self, z_um: float) -> npt.NDArray[Any]:
         """The plane at a height, cropped; at a scan it is the scan itself."""
-        same = [scan.pixels for scan in self._scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM]
+        same = [scan.pixels for scan in self._scans if same_height(scan.z_um, z_um)]
         return self._field.of(same[0] if same else self._maker.plane(z_um))
 
 
