@@ -30,7 +30,7 @@ import files
 PATIENCE_S = 20.0
 MOST_BYTES = 3 * 2**29
 GOOD = ("read", "refused")
-WEIGHTS, SESSION, HEIGHTS = "weights", "session", "heights"
+WEIGHTS, SESSION, HEIGHTS, CONTENTS = "weights", "session", "heights", "contents"
 
 # Reads one path after another; a line of JSON says what came of each.
 READER = """
@@ -53,6 +53,8 @@ def opened(name, path):
         load(path)
     elif name == "heights":
         read_heights(path)
+    elif name == "contents":
+        contents_of(path)
     else:
         images(path)
 
@@ -160,8 +162,11 @@ def _micro_manager(path: Path) -> None:
 
 KINDS = (
     Kind("stack.ome.tif", files.write_ome),
-    Kind("time.ome.tif", lambda p: files.write_ome(p, files.STACK[:, None], "TZYX")),
-    Kind("imagej.tif", lambda p: tifffile.imwrite(p, files.STACK, imagej=True)),
+    Kind("time.ome.tif", lambda p: files.write_ome(p, files.STACK[:, None], "TZYX"), CONTENTS),
+    Kind(
+        "imagej.tif",
+        lambda p: tifffile.imwrite(p, files.STACK, imagej=True, metadata={"axes": "ZYX"}),
+    ),
     Kind("plain.tif", lambda p: tifffile.imwrite(p, files.STACK, bigtiff=True, metadata=None)),
     Kind("packed.tif", lambda p: tifffile.imwrite(p, files.STACK, compression="zlib")),
     Kind("metamorph.stk", lambda p: files.write_metamorph(p, files.STACK, 0.4, 0.1)),

@@ -7,6 +7,7 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,12 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
     except ValueError:
         return None
     return length if np.isfinite(length) else None
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse what is there and is no file: a pipe waits, and a device may never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"'{path.name}' is a folder, a pipe or a device, not a file: give a file.")
 
 
 def unreadable(name: str, error: Exception) -> InputError:

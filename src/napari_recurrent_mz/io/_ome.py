@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +36,29 @@ def ome_root(xml: str, name: str) -> ET.Element:
         raise InputError(
             f"'{name}' has OME metadata that cannot be read: save it again."
         ) from error
+
+
+_MOST = 2**20  # pixels along an axis, or planes: beyond every microscope, within every memory
+
+
+def check_sizes(xml: str, name: str) -> None:
+    """Refuse OME metadata whose sizes no file can have, before anybody takes memory for them."""
+    for pixels in re.finditer(r"<[\w:]*Pixels\b[^>]*>", xml):
+        sizes = {axis: int(n) for axis, n in re.findall(r'\bSize([XYZCT])="(\d+)"', pixels[0])}
+        planes = math.prod(sizes.get(axis, 1) for axis in "ZCT")
+        largest = max(sizes.get("X", 1), sizes.get("Y", 1), planes)
+        if largest > _MOST:
+            raise _too_large(name, largest)
+    for count in re.finditer(r'\bPlaneCount="(\d+)"', xml):
+        if int(count[1]) > _MOST:
+            raise _too_large(name, int(count[1]))
+
+
+def _too_large(name: str, size: int) -> InputError:
+    return InputError(
+        f"'{name}' has {size:,} planes, or pixels on a side, by its OME metadata, which no image has: "
+        "it is damaged, copy or save it again."
+    )
 
 
 def companion_metadata(xml: str, path: Path) -> str | None:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
 from ._facts import Facts
-from ._image_file import ImageFile, unreadable
-from ._ome import companion_metadata, image_of, ome_root, take_ome
+from ._image_file import ImageFile, check_is_file, unreadable
+from ._ome import check_sizes, companion_metadata, image_of, ome_root, take_ome
 from ._vendors import record_of, take_metamorph, take_micro_manager, take_tags, take_zeiss
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
     """
     import tifffile  # here, as it takes a moment
 
+    check_is_file(path)
     with _tifffile_log() as log:
         try:
             yield TiffPages.of(path, log) if shared else TiffPages(path, log)
@@ -182,7 +183,9 @@ def _with_metadata(path: Path) -> tifffile.TiffFile:
     tif = tifffile.TiffFile(path)
     with contextlib.ExitStack() as on_error:
         on_error.enter_context(tif)
-        xml = companion_metadata(tif.ome_metadata or "", path)
+        stated = tif.ome_metadata or ""
+        xml = companion_metadata(stated, path)
+        check_sizes(xml or stated, path.name)
         if xml is None:
             on_error.pop_all()
             return tif
@@ -328,13 +331,9 @@ def image_file_of(
 
 def heights_in(path: Path) -> npt.NDArray[Any] | None:
     """The heights (Y, X) in µm that a file of a surface holds; None in any other file."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tif:
-            for series in tif.series:
-                if series.name == HEIGHTS_NAME:
-                    return np.asarray(series.asarray())
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
-        raise InputError(f"'{path.name}' cannot be read as a height map: {error}.") from error
+    with reading_tiff(path, shared=False) as tiff:
+        for image in tiff.images:
+            if image.series.name == HEIGHTS_NAME:
+                with _opened(tiff._tif.filehandle):
+                    return np.asarray(image.series.asarray())
     return None

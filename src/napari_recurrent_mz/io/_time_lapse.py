@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from ..core.scans import InputError
 from ._channels import NewImage, Place
-from ._whole import refusals_of, write_whole
+from ._whole import read_json, refusals_of, write_whole
 from ._write import check_disk
 from ._zarr import (
     PROVENANCE_KEY,
@@ -58,8 +57,8 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Record and shape of a time-lapse; empty when there is none."""
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
-        record = json.loads((path / "zarr.json").read_bytes())["attributes"][PROVENANCE_KEY]
-        shape = json.loads((path / "0" / "zarr.json").read_bytes())["shape"]
+        record = read_json(path / "zarr.json")["attributes"][PROVENANCE_KEY]
+        shape = read_json(path / "0" / "zarr.json")["shape"]
         return dict(record), tuple(int(length) for length in shape)
     except (OSError, KeyError, ValueError, TypeError):
         return {}, ()

@@ -205,6 +205,23 @@ def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "ut
     return _write_text(Path(path), text, encoding)
 
 
+_MOST_JSON_BYTES = 2**26
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in a file; OSError or ValueError where there is none, or it is beyond reason."""
+    if not path.is_file():
+        raise FileNotFoundError(f"'{path.name}' is no file")
+    with path.open("rb") as file:
+        text = file.read(_MOST_JSON_BYTES + 1)
+    if len(text) > _MOST_JSON_BYTES:
+        raise ValueError(f"'{path.name}' is longer than {_MOST_JSON_BYTES} bytes")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"'{path.name}' is nested too deeply") from error
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     """Write ``value`` as JSON, whole or not at all."""
     return _write_text(Path(path), json.dumps(value, indent=1, allow_nan=False) + "\n", "utf-8")

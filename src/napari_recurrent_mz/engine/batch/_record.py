@@ -14,7 +14,7 @@ from typing import Any
 from ...core.scans import InputError
 from ...io import write_json
 from ...io._parts import Part, verify_volume
-from ...io._whole import refusals_of
+from ...io._whole import read_json, refusals_of
 from ...io._zarr import ZarrImage, chunks_of, reading_zarr
 from ._settings import BatchSettings, Job
 
@@ -42,7 +42,7 @@ def record_of(
 ) -> dict[str, Any] | None:
     """The record of a job that is done, see :func:`is_done`; else None."""
     try:
-        record = json.loads(record_path(output, job).read_text(encoding="utf-8"))
+        record = read_json(record_path(output, job))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("settings") != digest:

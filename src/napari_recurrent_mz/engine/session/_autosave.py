@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]
 
+from ...io._whole import read_json
 from ._store import ENDING, INDEX, SCANS, SessionFolder, Snapshot, write_text
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def _unsaved(path: Path, files: int) -> Unsaved:
 def _index(path: Path) -> Any:
     """Content of the index, unchecked; empty when it cannot be read."""
     try:
-        return json.loads((path / INDEX).read_text(encoding="utf-8"))
+        return read_json(path / INDEX)
     except (OSError, ValueError):
         return {}
 
@@ -223,7 +224,7 @@ def _index(path: Path) -> Any:
 def _is_open(path: Path) -> bool:
     """Whether the process that wrote it still runs; of another computer, nobody can tell."""
     try:
-        owner = json.loads((path / _OWNER).read_text(encoding="utf-8"))
+        owner = read_json(path / _OWNER)
         if owner["host"] != platform.node():
             return True
         process = psutil.Process(int(owner["pid"]))

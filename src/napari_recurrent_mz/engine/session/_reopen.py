@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -18,6 +17,8 @@ from typing import Any
 from ...core.device import choose_device
 from ...core.scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan
 from ...io import read_image
+from ...io._image_file import check_is_file
+from ...io._whole import read_json
 from ...io._zarr import is_zarr
 from ...networks.weights import Model
 from ._history import HistoryEntry
@@ -156,13 +157,21 @@ def _folder_of(path: Path, tell: Tell) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_MOST_PACKED = 100
+"""Bytes for a byte in a ZIP file: ours packs nothing, and no scan packs so well."""
+
+
 def _unpack(path: Path, folder: Path, tell: Tell) -> None:
     """Take everything that is whole out of a ZIP file."""
+    check_is_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
+            for member in archive.infolist():
+                name = member.filename
                 try:
-                    archive.extract(name, folder)
+                    if member.file_size > _MOST_PACKED * (member.compress_size + 1000):
+                        raise zipfile.BadZipFile(name)
+                    archive.extract(member, folder)
                 except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
                     with contextlib.suppress(OSError):
                         (folder / name).unlink()
@@ -183,11 +192,13 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
 def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
     """Content of ``session.json`` and of scans that it does not list, with those as ``news``."""
     try:
-        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = read_json(folder / INDEX)
         _check_format(index, name)
         _check_values(index["session"])
         number, lines = int(index["number"]), index["session"]["scans"]
         listed = {str(line["file"]) for line in lines}
+        if index["volume"] is not None:
+            str(index["volume"]["file"]), str(index["volume"]["sha256"])
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -26,7 +26,7 @@ from ...core.optics import Optics
 from ...core.progress import tell
 from ...core.scans import FloatArray, InputError, Scan
 from ...io import WORKPLACE, VolumeWriter, write_volume, write_whole
-from ...io._whole import is_left_behind
+from ...io._whole import is_left_behind, read_json
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -181,7 +181,7 @@ class SessionFolder:
     def remove_unlisted(self, was_empty: bool) -> None:
         """Remove what a write that was ended has left; all of it if the folder ``was_empty``."""
         with contextlib.suppress(OSError, ValueError, KeyError):
-            self._tidy(json.loads((self.path / INDEX).read_text(encoding="utf-8")))
+            self._tidy(read_json(self.path / INDEX))
             return
         if was_empty:
             _remove_quietly(self.path)
