@@ -1,9 +1,4 @@
-"""A non-negative object for images of any size: overlapping windows, each with its own object.
-
-Fitting needs memory for some four objects of one window; once fitted, all that images need is
-the spectra of its sheets, which wait on the device or in memory where they fit, and else in a
-temporary file that is gone with the process. Lengths are in micrometres.
-"""
+"""A non-negative object for images of any size: overlapping windows, each with its own object."""
 
 from __future__ import annotations
 
@@ -50,10 +45,9 @@ class _Window(NamedTuple):
 
 
 class NonnegativeWindows:
-    """A :class:`~.NonnegativeEstimate` of large images.
+    """A :class:`~.NonnegativeEstimate` of a large image, blended from overlapping windows.
 
-    Overlapping windows, each with its own object, are blended: memory goes with the window instead
-    of the image. A window adds ``size`` pixels on a side and reads :data:`OVERLAP` more.
+    Memory goes with the window: ``size`` pixels on a side, of which it reads :data:`OVERLAP` more.
     """
 
     def __init__(
@@ -94,10 +88,7 @@ class NonnegativeWindows:
         self._windows.sort(key=lambda window: window.fit.filter.shape)
 
     def tensor(self, z_um: float | Heights) -> torch.Tensor:
-        """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
-
-        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
-        """
+        """The objects' image of a plane or surface: tensor (Y, X), in the scans' units."""
         return self._filtered(z_um, NonnegativeEstimate.imaged) + self.levels.background
 
     def plane(self, z_um: float | Heights) -> FloatArray:
@@ -106,10 +97,7 @@ class NonnegativeWindows:
         return plane
 
     def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Gain of the objects over the linear MMSE estimate of a plane or surface, (Y, X).
-
-        That of several heights, (T, Y, X), is put into the memory of ``out``.
-        """
+        """Gain of the objects over the linear MMSE estimate: (Y, X), or (T, Y, X) in ``out``."""
         return self._filtered(z_um, NonnegativeEstimate.beyond, out)
 
     def explained(self, number: int) -> torch.Tensor:

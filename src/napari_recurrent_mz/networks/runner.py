@@ -1,9 +1,7 @@
 """A network ready to run on a device, in the form that is fastest there and makes the same image.
 
-Forms are the plain network, eager, and :class:`~.FastNetwork`, each in
-single or half precision. On first use those that a device may have are tried on a small window:
-one that fails or makes another image than the plain network in single precision is left out, and
-of the others the fastest is taken, for as long as the process lives.
+On first use the forms are tried on a small window: one that fails or makes another image than the
+plain network in single precision is left out, and of the others the fastest is taken.
 """
 
 from __future__ import annotations

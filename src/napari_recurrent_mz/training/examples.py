@@ -1,8 +1,4 @@
-"""Training examples: which planes of a field are scans, what the camera made of them, the truth.
-
-Random number and order of scans, spacing, target, noise, and errors of what the user says of
-the optics and of the stage.
-"""
+"""Training examples: which planes of a field are scans, what the camera made of them, the truth."""
 
 from __future__ import annotations
 
@@ -87,18 +83,10 @@ class ExampleConfig:
 
 
 class Batch(NamedTuple):
-    """Examples of one number of scans.
+    """Examples of one number of scans."""
 
-    Attributes
-    ----------
-    inputs : Prepared
-        The network's input, N examples of M scans.
-    truth : torch.Tensor, shape (N, 1, H, W)
-        Noise-free target planes, normalised as the scans are.
-    """
-
-    inputs: Prepared
-    truth: torch.Tensor
+    inputs: Prepared  # N examples of M scans
+    truth: torch.Tensor  # (N, 1, H, W): noise-free target planes, normalised as the scans are
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -159,25 +147,10 @@ def make_examples(
     device: torch.device | None = None,
     kept: Path | None = None,
 ) -> Batch:
-    """Examples of ``count`` scans from one field.
+    """``config.targets`` examples of ``count`` scans from one field.
 
-    Parameters
-    ----------
-    field : Field
-    own, rng : numpy.random.Generator
-        What draws the scans and their noise, and what draws the targets and windows.
-    config : ExampleConfig
-    network : NetworkConfig
-    count : int
-        Number of scans.
-    device : torch.device, optional
-    kept : Path, optional
-        Where the non-negative object of this set of scans is, or will be kept.
-
-    Returns
-    -------
-    Batch
-        ``config.targets`` examples.
+    ``own`` draws the scans and their noise, ``rng`` the targets and windows. The non-negative
+    object of this set of scans is read from ``object_path``, or written there.
     """
     planes = len(field.stack)
     chosen, spacing, order, heights, told, stretch = _draw_scans(field, own, config, count)
@@ -299,15 +272,11 @@ def _assemble(
 def normalised_truth(
     field: Field, plane: int, camera: Camera, inputs: NetworkInputs, made: Prepared
 ) -> torch.Tensor:
-    """What the network is to make of a plane, without noise and normalised as the scans are.
+    """What the network is to make of a plane: noise-free, normalised as the scans are, (Y, X).
 
     How much of the light of a confocal stack is background is another thing than in the
-    scans, and they cannot tell: its zero is put where the estimates in ``made``, the network's
+    scans, and they cannot tell: its zero is put where the estimates in ``prepared``, the network's
     input for this plane, have it, so that only the structure is left to learn.
-
-    Returns
-    -------
-    torch.Tensor, shape (Y, X)
     """
     target = inputs.config.target
     signal = torch.from_numpy(np.array(field.truth(target)[plane], dtype=np.float32))
@@ -353,8 +322,7 @@ def make_batch(
 ) -> Batch:
     """The batch of one training step: ``size`` examples that share a number of scans.
 
-    Depends on the pool, the seed and the step alone, so that a resumed run sees the same
-    examples.
+    Depends on the pool, the seed and the step alone: a resumed run sees the same examples.
     """
     rng = np.random.default_rng([seed, step])
     count = draw_count(rng, config)

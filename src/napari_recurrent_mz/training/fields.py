@@ -1,9 +1,6 @@
 """Simulated fields on disk: the pool that training draws its examples from.
 
-A field is one noise-free wide-field stack (float16, brightest structures about 1), its
-confocal counterpart if wanted, and what is known of the microscope. Fields are files, so that
-one process can make them while another trains; field number i of a pool depends on the pool's
-seed and on i alone.
+One process can make them while another trains; field i depends on the pool's seed and i alone.
 """
 
 from __future__ import annotations
@@ -41,38 +38,18 @@ PIXEL_PER_NYQUIST = (0.6, 5.0)
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One simulated field.
+    """One simulated field: a noise-free stack, and what is known of the microscope."""
 
-    Attributes
-    ----------
-    stack : numpy.ndarray, float16, shape (Z, Y, X)
-        Noise-free wide-field stack.
-    optics : Optics
-        The microscope's true optics (aberrations apart).
-    z_step_um : float
-    kind : str
-        The phantom's kind.
-    aberration : dict or None
-    confocal : numpy.ndarray, float16, shape (Z, Y, X), or None
-        The same sample by a confocal, in units in which an even, thin sheet in focus is as
-        bright as in ``stack``.
-    """
-
-    stack: npt.NDArray[np.float16]
-    optics: Optics
+    stack: npt.NDArray[np.float16]  # (Z, Y, X), brightest structures about 1
+    optics: Optics  # the true ones, aberrations apart
     z_step_um: float
-    kind: str
+    kind: str  # of phantom
     aberration: dict[str, float] | None
+    # The same sample by a confocal; an even, thin sheet in focus is as bright as in ``stack``.
     confocal: npt.NDArray[np.float16] | None = None
 
     def truth(self, target: str) -> npt.NDArray[np.float16]:
-        """The stack of the image that a network is to make, "widefield" or "confocal".
-
-        Raises
-        ------
-        InputError
-            If there is no confocal counterpart.
-        """
+        """The stack of the image that a network is to make, "widefield" or "confocal"."""
         if target == "widefield":
             return self.stack
         if self.confocal is None:
@@ -85,25 +62,15 @@ class Field:
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """How the fields of a pool are made.
-
-    Parameters
-    ----------
-    seed : int
-    planes, size : int
-        Planes and lateral pixels of each stack.
-    held_out : bool
-        The fixed evaluation pool: the paper's objective (63×/1.4, 0.519 µm, 0.1 µm pixel,
-        0.25 µm steps), every kind in turn, no aberration.
-    confocal : bool
-        Whether each stack has its confocal counterpart beside it.
-    """
+    """How the fields of a pool are made."""
 
     seed: int = 1
     planes: int = 56
-    size: int = 192
+    size: int = 192  # lateral pixels
+    # The fixed evaluation pool: the paper's objective (63×/1.4, 0.519 µm, 0.1 µm pixel,
+    # 0.25 µm steps), every kind in turn, no aberration.
     held_out: bool = False
-    confocal: bool = False
+    confocal: bool = False  # whether each stack has its confocal counterpart beside it
 
 
 def make_fields(
@@ -114,10 +81,7 @@ def make_fields(
     start: int = 0,
     device: torch.device | None = None,
 ) -> Iterator[Path]:
-    """Simulate fields ``start`` … ``count - 1`` into ``folder``, yielding each file as it is done.
-
-    Fields that are there already are kept.
-    """
+    """Simulate those of fields ``start`` … ``count - 1`` that are not in ``folder`` yet."""
     folder.mkdir(parents=True, exist_ok=True)
     first = start // FIELDS_PER_MICROSCOPE
     for group in range(first, -(-count // FIELDS_PER_MICROSCOPE)):
@@ -203,12 +167,7 @@ def _write(
 
 
 class Pool:
-    """The fields of a folder, read on demand (memory-mapped).
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """The fields of a folder, read on demand (memory-mapped)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

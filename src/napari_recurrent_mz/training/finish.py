@@ -24,42 +24,13 @@ def write_model(
     device: Device,
     description: str = "Wide-field scans to wide-field planes.",
 ) -> str:
-    """Write the best weights of a run, float16, with their card.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder, after at least one validation.
-    path : Path
-        Ends in ``.safetensors``; the card is written beside it as JSON.
-    pool : Pool
-        What the run was trained on.
-    device : Device
-        What it was trained with.
-    description : str, optional
-
-    Returns
-    -------
-    str
-        SHA-256 of the weights file.
-
-    Raises
-    ------
-    InputError
-        If the run has no validated weights yet.
-    """
+    """Write the best weights of a run with their card; returns the SHA-256 of the file."""
     network, best = best_network(folder)
     return save_model(network, _card(best, pool, device, description), path)
 
 
 def best_network(folder: Path) -> tuple[Network, dict[str, Any]]:
-    """The best weights of a run and what was noted of them.
-
-    Raises
-    ------
-    InputError
-        If the run has no validated weights yet.
-    """
+    """The best weights of a run and what was noted of them."""
     from safetensors.torch import load_file
 
     described = folder / "best.json"
@@ -120,18 +91,7 @@ def _method(architecture: str, network: dict[str, Any]) -> str:
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw the run's log: held-out gain over linear MMSE against steps, whole and by kind.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-
-    Returns
-    -------
-    Path
-        ``curves.png`` in that folder.
-    """
+    """Draw a run's held-out gain over linear MMSE against steps into its ``curves.png``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -108,26 +108,10 @@ class Progress:
 
 
 class Trainer:
-    """Trains one network; iterate :meth:`run`.
+    """Trains one network; iterate :meth:`run`. A run found in ``folder`` is resumed.
 
-    Parameters
-    ----------
-    config : TrainConfig
-    pool, held_out : Pool
-        Fields to train on, and the ones that choose the best checkpoint.
-    folder : Path
-        Where checkpoints, the log and the weights go. A run found there is resumed.
-    device : str, optional
-        auto, cuda, mps or cpu.
-    start_from : RecurrentMZ or PlainNetwork, optional
-        Weights to begin with instead of random ones.
-    revive : bool, optional
-        Give channels of those weights that are dead, and levels that no longer count, new ones.
-
-    Attributes
-    ----------
-    revived : Revived or None
-        What was found dead.
+    ``held_out`` fields choose the best checkpoint. With ``revive``, the dead parts of the weights
+    that training starts from get new ones.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The paper's three-part loss, every part on a switch, and one that counts every sample alike.
+"""The losses of the generator and the discriminator, and the discriminator itself.
 
 L_V = α BerHu(ŷ, y) + β MSSSIM(ŷ, y) + γ [D(ŷ) − 1]², with α, β, γ = 3, 1, 0.5
 L_D = ½ D(ŷ)² + ½ [D(y) − 1]²
-(Huang et al. 2021, "Recurrent-MZ implementation").
+(Huang et al. 2021, "Recurrent-MZ implementation"); and one that counts every sample alike.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ class LossConfig:
 
 
 def berhu(output: torch.Tensor, truth: torch.Tensor, c: float = BERHU_C) -> torch.Tensor:
-    """Reversed Huber loss, averaged over pixels.
+    """Reversed Huber loss: the mean of |d| where |d| <= c, else (d² + c²) / (2c).
 
-    |d| where |d| <= c, else (d² + c²) / (2c). (The paper sums; the mean keeps the weight
-    independent of the crop.)
+    (The paper sums; the mean keeps the weight independent of the crop.)
     """
     difference = (output - truth).abs()
     return torch.where(difference <= c, difference, (difference**2 + c**2) / (2 * c)).mean()

@@ -40,25 +40,9 @@ _TRIES = 50
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MeasuredField(Field):
-    """A stack, or a region of one, that a camera took.
+    """A stack, or a region of one, that a camera took: the lowest plane first, in any real type."""
 
-    Attributes
-    ----------
-    stack : numpy.ndarray, shape (Z, Y, X)
-        Counts in any real type, the lowest plane first; never written to.
-    optics
-        As the user says them.
-    z_step_um : float
-        Mean distance between planes.
-    kind : str
-        What the stack is called.
-    aberration : None
-        Nobody knows it.
-    heights_um : numpy.ndarray, shape (Z,)
-        Of each plane above the lowest one.
-    """
-
-    heights_um: npt.NDArray[np.float64]
+    heights_um: npt.NDArray[np.float64]  # (Z,), of each plane above the lowest one
 
 
 def measured_field(
@@ -147,12 +131,7 @@ def split(field: MeasuredField) -> tuple[MeasuredField, MeasuredField]:
 
 
 class StackPool(Pool):
-    """Measured fields in memory, where training expects the fields of a folder.
-
-    Parameters
-    ----------
-    fields : sequence of MeasuredField
-    """
+    """Measured fields in memory, where training expects the fields of a folder."""
 
     def __init__(self, fields: Sequence[MeasuredField]) -> None:
         self.folder = Path()
@@ -186,15 +165,7 @@ def measured_examples(
     device: torch.device | None = None,
     kept: Path | None = None,
 ) -> Batch:
-    """Examples with ``count`` scans from one measured field, as the camera gave them.
-
-    The parameters are those of :func:`~.examples.make_examples`.
-
-    Raises
-    ------
-    InputError
-        If the field shows the same everywhere.
-    """
+    """Examples with ``count`` scans from one measured field, as the camera gave them."""
     chosen, spacing = _scans_in(field, own, config, count)
     order = own.permutation(chosen)
     images, window = _window(field, own, order)
@@ -271,26 +242,10 @@ def judge(
     kept: Path | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Validation:
-    """Gain over linear MMSE on held-out regions: the same questions whenever it is asked.
+    """Gain over linear MMSE on held-out regions, in dB of mean squared error, noise included.
 
-    Parameters
-    ----------
-    network : RecurrentMZ
-        In evaluation mode, on ``device``.
-    pool : StackPool
-        Held-out regions; of a large one the window that holds most is asked about.
-    examples : ExampleConfig
-        Range of the scans' spacing.
-    device : Device
-    kept : Path, optional
-        Folder for the non-negative objects of the questions, found once.
-    stopped : callable, optional
-        Asked before every question; True ends in :class:`~.Stopped`.
-
-    Returns
-    -------
-    Validation
-        In dB of mean squared error against the measured planes, noise included.
+    The questions are the same whenever it is asked. ``stopped`` is asked before every one and ends
+    them in :class:`~.Stopped`.
     """
     asked: list[tuple[str, str, float]] = []
     for number in range(len(pool)):

@@ -27,22 +27,12 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Answers:
-    """Decibels gained over the linear MMSE estimate, question by question.
-
-    Attributes
-    ----------
-    mean_db, worst_db : float
-    lost : float
-        Share of the questions below :data:`LOSS_DB`.
-    by_kind, by_third : dict of str to float
-        Means by kind of sample, and by third of the check.
-    questions : int
-    """
+    """Decibels gained over the linear MMSE estimate."""
 
     mean_db: float
     worst_db: float
-    lost: float
-    by_kind: dict[str, float]
+    lost: float  # share of the questions below LOSS_DB
+    by_kind: dict[str, float]  # means by kind of sample, and by third of the check
     by_third: dict[str, float]
     questions: int
 
@@ -79,10 +69,7 @@ def make_questions(
     device: torch.device,
     samples: Iterator[npt.NDArray[np.float16]],
 ) -> Iterator[Question]:
-    """Questions of ``groups`` groups for every third.
-
-    ``samples`` are those of :func:`check_samples`.
-    """
+    """Questions of ``groups`` groups for every third, from :func:`check_samples`."""
     kinds = iter([one[-1] for one in check_samples(config, groups)])
     for third, own in check_configs(config).items():
         for group in range(groups):

@@ -1,10 +1,7 @@
 """Dead parts of a network brought back to life, without a change of what it makes.
 
-A ReLU whose input is negative for every image is zero for every image and gets no gradient: it
-stays so. Its channel gets fresh weights on the way in and zeros on the way out (the recycling of
-dormant neurons, Sokar et al., Int. Conf. Machine Learning 2023), so that the network makes the
-same image as before and has something to learn with again. Where the whole output of a decoder
-block has become a constant, nothing below it counts: those levels begin anew.
+A ReLU whose input is negative for every image gets no gradient. Its channel gets fresh weights on
+the way in and zeros on the way out (Sokar et al., Int. Conf. Machine Learning 2023).
 """
 
 from __future__ import annotations
@@ -27,34 +24,17 @@ _FRESH = 0.1
 
 @dataclass(frozen=True)
 class Revived:
-    """What was found dead.
+    """What was found dead."""
 
-    Attributes
-    ----------
-    channels : int
-        Channels that were zero, of those of all levels that counted.
-    levels : int
-        Levels that no longer took part.
-    """
-
-    channels: int
-    levels: int
+    channels: int  # that were zero, of those of all levels that counted
+    levels: int  # that no longer took part
 
 
 @torch.no_grad()
 def bring_back(network: RecurrentMZ, examples: Sequence[Prepared]) -> Revived:
     """Give the dead parts of a network fresh weights, in place.
 
-    Parameters
-    ----------
-    network : RecurrentMZ
-        Without batch normalisation, which keeps channels alive by itself.
-    examples : sequence of Prepared
-        What it is shown to see which channels are dead.
-
-    Returns
-    -------
-    Revived
+    The ``examples`` show which channels are dead. Batch normalisation keeps them alive by itself.
     """
     ranges = _ranges(network, examples)
     levels = _cut_off(network, ranges)

@@ -2,8 +2,6 @@
 
 A *group* is one microscope and some samples; each sample gives a stack, each stack several sets
 of scans with their targets. What is drawn depends on a seed and the number of the group alone.
-Phantoms are drawn by NumPy on CPU cores, everything after them runs on the device. Lengths are in
-micrometres, or in depths of field where the name says so.
 """
 
 from __future__ import annotations
@@ -41,70 +39,39 @@ OBJECTIVES: tuple[tuple[float, float], ...] = (
 
 @dataclass(frozen=True)
 class SetConfig:
-    """What the sets of a training run look like.
+    """What the sets of a training run look like."""
 
-    Parameters
-    ----------
-    kinds : dict of str to float
-        Relative frequency of each kind of sample (``phantoms.KINDS`` and "composite").
-    objectives : tuple of (float, float)
-        NA and immersion index, one drawn for every group.
-    wavelength_um : tuple of float
-    pixel_per_nyquist : tuple of float
-        Pixel over λ / (4 NA), drawn log-uniformly.
-    coarse_share, coarse_pixel : float, tuple of float
-        Share of the groups whose pixel is drawn from the second range instead.
-    step_dof : tuple of float
-        Distance between the planes of a stack, in depths of field.
-    planes, size : int
-        Of a stack.
-    samples : int
-        Samples of a group.
-    targets : int
-        Target planes of a set.
-    far_share : float
-        Share of the targets drawn from the whole stack, not from among and around the scans.
-    scans : tuple of tuple of float
-        For each set of scans made from a stack, the relative frequency of M = 1, 2, 3, …
-    spacing_dof, photons
-        As in :class:`~.examples.ExampleConfig`.
-    wrong : float
-        Share of the groups whose optics differ from what the network is told.
-    aberrated, mismatched : float
-        Shares of the groups with a random wavefront error, and with an index mismatch.
-    stage_error_dof : float
-    target : {"widefield", "confocal"}
-    """
-
+    # Relative frequency of each kind of sample: phantoms.KINDS and "composite".
     kinds: tuple[tuple[str, float], ...] = (
         ("composite", 0.40), ("beads", 0.09), ("neurites", 0.08), ("nuclei", 0.08), ("worm", 0.06),
         ("tissue", 0.06), ("embryo", 0.07), ("filaments", 0.04), ("membranes", 0.03),
         ("texture", 0.04), ("confocal", 0.05),
     )  # fmt: skip
-    objectives: tuple[tuple[float, float], ...] = OBJECTIVES
+    objectives: tuple[tuple[float, float], ...] = OBJECTIVES  # one drawn for every group
     wavelength_um: tuple[float, float] = (0.42, 0.72)
-    pixel_per_nyquist: tuple[float, float] = (0.5, 1.6)
-    coarse_share: float = 0.3
+    pixel_per_nyquist: tuple[float, float] = (0.5, 1.6)  # over λ / (4 NA), drawn log-uniformly
+    coarse_share: float = 0.3  # of the groups, whose pixel is drawn from coarse_pixel instead
     coarse_pixel: tuple[float, float] = (1.6, 7.0)
-    step_dof: tuple[float, float] = (0.3, 0.9)
+    step_dof: tuple[float, float] = (0.3, 0.9)  # between the planes of a stack
     planes: int = 52
     size: int = 192
-    samples: int = 8
-    targets: int = 6
-    far_share: float = 0.25
+    samples: int = 8  # of a group
+    targets: int = 6  # of a set
+    far_share: float = 0.25  # of the targets: from the whole stack, not only around the scans
+    # For each set of scans made from a stack, the relative frequency of M = 1, 2, 3, …
     scans: tuple[tuple[float, ...], ...] = (
         (0.06, 0.70, 0.0, 0.24),
         (0.0, 0.0, 1.0),
         (0.05, 0.25, 0.3, 0.2, 0.2),
         (0.0, 0.6, 0.4),
     )
-    spacing_dof: tuple[float, float] = (1.2, 20.0)
+    spacing_dof: tuple[float, float] = (1.2, 20.0)  # as in ExampleConfig, as are photons
     photons: tuple[float, float] = (60.0, 300000.0)
-    wrong: float = 0.5
-    aberrated: float = 0.6
-    mismatched: float = 0.35
+    wrong: float = 0.5  # share of the groups whose optics differ from what the network is told
+    aberrated: float = 0.6  # share with a random wavefront error
+    mismatched: float = 0.35  # share with an index mismatch
     stage_error_dof: float = 0.4
-    target: str = "widefield"
+    target: str = "widefield"  # or "confocal"
 
     @property
     def example(self) -> ExampleConfig:
@@ -116,25 +83,12 @@ class SetConfig:
 
 @dataclass(frozen=True)
 class Microscope:
-    """What images a group, and what the user says of it.
+    """What images a group, and what the user says of it."""
 
-    Attributes
-    ----------
-    optics : Optics
-        The truth.
-    told : Optics
-        What the network is told.
-    z_step_um : float
-        Distance between the planes of a stack.
-    stretch : float
-        Heights that are told over true ones.
-    wavefront : Wavefront
-    """
-
-    optics: Optics
-    told: Optics
-    z_step_um: float
-    stretch: float
+    optics: Optics  # the truth
+    told: Optics  # what the network is told
+    z_step_um: float  # between the planes of a stack
+    stretch: float  # heights that are told over true ones
     wavefront: Wavefront
 
     def margin(self) -> int:
@@ -208,10 +162,7 @@ def image_samples(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise-free stacks of samples, and the stacks that a network is to make.
 
-    Returns
-    -------
-    stacks, truths : torch.Tensor, float32, shape (B, planes, size, size)
-        Bright structure about 1. They are the same for a wide-field target.
+    Both are (B, Z, Y, X). Bright structure is about 1. They are the same for a wide-field target.
     """
     margin, wide = microscope.margin(), config.size + 2 * _LATERAL_MARGIN
     deep = 2 * next_fast_len(margin + config.planes, real=True)
@@ -244,30 +195,16 @@ def image_samples(
 
 @dataclass(frozen=True, eq=False)
 class Sets:
-    """B sets of M scans and T targets, ready for a network; half precision unless said otherwise.
+    """B sets of M scans and T targets; in half precision unless said otherwise."""
 
-    Attributes
-    ----------
-    images : torch.Tensor, shape (B, M, S, S)
-        Scans as the network sees them.
-    carried : torch.Tensor, shape (B, T, M, S, S)
-        Carried to each target, as the network sees them.
-    planes : torch.Tensor, shape (B, T, 4, S, S)
-        The linear estimate as the network sees it; the unit of corrections, over ``base``; what the
-        non-negative object adds and what is missing of the truth, both over the unit.
-    misfit : torch.Tensor, shape (B, S, S)
-        What the object leaves unexplained, over ``base``.
-    distance : torch.Tensor, float32, shape (B, T, M)
-    scale : torch.Tensor, float32, shape (B, 3)
-        ``base``, and the middle and the contrast by which the network sees intensities.
-    """
-
-    images: torch.Tensor
-    carried: torch.Tensor
+    images: torch.Tensor  # (B, M, S, S), as the network sees them
+    carried: torch.Tensor  # (B, T, M, S, S), carried to each target, as the network sees them
+    # (B, T, 4, S, S): the linear estimate as the network sees it; the unit of corrections, over
+    # base; what the object adds and what is missing of the truth, both over the unit.
     planes: torch.Tensor
-    misfit: torch.Tensor
-    distance: torch.Tensor
-    scale: torch.Tensor
+    misfit: torch.Tensor  # (B, S, S), what the object leaves unexplained, over base
+    distance: torch.Tensor  # float32, (B, T, M)
+    scale: torch.Tensor  # float32, (B, 3): base; middle and contrast, by which images are seen
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of them by name."""

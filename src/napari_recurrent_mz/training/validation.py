@@ -42,25 +42,12 @@ CASES = (
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean gains over linear MMSE, in dB of mean squared error.
-
-    Attributes
-    ----------
-    gain_db : float
-        Over all questions.
-    by_kind, by_case : dict
-        By kind of sample, and by number and spacing of scans.
-    errors : dict
-        Standard errors of those means, over questions.
-    worst_db : float
-        The lowest gain of a single question.
-    questions : int
-    """
+    """Mean gains over linear MMSE, in dB of mean squared error."""
 
     gain_db: float
     by_kind: dict[str, float]
-    by_case: dict[str, float]
-    errors: dict[str, float]
+    by_case: dict[str, float]  # by number and spacing of scans
+    errors: dict[str, float]  # standard errors of those means, over questions
     worst_db: float
     questions: int
 
@@ -74,23 +61,10 @@ def validate(
     questions: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Validation:
-    """Ask ``network`` about every field of ``pool``.
+    """Ask ``network`` about every field of ``pool``, each at least 12.5 µm deep.
 
-    Parameters
-    ----------
-    network : RecurrentMZ or PlainNetwork
-        In evaluation mode, on ``device``.
-    pool : Pool
-        Held-out fields, at least 12.5 µm deep.
-    device : Device
-    questions : int
-        Cases asked of each field; 8 asks all of :data:`CASES`.
-    on_progress : callable, optional
-        Called with the number of questions answered and of all.
-
-    Returns
-    -------
-    Validation
+    Of the :data:`CASES`, so many ``questions`` of each field; ``on_progress`` is told how many of
+    all are answered.
     """
     asked: list[tuple[str, str, float]] = []
     for number in range(len(pool)):
