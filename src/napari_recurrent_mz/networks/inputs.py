@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
     scans: torch.Tensor  # (N, M, C, H, W): image, DPM (target − scan), propagated scan if any
     linear: torch.Tensor  # (N, 1, H, W): the linear MMSE estimate
-    # (N, 1, H, W): its expected error, which corrections are counted in; it goes with the brightness
+    # (N, 1, H, W): its expected error, the unit of corrections; it goes with the brightness
     # of the neighbourhood and has the noise of the scans for a floor.
     unit: torch.Tensor
     skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the object says
