@@ -8,6 +8,7 @@ Astron. Astrophys. 437:369 (2005).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -96,7 +97,46 @@ class SheetWeights:
         return self.table.at((z_um[:, None] - self.sheets_um) / self.optics.depth_of_field_um)
 
 
-class NonnegativeEstimate(SheetWeights):
+class ObjectImages(ABC):
+    """Images of a non-negative object, in the scans' units: a base of what has one."""
+
+    levels: Levels
+    scan_z_um: npt.NDArray[np.float64]
+
+    @abstractmethod
+    def filtered(
+        self,
+        z_um: float | Heights,
+        weights: Callable[[SheetWeights, Heights], Weights],
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
+
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The object's image at ``z_um`` (a height, several, or a surface), on the device."""
+        return self.filtered(z_um, SheetWeights.imaged) + self.levels.background
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        """The object's image at ``z_um`` micrometres, float32 (Y, X)."""
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
+
+    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
+
+        Its image less the linear estimate from its images at the scans: zero at the height of a
+        scan, for a wide-field target. On a CPU, that of several heights is written to ``out``.
+        """
+        return self.filtered(z_um, SheetWeights.beyond, out)
+
+    def explained(self, number: int) -> torch.Tensor:
+        """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
+        z_um = float(self.scan_z_um[number])
+        image = self.filtered(z_um, lambda sheets, _: sheets.radial_to_scans[number][None])
+        return image + self.levels.background
+
+
+class NonnegativeEstimate(SheetWeights, ObjectImages):
     """A non-negative object fitted to scans of one shape, and its image at any height.
 
     ``density`` (V,) holds the values of all sheets on the padded field, one sheet after another.
@@ -141,44 +181,23 @@ class NonnegativeEstimate(SheetWeights):
                 )
         self.density = self._iterate(start, signal, iterations, stopped or never)
 
-    def tensor(self, z_um: float | Heights) -> torch.Tensor:
-        """The object's image at ``z_um`` (a height, several, or a surface), in the scans' units."""
-        return self.along(z_um, self.imaged) + self.levels.background
-
-    def plane(self, z_um: float | Heights) -> FloatArray:
-        """The object's image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
-        plane: FloatArray = self.tensor(z_um).cpu().numpy()
-        return plane
-
-    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
-
-        Its image less the linear estimate from its images at the scans: zero at the height of a
-        scan, for a wide-field target. On a CPU, that of several heights is written to ``out``.
-        """
-        return self.along(z_um, self.beyond, out)
-
-    def along(
+    def filtered(
         self,
         z_um: float | Heights,
-        weights: Callable[[Heights], Weights],
+        weights: Callable[[SheetWeights, Heights], Weights],
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
+        """See :class:`ObjectImages`."""
         if not is_surface(z_um):
-            images = self.image(weights(np.atleast_1d(z_um)), FilterCache(image=out))
+            images = self.image(weights(self, np.atleast_1d(z_um)), FilterCache(image=out))
             return images if np.ndim(z_um) else images[0]
         surface = np.asarray(z_um)
         expansion = expand(
-            lambda nodes: np.concatenate([weights(node) for node in nodes[:, None]]),
+            lambda nodes: np.concatenate([weights(self, node) for node in nodes[:, None]]),
             surface,
             self.optics.depth_of_field_um,
         )
         return self.filter.along(self.spectra, expansion, surface, "non-negative object")
-
-    def explained(self, number: int) -> torch.Tensor:
-        """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
-        return self.image(self.radial_to_scans[number][None])[0] + self.levels.background
 
     def store_spectra(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""

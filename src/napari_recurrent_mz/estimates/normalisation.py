@@ -121,10 +121,6 @@ def edf_normalisation(edf: npt.ArrayLike, name: str = "this image") -> EdfNormal
     name : str, optional
         How error messages call it.
 
-    Returns
-    -------
-    EdfNormalisation
-
     Raises
     ------
     InputError

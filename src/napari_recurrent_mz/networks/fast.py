@@ -390,29 +390,21 @@ class FastNetwork:
         self._last = _Conv(network.last, precision.edge)
 
     def __call__(
-        self,
-        scans: torch.Tensor | Sequence[torch.Tensor],
-        linear: torch.Tensor | None = None,
-        unit: torch.Tensor | None = None,
-        skip: torch.Tensor | None = None,
-        extra: torch.Tensor | None = None,
+        self, scans: torch.Tensor | Sequence[torch.Tensor], *beside: torch.Tensor | None
     ) -> torch.Tensor:
         """As :meth:`~napari_recurrent_mz.networks.recurrent_mz.RecurrentMZ.forward`."""
-        return self._run(None, scans, linear, unit, skip, extra)[0]
+        return self._run(None, scans, *beside)[0]
 
     def go_on(
         self,
         state: State | None,
         scans: torch.Tensor | Sequence[torch.Tensor],
-        linear: torch.Tensor | None = None,
-        unit: torch.Tensor | None = None,
-        skip: torch.Tensor | None = None,
-        extra: torch.Tensor | None = None,
+        *beside: torch.Tensor | None,
     ) -> tuple[torch.Tensor, State]:
         """As :meth:`~napari_recurrent_mz.networks.recurrent_mz.RecurrentMZ.go_on`."""
         low = self.precision.features
         before = None if state is None else [h.to(low, copy=True) for h in state]
-        image, after = self._run(before, scans, linear, unit, skip, extra)
+        image, after = self._run(before, scans, *beside)
         if before is None:
             self._buffers.disown(after)
         return image, after
@@ -425,10 +417,10 @@ class FastNetwork:
         self,
         state: State | None,
         scans: torch.Tensor | Sequence[torch.Tensor],
-        linear: torch.Tensor | None,
-        unit: torch.Tensor | None,
-        skip: torch.Tensor | None,
-        extra: torch.Tensor | None,
+        linear: torch.Tensor | None = None,
+        unit: torch.Tensor | None = None,
+        skip: torch.Tensor | None = None,
+        extra: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, State]:
         """The image, and the state in buffers that the next call uses again."""
         sequence = list(scans.unbind(1)) if isinstance(scans, torch.Tensor) else list(scans)

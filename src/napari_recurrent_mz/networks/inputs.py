@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +17,10 @@ from torch.nn import functional
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scan, check_scans, is_surface
 from ..core.transfer import uploaded
-from ..estimates.deconvolution import NonnegativeEstimate
+from ..estimates.deconvolution import NonnegativeEstimate, ObjectImages
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import Normalisation, noise_of, normalisation, quantile
-from ..estimates.object_windows import NonnegativeWindows, nonnegative_estimate
+from ..estimates.object_windows import nonnegative_estimate
 from .recurrent_mz import NetworkConfig
 
 
@@ -91,27 +90,24 @@ class NetworkInputs:
         self.linear = LinearEstimate(
             normalised, optics, reach_um=reach_um, device=device, target=config.target
         )
-        self.nonnegative: NonnegativeEstimate | NonnegativeWindows | None = None
+        self.nonnegative: ObjectImages | None = None
         if config.nonnegative:
-            fit = partial(
-                nonnegative_estimate if density is None else NonnegativeEstimate,
-                normalised,
-                optics,
-                target=config.target,
-                device=device,
-                stopped=stopped,
-            )
-            given: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
-            self.nonnegative = fit(**given)
+            if density is None:
+                self.nonnegative = nonnegative_estimate(
+                    normalised, optics, target=config.target, device=device, stopped=stopped
+                )
+            else:
+                self.nonnegative = NonnegativeEstimate(
+                    normalised, optics, iterations=0, density=density, target=config.target,
+                    device=device,
+                )  # fmt: skip
             self._residual_rms = self._residual(self.nonnegative, normal)
         self.linear.scans = ()  # the normalised scans are no longer needed
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
         self._floor = self._light.new_tensor(0.3 * self.scale.noise)
 
-    def _residual(
-        self, estimate: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
-    ) -> torch.Tensor:
+    def _residual(self, estimate: ObjectImages, normal: FloatArray) -> torch.Tensor:
         """Residual of the object, root mean square over the scans and a neighbourhood: (Y, X)."""
         total = torch.zeros(normal.shape[1:], device=self.device)
         for number, image in enumerate(normal):

@@ -101,9 +101,8 @@ def _scales(counts: torch.Tensor) -> list[Scale]:
         shift = background.mean() if background.numel() else stack.min()
         bright = projection[foreground]
         top = torch.quantile(bright if bright.numel() else projection.flatten(), 0.99) - shift
-        found = torch.stack([shift, top, stack.max() - stack.min()]).tolist()
-        scale = found[1] if found[1] > 0 else max(found[2], 1e-6)
-        normalisations.append(Normalisation(found[0], scale))
+        zero, unit, spread = torch.stack([shift, top, stack.max() - stack.min()]).tolist()
+        normalisations.append(Normalisation(zero, unit if unit > 0 else max(spread, 1e-6)))
     shift = counts.new_tensor([n.shift for n in normalisations])[:, None, None, None]
     size = counts.new_tensor([n.scale for n in normalisations])[:, None, None, None]
     normal = (counts - shift) / size
@@ -202,8 +201,8 @@ def _radial_powers(
     for total, spectrum in zip(totals, spectra, strict=True):
         total.scatter_add_(0, nearest, (spectrum.abs() ** 2).mean(dim=0).flatten())
     totals[:, 0] = 0
-    found: npt.NDArray[np.float64] = totals.double().cpu().numpy()
-    return found
+    powers: npt.NDArray[np.float64] = totals.double().cpu().numpy()
+    return powers
 
 
 # --- the non-negative object ---
@@ -282,19 +281,19 @@ class _Objects:
     def spread(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The adjoint: images (B, M, Y, X) to densities (B, L, side, side) of every fineness."""
         spectra = _forward(images)
-        found = []
+        densities = []
         for sheets in self.classes:
             part = _cut(spectra, sheets.size)
             total = sheets.response[:, 0, ..., None] * part[:, 0, None]
             for m in range(1, images.shape[1]):
                 total.addcmul_(sheets.response[:, m, ..., None], part[:, m, None])
-            found.append(self._image(total, sheets.size))
-        return found
+            densities.append(self._image(total, sheets.size))
+        return densities
 
     def _image(self, spectra: torch.Tensor, side: int) -> torch.Tensor:
         whole = torch.view_as_complex(spectra)
-        found: torch.Tensor = torch.fft.irfft2(whole, s=(side, side), norm="forward")
-        return found
+        images: torch.Tensor = torch.fft.irfft2(whole, s=(side, side), norm="forward")
+        return images
 
     def crop(self, images: torch.Tensor) -> torch.Tensor:
         """What is seen of padded images."""

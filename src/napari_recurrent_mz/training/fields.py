@@ -87,16 +87,16 @@ def make_fields(
     for group in range(first, -(-count // FIELDS_PER_MICROSCOPE)):
         low = group * FIELDS_PER_MICROSCOPE
         numbers = [n for n in range(low, low + FIELDS_PER_MICROSCOPE) if start <= n < count]
-        wanted = [n for n in numbers if not (folder / f"field_{n:05d}.json").exists()]
-        if wanted:
-            yield from _make_group(config, folder, group, wanted, device)
+        missing = [n for n in numbers if not (folder / f"field_{n:05d}.json").exists()]
+        if missing:
+            yield from _make_group(config, folder, group, missing, device)
 
 
 def _make_group(
     config: PoolConfig, folder: Path, group: int, numbers: list[int], device: torch.device | None
 ) -> Iterator[Path]:
     rng = np.random.default_rng([config.seed, group])
-    optics, step, aberration = _held_out_microscope() if config.held_out else _microscope(rng)
+    optics, step, aberration = _HELD_OUT if config.held_out else _microscope(rng)
     microscope = imaging(
         optics,
         planes=config.planes,
@@ -116,7 +116,7 @@ def _make_group(
         if float(stack.max() / bright) > 1e3:  # a field of a few faint points: their peak is 1
             bright = stack.max()
         stacks = [stack, microscope.image(volume, confocal=True)] if config.confocal else [stack]
-        normal = [(made / bright).cpu().numpy().astype(np.float16) for made in stacks]
+        normal = [(image / bright).cpu().numpy().astype(np.float16) for image in stacks]
         meta = {
             "optics": optics.as_dict(),
             "z_step_um": step,
@@ -133,8 +133,7 @@ _SHARES = np.array(
 _SHARES[_SHARES == 0] = (1 - _SHARES.sum()) / np.count_nonzero(_SHARES == 0)
 
 
-def _held_out_microscope() -> tuple[Optics, float, Aberration | None]:
-    return Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1), 0.25, None
+_HELD_OUT = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1), 0.25, None
 
 
 def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | None]:
@@ -176,10 +175,9 @@ class Pool:
 
     def refresh(self) -> None:
         """Take in fields that have come since."""
-        known = len(self._meta)
-        found = sorted(self.folder.glob("field_*.json"))
-        if len(found) != known:
-            self._meta = [(path, json.loads(path.read_text())) for path in found]
+        paths = sorted(self.folder.glob("field_*.json"))
+        if len(paths) != len(self._meta):
+            self._meta = [(path, json.loads(path.read_text())) for path in paths]
 
     def kinds(self) -> set[str]:
         """The kinds of sample among the fields."""

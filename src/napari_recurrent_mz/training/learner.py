@@ -81,10 +81,6 @@ class Learner:
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Drawn, torch.Tensor]] = {}
         self.steps = 0
 
-    def knows(self, count: int) -> bool:
-        """Whether nothing has to be recorded before a step with this number of scans."""
-        return not self._on_gpu or count in self._graphs
-
     def step(self, drawn: Drawn, rate: float) -> torch.Tensor:
         """One step at a learning rate; returns the loss, on the device."""
         self.steps += 1

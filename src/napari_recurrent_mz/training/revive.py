@@ -51,15 +51,15 @@ Ranges = dict[nn.Module, tuple[torch.Tensor, torch.Tensor]]
 
 def _ranges(network: RecurrentMZ, examples: Sequence[Prepared]) -> Ranges:
     """What every convolution that a rectifier follows gives, below zero counted as zero."""
-    found: Ranges = {}
+    ranges: Ranges = {}
 
     def note(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         active = output.clamp_min(0)
         low, high = active.amin((0, 2, 3)), active.amax((0, 2, 3))
-        if module in found:
-            low = torch.minimum(low, found[module][0])
-            high = torch.maximum(high, found[module][1])
-        found[module] = low, high
+        if module in ranges:
+            low = torch.minimum(low, ranges[module][0])
+            high = torch.maximum(high, ranges[module][1])
+        ranges[module] = low, high
 
     blocks = [*network.encoder, *network.decoder]
     hooks = [conv.register_forward_hook(note) for block in blocks for conv in _pair(block)]
@@ -69,7 +69,7 @@ def _ranges(network: RecurrentMZ, examples: Sequence[Prepared]) -> Ranges:
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return ranges
 
 
 def _pair(block: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
@@ -137,5 +137,5 @@ def _renew_decoder(network: RecurrentMZ, level: int, ranges: Ranges) -> int:
     return int(middle.sum() + out.sum())
 
 
-def _dead(found: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    return found[1] <= 0
+def _dead(low_high: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return low_high[1] <= 0
