@@ -123,7 +123,12 @@ def _make_group(
             "kind": kind,
             "aberration": asdict(aberration) if aberration else None,
         }
-        yield _write(folder, number, normal, meta)
+        path = folder / f"field_{number:05d}.npy"
+        for ending, values in zip((".npy", _CONFOCAL), normal, strict=False):
+            np.save(path.with_suffix(ending), values)
+        # The description is written last: a field counts once it is there.
+        path.with_suffix(".json").write_text(json.dumps(meta))
+        yield path
 
 
 # Sparse kinds have more to gain and dense ones more to lose; both get their share.
@@ -151,18 +156,6 @@ def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | N
     low = max(1.33, na + 0.01) if index > 1.1 else 1.33
     mismatch = Aberration(float(rng.uniform(low, max(low, 1.45))), float(rng.uniform(0, 12)))
     return optics, step, mismatch
-
-
-def _write(
-    folder: Path, number: int, stacks: Sequence[npt.NDArray[np.float16]], meta: dict[str, Any]
-) -> Path:
-    """Write the wide-field stack and, if there is one, its confocal counterpart."""
-    path = folder / f"field_{number:05d}.npy"
-    for ending, stack in zip((".npy", _CONFOCAL), stacks, strict=False):
-        np.save(path.with_suffix(ending), stack)
-    # The description is written last: a field counts once it is there.
-    path.with_suffix(".json").write_text(json.dumps(meta))
-    return path
 
 
 class Pool:
