@@ -78,7 +78,7 @@ def add_scans_in_napari(folder: Path, seed: int, pipe: int) -> None:
 
     from napari_recurrent_mz.docks.live import files as _live_files
     from napari_recurrent_mz.docks.live.dock import LiveDock
-    from napari_recurrent_mz.docks.live.messages import Add, Listed
+    from napari_recurrent_mz.docks.live.work import Add, Listed
 
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
     _live_files.sessions_folder = lambda: folder
@@ -87,7 +87,7 @@ def add_scans_in_napari(folder: Path, seed: int, pipe: int) -> None:
     viewer.window.add_dock_widget(dock, name="Live", area="right")
     listed = [0]
 
-    def told(item: object) -> None:
+    def arrived(item: object) -> None:
         if isinstance(item, Listed) and len(item.lines) > listed[0]:
             os.write(pipe, b"+" * (len(item.lines) - listed[0]))
             listed[0] = len(item.lines)
@@ -95,12 +95,12 @@ def add_scans_in_napari(folder: Path, seed: int, pipe: int) -> None:
     def started() -> None:
         os.write(pipe, b"r")
         for number in range(MOST):
-            dock.live.ask(Add(scan(seed, number), accept_doubtful=True))
+            dock.live.work.add(Add(scan(seed, number), accept_doubtful=True))
 
     dock.setup.optics.set_values(OPTICS.as_dict(), "given")
     dock.setup.grid.set_grid(GRID)
     dock.setup.method.set_method("lmmse")
-    dock.live.told.connect(told)
+    dock.live.arrived.connect(arrived)
     dock.started.connect(started)
     dock.start_session()
     napari.run()

@@ -1,4 +1,6 @@
-"""Print the numbers of docs/batch.md: `OMP_NUM_THREADS=1 python docs/measure_batch.py [METHOD]`.
+"""Print the numbers on batches in docs/measurements.md:
+
+    OMP_NUM_THREADS=1 python docs/measure_batch.py [METHOD]
 
 Batches of noise of known size: how the processor time of a batch grows with planes, pixels,
 positions and time points, and what it costs beyond what reconstruct() takes for the same volumes

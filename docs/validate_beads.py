@@ -1,4 +1,6 @@
-"""Print the tables of docs/measuring.md: `python docs/validate_beads.py [FOLDER OF BEAD STACKS]`.
+"""Print the tables on beads in docs/measurements.md:
+
+    python docs/validate_beads.py [FOLDER OF BEAD STACKS]
 
 Planted beads with known answers, the vectorial point spread function, real beads, and the
 same beads measured by napari-psf-analysis, if that is installed

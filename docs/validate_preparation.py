@@ -1,4 +1,4 @@
-"""Print the tables of docs/preparing.md: planted motions found again, EDF against the truth.
+"""Print the tables of docs/measurements.md: planted motions found again, EDF against the truth.
 
 Run it as ``python docs/validate_preparation.py``.
 """

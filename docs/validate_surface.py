@@ -1,4 +1,4 @@
-"""Print the tables of docs/surfaces.md: `python docs/validate_surface.py`.
+"""Print the tables of docs/measurements.md: `python docs/validate_surface.py`.
 
 Simulated stacks at a fine z-step are cut along a surface: that is the truth. The same surface is
 reconstructed from a few planes of the stack. For comparison, level planes are made by the same

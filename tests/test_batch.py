@@ -22,7 +22,7 @@ from napari_recurrent_mz.engine.batch import BatchSettings, Report, find_jobs, p
 from napari_recurrent_mz.engine.batch._shares import Shares, bytes_of, share_out
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.engine.tiles import LARGEST_TILE
-from napari_recurrent_mz.io import _parts, read_image, write_volume
+from napari_recurrent_mz.io import _tiff, read_image, write_volume
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import save_model
 
@@ -451,14 +451,14 @@ def test_a_file_that_reading_stumbles_over_ends_neither_batch_nor_list(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    image_file_of = _parts.image_file_of
+    image_file_of = _tiff.image_file_of
 
     def stumble(tif: Any, series: Any, data: Any, path: Path, **more: Any) -> Any:
         if path.name == "s1.ome.tif":
             raise ZeroDivisionError("division by zero")
         return image_file_of(tif, series, data, path, **more)
 
-    monkeypatch.setattr(_parts, "image_file_of", stumble)
+    monkeypatch.setattr(_tiff, "image_file_of", stumble)
     report = batch(folder, tmp_path / "out")
     assert states(report) == ["done", "failed", "done"]
     sentence = "'s1.ome.tif' cannot be read (ZeroDivisionError: division by zero)"

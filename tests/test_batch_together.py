@@ -29,8 +29,7 @@ from napari_recurrent_mz.engine.batch._record import record_path
 from napari_recurrent_mz.engine.batch._work import Orders, run_job
 from napari_recurrent_mz.engine.inference import reconstruct
 from napari_recurrent_mz.io import VolumeWriter, read_image, write_volume
-from napari_recurrent_mz.io._locks import try_lock
-from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind
+from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind, try_lock
 
 SHAPE = (7, 24, 32)
 PLANES = (1, 3, 5)
@@ -210,8 +209,10 @@ def test_a_time_lapse_that_another_batch_begins_anew_is_that_of_the_other(
     """With other settings: the one says so, and nothing of it is in what the other made."""
     out = tmp_path / "out"
     first = Batch(lapse, out, method="nearest", pauses=True)
+    place = out / "t.ome.zarr" / "zarr.json"
+    of_first = place.read_bytes()
     second = Batch(lapse, out)
-    second.meet()
+    wait_until(lambda: place.is_file() and place.read_bytes() != of_first)
     first.go_on()
     status, told = first.ended()
     assert status == 1
@@ -418,11 +419,14 @@ def test_a_job_that_is_given_up_with_its_workers_has_failed_and_leaves_nothing(
     cluster.first.wait()
     cluster.go_on()
     report = coming.result(120)
-    assert sorted(states(report)) == ["done", "done", "failed"]
-    assert "The dask worker that made it was lost (KilledWorker)" in report.failed[0].message
+    # One was at work; dask may have handed the worker the next one already.
+    assert sorted(states(report)) in (["done", "done", "failed"], ["done", "failed", "failed"])
+    for outcome in report.failed:
+        assert "The dask worker that made it was lost (KilledWorker)" in outcome.message
     assert not list(out.glob(f"{WORKPLACE}*"))
     again = run_batch(find_jobs(folder, out, settings(None)), out, settings(None))
-    assert sorted(states(again)) == ["done", "kept", "kept"]
+    assert states(again).count("done") == len(report.failed)
+    assert states(again).count("kept") == 3 - len(report.failed)
     check_whole(out)
 
 

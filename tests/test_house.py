@@ -1,4 +1,7 @@
-"""The house: imports run downward only, and napari and Qt stay in docks/."""
+"""The house: imports run downward only, and napari and Qt stay in docks/.
+
+``python tests/test_house.py`` prints how large its rooms are.
+"""
 
 from __future__ import annotations
 
@@ -254,14 +257,14 @@ import tempfile
 from pathlib import Path
 import numpy as np
 from {PACKAGE}.io import read_image, write_volume
-from {PACKAGE}.io._parts import contents_of, read_planes
+from {PACKAGE}.io._parts import contents_of
 volume, optics = np.ones((3, 16, 16)), dict(na=1.2, wavelength_um=0.5, immersion_index=1.33)
 with tempfile.TemporaryDirectory() as folder:
     for name in ("a.ome.tif", "a.ome.zarr"):
         path = Path(folder) / name
         write_volume(path, volume, [0.0, 0.5, 1.0], 0.1, {{"optics": optics}})
         assert read_image(path).na == 1.2
-        assert contents_of(path)[0].shape == (3, 16, 16) and read_planes(path, [1]).n_planes == 3
+        assert contents_of(path)[0].shape == (3, 16, 16) and read_image(path, [1]).n_planes == 3
 """
 
 
@@ -273,3 +276,28 @@ def test_lazy_names_resolve_and_unknown_ones_do_not() -> None:
         assert name in dir(package)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = package.nonsense
+
+
+def docstring_lines(path: Path) -> int:
+    """Lines of all docstrings of a module."""
+    holders = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, holders)]
+    texts = [n.body[0] for n in nodes if ast.get_docstring(n, clean=False) is not None]
+    return sum((text.end_lineno or text.lineno) - text.lineno + 1 for text in texts)
+
+
+def counts() -> str:
+    """Rooms with their floors, modules, lines and lines of docstrings, and the sums."""
+    rows = [("", "floor", "modules", "lines", "docstrings")]
+    for name, floor in FLOORS.items():
+        paths = [path for module, path in modules().items() if room(module) == name]
+        lines = sum(len(path.read_text("utf-8").splitlines()) for path in paths)
+        said = sum(map(docstring_lines, paths))
+        rows.append((name, str(floor), str(len(paths)), str(lines), str(said)))
+    sums = (str(sum(int(row[n]) for row in rows[1:])) for n in (2, 3, 4))
+    rows.append((f"{len(FLOORS)} rooms", str(max(FLOORS.values())), *sums))
+    return "\n".join(f"{row[0]:<12}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows)
+
+
+if __name__ == "__main__":
+    print(counts())

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.core.stopping import EPSILON
+from napari_recurrent_mz.core.metrics import EPSILON
 from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab
 from napari_recurrent_mz.lab.experiments.next_scan import (
     NEXT_SCAN,

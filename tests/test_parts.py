@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_recurrent_mz.io import read_heights, write_surface, write_volume
-from napari_recurrent_mz.io._parts import Part, contents_of, read_part, read_planes
+from napari_recurrent_mz.io import read_heights, read_image, write_surface, write_volume
+from napari_recurrent_mz.io._parts import Part, contents_of, read_part
 
 STACK = np.random.default_rng(0).integers(0, 4000, (5, 20, 24)).astype(np.uint16)
 LAPSE = np.stack([STACK, STACK + 1, STACK + 2])
@@ -40,7 +40,7 @@ def test_planes_of_a_stack(tmp_path: Path, write: Callable[[Path], object]) -> N
     (content,) = contents_of(path)
     assert (content.inside, content.axes[-2:], content.shape[-3:]) == ("", "YX", STACK.shape)
     for planes in ([1, 3], [0], [4, 2, 99]):
-        for image in (read_planes(path, planes), read_part(Part(str(path)), planes)):
+        for image in (read_image(path, planes), read_part(Part(str(path)), planes)):
             assert image.n_planes == len(STACK)
             for plane in set(planes) - {99}:
                 np.testing.assert_array_equal(image.data[plane], STACK[plane])
@@ -73,12 +73,12 @@ def test_a_file_that_was_written_again_is_looked_at_again(tmp_path: Path) -> Non
     for stack in (STACK, LAPSE[1, :4]):
         tifffile.imwrite(path, stack, photometric="minisblack", metadata=None)
         assert contents_of(path)[0].shape == stack.shape
-        np.testing.assert_array_equal(read_planes(path, [2]).data[2], stack[2])
+        np.testing.assert_array_equal(read_image(path, [2]).data[2], stack[2])
 
 
 def test_a_surface_and_its_heights(tmp_path: Path) -> None:
     heights = np.linspace(1, 4, STACK[0].size, dtype=np.float32).reshape(STACK[0].shape)
     path = write_surface(tmp_path / "surface.ome.tif", STACK[0], heights, 0.1)
     assert len(contents_of(path)) == 1  # the heights are no image of the sample
-    np.testing.assert_array_equal(read_planes(path, [0]).data, STACK[0])
+    np.testing.assert_array_equal(read_image(path, [0]).data, STACK[0])
     np.testing.assert_array_equal(read_heights(path), heights)

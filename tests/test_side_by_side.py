@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from napari_recurrent_mz.core.side_by_side import one_core_each
+from napari_recurrent_mz.core.device import one_core_each
 
 
 def cores_of_large_work(_: int) -> int:

@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QThreadPool
 
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
-from napari_recurrent_mz.docks.shared import drop as _drop
+from napari_recurrent_mz.docks.shared import scan_source as _scan_source
 from napari_recurrent_mz.docks.shared.dock import Dock, Result
 from napari_recurrent_mz.docks.shared.insides import is_open
 from napari_recurrent_mz.docks.shared.pace import Turns
@@ -65,13 +65,13 @@ def test_files_do_not_reach_a_viewer_that_is_closed(
     stack: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    go_on, read_all = threading.Event(), _drop.read_all
+    go_on, read_all = threading.Event(), _scan_source.read_all
 
     def slow(paths: Any) -> Any:
         assert go_on.wait(20)
         return read_all(paths)
 
-    monkeypatch.setattr(_drop, "read_all", slow)
+    monkeypatch.setattr(_scan_source, "read_all", slow)
     path = write_volume(tmp_path / "s.ome.tif", stack, 0.5 * np.arange(9), 0.2)
     dock.drop([path])
     dock._viewer.close()

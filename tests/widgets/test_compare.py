@@ -67,7 +67,7 @@ def compared(make, qtbot: Any) -> Callable[..., CompareDock]:
         dock = make(viewer)
         dock.choose_baselines(["linear"])
         finish(qtbot, dock, dock.footer.action.click)
-        assert dock.found is not None, dock.footer.message.text()
+        assert dock.comparison is not None, dock.footer.message.text()
         return dock
 
     return compared
@@ -112,7 +112,7 @@ def test_the_dock_shows_what_the_function_finds(compared) -> None:
         Volume("truth", TRUTH, Z_UM, 0.3),
         baselines=["linear"],
     )
-    pd.testing.assert_frame_equal(dock.found.planes, expected.planes)
+    pd.testing.assert_frame_equal(dock.comparison.planes, expected.planes)
     row = expected.means.loc["mine"]
     assert dock.means.text_of(0) == [
         "mine", f"{row.psnr_db:.2f}", f"{row.nrmse_percent:.2f}", f"{row.ssim:.4f}",
@@ -149,7 +149,7 @@ def test_grids_that_differ_are_told_and_brought_together(make, qtbot) -> None:
         Volume("truth", TRUTH, Z_UM, 0.3),
     )
     np.testing.assert_allclose(
-        dock.found.planes[list(MEASURES)], expected.planes[list(MEASURES)], rtol=1e-6
+        dock.comparison.planes[list(MEASURES)], expected.planes[list(MEASURES)], rtol=1e-6
     )
     np.testing.assert_array_equal(truth.data, TRUTH)
 
@@ -201,7 +201,7 @@ def test_a_falling_stack_in_pixels_is_followed_too(make, qtbot) -> None:
     viewer.add_image(MADE, name="mine", metadata=provenance(), **IN_UM)
     dock = make(viewer)
     finish(qtbot, dock, dock.act)
-    assert dock.found.is_same_grid
+    assert dock.comparison.is_same_grid
     dock.in_view.go(3.0)
     assert viewer.dims.point[0] == pytest.approx(3.0)
 
@@ -270,7 +270,7 @@ def test_a_layer_that_cannot_be_compared_is_told(make, qtbot, data, about, words
     assert dock.footer.message.kind == "error"
     text = dock.footer.message.text()
     assert pd.Series([text]).str.contains(words).all(), text
-    assert dock.found is None
+    assert dock.comparison is None
     assert bad in viewer.layers
 
 
@@ -338,7 +338,7 @@ def test_layers_that_change_midway_never_raise(compared, qtbot) -> None:
     viewer.layers.remove(truth)
     with qtbot.waitSignal(dock.ended, timeout=20_000):
         pass
-    assert dock.found.names == ["mine", "Baseline: linear"]
+    assert dock.comparison.names == ["mine", "Baseline: linear"]
     assert dock.reference.layer() is None
     viewer.dims.set_point(0, 3.0)
     dock.in_view.go(3.0)
@@ -388,7 +388,7 @@ def test_cancel_and_a_closed_dock_stop_the_work(make, qtbot) -> None:
     with qtbot.waitSignal(dock.ended, timeout=20_000) as ended:
         dock.footer.cancel.click()
     assert ended.args[0].state == "cancelled"
-    assert dock.found is None
+    assert dock.comparison is None
     dock.act()
     run = dock.run
     dock.deleteLater()

@@ -26,12 +26,11 @@ from files import write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
 from napari_recurrent_mz.acquisition import simulated_microscope, simulated_sample, watch_folder
 from napari_recurrent_mz.docks.demo import live as _live_demo
-from napari_recurrent_mz.docks.live import feeds as _live_feeds
+from napari_recurrent_mz.docks.live import sources as _live_sources
 from napari_recurrent_mz.docks.live.dock import LiveDock
-from napari_recurrent_mz.docks.live.messages import Add, Filled, Started
 from napari_recurrent_mz.docks.live.sources import FOLDER, MICRO_MANAGER, MICROSCOPE
 from napari_recurrent_mz.docks.live.words import unbroken
-from napari_recurrent_mz.docks.live.work import LiveWork
+from napari_recurrent_mz.docks.live.work import Add, Filled, LiveWork, Started
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.docks.shared.worker import Run
 from napari_recurrent_mz.estimates.planning import RULES
@@ -359,7 +358,7 @@ def test_planes_in_view_come_first() -> None:
     filled = []
     for event in work.events(stop):
         if isinstance(event, Started):
-            work.ask(Add(Scan(camera(1), 0.5)))
+            work.add(Add(Scan(camera(1), 0.5)))
         if isinstance(event, Filled):
             filled.append(event.index)
         if len(filled) == len(GRID):
@@ -430,12 +429,12 @@ def test_a_file_of_a_watched_folder_that_says_what_cannot_be_is_told(
     make: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        _live_feeds, "watch_folder", partial(watch_folder, settle_s=0.05, interval_s=0.02)
+        _live_sources, "watch_folder", partial(watch_folder, settle_s=0.05, interval_s=0.02)
     )
     dock = make()
-    dock.setup.sources.choice.setCurrentIndex(FOLDER)
-    dock.setup.sources.folder.folder.setText(str(tmp_path))
-    dock.setup.sources.folder.pattern.setText("*_z{z}um.ome.tif")
+    dock.setup.sources.form.source.value = FOLDER
+    dock.setup.sources.form.folder.value = str(tmp_path)
+    dock.setup.sources.form.pattern.value = "*_z{z}um.ome.tif"
     _doubtful(tmp_path / "a_z1p5um.ome.tif")
     with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
         dock.act()
@@ -447,20 +446,20 @@ def test_a_watched_folder_gives_scans_and_may_vanish(
     make: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = partial(watch_folder, settle_s=0.05, interval_s=0.02)
-    monkeypatch.setattr(_live_feeds, "watch_folder", quick)
+    monkeypatch.setattr(_live_sources, "watch_folder", quick)
     folder = tmp_path / "scans"
     dock = make()
-    dock.setup.sources.choice.setCurrentIndex(FOLDER)
-    page = dock.setup.sources.folder
+    dock.setup.sources.form.source.value = FOLDER
+    form = dock.setup.sources.form
     dock.act()
     assert "No folder is given" in dock.footer.message.text()
-    page.folder.setText(str(folder))
+    form.folder.value = str(folder)
     dock.act()
     qtbot.waitUntil(lambda: dock.footer.message.kind == "error", timeout=_PATIENCE_MS)
     assert "does not exist" in dock.footer.message.text()
     assert not dock.folder.is_watching
     folder.mkdir()
-    page.pattern.setText("*_z{z}um.tif")
+    form.pattern.value = "*_z{z}um.tif"
     dock.act()
     assert dock.footer.action.text() == "Stop watching"
     with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
@@ -474,7 +473,7 @@ def test_a_watched_folder_gives_scans_and_may_vanish(
 
 def at_microscope(dock: LiveDock) -> Scope:
     scope = Scope()
-    dock.setup.sources.choice.setCurrentIndex(MICROSCOPE)
+    dock.setup.sources.form.source.value = MICROSCOPE
     dock.scope.use(scope)
     return scope
 
@@ -490,7 +489,7 @@ def test_single_scans_here_and_at_the_suggested_height(make: Any, qtbot: Any) ->
         dock.setup.sources.rows.there.click()
     assert scope.visited == [suggested]
     assert [scan.z_um for scan in dock.session.scans] == [1.5, suggested]
-    dock.setup.sources.microscope.high.set_value(None)
+    dock.setup.sources.form.high.value = None
     dock.setup.sources.rows.here.click()
     assert "limits of z are missing" in dock.footer.message.text()
 
@@ -504,7 +503,7 @@ def test_an_automatic_run_stops_by_itself(
     dock = make()
     at_microscope(dock)
     dock.scans.epsilon.setValue(percents)
-    dock.setup.sources.microscope.most.setValue(most)
+    dock.setup.sources.form.most.value = most
     with qtbot.waitSignal(dock.run_ended, timeout=_PATIENCE_MS) as ended:
         dock.act()
         assert dock.footer.cancel.isEnabled()
@@ -534,13 +533,12 @@ def connect_micromanager(dock: LiveDock, qtbot: Any, core: Any, monkeypatch: Any
     """Press Connect where napari-micromanager has this core."""
     plugin = SimpleNamespace(get_core=lambda: core)
     monkeypatch.setitem(sys.modules, "napari_micromanager", plugin)
-    dock.setup.sources.choice.setCurrentIndex(MICROSCOPE)
-    page = dock.setup.sources.microscope
-    page.which.setCurrentIndex(page.which.findData(MICRO_MANAGER))
+    dock.setup.sources.form.source.value = MICROSCOPE
+    sources = dock.setup.sources
+    sources.form.microscope.value = MICRO_MANAGER
     with qtbot.waitSignal(dock.scope.connected, timeout=_PATIENCE_MS):
-        page.low.set_value(0.0)
-        page.high.set_value(4.0)
-        page.connect_button.click()
+        sources.form.low.value, sources.form.high.value = 0.0, 4.0
+        sources.connect_button.click()
 
 
 def test_connect_takes_the_core_of_napari_micromanager_and_not_the_simulator(
@@ -549,11 +547,11 @@ def test_connect_takes_the_core_of_napari_micromanager_and_not_the_simulator(
     dock = make(starts=False)
     sample = simulated_sample("beads", depth_um=2.0, size=32, optics=OPTICS)
     dock.scope.use(simulated_microscope(sample), OPTICS)
-    dock.setup.sources.microscope.low.set_value(0.0)
+    dock.setup.sources.form.low.value = 0.0
     core = demo_core()
     connect_micromanager(dock, qtbot, core, monkeypatch)
     assert dock.scope.microscope().core is core
-    assert dock.setup.sources.microscope.state.text() == "Camera and Z."
+    assert dock.setup.sources.state.text() == "Camera and Z."
     assert dock.scope.optics is None
 
 
@@ -589,23 +587,23 @@ def test_while_somebody_else_uses_the_microscope_the_dock_says_so_and_nothing_mo
 
 def test_what_is_set_is_remembered(make: Any, qtbot: Any) -> None:
     dock = make(starts=False)
-    dock.setup.rule.setCurrentIndex(1)
-    dock.setup.sources.choice.setCurrentIndex(MICROSCOPE)
-    dock.setup.sources.microscope.low.set_value(-2.5)
+    dock.setup.next_scan.rule.value = "largest-gap"
+    dock.setup.sources.form.source.value = MICROSCOPE
+    dock.setup.sources.form.low.value = -2.5
     dock.pages.remember()
     again = LiveDock(ViewerModel())
     qtbot.addWidget(again)
     assert again.setup.grid.grid() == GRID
     assert again.setup.method.method_key() == "lmmse"
-    assert again.setup.rule.currentData() == "largest-gap"
+    assert again.setup.next_scan.rule.value == "largest-gap"
     assert again.epsilon == 0.05
     assert again.setup.sources.source == MICROSCOPE
-    assert again.setup.sources.microscope.low.value() == -2.5
+    assert again.setup.sources.form.low.value == -2.5
 
 
 def test_the_rules_are_those_of_the_planning(make: Any) -> None:
-    rule = make(starts=False).setup.rule
-    assert {rule.itemData(n) for n in range(rule.count())} == set(RULES)
+    rule = make(starts=False).setup.next_scan.rule
+    assert set(rule.choices) == set(RULES)
 
 
 def test_what_is_missing_is_said_before_the_start(make: Any) -> None:

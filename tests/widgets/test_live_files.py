@@ -21,9 +21,9 @@ from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.docks.live import saving as _live_saving
 from napari_recurrent_mz.docks.live.dock import LiveDock
 from napari_recurrent_mz.docks.live.files import LiveFiles, is_session_path, sessions_folder
-from napari_recurrent_mz.docks.live.messages import Add, Listed, NotStarted
 from napari_recurrent_mz.docks.live.question import QuestionBox
 from napari_recurrent_mz.docks.live.run import LiveRun
+from napari_recurrent_mz.docks.live.work import Add, Listed, NotStarted
 from napari_recurrent_mz.docks.shared.layers import um_scale_and_place
 from napari_recurrent_mz.docks.shared.pace import Turns
 from napari_recurrent_mz.docks.shared.theme import Palette
@@ -54,7 +54,7 @@ class Window(QWidget):
         self.told: list[object] = []
         self.files.said.connect(lambda *what: self.said.append(what))
         self.files.opened.connect(self.live.start)
-        self.live.told.connect(self.told.append)
+        self.live.arrived.connect(self.told.append)
         column = QVBoxLayout(self)
         column.addWidget(self.question)
 
@@ -104,10 +104,10 @@ def crashed(tmp_path: Path) -> list[Path]:
 
 def started(qtbot: Any, one: Window, scans: int = 2) -> Session:
     """A session of so many scans, refined."""
-    one.live.start(one.files.keeping(make))
+    one.live.start(one.files.autosaving(make))
     qtbot.waitUntil(lambda: one.listed == 0, timeout=20_000)
     for number in range(scans):
-        one.live.ask(Add(scan(2.0 * number)))
+        one.live.work.add(Add(scan(2.0 * number)))
     qtbot.waitUntil(lambda: one.listed == scans, timeout=20_000)
     return one.live.session
 
@@ -199,7 +199,7 @@ def test_a_session_is_saved_and_opened(
     assert not two.live.session.pending
     np.testing.assert_array_equal(two.live.session.volume, session.volume)
     assert two.files.is_saved
-    two.live.ask(Add(scan(4.0)))
+    two.live.work.add(Add(scan(4.0)))
     qtbot.waitUntil(lambda: two.listed == 3, timeout=20_000)
     assert not two.files.is_saved
 
@@ -218,7 +218,7 @@ def test_saving_says_how_far_it_is_and_can_be_cancelled(
         put(self, index, plane)
 
     monkeypatch.setattr(VolumeWriter, "__setitem__", slowly)
-    monkeypatch.setattr(_live_saving, "_TELL_S", 0.0)
+    monkeypatch.setattr(_live_saving, "_REPORT_EVERY_S", 0.0)
     row, half = one.files.saving, 2 + len(one.live.session.grid) + 1
     one.files.save_to(path)
     assert not row.isHidden()

@@ -8,11 +8,11 @@ where it is. A stage that does not answer is told to stop, and not moved again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..core.scans import SAME_HEIGHT_UM, InputError, Scan
+from ..core.scans import InputError, Scan, counted, same_height
 from .microscope import Microscope, MicroscopeError, StageError, check_height, check_start, standing
 
 MAX_SCANS = 10
@@ -20,13 +20,6 @@ MAX_SCANS = 10
 
 AFTERWARDS = ("return", "stay")
 """Where the stage is left: at the height where it stood, or where it is."""
-
-
-class _Verdict(Protocol):
-    @property
-    def stop(self) -> bool: ...
-    @property
-    def sentence(self) -> str: ...
 
 
 class LiveSession(Protocol):
@@ -46,8 +39,8 @@ class LiveSession(Protocol):
     ) -> Iterator[Any]:
         """Bring the volume up to the scans, a plane at a time."""
 
-    def verdict(self, epsilon: float | None) -> _Verdict:
-        """Whether another scan pays."""
+    def verdict(self, epsilon: float | None) -> Any:
+        """Whether another scan pays: ``stop`` and a ``sentence``."""
 
     def suggest_z(self) -> float:
         """The height where another scan should help most, in micrometres."""
@@ -118,7 +111,6 @@ class Ended:
 
 
 Event = Moved | Scanned | PlaneRefined | Refined | Ended
-_Outcome = tuple[str, str]
 
 
 def acquire(
@@ -177,126 +169,117 @@ def acquire(
     for z_um in first_um:
         check_height(z_um, microscope.limits_um)
     run = _Run(
-        session=session,
-        microscope=microscope,
-        first_um=tuple(first_um),
-        epsilon=epsilon,
-        max_scans=max_scans,
-        accept_doubtful=accept_doubtful,
-        order=order,
-        abort=abort or threading.Event(),
+        session,
+        microscope,
+        tuple(first_um),
+        epsilon,
+        max_scans,
+        afterwards,
+        accept_doubtful,
+        order,
+        abort or threading.Event(),
     )
-    return _to_the_end(run, afterwards)
+    return run.events()
+
+
+class _RunEnd(Exception):  # noqa: N818
+    """A run is over: the reason and the sentence of :class:`Ended`."""
 
 
 @dataclass
 class _Run:
-    """The arguments of a run, and how many scans it has taken."""
+    """The arguments of :func:`acquire`, and how many scans the run has taken."""
 
     session: LiveSession
     microscope: Microscope
     first_um: tuple[float, ...]
     epsilon: float | None
     max_scans: int
+    afterwards: str
     accept_doubtful: bool
     order: Callable[[], Sequence[int]] | None
     abort: threading.Event
     taken: int = 0
 
-    def scanning(self) -> Generator[Event, None, _Outcome]:
-        """Take scan after scan; return why that ended."""
+    def events(self) -> Iterator[Event]:
+        """The events of the run; whatever happens, the stage is at rest when it is over."""
+        home: float | None = None
+        stage = ""
+        try:
+            home = self._home()
+            yield from self._scans()
+            reason = "maximum"
+            sentence = f"The run has taken the {counted(self.max_scans, 'scan')} that it may take."
+        except _RunEnd as end:
+            reason, sentence = end.args
+        except InputError as error:
+            reason, sentence = "failed", str(error)
+            if isinstance(error, StageError):
+                stage = f"{standing(self.microscope)} It has not been moved again."
+        except BaseException:  # also the generator being closed
+            self._at_rest(home)
+            raise
+        yield Ended(reason, sentence, stage or self._at_rest(home), self.taken)
+
+    def _scans(self) -> Iterator[Event]:
+        """Move, expose, refine, again and again; :class:`_RunEnd` says why that ended."""
         while self.taken < self.max_scans:
-            if self.abort.is_set():
-                return self._aborted()
-            z_um = self._next_height()
-            if isinstance(z_um, tuple):
-                return z_um
-            yield from self._one_scan(z_um)
-            if self.abort.is_set():
-                return self._aborted()
+            self._check_abort()
+            z_um = self.microscope.move_to(self._next_height(), self.abort.is_set)
+            self._check_abort()
+            yield Moved(z_um, self.taken + 1)
+            self._check_abort()
+            scan = self.microscope.scan()
+            self.session.add_scan(
+                scan,
+                pixel_um=self.microscope.pixel_um,
+                accept_doubtful=self.accept_doubtful,
+                refine=False,
+            )
+            self.taken += 1
+            yield Scanned(scan, self.taken)
+            order = self.order() if self.order is not None else None
+            for update in self.session.refine(order=order, stopped=self.abort.is_set):
+                yield PlaneRefined(update, self.taken)
+            self._check_abort()
             verdict = self.session.verdict(self.epsilon)
             yield Refined(self.taken, verdict.sentence)
             if verdict.stop and self.taken >= len(self.first_um):
-                return "converged", verdict.sentence
-        return "maximum", f"The run has taken the {_scans(self.max_scans)} that it may take."
+                raise _RunEnd("converged", verdict.sentence)
 
-    def _aborted(self) -> _Outcome:
-        return "aborted", f"The run was aborted after {_scans(self.taken)}."
+    def _check_abort(self) -> None:
+        if self.abort.is_set():
+            raise _RunEnd("aborted", f"The run was aborted after {counted(self.taken, 'scan')}.")
 
-    def _next_height(self) -> float | _Outcome:
-        """Where to scan next, or why nowhere."""
+    def _next_height(self) -> float:
+        """Where to scan next, in micrometres."""
         if self.taken < len(self.first_um):
             return self.first_um[self.taken]
         z_um = float(self.session.suggest_z())
-        if any(abs(scan.z_um - z_um) < SAME_HEIGHT_UM for scan in self.session.scans):
-            return "exhausted", f"The best next height, {z_um:g} µm, has been scanned already."
+        if any(same_height(scan.z_um, z_um) for scan in self.session.scans):
+            best = f"The best next height, {z_um:g} µm, has been scanned already."
+            raise _RunEnd("exhausted", best)
         low, high = self.microscope.limits_um
         if not low <= z_um <= high:
-            return "limits", (
+            raise _RunEnd(
+                "limits",
                 f"The best next height, {z_um:g} µm, is outside the limits {low:g} to {high:g} µm "
-                "that you set: widen them, or choose a grid within them."
+                "that you set: widen them, or choose a grid within them.",
             )
         return z_um
 
-    def _one_scan(self, z_um: float) -> Iterator[Event]:
-        """Move, expose, refine; nothing more once the run is aborted."""
-        number = self.taken + 1
-        there = self.microscope.move_to(z_um, self.abort.is_set)
-        if self.abort.is_set():
-            return
-        yield Moved(there, number)
-        if self.abort.is_set():
-            return
-        scan = self.microscope.scan()
-        self.session.add_scan(
-            scan,
-            pixel_um=self.microscope.pixel_um,
-            accept_doubtful=self.accept_doubtful,
-            refine=False,
-        )
-        self.taken = number
-        yield Scanned(scan, number)
-        order = self.order() if self.order is not None else None
-        for update in self.session.refine(order=order, stopped=self.abort.is_set):
-            yield PlaneRefined(update, number)
+    def _home(self) -> float:
+        """The height to return to: where the stage stands, within the limits and free."""
+        self.microscope.check_free()
+        z_um, (low, high) = self.microscope.z_um, self.microscope.limits_um
+        check_start(z_um, (low, high))
+        return min(max(z_um, low), high)
 
-
-def _to_the_end(run: _Run, afterwards: str) -> Iterator[Event]:
-    """The events of a run; whatever happens, the stage is at rest when it is over."""
-    home: float | None = None
-    lost = ""
-    try:
-        home = _home(run.microscope)
-        reason, sentence = yield from run.scanning()
-    except InputError as error:
-        reason, sentence = "failed", str(error)
-        if isinstance(error, StageError):
-            lost = f"{standing(run.microscope)} It has not been moved again."
-    except BaseException:  # also the generator being closed
-        _at_rest(run.microscope, home, afterwards)
-        raise
-    stage = lost or _at_rest(run.microscope, home, afterwards)
-    yield Ended(reason, sentence, stage, run.taken)
-
-
-def _home(microscope: Microscope) -> float:
-    """The height to return to: where the stage stands, which must be within the limits and free."""
-    microscope.check_free()
-    z_um = microscope.z_um
-    check_start(z_um, microscope.limits_um)
-    low, high = microscope.limits_um
-    return min(max(z_um, low), high)
-
-
-def _at_rest(microscope: Microscope, home: float | None, afterwards: str) -> str:
-    """Leave the stage where it was asked to be left; a sentence that says where."""
-    try:
-        if home is not None and afterwards == "return":
-            return f"The stage is back at {microscope.move_to(home):g} µm."
-    except MicroscopeError as error:  # lost, in use, or the limits have been narrowed meanwhile
-        return f"{error} {standing(microscope)}"
-    return standing(microscope)
-
-
-def _scans(count: int) -> str:
-    return f"{count} scan" if count == 1 else f"{count} scans"
+    def _at_rest(self, home: float | None) -> str:
+        """Leave the stage where it was asked to be left; a sentence that says where."""
+        try:
+            if home is not None and self.afterwards == "return":
+                return f"The stage is back at {self.microscope.move_to(home):g} µm."
+        except MicroscopeError as error:  # lost, in use, or the limits were narrowed meanwhile
+            return f"{error} {standing(self.microscope)}"
+        return standing(self.microscope)

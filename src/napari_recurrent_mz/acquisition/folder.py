@@ -9,6 +9,7 @@ still for a while *and* it can be read to its end.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 import time
@@ -79,14 +80,13 @@ _Signature = tuple[int, int]
 
 @dataclass
 class _File:
-    """State of one file: its signature, since when, and whether it was read."""
+    """State of one file."""
 
     signature: _Signature
-    since: float
-    next_try: float
-    done: bool = False
-    taken: bytes | None = None
-    said: str = ""
+    since: float  # it has had this signature, by the clock of the watch
+    next_try: float  # when it should be read; never, once it is done with
+    taken: bytes | None = None  # digest of the scan that it gave
+    complaint: str = ""  # the last sentence about it
 
 
 class FolderWatch:
@@ -144,18 +144,10 @@ class FolderWatch:
                 "one, or ask for the permission."
             ) from error
         if not existing:
-            now = clock()
-            self._files = {
-                name: _File(signature, now, now, done=True) for name, signature in present.items()
-            }
+            self._files = {name: _File(known, clock(), math.inf) for name, known in present.items()}
 
     def poll(self) -> Iterator[FolderEvent]:
-        """Look once, and yield what is new, the files in the order they were written.
-
-        Yields
-        ------
-        FolderEvent
-        """
+        """Look once, and yield what is new, the files in the order they were written."""
         try:
             listing = self._listing()
         except OSError as error:
@@ -175,15 +167,11 @@ class FolderWatch:
 
     def _listing(self) -> dict[str, _Signature]:
         """Size and time of change of every TIFF."""
-        listing = {}
         with os.scandir(self.folder) as entries:
             names = [e.name for e in entries if e.name.lower().endswith(_ENDINGS)]
-        for name in names:
-            # The entry's own stat is from the folder, and stale for an open file on Windows.
-            signature = None if name.startswith(".") else self._signature(name)
-            if signature is not None:
-                listing[name] = signature
-        return listing
+        # The entry's own stat is from the folder, and stale for an open file on Windows.
+        signatures = {n: self._signature(n) for n in names if not n.startswith(".")}
+        return {name: signature for name, signature in signatures.items() if signature is not None}
 
     def _signature(self, name: str) -> _Signature | None:
         try:
@@ -200,14 +188,13 @@ class FolderWatch:
             file = self._files[name] = _File(signature, now, now + self._settle_s)
         elif file.signature != signature:
             file.signature, file.since, file.next_try = signature, now, now + self._settle_s
-            file.done = False
-        return not file.done and now >= file.next_try
+        return now >= file.next_try
 
     def _read(self, name: str) -> Iterator[FolderEvent]:
         file, path = self._files[name], self.folder / name
         began = self._clock()
         if self.pattern is not None and not self.pattern.matches(name):
-            file.done = True
+            file.next_try = math.inf
             if not self._said_unfit:  # once is enough: the others may be other channels
                 self._said_unfit = True
                 yield LeftAlone(
@@ -216,35 +203,31 @@ class FolderWatch:
                     "as are all others that do not.",
                 )
             return
+        image = scan = failure = None
         try:
             image = read_image(path)
-        except Exception as error:  # a file that is half there can fail in any way
-            # Not finished, or never will be: the same file is tried again, ever more seldom.
-            if self._signature(name) is None:
-                return
-            still = began - file.since
-            file.next_try = began + min(still, max(self._give_up_s - still, self._settle_s))
-            if still >= self._give_up_s:
-                yield from self._leave(name, _read_error(error, name))
-            return
-        if self._signature(name) != file.signature:
-            return  # written to while it was read: the next look begins again
-        try:
             scan = self._scan(image)
-        except Exception as error:  # whatever is wrong with one, the watch goes on
-            yield from self._leave(name, _read_error(error, name))
+        except Exception as error:  # a file that is half there can fail in any way
+            failure = error
+        if self._signature(name) != file.signature:
+            return  # gone, or written to while it was read: the next look begins again
+        still_s = began - file.since
+        if image is None and still_s < self._give_up_s:  # not finished yet, or never will be
+            # It is tried again, ever more seldom.
+            file.next_try = began + min(still_s, max(self._give_up_s - still_s, self._settle_s))
             return
-        file.done, file.said = True, ""
-        before, file.taken = file.taken, _digest(scan)
-        if file.taken != before:
+        file.next_try = math.inf
+        if image is None or scan is None:
+            sentence = f"'{name}' cannot be read ({type(failure).__name__}): save it again as TIFF."
+            sentence = str(failure) if isinstance(failure, InputError) else sentence
+            if file.complaint != sentence:
+                file.complaint = sentence
+                yield LeftAlone(path, sentence)
+            return
+        digest, before = _digest(scan), file.taken
+        file.complaint, file.taken = "", digest
+        if digest != before:
             yield NewScan(scan, path, image, again=before is not None)
-
-    def _leave(self, name: str, sentence: str) -> Iterator[LeftAlone]:
-        file = self._files[name]
-        file.done = True
-        if file.said != sentence:
-            file.said = sentence
-            yield LeftAlone(self.folder / name, sentence)
 
     def _scan(self, image: ImageFile) -> Scan:
         if image.n_planes > 1:
@@ -254,23 +237,14 @@ class FolderWatch:
             )
         if self.pattern is not None and self.pattern.has_height:
             z_um = self.pattern.height_um(image.name)
-        elif image.z_um is not None:
-            z_um = float(image.z_um[0])
         else:
-            z_um = z_from_name(image.name)
+            z_um = z_from_name(image.name) if image.z_um is None else float(image.z_um[0])
         if z_um is None:
             raise InputError(
                 f"The height of '{image.name}' is neither in its metadata nor in its name: write "
                 "a pattern that finds it, for instance *_z{z}um*.tif."
             )
         return Scan(image.stack[0], z_um, image.name)
-
-
-def _read_error(error: Exception, name: str) -> str:
-    """One sentence, whatever went wrong while a file was read."""
-    if isinstance(error, InputError):
-        return str(error)
-    return f"'{name}' cannot be read ({type(error).__name__}): save it again as TIFF."
 
 
 def _digest(scan: Scan) -> bytes:
@@ -318,15 +292,14 @@ def watch_folder(
     watch = FolderWatch(
         folder, pattern=pattern, existing=existing, settle_s=settle_s, give_up_s=give_up_s
     )
-    return _watching(watch, stop or threading.Event(), interval_s)
+    stop = stop or threading.Event()
 
+    def events() -> Iterator[FolderEvent]:
+        while not stop.is_set():
+            for event in watch.poll():
+                yield event
+                if stop.is_set():
+                    return
+            stop.wait(interval_s)
 
-def _watching(
-    watch: FolderWatch, stop: threading.Event, interval_s: float
-) -> Iterator[FolderEvent]:
-    while not stop.is_set():
-        for event in watch.poll():
-            yield event
-            if stop.is_set():
-                return
-        stop.wait(interval_s)
+    return events()

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -164,7 +165,7 @@ def running_core() -> CMMCorePlus:
     return core_class.instance()
 
 
-class CoreMicroscope:
+class CoreMicroscope(Microscope):
     """The camera and the focus drive of a Micro-Manager core.
 
     Every call to the core is made in a thread that may be given up, so that a driver that hangs
@@ -219,12 +220,10 @@ class CoreMicroscope:
 
     @property
     def name(self) -> str:
-        """The labels of camera and stage."""
         return f"{self.core.getCameraDevice()} and {self._stage}"
 
     @property
     def limits_um(self) -> Limits:
-        """Lowest and highest height that the stage may be sent to, in micrometres."""
         return self._limits
 
     @limits_um.setter
@@ -233,7 +232,6 @@ class CoreMicroscope:
 
     @property
     def pixel_um(self) -> float | None:
-        """Pixel size of the core's current pixel configuration; None when it has none."""
         return float(self.core.getPixelSizeUm()) or None
 
     @property
@@ -263,7 +261,7 @@ class CoreMicroscope:
             raise MicroscopeError(f"The microscope is in use: {use}.")
         label = f"The autofocus device '{self.core.getAutoFocusDevice()}'"
         for asks in (self.core.isContinuousFocusEnabled, self.core.isContinuousFocusLocked):
-            if _call_in_time(label, MicroscopeError, self._timeout_s, asks):
+            if self._ask(label, asks):
                 raise MicroscopeError(
                     f"{label} keeps the focus and would move the stage back: switch continuous "
                     "focus off in Micro-Manager, then scan again."
@@ -281,20 +279,14 @@ class CoreMicroscope:
         if phase != "idle":
             does = "is paused" if phase == "paused" else "runs"
             return f"an acquisition of Micro-Manager {does}; let it end or cancel it, then go on"
-        for camera in self._cameras():
-            label = f"The camera '{camera}'"
-            asks = self.core.isSequenceRunning
-            if _call_in_time(label, MicroscopeError, self._timeout_s, asks, camera):
+        from pymmcore_plus import DeviceType
+
+        for camera in self.core.getLoadedDevicesOfType(DeviceType.Camera):
+            if self._ask(f"The camera '{camera}'", self.core.isSequenceRunning, camera):
                 return f"the camera '{camera}' takes images; stop Live or its sequence, then go on"
         return ""
 
-    def _cameras(self) -> tuple[str, ...]:
-        from pymmcore_plus import DeviceType
-
-        return tuple(self.core.getLoadedDevicesOfType(DeviceType.Camera))
-
     def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
-        """Move and wait until there; see :meth:`Microscope.move_to`."""
         check_height(z_um, self._limits)
         self.check_free()
         check_start(self.z_um, self._limits)
@@ -337,34 +329,26 @@ class CoreMicroscope:
 
     def stop(self) -> None:
         """Tell the stage to stop; nothing is raised when it does not listen."""
-        thread = threading.Thread(target=self._stop_quietly, daemon=True)
-        thread.start()
-        thread.join(_STOP_S)
-
-    def _stop_quietly(self) -> None:
-        try:
-            self.core.stop(self._stage)
-        except Exception:
-            return  # some drives cannot be stopped, and one that is lost does not hear
+        with suppress(MicroscopeError):  # some cannot be stopped, and a lost one does not hear
+            self._ask("", self.core.stop, self._stage, within_s=_STOP_S)
 
     def scan(self) -> Scan:
-        """Take one image where the stage stands; see :meth:`Microscope.scan`."""
         self.check_free()
-        there = self.z_um
+        before_um = self.z_um
         frame = self._exposed()
-        since = self.z_um
+        after_um = self.z_um
         self.check_free()  # else it may be what somebody else exposed
-        if abs(since - there) > self._tolerance_um:
+        if abs(after_um - before_um) > self._tolerance_um:
             raise MicroscopeError(
-                f"The stage '{self._stage}' went from {there:g} to {since:g} µm while the camera "
-                "exposed: the image is not taken."
+                f"The stage '{self._stage}' went from {before_um:g} to {after_um:g} µm while the "
+                "camera exposed: the image is not taken."
             )
-        return Scan(frame, there, f"scan at {there:.2f} µm")
+        return Scan(frame, before_um, f"scan at {before_um:.2f} µm")
 
     def _exposed(self) -> Frame:
         label = f"The camera '{self.core.getCameraDevice()}'"
-        seconds = self._timeout_s + float(self.core.getExposure()) / 1000
-        frame = np.array(_call_in_time(label, MicroscopeError, seconds, self.core.snap))
+        within_s = self._timeout_s + float(self.core.getExposure()) / 1000
+        frame = np.array(self._ask(label, self.core.snap, within_s=within_s))
         if frame.ndim != 2:
             raise MicroscopeError(
                 f"{label} gives images of shape {frame.shape}: choose a grey-scale pixel type."
@@ -372,34 +356,33 @@ class CoreMicroscope:
         return frame
 
     def _ask_stage(self, call: Callable[..., _T], *args: Any) -> _T:
-        label = f"The stage '{self._stage}'"
-        return _call_in_time(label, StageError, self._timeout_s, call, self._stage, *args)
+        return self._ask(f"The stage '{self._stage}'", call, self._stage, *args, error=StageError)
 
+    def _ask(
+        self,
+        label: str,
+        call: Callable[..., _T],
+        *args: Any,
+        error: type[MicroscopeError] = MicroscopeError,
+        within_s: float | None = None,
+    ) -> _T:
+        """Result of a call; ``error`` when it raises, or does not return in time."""
+        seconds = self._timeout_s if within_s is None else within_s
+        answer: Future[_T] = Future()
 
-def _call_in_time(
-    label: str,
-    error: type[MicroscopeError],
-    seconds: float,
-    call: Callable[..., _T],
-    *args: Any,
-) -> _T:
-    """Result of ``call``; ``error`` when it raises, or does not return in time."""
-    answers: list[_T] = []
-    failures: list[Exception] = []
+        def ask() -> None:
+            try:
+                answer.set_result(call(*args))
+            except Exception as failure:
+                answer.set_exception(failure)
 
-    def ask() -> None:
-        try:
-            answers.append(call(*args))
-        except Exception as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if answers:
-        return answers[0]
-    check = "check its power and cable"
-    if failures:
-        said = str(failures[0]).strip().splitlines() or [type(failures[0]).__name__]
-        raise error(f"{label} reports '{said[0].rstrip('.')}': {check}.") from failures[0]
-    raise error(f"{label} has not answered for {seconds:g} s: {check}.")
+        # No executor: Python waits for the threads of one when it ends, and this may hang.
+        threading.Thread(target=ask, daemon=True).start()
+        check = "check its power and cable"
+        if not wait([answer], seconds).done:
+            raise error(f"{label} has not answered for {seconds:g} s: {check}.")
+        failure = answer.exception()
+        if failure is None:
+            return answer.result()
+        lines = str(failure).strip().splitlines() or [type(failure).__name__]
+        raise error(f"{label} reports '{lines[0].rstrip('.')}': {check}.") from failure

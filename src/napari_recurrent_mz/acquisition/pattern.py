@@ -87,6 +87,9 @@ class NamePattern:
         """Whether a file of this name is meant."""
         return self._expression.fullmatch(_plain(name)) is not None
 
+    def _height_in(self, plain: str) -> re.Match[str] | None:
+        return self._expression.fullmatch(plain) if self.has_height else None
+
     def height_um(self, name: str) -> float | None:
         """The height that a file name states.
 
@@ -100,8 +103,8 @@ class NamePattern:
         float or None
             In micrometres; None when the name does not match, or the pattern has no height.
         """
-        match = self._expression.fullmatch(_plain(name))
-        if match is None or not self.has_height:
+        match = self._height_in(_plain(name))
+        if match is None:
             return None
         value = float(re.sub("[,pP]", ".", match["number"])) * self._unit_um
         return round(-value if match["sign"] in ("-", "−") else value, 9)
@@ -126,8 +129,8 @@ class NamePattern:
         'B02_GFP'
         """
         plain = _plain(name)
-        match = self._expression.fullmatch(plain)
-        if match is None or not self.has_height:
+        match = self._height_in(plain)
+        if match is None:
             return None
         start = match.start("sign") if match["sign"] else match.start("number")
         before = _HEIGHT_LETTER.sub("", plain[:start])
@@ -162,8 +165,8 @@ def _as_expression(piece: str, before: str) -> str:
 
 
 def _unit(height: str, behind: str) -> str:
-    stated = _FIELDS[height]
-    if stated is not None:
+    """The unit of a height: in its field, else in what follows it, else µm."""
+    if (stated := _FIELDS[height]) is not None:
         return stated
     match = _UNIT_BEHIND.match(behind.lower())
     return match[1] if match else "um"

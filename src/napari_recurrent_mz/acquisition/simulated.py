@@ -1,9 +1,7 @@
 """A microscope without hardware: a simulated sample, and a camera and a z stage to scan it with.
 
-The sample is a phantom, imaged once as a fine stack by :mod:`~.simulate`;
-the image at any height in between follows from the stack, which is sampled finely enough for
-the objective's axial band. Camera and stage are Python devices of pymmcore-plus's UniMMCore, so
-that everything between the run and the hardware is what a real microscope uses.
+Camera and stage are Python devices of pymmcore-plus's UniMMCore, so that everything between the
+run and the hardware is what a real microscope uses.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +24,8 @@ from ..core.scans import InputError
 from .microscope import CoreMicroscope, Limits, load_core
 
 if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import CameraDevice, StageDevice
+
     from ..simulation.simulate import Camera
 
 Stack = npt.NDArray[np.float32]
@@ -100,10 +100,6 @@ def simulated_sample(
     seed : int, optional
         The same seed gives the same sample.
 
-    Returns
-    -------
-    SimulatedSample
-
     Raises
     ------
     InputError
@@ -115,7 +111,7 @@ def simulated_sample(
     if kind not in KINDS:
         raise InputError(f"The sample '{kind}' is unknown: choose one of {', '.join(KINDS)}.")
     optics = optics or simulate.DEMO_OPTICS
-    planes = max(math.ceil(depth_um / axial_step_um(optics)) + 1, 2)
+    planes = max(math.ceil(depth_um / _axial_step_um(optics)) + 1, 2)
     step = depth_um / (planes - 1)
     imaging = simulate.imaging(
         optics, planes=planes, size=size, z_step_um=step, lateral_margin=_MARGIN
@@ -125,7 +121,7 @@ def simulated_sample(
     return SimulatedSample(stack, step * np.arange(planes, dtype=np.float64), optics, kind)
 
 
-def axial_step_um(optics: Optics) -> float:
+def _axial_step_um(optics: Optics) -> float:
     """A distance between planes at which a wide-field stack holds all that the objective passes.
 
     The axial band of a wide-field microscope ends at (n − √(n² − NA²))/λ, so planes may be
@@ -246,10 +242,6 @@ def simulated_microscope(
     **options
         Those of :class:`~.CoreMicroscope`.
 
-    Returns
-    -------
-    CoreMicroscope
-
     Raises
     ------
     InputError
@@ -265,8 +257,6 @@ def simulated_microscope(
 
 def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     """A UniMMCore with this camera and this stage, and the pixel size of the sample's optics."""
-    from ._devices import camera_device, stage_device
-
     core_class = load_core()
     from pymmcore_plus.experimental.unicore import UniMMCore
 
@@ -276,8 +266,8 @@ def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     first = core_class(mm_path=folder)
     core = UniMMCore(mm_path=folder)
     del first
-    core.loadPyDevice(CAMERA, camera_device(camera))
-    core.loadPyDevice(STAGE, stage_device(stage))
+    core.loadPyDevice(CAMERA, _camera_device(camera))
+    core.loadPyDevice(STAGE, _stage_device(stage))
     for label in (CAMERA, STAGE):
         core.initializeDevice(label)
     core.setCameraDevice(CAMERA)
@@ -286,3 +276,54 @@ def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
     core.setPixelSizeUm("objective", camera.sample.optics.pixel_um)
     core.setPixelSizeConfig("objective")
     return core
+
+
+def _camera_device(camera: SimulatedCamera) -> CameraDevice:
+    """A Micro-Manager camera that exposes ``camera``: grey, 16 bit, exposure in milliseconds."""
+    from pymmcore_plus.experimental.unicore import SimpleCameraDevice
+
+    class SimulatedCameraDevice(SimpleCameraDevice):
+        def get_exposure(self) -> float:
+            return camera.exposure_ms
+
+        def set_exposure(self, exposure: float) -> None:
+            camera.exposure_ms = float(exposure)
+
+        def sensor_shape(self) -> tuple[int, int]:
+            return camera.shape
+
+        def dtype(self) -> npt.DTypeLike:
+            return np.uint16
+
+        def snap(self, buffer: npt.NDArray[Any]) -> Mapping[str, Any]:
+            buffer[...] = camera.expose()
+            return {}
+
+    return SimulatedCameraDevice()
+
+
+def _stage_device(stage: SimulatedStage) -> StageDevice:
+    """A Micro-Manager focus drive that moves ``stage``, in micrometres."""
+    from pymmcore_plus.experimental.unicore import StageDevice
+
+    class SimulatedStageDevice(StageDevice):
+        def busy(self) -> bool:
+            return stage.is_busy
+
+        def get_position_um(self) -> float:
+            return stage.z_um
+
+        def set_position_um(self, val: float) -> None:
+            stage.move(val)
+            self.core.events.stagePositionChanged.emit(self.get_label(), val)
+
+        def stop(self) -> None:
+            stage.stop()
+
+        def home(self) -> None:
+            stage.move(0.0)
+
+        def set_origin(self) -> None:
+            raise NotImplementedError("the heights of a simulated sample are fixed")
+
+    return SimulatedStageDevice()

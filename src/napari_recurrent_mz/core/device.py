@@ -1,4 +1,4 @@
-"""Where the network runs: the device, its precision and its memory."""
+"""Where the network runs: the device, its precision, memory and threads, and copies to it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from threading import Barrier
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import psutil  # type: ignore[import-untyped]
 
-from .scans import InputError, ZGrid
+from .scans import FloatArray, InputError, ZGrid
 
 if TYPE_CHECKING:
     import torch
@@ -60,13 +64,18 @@ def choose_device(choice: str = "auto") -> Device:
     if choice == "cuda":
         if not cuda:
             raise InputError("No CUDA GPU was found: choose auto or cpu.")
-        _limit_cuda(torch)
+        # Have torch refuse more than the limit, so that work goes on in smaller parts.
+        limit = gpu_memory_limit()
+        total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        share = 1.0 if limit is None else min(limit * 1e9 / total, 1.0)
+        torch.cuda.set_per_process_memory_fraction(share)
         return Device("cuda", torch.cuda.get_device_name(), half=True)
     if choice == "mps":
         if not mps:
             raise InputError("No Apple GPU (MPS) was found: choose auto or cpu.")
         return Device("mps", "Apple GPU", half=False)
-    return Device("cpu", cpu_name(), half=_cpu_has_bfloat16())
+    has_bfloat16 = not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
+    return Device("cpu", cpu_name(), half=has_bfloat16)
 
 
 def limit_gpu_memory(gigabytes: float | None) -> None:
@@ -112,14 +121,6 @@ def _check_limit(gigabytes: float) -> None:
         raise InputError(
             f"{gigabytes:g} GB of GPU memory are too little: give at least {_SMALLEST_GB:g}."
         )
-
-
-def _limit_cuda(torch: ModuleType) -> None:
-    """Have torch refuse more than the limit, so that work goes on in smaller parts."""
-    limit = gpu_memory_limit()
-    there = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    share = 1.0 if limit is None else min(limit * 1e9 / there, 1.0)
-    torch.cuda.set_per_process_memory_fraction(share)
 
 
 @lru_cache(maxsize=1)
@@ -178,10 +179,6 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(_cpu_info("flags").split())
 
 
-def _cpu_has_bfloat16() -> bool:
-    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
-
-
 def _cpu_info(key: str) -> str:
     """The first line of Linux's description of the CPU that starts so, or nothing."""
     try:
@@ -193,9 +190,71 @@ def _cpu_info(key: str) -> str:
 
 def check_memory(grid: ZGrid, shape: tuple[int, ...]) -> None:
     """Refuse a volume (``grid``, scans of (Y, X)) that this computer's memory cannot hold."""
-    needed, there = 4 * len(grid) * math.prod(shape), memory_bytes()
-    if needed > 0.8 * there:
+    needed, total = 4 * len(grid) * math.prod(shape), memory_bytes()
+    if needed > 0.8 * total:
         raise InputError(
             f"The volume of {len(grid):,} planes needs {needed / 1e9:,.1f} GB but this computer "
-            f"has {there / 1e9:,.1f} GB of memory: use a larger step, a smaller range or a crop."
+            f"has {total / 1e9:,.1f} GB of memory: use a larger step, a smaller range or a crop."
         )
+
+
+def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
+    """A pool of threads, by default as many as the caller may take cores, each of which takes one.
+
+    Threads that share every operation of PyTorch wait for each other at the end of it, which
+    beside other work is several times slower. Other threads than the pool's stay as they are.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    count = count or before
+    ready = Barrier(count + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # the first call in a thread takes the number that is set for all
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix="one core", initializer=begin)
+    for _ in range(count):
+        pool.submit(int)  # any task: it starts a thread
+    ready.wait()
+    torch.set_num_threads(before)  # the number for new threads outside of the pool
+    return pool
+
+
+def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor:
+    """Copy numbers to a device, float32.
+
+    A GPU is not waited for: other copies to it first let it finish all that it was given.
+    """
+    import torch
+
+    tensor = torch.from_numpy(np.array(values, dtype=np.float32))
+    return tensor.to(device, non_blocking=device is not None and device.type == "cuda")
+
+
+def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
+    """Start to copy planes from the device; the function returned waits for them.
+
+    A GPU goes on with the planes after them meanwhile: to copy them when they are wanted would
+    wait for those, too.
+    """
+    import torch
+
+    if planes.device.type != "cuda":
+        return lambda: planes.cpu().numpy()
+    try:
+        copy = torch.empty(planes.shape, dtype=planes.dtype, pin_memory=True)
+    except RuntimeError:  # page-locked memory is not there on every system
+        return lambda: planes.cpu().numpy()
+    copy.copy_(planes, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def wait() -> FloatArray:
+        done.synchronize()
+        downloaded: FloatArray = copy.numpy()
+        return downloaded
+
+    return wait

@@ -193,9 +193,9 @@ def plane_measures(
     tuple of float
         NRMSE is NaN where the truth plane is constant: it has no span to divide by.
     """
-    right, seen = scale.apply(truth), scale.apply(test)
-    error = nrmse(right, seen) if right.min() < right.max() else math.nan
-    return psnr(right, seen), error, ssim(right, seen)
+    truth, test = scale.apply(truth), scale.apply(test)
+    error = nrmse(truth, test) if truth.min() < truth.max() else math.nan
+    return psnr(truth, test), error, ssim(truth, test)
 
 
 def psnr(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
@@ -271,6 +271,13 @@ def kl_divergence(
     p, q = (np.histogram(np.ravel(x), edges)[0] + pseudocount for x in (truth, test))
     p, q = p / p.sum(), q / q.sum()
     return float(np.sum(p * np.log(p / q)))
+
+
+EPSILON = 0.08
+"""A :func:`relative_change` at or below which another scan hardly pays; see docs/live.md."""
+
+FEWEST = 3
+"""A change counts from this number of scans on: two are the least that make a volume."""
 
 
 def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:

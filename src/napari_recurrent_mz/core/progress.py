@@ -13,14 +13,16 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import wraps
+from inspect import Signature, getdoc, signature
+from typing import NamedTuple, ParamSpec, TypeVar
 
 
 class Stopped(Exception):  # noqa: N818
     """Somebody asked to stop, and the work ended in the middle."""
 
 
+P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -38,20 +40,7 @@ def never() -> bool:
 
 
 def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None = None) -> T:
-    """Run a generator of steps to its end.
-
-    Parameters
-    ----------
-    steps : generator
-        For instance :func:`~.aligning`.
-    on_step : callable, optional
-        Gets everything that the generator yields: how far the work is.
-
-    Returns
-    -------
-    object
-        What the generator returns.
-    """
+    """Run a generator of steps to its end, and return what it returns; ``on_step`` gets each."""
     while True:
         try:
             step = next(steps)
@@ -62,41 +51,48 @@ def finished(steps: Generator[S, None, T], on_step: Callable[[S], object] | None
             on_step(step)
 
 
-class Step(NamedTuple):
-    """How far the work is, and what is being done, for a person."""
+def at_once(steps: Callable[P, Generator[S, None, T]]) -> Callable[P, T]:
+    """The function that runs a generator of steps to its end: ``align = at_once(aligning)``."""
 
-    done: int
-    total: int
-    words: str
+    @wraps(steps)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return finished(steps(*args, **kwargs))
+
+    without_steps = signature(steps).replace(return_annotation=Signature.empty)
+    run.__dict__["__signature__"] = without_steps
+    summary, _, rest = (getdoc(steps) or "").partition("\n")
+    run.__doc__ = f"{summary}\n\nThis runs :func:`{steps.__name__}` to its end.\n{rest}"
+    return run
 
 
-Steps = Generator[Step, None, T]
-"""Yields each :class:`Step` and returns the result; closing it cancels the work."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far some work is: pieces done, pieces in all, and what is at work."""
+class Progress(NamedTuple):
+    """How far the work is: pieces done, pieces in all, and what is being done, for a person."""
 
     done: int
     total: int
     words: str = ""
 
 
+Step = Progress
+"""What generators of steps yield."""
+
+Steps = Generator[Step, None, T]
+"""Yields each :class:`Step` and returns the result; closing it cancels the work."""
+
 _POLL_S = 0.1
 
 
-def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Generator[Progress, None, T]:
+def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Steps[T]:
     """Do work in a thread of its own, and yield the steps that it tells; return what it returns.
 
     ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
     """
-    steps: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
     given_up = threading.Event()
 
     def listened() -> T:
         with listening(
-            lambda words, done, total: steps.put(Progress(done, total, words)),
+            lambda words, done, total: steps.put(Step(done, total, words)),
             lambda: given_up.is_set() or stopped(),
         ):
             return work()

@@ -1,8 +1,7 @@
-"""Scans and target grids: what a reconstruction starts from, checked in the user's words.
+"""Scans and target grids: what a reconstruction starts from, lengths in micrometres.
 
-Every mistake that a user can make with scans or a grid is found here and raised as
-:class:`InputError`, whose message is one sentence that names the scan, says what is
-wrong and what would be right. Lengths are in micrometres.
+Every mistake that a user can make with them is found here and raised as :class:`InputError`, whose
+message is one sentence that names the scan, says what is wrong and what would be right.
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,12 @@ MAX_PLANES = 10_000
 
 SAME_HEIGHT_UM = 1e-3
 """Heights that are nearer than this are one, in micrometres: no stage tells them apart."""
+
+
+def same_height(z_um: float, heights_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Where heights, in micrometres, are the height ``z_um``."""
+    same: npt.NDArray[np.bool_] = np.abs(np.asarray(heights_um) - z_um) < SAME_HEIGHT_UM
+    return same
 
 
 LARGEST_VALUE = 1e37
@@ -61,6 +68,11 @@ class InputError(ValueError):
 def listed(words: Sequence[str]) -> str:
     """Words as a sentence has them: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things in a sentence: ``1 scan``, ``2 scans``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +143,7 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
             f"{label} is only {array.shape[0]} × {array.shape[1]} pixels: "
             "a scan needs at least 16 × 16."
         )
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise InputError(
-            f"{label} has {bad} pixels that are NaN or infinite: "
-            "replace them before reconstructing."
-        )
+    _check_finite(array, label, "replace")
     low, high = float(array.min()), float(array.max())
     if max(-low, high) > LARGEST_VALUE:
         raise InputError(
@@ -153,6 +160,15 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
         )
     pixels.setflags(write=False)
     return pixels
+
+
+def _check_finite(array: npt.NDArray[Any], label: str, remedy: str) -> None:
+    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise InputError(
+            f"{label} has {bad} pixels that are NaN or infinite: "
+            f"{remedy} them before reconstructing."
+        )
 
 
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
@@ -212,19 +228,14 @@ def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str 
             f"{what} is {array.shape[0]} × {array.shape[1]} pixels but the scans are "
             f"{shape[0]} × {shape[1]}: give one height for every pixel of the scans."
         )
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise InputError(
-            f"{what} has {bad} pixels that are NaN or infinite: fill them before reconstructing."
-        )
+    _check_finite(array, what, "fill")
     return array.astype(np.float64)
 
 
 def require_several(scans: Sequence[Scan]) -> None:
-    """Raise :class:`InputError` when there are fewer than two scans.
+    """Raise :class:`InputError` when there are fewer than two scans, the fewest in the paper.
 
-    One image says nothing about what lies between heights; two are the least that the
-    paper uses (M > 1).
+    One image says nothing about what lies between heights.
     """
     if len(scans) < 2:
         raise InputError(
@@ -261,7 +272,6 @@ class ZGrid:
     start_um: float
     stop_um: float
     step_um: float
-    _count: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         if not np.all(np.isfinite([self.start_um, self.stop_um, self.step_um])):
@@ -275,25 +285,26 @@ class ZGrid:
                 f"The target grid runs backwards, from {self.start_um:g} to {self.stop_um:g} µm: "
                 "give the lower height first."
             )
-        count = int(np.floor((self.stop_um - self.start_um) / self.step_um + 1e-6)) + 1
-        if count > MAX_PLANES:
+        if self._count > MAX_PLANES:
             raise InputError(
-                f"The target grid has {count:,} planes, more than {MAX_PLANES:,}: "
+                f"The target grid has {self._count:,} planes, more than {MAX_PLANES:,}: "
                 "use a larger z-step or a smaller range."
             )
-        object.__setattr__(self, "_count", count)
 
     @classmethod
     def parse(cls, text: str) -> ZGrid:
         """Read ``START:STOP:STEP`` in micrometres, STOP included."""
-        parts = text.split(":")
         try:
-            start, stop, step = (float(part) for part in parts)
+            start, stop, step = (float(part) for part in text.split(":"))
         except ValueError:
             raise InputError(
                 f"The grid '{text}' is not START:STOP:STEP in µm, for instance 0:10:0.2."
             ) from None
         return cls(start, stop, step)
+
+    @cached_property
+    def _count(self) -> int:
+        return int(np.floor((self.stop_um - self.start_um) / self.step_um + 1e-6)) + 1
 
     @property
     def z_um(self) -> npt.NDArray[np.float64]:
@@ -314,7 +325,7 @@ def nice_step(wanted_um: float) -> float:
     return float(f"{best * power:.3g}")
 
 
-_FINEST, _COARSEST = 0.24, math.sqrt(2)  # of the wanted step: where one that fits is looked for
+_FINEST, _COARSEST = 0.24, math.sqrt(2)  # of the wanted step: the range of those that are tried
 
 
 def default_grid(

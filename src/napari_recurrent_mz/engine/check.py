@@ -1,22 +1,6 @@
 """A check on the user's own scans: does the network or linear MMSE do better on this sample?
 
-With three scans or more, each inner scan is left out and predicted from the others by both.
-Left as it is, that question is harder than the one that matters: the gap is twice as wide, and
-what helps there says little of what helps in the gaps of the volume. So it is asked at half the
-size. A wide-field microscope obeys the same geometry at every size, as long as all lengths,
-the wavelength included, shrink together: a scan whose detail is filtered as if the wavelength
-were twice as long, binned 2 × 2, and taken to lie at half its height, looks like a scan of a
-sample half as large through the same objective. There the gap that a left-out scan leaves counts
-as many depths of field as a gap of the volume does. Filter and binning take noise away, so white
-noise of the measured strength is added again.
-
-The scan that is predicted carries noise of its own, which no method can foresee: its variance is
-taken off the mean squared error of both. It falls out of the comparison of the two, and would
-otherwise bound every figure from above.
-
-The network is used unless linear MMSE is better by more than :data:`MARGIN_DB`. With two scans
-nothing can be left out: the network is used unless it was not trained for these optics or
-distances. Lengths are in micrometres.
+Inner scans are left out and predicted from the others by both. Lengths are in micrometres.
 """
 
 from __future__ import annotations
@@ -59,11 +43,7 @@ _LEAST = 0.1  # of the squared error stays when the noise of the left-out scan i
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One inner scan, predicted from the others.
-
-    The PSNRs are over the range of the scans (background to 99.9th percentile), with the noise of
-    the scan itself taken off.
-    """
+    """One inner scan, predicted from the others: PSNRs with the noise of the scan taken off."""
 
     name: str
     z_um: float
@@ -73,14 +53,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class OwnSampleCheck:
-    """Whether the network or linear MMSE predicts left-out scans better, and a sentence on it.
-
-    The means over the left-out scans are None where there are two scans only.
-    """
+    """Whether the network or linear MMSE predicts left-out scans better, and a sentence on it."""
 
     chosen: str  # recurrent-mz or lmmse
     sentence: str
-    network_db: float | None = None
+    network_db: float | None = None  # mean over the left-out scans; None with two scans
     linear_db: float | None = None
     per_scan: tuple[LeftOut, ...] = ()
 
@@ -104,10 +81,7 @@ def check_on_scans(
     *,
     stopped: Callable[[], bool] = never,
 ) -> OwnSampleCheck:
-    """Predict inner scans from the others by the network and by linear MMSE, and compare.
-
-    Leaves out five scans at most, each for a quarter of the cost of a plane.
-    """
+    """Predict up to five inner scans from the others by the network and by linear MMSE."""
     checked = sorted(check_scans(scans), key=lambda scan: scan.z_um)
     if model.network.config.as_dict().get("target", "widefield") != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
@@ -151,11 +125,17 @@ def _by_figures(left_out: tuple[LeftOut, ...]) -> OwnSampleCheck:
 
 @dataclass(frozen=True, eq=False)
 class _Halved:
-    """The scans at half the size, or as they are when they are too small for that."""
+    """The scans as those of a sample of half the size, unless they are too small for that."""
+
+    # A left-out scan leaves a gap of twice the width, which says little of the gaps in the volume.
+    # Wide-field images obey the same geometry at every size if all lengths shrink together: with
+    # detail filtered as at twice the wavelength, binned 2 × 2 and at half the height, the gap has
+    # as many depths of field as one in the volume. The noise lost by that is added again.
 
     noisy: tuple[Scan, ...]  # as noisy as the scans: what predictions start from
     clean: FloatArray  # (M, Y, X), without added noise: what they are compared with
-    noise: npt.NDArray[np.float64]  # (M,), variance of the noise left in clean
+    # (M,), variance of the noise left in clean, taken off both errors: no method can foresee it
+    noise: npt.NDArray[np.float64]
     span: float  # background to 99.9th percentile, in the scans' units
 
 
@@ -199,12 +179,8 @@ def _shrink(images: FloatArray, linear: LinearEstimate) -> FloatArray:
 
 
 def _detail(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Share of the contrast that an image in focus keeps when the wavelength doubles.
-
-    The transfer function of a circular pupil (Goodman, Introduction to Fourier Optics,
-    chapter 6) at twice the frequency, over itself; ``part`` is the frequency in parts of
-    the cut-off 2 NA / λ.
-    """
+    """Share of the contrast at a ``part`` of the cut-off 2 NA / λ when the wavelength doubles."""
+    # The transfer function of a circular pupil (Goodman, Introduction to Fourier Optics, ch. 6).
     once, twice = (
         (np.arccos(u) - u * np.sqrt(1 - u**2)) * 2 / np.pi
         for u in (np.clip(part, 0, 1), np.clip(2 * part, 0, 1))
@@ -288,11 +264,7 @@ def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[
 def reach_notes(
     scans: Sequence[Scan], ends_um: tuple[float, float], optics: Optics | None, what: str = "grid"
 ) -> list[str]:
-    """A sentence when the lowest or highest target lies far beyond the scans; else nothing.
-
-    Raises :class:`InputError` when even the nearest target is so far away that nothing can be known
-    of it. ``what`` is what a person calls the targets; a method without optics gives None.
-    """
+    """A sentence when targets lie far beyond the scans; raises when nothing can be known of any."""
     z = np.sort([scan.z_um for scan in scans])
     (low, high), (lowest, highest) = (z[0], z[-1]), ends_um
     dof_um = 0.0 if optics is None else optics.depth_of_field_um

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -20,13 +21,21 @@ from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD, method_of
 from ..core.optics import Optics
 from ..core.progress import Stopped, never
-from ..core.scans import FloatArray, Heights, InputError, Scan, ZGrid, in_ordinary_units
+from ..core.scans import (
+    FloatArray,
+    Heights,
+    InputError,
+    Scan,
+    ZGrid,
+    in_ordinary_units,
+    same_height,
+)
 from ..estimates.interpolation import Interpolator
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.object_windows import nonnegative_estimate
 from ..networks.weights import Model, bundled_models, load_model
 from .check import NETWORK, OwnSampleCheck, check_on_scans, notes_before
-from .recipe import HeightMap, Recipe, at
+from .recipe import HeightMap, Recipe
 from .tiles import NetworkPlanes
 
 
@@ -160,7 +169,7 @@ def _planes(
     indices = range(len(grid)) if order is None else order
     heights = [float(grid.z_um[index]) for index in indices]
     measured = recipe.measured()
-    there = [next((scan for scan in measured if at(scan, z)), None) for z in heights]
+    there = [next((s for s in measured if same_height(s.z_um, z)), None) for z in heights]
     planes = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
     try:
         yield from _drained(events)
@@ -184,7 +193,7 @@ def _surface(
     pixels = maker.plane(target.heights_um)
     yield from _drained(events)
     for scan in recipe.measured():
-        pixels = np.where(at(scan, target.heights_um), scan.pixels, pixels)
+        pixels = np.where(same_height(scan.z_um, target.heights_um), scan.pixels, pixels)
     yield SurfaceImage(pixels)
 
 
@@ -302,7 +311,6 @@ class _BuiltOnFirstUse:
 
     def __init__(self, build: Callable[[], PlaneMaker]) -> None:
         self._build = build
-        self._built: PlaneMaker | None = None
 
     def plane(self, z_um: float | Heights) -> FloatArray:
         return self._maker.plane(z_um)
@@ -311,13 +319,12 @@ class _BuiltOnFirstUse:
         yield from _in_turn(self._maker, heights_um)
 
     def release(self) -> None:
-        if self._built is not None:
-            _release(self._built)
+        if "_maker" in self.__dict__:
+            _release(self._maker)
 
-    @property
+    @cached_property
     def _maker(self) -> PlaneMaker:
-        self._built = self._built or self._build()
-        return self._built
+        return self._build()
 
 
 def _in_turn(maker: PlaneMaker, heights_um: Sequence[float]) -> Iterator[FloatArray]:

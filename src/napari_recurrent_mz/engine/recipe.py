@@ -19,7 +19,6 @@ import numpy.typing as npt
 from ..core.methods import DEFAULT_METHOD, Method, image_made, method_of
 from ..core.optics import Optics
 from ..core.scans import (
-    SAME_HEIGHT_UM,
     Heights,
     InputError,
     Scan,
@@ -27,6 +26,7 @@ from ..core.scans import (
     check_heights,
     check_scans,
     require_several,
+    same_height,
 )
 
 if TYPE_CHECKING:
@@ -170,7 +170,9 @@ class Recipe:
         """Record of the target, and of its parts that are a scan themselves."""
         target = self.target
         if isinstance(target, ZGrid):
-            measured = [i for i, z in enumerate(target.z_um) if any(at(s, z) for s in scans)]
+            measured = [
+                i for i, z in enumerate(target.z_um) if any(same_height(s.z_um, z) for s in scans)
+            ]
             grid = {
                 "start_um": target.start_um, "stop_um": target.stop_um,
                 "step_um": target.step_um, "planes": len(target),
@@ -180,15 +182,11 @@ class Recipe:
                 "measured_planes": measured,
                 "inferred_planes": len(target) - len(measured),
             }
-        pixels = sum(int(np.count_nonzero(at(scan, target.heights_um))) for scan in scans)
+        pixels = sum(
+            int(np.count_nonzero(same_height(scan.z_um, target.heights_um))) for scan in scans
+        )
         facts = SurfaceFacts.of(target.heights_um, self.pixel_size_um)
         surface = {"from": target.origin, **asdict(facts), "measured_pixels": pixels}
         if target.points_um is not None:
             surface["points_um"] = np.asarray(target.points_um, dtype=float).tolist()
         return {"surface": surface}
-
-
-def at(scan: Scan, z_um: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Where heights are that of a scan."""
-    same: npt.NDArray[np.bool_] = np.abs(np.asarray(z_um) - scan.z_um) < SAME_HEIGHT_UM
-    return same

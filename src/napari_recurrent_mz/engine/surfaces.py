@@ -116,8 +116,9 @@ def plane_through(
     points = np.asarray(points_um, dtype=float)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) < 3:
         given = len(points) if points.ndim == 2 and points.shape[1] == 3 else 0
+        are_there = "is one" if given == 1 else f"are {given or 'none'}"
         raise InputError(
-            f"A plane needs three points (z, y, x) in µm, but there {_are_many(given)}: give three."
+            f"A plane needs three points (z, y, x) in µm, but there {are_there}: give three."
         )
     if not np.isfinite(points).all():
         raise InputError("A point of the plane is not finite: give z, y and x in µm.")
@@ -136,10 +137,6 @@ def plane_through(
     )
     plane: Heights = centre[0] + slope[0] * y[:, None] + slope[1] * x[None]
     return plane
-
-
-def _are_many(count: int) -> str:
-    return "is one" if count == 1 else f"are {count or 'none'}"
 
 
 def heights_on_field(

@@ -11,12 +11,11 @@ from itertools import islice
 import numpy as np
 import torch
 
-from ..core.device import Device, available_cores, choose_device, give_back_memory
+from ..core.device import Device, available_cores, choose_device, give_back_memory, start_download
 from ..core.optics import Optics
 from ..core.progress import Stopped as Stopped
 from ..core.progress import never, tell
 from ..core.scans import FloatArray, Heights, InputError, Scan, is_surface
-from ..core.transfer import start_download
 from ..networks.inputs import NetworkInputs, PlaneParts, Prepared, Scale
 from ..networks.memory import Memory, split_states, stacked_states
 from ..networks.operations import operations_per_pixel
@@ -45,11 +44,9 @@ class Tile:
 
 
 def tiles(shape: tuple[int, int], size: int, overlap: int, align: int = ALIGN) -> Iterator[Tile]:
-    """Cover an image with windows of at most ``size`` × ``size`` pixels, which need not be square.
+    """Cover an image with windows of up to ``size``² pixels, which need not be square.
 
-    An image that fits is one window. Otherwise the windows are all but equal, start at multiples of
-    ``align``, and read as few pixels twice as can be. ``size`` includes the ``overlap``: the pixels
-    read beyond what is kept, on each side, a multiple of ``align``.
+    ``size`` includes the ``overlap`` that is read beyond what is kept, a multiple of ``align``.
     """
     steps = shape if shape[0] * shape[1] <= size**2 else _steps(shape, size, overlap, align)
     rows, columns = map(_spans, shape, steps, (overlap, overlap))
@@ -113,13 +110,7 @@ class _PendingPlanes:
 
 
 class NetworkPlanes:
-    """Makes planes with a network; see :func:`~.iter_planes`.
-
-    ``reach_um`` are the lowest and highest target. ``on_message`` is told when memory ran out and
-    what is done about it. ``stopped`` is asked before every tile and ends the plane in
-    :class:`Stopped`. ``tile`` (root of the largest window's pixels), ``half``, ``scale`` and
-    ``fast`` are by default what suits the device and the scans.
-    """
+    """Makes planes with a network, in tiles that the memory of the device holds."""
 
     def __init__(
         self,
@@ -128,10 +119,10 @@ class NetworkPlanes:
         model: Model,
         device: Device,
         *,
-        reach_um: tuple[float, float],
+        reach_um: tuple[float, float],  # lowest and highest target
         on_message: Callable[[str], None],
         stopped: Callable[[], bool] = never,
-        tile: int | None = None,
+        tile: int | None = None,  # root of the largest window's pixels
         half: bool | None = None,
         scale: Scale | None = None,
         fast: bool | None = None,
@@ -172,18 +163,13 @@ class NetworkPlanes:
     def plane(self, z_um: float | Heights, memory: Memory | None = None) -> FloatArray:
         """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units.
 
-        ``z_um`` is one height, or one for every pixel (Y, X): a surface. With a ``memory`` of
-        this plane only the scans that are new to it are taken in; the scans before must be
-        those that it has seen, in their order and on the same scale.
+        With a ``memory`` only the scans that are new to it are taken in; those before must be the
+        ones that it has seen, in their order and on the same scale.
         """
         return self._collect(self._start([(z_um, memory)]))[0]
 
     def planes(self, heights_um: Iterable[float]) -> Iterator[FloatArray]:
-        """The planes at several heights in turn, each as :meth:`plane` makes it.
-
-        A GPU makes some at once, and the next while those before are fetched; the first comes
-        alone, so that it comes soon.
-        """
+        """The planes at several heights in turn; a GPU makes some at once."""
         return self.requested((z_um, None) for z_um in heights_um)
 
     def requested(self, requests: Iterable[PlaneRequest]) -> Iterator[FloatArray]:
@@ -193,7 +179,7 @@ class NetworkPlanes:
             for z_um, memory in left:
                 yield self.plane(z_um, memory)
             return
-        before: _PendingPlanes | None = None
+        before: _PendingPlanes | None = None  # the first plane comes alone, so that it comes soon
         while group := list(islice(left, 1 if before is None else self.batch)):
             pending = self._start(group)
             if before is not None:

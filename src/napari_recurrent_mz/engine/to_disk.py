@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Scan, ZGrid
+from ..core.scans import Scan, ZGrid
 from ..io import VolumeWriter
+from ..io._time_lapse import TimePoint
 from ..networks.weights import Model
 from .check import OwnSampleCheck
 from .inference import Plane, loaded, run, tell
@@ -83,24 +83,8 @@ def reconstruct_to(
     )
 
 
-class Target(Protocol):
-    """Where a volume is put plane after plane, as :class:`~.VolumeWriter`."""
-
-    @property
-    def finished_planes(self) -> Sequence[int]: ...
-
-    def __setitem__(self, index: int, plane: FloatArray) -> None: ...
-
-    def finish(self, provenance: Mapping[str, Any]) -> Path: ...
-
-    def __enter__(self) -> Target: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+Target = TimePoint | VolumeWriter
+"""Where a volume is put plane after plane."""
 
 
 def reconstruct_into(
@@ -110,6 +94,7 @@ def reconstruct_into(
     on_progress: Callable[[int, int], None] | None = None,
     on_message: Callable[[str], None] | None = None,
     on_check: Callable[[OwnSampleCheck], None] | None = None,
+    before_finish: Callable[[dict[str, Any]], None] | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> Path:
     """Fill a grid of heights from a few scans, straight to where ``opened`` says.
@@ -123,6 +108,8 @@ def reconstruct_into(
         Its target is a grid.
     on_progress, on_message, on_check, stopped
         As in :func:`reconstruct_to`.
+    before_finish : callable, optional
+        Given the provenance once all planes are there; what it raises leaves nothing behind.
 
     Returns
     -------
@@ -150,4 +137,7 @@ def reconstruct_into(
                 if on_progress is not None:
                     on_progress(done, planes)
         seconds = time.perf_counter() - began
-        return volume.finish(recipe.provenance(device, seconds, check))
+        record = recipe.provenance(device, seconds, check)
+        if before_finish is not None:
+            before_finish(record)
+        return volume.finish(record)

@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.device import Device, available_cores
+from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import Stopped, never, tell
 from ..core.scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
-from ..core.transfer import uploaded
 from .covariance import transfer_table
 from .expansion import expand
 from .lmmse import Weights, linear_weights

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scan, check_scans, in_ordinary_units, is_surface
-from ..core.transfer import uploaded
 from .covariance import CovarianceTable, covariance_table
 from .expansion import expand, height_nodes
 from .normalisation import normalisation

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.device import one_core_each
 from ..core.optics import Optics
-from ..core.side_by_side import one_core_each
 from .covariance import CovarianceTable
 from .lmmse import Weights
 from .radial_filter import AT_ONCE_ON_GPU, RadialFilter

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from scipy.fft import next_fast_len
 
+from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.progress import tell
 from ..core.scans import Heights
-from ..core.transfer import uploaded
 from .covariance import CovarianceTable
 from .expansion import Expansion
 

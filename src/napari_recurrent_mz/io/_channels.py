@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ._facts import even_step
 
 OnPlane = Callable[[int, int], object]
-"""Told how many planes are written, and of how many."""
+"""Called with how many planes are written, and of how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,36 +70,36 @@ class NewImage:
     channels: Sequence[Channel]
     place: Place
     provenance: Mapping[str, Any] = field(default_factory=dict)  # anything JSON can hold
-    on_plane: OnPlane | None = None  # called before every plane; see write_channels
+
+    @classmethod
+    def empty(
+        cls, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, place: Place
+    ) -> NewImage:
+        """An image of one channel ([T,] Z, Y, X) whose planes come later."""
+        return cls(name, [Channel(np.broadcast_to(np.zeros((), dtype), shape))], place)
 
     @property
     def axes(self) -> str:
-        """A letter for every length of the shape: C where there are several, Z, Y, X."""
+        """A letter for every length of the shape."""
         lead = "C" if len(self.channels) > 1 else ""
-        return lead + "ZYX"[-len(self.channels[0].pixels.shape) :]
+        return lead + "TZYX"[-len(self.channels[0].pixels.shape) :]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """([C,] [Z,] Y, X)."""
+        """([C,] [T,] [Z,] Y, X)."""
         lead = (len(self.channels),) if len(self.channels) > 1 else ()
         return (*lead, *(int(length) for length in self.channels[0].pixels.shape))
+
+    @property
+    def n_planes(self) -> int:
+        """The number of planes (Y, X) of all channels."""
+        return int(np.prod(self.shape[:-2], dtype=int))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of all channels, in the byte order of this computer."""
         dtype: np.dtype[Any] = np.dtype(self.channels[0].pixels.dtype).newbyteorder("=")
         return dtype
-
-    def planes(self) -> Iterator[npt.NDArray[Any]]:
-        """All planes (Y, X), channel by channel."""
-        total = int(np.prod(self.shape[:-2], dtype=int))
-        done = 0
-        for channel in self.channels:
-            for at in np.ndindex(*channel.pixels.shape[:-2]):
-                if self.on_plane is not None:
-                    self.on_plane(done, total)
-                yield np.ascontiguousarray(channel.pixels[at], self.dtype)
-                done += 1
 
 
 def plain(length: float) -> float:

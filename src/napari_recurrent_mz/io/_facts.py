@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.scans import SAME_HEIGHT_UM
-from ._image_file import ImageFile, micrometres_per, square_pixel, to_um
+from ..core.scans import SAME_HEIGHT_UM, InputError
+from ._image_file import ImageFile, micrometres_per, to_um
 
 PLAUSIBLE = {
     "pixel_um": (0.005, 20.0),
@@ -35,8 +35,12 @@ _EXACT = 0.01  # of the step: how far heights may be off it and nothing is said
 _EVEN = 0.2  # of the step: how far a stage's read-back may lie from even heights
 
 
+Length = tuple[Any, str | None]
+"""A number, or its text, and a unit; either may be missing."""
+
+
 @dataclass(frozen=True)
-class Stated:
+class StatedHeights:
     """Heights of the planes as one place in the metadata states them."""
 
     z_um: npt.NDArray[np.float64]  # (Z,)
@@ -65,12 +69,14 @@ class Facts:
             return
         low, high = PLAUSIBLE[name]
         if not low <= abs(value) <= high or (value < 0 and name != "z_step_um"):
-            self.doubt(name, f"{where} is {value:g}{_unit(name)}, which cannot be true")
+            unit = " µm" if name.endswith("_um") else ""
+            self.doubt(name, f"{where} is {value:g}{unit}, which cannot be true")
             return
         self.values[name], self.sources[name] = value, where
 
-    def take_length(self, name: str, value: Any, unit: str | None, where: str) -> None:
+    def take_length(self, name: str, length: Length, where: str) -> None:
         """Take a length in any unit."""
+        value, unit = length
         if value is None or name in self.values:
             return
         if micrometres_per(unit) is None:
@@ -79,26 +85,35 @@ class Facts:
             return
         self.take(name, to_um(value, unit), where)
 
-    def take_pixel(self, y: Any, x: Any, units: tuple[Any, Any], where: str, file: str) -> None:
-        """Take the size of a pixel from its height and width, which must be equal."""
-        for value, unit in zip((y, x), units, strict=True):
+    def take_pixel(self, y: Length, x: Length, where: str, file: str) -> None:
+        """Take the size of a pixel from its height and width, which must agree within 1 %."""
+        for value, unit in (y, x):
             if value is not None and micrometres_per(unit) is None:
-                self.take_length("pixel_um", value, unit, where)
+                self.take_length("pixel_um", (value, unit), where)
                 return
-        square = square_pixel(to_um(y, units[0]), to_um(x, units[1]), file)
-        self.take("pixel_um", square, where)
+        y_um, x_um = to_um(*y) or 0.0, to_um(*x) or 0.0
+        if y_um <= 0 or x_um <= 0:
+            return
+        if abs(y_um - x_um) > 0.01 * max(y_um, x_um):
+            raise InputError(
+                f"'{file}' has pixels of {y_um:g} × {x_um:g} µm (y × x): "
+                "resample it to square pixels first."
+            )
+        self.take("pixel_um", x_um, where)
 
-    def take_origin(self, y: tuple[Any, str | None], x: tuple[Any, str | None]) -> None:
-        """Take the position of the first pixel, each coordinate with its unit."""
+    def take_origin(self, y: Length, x: Length) -> None:
+        """Take the position of the first pixel."""
         y_um, x_um = to_um(*y), to_um(*x)
         if y_um is not None and x_um is not None:
             self.origin_um = (y_um, x_um)
 
-    def take_optics(self, optics: Mapping[str, Any], where: str) -> None:
-        """Take what a record of this package's own states."""
+    def take_record(self, provenance: Mapping[str, Any]) -> None:
+        """Take this package's own record of how the image was made, and the optics in it."""
+        self.provenance = provenance
         for name in ("na", "wavelength_um", "immersion_index"):
-            value = optics.get(name)
-            self.take(name, value if isinstance(value, int | float) else None, where)
+            value = (provenance.get("optics") or {}).get(name)
+            is_number = isinstance(value, int | float)
+            self.take(name, value if is_number else None, "the record of how it was made")
 
     def take_medium(self, medium: str | None, where: str) -> None:
         """Take the refractive index of an immersion medium."""
@@ -113,7 +128,9 @@ class Facts:
         """Remember why a value was not taken."""
         self.doubts.setdefault(name, why)
 
-    def image(self, data: Any, name: str, path: str, stated: Sequence[Stated] = ()) -> ImageFile:
+    def image(
+        self, data: Any, name: str, path: str, stated: Sequence[StatedHeights] = ()
+    ) -> ImageFile:
         """The image with all that was taken, and with the heights of its planes."""
         n = 1 if data.ndim == 2 else int(data.shape[0])
         z_um = self._heights(n, stated, name)
@@ -138,56 +155,63 @@ class Facts:
         )
 
     def _heights(
-        self, n: int, stated: Sequence[Stated], name: str
+        self, n: int, stated: Sequence[StatedHeights], name: str
     ) -> npt.NDArray[np.float64] | None:
         """Heights of ``n`` planes: as stated, else from the step; None where nothing is sure."""
         step = self.values.get("z_step_um")
         for heights in stated:
-            if len(heights.z_um) == n and np.isfinite(heights.z_um).all():
-                if n > 1 and not self._moves(heights, step):
-                    continue
+            if len(heights.z_um) != n or not np.isfinite(heights.z_um).all():
+                continue
+            if n == 1:
+                self.sources["z_um"] = heights.where
+                return heights.z_um
+            if _are_of_planes(heights.z_um, step):
                 return self._agreed(heights, step, name)
         if step is None or n == 1:
             if "z_step_um" in self.doubts:
                 self.doubt("z_um", self.doubts["z_step_um"])
             return None
+        return self._from_step(step, n)
+
+    def _from_step(self, step: float, n: int) -> npt.NDArray[np.float64]:
         self.sources["z_um"] = self.sources["z_step_um"]
         return step * np.arange(n, dtype=np.float64)
 
-    def _moves(self, heights: Stated, step: float | None) -> bool:
-        """Whether heights are those of planes, not of a drive that stood still meanwhile."""
-        gaps, extent = np.diff(heights.z_um), float(np.ptp(heights.z_um))
-        steady = bool(np.all(gaps > 0) or np.all(gaps < 0))
-        still = abs(step) / 2 if step is not None else SAME_HEIGHT_UM
-        return extent > SAME_HEIGHT_UM and (steady or extent > still)
-
     def _agreed(
-        self, heights: Stated, step: float | None, name: str
+        self, heights: StatedHeights, step: float | None, name: str
     ) -> npt.NDArray[np.float64] | None:
         """Heights that are stated, unless what else the file says speaks against them."""
-        z_um, n = heights.z_um, len(heights.z_um)
-        if n > 1 and not np.diff(np.sort(z_um)).all():
-            self.doubt("z_um", f"{heights.where} gives several of them one height")
+        z_um, where = heights.z_um, heights.where
+        gaps = np.diff(np.sort(z_um))
+        mean, (low, high) = float(gaps.mean()), PLAUSIBLE["z_step_um"]
+        if not gaps.all():
+            self.doubt("z_um", f"{where} gives several of them one height")
             return None
-        mean = float(np.abs(np.diff(np.sort(z_um))).mean()) if n > 1 else 0.0
-        low, high = PLAUSIBLE["z_step_um"]
-        if n > 1 and step is None and not low <= mean <= high:
-            self.doubt("z_um", f"{heights.where} puts them {mean:g} µm apart, which cannot be true")
+        if step is None and not low <= mean <= high:
+            self.doubt("z_um", f"{where} puts them {mean:g} µm apart, which cannot be true")
             return None
-        if n > 1 and step is not None and abs(mean - abs(step)) > _AGREE * abs(step):
-            where, even = self.sources["z_step_um"], even_step(z_um, _AGREE) is not None
-            if even and not heights.in_um:
-                self.sources["z_um"] = where
-                return step * np.arange(n, dtype=np.float64)
-            both = f"{heights.where} puts them {mean:g} µm apart, but {where} is {abs(step):g} µm"
-            if even or not heights.in_um or not 0.1 <= mean / abs(step) <= 10:
+        if step is not None and abs(mean - abs(step)) > _AGREE * abs(step):
+            is_even = even_step(z_um, _AGREE) is not None
+            if is_even and not heights.in_um:
+                return self._from_step(step, len(z_um))
+            source = self.sources["z_step_um"]
+            both = f"{where} puts them {mean:g} µm apart, but {source} is {abs(step):g} µm"
+            if is_even or not heights.in_um or not 0.1 <= mean / abs(step) <= 10:
                 self.doubt("z_um", both)
                 return None
             self.remarks.append(
                 f"The planes of '{name}': {both}. The heights were taken, {_listed(z_um)} µm."
             )
-        self.sources["z_um"] = heights.where
+        self.sources["z_um"] = where
         return z_um
+
+
+def _are_of_planes(z_um: npt.NDArray[np.float64], step: float | None) -> bool:
+    """Whether heights are those of planes, not of a drive that stood still meanwhile."""
+    gaps, extent = np.diff(z_um), float(np.ptp(z_um))
+    is_steady = bool(np.all(gaps > 0) or np.all(gaps < 0))
+    still = abs(step) / 2 if step is not None else SAME_HEIGHT_UM
+    return extent > SAME_HEIGHT_UM and (is_steady or extent > still)
 
 
 def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | None:
@@ -195,31 +219,31 @@ def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | No
 
     By default they may scatter as a stage's read-back does. Falling heights have a step below 0.
     """
-    n = len(z_um)
-    if n < 2:
+    if len(z_um) < 2:
         return None
-    step = float((z_um[-1] - z_um[0]) / (n - 1))
-    off = np.abs(z_um - z_um[0] - step * np.arange(n))
-    return step if step != 0 and float(off.max()) <= slack * abs(step) else None
+    step, off = _step_and_scatter(z_um)
+    return step if step != 0 and off <= slack * abs(step) else None
+
+
+def _step_and_scatter(z_um: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The mean step of heights, and how far one is off it at most."""
+    steps = len(z_um) - 1
+    step = float((z_um[-1] - z_um[0]) / steps)
+    return step, float(np.abs(z_um - z_um[0] - step * np.arange(steps + 1)).max())
 
 
 def scatter_note(heights_um: npt.ArrayLike, words: str) -> list[str]:
     """A sentence when planes are even only on average; ``words`` name the stack."""
     heights = np.asarray(heights_um, np.float64)
-    step = even_step(heights)
-    if step is None:
+    if even_step(heights) is None:
         return []
-    off = float(np.abs(heights - heights[0] - step * np.arange(len(heights))).max())
+    step, off = _step_and_scatter(heights)
     if off <= _EXACT * abs(step):
         return []
     return [
         f"The stated heights of the planes of {words} scatter by up to {1e3 * off:.2g} nm: they "
         f"are taken as {abs(step):.4g} µm apart, the mean."
     ]
-
-
-def _unit(name: str) -> str:
-    return " µm" if name.endswith("_um") else ""
 
 
 def _listed(z_um: npt.NDArray[np.float64]) -> str:

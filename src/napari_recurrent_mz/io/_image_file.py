@@ -15,25 +15,18 @@ import numpy.typing as npt
 from ..core.scans import InputError
 
 _MICROMETRES = {
-    "m": 1e6,
-    "meter": 1e6,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "å": 1e-4,
-    "angstrom": 1e-4,
-    "pm": 1e-6,
-    "picometer": 1e-6,
-    "in": 25_400.0,
-    "inch": 25_400.0,
-    "inche": 25_400.0,
+    name: factor
+    for names, factor in {
+        "m meter": 1e6,
+        "cm centimeter": 1e4,
+        "mm millimeter": 1e3,
+        "µm um micron micrometer": 1.0,
+        "nm nanometer": 1e-3,
+        "å angstrom": 1e-4,
+        "pm picometer": 1e-6,
+        "in inch inche": 25_400.0,
+    }.items()
+    for name in names.split()
 }
 
 
@@ -136,55 +129,3 @@ class ImageFile:
     def stack(self) -> npt.NDArray[Any]:
         """The pixels as (Z, Y, X), Z = 1 for a single image."""
         return self.data[np.newaxis] if self.data.ndim == 2 else self.data
-
-
-def squeeze_to_zyx(
-    data: npt.NDArray[Any], axes: str, name: str, *, unnamed_is_z: bool = True
-) -> npt.NDArray[Any]:
-    """Return ``data``, an axis for each of tifffile's letters ``axes``, as (Z, Y, X) or (Y, X).
-
-    Another axis that holds more than one entry is refused, by ``name``; ``unnamed_is_z`` takes one
-    unnamed axis for z, as plain multi-page TIFFs need it.
-    """
-    size = dict(zip(axes, data.shape, strict=True))
-    if size.get("S", 1) > 1:
-        raise InputError(
-            f"'{name}' is an RGB image ({size['S']} colours): "
-            "give one fluorescence channel as a grey-scale image."
-        )
-    if size.get("C", 1) > 1:
-        raise InputError(
-            f"'{name}' has {size['C']} channels: save the one to reconstruct in a file of its own."
-        )
-    if size.get("T", 1) > 1:
-        raise InputError(
-            f"'{name}' has a time axis of {size['T']} points: save one time point in a file of its "
-            "own (if they are heights, store them as z)."
-        )
-    long = [a for a in axes if size[a] > 1 and a not in "ZYX"]
-    if len(long) > 1 or (long and (size.get("Z", 1) > 1 or not unnamed_is_z)):
-        raise InputError(
-            f"'{name}' has the axes {axes} of shape {data.shape}: "
-            "give a stack (Z, Y, X) or one image (Y, X)."
-        )
-    if "Y" not in size or "X" not in size:
-        raise InputError(f"'{name}' holds no 2-D image (axes {axes}): give an image (Y, X).")
-    z = long[0] if long else "Z"
-    drop = tuple(i for i, a in enumerate(axes) if a not in (z, "Y", "X"))
-    letters = "".join(a for a in axes if a in (z, "Y", "X"))
-    data = data.squeeze(axis=drop)
-    order = [letters.index(a) for a in (z, "Y", "X") if a in letters]
-    data = data.transpose(order)
-    return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
-
-
-def square_pixel(y_um: float | None, x_um: float | None, name: str) -> float | None:
-    """Return the one pixel size, or None when unknown; height and width agree within 1 %."""
-    if not y_um or not x_um or y_um <= 0 or x_um <= 0:
-        return None
-    if abs(y_um - x_um) > 0.01 * max(y_um, x_um):
-        raise InputError(
-            f"'{name}' has pixels of {y_um:g} × {x_um:g} µm (y × x): "
-            "resample it to square pixels first."
-        )
-    return x_um

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import tifffile
 
 from ..core.scans import InputError
 from ._channels import record_of_channel
-from ._facts import Facts, Stated
+from ._facts import Facts, Length, StatedHeights
 from ._image_file import micrometres_per, to_um
+
+if TYPE_CHECKING:
+    import tifffile
 
 NAMESPACE = "napari-recurrent-mz/provenance"
 
@@ -64,7 +67,9 @@ def _xml_in(companion: Path) -> str:
     """The OME metadata in an XML file, or in the one TIFF of a set that has them."""
     if companion.suffix.lower() not in (".tif", ".tiff"):
         return companion.read_text(encoding="utf-8-sig", errors="replace")
-    with tifffile.TiffFile(companion) as tif:
+    from tifffile import TiffFile
+
+    with TiffFile(companion) as tif:
         return tif.ome_metadata or ""
 
 
@@ -116,55 +121,49 @@ def _sizes_of(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
 
 def take_ome(
     facts: Facts, root: ET.Element, image: ET.Element, channel: int, time: int, name: str
-) -> list[Stated]:
+) -> list[StatedHeights]:
     """Take what the metadata say of one channel and time point of an Image; gives its heights."""
     pixels = image.find("{*}Pixels")
     assert pixels is not None  # image_of leaves out what has none
-    sizes = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "YXZ"}
-    units = {axis: pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YXZ"}
-    facts.take_pixel(
-        sizes["Y"], sizes["X"], (units["Y"], units["X"]), "its OME PhysicalSizeX", name
-    )
-    facts.take_length("z_step_um", sizes["Z"], units["Z"], "its OME PhysicalSizeZ")
+    y, x, z = (_length(pixels, f"PhysicalSize{axis}") for axis in "YXZ")
+    facts.take_pixel(y, x, "its OME PhysicalSizeX", name)
+    facts.take_length("z_step_um", z, "its OME PhysicalSizeZ")
     _take_objective(facts, root, image)
-    _take_wavelength(facts, pixels, channel)
-    facts.provenance = facts.provenance or record_of_channel(_provenance(root), channel)
-    _take_own_place(facts, pixels, channel, time)
-    facts.take_optics(facts.provenance.get("optics") or {}, "the record of how it was made")
-    stated = _heights(facts, pixels, channel, time)
-    return [] if stated is None else [stated]
-
-
-def _take_own_place(facts: Facts, pixels: ET.Element, channel: int, time: int) -> None:
-    """Take where the first pixel is, which others than we use for where the stage stood."""
-    first = _planes_of(pixels).get((channel, time), {}).get(0)
-    if facts.provenance and first is not None:
-        y, x = (
-            (first.get(f"Position{axis}"), first.get(f"Position{axis}Unit", "µm")) for axis in "YX"
-        )
-        facts.take_origin(y, x)
-
-
-def _heights(facts: Facts, pixels: ET.Element, channel: int, time: int) -> Stated | None:
-    """Heights of the planes of one channel and time point, when each has one."""
+    channels = pixels.findall("{*}Channel")
+    if channel < len(channels):
+        facts.channel = channels[channel].get("Name") or ""
+        emission = _length(channels[channel], "EmissionWavelength", "nm")
+        facts.take_length("wavelength_um", emission, "its OME EmissionWavelength")
+    facts.take_record(record_of_channel(_provenance(root), channel))
     planes = _planes_of(pixels).get((channel, time), {})
-    if sorted(planes) != list(range(len(planes))) or not planes:
-        return None
+    if facts.provenance and 0 in planes:  # in the files of others it is where the stage stood
+        facts.take_origin(*(_length(planes[0], f"Position{axis}") for axis in "YX"))
+    return _heights(facts, planes)
+
+
+def _length(element: ET.Element, name: str, unit: str = "µm") -> Length:
+    """A length and its unit, by default the one of the OME schema."""
+    return element.get(name), element.get(f"{name}Unit", unit)
+
+
+def _heights(facts: Facts, planes: Mapping[int, ET.Element]) -> list[StatedHeights]:
+    """Heights of planes by number, when each has one."""
     heights, in_um = [], True
     for number in range(len(planes)):
-        value = planes[number].get("PositionZ")
-        unit = planes[number].get("PositionZUnit", "µm")
+        if number not in planes:
+            return []
+        value, unit = _length(planes[number], "PositionZ")
         if unit == _UNNAMED:
             unit, in_um = "µm", False
         if value is not None and micrometres_per(unit) is None:
             facts.doubt(
                 "z_um", f"its OME PositionZ is in '{unit}', which is no known unit of length"
             )
-            return None
+            return []
         heights.append(to_um(value, unit))
-    if any(z is None for z in heights):
-        return None
-    return Stated(np.array(heights, np.float64), "its OME PositionZ", in_um)
+    if not heights or None in heights:
+        return []
+    return [StatedHeights(np.array(heights, np.float64), "its OME PositionZ", in_um)]
 
 
 @lru_cache(maxsize=8)
@@ -179,47 +178,28 @@ def _planes_of(pixels: ET.Element) -> dict[tuple[int, int], dict[int, ET.Element
 
 def _take_objective(facts: Facts, root: ET.Element, image: ET.Element) -> None:
     """NA and refractive index of the objective that the image was taken with."""
-    settings = image.find("{*}ObjectiveSettings")
-    objective = _objective(facts, root, image, settings)
-    if objective is not None:
+    settings, instrument = image.find("{*}ObjectiveSettings"), image.find("{*}InstrumentRef")
+    objectives = [
+        objective
+        for one in root.iterfind("{*}Instrument")
+        for objective in one.iterfind("{*}Objective")
+        if settings is not None or instrument is None or one.get("ID") == instrument.get("ID")
+    ]
+    if settings is not None:
+        objectives = [o for o in objectives if o.get("ID") == settings.get("ID")][:1]
+    if len(objectives) > 1:
+        why = f"its OME metadata name {len(objectives)} objectives but not which it was"
+        facts.doubt("na", why)
+        facts.doubt("immersion_index", why)
+        return
+    for objective in objectives:
         facts.take("na", _number(objective.get("LensNA")), "the LensNA of its OME objective")
     if settings is not None:
         index = _number(settings.get("RefractiveIndex"))
         facts.take("immersion_index", index, "its OME RefractiveIndex")
         facts.take_medium(settings.get("Medium"), "the Medium of its OME objective")
-    if objective is not None:
+    for objective in objectives:
         facts.take_medium(objective.get("Immersion"), "the Immersion of its OME objective")
-
-
-def _objective(
-    facts: Facts, root: ET.Element, image: ET.Element, settings: ET.Element | None
-) -> ET.Element | None:
-    """The objective that the image names, else the only one there is."""
-    if settings is not None:
-        named = [o for o in root.iterfind(".//{*}Objective") if o.get("ID") == settings.get("ID")]
-        return named[0] if named else None
-    instrument = image.find("{*}InstrumentRef")
-    within = root.findall("{*}Instrument")
-    if instrument is not None:
-        within = [one for one in within if one.get("ID") == instrument.get("ID")]
-    objectives = [objective for one in within for objective in one.iterfind("{*}Objective")]
-    if len(objectives) > 1:
-        for value in ("na", "immersion_index"):
-            facts.doubt(
-                value, f"its OME metadata name {len(objectives)} objectives but not which it was"
-            )
-        return None
-    return objectives[0] if objectives else None
-
-
-def _take_wavelength(facts: Facts, pixels: ET.Element, channel: int) -> None:
-    channels = pixels.findall("{*}Channel")
-    if channel < len(channels):
-        values = channels[channel]
-        facts.channel = values.get("Name") or ""
-        unit = values.get("EmissionWavelengthUnit", "nm")
-        value = values.get("EmissionWavelength")
-        facts.take_length("wavelength_um", value, unit, "its OME EmissionWavelength")
 
 
 def _number(text: str | None) -> float | None:
@@ -232,10 +212,8 @@ def _number(text: str | None) -> float | None:
 
 def _provenance(root: ET.Element) -> Mapping[str, Any]:
     for annotation in root.iterfind(f".//{{*}}CommentAnnotation[@Namespace='{NAMESPACE}']"):
-        try:
+        with contextlib.suppress(ValueError):
             record = json.loads(annotation.findtext("{*}Value") or "")
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            return record
+            if isinstance(record, dict):
+                return record
     return {}

@@ -1,43 +1,48 @@
-"""TIFF, ImageJ TIFF and OME-TIFF: reading with metadata, writing OME-TIFF."""
+"""TIFF, ImageJ TIFF and OME-TIFF: reading, with what the metadata say."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from logging.handlers import BufferingHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from ..core.scans import InputError
-from ._channels import Channel, NewImage, Place, plain, record_of_channel
+from ._axes import Part, StackSelection
 from ._facts import Facts
 from ._image_file import ImageFile, unreadable
-from ._ome import NAMESPACE, image_of, ome_root, take_ome
-from ._vendors import take_metamorph, take_micro_manager, take_tags, take_zeiss
+from ._ome import companion_metadata, image_of, ome_root, take_ome
+from ._vendors import record_of, take_metamorph, take_micro_manager, take_tags, take_zeiss
 
-HEIGHTS_NAME = "Surface heights (µm)"
-"""Name of the second image in the file of a surface."""
+if TYPE_CHECKING:
+    import tifffile
 
-_OME_TYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
-_LARGEST_CLASSIC = 2**32 - 2**25  # bytes; what is larger needs 64-bit offsets
+HEIGHTS_NAME = "Surface heights (µm)"  # the second image in the file of a surface
 
+_MOST_POSITIONS = 100_000
 _CUT_SHORT = ("invalid page offset", "invalid value offset", "corrupted", "missing data")
 
 
 @contextlib.contextmanager
-def tiff_errors_explained(path: Path) -> Iterator[list[str]]:
-    """Turn what goes wrong inside with a TIFF into one sentence; gives what tifffile logs."""
-    with _tifffile_log() as said:
+def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
+    """The pages of a TIFF; what goes wrong inside becomes one sentence.
+
+    Where they are ``shared``, those of the last file that was read are used again.
+    """
+    import tifffile  # here, as it takes a moment
+
+    with _tifffile_log() as log:
         try:
-            yield said
+            yield TiffPages.of(path, log) if shared else TiffPages(path, log)
         except InputError:
             raise
         except tifffile.TiffFileError as error:
@@ -57,6 +62,19 @@ def tiff_errors_explained(path: Path) -> Iterator[list[str]]:
             raise unreadable(path.name, error) from error
 
 
+@contextlib.contextmanager
+def _tifffile_log() -> Iterator[list[logging.LogRecord]]:
+    """Collect what tifffile logs, in place of printing it."""
+    log, handler = logging.getLogger("tifffile"), BufferingHandler(capacity=1_000_000)
+    propagate, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield handler.buffer
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
+
+
 def _cut_short(path: Path) -> InputError:
     try:
         size = path.stat().st_size
@@ -67,42 +85,238 @@ def _cut_short(path: Path) -> InputError:
     )
 
 
-def check_whole(tif: tifffile.TiffFile, pages: Sequence[Any], path: Path, said: list[str]) -> None:
-    """Raise :class:`InputError` when planes of an image are missing or cut short."""
-    if any(sign in line for line in said for sign in _CUT_SHORT):
-        raise _cut_short(path)
-    missing = sum(page is None for page in pages)
-    if missing:
-        raise InputError(
-            f"'{path.name}' lacks {missing} of its {len(pages)} planes: they are in other "
-            "files of the same OME-TIFF set, which must lie beside it."
-        )
-    if not all(_is_whole(page, tif) for page in pages):
-        raise _cut_short(path)
+class TiffPages:
+    """A TIFF whose pages are known, so that many parts can be read without looking again.
+
+    The file itself is open only while it is read, so whatever tifffile puts off until it is asked
+    must be asked for before the file is closed.
+    """
+
+    _last: TiffPages | None = None
+
+    def __init__(self, path: Path, log: Sequence[logging.LogRecord]) -> None:
+        self.path, self._stamp = path, _stamp(path)
+        with _with_metadata(path) as tif:
+            len(tif.pages)  # walks the whole chain, so that a broken one is reported
+            self._tif = tif
+            self.images = _images_of(tif)
+            self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
+        self._log = [record.getMessage() for record in log]
+        self._checked: set[int] = set()
+        self._image_files: dict[Part, ImageFile] = {}
+
+    @classmethod
+    def of(cls, path: Path, log: Sequence[logging.LogRecord]) -> TiffPages:
+        """Those of the file at ``path`` as it is now; the last ones are kept."""
+        if cls._last is None or cls._last._stamp != _stamp(path):
+            cls._last = cls(path, log)
+        return cls._last
+
+    def check(self, number: int) -> None:
+        """Raise :class:`InputError`, once, when planes of an image are missing or cut short."""
+        if number in self._checked:
+            return
+        if any(sign in line for line in self._log for sign in _CUT_SHORT):
+            raise _cut_short(self.path)
+        pages = self.images[number].pages
+        missing = sum(page is None for page in pages)
+        if missing:
+            raise InputError(
+                f"'{self.path.name}' lacks {missing} of its {len(pages)} planes: they are in other "
+                "files of the same OME-TIFF set, which must lie beside it."
+            )
+        with _opened(self._tif.filehandle) as file:
+            if not all(_ends_within(file.size, page, self._tif) for page in pages):
+                raise _cut_short(self.path)
+        self._checked.add(number)
+
+    def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
+        """Planes of one image, by default all, with what the metadata say."""
+        number = int(part.inside or next(iter(self.own), 0))
+        self.check(number)
+        image = self.images[number]
+        with _opened(self._tif.filehandle):
+            stack = StackSelection(part, image.axes, image.shape)
+            if planes is None and image.entry is None and stack.is_whole:
+                data = stack.squeeze(image.series.asarray())
+            elif planes is None:
+                every = self._planes(image, stack, range(stack.shape[0]))
+                data = every if len(every) > 1 else every[0]
+            else:
+                numbers = stack.existing(planes)
+                read = self._planes(image, stack, numbers) if numbers else ()
+                data = stack.data(dict(zip(numbers, read, strict=True)))
+            if part not in self._image_files:
+                records = _records_of([image.pages[n] for n in image.page_numbers(stack) or ()])
+                self._image_files[part] = image_file_of(
+                    self._tif, image, stack.data({}), self.path, part=part, records=records
+                )
+        return replace(self._image_files[part], data=data)
+
+    def _planes(
+        self, image: _TiffImage, stack: StackSelection, numbers: Sequence[int]
+    ) -> npt.NDArray[Any]:
+        """Planes by their numbers, (N, Y, X)."""
+        pages, series = image.page_numbers(stack), image.series
+        if pages is not None and series.dataoffset is None:
+            return np.stack([_pixels_of(image.pages[pages[number]]) for number in numbers])
+        whole: npt.NDArray[Any]
+        if series.dataoffset is not None and series.keyframe.is_memmappable:
+            kind = np.dtype(self._tif.byteorder + series.dtype.char)
+            whole = np.memmap(self.path, kind, "r", series.dataoffset, tuple(series.shape))
+        else:
+            whole = series.asarray()
+        planes = stack.squeeze(image.of(whole)[stack.index]).reshape(stack.shape)
+        return np.asarray(planes[list(numbers)])
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _with_metadata(path: Path) -> tifffile.TiffFile:
+    """An open TIFF with its OME metadata, also where these are in a file beside it."""
+    import tifffile
+
+    tif = tifffile.TiffFile(path)
+    with contextlib.ExitStack() as on_error:
+        on_error.enter_context(tif)
+        xml = companion_metadata(tif.ome_metadata or "", path)
+        if xml is None:
+            on_error.pop_all()
+            return tif
+    return tifffile.TiffFile(path, omexml=xml)
+
+
+def _ends_within(size: int, page: Any, tif: tifffile.TiffFile) -> bool:
+    """Whether all data of a page lie in the first ``size`` bytes; true of pages in other files."""
+    if not hasattr(page, "dataoffsets") or page.parent is not tif:
+        return True
+    pairs = zip(page.dataoffsets, page.databytecounts, strict=False)
+    return all(offset + count <= size for offset, count in pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class _TiffImage:
+    """One position in a TIFF: a series, or an entry of its axis of positions."""
+
+    series: tifffile.TiffPageSeries
+    axes: str
+    shape: tuple[int, ...]  # without the axis of positions
+    entry: int | None  # on that axis; None where there is none
+    position: int  # Micro-Manager's number, 0 elsewhere
+
+    def of(self, whole: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """This position out of an array with the axes of the series."""
+        return whole if self.entry is None else whole.take(self.entry, self.series.axes.index("R"))
+
+    @cached_property
+    def pages(self) -> list[Any]:
+        """Pages in their order; where planes have none of their own, those of the series."""
+        every, lead = list(self.series.pages), self.series.shape[:-2]
+        if len(every) != np.prod(lead, dtype=int):
+            return every
+        return [every[int(n)] for n in self.of(np.arange(len(every)).reshape(lead)).ravel()]
+
+    def begins_in(self, tif: tifffile.TiffFile) -> bool:
+        """Whether its first page lies in this file; one that is missing counts as there."""
+        pages = self.pages
+        if self.entry is not None and all(page is None for page in pages):
+            return False
+        return pages[0] is None or pages[0].parent is tif
+
+    def page_numbers(self, stack: StackSelection) -> list[int] | None:
+        """Numbers of the pages of the planes of a stack; None where they have none."""
+        lead, plane = self.shape[:-2], self.shape[-2:]
+        by_page = self.axes.endswith("YX") and self.series.keyframe.shape == plane
+        if not by_page or len(self.pages) != np.prod(lead, dtype=int):
+            return None
+        numbers = np.arange(len(self.pages)).reshape(*lead, 1, 1)
+        return [int(n) for n in stack.squeeze(numbers[stack.index]).ravel()]
+
+
+def _images_of(tif: tifffile.TiffFile) -> list[_TiffImage]:
+    """All positions that a TIFF knows of; small versions of them and height maps left out."""
+    images = []
+    index = (tif.micromanager_metadata or {}).get("IndexMap") if tif.is_micromanager else None
+    first = 0 if index is None or not len(index) else int(index[:, 3].min())
+    for series in tif.series:
+        if series.keyframe.is_reduced or series.name == HEIGHTS_NAME:
+            continue
+        at = series.axes.find("R")
+        if at < 0:
+            images.append(_TiffImage(series, series.axes, _lengths(series.shape), None, first))
+            continue
+        if series.shape[at] > _MOST_POSITIONS:
+            raise InputError(
+                f"'{tif.filename}' claims to hold {series.shape[at]:,} positions, which cannot be "
+                "true: it is damaged, copy or save it again."
+            )
+        axes, shape = series.axes.replace("R", ""), series.shape[:at] + series.shape[at + 1 :]
+        images += [_TiffImage(series, axes, _lengths(shape), n, n) for n in range(series.shape[at])]
+    return images
+
+
+def _lengths(shape: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(int(length) for length in shape)
+
+
+def _records_of(pages: Sequence[Any]) -> list[dict[str, Any]]:
+    """Micro-Manager's record of each image; empty when one has none."""
+    from tifffile import TiffPage
+
+    records: list[dict[str, Any]] = []
+    for page in pages:
+        with _opened(page.parent.filehandle) as file:
+            tagged = page  # tifffile leaves out the tags of all but the first of a series
+            if not isinstance(page, TiffPage):
+                file.seek(page.offset)
+                tagged = TiffPage(page.parent, page.index)
+            record = record_of(tagged)
+        if record is None:
+            return []
+        records.append(record)
+    return records
+
+
+def _pixels_of(page: Any) -> npt.NDArray[Any]:
+    with _opened(page.parent.filehandle):  # perhaps another file of a set
+        pixels: npt.NDArray[Any] = page.asarray()
+        return pixels
+
+
+@contextlib.contextmanager
+def _opened(file: Any) -> Iterator[Any]:
+    """A file of tifffile's, open; it is closed again if it was."""
+    was_closed = file.closed
+    file.open()
+    try:
+        yield file
+    finally:
+        if was_closed:
+            file.close()
 
 
 def image_file_of(
     tif: tifffile.TiffFile,
-    series: tifffile.TiffPageSeries,
+    image: _TiffImage,
     data: Any,
     path: Path,
     *,
+    part: Part,
     records: Sequence[Mapping[str, Any]],
-    position: int = 0,
-    channel: int = 0,
-    time: int = 0,
 ) -> ImageFile:
-    """Pixels (Z, Y, X) or (Y, X) of a series with what the file says about these very planes.
+    """Pixels of a part with what the file says about these very planes.
 
-    ``records`` are what Micro-Manager wrote about each plane, if it did; ``position``, ``channel``
-    and ``time`` are those of the series that the planes are of.
+    ``records`` are what Micro-Manager wrote about each of them, if it did.
     """
     facts, name = Facts(), path.name
     stated = take_micro_manager(facts, tif, records, name)
     root = ome_root(tif.ome_metadata, name) if tif.is_ome and tif.ome_metadata else None
-    image = None if root is None else image_of(root, series, position)
-    if root is not None and image is not None:
-        stated += take_ome(facts, root, image, channel, time, name)
+    described = None if root is None else image_of(root, image.series, image.position)
+    if root is not None and described is not None:
+        stated += take_ome(facts, root, described, part.channel or 0, part.time or 0, name)
     elif tif.is_stk:
         stated += take_metamorph(facts, tif, name)
     elif tif.is_lsm:
@@ -112,151 +326,15 @@ def image_file_of(
     return facts.image(data, name, str(path), stated)
 
 
-def _is_whole(page: Any, tif: tifffile.TiffFile) -> bool:
-    if not hasattr(page, "dataoffsets") or page.parent is not tif:
-        return True
-    size = tif.filehandle.size
-    pairs = zip(page.dataoffsets, page.databytecounts, strict=False)
-    return all(offset + count <= size for offset, count in pairs)
+def heights_in(path: Path) -> npt.NDArray[Any] | None:
+    """The heights (Y, X) in µm that a file of a surface holds; None in any other file."""
+    import tifffile
 
-
-@contextlib.contextmanager
-def _tifffile_log() -> Iterator[list[str]]:
-    """Collect what tifffile logs, in place of printing it."""
-    said: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    log = logging.getLogger("tifffile")
-    handler, propagate = Collect(), log.propagate
-    log.addHandler(handler)
-    log.propagate = False
     try:
-        yield said
-    finally:
-        log.removeHandler(handler)
-        log.propagate = propagate
-
-
-def write_ome_tiff(path: Path, image: NewImage) -> None:
-    """Write an image as OME-TIFF with voxel sizes, plane heights and provenance."""
-    check_type(image.dtype, path.name)
-    tifffile.imwrite(
-        path,
-        image.planes(),
-        shape=image.shape,
-        dtype=image.dtype,
-        ome=True,
-        bigtiff=int(np.prod(image.shape)) * image.dtype.itemsize > _LARGEST_CLASSIC,
-        photometric="minisblack",
-        metadata=ome_metadata(image),
-    )
-
-
-def check_type(dtype: np.dtype[Any], name: str) -> None:
-    """Raise :class:`InputError` when OME-TIFF has no pixels of a type."""
-    if dtype.name not in _OME_TYPES:
-        raise InputError(
-            f"'{name}' cannot be written: an OME-TIFF has no pixels of the type {dtype.name}, so "
-            "end it in .ome.zarr, or convert them to float32 first."
-        )
-
-
-class TiffPlanes:
-    """An OME-TIFF (Z, Y, X), uncompressed, whose planes are put in one by one."""
-
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int, int],
-        dtype: np.dtype[Any],
-        z_um: npt.NDArray[np.float64],
-        pixel_um: float,
-        name: str,
-    ) -> None:
-        self._path, self._shape, self._dtype = path, shape, dtype
-        pixels = np.broadcast_to(np.zeros((), dtype), shape)  # the real ones come later
-        self._image = NewImage(name, [Channel(pixels)], Place(pixel_um, z_um))
-        offsets = tifffile.imwrite(
-            path,
-            shape=shape,
-            dtype=dtype,
-            ome=True,
-            photometric="minisblack",
-            metadata=ome_metadata(self._image),
-            returnoffset=True,
-        )
-        assert offsets is not None  # asked for
-        self._offset = offsets[0]
-        self._file = path.open("r+b")
-
-    def put(self, index: int, plane: npt.NDArray[Any]) -> None:
-        """Write one plane (Y, X) to its place."""
-        self._file.seek(self._offset + index * plane.nbytes)
-        self._file.write(np.ascontiguousarray(plane).data)
-
-    def finish(self, provenance: Mapping[str, Any]) -> None:
-        """Write the metadata, which may name what is known only at the end."""
-        self._file.close()
-        z, y, x = self._shape
-        xml = tifffile.OmeXml()
-        xml.addimage(
-            self._dtype.char,
-            self._shape,
-            (z, 1, 1, y, x, 1),
-            **ome_metadata(replace(self._image, provenance=provenance)),
-        )
-        tifffile.tiffcomment(self._path, xml.tostring(declaration=True).encode())
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
-
-def ome_metadata(image: NewImage) -> dict[str, Any]:
-    """Voxel sizes, plane positions, channels and provenance, as tifffile writes them to OME."""
-    place, record = image.place, dict(image.provenance)
-    metadata: dict[str, Any] = {
-        "axes": image.axes,
-        "Name": image.name,
-        "CommentAnnotation": [{"Namespace": NAMESPACE, "Value": json.dumps(record)}],
-    }
-    sizes = {"X": place.pixel_um, "Y": place.pixel_um, "Z": place.step_um}
-    for axis, size in sizes.items():  # what is uneven has no one size
-        if size is not None:
-            metadata[f"PhysicalSize{axis}"] = plain(abs(size))
-            metadata[f"PhysicalSize{axis}Unit"] = "µm"
-    planes = _plane_positions(place, int(np.prod(image.shape[:-2], dtype=int)))
-    if planes:
-        metadata["Plane"] = planes
-    channels = [
-        _channel_metadata(channel.name, record_of_channel(record, number))
-        for number, channel in enumerate(image.channels)
-    ]
-    if any(channels):
-        metadata["Channel"] = channels
-    return metadata
-
-
-def _plane_positions(place: Place, n: int) -> dict[str, list[Any]]:
-    """Where ``n`` planes are, channel by channel; a place at the origin is not stated."""
-    positions: dict[str, list[Any]] = {}
-    if any(place.origin_um):
-        positions = {f"Position{a}": [v] * n for a, v in zip("YX", place.origin_um, strict=True)}
-    if place.z_um is not None:
-        positions["PositionZ"] = list(place.z_um) * (n // len(place.z_um))
-    plain_positions = {
-        name: [plain(float(v)) for v in values] for name, values in positions.items()
-    }
-    return plain_positions | {f"{name}Unit": ["µm"] * n for name in plain_positions}
-
-
-def _channel_metadata(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"Name": name} if name else {}
-    wavelength = (record.get("optics") or {}).get("wavelength_um")
-    if wavelength:
-        metadata["EmissionWavelength"] = round(1e3 * wavelength, 6)
-        metadata["EmissionWavelengthUnit"] = "nm"
-    return metadata
+        with tifffile.TiffFile(path) as tif:
+            for series in tif.series:
+                if series.name == HEIGHTS_NAME:
+                    return np.asarray(series.asarray())
+    except (tifffile.TiffFileError, OSError, ValueError) as error:
+        raise InputError(f"'{path.name}' cannot be read as a height map: {error}.") from error
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,11 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.scans import InputError
-from ._channels import Place
-from ._parts import ome_attributes
-from ._stream import check_disk
+from ._channels import NewImage, Place
 from ._whole import refusals_of, write_whole
-from ._zarr import PROVENANCE_KEY, every_chunk, is_zarr, make_levels, multiscale, put_plane
+from ._write import check_disk
+from ._zarr import (
+    PROVENANCE_KEY,
+    OmeZarrWriter,
+    every_chunk,
+    is_zarr,
+    ome_attributes,
+    put_plane,
+)
 
 
 def make_time_lapse(
@@ -29,29 +36,25 @@ def make_time_lapse(
     """Make an empty time-lapse, into which :class:`TimePoint` writes; what is there is replaced.
 
     ``path`` is an OME-Zarr folder, or a field of a plate; ``shape`` is (T, Z, Y, X), ``z_um`` (Z,)
-    evenly spaced, ``record`` what :func:`time_lapse_told` returns.
+    evenly spaced, ``record`` what :func:`read_time_lapse` returns.
     """
-    import zarr
+    _make_room(path)
+    t, z, y, x = shape
+    check_disk(path, (t * z, y, x))
+    name = path.name.split(".")[0]
+    image = NewImage.empty(name, shape, np.float32, Place(pixel_um, z_um))
+    write_whole(path, lambda part: OmeZarrWriter(part, image).finish(record))
 
+
+def _make_room(path: Path) -> None:
+    """Make the folder that a file will lie in; refuse what is in its place but no OME-Zarr."""
     if path.exists() and not is_zarr(path):
         raise InputError(f"'{path.name}' is in the way, which is no OME-Zarr: move it away.")
-    t, z, y, x = shape
     with refusals_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    check_disk(path, (t * z, y, x))
-
-    def write(part: Path) -> None:
-        group = zarr.open_group(part, mode="w", zarr_format=3)
-        levels = make_levels(group, shape, np.dtype(np.float32), "TZYX")
-        name = path.name.split(".")[0]
-        image = multiscale(name, len(levels), "TZYX", Place(pixel_um, z_um))
-        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
-        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
-
-    write_whole(path, write)
 
 
-def time_lapse_told(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
+def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Record and shape of a time-lapse; empty when there is none."""
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
@@ -64,40 +67,36 @@ def time_lapse_told(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
 
 def lengthen_time_lapse(path: Path, points: int) -> None:
     """Give a time-lapse room for more time points; those it has stay."""
+    for level in _levels_of(path):
+        level.resize((points, *level.shape[1:]))
+
+
+def _levels_of(path: Path) -> list[Any]:
     import zarr
 
     group = zarr.open_group(path, mode="r+")
-    for number in range(len(ome_attributes(path)["multiscales"][0]["datasets"])):
-        array = group[str(number)]
-        assert isinstance(array, zarr.Array)
-        array.resize((points, *array.shape[1:]))
+    ome: Any = group.attrs["ome"]
+    with every_chunk():
+        return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
 
 
-class TimePoint:
+class TimePoint(AbstractContextManager["TimePoint"]):
     """Writes the planes (Z, Y, X) of one time point in their places in a time-lapse.
 
     The place has no name of its own, so planes are there as soon as they are written: whoever
-    writes them keeps a record of the time points that are whole. :meth:`finish` is given the
-    provenance.
+    writes them keeps a record of the time points that are whole.
     """
 
     def __init__(self, path: Path, time: int, shape: tuple[int, int, int]) -> None:
-        import zarr
-
         self.path, self.time = path, time
-        self.provenance: dict[str, Any] = {}
         self._written: set[int] = set()
-        actual = time_lapse_told(path)[1]
+        actual = read_time_lapse(path)[1]
         if actual[1:] != shape or time >= actual[0]:
             raise InputError(
                 f"Time point {time} of {shape[1]} × {shape[2]} pixels and {shape[0]} planes does "
                 f"not fit into '{path.name}': all time points must have one size."
             )
-        group = zarr.open_group(path, mode="r+")
-        ome: Any = group.attrs["ome"]
-        levels = ome["multiscales"][0]["datasets"]
-        with every_chunk():
-            self._levels: list[Any] = [group[level["path"]] for level in levels]
+        self._levels = _levels_of(path)
 
     @property
     def finished_planes(self) -> list[int]:
@@ -109,13 +108,9 @@ class TimePoint:
             put_plane(self._levels, (self.time, index), plane)
         self._written.add(index)
 
-    def finish(self, provenance: Mapping[str, Any]) -> Path:
-        """Keep how it was made."""
-        self.provenance = dict(provenance)
+    def finish(self, _provenance: Mapping[str, Any]) -> Path:
+        """All planes are there; how they were made stands in the record of the time-lapse."""
         return self.path
-
-    def __enter__(self) -> TimePoint:
-        return self
 
     def __exit__(
         self,
@@ -133,26 +128,22 @@ def make_plate(source: Path, target: Path) -> None:
     """
     import zarr
 
-    if target.exists() and not is_zarr(target):
-        raise InputError(f"'{target.name}' is in the way, which is no OME-Zarr: move it away.")
+    _make_room(target)
     plate = {**ome_attributes(source)["plate"], "version": "0.5"}
-    rows, columns = (_names(plate, key) for key in ("rows", "columns"))
+    names = {key: [str(entry["name"]) for entry in plate.get(f"{key}s") or ()] for key in _SIDES}
     for well in plate["wells"]:
-        row, column = str(well["path"]).split("/")[:2]
-        well.setdefault("rowIndex", rows.index(row) if row in rows else 0)
-        well.setdefault("columnIndex", columns.index(column) if column in columns else 0)
+        for key, name in zip(_SIDES, str(well["path"]).split("/")[:2], strict=True):
+            known = names[key]
+            well.setdefault(f"{key}Index", known.index(name) if name in known else 0)
     with refusals_of(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
         group = zarr.open_group(target, mode="a", zarr_format=3)
         group.attrs["ome"] = {"version": "0.5", "plate": plate}
         for row in {str(well["path"]).split("/")[0] for well in plate["wells"]}:
             group.require_group(row)
         for well in plate["wells"]:
             metadata = ome_attributes(source / well["path"]).get("well") or {}
-            converted = {**metadata, "version": "0.5"}
             well_group = group.require_group(well["path"])
-            well_group.attrs["ome"] = {"version": "0.5", "well": converted}
+            well_group.attrs["ome"] = {"version": "0.5", "well": {**metadata, "version": "0.5"}}
 
 
-def _names(plate: Mapping[str, Any], key: str) -> list[str]:
-    return [str(entry["name"]) for entry in plate.get(key) or ()]
+_SIDES = ("row", "column")

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 
-from ._facts import Facts, Stated
+from ._facts import Facts, StatedHeights
 from ._image_file import to_um
+
+if TYPE_CHECKING:
+    import tifffile
 
 _MICRO_MANAGER_TAG = 51123
 
 
 def take_micro_manager(
     facts: Facts, tif: tifffile.TiffFile, records: Sequence[Mapping[str, Any]], name: str
-) -> list[Stated]:
+) -> list[StatedHeights]:
     """Take what Micro-Manager says: its summary, and the record that it keeps of each image.
 
     The record is JSON, in a tag of Micro-Manager's own or, in separate image files, in ImageJ's.
@@ -32,13 +34,14 @@ def take_micro_manager(
         (summary.get("PixelSize_um"), "its Micro-Manager PixelSize_um"),
     ):
         if value:  # 0 stands for "not calibrated"
-            facts.take_pixel(value, value, ("µm", "µm"), where, name)
+            facts.take_pixel((value, "µm"), (value, "µm"), where, name)
     if summary.get("z-step_um"):
-        facts.take_length("z_step_um", summary["z-step_um"], "µm", "its Micro-Manager z-step_um")
+        step = (summary["z-step_um"], "µm")
+        facts.take_length("z_step_um", step, "its Micro-Manager z-step_um")
     heights = [to_um(record.get("ZPositionUm"), "µm") for record in records]
     if not heights or any(z is None for z in heights):
         return []
-    return [Stated(np.array(heights, np.float64), "its Micro-Manager ZPositionUm")]
+    return [StatedHeights(np.array(heights, np.float64), "its Micro-Manager ZPositionUm")]
 
 
 def record_of(page: tifffile.TiffPage) -> dict[str, Any] | None:
@@ -57,27 +60,27 @@ def _in_imagej(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
     return []
 
 
-def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[Stated]:
+def take_metamorph(facts: Facts, tif: tifffile.TiffFile, name: str) -> list[StatedHeights]:
     """Take the calibration and the plane distances of a MetaMorph stack (STK)."""
     metadata = tif.stk_metadata or {}
     x, y = metadata.get("XCalibration"), metadata.get("YCalibration")
     unit = str(metadata.get("CalibrationUnits") or "") or None
     if x and y and metadata.get("SpatialCalibration", 1):
-        facts.take_pixel(y, x, (unit, unit), "its MetaMorph XCalibration", name)
+        facts.take_pixel((y, unit), (x, unit), "its MetaMorph XCalibration", name)
     steps = np.atleast_1d(np.asarray(metadata.get("ZDistance", ()), np.float64))[1:]
     if steps.size and np.isfinite(steps).all() and steps.any():
         # The first is the distance to the plane before, of which there is none.
         heights = np.concatenate([[0.0], np.cumsum(steps)])
-        return [Stated(heights, "its MetaMorph ZDistance")]
+        return [StatedHeights(heights, "its MetaMorph ZDistance")]
     return []
 
 
 def take_zeiss(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
     """Take the voxel size of a Zeiss LSM file, which is in metres."""
     metadata = tif.lsm_metadata or {}
-    size = {axis: metadata.get(f"VoxelSize{axis}") or None for axis in "XYZ"}
-    facts.take_pixel(size["Y"], size["X"], ("m", "m"), "its LSM VoxelSizeX", name)
-    facts.take_length("z_step_um", size["Z"], "m", "its LSM VoxelSizeZ")
+    y, x, z = ((metadata.get(f"VoxelSize{axis}") or None, "m") for axis in "YXZ")
+    facts.take_pixel(y, x, "its LSM VoxelSizeX", name)
+    facts.take_length("z_step_um", z, "its LSM VoxelSizeZ")
 
 
 def take_tags(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
@@ -88,15 +91,16 @@ def take_tags(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
     unit = ij.get("unit")
     y, x = (_length_of(page.tags.valueof(f"{axis}Resolution")) for axis in "YX")
     if unit or resolution:
-        units = (ij.get("yunit") or unit or resolution, unit or resolution)
-        facts.take_pixel(y, x, units, "its ImageJ pixel size" if unit else "its resolution", name)
+        y_unit, x_unit = ij.get("yunit") or unit or resolution, unit or resolution
+        where = "its ImageJ pixel size" if unit else "its resolution"
+        facts.take_pixel((y, y_unit), (x, x_unit), where, name)
     if ij.get("spacing") is not None:
         z_unit = ij.get("zunit") or unit or resolution
         spacing = to_um(ij["spacing"], z_unit)
         if spacing is not None and spacing <= 0:
             facts.doubt("z_step_um", f"its ImageJ spacing is {spacing:g} µm, which cannot be true")
         else:
-            facts.take_length("z_step_um", ij["spacing"], z_unit, "its ImageJ spacing")
+            facts.take_length("z_step_um", (ij["spacing"], z_unit), "its ImageJ spacing")
 
 
 def _length_of(resolution: Any) -> float | None:

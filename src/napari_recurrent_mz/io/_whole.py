@@ -1,18 +1,19 @@
-"""Whole or not at all: written under a temporary name beside the target, renamed at the end."""
+"""Files whole or not at all: written under a temporary name, renamed at the end; and locks."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.scans import InputError
-from ._locks import try_lock
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -21,8 +22,50 @@ WORKPLACE = ".recurrent-mz-"
 """How the name of a folder begins in which something is being written."""
 
 _LOCK = "lock-"  # and the name of the computer
+_LOOK_EVERY_S = 0.2  # at a lock that another process has
 _DEAD_AFTER_S = 86_400.0  # what another computer has not touched for so long
 _EMPTY_AFTER_S = 60.0
+
+
+def try_lock(path: Path) -> BaseFileLock | None:
+    """Lock a file, which is made, until the lock is released; None while another has it locked.
+
+    The system ends a lock with its process, however that ends. Raises :class:`OSError` when the
+    drive knows no locks, or refuses.
+    """
+    from filelock import FileLock, Timeout  # only here: it takes a while to import
+
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    except NotImplementedError as error:
+        raise OSError(str(error)) from error
+    return lock
+
+
+@contextmanager
+def in_turn(path: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
+    """Do something while no other process, on whatever computer, does it under the same lock.
+
+    ``path`` is the file to lock, in a folder that is there; on a drive that knows no locks nobody
+    is waited for. ``while_waiting`` is called a few times a second; it ends the waiting by raising.
+    """
+    lock = None
+    while lock is None:
+        try:
+            lock = try_lock(path)
+        except OSError:
+            break
+        if lock is None:
+            while_waiting()
+            time.sleep(_LOOK_EVERY_S)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 class Workplace:
@@ -97,8 +140,8 @@ def is_left_behind(workplace: Path) -> bool:
             lock.release()
         if locks == [own]:
             return True
-        begun = any(workplace.iterdir())  # an empty one gets its lock at once, or never
-        return _still_s(workplace) > (_DEAD_AFTER_S if begun else _EMPTY_AFTER_S)
+        is_empty = not any(workplace.iterdir())  # it gets its lock at once, or never
+        return _still_s(workplace) > (_EMPTY_AFTER_S if is_empty else _DEAD_AFTER_S)
     except OSError:
         return False
 
@@ -151,3 +194,30 @@ def flush_to_disk(path: Path, *, only_entry: bool = False) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "utf-8") -> Path:
+    """Write a table without its index as CSV, a header and six digits; whole or not at all.
+
+    Spreadsheets need the ``encoding`` utf-8-sig: else they do not show the µ.
+    """
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return _write_text(Path(path), text, encoding)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> Path:
+    """Write ``value`` as JSON, whole or not at all."""
+    return _write_text(Path(path), json.dumps(value, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def _write_text(path: Path, text: str, encoding: str) -> Path:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding=encoding)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror}): choose another place."
+        ) from error
+    return path

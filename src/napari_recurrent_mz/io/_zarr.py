@@ -1,10 +1,11 @@
-"""OME-Zarr (NGFF 0.4 and 0.5): the full-resolution level with its scale and units."""
+"""OME-Zarr (NGFF 0.4 and 0.5): images, plates and time-lapses, read and written."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.scans import InputError
-from ._channels import NewImage, Place, plain, record_of_channel
-from ._facts import Facts, Stated
+from ._axes import Part, StackSelection
+from ._channels import Channel, NewImage, Place, plain, record_of_channel
+from ._facts import Facts, StatedHeights
 from ._image_file import ImageFile, to_um, unreadable
 
 if TYPE_CHECKING:
@@ -31,6 +33,51 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
 
 
+def ome_attributes(path: Path) -> dict[str, Any]:
+    """The OME metadata of an OME-Zarr group, of NGFF 0.4 or 0.5; empty when there is none."""
+    import zarr
+
+    try:
+        attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    ome = attributes.get("ome", attributes)
+    return ome if isinstance(ome, dict) else {}
+
+
+def groups_in(path: Path) -> list[str]:
+    """Groups of the images in an OME-Zarr: fields of a plate, series, or the one image itself."""
+    with reading_zarr(path.name):
+        return fields_of(path) or _series_of(path) or [""]
+
+
+def fields_of(path: Path) -> list[str]:
+    """Groups of all fields of an OME-Zarr plate, as A/1/0; empty when it is no plate."""
+    plate = ome_attributes(path).get("plate")
+    if not isinstance(plate, dict):
+        return []
+    fields = []
+    for well in plate.get("wells") or ():
+        inside = str(well.get("path", "")).strip("/")
+        images = ome_attributes(path / inside).get("well", {}).get("images") or ()
+        fields += [f"{inside}/{image['path']}" for image in images if image.get("path")]
+    if not fields:
+        raise InputError(
+            f"The plate '{path.name}' has no well with a field: write it again with the metadata "
+            "of its wells."
+        )
+    return fields
+
+
+def _series_of(path: Path) -> list[str]:
+    """Groups of the images in what bioformats2raw writes; empty when it is nothing of the kind."""
+    if "bioformats2raw.layout" not in ome_attributes(path):
+        return []
+    named = ome_attributes(path / "OME").get("series")
+    numbered = sorted(int(p.name) for p in path.iterdir() if p.name.isdigit())
+    return [str(name) for name in named or numbered]
+
+
 class ZarrImage:
     """The largest level of an OME-Zarr image, none of whose pixels was read.
 
@@ -42,22 +89,21 @@ class ZarrImage:
 
         self.path, self.name = path, name
         with reading_zarr(name):
-            group = zarr.open_group(path, mode="r")
-            self._attributes: dict[str, Any] = dict(group.attrs)
-            ome = self._attributes.get("ome", self._attributes)
-            self._multiscale = ome["multiscales"][0]
+            self._group = zarr.open_group(path, mode="r")
+            self.attributes: dict[str, Any] = dict(self._group.attrs)
+            self._ome = self.attributes.get("ome", self.attributes)
+            self._multiscale = self._ome["multiscales"][0]
             self._level = self._multiscale["datasets"][0]
-            array = group[self._level["path"]]
+            array = self._group[self._level["path"]]
             if not isinstance(array, zarr.Array):
                 raise TypeError(self._level["path"])
             self.array = array
-            self._group = group
-            named = self._multiscale["axes"]
-            self._axes = [a if isinstance(a, dict) else {"name": a} for a in named]
-            self.letters = "".join(str(a["name"])[0].upper() for a in self._axes)
+            axes = [a if isinstance(a, dict) else {"name": a} for a in self._multiscale["axes"]]
+            self.letters = "".join(str(axis["name"])[0].upper() for axis in axes)
+            self._units = [axis.get("unit") for axis in axes]
 
     @property
-    def told(self) -> dict[str, Any]:
+    def pixel_metadata(self) -> dict[str, Any]:
         """Metadata of its pixels, without the number of time points."""
         shape = zip(self.letters, self.array.shape, strict=True)
         return {
@@ -79,39 +125,46 @@ class ZarrImage:
                     levels.append(array)
         return levels
 
-    def _label(self, channel: int) -> str:
-        """Name of a channel in the file."""
-        omero = self._attributes.get("ome", self._attributes).get("omero")
-        with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
-            return str(omero["channels"][channel].get("label") or "")
-        return ""
+    def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
+        """Planes of one channel and time point, by default all, with what the metadata say."""
+        stack = StackSelection(part, self.letters, self.array.shape)
+        channel = part.channel or 0
+        if planes is None:
+            return self.file(stack.squeeze(np.asarray(self.array[stack.index])), channel)
+        numbers = stack.existing(planes)
+        if not numbers:
+            return self.file(stack.data({}), channel)
+        long = [a for a, n in zip(self.letters, self.array.shape, strict=True) if n > 1]
+        z = next((a for a in long if a not in "TCZYX"), "Z")
+        entries = zip(self.letters, stack.index, strict=True)
+        index: Any = tuple(numbers if letter == z else entry for letter, entry in entries)
+        pixels = stack.squeeze(np.asarray(self.array.oindex[index]))
+        pixels = pixels.reshape(len(numbers), *stack.shape[1:])
+        return self.file(stack.data(dict(zip(numbers, pixels, strict=True))), channel)
 
     def file(self, data: Any, channel: int = 0) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X) of a channel, and what its metadata say."""
-        scale, shift = _scale_and_shift(self._level, self._multiscale, len(self._axes))
-        size = dict(zip(self.letters, scale, strict=True))
-        first = dict(zip(self.letters, shift, strict=True))
-        units = {
-            letter: axis.get("unit") for letter, axis in zip(self.letters, self._axes, strict=True)
-        }
-        record = self._attributes.get(PROVENANCE_KEY) or {}
-        facts = Facts(provenance=record_of_channel(record, channel), channel=self._label(channel))
-        facts.take_origin((first["Y"], units["Y"]), (first["X"], units["X"]))
-        facts.take_pixel(
-            size["Y"], size["X"], (units["Y"], units["X"]), "its OME-Zarr scale of x", self.name
-        )
+        scale, shift = _scale_and_shift(self._level, self._multiscale, len(self.letters))
+        size = dict(zip(self.letters, zip(scale, self._units, strict=True), strict=True))
+        first = dict(zip(self.letters, zip(shift, self._units, strict=True), strict=True))
+        facts = Facts(channel=self._label(channel))
+        facts.take_origin(first["Y"], first["X"])
+        facts.take_pixel(size["Y"], size["X"], "its OME-Zarr scale of x", self.name)
         where = "its OME-Zarr scale of z"
-        facts.take_length("z_step_um", size.get("Z"), units.get("Z"), where)
-        facts.take_optics(facts.provenance.get("optics") or {}, "the record of how it was made")
-        step = facts.values.get("z_step_um")
-        n = 1 if data.ndim == 2 else data.shape[0]
-        if "Z" not in size or not (step or n == 1):
-            return facts.image(data, self.name, str(self.path))
-        bottom = to_um(first["Z"], units["Z"])
-        if bottom is None:
-            return facts.image(data, self.name, str(self.path))
-        heights = bottom + (step or 0.0) * np.arange(n, dtype=np.float64)
-        return facts.image(data, self.name, str(self.path), [Stated(heights, where)])
+        facts.take_length("z_step_um", size.get("Z", (None, None)), where)
+        facts.take_record(record_of_channel(self.attributes.get(PROVENANCE_KEY) or {}, channel))
+        step, bottom = facts.values.get("z_step_um"), to_um(*first.get("Z", (None, None)))
+        n, stated = 1 if data.ndim == 2 else data.shape[0], []
+        if bottom is not None and (step or n == 1):
+            heights = bottom + (step or 0.0) * np.arange(n, dtype=np.float64)
+            stated = [StatedHeights(heights, where)]
+        return facts.image(data, self.name, str(self.path), stated)
+
+    def _label(self, channel: int) -> str:
+        """Name of a channel in the file."""
+        with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
+            return str(self._ome["omero"]["channels"][channel].get("label") or "")
+        return ""
 
 
 @contextlib.contextmanager
@@ -147,72 +200,64 @@ def _scale_and_shift(
     return scale, shift
 
 
-class ZarrPlanes:
-    """An OME-Zarr 0.5 image (Z, Y, X) whose planes are put in one by one, micrometres.
+class OmeZarrWriter:
+    """An OME-Zarr 0.5 image, evenly spaced, whose planes are put in one by one.
 
     Each plane is halved as it comes, until neither side passes 1024 pixels: viewers show these
     ``levels``, the finest first, from afar. The metadata that make it an image are written last.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int, int],
-        dtype: np.dtype[Any],
-        z_um: npt.NDArray[np.float64],
-        pixel_um: float,
-        name: str,
-    ) -> None:
+    def __init__(self, path: Path, image: NewImage) -> None:
         import zarr
 
-        self._path, self._z_um, self._pixel_um, self._name = path, z_um, pixel_um, name
-        _step_of(Place(pixel_um, z_um), name)  # said before there is any work
+        if image.dtype.kind not in "biuf":
+            raise InputError(
+                f"'{path.name}' cannot be written: its pixels are of the type {image.dtype.name}, "
+                "which are no real numbers."
+            )
+        _step_of(image.place, image.name)  # said before there is any work
+        self._path, self._image, self._place = path, image, image.place
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
-        self.levels = make_levels(self._group, shape, dtype)
+        with every_chunk():
+            self.levels = [
+                self._group.create_array(
+                    str(number),
+                    shape=level,
+                    dtype=image.dtype.name,
+                    chunks=(*(1 for _ in level[:-2]), *(min(n, _CHUNK) for n in level[-2:])),
+                    dimension_names=tuple(image.axes.lower()),
+                )
+                for number, level in enumerate(level_shapes(image.shape))
+            ]
 
-    def put(self, index: int, plane: npt.NDArray[Any]) -> None:
-        """Write one plane (Y, X) to every level."""
-        put_plane(self.levels, index, plane)
+    def put(self, number: int, plane: npt.NDArray[Any]) -> None:
+        """Write one plane (Y, X) to every level, by its number among all planes."""
+        at = np.unravel_index(number, self._image.shape[:-2])
+        put_plane(self.levels, tuple(int(n) for n in at), plane)
 
     def crop(self, first: int, count: int) -> None:
-        """Keep this block of planes only; no pixel is read or written again.
+        """Keep this block of planes of a stack only; no pixel is read or written again.
 
         A chunk is of one plane, and its file is named by the number of the plane.
         """
         for number, level in enumerate(self.levels):
             chunks = self._path / str(number) / "c"
             for index in range(count if first else 0):
-                given = chunks / str(first + index)
-                given.rename(chunks / str(index))
+                (chunks / str(first + index)).rename(chunks / str(index))
             level.resize((count, *level.shape[1:]))
-        self._z_um = self._z_um[first : first + count]
+        assert self._place.z_um is not None
+        self._place = replace(self._place, z_um=self._place.z_um[first : first + count])
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""
-        place = Place(self._pixel_um, self._z_um)
-        metadata = multiscale(self._name, len(self.levels), "ZYX", place)
+        image = self._image
+        metadata = multiscale(image.name, len(self.levels), image.axes, self._place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
-        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata]}
+        omero = _omero(image.channels) if len(image.channels) > 1 else {}
+        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata], **omero}
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def make_levels(
-    group: zarr.Group, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str = "ZYX"
-) -> list[zarr.Array[Any]]:
-    """Arrays of a pyramid in an empty group, the finest first; axes and shape end in Y and X."""
-    with every_chunk():
-        return [
-            group.create_array(
-                str(number),
-                shape=level,
-                dtype=dtype.name,
-                chunks=(*[1 for _ in level[:-2]], *(min(side, _CHUNK) for side in level[-2:])),
-                dimension_names=tuple(axes.lower()),
-            )
-            for number, level in enumerate(level_shapes(shape))
-        ]
 
 
 def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -267,7 +312,7 @@ def _step_of(place: Place, name: str) -> float:
 
 
 def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any]:
-    """The NGFF metadata of the pyramid of :func:`make_levels`; time is in points of it.
+    """The NGFF metadata of the pyramid of :class:`OmeZarrWriter`; time is in points of it.
 
     What is not known has no unit.
     """
@@ -310,32 +355,11 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return half
 
 
-def write_zarr(path: Path, image: NewImage) -> None:
-    """Write an image, evenly spaced and of real numbers, as OME-Zarr 0.5."""
-    import zarr
-
-    if image.dtype.kind not in "biuf":
-        raise InputError(
-            f"'{path.name}' cannot be written: its pixels are of the type {image.dtype.name}, "
-            "which are no real numbers."
-        )
-    _step_of(image.place, image.name)  # said before there is any work
-    group = zarr.open_group(path, mode="w", zarr_format=3)
-    levels = make_levels(group, image.shape, image.dtype, image.axes)
-    for at, plane in zip(np.ndindex(*image.shape[:-2]), image.planes(), strict=True):
-        put_plane(levels, at, plane)
-    metadata = multiscale(image.name, len(levels), image.axes, image.place)
-    group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(image.provenance)))
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata], **_omero(image)}
-
-
-def _omero(image: NewImage) -> dict[str, Any]:
+def _omero(named: Sequence[Channel]) -> dict[str, Any]:
     """Names and contrast of several channels, as NGFF has them."""
-    if len(image.channels) < 2:
-        return {}
     channels = []
-    for channel, colour in zip(image.channels, cycle(_COLOURS), strict=False):
-        start, end = (float(value) for value in channel.contrast)
-        window = {"min": start, "max": end, "start": start, "end": end}
+    for channel, colour in zip(named, cycle(_COLOURS), strict=False):
+        low, high = (float(value) for value in channel.contrast)
+        window = {"min": low, "max": high, "start": low, "end": high}
         channels.append({"label": channel.name, "color": colour, "active": True, "window": window})
     return {"omero": {"channels": channels}}

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,12 @@ class Scores:
         values = [v for v in getattr(self, measure) if not math.isnan(v)]
         return math.fsum(values) / len(values) if values else math.nan
 
+    def as_dict(self) -> dict[str, Any]:
+        """Every value and the means, as JSON can hold them."""
+        values: dict[str, Any] = {m: [*map(_finite, getattr(self, m))] for m in _MEASURES}
+        means = {m: _finite(self.mean(m)) for m in _MEASURES}
+        return values | {"mean": means, "seconds": self.seconds}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -99,7 +106,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it; null where a value does not exist."""
         return {
-            "methods": {name: _json_scores(scores) for name, scores in self.methods.items()},
+            "methods": {name: scores.as_dict() for name, scores in self.methods.items()},
             "z_um": list(self.z_um),
             "planes": list(self.planes),
             **self.details,
@@ -117,6 +124,7 @@ def evaluate(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     on_plane: Callable[[str, Plane], None] | None = None,
+    reference: npt.NDArray[Any] | None = None,
 ) -> Evaluation:
     """Rebuild a stack from some of its planes by every method, and compare with the truth.
 
@@ -141,43 +149,55 @@ def evaluate(
         Called with the planes done and the planes in all.
     on_plane : callable, optional
         Given the method and every plane that it made, to keep it.
+    reference : numpy.ndarray, shape (Z, Y, X), optional
+        Another truth than ``stack``: see :func:`evaluate_against`.
 
     Raises
     ------
     InputError
         If the planes are not there or too few, the spacing is uneven, or a method is unknown.
     """
-    _check_methods(methods)
-    truth, grid, chosen = _rising(stack, np.asarray(z_um, dtype=np.float64), planes)
-    scans = [Scan(truth[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
+    if not methods:
+        raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
+    for method in methods:
+        method_of(method)
+    if reference is not None and reference.shape != stack.shape:
+        raise InputError(
+            f"The reference has the shape {reference.shape} and the stack {stack.shape}: give "
+            "two stacks of the same planes and pixels."
+        )
+    heights = np.asarray(z_um, dtype=np.float64)
+    measured, grid, chosen = _rising(stack, heights, planes)
+    truth = measured if reference is None else _rising(reference, heights, planes)[0]
+    scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
     require_several(scans)
-    targets = [i for i in range(len(grid)) if i not in chosen]
+    targets = [i for i in range(len(grid)) if reference is not None or i not in chosen]
     if not targets:
         raise InputError("Every plane is an input: leave some out to compare with.")
     scale = Normalisation.of_stack(truth)
     models = _loaded(model, methods)
-    results: dict[str, Scores] = {}
-    total = len(methods) * len(targets)
-    for method in methods:
+    score = partial(_scores, truth, scale, targets, reference is not None)
+    results = {} if reference is None else {FULL_STACK: score(measured, 0.0)}
+    for number, method in enumerate(methods):
+        volume = np.empty(truth.shape, np.float32)
         rebuilt = iter_planes(
-            scans,
-            grid,
-            optics=optics,
-            model=models.get(method),
-            method=method,
-            device=device,
+            scans, grid, optics=optics, model=models.get(method), method=method, device=device,
             order=targets,
-        )
-        before = len(results) * len(targets)
-
-        def done(plane: Plane, count: int, method: str = method, before: int = before) -> None:
+        )  # fmt: skip
+        seconds, started = 0.0, time.perf_counter()
+        for count, plane in enumerate(rebuilt, start=1):
+            seconds += time.perf_counter() - started
+            volume[plane.index] = plane.pixels
             if on_plane is not None:
                 on_plane(method, plane)
             if on_progress is not None:
-                on_progress(before + count, total)
-
-        results[method] = _score(rebuilt, truth, scale, done)
+                on_progress(number * len(targets) + count, len(methods) * len(targets))
+            started = time.perf_counter()
+        seconds += time.perf_counter() - started
+        results[method] = score(volume, seconds)
     details = _details(optics, scale, models, device)
+    if reference is not None:
+        details["fit"] = "one gain and offset a volume"
     return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
 
 
@@ -212,49 +232,27 @@ def evaluate_against(
     InputError
         As in :func:`evaluate`, and if the stacks differ in shape.
     """
-    _check_methods(methods)
-    if reference.shape != stack.shape:
-        raise InputError(
-            f"The reference has the shape {reference.shape} and the stack {stack.shape}: give "
-            "two stacks of the same planes and pixels."
-        )
-    heights = np.asarray(z_um, dtype=np.float64)
-    measured, grid, chosen = _rising(stack, heights, planes)
-    truth = _rising(reference, heights, planes)[0]
-    scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
-    require_several(scans)
-    scale = Normalisation.of_stack(truth)
-    models = _loaded(model, methods)
-    results = {FULL_STACK: _fitted_score(measured, truth, scale, 0.0)}
-    for number, method in enumerate(methods):
-        volume, started = np.empty(truth.shape, np.float32), time.perf_counter()
-        for count, plane in enumerate(
-            iter_planes(
-                scans, grid, optics=optics, model=models.get(method), method=method, device=device
-            ),
-            start=1,
-        ):
-            volume[plane.index] = plane.pixels
-            if on_progress is not None:
-                on_progress(number * len(grid) + count, len(methods) * len(grid))
-        results[method] = _fitted_score(volume, truth, scale, time.perf_counter() - started)
-    details = {**_details(optics, scale, models, device), "fit": "one gain and offset a volume"}
-    return Evaluation(results, tuple(grid.z_um.tolist()), tuple(chosen), details)
+    return evaluate(
+        stack, z_um, planes, optics=optics, methods=methods, model=model, device=device,
+        on_progress=on_progress, reference=reference,
+    )  # fmt: skip
 
 
-def _fitted_score(
-    volume: npt.NDArray[Any], truth: npt.NDArray[Any], scale: Normalisation, seconds: float
+def _scores(
+    truth: npt.NDArray[Any],
+    scale: Normalisation,
+    targets: Sequence[int],
+    is_fitted: bool,
+    volume: npt.NDArray[Any],
+    seconds: float,
 ) -> Scores:
-    alike = fitted(volume, truth).astype(np.float32)
-    planes = (Plane(i, 0.0, pixels, False) for i, pixels in enumerate(alike))
-    return replace(_score(planes, truth, scale, lambda _plane, _count: None), seconds=seconds)
-
-
-def _check_methods(methods: Sequence[str]) -> None:
-    if not methods:
-        raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
-    for method in methods:
-        method_of(method)
+    if is_fitted:
+        volume = fitted(volume, truth).astype(np.float32)
+    values = np.full((len(_MEASURES), len(truth)), np.nan)
+    for i in targets:
+        values[:, i] = plane_measures(truth[i], volume[i], scale)
+    psnr, nrmse, ssim = map(tuple, values.tolist())
+    return Scores(psnr, nrmse, ssim, seconds)
 
 
 def _rising(
@@ -289,7 +287,7 @@ def _rising(
 def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[str, Model]:
     """The weights of every method that has some, loaded before the clock starts."""
     networks = [method for method in map(method_of, methods) if method.needs_model]
-    instead: dict[str | None, Model] = {}  # of the bundled weights with this name
+    given_for: dict[str | None, Model] = {}  # by the name of the bundled weights
     if given is not None and networks:
         model = load_model(given) if isinstance(given, str | Path) else given
         fitting = [m.weights for m in networks if m.architecture == model.architecture]
@@ -298,35 +296,9 @@ def _loaded(given: Model | str | Path | None, methods: Sequence[str]) -> dict[st
                 f"The model '{model.name}' is a network of the method {model.architecture}, "
                 "which is not among the methods: add it, or leave the model out."
             )
-        instead[fitting[0]] = model
-    chosen = {m.key: model_for(m.key, instead.get(m.weights)) for m in networks}
+        given_for[fitting[0]] = model
+    chosen = {m.key: model_for(m.key, given_for.get(m.weights)) for m in networks}
     return {key: loaded for key, loaded in chosen.items() if loaded is not None}
-
-
-def _score(
-    planes: Iterator[Plane],
-    truth: npt.NDArray[Any],
-    scale: Normalisation,
-    done: Callable[[Plane, int], None],
-) -> Scores:
-    values = {measure: [math.nan] * truth.shape[0] for measure in _MEASURES}
-    seconds, started = 0.0, time.perf_counter()
-    for count, plane in enumerate(planes, start=1):
-        seconds += time.perf_counter() - started
-        measures = plane_measures(truth[plane.index], plane.pixels, scale)
-        for measure, value in zip(_MEASURES, measures, strict=True):
-            values[measure][plane.index] = value
-        done(plane, count)
-        started = time.perf_counter()
-    seconds += time.perf_counter() - started
-    return Scores(**{m: tuple(values[m]) for m in _MEASURES}, seconds=seconds)
-
-
-def _json_scores(scores: Scores) -> dict[str, Any]:
-    values: dict[str, Any] = {m: [_finite(v) for v in getattr(scores, m)] for m in _MEASURES}
-    values["mean"] = {m: _finite(scores.mean(m)) for m in _MEASURES}
-    values["seconds"] = scores.seconds
-    return values
 
 
 def _finite(value: float) -> float | None:

@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.progress import finished
+from ..core.progress import at_once
 from ..core.scans import InputError
 
 Array = npt.NDArray[Any]
 How = Literal["max", "mean", "sum"]
 ViewName = Literal["xy", "xz", "yz"]
 Limits = tuple[float, float]
+T = TypeVar("T")
 
 HOWS: tuple[How, ...] = ("max", "mean", "sum")
 VIEWS: tuple[ViewName, ...] = ("xy", "xz", "yz")
 """In the order of the axis that a view looks along: z, y, x."""
 
-_BLOCK_BYTES = 32 * 2**20
-_AXES = "zyx"
-_SAME = 1e-6
-"""Positions that are nearer than this share of a voxel are one."""
+_SAME = 1e-6  # of a voxel: positions that are nearer are one
 
 
 @dataclass(frozen=True)
@@ -111,10 +109,11 @@ class SideViews:
 
     def __getitem__(self, view: ViewName) -> Array:
         """The view of that name: ``xy``, ``xz`` or ``yz``."""
-        return {"xy": self.xy, "xz": self.xz, "yz": self.yz}[view]
+        image: Array = getattr(self, view)
+        return image
 
 
-def side_views(
+def iter_side_views(
     volume: Any,
     voxel_um: Sequence[float],
     *,
@@ -122,14 +121,16 @@ def side_views(
     slab: Slab | None = None,
     how: How = "max",
     name: str = "The volume",
-) -> SideViews:
+    block_bytes: int = 32 * 2**20,
+) -> Generator[tuple[int, int], None, SideViews]:
     """Project a volume along z, y and x, as the side views of the paper (Fig. 3a, Fig. 8b).
+
+    The generator yields after every block how many blocks are done, and of how many.
 
     Parameters
     ----------
     volume : array_like, shape (Z, Y, X)
-        Real intensities: a NumPy array, or anything that is sliced like one (dask, zarr, HDF5),
-        which is then read in blocks of at most 32 MiB (or of one chunk, where that is larger).
+        Real intensities: a NumPy array, or anything that is sliced like one (dask, zarr, HDF5).
     voxel_um : sequence of float
         Size of a voxel (z, y, x), in micrometres; below 0 along an axis that runs backwards.
     origin_um : sequence of float
@@ -140,10 +141,8 @@ def side_views(
         ``max``, ``mean`` or ``sum`` of the voxels along the line of sight.
     name : str
         How error messages call the volume.
-
-    Returns
-    -------
-    SideViews
+    block_bytes : int
+        Largest block that is read at once; a larger chunk is a block of its own.
 
     Raises
     ------
@@ -155,116 +154,51 @@ def side_views(
     >>> views = side_views(volume, (0.2, 0.1, 0.1), slab=Slab(5, 12, 12, thickness_um=2))
     >>> views.xz.shape, views.through_um[1]  # looks along y, from 11 to 13 µm
     """
-    steps = iter_side_views(volume, voxel_um, origin_um=origin_um, slab=slab, how=how, name=name)
-    return finished(steps)
-
-
-def iter_side_views(
-    volume: Any,
-    voxel_um: Sequence[float],
-    *,
-    origin_um: Sequence[float] = (0.0, 0.0, 0.0),
-    slab: Slab | None = None,
-    how: How = "max",
-    name: str = "The volume",
-    block_bytes: int = _BLOCK_BYTES,
-) -> Generator[tuple[int, int], None, SideViews]:
-    """Like :func:`side_views`, block by block: for progress, and to stop midway.
-
-    Parameters
-    ----------
-    volume, voxel_um, origin_um, slab, how, name
-        As for :func:`side_views`.
-    block_bytes : int
-        Largest block that is read at once; a larger chunk is a block of its own.
-
-    Yields
-    ------
-    tuple of int
-        How many blocks are done, and of how many.
-
-    Returns
-    -------
-    SideViews
-        As the value of the generator (``views = yield from iter_side_views(...)``).
-    """
-    frame = _Frame.of(volume, voxel_um, origin_um, slab, how, name)
-    totals = [
-        np.full(shape, _lowest(volume.dtype) if how == "max" else 0, _dtype_of(volume.dtype, how))
-        for shape in _view_shapes(volume.shape)
+    _check(volume, voxel_um, origin_um, how, name)
+    shape = tuple(map(int, volume.shape))
+    voxel, origin = tuple(map(float, voxel_um)), tuple(map(float, origin_um))
+    inside = [
+        _voxels_in_slab(axis, shape[axis], voxel[axis], origin[axis], slab, name)
+        for axis in range(3)
     ]
-    blocks = [block for block in _blocks(volume, block_bytes) if frame.axes_at(block)]
+    kind, lowest = (volume.dtype, _lowest(volume.dtype)) if how == "max" else (np.float64, 0)
+    totals = [np.full(_without(axis, shape), lowest, kind) for axis in range(3)]
+    blocks = [
+        block
+        for block in _blocks(volume, block_bytes)
+        if any(_overlap(part, seen) for part, seen in zip(block, inside, strict=True))
+    ]
     for done, block in enumerate(blocks, start=1):
-        _take(volume, block, frame, totals, name)
+        _add_block(volume, block, inside, how, totals, name)
         yield done, len(blocks)
-    return frame.finished(totals)
+    z, y, x = (part.stop - part.start for part in inside)
+    if how == "mean":
+        totals = [total / depth for total, depth in zip(totals, (z, y, x), strict=True)]
+    rising = [slice(None, None, 1 if size > 0 else -1) for size in voxel]
+    xy, xz, yz = (total[_without(axis, rising)] for axis, total in enumerate(totals))
+    whole = [slice(0, size) for size in shape]
+    through_um = _edges_um(inside, voxel, origin)
+    return SideViews(xy, xz, yz, *_edges_um(whole, voxel, origin), through_um, (z, y, x), how)
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """Where the voxels are, and which of them each view goes through."""
+side_views = at_once(iter_side_views)
 
-    voxel_um: tuple[float, ...]
-    origin_um: tuple[float, ...]
-    shape: tuple[int, ...]
-    inside: tuple[slice, ...]
-    how: How
 
-    @classmethod
-    def of(
-        cls,
-        volume: Any,
-        voxel_um: Sequence[float],
-        origin_um: Sequence[float],
-        slab: Slab | None,
-        how: How,
-        name: str,
-    ) -> _Frame:
-        _check(volume, voxel_um, origin_um, how, name)
-        shape = tuple(int(size) for size in volume.shape)
-        voxel, origin = tuple(map(float, voxel_um)), tuple(map(float, origin_um))
-        inside = tuple(
-            slice(0, shape[axis])
-            if slab is None
-            else _voxels_in_slab(axis, shape[axis], voxel[axis], origin[axis], slab, name)
-            for axis in range(3)
-        )
-        return cls(voxel, origin, shape, inside, how)
+def _edges_um(
+    voxels: Sequence[slice], voxel_um: Sequence[float], origin_um: Sequence[float]
+) -> tuple[Limits, Limits, Limits]:
+    """Outer edges of a range of voxels along z, y and x, the lower first."""
+    edges = []
+    for part, size, first in zip(voxels, voxel_um, origin_um, strict=True):
+        ends = (first + size * (part.start - 0.5), first + size * (part.stop - 0.5))
+        edges.append((min(ends), max(ends)))
+    z_um, y_um, x_um = edges
+    return z_um, y_um, x_um
 
-    def axes_at(self, block: tuple[slice, ...]) -> list[int]:
-        """The views, by the axis they look along, into which voxels of the block go."""
-        return [axis for axis in range(3) if _overlap(block[axis], self.inside[axis])]
 
-    def edges_um(self, axis: int, part: slice) -> Limits:
-        """Outer edges of the voxels ``part`` of an axis, the lower first."""
-        origin, voxel = self.origin_um[axis], self.voxel_um[axis]
-        ends = (origin + voxel * (part.start - 0.5), origin + voxel * (part.stop - 0.5))
-        return min(ends), max(ends)
-
-    def finished(self, totals: list[Array]) -> SideViews:
-        """The views, each axis rising."""
-        depth = tuple(part.stop - part.start for part in self.inside)
-        views = []
-        for axis, total in enumerate(totals):
-            others = [other for other in range(3) if other != axis]
-            image = total / depth[axis] if self.how == "mean" else total
-            views.append(image[tuple(slice(None, None, self._sign(o)) for o in others)])
-        z_um, y_um, x_um = (self.edges_um(a, slice(0, self.shape[a])) for a in range(3))
-        through = tuple(self.edges_um(axis, self.inside[axis]) for axis in range(3))
-        return SideViews(
-            xy=views[0],
-            xz=views[1],
-            yz=views[2],
-            z_um=z_um,
-            y_um=y_um,
-            x_um=x_um,
-            through_um=(through[0], through[1], through[2]),
-            depth=(depth[0], depth[1], depth[2]),
-            how=self.how,
-        )
-
-    def _sign(self, axis: int) -> int:
-        return 1 if self.voxel_um[axis] > 0 else -1
+def _without(axis: int, items: Sequence[T]) -> tuple[T, ...]:
+    """The items of the other two axes."""
+    return tuple(item for other, item in enumerate(items) if other != axis)
 
 
 def _check(
@@ -295,9 +229,11 @@ def _within_sentence(name: str) -> str:
 
 
 def _voxels_in_slab(
-    axis: int, count: int, voxel: float, origin: float, slab: Slab, name: str
+    axis: int, count: int, voxel: float, origin: float, slab: Slab | None, name: str
 ) -> slice:
     """The voxels of an axis whose centres lie in the slab, or the one around its middle."""
+    if slab is None:
+        return slice(0, count)
     centre, half = slab.centre_um[axis], slab.thickness_um / 2
     middle, reach = (centre - origin) / voxel, half / abs(voxel)
     first = max(math.ceil(middle - reach - _SAME), 0)
@@ -310,22 +246,13 @@ def _voxels_in_slab(
         return slice(nearest, nearest + 1)
     ends = sorted((origin - voxel / 2, origin + voxel * (count - 0.5)))
     raise InputError(
-        f"The slab at {_AXES[axis]} = {centre:g} µm, {slab.thickness_um:g} µm thick, does not "
-        f"meet {_within_sentence(name)}, whose {_AXES[axis]} runs from {ends[0]:g} to "
+        f"The slab at {'zyx'[axis]} = {centre:g} µm, {slab.thickness_um:g} µm thick, does not "
+        f"meet {_within_sentence(name)}, whose {'zyx'[axis]} runs from {ends[0]:g} to "
         f"{ends[1]:g} µm: move the position, or look through everything."
     )
 
 
-def _view_shapes(shape: Sequence[int]) -> list[tuple[int, ...]]:
-    return [tuple(s for other, s in enumerate(shape) if other != axis) for axis in range(3)]
-
-
-def _dtype_of(dtype: Any, how: How) -> npt.DTypeLike:
-    return np.dtype(dtype) if how == "max" else np.float64
-
-
 def _lowest(dtype: Any) -> Any:
-    """The lowest value of the type."""
     kind = np.dtype(dtype).kind
     if kind == "b":
         return False
@@ -337,28 +264,27 @@ def _overlap(one: slice, other: slice) -> slice | None:
     return slice(start, stop) if start < stop else None
 
 
-def _take(
-    volume: Any, block: tuple[slice, ...], frame: _Frame, totals: list[Array], name: str
+def _add_block(
+    volume: Any,
+    block: tuple[slice, ...],
+    inside: Sequence[slice],
+    how: How,
+    totals: Sequence[Array],
+    name: str,
 ) -> None:
     """Read a block once and put it in the views that it belongs to."""
-    axes = frame.axes_at(block)
-    planes = list(block)
-    if len(axes) == 1:  # otherwise their union spans the block anyway
-        planes[axes[0]] = _overlap(block[axes[0]], frame.inside[axes[0]]) or block[axes[0]]
-    values = np.asarray(volume[tuple(planes)])
-    _check_finite(values, planes[0].start, name)
-    for axis in axes:
-        part = _overlap(planes[axis], frame.inside[axis])
-        assert part is not None
-        start = planes[axis].start
-        seen = values[
-            tuple(
-                slice(part.start - start, part.stop - start) if a == axis else slice(None)
-                for a in range(3)
-            )
-        ]
-        place = totals[axis][tuple(planes[other] for other in range(3) if other != axis)]
-        if frame.how == "max":
+    overlaps = [_overlap(part, seen) for part, seen in zip(block, inside, strict=True)]
+    if sum(part is not None for part in overlaps) == 1:  # else their union spans the block
+        block = tuple(over or part for over, part in zip(overlaps, block, strict=True))
+    values = np.asarray(volume[block])
+    _check_finite(values, block[0].start, name)
+    for axis, part in enumerate(overlaps):
+        if part is None:
+            continue
+        start = block[axis].start
+        seen = values[(slice(None),) * axis + (slice(part.start - start, part.stop - start),)]
+        place = totals[axis][_without(axis, block)]
+        if how == "max":
             np.maximum(place, seen.max(axis=axis), out=place)
         else:
             place += seen.sum(axis=axis, dtype=np.float64)
@@ -376,19 +302,19 @@ def _check_finite(values: Array, first_plane: int, name: str) -> None:
         )
 
 
-def _blocks(volume: Any, block_bytes: int) -> Iterator[tuple[slice, ...]]:
+def _blocks(volume: Any, block_bytes: int) -> Iterable[tuple[slice, ...]]:
     """The volume in blocks of whole chunks, in the order in which they are stored."""
     edges = _chunk_edges(volume)
     largest = [max(b - a for a, b in itertools.pairwise(along)) for along in edges]
     room = block_bytes / (np.dtype(volume.dtype).itemsize * math.prod(largest))
-    parts: list[list[slice]] = [[], [], []]
+    slices: list[list[slice]] = [[], [], []]
     for axis in (2, 1, 0):
         count = len(edges[axis]) - 1
         group = max(1, min(count, int(room)))
         room /= group
         bounds = [*edges[axis][:-1:group], edges[axis][-1]]
-        parts[axis] = [slice(a, b) for a, b in itertools.pairwise(bounds)]
-    return itertools.product(*parts)
+        slices[axis] = [slice(a, b) for a, b in itertools.pairwise(bounds)]
+    return itertools.product(*slices)
 
 
 def _chunk_edges(volume: Any) -> list[list[int]]:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scan, check_scans, is_surface
-from ..core.transfer import uploaded
 from ..estimates.deconvolution import NonnegativeEstimate, ObjectImages
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import Normalisation, noise_of, normalisation, quantile

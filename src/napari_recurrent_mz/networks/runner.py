@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..core.device import Device, available_cores
-from ..core.side_by_side import one_core_each
+from ..core.device import Device, available_cores, one_core_each
 from .architectures import Network, build
 from .fast import FastNetwork, Precision, can_be_fast
 from .inputs import Prepared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterable
 from dataclasses import replace
@@ -28,17 +27,16 @@ from ..shared.layer_choice import LayerChoice
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import push_button
 from ..shared.plot import PlotPanel, ask_for_file
+from ..shared.stacks import is_stack, says_its_size, selected_or_only
 from ..shared.theme import ink_of
 from .job import (
-    Job,
+    ComparisonJob,
     PlaneInView,
-    Sizes,
     agreed_scans,
     compare_job,
     difference_job,
     difference_layer,
-    has_size,
-    is_stack,
+    is_comparable,
     scans_of,
     volume_of,
 )
@@ -54,13 +52,7 @@ _EMPTY = (
 
 
 class CompareDock(Dock):
-    """PSNR, NRMSE and SSIM over z of any number of layers, with baselines and difference maps.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are compared.
-    """
+    """PSNR, NRMSE and SSIM over z of any number of layers, with baselines and difference maps."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -68,7 +60,7 @@ class CompareDock(Dock):
         )
         self.chosen = DataForm(Reference, self._viewer)
         self.reference: LayerChoice = self.chosen.reference.native
-        self.layers = LayerList(self._viewer, is_stack, _layers.is_reconstruction)
+        self.layers = LayerList(self._viewer, is_comparable, _layers.is_reconstruction)
         self.options = DataForm(Options)
         self.optics = OpticsPanel()
         self.options.put_under("scans", self.optics)
@@ -83,8 +75,8 @@ class CompareDock(Dock):
         self.difference_button = push_button(
             "Add difference map", "Add the chosen volume minus the reference as a layer"
         )
-        self.found: Comparison | None = None
-        self.job: Job | None = None
+        self.comparison: Comparison | None = None
+        self.job: ComparisonJob | None = None
         self.in_view: PlaneInView | None = None
         self._compared: dict[weakref.ref[Image], str] = {}
         self._check_timer = self.one_shot(100, self.check)
@@ -93,7 +85,10 @@ class CompareDock(Dock):
         self._restore()
         with telling(self):
             self._choose_what_is_there()
-        self._show_nothing()
+        self.plot.show_reason(_EMPTY)
+        self.table_button.setEnabled(False)
+        self.means.hide()
+        self.note.hide()
         self._connect()
         self.check()
 
@@ -102,18 +97,15 @@ class CompareDock(Dock):
         """Compare what the dock describes."""
         if self.run is not None:
             return
-        try:
+        with telling(self):
             job, compared = self._described()
-        except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        self._remember()
-        self.start(
-            compare_job,
-            job,
-            then=lambda found: self._show(found, job, compared),
-            title="Comparing",
-        )
+            self._remember()
+            self.start(
+                compare_job,
+                job,
+                then=lambda comparison: self._show(comparison, job, compared),
+                title="Comparing",
+            )
 
     def add_difference(self) -> None:
         """Add the map of the chosen volume minus the reference."""
@@ -127,12 +119,13 @@ class CompareDock(Dock):
 
     def _check(self) -> None:
         self._check_timer.stop()
-        chosen = [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
+        lacks_size = not all(map(says_its_size, self._layers()))
         for name in ("step", "pixel"):
-            self.options.show_field(name, any(not has_size(layer) for layer in chosen))
+            self.options.show_field(name, lacks_size)
         self.optics.setVisible(self.options.lmmse.value)
-        known = agreed_scans(self.layers.ticked())
-        self.options.scans.native.setPlaceholderText(f"{known} (layers)" if known else "2 5 8")
+        scans = agreed_scans(self.layers.ticked())
+        self.options.scans.native.setPlaceholderText(f"{scans} (layers)" if scans else "2 5 8")
+        self._offer_difference()
         if self.run is None:
             self.footer.ready(self._missing(), "hint")
 
@@ -143,6 +136,10 @@ class CompareDock(Dock):
         self._show_means()
 
     # from what is chosen to a job -----------------------------------------------------
+    def _layers(self) -> list[Image]:
+        """The reference and what is compared with it."""
+        return [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
+
     def _missing(self) -> str:
         if self.reference.layer() is None:
             return "Choose the reference: a stack with every plane, taken for the truth."
@@ -150,48 +147,47 @@ class CompareDock(Dock):
             return "Tick a reconstruction to compare, or a baseline."
         return ""
 
-    def _described(self) -> tuple[Job, dict[str, Image]]:
-        """The job, and its layers by name.
-
-        Raises
-        ------
-        InputError
-            If something is missing or cannot be compared.
-        """
+    def _described(self) -> tuple[ComparisonJob, dict[str, Image]]:
+        """The job, and its layers by name."""
         missing = self._missing()
         if missing:
             raise InputError(missing)
         options = self.options.values()
-        typed = Sizes(options.step, options.pixel)
-        layer = self.reference.layer()
-        ticked = self.layers.ticked()
-        reference = volume_of(layer, typed)
-        optics = self.optics.optics() if options.lmmse else None
-        heights = parse_heights(options.scans) or scans_of(layer)
-        volumes = tuple(volume_of(other, typed) for other in ticked)
-        job = Job(volumes, reference, self.baselines, heights, optics, options.fit)
-        return job, {reference.name: layer} | {other.name: other for other in ticked}
+        layers = self._layers()
+        reference, *volumes = (volume_of(x, options.step, options.pixel) for x in layers)
+        job = ComparisonJob(
+            tuple(volumes),
+            reference,
+            self.baselines,
+            parse_heights(options.scans) or scans_of(layers[0]),
+            self.optics.optics() if options.lmmse else None,
+            options.fit,
+        )
+        return job, {
+            volume.name: x for volume, x in zip((reference, *volumes), layers, strict=True)
+        }
 
     # results --------------------------------------------------------------------------
-    def _show(self, found: Comparison, job: Job, compared: dict[str, Image]) -> None:
-        self.found, self.job = found, job
+    def _show(self, comparison: Comparison, job: ComparisonJob, compared: dict[str, Image]) -> None:
+        self.comparison, self.job = comparison, job
         self._compared = {weakref.ref(layer): name for name, layer in compared.items()}
-        layer = compared[job.reference.name]
-        self.in_view = PlaneInView(self._viewer, layer, job.reference)
-        self.plot.show_figure(comparison_figure(found))
+        self.in_view = PlaneInView(self._viewer, compared[job.reference.name], job.reference)
+        self.plot.show_figure(comparison_figure(comparison))
         self.table_button.setEnabled(True)
         self._mark_view()
         self._show_means()
-        planes = found.means["planes"].max()
+        planes = comparison.means["planes"].max()
         self.note.setText(
-            f"{found.sentence} Means over the {planes} planes that all have and that were no scan."
-            if planes else f"{found.sentence} No plane is left for a mean."
-        )  # fmt: skip
+            f"{comparison.sentence} Means over the {planes} planes that all have and that were no "
+            "scan."
+            if planes
+            else f"{comparison.sentence} No plane is left for a mean."
+        )
         self.note.show()
         self.difference_of.clear()
-        self.difference_of.addItems(found.names)
+        self.difference_of.addItems(comparison.names)
         self._offer_difference()
-        self.footer.say("" if found.is_same_grid else found.sentence, "warning")
+        self.footer.say("" if comparison.is_same_grid else comparison.sentence, "warning")
         self._sight_timer.start()
 
     def _bring_plot_in_sight(self) -> None:
@@ -200,20 +196,11 @@ class CompareDock(Dock):
             for part in (self.difference_button, self.plot):
                 scroll.ensureWidgetVisible(part, 0, 0)
 
-    def _show_nothing(self) -> None:
-        self.plot.show_reason(_EMPTY)
-        self.table_button.setEnabled(False)
-        self.means.hide()
-        self.note.hide()
-        self._offer_difference()
-
     def _show_means(self) -> None:
-        if self.found is None:
-            return
-        ink = ink_of(self.palette_)
-        names = self.found.names
-        self.means.show_means(self.found.means, [colour_of(ink, n) for n in range(len(names))])
-        self.means.show()
+        if self.comparison is not None:
+            ink, means = ink_of(self.palette_), self.comparison.means
+            self.means.show_means(means, [colour_of(ink, n) for n in range(len(means))])
+            self.means.show()
 
     def _offer_difference(self) -> None:
         self.difference_of.setEnabled(self.job is not None)
@@ -228,17 +215,17 @@ class CompareDock(Dock):
             self.job = None
             self.difference_of.clear()
         else:
-            kept = tuple(volume for volume in self.job.volumes if volume.name != name)
-            self.job = replace(self.job, volumes=kept)
+            volumes = tuple(volume for volume in self.job.volumes if volume.name != name)
+            self.job = replace(self.job, volumes=volumes)
             self.difference_of.removeItem(self.difference_of.findText(name))
         self._offer_difference()
 
-    def _add_map(self, found: Difference) -> None:
-        pixels, about = difference_layer(found)
-        in_view = None if self.in_view is None else self.in_view.z_um()
-        self._viewer.add_image(pixels, **about)
-        if in_view is not None and self.in_view is not None:
-            self.in_view.go(in_view)  # a layer that comes moves the viewer to its middle
+    def _add_map(self, difference: Difference) -> None:
+        pixels, look = difference_layer(difference)
+        z_um = None if self.in_view is None else self.in_view.z_um()
+        self._viewer.add_image(pixels, **look)
+        if z_um is not None and self.in_view is not None:
+            self.in_view.go(z_um)  # a layer that comes moves the viewer to its middle
         self.footer.say(
             "Added the difference map: red where brighter than the reference, blue where darker.",
             "done",
@@ -249,9 +236,9 @@ class CompareDock(Dock):
 
     def save_table(self, path: Any) -> None:
         """Save every plane's values as CSV."""
-        found = self.found
-        if found is not None:
-            self.save_file(lambda: found.to_csv(path))
+        comparison = self.comparison
+        if comparison is not None:
+            self.save_file(lambda: comparison.to_csv(path))
 
     # the plane in view ----------------------------------------------------------------
     def _mark_view(self, _event: Any = None) -> None:
@@ -277,27 +264,21 @@ class CompareDock(Dock):
     # choosing, remembering, wiring ----------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """The only stack that was not reconstructed is the reference."""
-        stacks = []
-        for layer in self._viewer.layers:
-            with contextlib.suppress(InputError):
-                image = _layers.check_layer(layer)
-                if _layers.plane_count(image) > 1 and not _layers.is_reconstruction(image):
-                    stacks.append(image)
-        selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
-        if len(stacks) == 1 or len(selected) == 1:
-            self.reference.choose((selected or stacks)[0])
+        stacks = selected_or_only(
+            self._viewer, lambda x: is_stack(x) and not _layers.is_reconstruction(x)
+        )
+        if len(stacks) == 1:
+            self.reference.choose(stacks[0])
             self._reference_chosen()
         self._layers_changed()
 
     def _reference_chosen(self) -> None:
-        layer = self.reference.layer()
-        self.layers.leave_out(layer)
+        self.layers.leave_out(self.reference.layer())
         self._layers_changed()
 
     def _layers_changed(self) -> None:
         """The optics are those of the layers; what a person types stays."""
-        chosen = [layer for layer in (self.reference.layer(), *self.layers.ticked()) if layer]
-        self.optics.follow(_layers.optics_by_image(chosen))
+        self.optics.follow(_layers.optics_by_image(self._layers()))
         self._check_timer.start()
 
     @property
@@ -307,13 +288,13 @@ class CompareDock(Dock):
 
     def choose_baselines(self, keys: Iterable[str]) -> None:
         """Tick these and no others."""
-        wanted = set(keys)
-        self.options.update({key: key in wanted for key in BASELINES})
+        ticked = set(keys)
+        self.options.update({key: key in ticked for key in BASELINES})
 
     def _restore(self) -> None:
         self.options.restore(_GROUP)
-        found = _settings.remembered(_GROUP, ("baselines",))
-        self.choose_baselines(found.get("baselines", "").split())
+        stored = _settings.remembered(_GROUP, ("baselines",))
+        self.choose_baselines(stored.get("baselines", "").split())
 
     def _remember(self) -> None:
         self.options.remember(_GROUP)
@@ -324,10 +305,8 @@ class CompareDock(Dock):
     def _lay_out(self) -> None:
         self.add_section("Reference", self.chosen.native)
         self.add_section("Compare", self.layers)
-        self.add_section("", self.options.native)
-        self.form.addWidget(self.plot)
-        self.form.addWidget(self.means)
-        self.form.addWidget(self.note)
+        for part in (self.options.native, self.plot, self.means, self.note):
+            self.form.addWidget(part)
         line = QHBoxLayout()
         line.addWidget(self.difference_of, 1)
         line.addWidget(self.difference_button)
@@ -341,7 +320,7 @@ class CompareDock(Dock):
         self.optics.changed.connect(self._check_timer.start)
         on(self, self.difference_button.clicked, self.add_difference)
         on(self, self.plot.message, self.footer.say)
-        on(self, self.ended, lambda _outcome: self._after_work())
+        on(self, self.ended, self.check)
         canvas = self.plot.answering
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         canvas.setToolTip("Click or drag to move the viewer to a plane; ← and → step through them")
@@ -350,10 +329,6 @@ class CompareDock(Dock):
         canvas.mpl_connect("key_press_event", guarded(self, self._key))
         on(self, self._viewer.dims.events.point, self._mark_view)
         on(self, self._viewer.layers.events.removed, self._layer_removed)
-
-    def _after_work(self) -> None:
-        self._offer_difference()
-        self.check()
 
 
 def _difference_box() -> QComboBox:

@@ -7,8 +7,9 @@ import re
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QIcon, QPixmap
@@ -17,57 +18,60 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QListWidget,
     QListWidgetItem,
-    QTableWidget,
     QTableWidgetItem,
-    QWidget,
 )
 from superqt.utils import signals_blocked
 
 from ...core.methods import METHOD_NAMES
 from ...core.scans import InputError
-from ...measure.comparison import MEASURES
 from ..shared.fields import parse_length_um
 from ..shared.form import as_named, asked
 from ..shared.guard import guarded, on
 from ..shared.layer_choice import is_image
+from ..shared.number_table import NumberTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ROW = 22
-_ROWS_SEEN = (2, 5)
 _SWATCH = 10
-_BEST = {"psnr_db": max, "nrmse_percent": min, "ssim": max}
-_DIGITS = {"psnr_db": 2, "nrmse_percent": 2, "ssim": 4}
-_SHORT = {"psnr_db": "PSNR dB", "nrmse_percent": "NRMSE %", "ssim": "SSIM"}
+
+
+class Column(NamedTuple):
+    """How the means of one measure are shown."""
+
+    title: str
+    width: int
+    digits: int
+    best: Callable[[Any], float]
+
+
+_COLUMNS = {
+    "psnr_db": Column("PSNR dB", 58, 2, max),
+    "nrmse_percent": Column("NRMSE %", 64, 2, min),
+    "ssim": Column("SSIM", 62, 4, max),
+}
+
+
+LayerTest = Callable[[Layer], bool]
 
 
 class LayerList(QListWidget):
     """The viewer's images but the reference, to tick any number of them.
 
-    The list follows layers that come, go, move and get other names; ticks stay.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    accepts : callable
-        Whether a layer is offered.
-    ticks : callable
-        Whether a layer that is new is ticked.
+    It follows layers that come, go, move and get other names; ``accepts`` says which are offered,
+    ``ticks`` which of those that are new are ticked.
     """
 
     changed = Signal()
 
-    def __init__(
-        self,
-        viewer: Any,
-        accepts: Callable[[Layer], bool],
-        ticks: Callable[[Layer], bool],
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: Any, accepts: LayerTest, ticks: LayerTest) -> None:
+        super().__init__()
         self._viewer, self._accepts, self._ticks = viewer, accepts, ticks
         self._ticked: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._known: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._shown: list[weakref.ref[Layer]] = []
-        self._reference: weakref.ref[Layer] | None = None
+        self._reference: Callable[[], Layer | None] = lambda: None
         self.setAccessibleName("Compare")
         self.setToolTip("Reconstructions, or any other stacks: tick those to compare (Space)")
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -83,8 +87,8 @@ class LayerList(QListWidget):
 
     def ticked(self) -> list[Image]:
         """The ticked layers, in the order of the list."""
-        found = [layer() for layer in self._shown]
-        return [layer for layer in found if layer is not None and layer in self._ticked]
+        shown = [layer() for layer in self._shown]
+        return [layer for layer in shown if layer is not None and layer in self._ticked]
 
     def tick(self, layers: Iterable[Layer]) -> None:
         """Tick these layers and no others."""
@@ -94,13 +98,12 @@ class LayerList(QListWidget):
 
     def leave_out(self, reference: Layer | None) -> None:
         """Do not offer the layer that is the reference."""
-        self._reference = None if reference is None else weakref.ref(reference)
+        self._reference = (lambda: None) if reference is None else weakref.ref(reference)
         self._offer()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """As high as its rows, within limits."""
-        low, high = _ROWS_SEEN
-        return QSize(200, _ROW * min(max(self.count(), low), high) + 4)
+        return QSize(200, _ROW * min(max(self.count(), 2), 5) + 4)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """No less than its rows need."""
@@ -117,17 +120,13 @@ class LayerList(QListWidget):
         self.changed.emit()
 
     def _show(self) -> None:
-        reference = None if self._reference is None else self._reference()
-        found = [
-            layer
-            for layer in self._viewer.layers
-            if self._accepts(layer) and layer is not reference
-        ]
+        reference = self._reference()
+        offered = [x for x in self._viewer.layers if self._accepts(x) and x is not reference]
         row = self.currentRow()
         with signals_blocked(self):
             self.clear()
-            self._shown = [weakref.ref(layer) for layer in found]
-            for layer in found:
+            self._shown = [weakref.ref(layer) for layer in offered]
+            for layer in offered:
                 item = QListWidgetItem(layer.name)
                 item.setToolTip(layer.name)
                 item.setSizeHint(QSize(10, _ROW))
@@ -142,10 +141,8 @@ class LayerList(QListWidget):
         layer = self._shown[self.row(item)]()
         if layer is None:
             return
-        if item.checkState() == Qt.CheckState.Checked:
-            self._ticked.add(layer)
-        else:
-            self._ticked.discard(layer)
+        is_ticked = item.checkState() == Qt.CheckState.Checked
+        (self._ticked.add if is_ticked else self._ticked.discard)(layer)
         self.changed.emit()
 
 
@@ -204,55 +201,50 @@ class Options:
     )
 
 
-class MeansTable(QTableWidget):
+class MeansTable(NumberTable):
     """The mean of each measure, one row a volume, the best in bold."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 1 + len(MEASURES), parent)
-        self.setAccessibleName("Means")
-        self.setHorizontalHeaderLabels(["Mean of", *_SHORT.values()])
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    def __init__(self) -> None:
+        super().__init__(
+            "Means",
+            "Means over the planes that all volumes have and that were no scan; the best is bold",
+            ["Mean of", *(column.title for column in _COLUMNS.values())],
+            _ROW,
+        )
+        self.only_show()
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
         self.setIconSize(QSize(_SWATCH, _SWATCH))
-        self.setToolTip(
-            "Means over the planes that all volumes have and that were no scan; the best is bold"
+        for number, column in enumerate(_COLUMNS.values(), 1):
+            self.header.setSectionResizeMode(number, QHeaderView.ResizeMode.Fixed)
+            self.setColumnWidth(number, column.width)
+        self.fit_rows(1)
+
+    def show_means(self, means: pd.DataFrame, colours: Iterable[str]) -> None:
+        """Show the ``means`` of a comparison, each volume with the colour of its curve."""
+        self.show_rows(
+            [
+                ["", *map(_text, values, _COLUMNS.values())]
+                for values in means[[*_COLUMNS]].to_numpy()
+            ]
         )
-        rows, columns = self.verticalHeader(), self.horizontalHeader()
-        if rows is not None and columns is not None:
-            rows.hide()
-            rows.setDefaultSectionSize(_ROW)
-            columns.setHighlightSections(False)
-            columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-            for column, width in ((1, 58), (2, 64), (3, 62)):
-                columns.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-                self.setColumnWidth(column, width)
-        self.show_means(None, ())
-
-    def show_means(self, means: Any, colours: Iterable[str]) -> None:
-        """Show the table of a comparison, or nothing.
-
-        Parameters
-        ----------
-        means : pandas.DataFrame or None
-            See :attr:`napari_recurrent_mz.measure.comparison.Comparison.means`.
-        colours : iterable of str
-            Of the curves.
-        """
-        names = [] if means is None else list(means.index)
-        self.setRowCount(len(names))
-        for row, (name, colour) in enumerate(zip(names, colours, strict=False)):
-            first = QTableWidgetItem(_swatch(colour), name)
+        for row, (name, colour) in enumerate(zip(means.index, colours, strict=False)):
+            swatch = QPixmap(_SWATCH, _SWATCH)
+            swatch.fill(QColor(colour))
+            first = QTableWidgetItem(QIcon(swatch), name)
             first.setToolTip(name)
             self.setItem(row, 0, first)
-            for column, measure in enumerate(MEASURES, start=1):
-                self.setItem(row, column, _number(means[measure], row, measure))
-        header = self.horizontalHeader()
-        top = header.sizeHint().height() if header is not None else 0
-        self.setFixedHeight(top + _ROW * max(len(names), 1) + 4)
+        for number, (measure, column) in enumerate(_COLUMNS.items(), 1):
+            values = means[measure]
+            is_best = values == column.best(values.dropna()) if values.count() > 1 else []
+            for best_row in np.flatnonzero(is_best):
+                cell = self.item(int(best_row), number)
+                assert cell is not None
+                font = cell.font()
+                font.setBold(True)
+                cell.setFont(font)
+        self.fit_rows(max(len(means), 1))
 
     def text_of(self, row: int) -> list[str]:
         """What a row says."""
@@ -260,34 +252,13 @@ class MeansTable(QTableWidget):
         return [cell.text() for cell in cells if cell is not None]
 
 
-def _number(values: Any, row: int, measure: str) -> QTableWidgetItem:
-    value = float(values.iloc[row])
-    finite = [v for v in values if not math.isnan(v)]
-    text = "–" if math.isnan(value) else f"{value:.{_DIGITS[measure]}f}".replace("inf", "∞")
-    cell = QTableWidgetItem(text)
-    cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    if len(finite) > 1 and value == _BEST[measure](finite):
-        font = cell.font()
-        font.setBold(True)
-        cell.setFont(font)
-    return cell
-
-
-def _swatch(colour: str) -> QIcon:
-    made = QPixmap(_SWATCH, _SWATCH)
-    made.fill(QColor(colour))
-    return QIcon(made)
+def _text(value: float, column: Column) -> str:
+    return "–" if math.isnan(value) else f"{value:.{column.digits}f}".replace("inf", "∞")
 
 
 def parse_heights(text: str) -> tuple[float, ...]:
-    """Heights in µm from what a person types: ``2 5 8``, ``2, 5, 8``, ``2,5; 5; 8 µm``.
-
-    Raises
-    ------
-    InputError
-        If a word is no length.
-    """
-    found: list[float] = []
+    """Heights in µm from what a person types: ``2 5 8``, ``2, 5, 8``, ``2,5; 5; 8 µm``."""
+    heights: list[float] = []
     joined = re.sub(r"(?<=\d)\s+(?=(?:µm|μm|um|nm|mm)\b)", "", text)
     for word in re.split(r";|,(?=\s)|\s", joined):
         values = [parse_length_um(word)]
@@ -295,10 +266,10 @@ def parse_heights(text: str) -> tuple[float, ...]:
             values = [parse_length_um(part) for part in word.split(",")]
         for value in values:
             if value is not None:
-                found.append(value)
+                heights.append(value)
             elif word.strip():
                 raise InputError(
                     f"'{word}' in the heights of the scans is no number: type them in µm with "
                     "spaces between, for instance 2 5 8."
                 )
-    return tuple(sorted(set(found)))
+    return tuple(sorted(set(heights)))

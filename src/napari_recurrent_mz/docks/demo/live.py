@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QEventLoop, Qt
+from qtpy.QtCore import Qt
 
 from ...acquisition import Ended
 from ...core.scans import ZGrid
@@ -15,8 +16,19 @@ from ..live.sources import MICROSCOPE, SIMULATED
 from ..shared.insides import camera, hide_layer_controls, window_of
 from ..shared.method_panel import NETWORK
 from ..side_views.dock import SideViewsDock
-from .reconstruct import FRAME, SETTLE_MS, centre, leave, look_around, open_viewer, wait, wait_for
+from .reconstruct import (
+    SETTLE_MS,
+    centre,
+    leave,
+    load_model,
+    look_around,
+    open_viewer,
+    show_box,
+    wait,
+    wait_for,
+)
 
+_SIZE = (1280, 800)
 _ZOOM = 0.8
 _GAMMA = 0.7
 _PANELS = 0.4  # of the window's height, for the side views under the canvas
@@ -27,9 +39,6 @@ def run_live_demo(
     *,
     max_scans: int,
     screenshot: Path | None = None,
-    show: bool = True,
-    size: tuple[int, int] = (1280, 800),
-    theme: str = "dark",
     model: str | None = None,
     device: str = "auto",
     method: str = NETWORK,
@@ -37,35 +46,10 @@ def run_live_demo(
 ) -> Ended:
     """Open napari with the Live dock and a simulated microscope, and let it scan.
 
-    Parameters
-    ----------
-    grid : ZGrid
-        Planes of the volume.
-    max_scans : int
-        Most scans.
-    screenshot : Path, optional
-        Where to save a picture of the whole window (PNG); the window then closes.
-    show : bool
-        Keep the window open for the user at the end; False closes it.
-    size : tuple of int
-        Width and height of the window, in screen pixels.
-    theme : str
-        napari's theme, ``dark`` or ``light``.
-    model : str, optional
-        Name or path of a model, by default the bundled one.
-    device : str, optional
-        auto, cuda, mps or cpu.
-    method : str, optional
-        ``recurrent-mz`` or ``lmmse``.
-    sample : SimulatedSample, optional
-        What is scanned.
-
-    Returns
-    -------
-    Ended
-        How the run ended.
+    With ``screenshot`` a picture of the window is saved, and the window closes; ``sample`` is what
+    is scanned.
     """
-    viewer = open_viewer("Recurrent-MZ, live", theme, size)
+    viewer = open_viewer("Recurrent-MZ, live", "dark", _SIZE)
     window_of(viewer).setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     hide_layer_controls(viewer)  # the room is for what the scans bring
     viewer.layers.events.inserted.connect(lambda event: show_well(event.value))
@@ -74,12 +58,12 @@ def run_live_demo(
     viewer.window.add_dock_widget(dock, name="Live", area="right")
     ended = scan_by_itself(dock, grid, max_scans, method, model, device, sample)
     look_around(viewer)
-    add_side_views(viewer, int(_PANELS * size[1]))
+    add_side_views(viewer, int(_PANELS * _SIZE[1]))
     wait(SETTLE_MS)
     centre(viewer)
     camera(viewer).zoom *= _ZOOM
     wait(SETTLE_MS)
-    leave(viewer, screenshot, show)
+    leave(viewer, screenshot)
     return ended
 
 
@@ -94,31 +78,19 @@ def scan_by_itself(
 ) -> Ended:
     """Connect the simulated microscope, start a session and run to the end."""
     connect(dock, sample)
-    page, panel = dock.setup.sources.microscope, dock.setup.method
-    page.most.setValue(max_scans)
+    panel = dock.setup.method
+    dock.setup.sources.form.most.value = max_scans
     dock.setup.grid.set_grid(grid)
     panel.set_method(method)
-    panel.set_device(device)
-    wait_for(lambda: panel.is_ready)
-    if model is not None:
-        panel.model = None
-        panel.open_model(model)
-    wait_for(lambda: panel.model is not None)
-    ends: list[Any] = []
-    loop = QEventLoop()
-
-    def ended(end: Ended | None) -> None:
-        ends.append(end)
-        loop.quit()
-
-    dock.run_ended.connect(ended)
+    load_model(panel, model, device)
+    ended: list[Any] = []
+    dock.run_ended.connect(ended.append)
     dock.start_session()
     wait_for(lambda: not dock.live.is_starting)
     dock.run_automatically()
-    if dock.is_busy:
-        loop.exec()
-    if ends and ends[0] is not None:
-        return ends[0]  # type: ignore[no-any-return]
+    wait_for(lambda: bool(ended) or not dock.is_busy, math.inf)
+    if ended and ended[0] is not None:
+        return ended[0]  # type: ignore[no-any-return]
     return Ended("failed", dock.footer.message.text(), "", 0)
 
 
@@ -126,19 +98,17 @@ def show_well(layer: Any) -> None:
     """Lift faint structure, and show where the volume ends."""
     if isinstance(layer, Image):
         layer.gamma = _GAMMA
-        layer.bounding_box.visible = True
-        layer.bounding_box.points = False
-        layer.bounding_box.line_color = FRAME
+        show_box(layer)
 
 
 def connect(dock: LiveDock, sample: Any = None) -> None:
     """Connect the dock to a simulated microscope, which a sample takes a while to make for."""
     from ...acquisition import simulated_microscope
 
-    sources = dock.setup.sources
-    sources.choice.setCurrentIndex(MICROSCOPE)
+    form = dock.setup.sources.form
+    form.source.value = MICROSCOPE
     if sample is not None:
-        sources.microscope.which.setCurrentIndex(1)
+        form.microscope.value = SIMULATED
         dock.scope.use(simulated_microscope(sample), sample.optics)
         return
     dock.connect_microscope(SIMULATED)

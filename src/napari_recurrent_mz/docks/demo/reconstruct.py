@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,11 @@ from ..files import samples as _samples
 from ..reconstruct.dock import ReconstructDock
 from ..shared import insides as _insides
 from ..shared.layers import um_scale_and_place
-from ..shared.method_panel import NETWORK
+from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.worker import Outcome
 
+# napari lays the canvas out over several rounds of events; a view reset before is off-centre.
 SETTLE_MS = 1200
-"""napari lays the canvas out over several rounds of events; a view reset before is off-centre."""
 
 _VIEW_ANGLES = (0.0, -30.0, 110.0)
 _ZOOM = 0.95
@@ -29,14 +30,12 @@ _GAP = 0.02
 _SHOWN_PERCENTILES = (60, 99.9)  # a haze fills the worm; the nuclei are what one looks for
 _GAMMA = 0.85
 _GRID = ZGrid(1.0, 9.0, 0.2)  # a little beyond the scans, on planes that the truth has
-_READY_S = 60
-FRAME = (0.5, 0.55, 0.6, 1.0)
+_BOX_COLOUR = (0.5, 0.55, 0.6, 1.0)
 
 
 def run_demo(
     *,
     screenshot: Path | None = None,
-    show: bool = True,
     size: tuple[int, int] = (1280, 800),
     theme: str = "dark",
     model: str | None = None,
@@ -44,25 +43,7 @@ def run_demo(
 ) -> Outcome:
     """Open napari with the demo's scans, reconstruct them, and show the volume by the truth.
 
-    Parameters
-    ----------
-    screenshot : Path, optional
-        Where to save a picture of the whole window (PNG); the window then closes.
-    show : bool
-        Keep the window open for the user at the end; False closes it.
-    size : tuple of int
-        Width and height of the window, in screen pixels.
-    theme : str
-        napari's theme, ``dark`` or ``light``.
-    model : str, optional
-        Name or path of a model, by default the bundled one.
-    device : str, optional
-        auto, cuda, mps or cpu.
-
-    Returns
-    -------
-    Outcome
-        How the reconstruction ended.
+    With ``screenshot`` a picture of the window of this ``size`` is saved, and the window closes.
     """
     sample = _samples.demo()
     viewer = open_viewer("Recurrent-MZ demo", theme, size)
@@ -70,17 +51,22 @@ def run_demo(
     scans = [viewer.add_image(data, **about) for data, about, _ in _samples.three_scans()]
     dock = ReconstructDock(viewer)
     viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
-    fill_in(dock, sample, scans)
+    dock.remembers = False
+    dock.add_layers(scans)
+    dock.set_optics(sample.optics, "63×/1.4 oil")
+    dock.ui.method.set_method(NETWORK)
+    dock.set_grid(_GRID)
     look_around(viewer)
     wait(SETTLE_MS)
     centre(viewer)
-    until_ready(dock, model, device)
+    load_model(dock.ui.method, model, device)
+    dock.check()  # it now shows the device and the expected time
     outcome = until_done(dock)
     beside_the_truth(viewer, dock, sample, scans)
     wait(SETTLE_MS)
     centre(viewer)
     wait(SETTLE_MS // 2)
-    leave(viewer, screenshot, show)
+    leave(viewer, screenshot)
     return outcome
 
 
@@ -94,25 +80,15 @@ def open_viewer(title: str, theme: str, size: tuple[int, int]) -> Any:
     return viewer
 
 
-def leave(viewer: Any, screenshot: Path | None, show: bool) -> None:
-    """Save the picture that is wanted, and keep the window for the user or close it."""
+def leave(viewer: Any, screenshot: Path | None) -> None:
+    """Save the picture that is wanted and close the window, or keep it for the user."""
     import napari
 
-    if screenshot is not None:
-        viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
-    if show and screenshot is None:
+    if screenshot is None:
         napari.run()
-    else:
-        viewer.close()
-
-
-def fill_in(dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
-    """Put the scans, the optics and the truth's own planes in the dock."""
-    dock.remembers = False
-    dock.add_layers(scans)
-    dock.set_optics(sample.optics, "63×/1.4 oil")
-    dock.ui.method.set_method(NETWORK)
-    dock.set_grid(_GRID)
+        return
+    viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
+    viewer.close()
 
 
 def look_around(viewer: Any) -> None:
@@ -122,39 +98,30 @@ def look_around(viewer: Any) -> None:
     _insides.scale_bar(viewer).visible = True
 
 
-def until_ready(dock: ReconstructDock, model: str | None, device: str) -> None:
-    """Wait for torch and the model, so that the dock shows the device and the expected time."""
-    panel = dock.ui.method
+def load_model(panel: MethodPanel, model: str | None, device: str) -> None:
+    """Choose the device, and wait until the model is loaded."""
     panel.set_device(device)
     wait_for(lambda: panel.is_ready)
     if model is not None:
         panel.model = None
         panel.open_model(model)
     wait_for(lambda: panel.model is not None)
-    dock.check()
 
 
-def wait_for(is_done: Callable[[], bool]) -> None:
+def wait_for(is_done: Callable[[], bool], patience_s: float = 60.0) -> None:
     """Let Qt work until ``is_done``, a minute at most."""
-    deadline = time.monotonic() + _READY_S
+    deadline = time.monotonic() + patience_s
     while not is_done() and time.monotonic() < deadline:
         wait(50)
 
 
 def until_done(dock: ReconstructDock) -> Outcome:
     """Press Reconstruct and let the window live until the run has ended."""
-    loop = QEventLoop()
-    ends: list[Outcome] = []
-
-    def ended(outcome: Outcome) -> None:
-        ends.append(outcome)
-        loop.quit()
-
-    dock.ended.connect(ended)
+    outcomes: list[Outcome] = []
+    dock.ended.connect(outcomes.append)
     dock.reconstruct()
-    if dock.run is not None:
-        loop.exec()
-    return ends[0] if ends else Outcome("failed", dock.ui.footer.message.text())
+    wait_for(lambda: bool(outcomes) or dock.run is None, math.inf)
+    return outcomes[0] if outcomes else Outcome("failed", dock.ui.footer.message.text())
 
 
 def beside_the_truth(viewer: Any, dock: ReconstructDock, sample: Any, scans: list[Image]) -> None:
@@ -184,9 +151,14 @@ def frame(layer: Image, sample: Any) -> None:
     limits = np.percentile(sample.widefield, _SHOWN_PERCENTILES)
     layer.contrast_limits = tuple(float(v) for v in limits)
     layer.gamma = _GAMMA
+    show_box(layer)
+
+
+def show_box(layer: Image) -> None:
+    """Draw a layer's box, without the points at its corners."""
     layer.bounding_box.visible = True
     layer.bounding_box.points = False
-    layer.bounding_box.line_color = FRAME
+    layer.bounding_box.line_color = _BOX_COLOUR
 
 
 def centre(viewer: Any) -> None:

@@ -17,7 +17,16 @@ from ...core.scans import Heights, InputError
 from ...io import Channel, Place, even_step, write_channels, write_surface
 from ...io._channels import OnPlane
 from ...io._facts import PLAUSIBLE
-from ..shared import layers as _layers
+from ..shared.layers import (
+    PLACES,
+    check_layer,
+    full_resolution,
+    has_size,
+    heights_um,
+    own_metadata,
+    plane_count,
+    um_per_unit,
+)
 
 _EVEN = 1e-6  # of the step: what is off by more is no rounding
 _ENDINGS = (".tif", ".tiff", ".zarr")
@@ -25,14 +34,7 @@ _OPTICS = ("na", "wavelength_um", "immersion_index")
 
 
 def write_ome_tiff(path: str, layers: Sequence[Any]) -> list[str]:
-    """napari's writer of OME-TIFF: layers as (data, attributes, type).
-
-    Raises
-    ------
-    OSError
-        If they cannot be written. napari takes a ValueError, which :class:`InputError` is, for a
-        writer that is not there, and keeps the sentence from the user.
-    """
+    """napari's writer of OME-TIFF: layers as (data, attributes, type)."""
     return _write(path, layers, ".ome.tif")
 
 
@@ -51,6 +53,7 @@ def _write(path: str, layers: Sequence[Any], ending: str) -> list[str]:
             check_free(target)
         return [str(file.write(target))]
     except InputError as error:
+        # It is a ValueError, which napari takes for a writer that is not there, and says nothing.
         raise OSError(str(error)) from error
 
 
@@ -62,62 +65,30 @@ def check_free(path: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class LayersFile:
-    """Layers as one file holds them; nothing of it belongs to napari.
-
-    Attributes
-    ----------
-    channels : tuple of Channel
-    place : Place
-    record : mapping
-        How they were made.
-    heights_um : numpy.ndarray or None
-        Height of every pixel, where the one layer is the image of a surface.
-    """
+    """Layers as one file holds them; nothing of it belongs to napari."""
 
     channels: tuple[Channel, ...]
     place: Place
-    record: Mapping[str, Any]
-    heights_um: Heights | None = None
+    record: Mapping[str, Any]  # how they were made
+    heights_um: Heights | None = None  # of every pixel, where the one layer is a surface's image
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> LayersFile:
-        """Image layers of one size at one place; several become channels.
-
-        Raises
-        ------
-        InputError
-            If a file could not hold them as they are, in the user's words.
-        """
-        images = [_checked(layer) for layer in layers]
-        first, place = images[0], place_of(images[0])
-        for other in images[1:]:
+        """Image layers of one size and place as channels; InputError if no file can hold them."""
+        first, *others = images = [_checked(layer) for layer in layers]
+        place = place_of(first)
+        for other in others:
             _check_alike(first, other, place)
-        records = [_record(layer) for layer in images]
-        told = records[0] if len(images) == 1 else {"channels": records}
-        channels = tuple(
-            Channel(
-                _pixels(layer),
-                layer.name if len(images) > 1 else "",
-                (float(layer.contrast_limits[0]), float(layer.contrast_limits[1])),
-            )
-            for layer in images
-        )
-        return cls(channels, place, told, _surface_heights(images))
+        channels = []
+        for layer in images:
+            low, high = (float(limit) for limit in layer.contrast_limits)
+            name = layer.name if others else ""
+            channels.append(Channel(full_resolution(layer), name, (low, high)))
+        record = {"channels": [_record(one) for one in images]} if others else _record(first)
+        return cls(tuple(channels), place, record, None if others else _surface_heights(first))
 
     def write(self, path: Path, on_plane: OnPlane | None = None) -> Path:
-        """Write the file; what is there is replaced.
-
-        Parameters
-        ----------
-        path : Path
-        on_plane : callable, optional
-            As :func:`~.write_channels` takes it.
-
-        Raises
-        ------
-        InputError
-            As :func:`~.write_channels`.
-        """
+        """Write the file, and replace what is there."""
         if self.heights_um is None or self.place.pixel_um is None:
             return write_channels(path, self.channels, self.place, self.record, on_plane=on_plane)
         pixels, origin_um = self.channels[0].pixels, self.place.origin_um
@@ -127,23 +98,23 @@ class LayersFile:
 
 
 def place_of(layer: Image) -> Place:
-    """Where the voxels of a layer (Z, Y, X) or (Y, X) are.
-
-    Raises
-    ------
-    InputError
-        If the layer is turned, or its sizes are none that a file can state.
-    """
-    _check_upright(layer)
+    """Where the voxels of a layer (Z, Y, X) or (Y, X) are; InputError if no file can state it."""
+    matrices = layer.affine.affine_matrix, layer.rotate
+    is_turned = any(not np.allclose(matrix, np.eye(len(matrix))) for matrix in matrices)
+    if is_turned or np.any(layer.shear):
+        raise InputError(
+            f"Layer '{layer.name}' is rotated, sheared or moved by an affine transform: resample "
+            "it along the axes first."
+        )
     in_length = [bool(unit.is_compatible_with("um")) for unit in layer.units]
     if any(in_length) and not all(in_length):
         units = ", ".join(str(unit) for unit in layer.units)
         raise InputError(
             f"Layer '{layer.name}' has axes in {units}: give all of them a length, or none."
         )
-    factors = np.array([_layers.um_per_unit(layer, axis) for axis in range(layer.ndim)])
+    factors = np.array([um_per_unit(layer, axis) for axis in range(layer.ndim)])
     scale, start = np.asarray(layer.scale) * factors, np.asarray(layer.translate) * factors
-    if not _layers.has_size(layer):
+    if not has_size(layer):
         if np.any(start != 0) or np.any(scale != 1):
             raise InputError(
                 f"Layer '{layer.name}' has a position or a z scale, but its pixels have no size: "
@@ -151,21 +122,21 @@ def place_of(layer: Image) -> Place:
             )
         return Place()
     pixel, origin = _pixel_um(layer, scale), (float(start[-2]), float(start[-1]))
-    if layer.ndim == 2 or _layers.heights_um(layer)[0] is None:
+    if layer.ndim == 2 or heights_um(layer)[0] is None:
         return Place(pixel, origin_um=origin)
     step = float(scale[0])
     _check_plausible(layer, "z_step_um", abs(step), "planes", "apart")
     uneven = _uneven_heights(layer, float(start[0]), step)
     if uneven is not None:
         return Place(pixel, uneven, origin_um=origin)
-    heights = start[0] + step * np.arange(_layers.plane_count(layer), dtype=np.float64)
+    heights = start[0] + step * np.arange(plane_count(layer), dtype=np.float64)
     return Place(pixel, heights, step, origin)
 
 
 def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64] | None:
     """The heights that the even ones of a layer stand for, if it stands where it was put."""
-    known = np.atleast_1d(np.asarray(_entry(layer).get("z_um", ()), np.float64))
-    if len(known) != _layers.plane_count(layer) or len(known) < 2:
+    known = np.atleast_1d(np.asarray(own_metadata(layer).get("z_um", ()), np.float64))
+    if len(known) != plane_count(layer) or len(known) < 2:
         return None
     is_even = even_step(known, _EVEN) is not None
     is_there = np.allclose([known[0], np.median(np.diff(known))], [start, step])
@@ -194,17 +165,6 @@ def _check_plausible(layer: Image, what: str, value: float, things: str, how: st
         )
 
 
-def _check_upright(layer: Image) -> None:
-    turned = layer.affine.affine_matrix, layer.rotate
-    if any(not np.allclose(matrix, np.eye(len(matrix))) for matrix in turned) or np.any(
-        layer.shear
-    ):
-        raise InputError(
-            f"Layer '{layer.name}' is rotated, sheared or moved by an affine transform: resample "
-            "it along the axes first."
-        )
-
-
 def _checked(layer: Layer) -> Image:
     name = f"Layer '{layer.name}'"
     if not isinstance(layer, Image):
@@ -214,7 +174,7 @@ def _checked(layer: Layer) -> Image:
             f"{name} is an RGB image: save it as .png or .tif with napari's own writer, or "
             "split it (right-click, Split RGB)."
         )
-    _layers.check_layer(layer)
+    check_layer(layer)
     if layer.ndim > 3:
         raise InputError(
             f"{name} has {layer.ndim} dimensions: take the one of length 1 away, for a file of its "
@@ -225,13 +185,13 @@ def _checked(layer: Layer) -> Image:
 
 def _check_alike(first: Image, other: Image, place: Place) -> None:
     """Whether two layers can be channels of one image."""
-    here, there = (first, place), (other, place_of(other))
-    told = {
-        "size": [_pixels(layer).shape for layer, _ in (here, there)],
-        "pixel type": [np.dtype(layer.dtype).name for layer, _ in (here, there)],
-        "place or voxel size": [_as_numbers(found) for _, found in (here, there)],
+    pair = first, other
+    facts = {
+        "size": [full_resolution(layer).shape for layer in pair],
+        "pixel type": [np.dtype(layer.dtype).name for layer in pair],
+        "place or voxel size": [_as_numbers(place), _as_numbers(place_of(other))],
     }
-    for what, (one, two) in told.items():
+    for what, (one, two) in facts.items():
         if one != two:
             raise InputError(
                 f"Layers '{first.name}' and '{other.name}' differ in {what}, so they cannot be "
@@ -245,36 +205,27 @@ def _as_numbers(place: Place) -> tuple[Any, ...]:
     return (heights, *(None if value is None else round(value, 9) for value in rest))
 
 
-def _pixels(layer: Image) -> Any:
-    """The pixels at full resolution as they are, perhaps lazy."""
-    return layer.data[0] if layer.multiscale else layer.data
-
-
-def _entry(layer: Image) -> Mapping[str, Any]:
-    found = layer.metadata.get(_layers.METADATA_KEY)
-    return found if isinstance(found, Mapping) else {}
-
-
 def _record(layer: Image) -> dict[str, Any]:
     """What is known of how a layer was made, without what the file says elsewhere."""
-    entry = _entry(layer)
-    told = {key: value for key, value in entry.items() if key not in (*_OPTICS, *_layers.PLACES)}
-    told["saved_by"] = f"napari-recurrent-mz {__version__}"
+    entry = own_metadata(layer)
+    record = {key: value for key, value in entry.items() if key not in (*_OPTICS, *PLACES)}
+    record["saved_by"] = f"napari-recurrent-mz {__version__}"
     optics = {name: entry[name] for name in _OPTICS if name in entry}
     if optics:
-        told.setdefault("optics", optics)
-    found: dict[str, Any] = json.loads(json.dumps(told, default=_as_json))
-    return found
+        record.setdefault("optics", optics)
+    plain: dict[str, Any] = json.loads(json.dumps(record, default=_as_json))
+    return plain
 
 
 def _as_json(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def _surface_heights(layers: Sequence[Image]) -> Heights | None:
+def _surface_heights(layer: Image) -> Heights | None:
     """The heights that belong to the image of a surface."""
-    heights = _entry(layers[0]).get("heights_um")
-    is_surface = len(layers) == 1 and layers[0].ndim == 2 and layers[0].dtype == np.float32
-    if not is_surface or heights is None or np.shape(heights) != _pixels(layers[0]).shape:
+    heights = own_metadata(layer).get("heights_um")
+    if heights is None or layer.ndim != 2 or layer.dtype != np.float32:
+        return None
+    if np.shape(heights) != full_resolution(layer).shape:
         return None
     return np.asarray(heights, np.float64)

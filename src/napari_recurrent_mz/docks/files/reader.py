@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import numpy as np
 from ...core.scans import InputError
 from ...io import ImageFile
 from ...io._parts import Content, Part, contents_of, read_part
-from ...io._surface_file import heights_in
+from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage, is_zarr
 from ..shared.drop import doubts_about, layer_arguments
 from ..shared.layers import METADATA_KEY
+from ..shared.result import layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str], list[LayerData]]
@@ -31,15 +33,7 @@ _MORE = ("cyan", "yellow", "magenta", "red", "green", "blue")
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """What reads a file as layers in µm; None where napari knows as much of it.
-
-    A file that is damaged gets a reader that says so.
-
-    Parameters
-    ----------
-    path : str or sequence of str
-        Several files are a stack that napari makes.
-    """
+    """What reads a file as layers in µm; None for several files, or where napari knows as much."""
     if not isinstance(path, str):
         return None
     file = Path(path)
@@ -50,56 +44,43 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     try:
         stacks = _stacks_in(file)
     except InputError as error:
-        return _refusing(error)
+        return partial(_refuse, error)
     return read_images if any(stack.says_more for stack in stacks) else None
 
 
 def read_images(path: str) -> list[LayerData]:
-    """A layer for each position and channel of an image file.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """A layer for each position and channel of an image file."""
     file = Path(path)
     stacks = _stacks_in(file)
-    with _damage_told(file):
+    with _naming_damage(file):
         layers = [stack.layer() for stack in stacks]
-    sized = (stack.told for stack in stacks if stack.told.pixel_um is not None)
+    sized = (stack.image for stack in stacks if stack.image.pixel_um is not None)
     for sentence in dict.fromkeys(doubts_about(sized)):
         warnings.warn(sentence, stacklevel=2)  # which napari shows
     return layers
 
 
 def read_session(path: str) -> list[LayerData]:
-    """The scans of a saved session, each at its height, and its volume, if there is one.
-
-    Raises
-    ------
-    InputError
-        If nothing of it is whole.
-    """
+    """The scans of a saved session, each at its height, and its volume, if there is one."""
     from ...engine.session import read_session as read
 
-    kept = read(path)
-    optics, grid = kept.settings.optics, kept.settings.grid
+    session = read(path)
+    settings = session.settings
+    optics, grid = settings.optics, settings.grid
     known = {name: getattr(optics, name) for name in _KNOWN}
     images = [
-        ImageFile(scan.pixels, scan.name or f"z={z:g}µm", z_um=np.array([z]), **known)
-        for scan, z in ((scan, scan.z_um) for scan in kept.scans)
+        ImageFile(s.pixels, s.name or f"z={s.z_um:g}µm", z_um=np.array([s.z_um]), **known)
+        for s in session.scans
     ]
-    if kept.volume is not None:
-        made = {
-            "method": kept.settings.method,
-            "model": kept.settings.model,
+    if session.volume is not None:
+        known |= {"z_um": grid.z_um, "z_step_um": grid.step_um}
+        known["provenance"] = {
+            "method": settings.method,
+            "model": settings.model,
             "optics": optics.as_dict(),
-            "scans": kept.lines,
+            "scans": session.lines,
         }
-        name, step = Path(path).name.partition(".rmz")[0], grid.step_um
-        images.append(
-            ImageFile(kept.volume, name, z_um=grid.z_um, z_step_um=step, provenance=made, **known)
-        )
+        images.append(ImageFile(session.volume, Path(path).name.partition(".rmz")[0], **known))
     return [(image.stack, _arguments(image), "image") for image in images]
 
 
@@ -109,13 +90,13 @@ class _Stack:
 
     content: Content
     part: Part
-    told: ImageFile
+    image: ImageFile  # what the file says of it
 
     @property
     def says_more(self) -> bool:
         """Whether the file says anything that napari's own reader does not know."""
-        told, named = self.told, (self.content.length(axis) for axis in "TCZ")
-        known = (told.pixel_um, told.z_step_um, told.z_um, told.provenance or None)
+        image, named = self.image, (self.content.length(axis) for axis in "TCZ")
+        known = (image.pixel_um, image.z_step_um, image.z_um, image.provenance or None)
         return any(n > 1 for n in named) or any(v is not None for v in known) or self.is_zarr
 
     @property
@@ -125,29 +106,28 @@ class _Stack:
 
     def layer(self) -> LayerData:
         """Pixels, which are read later where the format allows it, and what they are."""
-        about, heights = _arguments(self.told), self._surface_heights()
-        if heights is not None:
-            about = _flat(about)
-            about["metadata"][METADATA_KEY]["heights_um"] = heights
+        about, image = _arguments(self.image), self.image
+        if image.n_planes == 1 and image.provenance and not self.is_zarr:
+            heights = heights_in(Path(self.part.path))
+            if heights is not None:  # the image of a surface, as this package writes it
+                about |= {key: about[key][-2:] for key in _PER_AXIS if key in about}
+                about["metadata"][METADATA_KEY]["heights_um"] = heights
         axes = "ZYX"[-len(about["axis_labels"]) :]
         if self.content.length("C") > 1:
             about |= self._as_channel()
-        if self.content.length("T") > 1:
-            axes, about = f"T{axes}", _with_time(about)
+        if self.content.length("T") > 1:  # the first axis, in points of time
+            first = dict(zip(_PER_AXIS, (1.0, 0.0, "pixel", "t"), strict=True))
+            about |= {key: (one, *about[key]) for key, one in first.items() if key in about}
+            axes = f"T{axes}"
         pixels = self._lazy(axes) if self.is_zarr else self._read(axes)
         return pixels, about, "image"
-
-    def _surface_heights(self) -> Any:
-        """The heights beside the image of a surface, as this package writes them."""
-        is_own = self.told.n_planes == 1 and self.told.provenance and not self.is_zarr
-        return heights_in(Path(self.part.path)) if is_own else None
 
     def _as_channel(self) -> dict[str, Any]:
         """Name and colour of one of several channels."""
         number, count = self.part.channel or 0, self.content.length("C")
         colours = _PAIR if count == 2 else _MORE
         return {
-            "name": self.told.channel or f"{self.told.name} channel {number}",
+            "name": self.image.channel or f"{self.image.name} channel {number}",
             "colormap": colours[number % len(colours)],
             "blending": "additive",
         }
@@ -165,26 +145,27 @@ class _Stack:
         import dask.array
 
         image = ZarrImage(Path(self.part.path) / self.part.inside, self.part.name)
-        return _as_layer_data(
+        return layer_data(
             [self._turned(dask.array.from_zarr(level), axes) for level in image.levels]  # type: ignore[no-untyped-call]
         )
 
     def _turned(self, level: Any, axes: str) -> Any:
+        """One level with these axes only."""
         letters = self.content.axes
         if "Z" in axes and "Z" not in letters:
             unnamed = [a for a in letters if a not in "TCYX" and self.content.length(a) > 1]
             letters = letters.replace(unnamed[0], "Z") if unnamed else letters
-        kept = "".join(a for a in letters if a in axes)
+        present = "".join(a for a in letters if a in axes)
         entry = {"C": self.part.channel or 0}
-        at = tuple(slice(None) if a in kept else entry.get(a, 0) for a in letters)
-        taken = level[at].transpose([kept.index(a) for a in axes if a in kept])
+        at = tuple(slice(None) if a in present else entry.get(a, 0) for a in letters)
+        level = level[at].transpose([present.index(a) for a in axes if a in present])
         # a plane at a height of its own has an axis for it
-        return taken if len(kept) == len(axes) else taken[..., np.newaxis, :, :]
+        return level if len(present) == len(axes) else level[..., np.newaxis, :, :]
 
 
 def _stacks_in(path: Path) -> list[_Stack]:
     """Every channel of every image in a file; none when one is RGB or has axes of its own."""
-    with _damage_told(path):
+    with _naming_damage(path):
         contents = contents_of(path)
         if not all(_is_stack(content) for content in contents):
             return []
@@ -198,7 +179,7 @@ def _stacks_in(path: Path) -> list[_Stack]:
 
 
 @contextlib.contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _naming_damage(path: Path) -> Iterator[None]:
     """Whatever a damaged file raises, as one sentence that names it."""
     try:
         yield
@@ -221,8 +202,8 @@ def _channels_of(content: Content) -> Iterator[_Stack]:
     count = content.length("C")
     for channel in range(count):
         part = Part(content.path, content.inside, time, channel if count > 1 else None)
-        told = read_part(part, [])
-        yield _Stack(content, part, replace(told, name=replace(part, time=None).name))
+        image = read_part(part, [])
+        yield _Stack(content, part, replace(image, name=replace(part, time=None).name))
 
 
 def _is_stack(content: Content) -> bool:
@@ -240,27 +221,9 @@ def _arguments(image: ImageFile) -> dict[str, Any]:
     return about
 
 
-def _flat(about: dict[str, Any]) -> dict[str, Any]:
-    """The same for a layer (Y, X)."""
-    return about | {key: about[key][-2:] for key in _PER_AXIS if key in about}
-
-
-def _with_time(about: dict[str, Any]) -> dict[str, Any]:
-    """The same for a layer whose first axis is time, in points of it."""
-    first = dict(zip(_PER_AXIS, (1.0, 0.0, "pixel", "t"), strict=True))
-    return about | {key: (one, *about[key]) for key, one in first.items() if key in about}
-
-
-def _as_layer_data(levels: list[Any]) -> Any:
-    return levels[0] if len(levels) == 1 else levels
-
-
 def _is_session(path: Path) -> bool:
     return path.name.lower().endswith(_SESSIONS)
 
 
-def _refusing(error: InputError) -> Reader:
-    def read(_path: str) -> list[LayerData]:
-        raise error
-
-    return read
+def _refuse(error: InputError, _path: str) -> list[LayerData]:
+    raise error

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from napari.layers import Image
-from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QWidget
 
 from ...core.scans import InputError
 from ...io import check_output
 from ..live.saving import Saving, SavingRow, StoppedError
-from ..shared.guard import emit_alive, on
-from ..shared.parts import push_button
+from ..shared.guard import emit_alive, on, one_shot
+from ..shared.parts import column_of, push_button
 from ..shared.plot import ask_for_file
 from ..shared.worker import in_background
 from .layer_files import LayersFile, check_free
@@ -28,24 +29,13 @@ Prepare = Callable[[LayersFile], LayersFile]
 
 
 class SaveButton(QWidget):
-    """A button that saves a layer where a person says, and under it how far that is.
+    """Saves a layer where a person says and shows progress; no file is ever replaced."""
 
-    What is already there is never replaced.
-
-    Parameters
-    ----------
-    what : str
-        What is saved, for instance volume.
-    kinds : str
-        Of files, as Qt's file dialogs take them.
-    """
-
-    said = Signal(str, str)
-    """A sentence and its kind."""
+    said = Signal(str, str)  # a sentence and its kind
     _step = Signal(int, int)
 
-    def __init__(self, what: str, kinds: str = VOLUMES, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, what: str, kinds: str = VOLUMES) -> None:
+        super().__init__()
         self._what, self._kinds = what, kinds
         self._tip = f"Save the {what} with its size, heights and how it was made"
         self._layer: weakref.ref[Image] | None = None
@@ -53,17 +43,10 @@ class SaveButton(QWidget):
         self._stop = threading.Event()
         self.button = push_button(f"Save {what}…", self._tip)
         self.saving = SavingRow(self._stop)
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(_PATIENCE_MS)
-        on(self, self._patience.timeout, self.saving.show)
+        self._patience = one_shot(self, _PATIENCE_MS, self.saving.show)
         on(self, self._step, self.saving.step)
         on(self, self.button.clicked, self.ask)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.button)
-        column.addWidget(self.saving)
+        column_of(self, self.button, self.saving).setSpacing(2)
         self.offer(None)
 
     @property
@@ -72,14 +55,7 @@ class SaveButton(QWidget):
         return None if self._layer is None else self._layer()
 
     def offer(self, layer: Image | None, prepare: Prepare | None = None) -> None:
-        """Save this layer from now on; none when there is nothing to save.
-
-        Parameters
-        ----------
-        layer : napari.layers.Image or None
-        prepare : callable, optional
-            Called in the thread with what was taken of the layer; gives what is written.
-        """
+        """Save this layer from now on, after ``prepare`` in the thread; None is nothing to save."""
         self._layer = None if layer is None else weakref.ref(layer)
         self._prepare = prepare
         self.button.setEnabled(layer is not None and not self.saving.is_on)
@@ -110,37 +86,27 @@ class SaveButton(QWidget):
         self.saving.hide()
         self._patience.start()
         self.button.setEnabled(False)
+        saving = Saving(partial(emit_alive, self, "_step"), self._stop)
         in_background(
-            self, _written, file, path, self._prepare, Saving(self._tell, self._stop),
-            then=lambda written: self._saved(path, written), failed=self._failed,
+            self, _write, file, path, self._prepare, saving,
+            then=lambda said: self._ended(*said), failed=lambda why: self._ended(why, "error"),
         )  # fmt: skip
 
-    def _saved(self, path: Path, written: Path | None) -> None:
-        self._ended()
-        if written is None:
-            self.said.emit(f"Stopped: '{path.name}' was not saved.", "hint")
-        else:
-            self.said.emit(f"Saved in '{written}'.", "done")
-
-    def _failed(self, sentence: str) -> None:
-        self._ended()
-        self.said.emit(sentence, "error")
-
-    def _ended(self) -> None:
+    def _ended(self, sentence: str, kind: str) -> None:
         self._patience.stop()
         self.saving.end()
         self.offer(self.layer, self._prepare)
-
-    def _tell(self, done: int, total: int) -> None:
-        """Say how far it is, from its thread."""
-        emit_alive(self, "_step", done, total)
+        self.said.emit(sentence, kind)
 
 
-def _written(file: LayersFile, path: Path, prepare: Prepare | None, told: Saving) -> Path | None:
-    """Write; None if somebody has ended it."""
+def _write(
+    file: LayersFile, path: Path, prepare: Prepare | None, saving: Saving
+) -> tuple[str, str]:
+    """Write, in a thread; a sentence on how it went, and its kind."""
     try:
-        made = file if prepare is None else prepare(file)
+        file = file if prepare is None else prepare(file)
         check_free(path)  # it may have come in the meantime
-        return made.write(path, lambda done, total: told("", done, total))
+        written = file.write(path, lambda done, total: saving("", done, total))
     except StoppedError:
-        return None
+        return f"Stopped: '{path.name}' was not saved.", "hint"
+    return f"Saved in '{written}'.", "done"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
-from qtpy.compat import isalive
 
 from ...core.scans import InputError
 from ...measure.beads import bead_profiles, in_words, write_beads
 from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..shared import layers as _layers
 from ..shared.dock import Dock
-from ..shared.guard import guarded, on, reported, sentence_of, telling
+from ..shared.guard import guarded, on, sentence_of, telling
+from ..shared.mouse import on_click
 from ..shared.plot import ask_for_file
-from .job import FwhmJob, Measured, measure, needs_step, points_um, volume_of
+from ..shared.stacks import lacks_step, selected_or_only
+from .job import FwhmJob, Measured, measure, points_um, volume_of
 from .layout import FwhmPages
 from .points import BeadPoints
 
@@ -26,13 +26,7 @@ _NO_BEAD = "Click a bar or a bead: its profile and the fit appear here"
 
 
 class FwhmDock(Dock):
-    """Bead widths of one volume, or of two beside each other.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are measured; each bead becomes a point in a new layer.
-    """
+    """Bead widths of one volume, or of two beside each other."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Measure", "Find, fit and count the beads")
@@ -60,22 +54,13 @@ class FwhmDock(Dock):
         """Measure what the dock describes."""
         if self.run is not None:
             return
-        try:
+        with telling(self):
             job = self.job()
-        except Exception as error:  # a layer of another plugin may be anything
-            self.say(reported(error), "error")
-            return
-        self.setup.remember()
-        self.start(measure, job, then=self._show, title="Measuring")
+            self.setup.remember()
+            self.start(measure, job, then=self._show, title="Measuring")
 
     def job(self) -> FwhmJob:
-        """What would be measured.
-
-        Raises
-        ------
-        InputError
-            If anything is missing or does not fit, in the user's words.
-        """
+        """What would be measured."""
         setup, form = self.setup, self.setup.form.values()
         layers = setup.layers
         if form.volume is None:
@@ -97,7 +82,7 @@ class FwhmDock(Dock):
         if self.run is not None:
             return
         sentence = ""
-        self.setup.show_step(any(needs_step(layer) for layer in self.setup.layers))
+        self.setup.form.show_field("step", any(map(lacks_step, self.setup.layers)))
         try:
             self.job()
         except InputError as error:
@@ -119,7 +104,8 @@ class FwhmDock(Dock):
         self._browse(browsed, 0)
         if browsed:
             points, bead = browsed[0]
-            self._make_active(points)
+            if points.layer is not None:  # what is done to the selection next is done to these
+                self._viewer.layers.selection.active = points.layer
             points.show_plane(bead)
         low, high = histogram.edges_um[number : number + 2]
         count = f"{len(browsed)} bead" + ("" if len(browsed) == 1 else "s")
@@ -161,32 +147,27 @@ class FwhmDock(Dock):
             self._draw_widths()
         except InputError as error:
             self.histograms, kind = [], "warning"
-            self.results.widths.show_reason(f"{error}\n\n{_told(measured)}")
+            self.results.widths.show_reason(f"{error}\n\n{_counts(measured)}")
         self._enable_tools()
-        self.footer.say(" ".join([f"{_told(measured)}.", *measured.notes]), kind)
+        self.footer.say(" ".join([f"{_counts(measured)}.", *measured.notes]), kind)
         self.pages.setCurrentWidget(self.results)
         if self.histograms:
             table = self.points[0].table
-            kept = table.index[table["accepted"]]
-            if len(kept):
-                self.show_bead(self.points[0], int(kept[0]))
-                self.points[0].show_plane(int(kept[0]))
+            for bead in table.index[table["accepted"]][:1]:
+                self.show_bead(self.points[0], int(bead))
+                self.points[0].show_plane(int(bead))
 
     def _replace_points(self, measured: Measured) -> None:
         """New points; the ones from before go, unless somebody works with them."""
+        in_use = self.setup.form.points.value
         for points in self.points:
             layer = points.layer
-            if (
-                layer is not None
-                and points.is_as_made()
-                and layer is not self.setup.form.points.value
-            ):
+            if layer is not None and layer is not in_use and points.is_as_made():
                 self._viewer.layers.remove(layer)
+        picked = guarded(self, self.show_bead)
         pairs = zip(measured.volumes, measured.tables, strict=True)
         self.points = [
-            BeadPoints(
-                self._viewer, volume, table, number=number, picked=guarded(self, self.show_bead)
-            )
+            BeadPoints(self._viewer, volume, table, number, picked)
             for number, (volume, table) in enumerate(pairs)
             if len(table)
         ]
@@ -230,18 +211,12 @@ class FwhmDock(Dock):
         self.results.bead.restyle()
 
     # the viewer -----------------------------------------------------------------------
-    def _make_active(self, points: BeadPoints) -> None:
-        """Let what is done to the selection next be done to these."""
-        if points.layer is not None:
-            self._viewer.layers.selection.active = points.layer
-
     def _clicked_bar(self, event: Any) -> None:
         axis = event.inaxes.get_label() if event.inaxes is not None else ""
         for histogram in self.histograms:
-            if histogram.axis == axis:
-                number = histogram.bin_at(event.xdata)
-                if number is not None:
-                    self.choose_bar(axis, number)
+            number = histogram.bin_at(event.xdata) if histogram.axis == axis else None
+            if number is not None:
+                self.choose_bar(axis, number)
 
     def _key_pressed(self, event: Any) -> None:
         """Arrows go from bar to bar, and from axis to axis."""
@@ -269,15 +244,13 @@ class FwhmDock(Dock):
         plane = round(float(layer.world_to_data(dims.point[-layer.ndim :])[-3]))
         plane = min(max(plane, 0), _layers.plane_count(layer) - 1)
         height = float(volume.origin_um[0] + plane * volume.voxel_um[0])
-        self.setup.set_range(height, height)
+        self.setup.form.update(z_low=height, z_high=height)
 
     # wiring ---------------------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """A selected image, or the only one, is meant."""
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        selected = [layer for layer in images if layer in self._viewer.layers.selection]
-        if selected or len(images) == 1:
-            self.setup.form.volume.value = (selected or images)[0]
+        for layer in selected_or_only(self._viewer, lambda layer: isinstance(layer, Image))[:1]:
+            self.setup.form.volume.value = layer
 
     def _layer_chosen(self) -> None:
         self.footer.say("")
@@ -304,34 +277,14 @@ class FwhmDock(Dock):
             on(self, panel.message, self.footer.say)
         results.widths.answering.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
         results.widths.answering.mpl_connect("key_press_event", guarded(self, self._key_pressed))
-        on(self, self.ended, self._job_ended)
-        self._listen_to_clicks()
-
-    def _job_ended(self, _outcome: Any) -> None:
-        self._check_timer.start()
+        on(self, self.ended, self._check_timer.start)
+        on_click(self, self._pick)
 
     def _ask_for_table(self) -> None:
         ask_for_file(self, "Save the table", "beads", "CSV table (*.csv)", self.save_table)
 
-    def _listen_to_clicks(self) -> None:
-        """A click on a bead in the viewer shows it, whatever layer is active."""
-        me, callbacks = weakref.ref(self), self._viewer.mouse_drag_callbacks
-
-        def clicked(_viewer: Any, event: Any) -> Any:
-            yield
-            moved = False
-            while event.type == "mouse_move":
-                moved = True
-                yield
-            dock = me()
-            if not moved and dock is not None and isalive(dock):  # type: ignore[no-untyped-call]
-                with telling(dock):
-                    dock._pick(event)
-
-        callbacks.append(clicked)
-        self.destroyed.connect(lambda: clicked in callbacks and callbacks.remove(clicked))
-
     def _pick(self, event: Any) -> None:
+        """A click on a bead in the viewer shows it, whatever layer is active."""
         for points in self.points:
             bead = points.bead_at(event)
             if bead is not None:
@@ -340,7 +293,7 @@ class FwhmDock(Dock):
                 return
 
 
-def _told(measured: Measured) -> str:
+def _counts(measured: Measured) -> str:
     """What was found in each volume, in words."""
     pairs = zip(measured.volumes, measured.tables, strict=True)
     return "; ".join(f"{volume.name}: {in_words(table)}" for volume, table in pairs)
@@ -351,13 +304,8 @@ def _about(points: BeadPoints, bead: int) -> str:
     row = points.table.loc[bead]
     place = ", ".join(f"{row[name]:.4g}" for name in ("z_um", "y_um", "x_um"))
     numbers = " · ".join(
-        f"{words} {row[name]:.4g}"
-        for name, words in (
-            ("amplitude", "amplitude"),
-            ("background", "background"),
-            ("residual", "residual"),
-            ("snr", "SNR"),
-        )
+        f"{'SNR' if name == 'snr' else name} {row[name]:.4g}"
+        for name in ("amplitude", "background", "residual", "snr")
     )
     verdict = "accepted" if row["accepted"] else f"left out: {row['reason']}"
     return f"Bead {bead + 1} of {points.volume.name}, {verdict} · z, y, x {place} µm · {numbers}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,32 +32,18 @@ _PLACE = ("ndim", "scale", "translate", "rotate", "shear", "affine", "units", "a
 
 
 @dataclass(frozen=True, eq=False)
-class Volume(BeadVolume):
-    """What is measured of a layer; nothing of it belongs to napari.
+class LayerVolume(BeadVolume):
+    """What is measured of a layer; nothing of it belongs to napari."""
 
-    Attributes
-    ----------
-    place : dict
-        How a layer of points lies on it: scale, translate, units and so on.
-    """
-
-    place: dict[str, Any]
+    place: dict[str, Any]  # how a layer of points lies on it: scale, translate, units and so on
 
 
 @dataclass(frozen=True, eq=False)
 class FwhmJob:
-    """Everything the measurement needs.
+    """Everything the measurement needs."""
 
-    Attributes
-    ----------
-    volumes : tuple of Volume
-        The volume, and the reference if there is one.
-    points_um : tuple of numpy.ndarray, or None
-        Beads that were chosen, (N, 3) in micrometres, for each volume; else they are searched.
-    """
-
-    volumes: tuple[Volume, ...]
-    points_um: tuple[Array, ...] | None
+    volumes: tuple[LayerVolume, ...]  # the volume, and the reference if there is one
+    points_um: tuple[Array, ...] | None  # chosen beads (N, 3) of each volume; None: search them
     settings: BeadSettings
     optics: Optics | None
     bead_um: float = 0.0
@@ -65,28 +51,16 @@ class FwhmJob:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was found: a table for each volume, the theory by axis, and what to mind."""
+    """A table for each volume, the theory by axis, and what to mind."""
 
-    volumes: tuple[Volume, ...]
+    volumes: tuple[LayerVolume, ...]
     tables: tuple[pd.DataFrame, ...]
-    theory_um: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    theory_um: Mapping[str, float]
+    notes: tuple[str, ...]
 
 
-def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> Volume:
-    """The volume of a layer, at its place in the world.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-    pixel_um, z_step_um : float or None
-        What was typed, for a layer that does not say.
-
-    Raises
-    ------
-    InputError
-        If it is no grey-value image, or nothing says how large its voxels are.
-    """
+def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> LayerVolume:
+    """The volume of a layer; the sizes are those that were typed for one that does not say."""
     image = _layers.check_layer(layer)
     pixel = _layers.pixel_um(image) or pixel_um
     if pixel is None:
@@ -97,22 +71,13 @@ def volume_of(layer: Any, pixel_um: float | None, z_step_um: float | None) -> Vo
     if not pixel > 0:
         raise InputError(f"The pixel size {pixel:g} µm is not above 0: correct it.")
     bottom, step = _planes(image, z_step_um, pixel)
-    return Volume(
+    return LayerVolume(
         image.name,
         _layers.stack_pixels(image),
         np.array([step, pixel, pixel]),
         np.array([bottom, *_layers.lateral_origin_um(image)]),
-        _place(image),
+        {name: getattr(image, name) for name in _PLACE},
     )
-
-
-def needs_step(layer: Any) -> bool:
-    """Whether a layer is a stack that does not say how far apart its planes are."""
-    try:
-        image = _layers.check_layer(layer)
-        return _layers.plane_count(image) > 1 and _layers.heights_um(image)[0] is None
-    except InputError:
-        return False
 
 
 def _planes(image: Image, z_step_um: float | None, pixel: float) -> tuple[float, float]:
@@ -131,18 +96,8 @@ def _planes(image: Image, z_step_um: float | None, pixel: float) -> tuple[float,
     return even_planes(heights, f"layer '{image.name}'")
 
 
-def _place(image: Image) -> dict[str, Any]:
-    return {name: getattr(image, name) for name in _PLACE}
-
-
-def points_um(points: Points, image: Image, volume: Volume) -> Array:
-    """Points of a layer, where they lie in the world of a volume, (N, 3) in micrometres.
-
-    Raises
-    ------
-    InputError
-        If there is none, none lies in the volume, or they have no z and the volume has.
-    """
+def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:
+    """Points of a layer, where they lie in the world of a volume, (N, 3) in micrometres."""
     words = f"Points layer '{points.name}'"
     if not len(points.data):
         raise InputError(f"{words} is empty: add points, or choose none to search for beads.")
@@ -154,15 +109,15 @@ def points_um(points: Points, image: Image, volume: Volume) -> Array:
     there = np.zeros((len(world), image.ndim))
     there[:, -used:] = world[:, -used:] * _units_ratio(points, image, used)
     index = _mapped(image.world_to_data, there)
-    found = np.tile(volume.origin_um, (len(index), 1))
-    found[:, -axes:] += index[:, -axes:] * volume.voxel_um[-axes:]
-    inside = volume.inside(found)
+    places = np.tile(volume.origin_um, (len(index), 1))
+    places[:, -axes:] += index[:, -axes:] * volume.voxel_um[-axes:]
+    inside = volume.inside(places)
     if not inside.any():
         raise InputError(
-            f"None of the {len(found)} points of '{points.name}' lies in '{image.name}': "
+            f"None of the {len(places)} points of '{points.name}' lies in '{image.name}': "
             "choose points of this volume, or none to search for beads."
         )
-    return np.asarray(found[inside])
+    return np.asarray(places[inside])
 
 
 def _mapped(transform: Callable[[Any], Any], places: Array) -> Array:

@@ -127,8 +127,8 @@ class SetupPage(QWidget):
 
     changed = Signal()
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
         self.form = DataForm(BeadForm, viewer)
         self.plane = push_button(
             "Plane in view", "Measure only beads whose brightest voxel is in the plane in view"
@@ -142,7 +142,7 @@ class SetupPage(QWidget):
             column.addWidget(part)
         column.addStretch(1)
         self.form.restore(GROUP)
-        self.show_step(False)
+        self.form.show_field("step", False)
         self._form_changed()
         on(self, self.form.changed, self._form_changed)
         self.optics.changed.connect(self.changed)
@@ -155,17 +155,7 @@ class SetupPage(QWidget):
 
     def known_optics(self) -> Optics | None:
         """The optics, or None as long as they are incomplete: only the theory needs them."""
-        if self.optics.is_incomplete():
-            return None
-        return self.optics.optics()
-
-    def set_range(self, low_um: float, high_um: float) -> None:
-        """Measure between these heights only."""
-        self.form.update(z_low=low_um, z_high=high_um)
-
-    def show_step(self, is_needed: bool) -> None:
-        """Ask for the z-step where a layer does not say it."""
-        self.form.show_field("step", is_needed)
+        return None if self.optics.is_incomplete() else self.optics.optics()
 
     def remember(self) -> None:
         """Keep the settings for the next run."""
@@ -181,8 +171,8 @@ class SetupPage(QWidget):
 class ResultsPage(QWidget):
     """The histograms, and one bead from nearby."""
 
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
         self.widths = WidthsPanel(palette, "Bead widths", 300)
         self.widths.canvas.setToolTip(
             "Click a bar to select its beads; with the keyboard, the arrows go from bar to bar"

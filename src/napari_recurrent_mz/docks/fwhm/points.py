@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Points
 
 from ...measure.plots import SERIES_ON_DARK
-from .job import Volume
+from .job import LayerVolume
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,24 +26,15 @@ _LEFT_OUT = "#ff5f5f"
 class BeadPoints:
     """The points of one volume's beads; the user may change or remove the layer at any time.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    volume : Volume
-    table : pandas.DataFrame
-        From ``measure_beads``.
-    number : int
-        Of the volume: a second one has rings of another colour around those of the first.
-    picked : callable
-        Gets this object and the label of a bead that a person selected.
+    Those of a second volume (``number`` 1) are rings of another colour around those of the first;
+    ``picked`` gets this object and the label of a bead that a person selected.
     """
 
     def __init__(
         self,
         viewer: Any,
-        volume: Volume,
+        volume: LayerVolume,
         table: pd.DataFrame,
-        *,
         number: int,
         picked: Callable[[BeadPoints, int], None],
     ) -> None:
@@ -51,10 +42,13 @@ class BeadPoints:
         self._viewer, self._picked = viewer, picked
         self._is_choosing = False
         self._data = _places(volume, table)
+        features = table.reset_index(drop=True)
+        features.insert(0, "bead", np.arange(1.0, len(table) + 1))
+        features.attrs.clear()
         layer = viewer.add_points(
             self._data.copy(),
             name=f"beads of {volume.name}",
-            features=_features(table),
+            features=features.astype({"reason": str}),
             **_look(volume, table, number),
             **volume.place,
         )
@@ -76,17 +70,18 @@ class BeadPoints:
         layer = self.layer
         if layer is None:
             return
-        wanted = np.isin(layer.features["bead"], [bead + 1 for bead in beads])
+        is_chosen = np.isin(layer.features["bead"], [bead + 1 for bead in beads])
         self._is_choosing = True
         try:
-            layer.selected_data = set(np.flatnonzero(wanted).tolist())
+            layer.selected_data = set(np.flatnonzero(is_chosen).tolist())
         finally:
             self._is_choosing = False
         # napari highlights the selection of one layer only, and that with a thin line.
         faces = np.array(layer.face_color)
         is_disc = layer.features["accepted"].to_numpy(bool)
         faces[is_disc, 3] = 0.0
-        faces[is_disc & wanted] = _filled(layer.border_color[is_disc & wanted])
+        faces[is_disc & is_chosen] = layer.border_color[is_disc & is_chosen]
+        faces[is_disc & is_chosen, 3] = _FILL
         layer.face_color = faces
 
     def show_plane(self, bead: int) -> None:
@@ -112,8 +107,8 @@ class BeadPoints:
 
     def _bead(self, layer: Points, point: int) -> int | None:
         number = layer.features["bead"].iloc[point]
-        known = not np.isnan(number) and int(number) - 1 in self.table.index
-        return int(number) - 1 if known else None
+        is_ours = not np.isnan(number) and int(number) - 1 in self.table.index
+        return int(number) - 1 if is_ours else None
 
     def _selected(self, _event: Any = None) -> None:
         layer = self.layer
@@ -125,7 +120,7 @@ class BeadPoints:
                 self._picked(self, bead)
 
 
-def _places(volume: Volume, table: pd.DataFrame) -> Any:
+def _places(volume: LayerVolume, table: pd.DataFrame) -> Any:
     """Beads in the data coordinates of their volume's layer, (N, ndim)."""
     world = table[["z_um", "y_um", "x_um"]].to_numpy(np.float64)
     voxels = (world - volume.origin_um) / volume.voxel_um
@@ -134,32 +129,18 @@ def _places(volume: Volume, table: pd.DataFrame) -> Any:
     return np.concatenate([lead, voxels[:, -min(ndim, 3) :]], axis=1)
 
 
-def _filled(borders: Any) -> Any:
-    """Colours of the faces of chosen points, from those of their borders."""
-    faces = np.array(borders)
-    faces[:, 3] = _FILL
-    return faces
-
-
-def _features(table: pd.DataFrame) -> pd.DataFrame:
-    found = table.reset_index(drop=True)
-    found.insert(0, "bead", np.arange(1.0, len(found) + 1))
-    found.attrs.clear()
-    return found.astype({"reason": str})
-
-
-def _look(volume: Volume, table: pd.DataFrame, number: int) -> dict[str, Any]:
-    kept = table["accepted"].to_numpy(bool)
-    width = table.loc[table["accepted"], ["fwhm_y_um", "fwhm_x_um"]].to_numpy(np.float64)
+def _look(volume: LayerVolume, table: pd.DataFrame, number: int) -> dict[str, Any]:
+    is_accepted = table["accepted"].to_numpy(bool)
+    width = table.loc[is_accepted, ["fwhm_y_um", "fwhm_x_um"]].to_numpy(np.float64)
     typical = float(np.median(width)) if len(width) else 0.0
     size = max(_RING * typical / volume.voxel_um[2], _LEAST_PIXELS)
     size *= 1 + _WIDER * number
     colour = SERIES_ON_DARK[number]  # the ground is the image, whatever the theme
     return {
-        "size": np.where(kept, size, 0.6 * size),
-        "symbol": np.where(kept, "disc", "cross"),
-        "face_color": ["transparent" if one else _LEFT_OUT for one in kept],
-        "border_color": [colour if one else _LEFT_OUT for one in kept],
+        "size": np.where(is_accepted, size, 0.6 * size),
+        "symbol": np.where(is_accepted, "disc", "cross"),
+        "face_color": ["transparent" if accepted else _LEFT_OUT for accepted in is_accepted],
+        "border_color": [colour if accepted else _LEFT_OUT for accepted in is_accepted],
         "border_width": 0.12,
         "blending": "translucent_no_depth",
     }

@@ -12,32 +12,18 @@ from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from ...core.device import check_memory
 from ...core.scans import InputError
 from ...measure.plots.live import ErrorOverZ, Stopping, live_figure
-from ..shared.guard import guarded, on
+from ..shared.guard import guarded, on, telling
 from ..shared.insides import CALM
 from ..shared.pace import Turns
 from ..shared.result import order_from, plane_in_view, show_height
-from .feeds import FolderFeed, MicroscopeFeed
 from .files import LiveFiles
-from .intake import Candidate
+from .intake import Candidate, ScanIntake
 from .layer import LiveLayer, NextScanFrame, get_ready
-from .messages import (
-    Asked,
-    Filled,
-    Listed,
-    MicroscopeFree,
-    NotStarted,
-    Remove,
-    Renormalise,
-    StageAt,
-    Started,
-    Told,
-)
 from .pages import LivePages
-from .question import GO_ON, START_AGAIN, QuestionBox
+from .question import CONTINUE, START_AGAIN, QuestionBox
 from .run import LiveRun
 from .saving import finished_volume
-from .scope import AtMicroscope
-from .sources import FOLDER, HAND
+from .sources import FOLDER, HAND, FolderFeed, MicroscopeFeed
 from .words import (
     ABORT,
     ACTIONS,
@@ -46,33 +32,30 @@ from .words import (
     STAGES,
     START,
     STOP_WATCHING,
+    run_over,
     start_again,
     unbroken,
+)
+from .work import (
+    Filled,
+    Listed,
+    Message,
+    MicroscopeFree,
+    NotStarted,
+    ScanQuestion,
+    StageAt,
+    Started,
 )
 
 _PROGRESS_S = 0.2
 
 
-class LiveDock(AtMicroscope):
-    """A session at the microscope: scans in, a volume that follows, and when to stop.
+class LiveDock(ScanIntake):
+    """A session at the microscope: scans in, a volume that follows, and when to stop."""
 
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer that gets the volume.
-
-    Attributes
-    ----------
-    remembers : bool
-        Whether what is set, and every scan, is kept for the next start.
-    """
-
-    started = Signal()
-    """The session is there."""
-    refined = Signal()
-    """The volume contains all scans."""
-    run_ended = Signal(object)
-    """What was asked of the microscope is done; with how an automatic run ended, or None."""
+    started = Signal()  # the session is there
+    refined = Signal()  # the volume contains all scans
+    run_ended = Signal(object)  # with how an automatic run ended, or None after a single scan
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, *START)
@@ -82,11 +65,11 @@ class LiveDock(AtMicroscope):
         self.question = QuestionBox(self.palette_)
         self.footer.add_on_top(self.question)
         self.footer.name_cancel("Abort", ABORT)
-        self.folder = FolderFeed(self.setup.sources.folder)
-        self.scope = MicroscopeFeed(self.setup.sources.microscope)
+        self.folder = FolderFeed(self.setup.sources)
+        self.scope = MicroscopeFeed(self.setup.sources)
         self.turns = Turns(self._viewer, self, self._is_quiet)
         self.live = LiveRun(self.turns)
-        self.remembers = True
+        self.remembers = True  # whether what is set, and every scan, is kept for the next start
         self.files = LiveFiles(self, self.question, is_wanted=lambda: self.remembers)
         self.footer.add_on_top(self.files.saving)
         self.over_z: ErrorOverZ | None = None
@@ -104,6 +87,16 @@ class LiveDock(AtMicroscope):
         self._show_state()
 
     # what a script calls --------------------------------------------------------------
+    @property
+    def session(self) -> Any:
+        """The :class:`~.Session` that runs, or None."""
+        return self.live.session
+
+    @property
+    def epsilon(self) -> float:
+        """The threshold ε, above 0 and below 1."""
+        return float(self.scans.epsilon.value()) / 100
+
     @property
     def is_busy(self) -> bool:
         """Whether something is still to come."""
@@ -125,17 +118,17 @@ class LiveDock(AtMicroscope):
         """Begin a session with the optics, the grid and the method that are set."""
         if self.live.is_on:
             return
-        with self.sentences():
+        with telling(self):
             make = self.setup.session_maker(self.epsilon)
             if self.waiting:
                 check_memory(self.setup.grid.grid(), self.waiting[0].pixels.shape)
             if self.remembers:
                 self.pages.remember()
-            self._begin("Starting", self.files.keeping(make))
+            self._begin("Starting", self.files.autosaving(make))
 
     def watch(self, is_on: bool) -> None:
         """Watch the folder, or no longer."""
-        with self.sentences():
+        with telling(self):
             if is_on:
                 self.folder.start()
             else:
@@ -150,7 +143,7 @@ class LiveDock(AtMicroscope):
     def remove(self, number: int) -> None:
         """Let a scan go, by its place in the list."""
         if not self._is_at_microscope:
-            self.live.ask(Remove(number))
+            self.live.work.remove(number)
 
     def start_again(self) -> None:
         """End the session, after a question if there are scans in it."""
@@ -160,15 +153,48 @@ class LiveDock(AtMicroscope):
             return
         self.question.ask(
             start_again(count),
-            (START_AGAIN, GO_ON),
+            (START_AGAIN, CONTINUE),
             lambda key, _height: self._end_session() if key else None,
         )
 
     def go_there(self) -> None:
         """Move the viewer's slider to the suggested height."""
-        if self.over_z is not None and self.over_z.suggested_um is not None:
-            show_height(self._viewer, self.over_z.suggested_um)
+        if self._next_z_um is not None:
+            show_height(self._viewer, self._next_z_um)
 
+    def connect_microscope(self, which: str) -> None:
+        """Connect to Micro-Manager ("micro-manager") or to a simulated microscope ("simulated")."""
+        self.setup.sources.form.microscope.value = which
+        self.scope.connect_to(which)
+
+    def take_scan(self, *, suggested: bool = False) -> None:
+        """Take one scan where the stage stands, or at the suggested height."""
+        z_um = self._next_z_um if suggested else None
+        with telling(self):
+            microscope = self.scope.microscope()
+            if self._take_microscope("Scanning"):
+                self.live.work.take_scan(microscope, z_um)
+
+    def run_automatically(self) -> None:
+        """Scan and refine until another scan no longer pays, or the most scans are taken."""
+        settings = self.setup.sources.form.read()
+        with telling(self):
+            microscope = self.scope.microscope()
+            if self._take_microscope("Running"):
+                self.live.work.acquire(
+                    microscope,
+                    epsilon=self.epsilon,
+                    max_scans=settings.most,
+                    afterwards=settings.afterwards,
+                )
+
+    def cancel(self) -> None:
+        """End what the microscope does; the scans stay."""
+        if self._is_at_microscope:
+            self.live.work.abort.set()
+            self.footer.cancelling()
+
+    # the base's hooks -----------------------------------------------------------------
     def _check(self) -> None:
         self._check_timer.stop()
         why_not, kind = "", "hint"
@@ -184,8 +210,14 @@ class LiveDock(AtMicroscope):
 
     def restyle_plots(self) -> None:
         """Draw in the theme's colours."""
-        for part in (self.scans.plot, self.scans.verdict, self.question):
+        for part in (self.scans.plot, self.scans.verdict, self.question.label):
             part.restyle()
+
+    def _layer_goes(self, event: Any = None) -> None:
+        """See that its memory is freed, too."""
+        super()._layer_goes()
+        with contextlib.suppress(IndexError):
+            CALM.give_back(self._viewer.layers[event.index])
 
     # the session ----------------------------------------------------------------------
     def _begin(self, title: str, make: Callable[[], Any]) -> None:
@@ -198,14 +230,14 @@ class LiveDock(AtMicroscope):
         self.live.start(ready)
         self._show_state()
 
-    def _told(self, item: object) -> None:
+    def _arrived(self, item: object) -> None:
         handlers: dict[type, Callable[[Any], None]] = {
             Started: self._session_started,
             NotStarted: self._session_failed,
             Listed: self._show_scans,
             Filled: self._plane_filled,
-            Asked: self.ask_about,
-            Told: lambda told: self.say(told.sentence, told.kind),
+            ScanQuestion: self.ask_about,
+            Message: lambda message: self.say(message.sentence, message.kind),
             StageAt: self._stage_read,
             MicroscopeFree: self._microscope_free,
         }
@@ -224,9 +256,9 @@ class LiveDock(AtMicroscope):
         self.offer_waiting()
         self.started.emit()
 
-    def _session_failed(self, told: NotStarted) -> None:
+    def _session_failed(self, failure: NotStarted) -> None:
         self._end_session()
-        self.fail(told.sentence)
+        self.failed(failure.sentence)
 
     def _end_session(self) -> None:
         """Let the session go; the volume stays as a layer."""
@@ -246,7 +278,48 @@ class LiveDock(AtMicroscope):
         self.pages.show_page(self.setup)
         self._show_state()
 
-    # what is told ---------------------------------------------------------------------
+    # the microscope -------------------------------------------------------------------
+    def _take_microscope(self, title: str) -> bool:
+        """Whether the session may now use the microscope, which it does for one thing at a time."""
+        if self.session is None:
+            raise InputError("There is no session yet: start one, then scan.")
+        if self._is_at_microscope:
+            return False
+        self.scans.pause.setChecked(False)
+        self._is_at_microscope = True
+        self.footer.begin(title)
+        self._show_state()
+        return True
+
+    def _stage_read(self, read: StageAt) -> None:
+        stage = f"The stage was at {read.z_um:.4g} µm."
+        self.setup.sources.rows.stage.setText(unbroken(stage))
+
+    def _microscope_free(self, free: MicroscopeFree) -> None:
+        self._is_at_microscope = False
+        self.footer.ended()
+        if self._is_pending:
+            self.footer.begin("Refining", aside=True)
+        if free.ended is not None:
+            kind = {"converged": "done", "failed": "error"}.get(free.ended.reason, "hint")
+            self.say(run_over(free.ended), kind)
+            self.setup.sources.rows.stage.setText(unbroken(free.ended.stage))
+        self._show_state()
+        self.run_ended.emit(free.ended)
+
+    def _microscope_connected(self, microscope: Any) -> None:
+        """Fill in what the microscope knows, unless a session runs."""
+        if not self.live.is_on:
+            optics, panel = self.scope.optics, self.setup.optics
+            if optics is not None:
+                panel.set_values(optics.as_dict(), "of the simulated microscope")
+            else:
+                panel.set_values({"pixel_um": microscope.pixel_um}, "from the microscope")
+            with contextlib.suppress(InputError):
+                self.setup.propose_grid(microscope.limits_um)
+        self._show_state()
+
+    # what the session reports -----------------------------------------------------------------
     def _show_scans(self, listed: Listed) -> None:
         assert self.volume is not None  # made with the session
         self.over_z, self._is_pending = listed.over_z, listed.is_pending
@@ -296,9 +369,14 @@ class LiveDock(AtMicroscope):
         stopping = Stopping(counts, changes, self.epsilon, verdict.next_change)
         self.scans.plot.show_figure(live_figure(stopping, self.over_z))
 
+    @property
+    def _next_z_um(self) -> float | None:
+        """The height where another scan should help most."""
+        return None if self.over_z is None else self.over_z.suggested_um
+
     def _show_next(self) -> None:
         """The suggested height: in words, and soon as a frame in the viewer."""
-        z_um = self.over_z.suggested_um if self.over_z is not None else None
+        z_um = self._next_z_um
         self.scans.next.setText("–" if z_um is None else f"{z_um:.4g} µm")
         self.turns.add(self._show_frame)  # beside a thread that works it would take long
 
@@ -308,8 +386,7 @@ class LiveDock(AtMicroscope):
     def _show_frame(self) -> None:
         if self.session is None or self.volume is None:
             return  # it has ended, and the frame is gone with it
-        z_um = self.over_z.suggested_um if self.over_z is not None else None
-        layer = self.volume.layer
+        z_um, layer = self._next_z_um, self.volume.layer
         if layer is None:
             self.frame.remove()
         elif z_um is not None and self.scans.frame.isChecked():
@@ -329,7 +406,7 @@ class LiveDock(AtMicroscope):
             tool.setEnabled(is_free)
         for button in (sources.rows.here, sources.rows.there):
             button.setEnabled(is_free and self.scope.is_connected)
-        watched = sources.folder.folder.text() if self.folder.is_watching else ""
+        watched = sources.form.folder.value if self.folder.is_watching else ""
         sources.rows.folder.setText(f"Watching {watched}" if watched else "No folder is watched.")
         scans.go.setEnabled(is_live and self.over_z is not None)
         scans.say_place(PLACES.get(self.session.state_place, "") if is_live else "")
@@ -343,60 +420,55 @@ class LiveDock(AtMicroscope):
             self.footer.name_action(*ACTIONS[sources.source])
         self.check()
 
-    def _layer_goes(self, event: Any = None) -> None:
-        """See that its memory is freed, too."""
-        super()._layer_goes()
-        with contextlib.suppress(IndexError):
-            CALM.give_back(self._viewer.layers[event.index])
-
     # wiring ---------------------------------------------------------------------------
     def _view_moved(self, _event: Any = None) -> None:
         """Planes in view come first."""
         if self.session is not None:
             grid = self.session.grid
-            self.live.look_first(order_from(plane_in_view(self._viewer, grid), len(grid)))
+            self.live.work.order = order_from(plane_in_view(self._viewer, grid), len(grid))
 
     def _paused(self, is_paused: bool) -> None:
-        self.live.pause(is_paused)
+        self.live.work.pause(is_paused)
         self.footer.bar.setVisible(self._is_pending and not is_paused)
         self.say("Paused: scans are taken, the volume waits." if is_paused else "")
 
     def _connect(self) -> None:
         setup, scans, sources = self.setup, self.scans, self.setup.sources
-        rows, scope = sources.rows, sources.microscope
-        on(self, self.live.told, self._told)
+        rows, which = sources.rows, sources.form.microscope
         for part in (setup.optics, setup.grid, setup.method):
             part.changed.connect(self._check_timer.start)
-        on(self, setup.method.failed, self.fail)
-        on(self, sources.changed, self._show_state)
-        on(self, rows.add.clicked, self.add_selected)
-        on(self, scans.epsilon.valueChanged, lambda _: self._draw())
-        on(self, scans.frame.toggled, lambda _: self._show_next())
-        on(self, scans.list.removed, self.remove)
-        on(self, scans.list.looked_at, lambda z_um: show_height(self._viewer, z_um))
-        on(self, scans.undo.clicked, self.undo)
-        on(self, scans.pause.toggled, self._paused)
-        on(self, scans.again.clicked, self.start_again)
-        on(self, scans.go.clicked, self.go_there)
-        on(self, scans.plan_wanted, self.live.ask)
-        on(self, scans.renormalise.clicked, lambda: self.live.ask(Renormalise()))
-        on(self, scans.plot.message, self.say)
-        on(self, scans.save.said, self.say)
-        on(self, rows.here.clicked, lambda: self.take_scan())
-        on(self, rows.there.clicked, lambda: self.take_scan(suggested=True))
-        on(
-            self,
-            scope.connect_button.clicked,
-            lambda: self.connect_microscope(str(scope.which.currentData())),
+        slots: tuple[tuple[Any, Callable[..., object]], ...] = (
+            (self.live.arrived, self._arrived),
+            (setup.method.failed, self.failed),
+            (sources.changed, self._show_state),
+            (sources.connect_button.clicked, lambda: self.connect_microscope(which.value)),
+            (rows.add.clicked, self.add_selected),
+            (rows.here.clicked, lambda: self.take_scan()),
+            (rows.there.clicked, lambda: self.take_scan(suggested=True)),
+            (scans.epsilon.valueChanged, lambda _: self._draw()),
+            (scans.frame.toggled, lambda _: self._show_next()),
+            (scans.list.removed, self.remove),
+            (scans.list.looked_at, lambda z_um: show_height(self._viewer, z_um)),
+            (scans.undo.clicked, self.undo),
+            (scans.pause.toggled, self._paused),
+            (scans.again.clicked, self.start_again),
+            (scans.go.clicked, self.go_there),
+            (scans.plan_wanted, lambda error: self.live.work.plan(error)),
+            (scans.renormalise.clicked, lambda: self.live.work.renormalise()),
+            (scans.plot.message, self.say),
+            (scans.save.said, self.say),
+            (self.folder.scan, lambda add: self.live.work.add(add)),
+            (self.folder.changed, self._show_state),
+            (self.folder.said, self.say),
+            (self.scope.said, self.say),
+            (self.scope.connected, self._microscope_connected),
+            (self.files.said, self.say),
+            (self.files.opened, lambda make: self._begin("Opening", make)),
+            (self._viewer.dims.events.point, self._view_moved),
         )
-        on(self, self.folder.scan, self.live.ask)
-        on(self, self.folder.changed, self._show_state)
-        for feed in (self.folder, self.scope, self.files):
-            on(self, feed.said, self.say)
-        on(self, self.files.opened, lambda make: self._begin("Opening", make))
+        for signal, slot in slots:
+            on(self, signal, slot)
         self.files.place(self.pages)
-        on(self, self.scope.connected, self._microscope_connected)
-        on(self, self._viewer.dims.events.point, self._view_moved)
         fit = guarded(self, self.ui.fit)
         for moved in (self.pages.currentChanged, self.pages.filled):
             on(self, moved, lambda *_: QTimer.singleShot(0, fit))

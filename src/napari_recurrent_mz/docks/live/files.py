@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..shared.worker import in_background
 from .pages import LivePages
 from .question import Choice, QuestionBox
 from .saving import Saving, SavingRow, save_listened
+from .words import count_of_scans
 
 Make = Callable[[], Any]
 
@@ -54,37 +56,13 @@ def is_session_path(path: Path) -> bool:
 class LiveFiles(QObject):
     """Keeps a dock's session: every scan is on disk before its volume is made.
 
-    The dock wraps what makes its session in :meth:`keeping`, starts what :attr:`opened` gives,
-    and says :meth:`let_go` when a person ends the session or :meth:`close` when the window goes.
-    A session that was neither saved nor let go is offered when the dock is first shown.
-
-    Parameters
-    ----------
-    dock : QWidget
-        Owner of the file dialogs.
-    question : QuestionBox
-        Where the offer is made.
-    is_wanted : callable, optional
-        Whether sessions are autosaved and offered now.
-    folder : Path, optional
-        For autosaved sessions; by default :func:`sessions_folder`.
-
-    Examples
-    --------
-    >>> self.files = LiveFiles(self, self.question)                     # doctest: +SKIP
-    >>> self.files.place(self.pages)    # its buttons                   # doctest: +SKIP
-    >>> self.files.said.connect(self.say)                               # doctest: +SKIP
-    >>> self.files.opened.connect(self.live.start)                      # doctest: +SKIP
-    >>> self.live.start(self.files.keeping(make))                       # doctest: +SKIP
-    >>> self.files.let_go()             # a person starts again         # doctest: +SKIP
-    >>> self.files.close()              # the dock goes                 # doctest: +SKIP
+    A session that was neither saved nor ended by a person is offered when the dock is first shown,
+    where ``is_wanted`` says so.
     """
 
-    said = Signal(str, str)
-    """A sentence and its kind; safe from any thread."""
+    said = Signal(str, str)  # a sentence and its kind; safe from any thread
+    opened = Signal(object)  # what makes a session that is to be opened, for its thread
     _step = Signal(int, int)
-    opened = Signal(object)
-    """A session is to be opened: what makes it, for the session's thread."""
 
     def __init__(
         self,
@@ -96,7 +74,7 @@ class LiveFiles(QObject):
     ) -> None:
         super().__init__(dock)
         self._dock, self._question, self._is_wanted = dock, question, is_wanted
-        self.folder = sessions_folder() if folder is None else folder
+        self.folder = folder or sessions_folder()
         self._lock = threading.Lock()
         self._turn = 0
         self._session: Any = None
@@ -129,40 +107,28 @@ class LiveFiles(QObject):
         return session is None or not session.scans or self._saved == session.scans
 
     # a session begins and ends ------------------------------------------------------------
-    def keeping(self, make: Make) -> Make:
-        """The same maker, but the session that it makes is autosaved from its first scan on.
-
-        Parameters
-        ----------
-        make : callable
-            Gives the session, in any thread.
-        """
+    def autosaving(self, make: Make) -> Make:
+        """The same maker of a session, in any thread; it is autosaved from its first scan on."""
         turn = self._next_turn()
-        return lambda: self._keep(make(), turn)
+        return lambda: self._autosave_from(make(), turn)
 
     def opening(self, path: Path, *, recovered: Any = None) -> Make:
-        """What opens a session and autosaves it from then on.
-
-        Parameters
-        ----------
-        path : Path
-            A folder ``.rmz``, a file ``.rmz.zip`` or the ``session.json`` of a folder.
-        recovered : Unsaved, optional
-            The autosaved session that this is; deleted once its scans are safe elsewhere.
-        """
+        """What opens a saved session, or an autosaved one, and autosaves it from then on."""
         turn = self._next_turn()
 
         def make() -> Any:
             from ...engine.session import load
 
-            told: list[tuple[str, str]] = []
-            session = load(path, on_message=lambda *what: told.append(what))
-            self._keep(session, turn, is_saved=recovered is None and not told)
+            messages: list[tuple[str, str]] = []
+            session = load(path, on_message=lambda *message: messages.append(message))
+            self._autosave_from(session, turn, is_saved=recovered is None and not messages)
             if recovered is not None and self._is_safe(turn):
                 recovered.discard()
-            if not told:
-                told = [(_opened(path, len(session.scans), recovered is not None), "done")]
-            self._tell_all(told)
+            if not messages:
+                messages = [(_opened(path, len(session.scans), recovered is not None), "done")]
+            is_warning = "warning" in {kind for _, kind in messages}
+            kind = "warning" if is_warning else messages[0][1]
+            self._say(" ".join(sentence for sentence, _ in messages), kind)
             return session
 
         return make
@@ -207,22 +173,19 @@ class LiveFiles(QObject):
                 return
             if session is self._session:
                 self._saved = scans
-            what = "1 scan is" if len(scans) == 1 else f"{len(scans)} scans are"
-            self.said.emit(f"Saved: {what} in '{path.name}'.", "done")
+            verb = "is" if len(scans) == 1 else "are"
+            self.said.emit(f"Saved: {count_of_scans(len(scans))} {verb} in '{path.name}'.", "done")
 
         def failed(sentence: str) -> None:
             self.saving.end()
             self.said.emit(sentence, "error")
 
-        in_background(
-            self, save_listened, session, path, Saving(self._tell_step, self._stop),
-            then=saved, failed=failed,
-        )  # fmt: skip
+        listener = Saving(partial(emit_alive, self, "_step"), self._stop)
+        in_background(self, save_listened, session, path, listener, then=saved, failed=failed)
 
     def ask_what_to_open(self) -> None:
         """Open the session that a person chooses."""
-        if self._session is not None:
-            self.said.emit(_ONE_AT_A_TIME, "hint")
+        if self._is_taken():
             return
         start = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
         chosen, _ = QFileDialog.getOpenFileName(self._dock, "Open session", start, _TO_OPEN)
@@ -231,45 +194,39 @@ class LiveFiles(QObject):
 
     def open_from(self, path: Path) -> None:
         """Open a session, unless one runs."""
+        if not self._is_taken():
+            self.opened.emit(self.opening(path))
+
+    def _is_taken(self) -> bool:
+        """Whether a session runs, which is said."""
         if self._session is not None:
             self.said.emit(_ONE_AT_A_TIME, "hint")
-            return
-        self.opened.emit(self.opening(path))
+        return self._session is not None
 
     # in the session's thread --------------------------------------------------------------
-    def _keep(self, session: Any, turn: int, *, is_saved: bool = False) -> Any:
+    def _autosave_from(self, session: Any, turn: int, *, is_saved: bool = False) -> Any:
         """Autosave a session, unless the dock has gone on to another one."""
         from ...engine.session import Autosave
 
-        kept = None
+        autosave = None
         if self._is_wanted():
-            kept = Autosave(session, self.folder, on_message=self._tell)
+            autosave = Autosave(session, self.folder, on_message=self._say)
         with self._lock:
             if turn == self._turn:
-                self._session, self._autosave = session, kept
+                self._session, self._autosave = session, autosave
                 self._saved = session.scans if is_saved else None
                 return session
-        if kept is not None:
-            kept.close()  # what it came from is still there
+        if autosave is not None:
+            autosave.close()  # what it came from is still there
         return session
 
     def _is_safe(self, turn: int) -> bool:
         with self._lock:
             return turn == self._turn and self._autosave is not None and self._autosave.is_safe
 
-    def _tell_all(self, told: list[tuple[str, str]]) -> None:
-        """What there is to say of a session that was opened, as one message."""
-        kinds = {kind for _, kind in told}
-        kind = "warning" if "warning" in kinds else told[0][1]
-        self._tell(" ".join(sentence for sentence, _ in told), kind)
-
-    def _tell(self, sentence: str, kind: str) -> None:
+    def _say(self, sentence: str, kind: str) -> None:
         """Say something from any thread, unless the window is gone."""
         emit_alive(self, "said", sentence, kind)
-
-    def _tell_step(self, done: int, total: int) -> None:
-        """Say how far saving is, from its thread."""
-        emit_alive(self, "_step", done, total)
 
     # in the GUI thread --------------------------------------------------------------------
     def _next_turn(self) -> int:
@@ -284,15 +241,13 @@ class LiveFiles(QObject):
         if ended is not None:
             ended.close(keep=keep)
 
-    def _offer_first(self, found: list[Any]) -> None:
-        if not found or self._session is not None:
+    def _offer_first(self, unsaved: list[Any]) -> None:
+        if not unsaved or self._session is not None:
             return
-        first, *others = found
+        first, *others = unsaved
 
         def answered(key: str, _height: float | None) -> None:
-            if key == OPEN.key and self._session is not None:
-                self.said.emit(_ONE_AT_A_TIME, "hint")
-            elif key == OPEN.key:
+            if key == OPEN.key and not self._is_taken():
                 self.opened.emit(self.opening(first.path, recovered=first))
             elif key == DISCARD.key:
                 first.discard()
@@ -302,10 +257,10 @@ class LiveFiles(QObject):
 
 
 def _opened(path: Path, scans: int, is_recovered: bool) -> str:
-    what = "1 scan" if scans == 1 else f"{scans} scans"
+    count = count_of_scans(scans)
     if is_recovered:
-        return f"The session is back, with {what}: save it to keep it in a file of your own."
-    return f"Opened '{path.name}' with {what}."
+        return f"The session is back, with {count}: save it to keep it in a file of your own."
+    return f"Opened '{path.name}' with {count}."
 
 
 def _unsaved(folder: Path) -> list[Any]:

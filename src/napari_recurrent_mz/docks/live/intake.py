@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,42 +16,27 @@ from ...io import z_from_name
 from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared.dock import InstrumentFooter
+from ..shared.guard import telling
 from ..shared.worker import in_background
 from .files import LiveFiles, is_session_path
 from .layer import LiveLayer
-from .messages import Add, Asked
 from .pages import LivePages
-from .question import BY_KEY, LEAVE_OUT, USE_HEIGHT, QuestionBox
+from .question import ABOUT_SCANS, LEAVE_OUT, USE_HEIGHT, QuestionBox
 from .run import LiveRun
 from .words import unbroken
+from .work import Add, ScanQuestion
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An image that may become a scan, once its height is known.
+    """An image that may become a scan, once its height is known."""
 
-    Attributes
-    ----------
-    pixels : numpy.ndarray, shape (Y, X)
-    name : str
-    z_um, pixel_um : float or None
-        Height and pixel size in micrometres, where the image says them.
-    origin_um : tuple of float
-        Place (y, x) of the first pixel, in micrometres.
-    known : mapping
-        What it says of the optics.
-    """
-
-    pixels: npt.NDArray[Any]
+    pixels: npt.NDArray[Any]  # (Y, X)
     name: str
     z_um: float | None
     pixel_um: float | None
-    origin_um: tuple[float, float] = (0.0, 0.0)
-    known: Mapping[str, Any] = field(default_factory=dict)
-
-    def at(self, z_um: float) -> Candidate:
-        """The same at a height that a person gave."""
-        return replace(self, z_um=z_um)
+    origin_um: tuple[float, float] = (0.0, 0.0)  # (y, x) of the first pixel
+    known: Mapping[str, Any] = field(default_factory=dict)  # what it says of the optics
 
     def add(self) -> Add:
         """What a session is asked."""
@@ -60,13 +45,7 @@ class Candidate:
 
 
 def of_layer(layer: Layer, viewer: Any) -> Candidate:
-    """An image layer; of a stack, the plane in view.
-
-    Raises
-    ------
-    InputError
-        If no plane can be taken from it.
-    """
+    """An image layer; of a stack, the plane in view; InputError if none can be taken from it."""
     image = _layers.check_scan_layer(layer)
     heights, _ = _layers.heights_um(image)
     count, plane = _layers.plane_count(image), 0
@@ -91,13 +70,7 @@ def of_layer(layer: Layer, viewer: Any) -> Candidate:
 
 
 def of_file(image: Any) -> Candidate:
-    """An image file that was read.
-
-    Raises
-    ------
-    InputError
-        If it is a stack.
-    """
+    """An image file that was read; InputError if it is a stack."""
     if image.n_planes > 1:
         raise InputError(
             f"'{image.name}' is a stack of {image.n_planes} planes: open it in napari, and add "
@@ -123,23 +96,12 @@ class ScanIntake(_drop.DropTarget):
         """Answer to what the user did last."""
         self.footer.say(unbroken(sentence), kind)
 
-    def fail(self, sentence: str) -> None:
-        """Answer that it could not be done."""
-        self.say(sentence, "error")
-
-    @contextlib.contextmanager
-    def sentences(self) -> Iterator[None]:
-        """A mistake of the user is a sentence in the footer."""
-        try:
-            yield
-        except InputError as error:
-            self.fail(str(error))
-
     def add_selected(self) -> None:
         """Take the layers that are selected in napari's layer list as scans."""
         chosen = [x for x in self._viewer.layers if x in self._viewer.layers.selection]
+        volume = None if self.volume is None else self.volume.layer
         edit = self.pages.setup.sources.rows.height_um
-        with self.sentences():
+        with telling(self):
             if not chosen:
                 raise InputError("No layer is selected: click an image in the layer list.")
             if edit.is_text_wrong:
@@ -147,14 +109,12 @@ class ScanIntake(_drop.DropTarget):
             if edit.value() is not None and len(chosen) > 1:
                 raise InputError("One height is typed but several layers are selected: choose one.")
             for layer in chosen:
-                self._check_foreign(layer)
+                if volume is not None and layer is volume:
+                    raise InputError(
+                        f"'{layer.name}' is the volume of this session: select a scan."
+                    )
                 self.offer(of_layer(layer, self._viewer), edit.value())
             edit.set_value(None)
-
-    def _check_foreign(self, layer: Layer) -> None:
-        """Raise :class:`InputError` for the volume that the scans make."""
-        if self.volume is not None and self.volume.is_mine(layer):
-            raise InputError(f"'{layer.name}' is the volume of this session: select a scan.")
 
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and take them as scans; a session that was saved is opened."""
@@ -162,56 +122,47 @@ class ScanIntake(_drop.DropTarget):
             self.files.open_from(paths[0])
             return
         self.say("Reading…")
-        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self.fail)
+        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self.failed)
 
     def offer(self, candidate: Candidate, z_um: float | None = None) -> None:
-        """Take an image as a scan; its height is asked for when nothing says it.
+        """Take an image as a scan; its height is asked for when neither it nor ``z_um`` says it.
 
-        Parameters
-        ----------
-        candidate : Candidate
-        z_um : float, optional
-            Height in micrometres that a person gave.
-
-        Raises
-        ------
-        InputError
-            If it cannot be a scan.
+        Raises InputError if it cannot be a scan.
         """
         if z_um is not None:
-            candidate = candidate.at(z_um)
+            candidate = replace(candidate, z_um=z_um)
         if self.live.session is None:
-            self._keep(candidate)
+            self._let_wait(candidate)
         elif candidate.z_um is None:
             self.question.ask(
                 f"At which height was '{candidate.name}' taken?",
                 (USE_HEIGHT, LEAVE_OUT),
-                lambda key, height: self._height_answered(candidate, key, height),
+                lambda key, height: self.offer(candidate, height) if key else None,
                 wants_height=True,
             )
         else:
             if self.volume is not None and not self.live.session.scans:
                 self.volume.origin_um = candidate.origin_um
-            self.live.ask(candidate.add())
+            self.live.work.add(candidate.add())
 
     def offer_waiting(self) -> None:
         """Take the images that waited for the session."""
         waiting, self.waiting = self.waiting, []
         for candidate in waiting:
-            with self.sentences():
+            with telling(self):
                 self.offer(candidate)
 
-    def ask_about(self, asked: Asked) -> None:
+    def ask_about(self, question: ScanQuestion) -> None:
         """Ask what to do with a scan that the session has not taken."""
-        choices = [*(BY_KEY[key] for key in asked.choices), LEAVE_OUT]
+        choices = [*(ABOUT_SCANS[key] for key in question.choices), LEAVE_OUT]
 
         def answered(key: str, _height: float | None) -> None:
             if key:
-                self.live.ask(asked.add.answered(key))
+                self.live.work.add(question.add.answered(key))
 
-        self.question.ask(asked.sentence, choices, answered)
+        self.question.ask(question.sentence, choices, answered)
 
-    def _keep(self, candidate: Candidate) -> None:
+    def _let_wait(self, candidate: Candidate) -> None:
         """Before the session: the image fills in what it knows, and is taken at the start."""
         setup = self.pages.setup
         self.waiting.append(candidate)
@@ -237,8 +188,3 @@ class ScanIntake(_drop.DropTarget):
         if sentences or _drop.doubts_about(images):
             words, kind = _drop.said_of(images, sentences)
             self.say(f"{words} {self.footer.message.text()}".strip(), kind)
-
-    def _height_answered(self, candidate: Candidate, key: str, height: float | None) -> None:
-        if key:
-            with self.sentences():
-                self.offer(candidate, height)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Layer, Vectors
+from napari.layers import Image, Vectors
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ...core.methods import METHOD_NAMES
@@ -17,7 +17,7 @@ from ..shared.layer_in_turns import LayerInTurns
 from ..shared.layers import METADATA_KEY
 from ..shared.pace import Pace, Turns
 from ..shared.result import show_height
-from .messages import Listed
+from .work import Listed
 
 Limits = tuple[float, float]
 
@@ -26,35 +26,18 @@ _FRAME_SHARE = 1 / 100  # of the field, as wide as the line is
 
 
 class LiveLayer(QObject):
-    """Shows a session's volume; when the user removes the layer, the next plane brings a new one.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    session : Session
-    turns : Turns
-        In which the layer comes.
-
-    Attributes
-    ----------
-    origin_um : tuple of float
-        Place (y, x) of the first pixel, in micrometres; may be set until the layer is there.
-    contrast : tuple of float
-        Limits that show the scans well; may be set until the layer is there.
-    """
+    """A session's volume as a layer; once the user removes it, the next plane brings a new one."""
 
     added = Signal()
-    """The layer is in the viewer."""
-    gone = Signal()
-    """The layer is no longer in the viewer, as there is no volume any more."""
+    gone = Signal()  # as there is no volume any more
 
     def __init__(self, viewer: Any, session: Any, turns: Turns) -> None:
         super().__init__()
         self._viewer, self._session, self._turns = viewer, session, turns
-        self.origin_um = (0.0, 0.0)
+        self.origin_um = (0.0, 0.0)  # (y, x) of the first pixel
         self._name = f"Live · {METHOD_NAMES[session.settings.method]}"
         self._shown: Any = None
-        self.contrast: Limits = (0.0, 1.0)
+        self.contrast: Limits = (0.0, 1.0)  # both may be set until the layer is there
         self._layer = LayerInTurns(viewer, turns, self._make)
         self._pace = Pace()
         self._timer = QTimer(self)
@@ -65,10 +48,6 @@ class LiveLayer(QObject):
     def layer(self) -> Image | None:
         """The layer, if it is in the viewer."""
         return self._layer.layer
-
-    def is_mine(self, layer: Layer) -> bool:
-        """Whether a layer shows this volume."""
-        return layer is self.layer
 
     def show(self, *, now: bool = False) -> None:
         """Show the volume as it is: soon, so that the window keeps its share, or now."""
@@ -180,20 +159,12 @@ class NextScanFrame:
     """A frame around the field at the height where the next scan should help most.
 
     It is made of four vectors: a layer of shapes takes the window three times as long.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    colour : str
-        As napari takes it.
-    turns : Turns
-        In which the layer comes.
     """
 
     def __init__(self, viewer: Any, colour: str, turns: Turns) -> None:
         self._colour = colour
         self._layer = LayerInTurns(viewer, turns, self._make)
-        self._wanted: tuple[Any, Image] | None = None  # a frame that is to come
+        self._request: tuple[Any, Image] | None = None  # a frame to come, around an image
         self._is_unwanted = self._is_hidden = False
 
     @property
@@ -204,7 +175,7 @@ class NextScanFrame:
     def forget(self) -> None:
         """A new session: whoever removed the frame from the last one may want it again."""
         self._layer.forget()
-        self._wanted, self._is_unwanted, self._is_hidden = None, False, False
+        self._request, self._is_unwanted, self._is_hidden = None, False, False
 
     def show(self, z_um: float, grid: ZGrid, image: Image) -> None:
         """Put the frame around ``image`` at a height, in micrometres.
@@ -217,7 +188,7 @@ class NextScanFrame:
             return
         frame = frame_of((z_um - grid.start_um) / grid.step_um, image.data.shape[-2:])
         if layer is None:
-            self._wanted = frame, image
+            self._request = frame, image
             self._layer.bring()
             return
         if not np.array_equal(layer.data, frame):
@@ -239,9 +210,9 @@ class NextScanFrame:
         self.forget()
 
     def _make(self) -> Vectors | None:
-        if self._wanted is None:
+        if self._request is None:
             return None
-        (frame, image), self._wanted = self._wanted, None
+        (frame, image), self._request = self._request, None
         return Vectors(
             frame,
             name=_FRAME_NAME,
@@ -257,19 +228,9 @@ class NextScanFrame:
 
 
 def frame_of(plane: float, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Four vectors around a field.
+    """Four vectors around a field of (Y, X) pixels at a height in planes; shape (4, 2, 3).
 
-    Parameters
-    ----------
-    plane : float
-        Where, in planes.
-    shape : tuple of int
-        (Y, X) pixels of the field.
-
-    Returns
-    -------
-    numpy.ndarray, shape (4, 2, 3)
-        Beginning and direction of each, as (plane, y, x) in pixels.
+    Beginning and direction of each, as (plane, y, x) in pixels.
     """
     rows, columns = shape
     corners = np.array([(0, 0), (0, columns), (rows, columns), (rows, 0)]) - 0.5

@@ -13,7 +13,6 @@ from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
     QHeaderView,
@@ -27,10 +26,11 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.methods import method_of
+from ...core.metrics import EPSILON
 from ...core.scans import InputError, default_grid
-from ...core.stopping import EPSILON
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
+from ..shared.form import DataForm, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
 from ..shared.method_panel import NETWORK, MethodPanel
@@ -39,47 +39,32 @@ from ..shared.parts import heading, push_button
 from ..shared.plot import PlotPanel
 from ..shared.quiet_plot import QuietCanvas
 from ..shared.theme import MessageLabel, Palette
-from .messages import Bytes, MakePlan, ScanLine
-from .sources import GROUP, SourcePanel
-from .work import THUMBNAIL
+from .sources import GROUP, NextScan, SourcePanel
+from .work import THUMBNAIL, Bytes, ScanLine
 
-_RULES = (
-    ("expected-error", "where the expected error falls most"),
-    ("largest-gap", "in the widest gap"),
-    ("spread", "where the scans disagree most"),
-)
 _LIST_HEIGHT = 116
 _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
 _PLANNED = 30.0
 _EPSILON_WIDTH = 84
 _TURN_MS = 20
-_KEPT = ("start", "stop", "step", "method", "rule", "epsilon", "frame")
+_REMEMBERED = ("start", "stop", "step", "method", "epsilon", "frame")
 
 
 class SetupPage(QWidget):
     """Optics, grid, method, how the next height is chosen, and where scans come from."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.optics, self.grid, self.method = OpticsPanel(), GridPanel(), MethodPanel()
+        self.next_scan: Any = DataForm(NextScan)
+        self.next_scan.restore(GROUP)
         self.sources = SourcePanel()
-        for number in reversed(range(self.method.method.count())):
-            if not is_live(str(self.method.method.itemData(number))):
-                self.method.method.removeItem(number)
-        self.rule = QComboBox()
-        self.rule.setAccessibleName("Next scan")
-        self.rule.setToolTip("How the height of the next scan is suggested")
-        self.rule.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        for key, words in _RULES:
-            self.rule.addItem(words, key)
-        label = QLabel("Next scan")
-        label.setBuddy(self.rule)
-        line = QHBoxLayout()
-        line.addWidget(label)
-        line.addWidget(self.rule, 1)
+        methods = self.method.method
+        for number in reversed(range(methods.count())):
+            # A session must go on from the scans before.
+            if method_of(str(methods.itemData(number))).kind not in ("network", "lmmse"):
+                methods.removeItem(number)
         column = QVBoxLayout(self)
         column.setContentsMargins(2, 4, 2, 2)
         column.setSpacing(4)
@@ -87,27 +72,16 @@ class SetupPage(QWidget):
             ("Optics", self.optics),
             ("Target planes (µm)", self.grid),
             ("Reconstruction", self.method),
+            ("", self.next_scan.native),
+            ("Scans", self.sources),
         ):
-            column.addWidget(heading(title))
+            if title:
+                column.addWidget(heading(title))
             column.addWidget(part)
-        column.addLayout(line)
-        column.addWidget(heading("Scans"))
-        column.addWidget(self.sources)
         column.addStretch(1)
 
     def session_maker(self, epsilon: float) -> Callable[[], Any]:
-        """What makes the session; for a thread, because it loads torch and the network.
-
-        Parameters
-        ----------
-        epsilon : float
-            Change at or below which scanning may stop.
-
-        Raises
-        ------
-        InputError
-            If optics or grid are missing or make no sense.
-        """
+        """What makes the session, in a thread as it loads torch; InputError if a field is wrong."""
         method, grid = self.method, self.grid.grid()
         options: dict[str, Any] = {
             "optics": self.optics.optics(),
@@ -115,7 +89,7 @@ class SetupPage(QWidget):
             "model": method.model_name() if method.models.isEnabled() else None,
             "device": method.device_choice(),
             "epsilon": epsilon,
-            "rule": str(self.rule.currentData()),
+            "rule": self.next_scan.rule.value,
         }
 
         def make() -> Any:
@@ -127,7 +101,7 @@ class SetupPage(QWidget):
 
     def lock(self, is_locked: bool) -> None:
         """What a session is made of stays the same in it; where its scans come from may change."""
-        for part in (self.optics, self.grid, self.method, self.rule):
+        for part in (self.optics, self.grid, self.method, self.next_scan.native):
             part.setEnabled(not is_locked)
 
     def is_incomplete(self) -> bool:
@@ -136,34 +110,22 @@ class SetupPage(QWidget):
         return self.optics.is_incomplete() or any(not edit.text().strip() for edit in fields)
 
     def propose_grid(self, limits_um: tuple[float, float]) -> None:
-        """A grid of all that a stage reaches, in steps of half a depth of field.
+        """A grid of all that a stage reaches, in steps of half a depth of field, if none is typed.
 
-        What a person has typed stays.
-
-        Raises
-        ------
-        InputError
-            If the optics are not known, or the stage reaches too far.
+        Raises InputError if the optics are not known, or the stage reaches too far.
         """
         if not any(edit.text() for edit in (self.grid.start, self.grid.stop)):
             self.grid.set_grid(default_grid(limits_um, self.optics.optics().depth_of_field_um))
 
 
-def is_live(method: str) -> bool:
-    """Whether a session can use a method: it must go on from the scans before."""
-    return method_of(method).kind in ("network", "lmmse")
-
-
 class ScanList(QTableWidget):
     """The scans in the order in which they came: a picture, z, and the change each brought."""
 
-    removed = Signal(int)
-    """A person wants this scan gone."""
-    looked_at = Signal(float)
-    """A person wants to see the plane at this height, in micrometres."""
+    removed = Signal(int)  # the scan of this row is to go
+    looked_at = Signal(float)  # the plane at this height in µm is to be seen
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 3, parent)
+    def __init__(self) -> None:
+        super().__init__(0, 3)
         self.setAccessibleName("Scans")
         self.setToolTip(
             "Delete lets the selected scan go; a double click shows the plane at its height"
@@ -183,7 +145,7 @@ class ScanList(QTableWidget):
             upright.setDefaultSectionSize(THUMBNAIL + 4)
             across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             across.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
-        on(self, self.cellDoubleClicked, self._double_clicked)
+        on(self, self.cellDoubleClicked, lambda row: self.looked_at.emit(self._lines[row].z_um))
         self._lines: Sequence[ScanLine] = ()
 
     def show_lines(self, lines: Sequence[ScanLine]) -> None:
@@ -192,8 +154,8 @@ class ScanList(QTableWidget):
         self._lines = lines
         self.setRowCount(len(lines))
         for row, line in enumerate(lines):
-            told, tip = change_in_words(line)
-            for column, text in enumerate((f"{line.z_um:.2f}", told, line.name)):
+            change, tip = change_in_words(line)
+            for column, text in enumerate((f"{line.z_um:.2f}", change, line.name)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(tip if column == 1 else line.name)
                 if column == 0:
@@ -209,9 +171,6 @@ class ScanList(QTableWidget):
             self.removed.emit(self.currentRow())
             return
         super().keyPressEvent(event)
-
-    def _double_clicked(self, row: int, _column: int) -> None:
-        self.looked_at.emit(self._lines[row].z_um)
 
 
 def change_in_words(line: ScanLine) -> tuple[str, str]:
@@ -240,12 +199,10 @@ def pixmap(grey: Bytes) -> QPixmap:
 class ScansPage(QWidget):
     """Scans, what is done for the next one, the verdict, and the plots."""
 
-    plan_wanted = Signal(object)
-    """With what the session is asked for a plan."""
+    plan_wanted = Signal(float)  # with the expected error, above 0 and below 1
 
-    def __init__(self, palette: Palette, rows: QWidget, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.rows = rows
+    def __init__(self, palette: Palette, rows: QWidget) -> None:
+        super().__init__()
         self.list = ScanList()
         self.undo = push_button(
             "Undo last", "Take the last scan back; the volume before returns (Ctrl+Z)"
@@ -282,10 +239,8 @@ class ScansPage(QWidget):
             "Plan…", "How many scans a wanted error takes, and at which heights", self.ask_for_plan
         )
         self.save = SaveButton("volume")
-        self.place = QLabel()
-        self.place.setProperty("faint", True)
-        self.place.setWordWrap(True)
-        self._lay_out()
+        self.place = faint()
+        self._lay_out(rows)
 
     def ask_for_plan(self) -> None:
         """Ask which error is wanted, and ask the session for a plan."""
@@ -293,33 +248,25 @@ class ScansPage(QWidget):
             self, "Plan", "Expected error wanted, in % of the contrast:", _PLANNED, 1, 99, 0
         )
         if is_wanted:
-            self.plan_wanted.emit(MakePlan(percents / 100))
+            self.plan_wanted.emit(percents / 100)
 
     def say_place(self, sentence: str) -> None:
         """Say where what the network remembers is."""
         self.place.setText(sentence)
         self.place.setVisible(bool(sentence))
 
-    def _lay_out(self) -> None:
-        buttons = QHBoxLayout()
-        for button in (self.undo, self.pause, self.again):
-            buttons.addWidget(button)
-        buttons.addStretch(1)
-        buttons.addWidget(self.frame)
+    def _lay_out(self, rows: QWidget) -> None:
         label = QLabel("Stop at ε")
         label.setBuddy(self.epsilon)
-        ahead = QHBoxLayout()
         self.next.setMinimumWidth(_NEXT_WIDTH)  # so that a number makes the dock no wider
-        for part in (label, self.epsilon, QLabel("Next z:"), self.next):
-            ahead.addWidget(part)
-        ahead.addStretch(1)
-        ahead.addWidget(self.go)
+        buttons = _line((self.undo, self.pause, self.again), self.frame)
+        ahead = _line((label, self.epsilon, QLabel("Next z:"), self.next), self.go)
         column = QVBoxLayout(self)
         column.setContentsMargins(2, 4, 2, 2)
         column.setSpacing(4)
         column.addWidget(self.list, 1)
         column.addLayout(buttons)
-        column.addWidget(self.rows)
+        column.addWidget(rows)
         column.addWidget(self.verdict)
         column.addLayout(ahead)
         column.addWidget(self.plot, 2)
@@ -327,7 +274,16 @@ class ScansPage(QWidget):
         column.addWidget(self.place)
 
 
-class Room(QWidget):
+def _line(left: Sequence[QWidget], right: QWidget) -> QHBoxLayout:
+    line = QHBoxLayout()
+    for part in left:
+        line.addWidget(part)
+    line.addStretch(1)
+    line.addWidget(right)
+    return line
+
+
+class PageHolder(QWidget):
     """The place of a page that is still to come; it is as large as the page will be."""
 
     def __init__(self, page: QWidget) -> None:
@@ -363,16 +319,15 @@ class LivePages(QTabWidget):
     of their parts at once, napari's window stands still for a tenth of a second.
     """
 
-    filled = Signal()
-    """A page has come into the window."""
+    filled = Signal()  # a page has come into the window
 
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
         self.setup = SetupPage()
         self.scans = ScansPage(palette, self.setup.sources.rows)
-        self._rooms = tuple(Room(page) for page in (self.setup, self.scans))
-        for room, name in zip(self._rooms, ("Set up", "Scans"), strict=True):
-            self.addTab(room, name)
+        self._holders = tuple(PageHolder(page) for page in (self.setup, self.scans))
+        for holder, name in zip(self._holders, ("Set up", "Scans"), strict=True):
+            self.addTab(holder, name)
         self.setDocumentMode(True)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -381,10 +336,10 @@ class LivePages(QTabWidget):
 
     def show_page(self, page: QWidget) -> None:
         """Bring one of the two pages to the front."""
-        for room in self._rooms:
-            if room.page is page:
-                room.fill()
-                self.setCurrentWidget(room)
+        for holder in self._holders:
+            if holder.page is page:
+                holder.fill()
+                self.setCurrentWidget(holder)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Let the pages come soon."""
@@ -392,9 +347,9 @@ class LivePages(QTabWidget):
         self._soon.start()
 
     def _fill_next(self) -> None:
-        empty = [room for room in self._rooms if room.is_empty]
-        for room in empty[:1]:
-            room.fill()
+        holder = next((holder for holder in self._holders if holder.is_empty), None)
+        if holder is not None:
+            holder.fill()
             self.filled.emit()
             self._soon.start()
 
@@ -410,28 +365,30 @@ class LivePages(QTabWidget):
         setup.method.set_method(settings.method)
 
     def remember(self) -> None:
-        """Keep optics, grid, method, rule, ε and source for the next session."""
-        setup, grid = self.setup, self.setup.grid
-        setup.optics.remember()
-        values = (
-            grid.start.text(), grid.stop.text(), grid.step.text(), setup.method.method_key(),
-            str(setup.rule.currentData()), f"{self.scans.epsilon.value():g}",
-            str(int(self.scans.frame.isChecked())),
-        )  # fmt: skip
-        _settings.remember(GROUP, dict(zip(_KEPT, values, strict=True)))
-        setup.sources.remember()
+        """Keep optics, grid, method, rule, ε and the source for the next session."""
+        grid = self.setup.grid
+        self.setup.optics.remember()
+        for form in (self.setup.next_scan, self.setup.sources.form):
+            form.remember(GROUP)
+        values = {
+            "start": grid.start.text(),
+            "stop": grid.stop.text(),
+            "step": grid.step.text(),
+            "method": self.setup.method.method_key(),
+            "epsilon": f"{self.scans.epsilon.value():g}",
+            "frame": str(int(self.scans.frame.isChecked())),
+        }
+        _settings.remember(GROUP, values)
 
     def restore(self) -> None:
         """Take what was remembered, and the defaults where nothing is."""
-        found = _settings.remembered(GROUP, _KEPT)
+        texts = _settings.remembered(GROUP, _REMEMBERED)
         grid = self.setup.grid
         for name, edit in (("start", grid.start), ("stop", grid.stop), ("step", grid.step)):
-            edit.setText(found.get(name, ""))
+            edit.setText(texts.get(name, ""))
             edit.set_value(edit.value())
-        self.setup.method.set_method(found.get("method", NETWORK))
-        rule = self.setup.rule
-        rule.setCurrentIndex(max(rule.findData(found.get("rule", "")), 0))
+        self.setup.method.set_method(texts.get("method", NETWORK))
         self.scans.epsilon.setValue(100 * EPSILON)
         with contextlib.suppress(ValueError):
-            self.scans.epsilon.setValue(float(found.get("epsilon", "")))
-        self.scans.frame.setChecked(found.get("frame", "1") == "1")
+            self.scans.epsilon.setValue(float(texts.get("epsilon", "")))
+        self.scans.frame.setChecked(texts.get("frame", "1") == "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,54 +14,53 @@ from ..shared.parts import push_button
 from ..shared.theme import MessageLabel, Palette
 from .words import unbroken
 
+Answered = Callable[[str, float | None], None]
+"""Gets the key of the choice, and the height in µm that was typed."""
+
 
 @dataclass(frozen=True)
 class Choice:
-    """A button: its key, what it says, what it does."""
+    """A button; an empty key leaves things as they are."""
 
     key: str
     text: str
     tooltip: str
 
 
-REPLACE = Choice("replace", "Replace", "The new scan takes the place of the old one")
-AVERAGE = Choice("average", "Average", "The mean of both is one scan, with less noise")
-KEEP = Choice("keep", "Keep both", "Both are scans")
-ACCEPT = Choice("accept", "Accept", "Take the scan as it is")
 LEAVE_OUT = Choice("", "Leave out", "The scan is not taken")
 USE_HEIGHT = Choice("height", "Add", "Take the scan at this height")
 START_AGAIN = Choice("again", "Start again", "Let the scans go; the volume stays as a layer")
-GO_ON = Choice("", "Go on", "Everything stays as it is")
-
-BY_KEY = {choice.key: choice for choice in (REPLACE, AVERAGE, KEEP, ACCEPT)}
+CONTINUE = Choice("", "Go on", "Everything stays as it is")
+ABOUT_SCANS = {
+    "replace": Choice("replace", "Replace", "The new scan takes the place of the old one"),
+    "average": Choice("average", "Average", "The mean of both is one scan, with less noise"),
+    "keep": Choice("keep", "Keep both", "Both are scans"),
+    "accept": Choice("accept", "Accept", "Take the scan as it is"),
+}
+"""What may be done with a scan that the session has not taken."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Question:
     sentence: str
     choices: Sequence[Choice]
-    answered: Callable[[str, float | None], None]
+    answered: Answered
     wants_height: bool
 
 
 class QuestionBox(QWidget):
-    """The question that is asked now; the others wait.
+    """The question that is asked now; the others wait."""
 
-    Parameters
-    ----------
-    palette : Palette
-    """
-
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
         self.label = MessageLabel(palette)
         self.height_um = NumberEdit("height of the scan", "Height of the scan, in µm", "z (µm)")
         on(self, self.height_um.returnPressed, self._answer_first)
         self.buttons: dict[str, QPushButton] = {}
-        self._waiting: list[_Question] = []
+        self._waiting: deque[_Question] = deque()
+        self._unit = QLabel("µm")
         self._line = QHBoxLayout()
         self._line.addWidget(self.height_um)
-        self._unit = QLabel("µm")
         self._line.addWidget(self._unit)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -78,23 +78,12 @@ class QuestionBox(QWidget):
         self,
         sentence: str,
         choices: Sequence[Choice],
-        answered: Callable[[str, float | None], None],
+        answered: Answered,
         *,
         wants_height: bool = False,
     ) -> None:
-        """Ask, once the questions before are answered.
-
-        Parameters
-        ----------
-        sentence : str
-        choices : sequence of Choice
-            One with an empty key leaves things as they are.
-        answered : callable
-            Gets the key, and the height in micrometres that was typed.
-        wants_height : bool, optional
-            Whether a height is asked for: other keys than the empty one need it.
-        """
-        self._waiting.append(_Question(sentence, tuple(choices), answered, wants_height))
+        """Ask, once the questions before are answered; a height may be asked for as well."""
+        self._waiting.append(_Question(sentence, choices, answered, wants_height))
         if len(self._waiting) == 1:
             self._show()
 
@@ -106,7 +95,7 @@ class QuestionBox(QWidget):
         if key and question.wants_height and height is None:
             self.height_um.setFocus()
             return
-        self._waiting.pop(0)
+        self._waiting.popleft()
         self._show()
         question.answered(key, height)
 
@@ -114,10 +103,6 @@ class QuestionBox(QWidget):
         """Ask nothing any more."""
         self._waiting.clear()
         self._show()
-
-    def restyle(self) -> None:
-        """Take the theme's colours again."""
-        self.label.restyle()
 
     def _answer_first(self) -> None:
         if self._waiting:

@@ -1,4 +1,4 @@
-"""A running session, seen from the window: its thread, and what it tells."""
+"""A running session, seen from the window: its thread, and what it reports."""
 
 from __future__ import annotations
 
@@ -13,40 +13,32 @@ from ..shared.guard import on
 from ..shared.insides import CALM
 from ..shared.pace import Turns
 from ..shared.worker import Outcome, Rest, Run
-from .messages import Filled, NotStarted, Started
-from .work import LiveWork
+from .work import Filled, LiveWork, NotStarted, Started
 
 _TURN_MS = 1
 
 
+def _nothing() -> None:
+    """Makes no session."""
+
+
 class LiveRun(QObject):
-    """At most one session, in a thread of its own.
+    """At most one session, in a thread of its own; ``run`` is there while it is.
 
-    What it tells is passed on one by one: between two of them the window answers and paints. Of
-    planes that were filled one after the other only the last is told. While the window takes
-    turns, nothing is passed on, and the thread waits.
+    What :attr:`work` is asked without a session is forgotten.
 
-    Parameters
-    ----------
-    turns : Turns
-        What the window does step by step.
-
-    Attributes
-    ----------
-    session : Session or None
-        Once it has started.
-    run : Run or None
-        What it runs in.
+    What it reports is passed on one by one, so that the window answers and paints in between; of
+    planes filled one after the other only the last. While the window takes turns, nothing is
+    passed on, and the thread waits.
     """
 
-    told = Signal(object)
-    """What :class:`~.work.LiveWork` tells; nothing more once the session was ended."""
+    arrived = Signal(object)  # what LiveWork reports; nothing more once the session was ended
 
     def __init__(self, turns: Turns) -> None:
         super().__init__()
         self._turns = turns
-        self.session: Any = None
-        self._work: LiveWork | None = None
+        self.session: Any = None  # once it has started
+        self.work = LiveWork(_nothing)
         self.run: Run | None = None
         self._rest = Rest()
         self._items: deque[object] = deque()
@@ -68,13 +60,13 @@ class LiveRun(QObject):
     @property
     def is_at_rest(self) -> bool:
         """Whether the thread does nothing."""
-        return self._work is None or self._rest.is_taken or self._work.is_idle
+        return not self.is_on or self._rest.is_taken or self.work.is_idle
 
     def start(self, make: Callable[[], Any]) -> None:
         """Begin; ``make`` gives the session, in the thread."""
         self.let_go()
         work, rest = LiveWork(make), Rest()
-        self._work, self._rest = work, rest
+        self.work, self._rest = work, rest
 
         def events(*, stop: threading.Event) -> Iterator[object]:
             for event in work.events(stop):
@@ -86,36 +78,17 @@ class LiveRun(QObject):
             work.wake()
 
         self.run = Run(events, wake=wake, waits=True)
-        on(self, self.run.arrived, self._arrived)
+        on(self, self.run.arrived, self._put)
         on(self, self.run.ended, self._ended)
         rest.want(self._turns.is_on)
         self.run.start()
-
-    def ask(self, command: object) -> None:
-        """Ask the session something; nothing happens when there is none."""
-        if self._work is not None:
-            self._work.ask(command)
-
-    def pause(self, is_paused: bool) -> None:
-        """Refine no further, or go on."""
-        if self._work is not None:
-            self._work.pause(is_paused)
-
-    def abort(self) -> None:
-        """End what the microscope does."""
-        if self._work is not None:
-            self._work.abort.set()
-
-    def look_first(self, order: tuple[int, ...]) -> None:
-        """Refine these planes first."""
-        if self._work is not None:
-            self._work.order = order
 
     def let_go(self) -> None:
         """Let the session go."""
         if self.run is not None:
             self.run.let_go()
-        self.run = self._work = self.session = None
+        self.run = self.session = None
+        self.work = LiveWork(_nothing)
         self._items.clear()
 
     def _hold(self, is_held: bool) -> None:
@@ -125,7 +98,7 @@ class LiveRun(QObject):
         elif self._items:
             self._timer.start()
 
-    def _arrived(self, item: object) -> None:
+    def _put(self, item: object) -> None:
         if isinstance(item, Filled) and self._items and isinstance(self._items[-1], Filled):
             self._items.pop()
         self._items.append(item)
@@ -133,7 +106,6 @@ class LiveRun(QObject):
             self._timer.start()
 
     def _pass_on(self) -> None:
-        """Tell the next item."""
         if not self._items:
             self._timer.stop()
             return
@@ -141,9 +113,9 @@ class LiveRun(QObject):
         if isinstance(item, Started):
             self.session = item.session
             CALM.put_aside()  # libraries were loaded for it
-        self.told.emit(item)
+        self.arrived.emit(item)
 
     def _ended(self, outcome: Outcome) -> None:
         """The thread is gone, which nothing foresees."""
         if outcome.state == "failed":
-            self.told.emit(NotStarted(outcome.sentence))
+            self.arrived.emit(NotStarted(outcome.sentence))

@@ -16,8 +16,8 @@ from ..files.layer_files import LayersFile
 from ..shared.guard import on
 from ..shared.parts import push_button, show_progress
 
-_OF_NOW = ("state", "next_z_um")  # what is true of a volume only while its session goes on
-_TELL_S = 0.1
+_OF_A_RUNNING_SESSION = ("state", "next_z_um")
+_REPORT_EVERY_S = 0.1
 
 
 class StoppedError(Exception):
@@ -25,38 +25,25 @@ class StoppedError(Exception):
 
 
 class Saving:
-    """Listens to the saving of a session, in its thread: tells how far it is, and may end it.
+    """Reports pieces done and in all from the saving thread; raises once ``stop`` is set."""
 
-    Parameters
-    ----------
-    tell : callable
-        Gets how many pieces are done, and of how many; a few times a second.
-    stop : threading.Event
-    """
-
-    def __init__(self, tell: Callable[[int, int], object], stop: threading.Event) -> None:
-        self._tell, self._stop, self._told = tell, stop, 0.0
+    def __init__(self, report: Callable[[int, int], object], stop: threading.Event) -> None:
+        self._report, self._stop, self._reported = report, stop, 0.0
 
     def __call__(self, _words: str, done: int, total: int) -> None:
         """A piece begins."""
         if self._stop.is_set():
             raise StoppedError
-        if time.monotonic() - self._told >= _TELL_S:
-            self._told = time.monotonic()
-            self._tell(done, total)
+        if time.monotonic() - self._reported >= _REPORT_EVERY_S:
+            self._reported = time.monotonic()
+            self._report(done, total)
 
 
 class SavingRow(QWidget):
-    """How far saving is, and a button that ends it: in the dock's footer while it lasts.
+    """How far saving is, and a button that sets ``stop``: in the footer while saving lasts."""
 
-    Parameters
-    ----------
-    stop : threading.Event
-        Set by the button.
-    """
-
-    def __init__(self, stop: threading.Event, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
         self._stop, self._name = stop, ""
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of saving")
@@ -100,19 +87,13 @@ class SavingRow(QWidget):
 
 
 def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
-    """What takes the volume of a session for a file, in a thread: scans may come meanwhile.
-
-    Raises
-    ------
-    InputError
-        If the volume does not contain all scans any more.
-    """
+    """What puts the session's volume in a file, in a thread, as scans may come meanwhile."""
 
     def take(file: LayersFile) -> LayersFile:
-        from ...engine.session import finished_volume as of
+        from ...engine.session import finished_volume as volume_of
 
-        channel = replace(file.channels[0], pixels=of(session))
-        record = {key: file.record[key] for key in file.record if key not in _OF_NOW}
+        channel = replace(file.channels[0], pixels=volume_of(session))
+        record = {key: file.record[key] for key in file.record if key not in _OF_A_RUNNING_SESSION}
         return replace(file, channels=(channel,), record=record)
 
     return take

@@ -1,39 +1,140 @@
-"""The part of the Live dock where scans come from: by hand, a watched folder, the microscope."""
+"""What gives a live session its scans: a person, a watched folder, the microscope."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
     QFileDialog,
-    QGridLayout,
     QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QSpinBox,
     QStackedWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from ...acquisition import (
+    CoreMicroscope,
+    FolderBack,
+    NewScan,
+    load_core,
+    simulated_microscope,
+    simulated_sample,
+    watch_folder,
+)
 from ...acquisition.acquisition import MAX_SCANS
 from ...core.scans import InputError
-from ..shared import settings as _settings
+from ..shared.drop import doubts_about
 from ..shared.fields import NumberEdit
-from ..shared.guard import on
+from ..shared.form import DataForm, as_named, asked, faint
+from ..shared.guard import on, sentence_of
 from ..shared.parts import push_button
+from ..shared.worker import Outcome, Run, in_background
+from .work import Add
 
-HAND, FOLDER, MICROSCOPE = range(3)
+HAND, FOLDER, MICROSCOPE = "0", "1", "2"
 MICRO_MANAGER, SIMULATED = "micro-manager", "simulated"
-
 GROUP = "live"
-_NAMES = (
-    *("source", "folder", "pattern", "existing", "scope", "low", "high", "most", "afterwards"),
-)
+
+_FIELDS = {
+    HAND: (),
+    FOLDER: ("folder", "pattern", "existing"),
+    MICROSCOPE: ("microscope", "low", "high", "most", "afterwards"),
+}
+
+
+@dataclass(frozen=True)
+class ScanSource:
+    """Where scans come from."""
+
+    stored: ClassVar = as_named("source folder pattern existing low high most afterwards") | {
+        "microscope": "scope"
+    }
+    source: str = asked(
+        "Scans come",
+        "Where scans come from; files can always be dropped on the dock",
+        HAND,
+        choices={
+            HAND: "by hand",
+            FOLDER: "from a watched folder",
+            MICROSCOPE: "from the microscope",
+        },
+    )
+    folder: str = asked(
+        "Folder",
+        "The folder that your acquisition software writes TIFFs to",
+        "",
+        example="a folder",
+    )
+    pattern: str = asked(
+        "Pattern",
+        "Which files are scans, and where the height stands in their names: * is anything, "
+        "{z} the height; empty: every TIFF, its height from its metadata or name",
+        "",
+        example="*_z{z}um*.tif, or empty",
+    )
+    existing: bool = asked(
+        "The files that are there too",
+        "Take the files that are in the folder already, then new ones",
+        True,
+    )
+    microscope: str = asked(
+        "Microscope",
+        "Micro-Manager as it runs in this napari, or a simulated microscope",
+        MICRO_MANAGER,
+        choices={MICRO_MANAGER: "Micro-Manager", SIMULATED: "Simulated"},
+    )
+    low: float | None = asked(
+        "lower limit of z",
+        "The stage is never sent below this height, in µm",
+        label="z limits (µm)",
+        example="lowest",
+    )
+    high: float | None = asked(
+        "upper limit of z",
+        "The stage is never sent above this height, in µm",
+        label="to",
+        example="highest",
+        beside=True,
+    )
+    most: int = asked(
+        "Most scans",
+        "An automatic run takes at most so many scans",
+        MAX_SCANS,
+        label="At most",
+        unit="scans,",
+        limits=(1, 100, 1),
+    )
+    afterwards: str = asked(
+        "Afterwards",
+        "Where an automatic run leaves the stage, also when aborted",
+        "return",
+        label="",
+        choices={"return": "then return", "stay": "then stay"},
+        beside=True,
+    )
+
+
+@dataclass(frozen=True)
+class NextScan:
+    """Where the next scan is suggested."""
+
+    stored: ClassVar = as_named("rule")
+    rule: str = asked(
+        "Next scan",
+        "How the height of the next scan is suggested",
+        "expected-error",
+        choices={
+            "expected-error": "where the expected error falls most",
+            "largest-gap": "in the widest gap",
+            "spread": "where the scans disagree most",
+        },
+    )
 
 
 class SourceRows(QStackedWidget):
@@ -54,148 +155,21 @@ class SourceRows(QStackedWidget):
         self.there = push_button(
             "Scan at next z", "Move to where another scan should help most, and scan there"
         )
-        self.folder = _faint("")
-        self.stage = _faint("")
+        self.folder, self.stage = faint(), faint()
         for parts, words in (
-            ((self.height_um, self.add), _faint("Or drop TIFF files anywhere on this dock.")),
+            ((self.height_um, self.add), faint("Or drop TIFF files anywhere on this dock.")),
             ((), self.folder),
             ((self.here, self.there), self.stage),
         ):
-            page = QWidget()
-            column, line = _column(page), QHBoxLayout()
+            page, line = QWidget(), QHBoxLayout()
             for part in parts:
                 line.addWidget(part, 1)
+            column = QVBoxLayout(page)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(4)
             column.addLayout(line)
             column.addWidget(words)
             self.addWidget(page)
-
-
-class FolderPage(QWidget):
-    """The folder, which files are scans, and whether those that are there are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = _line_edit(
-            "Folder", "The folder that your acquisition software writes TIFFs to", "a folder"
-        )
-        self.choose = QToolButton()
-        self.choose.setText("…")
-        self.choose.setAccessibleName("Choose the folder")
-        self.choose.setToolTip("Choose the folder")
-        on(self, self.choose.clicked, self._ask)
-        self.pattern = _line_edit(
-            "Pattern",
-            "Which files are scans, and where the height stands in their names: * is anything, "
-            "{z} the height; empty: every TIFF, its height from its metadata or name",
-            "*_z{z}um*.tif, or empty",
-        )
-        self.existing = QCheckBox("The files that are there too")
-        self.existing.setAccessibleName("The files that are there too")
-        self.existing.setToolTip("Take the files that are in the folder already, then new ones")
-        self.existing.setChecked(True)
-        grid = QGridLayout()
-        grid.setVerticalSpacing(4)
-        for row, (text, part) in enumerate((("Folder", self.folder), ("Pattern", self.pattern))):
-            label = QLabel(text)
-            label.setBuddy(part)
-            grid.addWidget(label, row, 0)
-            grid.addWidget(part, row, 1)
-        grid.addWidget(self.choose, 0, 2)
-        column = _column(self)
-        column.addLayout(grid)
-        column.addWidget(self.existing)
-        column.addStretch(1)
-
-    def path(self) -> Path:
-        """The folder.
-
-        Raises
-        ------
-        InputError
-            If none is given.
-        """
-        text = self.folder.text().strip()
-        if not text:
-            raise InputError("No folder is given: choose the one that scans are written to.")
-        return Path(text).expanduser()
-
-    def lock(self, is_watching: bool) -> None:
-        """While the folder is watched, it cannot be another one."""
-        for part in (self.folder, self.choose, self.pattern, self.existing):
-            part.setEnabled(not is_watching)
-
-    def _ask(self) -> None:
-        start = self.folder.text() or str(Path.home())
-        chosen = QFileDialog.getExistingDirectory(self, "Watch a folder", start)
-        if chosen:
-            self.folder.setText(chosen)
-
-
-class MicroscopePage(QWidget):
-    """Connection, limits of the stage, and limits of an automatic run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.which = QComboBox()
-        self.which.setAccessibleName("Microscope")
-        self.which.setToolTip("Micro-Manager as it runs in this napari, or a simulated microscope")
-        self.which.addItem("Micro-Manager", MICRO_MANAGER)
-        self.which.addItem("Simulated", SIMULATED)
-        self.connect_button = push_button(
-            "Connect", "Use the camera and the focus drive that are loaded"
-        )
-        self.low = NumberEdit(
-            "lower limit of z", "The stage is never sent below this height, in µm", "lowest"
-        )
-        self.high = NumberEdit(
-            "upper limit of z", "The stage is never sent above this height, in µm", "highest"
-        )
-        self.most = QSpinBox()
-        self.most.setRange(1, 100)
-        self.most.setValue(MAX_SCANS)
-        self.most.setAccessibleName("Most scans")
-        self.most.setToolTip("An automatic run takes at most so many scans")
-        self.afterwards = QComboBox()
-        self.afterwards.setAccessibleName("Afterwards")
-        self.afterwards.setToolTip("Where an automatic run leaves the stage, also when aborted")
-        self.afterwards.addItem("then return", "return")
-        self.afterwards.addItem("then stay", "stay")
-        self.state = _faint("Not connected.")
-        self._lay_out()
-
-    def limits_um(self) -> tuple[float, float]:
-        """Lowest and highest height that the stage may be sent to.
-
-        Raises
-        ------
-        InputError
-            If one is missing.
-        """
-        low, high = self.low.value(), self.high.value()
-        if low is None or high is None:
-            raise InputError(
-                "The limits of z are missing: type the lowest and the highest height that the "
-                "stage may be sent to, in µm."
-            )
-        return low, high
-
-    def _lay_out(self) -> None:
-        most = QLabel("At most")
-        most.setBuddy(self.most)
-        for combo in (self.which, self.afterwards):
-            combo.setSizeAdjustPolicy(combo.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(8)
-        column = _column(self)
-        for parts in (
-            (self.which, self.connect_button),
-            (QLabel("z limits (µm)"), self.low, QLabel("to"), self.high),
-            (most, self.most, QLabel("scans,"), self.afterwards),
-        ):
-            line = QHBoxLayout()
-            for part in parts:
-                line.addWidget(part, 0 if isinstance(part, QLabel) else 1)
-            column.addLayout(line)
-        column.addWidget(self.state)
 
 
 class SourcePanel(QWidget):
@@ -203,85 +177,198 @@ class SourcePanel(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.choice = QComboBox()
-        self.choice.setAccessibleName("Scans come")
-        self.choice.setToolTip("Where scans come from; files can always be dropped on the dock")
-        self.choice.addItems(["by hand", "from a watched folder", "from the microscope"])
-        self.folder, self.microscope = FolderPage(), MicroscopePage()
+    def __init__(self) -> None:
+        super().__init__()
+        self.form: Any = DataForm(ScanSource)
         self.rows = SourceRows()
-        self.pages = QStackedWidget()
-        hint = _faint("Select an image in the layer list and add it, or drop TIFF files here.")
-        for page in (hint, self.folder, self.microscope):
-            self.pages.addWidget(page)
-        label = QLabel("Scans come")
-        label.setBuddy(self.choice)
-        line = QHBoxLayout()
-        line.addWidget(label)
-        line.addWidget(self.choice, 1)
-        column = _column(self)
-        column.addLayout(line)
-        column.addWidget(self.pages)
-        on(self, self.choice.currentIndexChanged, self._chosen)
-        self._restore()
+        self.choose = QToolButton()
+        self.choose.setText("…")
+        self.choose.setAccessibleName("Choose the folder")
+        self.choose.setToolTip("Choose the folder")
+        self.connect_button = push_button(
+            "Connect", "Use the camera and the focus drive that are loaded"
+        )
+        self.state = faint("Not connected.")
+        hint = faint("Select an image in the layer list and add it, or drop TIFF files here.")
+        self._extras: dict[str, tuple[QWidget, ...]] = {
+            HAND: (hint,), FOLDER: (self.choose,), MICROSCOPE: (self.connect_button, self.state)
+        }  # fmt: skip
+        self.form.put_under("source", hint)
+        self.form.put_beside("folder", self.choose)
+        self.form.put_beside("microscope", self.connect_button)
+        self.form.put_under("most", self.state)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.form.native)
+        on(self, self.choose.clicked, self._ask_for_folder)
+        on(self, self.form.source.changed, self._source_changed)
+        self.form.restore(GROUP)
+        self._source_changed()
 
     @property
-    def source(self) -> int:
+    def source(self) -> str:
         """``HAND``, ``FOLDER`` or ``MICROSCOPE``."""
-        return self.choice.currentIndex()
+        return str(self.form.source.value)
 
-    def remember(self) -> None:
-        """Keep everything for the next session."""
-        folder, scope = self.folder, self.microscope
-        values = (
-            self.source, folder.folder.text(), folder.pattern.text(),
-            int(folder.existing.isChecked()), scope.which.currentData(), scope.low.text(),
-            scope.high.text(), scope.most.value(), scope.afterwards.currentData(),
-        )  # fmt: skip
-        pairs = zip(_NAMES, values, strict=True)
-        _settings.remember(GROUP, {name: str(value) for name, value in pairs})
+    def folder(self) -> Path:
+        """The folder to watch; InputError if none is given."""
+        text = self.form.folder.value.strip()
+        if not text:
+            raise InputError("No folder is given: choose the one that scans are written to.")
+        return Path(text).expanduser()
 
-    def _restore(self) -> None:
-        found = _settings.remembered(GROUP, _NAMES)
-        folder, scope = self.folder, self.microscope
-        folder.folder.setText(found.get("folder", ""))
-        folder.pattern.setText(found.get("pattern", ""))
-        folder.existing.setChecked(found.get("existing", "1") == "1")
-        for name, edit in (("low", scope.low), ("high", scope.high)):
-            edit.setText(found.get(name, ""))
-            edit.set_value(edit.value())
-        if found.get("most", "").isdigit():
-            scope.most.setValue(int(found["most"]))
-        for name, combo in (("scope", scope.which), ("afterwards", scope.afterwards)):
-            combo.setCurrentIndex(max(combo.findData(found.get(name, "")), 0))
-        if found.get("source", "") in ("1", "2"):
-            self.choice.setCurrentIndex(int(found["source"]))
+    def limits_um(self) -> tuple[float, float]:
+        """Lowest and highest height that the stage may be sent to; InputError if one is missing."""
+        low, high = self.form.low.value, self.form.high.value
+        if low is None or high is None:
+            raise InputError(
+                "The limits of z are missing: type the lowest and the highest height that the "
+                "stage may be sent to, in µm."
+            )
+        return low, high
 
-    def _chosen(self, number: int) -> None:
-        self.pages.setCurrentIndex(number)
-        self.rows.setCurrentIndex(number)
+    def lock_folder(self, is_watching: bool) -> None:
+        """While the folder is watched, it cannot be another one."""
+        for name in _FIELDS[FOLDER]:
+            self.form.enable_field(name, not is_watching)
+        self.choose.setEnabled(not is_watching)
+
+    def _source_changed(self) -> None:
+        for source, names in _FIELDS.items():
+            is_shown = source == self.source
+            for name in names:
+                self.form.show_field(name, is_shown)
+            for part in self._extras[source]:
+                part.setVisible(is_shown)
+        self.rows.setCurrentIndex(int(self.source))
         self.changed.emit()
 
-
-def _column(owner: QWidget) -> QVBoxLayout:
-    column = QVBoxLayout(owner)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.setSpacing(4)
-    return column
-
-
-def _faint(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setProperty("faint", True)
-    label.setWordWrap(True)
-    return label
+    def _ask_for_folder(self) -> None:
+        start = self.form.folder.value or str(Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, "Watch a folder", start)
+        if chosen:
+            self.form.folder.value = chosen
 
 
-def _line_edit(name: str, tooltip: str, example: str) -> QLineEdit:
-    edit = QLineEdit()
-    edit.setAccessibleName(name)
-    edit.setToolTip(tooltip)
-    edit.setPlaceholderText(example)
-    edit.setAcceptDrops(False)
-    return edit
+class FolderFeed(QObject):
+    """Watches the folder of a panel; ``scan`` gives what a session is asked."""
+
+    scan = Signal(object)
+    said = Signal(str, str)
+    changed = Signal()  # watching has begun or ended
+
+    def __init__(self, panel: SourcePanel) -> None:
+        super().__init__()
+        self._panel = panel
+        self._run: Run | None = None
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether new files become scans now."""
+        return self._run is not None
+
+    def start(self) -> None:
+        """Watch the folder that the panel names; InputError if it names none."""
+        self.stop()
+        folder, settings = self._panel.folder(), self._panel.form.read()
+        pattern = settings.pattern.strip() or None
+
+        def work(*, stop: threading.Event) -> Iterator[object]:
+            yield from watch_folder(folder, stop=stop, pattern=pattern, existing=settings.existing)
+
+        self._run = Run(work, waits=True)
+        on(self, self._run.arrived, self._arrived)
+        on(self, self._run.ended, self._ended)
+        self._run.start()
+        self._panel.lock_folder(True)
+        self.said.emit(f"Watching '{folder.name}': new TIFFs become scans.", "hint")
+        self.changed.emit()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._run is not None:
+            self.let_go()
+            self._panel.lock_folder(False)
+            self.changed.emit()
+
+    def let_go(self) -> None:
+        """End the thread, and touch nothing else: the panel may be gone."""
+        if self._run is not None:
+            self._run.let_go()
+        self._run = None
+
+    def _arrived(self, event: object) -> None:
+        if isinstance(event, NewScan):
+            self.scan.emit(Add(event.scan, event.image.pixel_um))
+            doubts = doubts_about([event.image])
+            if doubts:
+                self.said.emit(" ".join(doubts), "warning")
+        else:
+            kind = "done" if isinstance(event, FolderBack) else "warning"
+            self.said.emit(event.sentence, kind)  # type: ignore[attr-defined]
+
+    def _ended(self, outcome: Outcome) -> None:
+        if outcome.state == "failed":
+            self.stop()
+            self.said.emit(outcome.sentence, "error")
+
+
+class MicroscopeFeed(QObject):
+    """Connects to what a panel says, and gives the microscope with the panel's limits."""
+
+    said = Signal(str, str)
+    connected = Signal(object)  # with the CoreMicroscope
+
+    def __init__(self, panel: SourcePanel) -> None:
+        super().__init__()
+        self._panel = panel
+        self._microscope: CoreMicroscope | None = None
+        self.optics: Any = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a microscope."""
+        return self._microscope is not None
+
+    def connect_to(self, which: str) -> None:
+        """Connect, without blocking the window; ``connected`` or a sentence follows."""
+        self._panel.connect_button.setEnabled(False)
+        self._panel.state.setText("Connecting…")
+        in_background(self, _prepared, which, then=self._ready, failed=self._failed)
+
+    def microscope(self) -> CoreMicroscope:
+        """The microscope within the panel's limits; InputError if one of them is missing."""
+        if self._microscope is None:
+            raise InputError("No microscope is connected: choose one and press Connect.")
+        self._microscope.limits_um = self._panel.limits_um()
+        return self._microscope
+
+    def use(self, microscope: CoreMicroscope, optics: Any = None) -> None:
+        """Take this microscope, whose optics are known if it is simulated."""
+        self._microscope, self.optics = microscope, optics
+        form = self._panel.form
+        form.low.value, form.high.value = microscope.limits_um
+        self._panel.connect_button.setEnabled(True)
+        self._panel.state.setText(f"{microscope.name}.")
+        self.connected.emit(microscope)
+
+    def _ready(self, sample: Any) -> None:
+        """Make the microscope here: its core tells Qt of what it does, in this thread."""
+        try:
+            if sample is not None:
+                self.use(simulated_microscope(sample), sample.optics)
+            else:
+                self.use(CoreMicroscope(limits_um=self._panel.limits_um()))
+        except Exception as error:
+            self._failed(sentence_of(error))
+
+    def _failed(self, sentence: str) -> None:
+        self._panel.connect_button.setEnabled(True)
+        self._panel.state.setText("Not connected.")
+        self.said.emit(sentence, "error")
+
+
+def _prepared(which: str) -> Any:
+    """What takes a while: pymmcore-plus itself, and the sample of a simulated microscope."""
+    load_core()
+    return simulated_sample() if which == SIMULATED else None

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 
 from ...acquisition import Ended
+from .sources import FOLDER, HAND, MICROSCOPE
 
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|[kMG]B)(?!\w))")
 
 START = ("Start session", "Begin: the first scan brings the volume as a new layer")
-ACTIONS = (
-    ("Add selected layer", "Take the selected image as a scan; of a stack, the plane in view"),
-    ("Watch the folder", "Every TIFF that appears in the folder becomes a scan"),
-    (
+ACTIONS = {
+    HAND: (
+        "Add selected layer",
+        "Take the selected image as a scan; of a stack, the plane in view",
+    ),
+    FOLDER: ("Watch the folder", "Every TIFF that appears in the folder becomes a scan"),
+    MICROSCOPE: (
         "Run automatically",
         "Scan, refine, go where the next scan helps most; stop by ε or at the most scans",
     ),
-)
+}
 """The main button while a session runs, for each source."""
 
 STOP_WATCHING = ("Stop watching", "New files are no longer taken; the session stays")
@@ -36,11 +40,15 @@ def unbroken(sentence: str) -> str:
     return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", sentence)
 
 
+def count_of_scans(count: int) -> str:
+    """The number of scans in words."""
+    return "1 scan" if count == 1 else f"{count} scans"
+
+
 def run_over(ended: Ended) -> str:
     """How an automatic run ended; the verdict itself stands over the plots."""
-    scans = "1 scan" if ended.scans == 1 else f"{ended.scans} scans"
-    is_done = ended.reason == "converged"
-    why = f"The run has stopped by itself after {scans}." if is_done else ended.sentence
+    by_itself = f"The run has stopped by itself after {count_of_scans(ended.scans)}."
+    why = by_itself if ended.reason == "converged" else ended.sentence
     return f"{why} {ended.stage}".strip()
 
 

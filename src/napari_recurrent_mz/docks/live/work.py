@@ -1,23 +1,23 @@
-"""The Live dock's work, without a window: one session, what is asked of it, and refining between.
-
-A thread iterates :meth:`LiveWork.events`; the window puts commands in its queue. A command that
-comes while the volume is refined is carried out before the next tile, and refining goes on.
-"""
+"""The Live dock's work in a thread: one session, what is asked of it, and what it reports."""
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ...acquisition import (
     Ended,
+    Microscope,
     MicroscopeError,
     Moved,
     PlaneRefined,
@@ -30,86 +30,203 @@ from ...core.scans import InputError, Scan
 from ...measure.plots.live import ErrorOverZ
 from ..shared.guard import sentence_of
 from ..shared.targets import percentile_limits
-from .messages import (
-    ACCEPT,
-    Acquire,
-    Add,
-    Asked,
-    Bytes,
-    Filled,
-    Listed,
-    MakePlan,
-    MicroscopeFree,
-    NotStarted,
-    Remove,
-    Renormalise,
-    ScanLine,
-    StageAt,
-    Started,
-    TakeScan,
-    Told,
-    Wake,
-)
+
+Command = Callable[[Any], Iterator[object]]
+"""Gets the session; yields what is to be reported."""
 
 THUMBNAIL = 32
-"""Pixels on a side of a thumbnail."""
+"""Pixels on a side of a thumbnail, at most."""
 
 _SHOWN_PERCENTILES = (1.0, 99.8)
 
 
+Bytes = npt.NDArray[np.uint8]
+ACCEPT = "accept"
+
+
+@dataclass(frozen=True, eq=False)
+class Add:
+    """Take this scan; how to continue where there is one at its height, or it looks wrong."""
+
+    scan: Scan
+    pixel_um: float | None = None
+    on_duplicate: str | None = None
+    accept_doubtful: bool = False
+
+    def answered(self, choice: str) -> Add:
+        """The same after a person has chosen one of :attr:`ScanQuestion.choices`."""
+        if choice == ACCEPT:
+            return replace(self, accept_doubtful=True)
+        return replace(self, on_duplicate=choice)
+
+
+@dataclass(frozen=True, eq=False)
+class Started:
+    """The session is there."""
+
+    session: Any
+
+
+@dataclass(frozen=True)
+class NotStarted:
+    """Why there is no session."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class ScanQuestion:
+    """A scan that a person must decide on: one of ``choices``, or not to take it."""
+
+    add: Add
+    sentence: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence and its kind."""
+
+    sentence: str
+    kind: str = "hint"
+
+
+@dataclass(frozen=True, eq=False)
+class ScanLine:
+    """A line of the scan list."""
+
+    name: str
+    z_um: float
+    thumbnail: Bytes  # (Y, X) grey levels
+    change: float  # of the volume when the scan came; NaN when that is not known (yet)
+    together: int  # scans that brought that change
+    is_first: bool  # whether there was no volume before it
+    is_pending: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """The scans there are, what they say of the planes, and whether the volume has them all."""
+
+    lines: tuple[ScanLine, ...]
+    over_z: ErrorOverZ
+    is_pending: bool
+    values: tuple[float, float]  # lowest and highest of a finished volume
+    contrast: tuple[float, float]  # shows the scans well
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A plane of the volume is new: ``stage`` is scan, linear or network."""
+
+    index: int
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class StageAt:
+    """The stage was read at this height."""
+
+    z_um: float
+
+
+@dataclass(frozen=True)
+class MicroscopeFree:
+    """What was asked of the microscope is done; ``ended`` says how an automatic run ended."""
+
+    ended: Ended | None
+
+
 class LiveWork:
-    """A session and a queue of what is asked of it.
+    """A session, made in the thread that iterates :meth:`events`, and a queue of what is asked.
 
-    Parameters
-    ----------
-    make : callable
-        Makes the :class:`~.Session`, in the thread: it loads torch.
-
-    Attributes
-    ----------
-    order : tuple of int
-        Planes wanted first; may be set from any thread, at any time.
-    abort : threading.Event
-        Ends what the microscope does.
-    is_idle : bool
-        Whether nothing is left to do.
+    A command that comes while the volume is refined is carried out before the next tile.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-        self._commands: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._paused = threading.Event()
-        self._told: list[Told] = []
+        self._messages: list[Message] = []
         self._thumbnails: weakref.WeakKeyDictionary[Scan, Bytes] = weakref.WeakKeyDictionary()
         self._failed = False
-        self.order: tuple[int, ...] = ()
-        self.abort = threading.Event()
+        self.order: tuple[int, ...] = ()  # planes wanted first; set from any thread
+        self.abort = threading.Event()  # ends what the microscope does
         self.is_idle = False
 
-    def ask(self, command: object) -> None:
+    def ask(self, command: Command) -> None:
         """Put something in the queue."""
-        if isinstance(command, TakeScan | Acquire):
-            self.abort.clear()
         self._commands.put(command)
+
+    def add(self, request: Add) -> None:
+        """Take a scan."""
+        self.ask(lambda session: self._add(session, request))
+
+    def remove(self, number: int) -> None:
+        """Let a scan go, by number; the last one is -1."""
+        self.ask(lambda session: self._listed_after(session, partial(session.remove, number)))
+
+    def renormalise(self) -> None:
+        """Measure the intensity scale again, on all scans there are."""
+        self.ask(lambda session: self._listed_after(session, session.renormalise))
+
+    def plan(self, target_error: float) -> None:
+        """Say how few scans reach this expected error, above 0 and below 1, and where."""
+
+        def command(session: Any) -> Iterator[object]:
+            yield Message(session.plan(target_error=target_error).sentence)
+
+        self.ask(command)
+
+    def take_scan(self, microscope: Microscope, z_um: float | None) -> None:
+        """Scan at a height, or where the stage stands."""
+
+        def steps(session: Any) -> Generator[object, None, None]:
+            there = microscope.z_um
+            if z_um is not None:
+                there = microscope.move_to(z_um, self.abort.is_set)
+            yield StageAt(there)
+            if self.abort.is_set():
+                yield Message(f"Stopped: the stage stays at {there:.4g} µm.")
+            else:
+                yield from self._add(session, Add(microscope.scan(), microscope.pixel_um))
+
+        self._ask_microscope(microscope, steps)
+
+    def acquire(self, microscope: Microscope, **limits: Any) -> None:
+        """Scan until another scan no longer pays, within the limits of :func:`~.acquire`."""
+
+        def steps(session: Any) -> Generator[object, None, Ended | None]:
+            limits.update(order=lambda: self.order, abort=self.abort)
+            ended = None
+            with closing(cast(Any, acquire(session, microscope, **limits))) as events:
+                for event in events:
+                    if isinstance(event, Moved):
+                        yield StageAt(event.z_um)
+                    elif isinstance(event, PlaneRefined):
+                        yield filled(event.update)
+                    elif isinstance(event, Scanned | Refined):
+                        yield from self._listed(session)
+                    elif isinstance(event, Ended):
+                        ended = event
+            return ended
+
+        self._ask_microscope(microscope, steps)
 
     def wake(self) -> None:
         """End what is being done, so that the thread sees that it should stop."""
         self.abort.set()
-        self.ask(Wake())
+        self.ask(lambda _session: iter(()))
 
     def pause(self, is_paused: bool) -> None:
-        """Refine no further, or go on."""
+        """Refine no further, or continue."""
         (self._paused.set if is_paused else self._paused.clear)()
-        self.ask(Wake())
+        self.ask(lambda _session: iter(()))
 
     def events(self, stop: threading.Event) -> Iterator[object]:
-        """Do what is asked and refine in between, until ``stop``.
-
-        Yields
-        ------
-        object
-            What is told, in the order in which it happens; nothing is raised.
-        """
+        """Report what happens: do what is asked, refine in between, until ``stop``; never raise."""
         try:
             session = self._make()
         except Exception as error:
@@ -123,11 +240,11 @@ class LiveWork:
             command = self._next(wait=not is_busy)
             if command is not None:
                 self._failed = False
-                yield from self._guarded(self._do(session, command))
+                yield from self._guarded(command(session))
             elif is_busy:
                 yield from self._guarded(self._refine(session, stop))
 
-    def _next(self, *, wait: bool) -> object | None:
+    def _next(self, *, wait: bool) -> Command | None:
         self.is_idle = wait
         try:
             return self._commands.get(block=wait)
@@ -144,44 +261,40 @@ class LiveWork:
                 yield from self._collected()
         except Exception as error:
             self._failed = not isinstance(error, InputError)
-            yield Told(sentence_of(error), "error")
+            yield Message(sentence_of(error), "error")
         yield from self._collected()
 
     def _collect(self, sentence: str, kind: str) -> None:
-        self._told.append(Told(sentence, kind))
+        self._messages.append(Message(sentence, kind))
 
     def _collected(self) -> Iterator[object]:
-        while self._told:
-            yield self._told.pop(0)
+        while self._messages:
+            yield self._messages.pop(0)
 
     # what is asked ------------------------------------------------------------------------
-    def _do(self, session: Any, command: object) -> Iterator[object]:
-        if isinstance(command, Add):
-            yield from self._add(session, command)
-        elif isinstance(command, Remove):
-            session.remove(command.number)
-            yield from self._listed(session)
-        elif isinstance(command, Renormalise):
-            session.renormalise()
-            yield from self._listed(session)
-        elif isinstance(command, MakePlan):
-            yield Told(session.plan(target_error=command.target_error).sentence)
-        elif isinstance(command, TakeScan | Acquire):
-            yield from self._at_microscope(session, command)
+    def _ask_microscope(
+        self,
+        microscope: Microscope,
+        steps: Callable[[Any], Generator[object, None, Ended | None]],
+    ) -> None:
+        """Whatever happens, the last thing reported is that the microscope is free."""
 
-    def _at_microscope(self, session: Any, command: TakeScan | Acquire) -> Iterator[object]:
-        """Whatever happens, the last thing told is that the microscope is free."""
-        ends: list[Ended] = []
-        try:
-            if isinstance(command, TakeScan):
-                yield from self._take(session, command)
-            else:
-                yield from self._acquire(session, command, ends)
-        except MicroscopeError as error:
-            yield Told(f"{error} {standing(command.microscope)}", "error")
-        except Exception as error:
-            yield Told(sentence_of(error), "error")
-        yield MicroscopeFree(ends[0] if ends else None)
+        def command(session: Any) -> Iterator[object]:
+            ended = None
+            try:
+                ended = yield from steps(session)
+            except MicroscopeError as error:
+                yield Message(f"{error} {standing(microscope)}", "error")
+            except Exception as error:
+                yield Message(sentence_of(error), "error")
+            yield MicroscopeFree(ended)
+
+        self.abort.clear()
+        self.ask(command)
+
+    def _listed_after(self, session: Any, change: Callable[[], object]) -> Iterator[object]:
+        change()
+        yield from self._listed(session)
 
     def _add(self, session: Any, add: Add) -> Iterator[object]:
         try:
@@ -194,42 +307,12 @@ class LiveWork:
             )
         except InputError as error:
             choices = choices_after(error)
-            yield Asked(add, str(error), choices) if choices else Told(str(error), "error")
+            if choices:
+                yield ScanQuestion(add, str(error), choices)
+            else:
+                yield Message(str(error), "error")
             return
         yield from self._listed(session)
-
-    def _take(self, session: Any, command: TakeScan) -> Iterator[object]:
-        scope = command.microscope
-        if command.z_um is None:
-            there = scope.z_um
-        else:
-            there = scope.move_to(command.z_um, self.abort.is_set)
-        yield StageAt(there)
-        if self.abort.is_set():
-            yield Told(f"Stopped: the stage stays at {there:.4g} µm.")
-            return
-        yield from self._add(session, Add(scope.scan(), scope.pixel_um))
-
-    def _acquire(self, session: Any, command: Acquire, ends: list[Ended]) -> Iterator[object]:
-        run = acquire(
-            session,
-            command.microscope,
-            epsilon=command.epsilon,
-            max_scans=command.max_scans,
-            afterwards=command.afterwards,
-            order=lambda: self.order,
-            abort=self.abort,
-        )
-        with closing(cast(Any, run)):
-            for event in run:
-                if isinstance(event, Moved):
-                    yield StageAt(event.z_um)
-                elif isinstance(event, PlaneRefined):
-                    yield filled(event.update)
-                elif isinstance(event, Scanned | Refined):
-                    yield from self._listed(session)
-                elif isinstance(event, Ended):
-                    ends.append(event)
 
     # the volume ---------------------------------------------------------------------------
     def _refine(self, session: Any, stop: threading.Event) -> Iterator[object]:
@@ -256,12 +339,16 @@ class LiveWork:
             session.suggest_z(),
         )
         volume, is_pending = session.volume, session.pending
-        listed = Listed(self._lines(session, scans), over_z, is_pending)
-        if scans:
-            listed = replace(listed, contrast=percentile_limits(scans))
+        values = (0.0, 1.0)
         if volume is not None and not is_pending:
-            listed = replace(listed, values=(float(volume.min()), float(volume.max())))
-        yield listed
+            values = float(volume.min()), float(volume.max())
+        yield Listed(
+            self._lines(session, scans),
+            over_z,
+            is_pending,
+            values,
+            contrast=percentile_limits(scans) if scans else (0.0, 1.0),
+        )
 
     def _lines(self, session: Any, scans: Sequence[Scan]) -> tuple[ScanLine, ...]:
         entries: dict[tuple[float, str], Any] = {}
@@ -274,14 +361,12 @@ class LiveWork:
     def _line(self, scan: Scan, entry: Any, first: Any) -> ScanLine:
         if scan not in self._thumbnails:
             self._thumbnails[scan] = thumbnail(scan)
-        change = float("nan") if entry is None else entry.relative_change
-        together = 1 if entry is None else len(entry.z_um)
         return ScanLine(
             scan.name,
             scan.z_um,
             self._thumbnails[scan],
-            change,
-            together,
+            change=math.nan if entry is None else entry.relative_change,
+            together=1 if entry is None else len(entry.z_um),
             is_first=entry is not None and entry is first,
             is_pending=entry is None,
         )
@@ -289,7 +374,7 @@ class LiveWork:
 
 def filled(update: Any) -> Filled:
     """What the window needs of a :class:`~.PlaneUpdate`."""
-    return Filled(update.index, update.stage, update.final, update.done, update.total)
+    return Filled(update.index, update.stage, update.done, update.total)
 
 
 def choices_after(error: InputError) -> tuple[str, ...]:
@@ -301,7 +386,7 @@ def choices_after(error: InputError) -> tuple[str, ...]:
 
 
 def thumbnail(scan: Scan) -> Bytes:
-    """A scan in grey levels, small: shape (Y, X), at most :data:`THUMBNAIL` pixels on a side."""
+    """A scan in grey levels, shape (Y, X), at most :data:`THUMBNAIL` pixels on a side."""
     every = -(-max(scan.pixels.shape) // THUMBNAIL)
     small = scan.pixels[::every, ::every]
     low, high = np.percentile(small, _SHOWN_PERCENTILES)

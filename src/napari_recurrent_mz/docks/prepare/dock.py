@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,8 @@ from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
 from ..shared.layer_choice import LayerChoice
 from ..shared.plot import PlotPanel, ask_for_file
-from .job import (
-    Region,
-    Source,
-    about_layer,
-    about_registered,
-    align_job,
-    apply_job,
-    edf_job,
-    lie_apart,
-    measure_job,
-    place_of,
-    register_job,
-    scan_layers,
-    scans_source,
-    stack_source,
-)
+from . import job as _job
+from .job import PlaneSource, about_layer, stack_source
 from .pages import (
     ACTIONS,
     ALIGN,
@@ -45,17 +31,11 @@ from .pages import (
     NORMALISE,
     REGISTER,
     SCANS,
+    Align,
     MotionTable,
     PreparePages,
     Stack,
     is_any_image,
-)
-from .words import (
-    correlation_words,
-    field_words,
-    normalisation_words,
-    registration_words,
-    rise_words,
 )
 
 _TABLES = "Comma-separated values (*.csv)"
@@ -69,13 +49,7 @@ _EMPTY = (
 
 
 class PrepareDock(Dock):
-    """Prepare raw stacks as the paper does (Huang et al. 2021, Methods, "Sample preparation").
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are prepared; they stay as they are, results are new layers.
-    """
+    """Prepare raw stacks as the paper does (Huang et al. 2021, Methods, "Sample preparation")."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, *ACTIONS[ALIGN])
@@ -93,9 +67,8 @@ class PrepareDock(Dock):
         self.normalisation: EdfNormalisation | None = None
         self.registration: Registration | None = None
         self.table: Any = None
-        self._measured: weakref.ref[Image] | None = None
-        self._figures: dict[int, Draw] = {}
-        self._said: dict[int, str] = {}
+        self._measured: Callable[[], Image | None] = lambda: None
+        self._shown: dict[int, tuple[Draw, str]] = {}  # figure and numbers of each task
         self._check_timer = self.one_shot(100, self.check)
         self._lay_out()
         with telling(self):
@@ -111,28 +84,17 @@ class PrepareDock(Dock):
 
     def act(self) -> None:
         """Do the task that is shown."""
-        if self.run is not None:
-            return
-        try:
-            (self._align, self._make_edf, self._measure, self._register)[self.task]()
-        except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        self.pages.remember()
+        if self.run is None:
+            with telling(self):
+                (self._align, self._make_edf, self._measure, self._register)[self.task]()
+                self.pages.remember()
 
     def apply(self) -> None:
         """Add the normalised stack as a layer."""
-        layer = self._measured() if self._measured is not None else None
-        found = self.normalisation
-        if self.run is not None or found is None or layer is None:
+        layer, measured = self._measured(), self.normalisation
+        if self.run is not None or measured is None or layer is None:
             return
-        try:
-            source = stack_source(layer)
-        except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        made = {"task": "normalise", **found.as_dict()}
-        about = about_layer(layer, f"{layer.name} (normalised)", made, same_units=False)
+        step = {"task": "normalise", **measured.as_dict()}
 
         def add(volume: npt.NDArray[Any]) -> None:
             added = self._add(volume, about | {"contrast_limits": (0.0, 1.0)})
@@ -140,11 +102,16 @@ class PrepareDock(Dock):
             added.contrast_limits_range = (min(low, 0.0), max(high, 1.0))
             self.footer.say(f"Added “{added.name}”: background 0, bright structure 1.", "done")
 
-        self.start(apply_job, source, found.normalisation, then=add, title="Normalising")
+        with telling(self):
+            source = stack_source(layer)
+            about = about_layer(layer, f"{layer.name} (normalised)", step, same_units=False)
+            self.start(
+                _job.apply_job, source, measured.normalisation, then=add, title="Normalising"
+            )
 
     def _check(self) -> None:
         self._check_timer.stop()
-        measured = self._measured() if self._measured is not None else None
+        measured = self._measured()
         fits = measured is not None and measured is self.stack.layer()
         self.pages.apply.setEnabled(fits and self.normalisation is not None and self.run is None)
         if self.run is None:
@@ -163,47 +130,49 @@ class PrepareDock(Dock):
     def _align(self) -> None:
         form = self.pages.align.values()
         if form.what == SCANS:
-            chosen = [x for x in self._viewer.layers if x in self._viewer.layers.selection]
-            layers = scan_layers(chosen)
-            source = scans_source(layers)
+            layers = self._viewer.layers
+            images = _job.scan_layers([x for x in layers if x in layers.selection])
+            source = _job.scans_source(images)
         else:
-            layers = [self._stack()]
-            source = stack_source(layers[0])
-        frames = [(layer, layer.name) for layer in layers]
-        self.start(
-            align_job, source, form.motion, form.reference, form.band_pass, form.crop,
-            then=lambda result: self._aligned(result, source, frames, form.crop),
-            title="Aligning",
-        )  # fmt: skip
+            images = [self._stack()]
+            source = stack_source(images[0])
+        names = [image.name for image in images]
 
-    def _aligned(
+        def add(result: tuple[Alignment, npt.NDArray[Any]]) -> None:
+            self._add_aligned(*result, source, [*zip(images, names, strict=True)], form)
+
+        self.start(_job.align_job, source, form, then=add, title="Aligning")
+
+    def _add_aligned(
         self,
-        result: tuple[Alignment, Region, npt.NDArray[Any]],
-        source: Source,
-        frames: Sequence[tuple[Image, str]],
-        crop: bool,
+        alignment: Alignment,
+        moved: npt.NDArray[Any],
+        source: PlaneSource,
+        named: list[tuple[Image, str]],
+        form: Align,
     ) -> None:
-        found, region, moved = result
-        self.alignment, self.table = found, found.table(source.z_um, source.pixel_um)
-        made = {
+        self.alignment, region = alignment, alignment.common_region
+        self.table = alignment.table(source.z_um, source.pixel_um)
+        step = {
             "task": "align",
-            **found.as_dict(),
+            **alignment.as_dict(),
             "common_region": [[part.start, part.stop] for part in region],
-            "cropped": crop,
+            "cropped": form.crop,
         }
-        kept = region if crop else None
-        layers = [layer for layer, _ in frames]
-        place = about_layer(layers[0], "", made, region=kept)["translate"][-2:]
-        for i, (layer, name) in enumerate(frames):
-            about = about_layer(layer, f"{name} (aligned)", made, region=kept)
+        place = None
+        for i, (layer, name) in enumerate(named):
+            crop = region if form.crop else None
+            about = about_layer(layer, f"{name} (aligned)", step, region=crop)
+            place = place or about["translate"][-2:]  # all lie where the first does
             about["translate"] = (*about["translate"][:-2], *place)
-            pixels = moved if len(frames) == 1 else moved[i]
+            pixels = moved if len(named) == 1 else moved[i]
             missing = len(about["scale"]) - pixels.ndim
             self._add(pixels[(np.newaxis,) * missing], about)
-        self._figures[ALIGN] = drift_figure(found, source.z_um, source.pixel_um)
-        self._said[ALIGN] = field_words(found, region, crop)
+        figure = drift_figure(alignment, source.z_um, source.pixel_um)
+        self._shown[ALIGN] = figure, _job.field_words(alignment, form.crop)
         self.motion.show_motion(self.table)
-        self._done(ALIGN, *correlation_words(found, lie_apart(layers)))
+        is_apart = _job.lie_apart([layer for layer, _ in named])
+        self._done(ALIGN, *_job.correlation_words(alignment, is_apart))
 
     def _make_edf(self) -> None:
         layer = self._stack()
@@ -214,71 +183,54 @@ class PrepareDock(Dock):
                 f"The heights of '{source.name}' are not known: set the layer's scale and units, "
                 "or leave the height map out."
             )
-        made = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-        about = about_layer(layer, f"EDF of {layer.name}", made, ndim=2)
-        told = about_layer(
-            layer, f"Heights of {layer.name} (µm)", made | {"holds": "heights, µm"}, ndim=2,
-            same_units=False,
-        )  # fmt: skip
+        about, about_heights = _job.about_edf(layer, source), _job.about_heights(layer, source)
 
-        def add(found: ExtendedFocus) -> None:
-            self._add(found.image, about)
+        def add(focus: ExtendedFocus) -> None:
+            self._add(focus.image, about)
             if wants_heights and source.z_um is not None:
-                self._add(found.height_um(source.z_um), told | {"colormap": "viridis"})
+                self._add(focus.height_um(source.z_um), about_heights)
             self._done(EDF, f"Added “{about['name']}”, from {len(source.labels)} planes.", "done")
 
-        self.start(edf_job, source, then=add, title="Extending the depth of field")
+        self.start(_job.edf_job, source, then=add, title="Extending the depth of field")
 
     def _measure(self) -> None:
         layer = self._stack()
         source = stack_source(layer)
         given = self.pages.normalise.edf.value
-        edf = None if given is None else _layers.plane_pixels(given, 0)
+        pixels = None if given is None else _layers.plane_pixels(given, 0)
         name = f"EDF of {source.name}" if given is None else given.name
-        made = {"task": "edf", "source": source.name, "planes": len(source.labels)}
-        about = about_layer(layer, f"EDF of {layer.name}", made, ndim=2)
+        about = _job.about_edf(layer, source)
         measured = weakref.ref(layer)
 
-        def show(found: tuple[npt.NDArray[Any], EdfNormalisation]) -> None:
-            image, numbers = found
-            self.normalisation, self._measured = numbers, measured
+        def show(result: tuple[npt.NDArray[Any], EdfNormalisation]) -> None:
+            image, normalisation = result
+            self.normalisation, self._measured = normalisation, measured
             if given is None:
                 self.pages.normalise.edf.value = self._add(image, about)
-            self._figures[NORMALISE] = edf_histogram_figure(image, numbers)
-            self._said[NORMALISE] = normalisation_words(numbers)
+            figure = edf_histogram_figure(image, normalisation)
+            self._shown[NORMALISE] = figure, _job.normalisation_words(normalisation)
             self._done(NORMALISE, "Measured; nothing is changed until you apply it.", "done")
 
-        self.start(measure_job, source, edf, name, then=show, title="Measuring")
+        self.start(_job.measure_job, source, pixels, name, then=show, title="Measuring")
 
     def _register(self) -> None:
         form = self.pages.register.values()
-        wide_layer, confocal_layer = self._stack(), form.confocal
-        if confocal_layer is None or confocal_layer is wide_layer:
+        wide, confocal = self._stack(), form.confocal
+        if confocal is None or confocal is wide:
             raise InputError("Choose the confocal stack: another one than the wide-field stack.")
-        wide, confocal = stack_source(wide_layer), stack_source(confocal_layer)
-        places = (place_of(wide_layer), place_of(confocal_layer))
-        self.start(
-            register_job, wide, confocal, places, form.motion, form.crop,
-            then=lambda result: self._registered(result, wide_layer, confocal_layer, form.crop),
-            title="Registering",
-        )  # fmt: skip
+        sources = stack_source(wide), stack_source(confocal)
+        places = _job.place_of(wide), _job.place_of(confocal)
 
-    def _registered(
-        self,
-        result: tuple[Registration, npt.NDArray[Any]],
-        wide: Image,
-        confocal: Image,
-        crop: bool,
-    ) -> None:
-        found, volume = result
-        self.registration = found
-        made = {"task": "register", "to": wide.name, **found.as_dict(), "cropped": crop}
-        name = f"{confocal.name} (registered)"
-        kept = (found.planes, found.region) if crop else None
-        self._add(volume, about_registered(wide, confocal, name, made, kept))
-        self._figures[REGISTER] = registration_figure(found)
-        self._said[REGISTER] = registration_words(found)
-        self._done(REGISTER, *rise_words(found))
+        def add(result: tuple[Registration, npt.NDArray[Any]]) -> None:
+            registration, volume = result
+            self.registration = registration
+            about = _job.about_registered(wide, confocal, registration, form.crop)
+            self._add(volume, about)
+            figure = registration_figure(registration)
+            self._shown[REGISTER] = figure, _job.registration_words(registration)
+            self._done(REGISTER, *_job.rise_words(registration))
+
+        self.start(_job.register_job, *sources, places, form, then=add, title="Registering")
 
     # what the tasks share -------------------------------------------------------------
     def _stack(self) -> Image:
@@ -288,12 +240,15 @@ class PrepareDock(Dock):
         image: Image = _layers.check_layer(layer)
         return image
 
+    def _aligns_scans(self) -> bool:
+        return self.task == ALIGN and self.pages.align.what.value == SCANS
+
     def _missing(self) -> str:
-        by_selection = self.task == ALIGN and self.pages.align.what.value == SCANS
-        if by_selection:
-            if len(self._viewer.layers.selection) < 2:
-                return "Select two or more layers of single images in napari's layer list."
-            return ""
+        if self._aligns_scans():
+            few = len(self._viewer.layers.selection) < 2
+            return (
+                "Select two or more layers of single images in napari's layer list." if few else ""
+            )
         if self.stack.layer() is None:
             return "Choose a stack: a layer with at least two planes."
         if self.task == REGISTER and self.pages.register.confocal.value is None:
@@ -308,7 +263,7 @@ class PrepareDock(Dock):
         added: Image = self._viewer.add_image(pixels, **about)
         if dims.ndim == count:
             dims.set_point(range(count), before)
-        if self.pages.align.what.value == SCANS and self.task == ALIGN:
+        if self._aligns_scans():
             self._viewer.layers.selection = {x for x in chosen if x in self._viewer.layers}
         return added
 
@@ -322,16 +277,17 @@ class PrepareDock(Dock):
         """Bring plot, numbers and button in line with the task that is shown."""
         task = self.task
         self.footer.name_action(*ACTIONS[task])
-        if task in self._figures:
-            self.plot.show_figure(self._figures[task])
+        figure, numbers = self._shown.get(task, (None, ""))
+        if figure is not None:
+            self.plot.show_figure(figure)
         else:
             self.plot.show_reason(_EMPTY[task])
         self.plot.setVisible(task != EDF)
         self.table_button.setVisible(task == ALIGN)
         self.table_button.setEnabled(self.table is not None)
         self.motion.setVisible(task == ALIGN and self.table is not None)
-        self.numbers.setText(self._said.get(task, ""))
-        self.numbers.setVisible(bool(self.numbers.text()))
+        self.numbers.setText(numbers)
+        self.numbers.setVisible(bool(numbers))
         self.check()
 
     def _choose_what_is_there(self) -> None:
@@ -355,15 +311,9 @@ class PrepareDock(Dock):
         on(self, self.pages.apply.clicked, self.apply)
         on(self, self.plot.message, self.footer.say)
         self.ended.connect(later)
-        on(self, self._viewer.layers.selection.events.changed, self._selection_changed)
-
-    def _selection_changed(self) -> None:
-        self._check_timer.start()
+        on(self, self._viewer.layers.selection.events.changed, later)
 
     def _lay_out(self) -> None:
-        self.add_section("", self.chosen.native)
-        self.add_section("", self.pages)
-        self.add_section("", self.plot, 1)
-        self.add_section("", self.numbers)
-        self.add_section("", self.motion)
+        for part in (self.chosen.native, self.pages, self.plot, self.numbers, self.motion):
+            self.form.addWidget(part, int(part is self.plot))
         self.form.addStretch(0)

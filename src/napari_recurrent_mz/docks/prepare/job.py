@@ -11,9 +11,11 @@ import numpy.typing as npt
 from napari.layers import Image, Layer
 
 from ...core.scans import InputError
-from ...estimates.normalisation import Normalisation, edf_normalisation
+from ...estimates.normalisation import EdfNormalisation, Normalisation, edf_normalisation
 from ...measure.preparation import (
+    Alignment,
     Place,
+    Registration,
     aligning,
     applying,
     extending_focus,
@@ -22,61 +24,35 @@ from ...measure.preparation import (
 )
 from ..shared import layers as _layers
 from ..shared.dock import Progress, Result, relayed
+from ..shared.stacks import check_stack
+from .pages import Align, Register
 
 Region = tuple[slice, slice]
 _SAME_PLACE_PX = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """What is prepared, free of napari but for lazy pixels.
-
-    Attributes
-    ----------
-    name : str
-    planes : array_like, shape (M, Y, X), or list of (Y, X)
-    labels : list of str
-        How error messages call the planes.
-    z_um : numpy.ndarray, shape (M,), or None
-    pixel_um : float or None
-        None when the layer does not say.
-    """
+class PlaneSource:
+    """The planes to prepare, free of napari but for lazy pixels."""
 
     name: str
-    planes: Any
-    labels: list[str]
-    z_um: npt.NDArray[np.float64] | None
+    planes: Any  # array_like (M, Y, X), or a list of (Y, X)
+    labels: list[str]  # how error messages call the planes
+    z_um: npt.NDArray[np.float64] | None  # (M,); None when the layer does not say
     pixel_um: float | None
 
 
-def stack_source(layer: Layer) -> Source:
-    """A layer with several planes.
-
-    Raises
-    ------
-    InputError
-        If planes cannot be taken from it.
-    """
-    image = _layers.check_layer(layer)
-    count = _layers.plane_count(image)
-    if count < 2:
-        raise InputError(
-            f"Layer '{image.name}' is one image, not a stack: choose one with at least two planes."
-        )
-    labels = [f"Plane {i} of layer '{image.name}'" for i in range(count)]
+def stack_source(layer: Layer) -> PlaneSource:
+    """A layer with several planes."""
+    image = check_stack(layer)
+    labels = [f"Plane {i} of layer '{image.name}'" for i in range(_layers.plane_count(image))]
     heights, _ = _layers.heights_um(image)
     pixels = _layers.stack_pixels(image)
-    return Source(image.name, pixels, labels, heights, _layers.pixel_um(image))
+    return PlaneSource(image.name, pixels, labels, heights, _layers.pixel_um(image))
 
 
 def scan_layers(layers: Sequence[Layer]) -> list[Image]:
-    """The layers of single images among these, from the lowest up.
-
-    Raises
-    ------
-    InputError
-        If one cannot be a scan, or fewer than two are there.
-    """
+    """The layers of single images among these, from the lowest up."""
     images = [_layers.check_layer(layer) for layer in layers]
     for image in images:
         if _layers.plane_count(image) > 1:
@@ -93,14 +69,8 @@ def scan_layers(layers: Sequence[Layer]) -> list[Image]:
     return [images[i] for i in order]
 
 
-def scans_source(images: Sequence[Image]) -> Source:
-    """Several layers of one image each, in this order.
-
-    Raises
-    ------
-    InputError
-        If their pixels differ in size.
-    """
+def scans_source(images: Sequence[Image]) -> PlaneSource:
+    """Several layers of one image each, in this order."""
     sizes = [_layers.pixel_um(image) for image in images]
     for image, size in zip(images, sizes, strict=True):
         first = sizes[0]
@@ -112,7 +82,7 @@ def scans_source(images: Sequence[Image]) -> Source:
     heights = [_layers.heights_um(image)[0] for image in images]
     known = [float(height[0]) for height in heights if height is not None]
     names = [image.name for image in images]
-    return Source(
+    return PlaneSource(
         _layers.common_name(names) or names[0],
         [_layers.plane_pixels(image, 0) for image in images],
         [f"Layer '{name}'" for name in names],
@@ -122,13 +92,7 @@ def scans_source(images: Sequence[Image]) -> Source:
 
 
 def place_of(layer: Image) -> Place:
-    """Where the voxels of a stack lie.
-
-    Raises
-    ------
-    InputError
-        If the layer does not say.
-    """
+    """Where the voxels of a stack lie."""
     frame = _layers.stack_frame(layer)
     pixel = _layers.pixel_um(layer)
     if frame is None or pixel is None:
@@ -148,102 +112,85 @@ def lie_apart(images: Sequence[Image]) -> bool:
 
 
 # what runs in a thread ----------------------------------------------------------------
-def align_job(
-    source: Source, transform: str, reference: str, band_pass: bool, crop: bool, **_stop: Any
-) -> Iterator[object]:
-    """Align and move: gives the alignment, the region that all show, the moved planes."""
-    found = yield from relayed(
+def align_job(source: PlaneSource, form: Align, **_stop: Any) -> Iterator[object]:
+    """Align and move: gives the alignment and the moved planes."""
+    alignment = yield from relayed(
         aligning(
             source.planes,
-            transform=transform,
-            reference=reference,
-            band_pass=band_pass,
+            transform=form.motion,
+            reference=form.reference,
+            band_pass=form.band_pass,
             names=source.labels,
         )
     )
-    region = found.common_region
-    moved = yield from relayed(applying(source.planes, found, region if crop else None))
-    yield Result((found, region, moved))
+    region = alignment.common_region if form.crop else None
+    moved = yield from relayed(applying(source.planes, alignment, region))
+    yield Result((alignment, moved))
 
 
-def edf_job(source: Source, **_stop: Any) -> Iterator[object]:
+def edf_job(source: PlaneSource, **_stop: Any) -> Iterator[object]:
     """Make the extended-depth-of-field image."""
-    found = yield from relayed(extending_focus(source.planes, name=source.name))
-    yield Result(found)
+    yield Result((yield from relayed(extending_focus(source.planes, name=source.name))))
 
 
-def measure_job(source: Source, edf: Any, edf_name: str, **_stop: Any) -> Iterator[object]:
+def measure_job(source: PlaneSource, edf: Any, edf_name: str, **_stop: Any) -> Iterator[object]:
     """Measure the normalisation on a given image, or on one that is made: gives both."""
     if edf is None:
-        made = yield from relayed(extending_focus(source.planes, name=source.name))
-        edf = made.image
+        focus = yield from relayed(extending_focus(source.planes, name=source.name))
+        edf = focus.image
     yield Progress(0, 0, "Measuring")
     edf = np.asarray(edf)
     yield Result((edf, edf_normalisation(edf, edf_name)))
 
 
-def apply_job(source: Source, normalisation: Normalisation, **_stop: Any) -> Iterator[object]:
+def apply_job(source: PlaneSource, normalisation: Normalisation, **_stop: Any) -> Iterator[object]:
     """Normalise every plane."""
     count = len(source.planes)
-    made = []
+    normalised = []
     for i in range(count):
-        made.append(normalisation.apply(np.asarray(source.planes[i])))
+        normalised.append(normalisation.apply(np.asarray(source.planes[i])))
         yield Progress(i + 1, count, "Normalising")
-    yield Result(np.stack(made))
+    yield Result(np.stack(normalised))
 
 
 def register_job(
-    wide: Source, confocal: Source, places: tuple[Place, Place], transform: str, crop: bool,
+    wide: PlaneSource,
+    confocal: PlaneSource,
+    places: tuple[Place, Place],
+    form: Register,
     **_stop: Any,
-) -> Iterator[object]:  # fmt: skip
+) -> Iterator[object]:
     """Register and resample: gives the registration and the resampled stack."""
-    found = yield from relayed(
-        registering(
-            wide.planes,
-            confocal.planes,
-            *places,
-            transform=transform,
-            names=(wide.name, confocal.name),
-        )
+    names = wide.name, confocal.name
+    registration = yield from relayed(
+        registering(wide.planes, confocal.planes, *places, transform=form.motion, names=names)
     )
-    volume = yield from relayed(resampling(confocal.planes, found, crop=crop))
-    yield Result((found, volume))
+    volume = yield from relayed(resampling(confocal.planes, registration, crop=form.crop))
+    yield Result((registration, volume))
 
 
 # layers -------------------------------------------------------------------------------
 def about_layer(
     layer: Image,
     name: str,
-    made: dict[str, Any],
+    step: dict[str, Any],
     *,
-    ndim: int | None = None,
+    is_flat: bool = False,
     region: Region | None = None,
     planes: slice | None = None,
     same_units: bool = True,
 ) -> dict[str, Any]:
-    """Keyword arguments for a layer that lies where another one does.
+    """Keyword arguments for a layer that lies where another one does, or where its crop does.
 
-    Parameters
-    ----------
-    layer : Image
-        Whose place, units, colours and metadata it takes.
-    name : str
-    made : dict
-        How it was made; added to what the metadata says already.
-    ndim : int, optional
-        2 for an image of a stack; the layer's own by default, 3 at most.
-    region, planes : slices, optional
-        What was cropped from the layer.
-    same_units : bool, optional
-        Whether the intensities are those of the layer, and its contrast fits.
+    ``step`` of preparation is added to the metadata; ``is_flat`` is for one image of a stack.
     """
-    n = min(layer.ndim, 3) if ndim is None else ndim
+    n = 2 if is_flat else min(layer.ndim, 3)
     scale = np.array(layer.scale[-n:], dtype=float)
     translate = np.array(layer.translate[-n:], dtype=float)
     if region is not None:
         translate[-2:] += [part.start for part in region] * scale[-2:]
-    heights = _layers.file_heights_um(layer)
-    if planes is not None and n == 3:
+    heights = None if is_flat else _layers.file_heights_um(layer)
+    if planes is not None:
         translate[0] += planes.start * scale[0]
         if heights is not None:
             heights = heights[planes]
@@ -251,50 +198,117 @@ def about_layer(
                 to_units = 1 / _layers.um_per_unit(layer, -3)
                 scale[0] = np.median(np.diff(heights)) * to_units
                 translate[0] = heights[0] * to_units
-    found: dict[str, Any] = {
+    record = dict(_layers.known_metadata(layer))
+    record.pop("z_um", None)
+    if heights is not None:
+        record["z_um"] = heights.tolist()
+    record["prepared"] = [*record.get("prepared", ()), step]
+    about: dict[str, Any] = {
         "name": name,
         "scale": tuple(scale),
         "translate": tuple(translate),
         "units": tuple(layer.units[-n:]),
         "axis_labels": tuple(layer.axis_labels[-n:]),
-        "metadata": _metadata(layer, made, n, heights),
+        "metadata": {**layer.metadata, _layers.METADATA_KEY: record},
         "colormap": layer.colormap,
         "blending": layer.blending,
     }
     if same_units:
-        found["contrast_limits"] = tuple(float(value) for value in layer.contrast_limits)
-    return found
+        about["contrast_limits"] = tuple(float(value) for value in layer.contrast_limits)
+    return about
+
+
+def about_edf(layer: Image, source: PlaneSource) -> dict[str, Any]:
+    """Keyword arguments for the extended-depth-of-field image of a stack."""
+    step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
+    return about_layer(layer, f"EDF of {layer.name}", step, is_flat=True)
+
+
+def about_heights(layer: Image, source: PlaneSource) -> dict[str, Any]:
+    """Keyword arguments for the map of the heights of an EDF's pixels."""
+    step = {"task": "edf", "source": source.name, "planes": len(source.labels)}
+    about = about_layer(
+        layer,
+        f"Heights of {layer.name} (µm)",
+        step | {"holds": "heights, µm"},
+        is_flat=True,
+        same_units=False,
+    )
+    return about | {"colormap": "viridis"}
 
 
 def about_registered(
-    wide: Image,
-    confocal: Image,
-    name: str,
-    made: dict[str, Any],
-    kept: tuple[slice, Region] | None,
+    wide: Image, confocal: Image, registration: Registration, crop: bool
 ) -> dict[str, Any]:
     """Keyword arguments for a confocal stack that lies where the wide-field stack does.
 
-    Its colours, contrast and metadata are those of the confocal layer; ``kept`` are the planes
-    and the region that it was cropped to.
+    Its colours, contrast and metadata are those of the confocal layer.
     """
-    planes, region = kept or (None, None)
-    found = about_layer(wide, name, made, ndim=3, region=region, planes=planes)
-    own = about_layer(confocal, name, made, ndim=3)
-    place = {"z_um", "z_step_um", "pixel_um"}
-    key = _layers.METADATA_KEY
-    told = {k: v for k, v in own["metadata"][key].items() if k not in place}
-    told |= {k: v for k, v in found["metadata"][key].items() if k in place}
+    step = {"task": "register", "to": wide.name, **registration.as_dict(), "cropped": crop}
+    name = f"{confocal.name} (registered)"
+    planes, region = (registration.planes, registration.region) if crop else (None, None)
+    about = about_layer(wide, name, step, region=region, planes=planes)
+    own = about_layer(confocal, name, step)
+    key, place = _layers.METADATA_KEY, {"z_um", "z_step_um", "pixel_um"}
+    record = {k: v for k, v in own["metadata"][key].items() if k not in place}
+    record |= {k: v for k, v in about["metadata"][key].items() if k in place}
     looks = {k: own[k] for k in ("colormap", "blending", "contrast_limits")}
-    return found | looks | {"metadata": {**confocal.metadata, key: told}}
+    return about | looks | {"metadata": {**confocal.metadata, key: record}}
 
 
-def _metadata(
-    layer: Image, made: dict[str, Any], ndim: int, heights: npt.NDArray[np.float64] | None
-) -> dict[str, Any]:
-    entry = dict(_layers.known_metadata(layer))
-    entry.pop("z_um", None)
-    if heights is not None and ndim == min(layer.ndim, 3):
-        entry["z_um"] = heights.tolist()
-    entry["prepared"] = [*entry.get("prepared", ()), made]
-    return {**layer.metadata, _layers.METADATA_KEY: entry}
+# what is said of a result -------------------------------------------------------------
+def field_words(alignment: Alignment, crop: bool) -> str:
+    """Which part of the field all aligned planes show."""
+    rows, columns = alignment.common_region
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    edges = "cropped to these." if crop else "beyond them, edges are mirrored."
+    return (
+        f"All planes show {height} × {width} of {alignment.shape[0]} × {alignment.shape[1]} pixels "
+        f"(rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}); "
+        f"{edges}"
+    )
+
+
+def correlation_words(alignment: Alignment, apart: bool) -> tuple[str, str]:
+    """How alike the planes were and are, and the kind of the sentence; ``apart`` is a warning."""
+    before = float(np.nanmean(alignment.correlation_before))
+    after = float(np.nanmean(alignment.correlation_after))
+    words = f"Mean correlation with the reference {before:.3f} before, {after:.3f} after."
+    if apart:
+        words += " The layers lie at different places: shifts are from pixel to pixel."
+    return words, "warning" if apart or after < before else "done"
+
+
+def normalisation_words(measured: EdfNormalisation) -> str:
+    """Shift and scale, and what they come from."""
+    return (
+        f"Shift {measured.background:.6g} (background mean), scale "
+        f"{measured.p99 - measured.background:.6g} (P99 less the shift); "
+        f"{measured.foreground_share:.1%} of the EDF is foreground."
+    )
+
+
+def registration_words(registration: Registration) -> str:
+    """The parameters of a registration, and what it covers."""
+    y, x = registration.shift_um
+    planes = registration.planes
+    return (
+        f"Shift z {registration.shift_z_um:+.2f}, y {y:+.2f}, x {x:+.2f} µm; rotation "
+        f"{registration.rotation_deg:+.2f}°; magnification "
+        f"{registration.magnification:.4f}. The confocal stack covers "
+        f"planes {planes.start} to {planes.stop - 1} of {registration.shape[0]}."
+    )
+
+
+def rise_words(registration: Registration) -> tuple[str, str]:
+    """Whether a registration raised the correlation, and the kind of the sentence."""
+    before, after = registration.correlation_before, registration.correlation_after
+    if np.isnan(before):
+        return f"The stacks did not overlap before; they correlate by {after:.3f} now.", "done"
+    if after <= before:
+        return (
+            f"The correlation did not rise ({before:.3f} to {after:.3f}): the stacks were "
+            "registered already, or show different things.",
+            "warning",
+        )
+    return f"The correlation rose from {before:.3f} to {after:.3f}.", "done"

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QTabWidget,
-    QWidget,
-)
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QTabWidget
 
 from ..shared.form import DataForm, asked
 from ..shared.guard import on
+from ..shared.number_table import NumberTable
 from ..shared.parts import push_button
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GROUP = "prepare"
 MOTIONS = {
@@ -39,8 +36,6 @@ ACTIONS = (
     ("Measure", "Measure background and foreground on the EDF; no layer changes"),
     ("Register", "Find how the confocal stack lies, and add it on the wide-field grid"),
 )
-_ROW = 20
-_ROWS_SHOWN = 6
 
 
 def is_any_image(layer: Layer) -> bool:
@@ -150,8 +145,8 @@ class PreparePages(QTabWidget):
 
     edited = Signal()
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
         self.align, self.edf = DataForm(Align), DataForm(Edf)
         self.normalise, self.register = DataForm(Normalise, viewer), DataForm(Register, viewer)
         self.apply = push_button(
@@ -180,46 +175,41 @@ class PreparePages(QTabWidget):
             form.remember(GROUP)
 
 
-class MotionTable(QTableWidget):
+class MotionTable(NumberTable):
     """Shift, rotation and correlation of every plane."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 5, parent)
-        self.setAccessibleName("Motion of every plane")
-        self.setToolTip(
+    def __init__(self) -> None:
+        super().__init__(
+            "Motion of every plane",
             "How far each plane's content is displaced (y down, x to the right) and turned "
-            "(clockwise), and its correlation with its reference once aligned"
+            "(clockwise), and its correlation with its reference once aligned",
+            ["plane", "y px", "x px", "turn °", "corr."],
+            20,
         )
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setTabKeyNavigation(False)
-        rows, columns = self.verticalHeader(), self.horizontalHeader()
-        if rows is not None and columns is not None:
-            rows.hide()
-            rows.setDefaultSectionSize(_ROW)
-            columns.setHighlightSections(False)
-            columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.only_show()
 
-    def show_motion(self, table: Any) -> None:
-        """Fill in the table of an :class:`~.Alignment`."""
+    def show_motion(self, table: pd.DataFrame) -> None:
+        """Show the table of an :class:`~.Alignment`."""
         unit = "px" if "shift_y_px" in table else "um"
-        shown = "px" if unit == "px" else "µm"
-        first = "z_um" if "z_um" in table else "plane"
+        first, first_form = ("z_um", ".2f") if "z_um" in table else ("plane", "d")
+        shown = unit.replace("um", "µm")
         self.setHorizontalHeaderLabels(
-            ["z µm" if first == "z_um" else "plane", f"y {shown}", f"x {shown}", "turn °", "corr."]
+            [first.replace("_um", " µm"), f"y {shown}", f"x {shown}", "turn °", "corr."]
         )
-        names = (first, f"shift_y_{unit}", f"shift_x_{unit}", "rotation_deg", "correlation_after")
-        forms = (".2f" if first == "z_um" else "d", "+.3f", "+.3f", "+.3f", ".4f")
-        self.setRowCount(len(table))
-        for row in range(len(table)):
-            before = table["correlation_before"].iloc[row]
-            for column, (name, form) in enumerate(zip(names, forms, strict=True)):
-                value = table[name].iloc[row]
-                item = QTableWidgetItem("–" if value != value else format(value, form))
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                if name == "correlation_after" and value == value:
-                    item.setToolTip(f"{before:.4f} before")
-                self.setItem(row, column, item)
-        header = self.horizontalHeader()
-        top = header.sizeHint().height() if header is not None else 0
-        self.setFixedHeight(top + _ROW * min(len(table), _ROWS_SHOWN) + 4)
+        forms = {
+            first: first_form,
+            f"shift_y_{unit}": "+.3f",
+            f"shift_x_{unit}": "+.3f",
+            "rotation_deg": "+.3f",
+            "correlation_after": ".4f",
+        }
+        columns = [
+            ["–" if value != value else format(value, form) for value in table[name]]
+            for name, form in forms.items()
+        ]
+        self.show_rows([*zip(*columns, strict=True)])
+        for row, before in enumerate(table["correlation_before"]):
+            item = self.item(row, 4)
+            if item is not None and item.text() != "–":
+                item.setToolTip(f"{before:.4f} before")
+        self.fit_rows(min(len(table), 6))

@@ -13,11 +13,10 @@ from ...core.scans import InputError, ZGrid
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, sentence_of, telling
 from ..shared.pace import Turns
-from ..shared.reconstruct_job import reconstruct_steps
 from ..shared.result import ResultLayer
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import planes_of_one_stack
-from ..shared.targets import Job, Written
+from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     build_job,
@@ -33,25 +32,15 @@ from .layout import ReconstructLayout
 if TYPE_CHECKING:
     from ...engine.check import OwnSampleCheck
 
-_BEFORE = dict.fromkeys(("network", "nonnegative"), "fitting an object to the scans…") | {
-    "auto": "checking on your scans…"
+_BEFORE = {  # what comes before the first plane, by the kind of method
+    "network": "fitting an object to the scans…",
+    "nonnegative": "fitting an object to the scans…",
+    "auto": "checking on your scans…",
 }
-"""What comes before the first plane, takes longest, and is called by its name."""
 
 
 class ReconstructDock(ScanSource):
-    """Scans, optics, target grid, method; Preview, Reconstruct, Cancel.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are scans and which gets the volume.
-
-    Attributes
-    ----------
-    remembers : bool
-        Whether optics and method are kept for the next run.
-    """
+    """Scans, optics, target grid, method; Preview, Reconstruct, Cancel."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -65,7 +54,7 @@ class ReconstructDock(ScanSource):
         self.remembers = True
         self.rest = Rest()
         self.result: ResultLayer | None = None
-        self._job: Job | None = None
+        self._job: VolumeJob | None = None
         self._preview: Image | None = None
         self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
@@ -142,15 +131,14 @@ class ReconstructDock(ScanSource):
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
         self._warm_up(job)
 
-    def _warm_up(self, job: Job) -> None:
+    def _warm_up(self, job: VolumeJob) -> None:
         """Get ready for a preview while the user still looks at the form."""
         with contextlib.suppress(InputError):
-            optics = self.ui.optics.optics()
-            wanted = (optics, job.grid.start_um, job.grid.stop_um)
-            if self.ui.method.is_ready and wanted != self._warmed:
-                self._warmed = wanted
-                ready = (optics, job)
-                in_background(self, warm_up, *ready, then=lambda _: None, failed=lambda _: None)
+            optics, nothing = self.ui.optics.optics(), lambda _: None
+            key = (optics, job.grid.start_um, job.grid.stop_um)
+            if self.ui.method.is_ready and key != self._warmed:
+                self._warmed = key
+                in_background(self, warm_up, optics, job, then=nothing, failed=nothing)
 
     # running ------------------------------------------------------------------------
     def _begin(self, *, preview: bool) -> None:
@@ -165,9 +153,8 @@ class ReconstructDock(ScanSource):
             self._fail(sentence_of(error))
             return
         if self.remembers:
-            self.ui.optics.remember()
-            self.ui.method.remember()
-            self.ui.result.remember()
+            for part in (self.ui.optics, self.ui.method, self.ui.result):
+                part.remember()
         self.ui.save.offer(None)
         self._job, self.rest = job, (rest := Rest())
         rest.want(True)  # after the first plane, until its layer is there
@@ -179,27 +166,22 @@ class ReconstructDock(ScanSource):
             wake=lambda: rest.want(False),
         )
 
-    def _result_for(self, job: Job, *, preview: bool) -> ResultLayer:
-        method = job.recipe.method
-        preview_name = f"Preview ({title_of(self.ui.method, method)})"
-        return ResultLayer(
-            self._viewer,
-            job,
-            self._turns,
-            name=preview_name if preview else layers_name(self.ui, method),
-            first=self.ui.table.scans.used()[0].layer,
-            replaces=self._preview,
-        )
+    def _result_for(self, job: VolumeJob, *, preview: bool) -> ResultLayer:
+        name = layers_name(self.ui, job.recipe.method)
+        if preview:
+            name = f"Preview ({title_of(self.ui.method, job.recipe.method)})"
+        first = self.ui.table.scans.used()[0].layer
+        return ResultLayer(self._viewer, job, self._turns, name, first, self._preview)
 
     def _arrived(self, item: Any) -> None:
-        if isinstance(item, Written):
+        if isinstance(item, FinishedPlane):
             self._plane_done(item)
         elif isinstance(item, str):
             self.say(item, "warning")
         else:
             self._checked(item)
 
-    def _plane_done(self, plane: Written) -> None:
+    def _plane_done(self, plane: FinishedPlane) -> None:
         run, result, job = self.run, self.result, self._job
         if run is None or result is None or job is None:
             return

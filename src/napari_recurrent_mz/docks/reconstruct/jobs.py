@@ -14,29 +14,24 @@ from ...core.optics import Optics
 from ...core.scans import InputError, Scan, ZGrid, check_scans, require_several
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..shared import layers as _layers
 from ..shared.grid_panel import in_words, size_in_words
+from ..shared.layers import common_name, known_metadata, lateral_origin_um
+from ..shared.layers import pixel_um as layer_pixel_um
 from ..shared.method_panel import MethodPanel
 from ..shared.result import order_from, plane_in_view
 from ..shared.scan_table import Row
-from ..shared.targets import Job
+from ..shared.targets import VolumeJob
 from .layout import ReconstructLayout
 
 _PREVIEW_S = 2.0
 _ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
-def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> Job:
-    """The job that the dock describes; a preview is linear MMSE, in about two seconds.
-
-    Raises
-    ------
-    InputError
-        If anything is missing or does not fit, in the user's words.
-    """
+def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> VolumeJob:
+    """The job that the dock describes; a preview is linear MMSE, in about two seconds."""
     scans = scans_of(ui.table.scans.used())
-    needs = method_of("lmmse" if preview else ui.method.method_key())
-    optics = ui.optics.optics() if needs.needs_optics else None
+    method = method_of("lmmse" if preview else ui.method.method_key())
+    optics = ui.optics.optics() if method.needs_optics else None
     pixel_um = ui.optics.pixel_um()  # the one value that every method needs
     grid = ui.grid.grid()
     if preview:
@@ -46,12 +41,13 @@ def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> Job:
     if preview or not ui.result.is_on_disk:
         _check_memory(grid, shape, is_preview=preview)
     else:
-        output = ui.result.output(layers_name(ui, needs.key))
+        output = ui.result.output(layers_name(ui, method.key))
         check_disk(output, (len(grid), shape[0], shape[1]))
     order = order_from(plane_in_view(viewer, grid), len(grid))
-    model = ui.method.model_name() if needs.needs_model else None
-    device = ui.method.device_choice() if needs.needs_optics else "cpu"
-    return Job(Recipe(scans, grid, optics, needs.key, model, device, pixel_um), order, output)
+    model = ui.method.model_name() if method.needs_model else None
+    device = ui.method.device_choice() if method.needs_optics else "cpu"
+    recipe = Recipe(scans, grid, optics, method.key, model, device, pixel_um)
+    return VolumeJob(recipe, order, output)
 
 
 def _check_memory(grid: ZGrid, shape: tuple[int, ...], *, is_preview: bool) -> None:
@@ -67,7 +63,7 @@ def layers_name(ui: ReconstructLayout, method: str) -> str:
     """What the volume is called: what the scans' names have in common, and the method."""
     rows = ui.table.scans.used()
     names = [row.layer.name for row in rows if row.layer is not None]
-    return f"{_layers.common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
+    return f"{common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
 
 
 def title_of(panel: MethodPanel, method: str) -> str:
@@ -77,13 +73,7 @@ def title_of(panel: MethodPanel, method: str) -> str:
 
 
 def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
-    """The scans of these rows, checked together.
-
-    Raises
-    ------
-    InputError
-        If a height is missing, the images do not fit, or there is only one.
-    """
+    """The scans of these rows; InputError if a height is missing or they do not go together."""
     for row in rows:
         if row.z_um is None:
             raise InputError(
@@ -91,85 +81,69 @@ def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
             )
     scans = check_scans(row.scan() for row in rows)
     require_several(scans)
-    sizes: dict[str, str] = {}
-    for row in rows:
-        size = None if row.layer is None else _layers.pixel_um(row.layer)
-        if size is not None:
-            sizes[f"{size:.3g}"] = row.name
+    known = ((row.name, layer_pixel_um(row.layer)) for row in rows if row.layer is not None)
+    sizes = {f"{size:.3g}": name for name, size in known if size is not None}
     if len(sizes) > 1:
         pairs = " and ".join(f"'{name}' has {size} µm" for size, name in sizes.items())
         raise InputError(f"The scans differ in pixel size ({pairs}): all must have the same one.")
     return scans
 
 
-def warnings_about(ui: ReconstructLayout, job: Job) -> list[str]:
-    """What to mind: outside the trained range, far beyond the scans, scans that lie apart.
-
-    Raises
-    ------
-    InputError
-        If nothing can be known of the grid.
-    """
+def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
+    """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
     from ...engine.check import notes_before
 
     recipe = job.recipe
     model = ui.method.model if recipe.chosen.needs_model else None
     ends = (job.grid.start_um, job.grid.stop_um)
-    found = notes_before(recipe.scans, ends, recipe.optics, model)
-    return found + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
+    notes = notes_before(recipe.scans, ends, recipe.optics, model)
+    return notes + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
 
 
 def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     """What to mind about the layers of the scans: their pixels and their places."""
-    found = []
-    sizes = [_layers.pixel_um(row.layer) for row in rows if row.layer is not None]
-    for size in sizes:
-        if size is not None and abs(size - pixel_um) > 0.01 * size:
-            found.append(
-                f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: "
-                "the volume takes the one here."
+    layers = list({id(row.layer): row.layer for row in rows if row.layer is not None}.values())
+    sentences = [
+        f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: the volume takes "
+        "the one here."
+        for size in map(layer_pixel_um, layers)
+        if size is not None and abs(size - pixel_um) > 0.01 * size
+    ][:1]
+    for name, words in _ONE_CHANNEL.items():
+        stated = {one.name: known_metadata(one).get(name) for one in layers}
+        values = {f"{value:.4g}": layer for layer, value in stated.items() if value is not None}
+        if len(values) > 1:
+            pairs = [f"{value} in '{layer}'" for value, layer in values.items()]
+            sentences.append(
+                f"The {words} differs between the scans ({' and '.join(pairs[:2])}): are they of "
+                "one channel?"
             )
-            break
-    found += [
-        sentence for name, words in _ONE_CHANNEL.items() for sentence in _differ(rows, name, words)
-    ]
-    places = [_layers.lateral_origin_um(row.layer) for row in rows if row.layer is not None]
+    places = [lateral_origin_um(layer) for layer in layers]
     if np.ptp(places, axis=0).max() > pixel_um / 2:
-        found.append(
+        sentences.append(
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
             "pixel."
         )
-    return found
+    return sentences
 
 
-def _differ(rows: Sequence[Row], name: str, words: str) -> list[str]:
-    """A sentence when the layers of the scans say different values."""
-    layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
-    said = {one.name: _layers.known_metadata(one).get(name) for one in layers.values()}
-    values = {f"{value:.4g}": layer for layer, value in said.items() if value is not None}
-    if len(values) < 2:
-        return []
-    pairs = " and ".join(f"{value} in '{layer}'" for value, layer in list(values.items())[:2])
-    return [f"The {words} differs between the scans ({pairs}): are they of one channel?"]
-
-
-def cost_in_words(ui: ReconstructLayout, job: Job) -> str:
+def cost_in_words(ui: ReconstructLayout, job: VolumeJob) -> str:
     """Planes, memory and expected time."""
-    planes = f"{len(job.grid)} plane" + ("s" if len(job.grid) > 1 else "")
-    y, x = job.recipe.shape
+    recipe, count = job.recipe, len(job.grid)
+    y, x = recipe.shape
+    words = f"{count} plane" + ("s" if count > 1 else "")
     if job.output is None:
-        planes += f" · {size_in_words(4e-6 * len(job.grid) * y * x)} of memory"
+        words += f" · {size_in_words(4e-6 * count * y * x)} of memory"
     else:
-        planes += f" · up to {size_in_words(1e-6 * disk_bytes((len(job.grid), y, x)))} of disk"
-    recipe = job.recipe
-    cost = _cost(ui, recipe.scans, len(job.grid), recipe.method, recipe.device)
-    if cost is None:
-        return planes
-    about = "about " if cost.seconds >= 1 else ""
-    return f"{planes} · {about}{in_words(cost.seconds)}"
+        words += f" · up to {size_in_words(1e-6 * disk_bytes((count, y, x)))} of disk"
+    seconds = _seconds(ui, recipe.scans, count, recipe.method, recipe.device)
+    if seconds is None:
+        return words
+    about = "about " if seconds >= 1 else ""
+    return f"{words} · {about}{in_words(seconds)}"
 
 
-def warm_up(optics: Optics, job: Job) -> None:
+def warm_up(optics: Optics, job: VolumeJob) -> None:
     """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
     from ...estimates.covariance import covariance_table
 
@@ -184,8 +158,8 @@ def is_incomplete(rows: Sequence[Row]) -> bool:
 
 def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
     """Leave planes out so that the preview takes about two seconds."""
-    cost = _cost(ui, scans, len(grid), "lmmse", ui.method.device_choice())
-    every = math.ceil(cost.seconds / _PREVIEW_S) if cost is not None else 1
+    seconds = _seconds(ui, scans, len(grid), "lmmse", ui.method.device_choice())
+    every = math.ceil((seconds or 0.0) / _PREVIEW_S)
     if every <= 1 or len(grid) == 1:
         return grid
     steps = math.ceil((len(grid) - 1) / every)
@@ -193,16 +167,15 @@ def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid
     return ZGrid(grid.start_um, last_um, (last_um - grid.start_um) / steps)
 
 
-def _cost(
+def _seconds(
     ui: ReconstructLayout, scans: Sequence[Scan], planes: int, method: str, device: str
-) -> Any:
-    """The expected cost; None while torch or the model is still loading in its thread."""
+) -> float | None:
+    """The expected time; None while torch or the model is still loading in its thread."""
     model = ui.method.model
     if not ui.method.is_ready or (method_of(method).needs_model and model is None):
         return None
     from ...core.device import choose_device
-    from ...engine import cost
+    from ...engine.cost import estimate_cost
 
-    shape = scans[0].pixels.shape
-    where = choose_device(device)
-    return cost.estimate_cost(shape, len(scans), planes, method, where, model)
+    shape, where = scans[0].pixels.shape, choose_device(device)
+    return estimate_cost(shape, len(scans), planes, method, where, model).seconds

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtWidgets import QWidget
-
 from ..files.save_volume import SaveButton
-from ..shared.dock import Form, InstrumentFooter, order_tabs
+from ..shared.dock import Form, InstrumentFooter
+from ..shared.form import tab_in_order
 from ..shared.grid_panel import GridPanel
 from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
@@ -31,31 +29,14 @@ class ReconstructLayout(Form):
         )
         self.scan_parts = parts = ScanParts(palette)
         self.table, self.stack, self.optics = parts.table, parts.stack, parts.optics
-        self.add_button, self.planes_button = parts.add_button, parts.planes_button
-        self.remove_button = parts.remove_button
-        self.grid = GridPanel()
-        self.method = MethodPanel()
-        self.result = ResultPanel()
+        self.add_button, self.planes_button, self.remove_button = parts.buttons
+        self.grid, self.method, self.result = GridPanel(), MethodPanel(), ResultPanel()
         self.save = SaveButton("volume")
         self.give_size = SizeButton(viewer)
-        self._lay_out()
-
-    @property
-    def inputs(self) -> Sequence[QWidget]:
-        """What a job is made from."""
-        return *self.scan_parts.inputs, self.grid, self.method, self.result, self.give_size
-
-    def restyle(self, theme: str) -> None:
-        """Follow the viewer's theme."""
-        super().restyle(theme)
-        port = self.table.viewport()
-        if port is not None:
-            port.update()
-
-    def _lay_out(self) -> None:
+        self.inputs = *parts.inputs, self.grid, self.method, self.result, self.give_size
         rows = self.rows
         rows.addWidget(heading("Scans"))
-        rows.addLayout(self.scan_parts.laid_out())
+        rows.addLayout(parts.laid_out())
         rows.addWidget(self.give_size)
         for title, part in (
             ("Optics", self.optics),
@@ -68,10 +49,11 @@ class ReconstructLayout(Form):
         rows.addWidget(self.save)
         rows.addStretch(1)
         self.fit()
-        order_tabs(
-            *self.scan_parts.tab_order,
-            *(self.grid.start, self.grid.stop, self.grid.step),
-            *(self.grid.auto, *self.method.tab_order),
-            *(self.result.on_disk, self.result.choose, self.save.button),
-            *(self.preview, self.footer.action, self.footer.cancel),
-        )
+        tab_in_order(self)
+
+    def restyle(self, theme: str) -> None:
+        """Follow the viewer's theme."""
+        super().restyle(theme)
+        port = self.table.viewport()
+        if port is not None:
+            port.update()

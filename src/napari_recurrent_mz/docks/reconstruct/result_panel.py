@@ -6,19 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFileDialog,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from ...core.scans import InputError
 from ...io import check_output
-from ..shared import settings as _settings
-from ..shared.form import DataForm, asked, faint
+from ..shared import settings
+from ..shared.form import FormPanel, asked, faint
 from ..shared.guard import on
 from ..shared.parts import push_button
 
@@ -38,24 +31,18 @@ class ResultFields:
     )
 
 
-class ResultPanel(QWidget):
+class ResultPanel(FormPanel):
     """A box to tick, and the folder in which volumes are written; it is remembered."""
 
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._form = DataForm(ResultFields)
+    def __init__(self) -> None:
+        super().__init__(ResultFields)
         self.on_disk: QCheckBox = self._form.on_disk.native
         self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
         self.where = faint(wraps=False, is_copied=True)
         self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._folder = _settings.remembered(_GROUP, ("folder",)).get("folder", "")
+        self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
         self._form.put_beside("on_disk", self.choose)
         self._form.put_under("on_disk", self.where)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._form.native)
         self._show()
         on(self, self.on_disk.toggled, self._toggled)
         on(self, self.on_disk.clicked, self._clicked)
@@ -81,13 +68,7 @@ class ResultPanel(QWidget):
             self.on_disk.setChecked(True)
 
     def output(self, name: str) -> Path:
-        """The OME-Zarr folder for a volume of this name; what is there already stays.
-
-        Raises
-        ------
-        InputError
-            If no folder is chosen, or nothing can be written there.
-        """
+        """The OME-Zarr folder for a volume of this name; what is there already stays."""
         if not self._folder:
             raise InputError("Choose the folder for the volume.")
         stem = re.sub(_NOT_IN_NAMES, "_", name).strip(" .") or "Volume"
@@ -100,14 +81,14 @@ class ResultPanel(QWidget):
 
     def remember(self) -> None:
         """Keep the folder for the next run."""
-        _settings.remember(_GROUP, {"folder": self._folder})
+        settings.remember(_GROUP, {"folder": self._folder})
 
-    def _toggled(self, _on: bool) -> None:
+    def _toggled(self) -> None:
         self._show()
         self.changed.emit()
 
-    def _clicked(self, on: bool) -> None:
-        if on and not self._folder:
+    def _clicked(self, is_on: bool) -> None:
+        if is_on and not self._folder:
             self._ask()
 
     def _ask(self) -> None:
@@ -117,8 +98,7 @@ class ResultPanel(QWidget):
             self.write_to(Path(chosen))
 
     def _show(self) -> None:
-        shown = self.is_on_disk
-        self.choose.setVisible(shown)
-        self.where.setVisible(shown)
+        for part in (self.choose, self.where):
+            part.setVisible(self.is_on_disk)
         self.where.setText(self._folder or "no folder chosen")
         self.where.setToolTip(self._folder)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLayout,
@@ -23,12 +22,12 @@ from qtpy.QtWidgets import (
 
 from ...core.progress import Progress as Progress
 from ...core.scans import InputError
-from . import settings as _settings
+from . import settings
 from .grid_panel import in_words
-from .guard import Tells, on, reported, telling
+from .guard import Tells, on, one_shot, reported, telling
 from .insides import talk_to_canvas, unwrapped, window_of
-from .parts import heading, push_button, scrolling, show_progress
-from .theme import MessageLabel, Palette, tinted
+from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
+from .theme import MessageLabel, Palette
 from .worker import Outcome, Run, Work, time_left
 from .worker import Result as Result
 
@@ -47,22 +46,13 @@ def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Prog
 
 
 class InstrumentFooter(QWidget):
-    """Status, warnings, message, progress and the buttons.
-
-    Parameters
-    ----------
-    palette : Palette
-    action, tooltip : str
-        What the main button says and does; an empty action leaves the buttons out.
-    """
+    """Status, warnings, message, progress, and the buttons unless ``action`` is empty."""
 
     def __init__(
         self, palette: Palette, action: str, tooltip: str, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self.state = MessageLabel(palette)
-        self.warnings = MessageLabel(palette)
-        self.message = MessageLabel(palette)
+        self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
         self.bar.setToolTip("How much is done, and the time left")
@@ -71,18 +61,16 @@ class InstrumentFooter(QWidget):
         self.cancel = push_button("Cancel", "Stop; nothing is changed (Esc)")
         self.cancel.setEnabled(False)
         self._tips: dict[QPushButton, str] = {}
-        self._set_tip(self.action, f"{tooltip} (Ctrl+Return)")
+        self.name_action(action, tooltip)
         self._title = ""
         self._began = self._first = 0.0
-        self._column = column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        for widget in (self.state, self.warnings, self.message, self.bar):
-            column.addWidget(widget)
+        self._column = column_of(self, self.state, self.warnings, self.message, self.bar)
+        self._column.setContentsMargins(0, 4, 0, 0)
+        self._column.setSpacing(4)
         self._line = QHBoxLayout()
         self._line.addWidget(self.action, 2)
         self._line.addWidget(self.cancel, 1)
-        column.addLayout(self._line)
+        self._column.addLayout(self._line)
         if not action:
             self.action.hide()
             self.cancel.hide()
@@ -93,10 +81,10 @@ class InstrumentFooter(QWidget):
 
     def add_button(self, text: str, tooltip: str) -> QPushButton:
         """Another button that starts a job, before the main one."""
-        made = push_button(text, "")
-        self._set_tip(made, tooltip)
-        self._line.insertWidget(0, made, 1)
-        return made
+        button = push_button(text, tooltip)
+        self._tips[button] = tooltip
+        self._line.insertWidget(0, button, 1)
+        return button
 
     def say(self, sentence: str, kind: str = "hint") -> None:
         """The answer to what the user did last."""
@@ -108,13 +96,12 @@ class InstrumentFooter(QWidget):
 
     def name_action(self, action: str, tooltip: str) -> None:
         """The main button says and does something else from now on."""
-        _name(self.action, action)
-        self._set_tip(self.action, f"{tooltip} (Ctrl+Return)")
+        self._tips[self.action] = f"{tooltip} (Ctrl+Return)"
+        name_button(self.action, action, self._tips[self.action])
 
     def name_cancel(self, text: str, tooltip: str) -> None:
         """The other button ends a job in another way than to leave all as it was."""
-        _name(self.cancel, text)
-        self.cancel.setToolTip(tooltip)
+        name_button(self.cancel, text, tooltip)
 
     def ready(self, why_not: str = "", kind: str = "error") -> None:
         """Enable the buttons that start a job, or let them say why they cannot be pressed."""
@@ -124,19 +111,17 @@ class InstrumentFooter(QWidget):
         self.state.say(why_not, kind)
 
     def begin(self, title: str, *, first: str = "", total: int = 0, aside: bool = False) -> None:
-        """Show an empty bar; with a total of 0, one that only says that something happens.
+        """Show an empty bar; ``first`` says what comes before the first of ``total`` pieces.
 
-        ``first`` says what comes before the first piece. ``aside`` leaves messages and buttons as
-        they are: other things go on meanwhile.
+        ``aside`` leaves messages and buttons as they are: other things go on meanwhile.
         """
         self._title, self._began, self._first = title, time.monotonic(), 0.0
         show_progress(self.bar, 0, total, f"{title}: {first}" if first else f"{title}…")
         self.bar.show()
-        if aside:
-            return
-        self.state.say("")
-        self.message.say("")
-        self._enable(is_running=True)
+        if not aside:
+            self.state.say("")
+            self.message.say("")
+            self._enable(is_running=True)
 
     def retitle(self, title: str) -> None:
         """What is at work has another name from now on."""
@@ -153,8 +138,7 @@ class InstrumentFooter(QWidget):
     ) -> None:
         """Advance the bar; a total of 0 only says that something happens.
 
-        The time left is estimated from the pace, unless whoever works knows better. ``piece`` is
-        what one of the total is called.
+        The time left follows from the pace unless it is given; ``piece`` names one of the total.
         """
         words = words or self._title
         if total == 0:
@@ -184,36 +168,25 @@ class InstrumentFooter(QWidget):
         for label in (self.state, self.warnings, self.message):
             label.restyle()
 
-    def _set_tip(self, button: QPushButton, tip: str) -> None:
-        self._tips[button] = tip
-        button.setToolTip(tip)
-
     def _enable(self, *, is_running: bool) -> None:
         for button in self._tips:
             button.setEnabled(not is_running)
         self.cancel.setEnabled(is_running)
 
 
-def _name(button: QPushButton, text: str) -> None:
-    button.setText(text)
-    button.setAccessibleName(text)
-
-
 class Form(QWidget):
     """A scrolling form over a footer that stays in sight."""
 
-    def __init__(self, footer: InstrumentFooter, palette: Palette, viewer: Any = None) -> None:  # noqa: ARG002
+    def __init__(self, footer: InstrumentFooter, palette: Palette, _viewer: Any = None) -> None:
         super().__init__()
         self._palette, self._footer = palette, footer
         self._inner = QWidget()
         self.rows = QVBoxLayout(self._inner)
         self.rows.setContentsMargins(6, 4, 6, 4)
         self.rows.setSpacing(4)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column, foot = column_of(self), QVBoxLayout()
         column.setSpacing(0)
         column.addWidget(scrolling(self._inner), 1)
-        foot = QVBoxLayout()
         foot.setContentsMargins(6, 0, 6, 6)
         foot.addWidget(footer)
         column.addLayout(foot)
@@ -227,9 +200,8 @@ class Form(QWidget):
         """Follow the viewer's theme."""
         self._palette.use(theme)
         self._footer.restyle()
-        self._inner.setStyleSheet(
-            f'QLabel[faint="true"] {{ color: {tinted(self._palette.faint)}; }}'
-        )
+        faint = self._palette.faint.name(QColor.NameFormat.HexArgb)
+        self._inner.setStyleSheet(f'QLabel[faint="true"] {{ color: {faint}; }}')
 
     def fit(self) -> None:
         """Take the width that the theme's fonts need, known once the style is applied."""
@@ -248,27 +220,9 @@ class Dock(QWidget, Tells):
     A subclass adds its parts to :attr:`form`, restyles its plots in :meth:`restyle_plots`,
     says in :meth:`act` what the main button does and in :meth:`_check` what is missing, and calls
     :meth:`start` with a generator.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-    action, tooltip : str, optional
-        The main button; none without.
-    form : callable, optional
-        Makes the form from footer, palette and viewer.
-
-    Attributes
-    ----------
-    run : Run or None
-        The job.
-    inputs : sequence of QWidget
-        What a job is made from: locked while one runs.
-    at_end : list of callable
-        What else ends with the dock or with its viewer's window; any of both may be gone by then.
     """
 
-    ended = Signal(object)
-    """Emitted with the outcome when a job has ended."""
+    ended = Signal(object)  # with the outcome of a job
 
     def __init__(
         self,
@@ -284,12 +238,10 @@ class Dock(QWidget, Tells):
         self.ui: Any = form(self.footer, self.palette_, viewer)
         self.form = self.ui.rows
         self.run: Run | None = None
-        self.inputs: Sequence[QWidget] = ()
-        self.at_end: list[Callable[[], object]] = []
+        self.inputs: Sequence[QWidget] = ()  # what a job is made from: locked while one runs
+        self.at_end: list[Callable[[], object]] = []  # the dock or the window may be gone by then
         self._then: Callable[[Any], None] | None = None
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.ui)
+        column_of(self, self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         on(self, viewer.layers.events.removing, self._layer_goes)
         on(self, self.footer.action.clicked, self.act)
@@ -322,21 +274,17 @@ class Dock(QWidget, Tells):
 
     def shortcut(self, keys: str, slot: Callable[[], object]) -> None:
         """A key that works while the dock has the keyboard."""
-        made = QShortcut(QKeySequence(keys), self)
-        made.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        on(self, made.activated, slot)
+        shortcut = QShortcut(QKeySequence(keys), self)
+        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        on(self, shortcut.activated, slot)
 
     def one_shot(self, milliseconds: int, slot: Callable[[], object]) -> QTimer:
         """A timer that, once started, calls ``slot`` after a while; starting again puts it off."""
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        on(self, timer.timeout, slot)
-        return timer
+        return one_shot(self, milliseconds, slot)
 
     def remember(self, group: str, values: dict[str, str]) -> None:
-        """Keep settings for the next run (:func:`_settings.remembered` gives them back)."""
-        _settings.remember(group, values)
+        """Keep settings for the next run."""
+        settings.remember(group, values)
 
     # what it says ---------------------------------------------------------------------
     def say(self, sentence: str, kind: str = "hint") -> None:
@@ -348,11 +296,7 @@ class Dock(QWidget, Tells):
         try:
             self._check()
         except Exception as error:
-            self.not_ready(reported(error))
-
-    def not_ready(self, why_not: str) -> None:
-        """Disable the buttons, and say why."""
-        self.footer.ready(why_not)
+            self.footer.ready(reported(error))
 
     def failed(self, sentence: str) -> None:
         """Say that something could not be done, and what holds true now."""
@@ -362,11 +306,9 @@ class Dock(QWidget, Tells):
     def save_file(self, write: Callable[[], Path]) -> None:
         """Write a file; the footer says how it went."""
         try:
-            written = write()
+            self.say(f"Saved “{write().name}”.", "done")
         except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        self.footer.say(f"Saved “{written.name}”.", "done")
+            self.say(str(error), "error")
 
     # the job --------------------------------------------------------------------------
     def start(
@@ -379,21 +321,10 @@ class Dock(QWidget, Tells):
         total: int = 0,
         wake: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run a generator in a thread; a job that still runs is let go first.
+        """Run ``work(*args, stop=threading.Event)`` in a thread; let go of a job that still runs.
 
-        Parameters
-        ----------
-        work : callable
-            ``work(*args, stop=threading.Event)`` yields :class:`Progress` or what
-            :meth:`_arrived` takes, and at last a :class:`Result`.
-        *args
-            Given to ``work``: nothing that belongs to napari.
-        then : callable, optional
-            Gets the result's value, in the GUI thread; not called when cancelled.
-        title, first, total
-            What the bar shows: see :meth:`InstrumentFooter.begin`.
-        wake : callable, optional
-            Called when somebody asks to stop.
+        ``then`` gets its result in the GUI thread, unless it was cancelled; ``wake`` is called
+        when somebody asks to stop. For the other words see :meth:`InstrumentFooter.begin`.
         """
         self._let_job_go()
         self.run, self._then = Run(work, *args, wake=wake), then
@@ -460,7 +391,7 @@ class Dock(QWidget, Tells):
         """See that the canvas survives it."""
         talk_to_canvas(self._viewer)
 
-    def _theme_changed(self, _event: Any = None) -> None:
+    def _theme_changed(self) -> None:
         self.ui.restyle(self._viewer.theme)
         self.restyle_plots()
 
@@ -477,10 +408,7 @@ class Dock(QWidget, Tells):
 
 
 class WhenGone:
-    """Stops what a dock runs when Qt deletes it.
-
-    A dock outside of its viewer's window outlives that: it is told by
-    :meth:`Dock.viewer_gone`.
+    """Stops what a dock runs when Qt deletes it, or the window that it was not inside of.
 
     Not a function: the garbage collector may empty what goes together with a dock before, and a
     function without its defaults raises.
@@ -505,9 +433,3 @@ def stop_run(box: dict[str, Any]) -> None:
         run.cancel()
     for end in box.get("at_end", ()):
         end()
-
-
-def order_tabs(*widgets: QWidget) -> None:
-    """The Tab key goes through these, one after the other."""
-    for before, after in pairwise(widgets):
-        QWidget.setTabOrder(before, after)

@@ -32,18 +32,15 @@ class DropTarget(Dock):
         raise NotImplementedError
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        """Take files."""
         if event is not None and dropped_paths(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
             self.say("Let go to use these files as scans.", "hint")
 
     def dragLeaveEvent(self, _event: QDragLeaveEvent | None) -> None:  # noqa: N802
-        """Forget the files that were only dragged past."""
         self.say("", "hint")
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Read the files that were dropped."""
         if event is not None:
             event.accept()
             with telling(self):
@@ -58,13 +55,7 @@ def dropped_paths(mime: QMimeData | None) -> list[Path]:
 
 
 def files_in(path: Path) -> list[Path]:
-    """A file as it is, an OME-Zarr folder as it is, another folder as its TIFFs.
-
-    Raises
-    ------
-    InputError
-        If a folder holds no TIFF, or cannot be read.
-    """
+    """A file or an OME-Zarr folder as it is; another folder as its TIFFs."""
     if not path.is_dir() or path.suffix == ".zarr" or is_zarr(path):
         return [path]
     try:
@@ -84,8 +75,8 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
     for path in paths:
         try:
             for file in files_in(path):
-                found, troubles = read_what_can_be(file)
-                images += found
+                in_file, troubles = read_what_can_be(file)
+                images += in_file
                 sentences += troubles
         except InputError as error:
             sentences.append(str(error))
@@ -94,25 +85,19 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
 
 def doubts_about(images: Iterable[Any]) -> list[str]:
     """Sentences on what files contradict themselves about, and what is not known so."""
-    found: list[str] = []
+    sentences: list[str] = []
     for image in images:
-        found += image.remarks
-        for name, (words, verb) in _DOUBTED.items():
-            if name in image.doubts:
-                why = image.doubts[name]
-                found.append(f"The {words} of '{image.name}' {verb} not sure, for {why}.")
-    return found
+        sentences += image.remarks
+        sentences += [
+            f"The {words} of '{image.name}' {verb} not sure, for {image.doubts[name]}."
+            for name, (words, verb) in _DOUBTED.items()
+            if name in image.doubts
+        ]
+    return sentences
 
 
 def said_of(images: Iterable[Any], sentences: Sequence[str]) -> tuple[str, str]:
-    """What there is to say of files that were read, as one message and its kind.
-
-    Parameters
-    ----------
-    images : iterable of ImageFile
-    sentences : sequence of str
-        Of those that could not be used.
-    """
+    """Doubts about files that were read, and why others could not be, with the kind of message."""
     doubts = doubts_about(images)
     if not sentences:
         return " ".join(doubts), "warning"
@@ -139,18 +124,13 @@ def layer_arguments(image: ImageFile) -> dict[str, Any]:
         heights = None if named is None else np.array([named])
     known = file_metadata(image)
     about: dict[str, Any] = {"name": image.name, "metadata": {METADATA_KEY: known}}
-    origin_um = image.origin_um or (0.0, 0.0)
+    start, step = 0.0 if heights is None else float(heights[0]), _step_um(image, heights)
+    place = um_scale_and_place(step, image.pixel_um, start, image.origin_um or (0.0, 0.0))
     if is_flat and (heights is None or image.pixel_um is None):
-        about["axis_labels"] = ("y", "x")
-        if image.pixel_um:
-            size = (image.pixel_um,) * 2
-            about |= {"scale": size, "translate": origin_um, "units": ("um", "um")}
-        return about
-    start = 0.0 if heights is None else float(heights[0])
-    step = _step_um(image, heights)
+        return about | {key: values[-2:] for key, values in place.items()}
     if heights is None:
         known[SHOWN_STEP] = step
-    return about | um_scale_and_place(step, image.pixel_um, start, origin_um)
+    return about | place
 
 
 def _step_um(image: ImageFile, heights: npt.NDArray[np.float64] | None) -> float:

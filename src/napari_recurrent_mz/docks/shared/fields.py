@@ -15,14 +15,11 @@ _LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\
 
 
 def parse_length_um(text: str) -> float | None:
-    """A length in micrometres from what a person types: ``3.5``, ``3,5``, ``0.2 µm``, ``519 nm``.
-
-    None when the text is no length.
-    """
-    found = _LENGTH.fullmatch(text)
-    if found is None or found[2] not in _UM_PER:
+    """A length in µm from ``3.5``, ``3,5``, ``0.2 µm`` or ``519 nm``; None if it is none."""
+    match = _LENGTH.fullmatch(text)
+    if match is None or match[2] not in _UM_PER:
         return None
-    value = float(found[1].replace(",", ".")) * _UM_PER[found[2]]
+    value = float(match[1].replace(",", ".")) * _UM_PER[match[2]]
     return value if math.isfinite(value) else None
 
 
@@ -35,10 +32,7 @@ def parse_wavelength_um(text: str) -> float | None:
 
 
 class NumberEdit(QLineEdit):
-    """A line for one number in micrometres (or without unit), empty when it is not known.
-
-    ``edited`` is emitted once a person has finished a change, never by :meth:`set_value`.
-    """
+    """A line for one number, empty when it is not known; ``edited`` follows a person's changes."""
 
     edited = Signal()
 
@@ -47,7 +41,6 @@ class NumberEdit(QLineEdit):
         label: str,
         tooltip: str,
         example: str,
-        *,
         wavelength: bool = False,
         parent: QWidget | None = None,
     ) -> None:
@@ -68,10 +61,7 @@ class NumberEdit(QLineEdit):
         return bool(self.text().strip()) and self._parse(self.text()) is None
 
     def value(self) -> float | None:
-        """The number, or None when the line is empty or no number.
-
-        One that was set is not rounded to the digits that are shown, until they are changed.
-        """
+        """The number, unrounded if it was set here; None when the line holds none."""
         return self._value if self.text() == self._shown else self._parse(self.text())
 
     def set_value(self, value: float | None) -> None:

@@ -20,6 +20,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import pairwise
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -28,7 +29,7 @@ from magicgui.types import Undefined
 from magicgui.widgets import create_widget
 from magicgui.widgets.bases import ContainerWidget, ValueWidget
 from napari.layers import Layer
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -38,16 +39,17 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QLineEdit,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from ...core.scans import InputError
-from . import settings as _settings
+from . import settings
 from .fields import NumberEdit
 from .guard import on
 from .layer_choice import LayerChoice
-from .parts import heading
+from .parts import column_of, heading
 
 T = TypeVar("T")
 _GAP = 4
@@ -58,40 +60,25 @@ _SHORTEST = 5  # letters of a choice that must be readable
 class Ask:
     """How a form asks for one value.
 
-    ``name`` is read to people who do not see the form; it is also the label, where none is given,
-    and may end in its unit.
+    ``name`` is what a screen reader says, and the label where none is given; it may end in a unit.
     """
 
     name: str = field(kw_only=False)
     tooltip: str = field(kw_only=False)
-    label: str | None = None
-    """In front of the field; a box to tick has none unless it is given."""
-    example: str = ""
-    """What an empty line shows."""
-    text: str = ""
-    """What a box to tick says, if not its name."""
-    unit: str = ""
-    """Behind the field."""
-    heading: str = ""
-    """Over the field's line."""
-    note: str = ""
-    """Faint words under the field's line."""
-    beside: bool = False
-    """Whether the field stands on the line of the one before it."""
-    choices: Mapping[str, str] | None = None
-    """The values to choose from, and what they are called."""
-    layers: Callable[[Layer], bool] | None = None
-    """Which layers are offered."""
-    nothing: str = "None"
-    """The entry for no layer."""
-    opens_files: bool = False
-    """Whether a file can be opened instead of a layer."""
-    widget: Callable[..., QWidget] | None = None
-    """A number's field of its own, like a spin box of Qt's."""
-    is_wavelength: bool = False
-    """Whether 519 is understood as 519 nm."""
-    limits: tuple[float, float, float] | None = None
-    """The least, the greatest and the step of a number that is never empty."""
+    label: str | None = None  # in front of the field; a box to tick has none unless it is given
+    example: str = ""  # what an empty line shows
+    text: str = ""  # what a box to tick says, if not its name
+    unit: str = ""  # behind the field
+    heading: str = ""  # over the field's line
+    note: str = ""  # faint words under the field's line
+    beside: bool = False  # whether the field stands on the line of the one before it
+    choices: Mapping[str, str] | None = None  # the values to choose from, and what they are called
+    layers: Callable[[Layer], bool] | None = None  # which layers are offered
+    nothing: str = "None"  # the entry for no layer
+    opens_files: bool = False  # whether a file can be opened instead of a layer
+    widget: Callable[..., QWidget] | None = None  # a number's field of its own, like a spin box
+    is_wavelength: bool = False  # whether 519 is understood as 519 nm
+    limits: tuple[float, float, float] | None = None  # least, greatest and step of a number
 
     @property
     def spoken(self) -> str:
@@ -110,29 +97,18 @@ def as_named(names: str) -> dict[str, str]:
 
 
 class DataForm(ContainerWidget[Any], Generic[T]):
-    """magicgui's container for the fields of a frozen dataclass.
-
-    ``form.snr.value`` is one value, ``form.values()`` all of them; ``changed`` follows whatever a
-    person changes.
-
-    Parameters
-    ----------
-    declared : type
-        The dataclass.
-    viewer : napari.Viewer, optional
-        Whose layers are offered.
-    """
+    """magicgui's container for a frozen dataclass: ``form.snr.value`` is one value of it."""
 
     def __init__(self, declared: type[T], viewer: Any = None) -> None:
         kinds, declared_fields = get_type_hints(declared), fields(declared)  # type: ignore[arg-type]
         asks = {f.name: f.metadata["ask"] for f in declared_fields}
         assert not any(hasattr(ContainerWidget, name) for name in asks), "names of magicgui's own"
-        made = [
+        widgets = [
             _field(asks[f.name], kinds[f.name], f.name, f.default, viewer) for f in declared_fields
         ]
         self._declared, self.asks = declared, asks
         self._stored: Mapping[str, str] = getattr(declared, "stored", {})
-        super().__init__(made, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
+        super().__init__(widgets, widget_type=_Lines, labels=False, backend_kwargs={"asks": asks})
         tab_in_order(self.native)
 
     @property
@@ -141,13 +117,7 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         return self._widget
 
     def values(self) -> T:
-        """What the form says.
-
-        Raises
-        ------
-        InputError
-            If a line in sight holds no number.
-        """
+        """What the form says; InputError if a line in sight holds no number."""
         for name, ask in self.asks.items():
             edit = self[name].native
             if isinstance(edit, NumberEdit) and edit.is_text_wrong and not edit.isHidden():
@@ -188,14 +158,25 @@ class DataForm(ContainerWidget[Any], Generic[T]):
     def remember(self, group: str) -> None:
         """Keep what is to be remembered for the next run."""
         texts = {key: _text(self[name]) for name, key in self._stored.items()}
-        _settings.remember(group, texts)
+        settings.remember(group, texts)
 
     def restore(self, group: str) -> None:
         """Take what is remembered; what no longer fits is left as it is."""
         names = {key: name for name, key in self._stored.items()}
-        for key, text in _settings.remembered(group, tuple(names)).items():
+        for key, text in settings.remembered(group, tuple(names)).items():
             with contextlib.suppress(ValueError):
                 _take_text(self[names[key]], text)
+
+
+class FormPanel(QWidget):
+    """A declared form as a widget that does more than its fields do by themselves."""
+
+    changed = Signal()
+
+    def __init__(self, declared: type[Any]) -> None:
+        super().__init__()
+        self._form: DataForm[Any] = DataForm(declared)
+        column_of(self, self._form.native)
 
 
 def tab_in_order(*parts: QWidget) -> None:
@@ -207,6 +188,8 @@ def tab_in_order(*parts: QWidget) -> None:
 
 def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
     """What the tabulator stops at, in the order in which it is read."""
+    if isinstance(part, QScrollArea):
+        part = part.widget() or part
     layout = part if isinstance(part, QLayout) else part.layout()
     if layout is None:
         if isinstance(part, QWidget) and part.focusPolicy() & Qt.FocusPolicy.TabFocus:
@@ -225,17 +208,18 @@ def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
 def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     """The widget of magicgui's for one field."""
     value = Undefined if value is None else value
+    options: dict[str, Any] = {}
+    combo = None
+    if ask.choices is not None:
+        kind, combo = str, "ComboBox"
+        options["choices"] = [(words, key) for key, words in ask.choices.items()]
+    elif ask.limits is not None:
+        options = dict(zip(("min", "max", "step"), ask.limits, strict=True))
     if ask.layers or ask.widget or kind == float | None:
-        made: Any = _own_field(ask, name, value, viewer)
+        widget: Any = _own_field(ask, name, value, viewer)
     else:
-        options: dict[str, Any] = {}
-        if ask.choices is not None:
-            kind, options["choices"] = str, [(words, key) for key, words in ask.choices.items()]
-        if ask.limits is not None:
-            options = dict(zip(("min", "max", "step"), ask.limits, strict=True))
-        combo = "ComboBox" if ask.choices is not None else None
-        made = create_widget(value, kind, name=name, options=options, widget_type=combo)
-    native = made.native
+        widget = create_widget(value, kind, name=name, options=options, widget_type=combo)
+    native = widget.native
     native.setAccessibleName(ask.spoken)
     native.setToolTip(ask.tooltip)
     if isinstance(native, QCheckBox):
@@ -246,23 +230,21 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     elif isinstance(native, QLineEdit):
         native.setPlaceholderText(ask.example)
         native.setAcceptDrops(False)
-    return made
+    return widget
 
 
 def _own_field(ask: Ask, name: str, value: Any, viewer: Any) -> Any:
-    words: tuple[Any, ...] = (ask.spoken, ask.tooltip, ask.example)
-    how: dict[str, Any] = {
-        "make": lambda parent=None: NumberEdit(*words, wavelength=ask.is_wavelength, parent=parent),
-        "names": ("value", "set_value", "edited"),
-    }
+    """A Qt widget of ours, with the names of its getter, its setter and its signal."""
+    make: Callable[..., QWidget]
     if ask.widget is not None:
-        how = {"make": ask.widget, "names": ("value", "setValue", "valueChanged")}
+        make, names = ask.widget, ("value", "setValue", "valueChanged")
     elif ask.layers is not None:
         words = (ask.spoken, ask.tooltip, ask.nothing, ask.layers, ask.opens_files)
-        how = {
-            "make": lambda parent=None: LayerChoice(viewer, *words, parent=parent),
-            "names": ("layer", "choose", "changed"),
-        }
+        make, names = partial(LayerChoice, viewer, *words), ("layer", "choose", "changed")
+    else:
+        make = partial(NumberEdit, ask.spoken, ask.tooltip, ask.example, ask.is_wavelength)
+        names = ("value", "set_value", "edited")
+    how = {"make": make, "names": names}
     return ValueWidget(value, name=name, nullable=True, widget_type=_Own, backend_kwargs=how)
 
 
@@ -297,7 +279,7 @@ class _Own(QBaseValueWidget):
     """One of our own Qt widgets as one of magicgui's."""
 
     def __init__(self, make: Callable[..., QWidget], names: tuple[str, str, str], **more: Any):
-        super().__init__(make, *names, **more)  # type: ignore[arg-type]
+        super().__init__(lambda parent=None: make(parent=parent), *names, **more)  # type: ignore[arg-type]
 
     def _mgui_bind_change_callback(self, callback: Callable[[Any], object]) -> None:
         signal = getattr(self._qwidget, self._onchange_name)
@@ -313,22 +295,22 @@ class _Page(QWidget):
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Line up boxes, and the label within a line, first: fonts may have changed."""
-        columns: defaultdict[int, list[QWidget]] = defaultdict(list)
+        columns: defaultdict[int, list[QWidget]] = defaultdict(list)  # labels are in column -1
         for line in set(self.lines.values()):
             items = [line.itemAt(number) for number in range(line.count())]
-            parts = [part for item in items if item is not None and (part := item.widget())]
-            labels = [part for part in parts if isinstance(part, QLabel) and part.buddy()]
+            widgets = [widget for item in items if item is not None and (widget := item.widget())]
+            labels = [one for one in widgets if isinstance(one, QLabel) and one.buddy()]
             if len(labels) == 1:
                 columns[-1] += labels
-            elif len(parts) > 1 and all(isinstance(part, QCheckBox) for part in parts):
-                for number, part in enumerate(parts):
-                    columns[number].append(part)
+            elif len(widgets) > 1 and all(isinstance(one, QCheckBox) for one in widgets):
+                for number, box in enumerate(widgets):
+                    columns[number].append(box)
         for column in columns.values():
-            for part in column:
-                part.ensurePolished()
-            widest = max(part.sizeHint().width() for part in column)
-            for part in column:
-                part.setMinimumWidth(widest)
+            for widget in column:
+                widget.ensurePolished()
+            widest = max(widget.sizeHint().width() for widget in column)
+            for widget in column:
+                widget.setMinimumWidth(widest)
         return super().minimumSizeHint()
 
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 from ...core.device import gpu_memory_limit, limit_gpu_memory
 from ...core.scans import InputError
-from . import settings as _settings
+from . import settings
 from .guard import on
 
 _GROUP, _NAME = "gpu", "memory_gb"
@@ -25,10 +25,7 @@ MEMORY_TIP = (
 
 
 class GpuMemory(QObject):
-    """The limit in GB that a person has set; 0 is none.
-
-    A limit that was given when the program was started counts until another one is set here.
-    """
+    """The limit in GB that a person has set; 0 is none, or the one given at program start."""
 
     changed = Signal(float)
 
@@ -37,7 +34,7 @@ class GpuMemory(QObject):
         self._given: float | None = None
         with contextlib.suppress(InputError):  # told by whoever looks for a GPU
             self._given = gpu_memory_limit()
-        self.gigabytes = 0.0 if self._given else _remembered()
+        self.gigabytes = 0.0 if self._given else _remembered_gb()
         with contextlib.suppress(InputError):
             self.apply()
 
@@ -52,17 +49,11 @@ class GpuMemory(QObject):
         self.gigabytes = gigabytes
         with contextlib.suppress(InputError):
             self.apply()
-            _settings.remember(_GROUP, {_NAME: f"{gigabytes:g}"})
+            settings.remember(_GROUP, {_NAME: f"{gigabytes:g}"})
         self.changed.emit(gigabytes)
 
     def apply(self) -> None:
-        """Let the limit be in force.
-
-        Raises
-        ------
-        InputError
-            If it is too little to work with.
-        """
+        """Let the limit be in force; InputError if it is too little to work with."""
         try:
             limit_gpu_memory(self.gigabytes or self._given)
         except InputError as error:
@@ -92,16 +83,16 @@ class GpuMemoryField(QDoubleSpinBox):
         self._memory.changed.connect(self.setValue)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
-        """The wheel scrolls the form, and changes a number only in the field that is typed in."""
+        """The wheel scrolls the form, unless the field is being typed in."""
         if self.hasFocus():
             super().wheelEvent(event)
         elif event is not None:
             event.ignore()
 
 
-def _remembered() -> float:
+def _remembered_gb() -> float:
     try:
-        found = float(_settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
+        gigabytes = float(settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
     except ValueError:
         return 0.0
-    return min(found, _MOST_GB) if math.isfinite(found) and found > 0 else 0.0
+    return min(gigabytes, _MOST_GB) if math.isfinite(gigabytes) and gigabytes > 0 else 0.0

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from ...core.scans import InputError, ZGrid, default_grid
-from .form import DataForm, asked, faint
+from .form import FormPanel, asked, faint
 from .guard import on
 from .parts import push_button
 
@@ -38,17 +36,14 @@ class GridFields:
     )
 
 
-class GridPanel(QWidget):
+class GridPanel(FormPanel):
     """Start, stop, step; follows the scans until a person types a value."""
 
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__(GridFields)
         self.follows_scans = True
         self._why_none = ""  # there is no grid that follows the scans
-        self._form = form = DataForm(GridFields)
-        self.start, self.stop, self.step = (widget.native for widget in form)
+        self._edits = self.start, self.stop, self.step = [widget.native for widget in self._form]
         self.auto = push_button(
             "Auto",
             "Follow the scans: lowest to highest, in steps of about half a depth of field that "
@@ -57,35 +52,22 @@ class GridPanel(QWidget):
         self.auto.setCheckable(True)
         self.auto.setChecked(True)
         self.cost = faint()
-        form.put_beside("step", self.auto)
-        form.put_under("step", self.cost)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(form.native)
-        on(self, form.changed, self._edited)
+        self._form.put_beside("step", self.auto)
+        self._form.put_under("step", self.cost)
+        on(self, self._form.changed, self._edited)
         on(self, self.auto.toggled, self._toggled)
 
     def grid(self) -> ZGrid:
-        """The grid as it stands.
-
-        Raises
-        ------
-        InputError
-            If a value is missing or no number, or the grid is empty, backwards or absurdly large.
-        """
+        """The grid as it stands; InputError if it is incomplete or makes no sense."""
         if self.follows_scans and self._why_none:
             raise InputError(self._why_none)
-        for name, edit in (("start", self.start), ("stop", self.stop), ("step", self.step)):
-            if edit.is_text_wrong:
-                raise InputError(
-                    f"The {name} of the target grid '{edit.text()}' is not a number: "
-                    "type it in µm, or press Auto."
-                )
+        for edit in self._edits:
             if edit.value() is None:
+                wrong = f"'{edit.text()}' is not a number" if edit.is_text_wrong else "is missing"
                 raise InputError(
-                    f"The {name} of the target grid is missing: type it in µm, or press Auto."
+                    f"The {edit.accessibleName()} {wrong}: type it in µm, or press Auto."
                 )
-        return ZGrid(*(float(edit.value() or 0.0) for edit in (self.start, self.stop, self.step)))
+        return ZGrid(*(float(edit.value()) for edit in self._edits))
 
     def set_grid(self, grid: ZGrid) -> None:
         """Show a grid that a person or a script chose; it stays until Auto is pressed."""
@@ -99,10 +81,7 @@ class GridPanel(QWidget):
         depth_of_field_um: float | None,
         planes: Sequence[int] | None = None,
     ) -> None:
-        """Take the default grid of these scans, unless a person typed one.
-
-        Where there is none, the fields are empty, and :meth:`grid` says why.
-        """
+        """Take the default grid of these scans, unless a person typed one."""
         if not self.follows_scans or len(z_um) < 2:
             return
         self._why_none = ""
@@ -110,12 +89,12 @@ class GridPanel(QWidget):
             self._show(default_grid(z_um, depth_of_field_um, planes))
         except InputError as error:
             self._why_none = str(error)
-            for edit in (self.start, self.stop, self.step):
+            for edit in self._edits:
                 edit.set_value(None)
 
     def _show(self, grid: ZGrid) -> None:
         values = (grid.start_um, grid.stop_um, grid.step_um)
-        for edit, value in zip((self.start, self.stop, self.step), values, strict=True):
+        for edit, value in zip(self._edits, values, strict=True):
             edit.set_value(value)
 
     def _release(self) -> None:

@@ -1,8 +1,7 @@
 """What Qt and napari call in a dock: whatever it raises becomes a sentence in that dock.
 
-An exception that leaves a slot is shown by napari as a traceback, and what the slot should have
-shown is missing. So signals of Qt and events of napari are connected by :func:`on`, and whatever
-else calls back is given :func:`guarded` functions.
+napari shows what leaves a slot as a traceback. So signals of Qt and events of napari are connected
+by :func:`on`, and whatever else calls back is given :func:`guarded` functions.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from ...core.scans import InputError
 
@@ -34,22 +33,7 @@ class Tells:
 
 
 def on(owner: QObject, signal: Any, slot: Callable[..., object]) -> Callable[..., None]:
-    """Connect a Qt signal or a napari event to ``slot``, as long as ``owner`` is there.
-
-    Parameters
-    ----------
-    owner : QObject
-        A dock or a part of one, which is told what ``slot`` raises.
-    signal
-        Anything that has ``connect``.
-    slot : callable
-        Gets as many of the values as it takes.
-
-    Returns
-    -------
-    callable
-        What is connected: to be disconnected, if that is wanted before ``owner`` goes.
-    """
+    """Connect a Qt signal or napari event to ``slot`` while ``owner`` lives; return that slot."""
     guard = guarded(owner, slot)
     signal.connect(guard)
     return guard
@@ -58,6 +42,15 @@ def on(owner: QObject, signal: Any, slot: Callable[..., object]) -> Callable[...
 def guarded(owner: QObject, slot: Callable[..., object]) -> Callable[..., None]:
     """A function that calls ``slot``, raises nothing, and does nothing without its ``owner``."""
     return _Guard(owner, slot).call
+
+
+def one_shot(owner: QObject, milliseconds: int, slot: Callable[..., object]) -> QTimer:
+    """A timer of ``owner``'s that, once started, calls ``slot`` after a while."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    on(owner, timer.timeout, slot)
+    return timer
 
 
 @contextlib.contextmanager

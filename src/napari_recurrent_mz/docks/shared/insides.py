@@ -1,15 +1,12 @@
 """What is not napari's public interface, and the garbage collector: here, and nowhere else.
 
-Two things make a window stand still though nothing runs in its own thread: it waits up to a
-switch interval each time that it wants the interpreter back, and the garbage collector's full pass
-looks at every object there is, 0.2 s with napari and torch loaded. While somebody holds
-:data:`CALM`, the interval is short, and a full pass looks only at what is new. napari asks for such
-a pass with every layer that goes, and finds little: the collector's small passes are few, so that
-what comes and goes soon, like a plot's thousands of parts, goes in one of them (:meth:`Calm.tidy`)
-and does not grow old.
-
-What does not help is to let the working threads come after the window's (niceness): one that has
-the interpreter is then kept waiting by others, and the window with it.
+A window stands still although nothing runs in its thread while it waits for the interpreter, a
+switch interval each time, and while the garbage collector's full pass looks at every object: 0.2 s
+with napari and torch loaded. While somebody holds :data:`CALM`, the interval is short and a full
+pass, which napari asks for with every layer that goes, looks only at what is new. Small passes are
+few, so that a plot's thousands of parts go in one of them (:meth:`Calm.tidy`) and do not grow old.
+A lower priority of the working threads does not help: one that has the interpreter is then kept
+waiting by others, and the window with it.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ import sys
 import time
 import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,18 +33,11 @@ _MARGIN = 0.95  # of the canvas that a layer fills
 
 
 class Calm:
-    """Counts who works; all methods are for the GUI thread.
-
-    Examples
-    --------
-    >>> CALM.hold()                                                     # doctest: +SKIP
-    >>> CALM.release()                                                  # doctest: +SKIP
-    """
+    """Counts who works; all methods are for the GUI thread."""
 
     def __init__(self) -> None:
         self._holders = 0
-        self._usual_s = 0.0
-        self._usual_young = gc.get_threshold()
+        self._usual = sys.getswitchinterval(), gc.get_threshold()
         self._puts_aside = False
         self._young: weakref.WeakSet[Any] = weakref.WeakSet()
         self._began = 0.0
@@ -61,10 +52,9 @@ class Calm:
         self._holders += 1
         if self._holders > 1:
             return
-        self._usual_s = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._usual_s, _SWITCH_S))
-        self._usual_young = gc.get_threshold()
-        gc.set_threshold(max(self._usual_young[0], _YOUNG), *self._usual_young[1:])
+        interval_s, (young, *older) = self._usual = sys.getswitchinterval(), gc.get_threshold()
+        sys.setswitchinterval(min(interval_s, _SWITCH_S))
+        gc.set_threshold(max(young, _YOUNG), *older)
         if gc.get_freeze_count() == 0:  # else somebody else has put objects aside
             self._puts_aside = True
             gc.callbacks.append(self._collected)
@@ -75,8 +65,8 @@ class Calm:
         self._holders -= 1
         if self._holders > 0:
             return
-        sys.setswitchinterval(self._usual_s)
-        gc.set_threshold(*self._usual_young)
+        sys.setswitchinterval(self._usual[0])
+        gc.set_threshold(*self._usual[1])
         if self._puts_aside:
             self._puts_aside = False
             gc.callbacks.remove(self._collected)
@@ -112,8 +102,7 @@ class Calm:
             self.put_aside()
 
 
-CALM = Calm()
-"""The one there is."""
+CALM = Calm()  # the one there is
 
 
 def unwrapped(viewer: Any) -> Any:
@@ -230,25 +219,17 @@ def give_controls(viewer: Any, layer: Layer) -> None:
     if container is None or not isinstance(container.widgets.get(layer), Later):
         return
     place = container.widgets.pop(layer)
-    container._add(_Inserted(layer))
+    container._add(SimpleNamespace(value=layer))  # as much of an event as it asks for
     container.removeWidget(place)
     place.deleteLater()
     if layer in viewer.layers.selection:  # a person was faster
         container._populate()
 
 
-class _Inserted:
-    """As much of napari's event as the controls ask for."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.value = layer
-
-
 def _controls_of(viewer: Any) -> Any:
     """The part of napari's window that has the layers' controls, if there is one that is known."""
     window = getattr(getattr(viewer, "window", None), "_qt_viewer", None)
     container = getattr(window, "controls", None)
-    is_known = isinstance(getattr(container, "widgets", None), dict) and all(
-        callable(getattr(container, name, None)) for name in ("_add", "_populate")
-    )
+    methods = (getattr(container, name, None) for name in ("_add", "_populate"))
+    is_known = isinstance(getattr(container, "widgets", None), dict) and all(map(callable, methods))
     return container if is_known and isalive(container) else None  # type: ignore[no-untyped-call]

@@ -19,29 +19,13 @@ def is_image(layer: Layer) -> bool:
 
 
 class LayerChoice(QComboBox):
-    """One of the viewer's layers, or none; or, where that is offered, a file to open.
+    """A viewer's layers that are accepted, none, and perhaps a file to open.
 
-    The list follows layers that come, go, move and get other names; what is chosen stays
-    chosen as long as it is there.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    name : str
-        For people who do not see it.
-    tooltip : str
-    nothing : str, optional
-        The entry for no layer.
-    accepts : callable, optional
-        Whether a layer is offered: by default images that are not RGB.
-    opens_files : bool, optional
-        Whether the last entry asks for a file.
+    It follows layers that come, go, move and are renamed; the choice stays while its layer does.
     """
 
-    changed = Signal()
-    """Another layer is chosen, by a person or because the chosen one is gone."""
-    wants_file = Signal()
-    """A person wants to open a file; what is chosen stays so until then."""
+    changed = Signal()  # another layer is chosen, by a person or because the chosen one is gone
+    wants_file = Signal()  # a person wants to open a file; what is chosen stays so until then
 
     def __init__(
         self,
@@ -86,24 +70,24 @@ class LayerChoice(QComboBox):
             self.changed.emit()
 
     def _offer(self, _event: Any = None) -> None:
-        found = [layer for layer in self._viewer.layers if self._accepts(layer)]
-        self._offered = [weakref.ref(layer) for layer in found]
-        for layer in found:
+        layers = [layer for layer in self._viewer.layers if self._accepts(layer)]
+        self._offered = [weakref.ref(layer) for layer in layers]
+        for layer in layers:
             if layer not in self._named:
                 self._named.add(layer)
                 layer.events.name.connect(self._offering)
-        was_there, chosen = self._chosen is not None, self.layer()
+        chosen = self.layer()
+        has_gone = self._chosen is not None and all(layer is not chosen for layer in layers)
         self.clear()
         self.addItem(self._nothing)
-        self.addItems([layer.name for layer in found])
+        self.addItems([layer.name for layer in layers])
         if self._opens_files:
             self.addItem("Open a file…")
-        if was_there and all(layer is not chosen for layer in found):
+        if has_gone:
             self._chosen = None
-            self._show()
+        self._show()
+        if has_gone:
             self.changed.emit()
-        else:
-            self._show()
 
     def _show(self) -> None:
         chosen = self.layer()
@@ -111,8 +95,8 @@ class LayerChoice(QComboBox):
         self.setCurrentIndex(numbers[0] if chosen is not None and numbers else 0)
 
     def _activated(self, number: int) -> None:
-        if number > len(self._offered):
+        if number <= len(self._offered):
+            self.choose(self._offered[number - 1]() if number else None)
+        else:
             self._show()
             self.wants_file.emit()
-            return
-        self.choose(self._offered[number - 1]() if number else None)

@@ -1,7 +1,6 @@
-"""A layer that a dock puts in the viewer in turns, and that a person may take out again.
+"""A layer that a dock adds in steps: making it, adding it, and its controls.
 
-To add a layer takes napari a while: it makes what is painted, and the layer's controls. Both at
-once, with the controls shown and all of it painted, is felt. So here they come one by one.
+All at once would be felt as a window that stands still.
 """
 
 from __future__ import annotations
@@ -20,16 +19,7 @@ L = TypeVar("L", bound=Layer)
 
 
 class LayerInTurns(Generic[L]):
-    """At most one layer in a viewer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    turns : Turns
-        In which it comes.
-    make : callable
-        Makes the layer; None if it is no longer wanted.
-    """
+    """At most one layer in a viewer, made by ``make``; None if it is no longer wanted."""
 
     def __init__(self, viewer: Any, turns: Turns, make: Callable[[], L | None]) -> None:
         self._viewer, self._turns, self._make = viewer, turns, make

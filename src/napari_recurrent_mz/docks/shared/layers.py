@@ -1,10 +1,8 @@
-"""Layer ⇄ scan: the one place where scale, translate and units are read and written.
+"""Layer ⇄ scan: the one place where scale, translate and units are read and written, in µm.
 
-Lengths leave this module in micrometres. What a layer says wins over what its file says, because
-a person may have set it. A layer whose units are napari's default, pixel, and whose scale is all
-ones says nothing; with any other scale the numbers are taken as micrometres, as plugins wrote them
-before napari layers had units. Along an axis in pixels beside one in a unit of length, nothing is
-known, whatever the file says.
+What a layer says wins over what its file says, because a person may have set it. A layer in pixels
+whose scale is all ones says nothing; any other scale counts as µm, as plugins wrote it before
+layers had units. An axis in pixels beside one in a unit of length is not known.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,20 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
-from ...core.scans import InputError, Scan
+from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
 
-FloatArray = npt.NDArray[np.float32]
+METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
+SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
+PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
 
-METADATA_KEY = "napari-recurrent-mz"
-"""Where a layer's metadata keeps what this package knows of it."""
-
-
-SHOWN_STEP = "shown_z_step_um"
-"""Where that says the z scale of a stack whose step is not known: it is no measure."""
-
-PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)
-"""What that may say of where pixels are, as a layer does by itself once it has a size."""
+_NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
+_FACTS = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
 
 
 class Frame(NamedTuple):
@@ -44,17 +38,9 @@ class Frame(NamedTuple):
     origin_um: tuple[float, float, float]
 
 
-_NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
-
-
+# pixels -------------------------------------------------------------------------------------
 def check_layer(layer: Layer) -> Image:
-    """Return ``layer`` when planes can be taken from it.
-
-    Raises
-    ------
-    InputError
-        If it is not an image of one channel and one time point, in the user's words.
-    """
+    """Return ``layer`` if it is an image of one channel and one time point; else InputError."""
     name = f"Layer '{layer.name}'"
     if not isinstance(layer, Image):
         kind = type(layer).__name__
@@ -63,36 +49,44 @@ def check_layer(layer: Layer) -> Image:
         raise InputError(
             f"{name} is an RGB image: split it (right-click, Split RGB) and choose one channel."
         )
-    shape = _shape(layer)
+    shape = full_resolution(layer).shape
     if len(shape) < 2 or any(size != 1 for size in shape[:-3]):
         raise InputError(
-            f"{name} has {len(shape)} dimensions {shape}: a scan comes from one channel and one "
-            "time point, so split or slice it to (z, y, x) or (y, x) first."
+            f"{name} has {len(shape)} dimensions {tuple(shape)}: a scan comes from one channel "
+            "and one time point, so split or slice it to (z, y, x) or (y, x) first."
         )
     label = layer.axis_labels[-3].lower() if len(shape) >= 3 else ""
-    if label in _NOT_Z and shape[-3] > 1:
+    if label in _NOT_Z and plane_count(layer) > 1:
         raise InputError(
-            f"The {shape[-3]} planes of {name[0].lower()}{name[1:]} are along axis '{label}', not "
-            "z: split it and choose one channel or time point."
+            f"The {plane_count(layer)} planes of layer '{layer.name}' are along axis '{label}', "
+            "not z: split it and choose one channel or time point."
         )
     return layer
 
 
+def full_resolution(layer: Image) -> Any:
+    """The data as they are stored, perhaps lazy; of several levels the finest."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _has_z(layer: Image) -> bool:
+    return len(full_resolution(layer).shape) >= 3
+
+
 def plane_count(layer: Image) -> int:
     """Number of planes: 1 for a 2-D image."""
-    shape = _shape(layer)
-    return shape[-3] if len(shape) >= 3 else 1
+    return int(full_resolution(layer).shape[-3]) if _has_z(layer) else 1
 
 
 def plane_shape(layer: Image) -> tuple[int, int]:
     """Shape (Y, X) of one plane."""
-    shape = _shape(layer)
-    return shape[-2], shape[-1]
+    y, x = full_resolution(layer).shape[-2:]
+    return int(y), int(x)
 
 
 def plane_pixels(layer: Image, plane: int) -> npt.NDArray[Any]:
     """One plane of the layer at full resolution, shape (Y, X), as it is stored."""
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = full_resolution(layer)
     if data.ndim >= 3:
         data = data[(0,) * (data.ndim - 3) + (plane,)]
     return np.asarray(data)
@@ -100,7 +94,7 @@ def plane_pixels(layer: Image, plane: int) -> npt.NDArray[Any]:
 
 def stack_pixels(layer: Image) -> Any:
     """All planes of the layer at full resolution, (Z, Y, X), as they are stored, perhaps lazy."""
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = full_resolution(layer)
     if data.ndim <= 3:
         return data
     if not isinstance(data, np.ndarray):  # slicing a zarr array would read all of it
@@ -110,14 +104,46 @@ def stack_pixels(layer: Image) -> Any:
     return data[(0,) * (data.ndim - 3)]
 
 
-def stack_frame(layer: Image) -> Frame | None:
-    """Voxel size and place of a stack in the world; None when the layer does not say.
+# sizes and places ---------------------------------------------------------------------------
+def has_size(layer: Layer) -> bool:
+    """Whether the layer's lateral scale means a length."""
+    if any(_is_length(unit) for unit in layer.units[-3:]):
+        return all(_is_length(unit) for unit in layer.units[-2:])
+    return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
 
-    Raises
-    ------
-    InputError
-        If the layer is rotated or sheared, or its planes are not evenly spaced.
-    """
+
+def um_per_unit(layer: Layer, axis: int) -> float:
+    """Micrometres per unit of the layer's world along an axis; a pixel counts as one."""
+    unit = layer.units[axis]
+    return float((1 * unit).to("um").magnitude) if _is_length(unit) else 1.0
+
+
+def pixel_um(layer: Image) -> float | None:
+    """Lateral pixel size in µm, None if not known; InputError if it is not square within 1 %."""
+    if not all(_in_length(layer)[-2:]):
+        return None
+    if not has_size(layer):
+        known = known_metadata(layer).get("pixel_um")
+        return None if known is None else float(known)
+    size_y, size_x = (abs(float(layer.scale[i])) * um_per_unit(layer, i) for i in (-2, -1))
+    if abs(size_y - size_x) > 0.01 * size_x:
+        raise InputError(
+            f"Layer '{layer.name}' has pixels of {size_y:g} × {size_x:g} µm: "
+            "square pixels are needed, so resample it first."
+        )
+    return size_x
+
+
+def lateral_origin_um(layer: Image) -> tuple[float, float]:
+    """Position (y, x) of the first pixel, in micrometres."""
+    if not has_size(layer):
+        return 0.0, 0.0
+    y, x = (float(layer.translate[i]) * um_per_unit(layer, i) for i in (-2, -1))
+    return y, x
+
+
+def stack_frame(layer: Image) -> Frame | None:
+    """Voxel size and place of a stack in the world; None when the layer does not say."""
     if _z_is_made_up(layer) or not all(_in_length(layer)):
         return None
     if has_size(layer):
@@ -138,9 +164,8 @@ def stack_frame(layer: Image) -> Frame | None:
 
 
 def _world_frame(layer: Image) -> Frame:
-    count = layer.ndim
-    zero = np.asarray(layer.data_to_world((0,) * count), float)
-    columns = [np.asarray(layer.data_to_world(unit), float) - zero for unit in np.eye(count)]
+    zero = np.asarray(layer.data_to_world((0,) * layer.ndim), float)
+    columns = [np.asarray(layer.data_to_world(unit), float) - zero for unit in np.eye(layer.ndim)]
     matrix = np.stack(columns, axis=1)[-3:, -3:]
     size = np.diag(matrix)
     if np.abs(matrix - np.diag(size)).max() > 1e-6 * np.abs(size).max():
@@ -149,201 +174,8 @@ def _world_frame(layer: Image) -> Frame:
         )
     factors = [um_per_unit(layer, axis) for axis in (-3, -2, -1)]
     z, y, x = (float(v) for v in size * factors)
-    return Frame((z, y, x), tuple(float(v) for v in zero[-3:] * factors))  # type: ignore[arg-type]
-
-
-def pixel_um(layer: Image) -> float | None:
-    """Lateral pixel size, in micrometres, or None when the layer does not say.
-
-    Raises
-    ------
-    InputError
-        If pixels are not square within 1 %.
-    """
-    if not all(_in_length(layer)[-2:]):
-        return None
-    if not has_size(layer):
-        known = known_metadata(layer).get("pixel_um")
-        return None if known is None else float(known)
-    size_y, size_x = (abs(float(layer.scale[i])) * um_per_unit(layer, i) for i in (-2, -1))
-    if abs(size_y - size_x) > 0.01 * size_x:
-        raise InputError(
-            f"Layer '{layer.name}' has pixels of {size_y:g} × {size_x:g} µm: "
-            "square pixels are needed, so resample it first."
-        )
-    return size_x
-
-
-def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
-    """Heights of the layer's planes and where they come from.
-
-    Returns
-    -------
-    tuple
-        Heights in micrometres, shape (planes,), or None when nothing says; and a short
-        note for people.
-    """
-    count = plane_count(layer)
-    stated = file_heights_um(layer)
-    if stated is not None:
-        return stated, "from the file's metadata"
-    if len(_shape(layer)) >= 3 and (_z_is_made_up(layer) or not _in_length(layer)[0]):
-        return None, "not known: type it"
-    if len(_shape(layer)) >= 3 and not _z_is_silent(layer):
-        factor = um_per_unit(layer, -3)
-        start, step = float(layer.translate[-3]), float(layer.scale[-3])
-        if count > 1 or start != 0:
-            heights = (start + step * np.arange(count, dtype=np.float64)) * factor
-            return heights, "from the layer's position and scale"
-    if count == 1:
-        named = _height_in_name(layer)
-        if named is not None:
-            return np.array([named]), "from the name"
-        if len(_shape(layer)) >= 3 and has_size(layer):
-            return np.array([0.0]), "from the layer's position and scale"
-    return None, "not known: type it"
-
-
-def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
-    """Heights that the file states, as long as the layer lies in z as it was made from them."""
-    stated = known_metadata(layer).get("z_um")
-    if stated is None:
-        return None
-    heights = np.atleast_1d(np.asarray(stated, dtype=float))
-    if heights.size != plane_count(layer) or not np.isfinite(heights).all():
-        return None
-    if len(_shape(layer)) < 3:
-        return heights
-    if not _in_length(layer)[0]:
-        return None
-    if _z_is_silent(layer):
-        return heights
-    factor = um_per_unit(layer, -3)
-    first, step = float(layer.translate[-3]) * factor, float(layer.scale[-3]) * factor
-    steps = np.median(np.diff(heights)) if heights.size > 1 else step
-    is_there = np.isclose(first, heights[0], atol=1e-6) and np.isclose(step, steps, rtol=1e-4)
-    return heights if is_there else None
-
-
-def known_metadata(layer: Image) -> dict[str, Any]:
-    """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
-
-    Of a layer that another reader made, its file is asked again through our own reader, once and
-    without its pixels; a file that cannot be read counts as silent.
-    """
-    found = dict(_entry(layer))
-    path = layer.source.path
-    if not found and path:
-        return _asked_again(str(path), plane_count(layer))
-    return found
-
-
-def image_optics(layer: Image) -> dict[str, Any]:
-    """What is known of the optics of a layer, also of a reconstruction, and its pixel size.
-
-    Raises
-    ------
-    InputError
-        If its pixels are not square.
-    """
-    known = known_metadata(layer)
-    inner = known.get("optics")
-    inside = inner if isinstance(inner, Mapping) else {}
-    return {**known, **inside, "pixel_um": pixel_um(layer)}
-
-
-def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
-    """What is known of the optics of these layers, for a form that follows them."""
-    found = {}
-    for layer in layers:
-        with contextlib.suppress(InputError):  # said where the layer is used
-            found[id(layer)] = image_optics(check_layer(layer))
-    return found
-
-
-def is_reconstruction(layer: Layer) -> bool:
-    """Whether a layer was made from scans, by what its metadata says."""
-    return _is_made(_entry(layer))
-
-
-def check_scan_layer(layer: Layer) -> Image:
-    """Return ``layer`` when planes of it can be scans.
-
-    Raises
-    ------
-    InputError
-        If planes cannot be taken from it, its pixels are not square, or it was itself made from
-        scans.
-    """
-    image = check_layer(layer)
-    if _is_made(known_metadata(image)):
-        raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")
-    pixel_um(image)
-    return image
-
-
-def _is_made(entry: Mapping[str, Any]) -> bool:
-    return "method" in entry or "difference" in entry or entry.get("state") == "running"
-
-
-def _entry(layer: Layer) -> Mapping[str, Any]:
-    found = layer.metadata.get(METADATA_KEY)
-    return found if isinstance(found, Mapping) else {}
-
-
-def scan_of(layer: Image, plane: int, z_um: float, name: str) -> Scan:
-    """The scan of one plane of a layer; the layer's data are copied, never changed."""
-    return Scan(plane_pixels(layer, plane), z_um, name)
-
-
-def lateral_origin_um(layer: Image) -> tuple[float, float]:
-    """Position (y, x) of the first pixel, in micrometres."""
-    if not has_size(layer):
-        return 0.0, 0.0
-    return (
-        float(layer.translate[-2]) * um_per_unit(layer, -2),
-        float(layer.translate[-1]) * um_per_unit(layer, -1),
-    )
-
-
-def common_name(names: Sequence[str]) -> str:
-    """What the names of the scans begin with, without endings and loose marks."""
-    unique = list(dict.fromkeys(names))
-    text = os.path.commonprefix(unique)  # noqa: RUF071  # of characters, not of folders
-    for ending in (".tif", ".tiff", ".zarr", ".ome"):
-        text = text.removesuffix(ending)
-    if len(unique) > 1:
-        text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
-    return text.strip()
-
-
-def has_size(layer: Layer) -> bool:
-    """Whether the layer's lateral scale means a length."""
-    if any(_is_length(unit) for unit in layer.units[-3:]):
-        return all(_is_length(unit) for unit in layer.units[-2:])
-    return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
-
-
-def _is_length(unit: Any) -> bool:
-    return bool(unit.is_compatible_with("um"))
-
-
-def _in_length(layer: Layer) -> list[bool]:
-    """Whether the last axes are in a unit of length, or no axis is and all may be meant so."""
-    found = [_is_length(unit) for unit in layer.units[-3:]]
-    return found if any(found) else [True] * len(found)
-
-
-def _z_is_silent(layer: Image) -> bool:
-    """Whether a layer in pixels says nothing of z: a z scale alone may be there for the eye."""
-    is_said = _is_length(layer.units[-3]) or has_size(layer) or float(layer.translate[-3]) != 0
-    return not is_said
-
-
-def _z_is_made_up(layer: Image) -> bool:
-    """Whether the z scale is still the one that a stack of unknown step is shown with."""
-    shown = _entry(layer).get(SHOWN_STEP)
-    return shown is not None and bool(np.isclose(float(layer.scale[-3]), shown))
+    first_z, first_y, first_x = (float(v) for v in zero[-3:] * factors)
+    return Frame((z, y, x), (first_z, first_y, first_x))
 
 
 def um_scale_and_place(
@@ -360,40 +192,90 @@ def um_scale_and_place(
     }
 
 
-def _shape(layer: Image) -> tuple[int, ...]:
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(int(size) for size in data.shape)
+def _is_length(unit: Any) -> bool:
+    return bool(unit.is_compatible_with("um"))
 
 
-def um_per_unit(layer: Layer, axis: int) -> float:
-    """Micrometres per unit of the layer's world along an axis; a pixel counts as one."""
-    unit = layer.units[axis]
-    if unit.is_compatible_with("um"):
-        return float((1 * unit).to("um").magnitude)
-    return 1.0
+def _in_length(layer: Layer) -> list[bool]:
+    """Whether the last axes are in a unit of length, or no axis is and all may be meant so."""
+    in_length = [_is_length(unit) for unit in layer.units[-3:]]
+    return in_length if any(in_length) else [True] * len(in_length)
 
 
-def _height_in_name(layer: Image) -> float | None:
-    candidates = [layer.name]
-    if layer.source.path:
-        candidates.append(Path(str(layer.source.path)).name)
-    for text in candidates:
-        height = z_from_name(text)
-        if height is not None:
-            return float(height)
-    return None
+# heights ------------------------------------------------------------------------------------
+def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
+    """Heights of the planes in µm (None when nothing says), and a note on where they come from."""
+    stated = file_heights_um(layer)
+    if stated is not None:
+        return stated, "from the file's metadata"
+    count, has_z = plane_count(layer), _has_z(layer)
+    if has_z and (_z_is_made_up(layer) or not _in_length(layer)[0]):
+        return None, "not known: type it"
+    if has_z and not _z_is_silent(layer):
+        start, step = float(layer.translate[-3]), float(layer.scale[-3])
+        if count > 1 or start != 0:
+            heights = (start + step * np.arange(count, dtype=np.float64)) * um_per_unit(layer, -3)
+            return heights, "from the layer's position and scale"
+    if count == 1:
+        names = (layer.name, Path(str(layer.source.path or "")).name)
+        named = [z for z in map(z_from_name, names) if z is not None]
+        if named:
+            return np.array([float(named[0])]), "from the name"
+        if has_z and has_size(layer):
+            return np.array([0.0]), "from the layer's position and scale"
+    return None, "not known: type it"
 
 
-_ASKED: dict[tuple[str, int], dict[str, Any]] = {}
+def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
+    """Heights that the file states, as long as the layer lies in z as it was made from them."""
+    stated = known_metadata(layer).get("z_um")
+    if stated is None:
+        return None
+    heights = np.atleast_1d(np.asarray(stated, dtype=float))
+    if heights.size != plane_count(layer) or not np.isfinite(heights).all():
+        return None
+    if not _has_z(layer):
+        return heights
+    if not _in_length(layer)[0]:
+        return None
+    if _z_is_silent(layer):
+        return heights
+    factor = um_per_unit(layer, -3)
+    first, step = float(layer.translate[-3]) * factor, float(layer.scale[-3]) * factor
+    steps = np.median(np.diff(heights)) if heights.size > 1 else step
+    is_there = np.isclose(first, heights[0], atol=1e-6) and np.isclose(step, steps, rtol=1e-4)
+    return heights if is_there else None
 
 
-def _asked_again(path: str, planes: int) -> dict[str, Any]:
-    key = (path, planes)
-    if key not in _ASKED:
-        _ASKED[key] = _metadata_in_file(path, planes)
-    return _ASKED[key]
+def _z_is_silent(layer: Image) -> bool:
+    """Whether a layer in pixels says nothing of z: a z scale alone may be there for the eye."""
+    is_said = _is_length(layer.units[-3]) or has_size(layer) or float(layer.translate[-3]) != 0
+    return not is_said
 
 
+def _z_is_made_up(layer: Image) -> bool:
+    """Whether the z scale is still the one that a stack of unknown step is shown with."""
+    shown = own_metadata(layer).get(SHOWN_STEP)
+    return shown is not None and bool(np.isclose(float(layer.scale[-3]), shown))
+
+
+# metadata -----------------------------------------------------------------------------------
+def own_metadata(layer: Layer) -> Mapping[str, Any]:
+    """What this package has written into a layer's metadata."""
+    entry = layer.metadata.get(METADATA_KEY)
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def known_metadata(layer: Image) -> dict[str, Any]:
+    """What the file said (``pixel_um``, ``z_um``, ``na`` ...), empty when nothing is known.
+
+    The file of a layer that another reader made is read once by ours, without its pixels.
+    """
+    entry, path = own_metadata(layer), layer.source.path
+    return dict(entry) if entry or not path else _metadata_in_file(str(path), plane_count(layer))
+
+
+@cache
 def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
@@ -401,18 +283,62 @@ def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
             image = read_image(path, ())
     except Exception:  # whatever it is, another reader could make something of it
         return {}
-    found = file_metadata(image)
-    heights = found.get("z_um")
-    if heights is not None and len(heights) != planes:
-        del found["z_um"]
-    return found
+    known = file_metadata(image)
+    if len(known.get("z_um") or ()) != planes:
+        known.pop("z_um", None)
+    return known
 
 
 def file_metadata(image: Any) -> dict[str, Any]:
     """The known values of an ``io.ImageFile`` as a dictionary for a layer's metadata."""
-    names = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
-    found = dict(image.provenance)  # of a volume that was made here
-    found |= {name: getattr(image, name) for name in names if getattr(image, name) is not None}
+    known = dict(image.provenance)  # of a volume that was made here
+    known |= {name: getattr(image, name) for name in _FACTS if getattr(image, name) is not None}
     if image.z_um is not None:
-        found["z_um"] = [float(z) for z in np.atleast_1d(image.z_um)]
-    return found
+        known["z_um"] = [float(z) for z in np.atleast_1d(image.z_um)]
+    return known
+
+
+def image_optics(layer: Image) -> dict[str, Any]:
+    """What is known of the optics of a layer, also of a reconstruction, and its pixel size."""
+    known = known_metadata(layer)
+    optics = known.get("optics")
+    optics = optics if isinstance(optics, Mapping) else {}
+    return {**known, **optics, "pixel_um": pixel_um(layer)}
+
+
+def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
+    """What is known of the optics of these layers, for a form that follows them."""
+    known = {}
+    for layer in layers:
+        with contextlib.suppress(InputError):  # said where the layer is used
+            known[id(layer)] = image_optics(check_layer(layer))
+    return known
+
+
+def is_reconstruction(layer: Layer) -> bool:
+    """Whether a layer was made from scans, by what its metadata says."""
+    return _is_made(own_metadata(layer))
+
+
+def check_scan_layer(layer: Layer) -> Image:
+    """Return ``layer`` if its planes can be scans; else InputError."""
+    image = check_layer(layer)
+    if _is_made(known_metadata(image)):
+        raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")
+    pixel_um(image)
+    return image
+
+
+def _is_made(entry: Mapping[str, Any]) -> bool:
+    return "method" in entry or "difference" in entry or entry.get("state") == "running"
+
+
+def common_name(names: Sequence[str]) -> str:
+    """What the names of the scans begin with, without endings and loose marks."""
+    unique = list(dict.fromkeys(names))
+    text = os.path.commonprefix(unique)  # noqa: RUF071  # of characters, not of folders
+    for ending in (".tif", ".tiff", ".zarr", ".ome"):
+        text = text.removesuffix(ending)
+    if len(unique) > 1:
+        text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
+    return text.strip()

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS
 from ...core.scans import InputError
-from . import settings as _settings
-from .form import DataForm, asked
+from . import settings
+from .form import FormPanel, asked
 from .gpu_memory import MEMORY_TIP, GpuMemoryField, gpu_memory
-from .guard import on
+from .guard import on, one_shot
 from .own_models import own_models
 from .worker import in_background
 
@@ -27,8 +27,7 @@ _DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
 class Survey:
     """What this computer and this installation offer."""
 
-    devices: tuple[tuple[str, str], ...]
-    """Pairs of choice (auto, cuda, mps, cpu) and name."""
+    devices: tuple[tuple[str, str], ...]  # pairs of choice (auto, cuda, mps, cpu) and name
     models: tuple[str, ...]
 
 
@@ -80,24 +79,22 @@ class MethodFields:
     memory: float = asked("GPU memory", MEMORY_TIP, widget=GpuMemoryField)
 
 
-class MethodPanel(QWidget):
+class MethodPanel(FormPanel):
     """Three choices, and a GPU's memory; ``changed`` follows each, ``failed`` has a sentence."""
 
-    changed = Signal()
     failed = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__(MethodFields)
         self.model: Any = None
         self.is_ready = False
-        self._remembered = _settings.remembered("method", ("method", "device"))
-        self._form = DataForm(MethodFields)
-        self.method, self.models, self.devices, self.memory = self.tab_order
+        self._remembered = settings.remembered("method", ("method", "device"))
+        self._soon = one_shot(self, _PAINTED_MS, self._survey)
+        self.method, self.models, self.devices, self.memory = (
+            widget.native for widget in self._form
+        )
         for number, method in enumerate(DOCK_METHODS.values()):
             self.method.setItemData(number, method.tip, Qt.ItemDataRole.ToolTipRole)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._form.native)
         self._select(self.method, self._remembered.get("method", DEFAULT_METHOD))
         on(self, self.method.currentIndexChanged, self._method_changed)
         on(self, self.models.activated, self._model_chosen)
@@ -108,30 +105,16 @@ class MethodPanel(QWidget):
         self._device_changed()
         on(self, own_models().added, self.offer_model)
 
-    @property
-    def tab_order(self) -> tuple[Any, ...]:
-        """The fields from top to bottom."""
-        return tuple(widget.native for widget in self._form)
-
     def look_around(self) -> None:
         """Fill models and devices without blocking the window, soon."""
-        soon = QTimer(self)
-        soon.setSingleShot(True)
-        on(self, soon.timeout, self._survey)
-        soon.start(_PAINTED_MS)
+        self._soon.start()
 
     def method_key(self) -> str:
         """The chosen method as ``inference.METHODS`` calls it."""
         return str(self.method.currentData())
 
     def device_choice(self) -> str:
-        """auto, cuda, mps or cpu; on a GPU its memory is limited from now on.
-
-        Raises
-        ------
-        InputError
-            If the GPU is left too little memory.
-        """
+        """auto, cuda, mps or cpu; on a GPU its memory is limited from now on."""
         if self.is_on_gpu():
             gpu_memory().apply()
         return self._device()
@@ -157,7 +140,7 @@ class MethodPanel(QWidget):
 
     def remember(self) -> None:
         """Keep method and device for the next run."""
-        _settings.remember("method", {"method": self.method_key(), "device": self._device()})
+        settings.remember("method", {"method": self.method_key(), "device": self._device()})
 
     # inside -----------------------------------------------------------------------
     def _device(self) -> str:
@@ -166,18 +149,16 @@ class MethodPanel(QWidget):
     def _survey(self) -> None:
         in_background(self, survey, then=self._surveyed, failed=self.failed.emit)
 
-    def _surveyed(self, found: Survey) -> None:
+    def _surveyed(self, offers: Survey) -> None:
         self.devices.clear()
-        for choice, title in found.devices:
+        for choice, title in offers.devices:
             self.devices.addItem(title, choice)
             self.devices.setItemData(self.devices.count() - 1, title, Qt.ItemDataRole.ToolTipRole)
         self._select(self.devices, self._remembered.get("device", "auto"))
         self._device_changed()
         self.models.clear()
-        for name in found.models:
-            self.models.addItem(name, name)
-        for path in own_models().paths():
-            self.models.addItem(Path(path).name, path)
+        for name in (*offers.models, *own_models().paths()):
+            self.models.addItem(Path(name).name, name)
         self.models.addItem("Other file…", "")
         self.is_ready = True
         self._load(self.model_name())
@@ -201,15 +182,13 @@ class MethodPanel(QWidget):
         self.failed.emit(sentence)
 
     def _model_chosen(self, number: int) -> None:
-        if self.models.itemData(number) == "":
-            self.models.setCurrentIndex(0)
-            path, _ = QFileDialog.getOpenFileName(
-                self, "Open a model", "", "Models (*.safetensors)"
-            )
-            if path:
-                self.open_model(path)
+        if self.models.itemData(number) != "":
+            self._load(self.model_name())
             return
-        self._load(self.model_name())
+        self.models.setCurrentIndex(0)
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model", "", "Models (*.safetensors)")
+        if path:
+            self.open_model(path)
 
     def open_model(self, path: str) -> None:
         """Use a model of the user's own."""
@@ -232,12 +211,12 @@ class MethodPanel(QWidget):
     def _method_changed(self) -> None:
         method = DOCK_METHODS[self.method_key()]
         self._form.enable_field("model", method.needs_model)
-        self._form.enable_field("device", method.needs_optics)
-        self._form.enable_field("memory", method.needs_optics)
+        for name in ("device", "memory"):
+            self._form.enable_field(name, method.needs_optics)
         self.method.setToolTip(method.tip)
         self.changed.emit()
 
-    def _device_changed(self, _number: int = 0) -> None:
+    def _device_changed(self) -> None:
         self._form.show_field("memory", self.is_on_gpu())
 
     @staticmethod

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox
 
 from ...core.optics import Optics
 from ...core.scans import InputError, listed
 from .fields import NumberEdit
-from .form import DataForm, as_named, asked, faint
+from .form import FormPanel, as_named, asked, faint
 from .guard import on
 
 
@@ -84,51 +83,34 @@ class OpticsFields:
 
 
 _NAMES = ("na", "wavelength_um", "immersion_index", "pixel_um")
-_TITLES = {
-    "na": "NA",
-    "wavelength_um": "emission wavelength",
-    "immersion_index": "refractive index",
-    "pixel_um": "pixel size",
-}
 
 _IMAGE, _LAST_USED, _BEFORE = "from the image", "as last used", "as before"
 _TYPED, _PRESET = "typed", "from the preset"
 _LOOSE = (None, _IMAGE, _LAST_USED, _BEFORE)  # what gives way to what an image says
 
 
-class OpticsPanel(QWidget):
+class OpticsPanel(FormPanel):
     """Four fields and a list of objectives; ``changed`` follows every change of a value."""
 
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._source: dict[str, str] = {}
+    def __init__(self) -> None:
+        super().__init__(OpticsFields)
         self._images: frozenset[int] = frozenset()
-        self._objective = ""
-        self._form = DataForm(OpticsFields)
         self.preset: QComboBox = self._form.objective.native
         self.fields: dict[str, NumberEdit] = {
             name: self._form[name].native for name in self._form.asks if name in _NAMES
         }
         self.note = faint()
         self._form.put_under("pixel_um", self.note)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._form.native)
         on(self, self.preset.activated, self._choose)
         for name, edit in self.fields.items():
             on(self, edit.edited, lambda name=name: self._edited(name))
-        self._restore()
+        self._form.restore("optics")
+        self._objective: str = self._form.objective.value
+        self._source = {name: _LAST_USED for name, edit in self.fields.items() if edit.text()}
+        self._show()
 
     def optics(self) -> Optics:
-        """The optics as they stand.
-
-        Raises
-        ------
-        InputError
-            If a value is missing, no number, or out of its range.
-        """
+        """The optics; InputError if a value is missing, no number, or out of its range."""
         for edit in self.fields.values():
             if edit.is_text_wrong:
                 raise InputError(
@@ -136,19 +118,15 @@ class OpticsPanel(QWidget):
                     f"type for instance {edit.placeholderText()}."
                 )
         values = {n: v for n, e in self.fields.items() if (v := e.value()) is not None}
-        missing = [_TITLES[name] for name in _NAMES if name not in values]
+        missing = [name for name in _NAMES if name not in values]
         if len(missing) > 1:  # of a single one, the message says what it looks like
-            raise InputError(f"The {listed(missing)} are missing: {_remedy(missing)}.")
+            by_objective = {"na", "immersion_index"} <= set(missing)
+            remedy = "start with the objective" if by_objective else "type them"
+            raise InputError(f"The {listed(self._titles(missing))} are missing: {remedy}.")
         return Optics(**{name: values.get(name, math.nan) for name in _NAMES})
 
     def pixel_um(self) -> float:
-        """The pixel size alone, which every method needs.
-
-        Raises
-        ------
-        InputError
-            If it is missing or not above 0.
-        """
+        """The pixel size alone, which every method needs."""
         value = self.fields["pixel_um"].value()
         if value is None:
             raise InputError("The pixel size is missing: type it in µm, for instance 0.103.")
@@ -159,37 +137,24 @@ class OpticsPanel(QWidget):
     def set_values(
         self, values: Mapping[str, float | None], source: str, objective: str = ""
     ) -> None:
-        """Fill in what is known.
+        """Fill in values by their names in :class:`~.Optics`, and note where they come from.
 
-        Parameters
-        ----------
-        values : mapping
-            By the names of :class:`~.Optics`; others are ignored.
-        source : str
-            Where they come from, for instance "from the image".
-        objective : str, optional
-            The preset to show when several have these values.
+        ``objective`` is the preset to show when several have these values.
         """
         self._objective = objective or self._objective
         known = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
-        if not known:
-            return
         for name, value in known.items():
             self.fields[name].set_value(value)
             self._source[name] = source
-        self._show()
-        self.changed.emit()
+        if known:
+            self._show()
+            self.changed.emit()
 
     def follow(self, images: Mapping[int, Mapping[str, Any]]) -> None:
-        """Show what the images in use say, and no longer what only others said.
+        """Show what the images in use say, and no longer what only others value.
 
-        What a person has set stays as long as one of these images does; for others it is what
-        was set before, and gives way to what they say.
-
-        Parameters
-        ----------
-        images : mapping
-            What each of them says, by a number that is its own; the first that says a value has it.
+        ``images`` holds what each says, by an id; the first that says a value has it. What a person
+        set stays while one of these images does, and else gives way to what others say.
         """
         if images and self._images and self._images.isdisjoint(images):
             for name in [n for n, source in self._source.items() if source not in _LOOSE]:
@@ -198,12 +163,12 @@ class OpticsPanel(QWidget):
         before = self._state()
         for name, edit in self.fields.items():
             stated = (known[name] for known in images.values() if known.get(name) is not None)
-            said = next(stated, None)
+            value = next(stated, None)
             source = self._source.get(name) if edit.text().strip() else None
-            if said is not None and source in _LOOSE:
-                edit.set_value(float(said))
+            if value is not None and source in _LOOSE:
+                edit.set_value(float(value))
                 self._source[name] = _IMAGE
-            elif said is None and source == _IMAGE:
+            elif value is None and source == _IMAGE:
                 edit.set_value(None)
                 del self._source[name]
         self._show()
@@ -222,11 +187,8 @@ class OpticsPanel(QWidget):
         self._form.remember("optics")
 
     # inside -----------------------------------------------------------------------
-    def _restore(self) -> None:
-        self._form.restore("optics")
-        self._objective = self._form.objective.value
-        self._source = {name: _LAST_USED for name, edit in self.fields.items() if edit.text()}
-        self._show()
+    def _titles(self, names: list[str]) -> list[str]:
+        return [self._form.asks[name].name for name in names]
 
     def _edited(self, name: str) -> None:
         self._source[name] = _TYPED
@@ -237,32 +199,22 @@ class OpticsPanel(QWidget):
         if number:
             objective = OBJECTIVES[number - 1]
             self._objective = objective.name
-            self.set_values(
-                {"na": objective.na, "immersion_index": objective.immersion_index},
-                _PRESET,
-            )
+            known = {"na": objective.na, "immersion_index": objective.immersion_index}
+            self.set_values(known, _PRESET)
 
     def _show(self) -> None:
         """Select the preset that the values match, and say where the values come from."""
         na, index = self.fields["na"].value(), self.fields["immersion_index"].value()
-        matches = [
-            i + 1 for i, o in enumerate(OBJECTIVES) if (o.na, o.immersion_index) == (na, index)
-        ]
-        names = [OBJECTIVES[i - 1].name for i in matches]
-        chosen = matches[names.index(self._objective)] if self._objective in names else 0
-        if not chosen and len(matches) == 1:  # 1.4 oil may be 60×, 63× or 100×: do not guess
-            chosen = matches[0]
-        self.preset.setCurrentIndex(chosen)
+        matches = [o.name for o in OBJECTIVES if (o.na, o.immersion_index) == (na, index)]
+        if len(matches) > 1:  # 1.4 oil may be 60×, 63× or 100×: do not guess
+            matches = [name for name in matches if name == self._objective]
+        self.preset.setCurrentIndex(self.preset.findData(matches[0]) if matches else 0)
         groups: dict[str, list[str]] = {}
         for name in _NAMES:
-            if name in self._source and self._source[name] not in (_TYPED, _PRESET):
-                groups.setdefault(self._source[name], []).append(_TITLES[name])
-        text = "; ".join(f"{', '.join(names)} {source}" for source, names in groups.items())
+            if self._source.get(name, _TYPED) not in (_TYPED, _PRESET):
+                groups.setdefault(self._source[name], []).append(name)
+        text = "; ".join(
+            f"{', '.join(self._titles(names))} {source}" for source, names in groups.items()
+        )
         self.note.setText(text[:1].upper() + text[1:])
         self.note.setVisible(bool(text))
-
-
-def _remedy(missing: Sequence[str]) -> str:
-    """What to do: the objective is a short cut to NA and refractive index."""
-    both = _TITLES["na"] in missing and _TITLES["immersion_index"] in missing
-    return "start with the objective" if both else "type them"

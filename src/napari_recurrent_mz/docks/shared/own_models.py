@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from . import settings as _settings
+from . import settings
 
 _GROUP, _NAME = "models", "own"
 _MOST = 8
@@ -20,13 +20,13 @@ class OwnModels(QObject):
 
     def paths(self) -> list[str]:
         """Those that are still there."""
-        text = _settings.remembered(_GROUP, (_NAME,)).get(_NAME, "")
+        text = settings.remembered(_GROUP, (_NAME,)).get(_NAME, "")
         return [path for path in text.splitlines() if Path(path).is_file()]
 
     def add(self, path: str) -> None:
         """Remember a weights file and tell every open dock."""
         others = [other for other in self.paths() if other != path]
-        _settings.remember(_GROUP, {_NAME: "\n".join([path, *others][:_MOST])})
+        settings.remember(_GROUP, {_NAME: "\n".join([path, *others][:_MOST])})
         self.added.emit(path)
 
 

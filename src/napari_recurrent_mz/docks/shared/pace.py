@@ -11,7 +11,7 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-from .guard import on
+from .guard import one_shot
 from .insides import is_open, window_of
 
 _LEAST_S = 0.15
@@ -21,21 +21,12 @@ _PATIENCE_S = 0.3
 
 
 class Turns(QObject):
-    """Steps that take a window a while, one by one: it answers and paints between two of them.
+    """Steps that keep a window busy, one by one: it answers and paints between two of them.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Whose window paints after a step, and not in the middle of it; once it is closed, nothing
-        more is done.
-    parent : QObject, optional
-        When it is gone, nothing more is done.
-    is_quiet : callable, optional
-        Whether those who work in threads have come to rest; the first step waits for that a while.
+    The first waits a while until ``is_quiet``: until those who work in threads have come to rest.
     """
 
-    changed = Signal(bool)
-    """Whether steps are being taken; who works in a thread should wait meanwhile."""
+    changed = Signal(bool)  # whether steps are taken: who works in a thread should wait meanwhile
 
     def __init__(
         self,
@@ -48,9 +39,7 @@ class Turns(QObject):
         self._until = 0.0
         self._steps: deque[Callable[[], object]] = deque()
         self._is_on = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        on(self, self._timer.timeout, self._turn)
+        self._timer = one_shot(self, _TURN_MS, self._turn)
 
     @property
     def is_on(self) -> bool:
@@ -63,7 +52,7 @@ class Turns(QObject):
         if self._steps and not self._is_on:
             self._say(True)
             self._until = time.monotonic() + _PATIENCE_S
-            self._timer.start(_TURN_MS)
+            self._timer.start()
 
     def after(self, step: Callable[[], object]) -> None:
         """Take this step when no other waits: now, or as the last one."""
@@ -91,7 +80,7 @@ class Turns(QObject):
             self._say(False)
             return
         if time.monotonic() < self._until and not self._is_quiet():
-            self._timer.start(_TURN_MS)
+            self._timer.start()
             return
         self._until = 0.0
         paint_after(self._viewer)
@@ -99,7 +88,7 @@ class Turns(QObject):
             self._steps.popleft()()
         finally:
             if self._is_on:
-                self._timer.start(_TURN_MS)  # from the end of the step
+                self._timer.start()  # from the end of the step
 
     def _say(self, is_on: bool) -> None:
         self._is_on = is_on
@@ -123,8 +112,7 @@ def _paint(window: Any) -> None:
 class Pace:
     """How often something may be shown: as often as costs a fifth of the window's time.
 
-    What showing costs is measured up to the end of its painting, which in 3-D takes seconds where
-    napari draws in software.
+    The cost includes painting, which takes seconds where napari draws 3-D in software.
     """
 
     def __init__(self) -> None:

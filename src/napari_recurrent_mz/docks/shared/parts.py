@@ -1,9 +1,18 @@
-"""What the docks' forms are made of."""
+"""What the docks' forms are button of."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QProgressBar, QPushButton, QScrollArea, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QFrame,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 
 def heading(text: str) -> QLabel:
@@ -17,10 +26,25 @@ def heading(text: str) -> QLabel:
 
 def push_button(text: str, tooltip: str) -> QPushButton:
     """A button that says what it does."""
-    made = QPushButton(text)
-    made.setToolTip(tooltip)
-    made.setAccessibleName(text)
-    return made
+    button = QPushButton()
+    name_button(button, text, tooltip)
+    return button
+
+
+def name_button(button: QAbstractButton, text: str, tooltip: str) -> None:
+    """Let a button say this, also to people who do not see it."""
+    button.setText(text)
+    button.setAccessibleName(text)
+    button.setToolTip(tooltip)
+
+
+def column_of(parent: QWidget, *widgets: QWidget) -> QVBoxLayout:
+    """Let widgets fill ``parent`` under one another, without margins."""
+    column = QVBoxLayout(parent)
+    column.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        column.addWidget(widget)
+    return column
 
 
 def scrolling(form: QWidget) -> QScrollArea:
@@ -34,11 +58,7 @@ def scrolling(form: QWidget) -> QScrollArea:
 
 
 def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
-    """Advance a bar, which is painted when the window next is.
-
-    Left to itself a bar paints at once, and all that waits with it: the canvas too, where napari
-    draws in software.
-    """
+    """Advance a bar without painting at once, which would paint the canvas too."""
     bar.setUpdatesEnabled(False)
     bar.setRange(0, total)
     bar.setValue(done)

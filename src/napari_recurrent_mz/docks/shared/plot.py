@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
 
 from ...core.scans import InputError
 from ...measure.plots import Draw, save_figure
-from . import settings as _settings
+from . import settings
 from .guard import on
+from .parts import column_of, name_button
 from .theme import Palette
 
 if TYPE_CHECKING:
@@ -24,23 +25,9 @@ _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
 class PlotPanel(QWidget):
-    """A plot with its tools under it: save the figure, and what a dock adds.
+    """A plot with its tools under it: save the figure, and what a dock adds."""
 
-    Parameters
-    ----------
-    palette : Palette
-    name : str
-        What the plot is called; files are suggested by it.
-    height : int, optional
-        Least height of the plot, in pixels of the screen.
-    size_mm : tuple of float, optional
-        Width and height of a saved figure, in millimetres.
-    canvas : PlotCanvas or QuietCanvas, optional
-        Where it is drawn; by default a new :class:`PlotCanvas`.
-    """
-
-    message = Signal(str, str)
-    """A sentence for the dock to show, and its kind."""
+    message = Signal(str, str)  # a sentence for the dock to show, and its kind
 
     def __init__(
         self,
@@ -48,18 +35,20 @@ class PlotPanel(QWidget):
         name: str,
         height: int = 180,
         size_mm: tuple[float, float] = (180.0, 90.0),
-        parent: QWidget | None = None,
         canvas: PlotCanvas | QuietCanvas | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.name = name
         self.size_mm = size_mm
-        self.canvas = _answering_canvas(palette, name, height) if canvas is None else canvas
+        if canvas is None:
+            from .plot_canvas import PlotCanvas  # matplotlib takes 0.4 s
+
+            canvas = PlotCanvas(palette, name, height)
+        self.canvas = canvas
         self._tools = QHBoxLayout()
         self._tools.setContentsMargins(0, 0, 0, 0)
         self._tools.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = column_of(self)
         column.setSpacing(2)
         column.addWidget(self.canvas, 1)
         column.addLayout(self._tools)
@@ -79,9 +68,7 @@ class PlotPanel(QWidget):
     def add_tool(self, text: str, tooltip: str, slot: Callable[[], object]) -> QToolButton:
         """Add a button to the row under the plot."""
         button = QToolButton()
-        button.setText(text)
-        button.setToolTip(tooltip)
-        button.setAccessibleName(text)
+        name_button(button, text, tooltip)
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         on(self, button.clicked, lambda _checked=False: slot())
         self._tools.insertWidget(self._tools.count() - 1, button)
@@ -112,10 +99,9 @@ class PlotPanel(QWidget):
         width, height = self.size_mm
         try:
             written = save_figure(self.canvas.drawn, path, width_mm=width, height_mm=height)
+            self.message.emit(f"Saved “{written.name}”.", "done")
         except InputError as error:
             self.message.emit(str(error), "error")
-            return
-        self.message.emit(f"Saved “{written.name}”.", "done")
 
 
 def ask_for_file(
@@ -129,21 +115,10 @@ def ask_for_file(
 ) -> None:
     """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled.
 
-    Parameters
-    ----------
-    parent : QWidget
-    title : str
-        Of the dialog.
-    name : str
-        Suggested, without ending.
-    kinds : str
-        As Qt's file dialogs take them; the first is taken where no ending was typed.
-    use : callable
-        Gets the path.
-    confirm : bool, optional
-        Ask before a file that is there is replaced; without, ``use`` must not replace it.
+    The first of ``kinds`` is taken where no ending was typed. Without ``confirm``, ``use`` must not
+    replace a file.
     """
-    folder = _settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
+    folder = settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
     stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"
     asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
     start = str(Path(folder) / stem)
@@ -152,15 +127,7 @@ def ask_for_file(
         return
     path = Path(chosen)
     if not re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):  # what follows a decimal point is no ending
-        path = path.with_name(
-            path.name + kind.partition("*")[2].partition(")")[0].partition(" ")[0]
-        )
-    _settings.remember("files", {"folder": str(path.parent)})
+        ending = re.search(r"\*([^ )]*)", kind)
+        path = path.with_name(path.name + (ending[1] if ending else ""))
+    settings.remember("files", {"folder": str(path.parent)})
     use(path)
-
-
-def _answering_canvas(palette: Palette, name: str, height: int) -> PlotCanvas:
-    """matplotlib's own canvas; it is imported where one is wanted, because it takes 0.4 s."""
-    from .plot_canvas import PlotCanvas
-
-    return PlotCanvas(palette, name, height)

@@ -12,17 +12,7 @@ from .theme import Palette, ink_of
 
 
 class PlotCanvas(FigureCanvasQTAgg):
-    """A figure that is drawn again when the theme changes.
-
-    Parameters
-    ----------
-    palette : Palette
-        The dock's; :meth:`restyle` takes its current colours.
-    name : str
-        What the plot is called, for people who do not see it.
-    height : int, optional
-        In pixels of the screen.
-    """
+    """A figure that is drawn again when the theme changes."""
 
     def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
         super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ...measure.plots import Draw, fill_figure
-from .guard import emit_alive, on
+from .guard import emit_alive, on, one_shot
 from .insides import CALM
 from .theme import Palette, ink_of
 
@@ -26,30 +26,9 @@ _DPI = 100.0  # as matplotlib's own canvas
 class QuietCanvas(QWidget):
     """A figure that is drawn in a thread and shown as a picture; it takes no clicks.
 
-    While one is drawn, the last one stays; of those that are wanted meanwhile only the newest is
-    drawn. Nothing is drawn while it is out of sight.
-
-    Parameters
-    ----------
-    palette : Palette
-        The dock's; :meth:`restyle` takes its current colours.
-    name : str
-        What the plot is called, for people who do not see it.
-    height : int, optional
-        In pixels of the screen.
-
-    Attributes
-    ----------
-    drawn : callable or None
-        What is drawn; see :mod:`~.plots`.
-    reason : str
-        Why there is no figure.
-    picture : QImage or None
-        The last one.
+    While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
     """
 
-    painted = Signal()
-    """A new picture is there."""
     _arrived = Signal(object)
 
     def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
@@ -63,10 +42,7 @@ class QuietCanvas(QWidget):
         self.setMinimumSize(120, height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         on(self, self._arrived, self._take)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_SOON_MS)
-        on(self, self._soon.timeout, self._start)
+        self._soon = one_shot(self, _SOON_MS, self._start)
 
     @property
     def is_drawing(self) -> bool:
@@ -74,10 +50,7 @@ class QuietCanvas(QWidget):
         return self._is_drawing or self._soon.isActive()
 
     def show_figure(self, draw: Draw) -> None:
-        """Draw this from now on: soon, and again with every change of size or theme.
-
-        ``draw`` is called in a thread: what it draws must stay as it is.
-        """
+        """Draw this from now on; it is called in a thread, so what it draws must not change."""
         self.drawn, self.reason = draw, ""
         self.restyle()
 
@@ -116,25 +89,22 @@ class QuietCanvas(QWidget):
     def _make(self, make: Callable[[], QImage]) -> None:
         """Draw, in the thread; the window may be gone when it is done."""
         try:
-            made: QImage | Exception = make()
+            emit_alive(self, "_arrived", make())
         except Exception as error:
-            made = error
-        emit_alive(self, "_arrived", made)
+            emit_alive(self, "_arrived", error)
 
-    def _take(self, made: QImage | Exception) -> None:
+    def _take(self, picture: QImage | Exception) -> None:
         self._is_drawing = False
-        if isinstance(made, Exception):
-            raise made
-        self.picture = made
+        if isinstance(picture, Exception):
+            raise picture
+        self.picture = picture
         CALM.tidy()  # the figure's parts hold each other
         self.update()
         if self._is_old:
             self.restyle()
-        self.painted.emit()
 
     # Qt's -----------------------------------------------------------------------------
     def sizeHint(self) -> QSize:  # noqa: N802
-        """The least size."""
         return self.minimumSize()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
@@ -149,7 +119,6 @@ class QuietCanvas(QWidget):
             self.restyle()
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
-        """Show the last picture."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), self._palette.colour("background"))
         if self.picture is not None:

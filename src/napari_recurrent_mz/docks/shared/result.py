@@ -5,35 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 
 from ...core.scans import ZGrid
-from .guard import on
+from .guard import one_shot
 from .insides import fit
 from .layer_in_turns import LayerInTurns
 from .layers import METADATA_KEY, has_size, lateral_origin_um
 from .pace import Pace, Turns
-from .targets import Job, Limits, Written, part_record
+from .targets import FinishedPlane, VolumeJob
 from .worker import Outcome
 
 
 class ResultLayer(QObject):
-    """Owns the layer of one run; the user may rename or remove it at any time.
-
-    The layer comes in turns: once it was brought, it is there when no turn waits any more.
-    """
+    """The layer of one run, which comes in turns; the user may rename or remove it at any time."""
 
     def __init__(
         self,
         viewer: Any,
-        job: Job,
+        job: VolumeJob,
         turns: Turns,
-        *,
         name: str,
         first: Image | None,
-        replaces: Image | None = None,
+        replaces: Image | None,
     ) -> None:
         """``first`` is the layer of the lowest scan, whose place and colours the result takes."""
         super().__init__()
@@ -42,15 +37,9 @@ class ResultLayer(QObject):
         self._origin_um = (0.0, 0.0) if first is None else lateral_origin_um(first)
         self._colormap = "gray" if first is None else first.colormap.name
         self.is_scan_unsized = first is not None and not has_size(first)
-        self._levels: list[Any] = []
-        self._contrast: Limits = (0.0, 1.0)
-        self._finished: list[int] = []
-        self._measured: list[int] = []
-        self._values = (np.inf, -np.inf)
+        self._planes: list[FinishedPlane] = []
         self._pace = Pace()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        on(self, self._timer.timeout, self._refresh)
+        self._timer = one_shot(self, 0, self._refresh)
         self._layer = LayerInTurns(viewer, turns, self._make)
 
     @property
@@ -66,16 +55,11 @@ class ResultLayer(QObject):
     @property
     def done(self) -> int:
         """How many planes are finished."""
-        return len(self._finished)
+        return len(self._planes)
 
-    def take(self, plane: Written) -> None:
+    def take(self, plane: FinishedPlane) -> None:
         """Show a plane that is finished; the first one brings the layer."""
-        self._levels, self._contrast = plane.levels, plane.contrast
-        low, high = plane.values
-        self._values = (min(self._values[0], low), max(self._values[1], high))
-        self._finished.append(plane.index)
-        if plane.measured:
-            self._measured.append(plane.index)
+        self._planes.append(plane)
         if self.layer is None:
             self._layer.bring((self._remove_replaced,), (self._show_first, self._select))
         elif not self._pace.left_s():
@@ -113,13 +97,13 @@ class ResultLayer(QObject):
     def _make(self) -> Image:
         grid, pixel_um = self._job.grid, self._job.recipe.pixel_size_um
         return Image(
-            _as_layer_data(self._levels),
+            layer_data(self._planes[-1].levels),
             name=self._name,
             scale=(grid.step_um, pixel_um, pixel_um),
             translate=(grid.start_um, *self._origin_um),
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
-            contrast_limits=self._contrast,
+            contrast_limits=self._planes[-1].contrast,
             colormap=self._colormap,
             blending="translucent_no_depth",  # as napari adds an image
             metadata={METADATA_KEY: {"state": "running"}},
@@ -131,7 +115,7 @@ class ResultLayer(QObject):
         if layer is None:
             return
         if self._viewer.dims.ndisplay == 2:
-            show_height(self._viewer, float(self._job.grid.z_um[self._finished[0]]))
+            show_height(self._viewer, float(self._job.grid.z_um[self._planes[0].index]))
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             fit(self._viewer, layer)
 
@@ -147,24 +131,25 @@ class ResultLayer(QObject):
 
     def _crop(self, layer: Image, state: str) -> None:
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""
-        first, last = min(self._finished), max(self._finished)
-        grid = self._job.grid
-        low, high = grid.z_um[first], grid.z_um[last]
+        finished = [plane.index for plane in self._planes]
+        first, last = min(finished), max(finished)
+        low, high = self._job.grid.z_um[first], self._job.grid.z_um[last]
         if self._job.output is None:
-            layer.data = self._levels[0][first : last + 1].copy()
+            layer.data = self._planes[-1].levels[0][first : last + 1].copy()
         layer.translate = (low, *self._origin_um)
         layer.name = f"{layer.name} ({state}: z {low:g} to {high:g} µm only)"
-        record = part_record(self._job, state, self._finished, self._measured)
+        measured = [plane.index for plane in self._planes if plane.measured]
+        record = self._job.part_record(state, finished, measured)
         layer.metadata = {**layer.metadata, METADATA_KEY: record}
 
     def _stretch(self, layer: Image) -> None:
         """Let the contrast slider reach every value of the volume."""
-        low, high = self._values
+        low, high = zip(*(plane.values for plane in self._planes), strict=True)
         limits = layer.contrast_limits
-        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+        layer.contrast_limits_range = (min(*low, limits[0]), max(*high, limits[1]))
 
 
-def _as_layer_data(levels: list[Any]) -> Any:
+def layer_data(levels: list[Any]) -> Any:
     """An array, or the levels of one, as napari shows them."""
     return levels[0] if len(levels) == 1 else levels
 
@@ -175,7 +160,7 @@ def _levels_in(path: Path) -> Any:
 
     group: Any = zarr.open_group(path, mode="r")
     names = group.attrs["ome"]["multiscales"][0]["datasets"]
-    return _as_layer_data([group[level["path"]] for level in names])
+    return layer_data([group[level["path"]] for level in names])
 
 
 def show_height(viewer: Any, z_um: float) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout
 
 from ...core.scans import InputError
-from . import drop as _drop
-from . import layers as _layers
+from .drop import DropTarget, add_image_file, doubts_about, read_all, said_of
 from .guard import on, sentence_of
+from .layers import check_layer, check_scan_layer, is_reconstruction, optics_by_image, plane_count
 from .optics_panel import OpticsPanel
 from .parts import push_button
 from .scan_table import Row, ScanTable, rows_of
@@ -25,20 +25,14 @@ _UNTICKED = "The scans before are unticked."
 
 
 class ScanParts:
-    """The table of scans, its buttons, the planes of a stack, and the optics they bring.
-
-    Parameters
-    ----------
-    palette : Palette
-    """
+    """The table of scans, its buttons, the planes of a stack, and the optics they bring."""
 
     def __init__(self, palette: Palette) -> None:
         self.table = ScanTable(palette)
         self.stack = StackPanel()
         self.optics = OpticsPanel()
         self.add_button = push_button(
-            "Add selected",
-            "Use the layers that are selected in napari's layer list as scans",
+            "Add selected", "Use the layers that are selected in napari's layer list as scans"
         )
         self.planes_button = push_button(
             "From a stack…", "Choose planes of a fully sampled z-stack as scans"
@@ -47,28 +41,9 @@ class ScanParts:
         self.remove_button = push_button(
             "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
         )
+        self.buttons = self.add_button, self.planes_button, self.remove_button
+        self.inputs = self.table, self.stack, self.optics, *self.buttons
         self.stack.hide()
-
-    @property
-    def buttons(self) -> tuple[QWidget, ...]:
-        """The buttons under the table."""
-        return self.add_button, self.planes_button, self.remove_button
-
-    @property
-    def inputs(self) -> tuple[QWidget, ...]:
-        """What the scans and the optics are taken from."""
-        return self.table, self.stack, self.optics, *self.buttons
-
-    @property
-    def tab_order(self) -> list[QWidget]:
-        """All but the optics' fields, in the order of the Tab key."""
-        stack = self.stack
-        return [
-            *(self.table, *self.buttons, stack.stack, stack.how, stack.spacing),
-            *(stack.planes, stack.step, stack.use, self.optics.preset),
-            *(self.optics.fields[n] for n in ("na", "immersion_index", "wavelength_um")),
-            self.optics.fields["pixel_um"],
-        ]
 
     def laid_out(self) -> QVBoxLayout:
         """Table, buttons and stack under one another."""
@@ -82,11 +57,8 @@ class ScanParts:
         return column
 
 
-class ScanSource(_drop.DropTarget):
-    """Fills the table of scans from layers, stacks and dropped files, and keeps up with them.
-
-    A dock that inherits from it has :attr:`scan_parts` and calls :meth:`connect_scans` once.
-    """
+class ScanSource(DropTarget):
+    """A dock that fills its ``scan_parts`` from layers and files, after :meth:`connect_scans`."""
 
     scan_parts: ScanParts
 
@@ -107,14 +79,14 @@ class ScanSource(_drop.DropTarget):
         """Put layers in the table; a longer stack offers its planes instead."""
         sentences = self._add_all(layers)
         if sentences:
-            self.say(*_drop.said_of([], sentences))
+            self.say(*said_of([], sentences))
 
     def _add_all(self, layers: Iterable[Layer]) -> list[str]:
-        """Put layers in the table; says why not for those that cannot be."""
+        """Put layers in the table; sentences on those that cannot be."""
         sentences = []
         for layer in layers:
             try:
-                self._add_layer(_layers.check_scan_layer(layer))
+                self._add_layer(check_scan_layer(layer))
             except InputError as error:
                 sentences.append(str(error))
         return sentences
@@ -122,15 +94,17 @@ class ScanSource(_drop.DropTarget):
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and use them as scans, as a drop on the dock does."""
         self.say("Reading…", "hint")
-        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self._fail)
+        in_background(self, read_all, list(paths), then=self._read, failed=self._fail)
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
-        count = _layers.plane_count(layer)
+        count = plane_count(layer)
         if count <= _ALL_PLANES_UP_TO:
             table.add(rows_of(layer, range(count)))
             return
-        self._offer_planes(layer)
+        self._layers_changed()
+        self.scan_parts.stack.choose(layer)
+        self.scan_parts.planes_button.setChecked(True)
         known = [row for row in table.rows if row.layer is layer]
         rows = known or rows_of(layer, spread_planes(count))
         others = table.take_stack(layer, rows)
@@ -139,36 +113,31 @@ class ScanSource(_drop.DropTarget):
         elif not known:
             self.say(_about_suggested(layer.name, rows, others), "hint")
 
-    def _offer_planes(self, layer: Image | None = None) -> None:
-        self.scan_parts.stack.set_stacks(self._stacks())
-        if layer is not None:
-            self.scan_parts.stack.choose(layer)
-        self.scan_parts.stack.show()
-        self.scan_parts.planes_button.setChecked(True)
-
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
         rows = self.scan_parts.table.scans.used()
         layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
-        self.scan_parts.optics.follow(_layers.optics_by_image(layers.values()))
+        self.scan_parts.optics.follow(optics_by_image(layers.values()))
 
     def _stacks(self) -> list[Image]:
-        found = []
+        stacks = []
         for layer in self._viewer.layers:
             with contextlib.suppress(InputError):
-                image = _layers.check_layer(layer)
-                if _layers.plane_count(image) > 1 and not _layers.is_reconstruction(image):
-                    found.append(image)
-        return found
+                image = check_layer(layer)
+                if plane_count(image) > 1 and not is_reconstruction(image):
+                    stacks.append(image)
+        return stacks
+
+    def _selected(self) -> list[Layer]:
+        layers = self._viewer.layers
+        return [layer for layer in layers if layer in layers.selection]
 
     def _use_what_is_selected(self) -> None:
         """Whoever opens the dock with images selected means them; others are told nothing."""
-        for layer in [x for x in self._viewer.layers if x in self._viewer.layers.selection]:
-            with contextlib.suppress(InputError):
-                self._add_layer(_layers.check_scan_layer(layer))
+        self._add_all(self._selected())
 
     def _add_selected(self) -> None:
-        chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
+        chosen = self._selected()
         if not chosen:
             self._fail("No layer is selected: click one or more image layers in the layer list.")
         self.add_layers(chosen)
@@ -178,30 +147,30 @@ class ScanSource(_drop.DropTarget):
         table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
-        others = self.scan_parts.table.scans.take_stack(_layers.check_scan_layer(layer), rows)
+        others = self.scan_parts.table.scans.take_stack(check_scan_layer(layer), rows)
         self.say(_UNTICKED if others else "", "hint")
 
     def _read(self, result: tuple[list[Any], list[str]]) -> None:
         images, sentences = result
         try:
-            added = [_drop.add_image_file(self._viewer, image) for image in images]
+            added = [add_image_file(self._viewer, image) for image in images]
         except Exception as error:
             self._fail(sentence_of(error))
             return
         self.say("", "hint")
         sentences += self._add_all(added)
-        if sentences or _drop.doubts_about(images):
-            self.say(*_drop.said_of(images, sentences))
+        if sentences or doubts_about(images):
+            self.say(*said_of(images, sentences))
 
     def _fail(self, sentence: str) -> None:
         self.say(sentence, "error")
 
-    def _planes_toggled(self, on: bool) -> None:
-        if on:
-            self.scan_parts.stack.set_stacks(self._stacks())
-        self.scan_parts.stack.setVisible(on)
+    def _planes_toggled(self, is_on: bool) -> None:
+        if is_on:
+            self._layers_changed()
+        self.scan_parts.stack.setVisible(is_on)
 
-    def _layers_changed(self, _event: Any = None) -> None:
+    def _layers_changed(self) -> None:
         self.scan_parts.stack.set_stacks(self._stacks())
 
     def _layer_removed(self, event: Any) -> None:

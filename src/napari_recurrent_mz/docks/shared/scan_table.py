@@ -8,15 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QKeyEvent, QKeySequence, QPainter, QPaintEvent
+from qtpy.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ...core.scans import SAME_HEIGHT_UM, InputError, Scan
-from . import layers as _layers
 from .fields import parse_length_um
 from .guard import telling
+from .layers import heights_um, plane_count, plane_pixels
 from .theme import Palette
 
 USE, PLANE, HEIGHT = range(3)
@@ -27,8 +28,17 @@ EMPTY_TEXT = (
 )
 
 
-TYPED, TYPED_STEP = "typed", "from the typed z-step"
-"""Where the height of a row comes from when a person has set it."""
+TYPED, TYPED_STEP = "typed", "from the typed z-step"  # where a height that a person set is from
+
+
+_HEADERS: dict[int, tuple[str, str, str]] = {
+    Qt.ItemDataRole.DisplayRole: ("Scan", "Plane", "z (µm)"),
+    Qt.ItemDataRole.ToolTipRole: (
+        "The layer; tick it to use it",
+        "Plane of the stack, counted from 0",
+        "Height of the focal plane in micrometres",
+    ),
+}
 
 
 @dataclass(eq=False)
@@ -58,7 +68,7 @@ class Row:
     @property
     def planes(self) -> int:
         """Number of planes that the layer has."""
-        return _layers.plane_count(self.layer) if self.layer is not None else 0
+        return plane_count(self.layer) if self.layer is not None else 0
 
     def scan(self) -> Scan:
         """The pixels and the height, checked; kept while neither changes."""
@@ -70,10 +80,10 @@ class Row:
                 f"'{layer.name}' has no plane {self.plane} any more, only {self.planes}: choose "
                 "another one, or take the row out of use."
             )
-        key = (id(layer.data), self.plane, math.nan if self.z_um is None else self.z_um)
+        z_um = math.nan if self.z_um is None else self.z_um
+        key = (id(layer.data), self.plane, z_um)
         if self._scan is None or self._scan[0] != key:
-            z = math.nan if self.z_um is None else self.z_um
-            self._scan = (key, _layers.scan_of(layer, self.plane, z, self.name))
+            self._scan = (key, Scan(plane_pixels(layer, self.plane), z_um, self.name))
         return self._scan[1]
 
     def forget(self) -> None:
@@ -85,8 +95,13 @@ class Row:
         layer = self.layer
         if layer is None or self.origin in (TYPED, TYPED_STEP) or self.plane >= self.planes:
             return
-        heights, self.origin = _layers.heights_um(layer)
+        heights, self.origin = heights_um(layer)
         self.z_um = None if heights is None else float(heights[self.plane])
+
+    @property
+    def rank(self) -> float:
+        """Rows are sorted by it: their height, or after all that have one."""
+        return math.inf if self.z_um is None else self.z_um
 
 
 class ScanModel(QAbstractTableModel):
@@ -94,7 +109,7 @@ class ScanModel(QAbstractTableModel):
 
     changed = Signal()
 
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
+    def __init__(self, palette: Palette, parent: QWidget) -> None:
         super().__init__(parent)
         self.rows: list[Row] = []
         self._palette = palette
@@ -102,8 +117,7 @@ class ScanModel(QAbstractTableModel):
     # what the dock asks -----------------------------------------------------------
     def used(self) -> list[Row]:
         """The rows in use, from the lowest height; those without one come last."""
-        rows = [row for row in self.rows if row.use]
-        return sorted(rows, key=lambda row: math.inf if row.z_um is None else row.z_um)
+        return sorted((row for row in self.rows if row.use), key=lambda row: row.rank)
 
     def problem(self, row: Row) -> str:
         """What is wrong with the height of ``row``, or an empty text."""
@@ -112,8 +126,8 @@ class ScanModel(QAbstractTableModel):
         if row.z_um is None:
             return "The height of this scan is not known: double-click and type its z in µm."
         for other in self.rows:
-            same = other is not row and other.use and other.z_um is not None
-            if same and abs(float(other.z_um or 0.0) - row.z_um) < SAME_HEIGHT_UM:
+            is_there = other.use and abs(other.rank - row.z_um) < SAME_HEIGHT_UM
+            if other is not row and is_there:
                 return f"“{other.name}” is at this height too: correct one or untick it."
         return ""
 
@@ -131,20 +145,14 @@ class ScanModel(QAbstractTableModel):
         self._replace([*self.rows, *fresh])
 
     def take_stack(self, layer: Image, rows: Sequence[Row]) -> int:
-        """Let these planes of a stack be the scans, in place of all that were.
-
-        Returns
-        -------
-        int
-            How many rows of other layers were unticked: those are of another sample, or channel.
-        """
+        """Let these planes of a stack be the scans; return how many others were unticked."""
         others = [row for row in self.rows if row.layer is not layer]
         unticked = [row for row in others if row.use]
         for row in unticked:
             row.use = False
-        if not any(row.use for row in rows):
-            for row in rows:
-                row.use = True
+        is_none_used = not any(row.use for row in rows)
+        for row in rows:
+            row.use |= is_none_used
         self._replace([*others, *rows])
         return len(unticked)
 
@@ -165,17 +173,17 @@ class ScanModel(QAbstractTableModel):
             row.forget()
             row.look_again()
         if heights == [row.z_um for row in self.rows]:
-            self._tell()
+            self._announce()
         else:
             self._replace(self.rows)
 
     def _replace(self, rows: list[Row]) -> None:
         self.beginResetModel()
-        self.rows = sorted(rows, key=lambda row: math.inf if row.z_um is None else row.z_um)
+        self.rows = sorted(rows, key=lambda row: row.rank)
         self.endResetModel()
         self.changed.emit()
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         if self.rows:
             last = self.index(len(self.rows) - 1, HEIGHT)
             self.dataChanged.emit(self.index(0, 0), last)
@@ -183,28 +191,16 @@ class ScanModel(QAbstractTableModel):
 
     # Qt's side --------------------------------------------------------------------
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        """Number of scans."""
         return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        """Scan, plane, height."""
         return 0 if parent is not None and parent.isValid() else 3
 
     def headerData(  # noqa: N802
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        """Column titles."""
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return ("Scan", "Plane", "z (µm)")[section]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return (
-                "The layer; tick it to use it",
-                "Plane of the stack, counted from 0",
-                "Height of the focal plane in micrometres",
-            )[section]
-        return None
+        is_ours = orientation == Qt.Orientation.Horizontal and role in _HEADERS
+        return _HEADERS[role][section] if is_ours else None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """Tick in the first column, edit in the others."""
@@ -216,7 +212,6 @@ class ScanModel(QAbstractTableModel):
         return flags
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, tick, mark and tooltip of a cell."""
         row, column = self.rows[index.row()], index.column()
         problem = self.problem(row) if column == HEIGHT else ""
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
@@ -255,10 +250,10 @@ class ScanModel(QAbstractTableModel):
         self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole
     ) -> bool:
         """Take an edit; text that is no number or no plane is refused."""
-        taken: list[bool] = []
+        is_taken = False
         with telling(self):
-            taken.append(self._take(index, value, role))
-        return any(taken)
+            is_taken = self._take(index, value, role)
+        return is_taken  # noqa: RET504  # False where an error was told
 
     def _take(self, index: QModelIndex, value: Any, role: int) -> bool:
         row = self.rows[index.row()]
@@ -273,7 +268,7 @@ class ScanModel(QAbstractTableModel):
             row.z_um, row.origin = height, TYPED
         elif index.column() == PLANE and not self._move(row, str(value)):
             return False
-        self._tell()
+        self._announce()
         return True
 
     def _move(self, row: Row, text: str) -> bool:
@@ -282,7 +277,7 @@ class ScanModel(QAbstractTableModel):
         if layer is None or not text.strip().isdigit() or int(text) >= row.planes:
             return False
         row.plane = int(text)
-        heights, origin = _layers.heights_um(layer)
+        heights, origin = heights_um(layer)
         if heights is not None:
             row.z_um, row.origin = float(heights[row.plane]), origin
         return True
@@ -291,8 +286,8 @@ class ScanModel(QAbstractTableModel):
 class ScanTable(QTableView):
     """The view: Delete takes rows out, and an empty table says what to do."""
 
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
         self._palette = palette
         self.scans = ScanModel(palette, self)
         self.setModel(self.scans)
@@ -334,32 +329,21 @@ class ScanTable(QTableView):
             super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
-        """Draw the table, or the first steps when it is empty."""
         super().paintEvent(event)
         port = self.viewport()
         if self.scans.rows or port is None:
             return
         painter = QPainter(port)
-        painter.setPen(QColor(self._palette.faint))
+        painter.setPen(self._palette.faint)
         painter.drawText(port.rect(), Qt.AlignmentFlag.AlignCenter, EMPTY_TEXT)
         painter.end()
 
 
 def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -> list[Row]:
-    """Rows for some planes of a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Where the planes are.
-    planes : sequence of int
-        Plane numbers, counted from 0.
-    step_um : float, optional
-        z-step in micrometres, which replaces what the layer says.
-    """
-    heights, origin = _layers.heights_um(layer)
+    """Rows for some planes of a layer; a ``step_um`` replaces the heights that it says."""
+    heights, origin = heights_um(layer)
     if step_um is not None:
-        return [Row(weakref.ref(layer), p, p * step_um, TYPED_STEP) for p in planes]
+        heights, origin = step_um * np.arange(plane_count(layer), dtype=np.float64), TYPED_STEP
     return [
         Row(weakref.ref(layer), p, None if heights is None else float(heights[p]), origin)
         for p in planes

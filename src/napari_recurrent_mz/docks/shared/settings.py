@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from qtpy.QtCore import QSettings
 
+_NAME = "napari-recurrent-mz"
+
 
 def _store() -> QSettings:
-    return QSettings(
-        QSettings.Format.IniFormat,
-        QSettings.Scope.UserScope,
-        "napari-recurrent-mz",
-        "napari-recurrent-mz",
-    )
+    return QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, _NAME, _NAME)
 
 
 def remembered(group: str, names: tuple[str, ...]) -> dict[str, str]:
     """The remembered texts of ``group``; names never stored are left out."""
     store = _store()
-    found = {name: store.value(f"{group}/{name}") for name in names}
-    return {name: str(value) for name, value in found.items() if value is not None}
+    texts = {name: store.value(f"{group}/{name}") for name in names}
+    return {name: str(text) for name, text in texts.items() if text is not None}
 
 
 def remember(group: str, values: dict[str, str]) -> None:

@@ -9,56 +9,40 @@ from dataclasses import dataclass
 import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from ...core.scans import InputError
-from . import layers as _layers
-from .fields import NumberEdit
-from .form import DataForm, asked
+from .form import FormPanel, asked
 from .guard import on
+from .layers import heights_um, plane_count
 from .parts import push_button
 from .scan_table import Row, rows_of
 
-_EVERY, _LIST = range(2)
+_LIST = 1  # of the two ways to choose planes
 
 
-def spread_planes(count: int, wanted: int = 3) -> list[int]:
-    """``wanted`` plane numbers in the middles of equal parts of a stack of ``count`` planes."""
-    wanted = min(wanted, count)
-    return [int((k + 0.5) * count / wanted) for k in range(wanted)]
+def spread_planes(count: int) -> list[int]:
+    """Up to three planes, in the middles of equal parts of a stack of ``count`` planes."""
+    number = min(3, count)
+    return [int((k + 0.5) * count / number) for k in range(number)]
 
 
 def parse_planes(text: str, count: int) -> list[int]:
-    """Plane numbers from ``14, 52 90``; each from 0 to ``count - 1``.
-
-    Raises
-    ------
-    InputError
-        If a word is no plane number of the stack, or there is none.
-    """
+    """Plane numbers, 0 to ``count - 1``, from ``14, 52 90``; InputError if they are none."""
     words = text.replace(",", " ").replace(";", " ").split()
-    planes = []
     for word in words:
         if not word.isdigit() or int(word) >= count:
             raise InputError(
                 f"'{word}' is not a plane of this stack: give numbers from 0 to {count - 1}, "
                 "for instance 10, 20, 30."
             )
-        planes.append(int(word))
-    if not planes:
+    if not words:
         raise InputError(f"No plane is given: type plane numbers from 0 to {count - 1}.")
-    return sorted(set(planes))
+    return sorted({int(word) for word in words})
 
 
 def planes_every(z_um: Iterable[float], spacing_um: float) -> list[int]:
-    """The planes nearest to every ``spacing_um`` from the lowest height of the stack.
-
-    Raises
-    ------
-    InputError
-        If the spacing is not above 0.
-    """
+    """The planes nearest to every ``spacing_um`` from the lowest height of the stack."""
     if spacing_um <= 0:
         raise InputError(f"A plane every {spacing_um:g} µm is not possible: type more than 0.")
     heights = np.asarray(list(z_um))
@@ -96,25 +80,27 @@ class StackFields:
     )
 
 
-class StackPanel(QWidget):
+class StackPanel(FormPanel):
     """Which stack, its z-step when unknown, and which of its planes are scans."""
 
     chosen = Signal(object, object)  # layer, rows
     failed = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__(StackFields)
         self._known_step: float | None = None
         self._stacks: list[weakref.ref[Image]] = []
-        self._form = form = DataForm(StackFields)
-        self.stack, self.how, self.spacing, self.planes, _ = (widget.native for widget in form)
-        self.step: NumberEdit = form.step.native
+        self.stack, self.how, self.spacing, self.planes, self.step = (
+            widget.native for widget in self._form
+        )
         self.use = push_button("Use planes", "Put these planes of the stack in the table")
-        form.put_beside("step", self.use)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(form.native)
-        self._connect()
+        self._form.put_beside("step", self.use)
+        on(self, self.stack.activated, self._suggest)
+        on(self, self.how.currentIndexChanged, self._show_how)
+        on(self, self.use.clicked, self._take)
+        for edit in (self.planes, self.spacing, self.step):
+            on(self, edit.returnPressed, self._take)
+        self._show_how()
 
     def layer(self) -> Image | None:
         """The chosen stack."""
@@ -124,15 +110,14 @@ class StackPanel(QWidget):
     def set_stacks(self, layers: Iterable[Image]) -> None:
         """Offer these stacks; the chosen one stays when it is still there."""
         before = self.layer()
-        found = list(layers)
+        stacks = list(layers)
         with signals_blocked(self.stack):
             self.stack.clear()
-            self._stacks = [weakref.ref(layer) for layer in found]
-            for layer in found:
-                self.stack.addItem(f"{layer.name} ({_layers.plane_count(layer)} planes)")
-            index = next((i for i, layer in enumerate(found) if layer is before), 0)
-            self.stack.setCurrentIndex(index if found else -1)
-        self.use.setEnabled(bool(found))
+            self._stacks = [weakref.ref(layer) for layer in stacks]
+            self.stack.addItems([f"{one.name} ({plane_count(one)} planes)" for one in stacks])
+            index = next((i for i, layer in enumerate(stacks) if layer is before), 0)
+            self.stack.setCurrentIndex(index if stacks else -1)
+        self.use.setEnabled(bool(stacks))
         if self.layer() is not before:
             self._suggest()
 
@@ -150,20 +135,18 @@ class StackPanel(QWidget):
             self._show_step(layer)
 
     def rows(self) -> list[Row]:
-        """The rows for the choice as it stands.
-
-        Raises
-        ------
-        InputError
-            If the stack is gone, or planes, spacing or z-step cannot be read.
-        """
+        """The rows for the choice as it stands; InputError if it is incomplete."""
         layer = self.layer()
         if layer is None:
             raise InputError("No stack is open: drop a z-stack on this dock or open one in napari.")
-        count = _layers.plane_count(layer)
-        heights = _layers.heights_um(layer)[0]
-        typed = self._typed_step(heights)
+        count = plane_count(layer)
+        heights = heights_um(layer)[0]
+        typed = self.step.value()
+        if heights is not None and typed == self._known_step:
+            typed = None  # nobody has typed it
         if typed is not None:
+            if typed <= 0:
+                raise InputError(f"The z-step {typed:g} µm is not above 0: correct it.")
             heights = typed * np.arange(count, dtype=np.float64)
         if self.how.currentIndex() == _LIST:
             planes = parse_planes(self.planes.text(), count)
@@ -172,17 +155,8 @@ class StackPanel(QWidget):
         elif self.spacing.value() is None:
             raise InputError("The spacing of the scans is missing: type it in µm, for instance 3.")
         else:
-            planes = planes_every(heights, float(self.spacing.value() or 0.0))
+            planes = planes_every(heights, self.spacing.value())
         return rows_of(layer, planes, typed)
-
-    def _typed_step(self, heights: object) -> float | None:
-        """The z-step when a person typed one that the layer does not say itself."""
-        value = self.step.value()
-        if value is None or (heights is not None and value == self._known_step):
-            return None
-        if value <= 0:
-            raise InputError(f"The z-step {value:g} µm is not above 0: correct it.")
-        return value
 
     def _suggest(self) -> None:
         layer = self.layer()
@@ -191,7 +165,7 @@ class StackPanel(QWidget):
             self.step.set_value(None)
             self.planes.clear()
             return
-        count = _layers.plane_count(layer)
+        count = plane_count(layer)
         self._show_step(layer)
         self.planes.setText(", ".join(str(plane) for plane in spread_planes(count)))
         if self._known_step is not None:
@@ -200,7 +174,7 @@ class StackPanel(QWidget):
         self._show_how()
 
     def _show_step(self, layer: Image) -> None:
-        heights = _layers.heights_um(layer)[0]
+        heights = heights_um(layer)[0]
         self._known_step = None
         if heights is not None and len(heights) > 1:
             self._known_step = float(f"{abs(heights[-1] - heights[0]) / (len(heights) - 1):.6g}")
@@ -208,21 +182,11 @@ class StackPanel(QWidget):
 
     def _take(self) -> None:
         try:
-            rows = self.rows()
+            self.chosen.emit(self.layer(), self.rows())
         except InputError as error:
             self.failed.emit(str(error))
-            return
-        self.chosen.emit(self.layer(), rows)
 
     def _show_how(self) -> None:
         by_list = self.how.currentIndex() == _LIST
         self.planes.setVisible(by_list)
         self.spacing.setVisible(not by_list)
-
-    def _connect(self) -> None:
-        on(self, self.stack.activated, self._suggest)
-        on(self, self.how.currentIndexChanged, self._show_how)
-        on(self, self.use.clicked, self._take)
-        for edit in (self.planes, self.spacing, self.step):
-            on(self, edit.returnPressed, self._take)
-        self._show_how()

@@ -1,28 +1,34 @@
-"""Where the planes of a run go, in its thread: into memory, or into a folder as they are made."""
+"""A reconstruction in its thread: planes go into memory, or into a folder as they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...core.progress import Stopped
 from ...core.scans import Scan, ZGrid
 from ...engine.recipe import Recipe
+from ...io import VolumeWriter
+from .guard import sentence_of
+from .worker import Outcome, Rest
 
 Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class VolumeJob:
     """Everything a reconstruction needs; none of it belongs to napari."""
 
     recipe: Recipe
     order: tuple[int, ...]
-    output: Path | None = None
-    """Where the volume is written as it is made; None keeps it in memory."""
+    output: Path | None = None  # where the volume is written as it is made; None keeps it in memory
 
     @property
     def grid(self) -> ZGrid:
@@ -30,122 +36,115 @@ class Job:
         assert isinstance(self.recipe.target, ZGrid)
         return self.recipe.target
 
+    def part_record(
+        self, state: str, planes: Sequence[int], measured: Sequence[int]
+    ) -> dict[str, Any]:
+        """The metadata of a block of planes that were finished before a run ended early."""
+        first, last = min(planes), max(planes)
+        return {
+            "state": state,
+            "method": self.recipe.method,
+            "scans": [{"name": s.name, "z_um": s.z_um} for s in self.recipe.scans],
+            "finished_z_um": [float(z) for z in self.grid.z_um[first : last + 1]],
+            "measured_planes": [i - first for i in sorted(measured)],
+        }
+
 
 @dataclass(frozen=True, eq=False)
-class Written:
-    """A plane that is in the volume.
-
-    Attributes
-    ----------
-    index : int
-        Its number.
-    measured : bool
-        Whether it is a scan.
-    values : tuple of float
-        Its least and greatest value.
-    levels : list of array
-        The volume (Z, Y, X), and coarser ones where there are.
-    contrast : tuple of float
-        Limits that show the scans well.
-    """
+class FinishedPlane:
+    """A plane that is in the volume."""
 
     index: int
-    measured: bool
-    values: Limits
-    levels: list[Any]
-    contrast: Limits
+    measured: bool  # whether it is a scan
+    values: Limits  # its least and greatest value
+    levels: list[Any]  # the volume (Z, Y, X), and coarser ones where there are
+    contrast: Limits  # show the scans well
 
 
-class Memory:
-    """A volume in memory.
+class VolumeTarget:
+    """The volume of a job, in memory or in its folder; MemoryError if there is no room for it."""
 
-    Raises
-    ------
-    MemoryError
-        If there is none for it.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._volume = np.zeros((len(job.grid), *job.recipe.shape), np.float32)
+    def __init__(self, job: VolumeJob) -> None:
+        shape = (len(job.grid), *job.recipe.shape)
+        self._job, self._measured = job, list[int]()
+        self._missing = set(range(len(job.grid)))
+        self._writer: VolumeWriter | None = None
+        if job.output is None:
+            self._volume: Any = np.zeros(shape, np.float32)
+        else:
+            pixel_um = job.recipe.pixel_size_um
+            self._volume = self._writer = VolumeWriter(job.output, shape, job.grid.z_um, pixel_um)
         self._contrast = percentile_limits(job.recipe.scans)
-        self._left = set(range(len(job.grid)))
 
     @property
     def is_whole(self) -> bool:
         """Whether all planes are there."""
-        return not self._left
+        return not self._missing
 
-    def put(self, plane: Any) -> Written:
+    def put(self, plane: Any) -> FinishedPlane:
         """Take a plane."""
         self._volume[plane.index] = plane.pixels
-        self._left.discard(plane.index)
-        return _written(plane, [self._volume], self._contrast)
-
-    def finish(self, made: dict[str, Any]) -> Path | None:  # noqa: ARG002
-        """All is there."""
-        return None
-
-    def leave(self, state: str) -> Path | None:  # noqa: ARG002
-        """The planes that are there stay: whoever shows them knows which."""
-        return None
-
-
-class Disk:
-    """A volume that is written as it is made."""
-
-    def __init__(self, job: Job) -> None:
-        from ...io import VolumeWriter
-
-        assert job.output is not None
-        shape = (len(job.grid), *job.recipe.shape)
-        self._job = job
-        self._measured: list[int] = []
-        self._contrast = percentile_limits(job.recipe.scans)
-        self._writer = VolumeWriter(job.output, shape, job.grid.z_um, job.recipe.pixel_size_um)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all planes are written."""
-        return len(self._writer.finished_planes) == len(self._job.grid)
-
-    def put(self, plane: Any) -> Written:
-        """Write a plane."""
-        self._writer[plane.index] = plane.pixels
+        self._missing.discard(plane.index)
         if plane.measured:
             self._measured.append(plane.index)
-        return _written(plane, self._writer.levels, self._contrast)
+        values = (float(plane.pixels.min()), float(plane.pixels.max()))
+        levels = [self._volume] if self._writer is None else self._writer.levels
+        return FinishedPlane(plane.index, plane.measured, values, levels, self._contrast)
 
-    def finish(self, made: dict[str, Any]) -> Path | None:
-        """All is written."""
-        return self._writer.finish(made)
+    def finish(self, provenance: dict[str, Any]) -> Path | None:
+        """All is there: complete the file, if it is one."""
+        return None if self._writer is None else self._writer.finish(provenance)
 
     def leave(self, state: str) -> Path | None:
         """Keep the planes that are written, if there are any, as a whole file of their own."""
+        if self._writer is None:
+            return None  # whoever shows the planes knows which are there
         planes = self._writer.finished_planes
         if not planes or self.is_whole:
             self._writer.discard()
             return None
         self._writer.keep_finished()
-        return self._writer.finish(part_record(self._job, state, planes, self._measured))
+        return self._writer.finish(self._job.part_record(state, planes, self._measured))
 
 
-def target_for(job: Job) -> Memory | Disk:
-    """Where a job's planes go."""
-    return Memory(job) if job.output is None else Disk(job)
+def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> Iterator[object]:
+    """Yield planes, notes and the check on the scans, and at last the outcome.
 
+    What is finished is kept when the work is stopped or fails.
+    """
+    began = time.monotonic()
+    target: VolumeTarget | None = None
+    check: OwnSampleCheck | None = None
+    try:
+        from ...core.device import choose_device
+        from ...engine import inference
+        from ...engine.check import OwnSampleCheck
 
-def part_record(
-    job: Job, state: str, planes: Sequence[int], measured: Sequence[int]
-) -> dict[str, Any]:
-    """What is told of a block of planes that were finished before a run ended early."""
-    first, last = min(planes), max(planes)
-    return {
-        "state": state,
-        "method": job.recipe.method,
-        "scans": [{"name": s.name, "z_um": s.z_um} for s in job.recipe.scans],
-        "finished_z_um": [float(z) for z in job.grid.z_um[first : last + 1]],
-        "measured_planes": [i - first for i in sorted(measured)],
-    }
+        target = VolumeTarget(job)
+        recipe = inference.loaded(job.recipe)
+        events: Any = inference.run(recipe, order=job.order, stopped=stop.is_set)
+        with contextlib.suppress(Stopped), contextlib.closing(events):
+            for event in events:
+                if isinstance(event, inference.Plane):
+                    yield target.put(event)
+                    rest.take()
+                elif isinstance(event, inference.Note):
+                    yield event.sentence
+                elif isinstance(event, OwnSampleCheck):
+                    check = event
+                    yield event
+        if not target.is_whole:
+            yield Outcome("cancelled", path=target.leave("cancelled"))
+            return
+        seconds = time.monotonic() - began
+        provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
+        path = target.finish(provenance)
+        yield Outcome("done", provenance=provenance, seconds=seconds, path=path)
+    except Exception as error:
+        path = None
+        with contextlib.suppress(Exception):  # what went wrong is told already
+            path = None if target is None else target.leave("failed")
+        yield Outcome("failed", sentence_of(error), path=path)
 
 
 def percentile_limits(scans: Sequence[Scan]) -> Limits:
@@ -153,8 +152,3 @@ def percentile_limits(scans: Sequence[Scan]) -> Limits:
     samples = np.concatenate([scan.pixels[::2, ::2].ravel() for scan in scans])
     low, high = (float(v) for v in np.percentile(samples, (0.5, 99.98)))
     return (low, high) if high > low else (float(samples.min()), float(samples.max()) + 1e-6)
-
-
-def _written(plane: Any, levels: list[Any], contrast: Limits) -> Written:
-    values = (float(plane.pixels.min()), float(plane.pixels.max()))
-    return Written(plane.index, plane.measured, values, levels, contrast)

@@ -52,7 +52,7 @@ class MessageLabel(QLabel):
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
-        self.say("")
+        self.hide()
         self.restyle()
 
     def say(self, sentence: str, kind: str = "hint") -> None:
@@ -65,38 +65,25 @@ class MessageLabel(QLabel):
 
     def restyle(self) -> None:
         """Take the palette's current colours."""
-        edge = self._palette.colour(self._EDGES[self.kind]).name()
-        ground = self._palette.colour("foreground").name()
-        text = self._palette.colour("text").name()
+        roles = (self._EDGES[self.kind], "foreground", "text")
+        edge, ground, text = (self._palette.colour(role).name() for role in roles)
         self.setStyleSheet(
             f"MessageLabel {{ border-left: 4px solid {edge}; background: {ground};"
             f" color: {text}; padding: 4px 6px; }}"
         )
 
 
-def tinted(colour: QColor) -> str:
-    """A colour as a style sheet takes it, with its transparency."""
-    return f"rgba({colour.red()}, {colour.green()}, {colour.blue()}, {colour.alpha()})"
-
-
 def ink_of(palette: Palette) -> Ink:
     """The colours of a theme, for a figure."""
-
-    def name(role: str) -> str:
-        return palette.colour(role).name()
-
-    is_dark = palette.colour("background").lightnessF() < 0.5
+    roles = ("background", "text", "current", "warning")
+    background, text, accent, warning = (palette.colour(role) for role in roles)
+    pairs = zip(background.getRgb()[:3], text.getRgb()[:3], strict=True)
+    faint = QColor(*(round((a or 0) + 0.45 * ((b or 0) - (a or 0))) for a, b in pairs))
     return Ink(
-        background=name("background"),
-        text=name("text"),
-        faint=_between(palette.colour("background"), palette.colour("text"), 0.45).name(),
-        accent=name("current"),
-        warning=name("warning"),
-        lines=SERIES_ON_DARK if is_dark else SERIES,
+        background=background.name(),
+        text=text.name(),
+        faint=faint.name(),
+        accent=accent.name(),
+        warning=warning.name(),
+        lines=SERIES_ON_DARK if background.lightnessF() < 0.5 else SERIES,
     )
-
-
-def _between(first: QColor, second: QColor, share: float) -> QColor:
-    """A colour that lies ``share`` of the way from the first to the second."""
-    pairs = zip(first.getRgb()[:3], second.getRgb()[:3], strict=True)
-    return QColor(*(round((a or 0) + share * ((b or 0) - (a or 0))) for a, b in pairs))

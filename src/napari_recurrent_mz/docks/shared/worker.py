@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +21,10 @@ from .insides import CALM, is_open
 _LONGEST_REST_S = 1.0
 
 Work = Callable[..., Iterator[object]]
-"""``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's.
-
-What it yields is told; a :class:`Result` or an :class:`Outcome` says what came of it. Once
-``stop`` is set, Stopped is raised where it yields next, unless it has said what came of it: work
-that keeps what is finished catches that.
-"""
+# ``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's. What it
+# yields is told; a Result or an Outcome says what came of it. Once ``stop`` is set, Stopped is
+# raised where it yields next, unless there is an outcome: work that keeps what is finished catches
+# that.
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,22 +42,12 @@ class Outcome:
     sentence: str = ""
     provenance: dict[str, Any] | None = None
     seconds: float = 0.0
-    path: Path | None = None
-    """The file with the planes that were finished, where they were written."""
-    value: Any = None
-    """What was found."""
+    path: Path | None = None  # the file with the planes that were finished, where they were written
+    value: Any = None  # what was found
 
 
 class Rest:
-    """A rest for who works in a thread, while the window needs a moment.
-
-    Asked for in the GUI thread, taken in another one between two pieces of work.
-
-    Attributes
-    ----------
-    is_taken : bool
-        Whether who works is at rest.
-    """
+    """A rest for work in a thread, asked for in the GUI thread and taken between two pieces."""
 
     def __init__(self) -> None:
         self._is_over = threading.Event()
@@ -87,23 +76,12 @@ def time_left(elapsed_s: float, first_s: float, done: int, total: int) -> float 
 class Run(QObject):
     """Work in a thread; it keeps itself alive until it has ended.
 
-    Parameters
-    ----------
-    work : callable
-        See :data:`Work`.
-    *args
-        Given to ``work``.
-    wake : callable, optional
-        Called when somebody asks to stop, for work that waits for something else.
-    waits : bool, optional
-        Whether it waits most of the time, for as long as a session lasts: then its thread is one
-        of its own.
+    ``wake`` is called when somebody asks to stop, for work that waits for something else. Work that
+    ``waits`` most of the time has a thread of its own.
     """
 
-    arrived = Signal(object)
-    """With what the work yields."""
-    ended = Signal(object)
-    """With the :class:`Outcome`; nothing comes after it."""
+    arrived = Signal(object)  # with what the work yields
+    ended = Signal(object)  # with the :class:`Outcome`; nothing comes after it
 
     _alive: set[Run] = set()  # noqa: RUF012
 
@@ -166,8 +144,8 @@ class Run(QObject):
 class _OwnThread(QObject):
     """Iterates in a thread of its own; for :class:`Run` it is as one of napari's workers.
 
-    Those are of a pool with as many threads as the machine has cores, so that one that only waits
-    takes a core away from everybody else; and napari asks whoever closes its window about them.
+    One of napari's pool that only waited would take a core from others, and napari asks about it
+    when its window closes.
     """
 
     yielded = Signal(object)
@@ -188,38 +166,29 @@ def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator
     """Yield what the work yields, and at last the outcome; raises nothing."""
     began = time.monotonic()
     outcome: Outcome | None = None
+    was_told = False
     try:
-        for item in _until_stopped(cast(Any, work(*args, stop=stop)), stop):
-            if isinstance(item, Result):
-                outcome = Outcome("done", seconds=time.monotonic() - began, value=item.value)
-            elif isinstance(item, Outcome):
-                outcome = item
-            else:
-                yield item
+        with contextlib.closing(cast(Any, work(*args, stop=stop))) as items:
+            item = next(items)
+            while True:
+                if isinstance(item, Result):
+                    outcome = Outcome("done", seconds=time.monotonic() - began, value=item.value)
+                elif isinstance(item, Outcome):
+                    outcome = item
+                else:
+                    yield item
+                if stop.is_set() and outcome is None and not was_told:
+                    was_told = True
+                    item = items.throw(Stopped())
+                else:
+                    item = next(items)
+    except StopIteration:
+        pass  # all is done
     except Stopped:
         outcome = Outcome("cancelled")
     except Exception as error:
         outcome = Outcome("failed", sentence_of(error))
     yield outcome or Outcome("cancelled" if stop.is_set() else "done")
-
-
-def _until_stopped(items: Generator[object, None, None], stop: threading.Event) -> Iterator[object]:
-    """The items; once ``stop`` is set, a generator that has not concluded is told by Stopped."""
-    must_know = True
-    try:
-        item = next(items)
-        while True:
-            yield item
-            must_know &= not isinstance(item, Result | Outcome)
-            if stop.is_set() and must_know:
-                must_know = False
-                item = items.throw(Stopped())
-            else:
-                item = next(items)
-    except StopIteration:
-        return
-    finally:
-        items.close()
 
 
 def in_background(
@@ -231,17 +200,8 @@ def in_background(
 ) -> None:
     """Run ``function(*args)`` in a thread.
 
-    Parameters
-    ----------
-    owner : QObject
-        Whoever wants the answer; once it is deleted, or its viewer closed, nobody is told.
-    function : callable
-    *args
-        Given to ``function``.
-    then : callable
-        Gets the value, in the GUI thread.
-    failed : callable
-        Gets a sentence when ``function`` raised.
+    ``then`` gets the value or ``failed`` a sentence, in the GUI thread, while ``owner`` and its
+    viewer are there.
     """
 
     def work(*, stop: threading.Event) -> Iterator[object]:  # noqa: ARG001  (it does not look up)

@@ -14,23 +14,23 @@ from qtpy.QtWidgets import QSplitter
 from ...core.scans import InputError
 from ...measure.plots.side_views import Look, Panel, side_views_figure, side_views_size_mm
 from ...measure.projections import Slab
+from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, sentence_of, telling
+from ..shared.mouse import on_click, on_move
 from ..shared.plot import PlotPanel
+from ..shared.stacks import is_stack, says_its_size
 from .form import GROUP, VOLUMES, SideViewsForm
-from .link import ViewerLink, pixel_under
+from .link import Placed, pixel_under, sliders_of
 from .source import (
-    Outcome,
-    Source,
+    ViewsOrReason,
+    VolumeSource,
     fingerprint,
     frame_of,
-    is_volume,
     next_um,
     panels,
-    pixels_of,
     project,
     project_now,
-    says_its_size,
     scans_um,
 )
 
@@ -41,22 +41,18 @@ _PLOT_HEIGHT = 250
 _FORM_WIDTH = 400
 _TOOLS_HEIGHT = 34
 _MOST_OF_DOCK = 0.62
-_KEPT = 12
+_MOST_KEPT = 12
 _SOON_MS = 40
 _FILLING_MS = 300
 _NOTHING = "Choose a volume: it is shown here from three sides."
-_PLACE_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "metadata")
-_LOOK_EVENTS = ("colormap", "contrast_limits", "gamma", "name")
+_EVENTS = (
+    *("scale", "translate", "rotate", "shear", "affine", "units", "metadata"),
+    *("colormap", "contrast_limits", "gamma", "name"),
+)
 
 
 class SideViewsDock(Dock):
-    """One to three volumes from three sides, in true proportions, following the viewer.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are shown.
-    """
+    """One to three volumes from three sides, in true proportions, following the viewer."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -68,18 +64,16 @@ class SideViewsDock(Dock):
         self.form.addStretch(1)
         self._split()
         self.shown: list[Panel] = []
-        self._outcomes: dict[tuple[Any, ...], Outcome] = {}
+        self._outcomes: dict[tuple[Any, ...], ViewsOrReason] = {}
         self._versions: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._prints: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._watched: list[weakref.ref[Any]] = []
-        self._at_work: list[Source] = []
+        self._at_work: list[VolumeSource] = []
         self._numbers = itertools.count()
         self._is_held = self._is_stale = False
         listening = (self._layer_changed, self._data_changed, self._maybe_changed)
         self._on_layers = [guarded(self, slot) for slot in listening]
         self._soon = self.one_shot(_SOON_MS, self.update_views)
         self._filling = self.one_shot(_FILLING_MS, self._look_for_changes)
-        self.link = ViewerLink(self._viewer, guarded(self, self._moved_in_viewer))
         self._connect()
         with telling(self):
             self._choose_what_is_there()
@@ -125,37 +119,36 @@ class SideViewsDock(Dock):
             self._show_reason(str(error))
             return
         sources = [self._source(layer, slab) for layer in layers]
-        unknown = [s for s in sources if isinstance(s, Source) and s.key not in self._outcomes]
+        unknown = [
+            s for s in sources if isinstance(s, VolumeSource) and s.key not in self._outcomes
+        ]
         for source in unknown:
             if source.is_quick:
                 self._outcomes[source.key] = project_now(source)
         slow = [source for source in unknown if not source.is_quick]
-        if self._is_at_work_on(slow):
+        if self.run is not None and [s.wish for s in self._at_work] == [s.wish for s in slow]:
             return  # with newer data, it goes on from there
         self._drop_job()
         is_allowed = is_asked or not any(source.wants_asking for source in slow)
         if slow and is_allowed and not self._is_held:
-            self._project(slow)
-        known = [s if isinstance(s, str) else self._known(s) for s in sources]
-        if self.run is None or all(outcome is not None for outcome in known):
-            told = zip(sources, known, strict=True)
-            self._show(layers, [_why_unread(source) if k is None else k for source, k in told])
+            self._at_work = slow
+            self.start(project, slow, then=self._projected, title="Projecting")
+        outcomes = [s if isinstance(s, str) else self._known(s) for s in sources]
+        unread = [s if isinstance(s, str) else s.why_unread for s in sources]
+        if self.run is None or all(outcome is not None for outcome in outcomes):
+            self._show(layers, [o or why for o, why in zip(outcomes, unread, strict=True)])
         elif not self.shown:
             self.plot.show_reason("Projecting…")
-        self._forget({source.key for source in sources if isinstance(source, Source)})
+        self._forget({source.key for source in sources if isinstance(source, VolumeSource)})
 
-    def _project(self, sources: list[Source]) -> None:
-        self._at_work = sources
-        self.start(project, sources, then=self._projected, title="Projecting")
-
-    def _source(self, layer: Any, slab: Slab | None) -> Source | str:
+    def _source(self, layer: Any, slab: Slab | None) -> VolumeSource | str:
         """What is projected of a layer, or why nothing can be."""
         try:
-            return Source(
+            return VolumeSource(
                 layer_id=id(layer),
                 name=f"Layer '{layer.name}'",
-                pixels=pixels_of(layer),
                 frame=frame_of(layer, self.controls.read().voxel_um),
+                pixels=_layers.stack_pixels(layer),
                 slab=slab,
                 how=self.controls.how.value,
                 version=self._versions[layer],
@@ -163,27 +156,23 @@ class SideViewsDock(Dock):
         except Exception as error:
             return sentence_of(error)
 
-    def _known(self, source: Source) -> Outcome | None:
+    def _known(self, source: VolumeSource) -> ViewsOrReason | None:
         """The outcome, or while a layer changes, its latest one."""
         alike = [self._outcomes[key] for key in self._outcomes if key[:-1] == source.wish]
         return self._outcomes.get(source.key, alike[-1] if alike else None)
 
     def _forget(self, shown: set[tuple[Any, ...]]) -> None:
         """Keep what is shown, and the latest others: switching back to them is at once."""
-        for key in [key for key in self._outcomes if key not in shown][:-_KEPT]:
+        for key in [key for key in self._outcomes if key not in shown][:-_MOST_KEPT]:
             del self._outcomes[key]
-
-    def _is_at_work_on(self, sources: list[Source]) -> bool:
-        wishes = [source.wish for source in sources]
-        return self.run is not None and [source.wish for source in self._at_work] == wishes
 
     def _drop_job(self) -> None:
         """Forget the job at work: nobody waits for it any more."""
         self._let_job_go()
         self._at_work = []
 
-    def _projected(self, found: dict[tuple[Any, ...], Outcome]) -> None:
-        self._outcomes |= found
+    def _projected(self, outcomes: dict[tuple[Any, ...], ViewsOrReason]) -> None:
+        self._outcomes |= outcomes
         self._at_work = []
         self._soon.start()  # what has changed meanwhile is projected now
 
@@ -193,11 +182,11 @@ class SideViewsDock(Dock):
             self.update_views()
 
     # showing --------------------------------------------------------------------------
-    def _show(self, layers: list[Any], outcomes: list[Outcome]) -> None:
-        controls = self.controls.read()
+    def _show(self, layers: list[Any], outcomes: list[ViewsOrReason]) -> None:
         if not layers:
             self._show_reason(_NOTHING, "")
             return
+        controls = self.controls.read()
         self.shown = panels(layers, outcomes, controls.contrast, controls.saturated)
         reasons = " ".join(panel.reason for panel in self.shown if panel.reason)
         if all(panel.views is None for panel in self.shown):
@@ -215,14 +204,14 @@ class SideViewsDock(Dock):
 
     def _look(self, layers: list[Any]) -> Look:
         controls = self.controls.read()
-        known = next((heights for heights in map(scans_um, layers) if heights), ())
-        self.controls.suggest_heights(known)
+        heights_um = next(filter(None, map(scans_um, layers)), ())
+        self.controls.suggest_heights(heights_um)
         typed = controls.heights_um()
         if not controls.shown:
             raise InputError("No view is ticked: tick x–y, x–z or y–z.")
         return Look(
             views=controls.shown,
-            scans_um=known if typed is None else typed,
+            scans_um=heights_um if typed is None else typed,
             next_um=next_um(layers),
             marks=controls.marks,
             has_axes=controls.axes,
@@ -236,24 +225,30 @@ class SideViewsDock(Dock):
         if kind:
             self.footer.state.say(sentence, kind)
 
-    def _plot_resized(self, _event: Any) -> None:
-        """Arrange the views anew before they are drawn: never in any other proportions."""
-        self.plot.restyle()
-
     def restyle_plots(self) -> None:
         """Follow the theme."""
         self.plot.restyle()
 
     # the position ---------------------------------------------------------------------
+    def _slid(self) -> None:
+        """The viewer's sliders are at another place."""
+        self._moved_in_viewer(self._viewer.dims.point, sliders_of(self._viewer.dims))
+
+    def _canvas_clicked(self, event: Any) -> None:
+        if self._viewer.dims.ndisplay == 2:  # in 3-D the cursor is at no place
+            self._moved_in_viewer(event.position, (0, 1, 2))
+
+    def _hovered(self, event: Any) -> None:
+        if "Shift" in event.modifiers:
+            self._canvas_clicked(event)
+
     def _moved_in_viewer(self, world: Any, axes: tuple[int, ...]) -> None:
         """The slider or the cursor is at another place, along these of the axes (z, y, x)."""
-        if not self.controls.follow.value:
+        placed, before = self._first_placed(), self.controls.read().point_um
+        is_meant = axes and len(world) >= 3 and self.controls.follow.value
+        if not is_meant or placed is None or before is None:
             return
-        placed = self._first_placed()
-        before = self.controls.read().point_um
-        if placed is None or before is None:
-            return
-        there = self.link.to_um(world, *placed)
+        there = placed.to_um(world, self._viewer.dims)
         after = tuple(there[axis] if axis in axes else before[axis] for axis in range(3))
         if after != before:
             self.controls.set_point(after)
@@ -263,7 +258,7 @@ class SideViewsDock(Dock):
         point, placed = self.controls.read().point_um, self._first_placed()
         self._is_held = False
         if point is not None and placed is not None and self.controls.follow.value:
-            self.link.show(point, *placed)
+            placed.show(point, self._viewer.dims)
         self._position_changed()
 
     def _clicked(self, event: Any) -> None:
@@ -285,11 +280,11 @@ class SideViewsDock(Dock):
         if self.controls.through.value == "slab" or self.controls.cross.value:
             self._at_next_chance(self._soon)
 
-    def _first_placed(self) -> tuple[Any, Any] | None:
-        """The first volume and where its voxels are: the viewer's world is read through it."""
-        for layer in self.controls.read().chosen[:1]:
+    def _first_placed(self) -> Placed | None:
+        controls = self.controls.read()
+        for layer in controls.chosen[:1]:
             with contextlib.suppress(InputError):
-                return layer, frame_of(layer, self.controls.read().voxel_um)
+                return Placed(layer, frame_of(layer, controls.voxel_um))
         return None
 
     def _place_point(self) -> None:
@@ -297,45 +292,43 @@ class SideViewsDock(Dock):
         placed = self._first_placed()
         if placed is None:
             return
-        ends = self.link.extent_um(*placed)
+        ends = placed.extent_um()
         point = self.controls.read().point_um
         is_inside = point is not None and all(
             low <= value <= high for value, (low, high) in zip(point, ends, strict=True)
         )
         if not is_inside:
             self.controls.set_point(tuple((low + high) / 2 for low, high in ends))
-            self.link.look_again()
+            self._slid()
 
     # layers ---------------------------------------------------------------------------
     def _choose_what_is_there(self, _event: Any = None) -> None:
         """The selected volumes, or all when there are few; reconstructions first."""
         if self.controls.read().chosen:
             return
-        volumes = [layer for layer in self._viewer.layers if is_volume(layer)]
+        volumes = [layer for layer in self._viewer.layers if is_stack(layer)]
         selected = [layer for layer in volumes if layer in self._viewer.layers.selection]
-        meant = selected if len(volumes) > len(VOLUMES) else volumes
-        meant = sorted(meant, key=lambda layer: not scans_um(layer))
-        for name, layer in zip(VOLUMES, meant, strict=False):
+        layers = selected if len(volumes) > len(VOLUMES) else volumes
+        reconstructions_first = sorted(layers, key=lambda layer: not scans_um(layer))
+        for name, layer in zip(VOLUMES, reconstructions_first, strict=False):
             self.controls[name].value = layer
 
     def _layers_chosen(self) -> None:
         chosen = self.controls.read().chosen
-        for layer in [ref() for ref in self._watched]:
-            if layer is not None and all(layer is not other for other in chosen):
-                self._watch(layer, "disconnect")
-        known = [ref() for ref in self._watched]
+        for layer in [layer for layer in self._versions if layer not in chosen]:
+            self._watch(layer, "disconnect")
+            del self._versions[layer], self._prints[layer]
         for layer in chosen:
-            if all(layer is not other for other in known):
+            if layer not in self._versions:
                 self._prints[layer], self._versions[layer] = fingerprint(layer), next(self._numbers)
                 self._watch(layer, "connect")
-        self._watched = [weakref.ref(layer) for layer in chosen]
-        self.controls.show_voxel(any(not says_its_size(layer) for layer in chosen))
+        self.controls.show_voxel(not all(map(says_its_size, chosen)))
         self._place_point()
 
     def _watch(self, layer: Any, how: str) -> None:
         events = layer.events
         changed, data_changed, maybe_changed = self._on_layers
-        for name in (*_PLACE_EVENTS, *_LOOK_EVENTS):
+        for name in _EVENTS:
             getattr(getattr(events, name), how)(changed)
         getattr(events.data, how)(data_changed)
         getattr(events.set_data, how)(maybe_changed)
@@ -384,8 +377,11 @@ class SideViewsDock(Dock):
         canvas = self.plot.answering
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
         canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
-        canvas.mpl_connect("resize_event", guarded(self, self._plot_resized))
-        self.destroyed.connect(lambda _=None, link=self.link: link.cut())
+        # arranged anew before they are drawn: never in any other proportions
+        canvas.mpl_connect("resize_event", guarded(self, self.restyle_plots))
+        on(self, self._viewer.dims.events.point, self._slid)
+        on_click(self, self._canvas_clicked)
+        on_move(self, self._hovered)
 
     @staticmethod
     def _at_next_chance(timer: QTimer) -> None:
@@ -437,7 +433,3 @@ class SideViewsDock(Dock):
     def sizeHint(self) -> QSize:  # noqa: N802
         """As high as a small screen allows."""
         return _HINT
-
-
-def _why_unread(source: Source | str) -> str:
-    return source if isinstance(source, str) else source.why_unread

@@ -160,11 +160,8 @@ class SideViews:
     @property
     def chosen(self) -> list[Any]:
         """The chosen layers, each once."""
-        found: list[Any] = []
-        for layer in (self.first, self.second, self.third):
-            if layer is not None and all(layer is not other for other in found):
-                found.append(layer)
-        return found
+        layers = (self.first, self.second, self.third)
+        return list({id(layer): layer for layer in layers if layer is not None}.values())
 
     @property
     def shown(self) -> tuple[ViewName, ...]:
@@ -185,13 +182,7 @@ class SideViews:
         return (step, pixel, pixel) if step and pixel and step > 0 and pixel > 0 else None
 
     def slab(self) -> Slab | None:
-        """The slab to look through; None is everything.
-
-        Raises
-        ------
-        InputError
-            If its thickness or its position is missing.
-        """
+        """The slab to look through; None is everything."""
         if self.through != "slab":
             return None
         if self.thickness is None:
@@ -201,13 +192,7 @@ class SideViews:
         return Slab(*self.point_um, thickness_um=self.thickness)
 
     def heights_um(self) -> tuple[float, ...] | None:
-        """The heights that were typed; None when nothing was.
-
-        Raises
-        ------
-        InputError
-            If they are no numbers.
-        """
+        """The heights that were typed; None when nothing was."""
         text = self.heights.replace("µm", " ").strip()
         if not text:
             return None

@@ -18,6 +18,7 @@ from ...measure.projections import How, Limits, SideViews, Slab, iter_side_views
 from ..shared import layers as _layers
 from ..shared.dock import Progress, Result
 from ..shared.guard import sentence_of
+from ..shared.layers import own_metadata
 
 AT_ONCE_VOXELS = 16_000_000
 """Volumes in memory up to this size are projected before the next frame is drawn."""
@@ -27,12 +28,12 @@ UNASKED_BYTES = 256 * 2**20
 
 _SAMPLE = 200_000
 
-Outcome = SideViews | str
+ViewsOrReason = SideViews | str
 """The views of a volume, or a sentence that says why there are none."""
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class VolumeSource:
     """One volume to project; nothing of it belongs to napari.
 
     ``version`` is a number that no other layer, and no other state of this one's data, has.
@@ -94,54 +95,25 @@ class Source:
 
 
 def frame_of(layer: Any, typed_um: tuple[float, float, float] | None) -> _layers.Frame:
-    """Where a layer's voxels are; ``typed_um`` holds where the layer does not say.
-
-    Raises
-    ------
-    InputError
-        If the layer is no volume, or nobody says its size.
-    """
+    """Where a layer's voxels are; ``typed_um`` holds where the layer does not say."""
     stack = _layers.check_layer(layer)
     if _layers.plane_count(stack) < 2:
         raise InputError(
             f"Layer '{layer.name}' is one plane: side views need a volume (z, y, x) of several."
         )
-    found = _layers.stack_frame(stack)
-    if found is None and typed_um is not None:
-        return _layers.Frame(typed_um, (0.0, 0.0, 0.0))
-    if found is None:
+    frame = _layers.stack_frame(stack)
+    if frame is not None:
+        return frame
+    if typed_um is None:
         raise InputError(
             f"Layer '{layer.name}' does not say the size of its voxels: type it in µm."
         )
-    return found
-
-
-def pixels_of(layer: Any) -> Any:
-    """The values of a volume as they are stored, (z, y, x), perhaps lazy."""
-    return _layers.stack_pixels(_layers.check_layer(layer))
-
-
-def is_volume(layer: Any) -> bool:
-    """Whether a layer is an image of several planes of one channel."""
-    try:
-        return _layers.plane_count(_layers.check_layer(layer)) > 1
-    except InputError:
-        return False
-
-
-def says_its_size(layer: Any) -> bool:
-    """Whether the size of a volume need not be asked for; True for what is no volume."""
-    try:
-        stack = _layers.check_layer(layer)
-        return _layers.plane_count(stack) < 2 or _layers.stack_frame(stack) is not None
-    except InputError:
-        return True
+    return _layers.Frame(typed_um, (0.0, 0.0, 0.0))
 
 
 def scans_um(layer: Any) -> tuple[float, ...]:
     """Heights of the scans that a layer was reconstructed from, if it says so."""
-    record = layer.metadata.get(_layers.METADATA_KEY)
-    scans = record.get("scans") if isinstance(record, Mapping) else None
+    scans = own_metadata(layer).get("scans")
     if not isinstance(scans, Sequence):
         return ()
     heights = (scan.get("z_um") for scan in scans if isinstance(scan, Mapping))
@@ -150,12 +122,8 @@ def scans_um(layer: Any) -> tuple[float, ...]:
 
 def next_um(layers: Iterable[Any]) -> float | None:
     """Height suggested for the next scan, of the first layer that says one."""
-    for layer in layers:
-        record = layer.metadata.get(_layers.METADATA_KEY)
-        found = record.get("next_z_um") if isinstance(record, Mapping) else None
-        if isinstance(found, int | float):
-            return float(found)
-    return None
+    heights = (own_metadata(layer).get("next_z_um") for layer in layers)
+    return next((float(z) for z in heights if isinstance(z, int | float)), None)
 
 
 def fingerprint(layer: Any) -> int:
@@ -168,9 +136,9 @@ def fingerprint(layer: Any) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels[..., ::stride, ::stride]).tobytes())
 
 
-def project(sources: list[Source], stop: threading.Event) -> Iterator[object]:
+def project(sources: list[VolumeSource], stop: threading.Event) -> Iterator[object]:
     """Project several volumes, for a thread: progress, and at last the outcomes by their keys."""
-    found: dict[tuple[Any, ...], Outcome] = {}
+    outcomes: dict[tuple[Any, ...], ViewsOrReason] = {}
     for number, source in enumerate(sources):
         steps = source.steps()
         try:
@@ -178,17 +146,17 @@ def project(sources: list[Source], stop: threading.Event) -> Iterator[object]:
                 done, total = next(steps)
                 yield Progress(number * total + done, len(sources) * total, source.name)
         except StopIteration as end:
-            found[source.key] = end.value
+            outcomes[source.key] = end.value
         except Exception as error:
-            found[source.key] = sentence_of(error)
+            outcomes[source.key] = sentence_of(error)
         finally:
             steps.close()
         if stop.is_set():
             return
-    yield Result(found)
+    yield Result(outcomes)
 
 
-def project_now(source: Source) -> Outcome:
+def project_now(source: VolumeSource) -> ViewsOrReason:
     """Project a small volume."""
     try:
         return finished(source.steps())
@@ -196,43 +164,40 @@ def project_now(source: Source) -> Outcome:
         return sentence_of(error)
 
 
-def panels(layers: Sequence[Any], outcomes: Sequence[Outcome], kind: str, saturated: float
-           ) -> list[Panel]:  # fmt: skip
+def panels(
+    layers: Sequence[Any], outcomes: Sequence[ViewsOrReason], kind: str, saturated: float
+) -> list[Panel]:
     """What the figure shows, in the contrast ``shared``, ``separate`` or ``viewer``."""
-    told = [_reason(layer, outcome) for layer, outcome in zip(layers, outcomes, strict=True)]
-    shown = [
-        o for o, why in zip(outcomes, told, strict=True) if isinstance(o, SideViews) if not why
+    pairs = [
+        (layer, _reason(layer, views) or views)
+        for layer, views in zip(layers, outcomes, strict=True)
     ]
+    shown = [views for _, views in pairs if isinstance(views, SideViews)]
     limits = iter(contrast(shown, shared=kind == "shared", saturated_percent=saturated))
-    found = []
-    for layer, outcome, why in zip(layers, outcomes, told, strict=True):
-        if why or isinstance(outcome, str):
-            found.append(Panel(layer.name, reason=why))
-            continue
-        own = next(limits)
-        found.append(
-            Panel(
-                layer.name,
-                outcome,
-                limits=own if kind != "viewer" else _viewer_limits(layer, outcome),
-                colormap=_colormap(layer),
-                gamma=float(layer.gamma) if kind == "viewer" else 1.0,
-            )
-        )
-    return found
+    return [
+        Panel(layer.name, reason=views)
+        if isinstance(views, str)
+        else _panel(layer, views, next(limits), as_in_viewer=kind == "viewer")
+        for layer, views in pairs
+    ]
 
 
-def _reason(layer: Any, outcome: Outcome) -> str:
-    if isinstance(outcome, str):
-        return outcome
-    if outcome.is_constant:
-        return (
-            f"Layer '{layer.name}' is constant here (every voxel is {outcome.xy.flat[0]:g}): "
-            "there is nothing to see."
-            if outcome.how != "sum"
-            else f"Layer '{layer.name}' is constant here: there is nothing to see."
-        )
-    return ""
+def _panel(layer: Image, views: SideViews, limits: Any, *, as_in_viewer: bool) -> Panel:
+    return Panel(
+        layer.name,
+        views,
+        limits=_viewer_limits(layer, views) if as_in_viewer else limits,
+        colormap=_colormap(layer),
+        gamma=float(layer.gamma) if as_in_viewer else 1.0,
+    )
+
+
+def _reason(layer: Any, views: ViewsOrReason) -> str:
+    """Why a volume is not shown."""
+    if isinstance(views, str) or not views.is_constant:
+        return views if isinstance(views, str) else ""
+    value = "" if views.how == "sum" else f" (every voxel is {views.xy.flat[0]:g})"
+    return f"Layer '{layer.name}' is constant here{value}: there is nothing to see."
 
 
 def _viewer_limits(layer: Image, views: SideViews) -> tuple[Limits, Limits, Limits]:

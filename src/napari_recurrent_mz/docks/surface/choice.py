@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels, Layer, Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
-    QHBoxLayout,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt.utils import signals_blocked
+from qtpy.QtWidgets import QTableWidgetItem, QVBoxLayout, QWidget
 
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
-from ..shared import settings as _settings
 from ..shared.fields import parse_length_um
-from ..shared.form import faint
+from ..shared.form import DataForm, as_named, asked, faint
 from ..shared.guard import guarded, on
-from ..shared.layer_choice import LayerChoice
+from ..shared.number_table import NumberTable
 from ..shared.parts import push_button
 
 POINTS, MAP = "points", "map"
@@ -37,7 +27,6 @@ LAYER_NAME = "Surface points"
 Voxel = tuple[float, float]
 """Distance between planes and size of a pixel, in µm: what layers in pixels are counted in."""
 
-_TITLES = {POINTS: "Plane through points", MAP: "Layer of heights (µm)"}
 _AXES = ("z", "y", "x")
 _ROWS_SHOWN = 3
 
@@ -59,11 +48,6 @@ def points_um(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
     """The points of a layer, (N, 3) as (z, y, x) in micrometres.
 
     Where a layer is in pixels, ``voxel_um`` turns z, y and x into micrometres.
-
-    Raises
-    ------
-    InputError
-        If the points have no z.
     """
     if layer.ndim < 3:
         raise InputError(
@@ -90,16 +74,7 @@ def _um_per_world(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
 
 
 def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points:
-    """Add an empty Points layer, in the units of the scans, ready for clicks.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    like : Image or None
-        The layer of a scan.
-    pixel_um : float
-        Sets the size of the points.
-    """
+    """Add an empty Points layer, in the units of the scans, ready for clicks."""
     in_um = like is None or _layers.has_size(like)
     field = 256 if like is None else max(_layers.plane_shape(like))
     viewer.dims.ndisplay = 2  # in 3-D a click has no height
@@ -123,62 +98,37 @@ def add_points_layer(viewer: Any, like: Image | None, pixel_um: float) -> Points
 def map_heights(
     layer: Layer, shape: tuple[int, int], pixel_um: float, origin_um: tuple[float, float] | None
 ) -> Heights:
-    """The heights that a layer holds, on the pixels of the scans.
+    """The heights in µm that a layer holds, on the pixels (Y, X) of the scans.
 
-    Parameters
-    ----------
-    layer : Image or Labels
-        Values in micrometres, lying anywhere in the world where it covers the scans.
-    shape : tuple of int
-        (Y, X) of the scans.
-    pixel_um : float
-    origin_um : tuple of float or None
-        Place (y, x) of the scans' first pixel; None where their layers say nothing.
-
-    Raises
-    ------
-    InputError
-        If the values are no heights, or do not cover the scans.
+    ``origin_um`` is the place (y, x) of the scans' first pixel; None where their layers say
+    nothing: then it is pixel on pixel.
     """
-    data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    data = np.asarray(_layers.stack_pixels(layer))
     flat = data.reshape(data.shape[-2:])
     if origin_um is None or not _layers.has_size(layer):
-        return check_heights(flat, shape, layer.name)  # pixel on pixel
+        return check_heights(flat, shape, layer.name)
     from ...engine.surfaces import heights_on_field
 
-    spacing, place = [], []
-    for axis in (-2, -1):
-        unit = _layers.um_per_unit(layer, axis)
-        spacing.append(float(layer.scale[axis]) * unit)
-        place.append(float(layer.translate[axis]) * unit)
-    return heights_on_field(
-        flat,
-        (spacing[0], spacing[1]),
-        (place[0], place[1]),
-        shape,
-        pixel_um,
-        origin_um,
-        name=layer.name,
-    )
+    units = np.array([_layers.um_per_unit(layer, axis) for axis in (-2, -1)])
+    y_um, x_um = (float(size) for size in layer.scale[-2:] * units)
+    place_y_um, place_x_um = (float(place) for place in layer.translate[-2:] * units)
+    spacing, place = (y_um, x_um), (place_y_um, place_x_um)
+    return heights_on_field(flat, spacing, place, shape, pixel_um, origin_um, name=layer.name)
 
 
-class PointTable(QTableWidget):
+class PointTable(NumberTable):
     """The points of the plane, which can be typed over; Delete takes one out."""
 
     moved = Signal(int, object)  # number, (z, y, x) in µm
     removed = Signal(list)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 3, parent)
-        self.setAccessibleName("Points of the plane")
-        self.setToolTip("Where the points are, in µm: double-click to type, Delete to take one out")
-        self.setHorizontalHeaderLabels([f"{axis} (µm)" for axis in _AXES])
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setTabKeyNavigation(False)
-        rows, columns = self.verticalHeader(), self.horizontalHeader()
-        if rows is not None and columns is not None:
-            rows.setDefaultSectionSize(22)
-            columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    def __init__(self) -> None:
+        super().__init__(
+            "Points of the plane",
+            "Where the points are, in µm: double-click to type, Delete to take one out",
+            [f"{axis} (µm)" for axis in _AXES],
+            22,
+        )
         self.setFixedHeight(22 * _ROWS_SHOWN + 26)
         self._shown: npt.NDArray[np.float64] = np.zeros((0, 3))
         on(self, self.itemChanged, self._edited)
@@ -186,96 +136,99 @@ class PointTable(QTableWidget):
     def show_points(self, points: npt.NDArray[np.float64]) -> None:
         """Show points (N, 3), in µm."""
         self._shown = points
-        with signals_blocked(self):
-            self.setRowCount(len(points))
-            for row, point in enumerate(points):
-                for column, value in enumerate(point):
-                    item = QTableWidgetItem(f"{value:.3f}")
-                    item.setTextAlignment(
-                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                    )
-                    self.setItem(row, column, item)
+        self.show_rows([[f"{value:.3f}" for value in point] for point in points])
 
     def _edited(self, item: QTableWidgetItem) -> None:
         value = parse_length_um(item.text())
-        point = self._shown[item.row()].copy()
         if value is None:
             self.show_points(self._shown)
             return
+        point = self._shown[item.row()].copy()
         point[item.column()] = value
         self.moved.emit(item.row(), point)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
         """Delete takes the selected points out."""
-        if event is None:
-            return
         model = self.selectionModel()
         chosen = [] if model is None else sorted(index.row() for index in model.selectedRows())
-        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace) and chosen:
+        is_delete = event is not None and event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
+        if is_delete and chosen:
             self.removed.emit(chosen)
         else:
             super().keyPressEvent(event)
+
+
+@dataclass(frozen=True)
+class SurfaceForm:
+    """Which surface."""
+
+    stored: ClassVar = as_named("kind")
+    kind: str = asked(
+        "Kind of surface",
+        "A plane through clicked points, or a 2-D layer of heights in µm",
+        POINTS,
+        label="",
+        choices={POINTS: "Plane through points", MAP: "Layer of heights (µm)"},
+    )
+    points: Any = asked(
+        "Layer of points",
+        "A Points layer with three points or more",
+        label="",
+        layers=is_points,
+    )
+    map: Any = asked(
+        "Layer of heights",
+        "A 2-D Image or Labels layer whose values are heights in µm",
+        label="",
+        layers=is_map,
+    )
 
 
 class SurfaceChoice(QWidget):
     """Plane or map, its layer, the points, and a sentence on what the surface is like.
 
     ``changed`` follows everything that changes the surface; ``pick`` asks for a layer of points.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
     """
 
     changed = Signal()
     pick = Signal()
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.kind = QComboBox()
-        self.kind.setAccessibleName("Kind of surface")
-        self.kind.setToolTip("A plane through clicked points, or a 2-D layer of heights in µm")
-        for key, title in _TITLES.items():
-            self.kind.addItem(title, key)
-        self.points = LayerChoice(
-            viewer, "Layer of points", "A Points layer with three points or more", accepts=is_points
-        )
-        self.map = LayerChoice(
-            viewer,
-            "Layer of heights",
-            "A 2-D Image or Labels layer whose values are heights in µm",
-            accepts=is_map,
-        )
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.form = DataForm(SurfaceForm, viewer)
+        self.kind, self.points, self.map = (self.form[name].native for name in self.form.asks)
         self.pick_button = push_button(
             "Pick three points",
             "Make a Points layer in which each click, at any z, is a point of the plane",
         )
+        self.form.put_beside("points", self.pick_button)
         self.table = PointTable()
         self.facts = faint()
         self._followed: Any = None
         self._listening = guarded(self, self._layer_event)
-        self._lay_out()
-        self._connect()
-        key = _settings.remembered("surface", ("kind",)).get("kind", POINTS)
-        self.choose_kind(key)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        for part in (self.form.native, self.table, self.facts):
+            column.addWidget(part)
+        self.pick_button.clicked.connect(self.pick.emit)
+        self.form.restore("surface")
+        on(self, self.form.changed, self._show_kind)
+        self._show_kind()
 
     def kind_key(self) -> str:
         """``points`` or ``map``."""
-        return str(self.kind.currentData())
-
-    def choose_kind(self, key: str) -> None:
-        """Choose plane or map."""
-        self.kind.setCurrentIndex(max(self.kind.findData(key), 0))
-        self._show_kind()
+        return str(self.form.kind.value)
 
     def layer(self) -> Any:
         """The chosen layer of this kind, or None."""
-        return (self.points if self.kind_key() == POINTS else self.map).layer()
+        return self.form[self.kind_key()].value
 
     def choose(self, layer: Layer) -> None:
         """Take a layer of points, or of heights."""
-        self.choose_kind(POINTS if is_points(layer) else MAP)
-        (self.points if is_points(layer) else self.map).choose(layer)
+        kind = POINTS if is_points(layer) else MAP
+        self.form.kind.value = kind
+        self.form[kind].value = layer
 
     def describe(self, words: str) -> None:
         """Say what the surface is like."""
@@ -285,17 +238,11 @@ class SurfaceChoice(QWidget):
     def show_points(self, voxel_um: Voxel) -> None:
         """Read the table from the layer of points again."""
         layer = self.points.layer()
-        found = np.zeros((0, 3))
+        points = np.zeros((0, 3))
         if layer is not None:
             with contextlib.suppress(InputError):
-                found = points_um(layer, voxel_um)
-        self.table.show_points(found)
-
-    def _connect(self) -> None:
-        on(self, self.kind.currentIndexChanged, self._show_kind)
-        on(self, self.points.changed, self._follow)
-        on(self, self.map.changed, self._follow)
-        self.pick_button.clicked.connect(self.pick.emit)
+                points = points_um(layer, voxel_um)
+        self.table.show_points(points)
 
     def _show_kind(self) -> None:
         by_points = self.kind_key() == POINTS
@@ -317,16 +264,3 @@ class SurfaceChoice(QWidget):
     def _layer_event(self, event: Any) -> None:
         if event.type in ("data", "scale", "translate", "units", "name"):
             self.changed.emit()
-
-    def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        line = QHBoxLayout()
-        line.addWidget(self.points, 1)
-        line.addWidget(self.pick_button)
-        column.addWidget(self.kind)
-        column.addLayout(line)
-        column.addWidget(self.map)
-        column.addWidget(self.table)
-        column.addWidget(self.facts)

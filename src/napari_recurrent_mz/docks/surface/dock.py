@@ -20,13 +20,14 @@ from ..files.save_volume import IMAGES, SaveButton
 from ..reconstruct.jobs import is_incomplete, scan_warnings, scans_of, title_of
 from ..shared import layers as _layers
 from ..shared import settings as _settings
-from ..shared.dock import order_tabs
+from ..shared.form import tab_in_order
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
 from ..shared.scan_source import ScanParts, ScanSource
+from ..shared.scan_table import Row
 from .choice import (
     POINTS,
     SurfaceChoice,
@@ -42,13 +43,7 @@ _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
 
 class SurfaceDock(ScanSource):
-    """Scans, a plane through points or a layer of heights, optics, method; one image.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are scans and surfaces and which gets the image.
-    """
+    """Scans, a plane through points or a layer of heights, optics, method; one image."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -95,31 +90,22 @@ class SurfaceDock(ScanSource):
 
     def act(self) -> None:
         """Reconstruct the surface that the dock describes."""
-        for row in self.scan_parts.table.scans.used():
+        for row in self._used():
             row.forget()  # pixels may have been changed in place
-        try:
+        with telling(self):
             recipe = self.recipe()
-        except InputError as error:
-            self._fail(str(error))
-            return
-        if self.remembers:
-            self.scan_parts.optics.remember()
-            self.method.remember()
-            three = "yes" if self.in_3d.isChecked() else "no"
-            self.remember("surface", {"kind": self.surface.kind_key(), "in_3d": three})
-        self._job = (recipe, self._look())
-        self.start(surface_steps, recipe, then=self._made, title="Reconstructing the surface")
+            if self.remembers:
+                self.scan_parts.optics.remember()
+                self.method.remember()
+                self.surface.form.remember("surface")
+                self.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
+            self._job = (recipe, self._look())
+            self.start(surface_steps, recipe, then=self._show, title="Reconstructing the surface")
 
     # the job --------------------------------------------------------------------------
     def recipe(self) -> Recipe:
-        """What the dock describes.
-
-        Raises
-        ------
-        InputError
-            If anything is missing or does not fit, in the user's words.
-        """
-        scans = scans_of(self.scan_parts.table.scans.used())
+        """What the dock describes."""
+        scans = scans_of(self._used())
         needs = method_of(self.method.method_key())
         optics = self.scan_parts.optics.optics() if needs.needs_optics else None
         pixel_um = self.scan_parts.optics.pixel_um()
@@ -140,42 +126,48 @@ class SurfaceDock(ScanSource):
         from ...engine.surfaces import plane_through
 
         layer, first = self.surface.layer(), self._first()
-        shape = scans[0].pixels.shape
-        size = (shape[0], shape[1])
+        rows, columns = scans[0].pixels.shape
         sized = first is not None and _layers.has_size(first)
-        origin = None if first is None or not sized else _layers.lateral_origin_um(first)
-        if self.surface.kind_key() == POINTS:
-            if layer is None:
-                raise InputError("The surface is not chosen yet: press “Pick three points”.")
-            points = points_um(layer, self._voxel_um())
-            return plane_through(points, size, pixel_um, origin or (0.0, 0.0)), points
+        origin = _layers.lateral_origin_um(first) if first is not None and sized else None
+        by_points = self.surface.kind_key() == POINTS
         if layer is None:
-            raise InputError("The surface is not chosen yet: choose a 2-D layer of heights in µm.")
-        return map_heights(layer, size, pixel_um, origin), None
+            how = (
+                "press “Pick three points”" if by_points else "choose a 2-D layer of heights in µm"
+            )
+            raise InputError(f"The surface is not chosen yet: {how}.")
+        if not by_points:
+            return map_heights(layer, (rows, columns), pixel_um, origin), None
+        points = points_um(layer, self._voxel_um())
+        return plane_through(points, (rows, columns), pixel_um, origin or (0.0, 0.0)), points
 
     def _first(self) -> Image | None:
         """The layer of the lowest scan."""
-        rows = self.scan_parts.table.scans.used()
+        rows = self._used()
         return rows[0].layer if rows else None
+
+    def _used(self) -> list[Row]:
+        """The rows that are ticked, from the lowest up."""
+        return self.scan_parts.table.scans.used()
 
     def _voxel_um(self) -> Voxel:
         """What a layer in pixels is counted in: the typed pixel, and the step of the planes."""
         pixel, step = _FIRST_PIXEL_UM, 1.0
         with contextlib.suppress(InputError):
             pixel = self.scan_parts.optics.pixel_um()
-        rows = self.scan_parts.table.scans.used()
+        rows = self._used()
         for low, high in pairwise(rows):
             if low.layer is high.layer and low.z_um is not None and high.z_um is not None:
                 step = (high.z_um - low.z_um) / ((high.plane - low.plane) or 1)
         return step or 1.0, pixel
 
     def _look(self) -> Look:
-        rows, first = self.scan_parts.table.scans.used(), self._first()
-        name = _layers.common_name([row.layer.name for row in rows if row.layer is not None])
+        first = self._first()
+        layers = [row.layer for row in self._used() if row.layer is not None]
+        name = _layers.common_name([layer.name for layer in layers]) or "Image"
         if first is None:
-            return Look(name or "Image", "gray", (0.0, 0.0), False)
+            return Look(name, "gray", (0.0, 0.0), False)
         origin = _layers.lateral_origin_um(first)
-        return Look(name or "Image", first.colormap.name, origin, not _layers.has_size(first))
+        return Look(name, first.colormap.name, origin, not _layers.has_size(first))
 
     # checking -------------------------------------------------------------------------
     def _check(self) -> None:
@@ -183,9 +175,9 @@ class SurfaceDock(ScanSource):
         if self.run is not None:
             return
         self.surface.describe("")
-        self.give_size.look(self.scan_parts.table.scans.rows, self.scan_parts.optics.pixel_um)
-        if not self.scan_parts.table.scans.rows or not self.method.is_ready:
-            rows = self.scan_parts.table.scans.rows
+        rows = self.scan_parts.table.scans.rows
+        self.give_size.look(rows, self.scan_parts.optics.pixel_um)
+        if not rows or not self.method.is_ready:
             self.footer.ready("Getting ready…" if rows else "Add scans to begin.", "hint")
             return
         self.surface.show_points(self._voxel_um())
@@ -200,31 +192,29 @@ class SurfaceDock(ScanSource):
             return
         self.footer.ready()
         self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
-        sentences += scan_warnings(self.scan_parts.table.scans.used(), recipe.pixel_size_um)
+        sentences += scan_warnings(self._used(), recipe.pixel_size_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
     def _say_why_not(self, sentence: str) -> None:
-        rows, layer = self.scan_parts.table.scans.used(), self.surface.layer()
+        rows, layer = self._used(), self.surface.layer()
         few = layer is None or (self.surface.kind_key() == POINTS and len(layer.data) < 3)
         begun = is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
         self.footer.ready(sentence, "hint" if begun else "error")
 
     # the result -----------------------------------------------------------------------
-    def _made(self, found: SurfaceImage) -> None:
+    def _show(self, surface: SurfaceImage) -> None:
         assert self._job is not None
         recipe, look = self._job
-        title = title_of(
-            self.method, (found.provenance.get("check") or {}).get("chosen", recipe.method)
-        )
-        self.result = add_image(self._viewer, recipe, found, look, title)
+        check = surface.provenance.get("check")
+        title = title_of(self.method, check["chosen"] if check else recipe.method)
+        self.result = add_image(self._viewer, recipe, surface, look, title)
         self.save.offer(self.result)
         if look.is_unsized:
             fit(self._viewer, self.result)
         if self.in_3d.isChecked():
             add_mesh(self._viewer, recipe, self.result, look)
             self._viewer.layers.selection.active = self.result
-        sentence = f"“{self.result.name}” is ready after {in_words(found.seconds)}."
-        check = found.provenance.get("check")
+        sentence = f"“{self.result.name}” is ready after {in_words(surface.seconds)}."
         self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
 
     def _job_ended(self, _outcome: Any = None) -> None:
@@ -246,8 +236,7 @@ class SurfaceDock(ScanSource):
     def _points_removed(self, numbers: list[int]) -> None:
         layer = self.surface.points.layer()
         if layer is not None:
-            kept = [n for n in range(len(layer.data)) if n not in numbers]
-            layer.data = np.asarray(layer.data)[kept]
+            layer.data = np.delete(np.asarray(layer.data), numbers, axis=0)
 
     def _connect(self) -> None:
         self.connect_scans()
@@ -272,11 +261,4 @@ class SurfaceDock(ScanSource):
         self.form.addWidget(self.in_3d)
         self.form.addWidget(self.save)
         self.form.addStretch(1)
-        surface, method = self.surface, self.method
-        order_tabs(
-            *self.scan_parts.tab_order[:10],
-            *(surface.kind, surface.points, surface.pick_button, surface.map, surface.table),
-            *self.scan_parts.tab_order[10:],
-            *(*method.tab_order, self.in_3d, self.save.button),
-            *(self.footer.action, self.footer.cancel),
-        )
+        tab_in_order(self.ui)

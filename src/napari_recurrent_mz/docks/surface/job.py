@@ -24,7 +24,7 @@ _MESH = 300  # vertices on a side, at most: enough to look at from all sides
 
 @dataclass(frozen=True, eq=False)
 class SurfaceImage:
-    """What the work found."""
+    """The image of a surface and how it was made."""
 
     pixels: FloatArray
     provenance: dict[str, Any]
@@ -49,8 +49,7 @@ def heights_of(recipe: Recipe) -> Heights:
 
 def surface_steps(recipe: Recipe, *, stop: threading.Event) -> Iterator[Progress | Result]:
     """Yield how far the work is, and at last a :class:`SurfaceImage`."""
-    found = yield from stepping(lambda: _work(recipe, stop), stop.is_set)
-    yield Result(found)
+    yield Result((yield from stepping(lambda: _work(recipe, stop), stop.is_set)))
 
 
 def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
@@ -64,14 +63,14 @@ def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
     check = next((event for event in events if isinstance(event, OwnSampleCheck)), None)
     (image,) = (event for event in events if isinstance(event, inference.SurfaceImage))
     seconds = time.monotonic() - began
-    made = recipe.provenance(choose_device(recipe.device), seconds, check)
-    return SurfaceImage(image.pixels, made, seconds)
+    provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
+    return SurfaceImage(image.pixels, provenance, seconds)
 
 
-def add_image(viewer: Any, recipe: Recipe, found: SurfaceImage, look: Look, title: str) -> Image:
+def add_image(viewer: Any, recipe: Recipe, surface: SurfaceImage, look: Look, title: str) -> Image:
     """Add the image of the surface as a 2-D layer in µm, its heights in its metadata."""
     return viewer.add_image(
-        found.pixels,
+        surface.pixels,
         name=f"{look.name} · surface, {title}",
         scale=(recipe.pixel_size_um,) * 2,
         translate=look.origin_um,
@@ -79,7 +78,7 @@ def add_image(viewer: Any, recipe: Recipe, found: SurfaceImage, look: Look, titl
         axis_labels=("y", "x"),
         contrast_limits=percentile_limits(recipe.scans),
         colormap=look.colormap,
-        metadata={METADATA_KEY: {**found.provenance, "heights_um": heights_of(recipe)}},
+        metadata={METADATA_KEY: {**surface.provenance, "heights_um": heights_of(recipe)}},
     )
 
 
@@ -87,12 +86,11 @@ def add_mesh(viewer: Any, recipe: Recipe, image: Image, look: Look) -> Surface:
     """Add the surface where it lies in space, with its image on it."""
     heights = heights_of(recipe)
     every = [max(1, -(-size // _MESH)) for size in heights.shape]
-    heights = heights[:: every[0], :: every[1]]
-    pixels = np.asarray(image.data)[:: every[0], :: every[1]]
+    sparse = slice(None, None, every[0]), slice(None, None, every[1])
+    heights, pixels = heights[sparse], np.asarray(image.data)[sparse]
     y, x = np.indices(heights.shape) * (np.array(every) * recipe.pixel_size_um)[:, None, None]
-    vertices = np.stack([heights, y + look.origin_um[0], x + look.origin_um[1]], axis=-1).reshape(
-        -1, 3
-    )
+    vertices = np.stack([heights, y + look.origin_um[0], x + look.origin_um[1]], axis=-1)
+    vertices = vertices.reshape(-1, 3)
     return viewer.add_surface(
         (vertices, _faces(heights.shape), pixels.ravel()),
         name=f"{image.name} in 3-D",

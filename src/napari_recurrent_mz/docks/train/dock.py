@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
 from ...core.progress import Stopped
@@ -23,8 +22,9 @@ from ..shared.dock import Dock
 from ..shared.guard import on, telling
 from ..shared.layer_choice import LayerChoice
 from ..shared.own_models import own_models
+from ..shared.stacks import is_stack, lacks_step, selected_or_only
 from ..shared.worker import Outcome, Result, in_background
-from .job import ENDING, AdaptJob, build_job, gains_figure, told
+from .job import ENDING, AdaptJob, build_job, gains_figure, outcome_words
 from .layout import TrainLayout
 
 _GROUP = "train"
@@ -66,13 +66,7 @@ def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
 
 
 class TrainDock(Dock):
-    """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        The viewer whose layers are the stacks.
-    """
+    """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve."""
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -98,16 +92,13 @@ class TrainDock(Dock):
         """Start the adaptation that the dock describes."""
         if self.run is not None:
             return
-        try:
+        with telling(self):
             job = build_job(self.ui, self._agreed)
-        except InputError as error:
-            self.footer.say(str(error), "error")
-            return
-        self._remember()
-        self._job, self.curve, self._notes = job, [], []
-        self._draw_curve()
-        self.start(adapt_steps, job, title="Adapting")
-        self.say("Judging the model as it is, and measuring the pace…")
+            self._remember()
+            self._job, self.curve, self._notes = job, [], []
+            self._draw_curve()
+            self.start(adapt_steps, job, title="Adapting")
+            self.say("Judging the model as it is, and measuring the pace…")
 
     def cancel(self) -> None:
         """Stop after this step; the best weights so far are kept."""
@@ -129,28 +120,20 @@ class TrainDock(Dock):
 
     # running --------------------------------------------------------------------------
     def _arrived(self, item: Any) -> None:
-        if isinstance(item, str):
-            self._noted(item)
+        if isinstance(item, str):  # what to mind stays in sight while the network learns
+            self._notes.append(item)
+            self.footer.state.say("\n".join(f"⚠ {note}" for note in self._notes), "warning")
         elif self.run is not None and not self.run.is_cancelled:
-            self._stepped(item)
-
-    def _stepped(self, now: Any) -> None:
-        if now.gain_db is not None:
-            self.curve.append((now.step, now.gain_db))
-            self._draw_curve()
-        if math.isfinite(now.seconds_left):
-            self.footer.progress(now.step, now.steps, "Training steps", now.seconds_left)
-            self.say("")
-
-    def _noted(self, sentence: str) -> None:
-        """What to mind stays in sight while the network learns."""
-        self._notes.append(sentence)
-        self.footer.state.say("\n".join(f"⚠ {note}" for note in self._notes), "warning")
+            if item.gain_db is not None:
+                self.curve.append((item.step, item.gain_db))
+                self._draw_curve()
+            if math.isfinite(item.seconds_left):
+                self.footer.progress(item.step, item.steps, "Training steps", item.seconds_left)
+                self.say("")
 
     def _draw_curve(self) -> None:
-        points = list(self.curve)
-        if points:
-            self.ui.plot.show_figure(gains_figure(points))
+        if self.curve:
+            self.ui.plot.show_figure(gains_figure(list(self.curve)))
         else:
             self.ui.plot.show_reason("The curve appears here")
 
@@ -163,7 +146,7 @@ class TrainDock(Dock):
             self._agreed = str(path)
             own_models().add(str(path))
             self._suggested = ""
-            sentence, kind = told(outcome.value, path)
+            sentence, kind = outcome_words(outcome.value, path)
             self.say("\n".join([sentence, *self._notes]), "warning" if self._notes else kind)
         elif outcome.state == "cancelled":
             self.say("Stopped before anything was learned: no file was written.")
@@ -172,36 +155,18 @@ class TrainDock(Dock):
         self.check()
 
     # layers and files -----------------------------------------------------------------
-    def _images(self) -> list[Image]:
-        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-
     def _choose_what_is_there(self) -> None:
         """A selected stack, or the only one, is meant."""
-        stacks = []
-        for layer in self._images():
-            with contextlib.suppress(InputError):
-                if _layers.plane_count(_layers.check_layer(layer)) > 1:
-                    stacks.append(layer)
-        selected = [layer for layer in stacks if layer in self._viewer.layers.selection]
-        if selected or len(stacks) == 1:
-            self.ui.stacks.first.value = (selected or stacks)[0]
+        for layer in selected_or_only(self._viewer, is_stack)[:1]:
+            self.ui.stacks.first.value = layer
 
     def _stack_chosen(self) -> None:
         if self.run is None:
             self.footer.say("")
         self.ui.optics.follow(_layers.optics_by_image(self.ui.chosen))
         self._suggest_name()
-        self._ask_for_step()
+        self.ui.stacks.show_field("step", any(map(lacks_step, self.ui.chosen)))
         self.check()
-
-    def _ask_for_step(self) -> None:
-        asked = False
-        for layer in self.ui.chosen:
-            with contextlib.suppress(InputError):
-                stack = _layers.check_layer(layer)
-                is_silent = _layers.heights_um(stack)[0] is None
-                asked |= is_silent and _layers.plane_count(stack) > 1
-        self.ui.stacks.show_field("step", asked)
 
     def _suggest_name(self) -> None:
         """A name of the first stack's that is not taken, unless a person typed one."""
@@ -252,14 +217,13 @@ class TrainDock(Dock):
 
     # remembering, wiring --------------------------------------------------------------
     def _restore(self) -> None:
-        found = _settings.remembered(_GROUP, ("minutes", "folder", "device"))
-        self._folder = found.get("folder", "")
-        if not Path(self._folder).is_dir() or not self._folder:
-            self._folder = str(Path.home())
+        stored = _settings.remembered(_GROUP, ("minutes", "folder", "device"))
+        folder = stored.get("folder", "")
+        self._folder = folder if folder and Path(folder).is_dir() else str(Path.home())
         self.ui.result.restore(_GROUP)
-        self._minutes_known = "minutes" in found
-        if "device" in found:
-            self.ui.method.set_device(found["device"])
+        self._minutes_known = "minutes" in stored
+        if "device" in stored:
+            self.ui.method.set_device(stored["device"])
 
     def _remember(self) -> None:
         self.ui.optics.remember()

@@ -14,6 +14,7 @@ from ...core.optics import Optics
 from ...core.scans import InputError
 from ...measure.plots import Draw, Ink, open_axes
 from ..shared import layers as _layers
+from ..shared.stacks import check_stack
 from .layout import TrainLayout
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ ENDING = ".safetensors"
 class AdaptJob:
     """Everything an adaptation needs; none of it belongs to napari."""
 
-    stacks: tuple[tuple[str, Any, Any], ...]
-    """Name, pixels (Z, Y, X) that may be lazy, and heights in micrometres of each."""
+    stacks: tuple[tuple[str, Any, Any], ...]  # name, pixels (Z, Y, X), perhaps lazy, heights in µm
     optics: Optics
     model: str | None
     device: str
@@ -36,13 +36,7 @@ class AdaptJob:
 
 
 def build_job(ui: TrainLayout, agreed: str) -> AdaptJob:
-    """The job that the dock describes; ``agreed`` is a file that may be replaced.
-
-    Raises
-    ------
-    InputError
-        If anything is missing or does not fit, in the user's words.
-    """
+    """The job that the dock describes; ``agreed`` is a file that may be replaced."""
     stacks, result = ui.stacks.values(), ui.result.values()
     chosen = ui.chosen
     if not chosen:
@@ -69,20 +63,14 @@ def build_job(ui: TrainLayout, agreed: str) -> AdaptJob:
 
 
 def _stack(layer: Image, step: float | None) -> tuple[str, Any, npt.NDArray[np.float64]]:
-    layer = _layers.check_layer(layer)
-    count = _layers.plane_count(layer)
-    if count < 2:
-        raise InputError(
-            f"Layer '{layer.name}' is one image, not a stack: the network learns from a full "
-            "z-stack (Z, Y, X), so choose one."
-        )
+    layer = check_stack(layer, "the network learns from a full z-stack (Z, Y, X), so choose one.")
     heights = _layers.heights_um(layer)[0]
     if heights is None and step is None:
         raise InputError(f"The z-step of '{layer.name}' is not known: type it in µm.")
     if heights is None and step is not None:
         if step <= 0:
             raise InputError(f"The z-step {step:g} µm is not above 0: correct it.")
-        heights = step * np.arange(count, dtype=np.float64)
+        heights = step * np.arange(_layers.plane_count(layer), dtype=np.float64)
     assert heights is not None
     return layer.name, _layers.stack_pixels(layer), heights
 
@@ -116,13 +104,13 @@ def gains_figure(points: list[tuple[int, float]]) -> Draw:
     return draw
 
 
-def told(found: dict[str, Any], path: Path) -> tuple[str, str]:
+def outcome_words(outcome: dict[str, Any], path: Path) -> tuple[str, str]:
     """What came of it, and whether it is good news."""
-    before, best = found["start"], found["best"]
+    before, best = outcome["start"], outcome["best"]
     if best <= before:
         return (
-            f"Nothing was gained in {found['step']} steps: “{path.name}” holds the weights of "
-            f"“{found['from']}” as they were ({before:+.2f} dB over linear MMSE).",
+            f"Nothing was gained in {outcome['step']} steps: “{path.name}” holds the weights of "
+            f"“{outcome['from']}” as they were ({before:+.2f} dB over linear MMSE).",
             "warning",
         )
     return (

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari.layers import Image
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ..shared.dock import Form, InstrumentFooter
 from ..shared.form import DataForm, as_named, asked, tab_in_order
 from ..shared.method_panel import MethodPanel
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import heading
+from ..shared.parts import heading, push_button
 from ..shared.plot_canvas import PlotCanvas
 from ..shared.theme import Palette
 
@@ -66,14 +66,23 @@ class TrainLayout(Form):
         self.method = MethodPanel()
         self.method.only_model("Start from")
         self.result = DataForm(Result)
-        self.browse = QPushButton("…")
+        self.browse = push_button("…", "Choose the file for the adapted weights")
         self.browse.setAccessibleName("Choose the file to save as")
-        self.browse.setToolTip("Choose the file for the adapted weights")
         self.browse.setMaximumWidth(32)
         self.result.put_beside("path", self.browse)
         self.plot = PlotCanvas(palette, "Gain over linear MMSE on the held-out quarter")
         self.plot.setFixedHeight(150)
-        self._lay_out()
+        for title, part in (
+            ("Full stacks to learn from", self.stacks.native),
+            ("Optics", self.optics),
+            ("Network", self.method),
+            ("Result", self.result.native),
+            ("Gain over linear MMSE, held-out quarter", self.plot),
+        ):
+            self.rows.addWidget(heading(title))
+            self.rows.addWidget(part)
+        self.rows.addStretch(1)
+        self.fit()
         tab_in_order(self._inner, self.footer.action, self.footer.cancel)
 
     @property
@@ -91,16 +100,3 @@ class TrainLayout(Form):
         """Follow the viewer's theme."""
         super().restyle(theme)
         self.plot.restyle()
-
-    def _lay_out(self) -> None:
-        for title, part in (
-            ("Full stacks to learn from", self.stacks.native),
-            ("Optics", self.optics),
-            ("Network", self.method),
-            ("Result", self.result.native),
-            ("Gain over linear MMSE, held-out quarter", self.plot),
-        ):
-            self.rows.addWidget(heading(title))
-            self.rows.addWidget(part)
-        self.rows.addStretch(1)
-        self.fit()

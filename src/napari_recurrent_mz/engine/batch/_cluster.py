@@ -38,26 +38,7 @@ def run_on_cluster(
     take: Callable[[Outcome], None],
     graph: Callable[[Sequence[Job], Orders], list[Delayed]],
 ) -> None:
-    """Have the workers of a scheduler do the jobs.
-
-    Parameters
-    ----------
-    scheduler : str
-        Its address.
-    jobs : sequence of Job
-    orders : Orders
-    take : callable
-        Gets each outcome as it comes.
-    graph : callable
-        Makes the nodes of jobs.
-
-    Raises
-    ------
-    InputError
-        If the scheduler does not answer, has no workers, or these cannot do the work.
-    SchedulerLostError
-        If it is lost before all is done.
-    """
+    """Have the workers of a scheduler do the jobs."""
     with _unsaid(), _connected(scheduler) as client:
         threads = _threads(_machines(client, scheduler, orders.output))
         futures = client.compute(graph(jobs, replace(orders, threads=threads)))

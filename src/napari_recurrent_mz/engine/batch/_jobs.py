@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from pathlib import Path
 
 from ...acquisition.pattern import NamePattern
 from ...core.scans import InputError
-from ...io._parts import Content, Part, contents_of, fields_of
-from ...io._zarr import is_zarr
+from ...io._parts import Content, Part, contents_of
+from ...io._zarr import fields_of, is_zarr
 from ._settings import BatchSettings, Job
 
 _TIFF = (".tif", ".tiff", ".stk", ".lsm")
@@ -79,12 +80,7 @@ def find_jobs(
 
 
 def check_folder(output: Path, sources: Sequence[Path]) -> Path:
-    """The folder for the results once it can be written, or made.
-
-    Raises
-    ------
-    InputError
-    """
+    """The folder for the results once it can be written, or made."""
     output = output.absolute()
     for source in sources:
         if source.is_dir() and (output.resolve() / "x").is_relative_to(source.resolve()):
@@ -186,7 +182,9 @@ def _jobs_in(
 ) -> Iterator[Job]:
     """The jobs of one image: one for each time point."""
     points = content.length("T")
-    zarr = in_plate or (settings.format or _own_format(content, points)) == "ome.zarr"
+    is_zarr_by_default = points > 1 or Path(content.path).is_dir()
+    own_format = "ome.zarr" if is_zarr_by_default else "ome.tif"
+    zarr = in_plate or (settings.format or own_format) == "ome.zarr"
     mark = "" if in_plate or not content.inside else f"_{content.inside.replace('/', '_')}"
     position = str(file.base) + (f"/{content.inside}" if in_plate else mark)
     trouble = _trouble(content, settings.channel)
@@ -204,10 +202,6 @@ def _jobs_in(
         )
 
 
-def _own_format(content: Content, points: int) -> str:
-    return "ome.zarr" if points > 1 or Path(content.path).is_dir() else "ome.tif"
-
-
 def _trouble(content: Content, channel: int | None) -> str:
     """What speaks against an image before any of its pixels is read."""
     if content.trouble:
@@ -217,9 +211,8 @@ def _trouble(content: Content, channel: int | None) -> str:
         return f"'{name}' has {channels} channels: choose one, as --channel 0."
     if channel is not None and channel >= channels:
         return f"'{name}' has no channel {channel}: its {channels} are numbered from 0."
-    heights = 1
-    for axis, length in zip(content.axes, content.shape, strict=True):
-        heights *= 1 if axis in "TCYXS" else length
+    lengths = zip(content.axes, content.shape, strict=True)
+    heights = math.prod(length for axis, length in lengths if axis not in "TCYXS")
     if heights == 1 and content.length("S") == 1:
         return (
             f"'{name}' is one image, not a stack: to take single images of several heights "

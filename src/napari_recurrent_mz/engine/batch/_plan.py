@@ -67,13 +67,7 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
 
 
 def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
-    """The scans of a job, and what it comes to: only the planes that are scans are read.
-
-    Raises
-    ------
-    InputError
-        If something is missing or does not fit.
-    """
+    """The scans of a job, and what it comes to: only the planes that are scans are read."""
     if job.trouble:
         raise InputError(job.trouble)
     planes = settings.planes if job.heights_um is None else None
@@ -102,7 +96,8 @@ def _plan(
     dof_um = optics.depth_of_field_um if optics else None
     grid = settings.grid or default_grid(z_um, dof_um, planes)
     remarks = tuple(remark for image in images for remark in image.remarks)
-    return Plan(tuple(z_um), grid, _size(images[0]), optics, pixel_um, remarks)
+    y, x = images[0].stack.shape[1:]
+    return Plan(tuple(z_um), grid, (y, x), optics, pixel_um, remarks)
 
 
 def _check_singles(images: Sequence[ImageFile]) -> None:
@@ -118,11 +113,6 @@ def _check_singles(images: Sequence[ImageFile]) -> None:
                 f"'{image.name}' is {_words(image)} pixels but '{first.name}' is {_words(first)}: "
                 "all scans must show the same field at the same size."
             )
-
-
-def _size(image: ImageFile) -> tuple[int, int]:
-    y, x = image.stack.shape[1:]
-    return int(y), int(x)
 
 
 def _words(image: ImageFile) -> str:

@@ -19,14 +19,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 @contextmanager
 def processes(shares: Shares) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose processes have their threads, and their GPU, from the start.
-
-    On the way out the pool is waited for: whoever wants it to end soon has told the jobs so.
-
-    Parameters
-    ----------
-    shares : Shares
-    """
+    """A pool whose processes have their threads and GPU from the start; waited for at the end."""
     # A fresh interpreter: a fork would take over locks of torch's threads.
     context = multiprocessing.get_context("spawn")
     gpus = context.Queue()

@@ -1,8 +1,6 @@
-"""What is finished: a small record for each volume, written once the volume is whole.
+"""What is finished: a record of settings, inputs and output for each volume, written last.
 
-A record holds the digest of the settings, the size and time of change of every input, and a mark
-and the shape of the output, which is opened for it. A volume whose record still says the same is
-not made again.
+A volume whose record still says the same is not made again.
 """
 
 from __future__ import annotations
@@ -15,8 +13,7 @@ from typing import Any
 
 from ...core.scans import InputError
 from ...io import write_json
-from ...io._parts import Part
-from ...io._verify import verify_volume
+from ...io._parts import Part, verify_volume
 from ...io._whole import refusals_of
 from ...io._zarr import ZarrImage, chunks_of, reading_zarr
 from ._settings import BatchSettings, Job
@@ -45,16 +42,16 @@ def record_of(
 ) -> dict[str, Any] | None:
     """The record of a job that is done, see :func:`is_done`; else None."""
     try:
-        told = json.loads(record_path(output, job).read_text(encoding="utf-8"))
+        record = json.loads(record_path(output, job).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(told, dict) or told.get("settings") != digest:
+    if not isinstance(record, dict) or record.get("settings") != digest:
         return None
-    if told.get("inputs") != inputs_of(job, settings.planes):
+    if record.get("inputs") != inputs_of(job, settings.planes):
         return None
     try:
-        z, y, x = told["shape"]
-        return told if told["output"] == output_mark(job, (z, y, x)) else None
+        z, y, x = record["shape"]
+        return record if record["output"] == output_mark(job, (z, y, x)) else None
     except (InputError, KeyError, TypeError, ValueError):
         return None
 
@@ -68,29 +65,7 @@ def write_record(
     made: Mapping[str, Any],
     run: str,
 ) -> None:
-    """Write down that a job is finished, once what it made was opened.
-
-    Parameters
-    ----------
-    output : Path
-        The folder of the results.
-    job : Job
-    shape : tuple of int
-        (Z, Y, X) that the volume must have.
-    inputs : sequence
-        What :func:`inputs_of` said before the job was begun.
-    digest : str
-        Of the settings.
-    made : mapping
-        How the volume was made.
-    run : str
-        Of which batch, see :attr:`~._work.Orders.run`.
-
-    Raises
-    ------
-    InputError
-        When the volume is not whole, or the disk refuses.
-    """
+    """Write down that a job is finished, once what it made was opened."""
     path, mark = record_path(output, job), output_mark(job, shape)
     with refusals_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,19 +107,19 @@ def _file_state(path: Path) -> list[Any]:
 def _zarr_state(part: Part, planes: Sequence[int] | None) -> list[Any]:
     """A digest over all chunks that the wanted planes of an OME-Zarr image lie in."""
     folder = Path(part.path) / part.inside
-    told = hashlib.blake2b(digest_size=12)
+    digest = hashlib.blake2b(digest_size=12)
     total = 0
     try:
         with reading_zarr(part.name):
             image = ZarrImage(folder, part.name)
-            told.update(json.dumps(image.told, sort_keys=True).encode())
+            digest.update(json.dumps(image.pixel_metadata, sort_keys=True).encode())
             for chunk in chunks_of(image.array, _wanted(image, part, planes)):
                 _, size, changed = _file_state(folder / chunk)
-                told.update(f"{chunk} {size} {changed}\n".encode())
+                digest.update(f"{chunk} {size} {changed}\n".encode())
                 total += size or 0
     except InputError:
         return [str(folder), None, None]
-    return [str(folder), total, told.hexdigest()]
+    return [str(folder), total, digest.hexdigest()]
 
 
 def _wanted(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> dict[int, Sequence[int]]:
@@ -161,13 +136,7 @@ def _wanted(image: ZarrImage, part: Part, planes: Sequence[int] | None) -> dict[
 
 
 def output_mark(job: Job, shape: tuple[int, int, int]) -> str:
-    """What tells a finished output from another of its name; it is opened for that.
-
-    Raises
-    ------
-    InputError
-        When it is not there, or not whole.
-    """
+    """What tells a finished output from another of its name; it is opened for that."""
     if not job.target.exists():
         raise InputError(f"'{job.target.name}' is gone: make it again.")
     return verify_volume(job.target, shape, job.time if job.in_time_lapse else None)

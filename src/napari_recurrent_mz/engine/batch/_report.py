@@ -53,18 +53,7 @@ class Report:
         """One row for each volume: position, time, state, seconds, method, message, output."""
         import pandas as pd
 
-        rows = [
-            {
-                "position": outcome.job.position,
-                "time": outcome.job.time,
-                "state": outcome.state,
-                "seconds": round(outcome.seconds, 3),
-                "method": outcome.method,
-                "message": outcome.message,
-                "output": str(outcome.job.target.relative_to(self.output)),
-            }
-            for outcome in self.outcomes
-        ]
+        rows = [_record(outcome, self.output) for outcome in self.outcomes]
         columns = ["position", "time", "state", "seconds", "method", "message", "output"]
         return pd.DataFrame(rows, columns=columns).astype({"time": "Int64"})
 
@@ -92,13 +81,13 @@ class Report:
                 "settings": settings.as_dict(),
                 "seconds": round(self.seconds, 3),
                 "counts": counts,
-                "volumes": [_told(outcome, self.output) for outcome in self.outcomes],
+                "volumes": [_record(outcome, self.output) for outcome in self.outcomes],
             },
         )
         return write_table(self.output / f"{REPORT}.csv", self.table(), encoding="utf-8-sig")
 
 
-def _told(outcome: Outcome, output: Path) -> dict[str, Any]:
+def _record(outcome: Outcome, output: Path) -> dict[str, Any]:
     job = outcome.job
     return {
         "position": job.position,
@@ -119,5 +108,5 @@ def in_words(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         counts[outcome.state] += 1
     words = {DONE: "done", KEPT: "kept from before", FAILED: "failed", STOPPED: "not begun"}
-    told = [f"{n} {words[state]}" for state, n in counts.items() if n]
-    return f"{len(outcomes)} volumes: {', '.join(told)}" if told else "nothing to do"
+    counted = [f"{n} {words[state]}" for state, n in counts.items() if n]
+    return f"{len(outcomes)} volumes: {', '.join(counted)}" if counted else "nothing to do"

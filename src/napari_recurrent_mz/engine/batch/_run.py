@@ -27,7 +27,7 @@ from ._record import FOLDER
 from ._report import Report
 from ._settings import BatchSettings, Job
 from ._shares import Shares, bytes_of, free_cores, free_memory, gpus_for, share_out
-from ._work import STOPPED, Orders, Outcome, found, lost, prepare, run_job
+from ._work import STOPPED, Orders, Outcome, lost, outcome_of_finished, prepare, run_job
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -141,7 +141,8 @@ def _heard(stop: Path) -> Iterator[None]:
 def _orders(out: Path, settings: BatchSettings) -> Orders:
     """What every job is told; the folder for the results is made."""
     digest = digest_of(settings)
-    _make_folder(out)
+    with refusals_of(out):
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
     stop = out / FOLDER / f"stop-{uuid.uuid4().hex}"
     return Orders(settings, out, digest, stop, gpu_memory_gb=gpu_memory_limit())
 
@@ -179,10 +180,7 @@ def digest_of(settings: BatchSettings) -> str:
 def graph(
     jobs: Sequence[Job], orders: Orders, work: Callable[[Job, Orders, str], Outcome] = run_job
 ) -> list[Delayed]:
-    """The work as a dask graph: one node for each volume, whose value is its outcome.
-
-    The time points of a position wait for a node that makes their common place.
-    """
+    """A dask graph with a node for each volume; time points wait for one that makes their place."""
     from dask.delayed import delayed
 
     places: dict[Path, Any] = {}
@@ -243,14 +241,9 @@ def _check_dask(scheduler: str | None) -> None:
 def _take_found(ledger: _Ledger, orders: Orders) -> None:
     """Take the jobs not through whose volumes are there."""
     for job in ledger.left():
-        there = found(job, orders)
+        there = outcome_of_finished(job, orders)
         if there is not None:
             ledger.take(there)
-
-
-def _make_folder(out: Path) -> None:
-    with refusals_of(out):
-        (out / FOLDER).mkdir(parents=True, exist_ok=True)
 
 
 def _make_plates(jobs: Iterable[Job]) -> None:
@@ -288,8 +281,8 @@ def _run_here(
     while ledger.left():
         with processes(shares) as pool:
             try:
-                told = replace(orders, threads=shares.threads)
-                _compute(ledger, told, "processes", pool=pool, chunksize=1)
+                shared = replace(orders, threads=shares.threads)
+                _compute(ledger, shared, "processes", pool=pool, chunksize=1)
                 return
             except KeyboardInterrupt:
                 orders.stop.touch()

@@ -99,8 +99,8 @@ class BatchSettings:
         weights : str or None
             SHA-256 of the weights file.
         """
-        told = json.dumps({**self.as_dict(), "weights": weights}, sort_keys=True)
-        return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
+        text = json.dumps({**self.as_dict(), "weights": weights}, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True)

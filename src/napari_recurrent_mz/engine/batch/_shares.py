@@ -30,21 +30,11 @@ _PART_OF_MEMORY = 0.7  # of what is free: the rest is for others, and for what i
 
 @dataclass(frozen=True)
 class Shares:
-    """How a computer is shared out.
+    """How a computer is shared out."""
 
-    Attributes
-    ----------
-    workers : int
-        Positions at a time, each in a process of its own when there are several.
-    threads : int
-        Of each; ``workers × threads`` never passes the number of cores.
-    gpus : tuple of str
-        The GPU of each worker, as CUDA_VISIBLE_DEVICES names it; empty on a CPU.
-    """
-
-    workers: int
-    threads: int
-    gpus: tuple[str, ...] = ()
+    workers: int  # positions at a time, each in a process of its own when there are several
+    threads: int  # of each; ``workers × threads`` never passes the number of cores
+    gpus: tuple[str, ...] = ()  # of each worker, as in CUDA_VISIBLE_DEVICES; empty on a CPU
 
 
 def share_out(
@@ -56,32 +46,7 @@ def share_out(
     wanted: int | None = None,
     gpus: Sequence[str] = (),
 ) -> Shares:
-    """Share a computer out between positions.
-
-    Parameters
-    ----------
-    jobs : int
-        How many there are to do.
-    bytes_each : int
-        Memory that one takes, see :func:`bytes_of`.
-    cores : int
-    memory : int
-        Free main memory, in bytes.
-    wanted : int, optional
-        Positions at a time that somebody asked for: at most so many, whatever the memory is
-        thought to hold, and never more than cores or GPUs.
-    gpus : sequence of str, optional
-        The GPUs to use, one worker for each.
-
-    Returns
-    -------
-    Shares
-
-    Examples
-    --------
-    >>> share_out(96, 2_000_000_000, cores=16, memory=64_000_000_000)
-    Shares(workers=4, threads=4, gpus=())
-    """
+    """Share a computer out; ``wanted`` positions at a time hold whatever the memory is."""
     most = len(gpus) or (cores if wanted else max(cores // THREADS_EACH, 1))
     fits = max(int(_PART_OF_MEMORY * memory / max(bytes_each, 1)), 1)
     workers = max(min(jobs, most, wanted or fits, cores), 1)
@@ -89,17 +54,8 @@ def share_out(
 
 
 def bytes_of(shape: tuple[int, int], scans: int, method: str) -> int:
-    """Main memory that one position takes in a process of its own, in bytes; a generous guess.
-
-    The volume has no part in it: its planes are written as they are made.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (Y, X) of the scans.
-    scans : int
-    method : str
-    """
+    """A generous guess of the main memory that one position takes in its process, in bytes."""
+    # The volume has no part in it: its planes are written as they are made.
     pixels = math.prod(shape)
     needs = method_of(method)
     network = _NETWORK_BYTES * min(pixels, LARGEST_TILE["cpu"] ** 2) if needs.needs_model else 0
@@ -124,10 +80,7 @@ def free_memory() -> int:
 
 
 def gpus_for(device: str, method: str) -> tuple[str, ...]:
-    """The GPUs that a choice of device means, as CUDA_VISIBLE_DEVICES names them.
-
-    Empty for a CPU, and for methods that compute there on any device; an Apple GPU is one.
-    """
+    """The GPUs that a method uses of a device, as CUDA_VISIBLE_DEVICES names them."""
     from ...core.device import choose_device
 
     kind = choose_device(device).kind

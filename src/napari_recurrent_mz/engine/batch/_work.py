@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError
 from ...io import VolumeWriter
-from ...io._locks import in_turn
-from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, time_lapse_told
-from ...io._whole import refusals_of, remove_left_behind
+from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
+from ...io._whole import in_turn, refusals_of, remove_left_behind
 from ..check import check_on_scans
 from ..inference import model_for
 from ..recipe import Recipe
@@ -37,33 +35,15 @@ _LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Orders:
-    """What all jobs of a batch have in common.
-
-    Attributes
-    ----------
-    settings : BatchSettings
-    output : Path
-        The folder of the results.
-    digest : str
-        Of the settings.
-    stop : Path
-        A file whose appearance ends the work.
-    threads : int, mapping of str to int, or None
-        Threads for torch, of every process or by the address of a dask worker; None leaves
-        them as they are.
-    gpu_memory_gb : float or None
-        The most memory of a GPU that each process may use; None leaves it as it is.
-    again : bool
-        Whether what is finished is made again.
-    """
+    """What all jobs of a batch have in common."""
 
     settings: BatchSettings
-    output: Path
-    digest: str
-    stop: Path
-    threads: int | Mapping[str, int] | None = None
-    gpu_memory_gb: float | None = None
-    again: bool = False
+    output: Path  # the folder of the results
+    digest: str  # of the settings
+    stop: Path  # a file whose appearance ends the work
+    threads: int | Mapping[str, int] | None = None  # of each process, or by a worker's address
+    gpu_memory_gb: float | None = None  # most that each process may use; None is all
+    again: bool = False  # whether what is finished is made again
 
     @property
     def run(self) -> str:
@@ -103,21 +83,7 @@ def run_job(
     trouble: str = "",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Do one job; whatever goes wrong is told in its outcome.
-
-    Parameters
-    ----------
-    job : Job
-    orders : Orders
-    trouble : str, optional
-        What :func:`prepare` said of the place it goes to.
-    on_progress : callable, optional
-        Called with the number of planes done and of all planes.
-
-    Returns
-    -------
-    Outcome
-    """
+    """Do one job; what goes wrong, or ``trouble`` with its place, is told in its outcome."""
     with _ONE_AT_A_TIME:
         began = time.perf_counter()
         try:
@@ -125,11 +91,11 @@ def run_job(
                 raise Stopped
             if trouble or job.trouble:
                 raise InputError(trouble or job.trouble)
-            with _turn(record_path(orders.output, job).with_suffix(".lock"), orders):
-                there = found(job, orders)
+            with _locked(record_path(orders.output, job).with_suffix(".lock"), orders):
+                there = outcome_of_finished(job, orders)
                 if there is not None:
                     return there
-                _keep_to_share(orders)
+                _limit_resources(orders)
                 made = _reconstruct(job, orders, on_progress)
         except Stopped:
             return Outcome(job, STOPPED)
@@ -144,12 +110,10 @@ def run_job(
         return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
 
 
-def found(job: Job, orders: Orders) -> Outcome | None:
-    """The outcome of a job whose volume is there; None for one to be made.
-
-    A volume of this run is there for good, also where all is made again: dask may give a job to
-    two workers, when it has lost sight of the first one.
-    """
+def outcome_of_finished(job: Job, orders: Orders) -> Outcome | None:
+    """The outcome of a job whose volume is there; None for one to be made."""
+    # A volume of this run stays, also where all is made again: dask gives a job to a second
+    # worker when it has lost sight of the first one.
     record = record_of(orders.output, job, orders.settings, orders.digest)
     if record is not None and record.get("run") == orders.run:
         return Outcome(job, DONE, method=_Made(record["made"]).method)
@@ -163,7 +127,7 @@ def lost(job: Job, message: str) -> Outcome:
 
 
 @contextmanager
-def _turn(lock: Path, orders: Orders) -> Iterator[None]:
+def _locked(lock: Path, orders: Orders) -> Iterator[None]:
     """Wait while another process is at it: another run, or a worker that dask has lost."""
 
     def look() -> None:
@@ -190,23 +154,11 @@ class _Made:
 
 
 def prepare(job: Job, orders: Orders) -> str:
-    """Make the place of all time points of a position, unless it is there.
-
-    Parameters
-    ----------
-    job : Job
-        Any one of them.
-    orders : Orders
-
-    Returns
-    -------
-    str
-        Empty, or one sentence on why there is none.
-    """
+    """Make the place of all time points of a job's position; returns why there is none, or ""."""
     with _ONE_AT_A_TIME:
         try:
             plan = plan_of(job, orders.settings)
-            with _turn(record_path(orders.output, job).with_name("place.lock"), orders):
+            with _locked(record_path(orders.output, job).with_name("place.lock"), orders):
                 _prepare(job, plan, orders)
         except Stopped:
             return ""  # the time points are stopped too
@@ -217,8 +169,8 @@ def prepare(job: Job, orders: Orders) -> str:
 
 def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
     remove_left_behind(job.target)
-    told, shape = time_lapse_told(job.target)
-    batch = told.get(BATCH_KEY) or {}
+    place_record, shape = read_time_lapse(job.target)
+    batch = place_record.get(BATCH_KEY) or {}
     if batch.get("settings") == orders.digest and shape[1:] == plan.volume_shape:
         if shape[0] < job.points:
             lengthen_time_lapse(job.target, job.points)
@@ -243,10 +195,7 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
 
 
 def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | None]:
-    """The method of all time points, so that none differs from the next by its method alone.
-
-    With the method auto, the check is made once, on this time point.
-    """
+    """The method of all time points, and what a check on this one found with the method auto."""
     settings = orders.settings
     if method_of(settings.method).kind != "auto":
         return settings.method, None
@@ -254,7 +203,7 @@ def _method_for_all(job: Job, orders: Orders) -> tuple[str, dict[str, Any] | Non
     model = model_for(settings.method, settings.model)
     assert plan.optics is not None  # this method needs them
     assert model is not None
-    _keep_to_share(orders)
+    _limit_resources(orders)
     device = choose_device(settings.device)
     check = check_on_scans(scans, plan.optics, model, device, stopped=_Stopped(orders.stop))
     return check.chosen, check.as_dict()
@@ -265,14 +214,19 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     settings = orders.settings
     inputs = inputs_of(job, settings.planes)  # before reading: what changes meanwhile shows
     scans, plan = read_job(job, settings)
-    told = _told(job, orders)
-    method = str(told.get("method", settings.method))
-    made = _Made()
-    made.remarks += plan.remarks
+    place_record = _place_record(job, orders)
+    method = str(place_record.get("method", settings.method))
+    made = _Made(remarks=list(plan.remarks))
 
     def opened(shape: tuple[int, int, int]) -> Target:
         forget(orders.output, job)
-        return _Kept(_place(job, plan, shape), made.provenance, partial(found, job, orders))
+        return _place(job, plan, shape)
+
+    def before_finish(provenance: dict[str, Any]) -> None:
+        by = outcome_of_finished(job, orders)
+        if by is not None:
+            raise _OvertakenError(by)
+        made.provenance = provenance
 
     recipe = Recipe(
         scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
@@ -282,10 +236,11 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         recipe,
         on_progress=on_progress,
         on_message=made.remarks.append,
+        before_finish=before_finish,
         stopped=_Stopped(orders.stop),
     )
-    if _told(job, orders) != told:
-        raise _begun_anew(job)
+    if _place_record(job, orders) != place_record:
+        raise _other_settings(job)
     write_record(
         orders.output,
         job,
@@ -295,30 +250,30 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         made.provenance,
         orders.run,
     )
-    check: Mapping[str, Any] = told.get("check") or made.provenance.get("check") or {}
+    check: Mapping[str, Any] = place_record.get("check") or made.provenance.get("check") or {}
     if check:
         made.remarks.append(str(check["sentence"]))
     return made
 
 
-def _told(job: Job, orders: Orders) -> dict[str, Any]:
+def _place_record(job: Job, orders: Orders) -> dict[str, Any]:
     """What the place of a time point was made with; empty where a volume has its own."""
     if not job.in_time_lapse:
         return {}
-    told = time_lapse_told(job.target)[0]
-    if (told.get(BATCH_KEY) or {}).get("settings") != orders.digest:
-        raise _begun_anew(job)
-    return told
+    place_record = read_time_lapse(job.target)[0]
+    if (place_record.get(BATCH_KEY) or {}).get("settings") != orders.digest:
+        raise _other_settings(job)
+    return place_record
 
 
-def _begun_anew(job: Job) -> InputError:
+def _other_settings(job: Job) -> InputError:
     return InputError(
         f"Another batch, with other settings, has begun '{job.target.name}' anew: give one of the "
         "two a folder of its own."
     )
 
 
-def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> TimePoint | VolumeWriter:
+def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> Target:
     if job.in_time_lapse:
         assert job.time is not None
         return TimePoint(job.target, job.time, shape)
@@ -343,42 +298,6 @@ class _OvertakenError(Exception):
         self.by = by
 
 
-class _Kept:
-    """A place for a volume that also tells how the volume was made.
-
-    ``found`` tells the outcome when the volume was made by another meanwhile.
-    """
-
-    def __init__(
-        self,
-        place: TimePoint | VolumeWriter,
-        made: dict[str, Any],
-        found: Callable[[], Outcome | None],
-    ) -> None:
-        self._place, self._made, self._found = place, made, found
-
-    @property
-    def finished_planes(self) -> list[int]:
-        return self._place.finished_planes
-
-    def __setitem__(self, index: int, plane: Any) -> None:
-        self._place[index] = plane
-
-    def finish(self, provenance: Mapping[str, Any]) -> Path:
-        by = self._found()
-        if by is not None:
-            raise _OvertakenError(by)
-        self._made.update(provenance)
-        return self._place.finish(provenance)
-
-    def __enter__(self) -> _Kept:
-        self._place.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._place.__exit__(*error)
-
-
 class _Stopped:
     """Whether the stop file has appeared, looked for a few times a second at most."""
 
@@ -392,7 +311,7 @@ class _Stopped:
         return self._found
 
 
-def _keep_to_share(orders: Orders) -> None:
+def _limit_resources(orders: Orders) -> None:
     """Give torch the threads, and the memory of a GPU, that this process may use."""
     if orders.gpu_memory_gb is not None:
         limit_gpu_memory(orders.gpu_memory_gb)

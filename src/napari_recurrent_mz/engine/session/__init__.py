@@ -4,7 +4,7 @@ No window is needed: :class:`Session` is what the Live dock, a script at the mic
 tests share.
 """
 
-from ...core.stopping import EPSILON
+from ...core.metrics import EPSILON
 from ._autosave import Autosave, Unsaved, unsaved_sessions
 from ._checks import ON_DUPLICATE
 from ._engine import PLACES, state_bytes, state_place

@@ -192,26 +192,24 @@ def unsaved_sessions(folder: str | os.PathLike[str]) -> list[Unsaved]:
     unsaved = []
     for path in Path(folder).glob(f"*{ENDING}"):
         with contextlib.suppress(OSError):
-            scans = len(list((path / SCANS).glob("*.ome.tif")))
-            if scans and not _is_open(path):
-                unsaved.append(Unsaved(path, _began(path), _listed(path) or scans))
+            files = len(list((path / SCANS).glob("*.ome.tif")))
+            if files and not _is_open(path):
+                unsaved.append(_unsaved(path, files))
     return sorted(unsaved, key=lambda session: (session.began, session.path.name), reverse=True)
 
 
-def _listed(path: Path) -> int:
-    """How many scans the index lists; 0 when it cannot be read."""
+def _unsaved(path: Path, files: int) -> Unsaved:
+    """What the index says of a session, or else its files."""
+    index = _index(path)
     try:
-        return len(_index(path)["session"]["scans"])
+        scans = len(index["session"]["scans"]) or files
     except (KeyError, TypeError):
-        return 0
-
-
-def _began(path: Path) -> datetime:
-    """When it began, or when the folder was last changed."""
+        scans = files
     try:
-        return datetime.fromisoformat(_index(path)["began"])
+        began = datetime.fromisoformat(index["began"])
     except (KeyError, TypeError, ValueError):
-        return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+        began = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    return Unsaved(path, began, scans)
 
 
 def _index(path: Path) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...core.optics import Optics
-from ...core.scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ...core.scans import FloatArray, InputError, Scan, ZGrid, same_height
 from ...estimates.normalisation import noise_of, normalisation
 from ...estimates.planning import percent
 from ...estimates.saturation import SATURATED, saturated_part
@@ -31,10 +31,7 @@ _NO_STRUCTURE = 1.3  # times the noise that is left in means over blocks
 def check_fits(
     scan: Scan, scans: Sequence[Scan], grid: ZGrid, optics: Optics, pixel_um: float | None
 ) -> None:
-    """Raise :class:`InputError` unless a new scan belongs to the session of these ``scans``.
-
-    ``pixel_um`` is the pixel size that came with the scan, if any.
-    """
+    """Raise unless a new scan, with its pixel size if known, belongs to these ``scans``."""
     label = called(scan)
     if pixel_um is not None and abs(pixel_um / optics.pixel_um - 1) > 0.01:
         raise InputError(
@@ -84,18 +81,13 @@ def is_empty(pixels: FloatArray) -> bool:
 
 
 def duplicate(scan: Scan, scans: Sequence[Scan], choice: str | None) -> int | None:
-    """The number of the scan that is at the same height; None when there is none.
-
-    Refused if there is one and nobody said what to do, or said what cannot be done.
-    """
+    """The number of the scan at the same height, if any; raises unless ``choice`` fits then."""
     if choice is not None and choice not in ON_DUPLICATE:
         raise InputError(
             f"'{choice}' cannot be done with a second scan at one height: choose "
             f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}."
         )
-    number = next(
-        (i for i, s in enumerate(scans) if abs(s.z_um - scan.z_um) < SAME_HEIGHT_UM), None
-    )
+    number = next((i for i, s in enumerate(scans) if same_height(s.z_um, scan.z_um)), None)
     if number is not None and choice is None:
         raise InputError(
             f"There is a scan at z = {scan.z_um:g} µm already ({called(scans[number])}): choose to "

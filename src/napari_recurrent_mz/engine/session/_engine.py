@@ -84,12 +84,7 @@ def state_place(needed: int, device: Device, budget: int | None = None) -> str:
 
 
 class Engine:
-    """The planes of one session, by a network or, without a model, by the linear estimate alone.
-
-    ``target`` (widefield or confocal) is what is made of a plane; ``budget`` are the bytes that
-    states may take, see :func:`state_place`; ``half`` is mixed precision, None where it pays;
-    ``tell`` gets a sentence and its kind when memory runs out or states move.
-    """
+    """The planes of one session, by a network or, without a model, by the linear estimate alone."""
 
     def __init__(
         self,
@@ -98,10 +93,10 @@ class Engine:
         device: Device,
         model: Model | None,
         *,
-        target: str,
-        budget: int | None,
-        half: bool | None,
-        tell: Callable[[str, str], None],
+        target: str,  # widefield or confocal
+        budget: int | None,  # bytes that states may take, see state_place
+        half: bool | None,  # mixed precision; None where it pays
+        tell: Callable[[str, str], None],  # a sentence and its kind, when states move
     ) -> None:
         self.grid, self.optics, self.device, self.model = grid, optics, device, model
         self.target, self._budget, self._half, self._tell = target, budget, half, tell
@@ -128,11 +123,7 @@ class Engine:
     def begin(
         self, scans: tuple[Scan, ...], scale: Scale, planes: int, stopped: Callable[[], bool]
     ) -> None:
-        """Get ready to make so many planes from these scans.
-
-        What is remembered stays where the scans go on from those it was made from, on the same
-        scale, and within the same depth range.
-        """
+        """Get ready to make so many planes; states stay where the scans go on from theirs."""
         assert self.model is not None  # else there is no network to begin with
         low, high = self.reach_um
         every = [low, high, *(scan.z_um for scan in scans)]
@@ -161,9 +152,7 @@ class Engine:
     def planes(self, indices: Iterable[int]) -> Iterator[tuple[int, FloatArray]]:
         """Index and plane, float32 (Y, X) in the scans' units, of the grid by the network.
 
-        The next of ``indices`` is asked for when there is time for it; a GPU makes some at once.
-        Raises :class:`Stopped`, and :class:`MemoryError` if a plane does not fit even without
-        states.
+        Raises :class:`MemoryError` if a plane does not fit even without states.
         """
         assert self._planes is not None  # begin comes first
         started: deque[int] = deque()

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.metrics import FEWEST
 from ...core.scans import FloatArray
-from ...core.stopping import FEWEST
 from ...estimates.planning import percent
 
 Array = npt.NDArray[np.float64]
@@ -67,10 +67,7 @@ def _ratio(squared: npt.ArrayLike, size: npt.ArrayLike) -> Array:
 
 
 class ChangeMeter:
-    """Measures a change plane by plane, as the planes are done.
-
-    ``background`` is what the camera shows without light.
-    """
+    """Measures a change plane by plane; ``background`` is what the camera shows without light."""
 
     def __init__(self, planes: int, background: float) -> None:
         self._background = background
@@ -189,11 +186,9 @@ class Verdict:
 
 
 def judged(history: Sequence[HistoryEntry], epsilon: float) -> Verdict:
-    """Judge the volumes so far against ε.
-
-    The last scan must have changed no more than ε, and the best next one must be expected to
-    change no more: a scan in an unlucky place changes little though others would change much.
-    """
+    """Judge the volumes so far against ε."""
+    # Both the last scan and the best next one must change no more than that: a scan in an unlucky
+    # place changes little though others would change much.
     if not history:
         return Verdict(False, sentence="There is no scan yet: add one.")
     last = history[-1]

@@ -181,10 +181,7 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
 
 
 def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
-    """Content of ``session.json``, and of the scans that it does not list.
-
-    ``news`` is what happened that it does not list.
-    """
+    """Content of ``session.json`` and of scans that it does not list, with those as ``news``."""
     try:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         _check_format(index, name)

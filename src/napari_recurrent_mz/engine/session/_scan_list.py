@@ -27,11 +27,7 @@ class ScanList:
     def take(
         self, scan: Scan, place: int | None, choice: str | None
     ) -> tuple[str, Scan | None, Scan]:
-        """Put a scan where it belongs; returns added, averaged or replaced, the old and the new.
-
-        ``place`` is the scan that is at its height already, if any, and ``choice`` (replace,
-        average or keep) what is done then.
-        """
+        """Put a scan in, by ``choice`` where ``place`` is one at its height; event, old and new."""
         if place is None or choice == "keep":
             while any(abs(scan.z_um - other.z_um) < _APART_UM / 2 for other in self.scans):
                 scan = replace(scan, z_um=scan.z_um + _APART_UM)

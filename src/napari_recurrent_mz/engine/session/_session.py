@@ -14,9 +14,9 @@ from psygnal import Signal
 
 from ...core.device import check_memory, choose_device
 from ...core.methods import image_made
+from ...core.metrics import EPSILON
 from ...core.optics import Optics
 from ...core.scans import FloatArray, InputError, Scan, ZGrid
-from ...core.stopping import EPSILON
 from ...estimates.expectation import Expectation
 from ...estimates.planning import RULES
 from ...networks.inputs import Scale

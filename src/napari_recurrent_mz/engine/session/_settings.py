@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...core.methods import method_of
+from ...core.metrics import EPSILON
 from ...core.optics import Optics
 from ...core.scans import InputError, ZGrid
-from ...core.stopping import EPSILON
 from ...estimates.normalisation import Normalisation
 from ...estimates.planning import RULES
 from ...networks.inputs import Scale
@@ -89,10 +89,7 @@ def check_epsilon(epsilon: float) -> float:
 
 
 def session_model(method: str, given: Model | str | Path | None) -> Model | None:
-    """The weights of a session's method; None where it has none.
-
-    Refuses a method, or a network, that cannot go on from what it remembers.
-    """
+    """The weights of a session's method, which must be able to go on from what it remembers."""
     chosen = method_of(method)
     if chosen.kind not in ("network", "lmmse") or chosen.architecture not in (None, _RECURRENT):
         raise InputError(

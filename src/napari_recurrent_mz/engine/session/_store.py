@@ -1,15 +1,7 @@
-"""A session on disk: a folder, or the same folder in a ZIP file.
+"""A session on disk: a folder NAME.rmz, or the same folder in a ZIP file.
 
-::
-
-    NAME.rmz/
-        session.json                     settings, optics, scale, scans, history, versions
-        scans/z3.5um-0a1b2c3d4e5f.ome.tif   one OME-TIFF for each scan, float32
-        volume-5f4e3d2c1b0a.ome.zarr     the finished volume (OME-Zarr 0.5), if there is one
-
-A file is written under another name, flushed and renamed before it counts, ``session.json`` the
-last; names carry a digest of the pixels. So whenever the process ends, what ``session.json``
-lists is whole.
+``session.json`` lists ``scans/*.ome.tif`` and ``volume-*.ome.zarr``. It is written last, and each
+file under another name first, so whatever it lists is whole whenever the process ends.
 """
 
 from __future__ import annotations
@@ -91,10 +83,7 @@ def finished_volume(session: Session) -> FloatArray:
 
 
 class WriteProgress:
-    """Counts what is written, for whoever listens; see :mod:`~.progress`.
-
-    ``total`` are scans and planes, the planes as often as they are gone through.
-    """
+    """Counts the scans and planes that are written, for whoever listens."""
 
     def __init__(self, total: int) -> None:
         self._done, self._total = 0, total
@@ -115,10 +104,7 @@ class SessionFolder:
         self._digests: weakref.WeakKeyDictionary[Scan, str] = weakref.WeakKeyDictionary()
 
     def write(self, snapshot: Snapshot, pieces: WriteProgress | None = None) -> None:
-        """Write what is not there yet, then the index, and let go what it does not list.
-
-        When the disk refuses, what was there before is whole.
-        """
+        """Write what is not there yet, then the index, and remove what it does not list."""
         pieces = pieces or WriteProgress(write_steps(snapshot))
         self._number += 1
         (self.path / SCANS).mkdir(parents=True, exist_ok=True)
@@ -193,10 +179,7 @@ class SessionFolder:
             writer.finish(record, durable=True)
 
     def remove_unlisted(self, was_empty: bool) -> None:
-        """Let go what a write that was ended has left and no index lists.
-
-        ``was_empty`` is whether there was nothing in the folder before.
-        """
+        """Remove what a write that was ended has left; all of it if the folder ``was_empty``."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._tidy(json.loads((self.path / INDEX).read_text(encoding="utf-8")))
             return
@@ -254,10 +237,7 @@ def save(session: Session, path: str | os.PathLike[str]) -> Path:
 
 
 def check_session_path(path: str | os.PathLike[str]) -> Path:
-    """Return ``path`` once a session can be written there, before any work is done.
-
-    It ends in ``.rmz`` or ``.rmz.zip``, its folder is there, and nothing but a session is replaced.
-    """
+    """Return ``path`` if a session can be written there without replacing anything else."""
     path = Path(path)
     if not path.name.endswith((ENDING, ZIP_ENDING)):
         raise InputError(

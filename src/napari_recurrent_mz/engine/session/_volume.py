@@ -9,7 +9,7 @@ from itertools import takewhile
 import numpy as np
 
 from ...core.progress import Stopped
-from ...core.scans import SAME_HEIGHT_UM, FloatArray, InputError, Scan, ZGrid
+from ...core.scans import FloatArray, InputError, Scan, ZGrid, same_height
 from ...estimates.lmmse import LinearEstimate
 from ...estimates.normalisation import normalisation
 from ...networks.inputs import Scale
@@ -48,11 +48,7 @@ class PlaneUpdate:
 
 
 class LiveVolume:
-    """Two volumes (Z, Y, X): ``before``, the last finished one, and ``pixels``, which grow from it.
-
-    ``pixels`` are updated in place; ``contains`` are the scans that they are made from, None on the
-    way. With ``keeps_scans`` a plane at the height of a scan is the scan itself.
-    """
+    """The last finished volume (Z, Y, X), and the one that grows from it in place."""
 
     def __init__(self, grid: ZGrid, engine: Engine, *, keeps_scans: bool) -> None:
         self.grid, self.engine, self._keeps_scans = grid, engine, keeps_scans
@@ -61,8 +57,8 @@ class LiveVolume:
     def forget(self) -> None:
         """As before the first scan."""
         self.pixels: FloatArray | None = None
-        self.before: FloatArray | None = None
-        self.contains: tuple[Scan, ...] | None = ()
+        self.before: FloatArray | None = None  # the last finished volume
+        self.contains: tuple[Scan, ...] | None = ()  # what pixels are made from; None on the way
         self._before_contains: tuple[Scan, ...] | None = None
         self._estimate: tuple[tuple[Scan, ...], LinearEstimate] | None = None
         self._generation = -1
@@ -177,7 +173,7 @@ class LiveVolume:
     def _scan_at(self, z_um: float, scans: Sequence[Scan]) -> Scan | None:
         if not self._keeps_scans:
             return None
-        return next((scan for scan in scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM), None)
+        return next((scan for scan in scans if same_height(scan.z_um, z_um)), None)
 
     def _update(self, index: int, pixels: FloatArray, stage: str, *, final: bool) -> PlaneUpdate:
         done = len(self._done | ({index} if final else set()))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...core.metrics import relative_change
-from ...core.stopping import EPSILON
+from ...core.metrics import EPSILON, relative_change
 from ...estimates.planning import RULES
 from ..shared import Goal
 from .base import Experiment, Measured, Outcome

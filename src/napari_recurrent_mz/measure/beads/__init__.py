@@ -5,13 +5,21 @@ Everything is plain computation on arrays; definitions stand in the documentatio
 """
 
 from ._checks import MODELS
-from ._histograms import histogram_edges, kl_divergence
-from ._measure import COLUMNS, measure_beads
+from ._measure import COLUMNS, HEADERS, BeadSettings, measure_beads
 from ._planted import PlantedBeads, plant_beads
 from ._profiles import Profile, bead_profiles
-from ._summary import AXES, HEADERS, Widths, excluded, in_words, widths, write_beads
+from ._summary import (
+    AXES,
+    Widths,
+    excluded,
+    histogram_edges,
+    in_words,
+    kl_divergence,
+    widths,
+    write_beads,
+)
 from ._theory import theoretical_fwhm
-from ._volumes import BeadSettings, BeadVolume, even_planes, measure_volumes, volumes_in_steps
+from ._volumes import BeadVolume, even_planes, measure_volumes, volumes_in_steps
 
 __all__ = [
     "AXES",

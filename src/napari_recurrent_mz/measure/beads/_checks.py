@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.scans import InputError
-from ._find import Array, Volume
+from ._find import Array, Voxels
 
 MODELS = ("profiles", "gaussian3d")
 
 _PIXELS_APART = 10.0  # default separation, in lateral pixels
 
 
-def checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Volume, Array]:
+def checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Voxels, Array]:
     """Return a volume as float32 (Z, Y, X), and its voxel size, shape (3,)."""
     pixels = np.asarray(volume)
     if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "biuf":
@@ -29,24 +29,42 @@ def checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Vo
             f"The image is only {pixels.shape[1]} × {pixels.shape[2]} pixels: "
             "measuring beads needs at least 16 × 16."
         )
-    voxel = np.asarray(voxel_um, np.float64)
-    if voxel.shape == (2,) and len(pixels) == 1:
-        voxel = np.concatenate([voxel[:1], voxel])
-    if voxel.shape != (3,) or not np.all(np.isfinite(voxel) & (voxel > 0)):
-        raise InputError(
-            f"The voxel size {tuple(voxel_um)} is not three lengths (z, y, x) above 0 µm."
-        )
+    voxel = _three(voxel_um, voxel_um[0] if len(pixels) == 1 and len(voxel_um) else None)
+    if voxel is None or not np.all(np.isfinite(voxel) & (voxel > 0)):
+        raise _not_three("voxel size", voxel_um, "above 0 µm")
     return pixels, voxel
 
 
 def checked_origin(origin_um: Sequence[float]) -> Array:
     """Return the place of the first voxel, shape (3,)."""
-    origin = np.asarray(origin_um, np.float64)
-    if origin.shape == (2,):
-        origin = np.concatenate([[0.0], origin])
-    if origin.shape != (3,) or not np.all(np.isfinite(origin)):
-        raise InputError(f"The origin {tuple(origin_um)} is not three lengths (z, y, x) in µm.")
+    origin = _three(origin_um, 0.0)
+    if origin is None or not np.all(np.isfinite(origin)):
+        raise _not_three("origin", origin_um, "in µm")
     return origin
+
+
+def checked_region(given: Sequence[float] | None, planes: int) -> Array:
+    """Return the region as three lengths; NaN leaves an axis to the default."""
+    if given is None:
+        return np.full(3, np.nan)
+    region = _three(given, np.nan if planes == 1 else None)
+    if region is None or np.any(region <= 0) or np.any(np.isinf(region)):
+        raise _not_three("region", given, "above 0 µm")
+    if planes == 1:
+        region[0] = np.nan
+    return region
+
+
+def _three(given: Sequence[float], z_of_an_image: float | None) -> Array | None:
+    """(z, y, x), for which (y, x) will do where an image has a z; None if there are not three."""
+    lengths = np.array(given, np.float64)
+    if lengths.shape == (2,) and z_of_an_image is not None:
+        lengths = np.array([z_of_an_image, *lengths])
+    return lengths if lengths.shape == (3,) else None
+
+
+def _not_three(words: str, given: Sequence[float], unit: str) -> InputError:
+    return InputError(f"The {words} {tuple(given)} is not three lengths (z, y, x) {unit}.")
 
 
 def checked_points(
@@ -88,21 +106,9 @@ def checked_separation(
     return separation
 
 
-def checked_region(given: Sequence[float], planes: int) -> Array:
-    """Return the region as three lengths; NaN leaves an axis to the default."""
-    region = np.array(given, np.float64)
-    if region.shape == (2,) and planes == 1:
-        region = np.concatenate([[np.nan], region])
-    if region.shape != (3,) or np.any(region <= 0) or np.any(np.isinf(region)):
-        raise InputError(f"The region {tuple(given)} is not three lengths (z, y, x) above 0 µm.")
-    if planes == 1:
-        region[0] = np.nan
-    return region
-
-
-def checked_range(bounds: tuple[float, float]) -> tuple[float, float]:
+def checked_range(bounds: tuple[float, float] | None) -> tuple[float, float]:
     """Return the lowest and the highest z."""
-    low, high = bounds
+    low, high = bounds or (-np.inf, np.inf)
     if not low <= high:
         raise InputError(
             f"The z range {low:g} to {high:g} µm runs backwards: give the lower height first."

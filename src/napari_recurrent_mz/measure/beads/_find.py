@@ -15,7 +15,7 @@ from ...core.scans import InputError
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
-Volume = npt.NDArray[np.float32]
+Voxels = npt.NDArray[np.float32]
 
 # A point spread function is longer than wide: distances along z count for less.
 AXIAL_STRETCH = 2.5
@@ -30,13 +30,13 @@ _SAMPLE = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class FilteredVolume:
     """A volume (Z, Y, X) made ready for the search."""
 
-    volume: Volume
+    volume: Voxels
     voxel_um: Array
     separation_um: float  # lateral distance that parts two beads
-    contrast: Volume  # the volume smoothed a little less its mean in a wide box
+    contrast: Voxels  # the volume smoothed a little less its mean in a wide box
     spread: float  # robust standard deviation of the contrast
     noise: float  # the same of the volume less the wide mean
 
@@ -47,7 +47,7 @@ class Field:
         return np.asarray(self.voxel_um / lengths)
 
 
-def prepared(volume: Volume, voxel_um: Array, separation_um: float) -> Field:
+def prepared(volume: Voxels, voxel_um: Array, separation_um: float) -> FilteredVolume:
     """Filter a volume for the search of beads; refuse a constant one, or NaN in it."""
     low, high = float(volume.min()), float(volume.max())
     if not np.isfinite(high - low):
@@ -64,22 +64,22 @@ def prepared(volume: Volume, voxel_um: Array, separation_um: float) -> Field:
     noise = _robust_spread(_sample(volume) - _sample(wide), low, high)
     contrast -= wide
     spread = _robust_spread(_sample(contrast), low, high)
-    return Field(volume, voxel_um, separation_um, contrast, spread, noise)
+    return FilteredVolume(volume, voxel_um, separation_um, contrast, spread, noise)
 
 
-def _sample(values: Volume) -> Volume:
+def _sample(values: Voxels) -> Voxels:
     """About two million voxels, evenly taken."""
     flat = values.reshape(-1)
     return flat[:: max(1, flat.size // _SAMPLE) | 1]
 
 
-def _robust_spread(sample: Volume, low: float, high: float) -> float:
+def _robust_spread(sample: Voxels, low: float, high: float) -> float:
     """1.4826 times the median distance from the median, not below the floor."""
     deviation = float(np.median(np.abs(sample - np.median(sample))))
     return max(1.4826 * deviation, _FLOOR * (high - low))
 
 
-def candidates(field: Field, threshold_snr: float) -> tuple[Index, Array]:
+def candidates(field: FilteredVolume, threshold_snr: float) -> tuple[Index, Array]:
     """Local maxima of the contrast above the threshold, one a bead, brightest first.
 
     Returns voxel indices (N, 3) and the contrast there (N,).
@@ -97,7 +97,7 @@ def candidates(field: Field, threshold_snr: float) -> tuple[Index, Array]:
     return where[single], brightness[single]
 
 
-def _maxima(contrast: Volume, threshold: float) -> Index:
+def _maxima(contrast: Voxels, threshold: float) -> Index:
     """Voxels above a threshold and not below any of the 26 around them, (N, 3)."""
     where = np.stack(np.unravel_index(np.flatnonzero(contrast > threshold), contrast.shape), -1)
     height = contrast[tuple(where.T)]
@@ -109,7 +109,7 @@ def _maxima(contrast: Volume, threshold: float) -> Index:
     return where
 
 
-def snapped(field: Field, points_um: Array) -> tuple[Index, Array]:
+def snapped(field: FilteredVolume, points_um: Array) -> tuple[Index, Array]:
     """The highest contrast within half a separation of each point; (N, 3) voxels and values."""
     where = np.round(points_um / field.voxel_um).astype(int)
     reach = np.floor(0.5 / field.metric).astype(int)
@@ -122,7 +122,7 @@ def snapped(field: Field, points_um: Array) -> tuple[Index, Array]:
     return snapped_to, field.contrast[tuple(snapped_to.T)].astype(np.float64)
 
 
-def crowded(field: Field, where: Index, brightness: Array) -> npt.NDArray[np.bool_]:
+def crowded(field: FilteredVolume, where: Index, brightness: Array) -> npt.NDArray[np.bool_]:
     """Which beads another one disturbs.
 
     Blurred light spreads over a cone, so it falls with the square of the distance: a bead k
@@ -146,7 +146,7 @@ def _nearest(places: Array, reach: float) -> tuple[Array, Index]:
     return np.asarray(near), np.asarray(who)
 
 
-def typical_widths(field: Field, where: Index, alone: npt.NDArray[np.bool_]) -> Array:
+def typical_widths(field: FilteredVolume, where: Index, alone: npt.NDArray[np.bool_]) -> Array:
     """Median full widths at half maximum of the brightest beads, shape (3,), in micrometres.
 
     Read off the lines through their voxels, by linear interpolation; an axis of one plane
@@ -179,7 +179,7 @@ def _half_maximum(line: Array) -> float:
 
 
 def lines_through(
-    volume: Volume, where: Index, axis: int, reach: int
+    volume: Voxels, where: Index, axis: int, reach: int
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Intensities along one axis through voxels, (N, 2 reach + 1), and which are inside."""
     half = [reach if other == axis else 0 for other in range(3)]
@@ -188,7 +188,7 @@ def lines_through(
 
 
 def boxes_around(
-    volume: Volume, where: Index, half: list[int]
+    volume: Voxels, where: Index, half: list[int]
 ) -> tuple[Array, list[npt.NDArray[np.bool_]]]:
     """Boxes of 2 half + 1 voxels around voxels, edges repeated, and what is inside, by axis."""
     index, inside = [], []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,8 @@ Array = npt.NDArray[np.float64]
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 _MAX_STEPS = 60
-_STILL = 1e-5  # a step smaller than this, in units of the parameters' own scales, is the last
-_STUCK = 1e9  # damping at which no step helps any more
+_SMALLEST_STEP = 1e-5  # in units of the parameters' own scales: a smaller one is the last
+_LARGEST_DAMPING = 1e9  # damping at which no step helps any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,8 @@ class Windows:
         """The product of the weights along the axes, shape of ``values``."""
         total = np.ones_like(self.values)
         for axis, along in enumerate(self.weights):
-            total *= _along(along, axis, len(self.axes))
+            others = [1 + other for other in range(len(self.axes)) if other != axis]
+            total *= np.expand_dims(along, others)
         return total
 
 
@@ -63,25 +65,18 @@ def fit_gaussians(windows: Windows, sigma: Array) -> Fits:
     Marquardt, J. Soc. Indust. Appl. Math. 11:431 (1963).
     """
     scaled, base, height = _normalised(windows)
-    start = np.concatenate([[1.0, 0.0], np.zeros(len(sigma)), np.log(sigma)])
-    best = _descend(scaled, np.tile(start, (len(base), 1)))
     d = len(sigma)
+    start = np.concatenate([[1.0, 0.0], np.zeros(d), np.log(sigma)])
+    state, converged = _descend(scaled, np.tile(start, (len(base), 1)))
     points = np.maximum(windows.weight.reshape(len(base), -1).sum(axis=1), 1.0)
     return Fits(
-        amplitude=best.parameters[:, 0] * height,
-        background=best.parameters[:, 1] * height + base,
-        centre=best.parameters[:, 2 : 2 + d],
-        sigma=np.exp(best.parameters[:, 2 + d :]),
-        residual=np.sqrt(np.maximum(best.squares, 0) / points) * height,
-        converged=best.converged,
+        amplitude=state.parameters[:, 0] * height,
+        background=state.parameters[:, 1] * height + base,
+        centre=state.parameters[:, 2 : 2 + d],
+        sigma=np.exp(state.parameters[:, 2 + d :]),
+        residual=np.sqrt(np.maximum(state.squares, 0) / points) * height,
+        converged=converged,
     )
-
-
-def _along(values: Array, axis: int, axes: int) -> Array:
-    """(N, n) as (N, 1, ..., n, ..., 1): on its axis among all."""
-    shape = [len(values)] + [1] * axes
-    shape[1 + axis] = values.shape[1]
-    return values.reshape(shape)
 
 
 def _normalised(windows: Windows) -> tuple[Windows, Array, Array]:
@@ -96,40 +91,41 @@ def _normalised(windows: Windows) -> tuple[Windows, Array, Array]:
     return Windows(values, windows.axes, windows.weights), base, height
 
 
-@dataclass(eq=False)
-class _State:
-    """Where the descent is: parameters (N, P), sum of squares, normal equations."""
+class _State(NamedTuple):
+    """Where the descent is, and the normal equations there."""
 
-    parameters: Array
+    parameters: Array  # (N, 2 + 2 D): amplitude, background, centre, log of sigma
     squares: Array
     slope: Array
     curvature: Array
-    converged: npt.NDArray[np.bool_]
-
-    def put(self, at: npt.NDArray[np.intp], other: _State, chosen: npt.NDArray[np.bool_]) -> None:
-        """Take over those of ``other`` that are chosen."""
-        for name in ("parameters", "squares", "slope", "curvature"):
-            getattr(self, name)[at[chosen]] = getattr(other, name)[chosen]
 
 
-def _descend(windows: Windows, parameters: Array) -> _State:
+def _descend(windows: Windows, parameters: Array) -> tuple[_State, npt.NDArray[np.bool_]]:
+    """The state at the least squares, and which windows got there."""
     state = _equations(windows, parameters)
     damping = np.full(len(parameters), 1e-2)
+    converged = np.zeros(len(parameters), bool)
     active = np.arange(len(parameters))
+    centre, width = np.split(np.arange(2, parameters.shape[1]), 2)
     for _ in range(_MAX_STEPS):
         if not len(active):
             break
+        start = state.parameters[active]
         step = _step(state.slope[active], state.curvature[active], damping[active])
-        step = _limited(step, state.parameters[active], len(windows.axes))
-        trial = _equations(windows.of(active), state.parameters[active] + step)
+        # no step moves a centre by more than its width, or a width by more than a factor two
+        sigma = np.exp(start[:, width])
+        step[:, centre] = np.clip(step[:, centre], -sigma, sigma)
+        step[:, width] = np.clip(step[:, width], -0.7, 0.7)
+        trial = _equations(windows.of(active), start + step)
         better = trial.squares < state.squares[active]
-        size = np.abs(step / _scales(state.parameters[active], len(windows.axes))).max(axis=1)
-        state.put(active, trial, better)
+        for values, tried in zip(state, trial, strict=True):
+            values[active[better]] = tried[better]
         damping[active] *= np.where(better, 0.2, 6.0)
-        done = (size < _STILL) | (damping[active] > _STUCK)
-        state.converged[active[done]] = True
+        step[:, centre] /= sigma  # in units of each parameter's own scale
+        done = (np.abs(step).max(axis=1) < _SMALLEST_STEP) | (damping[active] > _LARGEST_DAMPING)
+        converged[active[done]] = True
         active = active[~done]
-    return state
+    return state, converged
 
 
 def _step(slope: Array, curvature: Array, damping: Array) -> Array:
@@ -138,21 +134,6 @@ def _step(slope: Array, curvature: Array, damping: Array) -> Array:
     ridge = damping[:, None] * diagonal + 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-30
     damped = curvature + ridge[:, :, None] * np.eye(slope.shape[1])
     return np.asarray(np.linalg.solve(damped, slope[:, :, None])[:, :, 0])
-
-
-def _scales(parameters: Array, axes: int) -> Array:
-    """Unit of each parameter: the height, a width, a factor e."""
-    scales = np.ones_like(parameters)
-    scales[:, 2 : 2 + axes] = np.exp(parameters[:, 2 + axes :])
-    return scales
-
-
-def _limited(step: Array, parameters: Array, axes: int) -> Array:
-    """No step moves a centre by more than its width, or a width by more than a factor two."""
-    centre = np.exp(parameters[:, 2 + axes :])
-    step[:, 2 : 2 + axes] = np.clip(step[:, 2 : 2 + axes], -centre, centre)
-    step[:, 2 + axes :] = np.clip(step[:, 2 + axes :], -0.7, 0.7)
-    return step
 
 
 def _equations(windows: Windows, parameters: Array) -> _State:
@@ -177,7 +158,10 @@ def _equations(windows: Windows, parameters: Array) -> _State:
     seen = _contracted(windows.values, curves)[(slice(None), *which.T)]
     levels = parameters[:, :2]
     expected = np.einsum("nl,nlp->np", levels, products[:, :2])
-    factor = _factors(parameters, axes)
+    amplitude, sigmas = parameters[:, :1], np.exp(parameters[:, 2 + axes :])
+    factor = np.concatenate(
+        [np.ones_like(levels), amplitude / sigmas, np.repeat(amplitude, axes, axis=1)], axis=1
+    )
     flat = windows.values.reshape(len(parameters), -1)
     total = np.einsum("nk,nk->n", flat, flat)
     squares = total - np.einsum("nl,nl->n", levels, 2 * seen[:, :2] - expected[:, :2])
@@ -186,7 +170,6 @@ def _equations(windows: Windows, parameters: Array) -> _State:
         squares,
         factor * (seen - expected),
         factor[:, :, None] * factor[:, None, :] * products,
-        np.zeros(len(parameters), bool),
     )
 
 
@@ -198,14 +181,6 @@ def _functions_of(axes: int) -> npt.NDArray[np.intp]:
         table[2 + axis, axis] = 2
         table[2 + axes + axis, axis] = 3
     return table
-
-
-def _factors(parameters: Array, axes: int) -> Array:
-    """Factors before the product of functions in each derivative, shape (N, 2 + 2 D)."""
-    amplitude = parameters[:, :1]
-    flat = np.ones((len(parameters), 2))
-    by_centre = amplitude / np.exp(parameters[:, 2 + axes :])
-    return np.concatenate([flat, by_centre, np.repeat(amplitude, axes, axis=1)], axis=1)
 
 
 def _contracted(values: Array, curves: Sequence[Array]) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from ._checks import (
 )
 from ._find import (
     Array,
-    Field,
+    FilteredVolume,
     Index,
-    Volume,
+    Voxels,
     boxes_around,
     candidates,
     crowded,
@@ -37,23 +37,27 @@ from ._gaussians import FWHM_PER_SIGMA, Fits, Windows, fit_gaussians
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    "z_um",
-    "y_um",
-    "x_um",
-    "fwhm_z_um",
-    "fwhm_y_um",
-    "fwhm_x_um",
-    "amplitude",
-    "background",
-    "residual",
-    "snr",
-    "z_voxel",
-    "y_voxel",
-    "x_voxel",
-    "accepted",
-    "reason",
-)
+HEADERS = {
+    "z_um": "z (µm)",
+    "y_um": "y (µm)",
+    "x_um": "x (µm)",
+    "fwhm_z_um": "FWHM z (µm)",
+    "fwhm_y_um": "FWHM y (µm)",
+    "fwhm_x_um": "FWHM x (µm)",
+    "amplitude": "amplitude (image units)",
+    "background": "background (image units)",
+    "residual": "residual (fraction of amplitude)",
+    "snr": "SNR (amplitude over noise)",
+    "z_voxel": "z (voxel)",
+    "y_voxel": "y (voxel)",
+    "x_voxel": "x (voxel)",
+    "accepted": "accepted",
+    "reason": "reason",
+}
+"""Names of the columns in a CSV file, with their units."""
+
+COLUMNS = tuple(HEADERS)
+
 # What the noise does not explain of the fit's error, over the amplitude. Lines through the bead
 # hold less empty space than boxes, and few voxels, so theirs is larger and surer to vary.
 MAX_MISFIT = {"profiles": 0.15, "gaussian3d": 0.08}
@@ -62,19 +66,26 @@ MAX_MISFIT = {"profiles": 0.15, "gaussian3d": 0.08}
 # point spread function, whose side lobes are not Gaussian.
 _REGION = {"profiles": 2.5, "gaussian3d": 3.0}
 _LEAST_REGION = 7  # samples
-_AT_ONCE = 256
+_BATCH = 256
 
 
-@dataclass(frozen=True, eq=False)
-class _Shapes:
-    """Fitted shapes of N beads; NaN on an axis that was not fitted."""
+@dataclass(frozen=True)
+class BeadSettings:
+    """How beads are found and fitted, as :func:`measure_beads` takes it; None and NaN leave a
+    choice to it.
 
-    offset_um: Array  # (N, 3), from the candidate's voxel
-    fwhm_um: Array  # (N, 3)
-    amplitude: Array
-    background: Array
-    residual: Array
-    converged: npt.NDArray[np.bool_]
+    Attributes
+    ----------
+    same_beads : bool
+        With a reference, find beads in that, and measure the accepted ones in both.
+    """
+
+    model: str = "gaussian3d"
+    separation_um: float | None = None
+    threshold_snr: float = 5.0
+    region_um: Sequence[float] | None = None
+    z_range_um: tuple[float, float] | None = None
+    same_beads: bool = True
 
 
 def measure_beads(
@@ -145,41 +156,30 @@ def measure_beads(
         If the volume has other axes, is constant or not finite, a point lies outside it, or an
         option has no meaning.
     """
+    settings = BeadSettings(model, min_separation_um, threshold_snr, region_um, z_range_um)
     steps = bead_steps(
-        volume,
-        voxel_um,
-        points=points,
-        min_separation_um=min_separation_um,
-        threshold_snr=threshold_snr,
-        region_um=region_um,
-        model=model,
-        z_range_um=z_range_um,
-        origin_um=origin_um,
-        stopped=stopped or never,
+        volume, voxel_um, settings, points=points, origin_um=origin_um, stopped=stopped or never
     )
-    return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
+    return finished(steps, on_progress and (lambda step: on_progress(*step)))
 
 
 def bead_steps(
     volume: npt.ArrayLike,
     voxel_um: Sequence[float],
+    settings: BeadSettings,
     *,
-    points: npt.ArrayLike | None = None,
-    min_separation_um: float | None = None,
-    threshold_snr: float = 5.0,
-    region_um: Sequence[float] | None = None,
-    model: str = "gaussian3d",
-    z_range_um: tuple[float, float] | None = None,
-    origin_um: Sequence[float] = (0.0, 0.0, 0.0),
+    points: npt.ArrayLike | None,
+    origin_um: Sequence[float],
     stopped: Callable[[], bool],
 ) -> Generator[tuple[int, int], None, pd.DataFrame]:
     """:func:`measure_beads` in steps: yields beads fitted and their total, returns the table."""
+    model, threshold_snr = settings.model, settings.threshold_snr
     pixels, voxel = checked_volume(volume, voxel_um)
-    separation = checked_separation(min_separation_um, voxel, threshold_snr, model)
+    separation = checked_separation(settings.separation_um, voxel, threshold_snr, model)
     origin = checked_origin(origin_um)
     places = None if points is None else checked_points(points, pixels.shape, voxel, origin)
-    chosen = None if region_um is None else checked_region(region_um, len(pixels))
-    low, high = (-np.inf, np.inf) if z_range_um is None else checked_range(z_range_um)
+    region = checked_region(settings.region_um, len(pixels))
+    low, high = checked_range(settings.z_range_um)
     field = prepared(pixels, voxel, separation)
     if stopped():
         return _table([], {})
@@ -189,29 +189,28 @@ def bead_steps(
         where, brightness = snapped(field, places)
     disturbed = crowded(field, where, brightness)
     typical = typical_widths(field, where, ~disturbed)
-    region = _REGION[model] * typical
-    if chosen is not None:
-        region = np.where(np.isnan(chosen), region, chosen)
+    region = np.where(np.isnan(region), _REGION[model] * typical, region)
     height = origin[0] + where[:, 0] * voxel[0]
     slack = 1e-6 * voxel[0]  # a plane at the very end of the range is in it
     listed = (height >= low - slack) & (height <= high + slack)
-    judge = _Judge(field, typical, region, threshold_snr, model, origin, _limits(pixels))
+    limits = _limits(pixels)
+    measurement = _Measurement(field, typical, region, threshold_snr, model, origin, limits)
     where, disturbed = where[listed], disturbed[listed]
-    parts = []
-    for start in range(0, len(where), _AT_ONCE):
+    tables = []
+    for start in range(0, len(where), _BATCH):
         if stopped():
             break
-        end = start + _AT_ONCE
-        parts.append(judge.rows(where[start:end], disturbed[start:end]))
+        end = start + _BATCH
+        tables.append(measurement.columns(where[start:end], disturbed[start:end]))
         yield min(end, len(where)), len(where)
-    return _table(parts, judge.how)
+    return _table(tables, measurement.settings)
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _Measurement:
     """Fits beads and applies the rules."""
 
-    field: Field
+    field: FilteredVolume
     typical_um: Array
     region_um: Array
     threshold_snr: float
@@ -220,31 +219,30 @@ class _Judge:
     limits: Array
 
     @property
-    def how(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """The settings, as plain numbers, for the table's ``attrs``."""
-        vectors = {
-            "region_um": self.region_um,
-            "voxel_um": self.field.voxel_um,
-            "origin_um": self.origin_um,
-        }
         return {
             "model": self.model,
             "min_separation_um": self.field.separation_um,
             "threshold_snr": self.threshold_snr,
-            **{name: tuple(float(v) for v in values) for name, values in vectors.items()},
+            "region_um": tuple(self.region_um.tolist()),
+            "voxel_um": tuple(self.field.voxel_um.tolist()),
+            "origin_um": tuple(self.origin_um.tolist()),
         }
 
-    def rows(self, where: Index, disturbed: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def columns(self, where: Index, disturbed: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """The columns of some beads."""
-        shapes = self._shapes(where)
-        field = self.field
-        snr = shapes.amplitude / field.noise
-        lost = ~shapes.converged | self._lost(shapes)
-        offset = np.where(lost[:, None], 0.0, np.nan_to_num(shapes.offset_um))
+        fits = self._line_fits(where) if self.model == "profiles" else self._box_fits(where)
+        field, fwhm = self.field, fits.sigma * FWHM_PER_SIGMA
+        snr = fits.amplitude / field.noise
+        # the centre is more than a typical width from the bead, or the sign is wrong
+        lost = np.any(np.abs(fits.centre) > self.typical_um, axis=1) | ~(fits.amplitude > 0)
+        lost |= ~fits.converged
+        offset = np.where(lost[:, None], 0.0, np.nan_to_num(fits.centre))
         last = (np.array(field.volume.shape) - 1) * field.voxel_um
         centre = self.origin_um + np.clip(where * field.voxel_um + offset, 0, last)
         with np.errstate(divide="ignore", invalid="ignore"):
-            residual = shapes.residual / np.abs(shapes.amplitude)
+            residual = fits.residual / np.abs(fits.amplitude)
             # What the noise does not explain of the fit's error.
             misfit = np.sqrt(np.maximum(residual**2 - 1 / snr**2, 0))
         rules = {
@@ -252,14 +250,12 @@ class _Judge:
             "neighbour": disturbed,
             "saturated": self._saturated(where),
             "no fit": lost,
-            "width": self._odd_width(shapes.fwhm_um),
+            "width": self._odd_width(fwhm),
             "dim": snr < self.threshold_snr,
             "poor fit": ~(misfit <= MAX_MISFIT[self.model]),
         }
         reason = np.select(list(rules.values()), list(rules), default="")
-        numbers = np.column_stack(
-            [centre, shapes.fwhm_um, shapes.amplitude, shapes.background, residual, snr]
-        )
+        numbers = np.column_stack([centre, fwhm, fits.amplitude, fits.background, residual, snr])
         numbers[lost, 3:] = np.nan
         columns: dict[str, Any] = dict(zip(COLUMNS, [*numbers.T, *where.T], strict=False))
         return {**columns, "accepted": reason == "", "reason": reason}
@@ -271,44 +267,40 @@ class _Judge:
     def _half(self, axis: int) -> int:
         return half_region(self.region_um[axis], self.field.voxel_um[axis])
 
-    def _shapes(self, where: Index) -> _Shapes:
-        if self.model == "profiles":
-            return self._from_profiles(where)
-        fits = self._fit_box(where)
-        offset, fwhm = np.full((2, len(where), 3), np.nan)
-        offset[:, self._axes] = fits.centre
-        fwhm[:, self._axes] = fits.sigma * FWHM_PER_SIGMA
-        return _Shapes(offset, fwhm, fits.amplitude, fits.background, fits.residual, fits.converged)
-
-    def _fit_box(self, where: Index) -> Fits:
+    def _box_fits(self, where: Index) -> Fits:
+        """One Gaussian in all axes at once; NaN on an axis of one plane."""
         axes = self._axes
         half = [self._half(axis) if axis in axes else 0 for axis in range(3)]
         values, inside = boxes_around(self.field.volume, where, half)
         values = values.reshape(len(where), *(2 * half[axis] + 1 for axis in axes))
         weights = [inside[axis].astype(np.float64) for axis in axes]
-        return fit_gaussians(Windows(values, self._steps(axes), weights), self._guess(axes))
+        fits = fit_gaussians(Windows(values, self._steps(axes), weights), self._guess(axes))
+        centre, sigma = np.full((2, len(where), 3), np.nan)
+        centre[:, axes], sigma[:, axes] = fits.centre, fits.sigma
+        return replace(fits, centre=centre, sigma=sigma)
 
-    def _from_profiles(self, where: Index) -> _Shapes:
-        offset, fwhm = np.full((2, len(where), 3), np.nan)
+    def _line_fits(self, where: Index) -> Fits:
+        """One Gaussian for each of the lines through a bead."""
+        centre, sigma = np.full((2, len(where), 3), np.nan)
         lines = []
         for axis in self._axes:
             values, inside = lines_through(self.field.volume, where, axis, self._half(axis))
             windows = Windows(values, self._steps([axis]), [inside.astype(np.float64)])
             fits = fit_gaussians(windows, self._guess([axis]))
-            offset[:, axis] = fits.centre[:, 0]
-            fwhm[:, axis] = fits.sigma[:, 0] * FWHM_PER_SIGMA
+            centre[:, axis], sigma[:, axis] = fits.centre[:, 0], fits.sigma[:, 0]
             lines.append(fits)
         # A line passes beside the middle of the bead: its height is short of the bead's by
         # what the two other lines say of the distance.
-        short = 0.5 * np.minimum((offset * FWHM_PER_SIGMA / fwhm) ** 2, 1.0)
-        lost = np.nansum(short, axis=1)[:, None] - short[:, self._axes]
-        heights = np.stack([fits.amplitude for fits in lines], axis=1) * np.exp(lost)
+        fwhm = sigma * FWHM_PER_SIGMA
+        short = 0.5 * np.minimum((centre * FWHM_PER_SIGMA / fwhm) ** 2, 1.0)
+        missed = np.nansum(short, axis=1)[:, None] - short[:, self._axes]
+        heights = np.stack([fits.amplitude for fits in lines], axis=1) * np.exp(missed)
         squares = np.stack([fits.residual**2 for fits in lines], axis=1)
-        return _Shapes(
-            offset,
-            fwhm,
+        return Fits(
             heights.mean(axis=1),
             np.mean([fits.background for fits in lines], axis=0),
+            centre,
+            sigma,
             np.sqrt(squares.mean(axis=1)),
             np.all([fits.converged for fits in lines], axis=0),
         )
@@ -337,11 +329,6 @@ class _Judge:
         limits = self.limits[np.clip(planes, 0, len(self.limits) - 1)]
         return np.asarray((values >= limits[:, :, None, None]).sum(axis=(1, 2, 3)) > 1)
 
-    def _lost(self, shapes: _Shapes) -> npt.NDArray[np.bool_]:
-        """The fit's centre is more than a typical width from the bead, or its sign is wrong."""
-        away = np.abs(shapes.offset_um) > self.typical_um
-        return np.asarray(np.any(away, axis=1) | ~(shapes.amplitude > 0))
-
     def _odd_width(self, fwhm_um: Array) -> npt.NDArray[np.bool_]:
         """Narrower than a voxel, or wider than the region."""
         widths = fwhm_um[:, self._axes]
@@ -349,7 +336,7 @@ class _Judge:
         return np.asarray(np.any(~((widths >= low) & (widths <= high)), axis=1))
 
 
-def _limits(pixels: Volume) -> Array:
+def _limits(pixels: Voxels) -> Array:
     """The value in each plane that a camera could not pass; infinite where none shows.
 
     The scans in a reconstruction keep theirs, though the planes between them go beyond.
@@ -365,13 +352,14 @@ def half_region(size_um: float, voxel_um: float) -> int:
     return max(round(float(size_um / voxel_um) / 2), _LEAST_REGION // 2)
 
 
-def _table(parts: list[dict[str, Any]], how: dict[str, Any]) -> pd.DataFrame:
+def _table(tables: list[dict[str, Any]], settings: dict[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     empty: dict[str, Any] = {name: np.empty(0) for name in COLUMNS[:-2]}
     empty |= {name: np.empty(0, np.intp) for name in COLUMNS if name.endswith("_voxel")}
     empty |= {"accepted": np.empty(0, bool), "reason": np.empty(0, "<U9")}
-    merged = {name: np.concatenate([p[name] for p in parts or [empty]]) for name in COLUMNS}
-    table = pd.DataFrame(merged, columns=list(COLUMNS))
-    table.attrs.update(how)
+    table = pd.DataFrame(
+        {name: np.concatenate([t[name] for t in tables or [empty]]) for name in COLUMNS}
+    )
+    table.attrs.update(settings)
     return table

@@ -83,33 +83,34 @@ def bead_profiles(volume: Any, table: pd.DataFrame, bead: int) -> tuple[Profile,
     )
 
 
-def _profile(volume: Any, row: pd.Series, how: dict[str, Any], axis: int) -> Profile:
-    name, voxel_um = _NAMES[axis], how["voxel_um"][axis]
+def _profile(volume: Any, row: pd.Series, settings: dict[str, Any], axis: int) -> Profile:
+    name, voxel_um = _NAMES[axis], settings["voxel_um"][axis]
     place = [int(row[f"{other}_voxel"]) for other in _NAMES]
-    half = half_region(how["region_um"][axis], voxel_um)
+    half = half_region(settings["region_um"][axis], voxel_um)
     first = max(place[axis] - half, 0)
     index: list[Any] = list(place)
     index[axis] = slice(first, place[axis] + half + 1)
     line = np.asarray(volume[tuple(index[-volume.ndim :])], np.float64)
-    at = how["origin_um"][axis] + (first + np.arange(len(line))) * voxel_um
+    at = settings["origin_um"][axis] + (first + np.arange(len(line))) * voxel_um
     centre, fwhm = float(row[f"{name}_um"]), float(row[f"fwhm_{name}_um"])
     fine = np.linspace(at[0], at[-1], _FINE * (len(line) - 1) + 1)
     if not math.isfinite(fwhm):
         empty = np.empty(0)
         return Profile(name, at - centre, line, empty, empty, fwhm)
-    if how["model"] == "profiles":
+    if settings["model"] == "profiles":
         fit = _line_fit(at, line, centre, fwhm, fine)
     else:
-        fit = _box_fit(row, how, axis, fine)
+        fit = _box_fit(row, settings, axis, fine)
     return Profile(name, at - centre, line, fine - centre, fit, fwhm)
 
 
-def _box_fit(row: pd.Series, how: dict[str, Any], axis: int, fine: Array) -> Array:
+def _box_fit(row: pd.Series, settings: dict[str, Any], axis: int, fine: Array) -> Array:
     """The three-dimensional Gaussian along the line."""
     height = float(row["amplitude"])
     for other, name in enumerate(_NAMES):
         if other != axis and math.isfinite(row[f"fwhm_{name}_um"]):
-            line_at = how["origin_um"][other] + row[f"{name}_voxel"] * how["voxel_um"][other]
+            origin_um, voxel_um = settings["origin_um"][other], settings["voxel_um"][other]
+            line_at = origin_um + row[f"{name}_voxel"] * voxel_um
             height *= _gaussian(line_at - row[f"{name}_um"], row[f"fwhm_{name}_um"])
     name = _NAMES[axis]
     curve = _gaussian(fine - row[f"{name}_um"], row[f"fwhm_{name}_um"])

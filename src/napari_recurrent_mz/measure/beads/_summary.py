@@ -1,4 +1,4 @@
-"""Summary of a table of beads in a few numbers and words, and as a file."""
+"""Summary of a table of beads in a few numbers, histograms and words, and as a file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ...core import metrics
 from ...core.scans import InputError, listed
+from ._measure import HEADERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 AXES = ("x", "y", "z")
+BINS = 20
+
+_ROOM = 0.01  # of the width, to either side: the range of a histogram of equal values
 
 _LEFT_OUT = {
     "border": "at the border",
@@ -26,25 +31,6 @@ _LEFT_OUT = {
     "dim": "dim",
     "poor fit": "with a poor fit",
 }
-
-HEADERS = {
-    "z_um": "z (µm)",
-    "y_um": "y (µm)",
-    "x_um": "x (µm)",
-    "fwhm_z_um": "FWHM z (µm)",
-    "fwhm_y_um": "FWHM y (µm)",
-    "fwhm_x_um": "FWHM x (µm)",
-    "amplitude": "amplitude (image units)",
-    "background": "background (image units)",
-    "residual": "residual (fraction of amplitude)",
-    "snr": "SNR (amplitude over noise)",
-    "z_voxel": "z (voxel)",
-    "y_voxel": "y (voxel)",
-    "x_voxel": "x (voxel)",
-    "accepted": "accepted",
-    "reason": "reason",
-}
-"""Names of the columns in a CSV file, with their units."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +65,84 @@ def widths(table: pd.DataFrame, axis: str) -> Widths:
         From :func:`measure_beads`.
     axis : {"x", "y", "z"}
     """
-    column = table.loc[table["accepted"].astype(bool), f"fwhm_{axis}_um"]
-    values = column.to_numpy(np.float64)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return Widths(values, np.nan, np.nan, np.nan)
-    return Widths(values, float(values.mean()), float(np.median(values)), float(values.std()))
+    values = _finite(table.loc[table["accepted"].astype(bool), f"fwhm_{axis}_um"])
+    mean, median, std = (
+        (values.mean(), np.median(values), values.std()) if len(values) else 3 * (np.nan,)
+    )
+    return Widths(values, float(mean), float(median), float(std))
+
+
+def _finite(sample: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    values = np.ravel(np.asarray(sample, np.float64))
+    return values[np.isfinite(values)]
+
+
+def histogram_edges(*samples: npt.ArrayLike, bins: int = BINS) -> npt.NDArray[np.float64]:
+    """Edges of equal bins from the least to the greatest width of all samples.
+
+    Parameters
+    ----------
+    *samples : array_like
+        Widths, in micrometres; values that are not finite are left out.
+    bins : int, optional
+        How many.
+
+    Returns
+    -------
+    numpy.ndarray, shape (bins + 1,)
+        In micrometres. Where all widths are equal, the range is one per cent to either side.
+
+    Raises
+    ------
+    InputError
+        If there is no width at all.
+    """
+    every = np.concatenate([_finite(sample) for sample in samples])
+    if not len(every):
+        raise InputError("There is no measured bead: a histogram needs at least one.")
+    low, high = float(every.min()), float(every.max())
+    room = _ROOM * abs(high) if high - low <= 1e-9 * abs(high) else 0.0
+    return np.linspace(low - room, high + room, bins + 1)
+
+
+def kl_divergence(
+    truth: npt.ArrayLike, test: npt.ArrayLike, *, bins: npt.ArrayLike = BINS
+) -> float:
+    """Kullback-Leibler divergence of two histograms of FWHM, D(truth || test), in nats.
+
+    The sum over the bins of p ln(p / q), with p the truth's share of a bin and q the other's,
+    each after half a bead is added to every bin, so that an empty bin gives a large value
+    and not an infinite one. It is not symmetric: the truth comes first. The paper compares
+    beads so (Fig. 3b, there in bins that it does not state).
+
+    Parameters
+    ----------
+    truth, test : array_like
+        Widths, in micrometres; values that are not finite (beads not measured) are left out.
+    bins : int or array_like, optional
+        Rising bin edges, in micrometres, or how many equal bins there are from the least to
+        the greatest width of both (:func:`histogram_edges`). Values beyond given edges are not
+        counted.
+
+    Returns
+    -------
+    float
+        0 or above.
+
+    Raises
+    ------
+    InputError
+        If one of them holds no width.
+    """
+    samples = _finite(truth), _finite(test)
+    for name, sample in zip(("first", "second"), samples, strict=True):
+        if not len(sample):
+            raise InputError(
+                f"The {name} histogram holds no measured bead: there is nothing to compare."
+            )
+    given = np.asarray(bins)
+    edges = histogram_edges(*samples, bins=int(given)) if given.ndim == 0 else given
+    return metrics.kl_divergence(*samples, edges)
 
 
 def excluded(table: pd.DataFrame) -> dict[str, int]:
@@ -98,9 +156,7 @@ def in_words(table: pd.DataFrame) -> str:
     total, accepted = len(table), int(table["accepted"].sum())
     if not total:
         return "No bead was found"
-    beads = (
-        f"{accepted} of {total} beads accepted" if total > 1 else f"{accepted} of 1 bead accepted"
-    )
+    beads = f"{accepted} of {total} {'beads' if total > 1 else 'bead'} accepted"
     reasons = [f"{count} {_LEFT_OUT[reason]}" for reason, count in excluded(table).items()]
     return f"{beads}; left out: {', '.join(reasons)}" if reasons else beads
 
@@ -116,10 +172,6 @@ def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
         From :func:`measure_beads`, by the name of their volume, which is the first column; the
         second is the number of the bead in its table, from 1.
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     InputError
@@ -134,11 +186,11 @@ def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
         raise InputError(f"'{path.name}' is no name for a table: let it end in .csv.")
     if not any(len(table) for table in tables.values()):
         raise InputError(f"There is no bead in {listed(list(tables))}: no table was written.")
-    parts = []
+    renamed = []
     for name, table in tables.items():
-        part = table[list(HEADERS)].rename(columns=HEADERS)
-        part.insert(0, "volume", name)
-        part.insert(1, "bead", np.arange(1, len(part) + 1))
-        part.attrs.clear()
-        parts.append(part)
-    return write_table(path, pd.concat(parts), encoding="utf-8-sig")
+        rows = table[list(HEADERS)].rename(columns=HEADERS)
+        rows.insert(0, "volume", name)
+        rows.insert(1, "bead", np.arange(1, len(rows) + 1))
+        rows.attrs.clear()  # those of two tables differ, and concat compares them
+        renamed.append(rows)
+    return write_table(path, pd.concat(renamed), encoding="utf-8-sig")

@@ -65,12 +65,12 @@ def _of_bead(psf: Array, z: Array, r: Array, bead_um: float) -> Callable[[Array,
 
     point = RectBivariateSpline(z, r, psf)
     side = (np.arange(_ACROSS) + 0.5) / _ACROSS - 0.5
-    parts = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
-    parts = parts[np.linalg.norm(parts, axis=1) <= 0.5] * bead_um
+    filling = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
+    filling = filling[np.linalg.norm(filling, axis=1) <= 0.5] * bead_um
 
     def image(x: Array, height: Array) -> Array:
-        radius = np.hypot(x[:, None] - parts[:, 2], parts[:, 1])
-        far = np.abs(height[:, None] - parts[:, 0])
+        radius = np.hypot(x[:, None] - filling[:, 2], filling[:, 1])
+        far = np.abs(height[:, None] - filling[:, 0])
         return np.asarray(point.ev(far, radius).mean(axis=1))
 
     return image

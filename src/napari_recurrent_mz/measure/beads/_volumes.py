@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from ...core.progress import finished, never
 from ...core.scans import InputError
 from ...io import even_step
-from ._measure import bead_steps
+from ._measure import BeadSettings, bead_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,25 +72,6 @@ def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
     return float(heights[0]), step
 
 
-@dataclass(frozen=True)
-class BeadSettings:
-    """How beads are found and fitted, as :func:`measure_beads` takes it; None and NaN leave a
-    choice to it.
-
-    Attributes
-    ----------
-    same_beads : bool
-        With a reference, find beads in that, and measure the accepted ones in both.
-    """
-
-    model: str = "gaussian3d"
-    separation_um: float | None = None
-    threshold_snr: float = 5.0
-    region_um: tuple[float, float, float] = (math.nan, math.nan, math.nan)
-    z_range_um: tuple[float, float] = (-math.inf, math.inf)
-    same_beads: bool = True
-
-
 def volumes_in_steps(
     volumes: Sequence[BeadVolume],
     settings: BeadSettings,
@@ -107,13 +87,14 @@ def volumes_in_steps(
     notes: list[str] = []
     last = len(volumes) - 1
     for number in reversed(range(len(volumes))):  # the reference first: it may lend its beads
-        volume, places, lent = volumes[number], None, False
+        volume, places, chosen = volumes[number], None, settings
         if points_um is not None:
             places = points_um[number]
         elif settings.same_beads and number < last:
             places = _beads_of(volumes[last], tables[last], volume, notes)
-            lent = places is not None
-        tables[number] = yield from _one_volume(volume, settings, places, lent, stopped)
+        if volume.is_flat or (points_um is None and places is not None):
+            chosen = replace(settings, z_range_um=None)  # the beads of the reference all count
+        tables[number] = yield from _one_volume(volume, chosen, places, stopped)
         if stopped():
             break
     return tuple(tables[number] for number in sorted(tables)), tuple(notes)
@@ -148,14 +129,13 @@ def measure_volumes(
         If a volume cannot be measured, or the two do not overlap.
     """
     steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
-    return finished(steps, None if on_progress is None else lambda step: on_progress(*step))
+    return finished(steps, on_progress and (lambda step: on_progress(*step)))
 
 
 def _one_volume(
     volume: BeadVolume,
     settings: BeadSettings,
     places: Array | None,
-    lent: bool,
     stopped: Callable[[], bool],
 ) -> Generator[tuple[str, int, int], None, pd.DataFrame]:
     words = f"Beads of “{volume.name}”"
@@ -164,18 +144,13 @@ def _one_volume(
         steps = bead_steps(
             np.asarray(volume.pixels),
             volume.voxel_um.tolist(),
+            settings,
             points=places,
-            min_separation_um=settings.separation_um,
-            threshold_snr=settings.threshold_snr,
-            region_um=settings.region_um,
-            model=settings.model,
-            z_range_um=None if lent or volume.is_flat else settings.z_range_um,
             origin_um=volume.origin_um.tolist(),
             stopped=stopped,
         )
         while True:
-            done, total = next(steps)
-            yield words, done, total
+            yield words, *next(steps)
     except StopIteration as end:
         table: pd.DataFrame = end.value
         return table

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ...core.metrics import Normalisation, StackScale, StraightFit, plane_measures
 from ...core.progress import Step, Steps, finished
 from ...core.scans import InputError, listed
-from ._sources import Baseline, Field, Resampled, Source, common_field, pixels_off, scans_in
+from ._sources import Baseline, Resampled, SharedField, Source, common_field, pixels_off, scans_in
 from ._volume import Volume
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ...core.optics import Optics
 
-_Result = TypeVar("_Result")
+Array = npt.NDArray[Any]
 
 MEASURES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"}
 """Columns of the measures, and what a figure or a table calls them."""
@@ -129,10 +130,6 @@ def compare(
     on_progress : callable, optional
         Called with the steps done and the steps in all.
 
-    Returns
-    -------
-    Comparison
-
     Raises
     ------
     InputError
@@ -143,14 +140,7 @@ def compare(
         volumes, reference, baselines=baselines, scans_um=scans_um, optics=optics, fit=fit,
         device=device,
     )  # fmt: skip
-    return last_of(steps, on_progress)
-
-
-def last_of(steps: Steps[_Result], on_progress: Callable[[int, int], None] | None) -> _Result:
-    """Result of a generator of steps."""
-    return finished(
-        steps, None if on_progress is None else lambda step: on_progress(step.done, step.total)
-    )
+    return finished(steps, on_progress and (lambda step: on_progress(step.done, step.total)))
 
 
 def comparing(
@@ -164,41 +154,37 @@ def comparing(
     device: str = "auto",
     stopped: Callable[[], bool] | None = None,
 ) -> Steps[Comparison]:
-    """:func:`compare` as a generator, to be stopped between two planes by closing it.
-
-    Yields
-    ------
-    Step
-        After every plane that was read.
-
-    Returns
-    -------
-    Comparison
-    """
+    """:func:`compare` as a generator, to be stopped between two planes by closing it."""
     given = [volumes] if isinstance(volumes, Volume) else list(volumes)
     scans_um = tuple(float(z) for z in scans_um)
     _check_names(given, baselines)
-    given = [_with_scans(volume, scans_um) for volume in given]
+    # a volume that does not know its scans takes those that were given
+    given = [replace(v, scans_um=v.scans_um or scans_um) for v in given]
     shared = common_field(given, reference)
-    heights = reference.heights_um
-    sources: list[Source] = [Resampled(volume, reference, shared) for volume in given]
-    total = len(heights) * (1 + len(given) * fit + len(given) + len(baselines))
+    planes = len(reference.heights_um)
+    sources: list[Source] = [Resampled(volume, shared) for volume in given]
+    total = planes * (1 + len(given) * fit + len(given) + len(baselines))
     yield Step(0, total, "Reading the reference")
     scale = yield from _scale(reference, total)
     fits: dict[str, StraightFit] = {}
-    done = len(heights)
     if fit:
-        fits = yield from fitting(sources, reference, shared, Step(done, total, "Fitting"))
-        done += len(heights) * len(given)
+        fits = yield from fitting(sources, shared, planes, total)
     if baselines:
         scans = scans_in(reference, scans_um or _agreed_scans(given))
-        for key in baselines:
-            baseline = Baseline(
-                key, scans, reference, shared, optics=optics, device=device, stopped=stopped
-            )
-            sources.append(baseline)
-    first_step = Step(done, total, "Comparing")
-    rows = yield from _measured(sources, reference, shared, scale, fits, first_step)
+        sources += [
+            Baseline(key, scans, shared, optics=optics, device=device, stopped=stopped)
+            for key in baselines
+        ]
+    rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in sources}
+
+    def measure(source: Source, number: int, truth: Array, test: Array) -> None:
+        line = fits.get(source.name)
+        values = plane_measures(truth, test if line is None else line.apply(test), scale)
+        row = {"name": source.name, "plane": number, "z_um": float(reference.heights_um[number])}
+        rows[source.name].append(row | dict(zip(MEASURES, values, strict=True)))
+
+    done = planes * (1 + len(given) * fit)
+    yield from _each_pair(sources, shared, measure, Step(done, total, "Comparing"))
     for source in sources:
         if isinstance(source, Resampled):
             source.check_contrast()
@@ -206,49 +192,39 @@ def comparing(
         reference.name,
         _table(rows, sources, reference, fits),
         {source.name: source.scans_um for source in sources},
-        *_resampling_note(given, sources, reference, shared),
+        *_resampling_note(given, sources, shared),
         scale,
         {name: (line.gain, line.offset) for name, line in fits.items()},
     )
 
 
-def _measured(
+def _each_pair(
     sources: Sequence[Source],
-    reference: Volume,
-    shared: Field,
-    scale: Normalisation,
-    fits: Mapping[str, StraightFit],
+    shared: SharedField,
+    visit: Callable[[Source, int, Array, Array], None],
     first_step: Step,
-) -> Steps[list[dict[str, Any]]]:
-    """One row for every source and plane of the reference that it covers."""
-    rows, done = [], first_step.done
-    for number, z in enumerate(reference.heights_um.tolist()):
-        truth = shared.of(reference.plane(number))
+) -> Steps[None]:
+    """Give ``visit`` each source, plane number, plane of the reference and plane of the source."""
+    done, total, words = first_step
+    for number, z in enumerate(shared.reference.heights_um.tolist()):
+        truth = shared.truth(number)
         for source in sources:
             if source.covers(z):
-                line = fits.get(source.name)
-                test = source.at(z) if line is None else line.apply(source.at(z))
-                values = plane_measures(truth, test, scale)
-                row = {"name": source.name, "plane": number, "z_um": z}
-                rows.append(row | dict(zip(MEASURES, values, strict=True)))
+                visit(source, number, truth, source.at(z))
             done += 1
-            yield Step(done, first_step.total, first_step.words)
-    return rows
+            yield Step(done, total, words)
 
 
 def fitting(
-    sources: Sequence[Source], reference: Volume, shared: Field, first_step: Step
+    sources: Sequence[Source], shared: SharedField, done: int, total: int
 ) -> Steps[dict[str, StraightFit]]:
     """The straight line that brings each source to the units of the reference."""
     lines = {source.name: StraightFit() for source in sources}
-    done = first_step.done
-    for number, z in enumerate(reference.heights_um.tolist()):
-        truth = shared.of(reference.plane(number))
-        for source in sources:
-            if source.covers(z):
-                lines[source.name].add(source.at(z), truth)
-            done += 1
-            yield Step(done, first_step.total, first_step.words)
+
+    def add(source: Source, _number: int, truth: Array, test: Array) -> None:
+        lines[source.name].add(test, truth)
+
+    yield from _each_pair(sources, shared, add, Step(done, total, "Fitting"))
     return lines
 
 
@@ -273,13 +249,6 @@ def _check_names(volumes: Sequence[Volume], baselines: Sequence[str]) -> None:
         raise InputError(f"Two volumes are called '{twice[0]}': give each a name of its own.")
 
 
-def _with_scans(volume: Volume, scans_um: Sequence[float]) -> Volume:
-    """The volume; one that does not know its scans takes those that were given."""
-    if volume.scans_um or not scans_um:
-        return volume
-    return replace(volume, scans_um=scans_um)
-
-
 def _agreed_scans(volumes: Sequence[Volume]) -> tuple[float, ...]:
     """The heights that the volumes were made from, when all say the same."""
     known = {tuple(np.round(v.scans_um, 3).tolist()) for v in volumes if len(v.scans_um)}
@@ -292,39 +261,32 @@ def _agreed_scans(volumes: Sequence[Volume]) -> tuple[float, ...]:
 
 
 def _table(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Mapping[str, list[dict[str, Any]]],
     sources: Sequence[Source],
     reference: Volume,
     fits: Mapping[str, object],
 ) -> pd.DataFrame:
     import pandas as pd
 
-    table = pd.DataFrame(list(rows))
     own = {
-        source.name: {
-            number
-            for z in source.scans_um
-            if source.holds_scans and source.name not in fits
-            if (number := reference.nearest(z)) is not None
-        }
+        source.name: {reference.nearest(z) for z in source.scans_um}
+        if source.holds_scans and source.name not in fits
+        else set()
         for source in sources
     }
-    left_out = set().union(*own.values())
-    common = set.intersection(*(set(rows["plane"]) for _, rows in table.groupby("name")))
+    table = pd.DataFrame([row for some in rows.values() for row in some])
+    covered = [{row["plane"] for row in some} for some in rows.values() if some]
     pairs = zip(table["name"], table["plane"], strict=True)
     table["is_scan"] = [plane in own[name] for name, plane in pairs]
-    table["in_mean"] = table["plane"].isin(common - left_out)
-    order = {source.name: place for place, source in enumerate(sources)}
-    table["order"] = table["name"].map(order)
-    table = table.sort_values(["order", "plane"], ignore_index=True)
-    return table.drop(columns=["order", "plane"])
+    table["in_mean"] = table["plane"].isin(set.intersection(*covered) - set().union(*own.values()))
+    return table.drop(columns="plane")
 
 
 def _resampling_note(
-    volumes: Sequence[Volume], sources: Sequence[Source], reference: Volume, shared: Field
+    volumes: Sequence[Volume], sources: Sequence[Source], shared: SharedField
 ) -> tuple[str, bool]:
     """A sentence on what brought the grids together, and whether it was nothing."""
-    heights = reference.heights_um
+    reference, heights = shared.reference, shared.reference.heights_um
     covered = [z for z in heights if any(source.covers(z) for source in sources)]
     resampled = [
         f"'{source.name}'"
@@ -332,28 +294,27 @@ def _resampling_note(
         if isinstance(source, Resampled)
         and not all(source.has_plane(z) for z in heights if source.covers(z))
     ]
-    parts = [
-        f"Compared on {_of(len(covered), len(heights), 'planes')} of '{reference.name}' "
-        f"(z {covered[0]:.4g} to {covered[-1]:.4g} µm)"
+    some, every = len(covered), len(heights)
+    planes = f"all {every} planes" if some == every else f"{some} of {every} planes"
+    clauses = [
+        f"Compared on {planes} of '{reference.name}' (z {covered[0]:.4g} to {covered[-1]:.4g} µm)",
+        f"{listed(resampled)} resampled to their heights (linear along z)"
+        if resampled
+        else "nothing was resampled",
     ]
-    if resampled:
-        parts.append(f"{listed(resampled)} resampled to their heights (linear along z)")
-    else:
-        parts.append("nothing was resampled")
-    short = [f"'{s.name}'" for s in sources if not all(s.covers(z) for z in covered)]
-    if short:
-        parts.append(f"{listed(short)} {'covers' if len(short) == 1 else 'cover'} fewer of them")
+    partial = [f"'{s.name}'" for s in sources if not all(s.covers(z) for z in covered)]
+    if partial:
+        clauses.append(
+            f"{listed(partial)} {'covers' if len(partial) == 1 else 'cover'} fewer of them"
+        )
     if shared.shape != reference.shape:
-        parts.append(f"cropped to the {shared.shape[0]} × {shared.shape[1]} pixels that all share")
-    off = {volume.name: pixels_off(volume, reference) for volume in volumes}
-    parts += [
-        f"'{name}' lies {value:.2f} pixels beside it and was not shifted"
-        for name, value in off.items()
-        if value
+        clauses.append(
+            f"cropped to the {shared.shape[0]} × {shared.shape[1]} pixels that all share"
+        )
+    clauses += [
+        f"'{volume.name}' lies {off:.2f} pixels beside it and was not shifted"
+        for volume in volumes
+        if (off := pixels_off(volume, reference))
     ]
-    is_same = len(parts) == 2 and not resampled and len(covered) == len(heights)
-    return "; ".join(parts) + ".", is_same
-
-
-def _of(some: int, every: int, what: str) -> str:
-    return f"all {every} {what}" if some == every else f"{some} of {every} {what}"
+    is_same = len(clauses) == 2 and not resampled and len(covered) == len(heights)
+    return "; ".join(clauses) + ".", is_same

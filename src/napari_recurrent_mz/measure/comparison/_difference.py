@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ...core.progress import Step, Steps
+from ...core.progress import Step, Steps, finished
 from ...core.scans import FloatArray
-from ._compare import fitting, last_of
+from ._compare import fitting
 from ._sources import Baseline, Resampled, Source, common_field, scans_in
 from ._volume import Volume
 
@@ -64,17 +64,13 @@ def difference(
     reference, scans_um, optics, fit, device, on_progress
         As in :func:`compare`; ``scans_um`` and ``optics`` serve a baseline only.
 
-    Returns
-    -------
-    Difference
-
     Raises
     ------
     InputError
         As :func:`compare` does.
     """
     steps = differing(volume, reference, scans_um=scans_um, optics=optics, fit=fit, device=device)
-    return last_of(steps, on_progress)
+    return finished(steps, on_progress and (lambda step: on_progress(step.done, step.total)))
 
 
 def differing(
@@ -87,47 +83,29 @@ def differing(
     device: str = "auto",
     stopped: Callable[[], bool] | None = None,
 ) -> Steps[Difference]:
-    """:func:`difference` as a generator, to be stopped between two planes by closing it.
-
-    Yields
-    ------
-    Step
-        After every plane.
-
-    Returns
-    -------
-    Difference
-    """
+    """:func:`difference` as a generator, to be stopped between two planes by closing it."""
     source: Source
     if isinstance(volume, str):
         shared, fit = common_field([], reference), False  # it has the units of the reference
         scans = scans_in(reference, scans_um)
-        source = Baseline(
-            volume, scans, reference, shared, optics=optics, device=device, stopped=stopped
-        )
+        source = Baseline(volume, scans, shared, optics=optics, device=device, stopped=stopped)
     else:
         shared = common_field([volume], reference)
-        source = Resampled(volume, reference, shared)
-    every = reference.heights_um
-    numbers = [n for n, z in enumerate(every.tolist()) if source.covers(z)]
-    total = len(numbers) + fit * len(every)
+        source = Resampled(volume, shared)
+    heights = reference.heights_um
+    numbers = [n for n, z in enumerate(heights.tolist()) if source.covers(z)]
+    fitted = fit * len(heights)
+    total = len(numbers) + fitted
     line = None
     if fit:
-        first_step = Step(0, total, "Fitting")
-        line = (yield from fitting([source], reference, shared, first_step))[source.name]
+        line = (yield from fitting([source], shared, 0, total))[source.name]
     pixels = np.empty((len(numbers), *shared.shape), np.float32)
     for place, number in enumerate(numbers):
-        test = source.at(float(every[number]))
-        truth = shared.of(reference.plane(number)).astype(np.float64)
+        test = source.at(float(heights[number]))
+        truth = shared.truth(number).astype(np.float64)
         pixels[place] = (test if line is None else line.apply(test)) - truth
-        yield Step(place + 1 + fit * len(every), total, "Subtracting")
-    corner = [
-        start + pixel * reference.pixel_um
-        for start, pixel in zip(
-            reference.origin_um, (shared.rows.start, shared.columns.start), strict=True
-        )
-    ]
-    place_um = (corner[0], corner[1])
-    return Difference(
-        source.name, reference.name, pixels, every[numbers], reference.pixel_um, place_um
-    )
+        yield Step(place + 1 + fitted, total, "Subtracting")
+    y, x = reference.origin_um
+    size = reference.pixel_um
+    origin_um = (y + shared.rows.start * size, x + shared.columns.start * size)
+    return Difference(source.name, reference.name, pixels, heights[numbers], size, origin_um)

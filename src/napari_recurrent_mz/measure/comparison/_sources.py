@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed
+from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, same_height
 from ._volume import Volume
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Field:
-    """Pixels of the reference that all volumes share, rows and columns."""
+class SharedField:
+    """The pixels of a reference that all volumes share, by its rows and columns."""
 
+    reference: Volume
     rows: slice
     columns: slice
 
@@ -62,15 +63,19 @@ class Field:
             self.columns.start - offset[1] : self.columns.stop - offset[1],
         ]
 
+    def truth(self, number: int) -> npt.NDArray[Any]:
+        """The part of a plane of the reference."""
+        return self.of(self.reference.plane(number))
+
 
 class Resampled:
     """A volume at any height within it: straight lines between its planes."""
 
-    def __init__(self, volume: Volume, reference: Volume, field: Field) -> None:
+    def __init__(self, volume: Volume, field: SharedField) -> None:
         self.name, self.holds_scans = volume.name, volume.holds_scans
         self.scans_um = tuple(volume.scans_um)
         self._volume, self._field = volume, field
-        self._offset = _offset(volume, reference)
+        self._offset = _offset(volume, field.reference)
         self._cache: dict[int, npt.NDArray[Any]] = {}
         self._low, self._high = np.inf, -np.inf
 
@@ -122,12 +127,11 @@ class Baseline:
         self,
         key: str,
         scans: Sequence[Scan],
-        reference: Volume,
-        field: Field,
+        field: SharedField,
         *,
         optics: Optics | None,
-        device: str = "auto",
-        stopped: Callable[[], bool] | None = None,
+        device: str,
+        stopped: Callable[[], bool] | None,
     ) -> None:
         from ...engine.inference import plane_maker
         from ...engine.recipe import Recipe
@@ -139,8 +143,7 @@ class Baseline:
         self.name = BASELINE_NAMES[key]
         self.scans_um = tuple(scan.z_um for scan in scans)
         self._scans, self._field = scans, field
-        heights = reference.heights_um
-        low, high = float(heights[0]), float(heights[-1])
+        low, high = (float(z) for z in field.reference.heights_um[[0, -1]])
         grid = ZGrid(low, high, max(high - low, 1.0))
         recipe = Recipe(scans, grid, optics=optics, method=key, device=device)
         self._maker = plane_maker(recipe, stopped=stopped)
@@ -151,7 +154,7 @@ class Baseline:
 
     def at(self, z_um: float) -> npt.NDArray[Any]:
         """The plane at a height, cropped; at a scan it is the scan itself."""
-        same = [scan.pixels for scan in self._scans if abs(scan.z_um - z_um) < SAME_HEIGHT_UM]
+        same = [scan.pixels for scan in self._scans if same_height(scan.z_um, z_um)]
         return self._field.of(same[0] if same else self._maker.plane(z_um))
 
 
@@ -167,7 +170,7 @@ def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
     for z in heights:
         number = reference.nearest(z)
         if number is None:
-            low, high = reference.heights_um[0], reference.heights_um[-1]
+            low, high = reference.heights_um[[0, -1]]
             raise InputError(
                 f"The reference '{reference.name}' has no plane at the scan's height {z:g} µm, its "
                 f"planes go from {low:g} to {high:g} µm: correct the heights of the scans."
@@ -179,45 +182,40 @@ def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
     ]
 
 
-def common_field(volumes: Sequence[Volume], reference: Volume) -> Field:
+def common_field(volumes: Sequence[Volume], reference: Volume) -> SharedField:
     """The pixels of the reference that all volumes share; other sizes of a pixel are refused."""
-    low, high = [0, 0], list(reference.shape)
+    low, high = np.zeros(2, int), np.array(reference.shape)
     for volume in volumes:
         _check_pixels(volume, reference)
         _check_heights(volume, reference)
-        offset = _offset(volume, reference)
-        ends = [o + n for o, n in zip(offset, volume.shape, strict=True)]
-        shared = [
-            min(end, n) - max(o, 0)
-            for o, end, n in zip(offset, ends, reference.shape, strict=True)
-        ]  # fmt: skip
-        if min(shared) < _LEAST_PIXELS:
-            raise InputError(_apart(volume, reference, shared))
-        low = [max(a, b) for a, b in zip(low, offset, strict=True)]
-        high = [min(a, b) for a, b in zip(high, ends, strict=True)]
-    if min(b - a for a, b in zip(low, high, strict=True)) < _LEAST_PIXELS:
+        start = np.array(_offset(volume, reference))
+        end = start + volume.shape
+        shared = np.minimum(end, reference.shape) - np.maximum(start, 0)
+        if shared.min() < _LEAST_PIXELS:
+            raise _apart(volume, reference, shared)
+        low, high = np.maximum(low, start), np.minimum(high, end)
+    if (high - low).min() < _LEAST_PIXELS:
         names = listed([f"'{volume.name}'" for volume in volumes])
         raise InputError(f"{names} have no field in common: compare them one at a time.")
-    return Field(slice(low[0], high[0]), slice(low[1], high[1]))
+    rows, columns = (slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    return SharedField(reference, rows, columns)
 
 
 def pixels_off(volume: Volume, reference: Volume) -> float:
     """How far its pixels lie beside those of the reference, in pixels, at most a half."""
-    exact = [
-        (a - b) / reference.pixel_um
-        for a, b in zip(volume.origin_um, reference.origin_um, strict=True)
-    ]
-    off = max(abs(value - round(value)) for value in exact)
+    off = max(abs(value - round(value)) for value in _exact_offset(volume, reference))
     return off if off > _OFF_PX else 0.0
 
 
 def _offset(volume: Volume, reference: Volume) -> tuple[int, int]:
     """Place of its first pixel among the pixels of the reference."""
-    y, x = (
-        round((a - b) / reference.pixel_um)
-        for a, b in zip(volume.origin_um, reference.origin_um, strict=True)
-    )
+    y, x = map(round, _exact_offset(volume, reference))
     return y, x
+
+
+def _exact_offset(volume: Volume, reference: Volume) -> list[float]:
+    places = zip(volume.origin_um, reference.origin_um, strict=True)
+    return [(a - b) / reference.pixel_um for a, b in places]
 
 
 def _check_pixels(volume: Volume, reference: Volume) -> None:
@@ -242,13 +240,13 @@ def _check_heights(volume: Volume, reference: Volume) -> None:
         )
 
 
-def _apart(volume: Volume, reference: Volume, shared: Sequence[int]) -> str:
-    if min(shared) > 0:
-        return (
+def _apart(volume: Volume, reference: Volume, shared: npt.NDArray[np.int_]) -> InputError:
+    if shared.min() > 0:
+        return InputError(
             f"'{volume.name}' and the reference '{reference.name}' share only {shared[0]} × "
             f"{shared[1]} pixels: SSIM needs at least {_LEAST_PIXELS} × {_LEAST_PIXELS}."
         )
-    return (
+    return InputError(
         f"'{volume.name}' ({_place(volume)}) and the reference '{reference.name}' "
         f"({_place(reference)}) do not overlap: check the position (translate) and the pixel size "
         "of both."
@@ -256,9 +254,6 @@ def _apart(volume: Volume, reference: Volume, shared: Sequence[int]) -> str:
 
 
 def _place(volume: Volume) -> str:
-    ends = [
-        (start, start + (n - 1) * volume.pixel_um)
-        for start, n in zip(volume.origin_um, volume.shape, strict=True)
-    ]
-    (top, bottom), (left, right) = ends
+    (top, left), size = volume.origin_um, volume.pixel_um
+    bottom, right = top + (volume.shape[0] - 1) * size, left + (volume.shape[1] - 1) * size
     return f"y {top:.4g} to {bottom:.4g}, x {left:.4g} to {right:.4g} µm"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,23 @@ class Volume:
     holds_scans: bool = True
 
     def __post_init__(self) -> None:
-        pixels = self.pixels if hasattr(self.pixels, "shape") else np.asarray(self.pixels)
-        heights = np.atleast_1d(np.asarray(self.z_um, np.float64))
-        _check(self.name, pixels, heights, self.pixel_um)
-        order = np.argsort(heights)
-        object.__setattr__(self, "pixels", pixels)
+        if not hasattr(self.pixels, "shape"):
+            object.__setattr__(self, "pixels", np.asarray(self.pixels))
         object.__setattr__(self, "scans_um", tuple(sorted(float(z) for z in self.scans_um)))
-        object.__setattr__(self, "_order", order)
-        object.__setattr__(self, "_rising", heights[order])
+        self._check()
 
     @property
+    def _stored_um(self) -> npt.NDArray[np.float64]:
+        return np.atleast_1d(np.asarray(self.z_um, np.float64))
+
+    @cached_property
+    def _order(self) -> npt.NDArray[np.intp]:
+        return np.argsort(self._stored_um)
+
+    @cached_property
     def heights_um(self) -> npt.NDArray[np.float64]:
         """Heights of the planes, in micrometres, rising, shape (Z,)."""
-        heights: npt.NDArray[np.float64] = self.__dict__["_rising"]
-        return heights
+        return self._stored_um[self._order]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,8 +81,7 @@ class Volume:
         InputError
             If it has pixels that are NaN or infinite.
         """
-        order: npt.NDArray[np.intp] = self.__dict__["_order"]
-        plane = np.asarray(self.pixels[int(order[number])])
+        plane = np.asarray(self.pixels[int(self._order[number])])
         if plane.dtype.kind == "b":
             plane = plane.astype(np.uint8)
         if plane.dtype.kind == "f":
@@ -96,12 +99,39 @@ class Volume:
         index = int(np.abs(heights - z_um).argmin())
         return index if abs(heights[index] - z_um) <= 0.51 * np.diff(heights).min() else None
 
+    def _check(self) -> None:
+        name, pixels, pixel_um, heights = self.name, self.pixels, self.pixel_um, self._stored_um
+        shape = tuple(int(size) for size in pixels.shape)
+        if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
+            raise InputError(
+                f"'{name}' is one image, not a stack: give at least two planes (Z, Y, X)."
+            )
+        if len(shape) != 3:
+            raise InputError(
+                f"'{name}' has {len(shape)} dimensions {shape}: give a stack (Z, Y, X) of one "
+                "channel and one time point."
+            )
+        if np.dtype(pixels.dtype).kind not in "uifb":
+            raise InputError(
+                f"'{name}' holds values of type {pixels.dtype}: give real intensities."
+            )
+        if heights.shape != shape[:1]:
+            raise InputError(
+                f"'{name}' has {shape[0]} planes but {heights.size} heights: give one a plane."
+            )
+        if not np.isfinite(heights).all() or np.diff(np.sort(heights)).min() < SAME_HEIGHT_UM:
+            raise InputError(
+                f"The planes of '{name}' do not have a height of their own each: correct its z "
+                "step."
+            )
+        if not (np.isfinite(pixel_um) and pixel_um > 0):
+            raise InputError(f"The pixel size of '{name}' is {pixel_um:g} µm: it must be above 0.")
+
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
-    """Scans of a reconstruction by its provenance, which may be empty.
+    """Heights in µm of a reconstruction's scans by its provenance, which may be empty.
 
-    Their heights in micrometres, and whether the planes there are the scans themselves, which those
-    of a confocal-like volume are not.
+    And whether its planes there are the scans themselves, which a confocal-like volume's are not.
     """
     heights = [scan.get("z_um") for scan in provenance.get("scans", ())]
     is_confocal = str(provenance.get("image", "")).startswith("confocal")
@@ -135,26 +165,3 @@ def read_volume(path: str | Path) -> Volume:
         image.name, image.stack, image.z_um, image.pixel_um,
         scans_um=scans_um, holds_scans=holds_scans,
     )  # fmt: skip
-
-
-def _check(name: str, pixels: Any, heights: npt.NDArray[np.float64], pixel_um: float) -> None:
-    shape = tuple(int(size) for size in pixels.shape)
-    if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
-        raise InputError(f"'{name}' is one image, not a stack: give at least two planes (Z, Y, X).")
-    if len(shape) != 3:
-        raise InputError(
-            f"'{name}' has {len(shape)} dimensions {shape}: give a stack (Z, Y, X) of one channel "
-            "and one time point."
-        )
-    if np.dtype(pixels.dtype).kind not in "uifb":
-        raise InputError(f"'{name}' holds values of type {pixels.dtype}: give real intensities.")
-    if heights.shape != shape[:1]:
-        raise InputError(
-            f"'{name}' has {shape[0]} planes but {heights.size} heights: give one a plane."
-        )
-    if not np.isfinite(heights).all() or np.diff(np.sort(heights)).min() < SAME_HEIGHT_UM:
-        raise InputError(
-            f"The planes of '{name}' do not have a height of their own each: correct its z step."
-        )
-    if not (np.isfinite(pixel_um) and pixel_um > 0):
-        raise InputError(f"The pixel size of '{name}' is {pixel_um:g} µm: it must be above 0.")

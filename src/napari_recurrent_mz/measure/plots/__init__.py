@@ -61,11 +61,12 @@ def style(figure: Figure, ink: Ink) -> None:
         for spine in axes.spines.values():
             spine.set_color(ink.faint)
         for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
-            label.set_color(ink.text)
-            label.set_fontsize(_FONT_SIZE)
-        _style_legend(axes.get_legend(), ink)
-    for legend in figure.legends:
-        _style_legend(legend, ink)
+            label.set(color=ink.text, fontsize=_FONT_SIZE)
+    legends = [axes.get_legend() for axes in figure.get_axes()]
+    for legend in [*filter(None, legends), *figure.legends]:
+        legend.get_frame().set(facecolor=ink.background, edgecolor=ink.faint, alpha=0.8)
+        for label in legend.get_texts():
+            label.set(color=ink.text, fontsize=_FONT_SIZE)
 
 
 def open_axes(axes: Any) -> None:
@@ -74,21 +75,16 @@ def open_axes(axes: Any) -> None:
 
 
 def fill_figure(figure: Figure, ink: Ink, drawn: Draw | None, reason: str) -> None:
-    """Draw on an empty figure what is wanted: a figure, why there is none, or nothing."""
+    """Draw on an empty figure: what is given, or else a sentence why there is nothing."""
     if drawn is not None:
         drawn(figure, ink)
     elif reason:
-        draw_reason(figure, ink, reason)
+        sentence = figure.text(
+            0.5, 0.5, reason, ha="center", va="center", color=ink.text, alpha=0.7,
+            fontsize=_FONT_SIZE, wrap=True,
+        )  # fmt: skip
+        sentence.set_in_layout(False)
     style(figure, ink)
-
-
-def draw_reason(figure: Figure, ink: Ink, sentence: str) -> None:
-    """Draw an empty figure with a sentence that says why it is empty."""
-    words = figure.text(
-        0.5, 0.5, sentence, ha="center", va="center", color=ink.text, alpha=0.7,
-        fontsize=_FONT_SIZE, wrap=True,
-    )  # fmt: skip
-    words.set_in_layout(False)
 
 
 def save_figure(
@@ -135,12 +131,3 @@ def _quiet_fonts() -> Iterator[None]:
         yield
     finally:
         fonts.setLevel(before)
-
-
-def _style_legend(legend: Any, ink: Ink) -> None:
-    if legend is None:
-        return
-    legend.get_frame().set(facecolor=ink.background, edgecolor=ink.faint, alpha=0.8)
-    for word in legend.get_texts():
-        word.set_color(ink.text)
-        word.set_fontsize(_FONT_SIZE)

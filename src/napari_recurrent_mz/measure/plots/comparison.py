@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..comparison import MEASURES
 from . import Draw, Ink, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AXES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"}
 PLANE_IN_VIEW = "plane in view"
 """The id (gid) of the line that marks the plane in view, one in each pair of axes."""
 
 
 def comparison_figure(
-    comparison: Any, *, measures: Sequence[str] = tuple(_AXES), z_um: float | None = None
+    comparison: Any, *, measures: Sequence[str] = tuple(MEASURES), z_um: float | None = None
 ) -> Draw:
     """One curve a volume over the height, a pair of axes for each measure.
 
@@ -33,11 +33,6 @@ def comparison_figure(
         Of ``psnr_db``, ``nrmse_percent`` and ``ssim``, from top to bottom.
     z_um : float, optional
         Height of the plane in view, in micrometres, which a line marks.
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure; see :mod:`~.plots`.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:
@@ -49,7 +44,7 @@ def comparison_figure(
                 np.nan if z_um is None else z_um, color=ink.accent, linewidth=1.4, zorder=1.5
             )
             line.set_gid(PLANE_IN_VIEW)
-            axes.set_ylabel(_AXES[measure])
+            axes.set_ylabel(MEASURES[measure])
             open_axes(axes)
         rows[-1].set_xlabel("z (µm)")
         figure.align_ylabels(rows)

@@ -23,7 +23,7 @@ _FILLED = 0.64  # of the height; the legend has the rest
 def drift_figure(
     alignment: Alignment, z_um: npt.ArrayLike | None = None, pixel_um: float | None = None
 ) -> Draw:
-    """The shift of every plane in y and x, and its rotation under it, over z.
+    """The shift of every plane in y and x, and its rotation, if there is any, under it, over z.
 
     Parameters
     ----------
@@ -32,11 +32,6 @@ def drift_figure(
         Heights in micrometres; without them, plane numbers.
     pixel_um : float, optional
         Pixel size in micrometres; without it, shifts are in pixels.
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure; no rotation for a translation.
     """
     turned = alignment.transform != "translation"
     heights = np.arange(len(alignment.matrices)) if z_um is None else np.asarray(z_um)
@@ -65,47 +60,41 @@ def drift_figure(
     return draw
 
 
-def edf_histogram_figure(edf: npt.ArrayLike, found: EdfNormalisation, unit: str = "") -> Draw:
+def edf_histogram_figure(
+    edf: npt.ArrayLike, normalisation: EdfNormalisation, unit: str = ""
+) -> Draw:
     """The histogram of an extended-depth-of-field image with what normalises its stack.
+
+    Counts are on a logarithmic axis; lines mark the threshold, the mean of the background and the
+    99th percentile of the foreground.
 
     Parameters
     ----------
     edf : array_like, shape (Y, X)
-    found : EdfNormalisation
+    normalisation : EdfNormalisation
         Measured on it.
     unit : str, optional
         Of the intensities.
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure: counts on a logarithmic axis; threshold, background mean and
-        99th percentile of the foreground as lines.
     """
     counts, edges = np.histogram(np.asarray(edf), bins=_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     lines = (
-        ("background mean", found.background, 0, "-"),
-        ("triangle threshold", found.threshold, 1, "--"),
-        ("foreground P99", found.p99, 2, "-"),
+        ("background mean", normalisation.background, 0, "-"),
+        ("triangle threshold", normalisation.threshold, 1, "--"),
+        ("foreground P99", normalisation.p99, 2, "-"),
     )
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = figure.subplots()
-        dark = centres <= found.threshold
+        dark = centres <= normalisation.threshold
         for part, shade in ((dark, 0.35), (~dark, 0.75)):
-            axes.bar(
-                centres[part], counts[part], width=np.diff(edges)[part], color=ink.text, alpha=shade
-            )
+            width = np.diff(edges)[part]
+            axes.bar(centres[part], counts[part], width=width, color=ink.text, alpha=shade)
         for label, value, series, dashes in lines:
             axes.axvline(
-                value,
-                ymax=_FILLED + 0.04,
-                color=ink.lines[series],
-                lw=1.5,
-                ls=dashes,
+                value, ymax=_FILLED + 0.04, color=ink.lines[series], lw=1.5, ls=dashes,
                 label=f"{label} {value:.4g}",
-            )
+            )  # fmt: skip
         axes.set_yscale("log")
         axes.set_ylim(_LEAST, _LEAST * (counts.max() / _LEAST) ** (1 / _FILLED))
         axes.set_xlabel(f"EDF intensity ({unit})" if unit else "EDF intensity (units of the image)")
@@ -116,28 +105,23 @@ def edf_histogram_figure(edf: npt.ArrayLike, found: EdfNormalisation, unit: str 
     return draw
 
 
-def registration_figure(found: Registration) -> Draw:
+def registration_figure(registration: Registration) -> Draw:
     """The correlation of a confocal with a wide-field stack over the axial shift.
 
-    Parameters
-    ----------
-    found : Registration
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure; the shift that was chosen and the correlation before are marked.
+    The shift that was chosen and the correlation before are marked.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = figure.subplots()
-        axes.plot(found.tried_um, found.tried_correlation, "-", lw=1.2, color=ink.lines[0])
-        after = found.correlation_after
+        axes.plot(
+            registration.tried_um, registration.tried_correlation, "-", lw=1.2, color=ink.lines[0]
+        )
+        after = registration.correlation_after
         axes.axvline(
-            found.shift_z_um, color=ink.lines[1], lw=1.5, ls="--",
-            label=f"registered: {after:.3f} at {found.shift_z_um:+.2f} µm",
+            registration.shift_z_um, color=ink.lines[1], lw=1.5, ls="--",
+            label=f"registered: {after:.3f} at {registration.shift_z_um:+.2f} µm",
         )  # fmt: skip
-        before = found.correlation_before
+        before = registration.correlation_before
         if not np.isnan(before):
             axes.plot(
                 [0.0], [before], "s", ms=4, color=ink.lines[2], label=f"as they were: {before:.3f}"

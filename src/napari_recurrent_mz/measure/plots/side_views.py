@@ -25,8 +25,7 @@ _ON_IMAGE = "#ffffff"
 _TALLEST_MM = 230.0
 _FONT_SIZE = 8
 _NOTE_SIZE = 7
-_LETTER_IN = 0.066
-"""About the width of a letter of a title, in inches."""
+_LETTER_IN = 0.066  # about the width of a letter of a title
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +98,7 @@ class Look:
     @property
     def margins(self) -> Margins:
         """Room around the images, for what is written there."""
-        return Margins(self.has_axes, self.has("arrows"))
+        return Margins.of(has_axes=self.has_axes, has_arrows=self.has("arrows"))
 
 
 def side_views_figure(panels: Sequence[Panel], look: Look | None = None) -> Draw:
@@ -121,12 +120,18 @@ def side_views_figure(panels: Sequence[Panel], look: Look | None = None) -> Draw
         and the vertical axis and the number of the panel, for instance ``xz-0``.
     """
     look = look or Look()
-    shown = _with_limits(panels)
+    shown = [
+        replace(panel, limits=contrast([panel.views])[0])
+        if panel.views is not None and panel.limits is None
+        else panel
+        for panel in panels
+    ]
 
     def draw(figure: Figure, ink: Ink) -> None:
         figure.set_layout_engine("none")
         width, height = (float(v) for v in figure.get_size_inches())
-        clusters = arranged(_field(shown), look.views, len(shown), width, height, look.margins)
+        size_in = (width, height)
+        clusters = arranged(_extent(shown), look.views, len(shown), size_in, look.margins)
         for cluster, panel in zip(clusters, shown, strict=True):
             _draw_cluster(figure, ink, cluster, panel, look)
 
@@ -151,20 +156,11 @@ def side_views_size_mm(
         In millimetres; not higher than a page (230).
     """
     look = look or Look()
-    height = height_for(_field(panels), look.views, len(panels), width_mm * _MM, look.margins)
+    height = height_for(_extent(panels), look.views, len(panels), width_mm * _MM, look.margins)
     return width_mm, min(height / _MM, _TALLEST_MM)
 
 
-def _with_limits(panels: Sequence[Panel]) -> list[Panel]:
-    layers = []
-    for panel in panels:
-        if panel.views is not None and panel.limits is None:
-            panel = replace(panel, limits=contrast([panel.views])[0])
-        layers.append(panel)
-    return layers
-
-
-def _field(panels: Sequence[Panel]) -> dict[str, Limits]:
+def _extent(panels: Sequence[Panel]) -> dict[str, Limits]:
     """The range of all volumes together, along every axis."""
     views = [panel.views for panel in panels if panel.views is not None]
     if not views:
@@ -180,27 +176,31 @@ def _field(panels: Sequence[Panel]) -> dict[str, Limits]:
 
 def _draw_cluster(figure: Figure, ink: Ink, cluster: Cluster, panel: Panel, look: Look) -> None:
     _write_title(figure, ink, cluster, panel, look)
-    if panel.views is None:
+    if panel.views is None or panel.limits is None:
         _write_reason(figure, ink, cluster, panel.reason)
         return
+    all_axes = []
     for cell in cluster.cells:
-        axes = figure.add_axes(cluster.place(cell))
+        axes = figure.add_axes(cell.place)
         axes.set_gid(f"{cell.across}{cell.down}-{cluster.number}")
-        _draw_image(axes, cell, panel)
+        all_axes.append(axes)
+        _draw_image(axes, cell, panel, panel.views, panel.limits)
         _name_axes(axes, cell, look)
         _mark_scans(axes, ink, cell, look)
         if look.point_um is not None:
-            _cross(axes, cell, look.point_um)
+            at = dict(zip("zyx", look.point_um, strict=True))
+            axes.axvline(at[cell.across], color=SERIES_ON_DARK[1], linewidth=0.6, alpha=0.8)
+            axes.axhline(at[cell.down], color=SERIES_ON_DARK[1], linewidth=0.6, alpha=0.8)
     if look.has_scale_bar:
-        _draw_scale_bar(figure, cluster, panel.views)
+        highest = max(range(len(all_axes)), key=lambda n: cluster.cells[n].height_in)
+        _draw_scale_bar(all_axes[highest], cluster.cells[highest], panel.views)
 
 
-def _draw_image(axes: Any, cell: Cell, panel: Panel) -> None:
+def _draw_image(
+    axes: Any, cell: Cell, panel: Panel, views: SideViews, limits: Sequence[Limits]
+) -> None:
     from matplotlib.colors import Normalize, PowerNorm
 
-    views, limits = panel.views, panel.limits
-    assert views is not None
-    assert limits is not None
     low, high = limits[VIEWS.index(cell.view)]
     norm = (
         Normalize(low, high, clip=True)
@@ -211,11 +211,8 @@ def _draw_image(axes: Any, cell: Cell, panel: Panel) -> None:
     across, down = getattr(views, f"{cell.across}_um"), getattr(views, f"{cell.down}_um")
     axes.imshow(
         image.T if cell.is_turned else image,
-        cmap=panel.colormap,
-        norm=norm,
-        extent=(*across, *down[::-1]),
-        aspect="auto",
-    )
+        cmap=panel.colormap, norm=norm, extent=(*across, *down[::-1]), aspect="auto",
+    )  # fmt: skip
     axes.set_xlim(*cell.across_um)
     axes.set_ylim(*cell.down_um[::-1])
 
@@ -253,35 +250,19 @@ def _mark_scans(axes: Any, ink: Ink, cell: Cell, look: Look) -> None:
     for z in heights if look.has("lines") else ():
         line(z, color=SERIES_ON_DARK[0], linewidth=0.8, dashes=(4, 3), alpha=0.9)
     if look.has("arrows") and heights:
-        ones = np.ones(len(heights))
+        edge = np.ones(len(heights))
         axes.plot(
-            ones if is_upright else heights,
-            heights if is_upright else ones,
-            linestyle="none",
-            marker=CARETLEFT if is_upright else CARETDOWN,
-            markersize=5,
-            color=ink.lines[0],
-            clip_on=False,
+            *((edge, heights) if is_upright else (heights, edge)),
+            linestyle="none", marker=CARETLEFT if is_upright else CARETDOWN, markersize=5,
+            color=ink.lines[0], clip_on=False,
             transform=axes.get_yaxis_transform() if is_upright else axes.get_xaxis_transform(),
-        )
+        )  # fmt: skip
 
 
-def _cross(axes: Any, cell: Cell, point_um: tuple[float, float, float]) -> None:
-    at = dict(zip("zyx", point_um, strict=True))
-    axes.axvline(at[cell.across], color=SERIES_ON_DARK[1], linewidth=0.6, alpha=0.8)
-    axes.axhline(at[cell.down], color=SERIES_ON_DARK[1], linewidth=0.6, alpha=0.8)
-
-
-def _draw_scale_bar(figure: Figure, cluster: Cluster, views: SideViews) -> None:
-    """A white bar with a dark seam, readable on any image, in the corner of the highest one."""
+def _draw_scale_bar(axes: Any, cell: Cell, views: SideViews) -> None:
+    """A white bar with a dark seam, readable on any image, in its corner."""
     from matplotlib.patheffects import withStroke
 
-    cell = max(cluster.cells, key=lambda cell: cell.height_in)
-    axes = next(
-        some
-        for some in figure.get_axes()
-        if some.get_gid() == f"{cell.across}{cell.down}-{cluster.number}"
-    )
     (x_low, x_high), (y_low, y_high) = (
         getattr(views, f"{axis}_um") for axis in (cell.across, cell.down)
     )
@@ -299,14 +280,11 @@ def _draw_scale_bar(figure: Figure, cluster: Cluster, views: SideViews) -> None:
     axes.annotate(
         f"{length:g} µm",
         (left, low) if is_low else ((left + right) / 2, low),
-        textcoords="offset points",
-        xytext=(-4, 0) if is_low else (0, 3),
-        ha="right" if is_low else "center",
-        va="center" if is_low else "bottom",
-        color=_ON_IMAGE,
-        fontsize=_FONT_SIZE,
+        textcoords="offset points", xytext=(-4, 0) if is_low else (0, 3),
+        ha="right" if is_low else "center", va="center" if is_low else "bottom",
+        color=_ON_IMAGE, fontsize=_FONT_SIZE,
         path_effects=[withStroke(linewidth=1.6, foreground="black", alpha=0.55)],
-    )
+    )  # fmt: skip
 
 
 def _write_title(figure: Figure, ink: Ink, cluster: Cluster, panel: Panel, look: Look) -> None:
@@ -315,15 +293,8 @@ def _write_title(figure: Figure, ink: Ink, cluster: Cluster, panel: Panel, look:
     figure.text(left, top, title, color=ink.text, fontsize=_FONT_SIZE, weight="bold", va="top")
     if look.has_axes and panel.views is not None and panel.limits is not None:
         note = _cut(_note(panel.views, panel.limits), cluster.title_width_in * 1.1)
-        figure.text(
-            left,
-            top - cluster.line_share,
-            note,
-            color=ink.text,
-            alpha=0.65,
-            fontsize=_NOTE_SIZE,
-            va="top",
-        )
+        below = top - cluster.line_share
+        figure.text(left, below, note, color=ink.text, alpha=0.65, fontsize=_NOTE_SIZE, va="top")
 
 
 def _note(views: SideViews, limits: tuple[Limits, Limits, Limits]) -> str:
@@ -387,11 +358,10 @@ def contrast(
             f"{saturated_percent:g} % of the pixels cannot be saturated: give 0 to below 100."
         )
     own = [_own_limits(views, saturated_percent) for views in shown]
-    if not shared or not own:
-        return [_three(limits) for limits in own]
-    lows = [min(limits[view][0] for limits in own) for view in range(3)]
-    highs = [max(limits[view][1] for limits in own) for view in range(3)]
-    return [_three(list(zip(lows, highs, strict=True)))] * len(own)
+    if shared and own:
+        lows, highs = np.min(own, axis=0)[:, 0], np.max(own, axis=0)[:, 1]
+        own = [list(zip(lows.tolist(), highs.tolist(), strict=True))] * len(own)
+    return [_unequal(limits) for limits in own]
 
 
 def _own_limits(views: SideViews, saturated_percent: float) -> list[Limits]:
@@ -409,7 +379,7 @@ def _percentiles(values: npt.NDArray[Any], saturated_percent: float) -> Limits:
     return low, high
 
 
-def _three(limits: Sequence[Limits]) -> tuple[Limits, Limits, Limits]:
+def _unequal(limits: Sequence[Limits]) -> tuple[Limits, Limits, Limits]:
     """Limits that a plot can take: never equal."""
     xy, xz, yz = (
         (low, high if high > low else low + max(abs(low), 1.0) * 1e-6) for low, high in limits

@@ -109,6 +109,8 @@ def widths_figure(
 ) -> Draw:
     """Draw histograms of widths with their mean, median, n, the theory and the KL divergence.
 
+    The axes of the figure carry the name of their axis as label.
+
     Parameters
     ----------
     histograms : sequence of AxisHistogram
@@ -118,11 +120,6 @@ def widths_figure(
         Width that the optics give along each axis, in micrometres.
     chosen : tuple of str and int, optional
         Axis and number of a bin to highlight.
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure. Its axes carry the name of their axis as label.
     """
     known = theory_um or {}
 
@@ -152,11 +149,6 @@ def profiles_figure(profiles: Sequence[Profile], title: str = "") -> Draw:
         From :func:`~.bead_profiles`.
     title : str, optional
         Written above.
-
-    Returns
-    -------
-    callable
-        Draws on an empty figure.
     """
 
     def draw(figure: Figure, ink: Ink) -> None:

@@ -1,7 +1,5 @@
 """What is done to raw stacks before a network sees them: alignment, extended depth of field,
 registration of two microscopes (Huang et al. 2021, Methods, "Sample preparation").
-
-The normalisation that follows is in :mod:`~.normalisation`.
 """
 
 from ...core.progress import Step, finished

@@ -12,16 +12,10 @@ import numpy.typing as npt
 from ...core.progress import Step, Steps
 from ...core.scans import FloatArray, InputError
 from . import _warp
-from ._warp import Matrix
+from ._warp import Matrix, Region
 
-Region = tuple[slice, slice]
-"""Rows and columns."""
-
-_LEAST_OVERLAP = 0.5
-"""Share of the thinner stack that must overlap: a few planes correlate with anything."""
-
-_SEARCH_PIXELS = 128
-"""Edge of the field in which the axial shift is sought, after binning."""
+_LEAST_OVERLAP = 0.5  # of the thinner stack: a few planes correlate with anything
+_SEARCH_PIXELS = 128  # edge of the field in which the axial shift is sought, after binning
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,19 +55,19 @@ def positions(
     confocal_um: npt.NDArray[np.float64],
     shift_um: float,
     *,
-    beyond: bool = False,
+    nearest: bool = False,
 ) -> npt.NDArray[np.float64]:
     """The confocal plane, as a fraction, that shows each wide-field plane; shape (Z,).
 
-    NaN where there is none, or the nearest one with ``beyond``.
+    NaN where there is none, or with ``nearest`` the nearest one.
     """
     order = np.argsort(confocal_um)
     heights = confocal_um[order]
-    wanted_um = wide_um + shift_um
+    shifted_um = wide_um + shift_um
     slack = 1e-6 * max(1.0, float(np.ptp(heights)))
-    at: npt.NDArray[np.float64] = np.interp(wanted_um, heights, order.astype(float))
-    if not beyond:
-        at[(wanted_um < heights[0] - slack) | (wanted_um > heights[-1] + slack)] = np.nan
+    at: npt.NDArray[np.float64] = np.interp(shifted_um, heights, order.astype(float))
+    if not nearest:
+        at[(shifted_um < heights[0] - slack) | (shifted_um > heights[-1] + slack)] = np.nan
     return at
 
 
@@ -85,7 +79,7 @@ def small_stack(
 
     sides = [part.stop - part.start for part in region]
     factor = max(1, round(max(sides) / _SEARCH_PIXELS))
-    rows, columns = (
+    whole = tuple(
         slice(part.start, part.start + side - side % factor)
         for part, side in zip(region, sides, strict=True)
     )
@@ -96,7 +90,7 @@ def small_stack(
         if matrix is not None:
             plane = _warp.moved_plane(plane, matrix, shape)
         plane = _warp.sharp_part(plane)
-        small.append(binned(plane[rows, columns], factor, np.mean).astype(np.float32))
+        small.append(binned(plane[whole], factor, np.mean).astype(np.float32))
         yield Step(i + 1, len(stack), "Comparing planes")
     return np.stack(small)
 
@@ -112,57 +106,48 @@ class Pair:
 
     def correlation(self, shift_um: float) -> float:
         """Pearson's coefficient where they overlap; NaN where that is too little."""
+        places = (self.wide_place, self.confocal_place)
+        least = _LEAST_OVERLAP * min(np.ptp(p.z_um) for p in places) / self.wide_place.step_um
         at = positions(self.wide_place.z_um, self.confocal_place.z_um, shift_um)
         inside = np.flatnonzero(~np.isnan(at))
-        if len(inside) < max(2, self._least()):
+        if len(inside) < max(2, float(least)):
             return float("nan")
         low = np.minimum(at[inside].astype(int), len(self.confocal) - 2)
         part = (at[inside] - low).astype(np.float32)[:, None, None]
         between = (1 - part) * self.confocal[low] + part * self.confocal[low + 1]
         return _warp.correlation(self.wide[inside], between)
 
-    def _least(self) -> float:
-        spans = [np.ptp(place.z_um) for place in (self.wide_place, self.confocal_place)]
-        return float(_LEAST_OVERLAP * min(spans) / self.wide_place.step_um)
-
-    def shifts_um(self) -> npt.NDArray[np.float64]:
-        """The axial shifts to try, in steps of the finer stack."""
+    def correlations(
+        self, names: tuple[str, str]
+    ) -> Steps[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        """The axial shifts in micrometres at which the stacks overlap, and their correlations."""
         step = min(self.wide_place.step_um, self.confocal_place.step_um)
         wide, confocal = self.wide_place.z_um, self.confocal_place.z_um
         low, high = confocal.min() - wide.max(), confocal.max() - wide.min()
-        shifts: npt.NDArray[np.float64] = step * np.arange(
-            np.ceil(low / step), np.floor(high / step) + 1
-        )
-        return shifts
-
-    def best_near(self, tried: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> float:
-        """The axial shift at the top of the parabola through the best one and its neighbours.
-
-        The correlation itself is no guide between the steps: interpolated planes are smoother,
-        and correlate better for that alone.
-        """
-        peak = int(scores.argmax())
-        if not 0 < peak < len(scores) - 1:
-            return float(tried[peak])
-        before, top, after = scores[peak - 1 : peak + 2]
-        bend = before - 2 * top + after
-        part = (before - after) / (2 * bend) if bend < 0 else 0.0
-        return float(tried[peak] + part * (tried[peak + 1] - tried[peak]))
+        shifts = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
+        scores = np.full(len(shifts), np.nan)
+        for i, shift in enumerate(shifts):
+            scores[i] = self.correlation(float(shift))
+            yield Step(i + 1, len(shifts), "Finding the axial shift")
+        known = ~np.isnan(scores)
+        if not known.any():
+            raise InputError(
+                f"'{names[0]}' and '{names[1]}' overlap in too few planes at any shift: check the "
+                "z-steps of both."
+            )
+        return shifts[known], scores[known]
 
 
-def correlations(
-    pair: Pair, names: tuple[str, str]
-) -> Steps[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """The axial shifts in micrometres at which the stacks overlap, and their correlations."""
-    shifts = pair.shifts_um()
-    scores = np.full(len(shifts), np.nan)
-    for i, shift in enumerate(shifts):
-        scores[i] = pair.correlation(float(shift))
-        yield Step(i + 1, len(shifts), "Finding the axial shift")
-    known = ~np.isnan(scores)
-    if not known.any():
-        raise InputError(
-            f"'{names[0]}' and '{names[1]}' overlap in too few planes at any shift: check the "
-            "z-steps of both."
-        )
-    return shifts[known], scores[known]
+def top_of_parabola(tried: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> float:
+    """The axial shift at the top of the parabola through the best one and its neighbours.
+
+    The correlation itself is no guide between the steps: interpolated planes are smoother, and
+    correlate better for that alone.
+    """
+    peak = int(scores.argmax())
+    if not 0 < peak < len(scores) - 1:
+        return float(tried[peak])
+    before, top, after = scores[peak - 1 : peak + 2]
+    bend = before - 2 * top + after
+    part = (before - after) / (2 * bend) if bend < 0 else 0.0
+    return float(tried[peak] + part * (tried[peak + 1] - tried[peak]))

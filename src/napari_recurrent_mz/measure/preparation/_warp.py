@@ -14,32 +14,22 @@ from ...core.scans import FloatArray, InputError, check_image
 Matrix = npt.NDArray[np.float64]
 """3 × 3: where in the moved plane (y, x, 1) the content of a place of the reference lies."""
 
-TRANSFORMS = ("translation", "rigid", "affine")
-"""Shift; shift and rotation; shift, rotation, scale and shear."""
+Region = tuple[slice, slice]
+"""Rows and columns."""
 
-BAND_PX = (1.5, 8.0)
-"""Standard deviations of the Gaussians between which structure is taken for sharp, in pixels."""
+# pyStackReg's names: shift; shift and rotation; shift, rotation, scale and shear
+_KINDS = {"translation": "TRANSLATION", "rigid": "RIGID_BODY", "affine": "AFFINE"}
+TRANSFORMS = tuple(_KINDS)
 
-_EDGE_PX = 0.1
-"""So far beyond the last pixel a plane still counts as showing something."""
-
+BAND_PX = (1.5, 8.0)  # sigmas of the Gaussians between which structure is taken for sharp
+_EDGE_PX = 0.1  # so far beyond its last pixel a plane still counts as showing something
 _SMALLEST_SCALE, _LARGEST_SCALE = 0.5, 2.0
 
 
-def checked_planes(planes: Any, names: Sequence[str]) -> list[str]:
-    """Return the names of the planes, once there are at least two."""
-    count = len(planes)
-    if count < 2:
-        label = f"'{names[0]}' is one plane" if len(names) else "There is one plane"
-        raise InputError(f"{label} only: alignment needs at least two, so choose a stack.")
-    return list(names) if names else [f"Plane {i}" for i in range(count)]
-
-
 def sharp_part(plane: npt.ArrayLike, pixels: float = 1.0) -> FloatArray:
-    """Difference of two Gaussians, which is neither noise nor haze, float32, shape (Y, X).
+    """Difference of Gaussians of :data:`BAND_PX` times ``pixels``: neither noise nor haze.
 
-    Haze moves with focus where structure stays, so a motion found with it is not that of the
-    sample. The widths are :data:`BAND_PX` times ``pixels``.
+    Haze moves with focus where structure stays, so a motion found with it is not the sample's.
     """
     values = np.asarray(plane, dtype=np.float32)
     fine, coarse = (ndimage.gaussian_filter(values, width * pixels) for width in BAND_PX)
@@ -61,8 +51,7 @@ def transform_matrix(
     """The matrix that takes places of ``reference`` to where ``moving`` shows the same.
 
     By pyStackReg, the port of TurboReg (Thévenaz, Ruttimann and Unser, IEEE Trans. Image Process.
-    7:27, 1998), which minimises the squared difference over a pyramid. A motion that makes no sense
-    is refused.
+    7:27, 1998), which minimises the squared difference over a pyramid.
     """
     try:
         from pystackreg import StackReg
@@ -72,12 +61,7 @@ def transform_matrix(
             "pip install 'napari-recurrent-mz[alignment]'."
         ) from error
 
-    kinds = {
-        "translation": StackReg.TRANSLATION,
-        "rigid": StackReg.RIGID_BODY,
-        "affine": StackReg.AFFINE,
-    }
-    xy = StackReg(kinds[transform]).register(reference, moving)
+    xy = StackReg(getattr(StackReg, _KINDS[transform])).register(reference, moving)
     matrix: Matrix = np.asarray(xy, dtype=np.float64)[np.ix_((1, 0, 2), (1, 0, 2))]
     if not is_sensible(matrix, reference.shape):
         raise InputError(
@@ -94,38 +78,40 @@ def is_sensible(matrix: Matrix, shape: tuple[int, ...]) -> bool:
     away = np.abs(shift_at_centre(matrix, shape))
     stretch = np.linalg.svd(matrix[:2, :2], compute_uv=False)
     return bool(
-        (away <= np.array(shape[:2]) / 2).all()
+        (away <= np.array(shape) / 2).all()
         and _SMALLEST_SCALE <= stretch.min()
         and stretch.max() <= _LARGEST_SCALE
     )
 
 
-def shift_at_centre(matrix: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """How far the content in the middle of the field is displaced, (y, x) in pixels."""
+def shift_at_centre(matrices: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """How far the content in the middle of the field is displaced, (..., 2): y and x in pixels."""
     centre = np.array([(shape[0] - 1) / 2, (shape[1] - 1) / 2, 1.0])
-    moved: npt.NDArray[np.float64] = (matrix @ centre - centre)[:2]
+    moved: npt.NDArray[np.float64] = (matrices @ centre - centre)[..., :2]
     return moved
 
 
-def rotation_deg(matrix: Matrix) -> float:
-    """The rotation in a matrix, in degrees, from +x towards +y: clockwise on the screen."""
-    m = matrix
-    return float(np.degrees(np.arctan2(m[0, 1] - m[1, 0], m[0, 0] + m[1, 1])))
+def rotation_deg(matrices: Matrix) -> npt.NDArray[np.float64]:
+    """The rotation in matrices, in degrees, from +x towards +y: clockwise on the screen."""
+    (a, b), (c, d) = np.moveaxis(matrices[..., :2, :2], (-2, -1), (0, 1))
+    angle: npt.NDArray[np.float64] = np.degrees(np.arctan2(b - c, a + d))
+    return angle
+
+
+def magnification(matrices: Matrix) -> npt.NDArray[np.float64]:
+    """How much larger the moved plane shows things."""
+    scale: npt.NDArray[np.float64] = np.sqrt(np.abs(np.linalg.det(matrices[..., :2, :2])))
+    return scale
 
 
 def moved_plane(plane: npt.NDArray[Any], matrix: Matrix, shape: tuple[int, int]) -> FloatArray:
-    """The plane as the reference would have it, float64, edges mirrored, shape ``shape``.
+    """The plane as the reference would have it, float64: cubic splines, edges mirrored.
 
-    Cubic splines; no value leaves the range of the plane.
+    No value leaves the range of the plane.
     """
     values = np.asarray(plane, dtype=np.float64)
     moved = ndimage.affine_transform(
-        values,
-        matrix[:2, :2],
-        offset=matrix[:2, 2],
-        output_shape=shape,
-        order=3,
-        mode="mirror",
+        values, matrix[:2, :2], offset=matrix[:2, 2], output_shape=shape, order=3, mode="mirror"
     )
     clipped: FloatArray = np.clip(moved, values.min(), values.max())
     return clipped
@@ -140,13 +126,11 @@ def as_type(values: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return values.astype(kind)
 
 
-def covered(
-    matrix: Matrix, shape: tuple[int, int], moving_shape: tuple[int, int]
-) -> npt.NDArray[np.bool_]:
-    """Where the moved plane has values of its own, shape ``shape``."""
+def covered(matrix: Matrix, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Where a moved plane has values of its own, in a reference of the same shape."""
     rows, columns = np.indices(shape, dtype=np.float64)
     inside = np.ones(shape, dtype=bool)
-    for line, length in zip(matrix[:2], moving_shape, strict=True):
+    for line, length in zip(matrix[:2], shape, strict=True):
         place = line[0] * rows + line[1] * columns + line[2]
         inside &= (place >= -_EDGE_PX) & (place <= length - 1 + _EDGE_PX)
     return inside
@@ -165,12 +149,11 @@ def correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
 
 def largest_region(
     matrices: Sequence[Matrix], shape: tuple[int, int], moving_shape: tuple[int, int]
-) -> tuple[slice, slice] | None:
-    """The largest rectangle that every moved plane covers, rows and columns, or None.
+) -> Region | None:
+    """The largest rectangle of the reference that every moved plane covers, or None.
 
-    In pixels of the reference. The corners of a rectangle lie inside a moved plane where a set of
-    straight lines says so, hence a linear programme: the largest sum of the sides, relative to
-    those of the field.
+    A corner of a rectangle lies inside a moved plane where straight lines say so, hence a linear
+    programme: the largest sum of the sides, relative to those of the field.
     """
     from scipy.optimize import linprog
 
@@ -191,9 +174,7 @@ def largest_region(
     if not solution.success:
         return None
     slack = 1e-6
-    top, bottom, left, right = solution.x
-    region = (
-        slice(int(np.ceil(top - slack)), int(np.floor(bottom + slack)) + 1),
-        slice(int(np.ceil(left - slack)), int(np.floor(right + slack)) + 1),
-    )
+    first = np.ceil(solution.x[::2] - slack).astype(int).tolist()
+    last = np.floor(solution.x[1::2] + slack).astype(int).tolist()
+    region = slice(first[0], last[0] + 1), slice(first[1], last[1] + 1)
     return region if all(part.stop > part.start for part in region) else None

@@ -13,20 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.progress import Step, Steps, finished
+from ...core.progress import Step, Steps, at_once
 from ...core.scans import FloatArray, InputError
 from . import _warp
-from ._axial import Region
-from ._warp import TRANSFORMS, Matrix
+from ._warp import TRANSFORMS, Matrix, Region
 
 REFERENCES = ("previous", "first", "mean")
 """The target of each plane: its neighbour below it, the first one, or their mean."""
 
-_Motion = tuple[Matrix, tuple[float, float]]
+_Motion = tuple[Matrix, float, float]
 """The matrix of a plane, and its correlation with its reference before and after."""
-
-_Ready = Callable[[int], FloatArray]
-"""A plane by its number, as it is compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,28 +54,21 @@ class Alignment:
     @property
     def shift_px(self) -> npt.NDArray[np.float64]:
         """How far each plane's middle is displaced, shape (M, 2): y and x, in pixels."""
-        return np.array([_warp.shift_at_centre(m, self.shape) for m in self.matrices])
+        return _warp.shift_at_centre(self.matrices, self.shape)
 
     @property
     def rotation_deg(self) -> npt.NDArray[np.float64]:
         """How far each plane is turned, in degrees, clockwise on the screen, shape (M,)."""
-        return np.array([_warp.rotation_deg(m) for m in self.matrices])
+        return _warp.rotation_deg(self.matrices)
 
     @property
     def magnification(self) -> npt.NDArray[np.float64]:
         """How much larger each plane shows things, 1 but for affine, shape (M,)."""
-        scale: npt.NDArray[np.float64] = np.sqrt(np.abs(np.linalg.det(self.matrices[:, :2, :2])))
-        return scale
+        return _warp.magnification(self.matrices)
 
     @property
     def common_region(self) -> Region:
-        """The largest rectangle that all aligned planes show: rows and columns.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
+        """The largest rectangle that all aligned planes show: rows and columns."""
         region = _warp.largest_region(list(self.matrices), self.shape, self.shape)
         if region is None:
             raise InputError(
@@ -106,20 +95,16 @@ class Alignment:
         """
         import pandas as pd
 
-        unit = "px" if pixel_um is None else "um"
-        shift = self.shift_px * (1.0 if pixel_um is None else pixel_um)
+        unit, size = ("px", 1.0) if pixel_um is None else ("um", pixel_um)
         columns: dict[str, Any] = {"plane": np.arange(len(self.matrices))}
         if z_um is not None:
             columns["z_um"] = np.asarray(z_um, dtype=float)
         columns |= {
-            f"shift_y_{unit}": shift[:, 0],
-            f"shift_x_{unit}": shift[:, 1],
-            "rotation_deg": self.rotation_deg,
-            "magnification": self.magnification,
-            "correlation_before": self.correlation_before,
-            "correlation_after": self.correlation_after,
+            f"shift_y_{unit}": size * self.shift_px[:, 0],
+            f"shift_x_{unit}": size * self.shift_px[:, 1],
         }
-        return pd.DataFrame(columns)
+        names = ("rotation_deg", "magnification", "correlation_before", "correlation_after")
+        return pd.DataFrame(columns | {name: getattr(self, name) for name in names})
 
     def as_dict(self) -> dict[str, Any]:
         """The alignment as JSON can hold it, for a layer or file."""
@@ -138,7 +123,7 @@ def aligning(
     band_pass: bool = True,
     names: Sequence[str] = (),
 ) -> Steps[Alignment]:
-    """Find how the planes lie to each other, step by step.
+    """Find how the planes lie to each other.
 
     Planes are compared at mean 0 and standard deviation 1, so that bleaching does not count as
     motion.
@@ -160,14 +145,6 @@ def aligning(
     names : sequence of str, optional
         How error messages call the planes.
 
-    Yields
-    ------
-    Step
-
-    Returns
-    -------
-    Alignment
-
     Raises
     ------
     InputError
@@ -176,9 +153,8 @@ def aligning(
     """
     if transform not in TRANSFORMS or reference not in REFERENCES:
         raise ValueError(f"unknown transform '{transform}' or reference '{reference}'")
-    labels = _warp.checked_planes(planes, names)
-    shape = _one_shape(planes, labels)
-    count = len(planes)
+    labels = list(names) or [f"Plane {i}" for i in range(len(planes))]
+    shape = _shape_of_all(planes, labels, is_named=bool(names))
 
     def ready(i: int) -> FloatArray:
         return _warp.standardised(planes[i], labels[i], band_pass=band_pass)
@@ -187,29 +163,18 @@ def aligning(
         motions = yield from _to_the_mean(ready, shape, transform, labels)
     else:
         motions = yield from _to_a_plane(ready, transform, reference, labels)
-    matrices = np.array([matrix for matrix, _ in motions])
-    far = [i for i in range(count) if not _warp.is_sensible(matrices[i], shape)]
-    if far:
-        raise InputError(
-            f"{labels[far[0]]} lies more than half a field from the first one: the planes do not "
-            "follow each other, so align to the mean or leave some of them out."
-        )
-    old, new = np.array([scores for _, scores in motions], dtype=float).T
-    return Alignment(matrices, shape, transform, reference, old, new)
+    matrices = np.array([motion[0] for motion in motions])
+    for label, matrix in zip(labels, matrices, strict=True):
+        if not _warp.is_sensible(matrix, shape):
+            raise InputError(
+                f"{label} lies more than half a field from the first one: the planes do not "
+                "follow each other, so align to the mean or leave some of them out."
+            )
+    before, after = np.array([motion[1:] for motion in motions], dtype=float).T
+    return Alignment(matrices, shape, transform, reference, before, after)
 
 
-def align(
-    planes: Any,
-    *,
-    transform: str = "rigid",
-    reference: str = "previous",
-    band_pass: bool = True,
-    names: Sequence[str] = (),
-) -> Alignment:
-    """:func:`aligning` at once."""
-    return finished(
-        aligning(planes, transform=transform, reference=reference, band_pass=band_pass, names=names)
-    )
+align = at_once(aligning)
 
 
 def applying(
@@ -225,10 +190,6 @@ def applying(
     region : tuple of slice, optional
         Rows and columns to keep, for instance ``alignment.common_region``. Without it the size
         stays, and what a plane does not show is mirrored at its edge.
-
-    Yields
-    ------
-    Step
 
     Returns
     -------
@@ -247,11 +208,10 @@ def applying(
             f"The alignment is one of {count} planes of {alignment.shape[0]} × "
             f"{alignment.shape[1]} pixels: apply it to planes of that number and size."
         )
-    rows, columns = region or (slice(None), slice(None))
     moved = []
     for i, matrix in enumerate(alignment.matrices):
-        plane = np.asarray(planes[i])
-        moved.append(_moved(plane, matrix)[rows, columns].copy())
+        plane = _moved(np.asarray(planes[i]), matrix)
+        moved.append(plane[region or ...].copy())
         yield Step(i + 1, count, "Moving planes")
     return np.stack(moved)
 
@@ -263,66 +223,65 @@ def _moved(plane: npt.NDArray[Any], matrix: Matrix) -> npt.NDArray[Any]:
     return _warp.as_type(moved, plane.dtype)
 
 
-def _one_shape(planes: Any, labels: Sequence[str]) -> tuple[int, int]:
-    first = np.shape(planes[0])
-    for i in range(1, len(planes)):
-        shape = np.shape(planes[i])
-        if shape != first:
+def _shape_of_all(planes: Any, labels: Sequence[str], *, is_named: bool) -> tuple[int, int]:
+    """Rows and columns of two planes or more of one size."""
+    if len(planes) < 2:
+        label = f"'{labels[0]}' is one plane" if is_named else "There is one plane"
+        raise InputError(f"{label} only: alignment needs at least two, so choose a stack.")
+    sizes = [np.shape(planes[i]) for i in range(len(planes))]
+    for label, size in zip(labels, sizes, strict=True):
+        if size != sizes[0]:
+            this, first = (" × ".join(map(str, shape)) for shape in (size, sizes[0]))
             raise InputError(
-                f"{labels[i]} is {_size(shape)} pixels but {labels[0]} is {_size(first)}: planes "
+                f"{label} is {this} pixels but {labels[0]} is {first}: planes "
                 "that are aligned must have the same size."
             )
-    return int(first[0]), int(first[1])
-
-
-def _size(shape: Sequence[int]) -> str:
-    return " × ".join(str(n) for n in shape)
+    return int(sizes[0][0]), int(sizes[0][1])
 
 
 def _to_a_plane(
-    ready: _Ready, transform: str, reference: str, labels: Sequence[str]
+    ready: Callable[[int], FloatArray], transform: str, reference: str, labels: Sequence[str]
 ) -> Steps[list[_Motion]]:
     """Align to the first plane, directly or from neighbour to neighbour."""
     target = ready(0)
-    motions: list[_Motion] = [(np.eye(3), (np.nan, np.nan))]
+    motions: list[_Motion] = [(np.eye(3), np.nan, np.nan)]
     for i in range(1, len(labels)):
         plane = ready(i)
-        matrix, scores = _one(target, plane, transform, labels[i])
+        matrix, before, after = _motion(target, plane, transform, labels[i])
         if reference == "previous":
             matrix, target = matrix @ motions[-1][0], plane
-        motions.append((matrix, scores))
+        motions.append((matrix, before, after))
         yield Step(i, len(labels) - 1, "Aligning planes")
     return motions
 
 
 def _to_the_mean(
-    ready: _Ready, shape: tuple[int, int], transform: str, labels: Sequence[str]
+    ready: Callable[[int], FloatArray],
+    shape: tuple[int, int],
+    transform: str,
+    labels: Sequence[str],
 ) -> Steps[list[_Motion]]:
     """Align to the mean; then once more, to the mean of what is aligned, which is sharper."""
     count = len(labels)
-    matrices: list[Matrix] = [np.eye(3)] * count
-    motions: list[_Motion] = []
+    motions: list[_Motion] = [(np.eye(3), np.nan, np.nan)] * count
     for turn in range(2):
         mean = np.zeros(shape)
-        for i in range(count):
-            mean += _moved(ready(i), matrices[i])
+        for i, (matrix, _, _) in enumerate(motions):
+            mean += _moved(ready(i), matrix)
             yield Step((2 * turn) * count + i + 1, 4 * count, "Averaging planes")
         target = _warp.standardised(mean, "The mean of the planes")
         motions = []
-        for i in range(count):
-            motions.append(_one(target, ready(i), transform, labels[i]))
+        for i, label in enumerate(labels):
+            motions.append(_motion(target, ready(i), transform, label))
             yield Step((2 * turn + 1) * count + i + 1, 4 * count, "Aligning planes")
-        matrices = [matrix for matrix, _ in motions]
     return motions
 
 
-def _one(target: FloatArray, plane: FloatArray, transform: str, label: str) -> _Motion:
+def _motion(target: FloatArray, plane: FloatArray, transform: str, label: str) -> _Motion:
     """The matrix of one plane, and its correlation with the target before and after."""
     matrix = _warp.transform_matrix(target, plane, transform, label)
     shape = (target.shape[0], target.shape[1])
-    inside = _warp.covered(matrix, shape, shape)
+    inside = _warp.covered(matrix, shape)
     moved = _warp.moved_plane(plane, matrix, shape)
-    return matrix, (
-        _warp.correlation(target[inside], plane[inside]),
-        _warp.correlation(target[inside], moved[inside]),
-    )
+    before, after = (_warp.correlation(target[inside], p[inside]) for p in (plane, moved))
+    return matrix, before, after

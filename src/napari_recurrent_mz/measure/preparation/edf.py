@@ -19,15 +19,13 @@ import numpy.typing as npt
 import pywt
 from scipy import ndimage
 
-from ...core.progress import Step, Steps, finished
+from ...core.progress import Step, Steps, at_once
 from ...core.scans import InputError, check_image
 
 Bands = list[npt.NDArray[np.complex64]]
 """The coarse rest, shape (y, x), then one array (3, y, x) of orientations a scale, coarse first."""
 
-MOST_SCALES = 10
-"""As many as the plugin offers."""
-
+_MOST_SCALES = 10  # as many as the plugin offers
 _SMALLEST_BAND = 8
 
 
@@ -54,7 +52,7 @@ class ExtendedFocus:
 
 
 def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
-    """Make the extended-depth-of-field image of a stack, step by step.
+    """Make the extended-depth-of-field image of a stack.
 
     For each coefficient the plane of the largest modulus wins; the three orientations of one
     place must agree (two outvote the third, else the largest modulus decides), and so must five
@@ -69,34 +67,36 @@ def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
     name : str, optional
         How error messages call it.
 
-    Yields
-    ------
-    Step
-
-    Returns
-    -------
-    ExtendedFocus
-
     Raises
     ------
     InputError
         If it is no stack of at least two planes, holds NaN, or is constant.
     """
-    planes, shape = _checked(stack, name)
+    planes, shape = len(stack), np.shape(stack)[1:]
+    if len(shape) != 2 or planes < 2:
+        raise InputError(
+            f"'{name}' has the shape {np.shape(stack)}: an extended-depth-of-field image is made "
+            "from a stack (Z, Y, X) of at least two planes."
+        )
     scales = scale_count(shape)
     total = 3 * planes
     choice: list[npt.NDArray[np.int32]] = []
     best: list[npt.NDArray[np.float32]] = []
     for i in range(planes):
-        _choose(choice, best, forward(_plane(stack, i, name), scales), i)
+        bands = forward(_plane(stack, i, name), scales)
+        if not choice:
+            choice = [np.zeros(band.shape, dtype=np.int32) for band in bands]
+            best = [np.full(band.shape, -1.0, dtype=np.float32) for band in bands]
+        for chosen, largest, band in zip(choice, best, bands, strict=True):
+            modulus = np.abs(band)
+            wins = modulus > largest
+            chosen[wins], largest[wins] = i, modulus[wins]
         yield Step(i + 1, total, "Finding what is in focus")
     choice = [choice[0], *(_consistent(c, b) for c, b in zip(choice[1:], best[1:], strict=True))]
     del best
-    merged: Bands = []
+    merged: Bands = [np.zeros_like(band) for band in bands]
     for i in range(planes):
         bands = forward(_plane(stack, i, name), scales)
-        if not merged:
-            merged = [np.zeros_like(band) for band in bands]
         for into, chosen, band in zip(merged, choice, bands, strict=True):
             np.copyto(into, band, where=chosen == i)
         yield Step(planes + i + 1, total, "Merging what is in focus")
@@ -115,15 +115,13 @@ def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
     return ExtendedFocus(image, plane)
 
 
-def extended_focus(stack: Any, *, name: str = "stack") -> ExtendedFocus:
-    """:func:`extending_focus` at once."""
-    return finished(extending_focus(stack, name=name))
+extended_focus = at_once(extending_focus)
 
 
 def scale_count(shape: tuple[int, int]) -> int:
     """As many scales as leave a coarse rest of at least eight pixels."""
     fits = int(np.log2(max(min(shape) / _SMALLEST_BAND, 2.0)))
-    return min(fits, MOST_SCALES)
+    return min(fits, _MOST_SCALES)
 
 
 # The complex Daubechies filter of six taps (Lina and Mayrand, Appl. Comput. Harmon. Anal.
@@ -135,10 +133,9 @@ LOW_PASS = np.concatenate([LOW_PASS, LOW_PASS[::-1]]) / (32 * np.sqrt(2))
 
 @cache
 def _filters() -> tuple[pywt.Wavelet, pywt.Wavelet]:
-    """The filters' real and imaginary parts, each as a wavelet of PyWavelets.
+    """The filters' real and imaginary parts, each as a wavelet of PyWavelets, whose taps are real.
 
-    Its taps are real; a complex filter is the sum of both, and the synthesis is the conjugate
-    of the analysis, backwards.
+    The synthesis is the conjugate of the analysis, backwards.
     """
     high = (-1.0) ** np.arange(LOW_PASS.size) * np.conj(LOW_PASS[::-1])
     taps = (LOW_PASS, high, np.conj(LOW_PASS[::-1]), np.conj(high[::-1]))
@@ -185,16 +182,6 @@ def inverse(bands: Bands, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     return real
 
 
-def _checked(stack: Any, name: str) -> tuple[int, tuple[int, int]]:
-    shape = np.shape(stack)
-    if len(shape) != 3 or shape[0] < 2:
-        raise InputError(
-            f"'{name}' has the shape {tuple(shape)}: an extended-depth-of-field image is made from "
-            "a stack (Z, Y, X) of at least two planes."
-        )
-    return int(shape[0]), (int(shape[1]), int(shape[2]))
-
-
 def _plane(stack: Any, number: int, name: str) -> npt.NDArray[np.float32]:
     """A plane as float32, refused by the rules of a scan, except that it may be constant."""
     pixels = np.asarray(stack[number])
@@ -202,22 +189,6 @@ def _plane(stack: Any, number: int, name: str) -> npt.NDArray[np.float32]:
         check_image(np.indices(pixels.shape)[0], f"Plane {number} of '{name}'")  # its size
         return pixels.astype(np.float32)
     return check_image(pixels, f"Plane {number} of '{name}'")
-
-
-def _choose(
-    choice: list[npt.NDArray[np.int32]],
-    best: list[npt.NDArray[np.float32]],
-    bands: Bands,
-    number: int,
-) -> None:
-    """Let a plane take the coefficients in which its modulus is the largest so far."""
-    if not choice:
-        choice += [np.zeros(band.shape, dtype=np.int32) for band in bands]
-        best += [np.full(band.shape, -1.0, dtype=np.float32) for band in bands]
-    for chosen, largest, band in zip(choice, best, bands, strict=True):
-        modulus = np.abs(band)
-        wins = modulus > largest
-        chosen[wins], largest[wins] = number, modulus[wins]
 
 
 def _consistent(
@@ -231,10 +202,8 @@ def _consistent(
 
 
 def majority(chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The value of five of nine neighbours; where none has so many, the one that was there.
-
-    A value that has the majority is the median.
-    """
+    """The value of five of nine neighbours; where none has so many, the one that was there."""
+    # a value that has the majority is the median
     candidate = ndimage.median_filter(chosen, size=3, mode="mirror")
     votes = np.zeros(chosen.shape, dtype=np.int8)
     padded = np.pad(chosen, 1, mode="reflect")

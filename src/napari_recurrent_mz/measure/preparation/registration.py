@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.progress import Step, Steps, finished
+from ...core.progress import Step, Steps, at_once
 from ...core.scans import FloatArray, InputError, check_image
 from . import _warp
-from ._axial import Pair, Place, Region, correlations, positions, small_stack
-from ._warp import TRANSFORMS, Matrix
+from ._axial import Pair, Place, positions, small_stack, top_of_parabola
+from ._warp import TRANSFORMS, Matrix, Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,8 @@ class Registration:
     shift_z_um : float
         The confocal stack shows things this much higher than the wide-field stack, µm.
     widefield, confocal : Place
-    shape : tuple of int
-        Planes, rows and columns of the wide-field stack.
-    confocal_shape : tuple of int
+    shape, confocal_shape : tuple of int
+        Planes, rows and columns of the wide-field and of the confocal stack.
     transform : str
     correlation_before, correlation_after : float
         Pearson's coefficient of what is sharp in the two volumes, where both have values, as
@@ -68,12 +67,12 @@ class Registration:
     @property
     def rotation_deg(self) -> float:
         """How far it is turned, in degrees, clockwise on the screen."""
-        return _warp.rotation_deg(self.motion)
+        return float(_warp.rotation_deg(self.motion))
 
     @property
     def magnification(self) -> float:
         """How much larger it shows things."""
-        return float(np.sqrt(abs(np.linalg.det(self.motion[:2, :2]))))
+        return float(_warp.magnification(self.motion))
 
     @property
     def planes(self) -> slice:
@@ -84,13 +83,7 @@ class Registration:
 
     @property
     def region(self) -> Region:
-        """The largest rectangle that both show: rows and columns of the wide-field stack.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
+        """The largest rectangle that both show: rows and columns of the wide-field stack."""
         region = _warp.largest_region([self.matrix], self.shape[1:], self.confocal_shape[1:])
         if region is None:
             raise InputError(
@@ -100,6 +93,7 @@ class Registration:
 
     def as_dict(self) -> dict[str, Any]:
         """The parameters, as JSON can hold them; lengths in micrometres."""
+        before = self.correlation_before
         y, x = self.shift_um
         return {
             "transform": self.transform,
@@ -108,7 +102,7 @@ class Registration:
             "shift_x_um": x,
             "rotation_deg": self.rotation_deg,
             "magnification": self.magnification,
-            "correlation_before": _number(self.correlation_before),
+            "correlation_before": None if np.isnan(before) else float(before),
             "correlation_after": self.correlation_after,
             "matrix_yx": self.matrix.round(9).tolist(),
             "covered_planes": [self.planes.start, self.planes.stop],
@@ -124,7 +118,7 @@ def registering(
     transform: str = "affine",
     names: tuple[str, str] = ("wide-field", "confocal"),
 ) -> Steps[Registration]:
-    """Find how a confocal stack lies to a wide-field stack, step by step.
+    """Find how a confocal stack lies to a wide-field stack.
 
     Parameters
     ----------
@@ -137,14 +131,6 @@ def registering(
     names : tuple of str, optional
         How error messages call them.
 
-    Yields
-    ------
-    Step
-
-    Returns
-    -------
-    Registration
-
     Raises
     ------
     InputError
@@ -152,56 +138,37 @@ def registering(
     """
     if transform not in TRANSFORMS:
         raise ValueError(f"unknown transform '{transform}'")
-    for stack, place, name in zip(
-        (widefield, confocal), (widefield_place, confocal_place), names, strict=True
-    ):
-        _check_stack(stack, place, name)
     places = (widefield_place, confocal_place)
-    wide_top, top = yield from _projections(widefield, confocal, places, names)
+    wide_top, top = yield from _projections((widefield, confocal), places, names)
     guess = np.linalg.inv(confocal_place.to_world()) @ widefield_place.to_world()
     motion = _lateral(wide_top, top, guess, transform, names[1])
     registration = Registration(
         guess @ motion, motion, 0.0, widefield_place, confocal_place, np.shape(widefield),
         np.shape(confocal), transform, np.nan, np.nan, np.empty(0), np.empty(0),
     )  # fmt: skip
-    both = _warp.largest_region(
-        [registration.matrix, guess], registration.shape[1:], registration.confocal_shape[1:]
-    )
+    matrix, field = registration.matrix, registration.shape[1:]
+    both = _warp.largest_region([matrix, guess], field, registration.confocal_shape[1:])
     region = both or registration.region
-    wide = yield from small_stack(widefield, None, registration.shape[1:], region)
-    after = yield from small_stack(confocal, registration.matrix, registration.shape[1:], region)
-    pair = Pair(wide, after, widefield_place, confocal_place)
-    tried, scores = yield from correlations(pair, names)
-    best = pair.best_near(tried, scores)
-    earlier = np.nan
+    wide = yield from small_stack(widefield, None, field, region)
+    registered = yield from small_stack(confocal, matrix, field, region)
+    pair = Pair(wide, registered, *places)
+    tried, scores = yield from pair.correlations(names)
+    shift_z_um = top_of_parabola(tried, scores)
+    before = np.nan
     if both is not None:
-        before = yield from small_stack(confocal, guess, registration.shape[1:], region)
-        earlier = Pair(wide, before, widefield_place, confocal_place).correlation(0.0)
+        as_given = yield from small_stack(confocal, guess, field, region)
+        before = Pair(wide, as_given, *places).correlation(0.0)
     return replace(
         registration,
-        shift_z_um=best,
+        shift_z_um=shift_z_um,
         tried_um=tried,
         tried_correlation=scores,
-        correlation_before=earlier,
-        correlation_after=pair.correlation(best),
+        correlation_before=before,
+        correlation_after=pair.correlation(shift_z_um),
     )
 
 
-def register(
-    widefield: Any,
-    confocal: Any,
-    widefield_place: Place,
-    confocal_place: Place,
-    *,
-    transform: str = "affine",
-    names: tuple[str, str] = ("wide-field", "confocal"),
-) -> Registration:
-    """:func:`registering` at once."""
-    return finished(
-        registering(
-            widefield, confocal, widefield_place, confocal_place, transform=transform, names=names
-        )
-    )
+register = at_once(registering)
 
 
 def resampling(
@@ -219,10 +186,6 @@ def resampling(
         values. Otherwise the size is that of the wide-field stack: beyond the confocal planes
         the nearest one is repeated, and beyond its field the edge is mirrored.
 
-    Yields
-    ------
-    Step
-
     Returns
     -------
     numpy.ndarray, shape (Z, Y, X)
@@ -234,50 +197,48 @@ def resampling(
             f"The registration is one of a confocal stack of shape {r.confocal_shape}, but this "
             f"one has {np.shape(confocal)}: register it first."
         )
-    at = positions(r.widefield.z_um, r.confocal.z_um, r.shift_z_um, beyond=True)
-    rows, columns = r.region if crop else (slice(None), slice(None))
+    at = positions(r.widefield.z_um, r.confocal.z_um, r.shift_z_um, nearest=True)
+    region: Any = r.region if crop else ...
     at = at[r.planes] if crop else at
-    held: dict[int, FloatArray] = {}
+    cache: dict[int, FloatArray] = {}
     resampled = []
     for done, place in enumerate(at, start=1):
         low = min(int(place), r.confocal_shape[0] - 2)
-        held = {i: held[i] if i in held else _one_plane(confocal, i, r) for i in (low, low + 1)}
+        cache = {
+            i: cache[i] if i in cache else _warp.moved_plane(confocal[i], r.matrix, r.shape[1:])
+            for i in (low, low + 1)
+        }
         part = place - low
-        plane = (1 - part) * held[low] + part * held[low + 1]
-        resampled.append(_warp.as_type(plane, np.asarray(confocal[0]).dtype)[rows, columns].copy())
+        plane = (1 - part) * cache[low] + part * cache[low + 1]
+        resampled.append(_warp.as_type(plane, np.asarray(confocal[0]).dtype)[region].copy())
         yield Step(done, len(at), "Resampling")
     return np.stack(resampled)
 
 
-def _one_plane(confocal: Any, number: int, registration: Registration) -> FloatArray:
-    return _warp.moved_plane(confocal[number], registration.matrix, registration.shape[1:])
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _check_stack(stack: Any, place: Place, name: str) -> None:
-    shape = np.shape(stack)
-    if len(shape) != 3 or shape[0] < 2:
-        raise InputError(
-            f"'{name}' has the shape {tuple(shape)}: registration needs two stacks (Z, Y, X)."
-        )
-    if len(place.z_um) != shape[0]:
-        raise ValueError(f"{len(place.z_um)} heights for {shape[0]} planes of '{name}'")
-
-
 def _projections(
-    widefield: Any, confocal: Any, places: tuple[Place, Place], names: tuple[str, str]
-) -> Steps[tuple[FloatArray, FloatArray]]:
+    stacks: tuple[Any, Any], places: tuple[Place, Place], names: tuple[str, str]
+) -> Steps[list[FloatArray]]:
     """Maximum projections of what is sharp, on one scale of lengths."""
-    total = len(widefield) + len(confocal)
+    for stack, place, name in zip(stacks, places, names, strict=True):
+        shape = np.shape(stack)
+        if len(shape) != 3 or shape[0] < 2:
+            raise InputError(
+                f"'{name}' has the shape {tuple(shape)}: registration needs two stacks (Z, Y, X)."
+            )
+        if len(place.z_um) != shape[0]:
+            raise ValueError(f"{len(place.z_um)} heights for {shape[0]} planes of '{name}'")
+    total = sum(map(len, stacks))
     done, tops = 0, []
-    for stack, place, name in zip((widefield, confocal), places, names, strict=True):
+    for stack, place, name in zip(stacks, places, names, strict=True):
         raw = np.full(np.shape(stack)[1:], -np.inf, dtype=np.float32)
         top = raw.copy()
         for i in range(len(stack)):
-            plane = _finite(stack[i], f"Plane {i} of '{name}'")
+            plane = np.asarray(stack[i], dtype=np.float32)
+            if not np.isfinite(plane).all():
+                raise InputError(
+                    f"Plane {i} of '{name}' holds NaN or infinite values: replace them before "
+                    "registering."
+                )
             np.maximum(raw, plane, out=raw)
             sharp = _warp.sharp_part(plane, places[0].pixel_um / place.pixel_um)
             np.maximum(top, sharp, out=top)
@@ -285,14 +246,7 @@ def _projections(
             yield Step(done, total, "Projecting")
         check_image(raw, f"The projection of '{name}'")
         tops.append(top)
-    return tops[0], tops[1]
-
-
-def _finite(plane: npt.ArrayLike, label: str) -> FloatArray:
-    pixels = np.asarray(plane, dtype=np.float32)
-    if not np.isfinite(pixels).all():
-        raise InputError(f"{label} holds NaN or infinite values: replace them before registering.")
-    return pixels
+    return tops
 
 
 def _lateral(
@@ -300,20 +254,18 @@ def _lateral(
 ) -> Matrix:
     """The motion of the confocal projection, in wide-field pixels, that the places leave over."""
     shape = (wide_top.shape[0], wide_top.shape[1])
-    size = (top.shape[0], top.shape[1])
-    region = _warp.largest_region([guess], shape, size)
+    region = _warp.largest_region([guess], shape, (top.shape[0], top.shape[1]))
     if region is None or min(part.stop - part.start for part in region) < 16:
         raise InputError(
             f"'{name}' lies beside the wide-field stack: check the pixel sizes and the places of "
             "both, which must show the same field."
         )
-    moved = _warp.moved_plane(top, guess, shape)[region]
-    inner = _warp.transform_matrix(
-        _warp.standardised(wide_top[region], f"The projection of '{name}'"),
-        _warp.standardised(moved, f"The projection of '{name}'"),
-        transform,
-        f"'{name}'",
+    moved = _warp.moved_plane(top, guess, shape)
+    wide, confocal = (
+        _warp.standardised(image[region], f"The projection of '{name}'")
+        for image in (wide_top, moved)
     )
+    inner = _warp.transform_matrix(wide, confocal, transform, f"'{name}'")
     corner = np.eye(3)
     corner[:2, 2] = [part.start for part in region]
     matrix: Matrix = corner @ inner @ np.linalg.inv(corner)

@@ -1,0 +1,50 @@
+"""What several docks ask of a layer that may be a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari.layers import Image, Layer
+
+from ...core.scans import InputError
+from . import layers as _layers
+
+
+def is_stack(layer: Layer) -> bool:
+    """Whether a layer is an image of several planes of one channel."""
+    try:
+        return _layers.plane_count(_layers.check_layer(layer)) > 1
+    except InputError:
+        return False
+
+
+def selected_or_only(viewer: Any, accepts: Callable[[Layer], bool]) -> list[Layer]:
+    """The selected layers of those that are accepted, or the only one of these."""
+    layers = [layer for layer in viewer.layers if accepts(layer)]
+    selected = [layer for layer in layers if layer in viewer.layers.selection]
+    return selected or (layers if len(layers) == 1 else [])
+
+
+def check_stack(layer: Layer, hint: str = "choose one with at least two planes.") -> Image:
+    """Return ``layer`` when it is a stack; else raise InputError, which ends in ``hint``."""
+    image = _layers.check_layer(layer)
+    if _layers.plane_count(image) < 2:
+        raise InputError(f"Layer '{image.name}' is one image, not a stack: {hint}")
+    return image
+
+
+def says_its_size(layer: Layer) -> bool:
+    """Whether the size of a stack need not be asked for; True for what is no stack."""
+    try:
+        return not is_stack(layer) or _layers.stack_frame(_layers.check_layer(layer)) is not None
+    except InputError:
+        return True
+
+
+def lacks_step(layer: Layer) -> bool:
+    """Whether a layer is a stack that does not say how far apart its planes are."""
+    try:
+        return is_stack(layer) and _layers.heights_um(_layers.check_layer(layer))[0] is None
+    except InputError:
+        return False

@@ -1,0 +1,135 @@
+"""The images of a file and the stacks in them: from the axes of a file to (Z, Y, X)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.scans import InputError
+
+
+@dataclass(frozen=True)
+class Content:
+    """An image in a file and its size."""
+
+    path: str
+    inside: str  # group of an OME-Zarr, position of a TIFF; empty when it is all there is
+    axes: str = ""  # a letter for each length: T, C, Z, Y, X and others
+    shape: tuple[int, ...] = ()
+    trouble: str = ""  # why it cannot be read, where others in the file can
+
+    def length(self, axis: str) -> int:
+        """How many entries the axis of a letter has, 1 when there is none."""
+        index = self.axes.find(axis)
+        return 1 if index < 0 else self.shape[index]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One z-stack or image of a file."""
+
+    path: str
+    inside: str = ""  # as in Content
+    time: int | None = None  # from 0; None where there is one only
+    channel: int | None = None  # the same
+
+    @property
+    def name(self) -> str:
+        """Name of the part in a sentence."""
+        name = Path(self.path).name
+        if self.inside:
+            name = f"{name}/{self.inside}"
+        return name if self.time is None else f"{name}, time point {self.time}"
+
+
+class SomePlanes:
+    """A stack of shape (Z, Y, X) of which some planes were read."""
+
+    ndim = 3
+
+    def __init__(self, shape: tuple[int, ...], planes: Mapping[int, npt.NDArray[Any]]) -> None:
+        self.shape = shape
+        self._planes = planes
+
+    def __getitem__(self, plane: int) -> npt.NDArray[Any]:
+        return self._planes[plane]
+
+
+class StackSelection:
+    """What a part takes of an image with these axes: ``index`` gives a stack of ``shape``."""
+
+    index: tuple[slice, ...]
+    shape: tuple[int, ...]  # (Z, Y, X)
+
+    def __init__(self, part: Part, axes: str, shape: Sequence[int]) -> None:
+        self.axes, self.name = axes, part.name
+        self.index = tuple(
+            self._entry(letter, length, {"T": part.time, "C": part.channel}.get(letter))
+            for letter, length in zip(axes, shape, strict=True)
+        )
+        zyx = self.squeeze(np.broadcast_to(np.uint8(0), tuple(shape))[self.index]).shape
+        self.shape = zyx if len(zyx) == 3 else (1, *zyx)
+
+    def _entry(self, letter: str, length: int, at: int | None) -> slice:
+        if at is None:
+            return slice(None)
+        if not 0 <= at < length:
+            word = "time point" if letter == "T" else "channel"
+            raise InputError(
+                f"'{self.name}' has no {word} {at}: its {length} are numbered 0 to {length - 1}."
+            )
+        return slice(at, at + 1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the image is left out."""
+        return all(entry == slice(None) for entry in self.index)
+
+    def existing(self, planes: Sequence[int]) -> list[int]:
+        """Those of the planes that are there, rising."""
+        return sorted({plane for plane in planes if 0 <= plane < self.shape[0]})
+
+    def data(self, planes: Mapping[int, npt.NDArray[Any]]) -> Any:
+        """Planes by number as the pixels of an :class:`ImageFile`; a single image is (Y, X)."""
+        if self.shape[0] > 1:
+            return SomePlanes(self.shape, planes)
+        return planes[0] if planes else np.broadcast_to(np.uint8(0), self.shape[1:])
+
+    def squeeze(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Pixels that were taken by the index, as (Z, Y, X) or (Y, X).
+
+        Beside y and x one axis may hold more than one entry, as in plain multi-page TIFFs: it is z.
+        """
+        name, axes = self.name, self.axes
+        size = dict(zip(axes, pixels.shape, strict=True))
+        if size.get("S", 1) > 1:
+            raise InputError(
+                f"'{name}' is an RGB image ({size['S']} colours): "
+                "give one fluorescence channel as a grey-scale image."
+            )
+        if size.get("C", 1) > 1:
+            raise InputError(
+                f"'{name}' has {size['C']} channels: save the one to reconstruct in a file of its "
+                "own."
+            )
+        if size.get("T", 1) > 1:
+            raise InputError(
+                f"'{name}' has a time axis of {size['T']} points: save one time point in a file of "
+                "its own (if they are heights, store them as z)."
+            )
+        long = [axis for axis in axes if size[axis] > 1 and axis not in "YX"]
+        if len(long) > 1:
+            raise InputError(
+                f"'{name}' has the axes {axes} of shape {pixels.shape}: "
+                "give a stack (Z, Y, X) or one image (Y, X)."
+            )
+        if "Y" not in size or "X" not in size:
+            raise InputError(f"'{name}' holds no 2-D image (axes {axes}): give an image (Y, X).")
+        order = [axes.index(axis) for axis in (*long, "Y", "X")]
+        others = [n for n in range(len(axes)) if n not in order]
+        return pixels.transpose(others + order).reshape([pixels.shape[n] for n in order])

@@ -1,0 +1,379 @@
+"""Volumes out: OME-TIFF and OME-Zarr, written whole or plane by plane."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from itertools import product
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.scans import Heights, InputError
+from ._channels import Channel, NewImage, OnPlane, Place
+from ._ome_tiff import OmeTiffWriter, write_ome_surface, write_ome_tiff
+from ._whole import Workplace, refusals_of, write_whole
+from ._zarr import OmeZarrWriter, is_zarr
+
+_TIFF_ENDINGS = (".tif", ".tiff")
+_ZARR_ENDING = ".zarr"
+_PYRAMID = 4 / 3  # of the finest level, all levels together
+_SPARE_BYTES = 50_000_000
+
+
+def check_output(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()
+) -> Path:
+    """Return ``path`` once a volume can be written there, before any work is done.
+
+    Refuses an unknown ending, a folder that is missing or closed to writing, and the ``inputs``.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in (*_TIFF_ENDINGS, _ZARR_ENDING):
+        raise InputError(
+            f"'{path.name}' does not say which format to write: "
+            "end it in .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)."
+        )
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"The folder '{folder}' for the result does not exist: make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder '{folder}' for the result is closed to writing.")
+    if path.exists() and any(Path(i).exists() and path.samefile(i) for i in inputs):
+        raise InputError(
+            f"'{path.name}' is one of the input files: choose another name for the result."
+        )
+    if path.is_dir() and not (ending == _ZARR_ENDING and is_zarr(path)):
+        raise InputError(f"'{path.name}' is a folder that is no OME-Zarr: choose another name.")
+    if path.is_file() and ending == _ZARR_ENDING:
+        raise InputError(f"'{path.name}' is a file, not an OME-Zarr folder: choose another name.")
+    return path
+
+
+def check_surface_output(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()
+) -> Path:
+    """:func:`check_output` for the image of a surface, which is an OME-TIFF."""
+    path = check_output(path, inputs)
+    if path.suffix.lower() == _ZARR_ENDING:
+        raise InputError(
+            f"'{path.name}': the image of a surface is written as OME-TIFF, end it in .ome.tif."
+        )
+    return path
+
+
+def disk_bytes(shape: tuple[int, int, int], itemsize: int = 4, *, pyramid: bool = True) -> int:
+    """Room that a volume may take on a disk, in bytes; OME-Zarr compresses, so often less."""
+    z, y, x = shape
+    return int(z * y * x * itemsize * (_PYRAMID if pyramid else 1)) + _SPARE_BYTES
+
+
+def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> None:
+    """Refuse a volume (Z, Y, X) at ``path`` that the disk cannot hold, before any work is done."""
+    needed = disk_bytes(shape, itemsize, pyramid=path.suffix.lower() not in _TIFF_ENDINGS)
+    free = shutil.disk_usage(path.resolve().parent).free
+    if needed > free:
+        raise InputError(
+            f"'{path.name}' may need {needed / 1e9:,.1f} GB but its disk has "
+            f"{free / 1e9:,.1f} GB free: free some space, or write to another disk."
+        )
+
+
+def write_volume(
+    path: str | os.PathLike[str],
+    volume: npt.ArrayLike,
+    z_um: npt.ArrayLike,
+    pixel_um: float,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    keep_type: bool = False,
+    durable: bool = False,
+) -> Path:
+    """Write a volume as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
+
+    Its planes are written from the lowest up.
+
+    It is written under a temporary name in the same folder and renamed at the end, so a
+    file under the final name is always whole.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.tif``/``.tiff`` (OME-TIFF) or ``.zarr`` (OME-Zarr).
+    volume : array_like, shape (Z, Y, X)
+        Intensities, written as float32 unless ``keep_type``.
+    z_um : array_like, shape (Z,)
+        Heights of the planes, in micrometres; in an OME-Zarr they must be evenly spaced.
+    pixel_um : float
+        Pixel size, in micrometres.
+    provenance : mapping, optional
+        How it was made; anything JSON can hold. :attr:`ImageFile.provenance` returns it.
+    inputs : iterable of path
+        Files that must not be overwritten.
+    keep_type : bool, optional
+        Write integers of 8 and 16 bits as they are.
+    durable : bool, optional
+        Return once the disk has it, so that not even a power cut loses it.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_output`, or when the disk refuses.
+    """
+    array, heights = np.asarray(volume), np.asarray(z_um, dtype=np.float64)
+    is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
+    array = np.ascontiguousarray(array, array.dtype if keep_type and is_small else np.float32)
+    if array.ndim != 3 or heights.shape != array.shape[:1]:
+        raise ValueError(f"a volume {array.shape} cannot have heights of shape {heights.shape}")
+    order = np.argsort(heights, kind="stable")
+    if np.any(np.diff(order) != 1):
+        array, heights = array[order], heights[order]
+    place = Place(float(pixel_um), heights)
+    return write_channels(path, [Channel(array)], place, provenance, inputs=inputs, durable=durable)
+
+
+def write_channels(
+    path: str | os.PathLike[str],
+    channels: Sequence[Channel],
+    place: Place,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    durable: bool = False,
+    on_plane: OnPlane | None = None,
+) -> Path:
+    """Write one or more channels as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
+
+    Nothing is converted: what is read again is the same, bit for bit. It is written under a
+    temporary name, as :func:`write_volume` does.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.tif``/``.tiff`` (OME-TIFF) or ``.zarr`` (OME-Zarr).
+    channels : sequence of Channel
+        All of one shape and type.
+    place : Place
+        Voxel size and position.
+    provenance : mapping, optional
+        How they were made; of several channels, a list of one record each under ``channels``.
+    inputs, durable
+        As in :func:`write_volume`.
+    on_plane : callable, optional
+        Called before every plane with how many are written, and of how many; what it raises ends
+        the work, and leaves what was there.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_output`, when the format has no such pixels or heights, or when the disk
+        refuses.
+    """
+    path = check_output(path, inputs)
+    image = NewImage(path.name.split(".")[0], channels, place, provenance or {})
+
+    def planes() -> Iterator[npt.NDArray[Any]]:
+        each = np.ndindex(*channels[0].pixels.shape[:-2])
+        for number, (channel, at) in enumerate(product(channels, each)):
+            if on_plane is not None:
+                on_plane(number, image.n_planes)
+            yield np.ascontiguousarray(channel.pixels[at], image.dtype)
+
+    def write(part: Path) -> None:
+        if path.suffix.lower() != _ZARR_ENDING:
+            write_ome_tiff(part, image, planes())
+            return
+        writer = OmeZarrWriter(part, image)
+        for number, plane in enumerate(planes()):
+            writer.put(number, plane)
+        writer.finish(image.provenance)
+
+    return write_whole(path, write, durable=durable)
+
+
+def write_surface(
+    path: str | os.PathLike[str],
+    image: npt.ArrayLike,
+    heights_um: Heights,
+    pixel_um: float,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    origin_um: tuple[float, float] = (0.0, 0.0),
+) -> Path:
+    """Write the image of a surface (Y, X) as OME-TIFF, its heights as a second image beside it.
+
+    :func:`read_image` reads the first, :func:`read_heights` the second, both float32. ``origin_um``
+    is the position (y, x) of the first pixel; the rest is as in :func:`write_volume`.
+    """
+    path = check_surface_output(path, inputs)
+    pixels, record = np.ascontiguousarray(image, dtype=np.float32), provenance or {}
+    middle = np.array([float(heights_um.mean())])
+    place = Place(float(pixel_um), middle, origin_um=origin_um)
+    return write_whole(
+        path, lambda part: write_ome_surface(part, pixels, heights_um, place, record)
+    )
+
+
+class VolumeWriter(AbstractContextManager["VolumeWriter"]):
+    """Writes a volume plane after plane, in any order, as OME-TIFF or OME-Zarr 0.5.
+
+    Until :meth:`finish` it lies under a temporary name in the same folder, so a volume under
+    the final name is always whole. Left without :meth:`finish`, by an error or on purpose,
+    nothing stays.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.zarr`` (OME-Zarr: chunks of one plane and at most 1024 × 1024 pixels, with
+        halved levels down to 1024 pixels a side) or ``.tif``/``.tiff`` (OME-TIFF).
+    shape : tuple of int
+        (Z, Y, X).
+    z_um : array_like, shape (Z,)
+        Heights of the planes, in micrometres, evenly spaced.
+    pixel_um : float
+        Pixel size, in micrometres.
+    inputs : iterable of path
+        Files that must not be overwritten.
+    dtype : dtype, optional
+        Of what is written.
+    in_plate : bool, optional
+        Whether ``path`` is a field of an OME-Zarr plate, whatever its ending.
+
+    Attributes
+    ----------
+    path : Path
+        Where the volume will be.
+    part : Path
+        Where it is until it is finished.
+    shape : tuple of int
+
+    Raises
+    ------
+    InputError
+        As :func:`check_output`, when the disk has too little room, or when it refuses.
+
+    Examples
+    --------
+    >>> with VolumeWriter("v.ome.zarr", (101, 4096, 4096), grid.z_um, 0.103) as volume:
+    ...     for plane in iter_planes(scans, grid, optics=optics):
+    ...         volume[plane.index] = plane.pixels
+    ...     volume.finish({"method": "recurrent-mz"})    # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, int, int],
+        z_um: npt.ArrayLike,
+        pixel_um: float,
+        *,
+        inputs: Iterable[str | os.PathLike[str]] = (),
+        dtype: npt.DTypeLike = np.float32,
+        in_plate: bool = False,
+    ) -> None:
+        self.path = Path(path) if in_plate else check_output(path, inputs)
+        self.dtype = np.dtype(dtype)
+        self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
+        heights = np.asarray(z_um, np.float64)
+        if heights.shape != self.shape[:1]:
+            raise ValueError(f"a volume {shape} cannot have heights of {heights.shape}")
+        check_disk(self.path, self.shape, self.dtype.itemsize)
+        name, place = self.path.name.split(".")[0], Place(float(pixel_um), heights)
+        image = NewImage.empty(name, self.shape, self.dtype, place)
+        is_tiff = not in_plate and self.path.suffix.lower() in _TIFF_ENDINGS
+        self._written: set[int] = set()
+        self._file: OmeTiffWriter | OmeZarrWriter
+        with ExitStack() as on_error:
+            self._workplace = Workplace(self.path)
+            on_error.callback(self._workplace.remove)
+            self.part = self._workplace.part
+            with refusals_of(self.path):
+                self._file = (OmeTiffWriter if is_tiff else OmeZarrWriter)(self.part, image)
+            on_error.callback(self._file.close)
+            self._on_discard = on_error.pop_all()
+
+    @property
+    def finished_planes(self) -> list[int]:
+        """Numbers of the planes that were written, rising."""
+        return sorted(self._written)
+
+    def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
+        """Write the plane with this number, (Y, X), over one that was there."""
+        pixels = np.asarray(plane, self.dtype)
+        if pixels.shape != self.shape[1:] or not 0 <= index < self.shape[0]:
+            raise ValueError(f"a plane {pixels.shape} is not plane {index} of {self.shape}")
+        with refusals_of(self.path):
+            self._file.put(int(index), pixels)
+        self._written.add(int(index))
+
+    @property
+    def levels(self) -> list[Any]:
+        """Arrays (Z, Y, X) of an OME-Zarr as they fill, the finest first."""
+        assert isinstance(self._file, OmeZarrWriter)
+        return self._file.levels
+
+    def keep_finished(self) -> None:
+        """Cut an OME-Zarr to the planes that were written, which must be one block.
+
+        Raises
+        ------
+        ValueError
+            If planes between those that were written are missing, or there are none.
+        InputError
+            When the disk refuses.
+        """
+        assert isinstance(self._file, OmeZarrWriter)
+        finished = self.finished_planes
+        if not finished or finished[-1] - finished[0] + 1 != len(finished):
+            raise ValueError(f"the planes {finished} are not one block")
+        with refusals_of(self.path):
+            self._file.crop(finished[0], len(finished))
+        self.shape = (len(finished), *self.shape[1:])
+
+    def finish(self, provenance: Mapping[str, Any] | None = None, *, durable: bool = False) -> Path:
+        """Complete the file and give it its name; what was there is replaced.
+
+        Parameters
+        ----------
+        provenance : mapping, optional
+            How the volume was made; anything JSON can hold.
+        durable : bool, optional
+            Return once the disk has it.
+
+        Raises
+        ------
+        ValueError
+            If planes are missing.
+        InputError
+            When the disk refuses.
+        """
+        missing = self.shape[0] - len(self._written)
+        if missing:
+            raise ValueError(f"{missing} of {self.shape[0]} planes were not written")
+        try:
+            with refusals_of(self.path):
+                self._file.finish(provenance or {})
+                self._workplace.put_in_place(durable=durable)
+        finally:
+            self.discard()
+        return self.path
+
+    def discard(self) -> None:
+        """Leave nothing behind, unless it is finished."""
+        self._on_discard.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.discard()
