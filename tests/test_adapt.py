@@ -117,16 +117,16 @@ def test_scans_and_targets_are_at_the_heights_that_a_stage_read_back(
     assert np.abs(np.diff(z_um) / (0.5 * sign) - 1).max() > 0.05
     field = measured_field(STACK, z_um, OPTICS, "mine")
     above_um = np.sort(z_um) - z_um.min()
-    kept_inputs, scans, targets_um = measured.kept_inputs, [], []
+    cached_inputs, scans, targets_um = measured.cached_inputs, [], []
 
     def noted(given: Any, *more: Any) -> Any:
-        made = kept_inputs(given, *more)
+        made = cached_inputs(given, *more)
         at = made.at
         made.at = lambda target_um: targets_um.append(target_um) or at(target_um)
         scans.extend(given)
         return made
 
-    monkeypatch.setattr(measured, "kept_inputs", noted)
+    monkeypatch.setattr(measured, "cached_inputs", noted)
     examples = ExampleConfig(crop=32, targets=4, spacing_dof=(1.0, 2.5))
     rngs = [np.random.default_rng(seed) for seed in range(2)]
     measured_examples(field, *rngs, examples, SMALL, 2)

@@ -19,7 +19,6 @@ from napari_recurrent_mz.networks.deep_z import DeepZConfig
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.unet3d import UNet3DConfig
 from napari_recurrent_mz.networks.weights import load_model
-from napari_recurrent_mz.training.discriminator import Discriminator
 from napari_recurrent_mz.training.examples import (
     ExampleConfig,
     choose_planes,
@@ -30,6 +29,7 @@ from napari_recurrent_mz.training.fields import Pool, PoolConfig, make_fields
 from napari_recurrent_mz.training.finish import draw_curves, write_model
 from napari_recurrent_mz.training.loop import TrainConfig, Trainer
 from napari_recurrent_mz.training.losses import (
+    Discriminator,
     LossConfig,
     berhu,
     discriminator_loss,
@@ -292,12 +292,12 @@ def test_a_step_of_the_papers_loss_moves_every_part(
                          examples=examples)  # fmt: skip
     trainer = Trainer(config, pool, held_out, tmp_path, device="cpu")
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-    judge = {k: v.clone() for k, v in trainer.judge.state_dict().items()}
+    judge = {k: v.clone() for k, v in trainer.discriminator.state_dict().items()}
     for _ in trainer.run():
         pass
     still = [k for k, v in trainer.network.named_parameters() if torch.equal(v, before[k])]
     assert not still
-    assert any(not torch.equal(v, judge[k]) for k, v in trainer.judge.named_parameters())
+    assert any(not torch.equal(v, judge[k]) for k, v in trainer.discriminator.named_parameters())
 
 
 def test_a_correction_starts_at_the_linear_estimate(pool: Pool) -> None:

@@ -1,8 +1,7 @@
 """How planes vary together through the optics: tables that the linear estimate is solved with.
 
-Without aberration the vectorial point spread function depends on the optics only through
-NA / n once lateral lengths are counted in λ / NA and axial ones in depths of field
-n λ / NA², so one table serves every wavelength and pixel.
+In units of λ / NA and of the depth of field, n λ / NA², an unaberrated point spread function
+depends on NA / n alone: one table serves every wavelength and pixel.
 """
 
 from __future__ import annotations
@@ -45,8 +44,7 @@ def covariance_table(
 ) -> CovarianceTable:
     """The covariance of two planes, each ``widefield`` or ``confocal``, up to a distance.
 
-    Relative to C(0, 0) of wide-field planes; cached by NA / n, which alone matters in reduced
-    units, and by the range in steps of 8 depths of field.
+    Relative to C(0, 0) of wide-field planes; cached by NA / n and by the range.
     """
     return _table(*_reduced(optics, largest_lag_um), first, second)
 
@@ -56,8 +54,7 @@ def transfer_table(
 ) -> CovarianceTable:
     """The transfer function H(k, z), ``widefield`` or ``confocal``, in the same reduced units.
 
-    Its ``values`` have H(0, z) = 1 (confocal: H(0, 0) = 1), and are real because the defocus of a
-    point without aberration is symmetric.
+    Real, since defocus is symmetric; H(0, z) = 1 (confocal: H(0, 0) = 1).
     """
     reduced = _reduced(optics, largest_defocus_um, 40)
     return _even_transfer(*reduced) if target == "widefield" else _transfer(*reduced, target)

@@ -1,14 +1,6 @@
-"""A non-negative object that explains the scans through the optics.
+"""A non-negative object that explains the scans through the optics (Richardson-Lucy).
 
-Fluorescence cannot be negative. The linear estimate (:mod:`~.lmmse`) does
-not know that; the iteration of Richardson and Lucy does. Here the object is a pile of sheets
-above, between and below the scans, each scan is the sum of the sheets blurred by the transfer
-function H(k, z) at their distance, and a few accelerated iterations find sheets that account
-for the scans. Imaged again at any height, they are an estimate of that plane; what they add to
-the linear estimate is one more piece of evidence for the network.
-
-References
-----------
+The object is a pile of sheets around the scans; each scan is their sum, blurred by H(k, z).
 Richardson, J. Opt. Soc. Am. 62:55 (1972); Lucy, Astron. J. 79:745 (1974); acceleration: Biggs
 and Andrews, Appl. Opt. 36:1766 (1997); unknown light beyond the edges: Bertero and Boccacci,
 Astron. Astrophys. 437:369 (2005).
@@ -16,6 +8,7 @@ Astron. Astrophys. 437:369 (2005).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -63,10 +56,7 @@ class Levels:
 
 
 class SheetWeights:
-    """Radial responses from the sheets of an object, at ``sheets_um`` (L,), to its images.
-
-    The scans at ``scan_z_um`` (M,) are wide-field; the images are ``widefield`` or ``confocal``.
-    """
+    """Radial responses from the sheets of an object, at ``sheets_um`` (L,), to its images."""
 
     def __init__(
         self, scan_z_um: npt.NDArray[np.float64], optics: Optics, target: str = "widefield"
@@ -106,14 +96,51 @@ class SheetWeights:
         return self.table.at((z_um[:, None] - self.sheets_um) / self.optics.depth_of_field_um)
 
 
-class NonnegativeEstimate(SheetWeights):
-    """A non-negative object fitted to one or more scans of one shape, and its image at any height.
+class ObjectImages(ABC):
+    """Images of a non-negative object, in the scans' units: a base of what has one."""
 
-    ``density`` (V,) holds the values of all sheets on the padded field, one sheet after another;
-    ``part.of(density)`` of one of the ``parts`` has shape (L, Y', X'). A ``density`` found before
-    for scans at the same heights is where the iterations continue from. ``levels`` are those of the
-    whole image where the scans are a window of it. ``stopped`` is asked before every iteration and
-    ends them in :class:`Stopped`.
+    levels: Levels
+    scan_z_um: npt.NDArray[np.float64]
+
+    @abstractmethod
+    def filtered(
+        self,
+        z_um: float | Heights,
+        weights: Callable[[SheetWeights, Heights], Weights],
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
+
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The object's image at ``z_um`` (a height, several, or a surface), on the device."""
+        return self.filtered(z_um, SheetWeights.imaged) + self.levels.background
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        """The object's image at ``z_um`` micrometres, float32 (Y, X)."""
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
+
+    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
+
+        Its image less the linear estimate from its images at the scans: zero at the height of a
+        scan, for a wide-field target. On a CPU, that of several heights is written to ``out``.
+        """
+        return self.filtered(z_um, SheetWeights.beyond, out)
+
+    def explained(self, number: int) -> torch.Tensor:
+        """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
+        z_um = float(self.scan_z_um[number])
+        image = self.filtered(z_um, lambda sheets, _: sheets.radial_to_scans[number][None])
+        return image + self.levels.background
+
+
+class NonnegativeEstimate(SheetWeights, ObjectImages):
+    """A non-negative object fitted to scans of one shape, and its image at any height.
+
+    ``density`` (V,) holds the values of all sheets on the padded field, one sheet after another.
+    One found before for the same heights is where the iterations continue from; ``levels`` are
+    those of the whole image where the scans are a window of it.
     """
 
     def __init__(
@@ -153,49 +180,23 @@ class NonnegativeEstimate(SheetWeights):
                 )
         self.density = self._iterate(start, signal, iterations, stopped or never)
 
-    def tensor(self, z_um: float | Heights) -> torch.Tensor:
-        """The object's image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
-
-        ``z_um`` is one height, or one for every pixel (Y, X): a surface. Of several heights
-        (T,) all planes are made together: (T, Y, X).
-        """
-        return self.along(z_um, self.imaged) + self.levels.background
-
-    def plane(self, z_um: float | Heights) -> FloatArray:
-        """The object's image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
-        plane: FloatArray = self.tensor(z_um).cpu().numpy()
-        return plane
-
-    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
-
-        Its image less the linear estimate from its images at the scans, in the scans' units: zero
-        at the height of a scan, for a wide-field target. On a CPU, that of several heights is
-        written to ``out``.
-        """
-        return self.along(z_um, self.beyond, out)
-
-    def along(
+    def filtered(
         self,
         z_um: float | Heights,
-        weights: Callable[[Heights], Weights],
+        weights: Callable[[SheetWeights, Heights], Weights],
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
+        """See :class:`ObjectImages`."""
         if not is_surface(z_um):
-            images = self.image(weights(np.atleast_1d(z_um)), FilterCache(image=out))
+            images = self.image(weights(self, np.atleast_1d(z_um)), FilterCache(image=out))
             return images if np.ndim(z_um) else images[0]
         surface = np.asarray(z_um)
         expansion = expand(
-            lambda nodes: np.concatenate([weights(node) for node in nodes[:, None]]),
+            lambda nodes: np.concatenate([weights(self, node) for node in nodes[:, None]]),
             surface,
             self.optics.depth_of_field_um,
         )
         return self.filter.along(self.spectra, expansion, surface, "non-negative object")
-
-    def explained(self, number: int) -> torch.Tensor:
-        """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
-        return self.image(self.radial_to_scans[number][None])[0] + self.levels.background
 
     def store_spectra(self, spectra: Iterable[torch.Tensor]) -> None:
         """Keep only what images need: the spectra of the sheets, wherever they wait."""
@@ -283,10 +284,7 @@ class NonnegativeEstimate(SheetWeights):
         return self.filter.padded[0] * self.filter.padded[1] / (part.shape[1] * part.shape[2])
 
     def image(self, radial: Weights, cache: FilterCache | None = None) -> torch.Tensor:
-        """Σ over the sheets, filtered by ``radial`` (T, L, K): (T, Y, X), without the background.
-
-        ``cache`` is what was used for other images of this shape, with the same weights.
-        """
+        """Σ over the sheets filtered by ``radial`` (T, L, K): (T, Y, X), without the background."""
         cache = cache or FilterCache()
         weights = uploaded(radial, self.device)
         cache.spectrum = self.filter.mix(self.spectra, weights, cache.responses, out=cache.spectrum)
@@ -295,11 +293,7 @@ class NonnegativeEstimate(SheetWeights):
 
 
 def object_seconds(shape: tuple[int, int], n_scans: int, device: Device) -> float:
-    """Expected time to fit an object to scans of (Y, X) pixels.
-
-    From operation counts: a transform forth and back of some 20 sheets in every iteration, and of
-    more for many scans, as measured for 2 to 10.
-    """
+    """Expected time to fit an object to scans of (Y, X) pixels, from operation counts."""
     pixels = (shape[0] + 128) * (shape[1] + 128)
     cores = available_cores() if device.kind == "cpu" else 1
     return ITERATIONS * (20 + 0.8 * n_scans**2) * pixels * _SECONDS_PER_VALUE[device.kind] / cores

@@ -1,16 +1,8 @@
 """Filters that change with height, for images whose every pixel has a height of its own.
 
-A plane is the sum of some spectra filtered by weights W(z), the same for all of its pixels. On a
-surface every pixel has weights of its own, and filtering anew for each would take one transform a
-pixel. But the optics pass a limited band along z, so W(z) between two heights is all but exactly
-a short sum,
-
-    W(z) = Σ_r u_r(z) W_r,
-
-found by a singular value decomposition of W at closely spaced heights. Then each W_r filters the
-whole image once, and every pixel adds up what it gets with the shares u_r of its own height: about
-one and a half transforms for each depth of field that the surface spans. Lengths are in
-micrometres.
+The optics pass a limited band along z, so the weights between two heights are all but exactly a
+short sum W(z) = Σ_r u_r(z) W_r, found by a singular value decomposition. Each W_r filters the
+whole image once, and every pixel adds up what it gets with the shares u_r of its own height.
 """
 
 from __future__ import annotations
@@ -55,10 +47,7 @@ class Expansion:
 def expand(
     weights_at: Callable[[npt.NDArray[np.float64]], Weights], heights_um: Heights, dof_um: float
 ) -> Expansion:
-    """Expand weights over the heights of a surface (Y, X).
-
-    ``weights_at`` takes heights (T,) to weights (T, C, K).
-    """
+    """Expand weights over the heights of a surface (Y, X); ``weights_at`` makes (T, C, K)."""
     nodes = height_nodes(heights_um, dof_um)
     weights = weights_at(nodes)
     if len(nodes) == 1:
@@ -75,11 +64,7 @@ def expand(
 
 
 def height_nodes(heights_um: Heights, dof_um: float) -> npt.NDArray[np.float64]:
-    """Evenly spaced heights (T,) of a surface (Y, X), close enough to interpolate between.
-
-    One for a flat surface, else at least four, a sixteenth of a depth of field apart (farther only
-    where the surface spans more than 64 depths of field).
-    """
+    """Evenly spaced heights (T,) of a surface (Y, X), close enough to interpolate between."""
     low, high = float(heights_um.min()), float(heights_um.max())
     if low == high:
         return np.array([low])

@@ -1,9 +1,7 @@
 """Interpolation along z: nearest, linear, cubic and shape-preserving, one plane at a time.
 
-A plane is a weighted sum of the scans, and for the shape-preserving curve of their slopes
-too; the weights are SciPy's interpolation of the unit vectors, so no array larger than the
-scans is made. Supplementary Note 1 of the paper compares the network with the same kind of
-interpolations.
+A plane is a weighted sum of the scans (and of their slopes); the weights are SciPy's
+interpolation of the unit vectors, so no array larger than the scans is made.
 """
 
 from __future__ import annotations

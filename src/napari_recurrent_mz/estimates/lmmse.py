@@ -1,24 +1,14 @@
 """The best linear estimate of any plane from a few scans, in closed form from the optics.
 
-Wide-field image formation is linear: every plane is the object filtered by the transfer
-function at its defocus. For a spatially white object and a lateral frequency k, two planes
-a distance D apart have the covariance
-
-    C(k, D) = ∫ |OTF(k, kz)|² exp(2πi kz D) dkz = ∫ H(k, z) H*(k, z + D) dz,
-
-with H(k, z) the lateral transfer function at defocus z. With scans at z_1 … z_M the linear
-minimum mean-square error (Wiener) weights for a plane at z solve
+For a spatially white object and a lateral frequency k, two planes a distance D apart have the
+covariance C(k, D) = ∫ H(k, z) H*(k, z + D) dz, with H(k, z) the lateral transfer function at
+defocus z. With scans at z_1 … z_M the Wiener weights for a plane at z solve
 
     (A(k) + σ² I) w(k) = b(k),   A_ij = C(k, z_i − z_j),   b_i = C(k, z_i − z),
 
-and the estimate is Σ_j w_j(k) · FFT(scan j). No training, no iteration.
-
-The confocal image of a plane is linear in the object too. Its best estimate from wide-field
-scans has the same A, and the covariance of a scan and the confocal plane for b,
-
-    b_i(k) = ∫ H_confocal(k, z) H*(k, z + z_i − z_target) dz,
-
-with H_confocal(0, 0) = H(0, 0) = 1: an even, thin sheet in focus is equally bright in both.
+and the estimate is Σ_j w_j(k) · FFT(scan j). For a confocal plane b has ∫ H_confocal(k, z)
+H*(k, z + z_i − z) dz, with H_confocal(0, 0) = H(0, 0) = 1: an even, thin sheet in focus is equally
+bright in both.
 """
 
 from __future__ import annotations

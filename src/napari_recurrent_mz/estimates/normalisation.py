@@ -33,11 +33,7 @@ class Normalisation:
 
 
 def quantile(values: npt.NDArray[np.floating], part: float) -> float:
-    """The ``part`` quantile of values without NaN, interpolated linearly as by NumPy.
-
-    :func:`numpy.quantile` is several times slower: NumPy selects one value of an array far faster
-    than two.
-    """
+    """The ``part`` quantile of values without NaN, as :func:`numpy.quantile` but much faster."""
     place = part * (values.size - 1)
     low = int(place)
     selected = np.partition(values, low, axis=None)
@@ -50,10 +46,8 @@ def quantile(values: npt.NDArray[np.floating], part: float) -> float:
 def normalisation(images: npt.ArrayLike) -> Normalisation:
     """Shift and scale from scans (M, Y, X) alone.
 
-    The paper (Methods, "Sample preparation") thresholds an extended-depth-of-field image of the
-    whole stack by the triangle method and takes the mean of its background and the 99th percentile
-    of its foreground. A user has a few planes only, so their maximum projection stands in for it,
-    in training as in use.
+    The paper measures an extended-depth-of-field image of the whole stack by the triangle
+    threshold; the maximum projection of the scans stands in for it, in training as in use.
     """
     stack = np.asarray(images, dtype=np.float32)
     unit = ordinary_unit(max(float(stack.max()), -float(stack.min())))
@@ -127,10 +121,6 @@ def edf_normalisation(edf: npt.ArrayLike, name: str = "this image") -> EdfNormal
     name : str, optional
         How error messages call it.
 
-    Returns
-    -------
-    EdfNormalisation
-
     Raises
     ------
     InputError
@@ -158,8 +148,8 @@ _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 def noise_of(image: FloatArray) -> float:
     """Standard deviation of the noise of one image.
 
-    The mask of Immerkaer (Comput. Vis. Image Underst. 64:300, 1996) removes planes and
-    ramps and keeps the variance of white noise; the median passes over edges.
+    The mask removes planes and ramps (Immerkaer, Comput. Vis. Image Underst. 64:300, 1996); the
+    median passes over edges.
     """
     rest = ndimage.convolve(image, _NOISE_MASK)
     return quantile(np.abs(rest, out=rest), 0.5) / 0.6745

@@ -1,7 +1,7 @@
 """The pile of sheets that explains the scans: where they are, how fine they are, their blur.
 
-A sheet far from every scan is seen through so much defocus that the scans hold nothing of its
-fine structure: it has a value for every second or fourth pixel only. Lengths are in micrometres.
+Of a sheet far from every scan no fine structure is seen: it has a value for every second or
+fourth pixel only.
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ def pixels_per_value(
 ) -> list[int]:
     """How many pixels a sheet has one value for, along each axis: 1, 2 or 4.
 
-    As many as leave out only frequencies that no scan sees with more than 2 % of the contrast
-    of an even sheet.
+    What is left out no scan sees with more than 2 % of the contrast of an even sheet.
     """
     away = np.abs(sheets_um[:, None] - scan_z_um).min(axis=1) / optics.depth_of_field_um
     contrast = np.abs(table.at(away))
@@ -104,9 +103,8 @@ def parts_of(every: Sequence[int], padded: tuple[int, int], on_cpu: bool) -> lis
 class Blurs:
     """From the sheets to the scans and back, on the padded field; ``weights`` are H(k), (M, L, K).
 
-    On a CPU each part is worked on by one core: threads that share every single operation would
-    wait for each other, and for other programs, hundreds of times in an iteration. Use it in a
-    ``with`` block, which ends the threads.
+    On a CPU each part is worked on by one core: threads that share every operation would wait for
+    each other hundreds of times in an iteration. A ``with`` block ends them.
     """
 
     def __init__(
@@ -194,11 +192,7 @@ class Blurs:
     def to_object(
         self, images: torch.Tensor, then: Callable[[Part, torch.Tensor], _Result]
     ) -> list[_Result]:
-        """The adjoint of :meth:`to_scans` for images (M, Y', X'), given to ``then`` part by part.
-
-        Returns what ``then`` makes of each part and its values (L, Y', X'); on a CPU several run at
-        once.
-        """
+        """The adjoint of :meth:`to_scans`: what ``then`` makes of each part and its values."""
         spectra = self._mixed
         self.do(lambda scans: spectra[scans].copy_(self._spectra(images[scans])), self._scans)
 
@@ -212,11 +206,9 @@ class Blurs:
         return list(self.each(make, range(len(self.parts))))
 
     def _shared(self, number: int) -> tuple[EllipsisType | slice, ...]:
-        """Where the frequencies of a part are in its own folded spectra, and in the images'.
-
-        The highest of a coarse part is left out, of which the sign is not known.
-        """
+        """Where the frequencies of a part are in its own folded spectra, and in the images'."""
         _, y, x = self.parts[number].shape
+        # Without the highest frequency of a coarse part, of which the sign is not known.
         return (...,) if (y, x) == self._padded else (..., slice(y // 2), slice(x // 2))
 
     def _spectra(self, images: torch.Tensor) -> torch.Tensor:
@@ -236,10 +228,7 @@ class Blurs:
 
 
 def add_one_by_one(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tensor) -> None:
-    """Add spectra (S, 4, Y, X) to every total of (N, 4, Y, X), times their weights (N, S, Y, X).
-
-    For a CPU, in whose caches stays what is added.
-    """
+    """Add spectra (S, 4, Y, X) to every total of (N, 4, Y, X), times their weights (N, S, Y, X)."""
     for total, row in zip(totals, weights, strict=True):
         for spectrum, weight in zip(spectra, row, strict=True):
             total.addcmul_(spectrum, weight)
@@ -256,9 +245,8 @@ def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tens
 class _Fold:
     """Between images of one height and their spectra, folded.
 
-    Folded are real numbers (N, 4, Y // 2 + 1, X // 2 + 1): the real parts at the rows of ky and
-    at those of −ky, then the imaginary ones. A radial response has one value for all four: a
-    quarter of what a value for every number would take.
+    Real numbers (N, 4, Y // 2 + 1, X // 2 + 1): real parts at the rows of ky and of −ky, then the
+    imaginary ones. A radial response has one value for all four.
     """
 
     def __init__(self, height: int, device: torch.device | None) -> None:

@@ -1,9 +1,4 @@
-"""A non-negative object for images of any size: overlapping windows, each with its own object.
-
-Fitting needs memory for some four objects of one window; once fitted, all that images need is
-the spectra of its sheets, which wait on the device or in memory where they fit, and else in a
-temporary file that is gone with the process. Lengths are in micrometres.
-"""
+"""A non-negative object for images of any size: overlapping windows, each with its own object."""
 
 from __future__ import annotations
 
@@ -13,7 +8,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -23,8 +17,8 @@ import torch
 
 from ..core.device import free_gpu_bytes, give_back_memory
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Heights, Scan, check_scans, is_surface
-from .deconvolution import Levels, NonnegativeEstimate
+from ..core.scans import Heights, Scan, check_scans, is_surface
+from .deconvolution import Levels, NonnegativeEstimate, ObjectImages, SheetWeights
 from .lmmse import Weights
 from .radial_filter import FilterCache, RadialFilter
 
@@ -49,11 +43,10 @@ class _Window(NamedTuple):
     fit: NonnegativeEstimate
 
 
-class NonnegativeWindows:
-    """A :class:`~.NonnegativeEstimate` of large images.
+class NonnegativeWindows(ObjectImages):
+    """A :class:`~.NonnegativeEstimate` of a large image, blended from overlapping windows.
 
-    Overlapping windows, each with its own object, are blended: memory goes with the window instead
-    of the image. A window adds ``size`` pixels on a side and reads :data:`OVERLAP` more.
+    Memory goes with the window: ``size`` pixels on a side, of which it reads :data:`OVERLAP` more.
     """
 
     def __init__(
@@ -88,44 +81,20 @@ class NonnegativeWindows:
             store = store or _SpectraStore(count * _bytes(fit), device)
             fit.store_spectra(store.keep(fit.transforms()))
             fit.filter = filters.setdefault(fit.filter.shape, fit.filter)
-            shares = (_shares(down, device)[:, None], _shares(across, device))
-            self._windows.append(_Window((row, column), *shares, fit))
+            down_share, across_share = (
+                torch.tensor(ramp, dtype=torch.float32, device=device) for ramp in (down, across)
+            )
+            self._windows.append(_Window((row, column), down_share[:, None], across_share, fit))
             give_back_memory()
         self._windows.sort(key=lambda window: window.fit.filter.shape)
 
-    def tensor(self, z_um: float | Heights) -> torch.Tensor:
-        """The objects' image at ``z_um``: tensor (Y, X) on the device, in the scans' units.
-
-        ``z_um`` is one height, or one for every pixel (Y, X): a surface.
-        """
-        return self._filtered(z_um, NonnegativeEstimate.imaged) + self.levels.background
-
-    def plane(self, z_um: float | Heights) -> FloatArray:
-        """The objects' image at ``z_um`` micrometres, float32 (Y, X), in the scans' units."""
-        plane: FloatArray = self.tensor(z_um).cpu().numpy()
-        return plane
-
-    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Gain of the objects over the linear MMSE estimate of a plane or surface, (Y, X).
-
-        That of several heights, (T, Y, X), is put into the memory of ``out``.
-        """
-        return self._filtered(z_um, NonnegativeEstimate.beyond, out)
-
-    def explained(self, number: int) -> torch.Tensor:
-        """The wide-field image that the objects account for at a scan: tensor (Y, X)."""
-        image = self._filtered(
-            float(self.scan_z_um[number]), lambda fit, _: fit.radial_to_scans[number][None]
-        )
-        return image + self.levels.background
-
-    def _filtered(
+    def filtered(
         self,
         z_um: float | Heights,
-        weights: Callable[[NonnegativeEstimate, Heights], Weights],
+        weights: Callable[[SheetWeights, Heights], Weights],
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The windows' sheets, filtered and blended: for some heights, or for every pixel's own."""
+        """The windows' sheets, filtered and blended; see :class:`~.ObjectImages`."""
         first = self._windows[0].fit  # the sheets of all windows have the same heights
         same = None if is_surface(z_um) else weights(first, np.atleast_1d(z_um))
         count = 1 if same is None else len(same)
@@ -134,7 +103,7 @@ class NonnegativeWindows:
         cache, before = FilterCache({}), first.filter
         for place, down, across, fit in self._windows:
             if same is None:
-                image = fit.along(np.asarray(z_um)[place], partial(weights, fit))
+                image = fit.filtered(np.asarray(z_um)[place], weights)
             else:
                 if fit.filter is not before:  # windows of one size follow each other
                     cache, before = FilterCache({}), fit.filter
@@ -150,15 +119,11 @@ def nonnegative_estimate(
     target: str = "widefield",
     device: torch.device | None = None,
     stopped: Callable[[], bool] | None = None,
-) -> NonnegativeEstimate | NonnegativeWindows:
+) -> ObjectImages:
     """Fit a non-negative object, in windows where the image is large."""
     large = max(scans[0].pixels.shape) > WINDOW + 2 * OVERLAP
     make = NonnegativeWindows if large else NonnegativeEstimate
     return make(scans, optics, target=target, device=device, stopped=stopped)
-
-
-def _shares(ramp: npt.NDArray[np.float64], device: torch.device | None) -> torch.Tensor:
-    return torch.tensor(ramp, dtype=torch.float32, device=device)
 
 
 def _bytes(fit: NonnegativeEstimate) -> int:

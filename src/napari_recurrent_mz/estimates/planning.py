@@ -99,10 +99,6 @@ def plan(
         As in :class:`Expectation`; the spectrum of an earlier scan of such a sample makes the
         error more than a guess.
 
-    Returns
-    -------
-    Plan
-
     Raises
     ------
     InputError
@@ -213,10 +209,6 @@ def suggest(
         scans, in the widest gap).
     estimate : LinearEstimate, optional
         Of the scans there are; the rule ``spread`` needs it.
-
-    Returns
-    -------
-    Suggestion
 
     Raises
     ------

@@ -1,7 +1,6 @@
 """Radial responses, applied to images in the frequency plane.
 
-What a microscope without aberration does to a plane depends on the length of a lateral frequency
-alone: a response is one number for each of a few lengths. Lengths are in micrometres.
+An unaberrated microscope's response depends on the length of a lateral frequency alone.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ Responses = list[Response]
 def _margins(length: int) -> tuple[int, int]:
     """Pixels to add before and after an axis, so that its transform is a fast one.
 
-    Its length is a multiple of 8, for sheets that have a value for every fourth pixel, and of
-    no prime number above 5.
+    Their sum is a multiple of 8, for sheets with a value for every fourth pixel.
     """
     before = min(_PAD, length - 1)
     fast = 8 * next_fast_len(-(-(length + 2 * before) // 8), real=True)
@@ -56,8 +54,7 @@ class FilterCache:
 class RadialFilter:
     """Applies radial responses, given at the table's ``k``, to images of one shape (Y, X).
 
-    Transforms are of the ``padded`` shape; ``margins`` are the pixels added before and after x,
-    before and after y.
+    Transforms are of the ``padded`` shape; ``margins`` are before and after x, then y.
     """
 
     def __init__(
@@ -98,10 +95,7 @@ class RadialFilter:
     def response(
         self, weights: torch.Tensor, padded: tuple[int, int] | None = None
     ) -> torch.Tensor:
-        """Spread radial weights (…, K) over the frequency plane: (…, Y', X'/2 + 1).
-
-        Of images of ``padded`` pixels, whose pixels are a whole number of those here.
-        """
+        """Spread radial weights (…, K) over the frequency plane: (…, Y', X'/2 + 1)."""
         return self._mirrored(self.half_response(weights, padded), (padded or self.padded)[0])
 
     def half_response(
@@ -120,9 +114,8 @@ class RadialFilter:
     ) -> torch.Tensor:
         """Σ over spectra (C, Y', X'/2 + 1), filtered by weights (…, ΣC, K): (…, Y', X'/2 + 1).
 
-        Spectra may be those of coarser images; on a CPU one at a time is faster and holds nothing
-        else. ``cache``, empty at first, keeps the responses for other images that are filtered by
-        the same weights. The sum is written to ``out``.
+        Spectra may be those of coarser images, and come in groups. ``cache``, empty at first, keeps
+        the responses for other images that are filtered by the same weights.
         """
         size = (*weights.shape[:-2], self.padded[0], self.padded[1] // 2 + 1)
         if out is None:
@@ -178,10 +171,7 @@ class RadialFilter:
         return torch.cat([half, half[..., 1 : below + 1, :].flip(-2)], dim=-2)
 
     def back(self, spectra: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Inverse transform and crop: (N, Y', X'/2 + 1) → real (N, Y, X).
-
-        The spectra may be overwritten; ``out`` is where a CPU puts the images.
-        """
+        """Inverse transform and crop (N, Y', X'/2 + 1), which may be overwritten: (N, Y, X)."""
         (x, _, y, _), (high, wide) = self.margins, self.shape
         if spectra.device.type != "cpu":
             whole: torch.Tensor = torch.fft.irfft2(spectra, s=self.padded)
@@ -196,11 +186,7 @@ class RadialFilter:
         return out
 
     def _blocks(self, length: int, width: int) -> Iterator[slice]:
-        """Slices of an axis, ``width`` numbers for each of its places.
-
-        A CPU works on some of an image at a time: what is only on the way stays in its caches,
-        and memory that is new every time, which costs as much as the work, is not asked for.
-        """
+        """Slices of an axis, ``width`` numbers to a place: on a CPU as long as its caches hold."""
         most = _AT_ONCE if self._part.device.type == "cpu" else AT_ONCE_ON_GPU
         step = max(most // width, 1)
         return (slice(low, min(low + step, length)) for low in range(0, length, step))
@@ -208,10 +194,7 @@ class RadialFilter:
     def along(
         self, spectra: Iterable[torch.Tensor], expansion: Expansion, heights_um: Heights, words: str
     ) -> torch.Tensor:
-        """Filter and add spectra (C, Y', X') with the weights of every pixel's own height: (Y, X).
-
-        ``words`` is what a progress listener is told that this is.
-        """
+        """Filter and add spectra (C, Y', X') with weights of every pixel's own height: (Y, X)."""
         device = self._part.device
         total = torch.zeros(self.shape, device=device)
         shares = expansion.shares(heights_um, device)

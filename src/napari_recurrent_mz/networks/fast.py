@@ -1,21 +1,10 @@
 """The same network for use only: built from the plain modules, with less memory moved.
 
-What a plane costs beside its multiplications is memory: copies between precisions, images
-joined before a convolution, results written to fresh pages and read again for the next simple
-step. :class:`FastNetwork` takes the weights of a :class:`~.RecurrentMZ`
-and computes the same image with fewer of them:
-
-- batch normalisation is folded into the convolutions;
-- weights and features are in one precision throughout, with nothing converted on the way;
-- an image that is enlarged and then convolved is one transposed convolution of four times four
-  taps, with half as many multiplications, and nothing is enlarged or joined;
-- on a CPU large images are made some rows at a time: sums of convolutions, and what rectifiers and
-  gates make of them, stay in its caches, and whole images lie in buffers that are used again for
-  every plane;
-- on a CPU the weights are laid out as oneDNN wants them, once for each size of window.
-
-Where single precision matters to the image, in the last block of the decoder and what it sees of
-the last scan, a CPU keeps it while the rest is in half: most of bfloat16's error is made there.
+Normalisation is folded into the convolutions; one precision is used throughout; what is enlarged
+and then convolved is one transposed convolution; a CPU makes some rows at a time, in buffers that
+are used again, with weights laid out as oneDNN wants them. In half precision a CPU keeps single
+precision in the last block of the decoder and what it sees of the last scan: most of bfloat16's
+error is made there.
 """
 
 from __future__ import annotations
@@ -56,10 +45,7 @@ class Precision:
 
     @classmethod
     def of(cls, kind: str, *, half: bool) -> Precision:
-        """Precision for a device (cuda, mps or cpu), half or single.
-
-        A GPU has float16, three bits finer than bfloat16, which is all that CPUs have.
-        """
+        """Precision for a kind of device; only a GPU has float16, finer than bfloat16."""
         if not half:
             return cls(torch.float32, torch.float32)
         if kind == "cpu":
@@ -150,11 +136,7 @@ def _packs(weight: torch.Tensor) -> bool:
 
 
 class _Buffers:
-    """Memory that is used again for every plane, by name.
-
-    A level's features are x and its state h; the others are for what is soon gone, and serve all
-    levels in turn, in whatever precision: the largest decides their size.
-    """
+    """Memory that is used again for every plane, by name; the largest decides its size."""
 
     def __init__(self) -> None:
         self._buffers_by_name: dict[str, torch.Tensor] = {}
@@ -222,9 +204,7 @@ def _by_rows(
 ) -> torch.Tensor:
     """Apply ``make`` to the rows of ``x``: (N, channels, H, W).
 
-    What is only on the way stays in a CPU's caches, and memory that the system clears first is
-    asked for little by little. All rows together are in the buffer of this name; of a small image
-    they are made at once.
+    Of a large image on a CPU a few at a time, which stay in its caches, into the buffer ``name``.
     """
     strips = _rows(x, channels)
     if len(strips) == 1:
@@ -263,11 +243,7 @@ class _Enlarged:
         self.weight = merged.transpose(0, 1).to(dtype).contiguous()
 
     def onto(self, there: torch.Tensor, y: torch.Tensor) -> None:
-        """Add the convolution of ``y`` (N, C, H, W), enlarged, to what is there (N, O, 2H, 2W).
-
-        On a CPU a large image is enlarged some rows at a time: all of them would come in memory
-        that the system clears first.
-        """
+        """Add the convolution of ``y`` (N, C, H, W), enlarged, to what is there (N, O, 2H, 2W)."""
         for rows in _rows(y, 4 * there.shape[1]):
             start, stop = rows.start, rows.stop
             low = max(start - 1, 0)  # a neighbour on each side, whose own rows are cut off
@@ -290,11 +266,7 @@ class _Block:
 
 
 def _add(there: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Add ``x`` to what is there, both (N, C, H, W), channels last.
-
-    On a CPU one in another precision is converted whole before; a few rows at a time stay in the
-    caches.
-    """
+    """Add ``x`` to what is there, both (N, C, H, W); a CPU converts only some rows at a time."""
     if x.dtype == there.dtype or x.device.type != "cpu":
         return there.add_(x)
     rows = max(_AT_ONCE * x.shape[2] // x.numel(), 1)
@@ -418,29 +390,21 @@ class FastNetwork:
         self._last = _Conv(network.last, precision.edge)
 
     def __call__(
-        self,
-        scans: torch.Tensor | Sequence[torch.Tensor],
-        linear: torch.Tensor | None = None,
-        unit: torch.Tensor | None = None,
-        skip: torch.Tensor | None = None,
-        extra: torch.Tensor | None = None,
+        self, scans: torch.Tensor | Sequence[torch.Tensor], *beside: torch.Tensor | None
     ) -> torch.Tensor:
         """As :meth:`~napari_recurrent_mz.networks.recurrent_mz.RecurrentMZ.forward`."""
-        return self._run(None, scans, linear, unit, skip, extra)[0]
+        return self._run(None, scans, *beside)[0]
 
     def go_on(
         self,
         state: State | None,
         scans: torch.Tensor | Sequence[torch.Tensor],
-        linear: torch.Tensor | None = None,
-        unit: torch.Tensor | None = None,
-        skip: torch.Tensor | None = None,
-        extra: torch.Tensor | None = None,
+        *beside: torch.Tensor | None,
     ) -> tuple[torch.Tensor, State]:
         """As :meth:`~napari_recurrent_mz.networks.recurrent_mz.RecurrentMZ.go_on`."""
         low = self.precision.features
         before = None if state is None else [h.to(low, copy=True) for h in state]
-        image, after = self._run(before, scans, linear, unit, skip, extra)
+        image, after = self._run(before, scans, *beside)
         if before is None:
             self._buffers.disown(after)
         return image, after
@@ -453,10 +417,10 @@ class FastNetwork:
         self,
         state: State | None,
         scans: torch.Tensor | Sequence[torch.Tensor],
-        linear: torch.Tensor | None,
-        unit: torch.Tensor | None,
-        skip: torch.Tensor | None,
-        extra: torch.Tensor | None,
+        linear: torch.Tensor | None = None,
+        unit: torch.Tensor | None = None,
+        skip: torch.Tensor | None = None,
+        extra: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, State]:
         """The image, and the state in buffers that the next call uses again."""
         sequence = list(scans.unbind(1)) if isinstance(scans, torch.Tensor) else list(scans)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,24 +17,21 @@ from torch.nn import functional
 from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scan, check_scans, is_surface
-from ..estimates.deconvolution import NonnegativeEstimate
+from ..estimates.deconvolution import NonnegativeEstimate, ObjectImages
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import Normalisation, noise_of, normalisation, quantile
-from ..estimates.object_windows import NonnegativeWindows, nonnegative_estimate
+from ..estimates.object_windows import nonnegative_estimate
 from .recurrent_mz import NetworkConfig
 
 
 class Prepared(NamedTuple):
-    """The network's input for N planes, normalised; the DPM is in ``dpm_unit_dof`` depths of field.
-
-    ``unit`` follows from the optics for the height of a plane, goes with the brightness of the
-    neighbourhood, and has the noise of the scans for a floor, so that there is little to correct at
-    the height of a scan and in the dark.
-    """
+    """The network's input for N planes, normalised; a DPM's unit is ``dpm_unit_dof``."""
 
     scans: torch.Tensor  # (N, M, C, H, W): image, DPM (target − scan), propagated scan if any
     linear: torch.Tensor  # (N, 1, H, W): the linear MMSE estimate
-    unit: torch.Tensor  # (N, 1, H, W): its expected error, which corrections are counted in
+    # (N, 1, H, W): its expected error, the unit of corrections; it goes with the brightness
+    # of the neighbourhood and has the noise of the scans for a floor.
+    unit: torch.Tensor
     skip: torch.Tensor  # (N, S, H, W): the estimate as the network sees it, what the object says
     extra: torch.Tensor  # (N, 0 or 1, H, W): the object's gain over the linear estimate
 
@@ -64,10 +60,8 @@ class Scale:
 class NetworkInputs:
     """Prepares scans once, then gives the network's input for any target plane.
 
-    ``reach_um`` are the lowest and highest target, by default those of the scans. ``fixed``
-    replaces the normalisation, or the whole scale, that is measured on the scans. ``density`` is
-    the non-negative object of these very scans, where it is known already; ``stopped`` is asked
-    between the iterations that find it.
+    ``fixed`` replaces the normalisation, or the whole scale, that is measured on the scans;
+    ``density`` is the non-negative object of these very scans, where it is known already.
     """
 
     def __init__(
@@ -96,27 +90,24 @@ class NetworkInputs:
         self.linear = LinearEstimate(
             normalised, optics, reach_um=reach_um, device=device, target=config.target
         )
-        self.nonnegative: NonnegativeEstimate | NonnegativeWindows | None = None
+        self.nonnegative: ObjectImages | None = None
         if config.nonnegative:
-            fit = partial(
-                nonnegative_estimate if density is None else NonnegativeEstimate,
-                normalised,
-                optics,
-                target=config.target,
-                device=device,
-                stopped=stopped,
-            )
-            given: dict[str, Any] = {} if density is None else {"iterations": 0, "density": density}
-            self.nonnegative = fit(**given)
+            if density is None:
+                self.nonnegative = nonnegative_estimate(
+                    normalised, optics, target=config.target, device=device, stopped=stopped
+                )
+            else:
+                self.nonnegative = NonnegativeEstimate(
+                    normalised, optics, iterations=0, density=density, target=config.target,
+                    device=device,
+                )  # fmt: skip
             self._residual_rms = self._residual(self.nonnegative, normal)
         self.linear.scans = ()  # the normalised scans are no longer needed
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
         self._floor = self._light.new_tensor(0.3 * self.scale.noise)
 
-    def _residual(
-        self, estimate: NonnegativeEstimate | NonnegativeWindows, normal: FloatArray
-    ) -> torch.Tensor:
+    def _residual(self, estimate: ObjectImages, normal: FloatArray) -> torch.Tensor:
         """Residual of the object, root mean square over the scans and a neighbourhood: (Y, X)."""
         total = torch.zeros(normal.shape[1:], device=self.device)
         for number, image in enumerate(normal):
@@ -124,21 +115,20 @@ class NetworkInputs:
         return _smooth((total / len(normal))[None, None])[0, 0].sqrt()
 
     def at(self, z_um: float | Heights, first: int = 0) -> Prepared:
-        """Input for the plane at ``z_um``: one height, several (T,), or one for every pixel (Y, X).
+        """Input for ``z_um``: one height, several (T,), or one for every pixel (Y, X).
 
-        A surface has a map for its DPM. ``scans`` holds those from number ``first`` on, for a
-        network that remembers the ones before; everything else is of all scans.
+        ``scans`` holds those from number ``first`` on, for a network that remembers the ones
+        before.
         """
         return self.parts(z_um, first).window()
 
     def parts(
         self, z_um: float | Heights, first: int = 0, over: PlaneParts | None = None
     ) -> PlaneParts:
-        """The parts of the input of :meth:`at`, for images that are too large for all of it.
+        """The parts of the input of :meth:`at` that need a transform of the whole image.
 
-        Everything that a transform of the whole image gives; the rest is of single pixels and
-        their neighbours, and :meth:`PlaneParts.window` makes it for a window alone. ``over`` is
-        that of other planes, which is no longer needed: where it fits, its memory is used again.
+        :meth:`PlaneParts.window` makes the rest for a window. The memory of ``over``, parts that
+        are no longer needed, is used again where it fits.
         """
         at = np.asarray(z_um, dtype=float)
         at = at if is_surface(at) else at.ravel()
@@ -198,8 +188,8 @@ class NetworkInputs:
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
         """Root-mean-square distance from the median in the neighbourhood, (T, 1, H, W).
 
-        A confocal plane is dark where there is nothing, whatever the median of the scans,
-        and holds a part of the light of a thick sample that its linear estimate misses.
+        A confocal plane is dark where there is nothing, whatever the median of the scans, and holds
+        a part of the light of a thick sample that its linear estimate misses.
         """
         pairs = zip((rows, columns), whole.linear.shape[1:], strict=True)
         (wide_rows, inner_rows), (wide_columns, inner_columns) = (_wider(*pair) for pair in pairs)
@@ -236,11 +226,7 @@ class PlaneParts:
         columns: slice = slice(None),
         over: Prepared | None = None,
     ) -> Prepared:
-        """The network's input for a window, the same as that part of the whole.
-
-        ``over`` is a window that is no longer needed: if it has the right size, its memory is
-        reused.
-        """
+        """The network's input for a window, in the memory of ``over`` where that fits."""
         if self.linear.device.type != "cpu":
             return self.inputs._window(self, rows, columns)
         # Some rows at a time, so that intermediate results stay in the caches.
@@ -276,10 +262,7 @@ _SECTION_SHARE = 0.1  # of the light of a sample ten depths of field thick
 
 
 def _smooth(image: torch.Tensor) -> torch.Tensor:
-    """Local mean of (N, C, H, W): twice a box of 9 pixels is a smooth window of 17.
-
-    At the edges the mean is of the pixels that are there.
-    """
+    """Local mean of the pixels of (N, C, H, W): twice a box of 9 is a smooth window of 17."""
     rows, columns = (_inside(length, image.device) for length in image.shape[-2:])
     share = torch.outer(rows, columns).reciprocal_()
     for _ in range(2):

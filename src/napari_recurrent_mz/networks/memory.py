@@ -12,10 +12,7 @@ from .recurrent_mz import State
 
 @dataclass
 class Memory:
-    """States of the network after the scans so far, for one plane, window by window.
-
-    A plane that is made with it takes in the scans that are new, and no others.
-    """
+    """States of the network after the scans so far, for one plane, window by window."""
 
     place: torch.device  # where it waits until the next scan
     entered: int = 0  # how many scans have been taken in

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from .architectures import architecture_of, build
 from .recurrent_mz import NetworkConfig
@@ -82,10 +82,6 @@ def network_work(
     value_bytes : int, optional
         Bytes of a number: 4 in single precision, 2 in half precision.
 
-    Returns
-    -------
-    list of Work
-
     Raises
     ------
     ValueError
@@ -152,19 +148,8 @@ def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:
 @lru_cache(maxsize=32)
 def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
     """Operations of a network for (side, side) pixels, by running one."""
-    total = 0
-
-    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        nonlocal total
-        spread = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
-        weight: torch.Tensor = module.weight  # type: ignore[assignment]
-        total += 2 * spread.numel() * weight[0].numel()
-
     with torch.random.fork_rng(devices=[]):  # only the number of weights counts
         network = build(config).eval()
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.register_forward_hook(count)
-    with torch.inference_mode():
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, n_scans, config.input_channels, side, side))
-    return total
+    return int(counter.get_total_flops())

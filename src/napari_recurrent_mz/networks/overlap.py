@@ -33,9 +33,7 @@ def overlap_of(model: Model) -> int:
     """Pixels that a window reads beyond what is kept of it, on each side.
 
     A multiple of :func:`alignment` with which two windows make the image of the whole to 1e-5 of
-    its range, and a little more for images other than those tried; at most :data:`LARGEST`. How far
-    a network sees depends on its weights and is less than its layers allow: it is tried once in a
-    process, on noise and on larger structure.
+    its range; at most :data:`LARGEST`. It depends on the weights: it is tried once in a process.
     """
     if model.sha256 not in _overlaps:
         _overlaps[model.sha256] = _measured(model)

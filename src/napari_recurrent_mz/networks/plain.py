@@ -25,11 +25,6 @@ class PlainConfig(NetworkConfig):
     ----------
     contrast : {"linear", "asinh"}
         As in :class:`~.NetworkConfig`.
-
-    Raises
-    ------
-    InputError
-        If it is asked to build on an estimate from the optics, which it cannot.
     """
 
     propagated_input: bool = False
@@ -50,14 +45,7 @@ class PlainConfig(NetworkConfig):
 class PlainNetwork(nn.Module):
     """A network that makes the image of the target from scans with their DPMs.
 
-    Parameters
-    ----------
-    config : PlainConfig
-
-    Notes
-    -----
-    Height and width are free: images are padded with their edges to a multiple of
-    2^(levels − 1) and cropped back.
+    Images are padded with their edges to a multiple of 2^(levels − 1) and cropped back.
     """
 
     def __init__(self, config: PlainConfig) -> None:
@@ -67,18 +55,9 @@ class PlainNetwork(nn.Module):
     def forward(
         self, scans: torch.Tensor | Sequence[torch.Tensor], *_beside: torch.Tensor | None
     ) -> torch.Tensor:
-        """Image of the target surface.
+        """Image of the target surface (N, 1, H, W) from scans (N, M, C, H, W).
 
-        Parameters
-        ----------
-        scans : torch.Tensor, shape (N, M, C, H, W)
-            Per scan: normalised image and DPM in units of ``dpm_unit_dof`` depths of field.
-        *_beside : torch.Tensor or None
-            What other networks take besides; not looked at.
-
-        Returns
-        -------
-        torch.Tensor, shape (N, 1, H, W)
+        What other networks take besides is not looked at.
         """
         given = scans if isinstance(scans, torch.Tensor) else torch.stack(list(scans), dim=1)
         high, wide = given.shape[-2:]
@@ -93,11 +72,9 @@ class PlainNetwork(nn.Module):
 
 
 def nearest_scans(scans: torch.Tensor, count: int, *, sort: bool = False) -> torch.Tensor:
-    """Exactly ``count`` scans (N, count, C, H, W) of each of N examples (N, M, C, H, W).
+    """The ``count`` scans (N, count, C, H, W) nearest to the target at every pixel, by the DPM.
 
-    At every pixel they are the ones nearest to the target by the DPM, channel 1; of fewer scans the
-    nearest is repeated. So a window of a curved target has the same as the whole of it. ``sort``
-    orders them from the lowest to the highest; otherwise they keep the order given.
+    Of fewer scans the nearest is repeated; ``sort`` orders them from the lowest to the highest.
     """
     distance = scans[:, :, 1]  # target − scan: (N, M, H, W)
     chosen = distance.abs().argsort(dim=1, stable=True)[:, :count]

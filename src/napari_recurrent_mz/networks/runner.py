@@ -1,9 +1,7 @@
 """A network ready to run on a device, in the form that is fastest there and makes the same image.
 
-Forms are the plain network, eager, and :class:`~.FastNetwork`, each in
-single or half precision. On first use those that a device may have are tried on a small window:
-one that fails or makes another image than the plain network in single precision is left out, and
-of the others the fastest is taken, for as long as the process lives.
+On first use the forms are tried on a small window: one that fails or makes another image than the
+plain network in single precision is left out, and of the others the fastest is taken.
 """
 
 from __future__ import annotations
@@ -28,10 +26,10 @@ _log = logging.getLogger(__name__)
 
 _WINDOW = 96
 _SCANS = 2
-_CLEARLY = 1.2
+_CLEAR_SPEEDUP = 1.2
 """How many times faster a less promising form must be: times of a moment scatter."""
 
-_FAR = {False: 1e-4, True: 5e-2}
+_LARGEST_DEVIATION = {False: 1e-4, True: 5e-2}
 """Largest root-mean-square deviation of a form on noise, of the range: it is broken beyond."""
 
 
@@ -149,7 +147,7 @@ def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, 
     for form in forms:
         try:
             runner = Runner(model, device, form)
-            if _deviation(runner(parts), reference) <= _FAR[form.half]:
+            if _deviation(runner(parts), reference) <= _LARGEST_DEVIATION[form.half]:
                 seconds[form] = _seconds(lambda: runner(parts), device)  # noqa: B023
         except (RuntimeError, NotImplementedError) as error:
             _log.info("The form '%s' cannot run on %s: %s", form.words, device.name, error)
@@ -159,7 +157,7 @@ def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, 
 def _quickest(seconds: dict[Form, float]) -> Form:
     """The most promising form that no other is clearly faster than."""
     least = min(seconds.values())
-    return next(form for form in seconds if seconds[form] <= _CLEARLY * least)
+    return next(form for form in seconds if seconds[form] <= _CLEAR_SPEEDUP * least)
 
 
 def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -> Prepared:

@@ -1,9 +1,7 @@
 """Composite phantoms: several kinds of structure, each in a part of the sample of its own.
 
 Real samples are rarely one texture from edge to edge: a stain lights some organelles of some
-cells, in a layer or a body with nothing above or below, over haze of its own. A composite draws
-one to four structures (spots, blobs, shells, membranes, tubules, filaments, texture, haze), each
-inside a domain (everywhere, cells, a body, a layer), with brightnesses over a decade.
+cells, in a layer or a body with nothing above or below, over haze of its own.
 """
 
 from __future__ import annotations

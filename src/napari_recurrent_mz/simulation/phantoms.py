@@ -1,8 +1,7 @@
 """Phantoms: fluorophore densities from sparse to dense, the objects of the simulated samples.
 
-Every phantom is a function of a shape, a voxel size and a random generator, and returns a
-non-negative float32 volume (Z, Y, X) whose brightest structures are about 1. Lengths are in
-micrometres, so that one phantom looks the same through every objective.
+Each is a non-negative float32 volume (Z, Y, X) whose brightest structures are about 1, drawn in
+micrometres, so that it looks the same through every objective.
 """
 
 from __future__ import annotations
@@ -53,10 +52,7 @@ def phantom(kind: str, space: Space, rng: np.random.Generator) -> Volume:
 
 
 def add_points(volume: Volume, points: npt.NDArray[np.float64], values: npt.ArrayLike) -> None:
-    """Add point sources to a volume in place, spread trilinearly; those outside are left out.
-
-    ``points`` (N, 3) are fractional voxel positions (z, y, x), ``values`` their brightness.
-    """
+    """Add point sources at ``points`` (N, 3), fractional voxels (z, y, x), spread trilinearly."""
     base = np.floor(points).astype(int)
     part = points - base
     amounts = np.broadcast_to(np.asarray(values, dtype=float), len(points))

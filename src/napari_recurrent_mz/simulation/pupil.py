@@ -1,9 +1,7 @@
 """Point spread functions of a microscope with aberrations, computed from its pupil with PyTorch.
 
-The vectorial Debye integral of Richards and Wolf as a Fourier transform of the pupil (Leutenegger
-et al., Opt. Express 14:11277, 2006), averaged over the polarisations of the emitted light. Unlike
-the radially symmetric model of :func:`~.widefield_psf` it takes any
-wavefront error, and it runs on a GPU in milliseconds. Lengths are in micrometres.
+The vectorial Debye integral as a Fourier transform of the pupil (Leutenegger et al., Opt. Express
+14:11277, 2006), averaged over polarisations: it takes any wavefront error, and runs on a GPU.
 """
 
 from __future__ import annotations
@@ -25,11 +23,11 @@ _PLANES_AT_ONCE = 16
 class Wavefront:
     """How the wavefront in the pupil differs from a sphere, beyond tilt and defocus, in waves rms.
 
-    A sample index other than that of the immersion adds the spherical aberration of a source
-    ``depth_um`` below the coverslip. The pairs are the two Zernike coefficients of each aberration.
+    A ``sample_index`` other than that of the immersion adds the spherical aberration of a source
+    ``depth_um`` below the coverslip.
     """
 
-    astigmatism: tuple[float, float] = (0.0, 0.0)
+    astigmatism: tuple[float, float] = (0.0, 0.0)  # the two Zernike coefficients
     coma: tuple[float, float] = (0.0, 0.0)
     trefoil: tuple[float, float] = (0.0, 0.0)
     spherical: float = 0.0
@@ -72,11 +70,10 @@ def pupil_psf(
     *,
     confocal: bool = False,
 ) -> torch.Tensor:
-    """Wide-field point spread function on a periodic field (Z, size, size), centred at (0, 0).
+    """Point spread function on a periodic field (Z, size, size), centred at (0, 0).
 
-    Intensity per pixel; every plane has the total 1. That of a confocal with a pinhole of one Airy
-    unit, whose illumination is focused as the emission is, has it in the brightest plane only.
-    Light that leaves the field comes in again at the other side.
+    Every plane has the total 1; of a confocal (pinhole of one Airy unit) only the brightest. Light
+    that leaves the field comes in again at the other side.
     """
     coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
     finer = 2 * math.ceil((coarse - 1) / 2 - 1e-6) + 1 if coarse > 1 else 1  # odd: centres agree

@@ -118,11 +118,7 @@ class Imaging:
     @property
     def fft_planes(self) -> int:
         """Axial length of the transform: no object plane wraps round into the stack."""
-        return _even(2 * (self.margin[0] + self.planes))
-
-
-def _even(n: int) -> int:
-    return n + n % 2
+        return 2 * (self.margin[0] + self.planes)
 
 
 def imaging(
@@ -154,10 +150,6 @@ def imaging(
         Whether to make the confocal counterpart too (pinhole of one Airy unit).
     device : torch.device, optional
         Where to image.
-
-    Returns
-    -------
-    Imaging
     """
     margin = (int(np.ceil(_MARGIN_DOF * optics.depth_of_field_um / z_step_um)), lateral_margin)
     model = Imaging(optics, planes, size, z_step_um, margin, torch.empty(0), None)
@@ -168,7 +160,7 @@ def imaging(
     if confocal:
         narrow = _confocal_on_grid(model, psf_at, wide)
         pinhole = _transform(narrow / wide.max(), model.object_shape[1:], device)
-    return Imaging(optics, planes, size, z_step_um, margin, kernel, pinhole)
+    return replace(model, transfer=kernel, confocal=pinhole)
 
 
 _PsfAt = Callable[[Optics, npt.NDArray[np.float64], int], npt.NDArray[np.float64]]
@@ -322,10 +314,6 @@ def simulate_sample(
     camera : Camera, optional
     aberration : Aberration, optional
     device : torch.device, optional
-
-    Returns
-    -------
-    Sample
 
     Raises
     ------

@@ -13,20 +13,19 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.progress import Stopped
+from ..core.progress import Stopped, never
 from ..core.scans import InputError
 from ..networks.architectures import Network
 from ..networks.weights import DEFAULT, Model, save_model
-from .examples import Batch, ExampleConfig, draw_count, join, make_batch
+from .examples import Batch, ExampleConfig, make_batch
 from .fields import Pool
-from .finish import best_network
-from .loop import Progress, TrainConfig, Trainer
+from .finish import best_network, model_card
+from .loop import TrainConfig, Trainer, TrainingStep
 from .losses import generator_loss
 from .measured import MeasuredField, StackPool, judge, measured_examples, split
 from .validation import Validation
@@ -73,10 +72,10 @@ def adapting(start: Model, fields: Sequence[MeasuredField]) -> TrainConfig:
     )
 
 
-def _largest_crop(fields: Sequence[MeasuredField], wanted: int = 128) -> int:
-    """The largest square that fits into every stack's part for training, up to ``wanted``."""
+def _largest_crop(fields: Sequence[MeasuredField], largest: int = 128) -> int:
+    """The largest square that fits into every stack's part for training, up to ``largest``."""
     smallest = int(min(min(split(field)[0].stack.shape[1:]) for field in fields))
-    return min(wanted, smallest // 16 * 16)
+    return min(largest, smallest // 16 * 16)
 
 
 class Adapter(Trainer):
@@ -121,25 +120,26 @@ class Adapter(Trainer):
         simulated: Pool | None = None,
         simulated_share: float = 0.3,
         minutes: float | None = None,
-        stopped: Callable[[], bool] = lambda: False,
+        stopped: Callable[[], bool] = never,
     ) -> None:
         self.fields, self.start = tuple(fields), start
         self.simulated, self.simulated_share = simulated, simulated_share
         self.minutes, self._stopped = minutes, stopped
         _claim(folder, start, fields)
-        parts = [split(field) for field in fields]
-        pool, held_out = (StackPool([pair[n] for pair in parts]) for n in (0, 1))
-        self._stacks, self._questions, self._objects = pool, held_out, folder / "objects"
+        halves = zip(*(split(field) for field in fields), strict=True)
+        pool, self._questions = (StackPool(half, folder) for half in halves)
         crop = _largest_crop(fields, config.examples.crop)
         config = replace(config, examples=replace(config.examples, crop=crop))
-        super().__init__(config, pool, held_out, folder, device=device, start_from=start.network)
+        super().__init__(
+            config, pool, self._questions, folder, device=device, start_from=start.network
+        )
 
     @property
     def has_best(self) -> bool:
         """Whether there are weights that were judged."""
         return bool(np.isfinite(self.best_db))
 
-    def run(self) -> Generator[Progress, None, None]:
+    def run(self) -> Generator[TrainingStep, None, None]:
         """Judge the weights to start from, then train to the end; close it to stop early."""
         with suppress(Stopped):
             began = time.monotonic()
@@ -147,10 +147,10 @@ class Adapter(Trainer):
             if self.minutes is not None:
                 if self.config.network.nonnegative:  # found once, and kept: later it is quicker
                     began = time.monotonic()
-                    self._judged(self.averaged().eval())
+                    self._evaluate(self.averaged().eval())
                 self._fit_into(60 * self.minutes, judging=time.monotonic() - began)
             if gain is not None:
-                yield Progress(self.step, self.config.steps, np.nan, gain, np.nan)
+                yield TrainingStep(self.step, self.config.steps, np.nan, gain, np.nan)
             yield from super().run()
 
     def _fit_into(self, seconds: float, judging: float) -> None:
@@ -177,38 +177,26 @@ class Adapter(Trainer):
             seconds.append(time.monotonic() - began)
         pace = min(seconds)
         examples = self.config.examples
-        kept = examples.variants * np.count_nonzero(examples.scans) * len(self._stacks)
-        made = -(-self.config.batch // examples.targets)
-        return max(seconds[0] - pace, 0.0) * kept / made, pace
+        sets = examples.variants * np.count_nonzero(examples.scans) * len(self.pool)
+        sets_a_step = -(-self.config.batch // examples.targets)
+        return max(seconds[0] - pace, 0.0) * sets / sets_a_step, pace
 
     def _batch(self, seed: int, step: int, size: int) -> Batch:
-        config = self.config
+        config, device = self.config, self._data_device
         rng = np.random.default_rng([seed, step])
         if self.simulated is not None and rng.random() < self.simulated_share:
             return make_batch(
-                self.simulated, seed, step, size, config.examples, config.network, self._data_device
+                self.simulated, seed, step, size, config.examples, config.network, device
             )
-        count = draw_count(rng, config.examples)
-        sets = -(-size // config.examples.targets)
-        return join([self._set_of_scans(seed, rng, count) for _ in range(sets)], size)
-
-    def _set_of_scans(self, seed: int, rng: np.random.Generator, count: int) -> Batch:
-        """Examples from one set of scans, a new one or one of those that are kept."""
-        config = self.config
-        number, own, kept = int(rng.integers(len(self._stacks))), rng, None
-        if config.examples.variants:
-            variant = int(rng.integers(config.examples.variants))
-            own = np.random.default_rng([seed, number, variant, count])
-            kept = self._objects / f"{seed}_{number}_{variant}_{count}.npy"
-        return measured_examples(
-            self._stacks[number], own, rng, config.examples, config.network, count,
-            self._data_device, kept,
+        return make_batch(
+            self.pool, seed, step, size, config.examples, config.network, device,
+            rng=rng, make=measured_examples,
         )  # fmt: skip
 
-    def _judged(self, network: Network) -> Validation:
+    def _evaluate(self, network: Network) -> Validation:
         return judge(
             network, self._questions, self.config.examples, device=self.chosen,
-            kept=self._objects, stopped=self._stopped,
+            objects_folder=self.folder / "objects", stopped=self._stopped,
         )  # fmt: skip
 
 
@@ -245,7 +233,7 @@ def write_adapted(adapter: Adapter, path: Path) -> str:
     Parameters
     ----------
     adapter : Adapter
-        After its first :class:`Progress`.
+        After its first :class:`TrainingStep`.
     path : Path
         Ends in ``.safetensors``; the card is written beside it as JSON.
 
@@ -265,43 +253,37 @@ def gain_at_start(folder: Path) -> float:
 
 
 def _card(adapter: Adapter, best: dict[str, Any]) -> dict[str, Any]:
-    start, mixed = adapter.start, adapter.simulated
-    return {
-        "description": f"'{start.name}' adapted to one microscope.",
-        "method": start.card.get("method", ""),
-        "written": datetime.now(UTC).date().isoformat(),
-        "adapted_from": {"name": start.name, "sha256": start.sha256},
-        "trained_for": _widened(start.card.get("trained_for", {}), adapter.fields),
-        "data": {
+    start, simulated = adapter.start, adapter.simulated
+    return model_card(
+        best,
+        adapter.chosen,
+        {
+            "description": f"'{start.name}' adapted to one microscope.",
+            "method": start.card.get("method", ""),
+            "adapted_from": {"name": start.name, "sha256": start.sha256},
+        },
+        trained_for=_widened(start.card.get("trained_for", {}), adapter.fields),
+        data={
             "stacks": [_described(field) for field in adapter.fields],
-            "simulated_fields": 0 if mixed is None else len(mixed),
+            "simulated_fields": 0 if simulated is None else len(simulated),
             "origin": "the user's own; the last quarter of each field held out",
         },
-        "training": {
-            "steps": best["step"],
-            "hours": round(best["seconds"] / 3600, 2),
-            "device": adapter.chosen.name,
-            "config": best["config"],
-        },
-        "held_out": {
+        held_out={
             "what": "gain over the linear MMSE estimate in dB of mean squared error on the "
             "held-out quarter of the field, against planes as the camera gave them",
             "gain_db_at_start": gain_at_start(adapter.folder),
-            **best["validation"],
         },
-    }
+    )
 
 
 def _widened(ranges: dict[str, Any], fields: Sequence[MeasuredField]) -> dict[str, Any]:
     """The start's ranges, reaching to these stacks' optics as well."""
-    found = dict(ranges)
-    for field in fields:
-        optics = field.optics
+    widened = dict(ranges)
+    for optics in (field.optics for field in fields):
         values = optics.as_dict() | {
             "pixel_per_nyquist": 2 * optics.pixel_um / optics.resolution_um
         }
-        for key in ("na", "wavelength_um", "pixel_per_nyquist"):
-            if key in found:
-                low, high = found[key]
-                found[key] = [min(low, values[key]), max(high, values[key])]
-    return found
+        for key in {"na", "wavelength_um", "pixel_per_nyquist"} & widened.keys():
+            low, high = widened[key]
+            widened[key] = [min(low, values[key]), max(high, values[key])]
+    return widened

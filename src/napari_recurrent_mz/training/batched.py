@@ -1,9 +1,7 @@
 """The network's inputs for many sets of scans at once: what a GPU makes examples with.
 
-The same numbers as :class:`~.NetworkInputs` gives set by set, held by a
-test. All sets of a batch share the number of scans, the size of the images, and the optics.
-
-Shapes in the comments: B sets, M scans, T targets, S × S pixels, L sheets, K radial frequencies.
+The same numbers as :class:`~.NetworkInputs` gives set by set, held by a test. Shapes in the
+comments: B sets, M scans, T targets, S × S pixels, L sheets, K radial frequencies.
 """
 
 from __future__ import annotations
@@ -31,31 +29,16 @@ _NOISE_MASK = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 
 @dataclass(frozen=True, eq=False)
 class BatchedInputs:
-    """What is known of B sets and T targets each; see :class:`~.Prepared`.
+    """What is known of B sets and T targets each; see :class:`~.Prepared`."""
 
-    Attributes
-    ----------
-    images : torch.Tensor, shape (B, M, S, S)
-        As the network sees them.
-    carried : torch.Tensor, shape (B, T, M, S, S)
-        Every scan carried to the target alone, as the network sees it.
-    distance : torch.Tensor, shape (B, T, M)
-        What the DPMs hold.
-    linear, unit, extra : torch.Tensor, shape (B, T, S, S)
-        Normalised.
-    misfit : torch.Tensor, shape (B, S, S)
-    scales : list of Scale
-        Of every set.
-    """
-
-    images: torch.Tensor
-    carried: torch.Tensor
-    distance: torch.Tensor
-    linear: torch.Tensor
+    images: torch.Tensor  # (B, M, S, S), as the network sees them
+    carried: torch.Tensor  # (B, T, M, S, S), every scan carried to the target, as it sees them
+    distance: torch.Tensor  # (B, T, M), what the DPMs hold
+    linear: torch.Tensor  # (B, T, S, S), as are unit and extra; normalised
     unit: torch.Tensor
     extra: torch.Tensor
-    misfit: torch.Tensor
-    scales: list[Scale]
+    misfit: torch.Tensor  # (B, S, S)
+    scales: list[Scale]  # of every set
 
 
 @torch.no_grad()
@@ -67,22 +50,9 @@ def batched_inputs(
     reach_um: tuple[float, float],
     config: NetworkConfig,
 ) -> BatchedInputs:
-    """Inputs for all targets of all sets.
+    """Inputs for all targets of all sets, for a network that corrects both estimates.
 
-    Parameters
-    ----------
-    counts : torch.Tensor, float32, shape (B, M, S, S)
-    scan_z_um : numpy.ndarray, shape (B, M)
-    target_z_um : numpy.ndarray, shape (B, T)
-    optics : Optics
-    reach_um : tuple of float
-        Lowest and highest height of all.
-    config : NetworkConfig
-        With a propagated input, a linear estimate and a non-negative one.
-
-    Returns
-    -------
-    BatchedInputs
+    ``counts`` are (B, M, S, S) and ``reach_um`` the lowest and highest height of all.
     """
     scales = _scales(counts)
     columns = [
@@ -131,9 +101,8 @@ def _scales(counts: torch.Tensor) -> list[Scale]:
         shift = background.mean() if background.numel() else stack.min()
         bright = projection[foreground]
         top = torch.quantile(bright if bright.numel() else projection.flatten(), 0.99) - shift
-        found = torch.stack([shift, top, stack.max() - stack.min()]).tolist()
-        scale = found[1] if found[1] > 0 else max(found[2], 1e-6)
-        normalisations.append(Normalisation(found[0], scale))
+        zero, unit, spread = torch.stack([shift, top, stack.max() - stack.min()]).tolist()
+        normalisations.append(Normalisation(zero, unit if unit > 0 else max(spread, 1e-6)))
     shift = counts.new_tensor([n.shift for n in normalisations])[:, None, None, None]
     size = counts.new_tensor([n.scale for n in normalisations])[:, None, None, None]
     normal = (counts - shift) / size
@@ -232,8 +201,8 @@ def _radial_powers(
     for total, spectrum in zip(totals, spectra, strict=True):
         total.scatter_add_(0, nearest, (spectrum.abs() ** 2).mean(dim=0).flatten())
     totals[:, 0] = 0
-    found: npt.NDArray[np.float64] = totals.double().cpu().numpy()
-    return found
+    powers: npt.NDArray[np.float64] = totals.double().cpu().numpy()
+    return powers
 
 
 # --- the non-negative object ---
@@ -241,21 +210,11 @@ def _radial_powers(
 
 @dataclass(frozen=True, eq=False)
 class _Sheets:
-    """The sheets of one fineness, of all sets; sets with fewer of them have dark ones.
+    """The sheets of one fineness, of all sets; sets with fewer of them have dark ones."""
 
-    Attributes
-    ----------
-    size : int
-        Values on a side.
-    numbers : numpy.ndarray of int, shape (B, L)
-        Which sheets they are, −1 for those that only fill up.
-    response : torch.Tensor, shape (B, M, L, size, size // 2 + 1)
-        From them to the scans.
-    """
-
-    size: int
-    numbers: npt.NDArray[np.int64]
-    response: torch.Tensor
+    size: int  # values on a side
+    numbers: npt.NDArray[np.int64]  # (B, L), which sheets they are; −1 for those that only fill up
+    response: torch.Tensor  # (B, M, L, size, size // 2 + 1), from them to the scans
 
     def here(self) -> torch.Tensor:
         """Which are there, (B, L)."""
@@ -322,19 +281,19 @@ class _Objects:
     def spread(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The adjoint: images (B, M, Y, X) to densities (B, L, side, side) of every fineness."""
         spectra = _forward(images)
-        found = []
+        densities = []
         for sheets in self.classes:
             part = _cut(spectra, sheets.size)
             total = sheets.response[:, 0, ..., None] * part[:, 0, None]
             for m in range(1, images.shape[1]):
                 total.addcmul_(sheets.response[:, m, ..., None], part[:, m, None])
-            found.append(self._image(total, sheets.size))
-        return found
+            densities.append(self._image(total, sheets.size))
+        return densities
 
     def _image(self, spectra: torch.Tensor, side: int) -> torch.Tensor:
         whole = torch.view_as_complex(spectra)
-        found: torch.Tensor = torch.fft.irfft2(whole, s=(side, side), norm="forward")
-        return found
+        images: torch.Tensor = torch.fft.irfft2(whole, s=(side, side), norm="forward")
+        return images
 
     def crop(self, images: torch.Tensor) -> torch.Tensor:
         """What is seen of padded images."""
@@ -411,10 +370,7 @@ def _levels(normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 def _richardson_lucy(
     objects: _Objects, signal: torch.Tensor, start: torch.Tensor, bright: torch.Tensor
 ) -> list[torch.Tensor]:
-    """The iteration of :class:`~.NonnegativeEstimate`, for all sets at once.
-
-    Returns the densities (B, L, side, side) of every fineness.
-    """
+    """Densities (B, L, side, side) of all sets, as :class:`~.NonnegativeEstimate` finds them."""
     count = signal.shape[1]
     to_scans = [sheets.response for sheets in objects.classes]
     areas = [(objects.padded[0] / sheets.size) ** 2 for sheets in objects.classes]

@@ -1,16 +1,13 @@
-"""Training examples: which planes of a field are scans, what the camera made of them, the truth.
-
-Random number and order of scans, spacing, target, noise, and errors of what the user says of
-the optics and of the stage.
-"""
+"""Training examples: which planes of a field are scans, what the camera made of them, the truth."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,18 +84,10 @@ class ExampleConfig:
 
 
 class Batch(NamedTuple):
-    """Examples of one number of scans.
+    """Examples of one number of scans."""
 
-    Attributes
-    ----------
-    inputs : Prepared
-        The network's input, N examples of M scans.
-    truth : torch.Tensor, shape (N, 1, H, W)
-        Noise-free target planes, normalised as the scans are.
-    """
-
-    inputs: Prepared
-    truth: torch.Tensor
+    inputs: Prepared  # N examples of M scans
+    truth: torch.Tensor  # (N, 1, H, W): noise-free target planes, normalised as the scans are
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -112,31 +101,39 @@ def join(batches: Sequence[Batch], size: int | None = None) -> Batch:
     return Batch(joined, torch.cat([batch.truth for batch in batches])[:size])
 
 
+# --- what is drawn ---
+
+
 def choose_planes(
     rng: np.random.Generator, planes: int, step_dof: float, count: int, config: ExampleConfig
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Pick ``count`` scan planes of a stack; also returns their mean spacing in planes."""
+    low, high = np.log(config.spacing_dof)
+    widest = (planes - 1) / max(count - 1, 1)
     while True:
-        chosen, spacing = _drawn_planes(rng, planes, step_dof, count, config)
+        spacing = float(np.exp(rng.uniform(low, high))) / step_dof
+        spacing = float(np.clip(spacing, 2.0, widest))
+        first = rng.uniform(0, planes - 1 - spacing * (count - 1))
+        at = first + spacing * np.arange(count)
+        if rng.random() < 0.4:
+            at = at + rng.uniform(-0.35, 0.35, count) * spacing
+        chosen = np.unique(np.clip(np.round(at), 0, planes - 1).astype(np.int64))
         if len(chosen) == count:  # rounding now and then merges two planes
             return chosen, spacing
 
 
-def _drawn_planes(
-    rng: np.random.Generator, planes: int, step_dof: float, count: int, config: ExampleConfig
-) -> tuple[npt.NDArray[np.int64], float]:
-    """The same, but two planes may have become one."""
-    low, high = config.spacing_dof
-    widest = (planes - 1) / max(count - 1, 1)
-    spacing = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / step_dof
-    spacing = float(np.clip(spacing, 2.0, widest))
-    reach = spacing * (count - 1)
-    first = rng.uniform(0, planes - 1 - reach)
-    at = first + spacing * np.arange(count)
-    if rng.random() < 0.4:
-        at = at + rng.uniform(-0.35, 0.35, count) * spacing
-    chosen = np.unique(np.clip(np.round(at), 0, planes - 1).astype(np.int64))
-    return chosen, spacing
+def choose_targets(
+    rng: np.random.Generator,
+    scan_planes: npt.NDArray[np.int64],
+    spacing: float,
+    planes: int,
+    count: int,
+) -> npt.NDArray[np.int64]:
+    """Draw target planes among and half a spacing around the scans."""
+    low = max(0, int(scan_planes.min() - spacing / 2))
+    high = min(planes - 1, int(scan_planes.max() + spacing / 2))
+    free = np.setdiff1d(np.arange(low, high + 1), scan_planes)
+    return np.asarray(rng.choice(free, count, replace=len(free) < count), np.int64)
 
 
 def random_camera(rng: np.random.Generator, config: ExampleConfig) -> Camera:
@@ -149,6 +146,37 @@ def random_camera(rng: np.random.Generator, config: ExampleConfig) -> Camera:
     )
 
 
+def with_stage_errors(
+    z_um: npt.NDArray[np.float64], rng: np.random.Generator, largest_dof: float, dof_um: float
+) -> npt.NDArray[np.float64]:
+    """Heights (M,) as a user states them: in a third of the cases the stage was not there."""
+    if rng.random() >= 1 / 3:
+        return z_um
+    sigma = rng.uniform(0, largest_dof) * dof_um
+    z_um = z_um + np.clip(rng.normal(0, sigma, len(z_um)), -2 * sigma, 2 * sigma)
+    return z_um + 2e-3 * np.arange(len(z_um))  # no two at exactly one height
+
+
+def _stated_optics(
+    optics: Optics, rng: np.random.Generator, config: ExampleConfig
+) -> tuple[Optics, float]:
+    """The optics and the stretch of z that the network is told."""
+    if rng.random() < 0.5:
+        return optics, 1.0
+    factor = float(np.exp(np.clip(rng.normal(0, config.wrong_optics), -0.1, 0.1)))
+    stretch = float(np.exp(np.clip(rng.normal(0, config.wrong_step), -0.12, 0.12)))
+    return replace(optics, wavelength_um=optics.wavelength_um * factor), stretch
+
+
+def _draw_count(rng: np.random.Generator, config: ExampleConfig) -> int:
+    """Draw a number of scans."""
+    share = np.array(config.scans)
+    return int(rng.choice(len(share), p=share / share.sum())) + 1
+
+
+# --- examples ---
+
+
 def make_examples(
     field: Field,
     own: np.random.Generator,
@@ -157,59 +185,61 @@ def make_examples(
     network: NetworkConfig,
     count: int,
     device: torch.device | None = None,
-    kept: Path | None = None,
+    object_path: Path | None = None,
 ) -> Batch:
-    """Examples of ``count`` scans from one field.
+    """``config.targets`` examples of ``count`` scans from one field.
 
-    Parameters
-    ----------
-    field : Field
-    own, rng : numpy.random.Generator
-        What draws the scans and their noise, and what draws the targets and windows.
-    config : ExampleConfig
-    network : NetworkConfig
-    count : int
-        Number of scans.
-    device : torch.device, optional
-    kept : Path, optional
-        Where the non-negative object of this set of scans is, or will be kept.
-
-    Returns
-    -------
-    Batch
-        ``config.targets`` examples.
+    ``own`` draws the scans and their noise, ``rng`` the targets and windows. The non-negative
+    object of this set of scans is read from ``object_path``, or written there.
     """
-    planes = len(field.stack)
-    chosen, spacing, order, heights, told, stretch = _draw_scans(field, own, config, count)
+    dof_um = field.optics.depth_of_field_um
+    chosen, spacing = choose_planes(own, len(field.stack), field.z_step_um / dof_um, count, config)
+    order = own.permutation(chosen)
+    optics, stretch = _stated_optics(field.optics, own, config)
+    heights = order * field.z_step_um * stretch
+    heights = with_stage_errors(heights, own, config.stage_error_dof, dof_um)
     stack = torch.from_numpy(np.array(field.stack[order], dtype=np.float32)).to(device)
     camera = random_camera(own, config)
     generator = torch.Generator(device or "cpu").manual_seed(int(own.integers(2**62)))
     counts = camera.expose(stack, generator).cpu().numpy()
     scans = [Scan(image, z) for image, z in zip(counts, heights, strict=True)]
     # One range for all fields: the covariance tables are few and made once.
-    reach = (0.0, max(_REACH_DOF * told.depth_of_field_um, heights.max()))
-    inputs = kept_inputs(scans, told, network, reach, device, kept)
-    wanted = targets(rng, chosen, spacing, planes, config.targets)
-    return _assemble(inputs, field, camera, wanted, stretch, rng, config)
+    reach_um = (0.0, max(_REACH_DOF * optics.depth_of_field_um, heights.max()))
+    inputs = cached_inputs(scans, optics, network, reach_um, device, object_path)
+    planes = choose_targets(rng, chosen, spacing, len(field.stack), config.targets)
+    targets = [
+        Target(
+            float(plane) * field.z_step_um * stretch,
+            partial(normalised_truth, field, int(plane), camera, inputs),
+        )
+        for plane in planes
+    ]
+    return cut_examples(inputs, targets, rng, config)
 
 
-def _draw_scans(
-    field: Field, rng: np.random.Generator, config: ExampleConfig, count: int
-) -> tuple[
-    npt.NDArray[np.int64], float, npt.NDArray[np.int64], npt.NDArray[np.float64], Optics, float
-]:
-    """Planes, their spacing, their order, the heights and optics that the network is told."""
-    planes = len(field.stack)
-    step_dof = field.z_step_um / field.optics.depth_of_field_um
-    chosen, spacing = choose_planes(rng, planes, step_dof, count, config)
-    order = rng.permutation(chosen)
-    told, stretch = _told(field.optics, rng, config)
-    heights = order * field.z_step_um * stretch
-    if rng.random() < 1 / 3:
-        sigma = rng.uniform(0, config.stage_error_dof) * field.optics.depth_of_field_um
-        heights = heights + np.clip(rng.normal(0, sigma, count), -2 * sigma, 2 * sigma)
-        heights = heights + 2e-3 * np.arange(count)  # no two at exactly one height
-    return chosen, spacing, order, heights, told, stretch
+class Target(NamedTuple):
+    """A height in the stated micrometres, and the truth (Y, X) there for the network's input."""
+
+    z_um: float
+    truth: Callable[[Prepared], torch.Tensor]
+
+
+def cut_examples(
+    inputs: NetworkInputs,
+    targets: Iterable[Target],
+    rng: np.random.Generator,
+    config: ExampleConfig,
+) -> Batch:
+    """A random window of every target, turned and flipped, with its scans in their order."""
+    examples = []
+    for target in targets:
+        prepared = inputs.at(target.z_um)
+        order = entering_order([s.z_um for s in inputs.scans], target.z_um, config.order)
+        prepared = prepared._replace(scans=prepared.scans[:, order])
+        truth = target.truth(prepared)[None, None]
+        *window, truth = crop_and_turn((*prepared, truth), rng, config.crop)
+        examples.append(Batch(Prepared(*window), truth))
+    return join(examples)
 
 
 def entering_order(heights_um: Sequence[float], target_um: float, order: str) -> list[int]:
@@ -222,101 +252,47 @@ def entering_order(heights_um: Sequence[float], target_um: float, order: str) ->
     return sorted(range(len(heights_um)), key=by)
 
 
-def kept_inputs(
+def cached_inputs(
     scans: Sequence[Scan],
     optics: Optics,
     network: NetworkConfig,
     reach_um: tuple[float, float],
     device: torch.device | None,
-    kept: Path | None,
+    object_path: Path | None,
 ) -> NetworkInputs:
-    """The network's inputs; the non-negative object of these scans is, or will be, in ``kept``."""
-    density = np.load(kept) if kept is not None and kept.exists() else None
+    """The network's inputs; the non-negative object is read from a file, or written there."""
+    known = object_path is not None and object_path.exists()
+    density = np.load(object_path) if object_path is not None and known else None
     inputs = NetworkInputs(
         scans, optics, network, reach_um=reach_um, device=device, density=density
     )
-    if kept is not None and density is None:
-        _keep(inputs, kept)
+    estimate = inputs.nonnegative
+    if object_path is not None and not known and isinstance(estimate, NonnegativeEstimate):
+        object_path.parent.mkdir(exist_ok=True)
+        partial_path = object_path.with_suffix(f".{os.getpid()}.npy")
+        # Half precision down to a few millionths of the brightest sheet: enough to image again.
+        np.save(partial_path, estimate.density.cpu().numpy().astype(np.float16))
+        partial_path.rename(object_path)  # whole or not at all, whoever else writes it
     return inputs
 
 
-def _keep(inputs: NetworkInputs, path: Path) -> None:
-    """Write the non-negative object of a set of scans, if there is one."""
-    if not isinstance(inputs.nonnegative, NonnegativeEstimate):
-        return
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.npy")
-    # Half precision down to a few millionths of the brightest sheet: enough to image again.
-    np.save(partial, inputs.nonnegative.density.cpu().numpy().astype(np.float16))
-    partial.rename(path)  # whole or not at all, whoever else writes it
-
-
-def _told(optics: Optics, rng: np.random.Generator, config: ExampleConfig) -> tuple[Optics, float]:
-    """The optics and the stretch of z that the network is told."""
-    if rng.random() < 0.5:
-        return optics, 1.0
-    factor = float(np.exp(np.clip(rng.normal(0, config.wrong_optics), -0.1, 0.1)))
-    stretch = float(np.exp(np.clip(rng.normal(0, config.wrong_step), -0.12, 0.12)))
-    return replace(optics, wavelength_um=optics.wavelength_um * factor), stretch
-
-
-def targets(
-    rng: np.random.Generator,
-    chosen: npt.NDArray[np.int64],
-    spacing: float,
-    planes: int,
-    count: int,
-) -> npt.NDArray[np.int64]:
-    """Draw target planes among and half a spacing around the scans ``chosen``."""
-    low = max(0, int(chosen.min() - spacing / 2))
-    high = min(planes - 1, int(chosen.max() + spacing / 2))
-    free = np.setdiff1d(np.arange(low, high + 1), chosen)
-    found: npt.NDArray[np.int64] = rng.choice(free, count, replace=len(free) < count)
-    return found
-
-
-def _assemble(
-    inputs: NetworkInputs,
-    field: Field,
-    camera: Camera,
-    targets: npt.NDArray[np.int64],
-    stretch: float,
-    rng: np.random.Generator,
-    config: ExampleConfig,
-) -> Batch:
-    parts: list[Batch] = []
-    for target in targets:
-        z_um = float(target) * field.z_step_um * stretch
-        made = inputs.at(z_um)
-        entering = entering_order([scan.z_um for scan in inputs.scans], z_um, config.order)
-        made = made._replace(scans=made.scans[:, entering])
-        truth = normalised_truth(field, int(target), camera, inputs, made)
-        *cropped, truth = crop_and_turn((*made, truth[None, None]), rng, config.crop)
-        parts.append(Batch(Prepared(*cropped), truth))
-    return join(parts)
-
-
 def normalised_truth(
-    field: Field, plane: int, camera: Camera, inputs: NetworkInputs, made: Prepared
+    field: Field, plane: int, camera: Camera, inputs: NetworkInputs, prepared: Prepared
 ) -> torch.Tensor:
-    """What the network is to make of a plane, without noise and normalised as the scans are.
+    """What the network is to make of a plane: noise-free, normalised as the scans are, (Y, X).
 
     How much of the light of a confocal stack is background is another thing than in the
-    scans, and they cannot tell: its zero is put where the estimates in ``made``, the network's
+    scans, and they cannot tell: its zero is put where the estimates in ``prepared``, the network's
     input for this plane, have it, so that only the structure is left to learn.
-
-    Returns
-    -------
-    torch.Tensor, shape (Y, X)
     """
     target = inputs.config.target
     signal = torch.from_numpy(np.array(field.truth(target)[plane], dtype=np.float32))
     scale = inputs.normalisation.scale
     if target == "confocal":
-        counts = signal.to(made.linear.device) * (camera.photons * camera.gain / scale)
-        known = made.linear.mean() + made.extra.mean(dim=(0, 2, 3)).sum()
+        counts = signal.to(prepared.linear.device) * (camera.photons * camera.gain / scale)
+        known = prepared.linear.mean() + prepared.extra.mean(dim=(0, 2, 3)).sum()
         return counts - counts.mean() + known
-    counts = camera.noiseless(signal).to(made.linear.device)
+    counts = camera.noiseless(signal).to(prepared.linear.device)
     return (counts - inputs.normalisation.shift) / scale
 
 
@@ -328,18 +304,11 @@ def crop_and_turn(
     top = int(rng.integers(0, max(high - crop, 0) + 1))
     left = int(rng.integers(0, max(wide - crop, 0) + 1))
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    found = []
-    for tensor in tensors:
-        piece = tensor[..., top : top + crop, left : left + crop]
-        piece = torch.rot90(piece, turns, dims=(-2, -1))
-        found.append(piece.flip(-1) if flip else piece)
-    return found
-
-
-def draw_count(rng: np.random.Generator, config: ExampleConfig) -> int:
-    """Draw a number of scans."""
-    share = np.array(config.scans)
-    return int(rng.choice(len(share), p=share / share.sum())) + 1
+    pieces = [
+        torch.rot90(tensor[..., top : top + crop, left : left + crop], turns, dims=(-2, -1))
+        for tensor in tensors
+    ]
+    return [piece.flip(-1) if flip else piece for piece in pieces]
 
 
 def make_batch(
@@ -350,32 +319,33 @@ def make_batch(
     config: ExampleConfig,
     network: NetworkConfig,
     device: torch.device | None = None,
+    *,
+    rng: np.random.Generator | None = None,
+    make: Callable[..., Batch] = make_examples,
 ) -> Batch:
     """The batch of one training step: ``size`` examples that share a number of scans.
 
-    Depends on the pool, the seed and the step alone, so that a resumed run sees the same
-    examples.
+    Depends on the pool, the seed and the step alone: a resumed run sees the same examples.
     """
-    rng = np.random.default_rng([seed, step])
-    count = draw_count(rng, config)
-    sparse = pool.of_kinds(SPARSE)
-    made = []
+    rng = rng or np.random.default_rng([seed, step])
+    count, sparse, batches = _draw_count(rng, config), pool.of_kinds(SPARSE), []
     for _ in range(-(-size // config.targets)):
         number = int(
             rng.choice(sparse)
             if len(sparse) and rng.random() < config.sparse_share
             else rng.integers(0, len(pool))
         )
-        own, kept = rng, None
+        own, object_path = rng, None
         if config.variants:
             variant = int(rng.integers(config.variants))
             own = np.random.default_rng([seed, number, variant, count])
-            kept = _place(pool.folder, config, seed) / f"{number:05d}_{variant}_{count}.npy"
-        made.append(make_examples(pool[number], own, rng, config, network, count, device, kept))
-    return join(made, size)
+            name = f"{number:05d}_{variant}_{count}.npy"
+            object_path = _objects_folder(pool.folder, config, seed) / name
+        batches.append(make(pool[number], own, rng, config, network, count, device, object_path))
+    return join(batches, size)
 
 
-def _place(folder: Path, config: ExampleConfig, seed: int) -> Path:
+def _objects_folder(folder: Path, config: ExampleConfig, seed: int) -> Path:
     """The folder of the objects that belong to sets of scans drawn in this way."""
     drawn = replace(config, crop=0, targets=0, sparse_share=0.0, order="random")
     digest = hashlib.sha256(f"{drawn}{seed}{ITERATIONS}{LAYOUT}".encode()).hexdigest()[:10]

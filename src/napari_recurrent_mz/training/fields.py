@@ -1,9 +1,6 @@
 """Simulated fields on disk: the pool that training draws its examples from.
 
-A field is one noise-free wide-field stack (float16, brightest structures about 1), its
-confocal counterpart if wanted, and what is known of the microscope. Fields are files, so that
-one process can make them while another trains; field number i of a pool depends on the pool's
-seed and on i alone.
+One process can make them while another trains; field i depends on the pool's seed and i alone.
 """
 
 from __future__ import annotations
@@ -41,38 +38,18 @@ PIXEL_PER_NYQUIST = (0.6, 5.0)
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One simulated field.
+    """One simulated field: a noise-free stack, and what is known of the microscope."""
 
-    Attributes
-    ----------
-    stack : numpy.ndarray, float16, shape (Z, Y, X)
-        Noise-free wide-field stack.
-    optics : Optics
-        The microscope's true optics (aberrations apart).
-    z_step_um : float
-    kind : str
-        The phantom's kind.
-    aberration : dict or None
-    confocal : numpy.ndarray, float16, shape (Z, Y, X), or None
-        The same sample by a confocal, in units in which an even, thin sheet in focus is as
-        bright as in ``stack``.
-    """
-
-    stack: npt.NDArray[np.float16]
-    optics: Optics
+    stack: npt.NDArray[np.float16]  # (Z, Y, X), brightest structures about 1
+    optics: Optics  # the true ones, aberrations apart
     z_step_um: float
-    kind: str
+    kind: str  # of phantom
     aberration: dict[str, float] | None
+    # The same sample by a confocal; an even, thin sheet in focus is as bright as in ``stack``.
     confocal: npt.NDArray[np.float16] | None = None
 
     def truth(self, target: str) -> npt.NDArray[np.float16]:
-        """The stack of the image that a network is to make, "widefield" or "confocal".
-
-        Raises
-        ------
-        InputError
-            If there is no confocal counterpart.
-        """
+        """The stack of the image that a network is to make, "widefield" or "confocal"."""
         if target == "widefield":
             return self.stack
         if self.confocal is None:
@@ -85,25 +62,15 @@ class Field:
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """How the fields of a pool are made.
-
-    Parameters
-    ----------
-    seed : int
-    planes, size : int
-        Planes and lateral pixels of each stack.
-    held_out : bool
-        The fixed evaluation pool: the paper's objective (63×/1.4, 0.519 µm, 0.1 µm pixel,
-        0.25 µm steps), every kind in turn, no aberration.
-    confocal : bool
-        Whether each stack has its confocal counterpart beside it.
-    """
+    """How the fields of a pool are made."""
 
     seed: int = 1
     planes: int = 56
-    size: int = 192
+    size: int = 192  # lateral pixels
+    # The fixed evaluation pool: the paper's objective (63×/1.4, 0.519 µm, 0.1 µm pixel,
+    # 0.25 µm steps), every kind in turn, no aberration.
     held_out: bool = False
-    confocal: bool = False
+    confocal: bool = False  # whether each stack has its confocal counterpart beside it
 
 
 def make_fields(
@@ -114,25 +81,22 @@ def make_fields(
     start: int = 0,
     device: torch.device | None = None,
 ) -> Iterator[Path]:
-    """Simulate fields ``start`` … ``count - 1`` into ``folder``, yielding each file as it is done.
-
-    Fields that are there already are kept.
-    """
+    """Simulate those of fields ``start`` … ``count - 1`` that are not in ``folder`` yet."""
     folder.mkdir(parents=True, exist_ok=True)
     first = start // FIELDS_PER_MICROSCOPE
     for group in range(first, -(-count // FIELDS_PER_MICROSCOPE)):
         low = group * FIELDS_PER_MICROSCOPE
         numbers = [n for n in range(low, low + FIELDS_PER_MICROSCOPE) if start <= n < count]
-        wanted = [n for n in numbers if not (folder / f"field_{n:05d}.json").exists()]
-        if wanted:
-            yield from _make_group(config, folder, group, wanted, device)
+        missing = [n for n in numbers if not (folder / f"field_{n:05d}.json").exists()]
+        if missing:
+            yield from _make_group(config, folder, group, missing, device)
 
 
 def _make_group(
     config: PoolConfig, folder: Path, group: int, numbers: list[int], device: torch.device | None
 ) -> Iterator[Path]:
     rng = np.random.default_rng([config.seed, group])
-    optics, step, aberration = _held_out_microscope() if config.held_out else _microscope(rng)
+    optics, step, aberration = _HELD_OUT if config.held_out else _microscope(rng)
     microscope = imaging(
         optics,
         planes=config.planes,
@@ -152,14 +116,19 @@ def _make_group(
         if float(stack.max() / bright) > 1e3:  # a field of a few faint points: their peak is 1
             bright = stack.max()
         stacks = [stack, microscope.image(volume, confocal=True)] if config.confocal else [stack]
-        normal = [(made / bright).cpu().numpy().astype(np.float16) for made in stacks]
+        normal = [(image / bright).cpu().numpy().astype(np.float16) for image in stacks]
         meta = {
             "optics": optics.as_dict(),
             "z_step_um": step,
             "kind": kind,
             "aberration": asdict(aberration) if aberration else None,
         }
-        yield _write(folder, number, normal, meta)
+        path = folder / f"field_{number:05d}.npy"
+        for ending, values in zip((".npy", _CONFOCAL), normal, strict=False):
+            np.save(path.with_suffix(ending), values)
+        # The description is written last: a field counts once it is there.
+        path.with_suffix(".json").write_text(json.dumps(meta))
+        yield path
 
 
 # Sparse kinds have more to gain and dense ones more to lose; both get their share.
@@ -169,8 +138,7 @@ _SHARES = np.array(
 _SHARES[_SHARES == 0] = (1 - _SHARES.sum()) / np.count_nonzero(_SHARES == 0)
 
 
-def _held_out_microscope() -> tuple[Optics, float, Aberration | None]:
-    return Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1), 0.25, None
+_HELD_OUT = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1), 0.25, None
 
 
 def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | None]:
@@ -190,25 +158,8 @@ def _microscope(rng: np.random.Generator) -> tuple[Optics, float, Aberration | N
     return optics, step, mismatch
 
 
-def _write(
-    folder: Path, number: int, stacks: Sequence[npt.NDArray[np.float16]], meta: dict[str, Any]
-) -> Path:
-    """Write the wide-field stack and, if there is one, its confocal counterpart."""
-    path = folder / f"field_{number:05d}.npy"
-    for ending, stack in zip((".npy", _CONFOCAL), stacks, strict=False):
-        np.save(path.with_suffix(ending), stack)
-    # The description is written last: a field counts once it is there.
-    path.with_suffix(".json").write_text(json.dumps(meta))
-    return path
-
-
 class Pool:
-    """The fields of a folder, read on demand (memory-mapped).
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """The fields of a folder, read on demand (memory-mapped)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -217,10 +168,9 @@ class Pool:
 
     def refresh(self) -> None:
         """Take in fields that have come since."""
-        known = len(self._meta)
-        found = sorted(self.folder.glob("field_*.json"))
-        if len(found) != known:
-            self._meta = [(path, json.loads(path.read_text())) for path in found]
+        paths = sorted(self.folder.glob("field_*.json"))
+        if len(paths) != len(self._meta):
+            self._meta = [(path, json.loads(path.read_text())) for path in paths]
 
     def kinds(self) -> set[str]:
         """The kinds of sample among the fields."""

@@ -24,87 +24,75 @@ def write_model(
     device: Device,
     description: str = "Wide-field scans to wide-field planes.",
 ) -> str:
-    """Write the best weights of a run, float16, with their card.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder, after at least one validation.
-    path : Path
-        Ends in ``.safetensors``; the card is written beside it as JSON.
-    pool : Pool
-        What the run was trained on.
-    device : Device
-        What it was trained with.
-    description : str, optional
-
-    Returns
-    -------
-    str
-        SHA-256 of the weights file.
-
-    Raises
-    ------
-    InputError
-        If the run has no validated weights yet.
-    """
+    """Write the best weights of a run with their card; returns the SHA-256 of the file."""
     network, best = best_network(folder)
-    return save_model(network, _card(best, pool, device, description), path)
-
-
-def best_network(folder: Path) -> tuple[Network, dict[str, Any]]:
-    """The best weights of a run and what was noted of them.
-
-    Raises
-    ------
-    InputError
-        If the run has no validated weights yet.
-    """
-    from safetensors.torch import load_file
-
-    described = folder / "best.json"
-    if not described.exists():
-        raise InputError(f"The run in '{folder}' has no validated weights yet: train longer.")
-    best = json.loads(described.read_text(encoding="utf-8"))
-    network = build_as(best.get("architecture", "recurrent-mz"), best["config"]["network"])
-    network.load_state_dict(load_file(folder / "best.safetensors"))
-    return network, best
-
-
-def _card(best: dict[str, Any], pool: Pool, device: Device, description: str) -> dict[str, Any]:
     config = best["config"]
     examples = ExampleConfig(**config["examples"])
     nas = [na for na, _ in OBJECTIVES]
-    kinds = sorted(pool.kinds())
-    return {
-        "description": description,
-        "method": _method(best.get("architecture", "recurrent-mz"), config["network"]),
-        "written": datetime.now(UTC).date().isoformat(),
-        "trained_for": {
+    card = model_card(
+        best,
+        device,
+        {
+            "description": description,
+            "method": _method(best.get("architecture", "recurrent-mz"), config["network"]),
+        },
+        trained_for={
             "na": [min(nas), max(nas)],
             "wavelength_um": list(WAVELENGTH_UM),
             "pixel_per_nyquist": list(PIXEL_PER_NYQUIST),
             "scans": [1, len(examples.scans)],
             "spacing_dof": list(examples.spacing_dof),
         },
-        "data": {
+        data={
             "fields": len(pool),
-            "kinds": kinds,
+            "kinds": sorted(pool.kinds()),
             "origin": "simulated (recurrent-mz simulate fields); nuclear structure of kind "
             "'confocal' from scikit-image's cells3d (CC0)",
         },
+        held_out={
+            "what": "gain over the linear MMSE estimate in dB of mean squared error, simulated "
+            "fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm",
+        },
+    )
+    return save_model(network, card, path)
+
+
+def model_card(
+    best: dict[str, Any],
+    device: Device,
+    about: dict[str, Any],
+    *,
+    trained_for: dict[str, Any],
+    data: dict[str, Any],
+    held_out: dict[str, Any],
+) -> dict[str, Any]:
+    """The card of weights: what is said of them, and what was noted when they were ``best``."""
+    return {
+        **about,
+        "written": datetime.now(UTC).date().isoformat(),
+        "trained_for": trained_for,
+        "data": data,
         "training": {
             "steps": best["step"],
             "hours": round(best["seconds"] / 3600, 2),
             "device": device.name,
-            "config": config,
+            "config": best["config"],
         },
-        "held_out": {
-            "what": "gain over the linear MMSE estimate in dB of mean squared error, simulated "
-            "fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm",
-            **best["validation"],
-        },
+        "held_out": {**held_out, **best["validation"]},
     }
+
+
+def best_network(folder: Path) -> tuple[Network, dict[str, Any]]:
+    """The best weights of a run and what was noted of them."""
+    from safetensors.torch import load_file
+
+    path = folder / "best.json"
+    if not path.exists():
+        raise InputError(f"The run in '{folder}' has no validated weights yet: train longer.")
+    best = json.loads(path.read_text(encoding="utf-8"))
+    network = build_as(best.get("architecture", "recurrent-mz"), best["config"]["network"])
+    network.load_state_dict(load_file(folder / "best.safetensors"))
+    return network, best
 
 
 def _method(architecture: str, network: dict[str, Any]) -> str:
@@ -120,18 +108,7 @@ def _method(architecture: str, network: dict[str, Any]) -> str:
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw the run's log: held-out gain over linear MMSE against steps, whole and by kind.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-
-    Returns
-    -------
-    Path
-        ``curves.png`` in that folder.
-    """
+    """Draw a run's held-out gain over linear MMSE against steps into its ``curves.png``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

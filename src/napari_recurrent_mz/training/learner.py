@@ -1,4 +1,4 @@
-"""A network that learns from drawn examples: one optimiser step at a time, on a GPU as one graph.
+"""A network that learns from drawn examples, one optimiser step at a time.
 
 On CUDA the whole step (forward, backward, clipping, AdamW, the moving average of the weights) is
 recorded once for each number of scans and then replayed, so that Python has nothing to wait for.
@@ -22,32 +22,17 @@ _WARM_UP = 3  # steps before a graph is recorded
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """How a network learns.
-
-    Parameters
-    ----------
-    network : NetworkConfig
-    batch, crop : int
-        Examples a step, and their pixels on a side.
-    learning_rate : float
-        The highest.
-    weight_decay, clip, average : float
-        AdamW's; the largest norm of the gradient; decay of the moving average of the weights.
-    care : float
-        How much more an example counts that is answered worse than by the linear estimate.
-    half : bool
-        bfloat16 where that pays.
-    """
+    """How a network learns."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     batch: int = 32
-    crop: int = 128
-    learning_rate: float = 1e-3
+    crop: int = 128  # pixels on a side
+    learning_rate: float = 1e-3  # the highest
     weight_decay: float = 1e-4
-    clip: float = 1.0
-    average: float = 0.999
-    care: float = 1.0
-    half: bool = True
+    clip: float = 1.0  # largest norm of the gradient
+    average: float = 0.999  # decay of the moving average of the weights
+    care: float = 1.0  # how much more an example counts that is worse than the linear estimate
+    half: bool = True  # bfloat16 where that pays
 
 
 def careful_loss(output: torch.Tensor, drawn: Drawn, care: float) -> torch.Tensor:
@@ -62,22 +47,9 @@ def careful_loss(output: torch.Tensor, drawn: Drawn, care: float) -> torch.Tenso
 
 
 class Learner:
-    """One network, its optimiser, and the moving average of its weights.
+    """One network, its optimiser (AdamW), and the moving average of its weights.
 
-    Parameters
-    ----------
-    config : LearnerConfig
-    device : torch.device
-    start : dict of str to torch.Tensor, optional
-        Weights to begin with.
-    loss : callable, optional
-        Of the output and what was drawn; by default :func:`careful_loss`.
-
-    Attributes
-    ----------
-    network, average : Network
-        The weights as they are, and their moving average.
-    steps : int
+    The default ``loss`` of an output and its examples is :func:`careful_loss`.
     """
 
     def __init__(
@@ -108,10 +80,6 @@ class Learner:
         self._decay = torch.tensor(0.0, device=device)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Drawn, torch.Tensor]] = {}
         self.steps = 0
-
-    def knows(self, count: int) -> bool:
-        """Whether nothing has to be recorded before a step with this number of scans."""
-        return not self._on_gpu or count in self._graphs
 
     def step(self, drawn: Drawn, rate: float) -> torch.Tensor:
         """One step at a learning rate; returns the loss, on the device."""

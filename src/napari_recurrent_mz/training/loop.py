@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..core.device import choose_device
 from ..core.scans import InputError
 from ..networks.architectures import Network, architecture_of, build
 from ..networks.recurrent_mz import NetworkConfig, RecurrentMZ
-from .discriminator import Discriminator
 from .examples import Batch, ExampleConfig, ahead, make_batch
 from .fields import Pool
-from .losses import LossConfig, discriminator_loss, generator_loss
+from .losses import Discriminator, LossConfig, discriminator_loss, generator_loss
 from .revive import Revived, bring_back
 from .validation import Validation, validate
 
@@ -83,51 +83,34 @@ def _packed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _fitted(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights of a network with fewer inputs or outputs; what is new begins at zero."""
-    found = {}
-    for name, wanted in new.items():
-        if old.keys() != new.keys() or any(o > n for o, n in zip(old[name].shape, wanted.shape)):  # noqa: B905
+    fitted = {}
+    for name, value in new.items():
+        if old.keys() != new.keys() or any(o > n for o, n in zip(old[name].shape, value.shape)):  # noqa: B905
             raise InputError(
                 "The weights to start from are of another network than the one to train: "
                 "give the same --architecture, --levels and --norm, and no fewer channels."
             )
-        found[name] = torch.zeros_like(wanted)
-        found[name][tuple(slice(n) for n in old[name].shape)] = old[name]
-    return found
+        fitted[name] = torch.zeros_like(value)
+        fitted[name][tuple(slice(n) for n in old[name].shape)] = old[name]
+    return fitted
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingStep:
     """Where a run is, yielded after every step."""
 
     step: int
     steps: int
     loss: float
-    gain_db: float | None
-    """Mean gain over linear MMSE on the held-out set, in dB, after a validation."""
+    gain_db: float | None  # mean gain over linear MMSE on the held-out set, after a validation
     seconds_left: float
 
 
 class Trainer:
-    """Trains one network; iterate :meth:`run`.
+    """Trains one network; iterate :meth:`run`. A run found in ``folder`` is resumed.
 
-    Parameters
-    ----------
-    config : TrainConfig
-    pool, held_out : Pool
-        Fields to train on, and the ones that choose the best checkpoint.
-    folder : Path
-        Where checkpoints, the log and the weights go. A run found there is resumed.
-    device : str, optional
-        auto, cuda, mps or cpu.
-    start_from : RecurrentMZ or PlainNetwork, optional
-        Weights to begin with instead of random ones.
-    revive : bool, optional
-        Give channels of those weights that are dead, and levels that no longer count, new ones.
-
-    Attributes
-    ----------
-    revived : Revived or None
-        What was found dead.
+    ``held_out`` fields choose the best checkpoint. With ``revive``, the dead parts of the weights
+    that training starts from get new ones.
     """
 
     def __init__(
@@ -166,8 +149,10 @@ class Trainer:
             use_buffers=False,
         )
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
-        self.judge = Discriminator().to(self.device)
-        self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), lr=config.learning_rate)
+        self.discriminator = Discriminator().to(self.device)
+        self.discriminator_optimiser = torch.optim.Adam(
+            self.discriminator.parameters(), lr=config.learning_rate
+        )
         self.step, self.best_db, self.seconds = 0, -np.inf, 0.0
         self._began: float | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,11 +164,11 @@ class Trainer:
         return self.folder / "checkpoint.safetensors"
 
     @property
-    def best_path(self) -> Path:
-        """The averaged weights that did best on the held-out set, float32."""
-        return self.folder / "best.safetensors"
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """By their names in a checkpoint."""
+        return {"adam": self.optimiser, "judge_adam": self.discriminator_optimiser}
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Iterator[TrainingStep]:
         """Train to the end, yielding after every step; close the generator to stop early."""
         config = self.config
         stream = ahead(self._make, self.step, config.steps)
@@ -199,7 +184,7 @@ class Trainer:
                 if self.step % config.checkpoint_every == 0 or self.step == config.steps:
                     self._save()
                 left = spent / (self.step - first) * (config.steps - self.step)
-                yield Progress(self.step, config.steps, loss, gain, left)
+                yield TrainingStep(self.step, config.steps, loss, gain, left)
         finally:
             self.seconds, self._began = self._elapsed(), None
 
@@ -226,7 +211,7 @@ class Trainer:
         batches = (self._batch(config.seed, step, config.batch) for step in range(_SHOWN))
         return bring_back(network, [batch.inputs for batch in batches])
 
-    def _judged(self, network: Network) -> Validation:
+    def _evaluate(self, network: Network) -> Validation:
         """What a network reaches on the held-out fields."""
         return validate(network, self.held_out, device=self.chosen)
 
@@ -260,7 +245,7 @@ class Trainer:
         judged = None
         config = self.config.loss
         if config.adversarial and self.step >= config.adversarial_start:
-            judged = self._train_judge(output, truth)
+            judged = self._train_discriminator(output, truth)
         loss = generator_loss(config, output, truth, inputs.linear, judged)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -270,17 +255,17 @@ class Trainer:
             self.average.update_parameters(self.network)
         return float(loss.detach())
 
-    def _train_judge(self, output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    def _train_discriminator(self, output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """One step of the discriminator; returns its opinion of ``output`` for the generator."""
         with self._autocast():
             loss = discriminator_loss(
-                self.judge(output.detach()).float(), self.judge(truth).float()
+                self.discriminator(output.detach()).float(), self.discriminator(truth).float()
             )
-        self.judge_optimiser.zero_grad(set_to_none=True)
+        self.discriminator_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.judge_optimiser.step()
+        self.discriminator_optimiser.step()
         with self._autocast():
-            judged: torch.Tensor = self.judge(output).float()
+            judged: torch.Tensor = self.discriminator(output).float()
         return judged
 
     def averaged(self) -> Network:
@@ -291,34 +276,30 @@ class Trainer:
             self._estimate_statistics(network)
         return network
 
+    @torch.no_grad()
     def _estimate_statistics(self, network: Network) -> None:
-        config = self.config
-
-        class Fed(torch.nn.Module):
-            """The network with its inputs as one, as update_bn wants it."""
-
-            def __init__(self) -> None:
-                super().__init__()
-                self.network = network
-
-            def forward(self, pair: tuple[torch.Tensor, ...]) -> torch.Tensor:
-                out: torch.Tensor = self.network(*pair)
-                return out
-
-        made = (self._batch(config.seed + 1, n, 8) for n in range(16))
-        pairs = [[tuple(b.to(self.device).inputs)] for b in made]
-        update_bn(pairs, Fed())
+        """Batch statistics of a network's own: the mean over some batches."""
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        momentum = norms[0].momentum
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the cumulative mean
+        network.train()
+        for n in range(16):
+            network(*self._batch(self.config.seed + 1, n, 8).to(self.device).inputs)
+        for norm in norms:
+            norm.momentum = momentum
 
     def _validate(self, loss: float) -> float:
         network = self.averaged().eval()
-        result = self._judged(network)
+        result = self._evaluate(network)
         if result.gain_db > self.best_db:
             self.best_db = result.gain_db
-            save_file(_packed(network.state_dict()), self.best_path)
+            save_file(_packed(network.state_dict()), self.folder / "best.safetensors")
             (self.folder / "best.json").write_text(json.dumps(self._describe(result), indent=1))
         raw = None
         if self.config.validate_raw:
-            raw = self._judged(self.network.eval()).gain_db
+            raw = self._evaluate(self.network.eval()).gain_db
         self._log(loss, result, raw)
         return result.gain_db
 
@@ -346,8 +327,8 @@ class Trainer:
     def _save(self) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
-        tensors |= {f"judge.{k}": v for k, v in self.judge.state_dict().items()}
-        for name, optimiser in (("adam", self.optimiser), ("judge_adam", self.judge_optimiser)):
+        tensors |= {f"judge.{k}": v for k, v in self.discriminator.state_dict().items()}
+        for name, optimiser in self._optimisers.items():
             for n, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"{name}.{n}.{k}": torch.as_tensor(v) for k, v in state.items()}
         meta = {
@@ -373,10 +354,10 @@ class Trainer:
         self.network.load_state_dict(part("network."))
         self.average.module.load_state_dict(part("average."))
         self.average.n_averaged.fill_(int(meta["averaged"]))
-        self.judge.load_state_dict(part("judge."))
-        for name, optimiser in (("adam.", self.optimiser), ("judge_adam.", self.judge_optimiser)):
+        self.discriminator.load_state_dict(part("judge."))
+        for name, optimiser in self._optimisers.items():
             states: dict[int, dict[str, torch.Tensor]] = {}
-            for key, value in part(name).items():
+            for key, value in part(f"{name}.").items():
                 number, what = key.split(".", 1)
                 states.setdefault(int(number), {})[what] = value
             optimiser.load_state_dict(

@@ -1,8 +1,8 @@
-"""The paper's three-part loss, every part on a switch, and one that counts every sample alike.
+"""The losses of the generator and the discriminator, and the discriminator itself.
 
 L_V = α BerHu(ŷ, y) + β MSSSIM(ŷ, y) + γ [D(ŷ) − 1]², with α, β, γ = 3, 1, 0.5
 L_D = ½ D(ŷ)² + ½ [D(y) − 1]²
-(Huang et al. 2021, "Recurrent-MZ implementation").
+(Huang et al. 2021, "Recurrent-MZ implementation"); and one that counts every sample alike.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from pytorch_msssim import ms_ssim
+from torch import nn
 
 BERHU_C = 0.1
 """The paper's constant c."""
@@ -44,10 +45,9 @@ class LossConfig:
 
 
 def berhu(output: torch.Tensor, truth: torch.Tensor, c: float = BERHU_C) -> torch.Tensor:
-    """Reversed Huber loss, averaged over pixels.
+    """Reversed Huber loss: the mean of |d| where |d| <= c, else (d² + c²) / (2c).
 
-    |d| where |d| <= c, else (d² + c²) / (2c). (The paper sums; the mean keeps the weight
-    independent of the crop.)
+    (The paper sums; the mean keeps the weight independent of the crop.)
     """
     difference = (output - truth).abs()
     return torch.where(difference <= c, difference, (difference**2 + c**2) / (2 * c)).mean()
@@ -59,8 +59,8 @@ def ms_ssim_loss(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     The window shrinks with the image so that five scales fit into a training crop.
     """
     window = min(11, (min(output.shape[-2:]) - 1) // 16 // 2 * 2 + 1)
-    found: torch.Tensor = 1 - ms_ssim(output, truth, data_range=1.0, win_size=max(window, 3))
-    return found
+    loss: torch.Tensor = 1 - ms_ssim(output, truth, data_range=1.0, win_size=max(window, 3))
+    return loss
 
 
 def log_ratio(output: torch.Tensor, truth: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
@@ -96,3 +96,34 @@ def generator_loss(
 def discriminator_loss(judged_output: torch.Tensor, judged_truth: torch.Tensor) -> torch.Tensor:
     """L_D = ½ D(ŷ)² + ½ [D(y) − 1]², averaged over examples."""
     return (0.5 * judged_output**2 + 0.5 * (judged_truth - 1) ** 2).mean()
+
+
+class Discriminator(nn.Module):
+    """Five convolutional blocks and two dense layers (Huang et al. 2021, "Network structure").
+
+    Where the paper is silent (Fig. S8): 20 · 2^k channels for k = 0 … 4, LeakyReLU, and the second
+    convolution of a block halves the image.
+    """
+
+    def __init__(self, base_channels: int = 20) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 1
+        for level in range(5):
+            channels = base_channels * 2**level
+            layers += [
+                nn.Conv2d(before, channels, 3, padding=1),
+                nn.LeakyReLU(0.1, inplace=True),
+                nn.Conv2d(channels, channels, 3, stride=2, padding=1),
+                nn.LeakyReLU(0.1, inplace=True),
+            ]
+            before = channels
+        self.blocks = nn.Sequential(*layers)
+        self.dense = nn.Sequential(
+            nn.Linear(before, 20), nn.ReLU(inplace=True), nn.Linear(20, 1), nn.Sigmoid()
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Images (N, 1, H, W) → how real they look, (N, 1), 0 to 1."""
+        judged: torch.Tensor = self.dense(self.blocks(image).mean(dim=(-2, -1)))
+        return judged

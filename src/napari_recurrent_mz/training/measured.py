@@ -6,8 +6,9 @@ that it has. The last quarter of the field, laterally, is held out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,23 @@ import torch
 
 from ..core.device import Device
 from ..core.optics import Optics
-from ..core.progress import Stopped
+from ..core.progress import Stopped, never
 from ..core.scans import InputError, Scan
 from ..io import even_step
 from ..networks.architectures import Network
 from ..networks.inputs import NetworkInputs, Prepared
 from ..networks.recurrent_mz import NetworkConfig
-from .examples import Batch, ExampleConfig, choose_planes, crop_and_turn, join, kept_inputs, targets
+from .examples import (
+    Batch,
+    ExampleConfig,
+    Target,
+    cached_inputs,
+    choose_planes,
+    choose_targets,
+    cut_examples,
+)
 from .fields import Field, Pool
-from .validation import Validation, summary
+from .validation import Validation, gain_db, summary
 
 HELD_OUT = 0.25
 """Share of the field, at its far end along the longer side, that chooses the best weights."""
@@ -36,29 +45,14 @@ _SMALLEST = 64
 _LARGEST_WINDOW = 256
 _QUESTIONS = 12
 _TRIES = 50
+_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MeasuredField(Field):
-    """A stack, or a region of one, that a camera took.
+    """A stack, or a region of one, that a camera took: the lowest plane first, in any real type."""
 
-    Attributes
-    ----------
-    stack : numpy.ndarray, shape (Z, Y, X)
-        Counts in any real type, the lowest plane first; never written to.
-    optics
-        As the user says them.
-    z_step_um : float
-        Mean distance between planes.
-    kind : str
-        What the stack is called.
-    aberration : None
-        Nobody knows it.
-    heights_um : numpy.ndarray, shape (Z,)
-        Of each plane above the lowest one.
-    """
-
-    heights_um: npt.NDArray[np.float64]
+    heights_um: npt.NDArray[np.float64]  # (Z,), of each plane above the lowest one
 
 
 def measured_field(
@@ -106,9 +100,9 @@ def measured_field(
         )
     if step < 0:
         stack, heights = stack[::-1], heights[::-1]
-    found = MeasuredField(stack, optics, abs(step), name, None, heights_um=heights - heights[0])
-    _check_size(found)
-    return found
+    field = MeasuredField(stack, optics, abs(step), name, None, heights_um=heights - heights[0])
+    _check_size(field)
+    return field
 
 
 def _check_size(field: MeasuredField) -> None:
@@ -133,30 +127,17 @@ def _check_size(field: MeasuredField) -> None:
 
 def split(field: MeasuredField) -> tuple[MeasuredField, MeasuredField]:
     """The part of a field to train on, and the part at its far end that is held out."""
-    rows, columns = field.stack.shape[1:]
-    along_rows = rows > columns
-    cut = round((1 - HELD_OUT) * max(rows, columns))
-    near, far = slice(None, cut), slice(cut, None)
-    parts = []
-    for part in (near, far):
-        window = (
-            (slice(None), part, slice(None)) if along_rows else (slice(None), slice(None), part)
-        )
-        parts.append(replace(field, stack=field.stack[window]))
-    return parts[0], parts[1]
+    axis = 1 if field.stack.shape[1] > field.stack.shape[2] else 2
+    cut = round((1 - HELD_OUT) * field.stack.shape[axis])
+    near, far = np.split(field.stack, [cut], axis=axis)
+    return replace(field, stack=near), replace(field, stack=far)
 
 
 class StackPool(Pool):
-    """Measured fields in memory, where training expects the fields of a folder.
+    """Measured fields in memory, where training expects the fields of a folder."""
 
-    Parameters
-    ----------
-    fields : sequence of MeasuredField
-    """
-
-    def __init__(self, fields: Sequence[MeasuredField]) -> None:
-        self.folder = Path()
-        self.fields = tuple(fields)
+    def __init__(self, fields: Sequence[MeasuredField], folder: Path = Path()) -> None:
+        self.folder, self.fields = folder, tuple(fields)
 
     def refresh(self) -> None:
         """Nothing comes by itself."""
@@ -165,15 +146,18 @@ class StackPool(Pool):
         """The stacks' names."""
         return {field.kind for field in self.fields}
 
-    def of_kinds(self, kinds: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Numbers of the stacks of these names."""
-        return np.array([n for n, field in enumerate(self.fields) if field.kind in kinds], int)
+    def of_kinds(self, _kinds: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Nothing: no stack is of a kind of phantom."""
+        return np.array([], int)
 
     def __len__(self) -> int:
         return len(self.fields)
 
     def __getitem__(self, number: int) -> MeasuredField:
         return self.fields[number]
+
+
+_Window = tuple[slice, slice]
 
 
 def measured_examples(
@@ -184,35 +168,18 @@ def measured_examples(
     network: NetworkConfig,
     count: int,
     device: torch.device | None = None,
-    kept: Path | None = None,
+    object_path: Path | None = None,
 ) -> Batch:
-    """Examples with ``count`` scans from one measured field, as the camera gave them.
-
-    The parameters are those of :func:`~.examples.make_examples`.
-
-    Raises
-    ------
-    InputError
-        If the field shows the same everywhere.
-    """
-    chosen, spacing = _scans_in(field, own, config, count)
+    """Examples as :func:`~.make_examples` makes them, from planes as the camera gave them."""
+    chosen, spacing = _choose_scans(field, own, config, count)
     order = own.permutation(chosen)
-    images, window = _window(field, own, order)
-    wanted = targets(rng, chosen, spacing, len(field.stack), config.targets)
-    inputs = _inputs(field, order, images, network, device, kept)
-    parts = []
-    for target in wanted:
-        made = inputs.at(float(field.heights_um[target]))
-        truth = _truth(field, int(target), window, inputs)
-        *cropped, truth = crop_and_turn((*made, truth), rng, config.crop)
-        parts.append(Batch(Prepared(*cropped), truth))
-    return join(parts)
+    window = _window(field, own, order)
+    planes = choose_targets(rng, chosen, spacing, len(field.stack), config.targets)
+    inputs = _inputs(field, order, window, network, device, object_path)
+    return cut_examples(inputs, _targets(field, planes, window, inputs), rng, config)
 
 
-_Window = tuple[slice, slice]
-
-
-def _scans_in(
+def _choose_scans(
     field: MeasuredField, rng: np.random.Generator, config: ExampleConfig, count: int
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Planes that serve as scans, rising, and their mean spacing in planes."""
@@ -222,8 +189,8 @@ def _scans_in(
 
 def _window(
     field: MeasuredField, rng: np.random.Generator, planes: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float32], _Window]:
-    """Scans (M, Y, X) in a random window that shows something, and that window."""
+) -> _Window:
+    """A random window in which every one of some planes shows something."""
     for _ in range(_TRIES):
         spans = []
         for length in field.stack.shape[1:]:
@@ -231,102 +198,75 @@ def _window(
             start = int(rng.integers(0, length - size + 1))
             spans.append(slice(start, start + size))
         window = (spans[0], spans[1])
-        images = np.array(field.stack[planes, window[0], window[1]], dtype=np.float32)
-        if float(np.ptp(images, axis=(1, 2)).min()) > 0:
-            return images, window
+        if float(np.ptp(_counts(field, planes, window), axis=(1, 2)).min()) > 0:
+            return window
     raise InputError(f"'{field.kind}' shows nothing: most of its planes hold one value everywhere.")
+
+
+def _counts(
+    field: MeasuredField, planes: npt.NDArray[np.int64] | int, window: _Window
+) -> npt.NDArray[np.float32]:
+    """A window of planes as the camera gave them."""
+    return np.array(field.stack[(planes, *window)], dtype=np.float32)
 
 
 def _inputs(
     field: MeasuredField,
     planes: npt.NDArray[np.int64],
-    images: npt.NDArray[np.float32],
+    window: _Window,
     network: NetworkConfig,
     device: torch.device | None,
-    kept: Path | None,
+    object_path: Path | None,
 ) -> NetworkInputs:
     scans = [
         Scan(image, float(field.heights_um[plane]), f"{field.kind} plane {plane}")
-        for image, plane in zip(images, planes, strict=True)
+        for image, plane in zip(_counts(field, planes, window), planes, strict=True)
     ]
-    depth = float(field.heights_um[-1])
-    return kept_inputs(scans, field.optics, network, (0.0, depth), device, kept)
+    reach_um = (0.0, float(field.heights_um[-1]))
+    return cached_inputs(scans, field.optics, network, reach_um, device, object_path)
 
 
-def _truth(
-    field: MeasuredField, plane: int, window: _Window, inputs: NetworkInputs
-) -> torch.Tensor:
-    """A plane as the camera gave it, normalised as the scans are, (1, 1, H, W)."""
-    counts = np.array(field.stack[plane][window], dtype=np.float32)
-    return torch.from_numpy(inputs.normalisation.apply(counts))[None, None].to(inputs.device)
+def _targets(
+    field: MeasuredField, planes: npt.NDArray[np.int64], window: _Window, inputs: NetworkInputs
+) -> Iterator[Target]:
+    """Planes as the camera gave them, normalised as the scans are."""
+
+    def truth(plane: int, _: Prepared) -> torch.Tensor:
+        counts = inputs.normalisation.apply(_counts(field, plane, window))
+        return torch.from_numpy(counts).to(inputs.device)
+
+    for plane in planes:
+        yield Target(float(field.heights_um[plane]), partial(truth, int(plane)))
 
 
-@torch.no_grad()
 def judge(
     network: Network,
     pool: StackPool,
     examples: ExampleConfig,
     *,
     device: Device,
-    kept: Path | None = None,
-    stopped: Callable[[], bool] = lambda: False,
+    objects_folder: Path | None = None,
+    stopped: Callable[[], bool] = never,
 ) -> Validation:
-    """Gain over linear MMSE on held-out regions: the same questions whenever it is asked.
+    """Gain over linear MMSE on held-out regions, in dB of mean squared error, noise included.
 
-    Parameters
-    ----------
-    network : RecurrentMZ
-        In evaluation mode, on ``device``.
-    pool : StackPool
-        Held-out regions; of a large one the window that holds most is asked about.
-    examples : ExampleConfig
-        Range of the scans' spacing.
-    device : Device
-    kept : Path, optional
-        Folder for the non-negative objects of the questions, found once.
-    stopped : callable, optional
-        Asked before every question; True ends in :class:`~.Stopped`.
-
-    Returns
-    -------
-    Validation
-        In dB of mean squared error against the measured planes, noise included.
+    The questions are the same whenever it is asked. ``stopped`` is asked before every one and ends
+    them in :class:`~.Stopped`.
     """
-    asked: list[tuple[str, str, float]] = []
+    answers: list[tuple[str, str, float]] = []
     for number in range(len(pool)):
         field = _richest(pool[number])
         for n in range(_QUESTIONS):
             if stopped():
                 raise Stopped
             rng, count = np.random.default_rng([number, n]), 2 + n % 2
-            planes, spacing = _scans_in(field, rng, examples, count)
-            wanted = targets(rng, planes, spacing, len(field.stack), 2)
-            place = None if kept is None else kept / f"held_out_{number}_{n}.npy"
-            gain = _gain(network, field, planes, wanted, device, place)
-            asked.append((field.kind, f"M = {count}", gain))
-    return summary(asked)
-
-
-def _gain(
-    network: Network,
-    field: MeasuredField,
-    planes: npt.NDArray[np.int64],
-    wanted: npt.NDArray[np.int64],
-    device: Device,
-    kept: Path | None,
-) -> float:
-    whole = (slice(None), slice(None))
-    images = np.array(field.stack[planes], dtype=np.float32)
-    inputs = _inputs(field, planes, images, network.config, device.torch, kept)
-    ours = theirs = 0.0
-    for target in wanted:
-        made = inputs.at(float(field.heights_um[target]))
-        with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
-            output = network(*made).float()
-        truth = _truth(field, int(target), whole, inputs)
-        ours += float(((output - truth) ** 2).mean())
-        theirs += float(((made.linear - truth) ** 2).mean())
-    return float(10 * np.log10(max(theirs, 1e-12) / max(ours, 1e-12)))
+            scans, spacing = _choose_scans(field, rng, examples, count)
+            planes = choose_targets(rng, scans, spacing, len(field.stack), 2)
+            path = objects_folder and objects_folder / f"held_out_{number}_{n}.npy"
+            inputs = _inputs(field, scans, _WHOLE, network.config, device.torch, path)
+            targets = _targets(field, planes, _WHOLE, inputs)
+            answers.append((field.kind, f"M = {count}", gain_db(network, inputs, targets, device)))
+    return summary(answers)
 
 
 def _richest(field: MeasuredField) -> MeasuredField:

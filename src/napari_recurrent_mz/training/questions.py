@@ -17,6 +17,7 @@ from ..networks.architectures import Network
 from ..networks.recurrent_mz import NetworkConfig
 from .sets import SetConfig, Sets, draw_microscope, image_samples, make_sets
 from .store import View, drawn
+from .validation import grouped, means
 
 LOSS_DB = -0.05
 """A question answered worse than this counts as lost."""
@@ -27,22 +28,12 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Answers:
-    """Decibels gained over the linear MMSE estimate, question by question.
-
-    Attributes
-    ----------
-    mean_db, worst_db : float
-    lost : float
-        Share of the questions below :data:`LOSS_DB`.
-    by_kind, by_third : dict of str to float
-        Means by kind of sample, and by third of the check.
-    questions : int
-    """
+    """Decibels gained over the linear MMSE estimate."""
 
     mean_db: float
     worst_db: float
-    lost: float
-    by_kind: dict[str, float]
+    lost: float  # share of the questions below LOSS_DB
+    by_kind: dict[str, float]  # means by kind of sample, and by third of the check
     by_third: dict[str, float]
     questions: int
 
@@ -79,10 +70,7 @@ def make_questions(
     device: torch.device,
     samples: Iterator[npt.NDArray[np.float16]],
 ) -> Iterator[Question]:
-    """Questions of ``groups`` groups for every third.
-
-    ``samples`` are those of :func:`check_samples`.
-    """
+    """Questions of ``groups`` groups for every third, from :func:`check_samples`."""
     kinds = iter([one[-1] for one in check_samples(config, groups)])
     for third, own in check_configs(config).items():
         for group in range(groups):
@@ -108,15 +96,10 @@ def ask(network: Network, questions: Sequence[Question], *, half: bool) -> Answe
         float(every.mean()),
         float(every.min()),
         float((every < LOSS_DB).mean()),
-        _means(rows, 0),
-        _means(rows, 1),
+        means(grouped(rows, 0)),
+        means(grouped(rows, 1)),
         len(rows),
     )
-
-
-def _means(rows: list[tuple[str, str, float]], column: int) -> dict[str, float]:
-    names = sorted({str(row[column]) for row in rows})
-    return {n: float(np.mean([row[2] for row in rows if row[column] == n])) for n in names}
 
 
 def _gains(network: Network, sets: Sets, half: bool) -> list[float]:
@@ -125,11 +108,13 @@ def _gains(network: Network, sets: Sets, half: bool) -> list[float]:
     numbers = torch.arange(count * targets, device=device)
     ours, theirs = [], []
     for some in torch.split(numbers, _AT_ONCE):
-        asked = drawn(sets, network.config, some // targets, some % targets, View())
+        examples = drawn(sets, network.config, some // targets, some % targets, View())
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            output = network(*asked.inputs).float()
-        ours.append(((output - asked.truth) ** 2).mean(dim=(1, 2, 3)) + asked.floor)
-        theirs.append(((asked.linear - asked.truth) ** 2).mean(dim=(1, 2, 3)) + asked.floor)
+            output = network(*examples.inputs).float()
+        ours.append(((output - examples.truth) ** 2).mean(dim=(1, 2, 3)) + examples.floor)
+        theirs.append(
+            ((examples.linear - examples.truth) ** 2).mean(dim=(1, 2, 3)) + examples.floor
+        )
     sums = [torch.cat(each).view(count, targets).sum(dim=1) for each in (ours, theirs)]
-    found: list[float] = (10 * torch.log10(sums[1] / sums[0])).tolist()
-    return found
+    gains: list[float] = (10 * torch.log10(sums[1] / sums[0])).tolist()
+    return gains

@@ -1,10 +1,7 @@
 """Dead parts of a network brought back to life, without a change of what it makes.
 
-A ReLU whose input is negative for every image is zero for every image and gets no gradient: it
-stays so. Its channel gets fresh weights on the way in and zeros on the way out (the recycling of
-dormant neurons, Sokar et al., Int. Conf. Machine Learning 2023), so that the network makes the
-same image as before and has something to learn with again. Where the whole output of a decoder
-block has become a constant, nothing below it counts: those levels begin anew.
+A ReLU whose input is negative for every image gets no gradient. Its channel gets fresh weights on
+the way in and zeros on the way out (Sokar et al., Int. Conf. Machine Learning 2023).
 """
 
 from __future__ import annotations
@@ -27,34 +24,17 @@ _FRESH = 0.1
 
 @dataclass(frozen=True)
 class Revived:
-    """What was found dead.
+    """What was found dead."""
 
-    Attributes
-    ----------
-    channels : int
-        Channels that were zero, of those of all levels that counted.
-    levels : int
-        Levels that no longer took part.
-    """
-
-    channels: int
-    levels: int
+    channels: int  # that were zero, of those of all levels that counted
+    levels: int  # that no longer took part
 
 
 @torch.no_grad()
 def bring_back(network: RecurrentMZ, examples: Sequence[Prepared]) -> Revived:
     """Give the dead parts of a network fresh weights, in place.
 
-    Parameters
-    ----------
-    network : RecurrentMZ
-        Without batch normalisation, which keeps channels alive by itself.
-    examples : sequence of Prepared
-        What it is shown to see which channels are dead.
-
-    Returns
-    -------
-    Revived
+    The ``examples`` show which channels are dead. Batch normalisation keeps them alive by itself.
     """
     ranges = _ranges(network, examples)
     levels = _cut_off(network, ranges)
@@ -71,15 +51,15 @@ Ranges = dict[nn.Module, tuple[torch.Tensor, torch.Tensor]]
 
 def _ranges(network: RecurrentMZ, examples: Sequence[Prepared]) -> Ranges:
     """What every convolution that a rectifier follows gives, below zero counted as zero."""
-    found: Ranges = {}
+    ranges: Ranges = {}
 
     def note(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         active = output.clamp_min(0)
         low, high = active.amin((0, 2, 3)), active.amax((0, 2, 3))
-        if module in found:
-            low = torch.minimum(low, found[module][0])
-            high = torch.maximum(high, found[module][1])
-        found[module] = low, high
+        if module in ranges:
+            low = torch.minimum(low, ranges[module][0])
+            high = torch.maximum(high, ranges[module][1])
+        ranges[module] = low, high
 
     blocks = [*network.encoder, *network.decoder]
     hooks = [conv.register_forward_hook(note) for block in blocks for conv in _pair(block)]
@@ -89,7 +69,7 @@ def _ranges(network: RecurrentMZ, examples: Sequence[Prepared]) -> Ranges:
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return ranges
 
 
 def _pair(block: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
@@ -157,5 +137,5 @@ def _renew_decoder(network: RecurrentMZ, level: int, ranges: Ranges) -> int:
     return int(middle.sum() + out.sum())
 
 
-def _dead(found: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    return found[1] <= 0
+def _dead(low_high: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return low_high[1] <= 0

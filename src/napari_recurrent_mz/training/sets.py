@@ -2,8 +2,6 @@
 
 A *group* is one microscope and some samples; each sample gives a stack, each stack several sets
 of scans with their targets. What is drawn depends on a seed and the number of the group alone.
-Phantoms are drawn by NumPy on CPU cores, everything after them runs on the device. Lengths are in
-micrometres, or in depths of field where the name says so.
 """
 
 from __future__ import annotations
@@ -24,7 +22,13 @@ from ..simulation.phantoms import phantom as draw_phantom
 from ..simulation.pupil import Wavefront, pupil_psf
 from ..simulation.simulate import Camera
 from .batched import BatchedInputs, batched_inputs
-from .examples import ExampleConfig, choose_planes, random_camera, targets
+from .examples import (
+    ExampleConfig,
+    choose_planes,
+    choose_targets,
+    random_camera,
+    with_stage_errors,
+)
 
 _MARGIN_DOF = 12.0  # objects this far above and below the stack still send their blur into it
 _LATERAL_MARGIN = 32  # pixels
@@ -41,70 +45,39 @@ OBJECTIVES: tuple[tuple[float, float], ...] = (
 
 @dataclass(frozen=True)
 class SetConfig:
-    """What the sets of a training run look like.
+    """What the sets of a training run look like."""
 
-    Parameters
-    ----------
-    kinds : dict of str to float
-        Relative frequency of each kind of sample (``phantoms.KINDS`` and "composite").
-    objectives : tuple of (float, float)
-        NA and immersion index, one drawn for every group.
-    wavelength_um : tuple of float
-    pixel_per_nyquist : tuple of float
-        Pixel over λ / (4 NA), drawn log-uniformly.
-    coarse_share, coarse_pixel : float, tuple of float
-        Share of the groups whose pixel is drawn from the second range instead.
-    step_dof : tuple of float
-        Distance between the planes of a stack, in depths of field.
-    planes, size : int
-        Of a stack.
-    samples : int
-        Samples of a group.
-    targets : int
-        Target planes of a set.
-    far_share : float
-        Share of the targets drawn from the whole stack, not from among and around the scans.
-    scans : tuple of tuple of float
-        For each set of scans made from a stack, the relative frequency of M = 1, 2, 3, …
-    spacing_dof, photons
-        As in :class:`~.examples.ExampleConfig`.
-    wrong : float
-        Share of the groups whose optics differ from what the network is told.
-    aberrated, mismatched : float
-        Shares of the groups with a random wavefront error, and with an index mismatch.
-    stage_error_dof : float
-    target : {"widefield", "confocal"}
-    """
-
+    # Relative frequency of each kind of sample: phantoms.KINDS and "composite".
     kinds: tuple[tuple[str, float], ...] = (
         ("composite", 0.40), ("beads", 0.09), ("neurites", 0.08), ("nuclei", 0.08), ("worm", 0.06),
         ("tissue", 0.06), ("embryo", 0.07), ("filaments", 0.04), ("membranes", 0.03),
         ("texture", 0.04), ("confocal", 0.05),
     )  # fmt: skip
-    objectives: tuple[tuple[float, float], ...] = OBJECTIVES
+    objectives: tuple[tuple[float, float], ...] = OBJECTIVES  # one drawn for every group
     wavelength_um: tuple[float, float] = (0.42, 0.72)
-    pixel_per_nyquist: tuple[float, float] = (0.5, 1.6)
-    coarse_share: float = 0.3
+    pixel_per_nyquist: tuple[float, float] = (0.5, 1.6)  # over λ / (4 NA), drawn log-uniformly
+    coarse_share: float = 0.3  # of the groups, whose pixel is drawn from coarse_pixel instead
     coarse_pixel: tuple[float, float] = (1.6, 7.0)
-    step_dof: tuple[float, float] = (0.3, 0.9)
+    step_dof: tuple[float, float] = (0.3, 0.9)  # between the planes of a stack
     planes: int = 52
     size: int = 192
-    samples: int = 8
-    targets: int = 6
-    far_share: float = 0.25
+    samples: int = 8  # of a group
+    targets: int = 6  # of a set
+    far_share: float = 0.25  # of the targets: from the whole stack, not only around the scans
+    # For each set of scans made from a stack, the relative frequency of M = 1, 2, 3, …
     scans: tuple[tuple[float, ...], ...] = (
         (0.06, 0.70, 0.0, 0.24),
         (0.0, 0.0, 1.0),
         (0.05, 0.25, 0.3, 0.2, 0.2),
         (0.0, 0.6, 0.4),
     )
-    spacing_dof: tuple[float, float] = (1.2, 20.0)
+    spacing_dof: tuple[float, float] = (1.2, 20.0)  # as in ExampleConfig, as are photons
     photons: tuple[float, float] = (60.0, 300000.0)
-    wrong: float = 0.5
-    aberrated: float = 0.6
-    mismatched: float = 0.35
+    wrong: float = 0.5  # share of the groups whose optics differ from what the network is told
+    aberrated: float = 0.6  # share with a random wavefront error
+    mismatched: float = 0.35  # share with an index mismatch
     stage_error_dof: float = 0.4
-    target: str = "widefield"
+    target: str = "widefield"  # or "confocal"
 
     @property
     def example(self) -> ExampleConfig:
@@ -116,25 +89,12 @@ class SetConfig:
 
 @dataclass(frozen=True)
 class Microscope:
-    """What images a group, and what the user says of it.
+    """What images a group, and what the user says of it."""
 
-    Attributes
-    ----------
-    optics : Optics
-        The truth.
-    told : Optics
-        What the network is told.
-    z_step_um : float
-        Distance between the planes of a stack.
-    stretch : float
-        Heights that are told over true ones.
-    wavefront : Wavefront
-    """
-
-    optics: Optics
-    told: Optics
-    z_step_um: float
-    stretch: float
+    optics: Optics  # the truth
+    stated: Optics  # what the network is told
+    z_step_um: float  # between the planes of a stack
+    stretch: float  # heights that are told over true ones
     wavefront: Wavefront
 
     def margin(self) -> int:
@@ -157,33 +117,33 @@ def draw_microscope(config: SetConfig, seed: int, group: int) -> Microscope:
     wavelength = float(rng.uniform(*config.wavelength_um))
     coarse = rng.random() < config.coarse_share
     ratio = log_uniform(rng, *(config.coarse_pixel if coarse else config.pixel_per_nyquist))
-    told = Optics(na, wavelength, index, ratio * wavelength / (4 * na))
-    step = log_uniform(rng, *config.step_dof) * told.depth_of_field_um
-    true, stretch = told, 1.0
+    stated = Optics(na, wavelength, index, ratio * wavelength / (4 * na))
+    step = log_uniform(rng, *config.step_dof) * stated.depth_of_field_um
+    true, stretch = stated, 1.0
     if rng.random() < config.wrong:
         off = np.exp(np.clip(rng.normal(0, [0.04, 0.03, 0.05]), -0.1, 0.1))
         true = replace(
-            told,
+            stated,
             wavelength_um=float(wavelength * off[0]),
             na=float(min(na * off[1], index - 0.015)),
         )
         stretch = float(off[2])
-    return Microscope(true, told, step, stretch, _wavefront(config, rng, true))
+    return Microscope(true, stated, step, stretch, _wavefront(config, rng, true))
 
 
 def _wavefront(config: SetConfig, rng: np.random.Generator, optics: Optics) -> Wavefront:
-    found = Wavefront()
+    wavefront = Wavefront()
     if rng.random() < config.aberrated:
         modes = rng.normal(size=7) * np.array([1, 1, 0.7, 0.7, 0.5, 0.5, 0.8])
         modes *= rng.uniform(0, 0.1) / np.linalg.norm(modes)
         a, b, c, d, e, f, g = modes.tolist()
-        found = Wavefront((a, b), (c, d), (e, f), g)
+        wavefront = Wavefront((a, b), (c, d), (e, f), g)
     if rng.random() < config.mismatched:
         low = max(1.33, optics.na + 0.01) if optics.immersion_index > 1.1 else 1.33
         sample = float(rng.uniform(low, max(low, 1.45)))
         depth = float(rng.uniform(0, 20 if optics.immersion_index > 1.1 else 8))
-        found = replace(found, sample_index=sample, depth_um=depth)
-    return found
+        wavefront = replace(wavefront, sample_index=sample, depth_um=depth)
+    return wavefront
 
 
 def draw_sample(
@@ -208,10 +168,7 @@ def image_samples(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise-free stacks of samples, and the stacks that a network is to make.
 
-    Returns
-    -------
-    stacks, truths : torch.Tensor, float32, shape (B, planes, size, size)
-        Bright structure about 1. They are the same for a wide-field target.
+    Both are (B, Z, Y, X). Bright structure is about 1. They are the same for a wide-field target.
     """
     margin, wide = microscope.margin(), config.size + 2 * _LATERAL_MARGIN
     deep = 2 * next_fast_len(margin + config.planes, real=True)
@@ -223,51 +180,37 @@ def image_samples(
         psf = pupil_psf(
             microscope.optics, lags_um, wide, microscope.wavefront, device, confocal=confocal
         )
-        found: torch.Tensor = torch.fft.rfftn(psf, s=shape)
-        return found
+        transformed: torch.Tensor = torch.fft.rfftn(psf, s=shape)
+        return transformed
 
     kernels = [transfer(False)] + ([transfer(True)] if config.target == "confocal" else [])
     stacks = torch.empty(
         len(samples), len(kernels), config.planes, config.size, config.size, device=device
     )
-    for sample, made in zip(samples, stacks, strict=True):
+    for sample, images in zip(samples, stacks, strict=True):
         density = torch.from_numpy(sample).to(device).float()
         spectrum = torch.fft.rfftn(density, s=shape)
-        for kernel, stack in zip(kernels, made, strict=True):
+        for kernel, stack in zip(kernels, images, strict=True):
             image = torch.fft.irfftn(spectrum * kernel, s=shape)
             stack.copy_(image[margin : margin + config.planes, inner, inner].clamp_min_(0))
-        bright = torch.quantile(made[0].flatten()[::11], 0.999).clamp_min(1e-9)
-        top = made[0].max()
-        made /= torch.where(top > 1e3 * bright, top, bright)
+        bright = torch.quantile(images[0].flatten()[::11], 0.999).clamp_min(1e-9)
+        top = images[0].max()
+        images /= torch.where(top > 1e3 * bright, top, bright)
     return stacks[:, 0], stacks[:, -1]
 
 
 @dataclass(frozen=True, eq=False)
 class Sets:
-    """B sets of M scans and T targets, ready for a network; half precision unless said otherwise.
+    """B sets of M scans and T targets; in half precision unless said otherwise."""
 
-    Attributes
-    ----------
-    images : torch.Tensor, shape (B, M, S, S)
-        Scans as the network sees them.
-    carried : torch.Tensor, shape (B, T, M, S, S)
-        Carried to each target, as the network sees them.
-    planes : torch.Tensor, shape (B, T, 4, S, S)
-        The linear estimate as the network sees it; the unit of corrections, over ``base``; what the
-        non-negative object adds and what is missing of the truth, both over the unit.
-    misfit : torch.Tensor, shape (B, S, S)
-        What the object leaves unexplained, over ``base``.
-    distance : torch.Tensor, float32, shape (B, T, M)
-    scale : torch.Tensor, float32, shape (B, 3)
-        ``base``, and the middle and the contrast by which the network sees intensities.
-    """
-
-    images: torch.Tensor
-    carried: torch.Tensor
+    images: torch.Tensor  # (B, M, S, S), as the network sees them
+    carried: torch.Tensor  # (B, T, M, S, S), carried to each target, as the network sees them
+    # (B, T, 4, S, S): the linear estimate as the network sees it; the unit of corrections, over
+    # base; what the object adds and what is missing of the truth, both over the unit.
     planes: torch.Tensor
-    misfit: torch.Tensor
-    distance: torch.Tensor
-    scale: torch.Tensor
+    misfit: torch.Tensor  # (B, S, S), what the object leaves unexplained, over base
+    distance: torch.Tensor  # float32, (B, T, M)
+    scale: torch.Tensor  # float32, (B, 3): base; middle and contrast, by which images are seen
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of them by name."""
@@ -299,77 +242,64 @@ def _one_count(
     count: int,
 ) -> Sets:
     generator = torch.Generator(stacks.device).manual_seed(int(rng.integers(2**62)))
-    told, step = microscope.told, microscope.z_step_um
-    step_dof = step / told.depth_of_field_um
+    stated, step = microscope.stated, microscope.z_step_um
+    step_dof = step / stated.depth_of_field_um
     planes, scan_z, target_z, cameras, counts = [], [], [], [], []
     for stack in stacks:
         chosen, spacing = choose_planes(rng, config.planes, step_dof, count, config.example)
         order = rng.permutation(chosen)
-        scan_z.append(_told_heights(config, microscope, rng, order))
-        wanted = targets(rng, chosen, spacing, config.planes, config.targets)
+        heights = np.asarray(order * (step * microscope.stretch), np.float64)
+        dof_um = stated.depth_of_field_um
+        scan_z.append(with_stage_errors(heights, rng, config.stage_error_dof, dof_um))
+        target_planes = choose_targets(rng, chosen, spacing, config.planes, config.targets)
         far = rng.random(config.targets) < config.far_share
         free = np.setdiff1d(np.arange(config.planes), chosen)
-        wanted = np.where(far, rng.choice(free, config.targets), wanted)
-        planes.append(wanted)
-        target_z.append(wanted * step * microscope.stretch)
+        target_planes = np.where(far, rng.choice(free, config.targets), target_planes)
+        planes.append(target_planes)
+        target_z.append(target_planes * step * microscope.stretch)
         camera = random_camera(rng, config.example)
         cameras.append(camera)
         seen = stack[torch.from_numpy(order).to(stack.device)]
         counts.append(camera.expose(seen, generator))
-    reach = (0.0, 47.9 * told.depth_of_field_um)
-    made = batched_inputs(
-        torch.stack(counts), np.stack(scan_z), np.stack(target_z), told, reach, network
+    reach = (0.0, 47.9 * stated.depth_of_field_um)
+    inputs = batched_inputs(
+        torch.stack(counts), np.stack(scan_z), np.stack(target_z), stated, reach, network
     )
-    return _stored(config, made, truths, planes, cameras)
-
-
-def _told_heights(
-    config: SetConfig,
-    microscope: Microscope,
-    rng: np.random.Generator,
-    planes: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float64]:
-    """Heights of the scans as the network is told them: a third have an error of the stage."""
-    heights = np.asarray(planes * (microscope.z_step_um * microscope.stretch), np.float64)
-    if rng.random() < 1 / 3:
-        sigma = rng.uniform(0, config.stage_error_dof) * microscope.told.depth_of_field_um
-        heights += np.clip(rng.normal(0, sigma, len(planes)), -2 * sigma, 2 * sigma)
-        heights += 2e-3 * np.arange(len(planes))  # no two at exactly one height
-    return heights
+    return _stored(config, inputs, truths, planes, cameras)
 
 
 def _stored(
     config: SetConfig,
-    made: BatchedInputs,
+    inputs: BatchedInputs,
     truths: torch.Tensor,
     planes: list[npt.NDArray[np.int64]],
     cameras: list[Camera],
 ) -> Sets:
     device = truths.device
-    scales = made.scales
-    base = made.unit.mean(dim=(1, 2, 3)).clamp_min(1e-6)
-    residual = torch.empty_like(made.linear)
+    scales = inputs.scales
+    base = inputs.unit.mean(dim=(1, 2, 3)).clamp_min(1e-6)
+    residual = torch.empty_like(inputs.linear)
     for number, (plane, camera, scale) in enumerate(zip(planes, cameras, scales, strict=True)):
         signal = truths[number][torch.from_numpy(plane).to(device)]
         shift, size = scale.normalisation.shift, scale.normalisation.scale
         if config.target == "confocal":  # its zero is where the estimates have it
             truth = signal * (camera.photons * camera.gain / size)
-            known = made.linear[number] + made.extra[number]
+            known = inputs.linear[number] + inputs.extra[number]
             truth = truth + (known - truth).mean(dim=(1, 2), keepdim=True)
         else:
             truth = (camera.noiseless(signal) - shift) / size
-        residual[number] = truth - made.linear[number]
+        residual[number] = truth - inputs.linear[number]
     middle = residual.new_tensor([scale.middle for scale in scales])
     contrast = residual.new_tensor([scale.contrast for scale in scales])
-    seen = torch.asinh((made.linear - _wide(middle)) / _wide(contrast))
-    unit = made.unit / _wide(base)
-    stored = torch.stack([seen, unit, made.extra / made.unit, residual / made.unit], dim=2)
+    seen = torch.asinh((inputs.linear - _wide(middle)) / _wide(contrast))
+    unit = inputs.unit / _wide(base)
+    stored = torch.stack([seen, unit, inputs.extra / inputs.unit, residual / inputs.unit], dim=2)
     return Sets(
-        _half(made.images),
-        _half(made.carried),
+        _half(inputs.images),
+        _half(inputs.carried),
         _half(stored),
-        _half(made.misfit / base[:, None, None]),
-        made.distance,
+        _half(inputs.misfit / base[:, None, None]),
+        inputs.distance,
         torch.stack([base, middle, contrast], dim=1),
     )
 

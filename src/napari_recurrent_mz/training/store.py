@@ -21,46 +21,26 @@ _FLOOR = 1e-7
 
 
 class Drawn(NamedTuple):
-    """Examples of one number of scans for one network.
-
-    Attributes
-    ----------
-    inputs : Prepared
-    truth : torch.Tensor, shape (N, 1, H, W)
-        In the units of the inputs' linear estimate.
-    linear : torch.Tensor, shape (N, 1, H, W)
-        That estimate; nil for a network that makes corrections, whose ``truth`` is what is missing.
-    floor : torch.Tensor, shape (N,)
-        Mean squared error below which nothing is told apart, in the same units.
-    """
+    """Examples of one number of scans for one network."""
 
     inputs: Prepared
-    truth: torch.Tensor
+    truth: torch.Tensor  # (N, 1, H, W), in the units of the inputs' linear estimate
+    # That estimate; nil for a network that makes corrections, whose truth is what is missing.
     linear: torch.Tensor
-    floor: torch.Tensor
+    floor: torch.Tensor  # (N,), mean squared error below which nothing is told apart
 
 
 @dataclass(frozen=True)
 class View:
-    """Which part of the sets is shown, and how: the same for all of a batch.
-
-    Attributes
-    ----------
-    top, left, size : int
-        The window; the whole where ``size`` is 0.
-    turned, flipped_rows, flipped_columns : bool
-        Whether rows become columns, and which of them are reversed.
-    order : torch.Tensor of int, shape (M,), or None
-        The order in which the scans enter.
-    """
+    """Which part of the sets is shown, and how: the same for all of a batch."""
 
     top: int = 0
     left: int = 0
-    size: int = 0
-    turned: bool = False
+    size: int = 0  # of the window; 0 is the whole
+    turned: bool = False  # rows become columns
     flipped_rows: bool = False
     flipped_columns: bool = False
-    order: torch.Tensor | None = None
+    order: torch.Tensor | None = None  # (M,), in which the scans enter
 
     @classmethod
     def random(cls, rng: np.random.Generator, size: int, crop: int, order: torch.Tensor) -> View:
@@ -93,17 +73,7 @@ def drawn(
     target: torch.Tensor,
     view: View,
 ) -> Drawn:
-    """Examples for a network from sets.
-
-    Parameters
-    ----------
-    sets : Sets
-    config : NetworkConfig
-        Of the network.
-    index, target : torch.Tensor, shape (N,)
-        Which sets, and which of their targets.
-    view : View
-    """
+    """Examples of sets ``index`` and of their targets ``target``, (N,) each, for a network."""
     at = (slice(None), *view.window)
     images = view.of(sets.images[(index, *at)])
     carried = view.of(sets.carried[(index, target, *at)])
@@ -133,14 +103,7 @@ def drawn(
 
 
 class Ring:
-    """The newest sets of every number of scans.
-
-    Parameters
-    ----------
-    capacity : dict of int to int
-        Sets to hold for each number of scans.
-    device : torch.device
-    """
+    """The newest sets of every number of scans, as many of each as ``capacity`` says."""
 
     def __init__(self, capacity: dict[int, int], device: torch.device) -> None:
         self.capacity, self.device = capacity, device

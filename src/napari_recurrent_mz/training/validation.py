@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..core.scans import InputError, Scan
 from ..networks.architectures import Network
 from ..networks.inputs import NetworkInputs
 from ..simulation.simulate import Camera
-from .examples import normalised_truth
+from .examples import Target, normalised_truth
 from .fields import Field, Pool
 
 
@@ -42,30 +43,16 @@ CASES = (
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean gains over linear MMSE, in dB of mean squared error.
-
-    Attributes
-    ----------
-    gain_db : float
-        Over all questions.
-    by_kind, by_case : dict
-        By kind of sample, and by number and spacing of scans.
-    errors : dict
-        Standard errors of those means, over questions.
-    worst_db : float
-        The lowest gain of a single question.
-    questions : int
-    """
+    """Mean gains over linear MMSE, in dB of mean squared error."""
 
     gain_db: float
     by_kind: dict[str, float]
-    by_case: dict[str, float]
-    errors: dict[str, float]
+    by_case: dict[str, float]  # by number and spacing of scans
+    errors: dict[str, float]  # standard errors of those means, over questions
     worst_db: float
     questions: int
 
 
-@torch.no_grad()
 def validate(
     network: Network,
     pool: Pool,
@@ -74,23 +61,10 @@ def validate(
     questions: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Validation:
-    """Ask ``network`` about every field of ``pool``.
+    """Ask ``network`` about every field of ``pool``, each at least 12.5 µm deep.
 
-    Parameters
-    ----------
-    network : RecurrentMZ or PlainNetwork
-        In evaluation mode, on ``device``.
-    pool : Pool
-        Held-out fields, at least 12.5 µm deep.
-    device : Device
-    questions : int
-        Cases asked of each field; 8 asks all of :data:`CASES`.
-    on_progress : callable, optional
-        Called with the number of questions answered and of all.
-
-    Returns
-    -------
-    Validation
+    Of the :data:`CASES`, so many ``questions`` of each field; ``on_progress`` is told how many of
+    all are answered.
     """
     asked: list[tuple[str, str, float]] = []
     for number in range(len(pool)):
@@ -107,19 +81,21 @@ def validate(
 def summary(asked: list[tuple[str, str, float]]) -> Validation:
     """Means of the answers: kind of sample, words for the case, and gain in dB of each."""
     gains = [gain for _, _, gain in asked]
-    kinds, cases = _grouped(asked, 0), _grouped(asked, 1)
+    kinds, cases = grouped(asked, 0), grouped(asked, 1)
     errors = {name: float(sem(group)) for name, group in (kinds | cases).items() if len(group) > 1}
     return Validation(
-        float(np.mean(gains)), _means(kinds), _means(cases), errors, min(gains), len(gains)
+        float(np.mean(gains)), means(kinds), means(cases), errors, min(gains), len(gains)
     )
 
 
-def _grouped(asked: list[tuple[str, str, float]], column: int) -> dict[str, list[float]]:
+def grouped(asked: list[tuple[str, str, float]], column: int) -> dict[str, list[float]]:
+    """The gains by the names in a column."""
     names = sorted({str(row[column]) for row in asked})
     return {name: [row[2] for row in asked if row[column] == name] for name in names}
 
 
-def _means(groups: dict[str, list[float]]) -> dict[str, float]:
+def means(groups: dict[str, list[float]]) -> dict[str, float]:
+    """The mean of every group."""
     return {name: float(np.mean(group)) for name, group in groups.items()}
 
 
@@ -133,22 +109,33 @@ def _gain(network: Network, field: Field, case: Case, seed: int, device: Device)
         Scan(image, plane * field.z_step_um)
         for image, plane in zip(camera.expose(stack, generator).numpy(), planes, strict=True)
     ]
+    reach_um = (0, len(field.stack) * field.z_step_um)
     inputs = NetworkInputs(
-        scans,
-        field.optics,
-        network.config,
-        reach_um=(0, len(field.stack) * field.z_step_um),
-        device=device.torch,
+        scans, field.optics, network.config, reach_um=reach_um, device=device.torch
     )
+    # One random plane in each gap between scans.
+    between = [int(rng.integers(low + 1, high)) for low, high in pairwise(planes)]
+    targets = [
+        Target(plane * field.z_step_um, partial(normalised_truth, field, plane, camera, inputs))
+        for plane in between
+    ]
+    return gain_db(network, inputs, targets, device)
+
+
+@torch.no_grad()
+def gain_db(
+    network: Network, inputs: NetworkInputs, targets: Iterable[Target], device: Device
+) -> float:
+    """Gain of a network in evaluation mode over linear MMSE, of the targets' squared errors."""
     ours = theirs = 0.0
-    for target in _targets(rng, planes):
-        made = inputs.at(target * field.z_step_um)
+    for target in targets:
+        prepared = inputs.at(target.z_um)
         with torch.autocast(device.kind, torch.bfloat16, enabled=device.half):
-            output = network(*made).float()
-        truth = normalised_truth(field, target, camera, inputs, made)
+            output = network(*prepared).float()
+        truth = target.truth(prepared)
         ours += float(((output[0, 0] - truth) ** 2).mean())
-        theirs += float(((made.linear[0, 0] - truth) ** 2).mean())
-    return float(10 * np.log10(theirs / max(ours, 1e-12)))
+        theirs += float(((prepared.linear[0, 0] - truth) ** 2).mean())
+    return float(10 * np.log10(max(theirs, 1e-12) / max(ours, 1e-12)))
 
 
 def _scan_planes(field: Field, case: Case) -> list[int]:
@@ -161,9 +148,3 @@ def _scan_planes(field: Field, case: Case) -> list[int]:
             "make the held-out fields with at least 52 planes."
         )
     return [first + round(n * spacing) for n in range(case.scans)]
-
-
-def _targets(rng: np.random.Generator, planes: list[int]) -> Iterator[int]:
-    """One random plane in each gap between scans."""
-    for low, high in pairwise(planes):
-        yield int(rng.integers(low + 1, high))
