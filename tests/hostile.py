@@ -131,13 +131,13 @@ class Kind:
     opened_by: str = "image"
 
 
-def _zarr(path: Path) -> None:
+def make_zarr(path: Path) -> None:
     from napari_recurrent_mz.io import write_volume
 
     write_volume(path, files.STACK, np.arange(5) * 0.4, 0.1)
 
 
-def _session(path: Path) -> None:
+def make_session(path: Path) -> None:
     from napari_recurrent_mz import Optics, Scan, Session, ZGrid
     from napari_recurrent_mz.engine.session import save
 
@@ -172,9 +172,9 @@ KINDS = (
     Kind("metamorph.stk", lambda p: files.write_metamorph(p, files.STACK, 0.4, 0.1)),
     Kind("zeiss.lsm", lambda p: files.write_lsm(p, files.STACK, 0.4, 0.1)),
     Kind("x_MMStack.ome.tif", _micro_manager),
-    Kind("stack.ome.zarr", _zarr),
-    Kind("live.rmz", _session, SESSION),
-    Kind("live.rmz.zip", _session, SESSION),
+    Kind("stack.ome.zarr", make_zarr),
+    Kind("live.rmz", make_session, SESSION),
+    Kind("live.rmz.zip", make_session, SESSION),
     Kind("mine.safetensors", _weights, WEIGHTS),
     Kind("heights.tif", lambda p: tifffile.imwrite(p, np.ones((20, 24), np.float32)), HEIGHTS),
 )

@@ -55,6 +55,18 @@ def to_um(value: float | str | None, unit: str | None) -> float | None:
     return length if np.isfinite(length) else None
 
 
+MOST = 2**20
+"""Pixels along an axis, or planes: beyond every microscope, and within every memory."""
+
+
+def too_large(name: str, size: int, where: str) -> InputError:
+    """The refusal of a file that claims sizes that no image has."""
+    return InputError(
+        f"'{name}' has {size:,} planes, or pixels on a side, by its {where}, which no image has: "
+        "it is damaged, copy or save it again."
+    )
+
+
 def check_is_file(path: Path) -> None:
     """Refuse what is there and is no file: a pipe waits, and a device may never end."""
     if path.exists() and not path.is_file():

@@ -17,7 +17,7 @@ import numpy as np
 from ..core.scans import InputError
 from ._channels import record_of_channel
 from ._facts import Facts, Length, StatedHeights
-from ._image_file import micrometres_per, to_um
+from ._image_file import MOST, micrometres_per, to_um, too_large
 
 if TYPE_CHECKING:
     import tifffile
@@ -38,27 +38,17 @@ def ome_root(xml: str, name: str) -> ET.Element:
         ) from error
 
 
-_MOST = 2**20  # pixels along an axis, or planes: beyond every microscope, within every memory
-
-
 def check_sizes(xml: str, name: str) -> None:
     """Refuse OME metadata whose sizes no file can have, before anybody takes memory for them."""
     for pixels in re.finditer(r"<[\w:]*Pixels\b[^>]*>", xml):
         sizes = {axis: int(n) for axis, n in re.findall(r'\bSize([XYZCT])="(\d+)"', pixels[0])}
         planes = math.prod(sizes.get(axis, 1) for axis in "ZCT")
         largest = max(sizes.get("X", 1), sizes.get("Y", 1), planes)
-        if largest > _MOST:
-            raise _too_large(name, largest)
+        if largest > MOST:
+            raise too_large(name, largest, "OME metadata")
     for count in re.finditer(r'\bPlaneCount="(\d+)"', xml):
-        if int(count[1]) > _MOST:
-            raise _too_large(name, int(count[1]))
-
-
-def _too_large(name: str, size: int) -> InputError:
-    return InputError(
-        f"'{name}' has {size:,} planes, or pixels on a side, by its OME metadata, which no image has: "
-        "it is damaged, copy or save it again."
-    )
+        if int(count[1]) > MOST:
+            raise too_large(name, int(count[1]), "OME metadata")
 
 
 def companion_metadata(xml: str, path: Path) -> str | None:

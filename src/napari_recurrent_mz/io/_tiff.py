@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
 from ._facts import Facts
-from ._image_file import ImageFile, check_is_file, unreadable
+from ._image_file import MOST, ImageFile, check_is_file, too_large, unreadable
 from ._ome import check_sizes, companion_metadata, image_of, ome_root, take_ome
 from ._vendors import record_of, take_metamorph, take_micro_manager, take_tags, take_zeiss
 
@@ -101,6 +102,7 @@ class TiffPages:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
+            self.height_map = next((s for s in tif.series if s.name == HEIGHTS_NAME), None)
             self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
         self._log = [record.getMessage() for record in log]
         self._checked: set[int] = set()
@@ -242,8 +244,7 @@ class _TiffImage:
 def _images_of(tif: tifffile.TiffFile) -> list[_TiffImage]:
     """All positions that a TIFF knows of; small versions of them and height maps left out."""
     images = []
-    index = (tif.micromanager_metadata or {}).get("IndexMap") if tif.is_micromanager else None
-    first = 0 if index is None or not len(index) else int(index[:, 3].min())
+    first = _first_position(tif)
     for series in tif.series:
         if series.keyframe.is_reduced or series.name == HEIGHTS_NAME:
             continue
@@ -259,6 +260,20 @@ def _images_of(tif: tifffile.TiffFile) -> list[_TiffImage]:
         axes, shape = series.axes.replace("R", ""), series.shape[:at] + series.shape[at + 1 :]
         images += [_TiffImage(series, axes, _lengths(shape), n, n) for n in range(series.shape[at])]
     return images
+
+
+def _first_position(tif: tifffile.TiffFile) -> int:
+    """That of Micro-Manager's index, once its sizes can be true; of other files 0."""
+    about: Mapping[str, Any] = (tif.micromanager_metadata or {}) if tif.is_micromanager else {}
+    index, summary = about.get("IndexMap"), about.get("Summary") or {}
+    stated = [summary.get(axis) for axis in ("Positions", "Frames", "Slices", "Channels")]
+    planes = math.prod(n for n in stated if isinstance(n, int))
+    if index is not None and len(index):
+        spans = np.ptp(index[:, :4].astype(np.int64), axis=0).tolist()
+        planes = max(planes, math.prod(span + 1 for span in spans))
+    if planes > MOST:
+        raise too_large(tif.filename, planes, "Micro-Manager metadata")
+    return 0 if index is None or not len(index) else int(index[:, 3].min())
 
 
 def _lengths(shape: Sequence[Any]) -> tuple[int, ...]:
@@ -332,8 +347,7 @@ def image_file_of(
 def heights_in(path: Path) -> npt.NDArray[Any] | None:
     """The heights (Y, X) in µm that a file of a surface holds; None in any other file."""
     with reading_tiff(path, shared=False) as tiff:
-        for image in tiff.images:
-            if image.series.name == HEIGHTS_NAME:
-                with _opened(tiff._tif.filehandle):
-                    return np.asarray(image.series.asarray())
-    return None
+        if tiff.height_map is None:
+            return None
+        with _opened(tiff._tif.filehandle):
+            return np.asarray(tiff.height_map.asarray())

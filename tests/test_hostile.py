@@ -1,0 +1,174 @@
+"""Files that are damaged, or claim what no file has: read, or refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import files
+import hostile
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the reader counts its memory in /proc"
+)
+Made = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[hostile.Reader]:
+    made = hostile.Reader()
+    yield made
+    made.close()
+
+
+def test_whatever_is_damaged_is_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    """26 files of every kind; ``python tests/hostile.py --count 10000`` tries more."""
+    wrong = [
+        outcome
+        for outcome in hostile.outcomes(26 * len(hostile.KINDS), 7, tmp_path)
+        if outcome[1] not in hostile.GOOD
+    ]
+    assert not wrong
+
+
+def ome(pattern: str, value: str) -> Made:
+    def make(path: Path) -> None:
+        files.change_xml(files.write_ome(path), lambda xml: re.sub(pattern, value, xml))
+
+    return make
+
+
+def zarr(inside: str, change: Callable[[dict[str, Any]], object]) -> Made:
+    def make(path: Path) -> None:
+        hostile.make_zarr(path)
+        about = path / inside / "zarr.json"
+        values = json.loads(about.read_text())
+        change(values)
+        about.write_text(json.dumps(values))
+
+    return make
+
+
+def multiscales(values: dict[str, Any]) -> Any:
+    return values["attributes"]["ome"]["multiscales"][0]
+
+
+def in_chunks(*shape: int) -> Made:
+    return zarr("0", lambda v: v["chunk_grid"]["configuration"].update(chunk_shape=shape))
+
+
+def scaled(scale: object) -> Made:
+    def change(values: dict[str, Any]) -> None:
+        multiscales(values)["datasets"][0]["coordinateTransformations"][0]["scale"] = scale
+
+    return zarr("", change)
+
+
+def in_place_of(make: Made, name: str, stand_in: Made) -> Made:
+    """A folder in which something else stands where a file was."""
+
+    def made(path: Path) -> None:
+        make(path)
+        (path / name).unlink()
+        stand_in(path / name)
+
+    return made
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def deep(path: Path) -> None:
+    path.write_text("[" * 200_000)
+
+
+def flood(path: Path) -> None:
+    """A session of a few kilobytes that unpacks to a gigabyte."""
+    hostile.make_session(path)
+    with zipfile.ZipFile(path) as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+    index = whole.pop("session.json").rstrip()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in whole.items():
+            archive.writestr(name, content, zipfile.ZIP_STORED)
+        for name, begin, end in (
+            ("session.json", index[:-1], b"}"),
+            ("scans/more.ome.tif", b"", b""),
+        ):
+            with archive.open(name, "w", force_zip64=True) as stream:
+                stream.write(begin)
+                for _ in range(1024):
+                    stream.write(b" " * 2**20)
+                stream.write(end)
+
+
+HOSTILE: dict[str, tuple[str, Made, str]] = {
+    **{
+        f"{size}.ome.tif": ("image", ome(rf'{size}="\d+"', f'{size}="2000000000"'), "no image has")
+        for size in ("SizeX", "SizeY", "SizeZ", "SizeC", "SizeT", "PlaneCount")
+    },
+    "pipe.tif": ("image", os.mkfifo, "a pipe or a device"),
+    "pipe.rmz.zip": ("session", os.mkfifo, "a pipe or a device"),
+    "pipe.safetensors": ("weights", os.mkfifo, "There is no model"),
+    "endless.tif": ("image", endless, "a pipe or a device"),
+    "endless.rmz.zip": ("session", endless, "a pipe or a device"),
+    "two-axes.ome.zarr": (
+        "image", zarr("", lambda v: multiscales(v).update(axes=multiscales(v)["axes"][:2])), "",
+    ),
+    "scale.ome.zarr": ("image", scaled(3), "is not a complete OME-Zarr"),
+    "nothing-in-a-chunk.ome.zarr": ("image", in_chunks(0, 0, 0), "damaged"),
+    "large-chunks.ome.zarr": ("image", in_chunks(2**20, 2**20, 2**10), ""),
+    "large.ome.zarr": ("image", zarr("0", lambda v: v.update(shape=[2**31] * 3)), ""),
+    "pipe.ome.zarr": (
+        "image", in_place_of(hostile.make_zarr, "zarr.json", os.mkfifo), "no OME-Zarr",
+    ),
+    "endless.ome.zarr": (
+        "image", in_place_of(hostile.make_zarr, "zarr.json", endless), "no OME-Zarr",
+    ),
+    "deep.ome.zarr": ("image", in_place_of(hostile.make_zarr, "zarr.json", deep), "OME-Zarr"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_no_file_has_is_refused_before_it_costs(
+    tmp_path: Path, name: str, reader: hostile.Reader
+) -> None:
+    kind, make, words = HOSTILE[name]
+    make(tmp_path / name)
+    outcome, told = reader.open(kind, tmp_path / name)
+    assert (outcome, words in told) == ("refused", True), (outcome, told)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("endless.rmz", in_place_of(hostile.make_session, "session.json", endless)),
+        ("pipe.rmz", in_place_of(hostile.make_session, "session.json", os.mkfifo)),
+        ("deep.rmz", in_place_of(hostile.make_session, "session.json", deep)),
+        ("flood.rmz.zip", flood),
+    ],
+)
+def test_a_session_whose_index_is_no_index_opens_with_its_scans(
+    tmp_path: Path, name: str, make: Made, reader: hostile.Reader
+) -> None:
+    make(tmp_path / name)
+    assert reader.open("session", tmp_path / name) == ("read", "")
+
+
+def test_an_index_of_micro_manager_that_cannot_be_true_is_refused(
+    tmp_path: Path, reader: hostile.Reader
+) -> None:
+    path = tmp_path / "x_MMStack.ome.tif"
+    planes = {0: (files.STACK, [0.4 * n for n in range(len(files.STACK))])}
+    files.write_micro_manager(path, planes, count=1, summary={"Slices": 2_000_000_000})
+    outcome, told = reader.open("image", path)
+    assert (outcome, "Micro-Manager metadata" in told) == ("refused", True), told
