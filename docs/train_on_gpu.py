@@ -298,7 +298,7 @@ class Run:
         if self.quick:
             config = replace(config, batch=4, crop=48)
         config = replace(config, half=self.half)
-        learner = Learner(config, self.device, self._start(stage, config))
+        learner = Learner(config, self.device, self._start(stage, name, config))
         maker = self.maker(stage)
         rng = np.random.default_rng([self.seed, sum(map(ord, name))])
         shares = {m: s for m, s in _count_shares(maker.config).items() if self.ring.filled(m)}
@@ -335,8 +335,15 @@ class Run:
             self.steps = min(max(self.steps * (1.15 if idle else 0.97), 24), 150)
             told.synchronize()
 
-    def _start(self, stage: Stage, config: LearnerConfig) -> dict[str, torch.Tensor] | None:
+    def _start(
+        self, stage: Stage, name: str, config: LearnerConfig
+    ) -> dict[str, torch.Tensor] | None:
+        """What a network begins with: its own weights if they are there, else the stage's start."""
+        if name in self.weights:
+            self.said(f"{name} goes on")
+            return self.weights[name]
         start = self.weights.get(stage.start or "")
+        self.said(f"{name} begins with {'nothing' if start is None else stage.start}")
         if start is None:
             return None
         same = config.network.target == "widefield"
@@ -402,7 +409,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="gets the results; made if it is not there")
     parser.add_argument("--minutes", type=float, default=22, help="for everything")
     parser.add_argument("--stages", nargs="+", default=[s.name for s in STAGES])
-    parser.add_argument("--start", type=Path, nargs="*", default=[], help="weights to begin with")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="weights to begin with or go on from, by name",
+    )
     parser.add_argument("--gigabytes", type=float, default=30, help="for sets of scans")
     parser.add_argument("--cores", type=int, default=0, help="that draw phantoms")
     parser.add_argument("--seed", type=int, default=1)
@@ -415,8 +428,12 @@ def main() -> None:
         pupil._LARGEST_GRID = 384
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    run = Run(wanted)
     stages = [stage for stage in STAGES if stage.name in wanted.stages]
+    taken = {name for stage in stages for name in (stage.start, *stage.learners)}
+    for path in wanted.start:
+        if path.stem not in taken:
+            parser.error(f"--start {path}: no stage begins with '{path.stem}'")
+    run = Run(wanted)
     for stage, following in zip_longest(stages, stages[1:]):
         run.stage(stage, following)
     run.said("done")
