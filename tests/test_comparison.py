@@ -229,7 +229,7 @@ def test_the_table_is_written_with_units(truth, noisy, tmp_path: Path) -> None:
     read = pd.read_csv(found.to_csv(tmp_path / "table.csv"))
     assert list(read) == list(found.planes)
     np.testing.assert_allclose(read["psnr_db"], found.planes["psnr_db"], rtol=1e-5)
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="could not be written"):
         found.to_csv(tmp_path / "nowhere" / "table.csv")
 
 

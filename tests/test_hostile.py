@@ -1,20 +1,29 @@
-"""Files that are damaged, or claim what no file has: read, or refused in one sentence."""
+"""Damaged files, files that claim what no file has, and full disks: one sentence, nothing lost."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import files
 import hostile
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.io import write_json, write_surface, write_table, write_volume
+from napari_recurrent_mz.measure.plots import save_figure
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.weights import save_model
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the reader counts its memory in /proc"
@@ -172,3 +181,49 @@ def test_an_index_of_micro_manager_that_cannot_be_true_is_refused(
     files.write_micro_manager(path, planes, count=1, summary={"Slices": 2_000_000_000})
     outcome, told = reader.open("image", path)
     assert (outcome, "Micro-Manager metadata" in told) == ("refused", True), told
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Path]:
+    """A drive of 300 kB, where the system lets us have one."""
+    with tempfile.TemporaryDirectory() as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("only root may mount a drive")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def figure_of_noise(path: Path) -> None:
+    noise = np.random.default_rng(0).random((400, 400))
+    save_figure(lambda figure, _ink: figure.subplots().imshow(noise), path)
+
+
+def large_weights(path: Path) -> None:
+    save_model(RecurrentMZ(NetworkConfig(base_channels=12, levels=3)), {}, path)
+
+
+LARGE = np.random.default_rng(0).random((8, 128, 128)).astype(np.float32)
+FACE = LARGE[0].repeat(3, axis=0).repeat(3, axis=1)
+WRITERS: dict[str, Made] = {
+    "volume.ome.tif": lambda p: write_volume(p, LARGE, np.arange(8.0), 0.1),
+    "volume.ome.zarr": lambda p: write_volume(p, LARGE, np.arange(8.0), 0.1),
+    "face.ome.tif": lambda p: write_surface(p, FACE, FACE, 0.1, {}),
+    "numbers.json": lambda p: write_json(p, LARGE.ravel().tolist()),
+    "table.csv": lambda p: write_table(p, pd.DataFrame(LARGE.reshape(-1, 8))),
+    "figure.png": figure_of_noise,
+    "mine.safetensors": large_weights,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_on_a_full_disk_nothing_is_lost_and_nothing_left(full_disk: Path, name: str) -> None:
+    path = full_disk / name
+    for there in (False, not name.endswith(".zarr")):
+        if there:
+            path.write_bytes(b"what was there")
+        with pytest.raises(InputError, match=f"'{name}' could not be written: the disk is full"):
+            WRITERS[name](path)
+        assert [p.read_bytes() for p in full_disk.iterdir()] == [b"what was there"] * there

@@ -202,7 +202,8 @@ def test_a_disk_that_refuses_is_one_sentence(tmp_path: Path, ending: str) -> Non
     """The system itself refuses to let a file grow, as it does on a full disk."""
     argv = [sys.executable, "-c", _REFUSED, str(tmp_path / f"v{ending}")]
     found = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert found.stdout == f"'v{ending}' could not be written: File too large.\n"
+    sentence = "could not be written: File too large; choose another place.\n"
+    assert found.stdout == f"'v{ending}' {sentence}"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -529,7 +529,7 @@ def refuse(number: int) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("number", "reason"),
     [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "the folder is closed to writing"),
-     (errno.ENOENT, "the folder is gone")],
+     (errno.ENOENT, "the folder is missing")],
 )  # fmt: skip
 def test_a_disk_that_refuses_is_told_once_and_the_session_goes_on(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
@@ -564,7 +564,7 @@ def test_a_folder_that_is_gone_is_made_again_where_it_can_be(kept: Kept) -> None
     home.write_text("a drive that was taken out")
     session.add_scan(SCANS[1])
     ((sentence, _),) = told
-    assert sentence.startswith("The session is not autosaved (the folder is gone: ")
+    assert sentence.startswith("The session is not autosaved (the folder is missing: ")
     home.unlink()
     assert autosave.flush()
     assert_same_scans(load(autosave.path), session)

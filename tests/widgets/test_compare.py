@@ -238,7 +238,7 @@ def test_table_and_figure_are_saved(compared, tmp_path: Path) -> None:
     assert "PSNR (dB)" in (tmp_path / "figure.svg").read_text()
     assert dock.footer.message.text() == "Saved “figure.svg”."
     dock.save_table(tmp_path / "nowhere" / "table.csv")
-    assert "cannot be written" in dock.footer.message.text()
+    assert "could not be written" in dock.footer.message.text()
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def test_a_disk_that_refuses_is_told_in_the_window(
     session = started(qtbot, one)
     assert len(session.scans) == 2
     ((sentence, kind),) = one.said
-    assert sentence.startswith("The session is not autosaved (the folder is gone: ")
+    assert sentence.startswith("The session is not autosaved (the folder is missing: ")
     assert kind == "warning"
 
 

@@ -626,5 +626,5 @@ def test_a_saved_figure_needs_a_folder(make, add_stack, tmp_path) -> None:
     add_stack(viewer)
     dock = make(viewer)
     dock.plot.save(Path(tmp_path / "nowhere" / "views.png"))
-    assert "cannot be written" in dock.footer.message.text()
+    assert "could not be written" in dock.footer.message.text()
     assert dock.footer.message.kind == "error"

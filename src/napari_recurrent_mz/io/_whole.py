@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -171,14 +172,34 @@ def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = Fa
     return path
 
 
+_REASONS = {
+    "ENOSPC": "the disk is full",
+    "EDQUOT": "the disk quota is used up",
+    "ENOENT": "the folder is missing",
+    "ENOTDIR": "the folder is missing",
+    "EACCES": "the folder is closed to writing",
+    "EPERM": "the folder is closed to writing",
+    "EROFS": "the folder is closed to writing",
+}
+
+
+def reason_of(error: OSError) -> str:
+    """Why a disk refused to write, in a few words."""
+    if error.errno is None and " requested and " in str(error):
+        return _REASONS["ENOSPC"]  # NumPy, of an array that was written in part
+    name = errno.errorcode.get(error.errno or 0, "")
+    return _REASONS.get(name, error.strerror or str(error))
+
+
 @contextmanager
 def refusals_of(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into one sentence about ``path``."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"'{path.name}' could not be written: {reason}.") from error
+        raise InputError(
+            f"'{path.name}' could not be written: {reason_of(error)}; choose another place."
+        ) from error
 
 
 def flush_to_disk(path: Path, *, only_entry: bool = False) -> None:
@@ -230,11 +251,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 def _write_text(path: Path, text: str, encoding: str) -> Path:
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding=encoding)
-        part.replace(path)
-    except OSError as error:
+        with refusals_of(path):
+            part.write_text(text, encoding=encoding)
+            part.replace(path)
+    finally:
         part.unlink(missing_ok=True)
-        raise InputError(
-            f"'{path}' cannot be written ({error.strerror}): choose another place."
-        ) from error
     return path

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ..core.scans import InputError
+from ..io import write_json, write_whole
 from .architectures import Network, architecture_of, build_as
 
 FORMAT = "napari-recurrent-mz/1"
@@ -121,8 +122,13 @@ def save_model(network: Network, card: dict[str, Any], path: Path) -> str:
     -------
     str
         SHA-256 of the weights file.
+
+    Raises
+    ------
+    InputError
+        If the disk refuses; what was there before stays.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     config = network.config
     identity = {"architecture": architecture_of(config), "network": config.as_dict()}
@@ -133,11 +139,15 @@ def save_model(network: Network, card: dict[str, Any], path: Path) -> str:
     }
     written = json.dumps(card, allow_nan=False)
     about = {"format": FORMAT, "card": written, "content_sha256": _content_sha256(written, tensors)}
-    save_file(tensors, path, metadata=about)
-    path.chmod(0o644)  # safetensors writes for the owner only; a package is for everybody
+    content, beside = save(tensors, metadata=about), path.with_suffix(".json")
+
+    def write(part: Path) -> None:
+        part.write_bytes(content)
+        beside.unlink(missing_ok=True)  # it is the card of what is replaced
+
+    write_whole(path, write)
     digest = _sha256(path)
-    beside = path.with_suffix(".json")
-    beside.write_text(json.dumps({**card, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
+    write_json(beside, {**card, "sha256": digest})
     return digest
 
 

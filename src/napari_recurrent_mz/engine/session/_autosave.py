@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import json
 import os
@@ -18,22 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]
 
-from ...io._whole import read_json
+from ...io._whole import read_json, reason_of
 from ._store import ENDING, INDEX, SCANS, SessionFolder, Snapshot, write_text
 
 if TYPE_CHECKING:
     from ._session import Session
 
 _OWNER = "open.json"
-_REASONS = {
-    "ENOSPC": "the disk is full",
-    "EDQUOT": "the disk quota is used up",
-    "ENOENT": "the folder is gone",
-    "ENOTDIR": "the folder is gone",
-    "EACCES": "the folder is closed to writing",
-    "EPERM": "the folder is closed to writing",
-    "EROFS": "the folder is closed to writing",
-}
 _NUMBERS = itertools.count(1)
 
 
@@ -249,6 +239,5 @@ def _reason(error: Exception) -> str:
     """Why a disk refused, in a few words."""
     cause = error if isinstance(error, OSError) else error.__cause__
     if isinstance(cause, OSError):
-        name = errno.errorcode.get(cause.errno or 0, "")
-        return _REASONS.get(name, cause.strerror or str(cause))
+        return reason_of(cause)
     return str(error).rstrip(".")

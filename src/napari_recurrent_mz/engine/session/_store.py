@@ -26,7 +26,7 @@ from ...core.optics import Optics
 from ...core.progress import tell
 from ...core.scans import FloatArray, InputError, Scan
 from ...io import WORKPLACE, VolumeWriter, write_volume, write_whole
-from ...io._whole import is_left_behind, read_json
+from ...io._whole import is_left_behind, read_json, refusals_of
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -225,14 +225,11 @@ def save(session: Session, path: str | os.PathLike[str]) -> Path:
     """
     path = check_session_path(path)
     snapshot = Snapshot.of(session, volume=True)
-    try:
+    with refusals_of(path):
         if path.name.endswith(ZIP_ENDING):
             write_whole(path, lambda part: _write_zip(part, snapshot), durable=True)
         else:
             _write_folder(path, snapshot)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"'{path.name}' could not be written: {reason}.") from error
     return path
 
 

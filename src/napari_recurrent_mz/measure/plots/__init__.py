@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.scans import InputError
+from ...io import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,13 +109,8 @@ def save_figure(
         figure = Figure(figsize=(width_mm * _MM, height_mm * _MM), layout="constrained")
         draw(figure, PRINT)
         style(figure, PRINT)
-        try:
-            with _quiet_fonts():
-                figure.savefig(path, dpi=_DPI)
-        except OSError as error:
-            raise InputError(
-                f"'{path}' cannot be written ({error.strerror}): choose another place."
-            ) from error
+        with _quiet_fonts():
+            write_whole(path, lambda part: figure.savefig(part, format=path.suffix[1:], dpi=_DPI))
     return path
 
 
