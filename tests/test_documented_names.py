@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -44,6 +45,22 @@ def test_a_documented_name_is_where_it_is_said_to_be(name: str) -> None:
     except ModuleNotFoundError:
         module, _, attribute = name.rpartition(".")
         assert hasattr(importlib.import_module(module), attribute)
+
+
+def imported_in_scripts() -> list[str]:
+    """What the scripts beside the documentation import of the package."""
+    names = set()
+    for path in DOCS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return sorted(names)
+
+
+@pytest.mark.parametrize("name", imported_in_scripts())
+def test_what_a_script_imports_is_there(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert hasattr(importlib.import_module(module), attribute) or importlib.import_module(name)
 
 
 def test_there_are_documented_names() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari_recurrent_mz.provenance import provenance
-from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
-from napari_recurrent_mz.widgets.compare import CompareDock
 from scenes._window import grab, settle, window
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
+from napari_recurrent_mz.docks.compare.dock import CompareDock
+from napari_recurrent_mz.docks.files import samples
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
+from napari_recurrent_mz.engine.provenance import provenance
 from napari_recurrent_mz.io import read_image
 
 _NUCLEUS = "nucleus-hoechst-widefield.ome.tif"
@@ -49,8 +49,8 @@ def _stack(data: Path | None) -> tuple[Any, Any, tuple[int, ...], Optics, str]:
     if data is not None and (data / _NUCLEUS).exists():
         image = read_image(data / _NUCLEUS)
         return image.stack, image.z_um, _NUCLEUS_PLANES, _NUCLEUS_OPTICS, "nucleus, all planes"
-    sample = _samples.demo()
-    planes = tuple(_samples.scan_planes(sample))
+    sample = samples.demo()
+    planes = tuple(samples.scan_planes(sample))
     return sample.widefield, sample.z_um, planes, sample.optics, "worm, all planes"
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from napari_recurrent_mz.phantoms import add_points
-from napari_recurrent_mz.simulate import Camera, imaging
-from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
-from napari_recurrent_mz.widgets.fwhm import FwhmDock
 from scenes._window import grab, settle, window
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
+from napari_recurrent_mz.docks.fwhm.dock import FwhmDock
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
+from napari_recurrent_mz.simulation.phantoms import add_points
+from napari_recurrent_mz.simulation.simulate import Camera, imaging
 
 _OPTICS = Optics(na=1.4, wavelength_um=0.615, immersion_index=1.515, pixel_um=0.1)
 _STEP_UM = 0.1

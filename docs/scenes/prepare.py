@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari_recurrent_mz.widgets._prepare_pages import ALIGN, NORMALISE
-from napari_recurrent_mz.widgets._samples import full_stack
-from napari_recurrent_mz.widgets.prepare import PrepareDock
 from scenes._window import grab, settle, window
 from scipy import ndimage
+
+from napari_recurrent_mz.docks.files.samples import full_stack
+from napari_recurrent_mz.docks.prepare.dock import PrepareDock
+from napari_recurrent_mz.docks.prepare.pages import ALIGN, NORMALISE
 
 _DRIFT_UM = (1.1, -0.8)
 _TURN_DEG = 2.5

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets._layers import METADATA_KEY, um_scale_and_place
-from napari_recurrent_mz.widgets.side_views import SideViewsDock
 from scenes._window import grab, settle, window
 
 from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
+from napari_recurrent_mz.docks.files import samples
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
+from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
 from napari_recurrent_mz.io import read_image
 
 _PLANES = (12, 22, 32)
@@ -52,8 +52,8 @@ def _nucleus(viewer: Any, data: Path) -> None:
 
 def _worm(viewer: Any) -> None:
     """The demo's worm, of which the two microscopes' stacks are simulated."""
-    sample = _samples.demo()
-    planes = _samples.scan_planes(sample)
+    sample = samples.demo()
+    planes = samples.scan_planes(sample)
     z_um = sample.z_um
     grid = ZGrid(float(z_um[0]), float(z_um[-1]), float(z_um[1] - z_um[0]))
     scans = {float(z_um[n]): sample.widefield[n] for n in planes}

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari_recurrent_mz.widgets import _samples
-from napari_recurrent_mz.widgets.demo import FRAME, centre, look_around
-from napari_recurrent_mz.widgets.surface import SurfaceDock
+
+from napari_recurrent_mz.docks.demo.reconstruct import centre, look_around, show_box
+from napari_recurrent_mz.docks.files import samples
+from napari_recurrent_mz.docks.surface.dock import SurfaceDock
 
 from ._window import grab, settle, window
 
@@ -30,9 +31,9 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
     data : Path or None
         Not used: the sample is simulated.
     """
-    sample = _samples.demo()
+    sample = samples.demo()
     with window(theme, size) as viewer:
-        scans = [viewer.add_image(pixels, **about) for pixels, about, _ in _samples.three_scans()]
+        scans = [viewer.add_image(pixels, **about) for pixels, about, _ in samples.three_scans()]
         dock = SurfaceDock(viewer)
         dock.remembers = False
         viewer.window.add_dock_widget(dock, name="Surface", area="right")
@@ -61,9 +62,7 @@ def look_at(viewer: Any) -> None:
     image.visible = False  # it lies level, in the way of the surface
     limits = np.percentile(image.data, _SHOWN_PERCENTILES)
     mesh.contrast_limits = image.contrast_limits = [float(v) for v in limits]
-    mesh.bounding_box.visible = True
-    mesh.bounding_box.points = False
-    mesh.bounding_box.line_color = FRAME
+    show_box(mesh)
     look_around(viewer)
     settle(viewer)
     centre(viewer)

@@ -28,7 +28,6 @@ from .reconstruct import (
     wait_for,
 )
 
-_SIZE = (1280, 800)
 _ZOOM = 0.8
 _GAMMA = 0.7
 _PANELS = 0.4  # of the window's height, for the side views under the canvas
@@ -43,13 +42,15 @@ def run_live_demo(
     device: str = "auto",
     method: str = NETWORK,
     sample: Any = None,
+    theme: str = "dark",
+    size: tuple[int, int] = (1280, 800),
 ) -> Ended:
     """Open napari with the Live dock and a simulated microscope, and let it scan.
 
     With ``screenshot`` a picture of the window is saved, and the window closes; ``sample`` is what
     is scanned.
     """
-    viewer = open_viewer("Recurrent-MZ, live", "dark", _SIZE)
+    viewer = open_viewer("Recurrent-MZ, live", theme, size)
     window_of(viewer).setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     hide_layer_controls(viewer)  # the room is for what the scans bring
     viewer.layers.events.inserted.connect(lambda event: show_well(event.value))
@@ -58,7 +59,7 @@ def run_live_demo(
     viewer.window.add_dock_widget(dock, name="Live", area="right")
     ended = scan_by_itself(dock, grid, max_scans, method, model, device, sample)
     look_around(viewer)
-    add_side_views(viewer, int(_PANELS * _SIZE[1]))
+    add_side_views(viewer, int(_PANELS * size[1]))
     wait(SETTLE_MS)
     centre(viewer)
     camera(viewer).zoom *= _ZOOM
