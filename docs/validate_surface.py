@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_recurrent_mz import Optics, Scan
+from napari_recurrent_mz import Optics, Scan, ZGrid
 from napari_recurrent_mz.core.metrics import Normalisation, psnr
 from napari_recurrent_mz.engine.inference import PlaneMaker, plane_maker
+from napari_recurrent_mz.engine.recipe import Recipe
 from napari_recurrent_mz.engine.surfaces import plane_through, reconstruct_surface
 from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.estimates.lmmse import LinearEstimate
@@ -27,6 +28,7 @@ OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1
 SIZE, STEP_UM, TOP_UM = 128, 0.1, 10.0
 SCANS_UM = (2.0, 5.0, 8.0)
 KINDS = ("worm", "tissue", "neurites", "beads")
+GRID = ZGrid(2.0, 8.0, 1.0)  # where the surfaces lie
 METHODS = ("recurrent-mz", "lmmse", "linear", "nearest")
 LEVELS, NEAR_UM = 12, 0.05
 FIELD_UM = (SIZE - 1) * OPTICS.pixel_um
@@ -93,7 +95,7 @@ def print_truth(known: list[tuple[np.ndarray, list[Scan]]]) -> None:
     print(f"PSNR in dB, mean of {', '.join(KINDS)}")
     print("| surface, steepest slope | pixels | " + " | ".join(METHODS) + " |")
     makers = [
-        (stack, [plane_maker(scans, (2, 8), optics=OPTICS, method=method) for method in METHODS])
+        (stack, [plane_maker(Recipe(scans, GRID, OPTICS, method)) for method in METHODS])
         for stack, scans in known
     ]
     for name, heights in surfaces().items():

@@ -34,7 +34,7 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         viewer.window.add_dock_widget(dock, name="Compare", area="right")
         dock.choose_baselines(["nearest"])
         dock.act()
-        settle(viewer, until=lambda: dock.found is not None)
+        settle(viewer, until=lambda: dock.comparison is not None)
         dock.difference_of.setCurrentText(_METHODS["linear"])
         dock.add_difference()
         settle(viewer, until=lambda: len(viewer.layers) == 4)

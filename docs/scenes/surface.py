@@ -39,7 +39,7 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         viewer.window.add_dock_widget(dock, name="Surface", area="right")
         dock.add_layers(scans)
         dock.set_optics(sample.optics, "63×/1.4 oil")
-        dock.surface.choose_kind("points")
+        dock.surface.form.kind.value = "points"
         dock.pick_points()
         points = dock.surface.layer()
         points.add(np.array(_POINTS_UM))

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from ...io._whole import read_json, reason_of
 from ._store import ENDING, INDEX, SCANS, SessionFolder, Snapshot, write_text

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 
 from ...core.device import Device, free_gpu_bytes
