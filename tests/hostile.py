@@ -34,11 +34,13 @@ WEIGHTS, SESSION, HEIGHTS, CONTENTS = "weights", "session", "heights", "contents
 
 # Reads one path after another; a line of JSON says what came of each.
 READER = """
-import json, os, resource, sys, threading, warnings
+import json, sys, warnings
 warnings.simplefilter("ignore")
 from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.engine.session import load
 from napari_recurrent_mz.io import read_heights, read_image
 from napari_recurrent_mz.io._parts import contents_of
+from napari_recurrent_mz.networks.weights import load_model
 
 def images(path):
     contents_of(path)
@@ -46,10 +48,8 @@ def images(path):
 
 def opened(name, path):
     if name == "weights":
-        from napari_recurrent_mz.networks.weights import load_model
         load_model(path)
     elif name == "session":
-        from napari_recurrent_mz.engine.session import load
         load(path)
     elif name == "heights":
         read_heights(path)
@@ -62,6 +62,7 @@ def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
+print("ready", flush=True)
 for line in sys.stdin:
     name, path = json.loads(line)
     with open("/proc/self/clear_refs", "w") as refs:
@@ -86,7 +87,8 @@ for line in sys.stdin:
 class Reader:
     """A process that opens files; a new one stands in for one that hangs or ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._process: subprocess.Popen[str] | None = None
 
     def open(self, kind: str, path: Path) -> tuple[str, str]:
@@ -97,7 +99,7 @@ class Reader:
         process.stdin.write(json.dumps([kind, str(path)]) + "\n")
         process.stdin.flush()
         late = threading.Event()
-        timer = threading.Timer(PATIENCE_S, lambda: (late.set(), process.kill()))
+        timer = threading.Timer(self._patience_s, lambda: (late.set(), process.kill()))
         timer.start()
         answer = process.stdout.readline()
         timer.cancel()
@@ -117,9 +119,12 @@ class Reader:
     def _begun(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", READER, str(MOST_BYTES)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
         )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
 
 
 @dataclass(frozen=True)
@@ -240,14 +245,16 @@ def damage(path: Path, rng: np.random.Generator) -> None:
         path.write_bytes(damaged(whole, path.name, rng))
 
 
-def outcomes(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str]]:
+def outcomes(
+    count: int, seed: int, folder: Path, patience_s: float = PATIENCE_S
+) -> Iterator[tuple[str, str, str]]:
     """Kind, outcome and sentence of ``count`` damaged files, every kind in turn."""
     originals = {}
     for kind in KINDS:
         originals[kind] = folder / "whole" / kind.name
         originals[kind].parent.mkdir(exist_ok=True)
         kind.make(originals[kind])
-    reader = Reader()
+    reader = Reader(patience_s)
     try:
         for kind in KINDS:  # what is whole is read: else nothing is tried
             outcome, told = reader.open(kind.opened_by, originals[kind])

@@ -29,11 +29,12 @@ pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the reader counts its memory in /proc"
 )
 Made = Callable[[Path], object]
+HANGS_S = 120.0  # whatever else the machine does
 
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[hostile.Reader]:
-    made = hostile.Reader()
+    made = hostile.Reader(HANGS_S)
     yield made
     made.close()
 
@@ -42,7 +43,7 @@ def test_whatever_is_damaged_is_read_or_refused_in_one_sentence(tmp_path: Path) 
     """26 files of every kind; ``python tests/hostile.py --count 10000`` tries more."""
     wrong = [
         outcome
-        for outcome in hostile.outcomes(26 * len(hostile.KINDS), 7, tmp_path)
+        for outcome in hostile.outcomes(26 * len(hostile.KINDS), 7, tmp_path, HANGS_S)
         if outcome[1] not in hostile.GOOD
     ]
     assert not wrong
