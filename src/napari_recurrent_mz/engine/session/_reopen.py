@@ -233,7 +233,9 @@ def _check_values(values: Mapping[str, Any]) -> None:
         str(event), float(z_um), str(name)
     if settings.method not in (*_LINEAR, *_LINEAR.values()):
         raise ValueError(settings.method)
-    bool(values["complete"]), values["model_sha256"]
+    bool(values["complete"])
+    if not isinstance(values["model_sha256"], str | None):
+        raise TypeError(values["model_sha256"])
 
 
 @dataclass(frozen=True, eq=False)
