@@ -102,7 +102,7 @@ class TiffPages:
             len(tif.pages)  # walks the whole chain, so that a broken one is reported
             self._tif = tif
             self.images = _images_of(tif)
-            self.height_map = next((s for s in tif.series if s.name == HEIGHTS_NAME), None)
+            self._height_map = next((s for s in tif.series if s.name == HEIGHTS_NAME), None)
             self.own = [n for n, image in enumerate(self.images) if image.begins_in(tif)]
         self._log = [record.getMessage() for record in log]
         self._checked: set[int] = set()
@@ -132,6 +132,13 @@ class TiffPages:
             if not all(_ends_within(file.size, page, self._tif) for page in pages):
                 raise _cut_short(self.path)
         self._checked.add(number)
+
+    def heights(self) -> npt.NDArray[Any] | None:
+        """The height map of a surface (Y, X), in µm; None in any other file."""
+        if self._height_map is None:
+            return None
+        with _opened(self._tif.filehandle):
+            return np.asarray(self._height_map.asarray())
 
     def read(self, part: Part, planes: Sequence[int] | None) -> ImageFile:
         """Planes of one image, by default all, with what the metadata say."""
@@ -347,7 +354,4 @@ def image_file_of(
 def heights_in(path: Path) -> npt.NDArray[Any] | None:
     """The heights (Y, X) in µm that a file of a surface holds; None in any other file."""
     with reading_tiff(path, shared=False) as tiff:
-        if tiff.height_map is None:
-            return None
-        with _opened(tiff._tif.filehandle):
-            return np.asarray(tiff.height_map.asarray())
+        return tiff.heights()
