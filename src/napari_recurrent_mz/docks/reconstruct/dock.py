@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,13 @@ from ..shared.result import ResultLayer
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import planes_of_one_stack
 from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
-from ..shared.worker import Outcome, Rest, in_background
+from ..shared.worker import Outcome, Rest
 from .jobs import (
     build_job,
     cost_in_words,
     is_incomplete,
     layers_name,
     title_of,
-    warm_up,
     warnings_about,
 )
 from .layout import ReconstructLayout
@@ -56,7 +55,6 @@ class ReconstructDock(ScanSource):
         self.result: ResultLayer | None = None
         self._job: VolumeJob | None = None
         self._preview: Image | None = None
-        self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
         self._turns = Turns(self._viewer, self)
         self._connect()
@@ -103,9 +101,8 @@ class ReconstructDock(ScanSource):
         self._check_timer.start()
         rows = [row for row in self.ui.table.scans.used() if row.z_um is not None]
         heights = [row.z_um for row in rows if row.z_um is not None]
-        depth = None
-        with contextlib.suppress(InputError):
-            depth = self.ui.optics.optics().depth_of_field_um
+        optics = self.ui.optics.known()
+        depth = None if optics is None else optics.depth_of_field_um
         self.ui.grid.follow(heights, depth, planes_of_one_stack(rows))
 
     def _check(self) -> None:
@@ -124,21 +121,15 @@ class ReconstructDock(ScanSource):
             if not rows:
                 footer.state.say("Add scans to begin.")
             footer.warn([])
+            self.ui.error.follow(None, self)
             self.ui.grid.cost.setText("")
             return
         footer.ready()
         footer.warn(warnings)
         self.ui.grid.cost.setText(cost_in_words(self.ui, job))
-        self._warm_up(job)
-
-    def _warm_up(self, job: VolumeJob) -> None:
-        """Get ready for a preview while the user still looks at the form."""
-        with contextlib.suppress(InputError):
-            optics, nothing = self.ui.optics.optics(), lambda _: None
-            key = (optics, job.grid.start_um, job.grid.stop_um)
-            if self.ui.method.is_ready and key != self._warmed:
-                self._warmed = key
-                in_background(self, warm_up, optics, job, then=nothing, failed=nothing)
+        if self.ui.method.is_ready:  # what it computes, a preview needs, too
+            optics, model = self.ui.optics.known(), self.ui.method.model
+            self.ui.error.follow(replace(job.recipe, optics=optics, model=model), self)
 
     # running ------------------------------------------------------------------------
     def _begin(self, *, preview: bool) -> None:

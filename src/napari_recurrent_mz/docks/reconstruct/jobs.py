@@ -10,7 +10,6 @@ import numpy as np
 
 from ...core.device import check_memory
 from ...core.methods import METHOD_NAMES, image_made, method_of
-from ...core.optics import Optics
 from ...core.scans import InputError, Scan, ZGrid, check_scans, require_several
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
@@ -96,7 +95,7 @@ def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
     recipe = job.recipe
     model = ui.method.model if recipe.chosen.needs_model else None
     ends = (job.grid.start_um, job.grid.stop_um)
-    notes = notes_before(recipe.scans, ends, recipe.optics, model)
+    notes = notes_before(recipe.scans, ends, ui.optics.known(), model)
     return notes + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
 
 
@@ -141,14 +140,6 @@ def cost_in_words(ui: ReconstructLayout, job: VolumeJob) -> str:
         return words
     about = "about " if seconds >= 1 else ""
     return f"{words} · {about}{in_words(seconds)}"
-
-
-def warm_up(optics: Optics, job: VolumeJob) -> None:
-    """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
-    from ...estimates.covariance import covariance_table
-
-    heights = [scan.z_um for scan in job.recipe.scans] + [float(job.grid.z_um[i]) for i in (0, -1)]
-    covariance_table(optics, max(heights) - min(heights))
 
 
 def is_incomplete(rows: Sequence[Row]) -> bool:

@@ -13,6 +13,7 @@ from ..shared.method_panel import MethodPanel
 from ..shared.parts import heading
 from ..shared.scan_source import ScanParts
 from ..shared.theme import Palette
+from .error_plot import ErrorPlot
 from .result_panel import ResultPanel
 
 
@@ -31,6 +32,7 @@ class ReconstructLayout(Form):
         self.table, self.stack, self.optics = parts.table, parts.stack, parts.optics
         self.add_button, self.planes_button, self.remove_button = parts.buttons
         self.grid, self.method, self.result = GridPanel(), MethodPanel(), ResultPanel()
+        self.error = ErrorPlot(palette)
         self.save = SaveButton("volume")
         self.give_size = SizeButton(viewer)
         self.inputs = *parts.inputs, self.grid, self.method, self.result, self.give_size
@@ -38,13 +40,14 @@ class ReconstructLayout(Form):
         rows.addWidget(heading("Scans"))
         rows.addLayout(parts.laid_out())
         rows.addWidget(self.give_size)
-        for title, part in (
+        for title, *below in (
             ("Optics", self.optics),
-            ("Target planes (µm)", self.grid),
+            ("Target planes (µm)", self.grid, self.error),
             ("Reconstruction", self.method),
         ):
             rows.addWidget(heading(title))
-            rows.addWidget(part)
+            for part in below:
+                rows.addWidget(part)
         rows.addWidget(self.result)
         rows.addWidget(self.save)
         rows.addStretch(1)
@@ -54,6 +57,7 @@ class ReconstructLayout(Form):
     def restyle(self, theme: str) -> None:
         """Follow the viewer's theme."""
         super().restyle(theme)
+        self.error.canvas.restyle()
         port = self.table.viewport()
         if port is not None:
             port.update()

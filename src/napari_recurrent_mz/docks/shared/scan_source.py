@@ -16,11 +16,12 @@ from .layers import check_layer, check_scan_layer, is_reconstruction, optics_by_
 from .optics_panel import OpticsPanel
 from .parts import push_button
 from .scan_table import Row, ScanTable, rows_of
-from .stack_panel import StackPanel, spread_planes
+from .stack_panel import StackPanel
 from .theme import Palette
 from .worker import in_background
 
 _ALL_PLANES_UP_TO = 6
+_WORDS = {3: "Three", 4: "Four", 5: "Five"}
 _UNTICKED = "The scans before are unticked."
 
 
@@ -103,10 +104,14 @@ class ScanSource(DropTarget):
             table.add(rows_of(layer, range(count)))
             return
         self._layers_changed()
-        self.scan_parts.stack.choose(layer)
-        self.scan_parts.planes_button.setChecked(True)
+        parts, stack = self.scan_parts, self.scan_parts.stack
         known = [row for row in table.rows if row.layer is layer]
-        rows = known or rows_of(layer, spread_planes(count))
+        if not known:
+            parts.optics.follow(optics_by_image([layer]))
+        stack.optics = parts.optics.known()
+        stack.choose(layer)
+        parts.planes_button.setChecked(True)
+        rows = known or rows_of(layer, stack.suggested(layer))
         others = table.take_stack(layer, rows)
         if known and others:
             self.say(f"The scans are those of '{layer.name}' again. {_UNTICKED}", "hint")
@@ -189,7 +194,7 @@ class ScanSource(DropTarget):
 
 def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
     """What was done with a stack of this name, and what may be left to do."""
-    text = f"Three planes of '{name}' are the scans: "
+    text = f"{_WORDS[len(rows)]} planes of '{name}' are the scans: "
     if any(row.z_um is None for row in rows):
         text += "type the z-step below the table, then “Use planes”."
     else:
