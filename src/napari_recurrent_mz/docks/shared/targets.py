@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...core.progress import Stopped
-from ...core.scans import Scan, ZGrid
+from ...core.scans import ZGrid, contrast_limits
 from ...engine.recipe import Recipe
 from ...io import VolumeWriter
 from .guard import sentence_of
@@ -74,7 +74,7 @@ class VolumeTarget:
         else:
             pixel_um = job.recipe.pixel_size_um
             self._volume = self._writer = VolumeWriter(job.output, shape, job.grid.z_um, pixel_um)
-        self._contrast = percentile_limits(job.recipe.scans)
+        self._contrast = contrast_limits(job.recipe.scans)
 
     @property
     def is_whole(self) -> bool:
@@ -145,10 +145,3 @@ def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> I
         with contextlib.suppress(Exception):  # what went wrong is told already
             path = None if target is None else target.leave("failed")
         yield Outcome("failed", sentence_of(error), path=path)
-
-
-def percentile_limits(scans: Sequence[Scan]) -> Limits:
-    """Contrast limits over all scans: 0.5th and 99.98th percentile, never equal."""
-    samples = np.concatenate([scan.pixels[::2, ::2].ravel() for scan in scans])
-    low, high = (float(v) for v in np.percentile(samples, (0.5, 99.98)))
-    return (low, high) if high > low else (float(samples.min()), float(samples.max()) + 1e-6)
