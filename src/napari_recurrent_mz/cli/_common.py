@@ -86,12 +86,12 @@ class ChannelOptics(OpticsOptions):
     """Optics (by default from the file's metadata)."""
 
     wavelength_um: Annotated[
-        PerChannel | None,  # type: ignore[assignment]
+        PerChannel | None,
         Option(
             f"{_STATED['wavelength_um'].words}; of several channels one for each, as 0.461,0.57",
             "X[,X...]",
         ),
-    ] = None
+    ] = None  # type: ignore[assignment]
 
     def of_channel(self, channel: OneChannel) -> OpticsOptions:
         """Those of one channel: its own emission wavelength."""

@@ -18,6 +18,7 @@ from ...io import Channel, Place, even_step, write_channels, write_surface
 from ...io._channels import OnPlane
 from ...io._facts import PLAUSIBLE
 from ..shared.layers import (
+    FILE,
     PLACES,
     check_layer,
     full_resolution,
@@ -208,7 +209,7 @@ def _as_numbers(place: Place) -> tuple[Any, ...]:
 def _record(layer: Image) -> dict[str, Any]:
     """What is known of how a layer was made, without what the file says elsewhere."""
     entry = own_metadata(layer)
-    record = {key: value for key, value in entry.items() if key not in (*_OPTICS, *PLACES)}
+    record = {key: value for key, value in entry.items() if key not in (*_OPTICS, *PLACES, FILE)}
     record["saved_by"] = f"napari-recurrent-mz {__version__}"
     optics = {name: entry[name] for name in _OPTICS if name in entry}
     if optics:

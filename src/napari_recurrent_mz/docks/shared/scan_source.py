@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout
 
 from ...core.scans import InputError
-from .drop import DropTarget, add_image_file, doubts_about, read_all, said_of
+from .drop import DropTarget, doubts_about, said_of
+from .file_layers import Opened, open_files
 from .guard import on, sentence_of
-from .layers import check_layer, check_scan_layer, is_reconstruction, optics_by_image, plane_count
+from .layers import (
+    check_layer,
+    check_scan_layer,
+    first_channels,
+    is_reconstruction,
+    optics_by_image,
+    plane_count,
+)
 from .optics_panel import OpticsPanel
 from .parts import push_button
 from .scan_table import Row, ScanTable, rows_of
@@ -61,6 +70,7 @@ class ScanSource(DropTarget):
     """A dock that fills its ``scan_parts`` from layers and files, after :meth:`connect_scans`."""
 
     scan_parts: ScanParts
+    takes_times = False  # whether time-lapses can be scans
 
     def connect_scans(self) -> None:
         """Wire the parts to the viewer."""
@@ -84,9 +94,9 @@ class ScanSource(DropTarget):
     def _add_all(self, layers: Iterable[Layer]) -> list[str]:
         """Put layers in the table; sentences on those that cannot be."""
         sentences = []
-        for layer in layers:
+        for layer in first_channels(list(layers)):
             try:
-                self._add_layer(check_scan_layer(layer))
+                self._add_layer(check_scan_layer(layer, times=self.takes_times))
             except InputError as error:
                 sentences.append(str(error))
         return sentences
@@ -94,7 +104,10 @@ class ScanSource(DropTarget):
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and use them as scans, as a drop on the dock does."""
         self.say("Reading…", "hint")
-        in_background(self, read_all, list(paths), then=self._read, failed=self._fail)
+        self._open(list(paths))
+
+    def _open(self, paths: list[Path], z_axis: str = "") -> None:
+        in_background(self, open_files, paths, z_axis, then=self._opened, failed=self._fail)
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
@@ -123,7 +136,7 @@ class ScanSource(DropTarget):
         stacks = []
         for layer in self._viewer.layers:
             with contextlib.suppress(InputError):
-                image = check_layer(layer)
+                image = check_layer(layer, times=self.takes_times)
                 if plane_count(image) > 1 and not is_reconstruction(image):
                     stacks.append(image)
         return stacks
@@ -147,20 +160,20 @@ class ScanSource(DropTarget):
         table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
-        others = self.scan_parts.table.scans.take_stack(check_scan_layer(layer), rows)
+        image = check_scan_layer(layer, times=self.takes_times)
+        others = self.scan_parts.table.scans.take_stack(image, rows)
         self.say(_UNTICKED if others else "", "hint")
 
-    def _read(self, result: tuple[list[Any], list[str]]) -> None:
-        images, sentences = result
+    def _opened(self, opened: Opened) -> None:
         try:
-            added = [add_image_file(self._viewer, image) for image in images]
+            added = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
         except Exception as error:
             self._fail(sentence_of(error))
             return
         self.say("", "hint")
-        sentences += self._add_all(added)
-        if sentences or doubts_about(images):
-            self.say(*said_of(images, sentences))
+        sentences = opened.sentences + self._add_all(added)
+        if sentences or doubts_about(opened.images):
+            self.say(*said_of(opened.images, sentences))
 
     def _fail(self, sentence: str) -> None:
         self.say(sentence, "error")
