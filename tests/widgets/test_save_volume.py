@@ -170,7 +170,7 @@ def test_while_a_volume_is_made_there_is_none_to_save(
     run_to_end(done)
     assert found
     assert not any(found)
-    assert done.ui.save.layer is done.result.layer
+    assert done.ui.save.layers == [done.result.layer]
 
 
 def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stack: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -64,6 +65,23 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
         return {}, ()
 
 
+def close_time_lapse(path: Path, points: int, record: Mapping[str, Any]) -> Path:
+    """Keep the first time points of a time-lapse, and say how they were made."""
+    with refusals_of(path):
+        lengthen_time_lapse(path, points)
+    return describe_time_lapse(path, record)
+
+
+def describe_time_lapse(path: Path, record: Mapping[str, Any]) -> Path:
+    """Replace the record of a time-lapse."""
+    import zarr
+
+    with refusals_of(path):
+        group = zarr.open_group(path, mode="r+")
+        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
+    return path
+
+
 def lengthen_time_lapse(path: Path, points: int) -> None:
     """Give a time-lapse room for more time points; those it has stay."""
     for level in _levels_of(path):
@@ -96,6 +114,11 @@ class TimePoint(AbstractContextManager["TimePoint"]):
                 f"not fit into '{path.name}': all time points must have one size."
             )
         self._levels = _levels_of(path)
+
+    @property
+    def levels(self) -> list[Any]:
+        """Arrays (T, Z, Y, X) of the whole time-lapse, the finest first."""
+        return self._levels
 
     @property
     def finished_planes(self) -> list[int]:

@@ -14,7 +14,7 @@ from ...io._parts import Content, Part, channels_in, contents_of, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
 from .drop import files_in, layer_arguments
-from .layers import FILE, LAID, METADATA_KEY
+from .layers import FILE, LAID_KEY, METADATA_KEY
 from .result import layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -60,7 +60,7 @@ class FileStack:
             about |= {key: (one, *about[key]) for key, one in first.items() if key in about}
             axes = f"T{axes}"
         known = about["metadata"][METADATA_KEY]
-        known[LAID] = {name: list(about.get(name, ())) for name in ("axis_labels", "units")}
+        about["metadata"][LAID_KEY] = {name: about.get(name) for name in ("axis_labels", "units")}
         known[FILE] = {
             "path": self.part.path,
             "inside": self.part.inside,

@@ -27,8 +27,8 @@ from ...io._parts import contents_of
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
 SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
 FILE = "from_file"  # where a layer's pixels are: path, inside (as in io), channel and how many
-LAID = "laid_out"  # labels and units of its axes, which napari forgets when it splits a layer
-PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP, LAID)  # a sized layer says it
+LAID_KEY = f"{METADATA_KEY}-axes"  # where a layer's metadata keeps how its axes are laid out
+PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
 
 _TIME = {"t", "time"}
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,9 @@ from ...core.scans import ZGrid
 from .guard import one_shot
 from .insides import fit
 from .layer_in_turns import LayerInTurns
-from .layers import METADATA_KEY, has_size, lateral_origin_um
+from .layers import LAID_KEY, METADATA_KEY, frame_count, has_size, lateral_origin_um
 from .pace import Pace, Turns
-from .targets import FinishedPlane, VolumeJob
+from .targets import FinishedPlane, PartFrame, VolumeJob
 from .worker import Outcome
 
 
@@ -27,16 +30,19 @@ class ResultLayer(QObject):
         job: VolumeJob,
         turns: Turns,
         name: str,
-        first: Image | None,
+        scans: Sequence[Image],
         replaces: Image | None,
     ) -> None:
-        """``first`` is the layer of the lowest scan, whose place and colours the result takes."""
+        """``scans`` are the layers of the scans; that of the lowest gives place and colours."""
         super().__init__()
         self._viewer, self._job, self._name = viewer, job, name
         self._replaces = replaces
-        self._origin_um = (0.0, 0.0) if first is None else lateral_origin_um(first)
-        self._colormap = "gray" if first is None else first.colormap.name
-        self.is_scan_unsized = first is not None and not has_size(first)
+        self._scans = weakref.WeakSet(scans)
+        self._look = look_of(scans[0])
+        self._origin_um = lateral_origin_um(scans[0])
+        self._time_axis = axis_of_time(scans[0])
+        self.is_scan_unsized = not has_size(scans[0])
+        self.hides_scans = False
         self._planes: list[FinishedPlane] = []
         self._pace = Pace()
         self._timer = one_shot(self, 0, self._refresh)
@@ -82,12 +88,17 @@ class ResultLayer(QObject):
         if outcome.path is not None:
             layer.data = _levels_in(outcome.path)  # it has another name now
         if outcome.state == "done":
-            record = dict(outcome.provenance or {})
-            layer.metadata = {**layer.metadata, METADATA_KEY: record}
+            self._record(layer, outcome.provenance or {})
+        elif self._job.lapse:
+            self._crop_lapse(layer, outcome)
         else:
             self._crop(layer, outcome.state)
         self._stretch(layer)
         layer.refresh()
+
+    def _record(self, layer: Image, record: Mapping[str, Any]) -> None:
+        """Say how it was made."""
+        layer.metadata = {**layer.metadata, METADATA_KEY: dict(record)}
 
     def _remove_replaced(self) -> None:
         replaced, self._replaces = self._replaces, None
@@ -95,18 +106,32 @@ class ResultLayer(QObject):
             self._viewer.layers.remove(replaced)
 
     def _make(self) -> Image:
-        grid, pixel_um = self._job.grid, self._job.recipe.pixel_size_um
+        place = self._place(self._job.grid.start_um)
+        if self._job.lapse:
+            place = {key: (self._time_axis[key], *values) for key, values in place.items()}
+        return self._image(layer_data(self._planes[-1].levels), self._name, place)
+
+    def _place(self, z_um: float) -> dict[str, tuple[Any, ...]]:
+        """Where a volume (Z, Y, X) that begins at a height lies."""
+        pixel_um = self._job.recipe.pixel_size_um
+        return {
+            "scale": (self._job.grid.step_um, pixel_um, pixel_um),
+            "translate": (z_um, *self._origin_um),
+            "units": ("um", "um", "um"),
+            "axis_labels": ("z", "y", "x"),
+        }
+
+    def _image(self, data: Any, name: str, place: Mapping[str, tuple[Any, ...]]) -> Image:
         return Image(
-            layer_data(self._planes[-1].levels),
-            name=self._name,
-            scale=(grid.step_um, pixel_um, pixel_um),
-            translate=(grid.start_um, *self._origin_um),
-            units=("um", "um", "um"),
-            axis_labels=("z", "y", "x"),
+            data,
+            name=name,
             contrast_limits=self._planes[-1].contrast,
-            colormap=self._colormap,
-            blending="translucent_no_depth",  # as napari adds an image
-            metadata={METADATA_KEY: {"state": "running"}},
+            metadata={
+                METADATA_KEY: {"state": "running"},
+                LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
+            },
+            **self._look,
+            **place,
         )
 
     def _show_first(self) -> None:
@@ -116,6 +141,13 @@ class ResultLayer(QObject):
             return
         if self._viewer.dims.ndisplay == 2:
             show_height(self._viewer, float(self._job.grid.z_um[self._planes[0].index]))
+        if self._job.lapse:
+            dims = self._viewer.dims
+            dims.set_point(dims.ndim - 4, float(layer.translate[0]))
+        if self._look["blending"] == "additive":  # the scans would shine through
+            for scan in self._scans:
+                self.hides_scans |= scan.visible
+                scan.visible = False
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             fit(self._viewer, layer)
 
@@ -139,14 +171,51 @@ class ResultLayer(QObject):
         layer.translate = (low, *self._origin_um)
         layer.name = f"{layer.name} ({state}: z {low:g} to {high:g} µm only)"
         measured = [plane.index for plane in self._planes if plane.measured]
-        record = self._job.part_record(state, finished, measured)
-        layer.metadata = {**layer.metadata, METADATA_KEY: record}
+        self._record(layer, self._job.part_record(state, finished, measured))
+
+    def _crop_lapse(self, layer: Image, outcome: Outcome) -> None:
+        """Cut a time-lapse to its whole time points; the planes of the last one are a layer."""
+        state, part, count = outcome.state, outcome.value, len(self._job.grid)
+        whole = sum(1 for n in Counter(p.frame for p in self._planes).values() if n == count)
+        name = layer.name
+        if isinstance(part, PartFrame):
+            low, high = (
+                float(self._job.grid.z_um[part.first + i]) for i in (0, len(part.pixels) - 1)
+            )
+            words = f"{name} ({state}: time point {part.frame}, z {low:g} to {high:g} µm only)"
+            block = self._image(part.pixels, words, self._place(low))
+            planes = range(part.first, part.first + len(part.pixels))
+            self._record(block, self._job.part_record(state, planes, part.measured))
+            self._viewer.add_layer(block)
+        if not whole:
+            self._layer.remove()
+            return
+        if self._job.output is None:
+            layer.data = self._planes[-1].levels[0][:whole].copy()
+        layer.name = f"{name} ({state}: {whole} of {self._job.frames} time points)"
+        self._record(layer, self._job.lapse_record(state, whole))
 
     def _stretch(self, layer: Image) -> None:
         """Let the contrast slider reach every value of the volume."""
         low, high = zip(*(plane.values for plane in self._planes), strict=True)
         limits = layer.contrast_limits
         layer.contrast_limits_range = (min(*low, limits[0]), max(*high, limits[1]))
+
+
+def look_of(scan: Image) -> dict[str, Any]:
+    """The colours that a volume has in common with its scan."""
+    return {"colormap": scan.colormap.name, "blending": scan.blending}
+
+
+def axis_of_time(scan: Image) -> dict[str, Any]:
+    """How the first axis of a time-lapse (T, Z, Y, X) lies, by that of its scans."""
+    is_lapse = frame_count(scan) > 1
+    return {
+        "scale": float(scan.scale[0]) if is_lapse else 1.0,
+        "translate": float(scan.translate[0]) if is_lapse else 0.0,
+        "units": str(scan.units[0]) if is_lapse else "pixel",
+        "axis_labels": "t",
+    }
 
 
 def layer_data(levels: list[Any]) -> Any:
