@@ -112,7 +112,7 @@ def _of_file(mains: Sequence[Image], layers: Sequence[Layer]) -> Iterator[Channe
     places = [channel_of(main) for main in mains]
     found = {channel_of(layer): layer for layer in layers}
     images = [place[0] for place in places if place is not None]
-    if len(images) < len(mains):
+    if len(set(images)) < len(mains):
         return
     numbers = sorted({place[1] for place in found if place is not None and place[0] == images[0]})
     for number in numbers:

@@ -385,7 +385,7 @@ def channel_of(layer: Layer) -> tuple[Any, int] | None:
     file = own_metadata(layer).get(FILE)
     if not isinstance(file, Mapping) or file.get("channel") is None:
         return None
-    return (file.get("path"), file.get("inside")), int(file["channel"])
+    return tuple(file.get(key) for key in ("path", "inside", "t", "z")), int(file["channel"])
 
 
 def first_channels(layers: Sequence[Layer]) -> list[Layer]:
