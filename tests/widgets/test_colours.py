@@ -407,3 +407,39 @@ def test_a_time_lapse_in_a_window(
     (layer,) = results(dock)
     assert layer.data.shape == (3, 7, 24, 32)
     assert viewer.dims.ndim == 4
+
+
+# heights with another label ---------------------------------------------------------------
+@pytest.mark.parametrize(("letter", "words"), [("C", "channels"), ("T", "time points")])
+def test_planes_with_another_label_are_heights_by_one_press(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, qtbot: Any, letter: str, words: str
+) -> None:
+    light = {"EmissionWavelength": [600.0] * (N if letter == "C" else 1)}
+    path = write_ome(tmp_path / "stack.ome.tif", MOVIE[0, 1], f"{letter}YX", Channel=light)
+    layers = dock._viewer.open(str(path), plugin=PLUGIN)
+    before = len(dock._viewer.layers)
+    button = dock.ui.scan_parts.heights
+    assert button.text() == f"The 9 {words} are heights (z)"
+    button.click()
+    qtbot.waitUntil(lambda: len(dock._viewer.layers) == before + 1)
+    assert all(layer in dock._viewer.layers for layer in layers)
+    assert not button.isVisibleTo(dock)
+    rows = dock.ui.table.scans.used()
+    assert [(row.plane, row.z_um) for row in rows] == [(p, STEP_UM * p) for p in PLANES]
+    dock.check()
+    run_to_end(dock)
+    np.testing.assert_allclose(results(dock)[0].data, alone(MOVIE[0, 1], 0.6), rtol=1e-6)
+
+
+def test_many_channels_are_no_flood_of_layers(
+    dock: ReconstructDock, tmp_path: Path, qtbot: Any
+) -> None:
+    path = write_ome(tmp_path / "many.ome.tif", np.tile(MOVIE[0, 1], (3, 1, 1)), "CYX")
+    dock.drop([path])
+    button = dock.ui.scan_parts.heights
+    qtbot.waitUntil(lambda: button.isVisibleTo(dock))
+    assert "27 channels" in dock.footer.message.text()
+    assert len(dock._viewer.layers) == 0
+    button.click()
+    qtbot.waitUntil(lambda: len(dock._viewer.layers) == 1)
+    assert dock._viewer.layers[0].data.shape == (27, 24, 32)

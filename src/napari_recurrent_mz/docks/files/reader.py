@@ -15,7 +15,7 @@ from ...io import ImageFile
 from ...io._parts import Content, contents_of
 from ...io._zarr import is_zarr
 from ..shared.drop import doubts_about
-from ..shared.file_layers import FileStack, LayerData, arguments_of, stacks_of
+from ..shared.file_layers import FileStack, LayerData, arguments_of, check_channels, stacks_of
 
 Reader = Callable[[str], list[LayerData]]
 
@@ -88,6 +88,8 @@ def _stacks_in(path: Path) -> list[FileStack]:
                 f"'{path.name}' holds {len(contents)} images, too many to open as layers: open "
                 f"one of them, for instance '{one}', or give all of them to recurrent-mz batch."
             )
+        for content in contents:
+            check_channels(content)
         return [stack for content in contents for stack in stacks_of(content)]
 
 

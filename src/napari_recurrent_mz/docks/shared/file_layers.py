@@ -14,6 +14,7 @@ from ...io._parts import Content, Part, channels_in, contents_of, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
 from .drop import files_in, layer_arguments
+from .heights_button import Mislabelled
 from .layers import FILE, LAID_KEY, METADATA_KEY
 from .result import layer_data
 
@@ -129,6 +130,22 @@ def stacks_of(content: Content, z_axis: str = "") -> list[FileStack]:
     return stacks
 
 
+MOST_CHANNELS = 24
+"""More channels than that are not made layers: they may be the heights of a z-stack."""
+
+
+def check_channels(content: Content) -> None:
+    """Refuse more channels than a list of layers can show."""
+    count = content.length("C")
+    if count > MOST_CHANNELS:
+        name = Part(content.path, content.inside).name
+        heights = ": if they are heights, drop the file on the Reconstruct dock and say so"
+        remedy = (
+            heights if content.length("Z") == 1 else ": save those you need in a file of their own"
+        )
+        raise InputError(f"'{name}' has {count} channels, too many to open as layers{remedy}.")
+
+
 @dataclass(frozen=True, eq=False)
 class Opened:
     """What came of files: layers, what the files say of each, and what could not be read."""
@@ -136,24 +153,32 @@ class Opened:
     layers: list[LayerData]
     images: list[ImageFile]
     sentences: list[str]
+    mislabelled: list[Mislabelled]  # images that were not opened, for they may be z-stacks
 
 
-def open_files(paths: list[Path], z_axis: str = "") -> Opened:
-    """Read everything in files that can be read as layers."""
-    opened = Opened([], [], [])
+def open_files(paths: list[Path], as_heights: Mislabelled | None = None) -> Opened:
+    """Read everything in files that can be read as layers, or one image as a z-stack."""
+    opened = Opened([], [], [], [])
     for path in paths:
         try:
             for file in files_in(path):
-                _open(file, z_axis, opened)
+                _open(file, as_heights, opened)
         except InputError as error:
             opened.sentences.append(str(error))
     return opened
 
 
-def _open(file: Path, z_axis: str, opened: Opened) -> None:
+def _open(file: Path, as_heights: Mislabelled | None, opened: Opened) -> None:
     for content in contents_of(check_readable(file)):
+        if as_heights is not None and content.inside != as_heights.inside:
+            continue
         try:
-            stacks = stacks_of(content, z_axis)
+            letter = "" if as_heights is None else as_heights.letter
+            if as_heights is None and content.length("C") > MOST_CHANNELS:
+                one = Mislabelled(content.path, content.inside, "C", content.length("C"))
+                opened.mislabelled.extend([one] if content.length("Z") == 1 else [])
+                check_channels(content)
+            stacks = stacks_of(content, letter)
             opened.layers.extend([stack.layer() for stack in stacks])
             opened.images.extend(stack.image for stack in stacks)
         except InputError as error:

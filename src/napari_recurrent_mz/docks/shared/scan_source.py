@@ -14,6 +14,7 @@ from ...core.scans import InputError
 from .drop import DropTarget, doubts_about, said_of
 from .file_layers import Opened, open_files
 from .guard import on, sentence_of
+from .heights_button import HeightsButton, Mislabelled
 from .layers import (
     check_layer,
     check_scan_layer,
@@ -51,7 +52,8 @@ class ScanParts:
             "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
         )
         self.buttons = self.add_button, self.planes_button, self.remove_button
-        self.inputs = self.table, self.stack, self.optics, *self.buttons
+        self.heights = HeightsButton()
+        self.inputs = self.table, self.stack, self.optics, self.heights, *self.buttons
         self.stack.hide()
 
     def laid_out(self) -> QVBoxLayout:
@@ -62,6 +64,7 @@ class ScanParts:
             line.addWidget(button)
         column.addWidget(self.table)
         column.addLayout(line)
+        column.addWidget(self.heights)
         column.addWidget(self.stack)
         return column
 
@@ -81,6 +84,8 @@ class ScanSource(DropTarget):
         on(self, parts.add_button.clicked, self._add_selected)
         on(self, parts.remove_button.clicked, self._remove_selected)
         on(self, parts.planes_button.toggled, self._planes_toggled)
+        on(self, parts.heights.pressed_for, self._open_as_heights)
+        on(self, self._viewer.layers.selection.events.changed, self._selection_changed)
         on(self, layers.inserted, self._layers_changed)
         on(self, layers.removed, self._layer_removed)
         on(self, layers, self._layer_event)
@@ -106,8 +111,17 @@ class ScanSource(DropTarget):
         self.say("Reading…", "hint")
         self._open(list(paths))
 
-    def _open(self, paths: list[Path], z_axis: str = "") -> None:
-        in_background(self, open_files, paths, z_axis, then=self._opened, failed=self._fail)
+    def _open(self, paths: list[Path], as_heights: Mislabelled | None = None) -> None:
+        in_background(self, open_files, paths, as_heights, then=self._opened, failed=self._fail)
+
+    def _open_as_heights(self, one: Mislabelled) -> None:
+        """Its channels or time points are the planes of a z-stack."""
+        self.say("Reading…", "hint")
+        self.scan_parts.heights.offer(None)
+        self._open([Path(one.path)], one)
+
+    def _selection_changed(self) -> None:
+        self.scan_parts.heights.look(self._selected())
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
@@ -174,6 +188,8 @@ class ScanSource(DropTarget):
         sentences = opened.sentences + self._add_all(added)
         if sentences or doubts_about(opened.images):
             self.say(*said_of(opened.images, sentences))
+        if opened.mislabelled:
+            self.scan_parts.heights.offer(opened.mislabelled[0])
 
     def _fail(self, sentence: str) -> None:
         self.say(sentence, "error")
