@@ -189,7 +189,7 @@ def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stac
         channel = replace(file.channels[0], pixels=np.zeros_like(layer.data))
         return replace(file, channels=(channel,))
 
-    save.offer(layer, zeros)
+    save.offer([layer], zeros)
     save.save_to(tmp_path / "a.ome.tif")
     qtbot.waitUntil(lambda: bool(said))
     assert not read_image(tmp_path / "a.ome.tif").data.any()

@@ -345,7 +345,8 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
             raise ValueError(f"the planes {finished} are not one block")
         with refusals_of(self.path):
             self._file.crop(finished[0], len(finished))
-        self.shape = (len(finished), *self.shape[1:])
+        self._count = len(finished)
+        self.shape = (self._count, *self.shape[1:])
 
     def finish(self, provenance: Mapping[str, Any] | None = None, *, durable: bool = False) -> Path:
         """Complete the file and give it its name; what was there is replaced.

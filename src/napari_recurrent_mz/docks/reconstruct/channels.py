@@ -230,6 +230,7 @@ class _ChannelTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, 2)
         self.setAccessibleName("Channels")
+        self.setToolTip("The channels of which the same planes are reconstructed, one volume each")
         self.setHorizontalHeaderLabels(["The same planes of", "Emission µm"])
         self.setTabKeyNavigation(False)
         rows, columns = self.verticalHeader(), self.horizontalHeader()

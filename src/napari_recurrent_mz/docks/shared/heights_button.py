@@ -26,7 +26,7 @@ class Mislabelled(NamedTuple):
     path: str
     inside: str
     letter: str
-    count: int
+    planes: int
 
 
 def mislabelled(layer: Layer) -> Mislabelled | None:
@@ -52,6 +52,7 @@ class HeightsButton(QPushButton):
     def __init__(self) -> None:
         super().__init__()
         self._offered: Mislabelled | None = None
+        name_button(self, "These planes are heights (z)", _TIP)
         on(self, self.clicked, lambda: self.pressed_for.emit(self._offered))
         self.offer(None)
 
@@ -66,4 +67,4 @@ class HeightsButton(QPushButton):
         self.setVisible(one is not None)
         if one is not None:
             words = f"{AXIS_WORDS[one.letter]}s"
-            name_button(self, f"The {one.count} {words} are heights (z)", _TIP)
+            name_button(self, f"The {one.planes} {words} are heights (z)", _TIP)
