@@ -164,9 +164,17 @@ def _named(image: ImageFile, channel: int | None) -> ImageFile:
 def channels_of(
     path: str | os.PathLike[str], *, position: int | None = None, z_axis: str | None = None
 ) -> list[str]:
-    """What a file calls the channels of one image in it, empty where it does not; no pixel is read.
+    """Names of the channels of an image, without reading a pixel.
 
-    Parameters are as in :func:`read_image`. A file with one channel has a list of one.
+    Parameters
+    ----------
+    path, position, z_axis
+        As in :func:`read_image`.
+
+    Returns
+    -------
+    list of str
+        One for each channel, empty where the file does not state it.
     """
     path = check_readable(path)
     if path.is_dir() or position is None:
