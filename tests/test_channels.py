@@ -255,3 +255,38 @@ def test_the_metadata_of_two_channels_are_valid_ome(tmp_path: Path) -> None:
         ("DAPI", 461.0),
         ("CY3", 600.0),
     ]
+
+
+@pytest.mark.parametrize("task", ["normalise", "edf"])
+def test_prepared_channels_are_what_each_is_alone(tmp_path: Path, task: str) -> None:
+    path, both = ome_tiff(tmp_path), tmp_path / "both.ome.tif"
+    assert run("prepare", task, path, "--channel", "all", "-o", both) == 0
+    assert channels_of(both) == ["DAPI", "CY3"]
+    for number, wavelength_um in enumerate(WAVELENGTHS_UM):
+        one = tmp_path / f"{number}.ome.tif"
+        assert run("prepare", task, path, "--channel", str(number), "-o", one) == 0
+        image = read_image(both, channel=number)
+        np.testing.assert_array_equal(image.data, read_image(one).data)
+        assert image.wavelength_um == pytest.approx(wavelength_um)
+        assert image.provenance["prepared"][0]["task"] == task
+
+
+def test_all_channels_are_aligned_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pystackreg")
+    drift = np.arange(N) % 3
+    pixels = np.stack(
+        [[np.roll(TWO[c][4], d, axis=1) for d in drift] for c in range(2)]  # one plane that drifts
+    )
+    channels = {"Name": ["DAPI", "CY3"]}
+    path = write_ome(tmp_path / "drift.ome.tif", pixels, "CZYX", Channel=channels)
+    both, one = tmp_path / "both.ome.tif", tmp_path / "one.ome.tif"
+    command = ["prepare", "align", path, "--transform", "translation"]
+    assert "say by which" in refused(capsys, *command, "--channel", "all", "-o", both)
+    assert run(*command, "--channel", "all", "--by", "CY3", "-o", both) == 0
+    assert run(*command, "--channel", "CY3", "-o", one) == 0
+    np.testing.assert_array_equal(read_image(both, channel=1).data, read_image(one).data)
+    aligned = read_image(both, channel=0).data[:, 4:-4, 8:-8].astype(float)
+    before = pixels[0, :, 4:-4, 8:-8].astype(float)
+    assert np.ptp(aligned, axis=0).mean() < 0.3 * np.ptp(before, axis=0).mean()

@@ -267,6 +267,55 @@ def test_all_time_points_are_one_layer(
         np.testing.assert_array_equal(read_image(path, time=2).data, layer.data[2])
 
 
+def test_a_time_lapse_that_another_reader_opened(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    path = movie(tmp_path)
+    layer = dock._viewer.add_image(tifffile.imread(path), name="movie")
+    layer._source = layer.source.model_copy(update={"path": str(path)})
+    dock.add_layers([layer])
+    dock.ui.channels.take_all_times()
+    dock.check()
+    run_to_end(dock)
+    (made,) = results(dock)
+    np.testing.assert_allclose(made.data[2], alone(MOVIE[2, 1], 0.6), rtol=1e-6)
+
+
+def test_what_is_four_dimensional_and_says_no_more_is_not_guessed(dock: ReconstructDock) -> None:
+    dock.add_layers([dock._viewer.add_image(MOVIE[:, 0], name="what")])
+    assert "has 4 dimensions (3, 9, 24, 32)" in dock.footer.message.text()
+    assert dock.ui.table.scans.rows == []
+
+
+def test_time_lapses_of_different_length_do_not_go_together(
+    dock: ReconstructDock, tmp_path: Path
+) -> None:
+    for plane, points in zip(PLANES, (3, 3, 2), strict=True):
+        path = tmp_path / f"scan_z{STEP_UM * plane:.1f}um.ome.tif"
+        write_ome(path, MOVIE[:points, 1, plane, np.newaxis], "TZYX")
+        dock.add_layers(dock._viewer.open(str(path), plugin=PLUGIN))
+    dock.ui.optics.set_values({"wavelength_um": 0.6}, "typed")
+    dock.check()
+    assert "has 3 time points but" in dock.footer.state.text()
+
+
+def test_scans_that_are_time_lapses_each(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    for plane in PLANES:
+        path = tmp_path / f"scan_z{STEP_UM * plane:.1f}um.ome.tif"
+        write_ome(path, MOVIE[:, 1, plane, np.newaxis], "TZYX")
+        dock.add_layers(dock._viewer.open(str(path), plugin=PLUGIN))
+    dock.ui.optics.set_values({"wavelength_um": 0.6}, "typed")
+    dock.set_grid(GRID)
+    dock.ui.channels.take_all_times()
+    dock.check()
+    run_to_end(dock)
+    (made,) = results(dock)
+    for time in range(3):
+        np.testing.assert_allclose(made.data[time], alone(MOVIE[time, 1], 0.6), rtol=1e-6)
+
+
 @pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("planes", [2, 7, 9])
 def test_cancel_loses_no_plane_of_a_time_lapse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class ReconstructDock(ScanSource):
         self.remembers = True
         self.rest = Rest()
         self.result: ResultLayer | None = None
-        self.results: list[ResultLayer] = []  # of the channels of this run that are finished
+        self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
         self._job: VolumeJob | None = None
         self._queue: list[Planned] = []  # what comes after it
         self._layers: list[Image] = []  # those of the scans
@@ -259,19 +260,19 @@ class ReconstructDock(ScanSource):
             super()._run_ended(outcome)
             return
         with telling(self):
-            result.finish(outcome)
-            self.results.append(result)
+            self._finish(result, outcome)
             self._begin_next(self._queue)
 
     def _keeps(self, outcome: Outcome) -> bool:
-        return outcome.state != "done" or outcome.path is not None
+        is_lapse = self._job is not None and bool(self._job.lapse)
+        return outcome.state != "done" or outcome.path is not None or is_lapse
 
     def _conclude(self, outcome: Outcome) -> None:
         result = self.result
         if result is None:
             return
-        result.finish(outcome)
-        self.results.append(result)
+        self._finish(result, outcome)
+        self._layers = []  # nobody keeps them from going
         layers = self._result_layers()
         self.ui.save.offer(layers)
         if len(layers) > 1:
@@ -284,12 +285,19 @@ class ReconstructDock(ScanSource):
 
     def _result_layers(self) -> list[Image]:
         """The volumes of this run that are there."""
-        return [one.layer for one in self.results if one.layer is not None]
+        there = (ref() for ref in self.results)
+        return [one for one in there if one is not None and one in self._viewer.layers]
+
+    def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
+        """Let a volume be what it has become."""
+        result.finish(outcome)
+        if result.layer is not None:
+            self.results.append(weakref.ref(result.layer))
 
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
         kept = f" The {result.done} finished planes are kept{where}." if result.done else ""
-        before = [f"“{one.layer.name}”" for one in self.results[:-1] if one.layer is not None]
+        before = [f"“{one.name}”" for one in self._result_layers() if one is not result.layer]
         kept += f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
         if result.is_removed and outcome.state != "done":
             stays = kept if outcome.path is not None or before else ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,17 @@ from napari.layers import Image
 from ...core.device import check_memory
 from ...core.methods import METHOD_NAMES, image_made, method_of
 from ...core.optics import Optics
-from ...core.scans import InputError, Scan, ZGrid, check_scans, require_several
+from ...core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
 from ..shared.grid_panel import in_words, size_in_words
-from ..shared.layers import common_name, full_resolution, known_metadata, lateral_origin_um
+from ..shared.layers import (
+    common_name,
+    frame_count,
+    full_resolution,
+    known_metadata,
+    lateral_origin_um,
+)
 from ..shared.layers import pixel_um as layer_pixel_um
 from ..shared.method_panel import MethodPanel
 from ..shared.result import order_from, plane_in_view
@@ -48,9 +55,10 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
     channels = ui.channels.used() or [Channel({}, is_main=True)]
     channels = channels[:1] if preview else channels
     several = len(channels) > 1
-    planned = []
+    planned: list[Planned] = []
     for channel in channels:
-        job = _job(ui, viewer, rows, channel, preview=preview)
+        taken = [one.job.output for one in planned if one.job.output is not None]
+        job = _job(ui, viewer, rows, channel, taken, preview=preview)
         layers = layers_of(channel.rows(rows))
         planned.append(Planned(job, layers, channel.name if several else ""))
     if all(one.job.output is None for one in planned):
@@ -60,12 +68,19 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
 
 
 def _job(
-    ui: ReconstructLayout, viewer: Any, rows: Sequence[Row], channel: Channel, *, preview: bool
+    ui: ReconstructLayout,
+    viewer: Any,
+    rows: Sequence[Row],
+    channel: Channel,
+    taken: Collection[Path],
+    *,
+    preview: bool,
 ) -> VolumeJob:
     """The job of one channel."""
     frame = frame_in_view(viewer, ui.channels)
     lapse = not preview and ui.channels.takes_all_times
     rows = channel.rows(rows)
+    _check_frames(layers_of(rows))
     scans = scans_of(rows, 0 if lapse else frame)
     method = method_of("lmmse" if preview else ui.method.method_key())
     optics = channel_optics(ui, channel) if method.needs_optics else None
@@ -80,10 +95,22 @@ def _job(
     frames = ui.channels.frames if lapse else 1
     output = None
     if not preview and ui.result.is_on_disk:
-        output = ui.result.output(layers_name(ui, layers_of(rows), method.key))
+        output = ui.result.output(layers_name(ui, layers_of(rows), method.key), taken)
         y, x = recipe.shape
         check_disk(output, (frames * len(grid), y, x))
     return VolumeJob(recipe, order, output, tuple(map(_pixels, rows)) if lapse else (), frames)
+
+
+def _check_frames(layers: Sequence[Image]) -> None:
+    """Refuse time-lapses of which one is shorter than another."""
+    first = layers[0] if layers else None
+    for other in layers[1:]:
+        assert first is not None
+        if frame_count(other) != frame_count(first):
+            raise InputError(
+                f"'{first.name}' has {counted(frame_count(first), 'time point')} but "
+                f"'{other.name}' has {frame_count(other)}: all scans must have the same number."
+            )
 
 
 def _pixels(row: Row) -> ScanPixels:

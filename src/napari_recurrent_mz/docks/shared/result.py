@@ -17,7 +17,7 @@ from .insides import fit
 from .layer_in_turns import LayerInTurns
 from .layers import LAID_KEY, METADATA_KEY, frame_count, has_size, lateral_origin_um
 from .pace import Pace, Turns
-from .targets import FinishedPlane, PartFrame, VolumeJob
+from .targets import FinishedPlane, LeftLapse, PartFrame, VolumeJob
 from .worker import Outcome
 
 
@@ -43,6 +43,7 @@ class ResultLayer(QObject):
         self._time_axis = axis_of_time(scans[0])
         self.is_scan_unsized = not has_size(scans[0])
         self.hides_scans = False
+        self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
         self._pace = Pace()
         self._timer = one_shot(self, 0, self._refresh)
@@ -58,14 +59,10 @@ class ResultLayer(QObject):
         """Whether the user took the layer out of the viewer."""
         return self._layer.was_removed
 
-    @property
-    def done(self) -> int:
-        """How many planes are finished."""
-        return len(self._planes)
-
     def take(self, plane: FinishedPlane) -> None:
         """Show a plane that is finished; the first one brings the layer."""
         self._planes.append(plane)
+        self.done = len(self._planes)
         if self.layer is None:
             self._layer.bring((self._remove_replaced,), (self._show_first, self._select))
         elif not self._pace.left_s():
@@ -175,25 +172,35 @@ class ResultLayer(QObject):
 
     def _crop_lapse(self, layer: Image, outcome: Outcome) -> None:
         """Cut a time-lapse to its whole time points; the planes of the last one are a layer."""
-        state, part, count = outcome.state, outcome.value, len(self._job.grid)
-        whole = sum(1 for n in Counter(p.frame for p in self._planes).values() if n == count)
-        name = layer.name
-        if isinstance(part, PartFrame):
-            low, high = (
-                float(self._job.grid.z_um[part.first + i]) for i in (0, len(part.pixels) - 1)
-            )
-            words = f"{name} ({state}: time point {part.frame}, z {low:g} to {high:g} µm only)"
-            block = self._image(part.pixels, words, self._place(low))
-            planes = range(part.first, part.first + len(part.pixels))
-            self._record(block, self._job.part_record(state, planes, part.measured))
-            self._viewer.add_layer(block)
-        if not whole:
+        state, left, name = outcome.state, outcome.value, layer.name
+        if not isinstance(left, LeftLapse):  # the disk has failed
+            left = LeftLapse(self._whole_frames(), None)
+        self.done = left.frames * len(self._job.grid)
+        if left.part is not None:
+            self.done += len(left.part.pixels)
+            self._viewer.add_layer(self._part_layer(name, state, left.part))
+        if not left.frames:
             self._layer.remove()
             return
         if self._job.output is None:
-            layer.data = self._planes[-1].levels[0][:whole].copy()
-        layer.name = f"{name} ({state}: {whole} of {self._job.frames} time points)"
-        self._record(layer, self._job.lapse_record(state, whole))
+            layer.data = self._planes[-1].levels[0][: left.frames].copy()
+        layer.name = f"{name} ({state}: {left.frames} of {self._job.frames} time points)"
+        self._record(layer, self._job.lapse_record(state, left.frames))
+
+    def _whole_frames(self) -> int:
+        """How many time points all planes have come of."""
+        counts = Counter(plane.frame for plane in self._planes).values()
+        return sum(count == len(self._job.grid) for count in counts)
+
+    def _part_layer(self, name: str, state: str, part: PartFrame) -> Image:
+        """The planes of a time point that is not whole."""
+        z_um = self._job.grid.z_um[part.first :][: len(part.pixels)]
+        low, high = float(z_um[0]), float(z_um[-1])
+        words = f"{name} ({state}: time point {part.frame}, z {low:g} to {high:g} µm only)"
+        layer = self._image(part.pixels, words, self._place(low))
+        planes = range(part.first, part.first + len(part.pixels))
+        self._record(layer, self._job.part_record(state, planes, part.measured))
+        return layer
 
     def _stretch(self, layer: Image) -> None:
         """Let the contrast slider reach every value of the volume."""

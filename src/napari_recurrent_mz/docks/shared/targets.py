@@ -122,6 +122,14 @@ class PartFrame:
     measured: list[int]
 
 
+@dataclass(frozen=True, eq=False)
+class LeftLapse:
+    """What there is of a time-lapse whose run ended early."""
+
+    frames: int  # that are whole
+    part: PartFrame | None  # of the next one
+
+
 class VolumeTarget:
     """The volume of a job, in memory or in its folder; MemoryError if there is no room for it."""
 
@@ -211,7 +219,7 @@ class VolumeTarget:
             else:
                 shutil.rmtree(path, ignore_errors=True)
                 path = None
-        return Outcome(state, path=path, value=part)
+        return Outcome(state, path=path, value=LeftLapse(whole, part))
 
 
 def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> Iterator[object]:
