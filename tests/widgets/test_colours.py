@@ -344,15 +344,15 @@ def test_cancel_loses_no_plane_of_a_time_lapse(
     kept = sum(int(np.prod(one.data.shape[:-2])) for one in made)
     assert planes <= kept <= planes + 1
     whole, rest = divmod(planes, 7)
-    assert [one.ndim for one in made] == [4] * bool(whole) + [3] * bool(rest or kept > planes)
-    for one in made:
-        pixels = np.asarray(one.data)
-        if one.ndim == 4:
-            np.testing.assert_allclose(pixels[0], wanted[0], rtol=1e-6)
-        else:
-            first = round((float(one.translate[0]) - GRID.start_um) / GRID.step_um)
-            expected = wanted[whole][first : first + len(pixels)]
-            np.testing.assert_allclose(pixels, expected, rtol=1e-6)
+    is_part = ["time point " in one.name for one in made]
+    assert is_part == [False] * bool(whole) + [True] * bool(rest or kept > planes)
+    for one, is_one_part in zip(made, is_part, strict=True):
+        pixels = np.asarray(one.data)[0]
+        first = round((float(one.translate[1]) - GRID.start_um) / GRID.step_um)
+        time = whole if is_one_part else 0
+        expected = wanted[time][first : first + len(pixels)]
+        np.testing.assert_allclose(pixels, expected, rtol=1e-6)
+        assert one.translate[0] == time
     files = list((tmp_path / "out").glob("*")) if on_disk else []
     assert len(files) == (on_disk and whole)
     for path in files:

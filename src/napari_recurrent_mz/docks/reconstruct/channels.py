@@ -171,6 +171,11 @@ class ChannelsPanel(FormPanel):
         return [channel for channel in self.channels if channel.use]
 
     @property
+    def is_incomplete(self) -> bool:
+        """Whether an emission wavelength is missing, which is no mistake."""
+        return any(one.wavelength_um is None for one in self.used() if not one.is_main)
+
+    @property
     def takes_all_times(self) -> bool:
         """Whether every time point is wanted."""
         return self.frames > 1 and self._form.times.value == ALL

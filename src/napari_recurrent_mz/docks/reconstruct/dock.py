@@ -151,7 +151,7 @@ class ReconstructDock(ScanSource):
             warnings = warnings_about(self.ui, job)
         except InputError as error:
             missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
-            missing |= self.ui.result.is_incomplete
+            missing |= self.ui.result.is_incomplete or self.ui.channels.is_incomplete
             footer.ready(str(error), "hint" if not rows or missing else "error")
             if not rows:
                 footer.state.say("Add scans to begin.")

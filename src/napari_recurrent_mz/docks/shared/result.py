@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject
 
@@ -104,19 +105,22 @@ class ResultLayer(QObject):
 
     def _make(self) -> Image:
         place = self._place(self._job.grid.start_um)
-        if self._job.lapse:
-            place = {key: (self._time_axis[key], *values) for key, values in place.items()}
         return self._image(layer_data(self._planes[-1].levels), self._name, place)
 
-    def _place(self, z_um: float) -> dict[str, tuple[Any, ...]]:
-        """Where a volume (Z, Y, X) that begins at a height lies."""
+    def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
+        """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
         pixel_um = self._job.recipe.pixel_size_um
-        return {
+        place = {
             "scale": (self._job.grid.step_um, pixel_um, pixel_um),
             "translate": (z_um, *self._origin_um),
             "units": ("um", "um", "um"),
             "axis_labels": ("z", "y", "x"),
         }
+        if not self._job.lapse:
+            return place
+        time = self._time_axis
+        time = time | {"translate": time["translate"] + frame * time["scale"]}
+        return {key: (time[key], *values) for key, values in place.items()}
 
     def _image(self, data: Any, name: str, place: Mapping[str, tuple[Any, ...]]) -> Image:
         return Image(
@@ -197,7 +201,7 @@ class ResultLayer(QObject):
         z_um = self._job.grid.z_um[part.first :][: len(part.pixels)]
         low, high = float(z_um[0]), float(z_um[-1])
         words = f"{name} ({state}: time point {part.frame}, z {low:g} to {high:g} µm only)"
-        layer = self._image(part.pixels, words, self._place(low))
+        layer = self._image(part.pixels[np.newaxis], words, self._place(low, part.frame))
         planes = range(part.first, part.first + len(part.pixels))
         self._record(layer, self._job.part_record(state, planes, part.measured))
         return layer
