@@ -23,7 +23,7 @@ from napari_recurrent_mz.docks.reconstruct.channels import EMISSION, NAME
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, known_metadata
 from napari_recurrent_mz.engine import inference
-from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.io import Channel, Place, read_image, write_channels
 
 N, STEP_UM, PIXEL_UM = 9, 0.4, 0.1
 _NOISE = np.random.default_rng(5).random((3, 2, N, 24, 32))
@@ -221,6 +221,34 @@ def test_cancel_keeps_the_channel_that_is_ready(
     assert "“DAPI · Linear MMSE” is ready" in dock.footer.message.text()
 
 
+@pytest.mark.parametrize("kind", ["OME-Zarr", "ImageJ"])
+def test_other_formats_that_are_dropped(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, qtbot: Any, kind: str
+) -> None:
+    """Neither says wavelengths: both are asked for."""
+    if kind == "OME-Zarr":
+        place = Place(PIXEL_UM, STEP_UM * np.arange(N))
+        channels = [Channel(stack) for stack in MOVIE[0]]
+        path = write_channels(tmp_path / "two.ome.zarr", channels, place)
+    else:
+        path = tmp_path / "two.tif"
+        metadata = {"axes": "ZCYX", "spacing": STEP_UM, "unit": "um"}
+        size, pixels = (1 / PIXEL_UM, 1 / PIXEL_UM), MOVIE[0].swapaxes(0, 1)
+        tifffile.imwrite(path, pixels, imagej=True, resolution=size, metadata=metadata)
+    dock.drop([path])
+    qtbot.waitUntil(lambda: len(dock.ui.channels.channels) == 2)
+    dock.check()
+    assert "emission wavelength" in dock.footer.state.text()
+    assert not dock.footer.action.isEnabled()
+    dock.ui.optics.set_values({"wavelength_um": 0.461}, "typed")
+    dock.ui.channels.table.item(1, EMISSION).setText("0.6")
+    dock.check()
+    run_to_end(dock)
+    for number, layer in enumerate(results(dock)):
+        expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
+        np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+
+
 # time-lapses ------------------------------------------------------------------------------
 @pytest.fixture
 def lapse(dock: ReconstructDock, tmp_path: Path) -> ReconstructDock:
@@ -357,6 +385,26 @@ def test_cancel_loses_no_plane_of_a_time_lapse(
     assert len(files) == (on_disk and whole)
     for path in files:
         assert read_image(path, time=0).provenance["finished_time_points"] == 1
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_time_point_that_cannot_be_made_leaves_those_before(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, on_disk: bool
+) -> None:
+    pixels = MOVIE[:, 1].copy()
+    pixels[1, PLANES[0]] = 300  # the lamp was off
+    light = {"EmissionWavelength": [600.0], "EmissionWavelengthUnit": ["nm"]}
+    opened(dock, write_ome(tmp_path / "movie.ome.tif", pixels, "TZYX", Channel=light))
+    dock.ui.channels.take_all_times()
+    if on_disk:
+        (tmp_path / "out").mkdir()
+        dock.write_to(tmp_path / "out")
+    dock.check()
+    assert run_to_end(dock).state == "failed"
+    assert "plane 1, time point 1" in dock.footer.message.text()
+    (made,) = [layer for layer in dock._viewer.layers if "(failed" in layer.name]
+    assert made.data.shape[0] == 1
+    np.testing.assert_allclose(np.asarray(made.data[0]), alone(MOVIE[0, 1], 0.6), rtol=1e-6)
 
 
 # split stacks -----------------------------------------------------------------------------

@@ -42,7 +42,8 @@ class ScanPixels:
 
     def scan(self, frame: int) -> Scan:
         """Read it at one time point."""
-        return Scan(plane_of(self.pixels, self.plane, frame), self.z_um, self.name)
+        name = f"{self.name}, time point {frame}"
+        return Scan(plane_of(self.pixels, self.plane, frame), self.z_um, name)
 
 
 @dataclass(frozen=True, eq=False)
