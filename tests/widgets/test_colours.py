@@ -24,6 +24,7 @@ from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, known_metadata
 from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.io import Channel, Place, read_image, write_channels
+from napari_recurrent_mz.io._time_lapse import read_time_lapse
 
 N, STEP_UM, PIXEL_UM = 9, 0.4, 0.1
 _NOISE = np.random.default_rng(5).random((3, 2, N, 24, 32))
@@ -365,6 +366,10 @@ def test_cancel_loses_no_plane_of_a_time_lapse(
         gate.open.release(planes)
         qtbot.waitUntil(lambda: lapse.result is not None and lapse.result.done == planes)
         qtbot.waitUntil(lambda: lapse.result.layer is not None)
+        for path in (tmp_path / "out").glob("*"):  # it grows: a program that is killed leaves this
+            record, shape = read_time_lapse(path)
+            assert record["finished_time_points"] <= planes // 7 < shape[0] + (planes == 7)
+            assert shape[0] < 3
         lapse.cancel()
         gate.open.release(1)  # the one that is being made
     assert ended.args[0].state == "cancelled"

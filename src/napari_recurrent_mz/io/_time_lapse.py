@@ -65,21 +65,14 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
         return {}, ()
 
 
-def close_time_lapse(path: Path, points: int, record: Mapping[str, Any]) -> Path:
-    """Keep the first time points of a time-lapse, and say how they were made."""
-    with refusals_of(path):
-        lengthen_time_lapse(path, points)
-    return describe_time_lapse(path, record)
-
-
-def describe_time_lapse(path: Path, record: Mapping[str, Any]) -> Path:
-    """Replace the record of a time-lapse."""
+def resize_time_lapse(path: Path, points: int, record: Mapping[str, Any]) -> None:
+    """Let a time-lapse have so many time points, the first ones, and say how they were made."""
     import zarr
 
     with refusals_of(path):
+        lengthen_time_lapse(path, points)
         group = zarr.open_group(path, mode="r+")
         group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
-    return path
 
 
 def lengthen_time_lapse(path: Path, points: int) -> None:

@@ -16,7 +16,14 @@ from ...core.scans import ZGrid
 from .guard import one_shot
 from .insides import fit
 from .layer_in_turns import LayerInTurns
-from .layers import LAID_KEY, METADATA_KEY, frame_count, has_size, lateral_origin_um
+from .layers import (
+    LAID_KEY,
+    METADATA_KEY,
+    frame_count,
+    full_resolution,
+    has_size,
+    lateral_origin_um,
+)
 from .pace import Pace, Turns
 from .targets import FinishedPlane, LeftLapse, PartFrame, VolumeJob
 from .worker import Outcome
@@ -160,7 +167,15 @@ class ResultLayer(QObject):
     def _refresh(self) -> None:
         layer = self.layer
         if layer is not None:
-            self._pace.show(layer.refresh)
+            self._pace.show(lambda: self._show(layer))
+
+    def _show(self, layer: Image) -> None:
+        """Show what there is: a file of time points grows."""
+        levels = self._planes[-1].levels
+        if tuple(levels[0].shape) == tuple(full_resolution(layer).shape):
+            layer.refresh()
+        else:
+            layer.data = layer_data(levels)
 
     def _crop(self, layer: Image, state: str) -> None:
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""

@@ -20,9 +20,8 @@ from ...engine.recipe import Recipe
 from ...io import VolumeWriter
 from ...io._time_lapse import (
     TimePoint,
-    close_time_lapse,
-    describe_time_lapse,
     make_time_lapse,
+    resize_time_lapse,
 )
 from .guard import sentence_of
 from .layers import plane_of
@@ -144,7 +143,7 @@ class VolumeTarget:
             self._volume: Any = np.zeros((*lead, *job.shape), np.float32)
         elif lead:
             place = job.grid.z_um, job.recipe.pixel_size_um, job.lapse_record("running", 0)
-            make_time_lapse(job.output, (job.frames, *job.shape), *place)
+            make_time_lapse(job.output, (1, *job.shape), *place)  # it grows
             self._writer = TimePoint(job.output, 0, job.shape)
         else:
             pixel_um = job.recipe.pixel_size_um
@@ -161,7 +160,8 @@ class VolumeTarget:
         self._frame, self._measured = frame, []
         self._missing = set(range(len(self._job.grid)))
         if isinstance(self._writer, TimePoint) and frame:
-            path = describe_time_lapse(self._writer.path, self._job.lapse_record("running", frame))
+            path, record = self._writer.path, self._job.lapse_record("running", frame)
+            resize_time_lapse(path, frame + 1, record)
             self._writer = TimePoint(path, frame, self._job.shape)
 
     def put(self, plane: Any) -> FinishedPlane:
@@ -186,7 +186,8 @@ class VolumeTarget:
     def finish(self, provenance: dict[str, Any]) -> Path | None:
         """All is there: complete the file, if it is one."""
         if isinstance(self._writer, TimePoint):
-            return close_time_lapse(self._writer.path, self._job.frames, provenance)
+            resize_time_lapse(self._writer.path, self._job.frames, provenance)
+            return self._writer.path
         return None if self._writer is None else self._writer.finish(provenance)
 
     def leave(self, state: str) -> Outcome:
@@ -216,7 +217,7 @@ class VolumeTarget:
         if isinstance(self._writer, TimePoint):
             path = self._writer.path
             if whole:
-                close_time_lapse(path, whole, self._job.lapse_record(state, whole))
+                resize_time_lapse(path, whole, self._job.lapse_record(state, whole))
             else:
                 shutil.rmtree(path, ignore_errors=True)
                 path = None
