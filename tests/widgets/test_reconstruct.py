@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +316,9 @@ def test_the_expected_error_of_every_plane_is_shown_before_a_run(
     assert shown.scans_um == [2.5, 4.0, 5.5]
     assert max(shown.error[[0, 3, 6]]) < 0.5 * min(shown.error[[1, 2, 4, 5]])
     asked = []
-    monkeypatch.setattr(error_plot, "_error_over_z", asked.append)
+    monkeypatch.setattr(
+        error_plot, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [])
+    )
     for _ in range(3):
         dock.check()  # nothing has changed
     dock.ui.optics.fields["na"].set_value(1.1)
@@ -325,6 +328,19 @@ def test_the_expected_error_of_every_plane_is_shown_before_a_run(
     dock.ui.table.scans.rows[1].z_um = None
     dock.check()
     assert dock.ui.error.isHidden()
+
+
+def test_hot_pixels_are_told_before_a_run(qtbot, docks, add_stack) -> None:
+    dock = ReconstructDock(ViewerModel())
+    docks.append(dock)
+    qtbot.waitUntil(lambda: dock.ui.method.model is not None, timeout=20_000)
+    layer = add_stack(dock._viewer, scale=(0.5, 0.1, 0.1))
+    layer.data[4, 10, 12] = 4000
+    dock.add_layers([layer])
+    dock.set_optics(replace(OPTICS, pixel_um=0.1))
+    dock.check()
+    said = dock.ui.footer.warnings
+    qtbot.waitUntil(lambda: "Single pixels stand out in 'stack" in said.text(), timeout=20_000)
 
 
 def test_a_deep_stack_offers_as_many_planes_as_leave_no_wide_gap(make_dock, add_stack) -> None:

@@ -65,7 +65,10 @@ def _made(
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
     from ..engine.to_disk import reconstruct_into
+    from ..estimates.hot_pixels import hot_pixel_notes
 
+    for sentence in hot_pixel_notes(given.scans, given.optics) if given.optics else ():
+        note(sentence)
     records: list[dict[str, Any]] = []
     asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()
     words = f"{given.channel}, {asked}" if given.channel else asked

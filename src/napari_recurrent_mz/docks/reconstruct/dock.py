@@ -159,7 +159,7 @@ class ReconstructDock(ScanSource):
             self.ui.grid.cost.setText("")
             return
         footer.ready()
-        footer.warn(warnings)
+        footer.warn([*warnings, *self.ui.error.notes])
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             optics = job.recipe.optics or self.ui.optics.known()
@@ -336,6 +336,7 @@ class ReconstructDock(ScanSource):
         ui.method.changed.connect(self._check_timer.start)
         on(self, ui.method.failed, self._fail)
         ui.result.changed.connect(self._check_timer.start)
+        on(self, ui.error.noticed, self.check)
         on(self, ui.save.said, self.say)
         on(self, ui.give_size.said, self.say)
         on(self, ui.preview.clicked, self.preview)
