@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QApplication
 
 from files import MICROMETRES, heights, write_ome
 from napari_recurrent_mz import Optics, ZGrid
@@ -341,6 +342,17 @@ def test_hot_pixels_are_told_before_a_run(qtbot, docks, add_stack) -> None:
     dock.check()
     said = dock.ui.footer.warnings
     qtbot.waitUntil(lambda: "Single pixels stand out in 'stack" in said.text(), timeout=20_000)
+
+
+def test_how_the_volume_was_made_is_copied_as_a_paragraph(dock, run_to_end) -> None:
+    dock.ui.methods_text.click()
+    assert dock.footer.message.text() == "There is no finished volume yet: reconstruct first."
+    run_to_end(dock)
+    dock.ui.methods_text.click()
+    text = QApplication.clipboard().text()
+    assert "A volume of 7 planes from 2.5 to 5.5 µm, 0.5 µm apart" in text
+    assert "from 3 wide-field images at z = 2.5, 4 and 5.5 µm by linear interpolation" in text
+    assert "3 are measured and 4 planes inferred" in text
 
 
 def test_a_deep_stack_offers_as_many_planes_as_leave_no_wide_gap(make_dock, add_stack) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from qtpy.QtWidgets import QApplication
 
 from ...core.optics import Optics
 from ...core.scans import InputError, ZGrid, listed
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, sentence_of, telling
+from ..shared.layers import known_metadata
 from ..shared.pace import Turns
 from ..shared.result import ResultLayer
 from ..shared.scan_source import ScanSource
@@ -323,6 +325,22 @@ class ReconstructDock(ScanSource):
             sentence += f"\n{check['sentence']}"
         self.say(sentence, "done")
 
+    def copy_methods(self) -> None:
+        """Put on the clipboard how the volumes were made, a paragraph for each."""
+        from ...engine.provenance import methods_paragraph
+
+        layers = self.ui.save.layers
+        if not layers:
+            self.say("There is no finished volume yet: reconstruct first.", "hint")
+            return
+        try:
+            text = "\n\n".join(methods_paragraph(known_metadata(layer)) for layer in layers)
+        except InputError as error:
+            self._fail(str(error))
+            return
+        QApplication.clipboard().setText(text)
+        self.say("The paragraph is on the clipboard.", "done")
+
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:
         ui = self.ui
@@ -338,6 +356,7 @@ class ReconstructDock(ScanSource):
         ui.result.changed.connect(self._check_timer.start)
         on(self, ui.error.noticed, self.check)
         on(self, ui.save.said, self.say)
+        on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.give_size.said, self.say)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout
+
 from ..files.save_volume import SaveButton
 from ..shared.dock import Form, InstrumentFooter
 from ..shared.form import tab_in_order
 from ..shared.grid_panel import GridPanel
 from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import heading
+from ..shared.parts import heading, push_button
 from ..shared.scan_source import ScanParts
 from ..shared.theme import Palette
 from .channels import ChannelsPanel
@@ -36,6 +39,9 @@ class ReconstructLayout(Form):
         self.grid, self.method, self.result = GridPanel(), MethodPanel(), ResultPanel()
         self.error = ErrorPlot(palette)
         self.save = SaveButton("volume")
+        self.methods_text = push_button(
+            "Copy methods text", "Copy how the volume was made, as a paragraph for a paper"
+        )
         self.give_size = SizeButton(viewer)
         self.inputs = (
             *parts.inputs,
@@ -59,7 +65,10 @@ class ReconstructLayout(Form):
             for part in below:
                 rows.addWidget(part)
         rows.addWidget(self.result)
-        rows.addWidget(self.save)
+        line = QHBoxLayout()
+        line.addWidget(self.save, 1)
+        line.addWidget(self.methods_text, 1, Qt.AlignmentFlag.AlignTop)
+        rows.addLayout(line)
         rows.addStretch(1)
         self.fit()
         tab_in_order(self)
