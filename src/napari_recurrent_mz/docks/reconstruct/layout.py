@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout
 
 from ..files.save_volume import SaveButton
@@ -67,7 +66,7 @@ class ReconstructLayout(Form):
         rows.addWidget(self.result)
         line = QHBoxLayout()
         line.addWidget(self.save, 1)
-        line.addWidget(self.methods_text, 1, Qt.AlignmentFlag.AlignTop)
+        line.addWidget(self.methods_text, 1)
         rows.addLayout(line)
         rows.addStretch(1)
         self.fit()

@@ -50,7 +50,8 @@ class ScanParts:
         )
         self.planes_button.setCheckable(True)
         self.remove_button = push_button(
-            "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
+            "Remove",
+            "Take the selected rows out of the table (Delete; Ctrl+Z brings them back)",
         )
         self.buttons = self.add_button, self.planes_button, self.remove_button
         self.heights = HeightsButton()
@@ -176,7 +177,11 @@ class ScanSource(DropTarget):
 
     def _remove_selected(self) -> None:
         table = self.scan_parts.table
-        table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
+        rows = table.selected_rows()
+        if rows:
+            table.scans.remove(rows)
+        else:
+            self._fail("No row is selected: click those to remove; Ctrl+A in the table takes all.")
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
         image = check_scan_layer(layer, times=self.takes_times)
