@@ -24,6 +24,7 @@ from ..networks.recurrent_mz import NetworkConfig
 from ..simulation.phantoms import SPARSE
 from ..simulation.simulate import Camera
 from .fields import Field, Pool
+from .losses import FLOOR
 
 ORDERS = ("random", "depth", "distance")
 _REACH_DOF = 47.9
@@ -87,18 +88,35 @@ class Batch(NamedTuple):
     """Examples of one number of scans."""
 
     inputs: Prepared  # N examples of M scans
-    truth: torch.Tensor  # (N, 1, H, W): noise-free target planes, normalised as the scans are
+    truth: torch.Tensor  # (N, 1, H, W): target planes in the units of the output
+    linear: torch.Tensor  # the same of the linear estimate
+    floor: torch.Tensor  # (N,), mean squared error below which nothing is told apart
+
+    @classmethod
+    def of(cls, inputs: Prepared, truth: torch.Tensor, floor: float = FLOOR) -> Batch:
+        """Examples whose truth is normalised as the scans are."""
+        return cls(inputs, truth, inputs.linear, truth.new_full((len(truth),), floor))
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All of them, in their order."""
+        return [*self.inputs, *self[1:]]
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The same with every tensor changed."""
+        changed = [change(tensor) for tensor in self.tensors()]
+        inputs = len(self.inputs)
+        return Batch(Prepared(*changed[:inputs]), *changed[inputs:])
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(Prepared(*(t.to(device) for t in self.inputs)), self.truth.to(device))
+        return self.each(lambda tensor: tensor.to(device))
 
 
 def join(batches: Sequence[Batch], size: int | None = None) -> Batch:
     """Batches of one number of scans as one, cut to ``size`` examples."""
-    columns = zip(*(batch.inputs for batch in batches), strict=True)
-    joined = Prepared(*(torch.cat(column)[:size] for column in columns))
-    return Batch(joined, torch.cat([batch.truth for batch in batches])[:size])
+    columns = zip(*(batch.tensors() for batch in batches), strict=True)
+    joined = iter([torch.cat(column)[:size] for column in columns])
+    return batches[0].each(lambda _: next(joined))
 
 
 # --- what is drawn ---
@@ -238,7 +256,7 @@ def cut_examples(
         prepared = prepared._replace(scans=prepared.scans[:, order])
         truth = target.truth(prepared)[None, None]
         *window, truth = crop_and_turn((*prepared, truth), rng, config.crop)
-        examples.append(Batch(Prepared(*window), truth))
+        examples.append(Batch.of(Prepared(*window), truth))
     return join(examples)
 
 
