@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.io._whole import try_lock
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model
 from napari_recurrent_mz.simulation import pupil
@@ -68,6 +69,18 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made_the_same(
     assert "4 of 5 files are there" in told
     assert "GB of disk" in told
     assert "GB of memory" in told
+
+
+def test_what_another_process_makes_is_left_to_it(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "examples"
+    shutil.copytree(made, folder)
+    missing = folder / "group-000001.safetensors"
+    missing.unlink()
+    lock = try_lock(folder / f".{missing.name}.lock")
+    assert lock is not None
+    assert simulate(folder, "--groups", "2") == 0
+    assert not missing.exists()
+    lock.release()
 
 
 def test_sets_are_kept_in_half_precision_and_the_size_that_is_told_is_right(made: Path) -> None:

@@ -28,7 +28,7 @@ from napari_recurrent_mz.training.examples import (
 from napari_recurrent_mz.training.fields import Pool, PoolConfig, make_fields
 from napari_recurrent_mz.training.finish import draw_curves, facts_of_fields, write_model
 from napari_recurrent_mz.training.learner import TrainConfig
-from napari_recurrent_mz.training.loop import Trainer, on_fields
+from napari_recurrent_mz.training.loop import Trainer, field_examples, held_out_check
 from napari_recurrent_mz.training.losses import (
     Discriminator,
     LossConfig,
@@ -41,6 +41,15 @@ from napari_recurrent_mz.training.losses import (
 
 SMALL = NetworkConfig(base_channels=4, levels=3, norm="none")
 EXAMPLES = ExampleConfig(crop=32, targets=1, scans=(0, 1, 1), spacing_dof=(2.0, 6.0))
+
+
+def on_fields(
+    config: TrainConfig, pool: Pool, held_out: Pool, folder: Path, *, device: str, **more: Any
+) -> Trainer:
+    """A trainer on simulated fields, judged by those that are held out."""
+    chosen = choose_device(device)
+    source, check = field_examples(config, pool, chosen), held_out_check(config, held_out, chosen)
+    return Trainer(config, source, check, folder, device=chosen, **more)
 
 
 @pytest.fixture(scope="module")

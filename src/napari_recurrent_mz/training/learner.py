@@ -116,7 +116,7 @@ class Learner:
         self.judge = Discriminator().to(device) if config.loss.adversarial else None
         self._judge_optimiser = None if self.judge is None else self._adam(self.judge)
         self._decay = torch.tensor(0.0, device=device)
-        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Batch, torch.Tensor]] = {}
+        self._graphs: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Batch, torch.Tensor]] = {}
         self.steps = 0
 
     def _adam(self, network: nn.Module) -> torch.optim.AdamW:
@@ -137,10 +137,10 @@ class Learner:
         self._decay.fill_(min(self.config.average, (1 + self.steps) / (10 + self.steps)))
         if not self._on_gpu or self.judge is not None:
             return self._do(batch)
-        count = batch.inputs.scans.shape[1]
-        if count not in self._graphs:
-            self._graphs[count] = self._record(batch)
-        graph, held, loss = self._graphs[count]
+        shape = batch.inputs.scans.shape
+        if shape not in self._graphs:
+            self._graphs[shape] = self._record(batch)
+        graph, held, loss = self._graphs[shape]
         for mine, theirs in zip(held.tensors(), batch.tensors(), strict=True):
             mine.copy_(theirs)
         graph.replay()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from ..core.device import Device, choose_device
+from ..core.device import Device
 from ..core.scans import InputError
 from ..io import write_json, write_whole
 from ..io._whole import refusals_of
@@ -209,21 +209,6 @@ class Trainer:
                 "another folder, or the settings that it was begun with."
             ) from error
         self.seconds = about["seconds"]
-
-
-def on_fields(
-    config: TrainConfig,
-    pool: Pool,
-    held_out: Pool,
-    folder: Path,
-    *,
-    device: str = "auto",
-    **more: Any,
-) -> Trainer:
-    """A trainer on simulated fields, judged by those that are held out."""
-    chosen = choose_device(device)
-    source, check = field_examples(config, pool, chosen), held_out_check(config, held_out, chosen)
-    return Trainer(config, source, check, folder, device=chosen, **more)
 
 
 def field_examples(config: TrainConfig, pool: Pool, device: Device) -> Source:
