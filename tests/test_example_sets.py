@@ -17,7 +17,7 @@ from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import bundled_models, load_model
 from napari_recurrent_mz.simulation import pupil
 from napari_recurrent_mz.training.batched import _triangle_thresholds, batched_inputs
-from napari_recurrent_mz.training.examples import ExampleConfig
+from napari_recurrent_mz.training.examples import ExampleConfig, View
 from napari_recurrent_mz.training.learner import Learner, TrainConfig
 from napari_recurrent_mz.training.questions import Question, ask, check_groups
 from napari_recurrent_mz.training.revive import Dead, watched
@@ -26,7 +26,7 @@ from napari_recurrent_mz.training.sets import (
     SetConfig,
     Sets,
 )
-from napari_recurrent_mz.training.store import Ring, View, drawn
+from napari_recurrent_mz.training.store import Ring, drawn
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 NETWORK = NetworkConfig(base_channels=8, norm="none", nonnegative=True, slope=0.01)

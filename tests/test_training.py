@@ -21,8 +21,8 @@ from napari_recurrent_mz.networks.unet3d import UNet3DConfig
 from napari_recurrent_mz.networks.weights import load_model
 from napari_recurrent_mz.training.examples import (
     ExampleConfig,
+    View,
     choose_planes,
-    entering_order,
     make_batch,
 )
 from napari_recurrent_mz.training.fields import Pool, PoolConfig, make_fields
@@ -85,12 +85,14 @@ def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path
     list(make_fields(PoolConfig(seed=3, planes=16, size=48, confocal=True), tmp_path, 2))
     confocal = replace(SMALL, target="confocal")
     wide, narrow = (
-        make_batch(Pool(tmp_path), 0, 2, 4, EXAMPLES, network).truth.numpy()
+        np.concatenate(
+            [make_batch(Pool(tmp_path), 0, n, 4, EXAMPLES, network).truth for n in range(4)]
+        )
         for network in (SMALL, confocal)
     )
     assert narrow.shape == wide.shape
-    roughness = [np.abs(np.diff(t, axis=-1)).mean() / t.std() for t in (wide, narrow)]
-    assert roughness[1] > roughness[0]
+    steps = [np.abs(np.diff(t, axis=-1)).mean((1, 2, 3)) / t.std((1, 2, 3)) for t in (wide, narrow)]
+    assert (steps[1] > steps[0]).all()
     assert abs(np.median(narrow)) < 0.2
     with pytest.raises(InputError, match="no confocal counterpart"):
         make_batch(pool, 0, 0, 2, EXAMPLES, confocal)
@@ -183,10 +185,11 @@ def test_batches_depend_on_seed_and_step_alone(pool: Pool) -> None:
 
 @pytest.mark.parametrize(("order", "dpms"), [("depth", [3, -2, -5]), ("distance", [-5, 3, -2])])
 def test_scans_enter_in_the_papers_orders(order: str, dpms: list[float]) -> None:
-    heights = [7.0, 2.0, 10.0]
-    entered = [heights[n] for n in entering_order(heights, 5.0, order)]
-    assert [5.0 - z for z in entered] == dpms
-    assert entering_order(heights, 5.0, "random") == [0, 1, 2]
+    distances = 5.0 - torch.tensor([[7.0, 2.0, 10.0]])
+    entered = View(by=order).entering(distances)
+    assert entered is not None
+    assert distances.take_along_dim(entered, 1).tolist() == [dpms]
+    assert View().entering(distances) is None  # they were drawn in random order
     with pytest.raises(InputError, match="choose one of random, depth, distance"):
         ExampleConfig(order="by name")
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..networks.architectures import Network
+from .examples import View
 from .sets import Group, SetConfig, Sets
-from .store import View, drawn
+from .store import drawn
 from .validation import Validation, squared_errors, summary
 
 _SEED = 7_000_003  # of the check; trainings take others

@@ -6,63 +6,15 @@ and reordered anew every time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
 from ..networks.inputs import Prepared
 from ..networks.recurrent_mz import NetworkConfig
-from .examples import Batch
+from .examples import Batch, View
 from .learner import TrainConfig
 from .losses import FLOOR
 from .sets import SetConfig, Sets
-
-
-@dataclass(frozen=True)
-class View:
-    """Which part of the sets is shown, and how: the same for all of a batch."""
-
-    top: int = 0
-    left: int = 0
-    size: int = 0  # of the window; 0 is the whole
-    turned: bool = False  # rows become columns
-    flipped_rows: bool = False
-    flipped_columns: bool = False
-    order: torch.Tensor | None = None  # (M,), in which the scans enter
-    by: str = "random"  # or the order of ExampleConfig that takes its place
-
-    @classmethod
-    def random(
-        cls, rng: np.random.Generator, size: int, crop: int, order: torch.Tensor, by: str
-    ) -> View:
-        """A random view of ``crop`` out of ``size`` pixels."""
-        top, left = rng.integers(0, size - crop + 1, 2).tolist()
-        turned, rows, columns = (rng.random(3) < 0.5).tolist()
-        return cls(top, left, crop, turned, rows, columns, order, by)
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Rows and columns."""
-        if not self.size:
-            return slice(None), slice(None)
-        return slice(self.top, self.top + self.size), slice(self.left, self.left + self.size)
-
-    def of(self, values: torch.Tensor) -> torch.Tensor:
-        """Turned and flipped: (…, H, W)."""
-        if self.turned:
-            values = values.transpose(-1, -2)
-        axes = [
-            axis for axis, flip in ((-2, self.flipped_rows), (-1, self.flipped_columns)) if flip
-        ]
-        return values.flip(axes) if axes else values
-
-    def entering(self, distance: torch.Tensor) -> torch.Tensor | None:
-        """Which scan enters when, (N, M), at distances (N, M) from target to scan."""
-        if self.by == "random":
-            return None if self.order is None else self.order.expand_as(distance)
-        key = distance if self.by == "depth" else distance.abs()
-        return key.argsort(dim=1, descending=True)
 
 
 def drawn(
@@ -174,6 +126,6 @@ class Ring:
         target = torch.randint(targets, (size,), generator=generator, device=device)
         order = torch.randperm(count, generator=generator, device=device)
         examples = config.examples
-        view = View.random(rng, pixels, min(examples.crop, pixels), order, examples.order)
+        view = View.random(rng, (pixels, pixels), examples.crop, order, examples.order)
         whole = config.loss.sees_images
         return drawn(sets, config.network, index, target, view, whole=whole)
