@@ -258,6 +258,7 @@ def test_a_run_ends_in_weights_with_a_card(pool: Pool, held_out: Pool, tmp_path:
         folder,
         tmp_path / "mine.safetensors",
         facts=facts_of_fields(pool, EXAMPLES),
+        check="a check",
         device=choose_device("cpu"),
     )
     model = load_model(tmp_path / "mine.safetensors")
@@ -294,7 +295,7 @@ def test_every_architecture_goes_from_a_run_to_its_card(
     ]
     path = tmp_path / "mine.safetensors"
     facts = facts_of_fields(pool, EXAMPLES)
-    write_model(tmp_path, path, facts=facts, device=choose_device("cpu"))
+    write_model(tmp_path, path, facts=facts, check="a check", device=choose_device("cpu"))
     model = load_model(path)
     assert model.network.config == network
     assert model.card["architecture"] == model.architecture == architecture_of(network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,9 +135,10 @@ def train(
     config = configuration(values, start=start)
     if config.steps < 1 or config.batch < 1:
         raise InputError("--steps and --batch must be at least 1.")
-    source, check, facts = _examples(config, chosen, fields, examples, held_out, memory_gb)
+    source, facts = _examples(config, chosen, fields, examples, memory_gb)
+    check, words = _check(config, chosen, held_out or str(examples))
     trainer = Trainer(config, source, check, folder, device=chosen, start_from=start, revive=revive)
-    _train(trainer, weights, facts)
+    _train(trainer, weights, facts, words)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -207,41 +209,40 @@ def open_pool(folder: str) -> Pool:
 
 
 def _examples(
-    config: TrainConfig,
-    device: Device,
-    fields: str | None,
-    examples: str | None,
-    held_out: str | None,
-    memory_gb: float,
-) -> tuple[Source, Check, Callable[[], dict[str, Any]]]:
-    """What to learn from, what chooses the best weights, and what the card says of the first."""
+    config: TrainConfig, device: Device, fields: str | None, examples: str | None, memory_gb: float
+) -> tuple[Source, Callable[[], dict[str, Any]]]:
+    """What to learn from, and what the card says of it in the end."""
     from ..training import finish
     from ..training.folder import ExampleFolder, FolderExamples
-    from ..training.loop import field_examples, held_out_check
+    from ..training.loop import field_examples
 
-    judge = held_out or examples
-    assert judge is not None
-    if examples or ExampleFolder.is_at(Path(judge)):
-        judges = ExampleFolder.open(Path(judge))
-        judges.require(config.network)
-        check = judges.check(device)
-    else:
-        check = held_out_check(config, open_pool(judge), device)
     if examples is None:
         pool = open_pool(str(fields))
-        source: Source = field_examples(config, pool, device)
-        return source, check, lambda: finish.facts_of_fields(pool, config.examples)
+        facts = partial(finish.facts_of_fields, pool, config.examples)
+        return field_examples(config, pool, device), facts
     folder = ExampleFolder.open(Path(examples))
     source = FolderExamples(folder, config, device.torch, memory_gb)
     print(
         f"{examples}: {len(folder.groups())} groups of examples so far, {folder.gigabytes:.3g} GB, "
         f"of which at most {memory_gb:g} GB are in memory"
     )
-    sets = folder.contents.sets
-    return source, check, lambda: finish.facts_of_sets(sets, len(folder.groups()))
+    return source, lambda: finish.facts_of_sets(folder.contents.sets, len(folder.groups()))
 
 
-def _train(trainer: Trainer, output: Path, facts: Callable[[], dict[str, Any]]) -> None:
+def _check(config: TrainConfig, device: Device, path: str) -> tuple[Check, str]:
+    """What chooses the best weights, and what the card says of it."""
+    from ..training import finish
+    from ..training.folder import ExampleFolder
+    from ..training.loop import held_out_check
+
+    if not ExampleFolder.is_at(Path(path)):
+        return held_out_check(config, open_pool(path), device), finish.HELD_OUT_FIELDS
+    folder = ExampleFolder.open(Path(path))
+    folder.require(config.network)
+    return folder.check(device), finish.HELD_OUT_SETS
+
+
+def _train(trainer: Trainer, output: Path, facts: Callable[[], dict[str, Any]], check: str) -> None:
     """Train to the end, then write the weights and the curves."""
     from ..training.finish import draw_curves, write_model
 
@@ -257,7 +258,7 @@ def _train(trainer: Trainer, output: Path, facts: Callable[[], dict[str, Any]]) 
         raise InputError(
             f"Stopped at step {trainer.step}: the same command goes on from the last checkpoint."
         ) from None
-    sha256 = write_model(trainer.folder, output, facts=facts(), device=trainer.chosen)
+    sha256 = write_model(trainer.folder, output, facts=facts(), check=check, device=trainer.chosen)
     print(f"{output}: weights, sha256 {sha256}")
     print(f"{draw_curves(trainer.folder)}: curves")
 

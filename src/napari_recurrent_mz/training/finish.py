@@ -24,22 +24,36 @@ _NO_KINDS = {
 _NUCLEI = "nuclear structure of kind 'confocal' from scikit-image's cells3d (CC0)"
 
 
+_GAIN = "gain over the linear MMSE estimate in dB of mean squared error, simulated "
+HELD_OUT_FIELDS = (
+    f"{_GAIN}fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm, a third with wrong "
+    "optics and little light"
+)
+HELD_OUT_SETS = (
+    f"{_GAIN}sets of scans: a third imaged as told, a third as in training, a third hard"
+)
+"""What chose the best weights, for a card."""
+
+
 def write_model(
     folder: Path,
     path: Path,
     *,
     facts: dict[str, dict[str, Any]],
+    check: str,
     device: Device,
     description: str = "Wide-field scans to wide-field planes.",
 ) -> str:
     """Write the best weights of a run with their card; returns the SHA-256 of the file.
 
-    The ``facts`` are those of what it was trained on.
+    The ``facts`` are those of what it was trained on, and ``check`` says what chose the weights.
     """
     network, best = best_network(folder)
     method = _method(best.get("architecture", "recurrent-mz"), best["config"]["network"])
     about = {"description": description, "method": method}
-    return save_model(network, model_card(best, device, about, **facts), path)
+    return save_model(
+        network, model_card(best, device, about, held_out={"what": check}, **facts), path
+    )
 
 
 def facts_of_fields(pool: Pool, examples: ExampleConfig) -> dict[str, dict[str, Any]]:
@@ -57,10 +71,6 @@ def facts_of_fields(pool: Pool, examples: ExampleConfig) -> dict[str, dict[str, 
             "fields": len(pool),
             "kinds": sorted(pool.kinds()),
             "origin": f"simulated (recurrent-mz simulate fields); {_NUCLEI}",
-        },
-        "held_out": {
-            "what": "gain over the linear MMSE estimate in dB of mean squared error, simulated "
-            "fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm",
         },
     }
 
@@ -83,10 +93,6 @@ def facts_of_sets(config: SetConfig, groups: int) -> dict[str, dict[str, Any]]:
             "sets": samples * len(config.scans),
             "kinds": sorted(kind for kind, _ in config.kinds),
             "origin": f"simulated (recurrent-mz simulate examples); {_NUCLEI}",
-        },
-        "held_out": {
-            "what": "gain over the linear MMSE estimate in dB of mean squared error, simulated "
-            "sets of scans: a third imaged as told, a third as in training, a third hard",
         },
     }
 
