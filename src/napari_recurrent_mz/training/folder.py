@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..core.device import Device
@@ -178,22 +177,15 @@ class ExampleFolder:
             left = self.expected_gigabytes(jobs[done:]) / self.expected_gigabytes(jobs[:done])
             yield done, spent * left
 
-    def make(
-        self,
-        job: Job,
-        device: torch.device,
-        samples: Iterable[npt.NDArray[np.float16]] | None = None,
-    ) -> bool:
-        """Make a file that is not there; False where it is, or another process makes it."""
+    def make(self, job: Job, device: torch.device) -> None:
+        """Make a file, unless it is there or another process makes it."""
         path, group = job
         if path.exists():
-            return False
+            return
         with _claimed(path) as ours:
-            if not ours or path.exists():
-                return False
-            remove_left_behind(path)
-            write_sets(path, group.sets(self.contents.network, device, samples))
-            return True
+            if ours and not path.exists():
+                remove_left_behind(path)
+                write_sets(path, group.sets(self.contents.network, device))
 
     def questions(self, device: torch.device) -> Iterator[Question]:
         """The check, read anew every time: it may be larger than the memory."""
