@@ -50,7 +50,7 @@ class Row:
     z_um: float | None
     origin: str
     use: bool = True
-    _scan: tuple[tuple[int, int, float], Scan] | None = field(default=None, repr=False)
+    _scan: tuple[tuple[int, int, float, int], Scan] | None = field(default=None, repr=False)
 
     @property
     def layer(self) -> Image | None:
@@ -70,7 +70,7 @@ class Row:
         """Number of planes that the layer has."""
         return plane_count(self.layer) if self.layer is not None else 0
 
-    def scan(self) -> Scan:
+    def scan(self, frame: int = 0) -> Scan:
         """The pixels and the height, checked; kept while neither changes."""
         layer = self.layer
         if layer is None:
@@ -81,9 +81,9 @@ class Row:
                 "another one, or take the row out of use."
             )
         z_um = math.nan if self.z_um is None else self.z_um
-        key = (id(layer.data), self.plane, z_um)
+        key = (id(layer.data), self.plane, z_um, frame)
         if self._scan is None or self._scan[0] != key:
-            self._scan = (key, Scan(plane_pixels(layer, self.plane), z_um, self.name))
+            self._scan = (key, Scan(plane_pixels(layer, self.plane, frame), z_um, self.name))
         return self._scan[1]
 
     def forget(self) -> None:
