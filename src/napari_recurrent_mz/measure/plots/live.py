@@ -67,9 +67,7 @@ def error_figure(over_z: ErrorOverZ) -> Draw:
 
     def draw(figure: Figure, ink: Ink) -> None:
         axes = _rows(figure, 1, _SMALL_MARGINS_IN)[0]
-        _draw_error(axes, ink, over_z)
-        axes.get_legend().remove()
-        axes.set_xlabel("")
+        _draw_error(axes, ink, over_z, is_small=True)
         axes.margins(x=0.01)
 
     return draw
@@ -142,7 +140,7 @@ def _plain_percents(axes: Axes) -> None:
     axes.set_ylim(low / 1.3, high * 1.3)
 
 
-def _draw_error(axes: Axes, ink: Ink, over_z: ErrorOverZ) -> None:
+def _draw_error(axes: Axes, ink: Ink, over_z: ErrorOverZ, *, is_small: bool = False) -> None:
     axes.plot(over_z.z_um, 100 * over_z.error, "-", lw=1.3, color=ink.lines[0], label="expected")
     for number, z_um in enumerate(over_z.scans_um):
         axes.axvline(
@@ -152,9 +150,10 @@ def _draw_error(axes: Axes, ink: Ink, over_z: ErrorOverZ) -> None:
         where = f"next: {over_z.suggested_um:.4g} µm"
         axes.axvline(over_z.suggested_um, color=ink.lines[1], lw=1.6, label=where)
     axes.set_ylim(0, None)
-    axes.set_xlabel("z (µm)")
     axes.set_ylabel("error (%)")
-    _legend(axes)
+    if not is_small:
+        axes.set_xlabel("z (µm)")
+        _legend(axes)
     open_axes(axes)
 
 
