@@ -32,7 +32,7 @@ FLOORS = {
     "docks": 6,
     "cli": 7,
     "lab": 8,
-    "__main__": 9,
+    "__main__": 8,
 }
 READERS = ("core", "io", "acquisition")
 WINDOW = ("napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySide2", "PySide6")

@@ -338,7 +338,9 @@ class ReconstructDock(ScanSource):
         except InputError as error:
             self._fail(str(error))
             return
-        QApplication.clipboard().setText(text)
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None  # an application always has one
+        clipboard.setText(text)
         self.say("The paragraph is on the clipboard.", "done")
 
     # wiring -------------------------------------------------------------------------
