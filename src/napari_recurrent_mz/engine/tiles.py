@@ -14,7 +14,7 @@ import torch
 from ..core.device import Device, available_cores, choose_device, give_back_memory, start_download
 from ..core.optics import Optics
 from ..core.progress import Stopped as Stopped
-from ..core.progress import never, tell
+from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, InputError, Scan, is_surface
 from ..networks.inputs import NetworkInputs, PlaneParts, Prepared, Scale
 from ..networks.memory import Memory, split_states, stacked_states
@@ -254,7 +254,7 @@ class NetworkPlanes:
             for memory in memories:
                 memory.forget()
         states_of: list[list[State]] = [[] for _ in memories]
-        with torch.inference_mode():
+        with torch.inference_mode(), stoppable(self.stopped):
             heights = [z_um for z_um, _ in requests]
             surface = is_surface(heights[0])
             over, self._last_parts = self._last_parts, None
@@ -263,8 +263,6 @@ class NetworkPlanes:
             out = torch.empty_like(whole.linear)
             windows = self.windows()
             for number, tile in enumerate(windows):
-                if self.stopped():
-                    raise Stopped
                 tell("network", number, len(windows))
                 given = self._input(whole, tile)
                 if memories:

@@ -14,8 +14,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from ..core.device import Device, available_cores, one_core_each
+from ..core.progress import check_stopped
 from .architectures import Network, build
 from .fast import FastNetwork, Precision, can_be_fast
 from .inputs import Prepared
@@ -88,7 +90,11 @@ class Runner:
 def network_on(model: Model, device: Device) -> Network:
     """The model's network on a device, channels last; the model's own stays on the CPU."""
     if device.kind == "cpu":
-        return model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        network: Network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in network.modules():  # each of a large image takes long on a CPU
+            if isinstance(layer, nn.Conv2d) and not layer._forward_pre_hooks:
+                layer.register_forward_pre_hook(lambda *_: check_stopped())
+        return network
     copy = build(model.network.config).eval()
     copy.load_state_dict(model.network.state_dict())
     return copy.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
