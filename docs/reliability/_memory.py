@@ -39,8 +39,8 @@ class FailingTorch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-_MALLOC = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_CALLOC = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)
+_MALLOC = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+_CALLOC = *_MALLOC, ctypes.c_size_t
 
 
 class _Handler(ctypes.Structure):
@@ -50,8 +50,8 @@ class _Handler(ctypes.Structure):
         ("name", ctypes.c_char * 127),
         ("version", ctypes.c_uint8),
         ("ctx", ctypes.c_void_p),
-        ("malloc", _MALLOC),
-        ("calloc", _CALLOC),
+        ("malloc", ctypes.c_void_p),
+        ("calloc", ctypes.c_void_p),
         ("realloc", ctypes.c_void_p),
         ("free", ctypes.c_void_p),
     )
@@ -72,17 +72,20 @@ class FailingNumpy:
         table = ctypes.cast(pointer(capsule, None), ctypes.POINTER(ctypes.c_void_p))
         set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(table[_SET_HANDLER])
         get_handler = ctypes.PYFUNCTYPE(ctypes.py_object)(table[_SET_HANDLER + 1])
-        usual = _Handler.from_address(pointer(get_handler(), b"mem_handler"))
-        self._kept = (
-            handler := _Handler(
-                b"failing", 1, usual.ctx,
-                _MALLOC(lambda _, size: self._next() and usual.malloc(usual.ctx, size)),
-                _CALLOC(lambda _, count, size: self._next() and usual.calloc(usual.ctx, count, size)),
-                usual.realloc, usual.free,
-            ),
-            new(ctypes.addressof(handler), b"mem_handler", None),
-        )  # fmt: skip
-        set_handler(self._kept[1])
+        self._usual, self._set_handler = get_handler(), set_handler
+        usual = _Handler.from_address(pointer(self._usual, b"mem_handler"))
+        # They keep Python's lock, as NumPy does.
+        malloc = ctypes.PYFUNCTYPE(*_MALLOC)(usual.malloc)
+        calloc = ctypes.PYFUNCTYPE(*_CALLOC)(usual.calloc)
+        ours = (
+            ctypes.CFUNCTYPE(*_MALLOC)(lambda *given: self._next() and malloc(*given)),
+            ctypes.CFUNCTYPE(*_CALLOC)(lambda *given: self._next() and calloc(*given)),
+        )
+        pointers = [ctypes.cast(function, ctypes.c_void_p) for function in ours]
+        handler = _Handler(b"failing", 1, usual.ctx, *pointers, usual.realloc, usual.free)
+        capsule = new(ctypes.addressof(handler), b"mem_handler", None)
+        set_handler(capsule)
+        self._kept = ours, handler, capsule
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,7 +93,10 @@ class FailingNumpy:
 
     def _next(self) -> bool | None:
         self.count += 1
-        return None if self.count == self._at else True
+        if self.count != self._at:
+            return True
+        self._set_handler(self._usual)  # while an error is on its way, Python must not be called
+        return None
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ def measure(quick: bool) -> tuple[str, bool]:
         let_work(lambda: threads() <= before, 5.0)
         left = threads() - before
     figure = (
-        f"{count} windows closed, {working} with a thread at work: {len(tracebacks.seen)} tracebacks, "
-        f"{len(left)} threads left, all idle after at most {longest:.1f} s"
+        f"{count} windows closed, {working} with a thread at work: "
+        f"{len(tracebacks.seen)} tracebacks, {len(left)} threads left, "
+        f"all idle after at most {longest:.1f} s"
     )
     if tracebacks.seen or left:
         figure += f" ({sentences([*tracebacks.seen, *left])})"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..core.device import Device, available_cores, choose_device, give_back_memory, start_download
+from ..core.memory import NotEnoughMemoryError, is_out_of_memory
 from ..core.optics import Optics
 from ..core.progress import Stopped as Stopped
 from ..core.progress import never, stoppable, tell
@@ -230,10 +231,8 @@ class NetworkPlanes:
                 groups = [self._run(some) for some in self._groups(requests)]
                 planes = groups[0] if len(groups) == 1 else torch.cat(groups)
                 break
-            except torch.OutOfMemoryError:
-                self._use_less_memory()
-            except RuntimeError as error:
-                if "memory" not in str(error).lower():
+            except Exception as error:
+                if not is_out_of_memory(error):
                     raise
                 self._use_less_memory()
         return _PendingPlanes(start_download(planes), requests, time.monotonic() - began)
@@ -312,7 +311,7 @@ class NetworkPlanes:
             self.tile = LARGEST_TILE["cpu"]
             self._move_to(choose_device("cpu"))
         else:
-            raise MemoryError(
+            raise NotEnoughMemoryError(
                 "There is not enough memory for this image even in small tiles: "
                 "close other programs or crop the scans."
             )
