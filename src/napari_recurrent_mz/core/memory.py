@@ -17,6 +17,7 @@ _WORDS = (
     "failed to allocate",
     "bad_alloc",
     "could not create a memory",  # oneDNN
+    "could not create a primitive",  # which is code in memory
     "alloc_failed",  # cuFFT, cuDNN, cuBLAS
     "failed to map segment",  # of a library that is loaded
     "can't start new thread",  # which has no room for its stack
