@@ -63,7 +63,7 @@ def measure(quick: bool) -> tuple[str, bool]:
     """Run each command in forks of this process, at moments drawn at random."""
     torch.set_num_threads(1)  # a fork has none of the others, and would wait for them
     rng, outcomes = np.random.default_rng(2), Counter[str]()
-    often = {TORCH: 1, NUMPY: 1, LIMIT: 2} if quick else {TORCH: 12, NUMPY: 12, LIMIT: 16}
+    often = {TORCH: 1, NUMPY: 1, LIMIT: 2} if quick else {TORCH: 6, NUMPY: 6, LIMIT: 10}
     for name, command in COMMANDS.items():
         with tempfile.TemporaryDirectory() as folder:
             where = Path(folder)
