@@ -36,13 +36,13 @@ WINDOW = (  # method, pixels on a side, how often (and quickly), seconds within 
     ("recurrent-mz", 512, 25, 2, 5.0),
     ("richardson-lucy", 512, 10, 1, 2.0),
     ("lmmse", 512, 10, 1, 1.0),
-    ("recurrent-mz", 1024, 15, 2, 15.0),
-    ("auto", 1024, 15, 1, 15.0),
+    ("recurrent-mz", 1024, 15, 2, 12.0),
+    ("auto", 1024, 15, 1, 12.0),
     ("deep-z", 1024, 5, 0, 5.0),
     ("unet-3d", 512, 5, 0, 5.0),
 )
 LIVE = (("recurrent-mz", 512, 40, 3, 4.0),)
-COMMANDS = (("auto", 512, 40, 3, 8.0), ("recurrent-mz", 1024, 10, 0, 12.0))
+COMMANDS = (("auto", 512, 40, 3, 7.0), ("recurrent-mz", 1024, 10, 0, 12.0))
 
 
 @dataclass
@@ -51,6 +51,7 @@ class Figures:
 
     seconds: list[float] = field(default_factory=list)
     too_late: int = 0
+    loading: int = 0  # times that Python had not loaded the command yet, and said so at length
     left: list[str] = field(default_factory=list)
 
     @property
@@ -71,7 +72,10 @@ def measure(quick: bool) -> tuple[str, bool]:
     left = [*tracebacks.seen, *(what for one in found.values() for what in one.left)]
     each = "; ".join(f"{name} {len(one.seconds)}×: {one.words}" for name, one in found.items())
     late = sum(one.too_late for one in found.values())
-    ended = f" ({late} had just ended by themselves)" if late else ""
+    ended = f"; {late} had ended by themselves" if late else ""
+    loading = found["Ctrl-C"].loading
+    if loading:
+        ended += f"; {loading} while Python loaded the command, which shows its traceback"
     figure = f"{each}{ended}; {len(left)} threads, files or tracebacks left"
     if left:
         figure += f": {sentences(left)}"
@@ -178,7 +182,8 @@ def in_terminal(figures: Figures, method: str, side: int, moments: Any) -> None:
             process.send_signal(signal.SIGINT)
             _, told = process.communicate()
             figures.seconds.append(time.monotonic() - began)
-            if "Traceback" in told:
+            figures.loading += "Traceback" in told and "cli/__init__.py" in told
+            if "Traceback" in told and "in main" in told:
                 figures.left.append(f"traceback after {moment:.1f} s: {told.splitlines()[-1]}")
-            made = {*folder.iterdir(), *(folder / "temporary").iterdir()}
-            figures.left += [path.name for path in made - there]
+            made = {*folder.iterdir(), *(folder / "temporary").iterdir()} - there
+            figures.left += [p.name for p in made if not p.name.startswith("torchinductor_")]
