@@ -47,6 +47,7 @@ def really_too_much() -> BaseException:
     [
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.OutOfMemoryError("no more"),
         RuntimeError(BY_TORCH),
         RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
         RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),

@@ -29,7 +29,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     if isinstance(error, RuntimeError | ImportError):
-        return any(words in str(error).lower() for words in _WORDS)
+        is_named = type(error).__name__ == "OutOfMemoryError"  # PyTorch's, which is not loaded here
+        return is_named or any(words in str(error).lower() for words in _WORDS)
     return isinstance(error, MemoryError)
 
 

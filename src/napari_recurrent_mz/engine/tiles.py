@@ -143,7 +143,8 @@ class NetworkPlanes:
 
     def _move_to(self, device: Device) -> None:
         self.device = device
-        self.runner = runner_for(self.model, device, half=self.half, fast=self.fast)
+        with stoppable(self.stopped):  # forms that were not tried yet are tried for a moment
+            self.runner = runner_for(self.model, device, half=self.half, fast=self.fast)
         self._inputs: NetworkInputs | None = None
 
     @property

@@ -122,8 +122,10 @@ def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> I
 
         target = VolumeTarget(job)
         recipe = inference.loaded(job.recipe)
-        events: Any = inference.run(recipe, order=job.order, stopped=stop.is_set)
-        with contextlib.suppress(Stopped), contextlib.closing(events):
+        with contextlib.ExitStack() as at_end:
+            at_end.enter_context(contextlib.suppress(Stopped))
+            events: Any = inference.run(recipe, order=job.order, stopped=stop.is_set)
+            at_end.callback(events.close)
             for event in events:
                 if isinstance(event, inference.Plane):
                     yield target.put(event)

@@ -134,7 +134,6 @@ class Engine:
             return  # as it was left
         if scans[: len(self._seen)] != self._seen or basis != self._basis:
             self.forget()
-        self._seen, self._basis = scans, basis
         self._planes = NetworkPlanes(
             scans,
             self.optics,
@@ -147,6 +146,7 @@ class Engine:
             half=self._half,
             scale=scale,
         )
+        self._seen, self._basis = scans, basis  # once nothing can stop it any more
         if not self._memories:
             self._choose_place(planes)
 
