@@ -8,6 +8,8 @@ methods that it is compared with, on the same sets of scans, then the networks f
 sample, which begin with the general one's weights. Each writes its averaged weights as
 NAME.safetensors whenever it is validated, a line of `log.csv`, and its check in NAME.check.json.
 `--quick --device cpu` shows in a few minutes that all of it works where there is no GPU.
+With `--examples FOLDER` the sets of scans that are in the folder are read, and those that are made
+are kept there, in a folder for each kind of sets, as `recurrent-mz simulate examples` makes it.
 """
 
 from __future__ import annotations
@@ -28,43 +30,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_recurrent_mz.networks.architectures import Network
 from napari_recurrent_mz.networks.deep_z import DeepZConfig
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
 from napari_recurrent_mz.networks.unet3d import UNet3DConfig
 from napari_recurrent_mz.networks.weights import load_model, save_model
 from napari_recurrent_mz.simulation import pupil
-from napari_recurrent_mz.training.learner import Learner, LearnerConfig
-from napari_recurrent_mz.training.questions import Question, ask, check_samples, make_questions
-from napari_recurrent_mz.training.sets import (
-    SetConfig,
-    Sets,
-    draw_microscope,
-    draw_sample,
-    image_samples,
-    make_sets,
-)
+from napari_recurrent_mz.training.examples import ExampleConfig
+from napari_recurrent_mz.training.folder import Contents, ExampleFolder, Job, read_sets, write_sets
+from napari_recurrent_mz.training.learner import Learner, TrainConfig, begun
+from napari_recurrent_mz.training.losses import LossConfig
+from napari_recurrent_mz.training.questions import Question, ask, check_groups
+from napari_recurrent_mz.training.revive import Dead, watched
+from napari_recurrent_mz.training.sets import SETS, Group, SetConfig, Sets, draw_sample
 from napari_recurrent_mz.training.store import Ring
 
-OURS = NetworkConfig(base_channels=16, norm="none", nonnegative=True, slope=0.01)
-SIX = ((1.4, 1.515), (1.4, 1.518))  # the paper's objective, 63×/1.4
-GENERAL = SetConfig()
-BEADS = replace(
-    GENERAL, kinds=(("beads", 1.0),), objectives=SIX, wavelength_um=(0.5, 0.65), coarse_share=0.0,
-    pixel_per_nyquist=(0.8, 1.5), spacing_dof=(4.0, 11.0), step_dof=(0.3, 0.6), far_share=0.1,
-    scans=((0, 0.4, 0.6), (0, 0, 1.0), (0, 0.3, 0.4, 0.3)), photons=(200.0, 50000.0),
-)  # fmt: skip
-WORM = replace(
-    GENERAL, kinds=(("worm", 1.0),), objectives=SIX, wavelength_um=(0.5, 0.54), coarse_share=0.0,
-    pixel_per_nyquist=(0.8, 1.5), spacing_dof=(10.0, 19.0), step_dof=(0.7, 0.9), far_share=0.05,
-    scans=((0, 1.0), (0, 0, 1.0), (0, 0.3, 0.7)), photons=(300.0, 30000.0),
-)  # fmt: skip
-PLUS = replace(
-    GENERAL, target="confocal", scans=((0.0, 0.8, 0.0, 0.2), (0, 0, 1.0), (0, 0.2, 0.5, 0.3)),
-    spacing_dof=(2.0, 16.0), far_share=0.1,
-    objectives=tuple(pair for pair in GENERAL.objectives if pair in (
-        (1.4, 1.515), (1.2, 1.333), (1.4, 1.518), (1.1, 1.333), (0.95, 1.0), (0.85, 1.0),
-        (1.0, 1.333), (1.3, 1.515), (1.45, 1.518))),
-)  # fmt: skip
+OURS = NetworkConfig.general()
 
 
 @dataclass(frozen=True)
@@ -75,7 +56,7 @@ class Stage:
     ----------
     name : str
     sets : SetConfig
-    learners : dict of str to LearnerConfig
+    learners : dict of str to TrainConfig
     share : float
         Of the whole time, for all of them.
     start : str or None
@@ -86,20 +67,21 @@ class Stage:
 
     name: str
     sets: SetConfig
-    learners: dict[str, LearnerConfig]
+    learners: dict[str, TrainConfig]
     share: float
     start: str | None = None
     scans: tuple[int, ...] = ()
 
 
-PLAIN = LearnerConfig(care=0.0, learning_rate=1e-3)
-GENTLE = LearnerConfig(network=OURS, learning_rate=7e-4)
+FULL = TrainConfig(network=OURS, batch=32, average=0.999, examples=ExampleConfig(crop=128))
+PLAIN = replace(FULL, loss=LossConfig(care=0.0))
+GENTLE = replace(FULL, learning_rate=7e-4)
 PAPER = replace(NetworkConfig.paper(), base_channels=16)
 STAGES = (
-    Stage("general", GENERAL, {"recurrent-mz": LearnerConfig(network=OURS)}, 0.60, "recurrent-mz"),
+    Stage("general", SETS["general"], {"recurrent-mz": FULL}, 0.60, "recurrent-mz"),
     Stage(
         "comparison",
-        GENERAL,
+        SETS["general"],
         {
             "deep-z": replace(PLAIN, network=DeepZConfig(base_channels=16)),
             "unet-3d": replace(PLAIN, network=UNet3DConfig(base_channels=16)),
@@ -108,11 +90,11 @@ STAGES = (
         0.12,
         scans=(3,),
     ),
-    Stage("beads", BEADS, {"recurrent-mz-beads": GENTLE}, 0.11, "recurrent-mz"),
-    Stage("worm", WORM, {"recurrent-mz-worm": GENTLE}, 0.07, "recurrent-mz"),
+    Stage("beads", SETS["beads"], {"recurrent-mz-beads": GENTLE}, 0.11, "recurrent-mz"),
+    Stage("worm", SETS["worm"], {"recurrent-mz-worm": GENTLE}, 0.07, "recurrent-mz"),
     Stage(
         "plus",
-        PLUS,
+        SETS["plus"],
         {"recurrent-mz-plus": replace(GENTLE, network=replace(OURS, target="confocal"))},
         0.10,
         "recurrent-mz",
@@ -158,65 +140,78 @@ class Maker:
     Parameters
     ----------
     samples : Samples
-    config : SetConfig
-    network : NetworkConfig
-    seed : int
+    contents : Contents
     device : torch.device
-    groups : int
-        Groups of each third of the check.
+    folder : ExampleFolder or None
+        Where sets are read from, and kept.
+    gigabytes : float
+        What may be kept there.
 
     Attributes
     ----------
     fields, counted : int
-        Samples and sets made so far.
+        Samples and sets made or read so far.
     """
 
     def __init__(
         self,
         samples: Samples,
-        config: SetConfig,
-        network: NetworkConfig,
-        seed: int,
+        contents: Contents,
         device: torch.device,
-        groups: int,
+        folder: ExampleFolder | None,
+        gigabytes: float,
     ) -> None:
-        self.samples, self.config, self.network = samples, config, network
-        self.seed, self.device, self.groups = seed, device, groups
+        self.samples, self.contents, self.device = samples, contents, device
+        self.config, self.folder, self.gigabytes = contents.sets, folder, gigabytes
         # Its many small operations come before the large ones of the steps.
         self.stream = torch.cuda.Stream(priority=-1) if device.type == "cuda" else None
         self.fields = self.counted = self.asked = 0
-        self._check = [samples.ask(*one) for one in check_samples(config, groups)]
-        self._waiting: deque[tuple[int, list[Any]]] = deque()
+        groups = [group for _, group in check_groups(self.config, contents.questions)]
+        jobs = [None] * len(groups) if folder is None else folder.jobs([])
+        self._check = [self._ask(group, job) for group, job in zip(groups, jobs, strict=True)]
+        self._waiting: deque[tuple[Group, Job | None, list[Any]]] = deque()
         self._look_ahead()
+
+    def _ask(self, group: Group, job: Job | None) -> tuple[Group, Job | None, list[Any]]:
+        """Samples that will be there; none where the file is there."""
+        if job is not None and job[0].exists():
+            return group, job, []
+        return group, job, [self.samples.ask(*one) for one in group.samples()]
 
     def _look_ahead(self) -> None:
         while len(self._waiting) < self.samples.ahead:
-            group, numbers = self.asked, range(self.config.samples)
-            asked = [self.samples.ask(self.config, self.seed, group, n) for n in numbers]
-            self._waiting.append((group, asked))
+            group = Group(self.config, self.contents.seed, self.asked)
+            job = None if self.folder is None else self.folder.group(self.asked)
+            self._waiting.append(self._ask(group, job))
             self.asked += 1
 
     def questions(self) -> list[Question]:
         """The check."""
-        samples = (one.get() for one in self._check)
-        made = make_questions(self.config, self.network, self.groups, self.device, samples)
-        return list(made)
+        thirds = check_groups(self.config, self.contents.questions)
+        return [
+            Question(sets, group.kinds, third)
+            for (third, group), asked in zip(thirds, self._check, strict=True)
+            for sets in self._sets(*asked)
+        ]
 
     def group(self) -> list[Sets]:
         """The sets of the next group."""
         self._look_ahead()
-        group, asked = self._waiting.popleft()
-        volumes = [one.get() for one in asked]
+        every = self._sets(*self._waiting.popleft())
+        self.fields += self.config.samples
+        self.counted += sum(len(sets.images) for sets in every)
+        return every
+
+    def _sets(self, group: Group, job: Job | None, asked: list[Any]) -> list[Sets]:
+        if job is not None and not asked:
+            return [sets.to(self.device) for sets in read_sets(job[0])]
+        samples = [one.get() for one in asked]
         with torch.cuda.stream(self.stream):
-            microscope = draw_microscope(self.config, self.seed, group)
-            stacks, truths = image_samples(self.config, microscope, volumes, self.device)
-            rng = np.random.default_rng([self.seed, group, 99])
-            made = make_sets(self.config, self.network, microscope, stacks, truths, rng)
-            every = list(made)
+            every = group.sets(self.contents.network, self.device, samples)
             if self.stream is not None:
                 self.stream.synchronize()
-        self.fields += len(volumes)
-        self.counted += sum(len(sets.images) for sets in every)
+        if job is not None and self.folder is not None and self.folder.gigabytes < self.gigabytes:
+            write_sets(job[0], every)
         return every
 
 
@@ -233,13 +228,15 @@ class Run:
         self.begun = time.monotonic()
         cores = max((os.cpu_count() or 2) - 1, 1)
         self.samples = Samples(wanted.cores or cores, 2 if self.quick else 8)
-        self.weights: dict[str, dict[str, torch.Tensor]] = {}
+        self.weights: dict[str, Network] = {}
+        self.examples: Path | None = wanted.examples
+        self.examples_gb: float = wanted.examples_gb
         self.makers: dict[str, Maker] = {}
         self.ring = Ring({}, self.device)
         self.questions: list[Question] = []
         self.steps = 40.0  # for every group of sets
         for path in wanted.start:  # weights of stages that are left out
-            self.weights[path.stem] = load_model(path).network.state_dict()
+            self.weights[path.stem] = load_model(path).network
 
     def said(self, words: str) -> None:
         """Tell the log."""
@@ -250,10 +247,11 @@ class Run:
         key = repr(stage.sets)
         if key not in self.makers:
             config = replace(stage.sets, **QUICK) if self.quick else stage.sets
-            network = replace(OURS, target=config.target)
-            groups = 1 if self.quick else (11 if stage.name == "general" else 3)
-            seed = self.seed + sum(map(ord, stage.name))
-            self.makers[key] = Maker(self.samples, config, network, seed, self.device, groups)
+            questions = 3 if self.quick else 240 if stage.name == "general" else 72
+            contents = Contents(config, self.seed, questions)
+            folder = self.examples and ExampleFolder.begin(self.examples / stage.name, contents)
+            most = self.examples_gb
+            self.makers[key] = Maker(self.samples, contents, self.device, folder, most)
         return self.makers[key]
 
     def stage(self, stage: Stage, following: Stage | None) -> None:
@@ -278,10 +276,7 @@ class Run:
         self.questions = maker.questions()
         asked = sum(len(question.kinds) for question in self.questions)
         self.said(f"{stage.name}: {asked} questions")
-        shares = _count_shares(config)
-        size = sum(share * _set_bytes(config, m) for m, share in shares.items())
-        total = self.gigabytes * 1e9 / size
-        self.ring = Ring({m: max(int(total * s), 8) for m, s in shares.items()}, self.device)
+        self.ring = Ring.of(config, self.gigabytes, self.device)
         while maker.counted < (6 if self.quick else 400):
             self._take(maker)
 
@@ -293,25 +288,22 @@ class Run:
                     value.record_stream(torch.cuda.current_stream())
 
     def _train(
-        self, stage: Stage, name: str, config: LearnerConfig, until: float, following: Stage | None
+        self, stage: Stage, name: str, config: TrainConfig, until: float, following: Stage | None
     ) -> None:
         if self.quick:
-            config = replace(config, batch=4, crop=48)
-        config = replace(config, half=self.half)
-        learner = Learner(config, self.device, self._start(stage, name, config))
+            config = replace(config, batch=4, examples=ExampleConfig(crop=48))
+        learner = Learner(config, self._start(stage, name, config), self.device, half=self.half)
         maker = self.maker(stage)
         rng = np.random.default_rng([self.seed, sum(map(ord, name))])
-        shares = {m: s for m, s in _count_shares(maker.config).items() if self.ring.filled(m)}
+        shares = {m: s for m, s in maker.config.shares().items() if self.ring.filled(m)}
         shares = {m: s for m, s in shares.items() if not stage.scans or m in stage.scans} or shares
-        counts, odds = list(shares), np.array(list(shares.values())) / sum(shares.values())
         begun = told = time.monotonic()
         every_s = 20 if self.quick else max(30.0, (until - begun) / 12)
         total_s, losses = max(until - begun, 1), []
         while learner.steps == 0 or time.monotonic() < until:
             for _ in range(1 if self.quick else round(self.steps)):
                 part = (time.monotonic() - begun) / total_s
-                count = int(rng.choice(counts, p=odds))
-                drawn = self.ring.draw(config.network, count, config.batch, config.crop, rng)
+                drawn = self.ring.draw(config, config.batch, rng, shares)
                 loss = learner.step(drawn, config.learning_rate * _schedule(part))
                 losses.append(loss.clone())
             self._meanwhile(stage, maker)
@@ -319,9 +311,9 @@ class Run:
                 self.maker(following)  # whose samples are drawn already
             if time.monotonic() - told > every_s:
                 self._validate(stage, name, learner, losses, begun)
-                told, losses = time.monotonic(), []
+                told, losses = time.monotonic(), losses[-1:]
         self._validate(stage, name, learner, losses, begun)
-        self.weights[name] = learner.average.state_dict()
+        self.weights[name] = learner.average
 
     def _meanwhile(self, stage: Stage, maker: Maker) -> None:
         """More sets, while the GPU takes the steps that it was told; as many as it has time for."""
@@ -335,35 +327,26 @@ class Run:
             self.steps = min(max(self.steps * (1.15 if idle else 0.97), 24), 150)
             told.synchronize()
 
-    def _start(
-        self, stage: Stage, name: str, config: LearnerConfig
-    ) -> dict[str, torch.Tensor] | None:
+    def _start(self, stage: Stage, name: str, config: TrainConfig) -> Network:
         """What a network begins with: its own weights if they are there, else the stage's start."""
-        if name in self.weights:
-            self.said(f"{name} goes on")
-            return self.weights[name]
-        start = self.weights.get(stage.start or "")
-        self.said(f"{name} begins with {'nothing' if start is None else stage.start}")
-        if start is None:
-            return None
-        same = config.network.target == "widefield"
-        return {
-            key: value if same or not key.startswith("last.") else torch.zeros_like(value)
-            for key, value in start.items()
-        }
+        start = self.weights.get(name, self.weights.get(stage.start or ""))
+        words = "goes on" if name in self.weights else f"begins with {stage.start or 'nothing'}"
+        self.said(f"{name} {words if start is not None else 'begins with nothing'}")
+        return begun(config.network, start)
 
     def _validate(
         self, stage: Stage, name: str, learner: Learner, losses: list[torch.Tensor], begun: float
     ) -> None:
         scans = stage.scans
         questions = [q for q in self.questions if not scans or q.sets.images.shape[1] in scans]
-        answers = ask(learner.average, questions or self.questions, half=self.half)
+        with watched(learner.average) as ranges:
+            answers = ask(learner.average, questions or self.questions, half=self.half)
         maker = self.maker(stage)
         row = {
             "network": name, "seconds": round(time.monotonic() - begun, 1),
             "steps": learner.steps, "sets": maker.counted, "fields": maker.fields,
             "loss": float(torch.stack(losses).mean()) if losses else math.nan,
-            "gain_db": answers.mean_db, "worst_db": answers.worst_db, "lost": answers.lost,
+            "gain_db": answers.gain_db, "worst_db": answers.worst_db, "lost": answers.lost,
         }  # fmt: skip
         path = self.folder / "log.csv"
         new = not path.exists()
@@ -373,7 +356,8 @@ class Run:
                 writer.writeheader()
             writer.writerow(row)
         words = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
-        self.said(" ".join(words) + f" ({self.steps:.0f} a group)")
+        dead = Dead.among(ranges).words
+        self.said(" ".join(words) + f" ({self.steps:.0f} a group)" + (dead and f"; {dead}"))
         described = {
             "sets": asdict(stage.sets), "learner": asdict(learner.config),
             "answers": asdict(answers), "row": row,
@@ -387,20 +371,6 @@ def _schedule(part: float) -> float:
     rise = min(1.0, part / 0.01 + 0.02)
     fall = min(max((part - 0.35) / 0.65, 0), 1)
     return rise * 0.5 * (1 + math.cos(math.pi * fall))
-
-
-def _count_shares(config: SetConfig) -> dict[int, float]:
-    """How often each number of scans is made."""
-    found: dict[int, float] = {}
-    for shares in config.scans:
-        for m, share in enumerate(shares, 1):
-            if share:
-                found[m] = found.get(m, 0) + share / sum(shares) / len(config.scans)
-    return found
-
-
-def _set_bytes(config: SetConfig, scans: int) -> int:
-    return 2 * config.size**2 * (scans + config.targets * (scans + 4) + 1)
 
 
 def main() -> None:
@@ -417,6 +387,8 @@ def main() -> None:
         help="weights to begin with or go on from, by name",
     )
     parser.add_argument("--gigabytes", type=float, default=30, help="for sets of scans")
+    parser.add_argument("--examples", type=Path, help="folder of sets of scans to read and keep")
+    parser.add_argument("--examples-gb", type=float, default=100, help="kept there, each kind")
     parser.add_argument("--cores", type=int, default=0, help="that draw phantoms")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="small sizes: no real weights")

@@ -126,7 +126,9 @@ TABLE = [
         lambda: write("bad.tif", np.zeros((24, 32, 3), np.uint8), photometric="rgb"),
     ),
     one_bad_file("channels", "has 2 channels", lambda: ome("bad.tif", STACK[:2], "CYX")),
-    one_bad_file("time", "time axis of 6", lambda: ome("bad.tif", STACK, "TYX")),
+    one_bad_file(
+        "time", "has 6 time points: choose one with --time", lambda: ome("bad.tif", STACK, "TYX")
+    ),
     one_bad_file(
         "nan", "'bad.tif' has 1 pixels that are NaN", lambda: write("bad.tif", with_pixel(np.nan))
     ),

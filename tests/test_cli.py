@@ -346,9 +346,9 @@ def test_every_setting_of_a_training_has_its_option() -> None:
 
     from napari_recurrent_mz.cli import _train
     from napari_recurrent_mz.cli._options import add_command
-    from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
+    from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
     from napari_recurrent_mz.networks.unet3d import UNet3DConfig
-    from napari_recurrent_mz.training.loop import TrainConfig
+    from napari_recurrent_mz.training.learner import TrainConfig
     from napari_recurrent_mz.training.losses import LossConfig
 
     parser = argparse.ArgumentParser()
@@ -363,6 +363,15 @@ def test_every_setting_of_a_training_has_its_option() -> None:
     )
     other = parser.parse_args([*folders, "--architecture", "unet-3d", "--input-scans", "5"])
     assert _train.configuration(other).network == UNet3DConfig(input_scans=5)
+    for more, slope in (
+        ([], 0.0),
+        (["--norm", "none"], 0.01),
+        (["--norm", "none", "--slope", "0"], 0),
+    ):
+        assert _train.configuration(parser.parse_args([*folders, *more])).network.slope == slope
+    start = RecurrentMZ(NetworkConfig(base_channels=4, levels=2, norm="none"))
+    begun = _train.configuration(parser.parse_args([*folders, "--crop", "32"]), start=start)
+    assert begun.network == start.config
     settings = [action for action in train._actions if action.dest in TrainConfig().__dict__]
     assert all(action.help for action in settings)
 

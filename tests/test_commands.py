@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,10 @@ def test_the_list_holds_every_command() -> None:
 if __name__ == "__main__":
     text = json.dumps(commands_now(), indent=1, ensure_ascii=False)
     LIST.write_text(text + "\n", encoding="utf-8")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m napari_recurrent_mz info | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("napari-recurrent-mz ")
+    assert done.stderr == ""

@@ -14,20 +14,19 @@ from napari_recurrent_mz.core.optics import Optics, widefield_psf
 from napari_recurrent_mz.core.scans import Scan
 from napari_recurrent_mz.networks.inputs import NetworkInputs
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
-from napari_recurrent_mz.networks.weights import load_model
+from napari_recurrent_mz.networks.weights import bundled_models, load_model
 from napari_recurrent_mz.simulation import pupil
 from napari_recurrent_mz.training.batched import _triangle_thresholds, batched_inputs
-from napari_recurrent_mz.training.learner import Learner, LearnerConfig
-from napari_recurrent_mz.training.questions import ask, check_samples, make_questions
+from napari_recurrent_mz.training.examples import ExampleConfig, View
+from napari_recurrent_mz.training.learner import Learner, TrainConfig
+from napari_recurrent_mz.training.questions import Question, ask, check_groups
+from napari_recurrent_mz.training.revive import Dead, watched
 from napari_recurrent_mz.training.sets import (
+    Group,
     SetConfig,
     Sets,
-    draw_microscope,
-    draw_sample,
-    image_samples,
-    make_sets,
 )
-from napari_recurrent_mz.training.store import Ring, View, drawn
+from napari_recurrent_mz.training.store import Ring, drawn
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 NETWORK = NetworkConfig(base_channels=8, norm="none", nonnegative=True, slope=0.01)
@@ -114,11 +113,7 @@ def test_aberrations_lower_the_peak_as_marechal_says() -> None:
 
 def make_some_sets() -> list[Sets]:
     """The sets of one group: of two scans, and of three."""
-    microscope = draw_microscope(SMALL, 1, 0)
-    samples = [draw_sample(SMALL, 1, 0, n) for n in range(SMALL.samples)]
-    stacks, truths = image_samples(SMALL, microscope, samples, CPU)
-    rng = np.random.default_rng(5)
-    return list(make_sets(SMALL, NETWORK, microscope, stacks, truths, rng))
+    return Group(SMALL, 1, 0).sets(NETWORK, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +134,23 @@ def test_the_same_seed_gives_the_same_sets(some_sets: list[Sets]) -> None:
 def test_an_untrained_network_answers_as_the_linear_estimate_and_learns(
     some_sets: list[Sets],
 ) -> None:
-    samples = (draw_sample(*one) for one in check_samples(SMALL, 1))
-    questions = list(make_questions(SMALL, NETWORK, 1, CPU, samples))
+    questions = [
+        Question(sets, group.kinds, third)
+        for third, group in check_groups(SMALL, 6)
+        for sets in group.sets(NETWORK, CPU)
+    ]
     shut = replace(NETWORK, object_share=0.0)
     answers = ask(RecurrentMZ(shut).eval(), questions, half=False)
-    assert answers.mean_db == pytest.approx(0.0, abs=1e-6)
+    assert answers.gain_db == pytest.approx(0.0, abs=1e-6)
     assert answers.questions == 6
-    learner = Learner(LearnerConfig(network=shut, batch=4, crop=48, half=False), CPU)
-    ring = Ring({1: 8, 2: 8, 3: 8, 4: 8, 5: 8}, CPU)
+    torch.manual_seed(0)
+    config = TrainConfig(batch=4, network=shut, examples=ExampleConfig(crop=48))
+    learner = Learner(config, RecurrentMZ(shut), CPU, half=False)
+    ring = Ring(dict.fromkeys(range(1, 6), 8), CPU)
     for sets in some_sets:
         ring.add(sets)
     rng = np.random.default_rng(2)
-    losses = [float(learner.step(ring.draw(shut, 3, 4, 48, rng), 1e-3)) for _ in range(30)]
+    losses = [float(learner.step(ring.draw(config, 4, rng, {3: 1.0}), 1e-3)) for _ in range(40)]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
 
@@ -166,20 +166,41 @@ def test_what_a_network_makes_goes_with_its_view(some_sets: list[Sets]) -> None:
         assert torch.equal(ours, part)
 
 
-def test_no_level_of_the_bundled_network_is_dead(some_sets: list[Sets]) -> None:
-    """What every block gives differs from pixel to pixel."""
-    network = load_model().network
-    assert isinstance(network, RecurrentMZ)
-    seen: list[float] = []
-    for block in (*network.encoder, *network.decoder):
-        block.register_forward_hook(
-            lambda _module, _inputs, output: seen.append(float(output.std(dim=(2, 3)).max()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.xfail(
+                name == "recurrent-mz-plus",
+                strict=True,
+                reason="its training was short, without a slope: levels 3 to 5 of 5 are dead",
+            ),
         )
+        for name in bundled_models()
+    ],
+)
+def test_no_level_of_a_bundled_network_is_dead(some_sets: list[Sets], name: str) -> None:
+    """What every block makes differs from pixel to pixel."""
+    network = load_model(name).network
     sets = some_sets[1]
-    example = drawn(sets, network.config, torch.tensor([0]), torch.tensor([0]), View())
+    batch = drawn(sets, network.config, torch.tensor([0, 1]), torch.tensor([0, 1]), View())
+    with torch.no_grad(), watched(network) as ranges:
+        network(*batch.inputs)
+    assert Dead.among(ranges).blocks == ()
+
+
+def test_what_is_dead_is_named(some_sets: list[Sets]) -> None:
+    torch.manual_seed(0)
+    network = RecurrentMZ(NETWORK).eval()
     with torch.no_grad():
-        network(*example.inputs)
-    for block in (*network.encoder, *network.decoder):
-        block._forward_hooks.clear()
-    assert len(seen) >= 2 * network.config.levels
-    assert min(seen) > 1e-4
+        network.decoder[2][2].bias.fill_(-1e4)  # type: ignore[index,union-attr]
+        network.encoder[1][0].bias[:2] = -1e4  # type: ignore[index,union-attr]
+    batch = drawn(some_sets[1], NETWORK, torch.tensor([0]), torch.tensor([0]), View())
+    with torch.no_grad(), watched(network) as ranges:
+        network(*batch.inputs)
+    dead = Dead.among(ranges)
+    assert dead.blocks == ("decoder.2",)
+    assert dead.channels["encoder.1"] >= 2
+    assert dead.channels["decoder.2"] >= NETWORK.channels(3)
+    assert "decoder.2 makes the same everywhere" in dead.words

@@ -18,8 +18,9 @@ from napari_recurrent_mz.engine import tiles as tiles_module
 from napari_recurrent_mz.engine.check import NETWORK, OwnSampleCheck, range_warnings
 from napari_recurrent_mz.engine.cost import estimate_cost
 from napari_recurrent_mz.engine.inference import Plane, iter_planes
-from napari_recurrent_mz.engine.provenance import provenance
+from napari_recurrent_mz.engine.provenance import methods_paragraph, provenance
 from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles
+from napari_recurrent_mz.estimates.lmmse import LinearEstimate
 from napari_recurrent_mz.networks.inputs import NetworkInputs, Prepared, Scale
 from napari_recurrent_mz.networks.memory import Memory
 from napari_recurrent_mz.networks.overlap import overlap_of
@@ -196,6 +197,14 @@ def test_provenance_says_how(scans: list[Scan]) -> None:
     assert told["inferred_planes"] == 4
     assert told["optics"] == OPTICS.as_dict()
     assert [scan["z_um"] for scan in told["scans"]] == [1.0, 3.0, 5.0]
+    errors = LinearEstimate(scans, OPTICS).expected_error(GRID.z_um)
+    np.testing.assert_allclose(told["expected_error"], errors, atol=1e-4)
+    text = methods_paragraph(told)
+    assert "from 3 wide-field images at z = 1, 3 and 5 µm by the neural network" in text
+    assert model.sha256[:16] in text
+    assert f"an NA of {OPTICS.na:g}" in text
+    with pytest.raises(InputError, match="no finished volume"):
+        methods_paragraph({"state": "running"})
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
+from napari_recurrent_mz.core.optics import WIDEST_GAP_DOF
+from napari_recurrent_mz.engine.check import gap_notes
 from napari_recurrent_mz.estimates.covariance import covariance_table
 from napari_recurrent_mz.estimates.expectation import Expectation, prior_power
 from napari_recurrent_mz.estimates.lmmse import SIGMA2, LinearEstimate
-from napari_recurrent_mz.estimates.planning import RULES, percent, plan, suggest
+from napari_recurrent_mz.estimates.planning import RULES, expected_errors, percent, plan, suggest
 from napari_recurrent_mz.estimates.uncertainty import plane_spread, signal_power, voxel_spread
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.103)
@@ -292,3 +294,32 @@ def test_prior_spectra_fall_as_asked() -> None:
     flat, falling = prior_power(table, 0.0), prior_power(table, 2.0)
     np.testing.assert_allclose(flat[1:40] / falling[1:40], table.k[1:40] ** 2)
     assert flat[0] == falling[0] == 0
+
+
+@pytest.mark.parametrize(("na", "index"), [(1.4, 1.515), (1.2, 1.333), (0.8, 1.0)])
+def test_half_of_the_variance_amid_the_widest_gap_is_unknown(na: float, index: float) -> None:
+    optics = Optics(na, 0.52, index, 0.1)
+    gap_um = WIDEST_GAP_DOF * optics.depth_of_field_um
+    expected = Expectation(ZGrid(0, 2 * gap_um, gap_um / 20), optics)
+    errors = expected.error([0, gap_um, 2 * gap_um])
+    assert 0.45 < errors[10] ** 2 < 0.55
+    assert optics.scans_without_gaps(2 * gap_um) == 3
+    assert optics.scans_without_gaps(2.1 * gap_um) == 4
+
+
+def test_a_wide_gap_is_named_with_the_scans_that_would_do() -> None:
+    scans = [0.0, 9.0, 3.0, 4.0]
+    (sentence,) = gap_notes(scans, OPTICS)
+    assert sentence.startswith("The scans at 4 and 9 µm are 12 depths of field apart")
+    assert "4 evenly spaced scans over the same 9 µm" in sentence
+    assert gap_notes([0.0, 3.0, 6.0], OPTICS) == gap_notes([1.0], OPTICS) == []
+
+
+def test_the_middle_of_large_scans_says_enough() -> None:
+    rng = np.random.default_rng(0)
+    image = gaussian_filter(rng.random((1100, 1300)), 1.5).astype(np.float32)
+    scans = [Scan(np.roll(image, 5 * n), 2.0 * n) for n in range(3)]
+    heights = np.linspace(0, 4, 9)
+    found = expected_errors(scans, OPTICS, heights)
+    whole = LinearEstimate(scans, OPTICS).expected_error(heights)
+    np.testing.assert_allclose(found, whole, atol=0.01)

@@ -21,13 +21,14 @@ from napari_recurrent_mz.networks.unet3d import UNet3DConfig
 from napari_recurrent_mz.networks.weights import load_model
 from napari_recurrent_mz.training.examples import (
     ExampleConfig,
+    View,
     choose_planes,
-    entering_order,
     make_batch,
 )
 from napari_recurrent_mz.training.fields import Pool, PoolConfig, make_fields
-from napari_recurrent_mz.training.finish import draw_curves, write_model
-from napari_recurrent_mz.training.loop import TrainConfig, Trainer
+from napari_recurrent_mz.training.finish import draw_curves, facts_of_fields, write_model
+from napari_recurrent_mz.training.learner import TrainConfig
+from napari_recurrent_mz.training.loop import Trainer, field_examples, held_out_check
 from napari_recurrent_mz.training.losses import (
     Discriminator,
     LossConfig,
@@ -40,6 +41,15 @@ from napari_recurrent_mz.training.losses import (
 
 SMALL = NetworkConfig(base_channels=4, levels=3, norm="none")
 EXAMPLES = ExampleConfig(crop=32, targets=1, scans=(0, 1, 1), spacing_dof=(2.0, 6.0))
+
+
+def on_fields(
+    config: TrainConfig, pool: Pool, held_out: Pool, folder: Path, *, device: str, **more: Any
+) -> Trainer:
+    """A trainer on simulated fields, judged by those that are held out."""
+    chosen = choose_device(device)
+    source, check = field_examples(config, pool, chosen), held_out_check(config, held_out, chosen)
+    return Trainer(config, source, check, folder, device=chosen, **more)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +85,14 @@ def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path
     list(make_fields(PoolConfig(seed=3, planes=16, size=48, confocal=True), tmp_path, 2))
     confocal = replace(SMALL, target="confocal")
     wide, narrow = (
-        make_batch(Pool(tmp_path), 0, 2, 4, EXAMPLES, network).truth.numpy()
+        np.concatenate(
+            [make_batch(Pool(tmp_path), 0, n, 4, EXAMPLES, network).truth for n in range(4)]
+        )
         for network in (SMALL, confocal)
     )
     assert narrow.shape == wide.shape
-    roughness = [np.abs(np.diff(t, axis=-1)).mean() / t.std() for t in (wide, narrow)]
-    assert roughness[1] > roughness[0]
+    steps = [np.abs(np.diff(t, axis=-1)).mean((1, 2, 3)) / t.std((1, 2, 3)) for t in (wide, narrow)]
+    assert (steps[1] > steps[0]).all()
     assert abs(np.median(narrow)) < 0.2
     with pytest.raises(InputError, match="no confocal counterpart"):
         make_batch(pool, 0, 0, 2, EXAMPLES, confocal)
@@ -93,8 +105,8 @@ def test_for_another_image_the_correction_begins_at_nil(
     torch.nn.init.normal_(start.last.weight)
     for target in ("widefield", "confocal"):
         config = replace(_config(1), network=replace(SMALL, target=target))
-        run = Trainer(config, pool, held_out, tmp_path / target, device="cpu", start_from=start)
-        own = run.network.state_dict()
+        run = on_fields(config, pool, held_out, tmp_path / target, device="cpu", start_from=start)
+        own = run.learner.network.state_dict()
         torch.testing.assert_close(own["mix.0.weight"], start.state_dict()["mix.0.weight"])
         assert bool((own["last.weight"] == 0).all()) == (target == "confocal")
 
@@ -173,10 +185,11 @@ def test_batches_depend_on_seed_and_step_alone(pool: Pool) -> None:
 
 @pytest.mark.parametrize(("order", "dpms"), [("depth", [3, -2, -5]), ("distance", [-5, 3, -2])])
 def test_scans_enter_in_the_papers_orders(order: str, dpms: list[float]) -> None:
-    heights = [7.0, 2.0, 10.0]
-    entered = [heights[n] for n in entering_order(heights, 5.0, order)]
-    assert [5.0 - z for z in entered] == dpms
-    assert entering_order(heights, 5.0, "random") == [0, 1, 2]
+    distances = 5.0 - torch.tensor([[7.0, 2.0, 10.0]])
+    entered = View(by=order).entering(distances)
+    assert entered is not None
+    assert distances.take_along_dim(entered, 1).tolist() == [dpms]
+    assert View().entering(distances) is None  # they were drawn in random order
     with pytest.raises(InputError, match="choose one of random, depth, distance"):
         ExampleConfig(order="by name")
 
@@ -203,7 +216,7 @@ def _losses(trainer: Trainer, stop: int | None = None) -> list[float]:
 
 def _config(steps: int) -> TrainConfig:
     return TrainConfig(
-        steps=steps, batch=2, warm_up=2, validate_every=4, checkpoint_every=2,
+        steps=steps, batch=2, warm_up=2, validate_every=4, checkpoint_every=2, questions=4,
         network=SMALL, examples=EXAMPLES,
     )  # fmt: skip
 
@@ -216,33 +229,37 @@ def test_a_run_can_begin_with_dead_channels_brought_back(
     with torch.no_grad():
         old.encoder[0][0].bias[0] = -1e4  # type: ignore[index,union-attr]
     options: dict[str, Any] = {"device": "cpu", "start_from": old, "revive": True}
-    run = Trainer(config, pool, held_out, tmp_path / "new", **options)
+    run = on_fields(config, pool, held_out, tmp_path / "new", **options)
     assert run.revived is not None
     assert run.revived.channels >= 1
-    assert run.network.encoder[0][0].bias[0].item() == 0  # type: ignore[index,union-attr]
+    assert run.learner.network.encoder[0][0].bias[0].item() == 0  # type: ignore[index,union-attr]
     batched = replace(config, network=replace(config.network, norm="batch"))
     with pytest.raises(InputError, match="leave --revive out"):
-        Trainer(
+        on_fields(
             batched, pool, held_out, tmp_path / "batch",
             **{**options, "start_from": RecurrentMZ(batched.network)},
         )  # fmt: skip
 
 
 def test_a_run_resumes_on_the_same_curve(pool: Pool, held_out: Pool, tmp_path: Path) -> None:
-    whole = _losses(Trainer(_config(6), pool, held_out, tmp_path / "whole", device="cpu"))
-    first = _losses(Trainer(_config(6), pool, held_out, tmp_path / "cut", device="cpu"), stop=4)
-    resumed = Trainer(_config(6), pool, held_out, tmp_path / "cut", device="cpu")
+    whole = _losses(on_fields(_config(6), pool, held_out, tmp_path / "whole", device="cpu"))
+    first = _losses(on_fields(_config(6), pool, held_out, tmp_path / "cut", device="cpu"), stop=4)
+    resumed = on_fields(_config(6), pool, held_out, tmp_path / "cut", device="cpu")
     assert resumed.step == 4
     assert first + _losses(resumed) == pytest.approx(whole, abs=1e-5)
 
 
 def test_a_run_ends_in_weights_with_a_card(pool: Pool, held_out: Pool, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    trainer = Trainer(_config(4), pool, held_out, folder, device="cpu")
+    trainer = on_fields(_config(4), pool, held_out, folder, device="cpu")
     for _ in trainer.run():
         pass
     digest = write_model(
-        folder, tmp_path / "mine.safetensors", pool=pool, device=choose_device("cpu")
+        folder,
+        tmp_path / "mine.safetensors",
+        facts=facts_of_fields(pool, EXAMPLES),
+        check="a check",
+        device=choose_device("cpu"),
     )
     model = load_model(tmp_path / "mine.safetensors")
     assert model.sha256 == digest
@@ -270,12 +287,15 @@ def test_every_architecture_goes_from_a_run_to_its_card(
     network: NetworkConfig, pool: Pool, held_out: Pool, tmp_path: Path
 ) -> None:
     config = replace(_config(2), network=network)
-    trainer = Trainer(config, pool, held_out, tmp_path, device="cpu")
-    before = {k: v.clone() for k, v in trainer.network.named_parameters()}
+    trainer = on_fields(config, pool, held_out, tmp_path, device="cpu")
+    before = {k: v.clone() for k, v in trainer.learner.network.named_parameters()}
     assert np.isfinite(_losses(trainer)).all()
-    assert not [k for k, v in trainer.network.named_parameters() if torch.equal(v, before[k])]
+    assert not [
+        k for k, v in trainer.learner.network.named_parameters() if torch.equal(v, before[k])
+    ]
     path = tmp_path / "mine.safetensors"
-    write_model(tmp_path, path, pool=pool, device=choose_device("cpu"))
+    facts = facts_of_fields(pool, EXAMPLES)
+    write_model(tmp_path, path, facts=facts, check="a check", device=choose_device("cpu"))
     model = load_model(path)
     assert model.network.config == network
     assert model.card["architecture"] == model.architecture == architecture_of(network)
@@ -290,14 +310,14 @@ def test_a_step_of_the_papers_loss_moves_every_part(
     examples = ExampleConfig(crop=48, targets=1, scans=(0, 1))
     config = TrainConfig(steps=1, batch=2, network=network, loss=LossConfig.paper(),
                          examples=examples)  # fmt: skip
-    trainer = Trainer(config, pool, held_out, tmp_path, device="cpu")
-    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-    judge = {k: v.clone() for k, v in trainer.discriminator.state_dict().items()}
+    trainer = on_fields(config, pool, held_out, tmp_path, device="cpu")
+    before = {k: v.clone() for k, v in trainer.learner.network.state_dict().items()}
+    judge = {k: v.clone() for k, v in trainer.learner.judge.state_dict().items()}
     for _ in trainer.run():
         pass
-    still = [k for k, v in trainer.network.named_parameters() if torch.equal(v, before[k])]
+    still = [k for k, v in trainer.learner.network.named_parameters() if torch.equal(v, before[k])]
     assert not still
-    assert any(not torch.equal(v, judge[k]) for k, v in trainer.discriminator.named_parameters())
+    assert any(not torch.equal(v, judge[k]) for k, v in trainer.learner.judge.named_parameters())
 
 
 def test_a_correction_starts_at_the_linear_estimate(pool: Pool) -> None:
@@ -313,18 +333,19 @@ def test_a_run_goes_on_from_weights_without_the_nonnegative_part(
     old = RecurrentMZ(SMALL)
     torch.nn.init.normal_(old.last.weight, std=0.1)
     wider = replace(SMALL, nonnegative=True)
-    trainer = Trainer(
-        TrainConfig(network=wider), pool, held_out, tmp_path, device="cpu", start_from=old
-    )
+    config, options = TrainConfig(network=wider), {"device": "cpu", "start_from": old}
+    trainer = on_fields(config, pool, held_out, tmp_path, **options)
     batch = make_batch(pool, 0, 0, 1, EXAMPLES, wider)
     scans, linear, unit, skip, extra = batch.inputs
     with torch.no_grad():
         before = old(scans, linear, unit, skip[:, :1])
-        after = trainer.network(scans, linear, unit, skip, 0 * extra)
+        after = trainer.learner.network(scans, linear, unit, skip, 0 * extra)
     torch.testing.assert_close(after, before)
     other = replace(SMALL, base_channels=2)
     with pytest.raises(InputError, match="another network"):
-        Trainer(TrainConfig(network=other), pool, held_out, tmp_path, device="cpu", start_from=old)
+        on_fields(
+            TrainConfig(network=other), pool, held_out, tmp_path, device="cpu", start_from=old
+        )
 
 
 def test_kept_objects_give_the_same_examples(
@@ -346,4 +367,4 @@ def test_kept_objects_give_the_same_examples(
 
 def test_an_empty_pool_is_told_in_one_sentence(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no simulated field"):
-        Trainer(_config(2), pool, Pool(tmp_path), tmp_path / "run", device="cpu")
+        on_fields(_config(2), pool, Pool(tmp_path), tmp_path / "run", device="cpu")

@@ -46,12 +46,12 @@ def _two_series(path: Path) -> None:
         (lambda p: p.mkdir(), "is a folder"),
         (_rgb, "is an RGB image"),
         (lambda p: _ome(p, np.zeros((2, 5, 20, 24), np.uint8), "CZYX"), "has 2 channels"),
-        (lambda p: _ome(p, np.zeros((3, 5, 20, 24), np.uint8), "TZYX"), "time axis of 3"),
+        (lambda p: _ome(p, np.zeros((3, 5, 20, 24), np.uint8), "TZYX"), "has 3 time points"),
         (
             lambda p: tifffile.imwrite(
                 p, np.zeros((3, 20, 24), np.uint8), imagej=True, metadata={"axes": "TYX"}
             ),
-            "time axis of 3",
+            "has 3 time points",
         ),
         (_two_series, "holds 2 positions: choose one with --position"),
         (

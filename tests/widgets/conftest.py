@@ -25,8 +25,8 @@ from qtpy.QtCore import QSettings, QThreadPool
 
 from napari_recurrent_mz.core.device import limit_gpu_memory
 from napari_recurrent_mz.docks.live import files as _live_files
-from napari_recurrent_mz.docks.reconstruct import dock as reconstruct
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.reconstruct.error_plot import ErrorPlot
 from napari_recurrent_mz.docks.shared import guard as _guard
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.docks.shared.dock import stop_run
@@ -76,7 +76,7 @@ def quick_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, ("auto", "Auto, CPU: test"), ("cpu", "CPU: test"))
     network = SimpleNamespace(config=NetworkConfig(base_channels=4))
     model = SimpleNamespace(name="tiny", sha256="0" * 64, card={}, network=network)
-    monkeypatch.setattr(reconstruct, "warm_up", lambda *_: None)
+    monkeypatch.setattr(ErrorPlot, "follow", lambda *_: None)
     monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
     monkeypatch.setattr(_method_panel, "_PAINTED_MS", 0)
 

@@ -66,13 +66,13 @@ def test_files_do_not_reach_a_viewer_that_is_closed(
     stack: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    go_on, read_all = threading.Event(), _scan_source.read_all
+    go_on, open_files = threading.Event(), _scan_source.open_files
 
-    def slow(paths: Any) -> Any:
+    def slow(*paths: Any) -> Any:
         assert go_on.wait(20)
-        return read_all(paths)
+        return open_files(*paths)
 
-    monkeypatch.setattr(_scan_source, "read_all", slow)
+    monkeypatch.setattr(_scan_source, "open_files", slow)
     path = write_volume(tmp_path / "s.ome.tif", stack, 0.5 * np.arange(9), 0.2)
     dock.drop([path])
     dock._viewer.close()

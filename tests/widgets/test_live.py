@@ -306,7 +306,7 @@ def test_the_volume_is_saved_once_it_contains_all_scans(
     assert [scan["z_um"] for scan in image.provenance["scans"]] == [1, 3]
     assert not {"state", "next_z_um"} & image.provenance.keys()
     take(dock, qtbot, 2.0)
-    assert save.layer is dock.volume.layer
+    assert save.layers == [dock.volume.layer]
     dock._end_session()
     assert not save.button.isEnabled()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QApplication
 
 from files import MICROMETRES, heights, write_ome
 from napari_recurrent_mz import Optics, ZGrid
 from napari_recurrent_mz.core import device
 from napari_recurrent_mz.core.methods import METHOD_NAMES
-from napari_recurrent_mz.docks.reconstruct import dock as reconstruct
+from napari_recurrent_mz.docks.reconstruct import error_plot
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
@@ -299,13 +301,75 @@ def test_a_long_preview_leaves_planes_out(dock, monkeypatch, run_to_end) -> None
     assert len(result_of(dock).data) == 5
 
 
-def test_the_preview_is_prepared_once_for_each_optics(dock, qtbot, monkeypatch) -> None:
+def test_the_expected_error_of_every_plane_is_shown_before_a_run(
+    qtbot, docks, add_stack, monkeypatch
+) -> None:
+    dock = ReconstructDock(ViewerModel())
+    docks.append(dock)
+    qtbot.waitUntil(lambda: dock.ui.method.model is not None, timeout=20_000)
+    dock.add_layers([add_stack(dock._viewer)])
+    assert dock.ui.error.isHidden()  # without optics nothing is known
+    dock.set_optics(OPTICS)
+    dock.check()
+    qtbot.waitUntil(lambda: dock.ui.error.shown is not None, timeout=20_000)
+    shown = dock.ui.error.shown
+    np.testing.assert_allclose(shown.z_um, 2.5 + 0.5 * np.arange(7))
+    assert shown.scans_um == [2.5, 4.0, 5.5]
+    assert max(shown.error[[0, 3, 6]]) < 0.5 * min(shown.error[[1, 2, 4, 5]])
     asked = []
-    monkeypatch.setattr(reconstruct, "warm_up", lambda optics, _job: asked.append(optics.na))
-    dock.ui.optics.fields["na"].set_value(1.1)
+    monkeypatch.setattr(
+        error_plot, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [])
+    )
     for _ in range(3):
-        dock.check()
-    qtbot.waitUntil(lambda: asked == [1.1])
+        dock.check()  # nothing has changed
+    dock.ui.optics.fields["na"].set_value(1.1)
+    dock.check()
+    qtbot.waitUntil(lambda: bool(asked))
+    assert [recipe.optics.na for recipe in asked] == [1.1]
+    dock.ui.table.scans.rows[1].z_um = None
+    dock.check()
+    assert dock.ui.error.isHidden()
+
+
+def test_hot_pixels_are_told_before_a_run(qtbot, docks, add_stack) -> None:
+    dock = ReconstructDock(ViewerModel())
+    docks.append(dock)
+    qtbot.waitUntil(lambda: dock.ui.method.model is not None, timeout=20_000)
+    layer = add_stack(dock._viewer, scale=(0.5, 0.1, 0.1))
+    layer.data[4, 10, 12] = 4000
+    dock.add_layers([layer])
+    dock.set_optics(replace(OPTICS, pixel_um=0.1))
+    dock.check()
+    said = dock.ui.footer.warnings
+    qtbot.waitUntil(lambda: "Single pixels stand out in 'stack" in said.text(), timeout=20_000)
+
+
+def test_how_the_volume_was_made_is_copied_as_a_paragraph(dock, run_to_end) -> None:
+    dock.ui.methods_text.click()
+    assert dock.footer.message.text() == "There is no finished volume yet: reconstruct first."
+    run_to_end(dock)
+    dock.ui.methods_text.click()
+    text = QApplication.clipboard().text()
+    assert "A volume of 7 planes from 2.5 to 5.5 µm, 0.5 µm apart" in text
+    assert "from 3 wide-field images at z = 2.5, 4 and 5.5 µm by linear interpolation" in text
+    assert "3 are measured and 4 planes inferred" in text
+
+
+def test_a_deep_stack_offers_as_many_planes_as_leave_no_wide_gap(make_dock, add_stack) -> None:
+    dock = make_dock()
+    dock.set_optics(OPTICS)  # the depth of field is 0.46 µm
+    deep = np.random.default_rng(1).normal(100, 5, (40, 24, 32)).astype(np.float32)
+    layer = dock._viewer.add_image(
+        deep, scale=(0.5, 0.2, 0.2), units=("um", "um", "um"), axis_labels=("z", "y", "x")
+    )
+    dock.add_layers([layer])
+    assert [row.plane for row in dock.ui.table.scans.rows] == [4, 12, 20, 28, 36]
+    assert dock.ui.footer.message.text().startswith("Five planes of ")
+    dock.check()
+    assert "would leave no gap" not in dock.ui.footer.warnings.text()
+    dock.ui.table.scans.remove([2])
+    dock.check()
+    assert "17 depths of field apart" in dock.ui.footer.warnings.text()
 
 
 def test_the_result_is_not_offered_as_a_stack(dock, run_to_end) -> None:

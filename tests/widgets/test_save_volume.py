@@ -170,7 +170,7 @@ def test_while_a_volume_is_made_there_is_none_to_save(
     run_to_end(done)
     assert found
     assert not any(found)
-    assert done.ui.save.layer is done.result.layer
+    assert done.ui.save.layers == [done.result.layer]
 
 
 def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stack: Any) -> None:
@@ -189,7 +189,7 @@ def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stac
         channel = replace(file.channels[0], pixels=np.zeros_like(layer.data))
         return replace(file, channels=(channel,))
 
-    save.offer(layer, zeros)
+    save.offer([layer], zeros)
     save.save_to(tmp_path / "a.ome.tif")
     qtbot.waitUntil(lambda: bool(said))
     assert not read_image(tmp_path / "a.ome.tif").data.any()

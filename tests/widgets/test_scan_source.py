@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.QtCore import Qt
 
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import drop as _drop
@@ -286,3 +287,25 @@ def test_a_row_that_a_person_unticked_stays_so_when_its_stack_is_added_again(
     dock.ui.table.scans.rows[1].use = False
     press_add(dock, layer)
     assert heights(dock) == [0.5, 3.5]
+
+
+def test_a_change_of_the_table_is_taken_back(make_dock, add_stack, qtbot) -> None:
+    dock = make_dock()
+    dock.add_layers([add_stack(dock._viewer)])
+    table = dock.ui.table
+    whole = [(row.plane, row.z_um, row.use) for row in table.scans.rows]
+    table.scans.setData(table.scans.index(0, HEIGHT), "1.25")
+    table.selectRow(1)
+    dock.ui.remove_button.click()
+    assert [(row.plane, row.z_um) for row in table.scans.rows] == [(1, 1.25), (7, 5.5)]
+    for _ in range(2):
+        qtbot.keyClick(table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert [(row.plane, row.z_um, row.use) for row in table.scans.rows] == whole
+
+
+def test_remove_without_a_selection_removes_nothing(make_dock, add_stack) -> None:
+    dock = make_dock()
+    dock.add_layers([add_stack(dock._viewer)])
+    dock.ui.remove_button.click()
+    assert len(dock.ui.table.scans.rows) == 3
+    assert dock.footer.message.text().startswith("No row is selected")

@@ -6,6 +6,7 @@ Exit status: 0 done; 1 failed, with one line on standard error; 2 wrong usage.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -62,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 warnings.simplefilter("ignore")
             _limit_memory(arguments)
             called(arguments.run, arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads what is printed has seen enough, as "head" has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (Exception, KeyboardInterrupt) as error:
         if arguments.traceback:
             raise

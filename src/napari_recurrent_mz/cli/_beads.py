@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ._common import Files, OpticsOptions
+from ._common import ChannelOptics, Files, OneChannel, of_channel
 from ._options import Argument, Option
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
     from ..io import ImageFile
-    from ..measure.beads import BeadVolume
+    from ..measure.beads import BeadSettings, BeadVolume
 
 
 def beads(
@@ -43,7 +44,7 @@ def beads(
     ] = None,
     bead_um: Annotated[float, Option("diameter of the beads, µm")] = 0.0,
     files: Files,
-    optics: OpticsOptions,
+    optics: ChannelOptics,
     csv: Annotated[str | None, Option("write every bead there")] = None,
     figure: Annotated[str | None, Option("draw the histograms: PNG, SVG or PDF")] = None,
 ) -> None:
@@ -53,21 +54,8 @@ def beads(
     the number of their full widths at half maximum beside the width that the optics give; with a
     reference also its own, and the KL divergence between the histograms.
     """
-    from ..measure.beads import (
-        BeadSettings,
-        in_words,
-        measure_volumes,
-        theoretical_fwhm,
-        write_beads,
-    )
+    from ..measure.beads import BeadSettings, write_beads
 
-    images = [files.read(path) for path in (volume, reference) if path]
-    known, pixel_um = optics.of(images)
-    volumes = [_volume(image, pixel_um, files) for image in images]
-    theory: dict[str, float] = {}
-    if known is not None:
-        lateral, axial = theoretical_fwhm(known, bead_um=bead_um)
-        theory = {"x": lateral, "y": lateral, "z": axial}
     settings = BeadSettings(
         model=fit,
         separation_um=separation_um,
@@ -75,16 +63,50 @@ def beads(
         z_range_um=z_range or (-float("inf"), float("inf")),
         same_beads=not apart,
     )
+    paths, every = [path for path in (volume, reference) if path], dict[str, Any]()
+    for channel, volumes, theory in [  # all of them are read before one is measured
+        (channel, *_read(paths, channel, files, optics, bead_um))
+        for channel in files.channels(volume)
+    ]:
+        names, tables = _measured(volumes, settings)
+        every |= dict(zip(names, tables, strict=True))
+        if csv:  # again with every channel, so that what was measured is kept
+            write_beads(csv, every)
+        _print_and_draw(names, tables, theory, figure and of_channel(figure, channel))
+
+
+def _read(
+    paths: Sequence[str],
+    channel: OneChannel,
+    files: Files,
+    optics: ChannelOptics,
+    bead_um: float,
+) -> tuple[list[BeadVolume], dict[str, float]]:
+    """One channel of the volumes, and how wide its beads are in theory."""
+    from ..measure.beads import theoretical_fwhm
+
+    images = [files.read(path, channel=channel) for path in paths]
+    known, pixel_um = optics.of_channel(channel).of(images)
+    theory: dict[str, float] = {}
+    if known is not None:
+        lateral, axial = theoretical_fwhm(known, bead_um=bead_um)
+        theory = {"x": lateral, "y": lateral, "z": axial}
+    return [_volume(image, pixel_um, files) for image in images], theory
+
+
+def _measured(
+    volumes: Sequence[BeadVolume], settings: BeadSettings
+) -> tuple[list[str], Sequence[Any]]:
+    """What each volume is called, and the table of its beads."""
+    from ..measure.beads import in_words, measure_volumes
+
     with Progress("beads") as progress:
         tables, notes = measure_volumes(volumes, settings, on_progress=progress.stage)
     for sentence in notes:
         note(sentence)
     for one, table in zip(volumes, tables, strict=True):
         print(f"{one.name}: {in_words(table)}")
-    names = [one.name for one in volumes]
-    if csv:
-        write_beads(csv, dict(zip(_unlike(names), tables, strict=True)))
-    _print_and_draw(names, tables, theory, figure)
+    return _unlike([one.name for one in volumes]), tables
 
 
 def _volume(image: ImageFile, pixel_um: float, files: Files) -> BeadVolume:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
-from ..core.scans import InputError, Scan, ZGrid, check_scans, require_several
+from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
 from ..io._optics import OPTICS, optics_for, optics_values
 from ._options import Argument, Option
 from ._terminal import note
@@ -56,6 +56,10 @@ class OpticsOptions:
         """By name: as given, else as the files state them, else None."""
         return optics_values(asdict(self), images)
 
+    def of_channel(self, _channel: OneChannel) -> OpticsOptions:
+        """Those of one channel."""
+        return self
+
     def of(
         self, images: Sequence[ImageFile], methods: Sequence[str] = ()
     ) -> tuple[Optics | None, float]:
@@ -65,6 +69,52 @@ class OpticsOptions:
         pixel_um = values["pixel_um"]
         assert pixel_um is not None  # optics_for has made sure of it
         return optics, pixel_um
+
+
+class PerChannel(tuple[float, ...]):
+    """One number, or one for each channel, separated by commas."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> PerChannel:
+        """Read it."""
+        return super().__new__(cls, map(float, text.split(",")))
+
+
+@dataclass(frozen=True)
+class ChannelOptics(OpticsOptions):
+    """Optics (by default from the file's metadata)."""
+
+    wavelength_um: Annotated[
+        PerChannel | None,
+        Option(
+            f"{_STATED['wavelength_um'].words}; of several channels one for each, as 0.461,0.57",
+            "X[,X...]",
+        ),
+    ] = None  # type: ignore[assignment]
+
+    def of_channel(self, channel: OneChannel) -> OpticsOptions:
+        """Those of one channel: its own emission wavelength."""
+        given, value = self.wavelength_um, None
+        if given is not None and len(given) != channel.count:
+            of = f"{channel.count} channels" if channel.count > 1 else "one channel"
+            raise InputError(
+                f"--wavelength-um has {counted(len(given), 'value')} for {of}: give one for each, "
+                "in their order, separated by commas."
+            )
+        if given is not None:
+            value = given[channel.place]
+        return OpticsOptions(self.pixel_um, self.na, value, self.immersion_index)
+
+
+@dataclass(frozen=True)
+class OneChannel:
+    """One of the channels that a command goes through."""
+
+    number: int | None  # in the file, None where there is only one
+    name: str  # what to call it, empty where there is only one
+    place: int  # among those that were asked for
+    count: int  # of those
 
 
 @dataclass(frozen=True)
@@ -96,15 +146,69 @@ class Files:
 
     z_step_um: ZStep = None
     position: Annotated[int | None, Option("position of files that hold several, from 0")] = None
+    channel: Annotated[
+        str | None,
+        Option("channel of files that hold several: its number from 0, its name, or all", "N"),
+    ] = None
+    time: Annotated[
+        int | None, Option("time point of a time-lapse, from 0 (all: recurrent-mz batch)")
+    ] = None
+    z_axis: Annotated[
+        str | None,
+        Option(
+            "the planes are heights, although the file calls them this", choices=("channel", "time")
+        ),
+    ] = None
 
-    def read(self, path: str, planes: Sequence[int] | None = None) -> ImageFile:
-        """Read a file, or the position of it that was chosen, and say what it contradicts."""
+    def read(
+        self, path: str, planes: Sequence[int] | None = None, channel: OneChannel | None = None
+    ) -> ImageFile:
+        """Read a file, or the part of it that was chosen, and say what it contradicts."""
         from ..io import read_image
 
-        image = read_image(path, planes, position=self.position)
+        if channel is None:
+            channel = self.one_channel(path)
+        image = read_image(
+            path,
+            planes,
+            position=self.position,
+            channel=channel.number,
+            time=self.time,
+            z_axis=self.z_axis,
+        )
         for remark in image.remarks:
             note(remark)
         return image
+
+    def one_channel(self, path: str) -> OneChannel:
+        """The channel that was chosen, where a command takes one."""
+        channels = self.channels(path)
+        if len(channels) > 1:
+            raise InputError(f"All channels of '{path}' are too many here: choose one of them.")
+        return channels[0]
+
+    def channels(self, path: str) -> list[OneChannel]:
+        """The channels that were chosen; none, where the file has but one, or it is not said."""
+        from ..io import channels_of
+
+        if self.channel is None:
+            return [OneChannel(None, "", 0, 1)]
+        names = channels_of(path, position=self.position, z_axis=self.z_axis)
+        if self.channel == "all":
+            called = [name or f"channel {number}" for number, name in enumerate(names)]
+            if len(called) == 1:
+                return [OneChannel(None, "", 0, 1)]
+            return [OneChannel(n, name, n, len(called)) for n, name in enumerate(called)]
+        if self.channel.isdigit():
+            return [OneChannel(int(self.channel), "", 0, 1)]
+        found = [n for n, name in enumerate(names) if name.lower() == self.channel.lower()]
+        if len(found) != 1:
+            known = ", ".join(name for name in names if name) or "none has a name"
+            raise InputError(
+                f"'{path}' has {len(found) or 'no'} channel called '{self.channel}' ({known}): "
+                f"give its number, 0 to {len(names) - 1}."
+            )
+        return [OneChannel(found[0], "", 0, 1)]
 
     def rising(self, image: ImageFile) -> tuple[Any, Any]:
         """All planes of a stack from the lowest up, and their heights in µm."""
@@ -124,9 +228,11 @@ class Fields(Files):
         ),
     ] = None
 
-    def read(self, path: str, planes: Sequence[int] | None = None) -> ImageFile:
+    def read(
+        self, path: str, planes: Sequence[int] | None = None, channel: OneChannel | None = None
+    ) -> ImageFile:
         """The same, of the region that was chosen."""
-        return cropped(super().read(path, planes), self.region)
+        return cropped(super().read(path, planes, channel), self.region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +255,24 @@ class Source:
     """What planes are made from, and how."""
 
     scans: ScanOptions
-    optics: OpticsOptions
+    optics: ChannelOptics
     by: MethodOptions
 
     def given(self) -> Given:
-        """Read the scans, and the optics that the method needs."""
-        options = self.scans
+        """Read the scans of one channel, and the optics that the method needs."""
+        return self._given(self.scans.one_channel(self.scans.files[0]))
+
+    def every_channel(self) -> list[Given]:
+        """The same of every channel that was chosen."""
+        return [self._given(channel) for channel in self.scans.channels(self.scans.files[0])]
+
+    def _given(self, channel: OneChannel) -> Given:
+        options, optics = self.scans, self.optics.of_channel(channel)
         # Of single images the first plane, and it is told when there are more.
         wanted = [0] if options.planes is None else options.planes
-        images = [options.read(path, wanted) for path in options.files]
+        images = [options.read(path, wanted, channel) for path in options.files]
         scans = load_scans(images, options.z, options.planes, options.z_step_um)
-        return Given(self, scans, *self.optics.of(images, [self.by.method]))
+        return Given(self, channel.name, scans, *optics.of(images, [self.by.method]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +280,7 @@ class Given:
     """Scans and optics as they were read."""
 
     source: Source
+    channel: str  # what it is called, empty where there is only one
     scans: list[Scan]
     optics: Optics | None
     pixel_um: float
@@ -257,6 +371,14 @@ def _two_spans(region: str) -> list[tuple[int | None, int | None]]:
         )
     numbers = [int(text) if text else None for text in found.groups()]
     return [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
+
+
+def of_channel(path: str, channel: OneChannel) -> str:
+    """The name of a file beside the result: of several channels, with that of the channel."""
+    if not channel.name:
+        return path
+    file, name = Path(path), re.sub(r"[^\w.+-]+", "-", channel.name)
+    return str(file.with_name(f"{file.stem}-{name}{file.suffix}"))
 
 
 def folder_of(path: str | Path) -> Path:

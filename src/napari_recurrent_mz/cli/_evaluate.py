@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.methods import METHODS
-from ._common import Fields, NetworkOptions, OpticsOptions, Planes, check_json, load_scans
+from ._common import ChannelOptics, Fields, NetworkOptions, Planes, check_json, load_scans
 from ._options import Argument, Option
 from ._terminal import Progress, note
+
+if TYPE_CHECKING:
+    from ..core.optics import Optics
+    from ..io import ImageFile
+    from ..measure.evaluation import Evaluation
+    from ._common import OneChannel
 
 
 def evaluate(
@@ -17,7 +25,7 @@ def evaluate(
     stack: Annotated[str, Argument("the fully sampled stack", "STACK")],
     files: Fields,
     planes: Planes = None,
-    optics: OpticsOptions,
+    optics: ChannelOptics,
     methods: Annotated[
         str | None,
         Option(
@@ -44,40 +52,83 @@ def evaluate(
     percent of each truth plane's span, SSIM; the input planes are left out, and nothing is
     rescaled to fit.
     """
-    from ..estimates.saturation import saturation_notes
-    from ..io import scatter_note, stack_heights, write_json
-    from ..measure import evaluation
+    from ..io import write_json
+    from ..measure.evaluation import CONFOCAL_METHODS, DEFAULT_METHODS
 
     check_json(json)
-    image = files.read(stack)
-    # The same checks, with the same sentences, as for a reconstruction.
-    scans = load_scans([image], None, planes, files.z_step_um)
-    heights = stack_heights(image, files.z_step_um)
-    for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
-        note(sentence)
-    usual = evaluation.CONFOCAL_METHODS if reference else evaluation.DEFAULT_METHODS
+    usual = CONFOCAL_METHODS if reference else DEFAULT_METHODS
     asked = list(usual) if methods is None else [name.strip() for name in methods.split(",")]
     asked = [name for name in asked if name]
-    work: Any = evaluation.evaluate
-    known = optics.of([image], asked)[0]
-    if reference:
-        work = partial(evaluation.evaluate_against, reference=files.read(reference).stack)
-    with Progress("plane") as progress:
-        found = work(
-            image.stack,
-            z_um=heights,
-            planes=planes,
-            optics=known,
-            methods=asked,
-            model=network.model,
-            device=network.device,
-            on_progress=progress,
-        )
-    if json:
+    jobs = [
+        _Job.of(stack, reference, channel, files, planes, optics, asked)
+        for channel in files.channels(stack)
+    ]
+    told: dict[str, Any] = {}
+    for job in jobs:
+        found = job.compared(planes, asked, network)
         about = {
-            "stack": image.name,
+            "stack": job.image.name,
             "reference": reference and Path(reference).name,
             "region": files.region,
         }
-        write_json(json, about | found.as_dict())
-    print(found.table())
+        told[job.channel] = about | found.as_dict()
+        print(f"{job.channel}\n{found.table()}" if job.channel else found.table())
+    if json:
+        write_json(json, told.get("", {"channels": told}))
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One channel, with what is needed to compare methods on it."""
+
+    channel: str  # empty where there is only one
+    image: ImageFile
+    reference: ImageFile | None
+    z_um: Any
+    optics: Optics | None
+
+    @classmethod
+    def of(
+        cls,
+        stack: str,
+        reference: str | None,
+        channel: OneChannel,
+        files: Fields,
+        planes: Sequence[int] | None,
+        optics: ChannelOptics,
+        methods: Sequence[str],
+    ) -> _Job:
+        """Read it, with the same checks and sentences as for a reconstruction."""
+        from ..estimates.saturation import saturation_notes
+        from ..io import scatter_note, stack_heights
+
+        image = files.read(stack, channel=channel)
+        scans = load_scans([image], None, planes, files.z_step_um)
+        heights = stack_heights(image, files.z_step_um)
+        for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
+            note(sentence)
+        known = optics.of_channel(channel).of([image], methods)[0]
+        other = files.read(reference, channel=channel) if reference else None
+        return cls(channel.name, image, other, heights, known)
+
+    def compared(
+        self, planes: Sequence[int] | None, methods: Sequence[str], network: NetworkOptions
+    ) -> Evaluation:
+        """What methods make of some planes of it."""
+        from ..measure import evaluation
+
+        work: Any = evaluation.evaluate
+        if self.reference is not None:
+            work = partial(evaluation.evaluate_against, reference=self.reference.stack)
+        with Progress("plane") as progress:
+            found: Evaluation = work(
+                self.image.stack,
+                z_um=self.z_um,
+                planes=planes,
+                optics=self.optics,
+                methods=methods,
+                model=network.model,
+                device=network.device,
+                on_progress=progress,
+            )
+        return found

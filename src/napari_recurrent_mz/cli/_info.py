@@ -141,10 +141,11 @@ def _content_lines(content: Content) -> Iterator[str]:
     channels = range(content.length("C"))
     several = len(channels) > 1
     for channel in channels:
-        if several:
-            yield f"channel {channel}"
         part = Part(content.path, content.inside, time, channel if several else None)
-        yield from _image_lines(read_part(part, ()))
+        image = read_part(part, ())
+        if several:
+            yield f"channel {channel} ({image.channel})" if image.channel else f"channel {channel}"
+        yield from _image_lines(image)
 
 
 def _image_lines(image: ImageFile) -> Iterator[str]:

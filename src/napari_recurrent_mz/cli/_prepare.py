@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.scans import InputError
-from ._common import OUTPUT, Files, OpticsOptions, check_json, rising
+from ._common import OUTPUT, ChannelOptics, Files, OneChannel, check_json, of_channel, rising
 from ._options import Argument, Option
 from ._terminal import Progress
 
@@ -49,7 +49,7 @@ class Result(Files):
         str,
         Option("result: .ome.tif or .ome.zarr (a folder for several single images)", names=OUTPUT),
     ]
-    optics: OpticsOptions
+    optics: ChannelOptics
 
 
 def align(
@@ -65,6 +65,10 @@ def align(
         bool, Option("compare the planes as they are, haze and noise too, as StackReg does")
     ] = False,
     crop: Crop = False,
+    by: Annotated[
+        str | None,
+        Option("of --channel all: the channel by which all are aligned, by number or name", "N"),
+    ] = None,
     csv: Annotated[str | None, Option("write shift and rotation of every plane")] = None,
     figure: Figure = None,
     result: Result,
@@ -79,9 +83,10 @@ def align(
     from ..measure.preparation import aligning, applying
 
     _check_extra(csv, figure)
-    images = [result.read(path) for path in files]
+    about = _About(result, files)
+    leading = about.leading(by)
+    images = about.images[leading]
     outputs = _outputs(result.output, files, images)
-    about = _About(result, images, files)
     planes, names, sources, heights = _planes_in_order(result, images, z)
     found = _finish(
         aligning(
@@ -93,18 +98,22 @@ def align(
         )
     )
     region = found.common_region
-    moved = _finish(applying(planes, found, region if crop else None))
     made = {
         "task": "align",
         **found.as_dict(),
         "common_region": _region_text(region),
         "cropped": crop,
     }
+    moved = []
+    for one in about.images:
+        pixels = planes if one is images else _planes_in_order(result, one, z)[0]
+        moved.append(_finish(applying(pixels, found, region if crop else None)))
     if len(images) == 1:
         about.write(outputs[0], moved, heights, made)
     else:
         for i, file in enumerate(sources):
-            about.write(outputs[file], moved[i : i + 1], heights[i : i + 1], made, images[file])
+            single = [volume[i : i + 1] for volume in moved]
+            about.write(outputs[file], single, heights[i : i + 1], made, file)
     table = found.table(heights, about.pixel_um)
     if csv:
         table.insert(0, "file", [images[file].name for file in sources])
@@ -132,18 +141,20 @@ def edf(
     for path in (result.output, heights):
         if path:
             check_output(path, [stack])
-    image = result.read(stack)
-    about = _About(result, [image], [stack])
-    pixels, z_um = result.rising(image)
-    found = _finish(extending_focus(pixels, name=image.name))
-    made = {"task": "edf", "source": image.name, "planes": image.n_planes}
+    about = _About(result, [stack])
+    done = []
+    for (image,) in about.images:
+        pixels, z_um = result.rising(image)
+        done.append(_finish(extending_focus(pixels, name=image.name)))
+    first = about.images[0][0]
+    made = {"task": "edf", "source": first.name, "planes": first.n_planes}
     middle = z_um[[0, -1]].mean(keepdims=True)
-    about.write(result.output, found.image[None], middle, made)
+    about.write(result.output, [found.image[None] for found in done], middle, made)
     if heights:
         told = made | {"holds": "height of each pixel in micrometres"}
-        about.write(heights, found.height_um(z_um)[None], middle, told)
-    y, x = found.image.shape
-    print(f"{result.output}: {y} × {x} pixels in focus, from {image.n_planes} planes")
+        about.write(heights, [found.height_um(z_um)[None] for found in done], middle, told)
+    y, x = done[0].image.shape
+    print(f"{result.output}: {y} × {x} pixels in focus, from {first.n_planes} planes")
 
 
 def normalise(
@@ -166,27 +177,33 @@ def normalise(
 
     check_output(result.output, [path for path in (stack, edf) if path])
     _check_extra(json, figure)
-    image = result.read(stack)
-    about = _About(result, [image], [stack])
-    pixels, heights = result.rising(image)
-    if edf:
-        source = read_image(edf)
-        focused, name = source.data, source.name
-    else:
-        focused = _finish(extending_focus(pixels, name=image.name)).image
-        name = f"the EDF of {image.name}"
-    found = edf_normalisation(focused, name)
-    made = {"task": "normalise", "edf": name, **found.as_dict()}
-    about.write(result.output, found.normalisation.apply(pixels), heights, made)
+    about = _About(result, [stack])
+    if edf and len(about.images) > 1:
+        raise InputError("--edf is the image of one channel: choose it with --channel.")
+    volumes, records = [], []
+    for (image,), channel in zip(about.images, about.channels, strict=True):
+        pixels, heights = result.rising(image)
+        if edf:
+            source = read_image(edf)
+            focused, name = source.data, source.name
+        else:
+            focused = _finish(extending_focus(pixels, name=image.name)).image
+            name = f"the EDF of {image.name}"
+        found = edf_normalisation(focused, name)
+        volumes.append(found.normalisation.apply(pixels))
+        records.append({"task": "normalise", "edf": name, **found.as_dict()})
+        if figure:
+            save_figure(edf_histogram_figure(focused, found), of_channel(figure, channel))
+        words = f"{channel.name}: " if channel.name else ""
+        print(
+            f"{words}{result.output}: background mean {found.background:.6g} is 0, foreground P99 "
+            f"{found.p99:.6g} is 1 (triangle threshold {found.threshold:.6g}, "
+            f"{found.foreground_share:.1%} foreground)"
+        )
+    about.write(result.output, volumes, heights, *records)
     if json:
-        write_json(json, made)
-    if figure:
-        save_figure(edf_histogram_figure(focused, found), figure)
-    print(
-        f"{result.output}: background mean {found.background:.6g} is 0, foreground P99 "
-        f"{found.p99:.6g} is 1 (triangle threshold {found.threshold:.6g}, "
-        f"{found.foreground_share:.1%} foreground)"
-    )
+        named = {channel.name: made for channel, made in zip(about.channels, records, strict=True)}
+        write_json(json, named.get("", {"channels": named}))
 
 
 def register(
@@ -219,8 +236,8 @@ def register(
     files = [widefield, confocal]
     check_output(result.output, files)
     _check_extra(json, figure)
-    wide, other = (result.read(path) for path in files)
-    about = _About(result, [wide], files)
+    about = _About(result, files, 1)
+    wide, other = about.images[0]
     stack, heights = result.rising(wide)
     moving, place = _confocal(other, confocal_pixel_um, confocal_z_step_um)
     found = _finish(
@@ -242,7 +259,7 @@ def register(
     }
     volume = _finish(resampling(moving, found, crop=crop))
     kept = np.asarray(heights[found.planes] if crop else heights)
-    about.write(result.output, volume, kept, made, other)
+    about.write(result.output, [volume], kept, made, source=1)
     if json:
         write_json(json, made)
     if figure:
@@ -254,29 +271,73 @@ TASKS = (align, edf, normalise, register)
 
 
 class _About:
-    """What the results keep of the files: pixel size, optics, how they were made."""
+    """What is read, channel by channel, and what the results keep of it."""
 
-    def __init__(self, result: Result, images: Sequence[ImageFile], inputs: Sequence[str]) -> None:
-        _, self.pixel_um = result.optics.of(images)
-        known = result.optics.values(images).items()
-        self._optics = {name: value for name, value in known if value is not None}
-        self._first, self._inputs = images[0], inputs
+    def __init__(self, result: Result, files: Sequence[str], most: int | None = None) -> None:
+        self.channels: list[OneChannel] = result.channels(files[0])
+        if most is not None and len(self.channels) > most:
+            self.channels = [result.one_channel(files[0])]  # which says what is wrong
+        self.images = [
+            [result.read(path, channel=channel) for path in files] for channel in self.channels
+        ]
+        self._inputs, self._optics = files, list[dict[str, float]]()
+        for channel, images in zip(self.channels, self.images, strict=True):
+            own = images[:1] if most == 1 else images
+            options = result.optics.of_channel(channel)
+            self.pixel_um = options.of(own)[1]
+            known = options.values(own).items()
+            self._optics.append({name: value for name, value in known if value is not None})
+
+    def leading(self, by: str | None) -> int:
+        """Which of the channels is meant by its number or name; the only one needs none."""
+        if len(self.channels) == 1:
+            return 0
+        fitting = [n for n, one in enumerate(self.channels) if by in (str(one.number), one.name)]
+        if not fitting:
+            names = ", ".join(one.name for one in self.channels)
+            raise InputError(
+                f"All channels ({names}) are moved alike: say by which of them, as --by "
+                f"{self.channels[0].number}."
+            )
+        return fitting[0]
 
     def write(
-        self,
-        path: str | Path,
-        volume: Any,
-        z_um: Any,
-        made: dict[str, Any],
-        source: ImageFile | None = None,
+        self, path: str | Path, volumes: Sequence[Any], z_um: Any, *made: Any, source: int = 0
     ) -> None:
-        """Write a result with the provenance of its source and one entry more."""
-        from ..io import write_volume
+        """Write a volume of each channel, with the provenance of its source and one entry more.
 
-        before = dict((source or self._first).provenance)
-        steps = [*before.get("prepared", ()), made]
-        told = before | {"optics": self._optics, "prepared": steps}
-        write_volume(path, volume, z_um, self.pixel_um, told, inputs=self._inputs, keep_type=True)
+        ``made`` is one entry for all channels, or one for each.
+        """
+        import numpy as np
+
+        from ..io import Channel, Place, write_channels, write_volume
+
+        told = []
+        for number, images in enumerate(self.images):
+            before = dict(images[source].provenance)
+            entry = made[number] if len(made) > 1 else made[0]
+            steps = [*before.get("prepared", ()), entry]
+            told.append(before | {"optics": self._optics[number], "prepared": steps})
+        if len(volumes) == 1:
+            pixel_um, inputs = self.pixel_um, self._inputs
+            write_volume(path, volumes[0], z_um, pixel_um, told[0], inputs=inputs, keep_type=True)
+            return
+        kept = [_kept(volume) for volume in volumes]
+        channels = [
+            Channel(volume, one.name, (float(volume.min()), float(volume.max())))
+            for volume, one in zip(kept, self.channels, strict=True)
+        ]
+        place = Place(self.pixel_um, np.asarray(z_um, np.float64))
+        write_channels(path, channels, place, {"channels": told}, inputs=self._inputs)
+
+
+def _kept(volume: Any) -> Any:
+    """Integers of 8 and 16 bits as they are, all else as float32, as one channel is written."""
+    import numpy as np
+
+    array = np.asarray(volume)
+    is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
+    return array if is_small else array.astype(np.float32)
 
 
 def _finish(steps: Steps[T]) -> T:

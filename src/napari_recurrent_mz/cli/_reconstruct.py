@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..core.scans import ZGrid, default_grid
-from ._common import OUTPUT, Grid, Source
+from ..core.scans import ZGrid, contrast_limits, default_grid
+from ._common import OUTPUT, Given, Grid, Source
 from ._options import Option
 from ._terminal import Checked, Progress, note, result_line
+
+if TYPE_CHECKING:
+    from ..io import VolumeWriter
 
 
 def reconstruct(
@@ -28,29 +32,55 @@ def reconstruct(
       recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9 --grid 0:10:0.1 --pixel-um 0.103 \\
           --na 1.4 --wavelength-um 0.615 --immersion-index 1.515 -o volume.ome.tif
       recurrent-mz reconstruct STACK.tif --planes 30 60 90 --z-step-um 0.1 -o volume.ome.tif
+      recurrent-mz reconstruct TWO-COLOURS.tif --channel all --wavelength-um 0.461,0.57 \\
+          --planes 30 60 90 -o both.ome.tif
     """
-    from ..io import VolumeWriter, check_disk, check_output
+    from ..io import Channel, VolumeWriter, check_output
 
     files = source.scans.files
     path = check_output(output, files)
-    given = source.given()
-    if grid is None:
-        dof_um = given.optics.depth_of_field_um if given.optics else None
-        planes = default_grid([scan.z_um for scan in given.scans], dof_um, source.scans.planes)
-    else:
-        planes = ZGrid.parse(grid)
-    shape = (len(planes), *given.shape)
-    check_disk(path, shape)
-    from ..engine.to_disk import reconstruct_into
+    given = source.every_channel()
+    planes = _grid(given, source.scans.planes) if grid is None else ZGrid.parse(grid)
+    first, shape = given[0], (len(planes), *given[0].shape)
+    channels = [Channel(None, one.channel, contrast_limits(one.scans)) for one in given]
+    with VolumeWriter(
+        path, shape, planes.z_um, first.pixel_um, inputs=files, channels=channels
+    ) as volume:
+        done = [_made(one, planes, volume, number) for number, one in enumerate(given)]
+        records = [record for record, _ in done]
+        volume.finish({"channels": records} if len(records) > 1 else records[0])
+    for one, (_, words) in zip(given, done, strict=True):
+        print(f"{one.channel}: {words}" if one.channel else words)
 
-    checked, begun = Checked(), time.perf_counter()
-    with Progress(f"{source.by.method}: plane") as progress:
+
+def _grid(given: Sequence[Given], numbers: Sequence[int] | None) -> ZGrid:
+    """The heights to reconstruct by default: of several channels, those of the finest detail."""
+    depths_um = [one.optics.depth_of_field_um for one in given if one.optics]
+    dof_um = min(depths_um, default=None)
+    return default_grid([scan.z_um for scan in given[0].scans], dof_um, numbers)
+
+
+def _made(
+    given: Given, planes: ZGrid, volume: VolumeWriter, number: int
+) -> tuple[dict[str, Any], str]:
+    """Reconstruct one channel of the volume; its record, and a line that says what was done."""
+    from ..engine.to_disk import reconstruct_into
+    from ..estimates.hot_pixels import hot_pixel_notes
+
+    for sentence in hot_pixel_notes(given.scans, given.optics) if given.optics else ():
+        note(sentence)
+    records: list[dict[str, Any]] = []
+    asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()
+    words = f"{given.channel}, {asked}" if given.channel else asked
+    with Progress(f"{words}: plane") as progress:
         reconstruct_into(
-            lambda shape: VolumeWriter(path, shape, planes.z_um, given.pixel_um, inputs=files),
+            lambda _: volume.channel(number),
             given.recipe(planes),
             on_progress=progress,
             on_message=note,
             on_check=checked,
+            before_finish=records.append,
         )
-    seconds, method = time.perf_counter() - begun, checked.by(source.by.method)
-    print(result_line(path, shape, planes, method, len(given.scans), seconds))
+    seconds, method, shape = time.perf_counter() - begun, checked.by(asked), volume.shape
+    line = result_line(volume.path, shape, planes, method, len(given.scans), seconds)
+    return records[0], line

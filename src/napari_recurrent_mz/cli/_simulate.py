@@ -1,4 +1,4 @@
-"""Simulate a stack, or fields for training."""
+"""Simulate a stack, or fields or examples for training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice
 from ._options import Argument, Option
-from ._terminal import Progress
+from ._terminal import Progress, clock
 
 Size = Annotated[int, Option("pixels on a side")]
 Count = Annotated[int, Option("planes")]
@@ -112,9 +112,74 @@ def fields(
     print(f"{path}: {len(list(path.glob('field_*.json')))} fields")
 
 
+def examples(
+    *,
+    folder: Annotated[str, Argument("where the examples go", "FOLDER")],
+    groups: Annotated[
+        int | None, Option("microscopes in all (default: as many as --examples-gb holds)")
+    ] = None,
+    examples_gb: Annotated[float, Option("the most on disk, the check included", "GB")] = 20.0,
+    sets: Annotated[
+        str, Option("what they are like: general, beads, worm, or plus (confocal-like)", "NAME")
+    ] = "general",
+    seed: Seed = 1,
+    size: Size = 192,
+    n_planes: Count = 52,
+    samples: Annotated[int, Option("samples of a group")] = 8,
+    targets: Annotated[int, Option("target planes of a set of scans")] = 6,
+    questions: Annotated[int, Option("questions of the check, a third of them hard")] = 240,
+    device: DeviceChoice = "auto",
+) -> None:
+    """A folder of sets of scans for recurrent-mz train --examples.
+
+    Simulate random samples through random microscopes, with aberrations and optics other than
+    those stated, scan them, and keep what a network sees of every set. The check, which chooses the
+    best weights, comes first. Groups that are in the folder already are kept; several processes may
+    work on one folder, and a training may read it meanwhile.
+    """
+    from dataclasses import replace
+
+    from ..core.device import choose_device
+    from ..training.folder import Contents, ExampleFolder, room_for
+    from ..training.sets import SETS
+
+    if sets not in SETS:
+        raise InputError(f"--sets is '{sets}': choose one of {', '.join(SETS)}.")
+    for value, least, option in (
+        (size, 64, "--size"), (n_planes, 12, "--n-planes"), (samples, 1, "--samples"),
+        (targets, 1, "--targets"), (questions, 3, "--questions"),
+        (1 if groups is None else groups, 1, "--groups"),
+    ):  # fmt: skip
+        _at_least(value, least, option)
+    config = replace(SETS[sets], size=size, planes=n_planes, samples=samples, targets=targets)
+    there = ExampleFolder.begin(Path(folder), Contents(config, seed, questions))
+    chosen = choose_device(device)
+    jobs = there.jobs(room_for(there, examples_gb, groups))
+    missing = [job for job in jobs if not job[0].exists()]
+    each = samples * len(config.scans)
+    print(
+        f"{folder}: {len(jobs) - len(missing)} of {len(jobs)} files are there; "
+        f"{there.expected_gigabytes(jobs):.3g} GB of disk in all, about "
+        f"{there.working_gigabytes:.2g} GB of memory on {chosen.name}; {each} sets a group",
+        flush=True,
+    )
+    with Progress("file") as progress:
+        try:
+            for done, seconds_left in there.making(missing, chosen.torch, examples_gb):
+                if done == 1 < len(missing):
+                    progress.clear()
+                    print(f"about {clock(seconds_left)} for the others", flush=True)
+                progress(done, len(missing), seconds_left)
+        except KeyboardInterrupt:
+            raise InputError(
+                "Stopped: the examples made so far are kept, the same command makes the rest."
+            ) from None
+    print(f"{folder}: {len(there.groups())} groups, {there.gigabytes:.3g} GB")
+
+
 def _at_least(value: int, least: int, option: str) -> None:
     if value < least:
         raise InputError(f"{option} is {value}: give at least {least}.")
 
 
-WHAT = (stack, fields)
+WHAT = (stack, fields, examples)

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
 from ._terminal import Progress, clock, note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..core.device import Device
+    from ..networks.architectures import Network
     from ..training.adapt import Adapter
     from ..training.fields import Pool
-    from ..training.loop import TrainConfig, Trainer
+    from ..training.learner import TrainConfig
+    from ..training.loop import Check, Source, Trainer
     from ..training.measured import MeasuredField
+
+NEW_SLOPE = 0.01
+"""Of the rectifiers of a new network without normalisation, whose channels could die."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +57,24 @@ def train(
     run_folder: Annotated[str, Argument("folder for checkpoints, log and curves", "RUN")],
     fields: Annotated[str | None, Option("simulated fields to train on", "FOLDER")] = None,
     held_out: Annotated[
-        str | None, Option("simulated fields that choose the best weights", "FOLDER")
+        str | None,
+        Option(
+            "simulated fields, or a folder of examples with its check, that choose the best "
+            "weights (default: the check of --examples)",
+            "FOLDER",
+        ),
     ] = None,
+    examples: Annotated[
+        str | None,
+        Option(
+            "sets of scans to train on, in place of --fields; the network is by default that of "
+            "the bundled one (16 base channels, no norm, non-negative)",
+            "FOLDER",
+        ),
+    ] = None,
+    memory_gb: Annotated[
+        float, Option("memory, of the GPU if there is one, for sets of --examples", "GB")
+    ] = 4.0,
     output: Annotated[
         str | None,
         Option(
@@ -79,10 +103,11 @@ def train(
     paper_loss: Annotated[bool, Option("the paper's loss: BerHu, MS-SSIM, adversarial")] = False,  # noqa: ARG001
     values: argparse.Namespace,
 ) -> None:
-    """Train a network on simulated fields.
+    """Train a network on simulated samples.
 
-    Train on the fields that 'recurrent-mz simulate fields' has made. Run again with the same RUN
-    folder, it goes on from the last checkpoint.
+    Train on the examples that 'recurrent-mz simulate examples' makes, also while it makes them, or
+    on the fields that 'recurrent-mz simulate fields' has made. Run again with the same RUN folder,
+    it goes on from the last checkpoint.
     """
     folder = Path(run_folder)
     weights = Path(output or folder / "weights.safetensors")
@@ -96,17 +121,24 @@ def train(
         found = [_field(adapting, path) for path in adapting.stack]
         _adapt(_adapter(values, adapting, found), weights)
         return
-    if not (fields and held_out):
+    if not (examples or (fields and held_out)) or (examples and fields):
         raise InputError(
-            "There is nothing to learn from: give --fields and --held-out (simulated fields), or "
-            "--stack (a full stack of your own)."
+            "There is nothing to learn from, or too much: give --examples (sets of scans), or "
+            "--fields and --held-out (simulated fields), or --stack (a full stack of your own)."
         )
-    config = configuration(values)
+    from ..core.device import choose_device
+    from ..networks.weights import load_model
+    from ..training.loop import Trainer
+
+    start = load_model(_model_name(start_from)).network if start_from else None
+    chosen = choose_device(device)
+    config = configuration(values, start=start)
     if config.steps < 1 or config.batch < 1:
         raise InputError("--steps and --batch must be at least 1.")
-    pool, judges = open_pool(fields), open_pool(held_out)
-    trainer = _trainer(config, pool, judges, folder, start_from, device=device, revive=revive)
-    _train(trainer, weights, pool)
+    source, facts = _examples(config, chosen, fields, examples, memory_gb)
+    check, words = _check(config, chosen, held_out or str(examples))
+    trainer = Trainer(config, source, check, folder, device=chosen, start_from=start, revive=revive)
+    _train(trainer, weights, facts, words)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +146,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     from ..networks.architectures import ARCHITECTURES
     from ..networks.recurrent_mz import NetworkConfig
     from ..training.examples import ExampleConfig
-    from ..training.loop import TrainConfig
+    from ..training.learner import TrainConfig
     from ..training.losses import LossConfig
 
     parser.add_argument(
@@ -133,20 +165,36 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         add_options(parser, source, parser.add_argument_group(title), unset=True)
 
 
-def configuration(values: argparse.Namespace, base: TrainConfig | None = None) -> TrainConfig:
-    """What the options make of ``base``, by default of the configuration of a new network."""
+def configuration(
+    values: argparse.Namespace, base: TrainConfig | None = None, start: Network | None = None
+) -> TrainConfig:
+    """What the options make of ``base``, by default of the configuration of a new network.
+
+    A network that begins with the weights of another one has that one's settings for defaults.
+    """
     from dataclasses import replace
 
-    from ..networks.architectures import ARCHITECTURES
-    from ..training.loop import TrainConfig
+    from ..networks.architectures import ARCHITECTURES, architecture_of
+    from ..training.learner import TrainConfig
     from ..training.losses import LossConfig
 
-    base = base or TrainConfig(network=ARCHITECTURES[values.architecture].config())
+    own = ARCHITECTURES[values.architecture].config
+    is_new = base is None and (
+        start is None or architecture_of(start.config) != values.architecture
+    )
+    if base is None and start is not None and not is_new:
+        base = TrainConfig(network=start.config)
+    elif base is None and values.examples and values.architecture == "recurrent-mz":
+        base = TrainConfig(network=own.general())
+    base = base or TrainConfig(network=own())
     if values.paper_network:
-        base = replace(base, network=type(base.network).paper())
+        base = replace(base, network=own.paper())
     if values.paper_loss:
         base = replace(base, loss=LossConfig.paper())
-    return changed(base, values)
+    config = changed(base, values)
+    if is_new and values.slope is None and config.network.norm == "none":
+        config = replace(config, network=replace(config.network, slope=NEW_SLOPE))
+    return config
 
 
 def open_pool(folder: str) -> Pool:
@@ -160,25 +208,41 @@ def open_pool(folder: str) -> Pool:
     return Pool(Path(folder))
 
 
-def _trainer(
-    config: TrainConfig, pool: Pool, held_out: Pool, folder: Path, start: str | None, **options: Any
-) -> Trainer:
-    from ..networks.weights import load_model
-    from ..training.loop import Trainer
+def _examples(
+    config: TrainConfig, device: Device, fields: str | None, examples: str | None, memory_gb: float
+) -> tuple[Source, Callable[[], dict[str, Any]]]:
+    """What to learn from, and what the card says of it in the end."""
+    from ..training import finish
+    from ..training.folder import ExampleFolder, FolderExamples
+    from ..training.loop import field_examples
 
-    network = load_model(_model_name(start)).network if start else None
-    try:
-        return Trainer(config, pool, held_out, folder, start_from=network, **options)
-    except (RuntimeError, KeyError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise InputError(
-            f"The run in '{folder}' or the weights to start from are of another network: "
-            "take another folder, or the settings that it was begun with."
-        ) from error
+    if examples is None:
+        pool = open_pool(str(fields))
+        facts = partial(finish.facts_of_fields, pool, config.examples)
+        return field_examples(config, pool, device), facts
+    folder = ExampleFolder.open(Path(examples))
+    source = FolderExamples(folder, config, device.torch, memory_gb)
+    print(
+        f"{examples}: {len(folder.groups())} groups of examples so far, {folder.gigabytes:.3g} GB, "
+        f"of which at most {memory_gb:g} GB are in memory"
+    )
+    return source, lambda: finish.facts_of_sets(folder.contents.sets, len(folder.groups()))
 
 
-def _train(trainer: Trainer, output: Path, pool: Pool) -> None:
+def _check(config: TrainConfig, device: Device, path: str) -> tuple[Check, str]:
+    """What chooses the best weights, and what the card says of it."""
+    from ..training import finish
+    from ..training.folder import ExampleFolder
+    from ..training.loop import held_out_check
+
+    if not ExampleFolder.is_at(Path(path)):
+        return held_out_check(config, open_pool(path), device), finish.HELD_OUT_FIELDS
+    folder = ExampleFolder.open(Path(path))
+    folder.require(config.network)
+    return folder.check(device), finish.HELD_OUT_SETS
+
+
+def _train(trainer: Trainer, output: Path, facts: Callable[[], dict[str, Any]], check: str) -> None:
     """Train to the end, then write the weights and the curves."""
     from ..training.finish import draw_curves, write_model
 
@@ -194,7 +258,7 @@ def _train(trainer: Trainer, output: Path, pool: Pool) -> None:
         raise InputError(
             f"Stopped at step {trainer.step}: the same command goes on from the last checkpoint."
         ) from None
-    sha256 = write_model(trainer.folder, output, pool=pool, device=trainer.chosen)
+    sha256 = write_model(trainer.folder, output, facts=facts(), check=check, device=trainer.chosen)
     print(f"{output}: weights, sha256 {sha256}")
     print(f"{draw_curves(trainer.folder)}: curves")
 
@@ -231,9 +295,9 @@ def _follow(trainer: Trainer) -> None:
                 shown(now.step, now.steps, now.seconds_left)
             if now.gain_db is not None:
                 shown.clear()
-                line = f"step {now.step}: held-out gain over linear MMSE {now.gain_db:+.3f} dB"
+                line = f"step {now.step}: held-out gain over linear MMSE {now.words}"
                 if now.step:
-                    line += f", loss {now.loss:.4g}, {clock(now.seconds_left)} left"
+                    line += f"; loss {now.loss:.4g}, {clock(now.seconds_left)} left"
                 print(line, flush=True)
 
 

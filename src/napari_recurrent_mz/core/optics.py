@@ -17,6 +17,10 @@ from .scans import InputError
 
 Array = npt.NDArray[np.float64]
 
+WIDEST_GAP_DOF = 10.0
+"""Gap between two scans, in depths of field, in the middle of which half of the variance of a plane
+is unknown: the square of the expected error of linear MMSE, for a sample as in planning."""
+
 _RADII = 32  # in λ / NA: sixteen in a period of the finest pattern, and a spline between
 
 
@@ -66,6 +70,10 @@ class Optics:
     def resolution_um(self) -> float:
         """Smallest lateral period that passes the objective, λ / (2 NA), in micrometres."""
         return self.wavelength_um / (2 * self.na)
+
+    def scans_without_gaps(self, span_um: float) -> int:
+        """Fewest evenly spaced scans from end to end that leave no gap of WIDEST_GAP_DOF."""
+        return max(2, 1 + math.ceil(span_um / (WIDEST_GAP_DOF * self.depth_of_field_um) - 1e-6))
 
     @property
     def cutoff_per_um(self) -> float:

@@ -386,3 +386,10 @@ def _fitting_steps(above_um: npt.NDArray[np.float64], wanted_um: float) -> int:
     is_round = np.abs(tenths_of_nm - np.round(tenths_of_nm)) < 1e-6
     worse = (met < len(above_um), ratio > math.log(_COARSEST), -met, ~is_round, ratio)
     return int(counts[np.lexsort(worse[::-1])[0]])
+
+
+def contrast_limits(scans: Sequence[Scan]) -> tuple[float, float]:
+    """Limits that show scans well: 0.5th and 99.98th percentile of all of them, never equal."""
+    samples = np.concatenate([scan.pixels[::2, ::2].ravel() for scan in scans])
+    low, high = (float(v) for v in np.percentile(samples, (0.5, 99.98)))
+    return (low, high) if high > low else (float(samples.min()), float(samples.max()) + 1e-6)

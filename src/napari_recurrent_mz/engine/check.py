@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..core.device import Device
 from ..core.metrics import Normalisation
-from ..core.optics import Optics
+from ..core.optics import WIDEST_GAP_DOF, Optics
 from ..core.progress import never
 from ..core.scans import FloatArray, InputError, Scan, check_scans, in_ordinary_units
 from ..estimates.lmmse import LinearEstimate
@@ -230,9 +230,26 @@ def notes_before(
 ) -> list[str]:
     """Sentences for a person before a run by any method; ``model`` is that of a network."""
     notes = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
-    if optics is not None and model is not None:
-        notes += range_warnings(scans, optics, model)
+    if optics is not None:
+        notes += gap_notes([scan.z_um for scan in scans], optics)
+        notes += [] if model is None else range_warnings(scans, optics, model)
     return notes
+
+
+def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
+    """A sentence on the widest gap between scans, if half of what it holds is unknown."""
+    z = np.sort(np.asarray(scan_z_um, np.float64))
+    gaps = np.diff(z)
+    if not len(gaps) or gaps.max() <= WIDEST_GAP_DOF * optics.depth_of_field_um * (1 + 1e-6):
+        return []
+    low = int(gaps.argmax())
+    span_um = float(z[-1] - z[0])
+    return [
+        f"The scans at {z[low]:.4g} and {z[low + 1]:.4g} µm are "
+        f"{gaps[low] / optics.depth_of_field_um:.0f} depths of field apart: more than half of what "
+        f"lies midway is unknown. {optics.scans_without_gaps(span_um)} evenly spaced scans over "
+        f"the same {span_um:.4g} µm would leave no gap above {WIDEST_GAP_DOF:.0f}."
+    ]
 
 
 def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[str]:

@@ -1,13 +1,14 @@
-"""How a volume was made: a record that travels with it."""
+"""How a volume was made: a record that travels with it, and in the words of a paper."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.device import Device
+from ..core.methods import METHOD_NAMES, method_of
 from ..core.optics import Optics
-from ..core.scans import Scan, ZGrid
+from ..core.scans import InputError, Scan, ZGrid, counted, listed
 from ..networks.weights import Model
 from .check import OwnSampleCheck
 from .recipe import Recipe
@@ -38,3 +39,57 @@ def provenance(
     dict
     """
     return Recipe(scans, grid, optics, method, model).provenance(device, seconds, check)
+
+
+def methods_paragraph(record: Mapping[str, Any]) -> str:
+    """A record as a paragraph for the methods section of a paper.
+
+    Parameters
+    ----------
+    record : mapping
+        As :func:`provenance` gives it, and as the metadata of a volume hold it.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If the record is not that of a finished volume.
+    """
+    if not {"software", "method", "scans", "grid"} <= set(record):
+        raise InputError("This is no finished volume of ours: choose one that has its record.")
+    grid, method = record["grid"], record.get("used", record["method"])
+    heights = listed([f"{scan['z_um']:.4g}" for scan in record["scans"]])
+    title, network = METHOD_NAMES[method], method_of(method).needs_model
+    by = title[0].lower() + title[1:]
+    if network:
+        by = f"the neural network {title} (Huang et al., Light Sci. Appl. 10:62, 2021)"
+    sentences = [
+        f"A volume of {counted(grid['planes'], 'plane')} from {grid['start_um']:.4g} to "
+        f"{grid['stop_um']:.4g} µm, {grid['step_um']:.4g} µm apart, was reconstructed from "
+        f"{counted(len(record['scans']), 'wide-field image')} at z = {heights} µm by "
+        f"{by}, as implemented in {record['software']}."
+    ]
+    if network and record.get("model"):
+        model = record["model"]
+        sentences.append(f"The weights were {model['name']} (SHA-256 {model['sha256'][:16]}).")
+    if record.get("optics"):
+        optics = record["optics"]
+        sentences.append(
+            f"It was told an NA of {optics['na']:g}, an emission wavelength of "
+            f"{optics['wavelength_um']:g} µm, an immersion index of {optics['immersion_index']:g} "
+            f"and a pixel size of {optics['pixel_um']:g} µm."
+        )
+    measured = len(record.get("measured_planes", ()))
+    inferred = counted(grid["planes"] - measured, "plane")
+    sentences.append(f"Of these planes {measured} are measured and {inferred} inferred.")
+    error = record.get("expected_error")
+    if error:
+        mean, most = (100 * value for value in (sum(error) / len(error), max(error)))
+        sentences.append(
+            f"The linear estimate from the optics alone is expected to be off by {mean:.0f} % of a "
+            f"plane's standard deviation on average, and by at most {most:.0f} %."
+        )
+    return " ".join(sentences)

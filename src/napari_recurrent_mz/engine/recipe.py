@@ -166,6 +166,16 @@ class Recipe:
             "seconds": round(seconds, 3),
         }
 
+    def _error_record(self, grid: ZGrid) -> dict[str, Any]:
+        """Expected error of linear MMSE for every plane, where the optics are known."""
+        if self.optics is None:
+            return {}
+        from ..estimates.planning import expected_errors  # with torch
+
+        target = image_made(self.method, self.model)
+        error = expected_errors(self.scans, self.optics, grid.z_um, target)
+        return {"expected_error": [round(float(value), 4) for value in error]}
+
     def _target_record(self, scans: Sequence[Scan]) -> dict[str, Any]:
         """Record of the target, and of its parts that are a scan themselves."""
         target = self.target
@@ -179,6 +189,7 @@ class Recipe:
             }  # fmt: skip
             return {
                 "grid": grid,
+                **self._error_record(target),
                 "measured_planes": measured,
                 "inferred_planes": len(target) - len(measured),
             }

@@ -12,7 +12,7 @@ from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD
 from ..core.optics import Optics
 from ..core.scans import Scan, ZGrid
-from ..io import VolumeWriter
+from ..io import ChannelOfVolume, VolumeWriter
 from ..io._time_lapse import TimePoint
 from ..networks.weights import Model
 from .check import OwnSampleCheck
@@ -83,7 +83,7 @@ def reconstruct_to(
     )
 
 
-Target = TimePoint | VolumeWriter
+Target = TimePoint | VolumeWriter | ChannelOfVolume
 """Where a volume is put plane after plane."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.optics import Optics
-from ..core.scans import InputError, ZGrid, listed
+from ..core.scans import FloatArray, InputError, Scan, ZGrid, listed
 from .expectation import Expectation
 from .lmmse import LinearEstimate
 from .uncertainty import plane_spread
@@ -23,6 +23,24 @@ Array = npt.NDArray[np.float64]
 
 _MOST_SCANS = 60
 _SWEEPS = 8
+
+
+_LARGEST_SEEN = 1024  # pixels on a side: the middle of a larger scan says enough of its spectrum
+
+
+def expected_errors(
+    scans: Sequence[Scan], optics: Optics, z_um: npt.ArrayLike, target: str = "widefield"
+) -> Array:
+    """Expected error of linear MMSE at heights (T,), from the middle of the scans; 0 to 1."""
+    seen = [Scan(_middle(scan.pixels), scan.z_um) for scan in scans]
+    heights = np.atleast_1d(np.asarray(z_um, np.float64))
+    reach_um = (float(heights.min()), float(heights.max()))
+    return LinearEstimate(seen, optics, reach_um=reach_um, target=target).expected_error(heights)
+
+
+def _middle(pixels: FloatArray) -> FloatArray:
+    high, wide = (max(n - _LARGEST_SEEN, 0) // 2 for n in pixels.shape)
+    return pixels[high : high + _LARGEST_SEEN, wide : wide + _LARGEST_SEEN]
 
 
 # --- the plan -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ._channels import Channel, Place
 from ._facts import even_step, scatter_note
 from ._image_file import ImageFile, to_um
-from ._parts import check_readable, read_image, read_positions, read_what_can_be
+from ._parts import channels_of, check_readable, read_image, read_positions, read_what_can_be
 from ._scans import (
     read_heights,
     scan_heights,
@@ -19,6 +19,7 @@ from ._scans import (
 )
 from ._whole import WORKPLACE, write_json, write_table, write_whole
 from ._write import (
+    ChannelOfVolume,
     VolumeWriter,
     check_disk,
     check_output,
@@ -32,9 +33,11 @@ from ._write import (
 __all__ = [
     "WORKPLACE",
     "Channel",
+    "ChannelOfVolume",
     "ImageFile",
     "Place",
     "VolumeWriter",
+    "channels_of",
     "check_disk",
     "check_output",
     "check_readable",

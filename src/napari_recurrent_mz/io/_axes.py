@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ class Content:
         index = self.axes.find(axis)
         return 1 if index < 0 else self.shape[index]
 
+    def with_z(self, z_axis: str) -> Content:
+        """The same, with the planes along the axis of a letter taken for heights."""
+        name = Part(self.path, self.inside).name
+        return replace(self, axes=axes_with_z(self.axes, self.shape, z_axis, name))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -37,6 +42,7 @@ class Part:
     inside: str = ""  # as in Content
     time: int | None = None  # from 0; None where there is one only
     channel: int | None = None  # the same
+    z_axis: str = ""  # C or T, where these planes are heights whatever the file calls them
 
     @property
     def name(self) -> str:
@@ -45,6 +51,24 @@ class Part:
         if self.inside:
             name = f"{name}/{self.inside}"
         return name if self.time is None else f"{name}, time point {self.time}"
+
+
+AXIS_WORDS = {"C": "channel", "T": "time point"}
+
+
+def axes_with_z(axes: str, shape: Sequence[int], z_axis: str, name: str) -> str:
+    """The letters of axes once those of channels (C) or times (T) stands for heights, and is Z."""
+    if not z_axis:
+        return axes
+    size = dict(zip(axes, shape, strict=True))
+    words = AXIS_WORDS[z_axis]
+    if size.get(z_axis, 1) < 2:
+        raise InputError(f"'{name}' has one {words} only, so these cannot be its heights.")
+    if size.get("Z", 1) > 1:
+        raise InputError(
+            f"'{name}' has {size['Z']} planes along z already, so its {words}s are no heights."
+        )
+    return axes.translate(str.maketrans(f"{z_axis}Z", f"Z{z_axis}"))
 
 
 class SomePlanes:
@@ -67,9 +91,14 @@ class StackSelection:
     shape: tuple[int, ...]  # (Z, Y, X)
 
     def __init__(self, part: Part, axes: str, shape: Sequence[int]) -> None:
-        self.axes, self.name = axes, part.name
+        self.name = part.name
+        self.axes = axes = axes_with_z(axes, shape, part.z_axis, part.name)
+        chosen = {"T": part.time, "C": part.channel}
+        for letter, at in chosen.items():
+            if letter not in axes and at is not None:
+                self._entry(letter, 1, at)
         self.index = tuple(
-            self._entry(letter, length, {"T": part.time, "C": part.channel}.get(letter))
+            self._entry(letter, length, chosen.get(letter))
             for letter, length in zip(axes, shape, strict=True)
         )
         zyx = self.squeeze(np.broadcast_to(np.uint8(0), tuple(shape))[self.index]).shape
@@ -79,10 +108,9 @@ class StackSelection:
         if at is None:
             return slice(None)
         if not 0 <= at < length:
-            word = "time point" if letter == "T" else "channel"
-            raise InputError(
-                f"'{self.name}' has no {word} {at}: its {length} are numbered 0 to {length - 1}."
-            )
+            word = AXIS_WORDS[letter]
+            which = f"its {length} are numbered 0 to {length - 1}" if length > 1 else "it has one"
+            raise InputError(f"'{self.name}' has no {word} {at}: {which}.")
         return slice(at, at + 1)
 
     @property
@@ -112,16 +140,15 @@ class StackSelection:
                 f"'{name}' is an RGB image ({size['S']} colours): "
                 "give one fluorescence channel as a grey-scale image."
             )
-        if size.get("C", 1) > 1:
-            raise InputError(
-                f"'{name}' has {size['C']} channels: save the one to reconstruct in a file of its "
-                "own."
-            )
-        if size.get("T", 1) > 1:
-            raise InputError(
-                f"'{name}' has a time axis of {size['T']} points: save one time point in a file of "
-                "its own (if they are heights, store them as z)."
-            )
+        for letter, option in (("C", "channel"), ("T", "time")):
+            count = size.get(letter, 1)
+            if count > 1:
+                words = f"{count} {AXIS_WORDS[letter]}s"
+                heights = f" (if they are heights, say --z-axis {option})"
+                raise InputError(
+                    f"'{name}' has {words}: choose one with --{option}, 0 to {count - 1}"
+                    f"{heights if size.get('Z', 1) == 1 else ''}."
+                )
         long = [axis for axis in axes if size[axis] > 1 and axis not in "YX"]
         if len(long) > 1:
             raise InputError(

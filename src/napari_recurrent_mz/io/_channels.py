@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -73,10 +73,17 @@ class NewImage:
 
     @classmethod
     def empty(
-        cls, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, place: Place
+        cls,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        place: Place,
+        channels: Sequence[Channel] = (),
     ) -> NewImage:
-        """An image of one channel ([T,] Z, Y, X) whose planes come later."""
-        return cls(name, [Channel(np.broadcast_to(np.zeros((), dtype), shape))], place)
+        """An image of one or more channels ([T,] Z, Y, X) whose planes come later."""
+        nothing = np.broadcast_to(np.zeros((), dtype), shape)
+        to_come = [replace(channel, pixels=nothing) for channel in channels or (Channel(None),)]
+        return cls(name, to_come, place)
 
     @property
     def axes(self) -> str:

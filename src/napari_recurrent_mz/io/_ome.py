@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from ..core.scans import InputError
+from ._axes import Part
 from ._channels import record_of_channel
 from ._facts import Facts, Length, StatedHeights
 from ._image_file import MOST, micrometres_per, to_um, too_large
@@ -135,9 +136,10 @@ def _sizes_of(series: tifffile.TiffPageSeries) -> tuple[int, ...]:
 
 
 def take_ome(
-    facts: Facts, root: ET.Element, image: ET.Element, channel: int, time: int, name: str
+    facts: Facts, root: ET.Element, image: ET.Element, part: Part, name: str
 ) -> list[StatedHeights]:
     """Take what the metadata say of one channel and time point of an Image; gives its heights."""
+    channel, time = part.channel or 0, part.time or 0
     pixels = image.find("{*}Pixels")
     assert pixels is not None  # image_of leaves out what has none
     y, x, z = (_length(pixels, f"PhysicalSize{axis}") for axis in "YXZ")
@@ -151,6 +153,11 @@ def take_ome(
         facts.take_length("wavelength_um", emission, "its OME EmissionWavelength")
     facts.take_record(record_of_channel(_provenance(root), channel))
     planes = _planes_of(pixels).get((channel, time), {})
+    if part.z_axis:  # one plane of each channel or time point
+        along = 0 if part.z_axis == "C" else 1
+        others = {at: found[0] for at, found in _planes_of(pixels).items() if 0 in found}
+        rest = (channel, time)[1 - along]
+        planes = {at[along]: one for at, one in others.items() if at[1 - along] == rest}
     if facts.provenance and 0 in planes:  # in the files of others it is where the stage stood
         facts.take_origin(*(_length(planes[0], f"Position{axis}") for axis in "YX"))
     return _heights(facts, planes)

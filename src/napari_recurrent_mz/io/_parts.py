@@ -24,6 +24,9 @@ from ._image_file import ImageFile
 from ._tiff import reading_tiff
 from ._zarr import ZarrImage, chunks_of, groups_in, is_zarr, level_shapes, reading_zarr
 
+Z_AXES = {None: "", "channel": "C", "time": "T"}
+"""What a person calls the axis whose planes are heights, and its letter."""
+
 
 def contents_of(path: str | os.PathLike[str]) -> list[Content]:
     """Images that a TIFF or OME-Zarr holds.
@@ -51,16 +54,17 @@ def _groups_of(path: Path) -> Iterator[Content]:
             yield Content(str(path), inside, image.letters, tuple(image.array.shape))
 
 
-def _positions_of(path: Path) -> Iterator[Content]:
-    """The images of a TIFF."""
+def _positions_of(path: Path, numbers: Sequence[int] | None = None) -> Iterator[Content]:
+    """The images of a TIFF: those that begin in it, or those of these numbers."""
     with reading_tiff(path) as tiff:
-        for number in tiff.own:
+        numbers = tiff.own if numbers is None else numbers
+        for number in numbers:
             image, trouble = tiff.images[number], ""
             try:
                 tiff.check(number)
             except InputError as error:
                 trouble = str(error)
-            inside = str(number) if len(tiff.own) > 1 else ""
+            inside = str(number) if len(numbers) > 1 else ""
             yield Content(str(path), inside, image.axes, image.shape, trouble)
 
 
@@ -100,6 +104,9 @@ def read_image(
     planes: Sequence[int] | None = None,
     *,
     position: int | None = None,
+    channel: int | None = None,
+    time: int | None = None,
+    z_axis: str | None = None,
 ) -> ImageFile:
     """Read one image or z-stack with what its metadata says.
 
@@ -113,6 +120,10 @@ def read_image(
         from the data. Those that are not there are left out.
     position : int, optional
         Which of several positions (images, fields), the first one 0.
+    channel, time : int, optional
+        Which of several channels and time points, the first one 0.
+    z_axis : {"channel", "time"}, optional
+        These planes are heights, although the file calls them channels or time points.
 
     Returns
     -------
@@ -123,21 +134,69 @@ def read_image(
     Raises
     ------
     InputError
-        If the file is missing, of another type, cut short, RGB, has several channels or
-        time points, or several positions of which none is chosen.
+        If the file is missing, of another type, cut short, RGB, or has several channels, time
+        points or positions of which none is chosen.
     """
     path = check_readable(path)
+    chosen = Part(str(path), "", time, channel, Z_AXES[z_axis])
     if path.is_dir():
         inside = _at_position(path, [content.inside for content in contents_of(path)], position)
-        return read_part(Part(str(path), inside), planes)
+        return _named(read_part(replace(chosen, inside=inside), planes), channel)
     # Other threads may read the same file: only single planes are worth shared pages.
     with reading_tiff(path, shared=planes is not None) as tiff:
         every = range(len(tiff.images))
         numbers = every if position is not None or not tiff.own else tiff.own
         inside = _at_position(path, [str(number) for number in numbers], position)
         is_one_of_many = len(every) > 1 and position is not None
-        image = tiff.read(Part(str(path), inside if is_one_of_many else ""), planes)
-    return image if position is None else replace(image, name=f"{path.name}, position {position}")
+        image = tiff.read(replace(chosen, inside=inside if is_one_of_many else ""), planes)
+    name = path.name if position is None else f"{path.name}, position {position}"
+    name = name if time is None else f"{name}, time point {time}"
+    return _named(replace(image, name=name), channel)
+
+
+def _named(image: ImageFile, channel: int | None) -> ImageFile:
+    """The image of a channel that was chosen, which its name says."""
+    if channel is None:
+        return image
+    return replace(image, name=f"{image.name}, {image.channel or f'channel {channel}'}")
+
+
+def channels_of(
+    path: str | os.PathLike[str], *, position: int | None = None, z_axis: str | None = None
+) -> list[str]:
+    """Names of the channels of an image, without reading a pixel.
+
+    Parameters
+    ----------
+    path, position, z_axis
+        As in :func:`read_image`.
+
+    Returns
+    -------
+    list of str
+        One for each channel, empty where the file does not state it.
+    """
+    path = check_readable(path)
+    if path.is_dir() or position is None:
+        found = contents_of(path)
+        inside = _at_position(path, [content.inside for content in found], position)
+    else:
+        with reading_tiff(path) as tiff:
+            found = list(_positions_of(path, range(len(tiff.images))))
+        inside = _at_position(path, [content.inside for content in found], position)
+    content = next(content for content in found if content.inside == inside)
+    return [image.channel for image in channels_in(content, Z_AXES[z_axis])]
+
+
+def channels_in(content: Content, z_axis: str = "") -> list[ImageFile]:
+    """What a file says of each channel of an image, at the first time point; no pixel is read."""
+    axes = content.with_z(z_axis)
+    time, count = 0 if axes.length("T") > 1 else None, axes.length("C")
+    part = Part(content.path, content.inside, time, None, z_axis)
+    return [
+        read_part(replace(part, channel=number if count > 1 else None), ())
+        for number in range(count)
+    ]
 
 
 def _at_position(path: Path, insides: Sequence[str], position: int | None) -> str:

@@ -344,7 +344,7 @@ def image_file_of(
     root = ome_root(tif.ome_metadata, name) if tif.is_ome and tif.ome_metadata else None
     described = None if root is None else image_of(root, image.series, image.position)
     if root is not None and described is not None:
-        stated += take_ome(facts, root, described, part.channel or 0, part.time or 0, name)
+        stated += take_ome(facts, root, described, part, name)
     elif tif.is_stk:
         stated += take_metamorph(facts, tif, name)
     elif tif.is_lsm:

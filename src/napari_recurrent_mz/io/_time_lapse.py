@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -64,6 +65,16 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
         return {}, ()
 
 
+def resize_time_lapse(path: Path, points: int, record: Mapping[str, Any]) -> None:
+    """Let a time-lapse have so many time points, the first ones, and say how they were made."""
+    import zarr
+
+    with refusals_of(path):
+        lengthen_time_lapse(path, points)
+        group = zarr.open_group(path, mode="r+")
+        group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(record)))
+
+
 def lengthen_time_lapse(path: Path, points: int) -> None:
     """Give a time-lapse room for more time points; those it has stay."""
     for level in _levels_of(path):
@@ -96,6 +107,11 @@ class TimePoint(AbstractContextManager["TimePoint"]):
                 f"not fit into '{path.name}': all time points must have one size."
             )
         self._levels = _levels_of(path)
+
+    @property
+    def levels(self) -> list[Any]:
+        """Arrays (T, Z, Y, X) of the whole time-lapse, the finest first."""
+        return self._levels
 
     @property
     def finished_planes(self) -> list[int]:

@@ -185,7 +185,7 @@ def _still_s(workplace: Path) -> float:
     return clock - max(path.stat().st_mtime for path in [workplace, *inside])
 
 
-def write_whole(path: Path, write: Callable[[Path], None], *, durable: bool = False) -> Path:
+def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = False) -> Path:
     """Write a file or folder under a temporary name beside ``path``, and rename it at the end.
 
     What is there is replaced; ``durable`` returns once the disk has it. The cause of an

@@ -246,6 +246,9 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         Of what is written.
     in_plate : bool, optional
         Whether ``path`` is a field of an OME-Zarr plate, whatever its ending.
+    channels : sequence of Channel, optional
+        Names and contrasts of several channels, whose own pixels are not read; the planes of each
+        are then put in :meth:`channel`.
 
     Attributes
     ----------
@@ -278,6 +281,7 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         inputs: Iterable[str | os.PathLike[str]] = (),
         dtype: npt.DTypeLike = np.float32,
         in_plate: bool = False,
+        channels: Sequence[Channel] = (),
     ) -> None:
         self.path = Path(path) if in_plate else check_output(path, inputs)
         self.dtype = np.dtype(dtype)
@@ -285,11 +289,12 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         heights = np.asarray(z_um, np.float64)
         if heights.shape != self.shape[:1]:
             raise ValueError(f"a volume {shape} cannot have heights of {heights.shape}")
-        check_disk(self.path, self.shape, self.dtype.itemsize)
         name, place = self.path.name.split(".")[0], Place(float(pixel_um), heights)
-        image = NewImage.empty(name, self.shape, self.dtype, place)
+        image = NewImage.empty(name, self.shape, self.dtype, place, channels)
+        check_disk(self.path, (image.n_planes, *self.shape[1:]), self.dtype.itemsize)
         is_tiff = not in_plate and self.path.suffix.lower() in _TIFF_ENDINGS
         self._written: set[int] = set()
+        self._count = image.n_planes
         self._file: OmeTiffWriter | OmeZarrWriter
         with ExitStack() as on_error:
             self._workplace = Workplace(self.path)
@@ -308,11 +313,15 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
     def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
         """Write the plane with this number, (Y, X), over one that was there."""
         pixels = np.asarray(plane, self.dtype)
-        if pixels.shape != self.shape[1:] or not 0 <= index < self.shape[0]:
+        if pixels.shape != self.shape[1:] or not 0 <= index < self._count:
             raise ValueError(f"a plane {pixels.shape} is not plane {index} of {self.shape}")
         with refusals_of(self.path):
             self._file.put(int(index), pixels)
         self._written.add(int(index))
+
+    def channel(self, number: int) -> ChannelOfVolume:
+        """What takes the planes of one of several channels, by its number."""
+        return ChannelOfVolume(self, number)
 
     @property
     def levels(self) -> list[Any]:
@@ -336,7 +345,8 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
             raise ValueError(f"the planes {finished} are not one block")
         with refusals_of(self.path):
             self._file.crop(finished[0], len(finished))
-        self.shape = (len(finished), *self.shape[1:])
+        self._count = len(finished)
+        self.shape = (self._count, *self.shape[1:])
 
     def finish(self, provenance: Mapping[str, Any] | None = None, *, durable: bool = False) -> Path:
         """Complete the file and give it its name; what was there is replaced.
@@ -344,7 +354,8 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         Parameters
         ----------
         provenance : mapping, optional
-            How the volume was made; anything JSON can hold.
+            How the volume was made; anything JSON can hold. Of several channels, a list of one
+            record each under ``channels``.
         durable : bool, optional
             Return once the disk has it.
 
@@ -355,9 +366,9 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         InputError
             When the disk refuses.
         """
-        missing = self.shape[0] - len(self._written)
+        missing = self._count - len(self._written)
         if missing:
-            raise ValueError(f"{missing} of {self.shape[0]} planes were not written")
+            raise ValueError(f"{missing} of {self._count} planes were not written")
         try:
             with refusals_of(self.path):
                 self._file.finish(provenance or {})
@@ -377,3 +388,26 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         traceback: TracebackType | None,
     ) -> None:
         self.discard()
+
+
+class ChannelOfVolume(AbstractContextManager["ChannelOfVolume"]):
+    """Writes the planes of one of several channels; whoever has the volume finishes it."""
+
+    def __init__(self, volume: VolumeWriter, number: int) -> None:
+        self._volume, self._first = volume, number * volume.shape[0]
+
+    def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
+        """Write the plane with this number, (Y, X)."""
+        self._volume[self._first + index] = plane
+
+    def finish(self, _provenance: Mapping[str, Any]) -> Path:
+        """All planes are there; how they were made is in the record of all channels."""
+        return self._volume.path
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None

@@ -135,9 +135,9 @@ class ZarrImage:
         numbers = stack.existing(planes)
         if not numbers:
             return self.file(stack.data({}), channel)
-        long = [a for a, n in zip(self.letters, self.array.shape, strict=True) if n > 1]
+        long = [a for a, n in zip(stack.axes, self.array.shape, strict=True) if n > 1]
         z = next((a for a in long if a not in "TCZYX"), "Z")
-        entries = zip(self.letters, stack.index, strict=True)
+        entries = zip(stack.axes, stack.index, strict=True)
         index: Any = tuple(numbers if letter == z else entry for letter, entry in entries)
         pixels = stack.squeeze(np.asarray(self.array.oindex[index]))
         pixels = pixels.reshape(len(numbers), *stack.shape[1:])

@@ -122,6 +122,11 @@ class NetworkConfig:
         return cls(propagated_input=False, correction=False, linear_skip=False, contrast="linear")
 
     @classmethod
+    def general(cls) -> NetworkConfig:
+        """The form of the bundled network for any sample."""
+        return cls(base_channels=16, norm="none", nonnegative=True, slope=0.01)
+
+    @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """The configuration written by :meth:`as_dict`."""
         return cls(**values)

@@ -111,5 +111,6 @@ def _block(inputs: int, middle: int, outputs: int, config: UNet3DConfig) -> nn.S
     for before, after in ((inputs, middle), (middle, outputs)):
         layers.append(Convolution3D(before, after, config.input_scans, bias=config.norm == "none"))
         layers += [nn.BatchNorm2d(after)] if config.norm == "batch" else []
-        layers.append(nn.ReLU(inplace=True))
+        slope = config.slope
+        layers.append(nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.device import choose_device
 from ..core.progress import Stopped, never
 from ..core.scans import InputError
 from ..networks.architectures import Network
@@ -25,8 +26,8 @@ from ..networks.weights import DEFAULT, Model, save_model
 from .examples import Batch, ExampleConfig, make_batch
 from .fields import Pool
 from .finish import best_network, model_card
-from .loop import TrainConfig, Trainer, TrainingStep
-from .losses import generator_loss
+from .learner import TrainConfig
+from .loop import Trainer, TrainingStep
 from .measured import MeasuredField, StackPool, judge, measured_examples, split
 from .validation import Validation
 
@@ -127,11 +128,13 @@ class Adapter(Trainer):
         self.minutes, self._stopped = minutes, stopped
         _claim(folder, start, fields)
         halves = zip(*(split(field) for field in fields), strict=True)
-        pool, self._questions = (StackPool(half, folder) for half in halves)
+        self.pool, self._questions = (StackPool(half, folder) for half in halves)
         crop = _largest_crop(fields, config.examples.crop)
         config = replace(config, examples=replace(config.examples, crop=crop))
+        chosen = choose_device(device)
+        self._where = chosen.torch if chosen.kind == "cuda" else None
         super().__init__(
-            config, pool, self._questions, folder, device=device, start_from=start.network
+            config, self._draw, self._judge, folder, device=chosen, start_from=start.network
         )
 
     @property
@@ -143,14 +146,14 @@ class Adapter(Trainer):
         """Judge the weights to start from, then train to the end; close it to stop early."""
         with suppress(Stopped):
             began = time.monotonic()
-            gain = None if self.has_best else self._validate(np.nan)
+            gain, words = (None, "") if self.has_best else self._validate(np.nan)
             if self.minutes is not None:
                 if self.config.network.nonnegative:  # found once, and kept: later it is quicker
                     began = time.monotonic()
-                    self._evaluate(self.averaged().eval())
+                    self.check(self.averaged())
                 self._fit_into(60 * self.minutes, judging=time.monotonic() - began)
             if gain is not None:
-                yield TrainingStep(self.step, self.config.steps, np.nan, gain, np.nan)
+                yield TrainingStep(self.step, self.config.steps, np.nan, gain, np.nan, words)
             yield from super().run()
 
     def _fit_into(self, seconds: float, judging: float) -> None:
@@ -165,15 +168,10 @@ class Adapter(Trainer):
 
     def _pace(self) -> tuple[float, float]:
         """Seconds until every set of scans is prepared, and of a step; nothing is changed."""
-        network, seconds = copy.deepcopy(self.network).train(), []
+        learner, seconds = copy.deepcopy(self.learner), []
         for _ in range(3):  # the first pays for what is made once
             began = time.monotonic()
-            inputs, truth = self._make(0).to(self.device)
-            with self._autocast():
-                output = network(*inputs).float()
-            loss = generator_loss(self.config.loss, output, truth, inputs.linear, None)
-            loss.backward()  # type: ignore[no-untyped-call]
-            float(loss.detach())
+            float(learner.step(self._batch(0), self.config.learning_rate))
             seconds.append(time.monotonic() - began)
         pace = min(seconds)
         examples = self.config.examples
@@ -181,23 +179,28 @@ class Adapter(Trainer):
         sets_a_step = -(-self.config.batch // examples.targets)
         return max(seconds[0] - pace, 0.0) * sets / sets_a_step, pace
 
-    def _batch(self, seed: int, step: int, size: int) -> Batch:
-        config, device = self.config, self._data_device
+    def _draw(self, seed: int, step: int, size: int) -> Batch:
+        """Examples of the stacks, or at times of simulated fields."""
+        config = self.config
         rng = np.random.default_rng([seed, step])
         if self.simulated is not None and rng.random() < self.simulated_share:
             return make_batch(
-                self.simulated, seed, step, size, config.examples, config.network, device
+                self.simulated, seed, step, size, config.examples, config.network, self._where
             )
         return make_batch(
-            self.pool, seed, step, size, config.examples, config.network, device,
+            self.pool, seed, step, size, config.examples, config.network, self._where,
             rng=rng, make=measured_examples,
         )  # fmt: skip
 
-    def _evaluate(self, network: Network) -> Validation:
+    def _judge(self, network: Network) -> Validation:
         return judge(
             network, self._questions, self.config.examples, device=self.chosen,
             objects_folder=self.folder / "objects", stopped=self._stopped,
         )  # fmt: skip
+
+    def _score(self, result: Validation) -> float:
+        """The mean alone: on the stacks it is never to fall."""
+        return result.gain_db
 
 
 _CLAIM = "adapt.json"

@@ -24,6 +24,7 @@ from ..networks.recurrent_mz import NetworkConfig
 from ..simulation.phantoms import SPARSE
 from ..simulation.simulate import Camera
 from .fields import Field, Pool
+from .losses import FLOOR
 
 ORDERS = ("random", "depth", "distance")
 _REACH_DOF = 47.9
@@ -87,18 +88,90 @@ class Batch(NamedTuple):
     """Examples of one number of scans."""
 
     inputs: Prepared  # N examples of M scans
-    truth: torch.Tensor  # (N, 1, H, W): noise-free target planes, normalised as the scans are
+    truth: torch.Tensor  # (N, 1, H, W): target planes in the units of the output
+    linear: torch.Tensor  # the same of the linear estimate
+    floor: torch.Tensor  # (N,), mean squared error below which nothing is told apart
+
+    @classmethod
+    def of(cls, inputs: Prepared, truth: torch.Tensor, floor: float = FLOOR) -> Batch:
+        """Examples whose truth is normalised as the scans are."""
+        return cls(inputs, truth, inputs.linear, truth.new_full((len(truth),), floor))
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All of them, in their order."""
+        return [*self.inputs, *self[1:]]
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The same with every tensor changed."""
+        changed = [change(tensor) for tensor in self.tensors()]
+        inputs = len(self.inputs)
+        return Batch(Prepared(*changed[:inputs]), *changed[inputs:])
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(Prepared(*(t.to(device) for t in self.inputs)), self.truth.to(device))
+        return self.each(lambda tensor: tensor.to(device))
 
 
 def join(batches: Sequence[Batch], size: int | None = None) -> Batch:
     """Batches of one number of scans as one, cut to ``size`` examples."""
-    columns = zip(*(batch.inputs for batch in batches), strict=True)
-    joined = Prepared(*(torch.cat(column)[:size] for column in columns))
-    return Batch(joined, torch.cat([batch.truth for batch in batches])[:size])
+    columns = zip(*(batch.tensors() for batch in batches), strict=True)
+    joined = iter([torch.cat(column)[:size] for column in columns])
+    return batches[0].each(lambda _: next(joined))
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of images is shown, and how: the same for all of a batch."""
+
+    top: int = 0
+    left: int = 0
+    size: int = 0  # of the window; 0 is the whole
+    turned: bool = False  # rows become columns
+    flipped_rows: bool = False
+    flipped_columns: bool = False
+    order: torch.Tensor | None = None  # (M,), in which the scans enter
+    by: str = "random"  # or an order of ORDERS, in place of that
+
+    @classmethod
+    def random(
+        cls,
+        rng: np.random.Generator,
+        shape: Sequence[int],
+        crop: int,
+        order: torch.Tensor | None,
+        by: str,
+    ) -> View:
+        """A random view of at most ``crop`` pixels a side out of (H, W)."""
+        top, left = (int(rng.integers(0, max(length - crop, 0) + 1)) for length in shape)
+        turned, rows, columns = (rng.random(3) < 0.5).tolist()
+        return cls(top, left, crop, turned, rows, columns, order, by)
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        if not self.size:
+            return slice(None), slice(None)
+        return slice(self.top, self.top + self.size), slice(self.left, self.left + self.size)
+
+    def of(self, values: torch.Tensor) -> torch.Tensor:
+        """Turned and flipped: (…, H, W)."""
+        if self.turned:
+            values = values.transpose(-1, -2)
+        axes = [
+            axis for axis, flip in ((-2, self.flipped_rows), (-1, self.flipped_columns)) if flip
+        ]
+        return values.flip(axes) if axes else values
+
+    def shown(self, values: torch.Tensor) -> torch.Tensor:
+        """The window, turned and flipped, of whole images (…, H, W)."""
+        return self.of(values[(..., *self.window)])
+
+    def entering(self, distance: torch.Tensor) -> torch.Tensor | None:
+        """Which scan enters when, (N, M), by their distances (N, M), target − scan."""
+        if self.by == "random":
+            return None if self.order is None else self.order.expand_as(distance)
+        key = distance if self.by == "depth" else distance.abs()
+        return key.argsort(dim=1, descending=True)
 
 
 # --- what is drawn ---
@@ -234,22 +307,13 @@ def cut_examples(
     examples = []
     for target in targets:
         prepared = inputs.at(target.z_um)
-        order = entering_order([s.z_um for s in inputs.scans], target.z_um, config.order)
-        prepared = prepared._replace(scans=prepared.scans[:, order])
         truth = target.truth(prepared)[None, None]
-        *window, truth = crop_and_turn((*prepared, truth), rng, config.crop)
-        examples.append(Batch(Prepared(*window), truth))
+        view = View.random(rng, truth.shape[-2:], config.crop, None, config.order)
+        order = view.entering(torch.tensor([[target.z_um - scan.z_um for scan in inputs.scans]]))
+        if order is not None:
+            prepared = prepared._replace(scans=prepared.scans[:, order[0].to(truth.device)])
+        examples.append(Batch.of(Prepared(*map(view.shown, prepared)), view.shown(truth)))
     return join(examples)
-
-
-def entering_order(heights_um: Sequence[float], target_um: float, order: str) -> list[int]:
-    """Numbers of the scans in the order in which they enter the network."""
-    by = {
-        "random": lambda _i: 0.0,  # they were drawn in random order
-        "depth": lambda i: heights_um[i],
-        "distance": lambda i: -abs(heights_um[i] - target_um),
-    }[order]
-    return sorted(range(len(heights_um)), key=by)
 
 
 def cached_inputs(
@@ -294,21 +358,6 @@ def normalised_truth(
         return counts - counts.mean() + known
     counts = camera.noiseless(signal).to(prepared.linear.device)
     return (counts - inputs.normalisation.shift) / scale
-
-
-def crop_and_turn(
-    tensors: tuple[torch.Tensor, ...], rng: np.random.Generator, crop: int
-) -> list[torch.Tensor]:
-    """The same random window, flip and quarter turn for tensors (…, H, W)."""
-    high, wide = tensors[0].shape[-2:]
-    top = int(rng.integers(0, max(high - crop, 0) + 1))
-    left = int(rng.integers(0, max(wide - crop, 0) + 1))
-    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    pieces = [
-        torch.rot90(tensor[..., top : top + crop, left : left + crop], turns, dims=(-2, -1))
-        for tensor in tensors
-    ]
-    return [piece.flip(-1) if flip else piece for piece in pieces]
 
 
 def make_batch(

@@ -172,6 +172,14 @@ class Pool:
         if len(paths) != len(self._meta):
             self._meta = [(path, json.loads(path.read_text())) for path in paths]
 
+    def require(self) -> None:
+        """Refuse a folder without a field."""
+        if not len(self):
+            raise InputError(
+                f"There is no simulated field in '{self.folder}': "
+                "make some with recurrent-mz simulate."
+            )
+
     def kinds(self) -> set[str]:
         """The kinds of sample among the fields."""
         return {meta["kind"] for _, meta in self._meta}

@@ -14,47 +14,87 @@ from ..networks.architectures import Network, build_as
 from ..networks.weights import save_model
 from .examples import ExampleConfig
 from .fields import OBJECTIVES, PIXEL_PER_NYQUIST, WAVELENGTH_UM, Pool
+from .sets import SetConfig
+
+_NO_KINDS = {
+    "step", "loss", "gain_db", "raw_gain_db", "worst_db", "lost", "dead_channels", "dead_levels",
+}  # fmt: skip
+"""Columns of a log that are no kind of sample."""
+
+_NUCLEI = "nuclear structure of kind 'confocal' from scikit-image's cells3d (CC0)"
+
+
+_GAIN = "gain over the linear MMSE estimate in dB of mean squared error, simulated "
+HELD_OUT_FIELDS = (
+    f"{_GAIN}fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm, a third with wrong "
+    "optics and little light"
+)
+HELD_OUT_SETS = (
+    f"{_GAIN}sets of scans: a third imaged as told, a third as in training, a third hard"
+)
+"""What chose the best weights, for a card."""
 
 
 def write_model(
     folder: Path,
     path: Path,
     *,
-    pool: Pool,
+    facts: dict[str, dict[str, Any]],
+    check: str,
     device: Device,
     description: str = "Wide-field scans to wide-field planes.",
 ) -> str:
-    """Write the best weights of a run with their card; returns the SHA-256 of the file."""
+    """Write the best weights of a run with their card; returns the SHA-256 of the file.
+
+    The ``facts`` are those of what it was trained on, and ``check`` says what chose the weights.
+    """
     network, best = best_network(folder)
-    config = best["config"]
-    examples = ExampleConfig(**config["examples"])
+    method = _method(best.get("architecture", "recurrent-mz"), best["config"]["network"])
+    about = {"description": description, "method": method}
+    return save_model(
+        network, model_card(best, device, about, held_out={"what": check}, **facts), path
+    )
+
+
+def facts_of_fields(pool: Pool, examples: ExampleConfig) -> dict[str, dict[str, Any]]:
+    """What a card says of a training on simulated fields."""
     nas = [na for na, _ in OBJECTIVES]
-    card = model_card(
-        best,
-        device,
-        {
-            "description": description,
-            "method": _method(best.get("architecture", "recurrent-mz"), config["network"]),
-        },
-        trained_for={
+    return {
+        "trained_for": {
             "na": [min(nas), max(nas)],
             "wavelength_um": list(WAVELENGTH_UM),
             "pixel_per_nyquist": list(PIXEL_PER_NYQUIST),
             "scans": [1, len(examples.scans)],
             "spacing_dof": list(examples.spacing_dof),
         },
-        data={
+        "data": {
             "fields": len(pool),
             "kinds": sorted(pool.kinds()),
-            "origin": "simulated (recurrent-mz simulate fields); nuclear structure of kind "
-            "'confocal' from scikit-image's cells3d (CC0)",
+            "origin": f"simulated (recurrent-mz simulate fields); {_NUCLEI}",
         },
-        held_out={
-            "what": "gain over the linear MMSE estimate in dB of mean squared error, simulated "
-            "fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm",
+    }
+
+
+def facts_of_sets(config: SetConfig, groups: int) -> dict[str, dict[str, Any]]:
+    """What a card says of a training on sets of scans."""
+    nas = [na for na, _ in config.objectives]
+    pixels = config.pixel_per_nyquist + (config.coarse_pixel if config.coarse_share else ())
+    samples = groups * config.samples
+    return {
+        "trained_for": {
+            "na": [min(nas), max(nas)],
+            "wavelength_um": list(config.wavelength_um),
+            "pixel_per_nyquist": [min(pixels), max(pixels)],
+            "scans": [min(config.shares()), max(config.shares())],
+            "spacing_dof": list(config.spacing_dof),
         },
-    )
-    return save_model(network, card, path)
+        "data": {
+            "fields": samples,
+            "sets": samples * len(config.scans),
+            "kinds": sorted(kind for kind, _ in config.kinds),
+            "origin": f"simulated (recurrent-mz simulate examples); {_NUCLEI}",
+        },
+    }
 
 
 def model_card(
@@ -119,7 +159,7 @@ def draw_curves(folder: Path) -> Path:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for key in rows[0]:
-        if key not in ("step", "loss", "gain_db", "raw_gain_db"):
+        if key not in _NO_KINDS:
             axes.plot(steps, [float(row[key]) for row in rows], lw=1, alpha=0.7, label=key)
     axes.plot(steps, [float(row["gain_db"]) for row in rows], "k", lw=2.5, label="all")
     axes.axhline(0, color="0.5", lw=0.8)

@@ -16,6 +16,9 @@ from torch import nn
 BERHU_C = 0.1
 """The paper's constant c."""
 
+FLOOR = 1e-7
+"""Mean squared error, normalised, below which crops that hold nothing are not told apart."""
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -28,6 +31,8 @@ class LossConfig:
     log_ratio : float
         Half the mean of log(MSE of the network / MSE of the linear MMSE estimate): every
         example counts by the decibels gained on it, whatever its brightness.
+    care : float
+        How much more an example counts in it that is answered worse than by linear MMSE.
     adversarial_start : int
         First step with the adversarial part.
     """
@@ -36,7 +41,13 @@ class LossConfig:
     ms_ssim: float = 0.0
     adversarial: float = 0.0
     log_ratio: float = 1.0
+    care: float = 1.0
     adversarial_start: int = 0
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether a part looks at whole images; otherwise corrections will do."""
+        return bool(self.berhu or self.ms_ssim or self.adversarial)
 
     @classmethod
     def paper(cls) -> LossConfig:
@@ -63,14 +74,20 @@ def ms_ssim_loss(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return loss
 
 
-def log_ratio(output: torch.Tensor, truth: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
-    """Half the mean over examples of log(MSE(output) / MSE(linear)); negative is better.
+def log_ratio(
+    output: torch.Tensor,
+    truth: torch.Tensor,
+    linear: torch.Tensor,
+    floor: torch.Tensor | float = FLOOR,
+    care: float = 0.0,
+) -> torch.Tensor:
+    """Half the mean over examples of r + care · max(r, 0), with r = log(MSE(output) / MSE(linear)).
 
-    A floor of 10⁻⁷ under both keeps crops that hold nothing from taking over.
+    The decibels gained on every example count alike, and those lost count more.
     """
-    ours = ((output - truth) ** 2).flatten(1).mean(dim=1)
-    theirs = ((linear - truth) ** 2).flatten(1).mean(dim=1)
-    return 0.5 * (torch.log(ours + 1e-7) - torch.log(theirs + 1e-7)).mean()
+    ours, theirs = (((image - truth) ** 2).flatten(1).mean(dim=1) for image in (output, linear))
+    ratio = torch.log(ours + floor) - torch.log(theirs + floor)
+    return 0.5 * (ratio + care * ratio.clamp_min(0)).mean()
 
 
 def generator_loss(
@@ -79,11 +96,13 @@ def generator_loss(
     truth: torch.Tensor,
     linear: torch.Tensor,
     judged: torch.Tensor | None,
+    floor: torch.Tensor | float = FLOOR,
 ) -> torch.Tensor:
     """The weighted sum; ``judged`` is D(output), or None without the adversarial part."""
     total = output.new_zeros(())
     if config.log_ratio:
-        total = total + config.log_ratio * log_ratio(output, truth, linear)
+        ratio = log_ratio(output, truth, linear, floor, config.care)
+        total = total + config.log_ratio * ratio
     if config.berhu:
         total = total + config.berhu * berhu(output, truth)
     if config.ms_ssim:

@@ -6,12 +6,14 @@ the way in and zeros on the way out (Sokar et al., Int. Conf. Machine Learning 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from ..networks.architectures import Network
 from ..networks.inputs import Prepared
 from ..networks.recurrent_mz import ConvGRU, RecurrentMZ
 
@@ -36,7 +38,9 @@ def bring_back(network: RecurrentMZ, examples: Sequence[Prepared]) -> Revived:
 
     The ``examples`` show which channels are dead. Batch normalisation keeps them alive by itself.
     """
-    ranges = _ranges(network, examples)
+    with watched(network) as ranges:
+        for example in examples:
+            network(*example)
     levels = _cut_off(network, ranges)
     channels = 0
     for level in range(network.config.levels - levels):
@@ -45,31 +49,59 @@ def bring_back(network: RecurrentMZ, examples: Sequence[Prepared]) -> Revived:
     return Revived(channels, levels)
 
 
-Ranges = dict[nn.Module, tuple[torch.Tensor, torch.Tensor]]
-"""Lowest and highest value of every channel after a rectifier's convolution."""
+Ranges = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""Lowest and highest value of every channel that a rectifier gives, below zero counted as zero."""
 
 
-def _ranges(network: RecurrentMZ, examples: Sequence[Prepared]) -> Ranges:
-    """What every convolution that a rectifier follows gives, below zero counted as zero."""
+@contextmanager
+def watched(network: Network) -> Iterator[Ranges]:
+    """The ranges, by the rectifiers' names, of all images that the network sees inside."""
     ranges: Ranges = {}
 
-    def note(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        active = output.clamp_min(0)
+    def note(name: str, given: torch.Tensor) -> None:
+        active = given.detach().clamp_min(0)
         low, high = active.amin((0, 2, 3)), active.amax((0, 2, 3))
-        if module in ranges:
-            low = torch.minimum(low, ranges[module][0])
-            high = torch.maximum(high, ranges[module][1])
-        ranges[module] = low, high
+        if name in ranges:
+            low, high = low.minimum(ranges[name][0]), high.maximum(ranges[name][1])
+        ranges[name] = low, high
 
-    blocks = [*network.encoder, *network.decoder]
-    hooks = [conv.register_forward_hook(note) for block in blocks for conv in _pair(block)]
+    hooks = [
+        module.register_forward_pre_hook(lambda _, given, name=name: note(name, given[0]))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.ReLU | nn.LeakyReLU)
+    ]
     try:
-        for example in examples:
-            network(*example)
+        yield ranges
     finally:
         for hook in hooks:
             hook.remove()
-    return ranges
+
+
+@dataclass(frozen=True)
+class Dead:
+    """What took no part in any image, by its name in the network."""
+
+    channels: dict[str, int]  # of which block, and how many of them are never above zero
+    blocks: tuple[str, ...]  # whose output is the same everywhere: the levels below are cut off
+
+    @classmethod
+    def among(cls, ranges: Ranges) -> Dead:
+        """The dead of what was watched."""
+        last = {name.rpartition(".")[0]: low_high for name, low_high in ranges.items()}
+        counts = dict.fromkeys(last, 0)
+        for name, low_high in ranges.items():
+            counts[name.rpartition(".")[0]] += int(_dead(low_high).sum())
+        blocks = tuple(block for block, low_high in last.items() if _is_constant(low_high))
+        return cls({block: count for block, count in counts.items() if count}, blocks)
+
+    @property
+    def words(self) -> str:
+        """What is logged; nothing where nothing is dead."""
+        found = [f"{block} makes the same everywhere" for block in self.blocks]
+        if self.channels:
+            each = [f"{count} in {block}" for block, count in self.channels.items()]
+            found.append(f"channels never above zero: {', '.join(each)}")
+        return "; ".join(found)
 
 
 def _pair(block: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
@@ -80,8 +112,8 @@ def _pair(block: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
 def _cut_off(network: RecurrentMZ, ranges: Ranges) -> int:
     """Begin anew the levels below a decoder block whose output no image changes."""
     for level in range(1, network.config.levels):
-        low, high = ranges[_pair(network.decoder[level])[1]]
-        if bool((high - low > _SAME).any()):
+        low, high = _both(ranges, "decoder", level)[1]
+        if not _is_constant((low, high)):
             continue
         consumer = _pair(network.decoder[level - 1])[0]
         constant = consumer.weight[:, : len(low)].sum((2, 3)) @ low
@@ -114,7 +146,7 @@ def _fresh(conv: nn.Conv2d, rows: torch.Tensor, size: float = 1.0) -> None:
 
 def _renew_encoder(network: RecurrentMZ, level: int, ranges: Ranges) -> int:
     first, second = _pair(network.encoder[level])
-    middle, out = _dead(ranges[first]), _dead(ranges[second])
+    middle, out = map(_dead, _both(ranges, "encoder", level))
     _fresh(first, middle)
     second.weight[:, middle] = 0
     _fresh(second, out, _FRESH)  # joins the decoder in a sum whose other part is alive
@@ -128,7 +160,7 @@ def _renew_encoder(network: RecurrentMZ, level: int, ranges: Ranges) -> int:
 
 def _renew_decoder(network: RecurrentMZ, level: int, ranges: Ranges) -> int:
     first, second = _pair(network.decoder[level])
-    middle, out = _dead(ranges[first]), _dead(ranges[second])
+    middle, out = map(_dead, _both(ranges, "decoder", level))
     _fresh(first, middle)
     second.weight[:, middle] = 0
     _fresh(second, out)
@@ -137,5 +169,15 @@ def _renew_decoder(network: RecurrentMZ, level: int, ranges: Ranges) -> int:
     return int(middle.sum() + out.sum())
 
 
+def _both(ranges: Ranges, part: str, level: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The ranges after the two convolutions of a block."""
+    return [range_ for name, range_ in ranges.items() if name.startswith(f"{part}.{level}.")]
+
+
 def _dead(low_high: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     return low_high[1] <= 0
+
+
+def _is_constant(low_high: tuple[torch.Tensor, torch.Tensor]) -> bool:
+    low, high = low_high
+    return bool((high - low <= _SAME).all())

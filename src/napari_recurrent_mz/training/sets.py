@@ -6,7 +6,7 @@ of scans with their targets. What is drawn depends on a seed and the number of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -85,6 +85,45 @@ class SetConfig:
         return ExampleConfig(
             spacing_dof=self.spacing_dof, photons=self.photons, targets=self.targets
         )
+
+    def shares(self) -> dict[int, float]:
+        """How often each number of scans is drawn."""
+        found: dict[int, float] = {}
+        for shares in self.scans:
+            for m, share in enumerate(shares, 1):
+                if share:
+                    found[m] = found.get(m, 0) + share / sum(shares) / len(self.scans)
+        return found
+
+    @property
+    def set_bytes(self) -> float:
+        """What a set of scans takes, on average."""
+        planes = {m: m + self.targets * (m + 4) + 1 for m in self.shares()}
+        return 2.0 * self.size**2 * sum(share * planes[m] for m, share in self.shares().items())
+
+
+_SIX = ((1.4, 1.515), (1.4, 1.518))  # the paper's objective, 63×/1.4
+SETS = {
+    "general": SetConfig(),
+    "beads": SetConfig(
+        kinds=(("beads", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.65), coarse_share=0.0,
+        pixel_per_nyquist=(0.8, 1.5), spacing_dof=(4.0, 11.0), step_dof=(0.3, 0.6), far_share=0.1,
+        scans=((0, 0.4, 0.6), (0, 0, 1.0), (0, 0.3, 0.4, 0.3)), photons=(200.0, 50000.0),
+    ),
+    "worm": SetConfig(
+        kinds=(("worm", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.54), coarse_share=0.0,
+        pixel_per_nyquist=(0.8, 1.5), spacing_dof=(10.0, 19.0), step_dof=(0.7, 0.9), far_share=0.05,
+        scans=((0, 1.0), (0, 0, 1.0), (0, 0.3, 0.7)), photons=(300.0, 30000.0),
+    ),
+    "plus": SetConfig(
+        target="confocal", scans=((0.0, 0.8, 0.0, 0.2), (0, 0, 1.0), (0, 0.2, 0.5, 0.3)),
+        spacing_dof=(2.0, 16.0), far_share=0.1,
+        objectives=tuple(pair for pair in OBJECTIVES if pair in (
+            (1.4, 1.515), (1.2, 1.333), (1.4, 1.518), (1.1, 1.333), (0.95, 1.0), (0.85, 1.0),
+            (1.0, 1.333), (1.3, 1.515), (1.45, 1.518))),
+    ),
+}  # fmt: skip
+"""What each bundled network learns from: any sample, or one kind; plus is for confocal planes."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +254,38 @@ class Sets:
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of them by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to(self, device: torch.device) -> Sets:
+        """The same on another device."""
+        return Sets(**{name: value.to(device) for name, value in self.tensors().items()})
+
+
+@dataclass(frozen=True)
+class Group:
+    """One microscope and some samples, by their numbers alone."""
+
+    config: SetConfig
+    seed: int
+    number: int
+    kinds: tuple[str, ...] = ()  # of the samples; without, they are drawn
+
+    def samples(self) -> list[tuple[SetConfig, int, int, int, str | None]]:
+        """What :func:`draw_sample` is told."""
+        kinds = self.kinds or (None,) * self.config.samples
+        return [(self.config, self.seed, self.number, n, kind) for n, kind in enumerate(kinds)]
+
+    def sets(
+        self,
+        network: NetworkConfig,
+        device: torch.device,
+        samples: Iterable[npt.NDArray[np.float16]] | None = None,
+    ) -> list[Sets]:
+        """For every entry of ``config.scans`` one set from each sample, drawn here if not given."""
+        microscope = draw_microscope(self.config, self.seed, self.number)
+        volumes = list(samples or (draw_sample(*one) for one in self.samples()))
+        stacks, truths = image_samples(self.config, microscope, volumes, device)
+        rng = np.random.default_rng([self.seed, self.number, 99])
+        return list(make_sets(self.config, network, microscope, stacks, truths, rng))
 
 
 def make_sets(

@@ -6,64 +6,15 @@ and reordered anew every time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
 import torch
 
 from ..networks.inputs import Prepared
 from ..networks.recurrent_mz import NetworkConfig
-from .sets import Sets
-
-_FLOOR = 1e-7
-"""Mean squared error, in normalised intensities squared, below which nothing is told apart."""
-
-
-class Drawn(NamedTuple):
-    """Examples of one number of scans for one network."""
-
-    inputs: Prepared
-    truth: torch.Tensor  # (N, 1, H, W), in the units of the inputs' linear estimate
-    # That estimate; nil for a network that makes corrections, whose truth is what is missing.
-    linear: torch.Tensor
-    floor: torch.Tensor  # (N,), mean squared error below which nothing is told apart
-
-
-@dataclass(frozen=True)
-class View:
-    """Which part of the sets is shown, and how: the same for all of a batch."""
-
-    top: int = 0
-    left: int = 0
-    size: int = 0  # of the window; 0 is the whole
-    turned: bool = False  # rows become columns
-    flipped_rows: bool = False
-    flipped_columns: bool = False
-    order: torch.Tensor | None = None  # (M,), in which the scans enter
-
-    @classmethod
-    def random(cls, rng: np.random.Generator, size: int, crop: int, order: torch.Tensor) -> View:
-        """A random view of ``crop`` out of ``size`` pixels."""
-        top, left = rng.integers(0, size - crop + 1, 2).tolist()
-        turned, rows, columns = (rng.random(3) < 0.5).tolist()
-        return cls(top, left, crop, turned, rows, columns, order)
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Rows and columns."""
-        if not self.size:
-            return slice(None), slice(None)
-        return slice(self.top, self.top + self.size), slice(self.left, self.left + self.size)
-
-    def of(self, values: torch.Tensor) -> torch.Tensor:
-        """Turned and flipped: (…, H, W)."""
-        if self.turned:
-            values = values.transpose(-1, -2)
-        axes = [
-            axis for axis, flip in ((-2, self.flipped_rows), (-1, self.flipped_columns)) if flip
-        ]
-        return values.flip(axes) if axes else values
+from .examples import Batch, View
+from .learner import TrainConfig
+from .losses import FLOOR
+from .sets import SetConfig, Sets
 
 
 def drawn(
@@ -72,34 +23,48 @@ def drawn(
     index: torch.Tensor,
     target: torch.Tensor,
     view: View,
-) -> Drawn:
-    """Examples of sets ``index`` and of their targets ``target``, (N,) each, for a network."""
+    *,
+    whole: bool = False,
+) -> Batch:
+    """Examples of sets ``index`` and of their targets ``target``, (N,) each, for a network.
+
+    A network that corrects the linear estimate makes, unless ``whole``, what that misses: half
+    precision keeps it better than the whole image.
+    """
     at = (slice(None), *view.window)
     images = view.of(sets.images[(index, *at)])
     carried = view.of(sets.carried[(index, target, *at)])
     planes = view.of(sets.planes[(index, target, *at)]).float()
     misfit = view.of(sets.misfit[(index, *at[1:])])[:, None].float()
     distance = sets.distance[index, target]
-    if view.order is not None:
-        images, carried, distance = (
-            value.index_select(1, view.order) for value in (images, carried, distance)
-        )
+    order = view.entering(distance)
+    if order is not None:
+        distance = distance.take_along_dim(order, 1)
+        images, carried = (v.take_along_dim(order[..., None, None], 1) for v in (images, carried))
     base, middle, contrast = (column[:, None, None, None] for column in sets.scale[index].unbind(1))
     seen, unit, extra, residual = torch.split(planes, 1, dim=1)
-    dpm = distance[..., None, None].expand_as(images).to(images.dtype)
-    floor = torch.full_like(base, _FLOOR).flatten()
-    if config.correction:
-        skip = torch.cat([seen, extra.asinh(), (misfit / unit).asinh()], dim=1)
-        scans = torch.stack([images, dpm, carried], dim=2).float()
-        nil = torch.zeros_like(unit)
-        inputs = Prepared(scans, nil, unit, skip, extra * unit)
-        return Drawn(inputs, residual * unit, nil, floor / base.flatten() ** 2)
-    linear = seen.sinh() * contrast + middle
-    truth = linear + residual * unit * base
+    beside = [extra.asinh(), (misfit / unit).asinh()] if config.nonnegative else []
+    linear, floor = torch.zeros_like(unit), torch.full_like(base, FLOOR).flatten()
+    if config.correction and not whole:
+        floor = floor / base.flatten() ** 2
+    else:
+        linear, unit = seen.sinh() * contrast + middle, unit * base
     if config.contrast == "linear":
-        images = (images.float().sinh() * contrast + middle).to(images.dtype)
-    scans = torch.stack([images, dpm], dim=2).float()
-    return Drawn(Prepared(scans, linear, unit * base, seen, linear[:, :0]), truth, linear, floor)
+        images, carried = (
+            (value.float().sinh() * contrast + middle).to(value.dtype)
+            for value in (images, carried)
+        )
+        seen = seen.sinh() * contrast + middle
+    dpm = distance[..., None, None].expand_as(images).to(images.dtype)
+    channels = [images, dpm, carried] if config.propagated_input else [images, dpm]
+    inputs = Prepared(
+        torch.stack(channels, dim=2).float(),
+        linear,
+        unit,
+        torch.cat([seen, *beside], dim=1),
+        extra * unit if config.nonnegative else extra[:, :0],
+    )
+    return Batch(inputs, linear + residual * unit, linear, floor)
 
 
 class Ring:
@@ -107,9 +72,15 @@ class Ring:
 
     def __init__(self, capacity: dict[int, int], device: torch.device) -> None:
         self.capacity, self.device = capacity, device
-        self.generator = torch.Generator(device).manual_seed(0)
+        self.generator = torch.Generator(device)
         self.sets: dict[int, Sets] = {}
         self.added = dict.fromkeys(capacity, 0)
+
+    @classmethod
+    def of(cls, config: SetConfig, gigabytes: float, device: torch.device) -> Ring:
+        """A ring of so many gigabytes, for sets as they are drawn."""
+        total = gigabytes * 1e9 / config.set_bytes
+        return cls({m: max(int(total * s), 8) for m, s in config.shares().items()}, device)
 
     def add(self, sets: Sets) -> None:
         """Take in sets; those of a number of scans that is not wanted are dropped."""
@@ -134,17 +105,27 @@ class Ring:
 
     def filled(self, count: int) -> int:
         """How many sets of a number of scans there are."""
-        return min(self.added[count], self.capacity[count])
+        return min(self.added.get(count, 0), self.capacity.get(count, 0))
 
     def draw(
-        self, config: NetworkConfig, count: int, size: int, crop: int, rng: np.random.Generator
-    ) -> Drawn:
-        """``size`` random examples of a number of scans."""
-        sets, device, generator = self.sets[count], self.device, self.generator
+        self,
+        config: TrainConfig,
+        size: int,
+        rng: np.random.Generator,
+        shares: dict[int, float],
+    ) -> Batch:
+        """``size`` random examples of a random number of scans, of those that there are."""
+        there = {m: share for m, share in shares.items() if self.filled(m)}
+        odds = np.array(list(there.values())) / sum(there.values())
+        count = int(rng.choice(list(there), p=odds))
+        sets, device = self.sets[count], self.device
+        generator = self.generator.manual_seed(int(rng.integers(2**62)))
         pixels, targets = sets.images.shape[-1], sets.planes.shape[1]
         # Drawn on the device: what is copied there would have to wait for it.
         index = torch.randint(self.filled(count), (size,), generator=generator, device=device)
         target = torch.randint(targets, (size,), generator=generator, device=device)
         order = torch.randperm(count, generator=generator, device=device)
-        view = View.random(rng, pixels, min(crop, pixels), order)
-        return drawn(sets, config, index, target, view)
+        examples = config.examples
+        view = View.random(rng, (pixels, pixels), examples.crop, order, examples.order)
+        whole = config.loss.sees_images
+        return drawn(sets, config.network, index, target, view, whole=whole)

@@ -18,8 +18,10 @@ from ...io import Channel, Place, even_step, write_channels, write_surface
 from ...io._channels import OnPlane
 from ...io._facts import PLAUSIBLE
 from ..shared.layers import (
+    FILE,
     PLACES,
     check_layer,
+    frame_count,
     full_resolution,
     has_size,
     heights_um,
@@ -98,7 +100,7 @@ class LayersFile:
 
 
 def place_of(layer: Image) -> Place:
-    """Where the voxels of a layer (Z, Y, X) or (Y, X) are; InputError if no file can state it."""
+    """Where the voxels of a layer ([[T,] Z,] Y, X) are; InputError if no file can state it."""
     matrices = layer.affine.affine_matrix, layer.rotate
     is_turned = any(not np.allclose(matrix, np.eye(len(matrix))) for matrix in matrices)
     if is_turned or np.any(layer.shear):
@@ -106,14 +108,15 @@ def place_of(layer: Image) -> Place:
             f"Layer '{layer.name}' is rotated, sheared or moved by an affine transform: resample "
             "it along the axes first."
         )
-    in_length = [bool(unit.is_compatible_with("um")) for unit in layer.units]
+    space = range(max(layer.ndim - 3, 0), layer.ndim)  # beside time
+    in_length = [bool(layer.units[axis].is_compatible_with("um")) for axis in space]
     if any(in_length) and not all(in_length):
-        units = ", ".join(str(unit) for unit in layer.units)
+        units = ", ".join(str(layer.units[axis]) for axis in space)
         raise InputError(
             f"Layer '{layer.name}' has axes in {units}: give all of them a length, or none."
         )
-    factors = np.array([um_per_unit(layer, axis) for axis in range(layer.ndim)])
-    scale, start = np.asarray(layer.scale) * factors, np.asarray(layer.translate) * factors
+    factors = np.array([um_per_unit(layer, axis) for axis in space])
+    scale, start = (np.asarray(of)[list(space)] * factors for of in (layer.scale, layer.translate))
     if not has_size(layer):
         if np.any(start != 0) or np.any(scale != 1):
             raise InputError(
@@ -174,8 +177,8 @@ def _checked(layer: Layer) -> Image:
             f"{name} is an RGB image: save it as .png or .tif with napari's own writer, or "
             "split it (right-click, Split RGB)."
         )
-    check_layer(layer)
-    if layer.ndim > 3:
+    check_layer(layer, times=True)
+    if layer.ndim > 3 and frame_count(layer) == 1:
         raise InputError(
             f"{name} has {layer.ndim} dimensions: take the one of length 1 away, for a file of its "
             "own holds (z, y, x) or (y, x)."
@@ -208,7 +211,7 @@ def _as_numbers(place: Place) -> tuple[Any, ...]:
 def _record(layer: Image) -> dict[str, Any]:
     """What is known of how a layer was made, without what the file says elsewhere."""
     entry = own_metadata(layer)
-    record = {key: value for key, value in entry.items() if key not in (*_OPTICS, *PLACES)}
+    record = {key: value for key, value in entry.items() if key not in (*_OPTICS, *PLACES, FILE)}
     record["saved_by"] = f"napari-recurrent-mz {__version__}"
     optics = {name: entry[name] for name in _OPTICS if name in entry}
     if optics:

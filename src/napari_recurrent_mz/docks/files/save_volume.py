@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class SaveButton(QWidget):
         super().__init__()
         self._what, self._kinds = what, kinds
         self._tip = f"Save the {what} with its size, heights and how it was made"
-        self._layer: weakref.ref[Image] | None = None
+        self._layers: list[weakref.ref[Image]] = []
         self._prepare: Prepare | None = None
         self._stop = threading.Event()
         self.button = push_button(f"Save {what}…", self._tip)
@@ -47,38 +47,38 @@ class SaveButton(QWidget):
         on(self, self._step, self.saving.step)
         on(self, self.button.clicked, self.ask)
         column_of(self, self.button, self.saving).setSpacing(2)
-        self.offer(None)
+        self.offer([])
 
     @property
-    def layer(self) -> Image | None:
-        """What is offered, if it is still there."""
-        return None if self._layer is None else self._layer()
+    def layers(self) -> list[Image]:
+        """What is offered, as far as it is still there: several are the channels of one file."""
+        return [layer for ref in self._layers if (layer := ref()) is not None]
 
-    def offer(self, layer: Image | None, prepare: Prepare | None = None) -> None:
-        """Save this layer from now on, after ``prepare`` in the thread; None is nothing to save."""
-        self._layer = None if layer is None else weakref.ref(layer)
+    def offer(self, layers: Sequence[Image], prepare: Prepare | None = None) -> None:
+        """Save these layers from now on, after ``prepare`` in the thread; none: nothing to save."""
+        self._layers = [weakref.ref(layer) for layer in layers]
         self._prepare = prepare
-        self.button.setEnabled(layer is not None and not self.saving.is_on)
+        self.button.setEnabled(bool(layers) and not self.saving.is_on)
         why_not = f"There is no finished {self._what} yet"
-        self.button.setToolTip(self._tip if layer is not None else why_not)
+        self.button.setToolTip(self._tip if layers else why_not)
 
     def ask(self) -> None:
         """Ask where to save, and save."""
-        layer = self.layer
-        if layer is None:
+        layers = self.layers
+        if not layers:
             self.said.emit(f"There is no {self._what} to save: make it first.", "hint")
             return
-        title = f"Save {self._what}"
-        ask_for_file(self, title, layer.name, self._kinds, self.save_to, confirm=False)
+        title, name = f"Save {self._what}", " + ".join(layer.name for layer in layers)
+        ask_for_file(self, title, name, self._kinds, self.save_to, confirm=False)
 
     def save_to(self, path: Path) -> None:
         """Save the layer, in a thread."""
-        layer = self.layer
+        layers = self.layers
         try:
-            if layer is None:
+            if not layers:
                 raise InputError(f"The {self._what} is no longer there: make it again.")
             check_free(check_output(path))
-            file = LayersFile.of([layer])
+            file = LayersFile.of(layers)
         except InputError as error:
             self.said.emit(str(error), "error")
             return
@@ -95,7 +95,7 @@ class SaveButton(QWidget):
     def _ended(self, sentence: str, kind: str) -> None:
         self._patience.stop()
         self.saving.end()
-        self.offer(self.layer, self._prepare)
+        self.offer(self.layers, self._prepare)
         self.said.emit(sentence, kind)
 
 

@@ -268,7 +268,7 @@ class LiveDock(ScanIntake):
         self.live.let_go()
         self.files.let_go()
         self.volume = self.over_z = None
-        self.scans.save.offer(None)
+        self.scans.save.offer([])
         self._is_pending = self._is_at_microscope = False
         self.question.forget()
         self.footer.ended()
@@ -335,7 +335,7 @@ class LiveDock(ScanIntake):
         self._show_next()
         self._show_state()
         if listed.is_pending or not listed.lines:
-            self.scans.save.offer(None)
+            self.scans.save.offer([])
         else:
             self.turns.after(self._refined)
 
@@ -343,7 +343,8 @@ class LiveDock(ScanIntake):
         """The layer is there, and shows the finished volume."""
         volume, session = self.volume, self.session
         if volume is not None and session is not None:
-            self.scans.save.offer(volume.layer, finished_volume(session))
+            shown = [] if volume.layer is None else [volume.layer]
+            self.scans.save.offer(shown, finished_volume(session))
         self.refined.emit()
 
     def _plane_filled(self, filled: Filled) -> None:

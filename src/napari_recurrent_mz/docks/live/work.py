@@ -26,10 +26,9 @@ from ...acquisition import (
     acquire,
     standing,
 )
-from ...core.scans import InputError, Scan
+from ...core.scans import InputError, Scan, contrast_limits
 from ...measure.plots.live import ErrorOverZ
 from ..shared.guard import sentence_of
-from ..shared.targets import percentile_limits
 
 Command = Callable[[Any], Iterator[object]]
 """Gets the session; yields what is to be reported."""
@@ -347,7 +346,7 @@ class LiveWork:
             over_z,
             is_pending,
             values,
-            contrast=percentile_limits(scans) if scans else (0.0, 1.0),
+            contrast=contrast_limits(scans) if scans else (0.0, 1.0),
         )
 
     def _lines(self, session: Any, scans: Sequence[Scan]) -> tuple[ScanLine, ...]:

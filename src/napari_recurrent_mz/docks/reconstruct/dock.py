@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import time
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from qtpy.QtWidgets import QApplication
 
 from ...core.optics import Optics
-from ...core.scans import InputError, ZGrid
+from ...core.scans import InputError, ZGrid, listed
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, sentence_of, telling
+from ..shared.layers import known_metadata
 from ..shared.pace import Turns
 from ..shared.result import ResultLayer
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import planes_of_one_stack
 from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
-from ..shared.worker import Outcome, Rest, in_background
+from ..shared.worker import Outcome, Rest
 from .jobs import (
-    build_job,
+    Planned,
+    build_jobs,
+    channel_optics,
     cost_in_words,
     is_incomplete,
     layers_name,
     title_of,
-    warm_up,
     warnings_about,
 )
 from .layout import ReconstructLayout
@@ -42,6 +48,8 @@ _BEFORE = {  # what comes before the first plane, by the kind of method
 class ReconstructDock(ScanSource):
     """Scans, optics, target grid, method; Preview, Reconstruct, Cancel."""
 
+    takes_times = True
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
             napari_viewer,
@@ -54,9 +62,13 @@ class ReconstructDock(ScanSource):
         self.remembers = True
         self.rest = Rest()
         self.result: ResultLayer | None = None
+        self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
         self._job: VolumeJob | None = None
+        self._queue: list[Planned] = []  # what comes after it
+        self._layers: list[Image] = []  # those of the scans
+        self._channel = self._at_work = ""  # what it is called beside others, and the bar's words
+        self._began = 0.0
         self._preview: Image | None = None
-        self._warmed: tuple[Optics, float, float] | None = None
         self._check_timer = self.one_shot(150, self.check)
         self._turns = Turns(self._viewer, self)
         self._connect()
@@ -101,12 +113,32 @@ class ReconstructDock(ScanSource):
     def _scans_changed(self) -> None:
         self.footer.say("", "hint")  # the last answer was about how things stood before
         self._check_timer.start()
+        self._look_at_channels()
         rows = [row for row in self.ui.table.scans.used() if row.z_um is not None]
         heights = [row.z_um for row in rows if row.z_um is not None]
-        depth = None
-        with contextlib.suppress(InputError):
-            depth = self.ui.optics.optics().depth_of_field_um
-        self.ui.grid.follow(heights, depth, planes_of_one_stack(rows))
+        self.ui.grid.follow(heights, self._depth_um(), planes_of_one_stack(rows))
+
+    def _depth_um(self) -> float | None:
+        """The depth of field; of several channels, that of the finest detail."""
+        depths = []
+        for channel in self.ui.channels.used():
+            with contextlib.suppress(InputError):
+                depths.append(channel_optics(self.ui, channel).depth_of_field_um)
+        return min(depths, default=None)
+
+    def _look_at_channels(self) -> None:
+        wavelength_um = self.ui.optics.fields["wavelength_um"].value()
+        self.ui.channels.look(self.ui.table.scans.used(), self._viewer.layers, wavelength_um)
+
+    def _layers_changed(self) -> None:
+        super()._layers_changed()
+        self._look_at_channels()
+        self._check_timer.start()
+
+    def _in_view_changed(self) -> None:
+        """Another time point is in view, which may be what is reconstructed."""
+        if self.ui.channels.frames > 1 and self.run is None:
+            self._check_timer.start()
 
     def _check(self) -> None:
         self._check_timer.stop()
@@ -115,63 +147,71 @@ class ReconstructDock(ScanSource):
         if self.run is not None:
             return
         try:
-            job = build_job(self.ui, self._viewer, preview=False)
+            planned = build_jobs(self.ui, self._viewer, preview=False)
+            job = planned[0].job
             warnings = warnings_about(self.ui, job)
         except InputError as error:
             missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
-            missing |= self.ui.result.is_incomplete
+            missing |= self.ui.result.is_incomplete or self.ui.channels.is_incomplete
             footer.ready(str(error), "hint" if not rows or missing else "error")
             if not rows:
                 footer.state.say("Add scans to begin.")
             footer.warn([])
+            self.ui.error.follow(None, self)
             self.ui.grid.cost.setText("")
             return
         footer.ready()
-        footer.warn(warnings)
-        self.ui.grid.cost.setText(cost_in_words(self.ui, job))
-        self._warm_up(job)
-
-    def _warm_up(self, job: VolumeJob) -> None:
-        """Get ready for a preview while the user still looks at the form."""
-        with contextlib.suppress(InputError):
-            optics, nothing = self.ui.optics.optics(), lambda _: None
-            key = (optics, job.grid.start_um, job.grid.stop_um)
-            if self.ui.method.is_ready and key != self._warmed:
-                self._warmed = key
-                in_background(self, warm_up, optics, job, then=nothing, failed=nothing)
+        footer.warn([*warnings, *self.ui.error.notes])
+        self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
+        if self.ui.method.is_ready:  # what it computes, a preview needs, too
+            optics = job.recipe.optics or self.ui.optics.known()
+            model = self.ui.method.model
+            self.ui.error.follow(replace(job.recipe, optics=optics, model=model), self)
 
     # running ------------------------------------------------------------------------
     def _begin(self, *, preview: bool) -> None:
         if self.run is not None:
             return
-        for row in self.ui.table.scans.used():
-            row.forget()  # pixels may have been changed in place
+        used = self.ui.table.scans.used()
+        for channel in self.ui.channels.used():
+            for row in channel.rows(used):
+                row.forget()  # pixels may have been changed in place
         try:
-            job = build_job(self.ui, self._viewer, preview=preview)
-            self.result = self._result_for(job, preview=preview)
+            planned = build_jobs(self.ui, self._viewer, preview=preview)
         except (InputError, MemoryError) as error:
             self._fail(sentence_of(error))
             return
         if self.remembers:
             for part in (self.ui.optics, self.ui.method, self.ui.result):
                 part.remember()
-        self.ui.save.offer(None)
+        self.ui.save.offer([])
+        self.results, self._began = [], time.monotonic()
+        self._begin_next(planned, is_preview=preview)
+
+    def _begin_next(self, planned: list[Planned], *, is_preview: bool = False) -> None:
+        """Begin the first of these jobs; the others wait."""
+        first, *self._queue = planned
+        job, self._channel = first.job, first.channel
+        name = layers_name(self.ui, first.layers, job.recipe.method)
+        if is_preview:
+            name = f"Preview ({title_of(self.ui.method, job.recipe.method)})"
+        self.result = ResultLayer(self._viewer, job, self._turns, name, first.layers, self._preview)
         self._job, self.rest = job, (rest := Rest())
+        self._layers = first.layers
         rest.want(True)  # after the first plane, until its layer is there
+        self._at_work = self._titled(job.recipe.method)
         self.start(
             *(reconstruct_steps, job, rest),
-            title=title_of(self.ui.method, job.recipe.method),
+            title=self._at_work,
             first=_BEFORE.get(job.recipe.chosen.kind, "starting…"),
-            total=len(job.grid),
+            total=job.planes,
             wake=lambda: rest.want(False),
         )
 
-    def _result_for(self, job: VolumeJob, *, preview: bool) -> ResultLayer:
-        name = layers_name(self.ui, job.recipe.method)
-        if preview:
-            name = f"Preview ({title_of(self.ui.method, job.recipe.method)})"
-        first = self.ui.table.scans.used()[0].layer
-        return ResultLayer(self._viewer, job, self._turns, name, first, self._preview)
+    def _titled(self, method: str) -> str:
+        """What the bar says is at work."""
+        title = title_of(self.ui.method, method)
+        return f"{self._channel}, {title}" if self._channel else title
 
     def _arrived(self, item: Any) -> None:
         if isinstance(item, FinishedPlane):
@@ -192,56 +232,114 @@ class ReconstructDock(ScanSource):
             return
         result.take(plane)
         self.rest.want(self._turns.is_on)
-        self.footer.progress(result.done, len(job.order), piece="plane")
+        words = self._at_work
+        if job.lapse:
+            words += f", time point {plane.frame + 1} of {job.frames}"
+        self.footer.progress(result.done, job.planes, words, piece="plane")
 
     def _checked(self, check: OwnSampleCheck) -> None:
         """The check has chosen a method: say so, and call bar and layer by its name."""
         self.say(check.sentence)
-        self.footer.retitle(title_of(self.ui.method, check.chosen))
+        self._at_work = self._titled(check.chosen)
+        self.footer.retitle(self._at_work)
         if self.result is not None:
-            self.result.rename(layers_name(self.ui, check.chosen))
+            self.result.rename(layers_name(self.ui, self._layers, check.chosen))
 
     def _run_ended(self, outcome: Outcome) -> None:
-        ended = super()._run_ended
-        self._turns.after(lambda: ended(outcome))  # once the layer is there
+        self._turns.after(lambda: self._go_on(outcome))  # once the layer is there
+
+    def _go_on(self, outcome: Outcome) -> None:
+        """Begin with the next channel, or end."""
+        run, result = self.run, self.result
+        is_on = outcome.state == "done" and run is not None and not run.is_cancelled
+        if not (is_on and self._queue) or result is None:
+            super()._run_ended(outcome)
+            return
+        with telling(self):
+            self._finish(result, outcome)
+            self._begin_next(self._queue)
 
     def _keeps(self, outcome: Outcome) -> bool:
-        return outcome.state != "done" or outcome.path is not None
+        is_lapse = self._job is not None and bool(self._job.lapse)
+        return outcome.state != "done" or outcome.path is not None or is_lapse
 
     def _conclude(self, outcome: Outcome) -> None:
         result = self.result
         if result is None:
             return
-        result.finish(outcome)
-        self.ui.save.offer(result.layer)
+        self._finish(result, outcome)
+        self._layers = []  # nobody keeps them from going
+        layers = self._result_layers()
+        self.ui.save.offer(layers)
+        if len(layers) > 1:
+            self._viewer.layers.selection = set(layers)
         if result.layer is not None:  # a preview that the user renamed is kept by its new name
             is_preview = result.layer.name.startswith("Preview (")
             self._preview = result.layer if is_preview else None
         self.check()
         self._say_end(result, outcome)
 
+    def _result_layers(self) -> list[Image]:
+        """The volumes of this run that are there."""
+        there = (ref() for ref in self.results)
+        return [one for one in there if one is not None and one in self._viewer.layers]
+
+    def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
+        """Let a volume be what it has become."""
+        result.finish(outcome)
+        if result.layer is not None:
+            self.results.append(weakref.ref(result.layer))
+
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
         kept = f" The {result.done} finished planes are kept{where}." if result.done else ""
-        if result.is_removed:
-            stays = kept if outcome.path is not None else ""
+        before = [f"“{one.name}”" for one in self._result_layers() if one is not result.layer]
+        kept += f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
+        if result.is_removed and outcome.state != "done":
+            stays = kept if outcome.path is not None or before else ""
             self.say(f"Stopped, because its layer was removed.{stays}")
         elif outcome.state == "done" and result.layer is not None:
-            sentence = f"“{result.layer.name}” is ready after {in_words(outcome.seconds)}."
-            if outcome.path is not None:
-                sentence += f" It is in '{outcome.path}'."
-            if result.is_scan_unsized:
-                sentence += (
-                    " Its scans are drawn in pixels, not µm: hide them, or give them their size."
-                )
-            check = (outcome.provenance or {}).get("check")
-            if check is not None:
-                sentence += f"\n{check['sentence']}"
-            self.say(sentence, "done")
+            self._say_done(result, outcome, before)
         elif outcome.state == "cancelled":
             self.say(f"Cancelled.{kept}")
         else:
             self._fail(outcome.sentence + kept)
+
+    def _say_done(self, result: ResultLayer, outcome: Outcome, before: list[str]) -> None:
+        """Say that all is ready, and what to mind."""
+        assert result.layer is not None
+        seconds = time.monotonic() - self._began if before else outcome.seconds
+        names = listed([*before, f"“{result.layer.name}”"])
+        sentence = f"{names} {'are' if before else 'is'} ready after {in_words(seconds)}."
+        if outcome.path is not None:
+            folder = f"'{outcome.path.parent}'" if before else f"'{outcome.path}'"
+            sentence += f" {'They are' if before else 'It is'} in {folder}."
+        if result.is_scan_unsized:
+            sentence += (
+                " Its scans are drawn in pixels, not µm: hide them, or give them their size."
+            )
+        if result.hides_scans:
+            sentence += " The scans are hidden, for they would shine through."
+        check = (outcome.provenance or {}).get("check")
+        if check is not None:
+            sentence += f"\n{check['sentence']}"
+        self.say(sentence, "done")
+
+    def copy_methods(self) -> None:
+        """Put on the clipboard how the volumes were made, a paragraph for each."""
+        from ...engine.provenance import methods_paragraph
+
+        layers = self.ui.save.layers
+        if not layers:
+            self.say("There is no finished volume yet: reconstruct first.", "hint")
+            return
+        try:
+            text = "\n\n".join(methods_paragraph(known_metadata(layer)) for layer in layers)
+        except InputError as error:
+            self._fail(str(error))
+            return
+        QApplication.clipboard().setText(text)
+        self.say("The paragraph is on the clipboard.", "done")
 
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:
@@ -251,10 +349,14 @@ class ReconstructDock(ScanSource):
         on(self, ui.table.scans.changed, self._scans_changed)
         on(self, ui.optics.changed, self._scans_changed)
         on(self, ui.grid.changed, self._scans_changed)
+        on(self, ui.channels.changed, self._scans_changed)
+        on(self, self._viewer.dims.events.point, self._in_view_changed)
         ui.method.changed.connect(self._check_timer.start)
         on(self, ui.method.failed, self._fail)
         ui.result.changed.connect(self._check_timer.start)
+        on(self, ui.error.noticed, self.check)
         on(self, ui.save.said, self.say)
+        on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.give_size.said, self.say)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)

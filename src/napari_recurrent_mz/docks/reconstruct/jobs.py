@@ -3,66 +3,163 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.layers import Image
 
 from ...core.device import check_memory
 from ...core.methods import METHOD_NAMES, image_made, method_of
 from ...core.optics import Optics
-from ...core.scans import InputError, Scan, ZGrid, check_scans, require_several
+from ...core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
 from ..shared.grid_panel import in_words, size_in_words
-from ..shared.layers import common_name, known_metadata, lateral_origin_um
+from ..shared.layers import (
+    common_name,
+    frame_count,
+    full_resolution,
+    known_metadata,
+    lateral_origin_um,
+)
 from ..shared.layers import pixel_um as layer_pixel_um
 from ..shared.method_panel import MethodPanel
 from ..shared.result import order_from, plane_in_view
 from ..shared.scan_table import Row
-from ..shared.targets import VolumeJob
+from ..shared.targets import ScanPixels, VolumeJob
+from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
 
 _PREVIEW_S = 2.0
 _ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
-def build_job(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> VolumeJob:
-    """The job that the dock describes; a preview is linear MMSE, in about two seconds."""
-    scans = scans_of(ui.table.scans.used())
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A job, and the layers of its scans, the lowest first."""
+
+    job: VolumeJob
+    layers: list[Image]
+    channel: str = ""  # what it is called beside others
+
+
+def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Planned]:
+    """The jobs that the dock describes, one for each channel that is ticked.
+
+    A preview is linear MMSE, in about two seconds, of the channel in the table alone.
+    """
+    rows = ui.table.scans.used()
+    channels = ui.channels.used() or [Channel({}, is_main=True)]
+    channels = channels[:1] if preview else channels
+    several = len(channels) > 1
+    planned: list[Planned] = []
+    for channel in channels:
+        taken = [one.job.output for one in planned if one.job.output is not None]
+        job = _job(ui, viewer, rows, channel, taken, preview=preview)
+        layers = layers_of(channel.rows(rows))
+        planned.append(Planned(job, layers, channel.name if several else ""))
+    if all(one.job.output is None for one in planned):
+        count = sum(one.job.frames for one in planned)
+        _check_memory(planned[0].job.grid, planned[0].job.recipe.shape, count, is_preview=preview)
+    return planned
+
+
+def _job(
+    ui: ReconstructLayout,
+    viewer: Any,
+    rows: Sequence[Row],
+    channel: Channel,
+    taken: Collection[Path],
+    *,
+    preview: bool,
+) -> VolumeJob:
+    """The job of one channel."""
+    frame = frame_in_view(viewer, ui.channels)
+    lapse = not preview and ui.channels.takes_all_times
+    rows = channel.rows(rows)
+    _check_frames(layers_of(rows))
+    scans = scans_of(rows, 0 if lapse else frame)
     method = method_of("lmmse" if preview else ui.method.method_key())
-    optics = ui.optics.optics() if method.needs_optics else None
+    optics = channel_optics(ui, channel) if method.needs_optics else None
     pixel_um = ui.optics.pixel_um()  # the one value that every method needs
     grid = ui.grid.grid()
     if preview:
         grid = _coarser(ui, grid, scans)
-    shape = scans[0].pixels.shape
-    output = None
-    if preview or not ui.result.is_on_disk:
-        _check_memory(grid, shape, is_preview=preview)
-    else:
-        output = ui.result.output(layers_name(ui, method.key))
-        check_disk(output, (len(grid), shape[0], shape[1]))
     order = order_from(plane_in_view(viewer, grid), len(grid))
     model = ui.method.model_name() if method.needs_model else None
     device = ui.method.device_choice() if method.needs_optics else "cpu"
     recipe = Recipe(scans, grid, optics, method.key, model, device, pixel_um)
-    return VolumeJob(recipe, order, output)
+    frames = ui.channels.frames if lapse else 1
+    output = None
+    if not preview and ui.result.is_on_disk:
+        output = ui.result.output(layers_name(ui, layers_of(rows), method.key), taken)
+        y, x = recipe.shape
+        check_disk(output, (frames * len(grid), y, x))
+    return VolumeJob(recipe, order, output, tuple(map(_pixels, rows)) if lapse else (), frames)
 
 
-def _check_memory(grid: ZGrid, shape: tuple[int, ...], *, is_preview: bool) -> None:
+def _check_frames(layers: Sequence[Image]) -> None:
+    """Refuse time-lapses of which one is shorter than another."""
+    first = layers[0] if layers else None
+    for other in layers[1:]:
+        assert first is not None
+        if frame_count(other) != frame_count(first):
+            raise InputError(
+                f"'{first.name}' has {counted(frame_count(first), 'time point')} but "
+                f"'{other.name}' has {frame_count(other)}: all scans must have the same number."
+            )
+
+
+def _pixels(row: Row) -> ScanPixels:
+    """The pixels of a row at every time point."""
+    assert row.layer is not None  # scans_of has made sure of both
+    assert row.z_um is not None
+    return ScanPixels(full_resolution(row.layer), row.plane, row.z_um, row.name)
+
+
+def layers_of(rows: Sequence[Row]) -> list[Image]:
+    """The layers of rows."""
+    return [row.layer for row in rows if row.layer is not None]
+
+
+def channel_optics(ui: ReconstructLayout, channel: Channel) -> Optics:
+    """The optics of the dock with the emission wavelength of a channel."""
+    optics = ui.optics.optics()
+    if channel.is_main:
+        return optics
+    wavelength_um = channel.wavelength_um
+    if wavelength_um is None:
+        raise InputError(
+            f"The emission wavelength of '{channel.name}' is missing: type it in the list of "
+            "channels, or untick it."
+        )
+    return replace(optics, wavelength_um=wavelength_um)
+
+
+def frame_in_view(viewer: Any, channels: ChannelsPanel) -> int:
+    """The time point of the scans that the viewer shows."""
+    first, dims = channels.channels[0].first if channels.channels else None, viewer.dims
+    if first is None or channels.frames < 2 or dims.ndim < 4:
+        return 0
+    steps = (float(dims.point[dims.ndim - 4]) - float(first.translate[0])) / float(first.scale[0])
+    return int(np.clip(round(steps), 0, channels.frames - 1))
+
+
+def _check_memory(grid: ZGrid, shape: tuple[int, int], count: int, *, is_preview: bool) -> None:
     try:
-        check_memory(grid, shape)
+        check_memory(grid, (count, *shape))
     except InputError as error:
         if is_preview:
             raise
         raise InputError(f"{str(error).removesuffix('.')}, or tick “Write to disk”.") from error
 
 
-def layers_name(ui: ReconstructLayout, method: str) -> str:
+def layers_name(ui: ReconstructLayout, layers: Sequence[Image], method: str) -> str:
     """What the volume is called: what the scans' names have in common, and the method."""
-    rows = ui.table.scans.used()
-    names = [row.layer.name for row in rows if row.layer is not None]
+    names = [layer.name for layer in layers]
     return f"{common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
 
 
@@ -72,14 +169,17 @@ def title_of(panel: MethodPanel, method: str) -> str:
     return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
 
-def scans_of(rows: Sequence[Row]) -> tuple[Scan, ...]:
-    """The scans of these rows; InputError if a height is missing or they do not go together."""
+def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
+    """The scans of these rows, at one time point.
+
+    InputError if a height is missing or they do not go together.
+    """
     for row in rows:
         if row.z_um is None:
             raise InputError(
                 f"The z position of '{row.name}' is missing: type its height in µm in the table."
             )
-    scans = check_scans(row.scan() for row in rows)
+    scans = check_scans(row.scan(frame) for row in rows)
     require_several(scans)
     known = ((row.name, layer_pixel_um(row.layer)) for row in rows if row.layer is not None)
     sizes = {f"{size:.3g}": name for name, size in known if size is not None}
@@ -96,7 +196,7 @@ def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
     recipe = job.recipe
     model = ui.method.model if recipe.chosen.needs_model else None
     ends = (job.grid.start_um, job.grid.stop_um)
-    notes = notes_before(recipe.scans, ends, recipe.optics, model)
+    notes = notes_before(recipe.scans, ends, ui.optics.known(), model)
     return notes + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
 
 
@@ -127,28 +227,28 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
     return sentences
 
 
-def cost_in_words(ui: ReconstructLayout, job: VolumeJob) -> str:
-    """Planes, memory and expected time."""
-    recipe, count = job.recipe, len(job.grid)
-    y, x = recipe.shape
+def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]) -> str:
+    """Planes, memory and expected time, of all channels and time points."""
+    job, count = planned[0].job, len(planned[0].job.grid)
+    y, x = job.recipe.shape
+    volumes = sum(one.job.frames for one in planned)
     words = f"{count} plane" + ("s" if count > 1 else "")
+    if len(planned) > 1:
+        words = f"{len(planned)} channels × {words}"
+    if job.lapse:
+        words = f"{job.frames} time points × {words}"
+    elif ui.channels.frames > 1:
+        words = f"time point {frame_in_view(viewer, ui.channels)}: {words}"
     if job.output is None:
-        words += f" · {size_in_words(4e-6 * count * y * x)} of memory"
+        words += f" · {size_in_words(4e-6 * volumes * count * y * x)} of memory"
     else:
-        words += f" · up to {size_in_words(1e-6 * disk_bytes((count, y, x)))} of disk"
-    seconds = _seconds(ui, recipe.scans, count, recipe.method, recipe.device)
+        words += f" · up to {size_in_words(1e-6 * disk_bytes((volumes * count, y, x)))} of disk"
+    seconds = _seconds(ui, job.recipe.scans, count, job.recipe.method, job.recipe.device)
     if seconds is None:
         return words
+    seconds *= volumes
     about = "about " if seconds >= 1 else ""
     return f"{words} · {about}{in_words(seconds)}"
-
-
-def warm_up(optics: Optics, job: VolumeJob) -> None:
-    """Compute what linear MMSE keeps for these optics and heights, so that a preview is quick."""
-    from ...estimates.covariance import covariance_table
-
-    heights = [scan.z_um for scan in job.recipe.scans] + [float(job.grid.z_um[i]) for i in (0, -1)]
-    covariance_table(optics, max(heights) - min(heights))
 
 
 def is_incomplete(rows: Sequence[Row]) -> bool:

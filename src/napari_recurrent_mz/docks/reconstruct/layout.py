@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtWidgets import QHBoxLayout
+
 from ..files.save_volume import SaveButton
 from ..shared.dock import Form, InstrumentFooter
 from ..shared.form import tab_in_order
 from ..shared.grid_panel import GridPanel
 from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import heading
+from ..shared.parts import heading, push_button
 from ..shared.scan_source import ScanParts
 from ..shared.theme import Palette
+from .channels import ChannelsPanel
+from .error_plot import ErrorPlot
 from .result_panel import ResultPanel
 
 
@@ -30,23 +34,40 @@ class ReconstructLayout(Form):
         self.scan_parts = parts = ScanParts(palette)
         self.table, self.stack, self.optics = parts.table, parts.stack, parts.optics
         self.add_button, self.planes_button, self.remove_button = parts.buttons
+        self.channels = ChannelsPanel()
         self.grid, self.method, self.result = GridPanel(), MethodPanel(), ResultPanel()
+        self.error = ErrorPlot(palette)
         self.save = SaveButton("volume")
+        self.methods_text = push_button(
+            "Copy methods text", "Copy how the volume was made, as a paragraph for a paper"
+        )
         self.give_size = SizeButton(viewer)
-        self.inputs = *parts.inputs, self.grid, self.method, self.result, self.give_size
+        self.inputs = (
+            *parts.inputs,
+            self.channels,
+            self.grid,
+            self.method,
+            self.result,
+            self.give_size,
+        )
         rows = self.rows
         rows.addWidget(heading("Scans"))
         rows.addLayout(parts.laid_out())
+        rows.addWidget(self.channels)
         rows.addWidget(self.give_size)
-        for title, part in (
+        for title, *below in (
             ("Optics", self.optics),
-            ("Target planes (µm)", self.grid),
+            ("Target planes (µm)", self.grid, self.error),
             ("Reconstruction", self.method),
         ):
             rows.addWidget(heading(title))
-            rows.addWidget(part)
+            for part in below:
+                rows.addWidget(part)
         rows.addWidget(self.result)
-        rows.addWidget(self.save)
+        line = QHBoxLayout()
+        line.addWidget(self.save, 1)
+        line.addWidget(self.methods_text, 1)
+        rows.addLayout(line)
         rows.addStretch(1)
         self.fit()
         tab_in_order(self)
@@ -54,6 +75,7 @@ class ReconstructLayout(Form):
     def restyle(self, theme: str) -> None:
         """Follow the viewer's theme."""
         super().restyle(theme)
+        self.error.canvas.restyle()
         port = self.table.viewport()
         if port is not None:
             port.update()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,14 +68,14 @@ class ResultPanel(FormPanel):
         else:
             self.on_disk.setChecked(True)
 
-    def output(self, name: str) -> Path:
-        """The OME-Zarr folder for a volume of this name; what is there already stays."""
+    def output(self, name: str, taken: Collection[Path] = ()) -> Path:
+        """The OME-Zarr folder for a volume of this name; what is there, or taken, stays."""
         if not self._folder:
             raise InputError("Choose the folder for the volume.")
         stem = re.sub(_NOT_IN_NAMES, "_", name).strip(" .") or "Volume"
         folder, number = Path(self._folder), 1
         path = folder / f"{stem}.ome.zarr"
-        while path.exists():
+        while path.exists() or path in taken:
             number += 1
             path = folder / f"{stem} ({number}).ome.zarr"
         return check_output(path)

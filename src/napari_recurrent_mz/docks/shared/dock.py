@@ -27,6 +27,7 @@ from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import talk_to_canvas, unwrapped, window_of
 from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
+from .splits import Splits
 from .theme import MessageLabel, Palette
 from .worker import Outcome, Run, Work, time_left
 from .worker import Result as Result
@@ -243,6 +244,11 @@ class Dock(QWidget, Tells):
         self._then: Callable[[Any], None] | None = None
         column_of(self, self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self._splits = Splits()
+        for layer in list(viewer.layers):
+            self._splits.inserted(layer)
+        on(self, viewer.layers.events.inserted, self._may_be_part)
+        on(self, viewer.layers.events.removed, self._may_be_split)
         on(self, viewer.layers.events.removing, self._layer_goes)
         on(self, self.footer.action.clicked, self.act)
         on(self, self.footer.cancel.clicked, self.cancel)
@@ -386,6 +392,18 @@ class Dock(QWidget, Tells):
     def viewer_gone(self) -> None:
         """Stop what works in threads for a viewer whose window is gone."""
         stop_run(self.__dict__)
+
+    def _may_be_part(self, event: Any) -> None:
+        """A layer has come: of a stack that was split, it is given what it should know."""
+        if self._splits.inserted(event.value):
+            self._layers_changed()
+
+    def _may_be_split(self, event: Any) -> None:
+        """A layer has left, and may come back in parts."""
+        self._splits.removed(event.value)
+
+    def _layers_changed(self) -> None:
+        """The layers, or what they know, are no longer the same."""
 
     def _layer_goes(self, _event: Any = None) -> None:
         """See that the canvas survives it."""

@@ -14,7 +14,9 @@ from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
 from ...core.scans import InputError
-from ...io import ImageFile, read_what_can_be, z_from_name
+from ...io import ImageFile, check_readable, read_what_can_be, z_from_name
+from ...io._axes import AXIS_WORDS
+from ...io._parts import contents_of
 from ...io._zarr import is_zarr
 from .dock import Dock
 from .guard import telling
@@ -75,12 +77,25 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
     for path in paths:
         try:
             for file in files_in(path):
+                _check_single(file)
                 in_file, troubles = read_what_can_be(file)
                 images += in_file
                 sentences += troubles
         except InputError as error:
             sentences.append(str(error))
     return images, sentences
+
+
+def _check_single(file: Path) -> None:
+    """Refuse a file of several channels or time points, where one image is wanted."""
+    for content in contents_of(check_readable(file)):
+        for letter, words in AXIS_WORDS.items():
+            count = content.length(letter)
+            if count > 1:
+                raise InputError(
+                    f"'{file.name}' has {count} {words}s: open it in napari (File → Open) with the "
+                    "reader Recurrent-MZ, and choose one of its layers."
+                )
 
 
 def doubts_about(images: Iterable[Any]) -> list[str]:

@@ -22,11 +22,15 @@ from napari.layers import Image, Layer
 
 from ...core.scans import InputError
 from ...io import even_step, read_image, z_from_name
+from ...io._parts import contents_of
 
 METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this package knows of it
 SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
+FILE = "from_file"  # where a layer's pixels are: path, inside (as in io), channel and how many
+LAID_KEY = f"{METADATA_KEY}-axes"  # where a layer's metadata keeps how its axes are laid out
 PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
 
+_TIME = {"t", "time"}
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 _FACTS = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
 
@@ -39,8 +43,11 @@ class Frame(NamedTuple):
 
 
 # pixels -------------------------------------------------------------------------------------
-def check_layer(layer: Layer) -> Image:
-    """Return ``layer`` if it is an image of one channel and one time point; else InputError."""
+def check_layer(layer: Layer, *, times: bool = False) -> Image:
+    """Return ``layer`` if it is an image of one channel and one time point; else InputError.
+
+    With ``times``, it may be a time-lapse (T, Z, Y, X).
+    """
     name = f"Layer '{layer.name}'"
     if not isinstance(layer, Image):
         kind = type(layer).__name__
@@ -50,16 +57,18 @@ def check_layer(layer: Layer) -> Image:
             f"{name} is an RGB image: split it (right-click, Split RGB) and choose one channel."
         )
     shape = full_resolution(layer).shape
-    if len(shape) < 2 or any(size != 1 for size in shape[:-3]):
+    is_lapse = times and frame_count(layer) > 1
+    if len(shape) < 2 or (not is_lapse and any(size != 1 for size in shape[:-3])):
         raise InputError(
             f"{name} has {len(shape)} dimensions {tuple(shape)}: a scan comes from one channel "
-            "and one time point, so split or slice it to (z, y, x) or (y, x) first."
+            "and one time point, so split or slice it to (z, y, x) or (y, x) first, or open its "
+            "file with the reader Recurrent-MZ, which knows which axis is which."
         )
     label = layer.axis_labels[-3].lower() if len(shape) >= 3 else ""
     if label in _NOT_Z and plane_count(layer) > 1:
         raise InputError(
             f"The {plane_count(layer)} planes of layer '{layer.name}' are along axis '{label}', "
-            "not z: split it and choose one channel or time point."
+            "not z: split it and choose one channel or time point, or say that they are heights."
         )
     return layer
 
@@ -78,17 +87,41 @@ def plane_count(layer: Image) -> int:
     return int(full_resolution(layer).shape[-3]) if _has_z(layer) else 1
 
 
+def frame_count(layer: Layer) -> int:
+    """Number of time points of a time-lapse (T, Z, Y, X); 1 for what is none."""
+    if not isinstance(layer, Image):
+        return 1
+    shape = full_resolution(layer).shape
+    if len(shape) != 4:
+        return 1
+    is_time = layer.axis_labels[0].lower() in _TIME or _axes_by_file(layer)[:1] == "T"
+    return int(shape[0]) if is_time else 1
+
+
+def _axes_by_file(layer: Image) -> str:
+    """Letters of the axes of a layer that another reader made of a file; empty if not known."""
+    if own_metadata(layer) or not layer.source.path:
+        return ""
+    axes, shape = axes_in_file(str(layer.source.path))
+    return axes if shape == tuple(full_resolution(layer).shape) else ""
+
+
 def plane_shape(layer: Image) -> tuple[int, int]:
     """Shape (Y, X) of one plane."""
     y, x = full_resolution(layer).shape[-2:]
     return int(y), int(x)
 
 
-def plane_pixels(layer: Image, plane: int) -> npt.NDArray[Any]:
+def plane_pixels(layer: Image, plane: int, frame: int = 0) -> npt.NDArray[Any]:
     """One plane of the layer at full resolution, shape (Y, X), as it is stored."""
-    data = full_resolution(layer)
+    return plane_of(full_resolution(layer), plane, frame)
+
+
+def plane_of(data: Any, plane: int, frame: int = 0) -> npt.NDArray[Any]:
+    """One plane (Y, X) of pixels ([[T,] Z,] Y, X), which may be lazy."""
     if data.ndim >= 3:
-        data = data[(0,) * (data.ndim - 3) + (plane,)]
+        lead = (0,) * (data.ndim - 3)
+        data = data[(*lead[:-1], *([frame] if lead else []), plane)]
     return np.asarray(data)
 
 
@@ -217,7 +250,8 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
             heights = (start + step * np.arange(count, dtype=np.float64)) * um_per_unit(layer, -3)
             return heights, "from the layer's position and scale"
     if count == 1:
-        names = (layer.name, Path(str(layer.source.path or "")).name)
+        files = (layer.source.path, own_metadata(layer).get(FILE, {}).get("path"))
+        names = (layer.name, *(Path(str(path or "")).name for path in files))
         named = [z for z in map(z_from_name, names) if z is not None]
         if named:
             return np.array([float(named[0])]), "from the name"
@@ -280,13 +314,26 @@ def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = read_image(path, ())
+            is_lapse = axes_in_file(path)[0][:1] == "T"
+            image = read_image(path, (), time=0 if is_lapse else None)
     except Exception:  # whatever it is, another reader could make something of it
         return {}
     known = file_metadata(image)
     if len(known.get("z_um") or ()) != planes:
         known.pop("z_um", None)
     return known
+
+
+@cache
+def axes_in_file(path: str) -> tuple[str, tuple[int, ...]]:
+    """Letters and lengths of the axes of the one image in a file, without those of length 1."""
+    try:
+        (content,) = contents_of(path)
+    except Exception:  # as above
+        return "", ()
+    pairs = zip(content.axes, content.shape, strict=True)
+    long = [(axis, length) for axis, length in pairs if length > 1]
+    return "".join(axis for axis, _ in long), tuple(length for _, length in long)
 
 
 def file_metadata(image: Any) -> dict[str, Any]:
@@ -311,7 +358,7 @@ def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
     known = {}
     for layer in layers:
         with contextlib.suppress(InputError):  # said where the layer is used
-            known[id(layer)] = image_optics(check_layer(layer))
+            known[id(layer)] = image_optics(check_layer(layer, times=True))
     return known
 
 
@@ -320,9 +367,9 @@ def is_reconstruction(layer: Layer) -> bool:
     return _is_made(own_metadata(layer))
 
 
-def check_scan_layer(layer: Layer) -> Image:
+def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:
     """Return ``layer`` if its planes can be scans; else InputError."""
-    image = check_layer(layer)
+    image = check_layer(layer, times=times)
     if _is_made(known_metadata(image)):
         raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")
     pixel_um(image)
@@ -331,6 +378,28 @@ def check_scan_layer(layer: Layer) -> Image:
 
 def _is_made(entry: Mapping[str, Any]) -> bool:
     return "method" in entry or "difference" in entry or entry.get("state") == "running"
+
+
+def channel_of(layer: Layer) -> tuple[Any, int] | None:
+    """Which image of a file a layer is a channel of, and which; None for what is not so."""
+    file = own_metadata(layer).get(FILE)
+    if not isinstance(file, Mapping) or file.get("channel") is None:
+        return None
+    return tuple(file.get(key) for key in ("path", "inside", "t", "z")), int(file["channel"])
+
+
+def first_channels(layers: Sequence[Layer]) -> list[Layer]:
+    """These layers, but of several channels of one image only the first."""
+    lowest: dict[Any, int] = {}
+    places = [channel_of(layer) for layer in layers]
+    for place in places:
+        if place is not None:
+            lowest[place[0]] = min(place[1], lowest.get(place[0], place[1]))
+    return [
+        layer
+        for layer, place in zip(layers, places, strict=True)
+        if place is None or lowest[place[0]] == place[1]
+    ]
 
 
 def common_name(names: Sequence[str]) -> str:

@@ -125,6 +125,13 @@ class OpticsPanel(FormPanel):
             raise InputError(f"The {listed(self._titles(missing))} are missing: {remedy}.")
         return Optics(**{name: values.get(name, math.nan) for name in _NAMES})
 
+    def known(self) -> Optics | None:
+        """The optics, if they are complete and make sense."""
+        try:
+            return self.optics()
+        except InputError:
+            return None
+
     def pixel_um(self) -> float:
         """The pixel size alone, which every method needs."""
         value = self.fields["pixel_um"].value()

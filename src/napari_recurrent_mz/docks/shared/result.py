@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QObject
 
@@ -12,9 +16,16 @@ from ...core.scans import ZGrid
 from .guard import one_shot
 from .insides import fit
 from .layer_in_turns import LayerInTurns
-from .layers import METADATA_KEY, has_size, lateral_origin_um
+from .layers import (
+    LAID_KEY,
+    METADATA_KEY,
+    frame_count,
+    full_resolution,
+    has_size,
+    lateral_origin_um,
+)
 from .pace import Pace, Turns
-from .targets import FinishedPlane, VolumeJob
+from .targets import FinishedPlane, LeftLapse, PartFrame, VolumeJob
 from .worker import Outcome
 
 
@@ -27,16 +38,20 @@ class ResultLayer(QObject):
         job: VolumeJob,
         turns: Turns,
         name: str,
-        first: Image | None,
+        scans: Sequence[Image],
         replaces: Image | None,
     ) -> None:
-        """``first`` is the layer of the lowest scan, whose place and colours the result takes."""
+        """``scans`` are the layers of the scans; that of the lowest gives place and colours."""
         super().__init__()
         self._viewer, self._job, self._name = viewer, job, name
         self._replaces = replaces
-        self._origin_um = (0.0, 0.0) if first is None else lateral_origin_um(first)
-        self._colormap = "gray" if first is None else first.colormap.name
-        self.is_scan_unsized = first is not None and not has_size(first)
+        self._scans = weakref.WeakSet(scans)
+        self._look = look_of(scans[0])
+        self._origin_um = lateral_origin_um(scans[0])
+        self._time_axis = axis_of_time(scans[0])
+        self.is_scan_unsized = not has_size(scans[0])
+        self.hides_scans = False
+        self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
         self._pace = Pace()
         self._timer = one_shot(self, 0, self._refresh)
@@ -52,14 +67,10 @@ class ResultLayer(QObject):
         """Whether the user took the layer out of the viewer."""
         return self._layer.was_removed
 
-    @property
-    def done(self) -> int:
-        """How many planes are finished."""
-        return len(self._planes)
-
     def take(self, plane: FinishedPlane) -> None:
         """Show a plane that is finished; the first one brings the layer."""
         self._planes.append(plane)
+        self.done = len(self._planes)
         if self.layer is None:
             self._layer.bring((self._remove_replaced,), (self._show_first, self._select))
         elif not self._pace.left_s():
@@ -82,12 +93,17 @@ class ResultLayer(QObject):
         if outcome.path is not None:
             layer.data = _levels_in(outcome.path)  # it has another name now
         if outcome.state == "done":
-            record = dict(outcome.provenance or {})
-            layer.metadata = {**layer.metadata, METADATA_KEY: record}
+            self._record(layer, outcome.provenance or {})
+        elif self._job.lapse:
+            self._crop_lapse(layer, outcome)
         else:
             self._crop(layer, outcome.state)
         self._stretch(layer)
         layer.refresh()
+
+    def _record(self, layer: Image, record: Mapping[str, Any]) -> None:
+        """Say how it was made."""
+        layer.metadata = {**layer.metadata, METADATA_KEY: dict(record)}
 
     def _remove_replaced(self) -> None:
         replaced, self._replaces = self._replaces, None
@@ -95,18 +111,35 @@ class ResultLayer(QObject):
             self._viewer.layers.remove(replaced)
 
     def _make(self) -> Image:
-        grid, pixel_um = self._job.grid, self._job.recipe.pixel_size_um
+        place = self._place(self._job.grid.start_um)
+        return self._image(layer_data(self._planes[-1].levels), self._name, place)
+
+    def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
+        """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
+        pixel_um = self._job.recipe.pixel_size_um
+        place = {
+            "scale": (self._job.grid.step_um, pixel_um, pixel_um),
+            "translate": (z_um, *self._origin_um),
+            "units": ("um", "um", "um"),
+            "axis_labels": ("z", "y", "x"),
+        }
+        if not self._job.lapse:
+            return place
+        time = self._time_axis
+        time = time | {"translate": time["translate"] + frame * time["scale"]}
+        return {key: (time[key], *values) for key, values in place.items()}
+
+    def _image(self, data: Any, name: str, place: Mapping[str, tuple[Any, ...]]) -> Image:
         return Image(
-            layer_data(self._planes[-1].levels),
-            name=self._name,
-            scale=(grid.step_um, pixel_um, pixel_um),
-            translate=(grid.start_um, *self._origin_um),
-            units=("um", "um", "um"),
-            axis_labels=("z", "y", "x"),
+            data,
+            name=name,
             contrast_limits=self._planes[-1].contrast,
-            colormap=self._colormap,
-            blending="translucent_no_depth",  # as napari adds an image
-            metadata={METADATA_KEY: {"state": "running"}},
+            metadata={
+                METADATA_KEY: {"state": "running"},
+                LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
+            },
+            **self._look,
+            **place,
         )
 
     def _show_first(self) -> None:
@@ -116,6 +149,13 @@ class ResultLayer(QObject):
             return
         if self._viewer.dims.ndisplay == 2:
             show_height(self._viewer, float(self._job.grid.z_um[self._planes[0].index]))
+        if self._job.lapse:
+            dims = self._viewer.dims
+            dims.set_point(dims.ndim - 4, float(layer.translate[0]))
+        if self._look["blending"] == "additive":  # the scans would shine through
+            for scan in self._scans:
+                self.hides_scans |= scan.visible
+                scan.visible = False
         if self.is_scan_unsized:  # a volume in µm is tiny beside layers in pixels
             fit(self._viewer, layer)
 
@@ -127,7 +167,15 @@ class ResultLayer(QObject):
     def _refresh(self) -> None:
         layer = self.layer
         if layer is not None:
-            self._pace.show(layer.refresh)
+            self._pace.show(lambda: self._show(layer))
+
+    def _show(self, layer: Image) -> None:
+        """Show what there is: a file of time points grows."""
+        levels = self._planes[-1].levels
+        if tuple(levels[0].shape) == tuple(full_resolution(layer).shape):
+            layer.refresh()
+        else:
+            layer.data = layer_data(levels)
 
     def _crop(self, layer: Image, state: str) -> None:
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""
@@ -139,14 +187,61 @@ class ResultLayer(QObject):
         layer.translate = (low, *self._origin_um)
         layer.name = f"{layer.name} ({state}: z {low:g} to {high:g} µm only)"
         measured = [plane.index for plane in self._planes if plane.measured]
-        record = self._job.part_record(state, finished, measured)
-        layer.metadata = {**layer.metadata, METADATA_KEY: record}
+        self._record(layer, self._job.part_record(state, finished, measured))
+
+    def _crop_lapse(self, layer: Image, outcome: Outcome) -> None:
+        """Cut a time-lapse to its whole time points; the planes of the last one are a layer."""
+        state, left, name = outcome.state, outcome.value, layer.name
+        if not isinstance(left, LeftLapse):  # the disk has failed
+            left = LeftLapse(self._whole_frames(), None)
+        self.done = left.frames * len(self._job.grid)
+        if left.part is not None:
+            self.done += len(left.part.pixels)
+            self._viewer.add_layer(self._part_layer(name, state, left.part))
+        if not left.frames:
+            self._layer.remove()
+            return
+        if self._job.output is None:
+            layer.data = self._planes[-1].levels[0][: left.frames].copy()
+        layer.name = f"{name} ({state}: {left.frames} of {self._job.frames} time points)"
+        self._record(layer, self._job.lapse_record(state, left.frames))
+
+    def _whole_frames(self) -> int:
+        """How many time points all planes have come of."""
+        counts = Counter(plane.frame for plane in self._planes).values()
+        return sum(count == len(self._job.grid) for count in counts)
+
+    def _part_layer(self, name: str, state: str, part: PartFrame) -> Image:
+        """The planes of a time point that is not whole."""
+        z_um = self._job.grid.z_um[part.first :][: len(part.pixels)]
+        low, high = float(z_um[0]), float(z_um[-1])
+        words = f"{name} ({state}: time point {part.frame}, z {low:g} to {high:g} µm only)"
+        layer = self._image(part.pixels[np.newaxis], words, self._place(low, part.frame))
+        planes = range(part.first, part.first + len(part.pixels))
+        self._record(layer, self._job.part_record(state, planes, part.measured))
+        return layer
 
     def _stretch(self, layer: Image) -> None:
         """Let the contrast slider reach every value of the volume."""
         low, high = zip(*(plane.values for plane in self._planes), strict=True)
         limits = layer.contrast_limits
         layer.contrast_limits_range = (min(*low, limits[0]), max(*high, limits[1]))
+
+
+def look_of(scan: Image) -> dict[str, Any]:
+    """The colours that a volume has in common with its scan."""
+    return {"colormap": scan.colormap.name, "blending": scan.blending}
+
+
+def axis_of_time(scan: Image) -> dict[str, Any]:
+    """How the first axis of a time-lapse (T, Z, Y, X) lies, by that of its scans."""
+    is_lapse = frame_count(scan) > 1
+    return {
+        "scale": float(scan.scale[0]) if is_lapse else 1.0,
+        "translate": float(scan.translate[0]) if is_lapse else 0.0,
+        "units": str(scan.units[0]) if is_lapse else "pixel",
+        "axis_labels": "t",
+    }
 
 
 def layer_data(levels: list[Any]) -> Any:

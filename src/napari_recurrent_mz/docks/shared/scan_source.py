@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout
 
 from ...core.scans import InputError
-from .drop import DropTarget, add_image_file, doubts_about, read_all, said_of
+from .drop import DropTarget, doubts_about, said_of
+from .file_layers import Opened, open_files
 from .guard import on, sentence_of
-from .layers import check_layer, check_scan_layer, is_reconstruction, optics_by_image, plane_count
+from .heights_button import HeightsButton, Mislabelled
+from .layers import (
+    check_layer,
+    check_scan_layer,
+    first_channels,
+    is_reconstruction,
+    optics_by_image,
+    plane_count,
+)
 from .optics_panel import OpticsPanel
 from .parts import push_button
 from .scan_table import Row, ScanTable, rows_of
-from .stack_panel import StackPanel, spread_planes
+from .stack_panel import StackPanel
 from .theme import Palette
 from .worker import in_background
 
 _ALL_PLANES_UP_TO = 6
+_WORDS = {3: "Three", 4: "Four", 5: "Five"}
 _UNTICKED = "The scans before are unticked."
 
 
@@ -39,10 +50,12 @@ class ScanParts:
         )
         self.planes_button.setCheckable(True)
         self.remove_button = push_button(
-            "Remove", "Take the selected rows out of the table (Delete); all when none is selected"
+            "Remove",
+            "Take the selected rows out of the table (Delete; Ctrl+Z brings them back)",
         )
         self.buttons = self.add_button, self.planes_button, self.remove_button
-        self.inputs = self.table, self.stack, self.optics, *self.buttons
+        self.heights = HeightsButton()
+        self.inputs = self.table, self.stack, self.optics, self.heights, *self.buttons
         self.stack.hide()
 
     def laid_out(self) -> QVBoxLayout:
@@ -53,6 +66,7 @@ class ScanParts:
             line.addWidget(button)
         column.addWidget(self.table)
         column.addLayout(line)
+        column.addWidget(self.heights)
         column.addWidget(self.stack)
         return column
 
@@ -61,6 +75,7 @@ class ScanSource(DropTarget):
     """A dock that fills its ``scan_parts`` from layers and files, after :meth:`connect_scans`."""
 
     scan_parts: ScanParts
+    takes_times = False  # whether time-lapses can be scans
 
     def connect_scans(self) -> None:
         """Wire the parts to the viewer."""
@@ -71,6 +86,8 @@ class ScanSource(DropTarget):
         on(self, parts.add_button.clicked, self._add_selected)
         on(self, parts.remove_button.clicked, self._remove_selected)
         on(self, parts.planes_button.toggled, self._planes_toggled)
+        on(self, parts.heights.pressed_for, self._open_as_heights)
+        on(self, self._viewer.layers.selection.events.changed, self._selection_changed)
         on(self, layers.inserted, self._layers_changed)
         on(self, layers.removed, self._layer_removed)
         on(self, layers, self._layer_event)
@@ -84,9 +101,9 @@ class ScanSource(DropTarget):
     def _add_all(self, layers: Iterable[Layer]) -> list[str]:
         """Put layers in the table; sentences on those that cannot be."""
         sentences = []
-        for layer in layers:
+        for layer in first_channels(list(layers)):
             try:
-                self._add_layer(check_scan_layer(layer))
+                self._add_layer(check_scan_layer(layer, times=self.takes_times))
             except InputError as error:
                 sentences.append(str(error))
         return sentences
@@ -94,7 +111,19 @@ class ScanSource(DropTarget):
     def drop(self, paths: Sequence[Any]) -> None:
         """Read files and use them as scans, as a drop on the dock does."""
         self.say("Reading…", "hint")
-        in_background(self, read_all, list(paths), then=self._read, failed=self._fail)
+        self._open(list(paths))
+
+    def _open(self, paths: list[Path], as_heights: Mislabelled | None = None) -> None:
+        in_background(self, open_files, paths, as_heights, then=self._opened, failed=self._fail)
+
+    def _open_as_heights(self, one: Mislabelled) -> None:
+        """Its channels or time points are the planes of a z-stack."""
+        self.say("Reading…", "hint")
+        self.scan_parts.heights.offer(None)
+        self._open([Path(one.path)], one)
+
+    def _selection_changed(self) -> None:
+        self.scan_parts.heights.look(self._selected())
 
     def _add_layer(self, layer: Image) -> None:
         table = self.scan_parts.table.scans
@@ -103,10 +132,14 @@ class ScanSource(DropTarget):
             table.add(rows_of(layer, range(count)))
             return
         self._layers_changed()
-        self.scan_parts.stack.choose(layer)
-        self.scan_parts.planes_button.setChecked(True)
+        parts, stack = self.scan_parts, self.scan_parts.stack
         known = [row for row in table.rows if row.layer is layer]
-        rows = known or rows_of(layer, spread_planes(count))
+        if not known:
+            parts.optics.follow(optics_by_image([layer]))
+        stack.optics = parts.optics.known()
+        stack.choose(layer)
+        parts.planes_button.setChecked(True)
+        rows = known or rows_of(layer, stack.suggested(layer))
         others = table.take_stack(layer, rows)
         if known and others:
             self.say(f"The scans are those of '{layer.name}' again. {_UNTICKED}", "hint")
@@ -123,7 +156,7 @@ class ScanSource(DropTarget):
         stacks = []
         for layer in self._viewer.layers:
             with contextlib.suppress(InputError):
-                image = check_layer(layer)
+                image = check_layer(layer, times=self.takes_times)
                 if plane_count(image) > 1 and not is_reconstruction(image):
                     stacks.append(image)
         return stacks
@@ -144,23 +177,29 @@ class ScanSource(DropTarget):
 
     def _remove_selected(self) -> None:
         table = self.scan_parts.table
-        table.scans.remove(table.selected_rows() or range(len(table.scans.rows)))
+        rows = table.selected_rows()
+        if rows:
+            table.scans.remove(rows)
+        else:
+            self._fail("No row is selected: click those to remove; Ctrl+A in the table takes all.")
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
-        others = self.scan_parts.table.scans.take_stack(check_scan_layer(layer), rows)
+        image = check_scan_layer(layer, times=self.takes_times)
+        others = self.scan_parts.table.scans.take_stack(image, rows)
         self.say(_UNTICKED if others else "", "hint")
 
-    def _read(self, result: tuple[list[Any], list[str]]) -> None:
-        images, sentences = result
+    def _opened(self, opened: Opened) -> None:
         try:
-            added = [add_image_file(self._viewer, image) for image in images]
+            added = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
         except Exception as error:
             self._fail(sentence_of(error))
             return
         self.say("", "hint")
-        sentences += self._add_all(added)
-        if sentences or doubts_about(images):
-            self.say(*said_of(images, sentences))
+        sentences = opened.sentences + self._add_all(added)
+        if sentences or doubts_about(opened.images):
+            self.say(*said_of(opened.images, sentences))
+        if opened.mislabelled:
+            self.scan_parts.heights.offer(opened.mislabelled[0])
 
     def _fail(self, sentence: str) -> None:
         self.say(sentence, "error")
@@ -189,7 +228,7 @@ class ScanSource(DropTarget):
 
 def _about_suggested(name: str, rows: Sequence[Row], others: int) -> str:
     """What was done with a stack of this name, and what may be left to do."""
-    text = f"Three planes of '{name}' are the scans: "
+    text = f"{_WORDS[len(rows)]} planes of '{name}' are the scans: "
     if any(row.z_um is None for row in rows):
         text += "type the z-step below the table, then “Use planes”."
     else:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from .layers import heights_um, plane_count, plane_pixels
 from .theme import Palette
 
 USE, PLANE, HEIGHT = range(3)
+
+_UNDONE = 50  # changes that can be taken back
 
 EMPTY_TEXT = (
     "Drop two or more scans here:\nTIFF files, or one z-stack.\n\n"
@@ -50,7 +53,7 @@ class Row:
     z_um: float | None
     origin: str
     use: bool = True
-    _scan: tuple[tuple[int, int, float], Scan] | None = field(default=None, repr=False)
+    _scan: tuple[tuple[int, int, float, int], Scan] | None = field(default=None, repr=False)
 
     @property
     def layer(self) -> Image | None:
@@ -70,7 +73,7 @@ class Row:
         """Number of planes that the layer has."""
         return plane_count(self.layer) if self.layer is not None else 0
 
-    def scan(self) -> Scan:
+    def scan(self, frame: int = 0) -> Scan:
         """The pixels and the height, checked; kept while neither changes."""
         layer = self.layer
         if layer is None:
@@ -81,9 +84,9 @@ class Row:
                 "another one, or take the row out of use."
             )
         z_um = math.nan if self.z_um is None else self.z_um
-        key = (id(layer.data), self.plane, z_um)
+        key = (id(layer.data), self.plane, z_um, frame)
         if self._scan is None or self._scan[0] != key:
-            self._scan = (key, Scan(plane_pixels(layer, self.plane), z_um, self.name))
+            self._scan = (key, Scan(plane_pixels(layer, self.plane, frame), z_um, self.name))
         return self._scan[1]
 
     def forget(self) -> None:
@@ -113,6 +116,7 @@ class ScanModel(QAbstractTableModel):
         super().__init__(parent)
         self.rows: list[Row] = []
         self._palette = palette
+        self._before: deque[list[Row]] = deque(maxlen=_UNDONE)
 
     # what the dock asks -----------------------------------------------------------
     def used(self) -> list[Row]:
@@ -134,6 +138,7 @@ class ScanModel(QAbstractTableModel):
     # changes ----------------------------------------------------------------------
     def add(self, rows: Iterable[Row]) -> None:
         """Append rows, sorted by height; of planes that are in the table already, tick theirs."""
+        self._before.append(self._copied())
         present = {(id(row.layer), row.plane): row for row in self.rows}
         fresh = []
         for row in rows:
@@ -146,6 +151,7 @@ class ScanModel(QAbstractTableModel):
 
     def take_stack(self, layer: Image, rows: Sequence[Row]) -> int:
         """Let these planes of a stack be the scans; return how many others were unticked."""
+        self._before.append(self._copied())
         others = [row for row in self.rows if row.layer is not layer]
         unticked = [row for row in others if row.use]
         for row in unticked:
@@ -159,12 +165,23 @@ class ScanModel(QAbstractTableModel):
     def remove(self, numbers: Iterable[int]) -> None:
         """Take out the rows with these numbers."""
         gone = set(numbers)
+        if gone:
+            self._before.append(self._copied())
         self._replace([row for i, row in enumerate(self.rows) if i not in gone])
 
     def remove_layer(self, layer: Image) -> None:
         """Take out the rows of a layer that left the viewer."""
         if any(row.layer is layer or row.layer is None for row in self.rows):
-            self._replace([r for r in self.rows if r.layer is not layer and r.layer is not None])
+            self._replace(_without(self.rows, layer))
+        self._before = deque((_without(rows, layer) for rows in self._before), _UNDONE)
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        if self._before:
+            self._replace(self._before.pop())
+
+    def _copied(self) -> list[Row]:
+        return [replace(row) for row in self.rows]
 
     def refresh(self) -> None:
         """Show names again, and read pixels and heights again."""
@@ -256,7 +273,7 @@ class ScanModel(QAbstractTableModel):
         return is_taken  # noqa: RET504  # False where an error was told
 
     def _take(self, index: QModelIndex, value: Any, role: int) -> bool:
-        row = self.rows[index.row()]
+        row, before = self.rows[index.row()], self._copied()
         if role == Qt.ItemDataRole.CheckStateRole and index.column() == USE:
             row.use = Qt.CheckState(value) == Qt.CheckState.Checked
         elif role != Qt.ItemDataRole.EditRole:
@@ -268,6 +285,7 @@ class ScanModel(QAbstractTableModel):
             row.z_um, row.origin = height, TYPED
         elif index.column() == PLANE and not self._move(row, str(value)):
             return False
+        self._before.append(before)
         self._announce()
         return True
 
@@ -284,7 +302,7 @@ class ScanModel(QAbstractTableModel):
 
 
 class ScanTable(QTableView):
-    """The view: Delete takes rows out, and an empty table says what to do."""
+    """The view: Delete takes rows out, Ctrl+Z brings them back; an empty table says what to do."""
 
     def __init__(self, palette: Palette) -> None:
         super().__init__()
@@ -319,6 +337,8 @@ class ScanTable(QTableView):
             return
         if event.matches(QKeySequence.StandardKey.Delete) or event.key() == Qt.Key.Key_Backspace:
             self.scans.remove(self.selected_rows())
+        elif event.matches(QKeySequence.StandardKey.Undo):
+            self.scans.undo()
         elif event.key() == Qt.Key.Key_Space and self.selected_rows():
             first = self.scans.rows[self.selected_rows()[0]].use
             state = Qt.CheckState.Unchecked if first else Qt.CheckState.Checked
@@ -337,6 +357,11 @@ class ScanTable(QTableView):
         painter.setPen(self._palette.faint)
         painter.drawText(port.rect(), Qt.AlignmentFlag.AlignCenter, EMPTY_TEXT)
         painter.end()
+
+
+def _without(rows: Iterable[Row], layer: Image) -> list[Row]:
+    """The rows without those of a layer, and of layers that are gone."""
+    return [row for row in rows if row.layer is not layer and row.layer is not None]
 
 
 def rows_of(layer: Image, planes: Sequence[int], step_um: float | None = None) -> list[Row]:

@@ -11,6 +11,7 @@ from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from superqt.utils import signals_blocked
 
+from ...core.optics import Optics
 from ...core.scans import InputError
 from .form import FormPanel, asked
 from .guard import on
@@ -21,9 +22,18 @@ from .scan_table import Row, rows_of
 _LIST = 1  # of the two ways to choose planes
 
 
-def spread_planes(count: int) -> list[int]:
-    """Up to three planes, in the middles of equal parts of a stack of ``count`` planes."""
-    number = min(3, count)
+def spread_planes(
+    count: int, optics: Optics | None = None, z_step_um: float | None = None
+) -> list[int]:
+    """Planes in the middles of equal parts of a stack of ``count`` planes: three, or up to five.
+
+    It is as many as leave no wide gap: fewer give no scan to check with, and the bundled networks
+    were trained for up to five.
+    """
+    number = 3
+    if optics is not None and z_step_um is not None:
+        number = optics.scans_without_gaps(count * z_step_um) - 1  # half a gap stays at either end
+    number = min(max(number, 3), 5, count)
     return [int((k + 0.5) * count / number) for k in range(number)]
 
 
@@ -89,6 +99,7 @@ class StackPanel(FormPanel):
     def __init__(self) -> None:
         super().__init__(StackFields)
         self._known_step: float | None = None
+        self.optics: Optics | None = None  # which decide how many planes are suggested
         self._stacks: list[weakref.ref[Image]] = []
         self.stack, self.how, self.spacing, self.planes, self.step = (
             widget.native for widget in self._form
@@ -158,6 +169,12 @@ class StackPanel(FormPanel):
             planes = planes_every(heights, self.spacing.value())
         return rows_of(layer, planes, typed)
 
+    def suggested(self, layer: Image) -> list[int]:
+        """The planes that are suggested of a stack."""
+        heights = heights_um(layer)[0]
+        step = None if heights is None else float(np.abs(np.diff(heights)).mean())
+        return spread_planes(plane_count(layer), self.optics, step)
+
     def _suggest(self) -> None:
         layer = self.layer()
         if layer is None:
@@ -167,9 +184,10 @@ class StackPanel(FormPanel):
             return
         count = plane_count(layer)
         self._show_step(layer)
-        self.planes.setText(", ".join(str(plane) for plane in spread_planes(count)))
+        planes = self.suggested(layer)
+        self.planes.setText(", ".join(map(str, planes)))
         if self._known_step is not None:
-            self.spacing.set_value(float(f"{self._known_step * count / 3:.2g}"))
+            self.spacing.set_value(float(f"{self._known_step * count / len(planes):.2g}"))
         self.how.setCurrentIndex(_LIST)
         self._show_how()
 

@@ -3,32 +3,57 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ...core.progress import Stopped
-from ...core.scans import Scan, ZGrid
+from ...core.scans import Scan, ZGrid, contrast_limits
 from ...engine.recipe import Recipe
 from ...io import VolumeWriter
+from ...io._time_lapse import (
+    TimePoint,
+    make_time_lapse,
+    resize_time_lapse,
+)
 from .guard import sentence_of
+from .layers import plane_of
 from .worker import Outcome, Rest
 
 Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
+class ScanPixels:
+    """Where the pixels of a scan are at every time point; nothing of it belongs to napari."""
+
+    pixels: Any  # ([[T,] Z,] Y, X), perhaps lazy
+    plane: int
+    z_um: float
+    name: str
+
+    def scan(self, frame: int) -> Scan:
+        """Read it at one time point."""
+        name = f"{self.name}, time point {frame}"
+        return Scan(plane_of(self.pixels, self.plane, frame), self.z_um, name)
+
+
+@dataclass(frozen=True, eq=False)
 class VolumeJob:
     """Everything a reconstruction needs; none of it belongs to napari."""
 
-    recipe: Recipe
+    recipe: Recipe  # of a time-lapse, of its first time point
     order: tuple[int, ...]
     output: Path | None = None  # where the volume is written as it is made; None keeps it in memory
+    lapse: tuple[ScanPixels, ...] = ()  # the scans of a time-lapse, which becomes (T, Z, Y, X)
+    frames: int = 1
 
     @property
     def grid(self) -> ZGrid:
@@ -36,17 +61,42 @@ class VolumeJob:
         assert isinstance(self.recipe.target, ZGrid)
         return self.recipe.target
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Z, Y, X) of the volume, at one time point."""
+        return len(self.grid), *self.recipe.shape
+
+    @property
+    def planes(self) -> int:
+        """How many there are at all time points."""
+        return self.frames * len(self.grid)
+
+    def recipe_of(self, frame: int, loaded: Recipe, method: str) -> Recipe:
+        """The recipe of a time point, with the model of the first, and the method it came to."""
+        if not frame:
+            return loaded
+        return replace(loaded, scans=[one.scan(frame) for one in self.lapse], method=method)
+
     def part_record(
         self, state: str, planes: Sequence[int], measured: Sequence[int]
     ) -> dict[str, Any]:
         """The metadata of a block of planes that were finished before a run ended early."""
         first, last = min(planes), max(planes)
         return {
+            **self._begun(state),
+            "finished_z_um": [float(z) for z in self.grid.z_um[first : last + 1]],
+            "measured_planes": [i - first for i in sorted(measured)],
+        }
+
+    def lapse_record(self, state: str, frames: int) -> dict[str, Any]:
+        """The metadata of the first time points of a run that goes on, or ended early."""
+        return {**self._begun(state), "finished_time_points": frames}
+
+    def _begun(self, state: str) -> dict[str, Any]:
+        return {
             "state": state,
             "method": self.recipe.method,
             "scans": [{"name": s.name, "z_um": s.z_um} for s in self.recipe.scans],
-            "finished_z_um": [float(z) for z in self.grid.z_um[first : last + 1]],
-            "measured_planes": [i - first for i in sorted(measured)],
         }
 
 
@@ -57,54 +107,121 @@ class FinishedPlane:
     index: int
     measured: bool  # whether it is a scan
     values: Limits  # its least and greatest value
-    levels: list[Any]  # the volume (Z, Y, X), and coarser ones where there are
+    levels: list[Any]  # the volume ([T,] Z, Y, X), and coarser ones where there are
     contrast: Limits  # show the scans well
+    frame: int = 0  # its time point
+
+
+@dataclass(frozen=True, eq=False)
+class PartFrame:
+    """The block of planes of a time point that were finished before a run ended early."""
+
+    frame: int
+    first: int  # the number of the lowest plane
+    pixels: npt.NDArray[np.float32]  # (Z, Y, X)
+    measured: list[int]
+
+
+@dataclass(frozen=True, eq=False)
+class LeftLapse:
+    """What there is of a time-lapse whose run ended early."""
+
+    frames: int  # that are whole
+    part: PartFrame | None  # of the next one
 
 
 class VolumeTarget:
     """The volume of a job, in memory or in its folder; MemoryError if there is no room for it."""
 
     def __init__(self, job: VolumeJob) -> None:
-        shape = (len(job.grid), *job.recipe.shape)
         self._job, self._measured = job, list[int]()
         self._missing = set(range(len(job.grid)))
-        self._writer: VolumeWriter | None = None
+        self._frame = 0
+        self._writer: VolumeWriter | TimePoint | None = None
+        lead = (job.frames,) if job.lapse else ()
         if job.output is None:
-            self._volume: Any = np.zeros(shape, np.float32)
+            self._volume: Any = np.zeros((*lead, *job.shape), np.float32)
+        elif lead:
+            place = job.grid.z_um, job.recipe.pixel_size_um, job.lapse_record("running", 0)
+            make_time_lapse(job.output, (1, *job.shape), *place)  # it grows
+            self._writer = TimePoint(job.output, 0, job.shape)
         else:
             pixel_um = job.recipe.pixel_size_um
-            self._volume = self._writer = VolumeWriter(job.output, shape, job.grid.z_um, pixel_um)
-        self._contrast = percentile_limits(job.recipe.scans)
+            self._writer = VolumeWriter(job.output, job.shape, job.grid.z_um, pixel_um)
+        self._contrast = contrast_limits(job.recipe.scans)
 
     @property
     def is_whole(self) -> bool:
-        """Whether all planes are there."""
+        """Whether all planes are there, of the time point that is made."""
         return not self._missing
+
+    def begin(self, frame: int) -> None:
+        """Take the planes of another time point from now on."""
+        self._frame, self._measured = frame, []
+        self._missing = set(range(len(self._job.grid)))
+        if isinstance(self._writer, TimePoint) and frame:
+            path, record = self._writer.path, self._job.lapse_record("running", frame)
+            resize_time_lapse(path, frame + 1, record)
+            self._writer = TimePoint(path, frame, self._job.shape)
 
     def put(self, plane: Any) -> FinishedPlane:
         """Take a plane."""
-        self._volume[plane.index] = plane.pixels
+        self._here[plane.index] = plane.pixels
         self._missing.discard(plane.index)
         if plane.measured:
             self._measured.append(plane.index)
         values = (float(plane.pixels.min()), float(plane.pixels.max()))
         levels = [self._volume] if self._writer is None else self._writer.levels
-        return FinishedPlane(plane.index, plane.measured, values, levels, self._contrast)
+        return FinishedPlane(
+            plane.index, plane.measured, values, levels, self._contrast, self._frame
+        )
+
+    @property
+    def _here(self) -> Any:
+        """What takes the planes of this time point."""
+        if self._writer is not None:
+            return self._writer
+        return self._volume[self._frame] if self._job.lapse else self._volume
 
     def finish(self, provenance: dict[str, Any]) -> Path | None:
         """All is there: complete the file, if it is one."""
+        if isinstance(self._writer, TimePoint):
+            resize_time_lapse(self._writer.path, self._job.frames, provenance)
+            return self._writer.path
         return None if self._writer is None else self._writer.finish(provenance)
 
-    def leave(self, state: str) -> Path | None:
-        """Keep the planes that are written, if there are any, as a whole file of their own."""
-        if self._writer is None:
-            return None  # whoever shows the planes knows which are there
+    def leave(self, state: str) -> Outcome:
+        """Keep what is written as a whole file of its own; how it ended, and what it is not in."""
+        if self._job.lapse:
+            return self._leave_lapse(state)
+        if not isinstance(self._writer, VolumeWriter):
+            return Outcome(state)  # whoever shows the planes knows which are there
         planes = self._writer.finished_planes
         if not planes or self.is_whole:
             self._writer.discard()
-            return None
+            return Outcome(state)
         self._writer.keep_finished()
-        return self._writer.finish(self._job.part_record(state, planes, self._measured))
+        record = self._job.part_record(state, planes, self._measured)
+        return Outcome(state, path=self._writer.finish(record))
+
+    def _leave_lapse(self, state: str) -> Outcome:
+        """Keep the time points that are whole, and the planes of the one that is not."""
+        part, whole = None, self._frame + self.is_whole
+        finished = sorted(set(range(len(self._job.grid))) - self._missing)
+        if finished and not self.is_whole:
+            first, last = finished[0], finished[-1]
+            levels = [self._volume] if self._writer is None else self._writer.levels
+            block = np.array(levels[0][self._frame, first : last + 1], np.float32)
+            part = PartFrame(self._frame, first, block, list(self._measured))
+        path = None
+        if isinstance(self._writer, TimePoint):
+            path = self._writer.path
+            if whole:
+                resize_time_lapse(path, whole, self._job.lapse_record(state, whole))
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+                path = None
+        return Outcome(state, path=path, value=LeftLapse(whole, part))
 
 
 def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> Iterator[object]:
@@ -115,6 +232,7 @@ def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> I
     began = time.monotonic()
     target: VolumeTarget | None = None
     check: OwnSampleCheck | None = None
+    told: set[str] = set()
     try:
         from ...core.device import choose_device
         from ...engine import inference
@@ -122,35 +240,34 @@ def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> I
 
         target = VolumeTarget(job)
         recipe = inference.loaded(job.recipe)
-        with contextlib.ExitStack() as at_end:
-            at_end.enter_context(contextlib.suppress(Stopped))
-            events: Any = inference.run(recipe, order=job.order, stopped=stop.is_set)
-            at_end.callback(events.close)
-            for event in events:
-                if isinstance(event, inference.Plane):
-                    yield target.put(event)
-                    rest.take()
-                elif isinstance(event, inference.Note):
-                    yield event.sentence
-                elif isinstance(event, OwnSampleCheck):
-                    check = event
-                    yield event
-        if not target.is_whole:
-            yield Outcome("cancelled", path=target.leave("cancelled"))
-            return
+        for frame in range(job.frames):
+            target.begin(frame)
+            now = job.recipe_of(frame, recipe, check.chosen if check else recipe.method)
+            with contextlib.ExitStack() as at_end:
+                at_end.enter_context(contextlib.suppress(Stopped))
+                events: Any = inference.run(now, order=job.order, stopped=stop.is_set)
+                at_end.callback(events.close)
+                for event in events:
+                    if isinstance(event, inference.Plane):
+                        yield target.put(event)
+                        rest.take()
+                    elif isinstance(event, inference.Note) and event.sentence not in told:
+                        told.add(event.sentence)  # of a time-lapse, once
+                        yield event.sentence
+                    elif isinstance(event, OwnSampleCheck):
+                        check = event
+                        yield event
+            if not target.is_whole or (stop.is_set() and frame + 1 < job.frames):
+                yield target.leave("cancelled")
+                return
         seconds = time.monotonic() - began
         provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
+        if job.lapse:
+            provenance["time_points"] = job.frames
         path = target.finish(provenance)
         yield Outcome("done", provenance=provenance, seconds=seconds, path=path)
     except Exception as error:
-        path = None
+        outcome = Outcome("failed")
         with contextlib.suppress(Exception):  # what went wrong is told already
-            path = None if target is None else target.leave("failed")
-        yield Outcome("failed", sentence_of(error), path=path)
-
-
-def percentile_limits(scans: Sequence[Scan]) -> Limits:
-    """Contrast limits over all scans: 0.5th and 99.98th percentile, never equal."""
-    samples = np.concatenate([scan.pixels[::2, ::2].ravel() for scan in scans])
-    low, high = (float(v) for v in np.percentile(samples, (0.5, 99.98)))
-    return (low, high) if high > low else (float(samples.min()), float(samples.max()) + 1e-6)
+            outcome = outcome if target is None else target.leave("failed")
+        yield replace(outcome, sentence=sentence_of(error))

@@ -208,7 +208,7 @@ class SurfaceDock(ScanSource):
         check = surface.provenance.get("check")
         title = title_of(self.method, check["chosen"] if check else recipe.method)
         self.result = add_image(self._viewer, recipe, surface, look, title)
-        self.save.offer(self.result)
+        self.save.offer([] if self.result is None else [self.result])
         if look.is_unsized:
             fit(self._viewer, self.result)
         if self.in_3d.isChecked():

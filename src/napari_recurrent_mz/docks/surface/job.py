@@ -13,11 +13,10 @@ import numpy.typing as npt
 from napari.layers import Image, Surface
 
 from ...core.progress import Progress, stepping
-from ...core.scans import FloatArray, Heights
+from ...core.scans import FloatArray, Heights, contrast_limits
 from ...engine.recipe import HeightMap, Recipe
 from ..shared.dock import Result
 from ..shared.layers import METADATA_KEY
-from ..shared.targets import percentile_limits
 
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
 
@@ -76,7 +75,7 @@ def add_image(viewer: Any, recipe: Recipe, surface: SurfaceImage, look: Look, ti
         translate=look.origin_um,
         units=("um", "um"),
         axis_labels=("y", "x"),
-        contrast_limits=percentile_limits(recipe.scans),
+        contrast_limits=contrast_limits(recipe.scans),
         colormap=look.colormap,
         metadata={METADATA_KEY: {**surface.provenance, "heights_um": heights_of(recipe)}},
     )

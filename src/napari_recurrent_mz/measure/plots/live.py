@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _LEGEND_SIZE = 8
 _MARGINS_IN = (0.5, 0.12, 0.38, 0.24, 0.5)
 """Left, right, bottom, top and between two axes, in inches, for letters of 8 points."""
-_LEAST_IN = 2.0
+_SMALL_MARGINS_IN = (0.5, 0.06, 0.21, 0.06, 0.0)
+_LEAST_IN = 0.4
 _MOST_TICKS = 12
 _LABEL_IN = 0.38
 
@@ -55,20 +56,34 @@ def live_figure(stopping: Stopping, over_z: ErrorOverZ) -> Draw:
         _draw_stopping(upper, ink, stopping)
         _draw_error(lower, ink, over_z)
         for axes in (upper, lower):  # one under the other, however wide the numbers are
-            wide = axes.get_position().width * max(figure.get_size_inches()[0], _LEAST_IN)
+            wide = axes.get_position().width * max(figure.get_size_inches()[0], 1.0)
             axes.yaxis.set_label_coords(-_LABEL_IN / wide, 0.5)
 
     return draw
 
 
-def _rows(figure: Figure, count: int) -> list[Axes]:
+def error_figure(over_z: ErrorOverZ) -> Draw:
+    """The expected error alone, small: without a legend, over the heights in micrometres."""
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        axes = _rows(figure, 1, _SMALL_MARGINS_IN)[0]
+        _draw_error(axes, ink, over_z)
+        axes.get_legend().remove()
+        axes.set_xlabel("")
+        axes.margins(x=0.01)
+
+    return draw
+
+
+def _rows(figure: Figure, count: int, margins_in: tuple[float, ...] = _MARGINS_IN) -> list[Axes]:
     """Axes over each other, with margins that are known: a search for them takes half the time.
 
     A dock draws this while a session refines; see :data:`_MARGINS_IN`.
     """
     figure.set_layout_engine("none")
-    width, height = (max(size, _LEAST_IN) for size in figure.get_size_inches())
-    left, right, bottom, top, between = _MARGINS_IN
+    left, right, bottom, top, between = margins_in
+    least = bottom + top + count * _LEAST_IN
+    width, height = (max(size, least) for size in figure.get_size_inches())
     room = (height - bottom - top - (count - 1) * between) / count
     axes = figure.subplots(
         count, 1, squeeze=False,

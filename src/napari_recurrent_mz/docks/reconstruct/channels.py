@@ -1,0 +1,285 @@
+"""Several channels and time points: for which of them the same planes are reconstructed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
+from superqt.utils import signals_blocked
+
+from ...core.scans import InputError
+from ..shared.fields import parse_wavelength_um
+from ..shared.form import FormPanel, asked
+from ..shared.guard import on, telling
+from ..shared.layers import (
+    channel_of,
+    check_scan_layer,
+    frame_count,
+    full_resolution,
+    image_optics,
+)
+from ..shared.scan_table import TYPED, TYPED_STEP, Row, rows_of
+
+NAME, EMISSION = range(2)
+ONE, ALL = "one", "all"
+_MOST_ROWS = 4  # in sight
+
+
+@dataclass(eq=False)
+class Channel:
+    """A channel whose planes can be scans: for each layer in the table, its own one."""
+
+    layers: Mapping[int, weakref.ref[Image]]  # by the identity of the table's layer
+    is_main: bool = False  # whether they are the table's own
+    is_of_file: bool = False  # whether the file says that they belong together
+    use: bool = False
+    typed_um: float | None = None  # an emission wavelength that a person set
+    known: dict[tuple[int, int], Row] = field(default_factory=dict)  # its rows, which keep scans
+
+    def of(self, row: Row) -> Image:
+        """The layer that stands in for that of a row."""
+        found = self.layers[id(row.layer)]()
+        if found is None:
+            raise InputError("A layer of the channels was removed: look at their list again.")
+        return found
+
+    @property
+    def first(self) -> Image | None:
+        """The first of its layers, by which it is called."""
+        return next(iter(self.layers.values()))()
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return "" if self.first is None else self.first.name
+
+    @property
+    def wavelength_um(self) -> float | None:
+        """Emission wavelength: as typed, else as the file says it."""
+        if self.typed_um is not None or self.first is None:
+            return self.typed_um
+        value = image_optics(self.first).get("wavelength_um")
+        return None if value is None else float(value)
+
+    def rows(self, rows: Iterable[Row]) -> list[Row]:
+        """Its own rows: the same planes, at its own heights unless others were typed."""
+        return [row if self.is_main else self._like(row) for row in rows]
+
+    def _like(self, row: Row) -> Row:
+        layer = self.of(row)
+        own = self.known.setdefault((id(layer), row.plane), rows_of(layer, [row.plane])[0])
+        if own.z_um is None or row.origin in (TYPED, TYPED_STEP):
+            own.z_um, own.origin = row.z_um, row.origin
+        return own
+
+
+def channels_of(rows: Sequence[Row], layers: Iterable[Layer]) -> list[Channel]:
+    """The channels that these rows, and other layers that are open, are of; theirs comes first."""
+    mains = list({id(row.layer): row.layer for row in rows if row.layer is not None}.values())
+    if not mains:
+        return []
+    own = Channel(_references(mains, mains), is_main=True, use=True)
+    others = [layer for layer in layers if not any(layer is main for main in mains)]
+    fitting = [layer for layer in others if _is_like(layer, mains[0])]
+    beside = list(_of_file(mains, fitting))
+    if len(mains) == 1:
+        taken = {id(channel.first) for channel in beside}
+        loose = [layer for layer in fitting if id(layer) not in taken and not _is_part(layer)]
+        beside += [Channel(_references(mains, [layer])) for layer in loose]
+    return [own, *beside]
+
+
+def _is_part(layer: Layer) -> bool:
+    """Whether a layer is a single plane, of which others may be scans, too."""
+    return len(full_resolution(layer).shape) < 3 or full_resolution(layer).shape[-3] == 1
+
+
+def _is_like(layer: Layer, main: Image) -> bool:
+    """Whether the same planes of a layer can be scans."""
+    try:
+        image = check_scan_layer(layer, times=True)
+    except InputError:
+        return False
+    return tuple(full_resolution(image).shape) == tuple(full_resolution(main).shape)
+
+
+def _of_file(mains: Sequence[Image], layers: Sequence[Layer]) -> Iterator[Channel]:
+    """The other channels of the images that the rows are of, each complete."""
+    places = [channel_of(main) for main in mains]
+    found = {channel_of(layer): layer for layer in layers}
+    images = [place[0] for place in places if place is not None]
+    if len(set(images)) < len(mains):
+        return
+    numbers = sorted({place[1] for place in found if place is not None and place[0] == images[0]})
+    for number in numbers:
+        own = [found.get((image, number)) for image in images]
+        if all(isinstance(layer, Image) for layer in own):
+            yield Channel(_references(mains, own), is_of_file=True, use=True)
+
+
+def _references(
+    mains: Sequence[Image], own: Sequence[Layer | None]
+) -> dict[int, weakref.ref[Image]]:
+    pairs = zip(mains, own, strict=True)
+    return {id(main): weakref.ref(one) for main, one in pairs if isinstance(one, Image)}
+
+
+@dataclass(frozen=True)
+class LapseFields:
+    """Which time points are reconstructed."""
+
+    times: str = asked(
+        "Time points",
+        "The time point that napari shows, or all of them, one after the other, into one layer "
+        "with a slider for time",
+        ONE,
+        choices={ONE: "the one in view", ALL: "all, into one 4-D layer"},
+    )
+
+
+@dataclass(eq=False)
+class _Kept:
+    """What a person said of a channel, kept while its layer is there."""
+
+    use: bool | None = None
+    typed_um: float | None = None
+
+
+class ChannelsPanel(FormPanel):
+    """A list of channels to tick, each with its emission wavelength; hidden where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(LapseFields)
+        self.channels: list[Channel] = []
+        self.frames = 1
+        self._kept: weakref.WeakKeyDictionary[Image, _Kept] = weakref.WeakKeyDictionary()
+        self.table = _ChannelTable()
+        self.times = self._form.times.native
+        column = self.layout()
+        assert column is not None
+        column.insertWidget(0, self.table)  # type: ignore[attr-defined]
+        on(self, self.table.itemChanged, self._edited)
+        on(self, self._form.changed, self.changed.emit)
+        self.look([], [], None)
+
+    def used(self) -> list[Channel]:
+        """The channels to reconstruct, that of the table first."""
+        return [channel for channel in self.channels if channel.use]
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether an emission wavelength is missing, which is no mistake."""
+        return any(one.wavelength_um is None for one in self.used() if not one.is_main)
+
+    @property
+    def takes_all_times(self) -> bool:
+        """Whether every time point is wanted."""
+        return self.frames > 1 and self._form.times.value == ALL
+
+    def use_all(self, is_on: bool = True) -> None:
+        """Tick, or untick, all channels but that of the table."""
+        for channel in self.channels[1:]:
+            self._keep(channel).use = channel.use = is_on
+        self._show(None)
+        self.changed.emit()
+
+    def take_all_times(self, is_on: bool = True) -> None:
+        """Choose all time points, or the one in view."""
+        self._form.times.value = ALL if is_on else ONE
+
+    def look(
+        self, rows: Sequence[Row], layers: Iterable[Layer], wavelength_um: float | None
+    ) -> None:
+        """Offer the channels and times of what is in the table.
+
+        ``wavelength_um`` is the emission wavelength of the table's own channel.
+        """
+        self.channels = channels_of(rows, layers)
+        for channel in self.channels[1:]:
+            kept = self._keep(channel)
+            channel.use = channel.use if kept.use is None else kept.use
+            channel.typed_um = kept.typed_um
+        first = self.channels[0].first if self.channels else None
+        self.frames = 1 if first is None else frame_count(first)
+        self._show(wavelength_um)
+
+    def _keep(self, channel: Channel) -> _Kept:
+        layer = channel.first
+        return _Kept() if layer is None else self._kept.setdefault(layer, _Kept())
+
+    def _show(self, wavelength_um: float | None) -> None:
+        self.table.show_channels(self.channels, wavelength_um)
+        self.table.setVisible(len(self.channels) > 1)
+        self._form.show_field("times", self.frames > 1)
+        self.setVisible(len(self.channels) > 1 or self.frames > 1)
+
+    def _edited(self, item: QTableWidgetItem) -> None:
+        with telling(self):
+            channel = self.channels[item.row()]
+            kept = self._keep(channel)
+            if item.column() == NAME:
+                kept.use = channel.use = item.checkState() == Qt.CheckState.Checked
+            else:
+                value = parse_wavelength_um(item.text())
+                kept.typed_um = channel.typed_um = value if value and value > 0 else None
+            self.changed.emit()
+
+
+class _ChannelTable(QTableWidget):
+    """Channels: a tick and a name, and the emission wavelength."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+        self.setAccessibleName("Channels")
+        self.setToolTip("The channels of which the same planes are reconstructed, one volume each")
+        self.setHorizontalHeaderLabels(["The same planes of", "Emission µm"])
+        self.setTabKeyNavigation(False)
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        assert rows is not None
+        assert columns is not None
+        rows.hide()
+        rows.setDefaultSectionSize(24)
+        columns.setHighlightSections(False)
+        columns.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        columns.setSectionResizeMode(EMISSION, QHeaderView.ResizeMode.Fixed)
+        self.setColumnWidth(EMISSION, 96)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self._header = columns
+
+    def show_channels(self, channels: Sequence[Channel], wavelength_um: float | None) -> None:
+        """Show them; that of the scan table has its wavelength under Optics."""
+        with signals_blocked(self):
+            self.setRowCount(len(channels))
+            for row, channel in enumerate(channels):
+                value = wavelength_um if channel.is_main else channel.wavelength_um
+                for column, item in enumerate(_items(channel, value)):
+                    self.setItem(row, column, item)
+        shown = min(len(channels), _MOST_ROWS)
+        self.setFixedHeight(self._header.sizeHint().height() + 24 * shown + 4)
+
+
+def _items(channel: Channel, wavelength_um: float | None) -> tuple[QTableWidgetItem, ...]:
+    """The cells of one channel."""
+    name, emission = QTableWidgetItem(channel.name), QTableWidgetItem()
+    selectable = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+    name.setCheckState(Qt.CheckState.Checked if channel.use else Qt.CheckState.Unchecked)
+    name.setToolTip(f"Tick to reconstruct the same planes of “{channel.name}”, too")
+    name.setFlags(selectable | Qt.ItemFlag.ItemIsUserCheckable)
+    emission.setText("⚠ type it" if wavelength_um is None else f"{wavelength_um:.6g}")
+    emission.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    emission.setToolTip(
+        "Emission wavelength of this channel in µm; 519 or 519 nm is understood as 0.519 µm. "
+        "Double-click to change"
+    )
+    emission.setFlags(selectable | Qt.ItemFlag.ItemIsEditable)
+    if channel.is_main:
+        name.setFlags(selectable)
+        name.setToolTip("The channel of the scans in the table above")
+        emission.setFlags(selectable)
+        emission.setToolTip("Type it below, under Optics")
+        emission.setText("" if wavelength_um is None else f"{wavelength_um:.6g}")
+    return name, emission

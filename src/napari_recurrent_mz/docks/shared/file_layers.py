@@ -1,0 +1,193 @@
+"""The layers of an image file: one for each channel, time points along an axis of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.scans import InputError
+from ...io import ImageFile, check_readable
+from ...io._parts import Content, Part, channels_in, contents_of, read_part
+from ...io._tiff import heights_in
+from ...io._zarr import ZarrImage
+from .drop import files_in, layer_arguments
+from .heights_button import Mislabelled
+from .layers import FILE, LAID_KEY, METADATA_KEY
+from .result import layer_data
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+_PER_AXIS = ("scale", "translate", "units", "axis_labels")
+_PAIR = ("magenta", "green")
+_MORE = ("cyan", "yellow", "magenta", "red", "green", "blue")
+
+
+@dataclass(frozen=True, eq=False)
+class FileStack:
+    """One channel of one image in a file, none of whose pixels was read."""
+
+    content: Content
+    part: Part
+    image: ImageFile  # what the file says of it
+
+    @property
+    def says_more(self) -> bool:
+        """Whether the file says anything that napari's own reader does not know."""
+        image, named = self.image, (self.content.length(axis) for axis in "TCZ")
+        known = (image.pixel_um, image.z_step_um, image.z_um, image.provenance or None)
+        return any(n > 1 for n in named) or any(v is not None for v in known) or self.is_zarr
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether it lies in an OME-Zarr."""
+        return Path(self.part.path).is_dir()
+
+    def layer(self) -> LayerData:
+        """Pixels, which are read later where the format allows it, and what they are."""
+        about, image = arguments_of(self.image), self.image
+        if image.n_planes == 1 and image.provenance and not self.is_zarr:
+            heights = heights_in(Path(self.part.path))
+            if heights is not None:  # the image of a surface, as this package writes it
+                about |= {key: about[key][-2:] for key in _PER_AXIS if key in about}
+                about["metadata"][METADATA_KEY]["heights_um"] = heights
+        axes = "ZYX"[-len(about["axis_labels"]) :]
+        if self.content.length("C") > 1:
+            about |= self._as_channel()
+        if self.content.length("T") > 1:  # the first axis, in points of time
+            first = dict(zip(_PER_AXIS, (1.0, 0.0, "pixel", "t"), strict=True))
+            about |= {key: (one, *about[key]) for key, one in first.items() if key in about}
+            axes = f"T{axes}"
+        known = about["metadata"][METADATA_KEY]
+        about["metadata"][LAID_KEY] = {name: about.get(name) for name in ("axis_labels", "units")}
+        known[FILE] = {
+            "path": self.part.path,
+            "inside": self.part.inside,
+            "channel": self.part.channel,
+            "channels": self.content.length("C"),
+        }
+        pixels = self._lazy(axes) if self.is_zarr else self._read(axes)
+        return pixels, about, "image"
+
+    def _as_channel(self) -> dict[str, Any]:
+        """Name and colour of one of several channels."""
+        number, count = self.part.channel or 0, self.content.length("C")
+        colours = _PAIR if count == 2 else _MORE
+        return {
+            "name": self.image.channel or f"{self.image.name} channel {number}",
+            "colormap": colours[number % len(colours)],
+            "blending": "additive",
+        }
+
+    def _read(self, axes: str) -> Any:
+        """All pixels, with these axes."""
+        if "T" not in axes:
+            return self._at(self.part, axes)
+        points = range(self.content.length("T"))
+        return np.stack([self._at(replace(self.part, time=t), axes) for t in points])
+
+    def _at(self, part: Part, axes: str) -> Any:
+        """The pixels of one time point."""
+        image = read_part(part)
+        return image.stack if "Z" in axes else image.data
+
+    def _lazy(self, axes: str) -> Any:
+        """Every level with these axes, to be read when it is shown."""
+        import dask.array
+
+        image = ZarrImage(Path(self.part.path) / self.part.inside, self.part.name)
+        return layer_data(
+            [self._turned(dask.array.from_zarr(level), axes) for level in image.levels]  # type: ignore[no-untyped-call]
+        )
+
+    def _turned(self, level: Any, axes: str) -> Any:
+        """One level with these axes only."""
+        letters = self.content.axes
+        if "Z" in axes and "Z" not in letters:
+            unnamed = [a for a in letters if a not in "TCYX" and self.content.length(a) > 1]
+            letters = letters.replace(unnamed[0], "Z") if unnamed else letters
+        present = "".join(a for a in letters if a in axes)
+        entry = {"C": self.part.channel or 0}
+        at = tuple(slice(None) if a in present else entry.get(a, 0) for a in letters)
+        level = level[at].transpose([present.index(a) for a in axes if a in present])
+        # a plane at a height of its own has an axis for it
+        return level if len(present) == len(axes) else level[..., np.newaxis, :, :]
+
+
+def stacks_of(content: Content, z_axis: str = "") -> list[FileStack]:
+    """Every channel of an image; the planes along ``z_axis``, C or T, may be its heights."""
+    if content.trouble:
+        raise InputError(content.trouble)
+    found, content = channels_in(content, z_axis), content.with_z(z_axis)
+    time, several = 0 if content.length("T") > 1 else None, len(found) > 1
+    stacks = []
+    for number, image in enumerate(found):
+        part = Part(content.path, content.inside, time, number if several else None, z_axis)
+        named = replace(image, name=replace(part, time=None).name)
+        stacks.append(FileStack(content, part, named))
+    return stacks
+
+
+MOST_CHANNELS = 24
+"""More channels than that are not made layers: they may be the heights of a z-stack."""
+
+
+def check_channels(content: Content) -> None:
+    """Refuse more channels than a list of layers can show."""
+    count = content.length("C")
+    if count > MOST_CHANNELS:
+        name = Part(content.path, content.inside).name
+        heights = ": if they are heights, drop the file on the Reconstruct dock and say so"
+        remedy = (
+            heights if content.length("Z") == 1 else ": save those you need in a file of their own"
+        )
+        raise InputError(f"'{name}' has {count} channels, too many to open as layers{remedy}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What came of files: layers, what the files say of each, and what could not be read."""
+
+    layers: list[LayerData]
+    images: list[ImageFile]
+    sentences: list[str]
+    mislabelled: list[Mislabelled]  # images that were not opened, for they may be z-stacks
+
+
+def open_files(paths: list[Path], as_heights: Mislabelled | None = None) -> Opened:
+    """Read everything in files that can be read as layers, or one image as a z-stack."""
+    opened = Opened([], [], [], [])
+    for path in paths:
+        try:
+            for file in files_in(path):
+                _open(file, as_heights, opened)
+        except InputError as error:
+            opened.sentences.append(str(error))
+    return opened
+
+
+def _open(file: Path, as_heights: Mislabelled | None, opened: Opened) -> None:
+    for content in contents_of(check_readable(file)):
+        if as_heights is not None and content.inside != as_heights.inside:
+            continue
+        try:
+            letter = "" if as_heights is None else as_heights.letter
+            if as_heights is None and content.length("C") > MOST_CHANNELS:
+                one = Mislabelled(content.path, content.inside, "C", content.length("C"))
+                opened.mislabelled.extend([one] if content.length("Z") == 1 else [])
+                check_channels(content)
+            stacks = stacks_of(content, letter)
+            opened.layers.extend([stack.layer() for stack in stacks])
+            opened.images.extend(stack.image for stack in stacks)
+        except InputError as error:
+            opened.sentences.append(str(error))
+
+
+def arguments_of(image: ImageFile) -> dict[str, Any]:
+    """Keyword arguments for a layer, with the record of how it was made."""
+    about = layer_arguments(image)
+    known = about["metadata"][METADATA_KEY]
+    about["metadata"][METADATA_KEY] = {**image.provenance, **known}
+    return about

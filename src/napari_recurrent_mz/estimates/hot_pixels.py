@@ -1,0 +1,50 @@
+"""Pixels that stand out alone in a scan: hot ones, and cosmic rays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter
+
+from ..core.optics import Optics
+from ..core.scans import FloatArray, Scan, listed
+from .normalisation import noise_of
+
+_FINE = 1.3  # of the Nyquist pixel: through a coarser one a bead can light a single pixel
+_ALONE = 3.0  # times as far above its surroundings as the brightest pixel beside it
+_STANDS_OUT = 8.0  # standard deviations of the noise above the brightest pixel beside it
+_AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+
+
+def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
+    """Rows and columns (N, 2) of pixels that stand out as no light through the objective can."""
+    if optics.pixel_um > _FINE * optics.resolution_um / 2 or min(pixels.shape) < 5:
+        return np.empty((0, 2), np.intp)
+    beside = maximum_filter(pixels, footprint=_AROUND, mode="mirror")
+    noise = max(noise_of(pixels), 1e-6 * float(np.ptp(pixels)))
+    found = np.argwhere(pixels > beside + _STANDS_OUT * noise)
+    alone = []
+    for row, column in found:
+        at = tuple(slice(max(n - 3, 0), n + 4) for n in (row, column))
+        level = np.median(pixels[at])
+        alone.append(pixels[row, column] - level > _ALONE * max(beside[row, column] - level, noise))
+    return np.asarray(found[np.array(alone, bool)])
+
+
+def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
+    """A sentence that names the scans with hot pixels; nothing when there is none."""
+    counts = [(scan, len(hot_pixels(scan.pixels, optics))) for scan in scans]
+    hot = [
+        (f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm") + f" ({count})"
+        for scan, count in counts
+        if count
+    ]
+    if not hot:
+        return []
+    return [
+        f"Single pixels stand out in {listed(hot)} as no light through this objective can: hot "
+        "pixels or cosmic rays, which spread into the volume. Replace each by the median of its "
+        "neighbours first."
+    ]

@@ -1,0 +1,350 @@
+"""Sets of scans on disk, and the questions of their check: some processes make them, one trains.
+
+A folder holds a description and one file for every group, which depends on the two alone. Each is
+written whole, so that what is there can be read while more is being made.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core.device import Device
+from ..core.scans import InputError
+from ..io import write_json, write_whole
+from ..io._whole import read_json, refusals_of, remove_left_behind, try_lock
+from ..networks.architectures import Network
+from ..networks.recurrent_mz import NetworkConfig
+from .examples import Batch
+from .learner import TrainConfig
+from .questions import Question, ask, check_groups
+from .sets import Group, SetConfig, Sets
+from .store import Ring
+from .validation import Validation
+
+_ABOUT = "examples.json"
+_EVERY = 20  # steps after which one more group is taken from a folder that is larger than the ring
+_LOOK = 50  # steps after which new groups are looked for
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the files of a folder are made from."""
+
+    sets: SetConfig = field(default_factory=SetConfig)
+    seed: int = 1
+    questions: int = 240  # of the check, at least
+    dpm_unit_dof: float = NetworkConfig.dpm_unit_dof
+    layout: int = 1  # of the files
+
+    @property
+    def network(self) -> NetworkConfig:
+        """A network that sees everything there is."""
+        return NetworkConfig(
+            norm="none", nonnegative=True, target=self.sets.target, dpm_unit_dof=self.dpm_unit_dof
+        )
+
+
+Job = tuple[Path, Group]
+"""A file, and what it holds."""
+
+
+@dataclass(frozen=True)
+class ExampleFolder:
+    """A folder of examples; make one with :meth:`begin`, read one with :meth:`open`."""
+
+    path: Path
+    contents: Contents
+
+    @classmethod
+    def begin(cls, path: Path, contents: Contents) -> ExampleFolder:
+        """A new folder, or one that was begun with the same contents."""
+        if path.exists() and not path.is_dir():
+            raise InputError(f"'{path}' is a file: name a folder for the examples.")
+        with refusals_of(path):
+            path.mkdir(parents=True, exist_ok=True)
+        if any(path.glob("*.safetensors")):
+            known = cls.open(path).contents
+            differing = [
+                field.name
+                for ours, theirs in ((contents, known), (contents.sets, known.sets))
+                for field in fields(ours)
+                if field.name != "sets" and getattr(ours, field.name) != getattr(theirs, field.name)
+            ]
+            if differing:
+                raise InputError(
+                    f"The folder '{path}' holds examples made with other settings "
+                    f"({', '.join(differing)}): give those settings, or another folder."
+                )
+        else:
+            write_json(path / _ABOUT, asdict(contents))
+        return cls(path, contents)
+
+    @staticmethod
+    def is_at(path: Path) -> bool:
+        """Whether somebody has begun one."""
+        return (path / _ABOUT).is_file()
+
+    @classmethod
+    def open(cls, path: Path) -> ExampleFolder:
+        """A folder that somebody has begun."""
+        try:
+            about = read_json(path / _ABOUT)
+            sets = {name: _tuples(value) for name, value in about["sets"].items()}
+            return cls(path, Contents(**(about | {"sets": SetConfig(**sets)})))
+        except FileNotFoundError:
+            raise InputError(
+                f"There are no examples in '{path}': make some with recurrent-mz simulate examples."
+            ) from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"'{path / _ABOUT}' is damaged or of another version: make the examples again, in "
+                "another folder."
+            ) from error
+
+    # --- what there is ---
+
+    @cached_property
+    def _check(self) -> list[tuple[str, Job]]:
+        """The files of the check, with the third that each belongs to."""
+        groups = check_groups(self.contents.sets, self.contents.questions)
+        return [
+            (third, (self.path / f"check-{n:03d}.safetensors", group))
+            for n, (third, group) in enumerate(groups)
+        ]
+
+    def group(self, number: int) -> Job:
+        """The file of a group to train on."""
+        path = self.path / f"group-{number:06d}.safetensors"
+        return path, Group(self.contents.sets, self.contents.seed, number)
+
+    def jobs(self, groups: Iterable[int]) -> list[Job]:
+        """What is to be made: the check, and groups to train on."""
+        return [*(job for _, job in self._check), *map(self.group, groups)]
+
+    def groups(self) -> list[int]:
+        """The numbers of the groups to train on that are there."""
+        return sorted(int(path.stem[6:]) for path in self.path.glob("group-*.safetensors"))
+
+    @property
+    def gigabytes(self) -> float:
+        """What the folder takes now."""
+        return sum(path.stat().st_size for path in self.path.glob("*.safetensors")) / 1e9
+
+    @property
+    def group_gigabytes(self) -> float:
+        """What a group to train on takes, on average."""
+        sets = self.contents.sets
+        return sets.set_bytes * sets.samples * len(sets.scans) / 1e9
+
+    def expected_gigabytes(self, jobs: Iterable[Job]) -> float:
+        """What files take on average, of the check or to train on."""
+        sets = sum(len(group.config.scans) for _, group in jobs)
+        return self.group_gigabytes * sets / len(self.contents.sets.scans)
+
+    @property
+    def working_gigabytes(self) -> float:
+        """The memory that making a group takes at most, about."""
+        sets = self.contents.sets
+        most = max(len(shares) for shares in sets.scans)
+        pixels = (sets.size + 64) ** 2
+        # The transforms of a sample and its optics; the stacks; the sheets' responses to the scans.
+        return 9e-9 * pixels * (16 * sets.planes + sets.samples * (sets.planes + 40 * most)) + 0.6
+
+    # --- making and reading ---
+
+    def making(
+        self, jobs: Sequence[Job], device: torch.device, most_gigabytes: float
+    ) -> Iterator[tuple[int, float]]:
+        """Make files until so much is on disk; yields how many are done, and the seconds left."""
+        began = time.monotonic()
+        for done, job in enumerate(jobs, start=1):
+            if self.gigabytes + self.expected_gigabytes([job]) > most_gigabytes:
+                break
+            self.make(job, device)
+            spent = time.monotonic() - began
+            left = self.expected_gigabytes(jobs[done:]) / self.expected_gigabytes(jobs[:done])
+            yield done, spent * left
+
+    def make(self, job: Job, device: torch.device) -> None:
+        """Make a file, unless it is there or another process makes it."""
+        path, group = job
+        if path.exists():
+            return
+        with _claimed(path) as ours:
+            if ours and not path.exists():
+                remove_left_behind(path)
+                write_sets(path, group.sets(self.contents.network, device))
+
+    def questions(self, device: torch.device) -> Iterator[Question]:
+        """The check, read anew every time: it may be larger than the memory."""
+        missing = sum(not path.exists() for _, (path, _) in self._check)
+        if missing:
+            raise InputError(
+                f"The check in '{self.path}' is not complete: run recurrent-mz simulate examples "
+                f"again to make its {missing} missing files."
+            )
+        for third, (path, group) in self._check:
+            for sets in read_sets(path):
+                yield Question(sets.to(device), group.kinds, third)
+
+    def check(self, device: Device) -> Callable[[Network], Validation]:
+        """What :meth:`questions` say of a network."""
+        for _ in self.questions(device.torch):
+            break  # refuses a check that is not complete
+
+        def check(network: Network) -> Validation:
+            return ask(network, self.questions(device.torch), half=device.half)
+
+        return check
+
+    def require(self, network: NetworkConfig) -> None:
+        """Refuse a network that cannot learn from these sets."""
+        contents = self.contents
+        for name in ("target", "dpm_unit_dof"):
+            theirs, ours = getattr(contents.network, name), getattr(network, name)
+            if theirs != ours:
+                raise InputError(
+                    f"The examples in '{self.path}' are for networks with "
+                    f"--{name.replace('_', '-')} {theirs}, and this one has {ours}: change one "
+                    "of the two."
+                )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """Whether a file is ours to make; on a drive without locks it always is."""
+    beside = path.with_name(f".{path.name}.lock")
+    try:
+        lock = try_lock(beside)
+    except OSError:
+        yield True
+        return
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.release()
+            with suppress(OSError):
+                beside.unlink()
+
+
+def write_sets(path: Path, every: list[Sets]) -> None:
+    """Write the sets of a group, whole or not at all."""
+    from safetensors.torch import save
+
+    tensors = {
+        f"{n}.{name}": value.contiguous().cpu()
+        for n, sets in enumerate(every)
+        for name, value in sets.tensors().items()
+    }
+    write_whole(path, lambda part: part.write_bytes(save(tensors)))
+
+
+def read_sets(path: Path) -> list[Sets]:
+    """The sets of a group."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+        count = 1 + max(int(key.split(".")[0]) for key in tensors)
+        return [
+            Sets(**{k.split(".")[1]: v for k, v in tensors.items() if k.startswith(f"{n}.")})
+            for n in range(count)
+        ]
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"'{path}' is damaged: delete it, and recurrent-mz simulate examples makes it again."
+        ) from error
+
+
+def room_for(folder: ExampleFolder, gigabytes: float, wanted: int | None) -> range:
+    """The groups that fit into so many gigabytes together with the check, or as many as wanted."""
+    check = folder.expected_gigabytes(folder.jobs([]))
+    fit = math.floor((gigabytes - check) / folder.group_gigabytes)
+    if fit < 1:
+        least = math.ceil(100 * (check + folder.group_gigabytes)) / 100
+        raise InputError(
+            f"{gigabytes:g} GB do not hold the check and a group of examples: give at least "
+            f"--examples-gb {least:g}, or a smaller --size, --targets or --questions."
+        )
+    groups = range(fit if wanted is None else min(wanted, fit))
+    missing = check + len(groups) * folder.group_gigabytes - folder.gigabytes
+    free = shutil.disk_usage(folder.path).free / 1e9
+    if missing > free:
+        raise InputError(
+            f"The disk of '{folder.path}' is nearly full: the examples need {missing:.3g} GB, and "
+            f"{free:.3g} GB are free; choose another place, or a smaller --examples-gb."
+        )
+    return groups
+
+
+class FolderExamples:
+    """What a training draws from a folder, by way of a ring in memory.
+
+    New groups are taken in as they come. Of a folder that is larger than the ring, one group after
+    the other takes the place of the oldest.
+    """
+
+    def __init__(
+        self, folder: ExampleFolder, config: TrainConfig, device: torch.device, gigabytes: float
+    ) -> None:
+        folder.require(config.network)
+        if not folder.groups():
+            raise InputError(
+                f"There is no group of examples in '{folder.path}' yet: make some with "
+                "recurrent-mz simulate examples."
+            )
+        self.folder, self.config = folder, config
+        self.ring = Ring.of(folder.contents.sets, gigabytes, device)
+        self.shares = folder.contents.sets.shares()
+        self._room = max(int(gigabytes / folder.group_gigabytes), 1)  # groups
+        self._known: list[int] = []
+        self._turn: int | None = None  # of the next group in known
+        self._lock = threading.Lock()
+
+    def __call__(self, seed: int, step: int, size: int) -> Batch:
+        """The batch of one step."""
+        with self._lock:  # batches are made ahead, in another thread
+            if self._turn is None or step % _LOOK == 0:
+                self._look(step)
+            elif len(self._known) > self._room and step % _EVERY == 0:
+                self._take(self._turn % len(self._known))
+                self._turn += 1
+            rng = np.random.default_rng([seed, step])
+            return self.ring.draw(self.config, size, rng, self.shares)
+
+    def _look(self, step: int) -> None:
+        """Take in new groups, as many as there is room for; at first also those of this step."""
+        new = [number for number in self.folder.groups() if number not in set(self._known)]
+        before = len(self._known)
+        self._known += new
+        if self._turn is None and len(new) > self._room:
+            begin = step // _EVERY
+            wanted = [(begin + n) % len(new) for n in range(self._room)]
+            self._turn = begin + self._room
+        else:
+            wanted = list(range(before, len(self._known)))[-self._room :]
+            self._turn = self._turn or 0
+        for at in wanted:
+            self._take(at)
+
+    def _take(self, at: int) -> None:
+        for sets in read_sets(self.folder.group(self._known[at])[0]):
+            self.ring.add(sets)

@@ -1,0 +1,547 @@
+"""Two colours, time-lapses and split stacks in the window."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.layers._layer_actions import _split_stack
+from qtpy.QtCore import Qt
+from scipy.ndimage import gaussian_filter
+
+from files import write_ome
+from napari_recurrent_mz import Optics, Scan, ZGrid, reconstruct
+from napari_recurrent_mz.docks.files.layer_files import write_ome_tiff
+from napari_recurrent_mz.docks.reconstruct.channels import EMISSION, NAME
+from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, known_metadata
+from napari_recurrent_mz.engine import inference
+from napari_recurrent_mz.io import Channel, Place, read_image, write_channels
+from napari_recurrent_mz.io._time_lapse import read_time_lapse
+
+N, STEP_UM, PIXEL_UM = 9, 0.4, 0.1
+_NOISE = np.random.default_rng(5).random((3, 2, N, 24, 32))
+MOVIE = (200 + 4000 * gaussian_filter(_NOISE, (0, 0, 1, 1, 1))).astype(np.uint16)  # T C Z Y X
+WAVELENGTHS_UM = (0.461, 0.6)
+PLANES, GRID = (1, 4, 7), ZGrid(0.4, 2.8, 0.4)
+PLUGIN = "napari-recurrent-mz"
+
+
+def two_colours(folder: Path, *, says_wavelengths: bool = True) -> Path:
+    channels: dict[str, Any] = {"Name": ["DAPI", "CY3"]}
+    if says_wavelengths:
+        channels["EmissionWavelength"] = [1e3 * w for w in WAVELENGTHS_UM]
+        channels["EmissionWavelengthUnit"] = ["nm"] * 2
+    return write_ome(folder / "two.ome.tif", MOVIE[0], "CZYX", Channel=channels)
+
+
+def movie(folder: Path) -> Path:
+    light = {"EmissionWavelength": [600.0], "EmissionWavelengthUnit": ["nm"]}
+    return write_ome(folder / "movie.ome.tif", MOVIE[:, 1], "TZYX", Channel=light)
+
+
+def alone(stack: np.ndarray, wavelength_um: float) -> np.ndarray:
+    """One stack, reconstructed by itself."""
+    optics = Optics(1.2, wavelength_um, 1.333, PIXEL_UM)
+    scans = [Scan(stack[p], STEP_UM * p) for p in PLANES]
+    return reconstruct(scans, GRID, optics=optics, method="lmmse")
+
+
+@pytest.fixture
+def dock(make_dock: Any, manager: Any) -> ReconstructDock:
+    """A dock that makes linear MMSE, with all of the optics but the emission wavelength."""
+    dock = make_dock(ViewerModel(), "lmmse")
+    dock.ui.optics.set_values({"na": 1.2, "immersion_index": 1.333}, "typed")
+    return dock
+
+
+def opened(dock: ReconstructDock, path: Path) -> list[Image]:
+    """Open a file as napari does, and take its planes as scans."""
+    layers = dock._viewer.open(str(path), plugin=PLUGIN)
+    dock.add_layers(layers)
+    dock.check()
+    return layers  # type: ignore[no-any-return]
+
+
+def results(dock: ReconstructDock) -> list[Image]:
+    return [
+        layer for layer in dock._viewer.layers if "optics" in layer.metadata.get(METADATA_KEY, {})
+    ]
+
+
+class Gate:
+    """Lets one plane pass for each release."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open, real = threading.Semaphore(0), inference.run
+
+        def planes(*args: Any, **options: Any) -> Iterator[Any]:
+            for event in real(*args, **options):
+                if isinstance(event, inference.Plane):
+                    assert self.open.acquire(timeout=10)
+                yield event
+
+        monkeypatch.setattr(inference, "run", planes)
+
+
+# channels ---------------------------------------------------------------------------------
+def test_both_colours_of_a_stack_become_volumes_at_once(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    sources = opened(dock, two_colours(tmp_path))
+    table = dock.ui.channels.table
+    cells = [[table.item(row, column).text() for column in (NAME, EMISSION)] for row in (0, 1)]
+    assert cells == [["DAPI", "0.461"], ["CY3", "0.6"]]
+    assert {row.layer.name for row in dock.ui.table.scans.used() if row.layer} == {"DAPI"}
+    assert dock.ui.grid.cost.text().startswith("2 channels × 7 planes")
+    assert run_to_end(dock).state == "done"
+    made = results(dock)
+    assert [layer.name for layer in made] == ["DAPI · Linear MMSE", "CY3 · Linear MMSE"]
+    assert dock._viewer.layers[-2:] == made
+    assert dock._viewer.layers.selection == set(made)
+    for number, layer in enumerate(made):
+        expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
+        np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+        assert layer.metadata[METADATA_KEY]["optics"]["wavelength_um"] == WAVELENGTHS_UM[number]
+        assert layer.colormap.name == sources[number].colormap.name
+        assert layer.blending == "additive"
+    assert made[0].colormap.name != made[1].colormap.name
+    assert not any(layer.visible for layer in sources)  # they would shine through
+    assert "are ready" in dock.footer.message.text()
+
+
+def test_both_volumes_are_saved_as_one_file(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, qtbot: Any
+) -> None:
+    opened(dock, two_colours(tmp_path))
+    run_to_end(dock)
+    path = tmp_path / "volumes.ome.tif"
+    dock.ui.save.save_to(path)
+    qtbot.waitUntil(path.exists)
+    for number, layer in enumerate(results(dock)):
+        image = read_image(path, channel=number)
+        np.testing.assert_array_equal(image.data, layer.data)
+        assert image.wavelength_um == pytest.approx(WAVELENGTHS_UM[number])
+        assert image.channel == layer.name
+
+
+def test_a_wavelength_that_no_file_says_is_asked_for(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    opened(dock, two_colours(tmp_path, says_wavelengths=False))
+    dock.ui.optics.set_values({"wavelength_um": 0.461}, "typed")
+    dock.check()
+    assert "wavelength of 'CY3' is missing" in dock.footer.state.text()
+    assert not dock.footer.action.isEnabled()
+    dock.ui.channels.table.item(1, EMISSION).setText("600 nm")
+    dock.check()
+    assert dock.footer.action.isEnabled()
+    run_to_end(dock)
+    np.testing.assert_allclose(results(dock)[1].data, alone(MOVIE[0, 1], 0.6), rtol=1e-6)
+
+
+def test_a_channel_can_be_left_out_and_stays_so(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    opened(dock, two_colours(tmp_path))
+    dock.ui.channels.table.item(1, NAME).setCheckState(Qt.CheckState.Unchecked)
+    dock._viewer.add_image(np.zeros((4, 4)), name="another")  # the list is made anew
+    dock.check()
+    assert dock.ui.grid.cost.text().startswith("7 planes")
+    run_to_end(dock)
+    assert [layer.name for layer in results(dock)] == ["DAPI · Linear MMSE"]
+
+
+def test_stacks_of_two_files_are_channels_when_they_are_ticked(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    for number, name in enumerate(("dapi", "cy3")):
+        light = {"EmissionWavelength": [1e3 * WAVELENGTHS_UM[number]]}
+        write_ome(tmp_path / f"{name}.ome.tif", MOVIE[0, number], "ZYX", Channel=light)
+        dock._viewer.open(str(tmp_path / f"{name}.ome.tif"), plugin=PLUGIN)
+    dock.add_layers(dock._viewer.layers[:1])
+    dock.check()
+    assert dock.ui.grid.cost.text().startswith("7 planes")
+    dock.ui.channels.use_all()
+    dock.check()
+    run_to_end(dock)
+    for number, layer in enumerate(results(dock)):
+        expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
+        np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+
+
+def test_scans_in_files_of_their_own_have_channels_too(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    for plane in PLANES:
+        path = tmp_path / f"scan_z{STEP_UM * plane:.1f}um.ome.tif"
+        write_ome(path, MOVIE[0, :, plane], "CYX", Channel={"Name": ["DAPI", "CY3"]})
+    layers = [
+        layer
+        for path in sorted(tmp_path.glob("scan*"))
+        for layer in dock._viewer.open(str(path), plugin=PLUGIN)
+    ]
+    dock.add_layers(layers)
+    dock.ui.optics.set_values({"wavelength_um": 0.461}, "typed")
+    dock.ui.channels.table.item(1, EMISSION).setText("0.6")
+    dock.set_grid(GRID)
+    dock.check()
+    assert len(dock.ui.table.scans.used()) == 3
+    run_to_end(dock)
+    assert len(results(dock)) == 2
+    for number, layer in enumerate(results(dock)):
+        expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
+        np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+
+
+def test_cancel_keeps_the_channel_that_is_ready(
+    dock: ReconstructDock, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(dock, two_colours(tmp_path))
+    expected = alone(MOVIE[0, 0], 0.461)
+    gate = Gate(monkeypatch)
+    with qtbot.waitSignal(dock.ended, timeout=20_000) as ended:
+        dock.act()
+        gate.open.release(9)  # all of the first, two of the second
+        qtbot.waitUntil(lambda: len(dock.results) == 1 and dock.result.done == 2)
+        qtbot.waitUntil(lambda: dock.result.layer is not None)
+        dock.cancel()
+        gate.open.release(9)
+    assert ended.args[0].state == "cancelled"
+    first, second = dock._result_layers()
+    np.testing.assert_allclose(first.data, expected, rtol=1e-6)
+    assert "cancelled" in second.name
+    assert 2 <= second.data.shape[0] < 7
+    assert "“DAPI · Linear MMSE” is ready" in dock.footer.message.text()
+
+
+@pytest.mark.parametrize("kind", ["OME-Zarr", "ImageJ"])
+def test_other_formats_that_are_dropped(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, qtbot: Any, kind: str
+) -> None:
+    """Neither says wavelengths: both are asked for."""
+    if kind == "OME-Zarr":
+        place = Place(PIXEL_UM, STEP_UM * np.arange(N))
+        channels = [Channel(stack) for stack in MOVIE[0]]
+        path = write_channels(tmp_path / "two.ome.zarr", channels, place)
+    else:
+        path = tmp_path / "two.tif"
+        metadata = {"axes": "ZCYX", "spacing": STEP_UM, "unit": "um"}
+        size, pixels = (1 / PIXEL_UM, 1 / PIXEL_UM), MOVIE[0].swapaxes(0, 1)
+        tifffile.imwrite(path, pixels, imagej=True, resolution=size, metadata=metadata)
+    dock.drop([path])
+    qtbot.waitUntil(lambda: len(dock.ui.channels.channels) == 2)
+    dock.check()
+    assert "emission wavelength" in dock.footer.state.text()
+    assert not dock.footer.action.isEnabled()
+    dock.ui.optics.set_values({"wavelength_um": 0.461}, "typed")
+    dock.ui.channels.table.item(1, EMISSION).setText("0.6")
+    dock.check()
+    run_to_end(dock)
+    for number, layer in enumerate(results(dock)):
+        expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
+        np.testing.assert_allclose(layer.data, expected, rtol=1e-6)
+
+
+# time-lapses ------------------------------------------------------------------------------
+@pytest.fixture
+def lapse(dock: ReconstructDock, tmp_path: Path) -> ReconstructDock:
+    opened(dock, movie(tmp_path))
+    return dock
+
+
+def test_the_time_point_in_view_is_reconstructed(lapse: ReconstructDock, run_to_end: Any) -> None:
+    lapse._viewer.dims.set_point(0, 2)
+    lapse.check()
+    assert lapse.ui.grid.cost.text().startswith("time point 2: 7 planes")
+    run_to_end(lapse)
+    (layer,) = results(lapse)
+    assert layer.ndim == 3
+    np.testing.assert_allclose(layer.data, alone(MOVIE[2, 1], 0.6), rtol=1e-6)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_all_time_points_are_one_layer(
+    lapse: ReconstructDock, tmp_path: Path, run_to_end: Any, on_disk: bool
+) -> None:
+    lapse.ui.channels.take_all_times()
+    if on_disk:
+        (tmp_path / "out").mkdir()
+        lapse.write_to(tmp_path / "out")
+    lapse.check()
+    assert lapse.ui.grid.cost.text().startswith("3 time points × 7 planes")
+    outcome = run_to_end(lapse)
+    assert outcome.state == "done"
+    (layer,) = results(lapse)
+    assert layer.data.shape == (3, 7, 24, 32)
+    assert layer.axis_labels == ("t", "z", "y", "x")
+    np.testing.assert_allclose(layer.scale, (1, 0.4, 0.1, 0.1))
+    for time in range(3):
+        expected = alone(MOVIE[time, 1], 0.6)
+        np.testing.assert_allclose(np.asarray(layer.data[time]), expected, rtol=1e-6)
+        if on_disk:
+            image = read_image(outcome.path, time=time)
+            np.testing.assert_array_equal(image.data, np.asarray(layer.data[time]))
+            assert image.provenance["time_points"] == 3
+    if not on_disk:
+        path = tmp_path / "saved.ome.tif"
+        write_ome_tiff(str(path), [layer.as_layer_data_tuple()])
+        np.testing.assert_array_equal(read_image(path, time=2).data, layer.data[2])
+
+
+def test_a_time_lapse_that_another_reader_opened(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    path = movie(tmp_path)
+    layer = dock._viewer.add_image(tifffile.imread(path), name="movie")
+    layer._source = layer.source.model_copy(update={"path": str(path)})
+    dock.add_layers([layer])
+    dock.ui.channels.take_all_times()
+    dock.check()
+    run_to_end(dock)
+    (made,) = results(dock)
+    np.testing.assert_allclose(made.data[2], alone(MOVIE[2, 1], 0.6), rtol=1e-6)
+
+
+def test_what_is_four_dimensional_and_says_no_more_is_not_guessed(dock: ReconstructDock) -> None:
+    dock.add_layers([dock._viewer.add_image(MOVIE[:, 0], name="what")])
+    assert "has 4 dimensions (3, 9, 24, 32)" in dock.footer.message.text()
+    assert dock.ui.table.scans.rows == []
+
+
+def test_time_lapses_of_different_length_do_not_go_together(
+    dock: ReconstructDock, tmp_path: Path
+) -> None:
+    for plane, points in zip(PLANES, (3, 3, 2), strict=True):
+        path = tmp_path / f"scan_z{STEP_UM * plane:.1f}um.ome.tif"
+        write_ome(path, MOVIE[:points, 1, plane, np.newaxis], "TZYX")
+        dock.add_layers(dock._viewer.open(str(path), plugin=PLUGIN))
+    dock.ui.optics.set_values({"wavelength_um": 0.6}, "typed")
+    dock.check()
+    assert "has 3 time points but" in dock.footer.state.text()
+
+
+def test_scans_that_are_time_lapses_each(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    for plane in PLANES:
+        path = tmp_path / f"scan_z{STEP_UM * plane:.1f}um.ome.tif"
+        write_ome(path, MOVIE[:, 1, plane, np.newaxis], "TZYX")
+        dock.add_layers(dock._viewer.open(str(path), plugin=PLUGIN))
+    dock.ui.optics.set_values({"wavelength_um": 0.6}, "typed")
+    dock.set_grid(GRID)
+    dock.ui.channels.take_all_times()
+    dock.check()
+    run_to_end(dock)
+    (made,) = results(dock)
+    for time in range(3):
+        np.testing.assert_allclose(made.data[time], alone(MOVIE[time, 1], 0.6), rtol=1e-6)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("planes", [2, 7, 9])
+def test_cancel_loses_no_plane_of_a_time_lapse(
+    lapse: ReconstructDock,
+    tmp_path: Path,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    on_disk: bool,
+    planes: int,
+) -> None:
+    lapse.ui.channels.take_all_times()
+    if on_disk:
+        (tmp_path / "out").mkdir()
+        lapse.write_to(tmp_path / "out")
+    wanted = [alone(stack, 0.6) for stack in MOVIE[:, 1]]
+    gate = Gate(monkeypatch)
+    with qtbot.waitSignal(lapse.ended, timeout=20_000) as ended:
+        lapse.act()
+        gate.open.release(planes)
+        qtbot.waitUntil(lambda: lapse.result is not None and lapse.result.done == planes)
+        qtbot.waitUntil(lambda: lapse.result.layer is not None)
+        for path in (tmp_path / "out").glob("*"):  # it grows: a program that is killed leaves this
+            record, shape = read_time_lapse(path)
+            assert record["finished_time_points"] <= planes // 7 < shape[0] + (planes == 7)
+            assert shape[0] < 3
+        lapse.cancel()
+        gate.open.release(1)  # the one that is being made
+    assert ended.args[0].state == "cancelled"
+    made = [one for one in lapse._viewer.layers if "(cancelled" in one.name]
+    kept = sum(int(np.prod(one.data.shape[:-2])) for one in made)
+    assert planes <= kept <= planes + 1
+    whole, rest = divmod(planes, 7)
+    is_part = ["time point " in one.name for one in made]
+    assert is_part == [False] * bool(whole) + [True] * bool(rest or kept > planes)
+    for one, is_one_part in zip(made, is_part, strict=True):
+        pixels = np.asarray(one.data)[0]
+        first = round((float(one.translate[1]) - GRID.start_um) / GRID.step_um)
+        time = whole if is_one_part else 0
+        expected = wanted[time][first : first + len(pixels)]
+        np.testing.assert_allclose(pixels, expected, rtol=1e-6)
+        assert one.translate[0] == time
+    files = list((tmp_path / "out").glob("*")) if on_disk else []
+    assert len(files) == (on_disk and whole)
+    for path in files:
+        assert read_image(path, time=0).provenance["finished_time_points"] == 1
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_time_point_that_cannot_be_made_leaves_those_before(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, on_disk: bool
+) -> None:
+    pixels = MOVIE[:, 1].copy()
+    pixels[1, PLANES[0]] = 300  # the lamp was off
+    light = {"EmissionWavelength": [600.0], "EmissionWavelengthUnit": ["nm"]}
+    opened(dock, write_ome(tmp_path / "movie.ome.tif", pixels, "TZYX", Channel=light))
+    dock.ui.channels.take_all_times()
+    if on_disk:
+        (tmp_path / "out").mkdir()
+        dock.write_to(tmp_path / "out")
+    dock.check()
+    assert run_to_end(dock).state == "failed"
+    assert "plane 1, time point 1" in dock.footer.message.text()
+    (made,) = [layer for layer in dock._viewer.layers if "(failed" in layer.name]
+    assert made.data.shape[0] == 1
+    np.testing.assert_allclose(np.asarray(made.data[0]), alone(MOVIE[0, 1], 0.6), rtol=1e-6)
+
+
+# split stacks -----------------------------------------------------------------------------
+def split(viewer: Any, layer: Image) -> list[Image]:
+    """What “Split Stack” in napari's menu does."""
+    viewer.layers.selection.active = layer
+    before = set(viewer.layers)
+    _split_stack(viewer.layers)
+    return [one for one in viewer.layers if one not in before]
+
+
+def test_the_time_points_of_a_split_time_lapse_know_all(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    (layer,) = dock._viewer.open(str(movie(tmp_path)), plugin=PLUGIN)
+    parts = split(dock._viewer, layer)
+    assert [str(unit) for unit in parts[1].units] == ["micrometer"] * 3
+    assert parts[1].axis_labels == ("z", "y", "x")
+    dock.add_layers(parts[1:2])
+    dock.ui.channels.use_all(False)
+    dock.check()
+    run_to_end(dock)  # its wavelength and heights are those of the file
+    np.testing.assert_allclose(results(dock)[0].data, alone(MOVIE[1, 1], 0.6), rtol=1e-6)
+
+
+def test_the_planes_of_a_split_stack_know_their_heights(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    cy3 = dock._viewer.open(str(two_colours(tmp_path)), plugin=PLUGIN)[1]
+    parts = split(dock._viewer, cy3)
+    dock.add_layers([parts[p] for p in PLANES])
+    assert [row.z_um for row in dock.ui.table.scans.used()] == pytest.approx([0.4, 1.6, 2.8])
+    dock.set_grid(GRID)
+    dock.check()
+    run_to_end(dock)
+    np.testing.assert_allclose(results(dock)[0].data, alone(MOVIE[0, 1], 0.6), rtol=1e-6)
+
+
+def test_a_reader_that_knows_no_sizes_and_a_split_into_channels(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any
+) -> None:
+    path = two_colours(tmp_path)
+    layer = dock._viewer.add_image(tifffile.imread(path), name="two")
+    layer._source = layer.source.model_copy(update={"path": str(path)})
+    parts = split(dock._viewer, layer)
+    assert [known_metadata(one)["wavelength_um"] for one in parts] == list(WAVELENGTHS_UM)
+    dock.add_layers(parts)
+    dock.check()
+    assert dock.footer.state.text() == ""
+    run_to_end(dock)
+    for number, made in enumerate(results(dock)):
+        expected = alone(MOVIE[0, number], WAVELENGTHS_UM[number])
+        np.testing.assert_allclose(made.data, expected, rtol=1e-6)
+
+
+def test_a_split_before_the_dock_was_open(make_dock: Any, manager: Any, tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    (layer,) = viewer.open(str(movie(tmp_path)), plugin=PLUGIN)
+    parts = split(viewer, layer)
+    dock = make_dock(viewer)
+    dock.add_layers(parts[:1])
+    assert [row.z_um for row in dock.ui.table.scans.used()] == pytest.approx([0.4, 1.6, 2.8])
+    assert dock.ui.optics.fields["wavelength_um"].text() == "0.6"
+    assert [str(unit) for unit in parts[0].units] == ["micrometer"] * 3
+
+
+# in a real window -------------------------------------------------------------------------
+def test_two_colours_in_a_window(
+    make_napari_viewer: Any, make_dock: Any, tmp_path: Path, run_to_end: Callable[..., Any]
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = make_dock(viewer, "lmmse")
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    dock.ui.optics.set_values({"na": 1.2, "immersion_index": 1.333}, "typed")
+    opened(dock, two_colours(tmp_path))
+    assert dock.ui.channels.isVisible()
+    assert not dock.ui.channels.times.isVisible()
+    run_to_end(dock)
+    picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+    red, green = picture[..., 0].sum(), picture[..., 1].sum()
+    assert red > 0
+    assert green > 0  # magenta and green are both seen, one over the other
+
+
+def test_a_time_lapse_in_a_window(
+    make_napari_viewer: Any, make_dock: Any, tmp_path: Path, run_to_end: Callable[..., Any]
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock = make_dock(viewer, "lmmse")
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    dock.ui.optics.set_values({"na": 1.2, "immersion_index": 1.333}, "typed")
+    opened(dock, movie(tmp_path))
+    assert dock.ui.channels.times.isVisible()
+    dock.ui.channels.take_all_times()
+    dock.check()
+    run_to_end(dock)
+    (layer,) = results(dock)
+    assert layer.data.shape == (3, 7, 24, 32)
+    assert viewer.dims.ndim == 4
+
+
+# heights with another label ---------------------------------------------------------------
+@pytest.mark.parametrize(("letter", "words"), [("C", "channels"), ("T", "time points")])
+def test_planes_with_another_label_are_heights_by_one_press(
+    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, qtbot: Any, letter: str, words: str
+) -> None:
+    light = {"EmissionWavelength": [600.0] * (N if letter == "C" else 1)}
+    path = write_ome(tmp_path / "stack.ome.tif", MOVIE[0, 1], f"{letter}YX", Channel=light)
+    layers = dock._viewer.open(str(path), plugin=PLUGIN)
+    before = len(dock._viewer.layers)
+    button = dock.ui.scan_parts.heights
+    assert button.text() == f"The 9 {words} are heights (z)"
+    button.click()
+    qtbot.waitUntil(lambda: len(dock._viewer.layers) == before + 1)
+    assert all(layer in dock._viewer.layers for layer in layers)
+    assert not button.isVisibleTo(dock)
+    rows = dock.ui.table.scans.used()
+    assert [(row.plane, row.z_um) for row in rows] == [(p, STEP_UM * p) for p in PLANES]
+    dock.check()
+    run_to_end(dock)
+    np.testing.assert_allclose(results(dock)[0].data, alone(MOVIE[0, 1], 0.6), rtol=1e-6)
+
+
+def test_many_channels_are_no_flood_of_layers(
+    dock: ReconstructDock, tmp_path: Path, qtbot: Any
+) -> None:
+    path = write_ome(tmp_path / "many.ome.tif", np.tile(MOVIE[0, 1], (3, 1, 1)), "CYX")
+    dock.drop([path])
+    button = dock.ui.scan_parts.heights
+    qtbot.waitUntil(lambda: button.isVisibleTo(dock))
+    assert "27 channels" in dock.footer.message.text()
+    assert len(dock._viewer.layers) == 0
+    button.click()
+    qtbot.waitUntil(lambda: len(dock._viewer.layers) == 1)
+    assert dock._viewer.layers[0].data.shape == (27, 24, 32)
