@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from napari_recurrent_mz import load_model
+from napari_recurrent_mz import Optics, Scan, ZGrid, load_model
 from napari_recurrent_mz.core.device import Device, choose_device
+from napari_recurrent_mz.core.progress import Stopped, check_stopped, stoppable
+from napari_recurrent_mz.engine.inference import iter_planes
 from napari_recurrent_mz.networks import runner
 from napari_recurrent_mz.networks.runner import Form, Runner, runner_for
 
@@ -66,6 +69,25 @@ def test_a_less_promising_form_has_to_be_clearly_faster(
 
     monkeypatch.setattr(runner, "_timed", measured)
     assert runner_for(load_model(), replace(SINGLE, half=True)).form.words == words
+
+
+def test_a_trial_ends_when_somebody_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*_: object) -> dict[Form, float]:
+        while True:
+            check_stopped()
+
+    monkeypatch.setattr(runner, "_timed", endless)
+    asked = iter([False, False])
+    with pytest.raises(Stopped), stoppable(lambda: next(asked, True)):
+        runner_for(load_model(), SINGLE)
+    scans = [Scan(np.random.default_rng(n).random((32, 32)), n) for n in range(3)]
+    optics = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
+    for method in ("recurrent-mz", "auto"):
+        planes = iter_planes(
+            scans, ZGrid(0.5, 1.5, 1), optics=optics, method=method, device="cpu",
+            stopped=lambda: True,
+        )  # fmt: skip
+        assert list(planes) == []
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -235,7 +235,11 @@ def iter_planes(
         If scans, grid, optics, method or device do not make sense; before the first plane.
     """
     recipe = Recipe(scans, grid, optics, method, model, device)
-    return _planes_of(run(recipe, order=order, stopped=stopped), on_message, on_check)
+    try:
+        events = run(recipe, order=order, stopped=stopped)
+    except Stopped:
+        return iter(())
+    return _planes_of(events, on_message, on_check)
 
 
 def _planes_of(

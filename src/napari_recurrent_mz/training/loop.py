@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from ..core.device import Device
+from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ..io import write_json, write_whole
 from ..io._whole import refusals_of
@@ -204,6 +205,8 @@ class Trainer:
             self.learner.load(load_file(self._checkpoint), int(about["step"]))
             self.best_score, self.best_db = about["best_score"], about["best_db"]
         except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             raise InputError(
                 f"The run in '{self.folder}' is of another network or another version: take "
                 "another folder, or the settings that it was begun with."

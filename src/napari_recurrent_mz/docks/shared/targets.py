@@ -243,8 +243,10 @@ def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> I
         for frame in range(job.frames):
             target.begin(frame)
             now = job.recipe_of(frame, recipe, check.chosen if check else recipe.method)
-            events: Any = inference.run(now, order=job.order, stopped=stop.is_set)
-            with contextlib.suppress(Stopped), contextlib.closing(events):
+            with contextlib.ExitStack() as at_end:
+                at_end.enter_context(contextlib.suppress(Stopped))
+                events: Any = inference.run(now, order=job.order, stopped=stop.is_set)
+                at_end.callback(events.close)
                 for event in events:
                     if isinstance(event, inference.Plane):
                         yield target.put(event)

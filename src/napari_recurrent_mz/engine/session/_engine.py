@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from ...core.device import Device, free_gpu_bytes
+from ...core.memory import is_out_of_memory
 from ...core.optics import Optics
 from ...core.progress import never
 from ...core.scans import FloatArray, Scan, ZGrid
@@ -133,7 +134,6 @@ class Engine:
             return  # as it was left
         if scans[: len(self._seen)] != self._seen or basis != self._basis:
             self.forget()
-        self._seen, self._basis = scans, basis
         self._planes = NetworkPlanes(
             scans,
             self.optics,
@@ -146,6 +146,7 @@ class Engine:
             half=self._half,
             scale=scale,
         )
+        self._seen, self._basis = scans, basis  # once nothing can stop it any more
         if not self._memories:
             self._choose_place(planes)
 
@@ -169,8 +170,8 @@ class Engine:
                     self._tile, self.device = self._planes.tile, self._planes.device
                     yield started.popleft(), plane
                 return
-            except MemoryError:
-                if self.place == "recomputed":
+            except Exception as error:
+                if self.place == "recomputed" or not is_out_of_memory(error):
                     raise
                 self._give_up_states()
                 left = chain(list(started), left)

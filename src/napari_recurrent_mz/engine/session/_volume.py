@@ -152,8 +152,8 @@ class LiveVolume:
     ) -> Iterator[PlaneUpdate]:
         """Every plane that is not final yet, from the network."""
         inferred = [z for z in self.grid.z_um if self._scan_at(float(z), scans) is None]
-        self.engine.begin(scans, scale, len(inferred), ended)
         try:
+            self.engine.begin(scans, scale, len(inferred), ended)
             left = [index for index in indices if index not in self._done]
             for index, pixels in self.engine.planes(takewhile(lambda _: not ended(), left)):
                 yield self._update(index, pixels, "network", final=True)
