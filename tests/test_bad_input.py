@@ -128,7 +128,7 @@ TABLE = [
     one_bad_file("channels", "has 2 channels", lambda: ome("bad.tif", STACK[:2], "CYX")),
     one_bad_file("time", "time axis of 6", lambda: ome("bad.tif", STACK, "TYX")),
     one_bad_file(
-        "nan", "'bad.tif' has 1 pixels that are NaN", lambda: write("bad.tif", with_pixel(np.nan))
+        "nan", "'bad.tif' has 1 pixel that is NaN", lambda: write("bad.tif", with_pixel(np.nan))
     ),
     one_bad_file("infinite", "NaN or infinite", lambda: write("bad.tif", with_pixel(np.inf))),
     one_bad_file(
