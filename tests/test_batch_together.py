@@ -28,7 +28,7 @@ from napari_recurrent_mz.engine.batch import _run as batch_run
 from napari_recurrent_mz.engine.batch._record import record_path
 from napari_recurrent_mz.engine.batch._work import Orders, run_job
 from napari_recurrent_mz.engine.inference import reconstruct
-from napari_recurrent_mz.io import VolumeWriter, read_image, write_volume
+from napari_recurrent_mz.io import VolumeWriter, read_image, write_json, write_volume
 from napari_recurrent_mz.io._whole import WORKPLACE, remove_left_behind, try_lock
 
 SHAPE = (7, 24, 32)
@@ -283,6 +283,54 @@ def test_an_empty_workplace_is_removed_once_nobody_can_have_just_begun_it(tmp_pa
         os.utime(place, (time.time() - seconds,) * 2)
     remove_left_behind(tmp_path / "v.ome.tif")
     assert [p.name for p in tmp_path.iterdir()] == [f"{WORKPLACE}young"]
+
+
+def test_whoever_writes_next_removes_what_was_left_behind(tmp_path: Path) -> None:
+    """Whatever it was to be: a table finds what a killed volume left."""
+    for name in ("v.ome.tif", "live.rmz"):
+        place = tmp_path / f"{WORKPLACE}{name}"
+        place.mkdir()
+        (place / name).write_bytes(b"begun")
+        (place / f"lock-{socket.gethostname()}").touch()
+    write_json(tmp_path / "numbers.json", [1])
+    assert [p.name for p in tmp_path.iterdir()] == ["numbers.json"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges names")
+def test_a_replaced_volume_always_has_one_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_volume(tmp_path / "v.ome.zarr", stack(0), 0.5 * np.arange(7), 0.2)
+    moved: list[Path] = []
+    monkeypatch.setattr(Path, "rename", lambda self, _: moved.append(self))
+    write_volume(path, stack(1), 0.5 * np.arange(7), 0.2)
+    assert not moved
+    np.testing.assert_array_equal(read_image(path).data, stack(1))
+    assert [p.name for p in tmp_path.iterdir()] == ["v.ome.zarr"]
+
+
+def test_a_volume_that_was_killed_while_it_was_replaced_is_there_after_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where names cannot be exchanged, the old one is moved away first."""
+    path = write_volume(tmp_path / "v.ome.zarr", stack(0), 0.5 * np.arange(7), 0.2)
+    with monkeypatch.context() as patched:
+        patched.setattr("napari_recurrent_mz.io._whole._exchanged", lambda *_: False)
+        rename = Path.rename
+
+        def killed(self: Path, target: Path) -> None:
+            rename(self, target)
+            os._exit(9)
+
+        patched.setattr(Path, "rename", killed)
+        child = os.fork()
+        if child == 0:
+            write_volume(path, stack(1), 0.5 * np.arange(7), 0.2)
+        assert os.waitpid(child, 0)[1] >> 8 == 9
+    assert not path.exists()
+    write_json(tmp_path / "numbers.json", [1])
+    np.testing.assert_array_equal(read_image(path).data, stack(1))
+    assert not list(tmp_path.glob(f"{WORKPLACE}*"))
 
 
 def test_where_a_drive_knows_no_locks_nothing_is_removed_and_all_is_made(

@@ -143,7 +143,7 @@ def test_interpolation_needs_only_the_pixel(run, tmp_path: Path) -> None:
     ("error", "words"),
     [
         (KeyboardInterrupt(), "Cancelled: no result was written."),
-        (MemoryError("Unable to allocate 9 GiB"), "not enough memory (Unable to allocate 9 GiB)"),
+        (MemoryError("Unable to allocate 9 GiB"), "There is not enough memory: use fewer planes"),
         (ZeroDivisionError("odd\nthing"), "Unexpected ZeroDivisionError: odd thing"),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 
 from napari_recurrent_mz import load_model
 from napari_recurrent_mz.core.device import Device, choose_device
+from napari_recurrent_mz.core.progress import Stopped, check_stopped, stoppable
 from napari_recurrent_mz.networks import runner
 from napari_recurrent_mz.networks.runner import Form, Runner, runner_for
 
@@ -66,6 +67,17 @@ def test_a_less_promising_form_has_to_be_clearly_faster(
 
     monkeypatch.setattr(runner, "_timed", measured)
     assert runner_for(load_model(), replace(SINGLE, half=True)).form.words == words
+
+
+def test_a_trial_ends_when_somebody_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*_: object) -> dict[Form, float]:
+        while True:
+            check_stopped()
+
+    monkeypatch.setattr(runner, "_timed", endless)
+    asked = iter([False, False])
+    with pytest.raises(Stopped), stoppable(lambda: next(asked, True)):
+        runner_for(load_model(), SINGLE)
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -12,6 +12,7 @@ import torch
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, load_model, reconstruct
 from napari_recurrent_mz.core.device import choose_device
+from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import FloatArray, Heights
 from napari_recurrent_mz.engine.tiles import NetworkPlanes, tiles
 from napari_recurrent_mz.networks.overlap import overlap_of
@@ -110,6 +111,30 @@ def test_any_shape_is_one_windows_result_and_tiled_it_is_whole(
         cut += len(planes.windows()) > 1
         assert off(planes.plane(0.8), expected) < FLOAT32, (model.name, shape)
     assert cut > 8, "the others are smaller than what windows would have to share"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", bundled_models())
+def test_it_stops_within_a_window(name: str, fast: bool) -> None:
+    """A window of a large image takes a CPU many seconds: it asks after each convolution."""
+    asked, limit = 0, 10**6
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > limit
+
+    planes = planes_of(scans_of((32, 32)), load_model(name), fast=fast, stopped=stopped)
+    expected = planes.plane(0.8)
+    asked = 0
+    planes.plane(1.6)
+    assert asked > 10
+    asked, limit = 0, asked // 2
+    with pytest.raises(Stopped):
+        planes.plane(0.8)
+    assert asked == limit + 1
+    limit = 10**6
+    assert np.array_equal(planes.plane(0.8), expected)
 
 
 @pytest.mark.parametrize("name", bundled_models())

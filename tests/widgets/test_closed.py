@@ -17,6 +17,7 @@ from napari_recurrent_mz.docks.shared import scan_source as _scan_source
 from napari_recurrent_mz.docks.shared.dock import Dock, Result
 from napari_recurrent_mz.docks.shared.insides import is_open
 from napari_recurrent_mz.docks.shared.pace import Turns
+from napari_recurrent_mz.docks.shared.worker import Run
 from napari_recurrent_mz.io import write_volume
 
 OPTICS = {"na": 0.8, "wavelength_um": 0.5, "immersion_index": 1.0, "pixel_um": 0.2}
@@ -114,3 +115,23 @@ def test_no_step_is_taken_for_a_viewer_that_is_closed(make_napari_viewer: Any, q
     turns.after(lambda: taken.append(4))
     assert taken == [1]
     assert is_open(ViewerModel())  # which has no window to close
+
+
+def test_a_job_that_napari_ends_with_its_window_is_closed(qtbot: Any) -> None:
+    """Or the threads and files that it has open would stay."""
+    has_begun, is_closed = threading.Event(), threading.Event()
+
+    def work(*, stop: threading.Event) -> Iterator[object]:
+        try:
+            while True:
+                yield has_begun.set()
+        finally:
+            is_closed.set()
+
+    run = Run(work)
+    run.start()
+    worker = run._worker  # something of napari's may keep it
+    assert has_begun.wait(20)
+    with qtbot.waitSignal(run.ended, timeout=20_000):
+        worker.quit()
+    assert is_closed.is_set()

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from .. import __version__
+from ..core.memory import is_out_of_memory, memory_sentence
 from ..core.scans import InputError
 from . import _prepare, _simulate
 from ._batch import batch
@@ -100,11 +101,8 @@ def _in_one_line(error: BaseException) -> str:
         return text
     if isinstance(error, KeyboardInterrupt):
         return "Cancelled: no result was written."
-    if isinstance(error, MemoryError):
-        return (
-            f"There is not enough memory ({text or 'out of memory'}): "
-            "take fewer planes or a smaller field."
-        )
+    if is_out_of_memory(error):
+        return memory_sentence(error)
     return (
         f"Unexpected {type(error).__name__}: {text} "
         "(--traceback shows where; 'recurrent-mz info' says where to report it)."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice, Fields, OpticsOptions, folder_of
 from ._options import Argument, Option, add_options, changed
@@ -169,6 +170,8 @@ def _trainer(
     try:
         return Trainer(config, pool, held_out, folder, start_from=network, **options)
     except (RuntimeError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise InputError(
             f"The run in '{folder}' or the weights to start from are of another network: "
             "take another folder, or the settings that it was begun with."

@@ -10,10 +10,11 @@ import platform
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -213,11 +214,17 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
     def begin() -> None:
         torch.get_num_threads()  # the first call in a thread takes the number that is set for all
         torch.set_num_threads(1)
-        ready.wait()
+        with suppress(BrokenBarrierError):
+            ready.wait()
 
     pool = ThreadPoolExecutor(count, thread_name_prefix="one core", initializer=begin)
-    for _ in range(count):
-        pool.submit(int)  # any task: it starts a thread
+    try:
+        for _ in range(count):
+            pool.submit(int)  # any task: it starts a thread
+    except RuntimeError:  # there is no room for it: those that wait for it go on
+        ready.abort()
+        pool.shutdown()
+        raise
     ready.wait()
     torch.set_num_threads(before)  # the number for new threads outside of the pool
     return pool

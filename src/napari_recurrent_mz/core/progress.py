@@ -1,8 +1,8 @@
 """How work that takes long says how far it is, and how it is stopped in the middle.
 
 Some work is a generator of its steps, which :func:`finished` runs to the end. For the other,
-whoever starts the work listens; whoever does it calls :func:`tell` before each piece. What lies
-between the two does not need to know.
+whoever starts the work listens; whoever does it calls :func:`tell` before each piece, and
+:func:`check_stopped` where a piece takes long. What lies between the two does not need to know.
 """
 
 from __future__ import annotations
@@ -113,24 +113,36 @@ _listener: ContextVar[Listener] = ContextVar("listener", default=nobody)
 
 @contextmanager
 def listening(listener: Listener, stopped: Callable[[], bool] | None = None) -> Iterator[None]:
-    """Call ``listener`` with every step taken inside, in this thread.
-
-    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
-    """
-    should_stop = stopped or never
-
-    def listen(words: str, done: int, total: int) -> None:
-        if should_stop():
-            raise Stopped
-        listener(words, done, total)
-
-    before = _listener.set(listen)
+    """Call ``listener`` with every step taken inside, in this thread; see :func:`stoppable`."""
+    before = _listener.set(listener)
     try:
-        yield
+        with stoppable(stopped or never):
+            yield
     finally:
         _listener.reset(before)
 
 
+_should_stop: ContextVar[Callable[[], bool]] = ContextVar("should_stop", default=never)
+
+
+@contextmanager
+def stoppable(stopped: Callable[[], bool]) -> Iterator[None]:
+    """Ask ``stopped`` at every check inside, in this thread; True ends in :class:`Stopped`."""
+    outer = _should_stop.get()
+    before = _should_stop.set(lambda: stopped() or outer())
+    try:
+        yield
+    finally:
+        _should_stop.reset(before)
+
+
+def check_stopped() -> None:
+    """End in :class:`Stopped` if somebody asked to: several times a second in long work."""
+    if _should_stop.get()():
+        raise Stopped
+
+
 def tell(words: str, done: int, total: int) -> None:
     """Say that ``done`` of ``total`` pieces of ``words`` are done and the next one begins."""
+    check_stopped()
     _listener.get()(words, done, total)

@@ -19,7 +19,7 @@ import torch
 
 from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
-from ..core.progress import Stopped, never, tell
+from ..core.progress import never, stoppable, tell
 from ..core.scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
 from .covariance import transfer_table
 from .expansion import expand
@@ -226,8 +226,11 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         seen = torch.nn.functional.pad(torch.ones_like(signal), self.filter.margins)
         floor = _FLOOR * self.levels.bright
         data = torch.nn.functional.pad((signal + floor).clamp_min_(0), self.filter.margins)
-        with Blurs(self.filter, self.parts, self.radial_to_scans, self.device) as blurs:
-            return self._accelerated(blurs, start, seen, data, iterations, stopped)
+        with (
+            stoppable(stopped),
+            Blurs(self.filter, self.parts, self.radial_to_scans, self.device) as blurs,
+        ):
+            return self._accelerated(blurs, start, seen, data, iterations)
 
     def _accelerated(
         self,
@@ -236,7 +239,6 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         seen: torch.Tensor,
         data: torch.Tensor,
         iterations: int,
-        stopped: Callable[[], bool],
     ) -> torch.Tensor:
         share = torch.empty_like(start)  # of an iteration's quotients that a value gets
         change = torch.zeros_like(start)
@@ -265,8 +267,6 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         floor, norm = 1.001 * _FLOOR * self.levels.bright, 0.0
         areas = torch.tensor([self._area(part) for part in self.parts], dtype=torch.float64)
         for number in range(iterations):
-            if stopped():
-                raise Stopped
             tell("fitting an object to the scans", number, iterations)
             quotients = blurs.to_scans(now, compare)
             norm_before = norm

@@ -18,6 +18,7 @@ import torch
 
 from ..core.device import one_core_each
 from ..core.optics import Optics
+from ..core.progress import check_stopped
 from .covariance import CovarianceTable
 from .lmmse import Weights
 from .radial_filter import AT_ONCE_ON_GPU, RadialFilter
@@ -149,8 +150,16 @@ class Blurs:
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]
     ) -> Iterator[_Result]:
         """Results of a function for each item, in their order."""
-        if self._pool is None:
-            return map(function, items)
+        results = map(function, items) if self._pool is None else self._spread(function, items)
+        for result in results:
+            check_stopped()  # a large image has seconds of items
+            yield result
+
+    def _spread(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """The same by all cores; what has not begun when nobody asks any more is left."""
+        assert self._pool is not None
         mode = torch.is_inference_mode_enabled()  # each thread has a mode of its own
 
         def apply(item: _Item) -> _Result:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ..core.device import free_gpu_bytes, give_back_memory
+from ..core.memory import is_out_of_memory
 from ..core.optics import Optics
 from ..core.scans import Heights, Scan, check_scans, is_surface
 from .deconvolution import Levels, NonnegativeEstimate, ObjectImages, SheetWeights
@@ -30,6 +31,8 @@ OVERLAP = 128
 
 IN_MEMORY_BYTES = 500_000_000
 """Spectra of all windows up to this wait in memory, more in a temporary file."""
+
+_SMALLEST_WINDOW = 256  # that an image is fitted in when memory runs out
 
 _SHARE_OF_DEVICE = 0.3  # of a GPU's free memory that spectra may take
 
@@ -120,10 +123,20 @@ def nonnegative_estimate(
     device: torch.device | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> ObjectImages:
-    """Fit a non-negative object, in windows where the image is large."""
-    large = max(scans[0].pixels.shape) > WINDOW + 2 * OVERLAP
-    make = NonnegativeWindows if large else NonnegativeEstimate
-    return make(scans, optics, target=target, device=device, stopped=stopped)
+    """Fit a non-negative object, in windows where the image is large or memory is short."""
+    longest, size = max(scans[0].pixels.shape), WINDOW
+    while True:
+        try:
+            if longest > size + 2 * OVERLAP:
+                return NonnegativeWindows(
+                    scans, optics, target=target, device=device, stopped=stopped, size=size
+                )
+            return NonnegativeEstimate(scans, optics, target=target, device=device, stopped=stopped)
+        except Exception as error:
+            size = min(size, longest) // 2
+            if size < _SMALLEST_WINDOW or not is_out_of_memory(error):
+                raise
+        give_back_memory()
 
 
 def _bytes(fit: NonnegativeEstimate) -> int:

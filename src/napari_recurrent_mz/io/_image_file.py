@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 
 _MICROMETRES = {
@@ -75,7 +76,7 @@ def check_is_file(path: Path) -> None:
 
 def unreadable(name: str, error: Exception) -> InputError:
     """One sentence for an unexpected error while a file is read."""
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return InputError(
             f"'{name}' does not fit in memory: take fewer --planes of it, or save it again, for it "
             "may be damaged."

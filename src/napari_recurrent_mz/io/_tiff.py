@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
 from ._facts import Facts
@@ -54,6 +55,8 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
                 ) from error
             raise _cut_short(path) from error
         except (ValueError, OSError, EOFError, IndexError, struct.error, zlib.error) as error:
+            if is_out_of_memory(error):
+                raise unreadable(path.name, error) from error
             if "imagecodecs" in str(error):
                 raise InputError(
                     f"'{path.name}' is compressed in a way that needs the package imagecodecs: "

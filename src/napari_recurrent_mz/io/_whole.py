@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,8 @@ WORKPLACE = ".recurrent-mz-"
 """How the name of a folder begins in which something is being written."""
 
 _LOCK = "lock-"  # and the name of the computer
+_REPLACED = "replaced"  # what was there
+_EXCHANGE = 2  # of Linux: RENAME_EXCHANGE
 _LOOK_EVERY_S = 0.2  # at a lock that another process has
 _DEAD_AFTER_S = 86_400.0  # what another computer has not touched for so long
 _EMPTY_AFTER_S = 60.0
@@ -77,6 +81,7 @@ class Workplace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        remove_left_behind(path)
         with refusals_of(path):
             self._folder = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=path.parent))
         self.part = self._folder / path.name
@@ -95,7 +100,14 @@ class Workplace:
         """
         if durable:
             flush_to_disk(self.part)
-        replaced = self._folder / "replaced"
+        if not (self.path.is_dir() and _exchanged(self.part, self.path)):
+            self._rename()
+        if durable:
+            flush_to_disk(self.path.parent, only_entry=True)
+
+    def _rename(self) -> None:
+        """Give the part its name; a folder is moved out of its way first."""
+        replaced = self._folder / _REPLACED
         if self.path.is_dir():
             self.path.rename(replaced)
         try:
@@ -104,8 +116,6 @@ class Workplace:
             if replaced.exists() and not self.path.exists():
                 replaced.rename(self.path)
             raise
-        if durable:
-            flush_to_disk(self.path.parent, only_entry=True)
 
     def remove(self) -> None:
         """Leave nothing but what was put in place."""
@@ -117,12 +127,31 @@ class Workplace:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; whether the system and the drive can."""
+    exchange = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if exchange is None:
+        return False
+    here = -100  # paths are relative to where the process is
+    done: int = exchange(here, os.fsencode(one), here, os.fsencode(other), _EXCHANGE)
+    return done == 0
+
+
 def remove_left_behind(path: Path) -> None:
-    """Remove the workplaces of ``path``, and empty ones, in which nobody works any more."""
-    for workplace in path.parent.glob(f"{WORKPLACE}*"):
-        inside = [part.name for part in workplace.glob("*") if not part.name.startswith(_LOCK)]
-        if (path.name in inside or not inside) and is_left_behind(workplace):
-            shutil.rmtree(workplace, ignore_errors=True)
+    """Remove the workplaces beside ``path`` in which nobody works any more.
+
+    A whole part for which an older one was moved away, and that has not got its name yet, gets it.
+    """
+    for workplace in filter(is_left_behind, list(path.parent.glob(f"{WORKPLACE}*"))):
+        if (workplace / _REPLACED).exists():
+            for part in workplace.glob("*"):
+                if (
+                    part.is_dir()
+                    and part.name != _REPLACED
+                    and not (path.parent / part.name).exists()
+                ):
+                    part.rename(path.parent / part.name)
+        shutil.rmtree(workplace, ignore_errors=True)
 
 
 def is_left_behind(workplace: Path) -> bool:
@@ -139,9 +168,9 @@ def is_left_behind(workplace: Path) -> bool:
             if lock is None:
                 return False
             lock.release()
-        if locks == [own]:
+        is_empty = not any(p not in locks for p in workplace.iterdir())  # perhaps just begun
+        if locks == [own] and not is_empty:
             return True
-        is_empty = not any(workplace.iterdir())  # it gets its lock at once, or never
         return _still_s(workplace) > (_EMPTY_AFTER_S if is_empty else _DEAD_AFTER_S)
     except OSError:
         return False
@@ -249,11 +278,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 
 def _write_text(path: Path, text: str, encoding: str) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with refusals_of(path):
-            part.write_text(text, encoding=encoding)
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    def write(part: Path) -> None:
+        part.write_text(text, encoding=encoding)
+
+    return write_whole(path, write)

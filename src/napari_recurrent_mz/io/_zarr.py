@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ._axes import Part, StackSelection
 from ._channels import Channel, NewImage, Place, plain, record_of_channel
@@ -177,6 +178,8 @@ def reading_zarr(name: str) -> Iterator[None]:
     except (
         KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, RuntimeError
     ) as error:  # fmt: skip
+        if is_out_of_memory(error):
+            raise unreadable(name, error) from error
         raise InputError(
             f"'{name}' is not a complete OME-Zarr image: "
             "give a folder with the multiscales metadata of NGFF 0.4 or 0.5."

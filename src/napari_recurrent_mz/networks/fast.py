@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..core.progress import check_stopped
 from .recurrent_mz import ConvGRU, NetworkConfig, RecurrentMZ, State
 
 _M = TypeVar("_M", bound=nn.Module)
@@ -96,6 +97,7 @@ class _Conv:
 
     def new(self, x: torch.Tensor, then: _Activation | None = None) -> torch.Tensor:
         """The convolution of ``x``, and what becomes of its values, in fresh memory."""
+        check_stopped()
         if not self.packed:
             image = functional.conv2d(x, self.weight, self.bias, padding=self.padding)
             return then.of(image) if then else image

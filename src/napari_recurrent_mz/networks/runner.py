@@ -10,12 +10,16 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Event
 
 import torch
+from torch import nn
 
 from ..core.device import Device, available_cores, one_core_each
+from ..core.progress import check_stopped, stoppable
 from .architectures import Network, build
 from .fast import FastNetwork, Precision, can_be_fast
 from .inputs import Prepared
@@ -25,6 +29,7 @@ from .weights import Model
 _log = logging.getLogger(__name__)
 
 _WINDOW = 96
+_LOOK_UP_S = 0.1
 _SCANS = 2
 _CLEAR_SPEEDUP = 1.2
 """How many times faster a less promising form must be: times of a moment scatter."""
@@ -88,7 +93,11 @@ class Runner:
 def network_on(model: Model, device: Device) -> Network:
     """The model's network on a device, channels last; the model's own stays on the CPU."""
     if device.kind == "cpu":
-        return model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        network: Network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in network.modules():  # each of a large image takes long on a CPU
+            if isinstance(layer, nn.Conv2d) and not layer._forward_pre_hooks:
+                layer.register_forward_pre_hook(lambda *_: check_stopped())
+        return network
     copy = build(model.network.config).eval()
     copy.load_state_dict(model.network.state_dict())
     return copy.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -131,8 +140,20 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
     plain = Form(fast=False, half=forms[0].half)
     if device.kind == "cpu":
         # On one core: threads that wait for each other beside other work would be timed too.
+        given_up = Event()
+
+        def trial() -> dict[Form, float]:
+            with stoppable(given_up.is_set):
+                return _timed(model, device, forms)
+
         with one_core_each(1) as pool:
-            seconds = pool.submit(_timed, model, device, forms).result()
+            found = pool.submit(trial)
+            try:
+                while not wait([found], _LOOK_UP_S).done:
+                    check_stopped()
+            finally:
+                given_up.set()
+            seconds = found.result()
     else:
         seconds = _timed(model, device, forms)
     _log.debug("On %s: %s", device.name, {form.words: s for form, s in seconds.items()})

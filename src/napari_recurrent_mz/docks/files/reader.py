@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.memory import is_out_of_memory
 from ...core.scans import InputError
 from ...io import ImageFile
 from ...io._parts import Content, Part, contents_of, read_part
@@ -185,12 +186,12 @@ def _naming_damage(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except MemoryError as error:
-        raise InputError(
-            f"There is not enough memory for '{path.name}': save it as OME-Zarr, whose pixels are "
-            "read when they are shown."
-        ) from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise InputError(
+                f"There is not enough memory for '{path.name}': save it as OME-Zarr, whose pixels "
+                "are read when they are shown."
+            ) from error
         raise InputError(
             f"'{path.name}' cannot be read ({type(error).__name__}: {error}): it may be damaged, "
             "so copy or save it again."

@@ -19,6 +19,7 @@ from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
+from ...core.memory import is_out_of_memory, memory_sentence
 from ...core.scans import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -66,8 +67,8 @@ def sentence_of(error: BaseException) -> str:
     """One sentence for a person: ours as it is, anything else with what is to be reported."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory: use fewer planes, or crop the scans."
+    if is_out_of_memory(error):
+        return memory_sentence(error)
     text = str(error).strip().splitlines()
     detail = f" ({text[0]})" if text else ""
     return f"This failed with an unexpected {type(error).__name__}{detail}{_place(error)}."
@@ -115,7 +116,7 @@ def _takes(slot: Callable[..., object]) -> int | None:
 def reported(error: Exception) -> str:
     """The sentence for an error that is caught here; what nobody foresaw is logged as well."""
     sentence = sentence_of(error)
-    if not isinstance(error, InputError | MemoryError):
+    if not isinstance(error, InputError) and not is_out_of_memory(error):
         _LOG.error(sentence, exc_info=error)
     return sentence
 

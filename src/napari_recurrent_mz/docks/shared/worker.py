@@ -97,6 +97,7 @@ class Run(QObject):
         self._stop = threading.Event()
         self._is_silent = False
         self._outcome = Outcome("cancelled")
+        self._steps: Iterator[object] = iter(())
         self._worker: Any = None
 
     @property
@@ -108,11 +109,11 @@ class Run(QObject):
         """Begin."""
         Run._alive.add(self)
         CALM.hold()
-        given = self._work, self._args, self._stop
+        self._steps = steps = _steps(self._work, self._args, self._stop)
         if self._waits:
-            self._worker = _OwnThread(_steps(*given))
+            self._worker = _OwnThread(steps)
         else:
-            self._worker = create_worker(_steps, *given, _start_thread=False)
+            self._worker = create_worker(_each, steps, _start_thread=False)
         on(self, self._worker.yielded, self._yielded)
         on(self, self._worker.finished, self._finished)
         self._worker.start()
@@ -135,6 +136,8 @@ class Run(QObject):
 
     def _finished(self) -> None:
         self._worker = None
+        # napari leaves its workers' generators where they are when a window closes.
+        cast(Any, self._steps).close()
         CALM.release()
         Run._alive.discard(self)
         if not self._is_silent:
@@ -160,6 +163,11 @@ class _OwnThread(QObject):
         for item in self._steps:
             emit_alive(self, "yielded", item)
         emit_alive(self, "finished")
+
+
+def _each(steps: Iterator[object]) -> Iterator[object]:
+    """napari makes workers from generator functions alone."""
+    yield from steps
 
 
 def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator[object]:

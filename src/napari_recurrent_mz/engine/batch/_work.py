@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.device import choose_device, limit_gpu_memory
+from ...core.memory import is_out_of_memory, memory_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError
@@ -103,7 +104,7 @@ def run_job(
             return late.by
         except Exception as error:
             seconds = time.perf_counter() - began
-            known = isinstance(error, InputError | MemoryError)
+            known = isinstance(error, InputError) or is_out_of_memory(error)
             trace = "" if known else traceback.format_exc()
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
         seconds = time.perf_counter() - began
@@ -331,6 +332,6 @@ def sentence_of(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, InputError):
         return text
-    if isinstance(error, MemoryError):
-        return f"There is not enough memory ({text or 'out of memory'}): use fewer --jobs."
+    if is_out_of_memory(error):
+        return memory_sentence(error, "use fewer --jobs, a coarser grid or smaller images")
     return f"Unexpected {type(error).__name__}: {text}"

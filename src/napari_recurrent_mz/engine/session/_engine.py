@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from ...core.device import Device, free_gpu_bytes
+from ...core.memory import is_out_of_memory
 from ...core.optics import Optics
 from ...core.progress import never
 from ...core.scans import FloatArray, Scan, ZGrid
@@ -169,8 +170,8 @@ class Engine:
                     self._tile, self.device = self._planes.tile, self._planes.device
                     yield started.popleft(), plane
                 return
-            except MemoryError:
-                if self.place == "recomputed":
+            except Exception as error:
+                if self.place == "recomputed" or not is_out_of_memory(error):
                     raise
                 self._give_up_states()
                 left = chain(list(started), left)

@@ -1,0 +1,74 @@
+"""Fourteen figures about faults, damage and impatience, as a Markdown table.
+
+    python docs/measure_reliability.py
+
+Each row is a module ``docs/reliability/row_NN_name.py`` with ``WHAT``, ``GOAL`` and ``measure``,
+which says the figure in words and whether the goal holds; each is measured in a process of its
+own. Name rows by number to measure only these; ``--quick`` repeats everything less often. Rows 3
+and 4 open windows: run it where one can open, or in a virtual display::
+
+    QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24" python docs/measure_reliability.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULT = "measured: "
+
+
+def modules() -> dict[int, str]:
+    """The module of each row, by its number."""
+    found = sorted(path.stem for path in (HERE / "reliability").glob("row_[0-9][0-9]_*.py"))
+    return {int(name.split("_")[1]): f"reliability.{name}" for name in found}
+
+
+def measure_here(module: str, quick: bool) -> None:
+    """Measure a row in this process; the last line says what came of it."""
+    row = importlib.import_module(module)
+    figure, holds = row.measure(quick)
+    print(RESULT + json.dumps([row.WHAT, figure, row.GOAL, holds]), flush=True)
+
+
+def measured(number: int, quick: bool) -> tuple[str, str, str, bool]:
+    """What, figure, goal and whether it holds, from a process of its own."""
+    command = [sys.executable, __file__, "--here", *(["--quick"] if quick else []), str(number)]
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    last = (process.stdout.splitlines() or [""])[-1]
+    if process.returncode == 0 and last.startswith(RESULT):
+        what, figure, goal, holds = json.loads(last.removeprefix(RESULT))
+        return what, figure, goal, holds
+    row = importlib.import_module(modules()[number])
+    return row.WHAT, f"not measured: exit status {process.returncode}", row.GOAL, False
+
+
+def main() -> int:
+    """Print the table; fail if a goal does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", choices=[[], *modules()])
+    parser.add_argument("--quick", action="store_true", help="repeat everything less often")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.here:
+        for number in wanted.rows:
+            measure_here(modules()[number], wanted.quick)
+        return 0
+    print("| row | what | figure | goal | holds |\n|---|---|---|---|---|")
+    all_hold, began = True, time.monotonic()
+    for number in wanted.rows or modules():
+        what, figure, goal, holds = measured(number, wanted.quick)
+        print(f"| {number} | {what} | {figure} | {goal} | {'yes' if holds else 'no'} |", flush=True)
+        all_hold &= holds
+    print(f"measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return 0 if all_hold else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Memory that ran out: how every library says so, and the sentence for a person."""
+
+from __future__ import annotations
+
+import errno
+
+
+class NotEnoughMemoryError(MemoryError):
+    """Memory ran out, and the error says in one sentence what to do."""
+
+
+_WORDS = (
+    "out of memory",  # CUDA and Apple
+    "can't allocate memory",  # PyTorch on a CPU
+    "cannot allocate memory",
+    "not enough memory",
+    "failed to allocate",
+    "bad_alloc",
+    "could not create a memory",  # oneDNN
+    "could not create a primitive",  # which is code in memory
+    "alloc_failed",  # cuFFT, cuDNN, cuBLAS
+    "failed to map segment",  # of a library that is loaded
+    "can't start new thread",  # which has no room for its stack
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, RuntimeError | ImportError):
+        return any(words in str(error).lower() for words in _WORDS)
+    return isinstance(error, MemoryError)
+
+
+def memory_sentence(
+    error: BaseException, advice: str = "use fewer planes, crop the scans or close other programs"
+) -> str:
+    """What to do about it, unless the error says that itself."""
+    if isinstance(error, NotEnoughMemoryError):
+        return str(error)
+    return f"There is not enough memory: {advice}."

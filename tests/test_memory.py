@@ -1,0 +1,138 @@
+"""Memory runs out, as each library says so: the work goes on smaller, or one sentence says what."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_recurrent_mz import Optics, Scan, cli
+from napari_recurrent_mz.core import device
+from napari_recurrent_mz.core.memory import (
+    NotEnoughMemoryError,
+    is_out_of_memory,
+    memory_sentence,
+)
+from napari_recurrent_mz.core.progress import Stopped
+from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.docks.shared import guard
+from napari_recurrent_mz.engine import batch
+from napari_recurrent_mz.estimates import object_windows
+from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
+from napari_recurrent_mz.estimates.object_windows import nonnegative_estimate
+from napari_recurrent_mz.io._tiff import reading_tiff
+from napari_recurrent_mz.io._zarr import reading_zarr
+
+OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
+BY_TORCH = (
+    "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: "
+    "you tried to allocate 4194304 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+def really_too_much() -> BaseException:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**62, dtype=torch.uint8)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(BY_TORCH),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ],
+)
+def test_every_library_is_understood(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+    assert memory_sentence(error).startswith("There is not enough memory: use fewer planes")
+
+
+def test_what_pytorch_says_here_is_understood() -> None:
+    assert is_out_of_memory(really_too_much())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("unsupported memory format option"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        ValueError("out of memory"),
+        Stopped(),
+    ],
+)
+def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
+
+
+def test_a_sentence_of_our_own_stays() -> None:
+    own = "There is not enough memory for this image even in small tiles: crop the scans."
+    assert memory_sentence(NotEnoughMemoryError(own)) == own
+
+
+def test_an_object_is_fitted_in_smaller_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.gamma(2.0, 100.0, (64, 700)).astype(np.float32)
+    scans = [Scan(base + 20 * n, 1.5 * n) for n in range(3)]
+    whole = nonnegative_estimate(scans, OPTICS).plane(0.8)
+    build, tried = NonnegativeEstimate.__init__, list[int]()
+
+    def short_of_memory(self: NonnegativeEstimate, some: list[Scan], *args, **options) -> None:
+        tried.append(some[0].pixels.shape[1])
+        if tried[-1] > 600:
+            raise RuntimeError(BY_TORCH)
+        build(self, some, *args, **options)
+
+    monkeypatch.setattr(NonnegativeEstimate, "__init__", short_of_memory)
+    found = nonnegative_estimate(scans, OPTICS).plane(0.8)
+    assert tried[0] == 700
+    assert max(tried[1:]) <= 600
+    assert np.abs(found - whole).max() < 0.02 * np.ptp(whole)
+    monkeypatch.setattr(object_windows, "_SMALLEST_WINDOW", 1000)
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        nonnegative_estimate(scans, OPTICS)
+
+
+def test_no_room_for_a_thread_leaves_none_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def only_two(self: threading.Thread) -> None:
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begun.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", only_two)
+    with pytest.raises(RuntimeError, match="can't start"):
+        device.one_core_each(4)
+    for thread in begun:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOMEM, "no memory"), RuntimeError(BY_TORCH)])
+def test_a_file_is_not_called_damaged_for_it(tmp_path: Path, error: Exception) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), np.uint8))
+    for reading in (reading_tiff(tmp_path / "a.tif"), reading_zarr("a.tif")):
+        with pytest.raises(InputError, match=r"'a\.tif' does not fit in memory"), reading:
+            raise error
+
+
+@pytest.mark.parametrize("sentence_of", [guard.sentence_of, cli._in_one_line, batch.sentence_of])
+def test_windows_commands_and_batches_say_what_to_do(
+    sentence_of: Callable[[Exception], str],
+) -> None:
+    assert sentence_of(RuntimeError(BY_TORCH)).startswith("There is not enough memory: use fewer")
