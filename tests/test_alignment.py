@@ -168,7 +168,7 @@ def one_nan() -> np.ndarray:
     [
         (lambda: stack_of(STILL)[:1], ("a",), "'a' is one plane only"),
         (one_constant, (), "Plane 2 is constant"),
-        (one_nan, (), "Plane 3 has 1 pixels that are NaN"),
+        (one_nan, (), "Plane 3 has 1 pixel that is NaN"),
         (lambda: np.ones((3, 40, 40, 3)), (), "Plane 0 is an RGB image"),
         (
             lambda: [np.eye(40), np.eye(41)],
@@ -248,7 +248,10 @@ def test_grids_may_differ_in_pixel_step_and_place(pair) -> None:
     [
         (lambda w, c: (w, c[0]), "'confocal' has the shape .* needs two stacks"),
         (lambda w, c: (w, np.full_like(c, 3)), "'confocal' is constant"),
-        (lambda w, c: (np.where(w == w[2, 3, 4], np.nan, w), c), "of 'wide-field' holds NaN"),
+        (
+            lambda w, c: (np.where(w == w[2, 3, 4], np.nan, w), c),
+            "of 'wide-field' has .* pixels that are NaN",
+        ),
     ],
 )
 def test_stacks_that_cannot_be_registered(pair, change, words: str) -> None:

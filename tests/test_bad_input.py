@@ -130,7 +130,7 @@ TABLE = [
         "time", "has 6 time points: choose one with --time", lambda: ome("bad.tif", STACK, "TYX")
     ),
     one_bad_file(
-        "nan", "'bad.tif' has 1 pixels that are NaN", lambda: write("bad.tif", with_pixel(np.nan))
+        "nan", "'bad.tif' has 1 pixel that is NaN", lambda: write("bad.tif", with_pixel(np.nan))
     ),
     one_bad_file("infinite", "NaN or infinite", lambda: write("bad.tif", with_pixel(np.inf))),
     one_bad_file(

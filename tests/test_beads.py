@@ -481,8 +481,8 @@ def test_many_beads_take_seconds(model: str) -> None:
 BAD_INPUT = {
     "NaN": ({"volume": np.where(quiet() > 3, np.nan, 0)}, "NaN"),
     "constant": ({"volume": np.ones((8, 32, 32))}, "constant"),
-    "colours in time": ({"volume": np.zeros((2, 2, 32, 32))}, "grey-value"),
-    "complex": ({"volume": np.zeros((32, 32), complex)}, "grey-value"),
+    "colours in time": ({"volume": np.zeros((2, 2, 32, 32))}, "real intensities|grey-value"),
+    "complex": ({"volume": np.zeros((32, 32), complex)}, "real intensities|grey-value"),
     "small": ({"volume": np.zeros((8, 9, 9))}, "only 9 × 9"),
     "voxel": ({"voxel_um": (0.1, 0.1)}, "voxel size"),
     "negative voxel": ({"voxel_um": (0.1, -0.1, 0.1)}, "voxel size"),

@@ -138,7 +138,7 @@ def no_size(name: str) -> None:
         (("align", "plain.tif", "--pixel-um", "0.2", "-o", "o.tif"), "z step .* --z-step-um"),
         (("align", "stack.ome.tif", "-o", "o.png"), "end it in .ome.tif"),
         (("align", "stack.ome.tif", "-o", "stack.ome.tif"), "one of the input files"),
-        (("align", "nan.ome.tif", "-o", "o.tif"), "Plane 1 of 'nan.ome.tif' has 1 pixels"),
+        (("align", "nan.ome.tif", "-o", "o.tif"), "Plane 1 of 'nan.ome.tif' has 1 pixel that"),
         (("align", "stack.ome.tif", "-o", "o.tif", "--figure", "f.bmp"), "'f.bmp' cannot be drawn"),
         (("align", "stack.ome.tif", "-o", "o.tif", "--csv", "no/s.csv"), "does not exist"),
         (("edf", "scan_0.ome.tif", "-o", "o.tif"), "at least two planes"),

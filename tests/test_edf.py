@@ -121,7 +121,7 @@ def nan_plane() -> np.ndarray:
         (np.zeros((1, 40, 40)), "at least two planes"),
         (np.zeros((4, 40, 40, 3)), "at least two planes"),
         (np.full((4, 40, 40), 7), "'s' is constant"),
-        (nan_plane(), "Plane 1 of 's' has 1 pixels that are NaN"),
+        (nan_plane(), "Plane 1 of 's' has 1 pixel that is NaN"),
         (np.ones((3, 8, 8)), "at least 16"),
     ],
 )

@@ -176,7 +176,7 @@ def test_a_falling_pair_is_the_same_pair(stack: np.ndarray) -> None:
 
 
 def test_stacks_of_two_shapes_are_refused(stack: np.ndarray) -> None:
-    with pytest.raises(InputError, match="two stacks of the same planes"):
+    with pytest.raises(InputError, match="give two of one shape"):
         evaluate_against(stack, stack[:-1], Z_UM, PLANES, optics=None, methods=["linear"])
 
 

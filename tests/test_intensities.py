@@ -82,8 +82,8 @@ def test_scans_that_single_precision_hardly_holds_are_made_of_what_it_holds() ->
 @pytest.mark.parametrize(
     ("image", "says"),
     [
-        (IMAGES[0] * 1e39, r"'big' has values of up to .*e\+38: divide all scans by one number"),
-        (-IMAGES[0] * 1e300, "divide all scans by one number"),
+        (IMAGES[0] * 1e39, r"'big' has values of up to .*e\+38: divide all images by one number"),
+        (-IMAGES[0] * 1e300, "divide all images by one number"),
         (IMAGES[0] * 1e-60, "so nearly constant .* that single precision holds nothing of it"),
         (1e6 + IMAGES[0] * 1e-5, "so nearly constant"),
         (np.full((20, 20), 7), r"'big' is constant \(every pixel is 7\): it holds no structure"),

@@ -219,7 +219,7 @@ def test_more_points_are_met_by_least_squares() -> None:
         ([(1, 0, 0)], "is one: give three"),
         (np.zeros((0, 3)), "are none: give three"),
         ([(1, 0), (2, 5), (3, 3)], r"three points \(z, y, x\)"),
-        ([(1, 0, 0), (2, 5, 0), (np.nan, 10, 4)], "not finite"),
+        ([(1, 0, 0), (2, 5, 0), (np.nan, 10, 4)], "1 coordinate that is NaN"),
     ],
 )
 def test_points_that_fix_no_plane_are_told(points: object, sentence: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 
@@ -27,3 +29,10 @@ def passed(times: int, *selection: str) -> tuple[str, bool]:
             good += count["tests"] - sum(count[n] for n in ("failures", "errors", "skipped"))
     left_out = f", {skipped} could not run here" if skipped else ""
     return f"{good} of {whole} tests passed{left_out}", good + skipped == whole and good > 0
+
+
+def module(name: str) -> Any:
+    """A module of the tests."""
+    if str(TESTS) not in sys.path:
+        sys.path.insert(0, str(TESTS))
+    return importlib.import_module(name)

@@ -246,7 +246,7 @@ def test_table_and_figure_are_saved(compared, tmp_path: Path) -> None:
     [
         (MADE[0], {"scale": (0.3, 0.3), "units": ("um", "um")}, "Layer 'bad' is one image, not a"),
         (np.zeros((12, 32, 40, 3), np.uint8), IN_UM | {"rgb": True}, "'bad' is an RGB image"),
-        (np.where(MADE > 400, np.nan, MADE), IN_UM, "'bad' has .* NaN or infinite at z = 2 µm"),
+        (np.where(MADE > 400, np.nan, MADE), IN_UM, "'bad' at z = 2 µm has .* NaN or infinite"),
         (np.full_like(MADE, 3), IN_UM, r"'bad' is constant \(every pixel is 3\)"),
         (MADE, IN_UM | {"translate": (90, 0, 0)}, "no plane in common: check the z position"),
         (MADE, IN_UM | {"translate": (2, 90, 0)}, "do not overlap: check the position"),

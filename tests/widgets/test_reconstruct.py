@@ -447,7 +447,7 @@ def no_na(viewer, dock, layer) -> None:
         (one_scan, "One scan only"),
         (no_height, "z position of 'stack, plane 4' is missing"),
         (same_height, "are both at z = 2.5 µm"),
-        (nan_pixel, "'stack, plane 4' has 1 pixels that are NaN"),
+        (nan_pixel, "'stack, plane 4' has 1 pixel that is NaN"),
         (constant, "'stack, plane 4' is constant"),
         (other_shape, "'small' is 20 × 32 pixels"),
         (other_pixel, "differ in pixel size"),

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .scans import InputError
+from .arrays import Planes, real_array, same_shape
+from .errors import InputError
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,14 @@ class Normalisation:
         InputError
             If the stack has no contrast to measure.
         """
-        scale = StackScale(len(stack))
-        for plane in stack:
-            scale.add(np.asarray(plane))
+        planes = Planes(stack, "The truth stack")
+        if len(planes.shape) != 3 or 0 in planes.shape:
+            raise InputError(
+                f"The truth stack has the shape {planes.shape}: give a stack (Z, Y, X)."
+            )
+        scale = StackScale(len(planes))
+        for plane in planes:
+            scale.add(plane)
         return scale.normalisation()
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -96,13 +102,10 @@ class StackScale:
 
     def normalisation(self) -> Normalisation:
         """The scale, once all planes have come; errors as of :meth:`Normalisation.of_stack`."""
-        from skimage.filters import threshold_triangle
-
         if self._highest.min() == self._highest.max():
             stack = self._called[0].upper() + self._called[1:]
             raise InputError(f"{stack} is constant: there is nothing to compare with.")
-        threshold: Callable[[Any], float] = threshold_triangle  # scikit-image is half typed
-        dark = self._highest <= threshold(self._highest)
+        dark = self._highest <= triangle_threshold(self._highest)
         background = float(self._sum[dark].mean() / self._planes)
         foreground = self._percentile()
         if not foreground > background:
@@ -123,6 +126,24 @@ class StackScale:
         first = self._pixels - tail.size  # the rank of the first pixel of the tail
         around = tail[below - first : below - first + 2].astype(np.float64)
         return float(np.quantile(around, rank - below))
+
+
+_MOST_BINS = 2**16
+
+
+def triangle_threshold(image: npt.NDArray[Any]) -> float:
+    """The triangle threshold of an image, which depends on its values and not on their type.
+
+    Zack et al., J. Histochem. Cytochem. 25:741, 1977, as in scikit-image: whole numbers have a bin
+    each, up to 65,536 of them; others share 256.
+    """
+    from skimage.filters import threshold_triangle
+
+    threshold: Callable[[Any], float] = threshold_triangle  # scikit-image is half typed
+    low = image.min()
+    if float(image.max()) - float(low) < _MOST_BINS and bool((image == np.rint(image)).all()):
+        return float(threshold((image - low).astype(np.int64))) + float(low)
+    return float(threshold(image.astype(np.float64)))
 
 
 class StraightFit:
@@ -171,9 +192,10 @@ def fitted(volume: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[np.
     ----------
     volume, truth : numpy.ndarray, same shape
     """
+    values, wanted = _pair(volume, truth)
     line = StraightFit()
-    line.add(volume, truth)
-    return line.apply(volume)
+    line.add(values, wanted)
+    return line.apply(values)
 
 
 def plane_measures(
@@ -193,7 +215,7 @@ def plane_measures(
     tuple of float
         NRMSE is NaN where the truth plane is constant: it has no span to divide by.
     """
-    truth, test = scale.apply(truth), scale.apply(test)
+    truth, test = map(scale.apply, _pair(truth, test))
     error = nrmse(truth, test) if truth.min() < truth.max() else math.nan
     return psnr(truth, test), error, ssim(truth, test)
 
@@ -218,10 +240,14 @@ def nrmse(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
     InputError
         If the truth is constant.
     """
+    truth, test = _pair(truth, test)
     span = float(truth.max()) - float(truth.min())
     if span == 0:
         raise InputError("The truth plane is constant: NRMSE has no meaning on it.")
     return 100 * float(np.sqrt(_mean_square(truth, test))) / span
+
+
+_SSIM_PIXELS = 11  # its window
 
 
 def ssim(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
@@ -237,6 +263,13 @@ def ssim(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
         Values on the scale of :class:`Normalisation`.
     """
     from skimage.metrics import structural_similarity
+
+    truth, test = (values.astype(np.float64) for values in _pair(truth, test))
+    if truth.ndim != 2 or min(truth.shape) < _SSIM_PIXELS:
+        raise InputError(
+            f"The planes have the shape {truth.shape}: SSIM needs two images (Y, X) of at least "
+            f"{_SSIM_PIXELS} × {_SSIM_PIXELS} pixels."
+        )
 
     similarity: Callable[..., float] = structural_similarity  # scikit-image is half typed
     value = similarity(
@@ -268,7 +301,10 @@ def kl_divergence(
         Added to every bin, above 0.
     """
     edges = np.asarray(bins, dtype=np.float64)
-    p, q = (np.histogram(np.ravel(x), edges)[0] + pseudocount for x in (truth, test))
+    samples = [real_array(x, "A sample of widths", finite=False) for x in (truth, test)]
+    if not all(sample.size for sample in samples):
+        raise InputError("A sample of widths is empty: there is nothing to compare.")
+    p, q = (np.histogram(np.ravel(x), edges)[0] + pseudocount for x in samples)
     p, q = p / p.sum(), q / q.sum()
     return float(np.sum(p * np.log(p / q)))
 
@@ -293,7 +329,9 @@ def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
         does not depend on the camera's offset.
     """
     change = size = 0.0
-    for before, after in zip(old, new, strict=True):  # plane by plane, to save memory
+    volumes = Planes(old, "The old volume"), Planes(new, "The new volume")
+    same_shape(*volumes, "The old and the new volume")
+    for before, after in zip(*volumes, strict=True):  # plane by plane, to save memory
         after = after.astype(np.float64)
         change += float(np.sum((after - before) ** 2))
         size += float(np.sum(after**2))
@@ -302,7 +340,13 @@ def relative_change(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
     return float(np.sqrt(change / size))
 
 
+def _pair(truth: npt.ArrayLike, test: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Both as arrays of finite numbers, of one shape."""
+    pair = real_array(truth, "The truth"), real_array(test, "What is compared with the truth")
+    same_shape(*pair, "The truth and what is compared with it")
+    return pair
+
+
 def _mean_square(truth: npt.NDArray[Any], test: npt.NDArray[Any]) -> float:
-    if truth.shape != test.shape:
-        raise ValueError(f"shapes differ: {truth.shape} and {test.shape}")
+    truth, test = _pair(truth, test)
     return float(np.mean((np.asarray(truth, np.float64) - test) ** 2))

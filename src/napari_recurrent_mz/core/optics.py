@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .scans import InputError
+from .arrays import real_number, real_stack, real_values
+from .errors import InputError
 
 Array = npt.NDArray[np.float64]
 
@@ -21,6 +22,7 @@ WIDEST_GAP_DOF = 10.0
 """Gap between two scans, in depths of field, in the middle of which half of the variance of a plane
 is unknown: the square of the expected error of linear MMSE, for a sample as in planning."""
 
+_FARTHEST_UM = 1e4  # farther out of focus a point is no image
 _RADII = 32  # in λ / NA: sixteen in a period of the finest pattern, and a spline between
 
 
@@ -86,7 +88,7 @@ class Optics:
 
 
 def _check(what: str, value: float, low: float, high: float, example: str) -> None:
-    if value is None or not np.isfinite(value):
+    if not math.isfinite(real_number(value)):
         raise InputError(f"The {what} is missing: give it ({example}).")
     if not low <= value <= high:
         raise InputError(
@@ -135,7 +137,12 @@ def widefield_psf(
     """
     from .vectorial import radial_intensity
 
-    heights = np.atleast_1d(np.asarray(z_um, dtype=float))
+    heights = real_values(z_um, "The list of heights")
+    if np.abs(heights).max() > _FARTHEST_UM:
+        raise InputError(
+            f"The defocus goes to {np.abs(heights).max():.3g} µm: give no more than "
+            f"{_FARTHEST_UM:,.0f} µm."
+        )
     if samples is None:
         # With too few of them a coarse pixel gets too much light in focus.
         coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
@@ -195,7 +202,12 @@ def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:
     numpy.ndarray, shape (Z, N, N)
         In the square of the input's units, times µm².
     """
+    psf = real_stack(psf, "The point spread function")
     n = psf.shape[-1]
+    if psf.shape[1] != n or not n % 2:
+        raise InputError(
+            f"The point spread function has the shape {psf.shape}: give (Z, N, N) with an odd N."
+        )
     radius_um = 0.61 * optics.wavelength_um / optics.na
     at = np.fft.fftfreq(n, 1 / n)
     # A soft edge of one pixel keeps a pinhole smaller than the pixel from vanishing.

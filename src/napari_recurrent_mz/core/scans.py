@@ -12,10 +12,14 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .arrays import as_single, check_finite, real_array, real_number, real_values
+from .errors import InputError as InputError
+from .errors import counted as counted
+from .errors import listed as listed
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -44,35 +48,7 @@ def same_height(z_um: float, heights_um: npt.ArrayLike) -> npt.NDArray[np.bool_]
     return same
 
 
-LARGEST_VALUE = 1e37
-"""Beyond it an estimate might not be a number of single precision any more."""
-
 _ORDINARY = (2.0**-20, 2.0**40)  # the brightest pixel of scans that are computed with as they are
-
-
-class InputError(ValueError):
-    """A mistake in what the user gave, told in one clear sentence.
-
-    Parameters
-    ----------
-    sentence : str
-    kind : str, optional
-        What programs know it by, where one may be answered: sentences are for people.
-    """
-
-    def __init__(self, sentence: str = "", kind: str = "") -> None:
-        super().__init__(sentence)
-        self.kind = kind
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words as a sentence has them: ``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things in a sentence: ``1 scan``, ``2 scans``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +76,12 @@ class Scan:
 
     def __post_init__(self) -> None:
         label = f"'{self.name}'" if self.name else "this scan"
-        if self.z_um is None or not np.isfinite(self.z_um):
+        z_um = real_number(self.z_um)
+        if not math.isfinite(z_um):
             raise InputError(
                 f"The z position of {label} is missing: give its height in µm (a finite number)."
             )
-        object.__setattr__(self, "z_um", float(self.z_um))
+        object.__setattr__(self, "z_um", z_um)
         object.__setattr__(self, "image", check_image(self.image, label))
 
     @property
@@ -125,7 +102,7 @@ class Scan:
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
     """Return ``image`` as float32 (Y, X), or raise :class:`InputError` naming ``label``."""
-    array = np.asarray(image)
+    array = real_array(image, label, finite=False)
     if array.ndim == 3 and array.shape[-1] in (3, 4):
         raise InputError(
             f"{label} is an RGB image of shape {array.shape}: "
@@ -136,23 +113,15 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
             f"{label} has {array.ndim} dimensions (shape {array.shape}): "
             "a scan is one 2-D image (Y, X); choose one channel, time point and plane."
         )
-    if np.iscomplexobj(array) or array.dtype.kind not in "uifb":
-        raise InputError(f"{label} holds values of type {array.dtype}: give real intensities.")
     if min(array.shape) < 16:
         raise InputError(
             f"{label} is only {array.shape[0]} × {array.shape[1]} pixels: "
             "a scan needs at least 16 × 16."
         )
-    _check_finite(array, label, "replace")
-    low, high = float(array.min()), float(array.max())
-    if max(-low, high) > LARGEST_VALUE:
-        raise InputError(
-            f"{label} has values of up to {max(-low, high):.2g}: divide all scans by one number, "
-            f"so that none is above {LARGEST_VALUE:g}."
-        )
-    pixels = np.array(array, dtype=np.float32)
+    check_finite(array, label)
+    pixels = np.array(as_single(array, label), order="C")  # the order of sums follows it
     if pixels.min() == pixels.max():
-        nearly = "" if low == high else "so nearly "
+        nearly = "" if array.min() == array.max() else "so nearly "
         raise InputError(
             f"{label} is {nearly}constant (every pixel is {pixels.flat[0]:g})"
             f"{' that single precision holds nothing of it' if nearly else ''}: "
@@ -160,15 +129,6 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
         )
     pixels.setflags(write=False)
     return pixels
-
-
-def _check_finite(array: npt.NDArray[Any], label: str, remedy: str) -> None:
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise InputError(
-            f"{label} has {bad} pixels that are NaN or infinite: "
-            f"{remedy} them before reconstructing."
-        )
 
 
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
@@ -215,20 +175,19 @@ def in_ordinary_units(scans: Sequence[Scan]) -> tuple[float, tuple[Scan, ...]]:
 def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str = "") -> Heights:
     """Return the heights of a surface as float64 (Y, X), once they fit scans of ``shape``."""
     what = f"The height map '{label}'" if label else "The height map"
-    array = np.asarray(heights_um)
+    if str(getattr(heights_um, "dtype", "")).endswith("bool"):  # a mask
+        raise InputError(f"{what} holds values of type bool: give heights in µm.")
+    array = real_array(heights_um, what)
     if array.ndim != 2:
         raise InputError(
             f"{what} has {array.ndim} dimensions (shape {array.shape}): "
             "give one 2-D image (Y, X) of heights in µm."
         )
-    if array.dtype.kind not in "uif":
-        raise InputError(f"{what} holds values of type {array.dtype}: give heights in µm.")
     if array.shape != tuple(shape):
         raise InputError(
             f"{what} is {array.shape[0]} × {array.shape[1]} pixels but the scans are "
             f"{shape[0]} × {shape[1]}: give one height for every pixel of the scans."
         )
-    _check_finite(array, what, "fill")
     return array.astype(np.float64)
 
 
@@ -274,7 +233,8 @@ class ZGrid:
     step_um: float
 
     def __post_init__(self) -> None:
-        if not np.all(np.isfinite([self.start_um, self.stop_um, self.step_um])):
+        lengths = map(real_number, (self.start_um, self.stop_um, self.step_um))
+        if not all(map(math.isfinite, lengths)):
             raise InputError("The target grid has a value that is not a finite number of µm.")
         if self.step_um <= 0:
             raise InputError(
@@ -340,6 +300,7 @@ def default_grid(
     else as many are as can be. ``planes`` are the numbers of the scans in one stack: the grid then
     has the planes of that stack, unless every one of them is a scan.
     """
+    z_um = real_values(z_um, "The list of heights").tolist()
     low, high = min(z_um), max(z_um)
     if low == high:
         return ZGrid(low, high, 1.0)

@@ -9,10 +9,12 @@ micrometres, points and pixels in the order (z, y, x).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import real_array
 from ..core.methods import DEFAULT_METHOD
 from ..core.optics import Optics
 from ..core.progress import Listener, listening, nobody
@@ -75,7 +77,7 @@ def reconstruct_surface(
     >>> heights = plane_through([(2, 0, 0), (8, 0, 60), (2, 60, 0)], (512, 512), 0.13)
     >>> image = reconstruct_surface(scans, heights, optics=optics)       # doctest: +SKIP
     """
-    recipe = Recipe(scans, HeightMap(np.asarray(heights_um)), optics, method, model, device)
+    recipe = Recipe(scans, HeightMap(cast(Heights, heights_um)), optics, method, model, device)
     with listening(on_progress or nobody, stopped):
         for event in run(recipe, stopped=stopped):
             if isinstance(event, SurfaceImage):
@@ -113,15 +115,13 @@ def plane_through(
     InputError
         If there are fewer than three points, or they lie on one line seen from above.
     """
-    points = np.asarray(points_um, dtype=float)
+    points = real_array(points_um, "The list of points", of="coordinate").astype(np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) < 3:
         given = len(points) if points.ndim == 2 and points.shape[1] == 3 else 0
         are_there = "is one" if given == 1 else f"are {given or 'none'}"
         raise InputError(
             f"A plane needs three points (z, y, x) in µm, but there {are_there}: give three."
         )
-    if not np.isfinite(points).all():
-        raise InputError("A point of the plane is not finite: give z, y and x in µm.")
     centre = points.mean(axis=0)
     from_centre = points - centre
     lengths = np.linalg.svd(from_centre[:, 1:], compute_uv=False)
@@ -177,8 +177,10 @@ def heights_on_field(
     """
     from scipy import ndimage
 
-    size = np.asarray(heights_um).shape
-    known = check_heights(heights_um, size, name)
+    what = f"The height map '{name}'" if name else "The height map"
+    given = real_array(heights_um, what)
+    size = given.shape
+    known = check_heights(given, size, name)
     places = [
         (start + pixel_um * np.arange(n) - first) / spacing
         for start, n, first, spacing in zip(
@@ -188,7 +190,6 @@ def heights_on_field(
     # Another quarter of a pixel is a matter of how corners and centres are counted.
     short = [p.min() < -0.75 or p.max() > n - 0.25 for p, n in zip(places, size, strict=True)]
     if any(short):
-        what = f"The height map '{name}'" if name else "The height map"
         axis = "y and x" if all(short) else "yx"[int(np.argmax(short))]
         raise InputError(
             f"{what} does not reach over the whole field of the scans along {axis}: give one that "

@@ -22,8 +22,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import real_array, real_values
 from ..core.optics import Optics
-from ..core.scans import ZGrid
+from ..core.scans import InputError, ZGrid
 from .covariance import CovarianceTable, covariance_table
 from .lmmse import SIGMA2, LinearEstimate, linear_weights
 from .uncertainty import cross_power, noise_power, signal_power
@@ -74,7 +75,12 @@ class Expectation:
         self.z_um: Array = every[some]
         span = grid.stop_um - grid.start_um
         table = covariance_table(optics, span)
-        given = prior_power(table) if power is None else np.asarray(power, np.float64)
+        given = prior_power(table) if power is None else real_values(power, "The power")
+        if given.shape != table.k.shape:
+            raise InputError(
+                f"The power has {len(given)} values, but the table {len(table.k)} frequencies: "
+                "give that of its frequencies."
+            )
         if not given.any():  # scans that hold nothing but noise
             given = prior_power(table)
         # Beyond the cut-off there is neither signal nor covariance, only noise.
@@ -203,4 +209,4 @@ def prior_power(table: CovarianceTable, falling: float = FALLING) -> Array:
 
 
 def _heights(z_um: npt.ArrayLike) -> Array:
-    return np.atleast_1d(np.asarray(z_um, dtype=np.float64))
+    return np.atleast_1d(real_array(z_um, "The list of heights", of="value").astype(np.float64))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.arrays import real_values
 from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scan, check_scans, in_ordinary_units, is_surface
@@ -67,8 +68,8 @@ def linear_weights(
         Real weights at the frequencies ``table.k``. For a wide-field target they sum to one
         at k = 0; for a confocal one they are what the equations give.
     """
-    scan_z = np.atleast_1d(np.asarray(scan_z_um, dtype=float))
-    target_z = np.atleast_1d(np.asarray(target_z_um, dtype=float))
+    scan_z = real_values(scan_z_um, "The list of scans")
+    target_z = real_values(target_z_um, "The list of targets")
     span = _span(scan_z, target_z)
     table = table or covariance_table(optics, span)
     cross = table if target == "widefield" else covariance_table(optics, span, "widefield", target)
@@ -98,7 +99,7 @@ def propagation_weights(
     table : CovarianceTable
     weights : numpy.ndarray, shape (T, K)
     """
-    distance = np.atleast_1d(np.asarray(distance_um, dtype=float))
+    distance = real_values(distance_um, "The list of distances")
     table = table or covariance_table(optics, float(np.abs(distance).max()))
     weights = table.at(distance / optics.depth_of_field_um) / (table.values[0] + SIGMA2)
     weights[:, 0] = 1.0
@@ -299,7 +300,7 @@ class LinearEstimate:
             Expected root-mean-square error relative to the standard deviation of the
             plane: 0 (known) to 1 (nothing known but the mean).
         """
-        target = np.atleast_1d(np.asarray(z_um, dtype=float))
+        target = real_values(z_um, "The list of heights")
         return expected_error(
             self.table,
             self.optics,

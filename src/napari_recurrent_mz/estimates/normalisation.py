@@ -9,6 +9,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_triangle
 
+from ..core.arrays import real_array
+from ..core.metrics import triangle_threshold
 from ..core.scans import FloatArray, InputError, check_image, ordinary_unit
 
 
@@ -127,7 +129,7 @@ def edf_normalisation(edf: npt.ArrayLike, name: str = "this image") -> EdfNormal
         If it is no image, holds NaN, is constant, or has no foreground.
     """
     pixels = check_image(edf, f"'{name}'")
-    threshold = float(threshold_triangle(np.asarray(edf)))  # type: ignore[no-untyped-call]
+    threshold = triangle_threshold(real_array(edf, f"'{name}'"))
     foreground = pixels > threshold
     if not foreground.any() or foreground.all():
         raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.arrays import real_values
 from ..core.scans import InputError
 from .lmmse import LinearEstimate, Weights, linear_weights
 from .normalisation import noise_of
@@ -43,7 +44,7 @@ def left_out_weights(estimate: LinearEstimate, z_um: npt.ArrayLike) -> Weights:
     numpy.ndarray, shape (M, T, M, K)
         First the scan that is left out; its own weight is nil.
     """
-    scans, targets = estimate.scan_z_um, np.atleast_1d(np.asarray(z_um, np.float64))
+    scans, targets = estimate.scan_z_um, real_values(z_um, "The list of heights")
     left_out = np.zeros((len(scans), len(targets), len(scans), len(estimate.table.k)))
     for number in range(len(scans)):
         others = np.delete(np.arange(len(scans)), number)

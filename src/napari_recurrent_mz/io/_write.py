@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.scans import Heights, InputError
+from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_image, real_values
+from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
+from ._facts import PLAUSIBLE
 from ._ome_tiff import OmeTiffWriter, write_ome_surface, write_ome_tiff
 from ._whole import Workplace, refusals_of, write_whole
 from ._zarr import OmeZarrWriter, is_zarr
@@ -127,11 +130,12 @@ def write_volume(
     InputError
         As :func:`check_output`, or when the disk refuses.
     """
-    array, heights = np.asarray(volume), np.asarray(z_um, dtype=np.float64)
+    array = real_array(volume, "The volume", finite=False)
+    heights = real_values(z_um, "The list of heights")
     is_small = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
+    check_largest(array, "The volume")
     array = np.ascontiguousarray(array, array.dtype if keep_type and is_small else np.float32)
-    if array.ndim != 3 or heights.shape != array.shape[:1]:
-        raise ValueError(f"a volume {array.shape} cannot have heights of shape {heights.shape}")
+    check_heights_of(array.shape, heights)
     order = np.argsort(heights, kind="stable")
     if np.any(np.diff(order) != 1):
         array, heights = array[order], heights[order]
@@ -177,6 +181,7 @@ def write_channels(
         refuses.
     """
     path = check_output(path, inputs)
+    channels = [_checked(channel, place) for channel in channels]
     image = NewImage(path.name.split(".")[0], channels, place, provenance or {})
 
     def planes() -> Iterator[npt.NDArray[Any]]:
@@ -184,7 +189,8 @@ def write_channels(
         for number, (channel, at) in enumerate(product(channels, each)):
             if on_plane is not None:
                 on_plane(number, image.n_planes)
-            yield np.ascontiguousarray(channel.pixels[at], image.dtype)
+            with reading(_called(channel)):
+                yield np.ascontiguousarray(channel.pixels[at], image.dtype)
 
     def write(part: Path) -> None:
         if path.suffix.lower() != _ZARR_ENDING:
@@ -214,12 +220,46 @@ def write_surface(
     is the position (y, x) of the first pixel; the rest is as in :func:`write_volume`.
     """
     path = check_surface_output(path, inputs)
-    pixels, record = np.ascontiguousarray(image, dtype=np.float32), provenance or {}
+    pixels = real_image(image, "The image", finite=False)
+    heights_um = check_heights(heights_um, pixels.shape)
+    check_largest(pixels, "The image")
+    pixels, record = np.ascontiguousarray(pixels, dtype=np.float32), provenance or {}
     middle = np.array([float(heights_um.mean())])
     place = Place(float(pixel_um), middle, origin_um=origin_um)
     return write_whole(
         path, lambda part: write_ome_surface(part, pixels, heights_um, place, record)
     )
+
+
+def check_heights_of(shape: tuple[int, ...], heights_um: npt.NDArray[np.float64]) -> None:
+    """Refuse a volume that is none, or has not one height a plane."""
+    if len(shape) != 3 or 0 in shape or heights_um.shape != shape[:1]:
+        raise InputError(
+            f"A volume of the shape {shape} with {counted(len(heights_um), 'height')} cannot be "
+            "written: give planes (Z, Y, X), and a height for each."
+        )
+    gaps = np.diff(np.sort(heights_um))
+    nearest, farthest = PLAUSIBLE["z_step_um"]
+    if len(gaps) and not (gaps.min() > 0 and nearest <= gaps.mean() <= farthest):
+        raise InputError(
+            f"The planes lie {gaps.mean():g} µm apart on average, the nearest {gaps.min():g} µm, "
+            "which no reader would believe: give heights in µm, to each plane its own."
+        )
+
+
+def _checked(channel: Channel, place: Place) -> Channel:
+    """A channel whose planes can be written."""
+    pixels = lazy_or_read(channel.pixels, _called(channel))
+    shape = tuple(pixels.shape)
+    if not 2 <= len(shape) <= 4 or 0 in shape:
+        raise InputError(f"{_called(channel)} has the shape {shape}: give planes (Z, Y, X).")
+    if place.z_um is not None:
+        check_heights_of((1, *shape)[-3:], place.z_um)
+    return replace(channel, pixels=pixels)
+
+
+def _called(channel: Channel) -> str:
+    return f"The channel '{channel.name}'" if channel.name else "The image"
 
 
 class VolumeWriter(AbstractContextManager["VolumeWriter"]):
@@ -286,9 +326,8 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         self.path = Path(path) if in_plate else check_output(path, inputs)
         self.dtype = np.dtype(dtype)
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
-        heights = np.asarray(z_um, np.float64)
-        if heights.shape != self.shape[:1]:
-            raise ValueError(f"a volume {shape} cannot have heights of {heights.shape}")
+        heights = real_values(z_um, "The list of heights")
+        check_heights_of(self.shape, heights)
         name, place = self.path.name.split(".")[0], Place(float(pixel_um), heights)
         image = NewImage.empty(name, self.shape, self.dtype, place, channels)
         check_disk(self.path, (image.n_planes, *self.shape[1:]), self.dtype.itemsize)
@@ -312,9 +351,15 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
 
     def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
         """Write the plane with this number, (Y, X), over one that was there."""
-        pixels = np.asarray(plane, self.dtype)
+        called = f"Plane {index} of '{self.path.name}'"
+        pixels = real_array(plane, called, finite=False)
+        check_largest(pixels, called)
+        pixels = pixels.astype(self.dtype, copy=False)
         if pixels.shape != self.shape[1:] or not 0 <= index < self._count:
-            raise ValueError(f"a plane {pixels.shape} is not plane {index} of {self.shape}")
+            raise InputError(
+                f"{called} has the shape {pixels.shape}, but the volume {self.shape}: give one of "
+                "its planes."
+            )
         with refusals_of(self.path):
             self._file.put(int(index), pixels)
         self._written.add(int(index))

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import real_array, real_number, real_values, same_shape
 from ..core.device import choose_device
 from ..core.methods import METHODS, method_of
 from ..core.metrics import Normalisation, fitted, plane_measures
@@ -161,12 +162,11 @@ def evaluate(
         raise InputError(f"No method is named: choose some of {', '.join(METHODS)}.")
     for method in methods:
         method_of(method)
-    if reference is not None and reference.shape != stack.shape:
-        raise InputError(
-            f"The reference has the shape {reference.shape} and the stack {stack.shape}: give "
-            "two stacks of the same planes and pixels."
-        )
-    heights = np.asarray(z_um, dtype=np.float64)
+    stack = real_array(stack, "The stack")
+    if reference is not None:
+        reference = real_array(reference, "The reference")
+        same_shape(reference, stack, "The reference and the stack")
+    heights = real_values(z_um, "The list of heights")
     measured, grid, chosen = _rising(stack, heights, planes)
     truth = measured if reference is None else _rising(reference, heights, planes)[0]
     scans = [Scan(measured[p], float(grid.z_um[p]), f"plane {p}") for p in chosen]
@@ -232,6 +232,7 @@ def evaluate_against(
     InputError
         As in :func:`evaluate`, and if the stacks differ in shape.
     """
+    reference = real_array(reference, "The reference")
     return evaluate(
         stack, z_um, planes, optics=optics, methods=methods, model=model, device=device,
         on_progress=on_progress, reference=reference,
@@ -267,7 +268,7 @@ def _rising(
     n = stack.shape[0]
     if z_um.shape != (n,):
         raise InputError(f"The stack has {n} planes but {z_um.size} heights: give one a plane.")
-    missing = [p for p in planes if not 0 <= p < n]
+    missing = [p for p in planes if not 0 <= real_number(p) < n]
     if missing:
         raise InputError(
             f"The stack has no plane {missing[0]}: its planes are numbered 0 to {n - 1}."

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import Planes, real_array
 from ..core.progress import at_once
 from ..core.scans import InputError
 
@@ -77,7 +78,8 @@ class SideViews:
     Attributes
     ----------
     xy : ndarray, shape (Y, X)
-        Along z. The volume's own type for ``max``, float64 for ``mean`` and ``sum``.
+        Along z. For ``max`` the volume's own type (for truth values uint8, for half precision
+        float32), float64 for ``mean`` and ``sum``.
     xz : ndarray, shape (Z, X)
         Along y.
     yz : ndarray, shape (Z, Y)
@@ -154,22 +156,23 @@ def iter_side_views(
     >>> views = side_views(volume, (0.2, 0.1, 0.1), slab=Slab(5, 12, 12, thickness_um=2))
     >>> views.xz.shape, views.through_um[1]  # looks along y, from 11 to 13 µm
     """
-    _check(volume, voxel_um, origin_um, how, name)
-    shape = tuple(map(int, volume.shape))
+    planes = Planes(volume, name)
+    _check(planes, voxel_um, origin_um, how, name)
+    shape = planes.shape
     voxel, origin = tuple(map(float, voxel_um)), tuple(map(float, origin_um))
     inside = [
         _voxels_in_slab(axis, shape[axis], voxel[axis], origin[axis], slab, name)
         for axis in range(3)
     ]
-    kind, lowest = (volume.dtype, _lowest(volume.dtype)) if how == "max" else (np.float64, 0)
+    kind, lowest = (planes.dtype, _lowest(planes.dtype)) if how == "max" else (np.float64, 0)
     totals = [np.full(_without(axis, shape), lowest, kind) for axis in range(3)]
     blocks = [
         block
-        for block in _blocks(volume, block_bytes)
+        for block in _blocks(planes, block_bytes)
         if any(_overlap(part, seen) for part, seen in zip(block, inside, strict=True))
     ]
     for done, block in enumerate(blocks, start=1):
-        _add_block(volume, block, inside, how, totals, name)
+        _add_block(planes, block, inside, how, totals, name)
         yield done, len(blocks)
     z, y, x = (part.stop - part.start for part in inside)
     if how == "mean":
@@ -202,26 +205,28 @@ def _without(axis: int, items: Sequence[T]) -> tuple[T, ...]:
 
 
 def _check(
-    volume: Any, voxel_um: Sequence[float], origin_um: Sequence[float], how: str, name: str
+    volume: Planes, voxel_um: Sequence[float], origin_um: Sequence[float], how: str, name: str
 ) -> None:
-    shape = tuple(getattr(volume, "shape", ()))
+    shape = volume.shape
     if len(shape) != 3 or 0 in shape:
         raise InputError(
             f"{name} has shape {shape}: side views need a volume (z, y, x) with voxels in it."
         )
-    if np.dtype(volume.dtype).kind not in "uifb":
-        raise InputError(f"{name} holds values of type {volume.dtype}: give real intensities.")
-    if len(voxel_um) != 3 or not np.isfinite(voxel_um).all() or not np.all(voxel_um):
+    if not _are_three(voxel_um, "The voxel size") or not np.all(voxel_um):
         raise InputError(
-            f"The voxel size of {_within_sentence(name)} is {tuple(voxel_um)}: give the size "
+            f"The voxel size of {_within_sentence(name)} is {voxel_um}: give the size "
             "along z, y and x in µm, none of them 0."
         )
-    if len(origin_um) != 3 or not np.isfinite(origin_um).all():
+    if not _are_three(origin_um, "The origin"):
         raise InputError(
-            f"The origin of {_within_sentence(name)} is {tuple(origin_um)}: give z, y and x in µm."
+            f"The origin of {_within_sentence(name)} is {origin_um}: give z, y and x in µm."
         )
     if how not in HOWS:
         raise InputError(f"There is no projection '{how}': choose one of {', '.join(HOWS)}.")
+
+
+def _are_three(lengths: Any, label: str) -> bool:
+    return real_array(lengths, label, of="length").shape == (3,)
 
 
 def _within_sentence(name: str) -> str:
@@ -253,10 +258,7 @@ def _voxels_in_slab(
 
 
 def _lowest(dtype: Any) -> Any:
-    kind = np.dtype(dtype).kind
-    if kind == "b":
-        return False
-    return -np.inf if kind == "f" else np.iinfo(dtype).min
+    return -np.inf if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min
 
 
 def _overlap(one: slice, other: slice) -> slice | None:
@@ -265,7 +267,7 @@ def _overlap(one: slice, other: slice) -> slice | None:
 
 
 def _add_block(
-    volume: Any,
+    volume: Planes,
     block: tuple[slice, ...],
     inside: Sequence[slice],
     how: How,
@@ -276,7 +278,7 @@ def _add_block(
     overlaps = [_overlap(part, seen) for part, seen in zip(block, inside, strict=True)]
     if sum(part is not None for part in overlaps) == 1:  # else their union spans the block
         block = tuple(over or part for over, part in zip(overlaps, block, strict=True))
-    values = np.asarray(volume[block])
+    values = volume.read(block)
     _check_finite(values, block[0].start, name)
     for axis, part in enumerate(overlaps):
         if part is None:
@@ -302,7 +304,7 @@ def _check_finite(values: Array, first_plane: int, name: str) -> None:
         )
 
 
-def _blocks(volume: Any, block_bytes: int) -> Iterable[tuple[slice, ...]]:
+def _blocks(volume: Planes, block_bytes: int) -> Iterable[tuple[slice, ...]]:
     """The volume in blocks of whole chunks, in the order in which they are stored."""
     edges = _chunk_edges(volume)
     largest = [max(b - a for a, b in itertools.pairwise(along)) for along in edges]
@@ -317,12 +319,11 @@ def _blocks(volume: Any, block_bytes: int) -> Iterable[tuple[slice, ...]]:
     return itertools.product(*slices)
 
 
-def _chunk_edges(volume: Any) -> list[list[int]]:
+def _chunk_edges(volume: Planes) -> list[list[int]]:
     """Where the chunks of each axis begin and end; rows, when there are no chunks."""
-    shape = [int(size) for size in volume.shape]
-    chunks = getattr(volume, "chunks", None) or (1, 1, shape[2])
+    chunks = volume.chunks or (1, 1, volume.shape[2])
     edges = []
-    for size, chunk in zip(shape, chunks, strict=True):
+    for size, chunk in zip(volume.shape, chunks, strict=True):
         if isinstance(chunk, int | np.integer):  # zarr, HDF5: one size for all
             edges.append([*range(0, size, int(chunk)), size])
         else:  # dask: the size of each

@@ -155,13 +155,22 @@ class NetworkConfig:
         return int(self.base_channels * 2 ** (level - 1))
 
 
+def start_at_random(weight: torch.Tensor) -> None:
+    """Draw the weights of a convolution, if it has memory for any.
+
+    To do it without, PyTorch would load its compiler, which leaves a folder behind.
+    """
+    if not weight.is_meta:
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+
+
 def _convolutions(inputs: int, middle: int, outputs: int, config: NetworkConfig) -> nn.Sequential:
     """Two 3×3 convolutions, each with BN and ReLU: (N, inputs, H, W) → (N, outputs, H, W)."""
     norm, slope = config.norm, config.slope
     layers: list[nn.Module] = []
     for before, after in ((inputs, middle), (middle, outputs)):
         layers.append(nn.Conv2d(before, after, 3, padding=1, bias=norm == "none"))
-        nn.init.kaiming_normal_(layers[-1].weight, nonlinearity="relu")  # type: ignore[arg-type]
+        start_at_random(layers[-1].weight)  # type: ignore[arg-type]
         if norm == "batch":
             layers.append(nn.BatchNorm2d(after))
         layers.append(nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True))

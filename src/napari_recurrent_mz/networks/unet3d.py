@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from .plain import PlainConfig, PlainNetwork, nearest_scans
+from .recurrent_mz import start_at_random
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Convolution3D(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, depths: int, *, bias: bool = True) -> None:
         super().__init__(3 * inputs, outputs, 3, padding=1, bias=bias)
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        start_at_random(self.weight)
         self.depths = depths
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..core.arrays import real_array, real_values
 from ..core.device import Device
 from ..core.optics import Optics
 from ..core.progress import Stopped, never
@@ -77,6 +78,7 @@ def measured_field(
         If the stack is no stack, too thin or too small, or unevenly spaced.
     """
     called = f"'{name}'"
+    stack = real_array(stack, called)
     if stack.ndim == 3 and stack.shape[-1] in (3, 4):
         raise InputError(
             f"{called} is an RGB image of shape {stack.shape}: adapting needs one fluorescence "
@@ -87,11 +89,7 @@ def measured_field(
             f"{called} is one image, not a stack: adapting learns from a full z-stack (Z, Y, X), "
             "so take one of your sample."
         )
-    if stack.dtype.kind not in "uif":
-        raise InputError(f"{called} holds values of type {stack.dtype}: give real intensities.")
-    if stack.dtype.kind == "f" and not np.isfinite(stack).all():
-        raise InputError(f"{called} holds NaN or infinite values: replace them first.")
-    heights = np.asarray(z_um, dtype=np.float64)
+    heights = real_values(z_um, "The list of heights")
     step = even_step(heights) if len(heights) == len(stack) else None
     if step is None:
         raise InputError(

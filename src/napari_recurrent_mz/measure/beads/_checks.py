@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import as_single, real_array
 from ...core.scans import InputError
 from ._find import Array, Voxels
 
@@ -15,27 +16,32 @@ MODELS = ("profiles", "gaussian3d")
 _PIXELS_APART = 10.0  # default separation, in lateral pixels
 
 
-def checked_volume(volume: npt.ArrayLike, voxel_um: Sequence[float]) -> tuple[Voxels, Array]:
+def checked_volume(
+    volume: npt.ArrayLike, voxel_um: Sequence[float] | Array
+) -> tuple[Voxels, Array]:
     """Return a volume as float32 (Z, Y, X), and its voxel size, shape (3,)."""
-    pixels = np.asarray(volume)
-    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "biuf":
+    values = real_array(volume, "The volume")
+    if values.ndim not in (2, 3) or not values.size:
         raise InputError(
-            f"The volume has shape {pixels.shape} and type {pixels.dtype}: "
+            f"The volume has shape {values.shape}: "
             "beads are measured in a grey-value volume (z, y, x) or image (y, x)."
         )
-    pixels = np.ascontiguousarray(pixels.reshape((-1, *pixels.shape[-2:])), np.float32)
+    pixels = as_single(values, "The volume").reshape((-1, *values.shape[-2:]))
+    pixels = np.ascontiguousarray(pixels)
     if min(pixels.shape[1:]) < 16:
         raise InputError(
             f"The image is only {pixels.shape[1]} × {pixels.shape[2]} pixels: "
             "measuring beads needs at least 16 × 16."
         )
-    voxel = _three(voxel_um, voxel_um[0] if len(pixels) == 1 and len(voxel_um) else None)
+    voxel = _three(voxel_um, np.nan if len(pixels) == 1 else None)
+    if voxel is not None and len(pixels) == 1 and np.isnan(voxel[0]):
+        voxel[0] = voxel[1]
     if voxel is None or not np.all(np.isfinite(voxel) & (voxel > 0)):
         raise _not_three("voxel size", voxel_um, "above 0 µm")
     return pixels, voxel
 
 
-def checked_origin(origin_um: Sequence[float]) -> Array:
+def checked_origin(origin_um: Sequence[float] | Array) -> Array:
     """Return the place of the first voxel, shape (3,)."""
     origin = _three(origin_um, 0.0)
     if origin is None or not np.all(np.isfinite(origin)):
@@ -55,23 +61,26 @@ def checked_region(given: Sequence[float] | None, planes: int) -> Array:
     return region
 
 
-def _three(given: Sequence[float], z_of_an_image: float | None) -> Array | None:
+def _three(given: Sequence[float] | Array, z_of_an_image: float | None) -> Array | None:
     """(z, y, x), for which (y, x) will do where an image has a z; None if there are not three."""
-    lengths = np.array(given, np.float64)
+    try:
+        lengths = np.array(given, np.float64)
+    except (TypeError, ValueError):
+        return None
     if lengths.shape == (2,) and z_of_an_image is not None:
         lengths = np.array([z_of_an_image, *lengths])
     return lengths if lengths.shape == (3,) else None
 
 
-def _not_three(words: str, given: Sequence[float], unit: str) -> InputError:
-    return InputError(f"The {words} {tuple(given)} is not three lengths (z, y, x) {unit}.")
+def _not_three(words: str, given: Sequence[float] | Array, unit: str) -> InputError:
+    return InputError(f"The {words} {given} is not three lengths (z, y, x) {unit}.")
 
 
 def checked_points(
     points: npt.ArrayLike, shape: tuple[int, ...], voxel: Array, origin: Array
 ) -> Array:
     """Points from the first voxel, (N, 3) in micrometres."""
-    places = np.asarray(points, np.float64)
+    places = real_array(points, "The list of points", of="coordinate").astype(np.float64)
     if places.ndim == 2 and places.shape[1] == 2 and shape[0] == 1:
         places = np.column_stack([np.full(len(places), origin[0]), places])
     if places.ndim != 2 or places.shape[1] != 3 or not np.all(np.isfinite(places)):

@@ -48,10 +48,8 @@ class FilteredVolume:
 
 
 def prepared(volume: Voxels, voxel_um: Array, separation_um: float) -> FilteredVolume:
-    """Filter a volume for the search of beads; refuse a constant one, or NaN in it."""
+    """Filter a volume for the search of beads; refuse a constant one."""
     low, high = float(volume.min()), float(volume.max())
-    if not np.isfinite(high - low):
-        raise InputError("The volume has voxels that are NaN or infinite: replace them first.")
     if low == high:
         raise InputError(f"The volume is constant (every voxel is {low:g}): it holds no bead.")
     sigma = np.where(np.array(volume.shape) > 1, _SMOOTH * separation_um / voxel_um, 0)

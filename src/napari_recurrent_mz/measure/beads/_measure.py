@@ -165,11 +165,11 @@ def measure_beads(
 
 def bead_steps(
     volume: npt.ArrayLike,
-    voxel_um: Sequence[float],
+    voxel_um: Sequence[float] | Array,
     settings: BeadSettings,
     *,
     points: npt.ArrayLike | None,
-    origin_um: Sequence[float],
+    origin_um: Sequence[float] | Array,
     stopped: Callable[[], bool],
 ) -> Generator[tuple[int, int], None, pd.DataFrame]:
     """:func:`measure_beads` in steps: yields beads fitted and their total, returns the table."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import reading, real_array
 from ...core.scans import InputError
 from ._gaussians import FWHM_PER_SIGMA, Array, Windows, fit_gaussians
 from ._measure import half_region
@@ -76,6 +77,8 @@ def bead_profiles(volume: Any, table: pd.DataFrame, bead: int) -> tuple[Profile,
     if bead not in table.index:
         raise InputError(f"The table has no bead {bead}.")
     row = table.loc[bead]
+    if not hasattr(volume, "shape"):
+        volume = real_array(volume, "The volume")
     return tuple(
         _profile(volume, row, table.attrs, axis)
         for axis in range(3)
@@ -90,7 +93,11 @@ def _profile(volume: Any, row: pd.Series, settings: dict[str, Any], axis: int) -
     first = max(place[axis] - half, 0)
     index: list[Any] = list(place)
     index[axis] = slice(first, place[axis] + half + 1)
-    line = np.asarray(volume[tuple(index[-volume.ndim :])], np.float64)
+    with reading("The volume"):
+        along = volume[tuple(index[-len(volume.shape) :])]
+    line = real_array(along, "The volume").astype(np.float64)
+    if line.ndim != 1 or not line.size:
+        raise InputError("The volume has other axes than the one that the table was measured in.")
     at = settings["origin_um"][axis] + (first + np.arange(len(line))) * voxel_um
     centre, fwhm = float(row[f"{name}_um"]), float(row[f"fwhm_{name}_um"])
     fine = np.linspace(at[0], at[-1], _FINE * (len(line) - 1) + 1)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import metrics
+from ...core.arrays import real_array
 from ...core.scans import InputError, listed
 from ._measure import HEADERS
 
@@ -73,7 +74,7 @@ def widths(table: pd.DataFrame, axis: str) -> Widths:
 
 
 def _finite(sample: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    values = np.ravel(np.asarray(sample, np.float64))
+    values = np.ravel(real_array(sample, "The list of widths", finite=False).astype(np.float64))
     return values[np.isfinite(values)]
 
 

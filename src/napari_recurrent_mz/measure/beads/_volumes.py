@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import real_array
 from ...core.progress import finished, never
 from ...core.scans import InputError
 from ...io import even_step
@@ -40,14 +41,19 @@ class BeadVolume:
     voxel_um: Array
     origin_um: Array
 
+    def __post_init__(self) -> None:
+        if not hasattr(self.pixels, "shape"):
+            object.__setattr__(self, "pixels", real_array(self.pixels, f"'{self.name}'"))
+
     @property
     def is_flat(self) -> bool:
         """Whether it has one plane only."""
-        return bool(self.pixels.ndim == 2 or self.pixels.shape[0] == 1)
+        return len(self.pixels.shape) == 2 or self.pixels.shape[0] == 1
 
     def inside(self, points_um: Array) -> npt.NDArray[np.bool_]:
         """Which points, (N, 3) in micrometres, lie in it; a single plane has no height."""
-        shape = np.array(((1,) if self.pixels.ndim == 2 else ()) + tuple(self.pixels.shape))
+        sizes = tuple(self.pixels.shape)
+        shape = np.array(((1,) if len(sizes) == 2 else ()) + sizes)
         nearest = np.round((points_um - self.origin_um) / self.voxel_um)
         is_inside = (nearest >= 0) & (nearest < shape)
         return np.asarray(is_inside[:, 1:].all(axis=1) if self.is_flat else is_inside.all(axis=1))
@@ -142,11 +148,11 @@ def _one_volume(
     yield words, 0, 0
     try:
         steps = bead_steps(
-            np.asarray(volume.pixels),
-            volume.voxel_um.tolist(),
+            volume.pixels,
+            volume.voxel_um,
             settings,
             points=places,
-            origin_um=volume.origin_um.tolist(),
+            origin_um=volume.origin_um,
             stopped=stopped,
         )
         while True:

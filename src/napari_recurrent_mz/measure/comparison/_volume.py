@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Planes, real_number, real_values
 from ...core.scans import SAME_HEIGHT_UM, InputError
 
 
@@ -50,14 +52,18 @@ class Volume:
     holds_scans: bool = True
 
     def __post_init__(self) -> None:
-        if not hasattr(self.pixels, "shape"):
-            object.__setattr__(self, "pixels", np.asarray(self.pixels))
-        object.__setattr__(self, "scans_um", tuple(sorted(float(z) for z in self.scans_um)))
+        scans_um = real_values(self.scans_um, "The list of scans") if len(self.scans_um) else ()
+        object.__setattr__(self, "scans_um", tuple(sorted(map(float, scans_um))))
         self._check()
 
-    @property
+    @cached_property
+    def _planes(self) -> Planes:
+        names = [f"'{self.name}' at z = {z:g} µm" for z in self._stored_um]
+        return Planes(self.pixels, f"'{self.name}'", names)
+
+    @cached_property
     def _stored_um(self) -> npt.NDArray[np.float64]:
-        return np.atleast_1d(np.asarray(self.z_um, np.float64))
+        return real_values(self.z_um, f"The list of heights of '{self.name}'")
 
     @cached_property
     def _order(self) -> npt.NDArray[np.intp]:
@@ -71,7 +77,7 @@ class Volume:
     @property
     def shape(self) -> tuple[int, int]:
         """Pixels (Y, X) of a plane."""
-        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+        return self._planes.shape[1], self._planes.shape[2]
 
     def plane(self, number: int) -> npt.NDArray[Any]:
         """A plane, counted from the lowest, shape (Y, X), as it is stored.
@@ -81,17 +87,7 @@ class Volume:
         InputError
             If it has pixels that are NaN or infinite.
         """
-        plane = np.asarray(self.pixels[int(self._order[number])])
-        if plane.dtype.kind == "b":
-            plane = plane.astype(np.uint8)
-        if plane.dtype.kind == "f":
-            bad = plane.size - int(np.count_nonzero(np.isfinite(plane)))
-            if bad:
-                raise InputError(
-                    f"'{self.name}' has {bad} pixels that are NaN or infinite at "
-                    f"z = {self.heights_um[number]:g} µm: replace them before comparing."
-                )
-        return plane
+        return self._planes[int(self._order[number])]
 
     def nearest(self, z_um: float) -> int | None:
         """Number of the plane nearest to a height; None when it is half a step away or more."""
@@ -100,8 +96,7 @@ class Volume:
         return index if abs(heights[index] - z_um) <= 0.51 * np.diff(heights).min() else None
 
     def _check(self) -> None:
-        name, pixels, pixel_um, heights = self.name, self.pixels, self.pixel_um, self._stored_um
-        shape = tuple(int(size) for size in pixels.shape)
+        name, heights, shape = self.name, self._stored_um, self._planes.shape
         if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
             raise InputError(
                 f"'{name}' is one image, not a stack: give at least two planes (Z, Y, X)."
@@ -111,21 +106,20 @@ class Volume:
                 f"'{name}' has {len(shape)} dimensions {shape}: give a stack (Z, Y, X) of one "
                 "channel and one time point."
             )
-        if np.dtype(pixels.dtype).kind not in "uifb":
-            raise InputError(
-                f"'{name}' holds values of type {pixels.dtype}: give real intensities."
-            )
         if heights.shape != shape[:1]:
             raise InputError(
                 f"'{name}' has {shape[0]} planes but {heights.size} heights: give one a plane."
             )
-        if not np.isfinite(heights).all() or np.diff(np.sort(heights)).min() < SAME_HEIGHT_UM:
+        if np.diff(np.sort(heights)).min() < SAME_HEIGHT_UM:
             raise InputError(
                 f"The planes of '{name}' do not have a height of their own each: correct its z "
                 "step."
             )
-        if not (np.isfinite(pixel_um) and pixel_um > 0):
-            raise InputError(f"The pixel size of '{name}' is {pixel_um:g} µm: it must be above 0.")
+        if not 0 < real_number(self.pixel_um) < math.inf:
+            raise InputError(
+                f"The pixel size of '{name}' is {real_number(self.pixel_um):g} µm: it must be "
+                "above 0."
+            )
 
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:

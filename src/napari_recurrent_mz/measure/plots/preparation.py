@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.scans import check_image
 from ...estimates.normalisation import EdfNormalisation
 from ..preparation import Alignment, Registration
 from . import Draw, Ink, open_axes
@@ -76,7 +77,7 @@ def edf_histogram_figure(
     unit : str, optional
         Of the intensities.
     """
-    counts, edges = np.histogram(np.asarray(edf), bins=_BINS)
+    counts, edges = np.histogram(check_image(edf, "The image"), bins=_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     lines = (
         ("background mean", normalisation.background, 0, "-"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Planes, real_number, real_values
 from ...core.progress import Step, Steps
-from ...core.scans import FloatArray, InputError
+from ...core.scans import MAX_PLANES, FloatArray, InputError
 from . import _warp
 from ._warp import Matrix, Region
 
@@ -37,7 +39,12 @@ class Place:
     origin_um: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "z_um", np.asarray(self.z_um, dtype=np.float64))
+        heights = real_values(self.z_um, "The list of heights")
+        if len(heights) > 1 and not np.abs(np.diff(np.sort(heights))).min() > 0:
+            raise InputError("Two planes of a stack have the same height: correct its z step.")
+        if not 0 < real_number(self.pixel_um) < math.inf:
+            raise InputError(f"The pixel size {self.pixel_um} is no length above 0: give it in µm.")
+        object.__setattr__(self, "z_um", heights)
 
     @property
     def step_um(self) -> float:
@@ -72,7 +79,7 @@ def positions(
 
 
 def small_stack(
-    stack: Any, matrix: Matrix | None, shape: tuple[int, int], region: Region
+    stack: Planes, matrix: Matrix | None, shape: tuple[int, int], region: Region
 ) -> Steps[FloatArray]:
     """The sharp part of the region, binned to about 128 pixels; shape (planes, y, x)."""
     from skimage.measure import block_reduce
@@ -86,7 +93,7 @@ def small_stack(
     binned: Callable[..., Any] = block_reduce  # scikit-image is half typed
     small = []
     for i in range(len(stack)):
-        plane: npt.NDArray[Any] = np.asarray(stack[i], dtype=np.float64)
+        plane: npt.NDArray[Any] = stack[i].astype(np.float64)
         if matrix is not None:
             plane = _warp.moved_plane(plane, matrix, shape)
         plane = _warp.sharp_part(plane)
@@ -124,6 +131,11 @@ class Pair:
         step = min(self.wide_place.step_um, self.confocal_place.step_um)
         wide, confocal = self.wide_place.z_um, self.confocal_place.z_um
         low, high = confocal.min() - wide.max(), confocal.max() - wide.min()
+        if (high - low) / step > MAX_PLANES:
+            raise InputError(
+                f"The heights of '{names[0]}' and '{names[1]}' lie more than {MAX_PLANES:,} planes "
+                "apart: check the z-steps and places of both, which are in µm."
+            )
         shifts = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
         scores = np.full(len(shifts), np.nan)
         for i, shift in enumerate(shifts):

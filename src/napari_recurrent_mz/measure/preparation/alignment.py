@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Planes
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import FloatArray, InputError
 from . import _warp
@@ -152,8 +153,12 @@ def aligning(
         holds NaN, or one shows too little of what its reference shows.
     """
     if transform not in TRANSFORMS or reference not in REFERENCES:
-        raise ValueError(f"unknown transform '{transform}' or reference '{reference}'")
-    labels = list(names) or [f"Plane {i}" for i in range(len(planes))]
+        raise InputError(
+            f"There is no motion '{transform}' with the reference '{reference}': choose one of "
+            f"{', '.join(TRANSFORMS)}, and of {', '.join(REFERENCES)}."
+        )
+    labels = names or [f"Plane {i}" for i in range(len(Planes(planes, "The stack")))]
+    planes = Planes(planes, "The stack", labels)
     shape = _shape_of_all(planes, labels, is_named=bool(names))
 
     def ready(i: int) -> FloatArray:
@@ -203,14 +208,15 @@ def applying(
         If the shapes are not those that were aligned.
     """
     count = len(alignment.matrices)
-    if len(planes) != count or any(np.shape(planes[i]) != alignment.shape for i in range(count)):
+    planes = Planes(planes, "The stack")
+    if planes.sizes != [alignment.shape] * count:
         raise InputError(
             f"The alignment is one of {count} planes of {alignment.shape[0]} × "
             f"{alignment.shape[1]} pixels: apply it to planes of that number and size."
         )
     moved = []
     for i, matrix in enumerate(alignment.matrices):
-        plane = _moved(np.asarray(planes[i]), matrix)
+        plane = _moved(planes[i], matrix)
         moved.append(plane[region or ...].copy())
         yield Step(i + 1, count, "Moving planes")
     return np.stack(moved)
@@ -223,20 +229,22 @@ def _moved(plane: npt.NDArray[Any], matrix: Matrix) -> npt.NDArray[Any]:
     return _warp.as_type(moved, plane.dtype)
 
 
-def _shape_of_all(planes: Any, labels: Sequence[str], *, is_named: bool) -> tuple[int, int]:
+def _shape_of_all(planes: Planes, labels: Sequence[str], *, is_named: bool) -> tuple[int, int]:
     """Rows and columns of two planes or more of one size."""
     if len(planes) < 2:
         label = f"'{labels[0]}' is one plane" if is_named else "There is one plane"
         raise InputError(f"{label} only: alignment needs at least two, so choose a stack.")
-    sizes = [np.shape(planes[i]) for i in range(len(planes))]
-    for label, size in zip(labels, sizes, strict=True):
-        if size != sizes[0]:
-            this, first = (" × ".join(map(str, shape)) for shape in (size, sizes[0]))
+    first_size = planes.sizes[0]
+    for label, size in zip(labels, planes.sizes, strict=True):
+        if size != first_size:
+            this, first = (" × ".join(map(str, shape)) for shape in (size, first_size))
             raise InputError(
                 f"{label} is {this} pixels but {labels[0]} is {first}: planes "
                 "that are aligned must have the same size."
             )
-    return int(sizes[0][0]), int(sizes[0][1])
+    if len(first_size) < 2:
+        raise InputError(f"The stack has the shape {planes.shape}: give one of planes (Z, Y, X).")
+    return first_size[0], first_size[1]
 
 
 def _to_a_plane(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pywt
 from scipy import ndimage
 
+from ...core.arrays import Planes
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import InputError, check_image
 
@@ -72,10 +73,11 @@ def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
     InputError
         If it is no stack of at least two planes, holds NaN, or is constant.
     """
-    planes, shape = len(stack), np.shape(stack)[1:]
+    stack = Planes(stack, f"'{name}'")
+    planes, shape = len(stack), stack.shape[1:]
     if len(shape) != 2 or planes < 2:
         raise InputError(
-            f"'{name}' has the shape {np.shape(stack)}: an extended-depth-of-field image is made "
+            f"'{name}' has the shape {stack.shape}: an extended-depth-of-field image is made "
             "from a stack (Z, Y, X) of at least two planes."
         )
     scales = scale_count(shape)
@@ -105,7 +107,7 @@ def extending_focus(stack: Any, *, name: str = "stack") -> Steps[ExtendedFocus]:
     plane = np.zeros(shape, dtype=np.intp)
     away = np.full(shape, np.inf)
     for i in range(planes):
-        pixels = np.asarray(stack[i])
+        pixels = stack[i]
         distance = np.abs(pixels.astype(np.float64) - fused)
         nearer = distance < away
         image[nearer], plane[nearer], away[nearer] = pixels[nearer], i, distance[nearer]
@@ -182,10 +184,10 @@ def inverse(bands: Bands, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     return real
 
 
-def _plane(stack: Any, number: int, name: str) -> npt.NDArray[np.float32]:
+def _plane(stack: Planes, number: int, name: str) -> npt.NDArray[np.float32]:
     """A plane as float32, refused by the rules of a scan, except that it may be constant."""
-    pixels = np.asarray(stack[number])
-    if pixels.size and np.isfinite(pixels).all() and pixels.min() == pixels.max():
+    pixels = stack[number]
+    if pixels.size and pixels.min() == pixels.max():
         check_image(np.indices(pixels.shape)[0], f"Plane {number} of '{name}'")  # its size
         return pixels.astype(np.float32)
     return check_image(pixels, f"Plane {number} of '{name}'")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.arrays import Planes, as_single
 from ...core.progress import Step, Steps, at_once
 from ...core.scans import FloatArray, InputError, check_image
 from . import _warp
@@ -137,14 +138,17 @@ def registering(
         If one is no stack, constant, or holds NaN, or no motion is found.
     """
     if transform not in TRANSFORMS:
-        raise ValueError(f"unknown transform '{transform}'")
+        raise InputError(
+            f"There is no motion '{transform}': choose one of {', '.join(TRANSFORMS)}."
+        )
     places = (widefield_place, confocal_place)
+    widefield, confocal = Planes(widefield, f"'{names[0]}'"), Planes(confocal, f"'{names[1]}'")
     wide_top, top = yield from _projections((widefield, confocal), places, names)
     guess = np.linalg.inv(confocal_place.to_world()) @ widefield_place.to_world()
     motion = _lateral(wide_top, top, guess, transform, names[1])
     registration = Registration(
-        guess @ motion, motion, 0.0, widefield_place, confocal_place, np.shape(widefield),
-        np.shape(confocal), transform, np.nan, np.nan, np.empty(0), np.empty(0),
+        guess @ motion, motion, 0.0, widefield_place, confocal_place, widefield.shape,
+        confocal.shape, transform, np.nan, np.nan, np.empty(0), np.empty(0),
     )  # fmt: skip
     matrix, field = registration.matrix, registration.shape[1:]
     both = _warp.largest_region([matrix, guess], field, registration.confocal_shape[1:])
@@ -191,11 +195,11 @@ def resampling(
     numpy.ndarray, shape (Z, Y, X)
         In the type of the confocal stack: cubic splines laterally, linear along z.
     """
-    r = registration
-    if np.shape(confocal) != r.confocal_shape:
+    r, confocal = registration, Planes(confocal, "The confocal stack")
+    if confocal.shape != r.confocal_shape:
         raise InputError(
             f"The registration is one of a confocal stack of shape {r.confocal_shape}, but this "
-            f"one has {np.shape(confocal)}: register it first."
+            f"one has {confocal.shape}: register it first."
         )
     at = positions(r.widefield.z_um, r.confocal.z_um, r.shift_z_um, nearest=True)
     region: Any = r.region if crop else ...
@@ -210,35 +214,32 @@ def resampling(
         }
         part = place - low
         plane = (1 - part) * cache[low] + part * cache[low + 1]
-        resampled.append(_warp.as_type(plane, np.asarray(confocal[0]).dtype)[region].copy())
+        resampled.append(_warp.as_type(plane, confocal.dtype)[region].copy())
         yield Step(done, len(at), "Resampling")
     return np.stack(resampled)
 
 
 def _projections(
-    stacks: tuple[Any, Any], places: tuple[Place, Place], names: tuple[str, str]
+    stacks: tuple[Planes, Planes], places: tuple[Place, Place], names: tuple[str, str]
 ) -> Steps[list[FloatArray]]:
     """Maximum projections of what is sharp, on one scale of lengths."""
     for stack, place, name in zip(stacks, places, names, strict=True):
-        shape = np.shape(stack)
+        shape = stack.shape
         if len(shape) != 3 or shape[0] < 2:
             raise InputError(
-                f"'{name}' has the shape {tuple(shape)}: registration needs two stacks (Z, Y, X)."
+                f"'{name}' has the shape {shape}: registration needs two stacks (Z, Y, X)."
             )
         if len(place.z_um) != shape[0]:
-            raise ValueError(f"{len(place.z_um)} heights for {shape[0]} planes of '{name}'")
+            raise InputError(
+                f"'{name}' has {shape[0]} planes but {len(place.z_um)} heights: give one a plane."
+            )
     total = sum(map(len, stacks))
     done, tops = 0, []
     for stack, place, name in zip(stacks, places, names, strict=True):
-        raw = np.full(np.shape(stack)[1:], -np.inf, dtype=np.float32)
+        raw = np.full(stack.shape[1:], -np.inf, dtype=np.float32)
         top = raw.copy()
         for i in range(len(stack)):
-            plane = np.asarray(stack[i], dtype=np.float32)
-            if not np.isfinite(plane).all():
-                raise InputError(
-                    f"Plane {i} of '{name}' holds NaN or infinite values: replace them before "
-                    "registering."
-                )
+            plane = as_single(stack[i], f"Plane {i} of '{name}'")
             np.maximum(raw, plane, out=raw)
             sharp = _warp.sharp_part(plane, places[0].pixel_um / place.pixel_um)
             np.maximum(top, sharp, out=top)
