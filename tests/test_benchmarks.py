@@ -28,6 +28,7 @@ from napari_recurrent_mz.lab.benchmarks.table import Record, as_markdown, as_tex
 from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.networks.operations import Work
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+from napari_recurrent_mz.networks.runner import end_if_stopped
 from napari_recurrent_mz.networks.weights import save_model
 
 TINY = Sizes(pixels=64, large=96, planes=5, few=2, many_scans=4, compared=48, beads=96, repeats=1)
@@ -157,8 +158,9 @@ def test_stages(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         again = StageTable.from_dict(json.loads(json.dumps(table.as_dict(), allow_nan=False)))
         assert again.as_text() == table.as_text()
         assert again.as_markdown().count("\n| ") == len(names) + 3
-    hooks = [m for m in bench.model.network.modules() if m._forward_hooks or m._forward_pre_hooks]
-    assert not hooks
+    for module in bench.model.network.modules():
+        assert not module._forward_hooks
+        assert set(module._forward_pre_hooks.values()) <= {end_if_stopped}
 
 
 def test_targets_are_never_scans(bench: Bench) -> None:

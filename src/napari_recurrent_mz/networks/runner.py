@@ -90,13 +90,18 @@ class Runner:
             yield
 
 
+def end_if_stopped(_layer: nn.Module, _given: object) -> None:
+    """What every convolution asks before it begins; a function by name, so that it pickles."""
+    check_stopped()
+
+
 def network_on(model: Model, device: Device) -> Network:
     """The model's network on a device, channels last; the model's own stays on the CPU."""
     if device.kind == "cpu":
         network: Network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for layer in network.modules():  # each of a large image takes long on a CPU
             if isinstance(layer, nn.Conv2d) and not layer._forward_pre_hooks:
-                layer.register_forward_pre_hook(lambda *_: check_stopped())
+                layer.register_forward_pre_hook(end_if_stopped)
         return network
     copy = build(model.network.config).eval()
     copy.load_state_dict(model.network.state_dict())
