@@ -51,3 +51,9 @@ def test_hot_pixels_are_found_where_they_are() -> None:
 def test_through_coarse_pixels_a_bead_may_be_one_pixel() -> None:
     coarse = replace(OPTICS, pixel_um=0.6)
     assert not len(hot_pixels(np.pad([[900.0]], 20).astype(np.float32), coarse))
+
+
+def test_the_empty_part_of_a_mosaic_hides_no_noise() -> None:
+    mosaic = np.zeros((256, 256), np.float32)
+    mosaic[:128, :128] = np.random.default_rng(0).poisson(60, (128, 128))
+    assert not len(hot_pixels(mosaic, OPTICS))

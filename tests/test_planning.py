@@ -323,3 +323,13 @@ def test_the_middle_of_large_scans_says_enough() -> None:
     found = expected_errors(scans, OPTICS, heights)
     whole = LinearEstimate(scans, OPTICS).expected_error(heights)
     np.testing.assert_allclose(found, whole, atol=0.01)
+
+
+def test_the_middle_of_a_mosaic_may_be_empty() -> None:
+    rng = np.random.default_rng(0)
+    image = gaussian_filter(rng.random((1400, 1400)), 1.5).astype(np.float32)
+    empty = image.copy()
+    empty[150:1250, 150:1250] = 0
+    scans = [Scan(image, 0.0), Scan(empty, 2.0), Scan(image, 4.0)]
+    errors = expected_errors(scans, OPTICS, [0.0, 1.0, 2.0])
+    assert errors[[0, 2]].max() < errors[1] < 1

@@ -167,8 +167,8 @@ class Recipe:
         }
 
     def _error_record(self, grid: ZGrid) -> dict[str, Any]:
-        """Expected error of linear MMSE for every plane, where the optics are known."""
-        if self.optics is None:
+        """Expected error of linear MMSE for every plane, unless the method knows no optics."""
+        if self.optics is None or not self.chosen.needs_optics:
             return {}
         from ..estimates.planning import expected_errors  # with torch
 

@@ -23,7 +23,7 @@ def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
     if optics.pixel_um > _FINE * optics.resolution_um / 2 or min(pixels.shape) < 5:
         return np.empty((0, 2), np.intp)
     beside = maximum_filter(pixels, footprint=_AROUND, mode="mirror")
-    noise = max(noise_of(pixels), 1e-6 * float(np.ptp(pixels)))
+    noise = max(noise_of(pixels, is_empty_counted=False), 1e-6 * float(np.ptp(pixels)))
     found = np.argwhere(pixels > beside + _STANDS_OUT * noise)
     alone = []
     for row, column in found:

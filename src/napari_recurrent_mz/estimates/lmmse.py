@@ -314,14 +314,21 @@ class LinearEstimate:
     @cached_property
     def radial_power(self) -> npt.NDArray[np.float64]:
         """Mean power of the scans at each node of the table, all directions, (K,); 0 at k = 0."""
-        power = (self.spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
-        nearest = self.filter.nearest_node
-        total = np.bincount(nearest, weights=power, minlength=len(self.table.k)).astype(np.float64)
-        total[0] = 0.0
-        return total
+        return radial_power(self.spectra, self.filter, self.table)
 
     def _tensor(self, weights: Weights) -> torch.Tensor:
         return uploaded(weights, self.device)
+
+
+def radial_power(
+    spectra: torch.Tensor, radial: RadialFilter, table: CovarianceTable
+) -> npt.NDArray[np.float64]:
+    """Mean power of spectra (M, …) at each node of the table, all directions, (K,); 0 at k = 0."""
+    power = (spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
+    total = np.bincount(radial.nearest_node, weights=power, minlength=len(table.k))
+    total = total.astype(np.float64)
+    total[0] = 0.0
+    return total
 
 
 def expected_error(
@@ -349,6 +356,8 @@ def expected_error(
     wide = np.where(passed, table.values[0], 1.0)
     explained = (b * solved).sum(axis=-1) / np.where(passed, own.values[0], 1.0)
     weight = np.where(passed, power * own.values[0] / wide, 0.0)
+    if not weight.any():  # the scans hold nothing that passes the objective
+        weight = np.where(passed, own.values[0], 0.0)
     unexplained = np.clip(1.0 - explained, 0.0, 1.0)
     relative: npt.NDArray[np.float64] = np.sqrt((unexplained * weight).sum(axis=-1) / weight.sum())
     return relative

@@ -147,11 +147,14 @@ def edf_normalisation(edf: npt.ArrayLike, name: str = "this image") -> EdfNormal
 _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
 
-def noise_of(image: FloatArray) -> float:
-    """Standard deviation of the noise of one image.
+def noise_of(image: FloatArray, *, is_empty_counted: bool = True) -> float:
+    """Standard deviation of the noise of one image, or only of what is not empty in it.
 
     The mask removes planes and ramps (Immerkaer, Comput. Vis. Image Underst. 64:300, 1996); the
     median passes over edges.
     """
     rest = ndimage.convolve(image, _NOISE_MASK)
-    return quantile(np.abs(rest, out=rest), 0.5) / 0.6745
+    rest = np.abs(rest, out=rest)
+    if not is_empty_counted and not rest.all():
+        rest = rest[rest > 0]
+    return quantile(rest, 0.5) / 0.6745 if rest.size else 0.0

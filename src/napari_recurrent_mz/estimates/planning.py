@@ -12,11 +12,14 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..core.optics import Optics
-from ..core.scans import FloatArray, InputError, Scan, ZGrid, listed
+from ..core.scans import FloatArray, InputError, Scan, ZGrid, in_ordinary_units, listed
+from .covariance import covariance_table
 from .expectation import Expectation
-from .lmmse import LinearEstimate
+from .lmmse import SIGMA2, LinearEstimate, expected_error, radial_power
+from .radial_filter import RadialFilter
 from .uncertainty import plane_spread
 
 Array = npt.NDArray[np.float64]
@@ -32,10 +35,19 @@ def expected_errors(
     scans: Sequence[Scan], optics: Optics, z_um: npt.ArrayLike, target: str = "widefield"
 ) -> Array:
     """Expected error of linear MMSE at heights (T,), from the middle of the scans; 0 to 1."""
-    seen = [Scan(_middle(scan.pixels), scan.z_um) for scan in scans]
+    # A part may be empty, which a scan may not.
+    images = [scan.pixels for scan in in_ordinary_units(scans)[1]]
+    middles = [_middle(image) for image in images]
+    images = middles if all(np.ptp(middle) > 0 for middle in middles) else images
+    scan_z_um = np.array([scan.z_um for scan in scans])
     heights = np.atleast_1d(np.asarray(z_um, np.float64))
-    reach_um = (float(heights.min()), float(heights.max()))
-    return LinearEstimate(seen, optics, reach_um=reach_um, target=target).expected_error(heights)
+    every = np.concatenate([scan_z_um, heights])
+    table = covariance_table(optics, float(np.ptp(every)))
+    radial = RadialFilter(images[0].shape, optics, table)
+    offset = np.mean(images)
+    spectra = [radial.transform(torch.from_numpy(image[None] - offset)) for image in images]
+    power = radial_power(torch.cat(spectra), radial, table)
+    return expected_error(table, optics, scan_z_um, heights, power, SIGMA2, target)
 
 
 def _middle(pixels: FloatArray) -> FloatArray:
