@@ -325,8 +325,8 @@ def radial_power(
 ) -> npt.NDArray[np.float64]:
     """Mean power of spectra (M, …) at each node of the table, all directions, (K,); 0 at k = 0."""
     power = (spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
-    total = np.bincount(radial.nearest_node, weights=power, minlength=len(table.k))
-    total = total.astype(np.float64)
+    nearest, nodes = radial.nearest_node, len(table.k)
+    total: npt.NDArray[np.float64] = np.bincount(nearest, power, nodes).astype(np.float64)
     total[0] = 0.0
     return total
 
