@@ -57,3 +57,12 @@ def test_the_empty_part_of_a_mosaic_hides_no_noise() -> None:
     mosaic = np.zeros((256, 256), np.float32)
     mosaic[:128, :128] = np.random.default_rng(0).poisson(60, (128, 128))
     assert not len(hot_pixels(mosaic, OPTICS))
+
+
+@pytest.mark.parametrize("photons", [20, 200, 5000])
+def test_the_noise_of_bright_light_is_no_hot_pixel(photons: int) -> None:
+    rng = np.random.default_rng(photons)
+    y, x = np.ogrid[:256, :256]
+    nucleus = np.hypot(y - 128, x - 128) < 60
+    image = (rng.poisson(1 + photons * nucleus) + rng.normal(100, 1, (256, 256))).astype(np.float32)
+    assert not len(hot_pixels(image, OPTICS))

@@ -14,7 +14,7 @@ from .normalisation import noise_of
 
 _FINE = 1.3  # of the Nyquist pixel: through a coarser one a bead can light a single pixel
 _ALONE = 3.0  # times as far above its surroundings as the brightest pixel beside it
-_STANDS_OUT = 8.0  # standard deviations of the noise above the brightest pixel beside it
+_STANDS_OUT = 8.0  # standard deviations of the noise above the pixels around it
 _AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
 
@@ -25,12 +25,17 @@ def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
     beside = maximum_filter(pixels, footprint=_AROUND, mode="mirror")
     noise = max(noise_of(pixels, is_empty_counted=False), 1e-6 * float(np.ptp(pixels)))
     found = np.argwhere(pixels > beside + _STANDS_OUT * noise)
-    alone = []
-    for row, column in found:
-        at = tuple(slice(max(n - 3, 0), n + 4) for n in (row, column))
-        level = np.median(pixels[at])
-        alone.append(pixels[row, column] - level > _ALONE * max(beside[row, column] - level, noise))
+    alone = [_is_alone(pixels, beside, row, column) for row, column in found]
     return np.asarray(found[np.array(alone, bool)])
+
+
+def _is_alone(pixels: FloatArray, beside: FloatArray, row: int, column: int) -> bool:
+    """Whether a pixel stands out from its surroundings, whose noise may be that of bright light."""
+    around = pixels[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]
+    level = float(np.median(around))
+    noise = float(np.median(np.abs(around - level))) / 0.6745
+    above = float(pixels[row, column]) - level
+    return above > _STANDS_OUT * noise and above > _ALONE * (float(beside[row, column]) - level)
 
 
 def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
@@ -44,7 +49,6 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     if not hot:
         return []
     return [
-        f"Single pixels stand out in {listed(hot)} as no light through this objective can: hot "
-        "pixels or cosmic rays, which spread into the volume. Replace each by the median of its "
-        "neighbours first."
+        f"Single pixels stand out in {listed(hot)} as no light through this objective can (hot "
+        "pixels, cosmic rays): replace each by the median of its neighbours first."
     ]
