@@ -38,6 +38,14 @@ def test_slow_entries_meet_what_they_did_not_expect(name: str) -> None:
         assert came in (*arrays.GOOD, "none such"), (kind, told)
 
 
+@pytest.mark.parametrize("kind", ["no axes", "a number"])
+def test_a_volume_of_beads_has_axes(kind: str) -> None:
+    entry = next(entry for entry in arrays.ENTRIES if entry.name == "measure_volumes")
+    assert (
+        arrays.outcome(entry, next(one for one in arrays.KINDS if one.name == kind))[0] == "refused"
+    )
+
+
 def test_a_transposed_image_makes_the_same_volume() -> None:
     """The order in which an image lies in memory once changed what the network makes of it."""
     entry = next(e for e in arrays.ENTRIES if e.name == "planes, reconstruct recurrent-mz")

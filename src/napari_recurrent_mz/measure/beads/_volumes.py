@@ -44,6 +44,11 @@ class BeadVolume:
     def __post_init__(self) -> None:
         if not hasattr(self.pixels, "shape"):
             object.__setattr__(self, "pixels", real_array(self.pixels, f"'{self.name}'"))
+        shape = tuple(self.pixels.shape)
+        if len(shape) not in (2, 3):
+            raise InputError(
+                f"'{self.name}' has the shape {shape}: give a volume (Z, Y, X) or an image (Y, X)."
+            )
 
     @property
     def is_flat(self) -> bool:
