@@ -700,7 +700,7 @@ LISTS = (
     Entry("plane_spread", HEIGHTS[:3], lambda a: plane_spread(_estimate(), a)),
     Entry("plan power", np.ones(len(prior_power(_TABLE))), lambda a: plan(
         GRID, OPTICS, count=2, power=a
-    ).per_plane),
+    ).per_plane, part=True),  # none is the default
     Entry("default_grid", HEIGHTS[:3], lambda a: default_grid(a, 0.4).z_um),
     Entry("write_volume heights", HEIGHTS, lambda a: _heights_of_file(a)),
     Entry("Volume heights", HEIGHTS, lambda a: comparison.Volume(

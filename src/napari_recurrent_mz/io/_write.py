@@ -231,12 +231,20 @@ def write_surface(
     )
 
 
+_FARTHEST_UM = 1e8  # a hundred metres
+
+
 def check_heights_of(shape: tuple[int, ...], heights_um: npt.NDArray[np.float64]) -> None:
     """Refuse a volume that is none, or has not one height a plane."""
     if len(shape) != 3 or 0 in shape or heights_um.shape != shape[:1]:
         raise InputError(
             f"A volume of the shape {shape} with {counted(len(heights_um), 'height')} cannot be "
             "written: give planes (Z, Y, X), and a height for each."
+        )
+    if np.abs(heights_um).max() > _FARTHEST_UM:
+        raise InputError(
+            f"The planes lie up to {np.abs(heights_um).max():g} µm from zero, which no reader would "
+            "believe: give heights in µm."
         )
     gaps = np.diff(np.sort(heights_um))
     nearest, farthest = PLAUSIBLE["z_step_um"]
