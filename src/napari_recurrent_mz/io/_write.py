@@ -241,10 +241,11 @@ def check_heights_of(shape: tuple[int, ...], heights_um: npt.NDArray[np.float64]
             f"A volume of the shape {shape} with {counted(len(heights_um), 'height')} cannot be "
             "written: give planes (Z, Y, X), and a height for each."
         )
-    if np.abs(heights_um).max() > _FARTHEST_UM:
+    farthest_um = float(np.abs(heights_um).max())
+    if farthest_um > _FARTHEST_UM:
         raise InputError(
-            f"The planes lie up to {np.abs(heights_um).max():g} µm from zero, which no reader would "
-            "believe: give heights in µm."
+            f"The planes lie up to {farthest_um:g} µm from zero, which no reader would believe: "
+            "give heights in µm."
         )
     gaps = np.diff(np.sort(heights_um))
     nearest, farthest = PLAUSIBLE["z_step_um"]
