@@ -131,6 +131,11 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
     return pixels
 
 
+def named(scan: Scan) -> str:
+    """What a scan is called in a list of scans: by its name, else by its height."""
+    return f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm"
+
+
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
     """Return the scans as a tuple once they have one shape and heights of their own."""
     checked = tuple(scans)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Scan, listed
+from ..core.scans import FloatArray, Scan, listed, named
 from .normalisation import noise_of
 
 _FINE = 1.3  # of the Nyquist pixel: through a coarser one a bead can light a single pixel
@@ -41,11 +41,7 @@ def _is_alone(pixels: FloatArray, beside: FloatArray, row: int, column: int) -> 
 def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     """A sentence that names the scans with hot pixels; nothing when there is none."""
     counts = [(scan, len(hot_pixels(scan.pixels, optics))) for scan in scans]
-    hot = [
-        (f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm") + f" ({count})"
-        for scan, count in counts
-        if count
-    ]
+    hot = [f"{named(scan)} ({count})" for scan, count in counts if count]
     if not hot:
         return []
     return [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.scans import Scan, listed
+from ..core.scans import Scan, listed, named
 
 SATURATED = 1e-3
 """Part of the pixels from which an image counts as saturated."""
@@ -42,11 +42,7 @@ def saturated_part(pixels: npt.NDArray[Any]) -> float:
 def saturation_notes(scans: Iterable[Scan]) -> list[str]:
     """A sentence that names the saturated scans; nothing when there is none."""
     parts = [(scan, saturated_part(scan.pixels)) for scan in scans]
-    saturated = [
-        (f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm") + f" ({100 * part:.2g} %)"
-        for scan, part in parts
-        if part > SATURATED
-    ]
+    saturated = [f"{named(scan)} ({100 * part:.2g} %)" for scan, part in parts if part > SATURATED]
     if not saturated:
         return []
     return [f"Pixels of these scans are {_AT_LIMIT}: {listed(saturated)}. {_LOST}"]
