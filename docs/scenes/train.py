@@ -10,7 +10,6 @@ from scenes._window import grab, settle, window
 from napari_recurrent_mz.docks.files.samples import full_stack
 from napari_recurrent_mz.docks.train.dock import TrainDock
 
-_MINUTES = 30
 _JUDGED = 3  # how often, until the picture is taken
 
 
@@ -21,10 +20,9 @@ def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> Non
         viewer.add_image(pixels, **about)
         dock = TrainDock(viewer)
         viewer.window.add_dock_widget(dock, name="Train", area="right")
-        dock.ui.result.minutes.value = _MINUTES
-        dock.ui.result.path.value = str(Path(folder) / "my-microscope.safetensors")
         viewer.reset_view()
         settle(viewer)
+        dock.ui.result.path.value = str(Path(folder) / "my-microscope.safetensors")
         dock.act()
         settle(viewer, until=lambda: dock.run is None or len(dock.curve) >= _JUDGED)
         grab(viewer, path)
