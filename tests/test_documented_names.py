@@ -64,7 +64,8 @@ def test_menus_are_named_as_napari_shows_them() -> None:
     manifest = yaml.safe_load((DOCS.parent / "napari.yaml").read_text("utf-8"))
     name, tasks = manifest["display_name"], manifest["contributions"]
     title_of = {w["command"]: w["display_name"] for w in tasks["widgets"]}
-    there = {f"Plugins → {name}", f"File → Open Sample → {name}"}
+    samples = f"File → Open Sample → {name}"
+    there = {samples} | {f"{samples} → {s['display_name']}" for s in tasks["sample_data"]}
     there |= {f"Plugins → {name} → {title}" for title in title_of.values()}
     for place, items in tasks["menus"].items():
         menu = " → ".join(part.capitalize() for part in place.split("/")[1:])
