@@ -309,7 +309,7 @@ def cut_examples(
         prepared = inputs.at(target.z_um)
         truth = target.truth(prepared)[None, None]
         view = View.random(rng, truth.shape[-2:], config.crop, None, config.order)
-        order = view.entering(torch.tensor([[target.z_um - scan.z_um for scan in inputs.scans]]))
+        order = view.entering(torch.tensor([(target.z_um - inputs.scan_z_um).tolist()]))
         if order is not None:
             prepared = prepared._replace(scans=prepared.scans[:, order[0].to(truth.device)])
         examples.append(Batch.of(Prepared(*map(view.shown, prepared)), view.shown(truth)))
