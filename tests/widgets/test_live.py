@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,8 +75,9 @@ class Scope:
         self.z_um = z_um
         return z_um
 
-    def check_free(self) -> None:
-        pass
+    @contextmanager
+    def acquisition(self, output: Any = None) -> Iterator[Callable[[], bool]]:  # noqa: ARG002
+        yield lambda: False
 
     def scan(self) -> Scan:
         return Scan(camera(round(100 * self.z_um)), self.z_um)
