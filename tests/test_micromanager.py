@@ -22,6 +22,7 @@ from napari_recurrent_mz.acquisition import (
     Event,
     MicroscopeError,
     Moved,
+    OthersFrames,
     Refined,
     Scanned,
     StageError,
@@ -489,6 +490,72 @@ def test_continuous_focus_that_cannot_be_asked_is_one_sentence(
         microscope.move_to(6.0)
     assert core.getPosition() == START_UM
     assert standing(microscope) == "The stage stands at 3 µm."
+
+
+# --- frames of acquisitions that others run ---
+
+
+@pytest.mark.parametrize("triggered", [False, True])
+@pytest.mark.parametrize("channel", ["", "fitc"])
+def test_the_frames_of_a_z_stack_of_others_are_scans_where_the_stage_was(
+    channel: str, triggered: bool, core: Any
+) -> None:
+    """Of one channel at the first place and time; the rest is said once."""
+    from useq import MDASequence
+
+    core.setProperty("Z", "UseSequences", "Yes" if triggered else "No")
+    scans: list[Scan] = []
+    said: list[str] = []
+    others = OthersFrames(core, scans.append, said.append, channel)
+    sequence = MDASequence(
+        axis_order="tpcz",
+        channels=["DAPI", "FITC"],  # type: ignore[arg-type]
+        stage_positions=[(10, 20, 100.0), (30, 40, 200.0)],  # type: ignore[arg-type]
+        z_plan={"range": 4, "step": 2},  # type: ignore[arg-type]
+        time_plan={"interval": 0, "loops": 2},  # type: ignore[arg-type]
+    )
+    core.run_mda(sequence, block=True)
+    assert [scan.z_um for scan in scans] == pytest.approx([98, 100, 102], abs=1e-3)
+    assert [scan.acquired["channel"] for scan in scans] == [channel.upper() or "DAPI"] * 3
+    for scan in scans:
+        assert scan.acquired["x_um"] == pytest.approx(10, abs=0.1)
+        if not triggered:  # the stage of the demonstration is told the heights, and stays
+            core.setConfig("Channel", scan.acquired["channel"])
+            assert light(scan.image) == light_at(core, scan.z_um)
+    assert len(said) == 1
+    assert "are left out" in said[0]
+    others.close()
+    core.run_mda(sequence, block=True)
+    assert len(scans) == 3
+
+
+def test_the_height_of_a_frame_contains_what_autofocus_has_corrected(
+    core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage is 1.5 µm from where the plan has it."""
+    from useq import MDASequence
+
+    scans: list[Scan] = []
+    others = OthersFrames(core, scans.append, print)
+    monkeypatch.setattr(core, "fullFocus", lambda: core.setZPosition(core.getZPosition() + 1.5))
+    sequence = MDASequence(
+        stage_positions=[(0, 0, 50.0)],  # type: ignore[arg-type]
+        z_plan={"range": 2, "step": 2},  # type: ignore[arg-type]
+        autofocus_plan={"autofocus_motor_offset": 0.0, "axes": ("p",)},  # type: ignore[arg-type]
+    )
+    core.run_mda(sequence, block=True)
+    others.close()
+    assert [scan.z_um for scan in scans] == pytest.approx([50.5, 52.5])
+
+
+def test_the_frames_of_our_own_runs_are_not_taken_twice(
+    core: Any, microscope: CoreMicroscope, session: Session
+) -> None:
+    scans: list[Scan] = []
+    others = OthersFrames(core, scans.append, print)
+    list(acquire(session, microscope, max_scans=2))
+    others.close()
+    assert (len(session.scans), scans) == (2, [])
 
 
 # --- which core ---
