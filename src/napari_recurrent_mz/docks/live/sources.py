@@ -69,14 +69,14 @@ class ScanSource:
     )
     folder: str = asked(
         "Folder",
-        "The folder that your acquisition software writes TIFFs to",
+        "The folder that your acquisition software writes TIFFs or OME-Zarr to",
         "",
         example="a folder",
     )
     pattern: str = asked(
         "Pattern",
         "Which files are scans, and where the height stands in their names: * is anything, "
-        "{z} the height; empty: every TIFF, its height from its metadata or name",
+        "{z} the height; empty: every image, its height from its metadata or name",
         "",
         example="*_z{z}um*.tif, or empty",
     )
@@ -296,7 +296,7 @@ class FolderFeed(QObject):
         on(self, self._run.ended, self._ended)
         self._run.start()
         self._panel.lock_folder(True)
-        self.said.emit(f"Watching '{folder.name}': new TIFFs become scans.", "hint")
+        self.said.emit(f"Watching '{folder.name}': new images become scans.", "hint")
         self.changed.emit()
 
     def stop(self) -> None:
