@@ -274,8 +274,8 @@ def test_while_somebody_uses_the_microscope_nothing_moves_and_no_run_begins(
         with pytest.raises(MicroscopeError, match=OTHERS[begin]) as caught:
             act()
         assert not isinstance(caught.value, StageError)
-    with pytest.raises(MicroscopeError, match=OTHERS[begin]) as caught:
-        microscope.check_free()
+    with pytest.raises(MicroscopeError, match=OTHERS[begin]) as caught, microscope.acquisition():
+        pass
     end = at_end(list(acquire(session, microscope, first_um=[6.0])))
     assert (end.reason, end.sentence, end.scans) == ("failed", str(caught.value), 0)
     assert end.stage == "The stage stands at 3 µm."
@@ -334,22 +334,20 @@ def test_during_a_run_no_other_acquisition_begins(
     core.run_mda([], block=True)
 
 
-def test_somebody_who_begins_while_the_stage_is_on_its_way_ends_the_wait(
+def test_live_that_begins_while_the_stage_is_on_its_way_ends_the_wait(
     core: Any, microscope: CoreMicroscope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others: list[SomebodyElse] = []
     monkeypatch.setattr(core, "deviceBusy", lambda _label: True)
 
     def begin() -> bool:
-        others.append(SomebodyElse(core))
+        live(core)
         return False
 
     with pytest.raises(
-        MicroscopeError, match=r"sent to 6 µm, something else began. .* acquisition"
+        MicroscopeError, match=r"sent to 6 µm, something else began. .* 'Camera' ta"
     ):
         microscope.move_to(6.0, begin)
-    assert len(others) == 1
-    others[0].end()
+    core.stopSequenceAcquisition()
 
 
 @pytest.mark.parametrize("kind", [Moved, Scanned, Refined])

@@ -57,10 +57,17 @@ class Acquisition:
         self._wanted = SimpleQueue()
         self._answer: Future[tuple[Frame, Facts]] = Future()
         self._has_begun = threading.Event()
+        phase = str(core.mda.status.phase)
         try:
+            if phase != "idle":  # run_mda would begin while another one still ends
+                raise ValueError(phase)
             self._thread = core.run_mda(self._events(), output=output)
         except ValueError as error:
-            raise MicroscopeError(in_use(core)) from error
+            does = "is paused" if phase == "paused" else "runs"
+            raise MicroscopeError(
+                f"The microscope is in use: an acquisition of Micro-Manager {does}; let it end or "
+                "cancel it, then go on."
+            ) from error
         while not self._has_begun.wait(_LOOK_S):
             if not self.is_alive:
                 raise MicroscopeError(
@@ -165,18 +172,6 @@ def left_as_it_ends(core: CMMCorePlus) -> Iterator[None]:
     finally:
         if before is not False:
             engine.restore_initial_state = before
-
-
-def in_use(core: CMMCorePlus) -> str:
-    """Which acquisition uses the microscope, and what to do; empty when none does."""
-    phase = str(core.mda.status.phase)
-    if phase == "idle":
-        return ""
-    does = "is paused" if phase == "paused" else "runs"
-    return (
-        f"The microscope is in use: an acquisition of Micro-Manager {does}; let it end or cancel "
-        "it, then go on."
-    )
 
 
 def facts_of(core: CMMCorePlus, event: MDAEvent, meta: Facts) -> Facts:

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..core.scans import InputError, Scan
-from .mda import Acquisition, in_use, left_as_it_ends
+from .mda import Acquisition, left_as_it_ends
 from .mda import MicroscopeError as MicroscopeError
 
 if TYPE_CHECKING:
@@ -276,8 +276,8 @@ class CoreMicroscope(Microscope):
     def check_free(self) -> None:
         """Raise :class:`MicroscopeError` while something else uses camera or stage.
 
-        Somebody else's acquisition that runs or is paused, Live, or continuous focus; or another
-        focus drive than when the microscope was connected.
+        Live, or continuous focus; or another focus drive than when the microscope was connected.
+        That no acquisition uses it is for :meth:`acquisition` to see to.
         """
         if use := self._use():
             raise MicroscopeError(use)
@@ -296,10 +296,7 @@ class CoreMicroscope(Microscope):
             )
 
     def _use(self) -> str:
-        """Who else uses the camera or the stage, and what to do; empty when nobody does."""
-        is_ours = self._run is not None and self._run.is_alive
-        if not is_ours and (use := in_use(self.core)):
-            return use
+        """What else uses a camera, and what to do; empty when nothing does."""
         from pymmcore_plus import DeviceType
 
         for camera in self.core.getLoadedDevicesOfType(DeviceType.Camera):
@@ -312,10 +309,13 @@ class CoreMicroscope(Microscope):
 
     def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
         check_height(z_um, self._limits)
+        if self._run is None:
+            with self.acquisition():
+                return self.move_to(z_um, aborted)
         self.check_free()
         check_start(self.z_um, self._limits)
         self.check_free()  # again: to read the height may have taken a while
-        while self._run is not None and self._run.is_paused and not (aborted and aborted()):
+        while self._run.is_paused and not (aborted and aborted()):
             time.sleep(_LOOK_S)
         self._sent_um = float(z_um)
         try:
