@@ -80,6 +80,34 @@ def test_the_plugins_menu_opens_the_dock(viewer, qtbot, quick_survey, add_stack)
     assert widget.ui.table.scans.rows == []
 
 
+def test_docks_come_as_tabs_and_side_views_under_the_canvas(viewer, qtbot, quick_survey) -> None:
+    window = viewer.window._qt_window
+    window.resize(1280, 800)
+    shells = []
+    for name in ("Reconstruct", "Live", "Side views"):
+        shell, _ = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        qtbot.waitUntil(lambda shell=shell, name=name: shell.windowTitle() == name)
+        shells.append(shell)
+    first, second, wide = shells
+    assert window.tabifiedDockWidgets(first) == [second]
+    assert window.dockWidgetArea(wide) == Qt.DockWidgetArea.BottomDockWidgetArea
+    assert window.tabifiedDockWidgets(wide) == []
+    qtbot.wait(50)
+    assert (window.width(), window.height()) == (1280, 800)
+
+
+def test_side_views_stay_where_a_person_has_put_them(viewer, qtbot, quick_survey) -> None:
+    window, right = viewer.window._qt_window, Qt.DockWidgetArea.RightDockWidgetArea
+    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Side views")
+    qtbot.waitUntil(lambda: shell.windowTitle() == "Side views")
+    window.addDockWidget(right, shell)
+    viewer.window.remove_dock_widget(shell)
+    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Side views")
+    qtbot.waitUntil(lambda: shell.windowTitle() == "Side views")
+    assert window.dockWidgetArea(shell) == right
+    assert dock.isVisible()
+
+
 def _all_actions(menu):
     """The actions of a menu and of the menus in it; napari gathers a plugin's in one of them."""
     found = []

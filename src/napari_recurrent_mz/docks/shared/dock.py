@@ -11,11 +11,13 @@ from typing import Any
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QDockWidget,
     QHBoxLayout,
     QLayout,
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
@@ -234,6 +236,9 @@ class Dock(QWidget, Tells):
     ) -> None:
         super().__init__()
         self._viewer = viewer = unwrapped(napari_viewer)
+        self._is_from_menu = viewer is not napari_viewer
+        self._place_soon = self.one_shot(0, self._take_place)
+        self._is_placed = False
         self.palette_ = Palette(viewer.theme)
         self.footer = InstrumentFooter(self.palette_, action, tooltip)
         self.ui: Any = form(self.footer, self.palette_, viewer)
@@ -413,6 +418,33 @@ class Dock(QWidget, Tells):
         self.ui.restyle(self._viewer.theme)
         self.restyle_plots()
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Take a place beside the docks that are there, the first time."""
+        super().showEvent(event)
+        if not self._is_placed:
+            self._place_soon.start()
+
+    def _take_place(self) -> None:
+        """Be a tab on the other docks of this package in the same area of the window."""
+        shell, window = shell_of(self), window_of(self._viewer)
+        if self._is_placed or shell is None or window is None:
+            return
+        self._is_placed = True
+        shell.setWindowTitle(shell.windowTitle().partition(" (")[0])  # what a tab has room for
+        if self._is_from_menu:
+            self._choose_area(shell, window)
+        area = window.dockWidgetArea(shell)
+        others = [shell_of(dock) for dock in window.findChildren(Dock) if dock is not self]
+        beside = [one for one in others if one and window.dockWidgetArea(one) == area]
+        if beside and not window.tabifiedDockWidgets(shell):
+            window.tabifyDockWidget(beside[-1], shell)
+            shell.raise_()
+        for tabs in window.findChildren(QTabBar):
+            tabs.setDrawBase(False)  # a line in the system's colours
+
+    def _choose_area(self, shell: QDockWidget, window: Any) -> None:
+        """Go elsewhere in the window than napari puts a dock that its menus open."""
+
     def sizeHint(self) -> QSize:  # noqa: N802
         """The natural size of the form with its footer."""
         size: QSize = self.ui.sizeHint()
@@ -423,6 +455,14 @@ class Dock(QWidget, Tells):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             stop_run(self.__dict__)
         return bool(super().event(event))
+
+
+def shell_of(dock: QWidget) -> QDockWidget | None:
+    """What holds a dock in the window: None where it is hidden, or nothing does."""
+    parent = dock.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return None if parent is None or parent.isHidden() else parent
 
 
 class WhenGone:
