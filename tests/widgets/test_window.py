@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.utils import progress
 from napari.utils.theme import get_theme
 from npe2 import PluginManager, PluginManifest
 from qtpy.compat import isalive
@@ -25,6 +29,7 @@ from qtpy.QtWidgets import (
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.dock import Dock, Progress
 from napari_recurrent_mz.docks.shared.insides import camera
 from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.simulation.simulate import simulate_sample
@@ -251,6 +256,34 @@ def test_the_window_stays_alive_while_it_runs(dock, viewer, add_stack, qtbot, mo
     with qtbot.waitSignal(dock.ended):
         gate.set()
     assert viewer.layers[-1].visible
+
+
+def counting(*, stop: threading.Event) -> Iterator[object]:
+    """Counts until it is stopped."""
+    for done in range(1, 1000):
+        yield Progress(done, 1000, "Counting")
+        stop.wait(0.02)
+
+
+def test_a_job_is_seen_in_naparis_activity_dock(viewer, docks, qtbot) -> None:
+    dock = Dock(viewer, "Count", "Counts")
+    docks.append(dock)
+    viewer.window.add_dock_widget(dock, name="Count", area="right")
+    dock.start(counting, title="Counting")
+
+    def bars() -> list[Any]:
+        return viewer.window._qt_window.findChildren(QtLabeledProgressBar)
+
+    qtbot.waitUntil(lambda: any(bar._get_value() > 1 for bar in bars()))
+    assert bars()[0].description_label.text() == "Counting: "
+    assert bars()[0].qt_progress_bar.maximum() == 1000
+    dock.cancel()
+    qtbot.waitUntil(lambda: dock.run is None)
+    qtbot.waitUntil(lambda: not bars())
+    dock.start(counting, title="Counting")
+    qtbot.waitUntil(lambda: bool(bars()))
+    viewer.close()
+    assert not progress._all_instances
 
 
 def test_a_volume_of_scans_without_size_is_brought_into_view(

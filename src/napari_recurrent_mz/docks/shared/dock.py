@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from ...core.progress import Progress as Progress
 from ...core.scans import InputError
 from . import settings
+from .activity import Activity
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import talk_to_canvas, unwrapped, window_of
@@ -60,6 +61,7 @@ class InstrumentFooter(QWidget):
         self.bar.setAccessibleName("Progress")
         self.bar.setToolTip("How much is done, and the time left")
         self.bar.hide()
+        self.activity = Activity(self)
         self.action = push_button(action, "")
         self.cancel = push_button("Cancel", "Stop; nothing is changed (Esc)")
         self.cancel.setEnabled(False)
@@ -121,6 +123,7 @@ class InstrumentFooter(QWidget):
         self._title, self._began, self._first = title, time.monotonic(), 0.0
         show_progress(self.bar, 0, total, f"{title}: {first}" if first else f"{title}…")
         self.bar.show()
+        self.activity.move(0, total, title)
         if not aside:
             self.state.say("")
             self.message.say("")
@@ -146,6 +149,7 @@ class InstrumentFooter(QWidget):
         words = words or self._title
         if total == 0:
             show_progress(self.bar, 0, 0, f"{words}…")
+            self._move_activity(0, 0, words)
             return
         elapsed = time.monotonic() - self._began
         if done == 1:
@@ -153,6 +157,7 @@ class InstrumentFooter(QWidget):
         if seconds_left is None:
             seconds_left = time_left(elapsed, self._first, done, total)
         left = "" if seconds_left is None else f" · {in_words(seconds_left)} left"
+        self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
 
@@ -163,8 +168,18 @@ class InstrumentFooter(QWidget):
 
     def ended(self) -> None:
         """Take the bar away."""
-        self.bar.hide()
+        self.show_bar(False)
         self._enable(is_running=False)
+
+    def show_bar(self, is_shown: bool) -> None:
+        """Show the bar as it is, or hide it."""
+        self.bar.setVisible(is_shown)
+        if not is_shown:
+            self.activity.end()
+
+    def _move_activity(self, done: int, total: int, words: str) -> None:
+        if not self.bar.isHidden():
+            self.activity.move(done, total, words)
 
     def restyle(self) -> None:
         """Take the theme's colours again."""
@@ -486,8 +501,10 @@ class WhenGone:
 
 def stop_run(box: dict[str, Any]) -> None:
     """End what is in a dock's attributes: its job, and more; the dock itself may be gone."""
-    run = box.get("run")
+    run, footer = box.get("run"), box.get("footer")
     if run is not None:
         run.cancel()
+    if footer is not None:
+        footer.activity.end()
     for end in box.get("at_end", ()):
         end()

@@ -411,10 +411,9 @@ class SideViewsDock(Dock):
         if settings.remembered(GROUP, ("placed",)):
             return
         settings.remember(GROUP, {"placed": "1"})
-        bottom, right = Qt.DockWidgetArea.BottomDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
-        window.setCorner(Qt.Corner.BottomRightCorner, right)
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         self._parts.setOrientation(Qt.Orientation.Horizontal)  # first, or the window grows
-        window.addDockWidget(bottom, shell)
+        window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shell)
         height = round(_UNDER_CANVAS * window.height())
         window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
 
