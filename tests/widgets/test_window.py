@@ -32,7 +32,7 @@ from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.dock import Dock, Progress
 from napari_recurrent_mz.docks.shared.insides import camera
 from napari_recurrent_mz.engine import inference
-from napari_recurrent_mz.simulation.simulate import simulate_sample
+from napari_recurrent_mz.simulation.simulate import DEMO_OPTICS, simulate_sample
 
 PLUGIN = "napari-recurrent-mz"
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
@@ -321,15 +321,32 @@ def test_files_dropped_on_the_dock(dock, viewer, qtbot, tmp_path, stack) -> None
     assert dock.ui.footer.state.kind == "hint"
 
 
-@pytest.mark.parametrize(("key", "layers", "planes"), [("scans", 3, 1), ("stack", 1, 51)])
-def test_sample_data(viewer, monkeypatch, small_sample, key, layers, planes) -> None:
-    monkeypatch.setattr(_samples, "demo", lambda: small_sample)
+@pytest.mark.parametrize(
+    ("key", "layers", "shape", "pixel_um"),
+    [
+        ("scans", 3, (1, 256, 256), 0.13),
+        ("stack", 1, (51, 256, 256), 0.13),
+        ("nucleus_scans", 3, (1, 130, 133), 0.5119),
+        ("nucleus_stack", 1, (45, 130, 133), 0.5119),
+    ],
+)
+def test_sample_data(viewer, monkeypatch, key, layers, shape, pixel_um) -> None:
+    def simulate(*_: Any, **__: Any) -> Any:
+        pytest.fail("samples come with the package: to simulate one takes a minute")
+
+    monkeypatch.setattr("napari_recurrent_mz.simulation.simulate.simulate_sample", simulate)
     viewer.open_sample(PLUGIN, key)
     assert len(viewer.layers) == layers
     for layer in viewer.layers:
-        assert layer.data.shape == (planes, 32, 32)
+        assert layer.data.shape == shape
         assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
-        assert layer.scale[-1] == pytest.approx(0.2)
+        assert layer.scale[-1] == pytest.approx(pixel_um)
+
+
+def test_the_worm_that_comes_along_is_that_of_the_demo() -> None:
+    sample = _samples.demo()
+    assert sample.optics == DEMO_OPTICS
+    assert sample.z_um == pytest.approx(0.2 * np.arange(51))
 
 
 def test_the_sample_scans_fill_the_dock(dock, viewer, monkeypatch, small_sample) -> None:
