@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -144,7 +145,8 @@ class InstrumentFooter(QWidget):
     ) -> None:
         """Advance the bar; a total of 0 only says that something happens.
 
-        The time left follows from the pace unless it is given; ``piece`` names one of the total.
+        The time left follows from the pace unless it is given, NaN where it is not known; ``piece``
+        names one of the total.
         """
         words = words or self._title
         if total == 0:
@@ -156,7 +158,9 @@ class InstrumentFooter(QWidget):
             self._first = elapsed
         if seconds_left is None:
             seconds_left = time_left(elapsed, self._first, done, total)
-        left = "" if seconds_left is None else f" · {in_words(seconds_left)} left"
+        left = ""
+        if seconds_left is not None and math.isfinite(seconds_left):
+            left = f" · {in_words(seconds_left)} left"
         self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
@@ -264,6 +268,7 @@ class Dock(QWidget, Tells):
         self._then: Callable[[Any], None] | None = None
         column_of(self, self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self._choose_soon = self.one_shot(0, self._choose_what_is_there)
         self._splits = Splits()
         for layer in list(viewer.layers):
             self._splits.inserted(layer)
@@ -414,13 +419,17 @@ class Dock(QWidget, Tells):
         stop_run(self.__dict__)
 
     def _may_be_part(self, event: Any) -> None:
-        """A layer has come: of a stack that was split, it is given what it should know."""
+        """A layer has come, which may be meant; part of a stack is given what it should know."""
+        self._choose_soon.start()
         if self._splits.inserted(event.value):
             self._layers_changed()
 
     def _may_be_split(self, event: Any) -> None:
         """A layer has left, and may come back in parts."""
         self._splits.removed(event.value)
+
+    def _choose_what_is_there(self) -> None:
+        """Choose the layers that can only be meant, where a person has chosen none."""
 
     def _layers_changed(self) -> None:
         """The layers, or what they know, are no longer the same."""

@@ -305,7 +305,7 @@ class SideViewsDock(Dock):
             self._slid()
 
     # layers ---------------------------------------------------------------------------
-    def _choose_what_is_there(self, _event: Any = None) -> None:
+    def _choose_what_is_there(self) -> None:
         """The selected volumes, or all when there are few; reconstructions first."""
         if self.controls.read().chosen:
             return
@@ -376,7 +376,6 @@ class SideViewsDock(Dock):
             on(self, self.controls[name].changed, self._layers_chosen)
         on(self, self.plot.message, self.footer.say)
         on(self, self.ended, self._stopped)
-        on(self, self._viewer.layers.events.inserted, self._choose_what_is_there)
         canvas = self.plot.answering
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
         canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
