@@ -105,7 +105,8 @@ class SideViewsDock(Dock):
     @property
     def is_busy(self) -> bool:
         """Whether something is still to come."""
-        return self.run is not None or self._soon.isActive() or self._filling.isActive()
+        timers = self._choose_soon, self._soon, self._filling
+        return self.run is not None or any(timer.isActive() for timer in timers)
 
     # projecting -----------------------------------------------------------------------
     def _update(self, *, is_asked: bool) -> None:

@@ -35,7 +35,8 @@ _GROUP = "train"
 def adapt_steps(job: AdaptJob, judging: Listener, *, stop: threading.Event) -> Iterator[object]:
     """Yield what to mind, the progress of every step, at last what came of it.
 
-    ``judging`` is told how far a judgement is, in the same thread. When it is stopped, the best weights so far are kept, if there are any.
+    ``judging`` is told how far a judgement is, in the same thread. When the work is stopped, the
+    best weights so far are kept, if there are any.
     """
     from ...estimates.saturation import stack_saturation_notes
     from ...networks.weights import load_model
