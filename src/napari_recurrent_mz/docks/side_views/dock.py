@@ -105,8 +105,7 @@ class SideViewsDock(Dock):
     @property
     def is_busy(self) -> bool:
         """Whether something is still to come."""
-        timers = self._choose_soon, self._soon, self._filling
-        return self.run is not None or any(timer.isActive() for timer in timers)
+        return self.run is not None or self._soon.isActive() or self._filling.isActive()
 
     # projecting -----------------------------------------------------------------------
     def _update(self, *, is_asked: bool) -> None:
@@ -382,6 +381,7 @@ class SideViewsDock(Dock):
         canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
         # arranged anew before they are drawn: never in any other proportions
         canvas.mpl_connect("resize_event", guarded(self, self.restyle_plots))
+        on(self, self._viewer.layers.events.inserted, lambda: self._choose_what_is_there())
         on(self, self._viewer.dims.events.point, self._slid)
         on_click(self, self._canvas_clicked)
         on_move(self, self._hovered)
