@@ -39,7 +39,7 @@ _WIDE, _NARROW = 760, 560
 _WIDER = 1.2
 _HINT = QSize(400, 770)
 _PLOT_HEIGHT = 250
-_LEAST_PLOT_HEIGHT = 120
+_LEAST_PLOT_HEIGHT = 90  # or a window 800 pixels high would grow
 _UNDER_CANVAS = 0.36  # of the window's height
 _FORM_WIDTH = 400
 _TOOLS_HEIGHT = 34
@@ -412,8 +412,8 @@ class SideViewsDock(Dock):
             return
         settings.remember(GROUP, {"placed": "1"})
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-        self._parts.setOrientation(Qt.Orientation.Horizontal)  # first, or the window grows
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shell)
+        self._parts.setOrientation(Qt.Orientation.Horizontal)
         height = round(_UNDER_CANVAS * window.height())
         window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
 
