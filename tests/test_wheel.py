@@ -17,6 +17,7 @@ import tifffile
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD_NEEDS = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+SAMPLES = ("nucleus.ome.tif", "worm.ome.tif", "README.md")
 OPTICS = "--na 1.2 --wavelength-um 0.52 --immersion-index 1.33 --pixel-um 0.15".split()
 
 
@@ -77,6 +78,7 @@ def test_wheel_holds_what_it_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     inside = {name.removeprefix("napari_recurrent_mz/") for name in names}
     assert {"napari.yaml", "py.typed", "simulation/phantom_data/nuclei.npz"} <= inside
+    assert {f"docks/files/sample_data/{name}" for name in SAMPLES} <= inside
     weights = [name for name in inside if name.endswith(".safetensors")]
     assert weights
     for name in weights:

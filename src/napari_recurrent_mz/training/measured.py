@@ -19,7 +19,7 @@ import torch
 from ..core.arrays import real_array, real_values
 from ..core.device import Device
 from ..core.optics import Optics
-from ..core.progress import Stopped, never
+from ..core.progress import Stopped, never, tell
 from ..core.scans import InputError, Scan
 from ..io import even_step
 from ..networks.architectures import Network
@@ -257,6 +257,7 @@ def judge(
         for n in range(_QUESTIONS):
             if stopped():
                 raise Stopped
+            tell("Judging", len(answers), len(pool) * _QUESTIONS)
             rng, count = np.random.default_rng([number, n]), 2 + n % 2
             scans, spacing = _choose_scans(field, rng, examples, count)
             planes = choose_targets(rng, scans, spacing, len(field.stack), 2)
