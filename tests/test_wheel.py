@@ -21,6 +21,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD_NEEDS = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+SAMPLES = ("nucleus.ome.tif", "worm.ome.tif", "README.md")
 OPTICS = "--na 1.2 --wavelength-um 0.52 --immersion-index 1.33 --pixel-um 0.15".split()
 
 
@@ -86,6 +87,7 @@ def test_wheel_holds_what_it_needs(wheel: Path) -> None:
         "docks/icon.svg",
         "simulation/phantom_data/nuclei.npz",
     } <= inside
+    assert {f"docks/files/sample_data/{name}" for name in SAMPLES} <= inside
     weights = [name for name in inside if name.endswith(".safetensors")]
     assert weights
     for name in weights:

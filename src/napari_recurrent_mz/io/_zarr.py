@@ -223,7 +223,7 @@ class OmeZarrWriter:
         self._path, self._image, self._place, self._ngff = path, image, image.place, ngff
         is_old = ngff == "0.4"
         self._group = zarr.open_group(path, mode="w", zarr_format=2 if is_old else 3)
-        keys = {"name": "v2", "separator": "/"} if is_old else None
+        keys: Any = {"name": "v2", "separator": "/"} if is_old else None
         self._chunks = "" if is_old else "c"  # the folder of a level's chunks
         with every_chunk():
             self.levels = [
