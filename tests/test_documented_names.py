@@ -65,7 +65,9 @@ def test_menus_are_named_as_napari_shows_them() -> None:
     name, tasks = manifest["display_name"], manifest["contributions"]
     title_of = {w["command"]: w["display_name"] for w in tasks["widgets"]}
     samples = f"File → Open Sample → {name}"
-    there = {samples} | {f"{samples} → {s['display_name']}" for s in tasks["sample_data"]}
+    there = {samples, f"Plugins → {name}"} | {
+        f"{samples} → {s['display_name']}" for s in tasks["sample_data"]
+    }
     there |= {f"Plugins → {name} → {title}" for title in title_of.values()}
     for place, items in tasks["menus"].items():
         menu = " → ".join(part.capitalize() for part in place.split("/")[1:])

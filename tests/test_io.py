@@ -11,6 +11,7 @@ import zarr
 
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import (
+    VolumeWriter,
     check_output,
     read_image,
     scans_from_files,
@@ -259,7 +260,14 @@ def test_ome_tiff_as_another_reader_sees_it(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as tif:
         assert tif.is_ome
         assert (tif.series[0].axes, tif.series[0].shape) == ("ZYX", STACK.shape)
-        pixels = tifffile.xml2dict(tif.ome_metadata or "")["OME"]["Image"]["Pixels"]
+        ome = tifffile.xml2dict(tif.ome_metadata or "")["OME"]
+    pixels = ome["Image"]["Pixels"]
+    assert ome["Instrument"]["Objective"] == {
+        "ID": "Objective:0",
+        "LensNA": 1.4,
+        "Immersion": "Oil",
+    }
+    assert ome["Image"]["ObjectiveSettings"] == {"ID": "Objective:0", "RefractiveIndex": 1.515}
     assert (pixels["PhysicalSizeZ"], pixels["PhysicalSizeZUnit"]) == (0.5, "µm")
     assert [p["PositionZ"] for p in pixels["Plane"]] == [3, 3.5, 4, 4.5, 5]
     assert pixels["Channel"]["EmissionWavelength"] == 519
@@ -276,6 +284,41 @@ def test_ome_zarr_as_another_reader_sees_it(tmp_path: Path) -> None:
     scale, translation = multiscale.datasets[0].coordinateTransformations
     assert scale.scale == [0.5, 0.1, 0.1]
     assert translation.translation == [3, 0, 0]
+
+
+def test_an_older_ome_zarr_on_request(tmp_path: Path) -> None:
+    from ome_zarr_models.v04 import Image
+
+    path, heights = tmp_path / "v.ome.zarr", 3 + 0.5 * np.arange(5)
+    write_volume(path, STACK, heights, 0.1, PROVENANCE, keep_type=True, ngff="0.4")
+    group = zarr.open_group(path, mode="r")
+    assert group.metadata.zarr_format == 2
+    multiscale = Image.from_zarr(group).ome_attributes.multiscales[0]
+    assert multiscale.version == "0.4"
+    assert multiscale.datasets[0].coordinateTransformations[0].scale == [0.5, 0.1, 0.1]
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, STACK)
+    np.testing.assert_allclose(image.z_um, heights)
+    assert image.na == 1.4
+
+
+def test_an_older_ome_zarr_keeps_its_finished_planes(tmp_path: Path) -> None:
+    path = tmp_path / "v.ome.zarr"
+    with VolumeWriter(path, STACK.shape, np.arange(5), 0.1, ngff="0.4") as volume:
+        for number in (2, 3):
+            volume[number] = STACK[number]
+        volume.keep_finished()
+        volume.finish({})
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, STACK[2:4])
+    np.testing.assert_array_equal(image.z_um, [2, 3])
+
+
+@pytest.mark.parametrize(("name", "ngff"), [("v.ome.tif", "0.4"), ("v.ome.zarr", "0.3")])
+def test_a_version_that_is_not_written_is_told(tmp_path: Path, name: str, ngff: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}' cannot be written as NGFF {ngff}"):
+        write_volume(tmp_path / name, STACK, np.arange(5), 0.1, ngff=ngff)
+    assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr"])

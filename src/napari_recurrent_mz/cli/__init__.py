@@ -18,7 +18,7 @@ from . import _prepare, _simulate
 from ._batch import batch
 from ._beads import beads
 from ._bench import bench
-from ._card import card, validate
+from ._card import card, package, validate
 from ._demo import demo
 from ._evaluate import evaluate
 from ._experiments import experiments
@@ -42,8 +42,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_group(commands, "prepare", _prepare.__doc__ or "", "TASK", *_prepare.TASKS)
     for command in (
-        reconstruct, batch, surface, evaluate, beads, demo, train, validate, card, experiments,
-        bench, info,
+        reconstruct, batch, surface, evaluate, beads, demo, train, validate, card, package,
+        experiments, bench, info,
     ):  # fmt: skip
         add_command(commands, command)
     add_group(commands, "simulate", _simulate.__doc__ or "", "WHAT", *_simulate.WHAT)

@@ -1,4 +1,4 @@
-"""``recurrent-mz card`` and ``validate``: what a model reaches, in its card or as a table."""
+"""``recurrent-mz card``, ``package`` and ``validate``: what a model reaches, and passing it on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ..core.scans import InputError
-from ._common import NetworkOptions, check_json
+from ._common import OUTPUT, NetworkOptions, check_json, folder_of
 from ._options import Argument, Option
 from ._terminal import Progress
 from ._train import open_pool
@@ -53,6 +53,23 @@ def _row(path: Path) -> dict[str, Any]:
         raise InputError(
             f"'{path.name}' is not a result of recurrent-mz evaluate --json: give such a file."
         ) from error
+
+
+def package(
+    *,
+    model: Annotated[str, Argument("bundled model or safetensors file")],
+    output: Annotated[str, Option("package, .zip", names=OUTPUT)],
+) -> None:
+    """Write a model as a package for bioimage.io.
+
+    Write a model with its description, its weights, and tensors to test it with, as programs of
+    bioimage.io take it. They need this package, too: it holds the network's architecture.
+    """
+    from ..networks.bioimage import write_package
+    from ..networks.weights import load_model
+
+    path = write_package(load_model(model), folder_of(output))
+    print(f"{path}: package of the model '{model}' for bioimage.io")
 
 
 def validate(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.scans import ZGrid, contrast_limits, default_grid
+from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Source
 from ._options import Option
 from ._terminal import Checked, Progress, note, result_line
@@ -22,6 +23,9 @@ def reconstruct(
     output: Annotated[
         str, Option("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
     ],
+    ngff: Annotated[
+        str, Option("version of OME-Zarr; 0.4 for programs that do not read 0.5", choices=NGFF)
+    ] = NGFF[0],
 ) -> None:
     """Build a volume from scans.
 
@@ -38,13 +42,13 @@ def reconstruct(
     from ..io import Channel, VolumeWriter, check_output
 
     files = source.scans.files
-    path = check_output(output, files)
+    path = check_output(output, files, ngff)
     given = source.every_channel()
     planes = _grid(given, source.scans.planes) if grid is None else ZGrid.parse(grid)
     first, shape = given[0], (len(planes), *given[0].shape)
     channels = [Channel(None, one.channel, contrast_limits(one.scans)) for one in given]
     with VolumeWriter(
-        path, shape, planes.z_um, first.pixel_um, inputs=files, channels=channels
+        path, shape, planes.z_um, first.pixel_um, inputs=files, channels=channels, ngff=ngff
     ) as volume:
         done = [_made(one, planes, volume, number) for number, one in enumerate(given)]
         records = [record for record, _ in done]

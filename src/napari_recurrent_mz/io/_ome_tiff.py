@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..core.scans import FloatArray, Heights, InputError
 from ._channels import Channel, NewImage, Place, plain, record_of_channel
+from ._facts import INDEX_OF_MEDIUM
 from ._ome import NAMESPACE
 from ._tiff import HEIGHTS_NAME
 
@@ -30,6 +31,7 @@ def write_ome_tiff(path: Path, image: NewImage, planes: Iterator[npt.NDArray[Any
     from tifffile import imwrite
 
     imwrite(path, planes, **_arguments(image))
+    _state_objective(path, image.provenance)
 
 
 def _arguments(image: NewImage) -> dict[str, Any]:
@@ -70,7 +72,8 @@ class OmeTiffWriter:
         xml = OmeXml()
         pages = (image.n_planes, 1, 1, y, x, 1)
         xml.addimage(image.dtype.char, image.shape, pages, **ome_metadata(image))
-        tiffcomment(self._path, xml.tostring(declaration=True).encode())
+        told = _with_objective(xml.tostring(declaration=True), provenance)
+        tiffcomment(self._path, told.encode())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -93,6 +96,30 @@ def write_ome_surface(
             photometric="minisblack",
             metadata={**sizes, "axes": "YX", "Name": HEIGHTS_NAME},
         )
+    _state_objective(path, provenance)
+
+
+def _state_objective(path: Path, provenance: Mapping[str, Any]) -> None:
+    from tifffile import tiffcomment
+
+    tiffcomment(path, _with_objective(str(tiffcomment(path)), provenance).encode())
+
+
+def _with_objective(xml: str, provenance: Mapping[str, Any]) -> str:
+    """OME metadata with the objective, of which tifffile writes none."""
+    optics = record_of_channel(provenance, 0).get("optics") or {}
+    na, index = optics.get("na"), optics.get("immersion_index")
+    if not na or not index:
+        return xml
+    medium = next((name for name, n in INDEX_OF_MEDIUM.items() if abs(n - index) < 0.004), "other")
+    objective = f'ID="Objective:0" LensNA="{na:g}" Immersion="{medium.title()}"'
+    instrument = f'<Instrument ID="Instrument:0"><Objective {objective}/></Instrument>'
+    used = (
+        '<InstrumentRef ID="Instrument:0"/>'
+        f'<ObjectiveSettings ID="Objective:0" RefractiveIndex="{index:g}"/>'
+    )
+    xml = xml.replace("<Image ", f"{instrument}<Image ", 1)
+    return xml.replace("<Pixels ", f"{used}<Pixels ")
 
 
 def ome_metadata(image: NewImage) -> dict[str, Any]:

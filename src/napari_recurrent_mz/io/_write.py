@@ -20,7 +20,7 @@ from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
 from ._ome_tiff import OmeTiffWriter, write_ome_surface, write_ome_tiff
 from ._whole import Workplace, refusals_of, write_whole
-from ._zarr import OmeZarrWriter, is_zarr
+from ._zarr import NGFF, OmeZarrWriter, is_zarr
 
 _TIFF_ENDINGS = (".tif", ".tiff")
 _ZARR_ENDING = ".zarr"
@@ -29,14 +29,22 @@ _SPARE_BYTES = 50_000_000
 
 
 def check_output(
-    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()
+    path: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    ngff: str = NGFF[0],
 ) -> Path:
     """Return ``path`` once a volume can be written there, before any work is done.
 
-    Refuses an unknown ending, a folder that is missing or closed to writing, and the ``inputs``.
+    Refuses an unknown ending or version of OME-Zarr, a folder that is missing or closed to writing,
+    and the ``inputs``.
     """
     path = Path(path)
     ending = path.suffix.lower()
+    if ngff not in NGFF or (ngff != NGFF[0] and ending != _ZARR_ENDING):
+        raise InputError(
+            f"'{path.name}' cannot be written as NGFF {ngff}: end it in .ome.zarr and choose "
+            f"{' or '.join(NGFF)}, or leave the version out."
+        )
     if ending not in (*_TIFF_ENDINGS, _ZARR_ENDING):
         raise InputError(
             f"'{path.name}' does not say which format to write: "
@@ -97,8 +105,9 @@ def write_volume(
     inputs: Iterable[str | os.PathLike[str]] = (),
     keep_type: bool = False,
     durable: bool = False,
+    ngff: str = NGFF[0],
 ) -> Path:
-    """Write a volume as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
+    """Write a volume as OME-TIFF or OME-Zarr, by the ending of ``path``.
 
     Its planes are written from the lowest up.
 
@@ -123,6 +132,8 @@ def write_volume(
         Write integers of 8 and 16 bits as they are.
     durable : bool, optional
         Return once the disk has it, so that not even a power cut loses it.
+    ngff : {"0.5", "0.4"}, optional
+        Version of OME-Zarr; 0.4 is for programs that do not read the newer one.
 
     Raises
     ------
@@ -139,7 +150,9 @@ def write_volume(
     if np.any(np.diff(order) != 1):
         array, heights = array[order], heights[order]
     place = Place(float(pixel_um), heights)
-    return write_channels(path, [Channel(array)], place, provenance, inputs=inputs, durable=durable)
+    return write_channels(
+        path, [Channel(array)], place, provenance, inputs=inputs, durable=durable, ngff=ngff
+    )
 
 
 def write_channels(
@@ -151,8 +164,9 @@ def write_channels(
     inputs: Iterable[str | os.PathLike[str]] = (),
     durable: bool = False,
     on_plane: OnPlane | None = None,
+    ngff: str = NGFF[0],
 ) -> Path:
-    """Write one or more channels as OME-TIFF or OME-Zarr 0.5, by the ending of ``path``.
+    """Write one or more channels as OME-TIFF or OME-Zarr, by the ending of ``path``.
 
     Nothing is converted: what is read again is the same, bit for bit. It is written under a
     temporary name, as :func:`write_volume` does.
@@ -167,7 +181,7 @@ def write_channels(
         Voxel size and position.
     provenance : mapping, optional
         How they were made; of several channels, a list of one record each under ``channels``.
-    inputs, durable
+    inputs, durable, ngff
         As in :func:`write_volume`.
     on_plane : callable, optional
         Called before every plane with how many are written, and of how many; what it raises ends
@@ -179,7 +193,7 @@ def write_channels(
         As :func:`check_output`, when the format has no such pixels or heights, or when the disk
         refuses.
     """
-    path = check_output(path, inputs)
+    path = check_output(path, inputs, ngff)
     channels = [_checked(channel, place) for channel in channels]
     image = NewImage(path.name.split(".")[0], channels, place, provenance or {})
 
@@ -195,7 +209,7 @@ def write_channels(
         if path.suffix.lower() != _ZARR_ENDING:
             write_ome_tiff(part, image, planes())
             return
-        writer = OmeZarrWriter(part, image)
+        writer = OmeZarrWriter(part, image, ngff)
         for number, plane in enumerate(planes()):
             writer.put(number, plane)
         writer.finish(image.provenance)
@@ -302,7 +316,7 @@ class PlaneWriter:
 
 
 class VolumeWriter(PlaneWriter):
-    """Writes a volume plane after plane, in any order, as OME-TIFF or OME-Zarr 0.5.
+    """Writes a volume plane after plane, in any order, as OME-TIFF or OME-Zarr.
 
     Until :meth:`finish` it lies under a temporary name in the same folder, so a volume under
     the final name is always whole. Left without :meth:`finish`, by an error or on purpose,
@@ -328,6 +342,8 @@ class VolumeWriter(PlaneWriter):
     channels : sequence of Channel, optional
         Names and contrasts of several channels, whose own pixels are not read; the planes of each
         are then put in :meth:`channel`.
+    ngff : {"0.5", "0.4"}, optional
+        Version of OME-Zarr; 0.4 is for programs that do not read the newer one.
 
     Attributes
     ----------
@@ -361,8 +377,9 @@ class VolumeWriter(PlaneWriter):
         dtype: npt.DTypeLike = np.float32,
         in_plate: bool = False,
         channels: Sequence[Channel] = (),
+        ngff: str = NGFF[0],
     ) -> None:
-        super().__init__(Path(path) if in_plate else check_output(path, inputs))
+        super().__init__(Path(path) if in_plate else check_output(path, inputs, ngff))
         self.dtype = np.dtype(dtype)
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         heights = real_values(z_um, "The list of heights")
@@ -378,7 +395,10 @@ class VolumeWriter(PlaneWriter):
             on_error.callback(self._workplace.remove)
             self.part = self._workplace.part
             with refusals_of(self.path):
-                self._file = (OmeTiffWriter if is_tiff else OmeZarrWriter)(self.part, image)
+                if is_tiff:
+                    self._file = OmeTiffWriter(self.part, image)
+                else:
+                    self._file = OmeZarrWriter(self.part, image, ngff)
             on_error.callback(self._file.close)
             self._on_discard = on_error.pop_all()
 

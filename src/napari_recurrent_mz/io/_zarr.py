@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import zarr
 
 PROVENANCE_KEY = "napari-recurrent-mz"
+NGFF = ("0.5", "0.4")  # versions of OME-Zarr that are written, the usual one first
 
 _COLOURS = ("FF00FF", "00FF00", "00FFFF", "FFFF00", "FF0000", "0000FF")
 _CHUNK = 1024  # pixels on a side; also how large the coarsest level may be
@@ -204,13 +205,13 @@ def _scale_and_shift(
 
 
 class OmeZarrWriter:
-    """An OME-Zarr 0.5 image, evenly spaced, whose planes are put in one by one.
+    """An OME-Zarr image, evenly spaced, whose planes are put in one by one.
 
     Each plane is halved as it comes, until neither side passes 1024 pixels: viewers show these
     ``levels``, the finest first, from afar. The metadata that make it an image are written last.
     """
 
-    def __init__(self, path: Path, image: NewImage) -> None:
+    def __init__(self, path: Path, image: NewImage, ngff: str = NGFF[0]) -> None:
         import zarr
 
         if image.dtype.kind not in "biuf":
@@ -219,8 +220,11 @@ class OmeZarrWriter:
                 "which are no real numbers."
             )
         _step_of(image.place, image.name)  # said before there is any work
-        self._path, self._image, self._place = path, image, image.place
-        self._group = zarr.open_group(path, mode="w", zarr_format=3)
+        self._path, self._image, self._place, self._ngff = path, image, image.place, ngff
+        is_old = ngff == "0.4"
+        self._group = zarr.open_group(path, mode="w", zarr_format=2 if is_old else 3)
+        keys: Any = {"name": "v2", "separator": "/"} if is_old else None
+        self._chunks = "" if is_old else "c"  # the folder of a level's chunks
         with every_chunk():
             self.levels = [
                 self._group.create_array(
@@ -228,7 +232,8 @@ class OmeZarrWriter:
                     shape=level,
                     dtype=image.dtype.name,
                     chunks=(*(1 for _ in level[:-2]), *(min(n, _CHUNK) for n in level[-2:])),
-                    dimension_names=tuple(image.axes.lower()),
+                    chunk_key_encoding=keys,
+                    dimension_names=None if is_old else tuple(image.axes.lower()),
                 )
                 for number, level in enumerate(level_shapes(image.shape))
             ]
@@ -244,7 +249,7 @@ class OmeZarrWriter:
         A chunk is of one plane, and its file is named by the number of the plane.
         """
         for number, level in enumerate(self.levels):
-            chunks = self._path / str(number) / "c"
+            chunks = self._path / str(number) / self._chunks
             for index in range(count if first else 0):
                 (chunks / str(first + index)).rename(chunks / str(index))
             level.resize((count, *level.shape[1:]))
@@ -257,7 +262,10 @@ class OmeZarrWriter:
         metadata = multiscale(image.name, len(self.levels), image.axes, self._place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
         omero = _omero(image.channels) if len(image.channels) > 1 else {}
-        self._group.attrs["ome"] = {"version": "0.5", "multiscales": [metadata], **omero}
+        if self._ngff == "0.4":
+            self._group.attrs.update({"multiscales": [metadata | {"version": "0.4"}], **omero})
+        else:
+            self._group.attrs["ome"] = {"version": self._ngff, "multiscales": [metadata], **omero}
 
     def close(self) -> None:
         """Nothing is held open."""
