@@ -240,7 +240,8 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
     elif ui.channels.frames > 1:
         words = f"time point {frame_in_view(viewer, ui.channels)}: {words}"
     if job.output is None:
-        words += f" · {size_in_words(4e-6 * volumes * count * y * x)} of memory"
+        size = size_in_words(4e-6 * volumes * count * y * x)
+        words += f" · {size} of memory for the volume, more while computing"
     else:
         words += f" · up to {size_in_words(1e-6 * disk_bytes((volumes * count, y, x)))} of disk"
     seconds = _seconds(ui, job.recipe.scans, count, job.recipe.method, job.recipe.device)
