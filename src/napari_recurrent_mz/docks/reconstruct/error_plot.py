@@ -34,7 +34,7 @@ class ErrorPlot(QWidget):
         self.canvas = QuietCanvas(palette, "Expected error of the planes", _HEIGHT)
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
-        self.notes: list[str] = []  # on the pixels of the scans
+        self.notes: list[str] = []  # on hot pixels of the scans
         self._recipe: Recipe | None = None
         column_of(self, self.canvas)
         self.hide()
