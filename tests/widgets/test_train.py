@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from napari_recurrent_mz.docks.shared.own_models import own_models
 from napari_recurrent_mz.docks.train.dock import TrainDock
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model, save_model
-from napari_recurrent_mz.training.adapt import Adapter
+from napari_recurrent_mz.training import adapt
+from napari_recurrent_mz.training.learner import TrainConfig
 
 PLUGIN = "napari-recurrent-mz"
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.3)
@@ -64,17 +66,14 @@ def make(qtbot: Any, quick_survey: None, start: Path) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute has forty steps, and every second one is judged."""
+    """Small steps."""
+    usual = adapt.adapting
 
-    def fit_into(adapter: Adapter, *_: Any, **__: Any) -> None:
-        from dataclasses import replace
+    def small(*given: Any) -> TrainConfig:
+        config = usual(*given)
+        return replace(config, batch=1, examples=replace(config.examples, crop=32))
 
-        examples = replace(adapter.config.examples, crop=32)
-        adapter.config = replace(
-            adapter.config, steps=40, batch=1, validate_every=2, examples=examples
-        )
-
-    monkeypatch.setattr(Adapter, "_fit_into", fit_into)
+    monkeypatch.setattr(adapt, "adapting", small)
 
 
 def state(dock: TrainDock) -> tuple[str, str]:

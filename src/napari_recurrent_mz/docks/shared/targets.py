@@ -96,7 +96,7 @@ class VolumeJob:
         return {
             "state": state,
             "method": self.recipe.method,
-            "scans": [{"name": s.name, "z_um": s.z_um} for s in self.recipe.scans],
+            "scans": [scan.as_dict() for scan in self.recipe.scans],
         }
 
 

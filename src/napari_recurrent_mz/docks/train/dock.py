@@ -45,7 +45,7 @@ def adapt_steps(job: AdaptJob, judging: Listener, *, stop: threading.Event) -> I
 
     fields = []
     for name, lazy, heights in job.stacks:
-        pixels = np.asarray(lazy)
+        pixels = np.asanyarray(lazy)
         yield from stack_saturation_notes(name, pixels)
         fields.append(measured_field(pixels, heights, job.optics, name))
     start = load_model(job.model)
