@@ -521,3 +521,11 @@ def test_kl_divergence_of_equal_apart_and_empty() -> None:
     assert 0 < kl_divergence([0.4] * 10, [0.6] * 10) < np.inf
     with pytest.raises(InputError, match="second histogram"):
         kl_divergence([0.4], [np.nan])
+
+
+def test_where_no_bead_is_accepted_it_is_said_what_to_do() -> None:
+    table = pd.DataFrame({"accepted": [False] * 19, "reason": ["border"] * 18 + ["dim"]})
+    assert in_words(table) == (
+        "0 of 19 beads accepted; left out: 18 at the border, 1 dim: take a smaller region, or a "
+        "larger field"
+    )

@@ -213,7 +213,7 @@ def test_provenance_says_how(scans: list[Scan]) -> None:
         ({}, (0.0, 3.0, 6.0), None),
         ({"na": 0.3, "immersion_index": 1.0}, (0.0, 3.0, 6.0), "the NA 0.3"),
         ({"wavelength_um": 0.9}, (0.0, 3.0, 6.0), "the wavelength 0.9 µm"),
-        ({"pixel_um": 1.2}, (0.0, 3.0, 6.0), "the Nyquist pixel"),
+        ({"pixel_um": 1.2}, (0.0, 3.0, 6.0), "the finest detail needs"),
         ({}, (0.0, 20.0), "a gap of 20.0 µm between scans"),
     ],
 )

@@ -189,7 +189,9 @@ def test_memory_and_disk_are_said_before_the_run(dock) -> None:
     assert dock.ui.grid.cost.text().startswith("13 planes · up to 50 MB of disk · ")
     dock.ui.result.on_disk.setChecked(False)
     dock.check()
-    assert dock.ui.grid.cost.text().startswith("13 planes · 1 MB of memory · ")
+    assert dock.ui.grid.cost.text().startswith(
+        "13 planes · 1 MB of memory for the volume, more while "
+    )
 
 
 @pytest.mark.parametrize("wrong", ["missing", "full", "none"])

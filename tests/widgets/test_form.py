@@ -62,7 +62,7 @@ def test_every_field_says_what_it_is(form) -> None:
         assert form[name].native.accessibleName() == ask.spoken
         assert form[name].native.toolTip() == ask.tooltip
     assert form.crop.native.text() == "Crop it"
-    assert form.step.native.placeholderText() == "0.2"
+    assert form.step.native.placeholderText() == "e.g. 0.2"
     assert form.path.native.placeholderText() == "a.tif"
     labels = {label.buddy(): label.text() for label in form.native.findChildren(QLabel)}
     assert labels[form.step.native] == "z-step µm"

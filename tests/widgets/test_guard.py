@@ -290,7 +290,7 @@ def test_no_exception_leaves_any_dock_whatever_a_layer_does(
             if button.isEnabled() and "Connect" not in button.text():
                 button.click()
         if kind is LiveDock:
-            dock.setup.sources.rows.add.click()
+            dock.add_selected()
         layer.name = "other"
         layer.scale = (1, 0.1, 0.1)
         layer.data = stack[:3]

@@ -160,6 +160,9 @@ def test_without_a_grid_that_follows_the_scans_it_says_why_and_shows_none(qtbot)
 def test_an_empty_grid_field_is_named(qtbot) -> None:
     panel = GridPanel()
     qtbot.addWidget(panel)
+    with pytest.raises(InputError, match="follow the scans \\(Auto\\): add two or more"):
+        panel.grid()
+    panel.auto.setChecked(False)
     with pytest.raises(InputError, match="start of the target grid is missing"):
         panel.grid()
     panel.start.setText("low")
@@ -427,3 +430,22 @@ def test_a_limit_given_at_the_start_counts_until_another_is_set(qtbot, with_gpu)
     assert gpu_memory_limit() == 3.0
     panel.memory.setValue(0.0)
     assert gpu_memory_limit() == 2.0
+
+
+def test_a_step_that_meets_the_scans_is_shown_in_three_digits_and_used_in_full(qtbot) -> None:
+    panel = GridPanel()
+    qtbot.addWidget(panel)
+    panel.follow([0.0, 0.725], 0.13)
+    assert panel.step.text() == f"{panel.grid().step_um:.3g}"
+    assert panel.grid().stop_um == pytest.approx(0.725)
+
+
+def test_a_proposed_grid_leaves_auto_on_and_a_typed_one_stays(qtbot) -> None:
+    panel = GridPanel()
+    qtbot.addWidget(panel)
+    panel.propose(ZGrid(0, 10, 0.5))
+    assert panel.auto.isChecked()
+    panel.restore(["1", "2", "0.5"])
+    assert not panel.auto.isChecked()
+    panel.propose(ZGrid(0, 10, 0.5))
+    assert panel.grid() == ZGrid(1, 2, 0.5)

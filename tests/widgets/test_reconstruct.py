@@ -377,6 +377,55 @@ def test_hot_pixels_are_told_before_a_run(qtbot, docks, add_stack) -> None:
     qtbot.waitUntil(lambda: "Single pixels stand out in 'stack" in said.text(), timeout=20_000)
 
 
+def test_hot_pixels_are_replaced_by_one_press_in_new_layers(qtbot, docks, add_stack) -> None:
+    viewer = ViewerModel()
+    layer = add_stack(viewer, scale=(0.5, 0.1, 0.1))
+    layer.data[4, 10, 12] = 4000
+    before = layer.data.copy()
+    dock = ReconstructDock(viewer)
+    docks.append(dock)
+    dock.add_layers([layer])
+    dock.set_optics(replace(OPTICS, pixel_um=0.1))
+    dock.ui.table.scans.take_stack(layer, rows_of(layer, [1, 4, 7]))
+    heights = [row.z_um for row in dock.ui.table.scans.used()]
+    qtbot.waitUntil(lambda: not dock.ui.hot_pixels.isHidden(), timeout=20_000)
+    dock.ui.hot_pixels.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+    replaced = viewer.layers[-1]
+    around = np.delete(before[4, 9:12, 11:14].ravel(), 4)
+    assert replaced.data[0, 10, 12] == pytest.approx(np.median(around))
+    assert (replaced.data[0] != before[4]).sum() == 1
+    assert replaced.metadata[METADATA_KEY]["prepared"] == [{"task": "hot pixels", "replaced": 1}]
+    np.testing.assert_array_equal(layer.data, before)
+    used = dock.ui.table.scans.used()
+    assert [row.z_um for row in used] == heights
+    assert [row.layer for row in used] == [layer, replaced, layer]
+    assert float(replaced.translate[0]) == pytest.approx(4.0)
+    qtbot.waitUntil(dock.ui.hot_pixels.isHidden, timeout=20_000)
+    dock.ui.table.scans.undo()
+    assert [row.plane for row in dock.ui.table.scans.used()] == [1, 4, 7]
+
+
+def test_interpolation_is_put_beside_the_volume_by_one_press(dock, qtbot, run_to_end) -> None:
+    dock.ui.interpolation.click()
+    assert "no finished volume" in dock.ui.footer.message.text()
+    dock.set_grid(FINE)
+    dock.ui.method.set_method("lmmse")
+    run_to_end(dock)
+    assert "in 3 of 13 planes; least is known at z = 3.25 µm" in dock.ui.footer.message.text()
+    volume = result_of(dock)
+    dock.ui.interpolation.click()
+    qtbot.waitUntil(lambda: dock._viewer.layers[-1] is not volume)
+    linear = dock._viewer.layers[-1]
+    scans = [row.scan() for row in dock.ui.table.scans.used()]
+    expected = inference.reconstruct(scans, FINE, method="linear")
+    np.testing.assert_array_equal(linear.data, expected)
+    assert linear.metadata[METADATA_KEY]["method"] == "linear"
+    np.testing.assert_allclose(linear.scale, volume.scale)
+    np.testing.assert_allclose(linear.translate, volume.translate)
+    assert dock.ui.save.layers == [volume]
+
+
 def test_how_the_volume_was_made_is_copied_as_a_paragraph(dock, run_to_end) -> None:
     dock.ui.methods_text.click()
     assert dock.footer.message.text() == "There is no finished volume yet: reconstruct first."

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_recurrent_mz import Optics
+from napari_recurrent_mz import Optics, ZGrid
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.dock import Dock, Progress
@@ -111,6 +111,35 @@ def test_side_views_stay_where_a_person_has_put_them(viewer, qtbot, quick_survey
     qtbot.waitUntil(lambda: shell.windowTitle() == "Side views")
     assert window.dockWidgetArea(shell) == right
     assert dock.isVisible()
+
+
+def test_what_was_typed_and_dropped_is_there_when_a_dock_is_opened_again(
+    viewer, qtbot, quick_survey, add_stack
+) -> None:
+    layer = add_stack(viewer)
+    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Reconstruct")
+    qtbot.waitUntil(lambda: dock.ui.method.model is not None)
+    dock.add_layers([layer])
+    dock.ui.optics.fields["na"].setText("0.95")
+    dock.ui.optics.fields["na"].editingFinished.emit()
+    dock.ui.grid.set_grid(ZGrid(2.5, 4.5, 0.25))
+    dock.ui.method.set_method("linear")
+    heights = [row.z_um for row in dock.ui.table.scans.used()]
+    shell.destroyOnClose()
+    qtbot.wait(50)
+    assert not dock.isVisible()
+    other = add_stack(viewer, name="other")
+    shell, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Reconstruct")
+    qtbot.waitUntil(again.isVisible)
+    assert [row.z_um for row in again.ui.table.scans.used()] == heights
+    assert again.ui.optics.fields["na"].value() == 0.95
+    assert again.ui.grid.grid() == ZGrid(2.5, 4.5, 0.25)
+    assert again.ui.method.method_key() == "linear"
+    viewer.layers.remove(layer)
+    assert again.ui.table.scans.rows == []
+    again.add_layers([other])
+    assert again.ui.table.scans.rows
+    shell.destroyOnClose()
 
 
 def _all_actions(menu):

@@ -290,7 +290,12 @@ def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> 
     facts = [
         ("na", optics.na, "the NA {:g}", 1.0),
         ("wavelength_um", optics.wavelength_um, "the wavelength {:g} µm", 1.0),
-        ("pixel_per_nyquist", nyquist, "a pixel {:.2g} times the Nyquist pixel", 1.0),
+        (
+            "pixel_per_nyquist",
+            nyquist,
+            "pixels {:.2g} times as large as the finest detail needs (half the resolution)",
+            1.0,
+        ),
         ("scans", len(z), "{:g} scans", 1.0),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
     ]
@@ -324,7 +329,11 @@ def reach_notes(
             "own scale."
         )
     beyond = max(low - lowest, highest - high)
-    if beyond <= 0.5 * max(float(np.diff(z).max()), 3 * dof_um):
+    if what == "surface":  # no curve of expected errors says it
+        is_near = beyond <= dof_um
+    else:
+        is_near = beyond <= 0.5 * max(float(np.diff(z).max()), 3 * dof_um)
+    if is_near:
         return []
     return [
         f"The {what} reaches {beyond:.1f} µm beyond the outer scans ({low:g} to {high:g} µm): "

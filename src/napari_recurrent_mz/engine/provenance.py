@@ -13,6 +13,8 @@ from ..networks.weights import Model
 from .check import OwnSampleCheck
 from .recipe import Recipe
 
+_SURE = 0.2  # of a plane's standard deviation
+
 
 def provenance(
     scans: Sequence[Scan],
@@ -85,3 +87,18 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
             f"plane's standard deviation on average, and by at most {most:.0f} %."
         )
     return " ".join(sentences)
+
+
+def what_to_believe(record: Mapping[str, Any]) -> str:
+    """A sentence on the planes of a volume that are known well, and least; empty if none can be."""
+    error = record.get("expected_error")
+    if not error:
+        return ""
+    grid = record["grid"]
+    sure = sum(value < _SURE for value in error)
+    worst = max(range(len(error)), key=error.__getitem__)
+    z_um = grid["start_um"] + worst * grid["step_um"]
+    least = f"least is known at z = {z_um:.4g} µm ({100 * error[worst]:.0f} %)"
+    if sure == len(error):
+        return f"Expected error below {100 * _SURE:.0f} % in every plane; {least}."
+    return f"Expected error below {100 * _SURE:.0f} % in {sure} of {len(error)} planes; {least}."

@@ -27,6 +27,15 @@ def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
     return np.asarray(found[np.array(alone, bool)])
 
 
+def without_hot_pixels(pixels: FloatArray, optics: Optics) -> tuple[FloatArray, int]:
+    """A copy with the median of its neighbours in place of every such pixel, and how many."""
+    found, replaced = hot_pixels(pixels, optics), pixels.copy()
+    padded = np.pad(pixels, 1, mode="reflect")
+    for row, column in found:
+        replaced[row, column] = np.median(padded[row : row + 3, column : column + 3][_AROUND])
+    return replaced, len(found)
+
+
 def _is_alone(pixels: FloatArray, beside: FloatArray, row: int, column: int) -> bool:
     """Whether a pixel stands out from its surroundings, whose noise may be that of bright light."""
     around = pixels[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]

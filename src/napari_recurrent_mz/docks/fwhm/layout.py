@@ -81,7 +81,7 @@ class BeadForm:
     snr: float | None = asked(
         "SNR at least",
         "How far a bead must rise above the noise, in the noise's spread",
-        example="5",
+        example="empty: 5",
         beside=True,
     )
     region_xy: float | None = asked(
@@ -105,7 +105,9 @@ class BeadForm:
         beside=True,
     )
     bead: float | None = asked(
-        "Bead ⌀ µm", "Diameter of the beads, for the width in theory; empty: a point", example="0"
+        "Bead ⌀ µm",
+        "Diameter of the beads, for the width in theory; empty: a point",
+        example="empty: 0",
     )
 
     def settings(self) -> BeadSettings:

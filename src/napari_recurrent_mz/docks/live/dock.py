@@ -56,6 +56,7 @@ class LiveDock(ScanIntake):
 
     started = Signal()  # the session is there
     refined = Signal()  # the volume contains all scans
+    outlives_closing = False  # its session ends; it is saved, and offered again
     run_ended = Signal(object)  # with how an automatic run ended, or None after a single scan
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -451,7 +452,6 @@ class LiveDock(ScanIntake):
             (setup.method.failed, self.failed),
             (sources.changed, self._show_state),
             (sources.connect_button.clicked, lambda: self.connect_microscope(which.value)),
-            (rows.add.clicked, self.add_selected),
             (rows.here.clicked, lambda: self.take_scan()),
             (rows.there.clicked, lambda: self.take_scan(suggested=True)),
             (scans.epsilon.valueChanged, lambda _: self._draw()),

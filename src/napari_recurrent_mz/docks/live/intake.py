@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
-from ...core.scans import InputError, Scan
+from ...core.scans import InputError, Scan, listed
 from ...io import z_from_name
 from ..shared import drop as _drop
 from ..shared import layers as _layers
@@ -139,6 +139,7 @@ class ScanIntake(_drop.DropTarget):
                 (USE_HEIGHT, LEAVE_OUT),
                 lambda key, height: self.offer(candidate, height) if key else None,
                 wants_height=True,
+                about=candidate.name,
             )
         else:
             if self.volume is not None and not self.live.session.scans:
@@ -172,9 +173,9 @@ class ScanIntake(_drop.DropTarget):
         with contextlib.suppress(InputError):
             depth = setup.optics.optics().depth_of_field_um
         setup.grid.follow(heights, depth)
-        count = len(self.waiting)
-        images = f"'{candidate.name}' waits" if count == 1 else f"{count} images wait"
-        self.say(f"{images}: start the session to take what waits as scans.")
+        names = listed([f"'{one.name}'" for one in self.waiting])
+        verb = "waits" if len(self.waiting) == 1 else "wait"
+        self.say(f"{names} {verb}: start the session to take what waits as scans.")
         self.check()
 
     def _read(self, result: tuple[list[Any], list[str]]) -> None:

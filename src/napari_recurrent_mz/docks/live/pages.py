@@ -114,8 +114,7 @@ class SetupPage(QWidget):
 
         Raises InputError if the optics are not known, or the stage reaches too far.
         """
-        if not any(edit.text() for edit in (self.grid.start, self.grid.stop)):
-            self.grid.set_grid(default_grid(limits_um, self.optics.optics().depth_of_field_um))
+        self.grid.propose(default_grid(limits_um, self.optics.optics().depth_of_field_um))
 
 
 class ScanList(QTableWidget):
@@ -368,13 +367,14 @@ class LivePages(QTabWidget):
     def remember(self) -> None:
         """Keep optics, grid, method, rule, ε and the source for the next session."""
         grid = self.setup.grid
+        typed = not grid.follows_scans  # what only follows the scans is found anew
         self.setup.optics.remember()
         for form in (self.setup.next_scan, self.setup.sources.form):
             form.remember(GROUP)
         values = {
-            "start": grid.start.text(),
-            "stop": grid.stop.text(),
-            "step": grid.step.text(),
+            "start": grid.start.text() if typed else "",
+            "stop": grid.stop.text() if typed else "",
+            "step": grid.step.text() if typed else "",
             "method": self.setup.method.method_key(),
             "epsilon": f"{self.scans.epsilon.value():g}",
             "frame": str(int(self.scans.frame.isChecked())),
@@ -384,10 +384,7 @@ class LivePages(QTabWidget):
     def restore(self) -> None:
         """Take what was remembered, and the defaults where nothing is."""
         texts = _settings.remembered(GROUP, _REMEMBERED)
-        grid = self.setup.grid
-        for name, edit in (("start", grid.start), ("stop", grid.stop), ("step", grid.step)):
-            edit.setText(texts.get(name, ""))
-            edit.set_value(edit.value())
+        self.setup.grid.restore([texts.get(name, "") for name in ("start", "stop", "step")])
         self.setup.method.set_method(texts.get("method", NETWORK))
         self.scans.epsilon.setValue(100 * EPSILON)
         with contextlib.suppress(ValueError):

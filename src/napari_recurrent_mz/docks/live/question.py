@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from ...core.scans import listed
 from ..shared.fields import NumberEdit
 from ..shared.guard import on
 from ..shared.parts import push_button
@@ -46,6 +47,7 @@ class _Question:
     choices: Sequence[Choice]
     answered: Answered
     wants_height: bool
+    about: str
 
 
 class QuestionBox(QWidget):
@@ -81,11 +83,17 @@ class QuestionBox(QWidget):
         answered: Answered,
         *,
         wants_height: bool = False,
+        about: str = "",
     ) -> None:
-        """Ask, once the questions before are answered; a height may be asked for as well."""
-        self._waiting.append(_Question(sentence, choices, answered, wants_height))
+        """Ask, once the questions before are answered; a height may be asked for as well.
+
+        What it is ``about`` is named while it waits.
+        """
+        self._waiting.append(_Question(sentence, choices, answered, wants_height, about))
         if len(self._waiting) == 1:
             self._show()
+        else:
+            self._say()
 
     def answer(self, key: str) -> None:
         """Choose, as a click on the button does."""
@@ -108,6 +116,13 @@ class QuestionBox(QWidget):
         if self._waiting:
             self.answer(self._waiting[0].choices[0].key)
 
+    def _say(self) -> None:
+        question, *others = self._waiting
+        names = [f"'{one.about}'" for one in others if one.about]
+        verb = "waits" if len(names) == 1 else "wait"
+        rest = f" {listed(names)} {verb} for a height, too." if names else ""
+        self.label.say(unbroken(question.sentence + rest), "warning")
+
     def _show(self) -> None:
         for button in self.buttons.values():
             button.hide()
@@ -117,8 +132,8 @@ class QuestionBox(QWidget):
         self.setVisible(bool(self._waiting))
         if not self._waiting:
             return
+        self._say()
         question = self._waiting[0]
-        self.label.say(unbroken(question.sentence), "warning")
         self.height_um.set_value(None)
         for part in (self.height_um, self._unit):
             part.setVisible(question.wants_height)

@@ -160,11 +160,7 @@ class SourceRows(QStackedWidget):
         self.height_um = NumberEdit(
             "height of the next scan",
             "Height of the scan in µm, where the image does not say it; else leave it empty",
-            "z from the image",
-        )
-        self.add = push_button(
-            "Add selected layer",
-            "Take the selected image as a scan; of a stack, the plane in view",
+            "height of the next scan: from the image",
         )
         self.here = push_button("Scan here", "Take a scan where the stage stands now")
         self.there = push_button(
@@ -172,7 +168,7 @@ class SourceRows(QStackedWidget):
         )
         self.folder, self.stage = faint(), faint()
         for parts, words in (
-            ((self.height_um, self.add), faint("Or drop TIFF files anywhere on this dock.")),
+            ((self.height_um,), faint("Select an image and add it, or drop TIFF files here.")),
             ((), self.folder),
             ((self.here, self.there), self.stage),
         ):

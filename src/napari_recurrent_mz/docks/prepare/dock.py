@@ -205,11 +205,13 @@ class PrepareDock(Dock):
         def show(result: tuple[npt.NDArray[Any], EdfNormalisation]) -> None:
             image, normalisation = result
             self.normalisation, self._measured = normalisation, measured
+            words = "Measured. The stack stays as it is until you apply it."
             if given is None:
-                self.pages.normalise.edf.value = self._add(image, about)
+                self.pages.normalise.edf.value = added = self._add(image, about)
+                words = f"Added “{added.name}”. {words}"
             figure = edf_histogram_figure(image, normalisation)
             self._shown[NORMALISE] = figure, _job.normalisation_words(normalisation)
-            self._done(NORMALISE, "Measured; nothing is changed until you apply it.", "done")
+            self._done(NORMALISE, words, "done")
 
         self.start(_job.measure_job, source, pixels, name, then=show, title="Measuring")
 

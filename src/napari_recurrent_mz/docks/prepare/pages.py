@@ -33,7 +33,7 @@ ALIGN, EDF, NORMALISE, REGISTER = range(4)
 ACTIONS = (
     ("Align", "Find the motion of every plane, and add the aligned planes as new layers"),
     ("Make EDF", "Add one image in which everything is in focus as a new layer"),
-    ("Measure", "Measure background and foreground on the EDF; no layer changes"),
+    ("Measure", "Measure background and foreground on the EDF; the stack stays as it is"),
     ("Register", "Find how the confocal stack lies, and add it on the wide-field grid"),
 )
 

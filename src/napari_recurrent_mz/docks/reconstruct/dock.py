@@ -6,6 +6,7 @@ import contextlib
 import time
 import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,31 +14,36 @@ from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
 from ...core.optics import Optics
-from ...core.scans import InputError, ZGrid, listed
+from ...core.scans import FloatArray, InputError, ZGrid, counted, listed
+from ...engine.recipe import Recipe
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, sentence_of, telling
-from ..shared.layers import known_metadata
+from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
-from ..shared.result import ResultLayer
+from ..shared.result import ResultLayer, look_of
 from ..shared.scan_source import ScanSource
-from ..shared.scan_table import planes_of_one_stack
+from ..shared.scan_table import TYPED, Row, planes_of_one_stack
 from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
-from ..shared.worker import Outcome, Rest
+from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
     build_jobs,
     channel_optics,
     cost_in_words,
+    interpolated,
     is_incomplete,
+    layer_without_hot,
     layers_name,
     title_of,
     warnings_about,
+    without_hot,
 )
 from .layout import ReconstructLayout
 
 if TYPE_CHECKING:
     from ...engine.check import OwnSampleCheck
 
+_PLACE = ("scale", "translate", "units", "axis_labels")
 _BEFORE = {  # what comes before the first plane, by the kind of method
     "network": "fitting an object to the scans…",
     "nonnegative": "fitting an object to the scans…",
@@ -63,6 +69,7 @@ class ReconstructDock(ScanSource):
         self.rest = Rest()
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
+        self._recipes: list[Recipe] = []  # of these, where they are in memory
         self._job: VolumeJob | None = None
         self._queue: list[Planned] = []  # what comes after it
         self._layers: list[Image] = []  # those of the scans
@@ -158,10 +165,13 @@ class ReconstructDock(ScanSource):
                 footer.state.say("Add scans to begin.")
             footer.warn([])
             self.ui.error.follow(None, self)
+            self.ui.hot_pixels.hide()
             self.ui.grid.cost.setText("")
             return
         footer.ready()
         footer.warn([*warnings, *self.ui.error.notes])
+        one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
+        self.ui.hot_pixels.setVisible(bool(self.ui.error.notes) and one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             optics = job.recipe.optics or self.ui.optics.known()
@@ -185,7 +195,7 @@ class ReconstructDock(ScanSource):
             for part in (self.ui.optics, self.ui.method, self.ui.result):
                 part.remember()
         self.ui.save.offer([])
-        self.results, self._began = [], time.monotonic()
+        self.results, self._recipes, self._began = [], [], time.monotonic()
         self._begin_next(planned, is_preview=preview)
 
     def _begin_next(self, planned: list[Planned], *, is_preview: bool = False) -> None:
@@ -291,8 +301,11 @@ class ReconstructDock(ScanSource):
     def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
         """Let a volume be what it has become."""
         result.finish(outcome)
-        if result.layer is not None:
+        job = self._job
+        if result.layer is not None and job is not None:
             self.results.append(weakref.ref(result.layer))
+            if outcome.state == "done" and job.output is None and not job.lapse:
+                self._recipes.append(job.recipe)
 
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
@@ -324,10 +337,56 @@ class ReconstructDock(ScanSource):
             )
         if result.hides_scans:
             sentence += " The scans are hidden, for they would shine through."
-        check = (outcome.provenance or {}).get("check")
-        if check is not None:
-            sentence += f"\n{check['sentence']}"
-        self.say(sentence, "done")
+        from ...engine.provenance import what_to_believe
+
+        record = outcome.provenance or {}
+        more = (record.get("check") or {}).get("sentence", ""), what_to_believe(record)
+        self.say("\n".join([sentence, *filter(None, more)]), "done")
+
+    def add_interpolation(self) -> None:
+        """Add the linear interpolation of the same scans beside every volume of the last run."""
+        if len(self._recipes) != len(self.ui.save.layers) or not self._recipes:
+            self.say(
+                "There is no finished volume in memory to put it beside: reconstruct first, or "
+                "choose the method “Linear interpolation”."
+            )
+            return
+        for volume, recipe in zip(self.ui.save.layers, self._recipes, strict=True):
+            add = partial(self._add_beside, weakref.ref(volume))
+            in_background(self, interpolated, recipe, then=add, failed=self._fail)
+
+    def _add_beside(
+        self, volume: weakref.ref[Image], made: tuple[FloatArray, dict[str, Any]]
+    ) -> None:
+        pixels, record = made
+        beside = volume()
+        if beside is None or beside not in self._viewer.layers:
+            return
+        place = {name: getattr(beside, name) for name in _PLACE}
+        name = f"{beside.name.partition(' · ')[0]} · {title_of(self.ui.method, 'linear')}"
+        look = {"contrast_limits": beside.contrast_limits, **look_of(beside)}
+        known = {METADATA_KEY: record}
+        added = self._viewer.add_image(pixels, name=name, metadata=known, **place, **look)
+        self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
+
+    def replace_hot_pixels(self) -> None:
+        """Let scans without hot pixels, as new layers, take the place of those with some."""
+        rows, optics = self.ui.table.scans.used(), self.ui.optics.optics()
+
+        def swap(found: list[tuple[FloatArray, int]]) -> None:
+            pairs = []
+            for row, (pixels, count) in zip(rows, found, strict=True):
+                if count and row.layer is not None:
+                    layer = self._viewer.add_layer(layer_without_hot(row, pixels, count))
+                    pairs.append((row, Row(weakref.ref(layer), 0, row.z_um, TYPED)))
+            self.ui.table.scans.swap(pairs)
+            total = counted(sum(count for _, count in found), "hot pixel")
+            self.say(f"Replaced {total}, in new layers; your own stay as they are.", "done")
+
+        def look() -> list[tuple[FloatArray, int]]:
+            return [without_hot(row, optics) for row in rows]
+
+        in_background(self, look, then=swap, failed=self._fail)
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""
@@ -363,6 +422,8 @@ class ReconstructDock(ScanSource):
         on(self, ui.error.noticed, self.check)
         on(self, ui.save.said, self.say)
         on(self, ui.methods_text.clicked, self.copy_methods)
+        on(self, ui.interpolation.clicked, self.add_interpolation)
+        on(self, ui.hot_pixels.clicked, self.replace_hot_pixels)
         on(self, ui.give_size.said, self.say)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)

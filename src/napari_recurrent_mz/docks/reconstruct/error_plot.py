@@ -18,9 +18,9 @@ from ..shared.worker import in_background
 
 _HEIGHT = 80
 _TIP = (
-    "How far linear MMSE is expected to be off in every plane, in parts of its standard "
-    "deviation: 0 % is known, 100 % unknown. Dashed lines are scans. A network can do better on "
-    "samples such as it was trained on."
+    "How far the linear estimate (MMSE) is expected to be off in every plane, in parts of its "
+    "standard deviation: 0 % is known, 100 % unknown. Dashed lines are scans. A network can do "
+    "better on samples such as it was trained on."
 )
 
 
@@ -34,7 +34,7 @@ class ErrorPlot(QWidget):
         self.canvas = QuietCanvas(palette, "Expected error of the planes", _HEIGHT)
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
-        self.notes: list[str] = []  # on the pixels of the scans
+        self.notes: list[str] = []  # on hot pixels of the scans
         self._recipe: Recipe | None = None
         column_of(self, self.canvas)
         self.hide()

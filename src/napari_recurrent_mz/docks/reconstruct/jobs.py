@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,18 @@ from napari.layers import Image
 from ...core.device import check_memory
 from ...core.methods import METHOD_NAMES, image_made, method_of
 from ...core.optics import Optics
-from ...core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
+from ...core.scans import (
+    FloatArray,
+    InputError,
+    Scan,
+    ZGrid,
+    check_scans,
+    counted,
+    require_several,
+)
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
+from ..prepare.job import about_layer
 from ..shared.grid_panel import in_words, size_in_words
 from ..shared.layers import (
     common_name,
@@ -169,6 +179,38 @@ def title_of(panel: MethodPanel, method: str) -> str:
     return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
 
+def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
+    """Linear interpolation of the scans of a recipe on its grid, and its record."""
+    from ...engine.inference import reconstruct
+
+    assert isinstance(recipe.target, ZGrid)
+    linear = replace(recipe, method="linear", model=None, device="cpu")
+    began = time.monotonic()
+    volume = reconstruct(linear.scans, recipe.target, method=linear.method, device=linear.device)
+    return volume, linear.provenance("CPU", time.monotonic() - began)
+
+
+def without_hot(row: Row, optics: Optics) -> tuple[FloatArray, int]:
+    """The pixels of a row without hot ones, and how many there were."""
+    from ...estimates.hot_pixels import without_hot_pixels
+
+    return without_hot_pixels(row.scan().pixels, optics)
+
+
+def layer_without_hot(row: Row, pixels: FloatArray, count: int) -> Image:
+    """A layer for a row, of pixels of which so many were replaced."""
+    assert row.layer is not None
+    is_flat = row.layer.ndim == 2
+    about = about_layer(
+        row.layer,
+        f"{row.name} (hot pixels replaced)",
+        {"task": "hot pixels", "replaced": count},
+        is_flat=is_flat,
+        planes=None if is_flat else slice(row.plane, row.plane + 1),
+    )
+    return Image(pixels if is_flat else pixels[np.newaxis], **about)
+
+
 def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
     """The scans of these rows, at one time point.
 
@@ -240,7 +282,8 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
     elif ui.channels.frames > 1:
         words = f"time point {frame_in_view(viewer, ui.channels)}: {words}"
     if job.output is None:
-        words += f" · {size_in_words(4e-6 * volumes * count * y * x)} of memory"
+        size = size_in_words(4e-6 * volumes * count * y * x)
+        words += f" · {size} of memory for the volume, more while computing"
     else:
         words += f" · up to {size_in_words(1e-6 * disk_bytes((volumes * count, y, x)))} of disk"
     seconds = _seconds(ui, job.recipe.scans, count, job.recipe.method, job.recipe.device)

@@ -41,6 +41,16 @@ class ReconstructLayout(Form):
         self.methods_text = push_button(
             "Copy methods text", "Copy how the volume was made, as a paragraph for a paper"
         )
+        self.interpolation = push_button(
+            "Add interpolation",
+            "Linear interpolation of the same scans as another layer, to compare the volume with",
+        )
+        self.hot_pixels = push_button(
+            "Replace hot pixels",
+            "Scans with the median of their neighbours in place of hot pixels, as new layers; "
+            "yours stay as they are",
+        )
+        self.hot_pixels.hide()
         self.give_size = SizeButton(viewer)
         self.inputs = (
             *parts.inputs,
@@ -49,12 +59,14 @@ class ReconstructLayout(Form):
             self.method,
             self.result,
             self.give_size,
+            self.hot_pixels,
         )
         rows = self.rows
         rows.addWidget(heading("Scans"))
         rows.addLayout(parts.laid_out())
         rows.addWidget(self.channels)
         rows.addWidget(self.give_size)
+        rows.addWidget(self.hot_pixels)
         for title, *below in (
             ("Optics", self.optics),
             ("Target planes (µm)", self.grid, self.error),
@@ -64,9 +76,10 @@ class ReconstructLayout(Form):
             for part in below:
                 rows.addWidget(part)
         rows.addWidget(self.result)
+        rows.addWidget(self.save)
         line = QHBoxLayout()
-        line.addWidget(self.save, 1)
         line.addWidget(self.methods_text, 1)
+        line.addWidget(self.interpolation, 1)
         rows.addLayout(line)
         rows.addStretch(1)
         self.fit()

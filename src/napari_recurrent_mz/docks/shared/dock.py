@@ -29,7 +29,7 @@ from . import settings
 from .activity import Activity
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
-from .insides import talk_to_canvas, unwrapped, window_of
+from .insides import is_open, talk_to_canvas, unwrapped, window_of
 from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
 from .splits import Splits
 from .theme import MessageLabel, Palette
@@ -236,7 +236,21 @@ class Form(QWidget):
         self.fit()
 
 
-class Dock(QWidget, Tells):
+class _Kept(type(QWidget)):  # type: ignore[misc]
+    """Gives a dock that was closed back to the menu that opens it, with all that was typed."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        given = options.get("napari_viewer")  # as napari's menus do
+        viewer = unwrapped(given)
+        window = window_of(viewer) if viewer is not given else None
+        closed = () if window is None else window.findChildren(cls)
+        for dock in closed:
+            if dock.parent() is window:
+                return dock
+        return super().__call__(*args, **options)
+
+
+class Dock(QWidget, Tells, metaclass=_Kept):
     """A dock with a form, a footer, and one job at a time in a thread.
 
     A subclass adds its parts to :attr:`form`, restyles its plots in :meth:`restyle_plots`,
@@ -245,6 +259,7 @@ class Dock(QWidget, Tells):
     """
 
     ended = Signal(object)  # with the outcome of a job
+    outlives_closing = True  # whether one that a menu opened is only hidden when it is closed
 
     def __init__(
         self,
@@ -478,7 +493,16 @@ class Dock(QWidget, Tells):
         """Stop a running job when the dock is closed for good."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             stop_run(self.__dict__)
+            self._is_placed = False
+            if self._is_from_menu and self.outlives_closing:
+                self._hide_in_window()
         return bool(super().event(event))
+
+    def _hide_in_window(self) -> None:
+        """Belong to the window, out of sight: nobody else holds a dock that was closed."""
+        window = window_of(self._viewer)
+        if window is not None and is_open(self._viewer):
+            self.setParent(window)
 
 
 def shell_of(dock: QWidget) -> QDockWidget | None:

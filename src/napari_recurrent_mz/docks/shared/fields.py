@@ -31,6 +31,11 @@ def parse_wavelength_um(text: str) -> float | None:
     return value
 
 
+def as_example(text: str) -> str:
+    """What an empty line shows, so that nobody takes it for a value."""
+    return f"e.g. {text}" if text[:1].isdigit() else text
+
+
 class NumberEdit(QLineEdit):
     """A line for one number, empty when it is not known; ``edited`` follows a person's changes."""
 
@@ -47,7 +52,7 @@ class NumberEdit(QLineEdit):
         super().__init__(parent)
         self.setAccessibleName(label)
         self.setToolTip(tooltip)
-        self.setPlaceholderText(example)
+        self.setPlaceholderText(as_example(example))
         self.setAcceptDrops(False)
         self.setMinimumWidth(48)
         self._parse = parse_wavelength_um if wavelength else parse_length_um
@@ -64,9 +69,9 @@ class NumberEdit(QLineEdit):
         """The number, unrounded if it was set here; None when the line holds none."""
         return self._value if self.text() == self._shown else self._parse(self.text())
 
-    def set_value(self, value: float | None) -> None:
-        """Show a number, or an empty line."""
-        self._value, self._shown = value, "" if value is None else f"{value:.6g}"
+    def set_value(self, value: float | None, digits: int | None = None) -> None:
+        """Show a number, in six digits or fewer, or an empty line."""
+        self._value, self._shown = value, "" if value is None else f"{value:.{digits or 6}g}"
         self.setText(self._shown)
         self.setCursorPosition(0)
 

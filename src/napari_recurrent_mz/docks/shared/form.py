@@ -46,7 +46,7 @@ from qtpy.QtWidgets import (
 
 from ...core.scans import InputError
 from . import settings
-from .fields import NumberEdit
+from .fields import NumberEdit, as_example
 from .guard import on
 from .layer_choice import LayerChoice
 from .parts import column_of, heading
@@ -228,7 +228,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
         native.setSizeAdjustPolicy(native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         native.setMinimumContentsLength(_SHORTEST)
     elif isinstance(native, QLineEdit):
-        native.setPlaceholderText(ask.example)
+        native.setPlaceholderText(as_example(ask.example))
         native.setAcceptDrops(False)
     return widget
 

@@ -12,6 +12,8 @@ from .form import FormPanel, asked, faint
 from .guard import on
 from .parts import push_button
 
+_STEP_DIGITS = 3  # of a step that meets the scans, which may have many
+
 
 @dataclass(frozen=True)
 class GridFields:
@@ -61,6 +63,10 @@ class GridPanel(FormPanel):
         """The grid as it stands; InputError if it is incomplete or makes no sense."""
         if self.follows_scans and self._why_none:
             raise InputError(self._why_none)
+        if self.follows_scans and not any(edit.text().strip() for edit in self._edits):
+            raise InputError(
+                "The target planes follow the scans (Auto): add two or more, or type the planes."
+            )
         for edit in self._edits:
             if edit.value() is None:
                 wrong = f"'{edit.text()}' is not a number" if edit.is_text_wrong else "is missing"
@@ -74,6 +80,20 @@ class GridPanel(FormPanel):
         self._release()
         self._show(grid)
         self.changed.emit()
+
+    def propose(self, grid: ZGrid) -> None:
+        """Show a grid, unless a person typed one; Auto stays on."""
+        if self.follows_scans:
+            self._show(grid)
+            self.changed.emit()
+
+    def restore(self, texts: Sequence[str]) -> None:
+        """Show what a person typed before; empty texts leave Auto on."""
+        for edit, text in zip(self._edits, texts, strict=True):
+            edit.setText(text)
+            edit.set_value(edit.value())
+        if any(texts):
+            self._release()
 
     def follow(
         self,
@@ -95,7 +115,7 @@ class GridPanel(FormPanel):
     def _show(self, grid: ZGrid) -> None:
         values = (grid.start_um, grid.stop_um, grid.step_um)
         for edit, value in zip(self._edits, values, strict=True):
-            edit.set_value(value)
+            edit.set_value(value, _STEP_DIGITS if edit is self.step else None)
 
     def _release(self) -> None:
         self.follows_scans = False

@@ -62,7 +62,7 @@ class OpticsFields:
     immersion_index: float | None = asked(
         "refractive index",
         "Refractive index of the immersion medium: air 1.0, water 1.333, oil 1.515",
-        label="Index n",
+        label="Refr. index",
         example="1.515",
         beside=True,
     )
@@ -111,11 +111,11 @@ class OpticsPanel(FormPanel):
 
     def optics(self) -> Optics:
         """The optics; InputError if a value is missing, no number, or out of its range."""
-        for edit in self.fields.values():
+        for name, edit in self.fields.items():
             if edit.is_text_wrong:
                 raise InputError(
                     f"The {edit.accessibleName()} '{edit.text()}' is not a number: "
-                    f"type for instance {edit.placeholderText()}."
+                    f"type for instance {self._form.asks[name].example}."
                 )
         values = {n: v for n, e in self.fields.items() if (v := e.value()) is not None}
         missing = [name for name in _NAMES if name not in values]

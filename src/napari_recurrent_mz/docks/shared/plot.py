@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from ...core.scans import InputError
 from ...measure.plots import Draw, save_figure
 from . import settings
 from .guard import on
-from .parts import column_of, name_button
+from .parts import column_of, push_button
 from .theme import Palette
 
 if TYPE_CHECKING:
@@ -65,11 +65,9 @@ class PlotPanel(QWidget):
         assert isinstance(self.canvas, PlotCanvas)  # a quiet one only shows
         return self.canvas
 
-    def add_tool(self, text: str, tooltip: str, slot: Callable[[], object]) -> QToolButton:
+    def add_tool(self, text: str, tooltip: str, slot: Callable[[], object]) -> QPushButton:
         """Add a button to the row under the plot."""
-        button = QToolButton()
-        name_button(button, text, tooltip)
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button = push_button(text, tooltip)
         on(self, button.clicked, lambda _checked=False: slot())
         self._tools.insertWidget(self._tools.count() - 1, button)
         return button

@@ -162,6 +162,13 @@ class ScanModel(QAbstractTableModel):
         self._replace([*others, *rows])
         return len(unticked)
 
+    def swap(self, pairs: Sequence[tuple[Row, Row]]) -> None:
+        """Untick the first row of every pair, and take the second in its place."""
+        self._before.append(self._copied())
+        for old, _ in pairs:
+            old.use = False
+        self._replace([*self.rows, *(new for _, new in pairs)])
+
     def remove(self, numbers: Iterable[int]) -> None:
         """Take out the rows with these numbers."""
         gone = set(numbers)

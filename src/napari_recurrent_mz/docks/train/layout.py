@@ -77,7 +77,7 @@ class TrainLayout(Form):
             ("Optics", self.optics),
             ("Network", self.method),
             ("Result", self.result.native),
-            ("Gain over linear MMSE, held-out quarter", self.plot),
+            ("Gain over the linear estimate, held-out quarter", self.plot),
         ):
             self.rows.addWidget(heading(title))
             self.rows.addWidget(part)

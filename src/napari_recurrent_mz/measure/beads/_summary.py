@@ -32,6 +32,15 @@ _LEFT_OUT = {
     "dim": "dim",
     "poor fit": "with a poor fit",
 }
+_REMEDIES = {
+    "border": "take a smaller region, or a larger field",
+    "neighbour": "take a smaller region, or a sparser sample",
+    "saturated": "expose less",
+    "no fit": "check the voxel size, or take brighter beads",
+    "width": "check the voxel size and the region",
+    "dim": "ask for a lower SNR, or take brighter beads",
+    "poor fit": "try another model, or take brighter beads",
+}
 
 
 @dataclass(frozen=True)
@@ -150,8 +159,10 @@ def in_words(table: pd.DataFrame) -> str:
     if not total:
         return "No bead was found"
     beads = f"{accepted} of {total} {'beads' if total > 1 else 'bead'} accepted"
-    reasons = [f"{count} {_LEFT_OUT[reason]}" for reason, count in excluded(table).items()]
-    return f"{beads}; left out: {', '.join(reasons)}" if reasons else beads
+    counts = excluded(table)
+    reasons = [f"{count} {_LEFT_OUT[reason]}" for reason, count in counts.items()]
+    words = f"{beads}; left out: {', '.join(reasons)}" if reasons else beads
+    return words if accepted or not counts else f"{words}: {_REMEDIES[next(iter(counts))]}"
 
 
 def write_beads(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> Path:
