@@ -278,7 +278,7 @@ class PlaneWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path  #: where the image will be
         self._written: set[int] = set()
 
     def __setitem__(self, index: int, plane: npt.NDArray[Any]) -> None:
@@ -329,14 +329,6 @@ class VolumeWriter(PlaneWriter):
         Names and contrasts of several channels, whose own pixels are not read; the planes of each
         are then put in :meth:`channel`.
 
-    Attributes
-    ----------
-    path : Path
-        Where the volume will be.
-    part : Path
-        Where it is until it is finished.
-    shape : tuple of int
-
     Raises
     ------
     InputError
@@ -376,7 +368,7 @@ class VolumeWriter(PlaneWriter):
         with ExitStack() as on_error:
             self._workplace = Workplace(self.path)
             on_error.callback(self._workplace.remove)
-            self.part = self._workplace.part
+            self.part = self._workplace.part  #: where it is until it is finished
             with refusals_of(self.path):
                 self._file = (OmeTiffWriter if is_tiff else OmeZarrWriter)(self.part, image)
             on_error.callback(self._file.close)
