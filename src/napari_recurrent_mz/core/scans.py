@@ -7,11 +7,11 @@ message is one sentence that names the scan, says what is wrong and what would b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,9 @@ class Scan:
         Height of the focal plane, in micrometres.
     name : str, optional
         How error messages and provenance call it, for instance the layer or the file.
+    acquired : mapping, optional
+        How it was taken, in plain values that travel with it into every record: date, exposure,
+        channel, position of the stage.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class Scan:
     image: npt.ArrayLike
     z_um: float
     name: str = ""
+    acquired: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         label = f"'{self.name}'" if self.name else "this scan"
@@ -89,6 +93,11 @@ class Scan:
         """The image, float32, shape (Y, X)."""
         assert isinstance(self.image, np.ndarray)
         return self.image
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a record says of it: name, height, and how it was taken where that is known."""
+        taken = {"acquired": dict(self.acquired)} if self.acquired else {}
+        return {"name": self.name, "z_um": self.z_um, **taken}
 
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:

@@ -421,6 +421,13 @@ _MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
 }
 
 
+def first_look(recipe: Recipe, z_um: float) -> FloatArray | None:
+    """Linear MMSE of one plane, shape (Y, X), to show while a slower method begins; else None."""
+    if recipe.chosen.kind not in ("auto", "network", "nonnegative"):
+        return None
+    return _linear_mmse(_Task(recipe, _quiet, _quiet, never)).plane(z_um)
+
+
 def model_for(method: str, given: Model | str | Path | None = None) -> Model | None:
     """The weights that a method works with.
 

@@ -160,7 +160,7 @@ class Recipe:
             **({} if measured else {"image": "confocal-like, inferred from wide-field scans"}),
             **({"used": used, "check": check.as_dict()} if check else {}),
             "model": {"name": model.name, "sha256": model.sha256} if model else None,
-            "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in self.scans],
+            "scans": [scan.as_dict() for scan in self.scans],
             **self._target_record(measured),
             "optics": self.optics.as_dict() if self.optics else None,
             "device": device if isinstance(device, str) else device.name,

@@ -79,7 +79,8 @@ def unreadable(name: str, error: Exception) -> InputError:
     if is_out_of_memory(error):
         return InputError(
             f"'{name}' does not fit in memory: take fewer --planes of it, or save it again, for it "
-            "may be damaged."
+            "may be damaged.",
+            "memory",
         )
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return InputError(

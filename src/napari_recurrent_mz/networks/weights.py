@@ -184,8 +184,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             names = list(stream.keys())
             _check_fit(path, card, {name: stream.get_slice(name).get_shape() for name in names})
             tensors = {name: stream.get_tensor(name) for name in names}
+    except InputError:
+        raise
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-        raise error if isinstance(error, InputError) else wrong from error
+        raise wrong from error
     if about.get("content_sha256", "") not in ("", _content_sha256(about["card"], tensors)):
         raise InputError(
             f"The weights in '{path.name}' were changed after they were written (their checksum "

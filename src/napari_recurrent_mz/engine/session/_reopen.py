@@ -216,6 +216,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
         HistoryEntry.from_dict(entry)
     for line in values["scans"]:
         float(line["z_um"]), int(line["images"]), str(line["file"]), str(line["sha256"])
+        dict(line.get("acquired", {}))
     for event, z_um, name in values["news"]:
         str(event), float(z_um), str(name)
     if settings.method not in (*_LINEAR, *_LINEAR.values()):
@@ -302,7 +303,7 @@ def _read_scans(
         if scan is None:
             lost.append((path, line))
         else:
-            scans.append(({name: line[name] for name in ("name", "z_um", "images")}, scan))
+            scans.append((scan.as_dict() | {"images": line["images"]}, scan))
     for path, line in lost:
         what = "is damaged" if path.exists() else "is missing"
         called = f"the scan '{line['name']}'" if line["name"] else "the scan"
@@ -319,7 +320,8 @@ def _read_scans(
 def _read_scan(path: Path, line: Mapping[str, Any]) -> Scan | None:
     """A scan, unless its file is not what was written."""
     try:
-        scan = Scan(read_image(path).stack[0], float(line["z_um"]), str(line["name"]))
+        pixels, taken = read_image(path).stack[0], line.get("acquired", {})
+        scan = Scan(pixels, float(line["z_um"]), str(line["name"]), taken)
     except (InputError, OSError, ValueError):
         return None
     return scan if scan_digest(scan) == line["sha256"] else None

@@ -64,7 +64,7 @@ class ScanList:
         if choice == "average":
             images, event = self.images[place] + 1, "averaged"
             mean = old.pixels + (scan.pixels - old.pixels) / np.float32(images)
-            scan = Scan(mean, old.z_um, old.name or scan.name)
+            scan = replace(old, image=mean, name=old.name or scan.name)
         self.scans[place], self.images[place] = scan, images
         return event, old, scan
 
@@ -79,9 +79,9 @@ class ScanList:
         return self.scans.pop(which)
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Name, height and number of images of every scan."""
+        """What a record says of every scan, and its number of images."""
         return [
-            {"name": scan.name, "z_um": scan.z_um, "images": images}
+            scan.as_dict() | {"images": images}
             for scan, images in zip(self.scans, self.images, strict=True)
         ]
 

@@ -515,7 +515,8 @@ class Session:
         }
         session = cls(settings.grid, model=model or settings.model, **options)
         for image, scan in zip(images, values["scans"], strict=True):
-            session._list.append(Scan(image, scan["z_um"], scan["name"]), int(scan["images"]))
+            taken = Scan(image, scan["z_um"], scan["name"], scan.get("acquired", {}))
+            session._list.append(taken, int(scan["images"]))
         session._scale = scale_from_dict(values["scale"])
         session.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
         session._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]

@@ -185,6 +185,11 @@ def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:
 def common_field(volumes: Sequence[Volume], reference: Volume) -> SharedField:
     """The pixels of the reference that all volumes share; other sizes of a pixel are refused."""
     low, high = np.zeros(2, int), np.array(reference.shape)
+    if high.min() < _LEAST_PIXELS:
+        raise InputError(
+            f"The reference '{reference.name}' is only {high[0]} × {high[1]} pixels: SSIM needs at "
+            f"least {_LEAST_PIXELS} × {_LEAST_PIXELS}."
+        )
     for volume in volumes:
         _check_pixels(volume, reference)
         _check_heights(volume, reference)
