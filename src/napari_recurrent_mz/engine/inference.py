@@ -351,13 +351,15 @@ def _interpolated(task: _Task) -> PlaneMaker:
 
 def _linear_mmse(task: _Task) -> PlaneMaker:
     recipe = task.recipe
-    return LinearEstimate(
+    estimate = LinearEstimate(
         task.stack,
         recipe.known_optics,
         reach_um=recipe.ends_um,
         device=choose_device(recipe.device).torch,
         target=recipe.chosen.target,
     )
+    estimate.forget_scans()
+    return estimate
 
 
 class _Rescaled:

@@ -185,6 +185,10 @@ class LinearEstimate:
             [self.filter.transform(image[None] - self.offset) for image in images]
         )
 
+    def forget_scans(self) -> None:
+        """Give back the memory of the scans, which only their noise is still measured on."""
+        self.images = self.images[:0].copy()
+
     def tensor(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
         """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units.
 
