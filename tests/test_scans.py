@@ -14,6 +14,7 @@ from napari_recurrent_mz.core.scans import (
     default_grid,
     listed,
     require_several,
+    stack_of,
 )
 
 GOOD = np.arange(20 * 24, dtype=np.uint16).reshape(20, 24)
@@ -101,6 +102,16 @@ def test_scans_that_do_not_fit_are_named(scans: list[Scan], words: list[str]) ->
         check_scans(scans)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_scans_become_a_stack_once() -> None:
+    """What is computed with is not copied again, however often it is handed on."""
+    stack = stack_of([Scan(GOOD, 9.0), Scan(GOOD[::-1], 3.0)])
+    np.testing.assert_array_equal(stack.images, np.stack([GOOD, GOOD[::-1]]))
+    np.testing.assert_array_equal(stack.z_um, [9.0, 3.0])
+    assert stack_of(stack).images is stack.images
+    with pytest.raises(InputError, match="correct one height"):
+        stack_of([Scan(GOOD, 3.0), Scan(GOOD, 3.0)])
 
 
 def test_one_scan_is_not_enough_for_a_volume() -> None:

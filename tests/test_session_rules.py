@@ -81,6 +81,7 @@ def test_the_verdict(history: list[HistoryEntry], stop: bool, sentence: str) -> 
         ({"rule": "hope"}, "The rule 'hope' is unknown"),
         ({"state_bytes": -1}, "cannot be below 0 bytes"),
         ({"model": "deep-z"}, "'deep-z' is a network of the method deep-z"),
+        ({"method": "recurrent-mz-plus", "model": "recurrent-mz"}, "makes wide-field images"),
     ],
 )
 def test_a_session_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:

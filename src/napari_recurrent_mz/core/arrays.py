@@ -177,14 +177,10 @@ class Planes:
         What a sentence calls it.
     names : sequence of str, optional
         What a sentence calls each plane.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (Z, Y, X); (Z,) of planes that differ; of whatever was given if it is no stack.
-    sizes : list of tuple of int
-        The shape of each plane.
     """
+
+    shape: tuple[int, ...]  # (Z, Y, X); (Z,) of planes that differ; as given if it is no stack
+    sizes: list[tuple[int, ...]]  # the shape of each plane
 
     def __init__(self, given: Any, label: str, names: Sequence[str] = ()) -> None:
         self._label, self._names = label, names

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from ..core.device import choose_device
-from ..core.methods import DEFAULT_METHOD, method_of
+from ..core.methods import DEFAULT_METHOD, Method, method_of
 from ..core.optics import Optics
 from ..core.progress import Stopped, never
 from ..core.scans import (
@@ -351,13 +351,15 @@ def _interpolated(task: _Task) -> PlaneMaker:
 
 def _linear_mmse(task: _Task) -> PlaneMaker:
     recipe = task.recipe
-    return LinearEstimate(
+    estimate = LinearEstimate(
         task.stack,
         recipe.known_optics,
         reach_um=recipe.ends_um,
         device=choose_device(recipe.device).torch,
         target=recipe.chosen.target,
     )
+    estimate.forget_scans()
+    return estimate
 
 
 class _Rescaled:
@@ -387,16 +389,7 @@ def _network(task: _Task) -> NetworkPlanes:
     optics, device = recipe.known_optics, choose_device(recipe.device)
     model = recipe.model
     assert isinstance(model, Model)  # the recipe is loaded, and this method has a network
-    if model.architecture != method.architecture:
-        raise InputError(
-            f"The model '{model.name}' is a network of the method {model.architecture}: choose "
-            f"that method, or another model for {method.title}."
-        )
-    if method.target == "confocal" and model.network.config.target != "confocal":
-        raise InputError(
-            f"The model '{model.name}' makes wide-field images: choose one that was trained for "
-            f"confocal ones, or another method than {method.title}."
-        )
+    check_model(method, model)
     return NetworkPlanes(
         task.stack,
         optics,
@@ -469,6 +462,20 @@ def model_for(method: str, given: Model | str | Path | None = None) -> Model | N
             "the model."
         )
     return load_model(given or chosen.weights)
+
+
+def check_model(method: Method, model: Model) -> None:
+    """Raise :class:`InputError` unless a model is one of the method's networks."""
+    if model.architecture != method.architecture:
+        raise InputError(
+            f"The model '{model.name}' is a network of the method {model.architecture}: choose "
+            f"that method, or another model for {method.title}."
+        )
+    if method.target == "confocal" and model.network.config.target != "confocal":
+        raise InputError(
+            f"The model '{model.name}' makes wide-field images: choose one that was trained for "
+            f"confocal ones, or another method than {method.title}."
+        )
 
 
 def reconstruct(

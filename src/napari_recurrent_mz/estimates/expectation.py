@@ -54,11 +54,6 @@ class Expectation:
         sample whose power falls with :data:`FALLING`.
     target : {"widefield", "confocal"}, optional
         What is wanted of the planes.
-
-    Attributes
-    ----------
-    z_um : numpy.ndarray, shape (T,)
-        The heights that are looked at.
     """
 
     def __init__(
@@ -72,7 +67,7 @@ class Expectation:
         self.optics = optics
         every = grid.z_um
         some = np.linspace(0, len(every) - 1, min(len(every), _MOST_HEIGHTS)).round().astype(int)
-        self.z_um: Array = every[some]
+        self.z_um: Array = every[some]  #: (T,), the heights that are looked at
         span = grid.stop_um - grid.start_um
         table = covariance_table(optics, span)
         given = prior_power(table) if power is None else real_values(power, "The power")
@@ -162,9 +157,10 @@ class Expectation:
         shared = self._covariance(self._to_targets, self.z_um, candidates)  # (K, T, N)
         alone = np.tile(self._between_scans.values[0][self._used, None], (1, len(candidates)))
         if len(scans):
-            known = self._solved(scans, self._covariance(self._between_scans, scans, candidates))
+            between = self._covariance(self._between_scans, scans, candidates)
+            known = self._solved(scans, between)
             shared -= self._covariance(self._to_targets, self.z_um, scans) @ known
-            alone -= (self._covariance(self._between_scans, scans, candidates) * known).sum(axis=1)
+            alone -= (between * known).sum(axis=1)
         innovation = np.clip(alone, 0.0, None) + SIGMA2  # (K, N)
         gain = np.einsum("ktn,ktn,tk->kn", shared, shared, self._weight, optimize=True)
         lowered: Array = (gain / innovation).sum(axis=0) / len(self.z_um)

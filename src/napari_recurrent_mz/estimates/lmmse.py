@@ -146,17 +146,10 @@ class LinearEstimate:
     reach_um : tuple of float, optional
         Lowest and highest target, in micrometres: fixes the table's range; by default
         the range of the scans.
-    sigma2 : float, optional
-        Noise power relative to C(0, 0).
     device : torch.device, optional
         Where to compute.
     target : {"widefield", "confocal"}, optional
         The image wanted of each plane; the scans are wide-field ones.
-
-    Attributes
-    ----------
-    unit : float
-        What the spectra are counted in, in the scans' units: 1 for whatever a camera counts.
 
     Raises
     ------
@@ -170,19 +163,18 @@ class LinearEstimate:
         optics: Optics,
         *,
         reach_um: tuple[float, float] | None = None,
-        sigma2: float = SIGMA2,
         device: torch.device | None = None,
         target: str = "widefield",
     ) -> None:
         stack = stack_of(scans)
         self.images, self.scan_z_um = stack
         self.optics = optics
-        self.sigma2 = sigma2
         self.device = device
         self.target = target
         ends = np.array(reach_um) if reach_um else self.scan_z_um
         self.table = covariance_table(optics, _span(self.scan_z_um, ends))
         self.filter = RadialFilter(stack.shape, optics, self.table, device)
+        #: what the spectra are counted in, in the scans' units: 1 for whatever a camera counts
         self.unit, scaled = in_ordinary_units(self.images)
         images = torch.from_numpy(scaled).to(device)
         # The mean takes no part in the filtering: weights at k = 0 sum to one, and without
@@ -192,6 +184,10 @@ class LinearEstimate:
         self.spectra = torch.cat(
             [self.filter.transform(image[None] - self.offset) for image in images]
         )
+
+    def forget_scans(self) -> None:
+        """Give back the memory of the scans, which only their noise is still measured on."""
+        self.images = self.images[:0].copy()
 
     def tensor(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
         """The plane at ``z_um`` as a tensor (Y, X) on the device, in the scans' units.
@@ -211,9 +207,8 @@ class LinearEstimate:
     def _weights(self, z_um: npt.ArrayLike) -> Weights:
         """Weights of the scans for heights (T,): (T, M, K)."""
         _, weights = linear_weights(
-            self.optics, self.scan_z_um, z_um, sigma2=self.sigma2, table=self.table,
-            target=self.target,
-        )  # fmt: skip
+            self.optics, self.scan_z_um, z_um, table=self.table, target=self.target
+        )
         return weights
 
     def propagated(
@@ -301,9 +296,8 @@ class LinearEstimate:
         """
         heights = real_values(z_um, "The list of heights")
         return expected_error(
-            self.table, self.optics, self.scan_z_um, heights, self.radial_power, self.sigma2,
-            self.target,
-        )  # fmt: skip
+            self.table, self.optics, self.scan_z_um, heights, self.radial_power, self.target
+        )
 
     @cached_property
     def radial_power(self) -> npt.NDArray[np.float64]:
@@ -324,7 +318,6 @@ def expected_error(
     scan_z_um: npt.NDArray[np.float64],
     target_z_um: npt.NDArray[np.float64],
     power: npt.NDArray[np.float64],
-    sigma2: float = SIGMA2,
     target: str = "widefield",
 ) -> npt.NDArray[np.float64]:
     """Expected relative error of planes (T,), 0 to 1; see :meth:`LinearEstimate.expected_error`.
@@ -336,10 +329,10 @@ def expected_error(
         span = _span(scan_z_um, target_z_um)
         cross = covariance_table(optics, span, "widefield", target)
         own = covariance_table(optics, span, target, target)
-    a, b = _normal_equations(table, cross, optics, scan_z_um, target_z_um, sigma2)
+    a, b = _normal_equations(table, cross, optics, scan_z_um, target_z_um, SIGMA2)
     solved = np.linalg.solve(a[None], b[..., None])[..., 0]
     # Beyond the cut-off there is neither signal nor covariance, only noise.
-    passed = table.values[0] > 10 * sigma2
+    passed = table.values[0] > 10 * SIGMA2
     wide = np.where(passed, table.values[0], 1.0)
     explained = (b * solved).sum(axis=-1) / np.where(passed, own.values[0], 1.0)
     weight = np.where(passed, power * own.values[0] / wide, 0.0)

@@ -292,7 +292,7 @@ class PlaneWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path  #: where the image will be
         self._written: set[int] = set()
 
     def __setitem__(self, index: int, plane: npt.NDArray[Any]) -> None:
@@ -345,14 +345,6 @@ class VolumeWriter(PlaneWriter):
     ngff : {"0.5", "0.4"}, optional
         Version of OME-Zarr; 0.4 is for programs that do not read the newer one.
 
-    Attributes
-    ----------
-    path : Path
-        Where the volume will be.
-    part : Path
-        Where it is until it is finished.
-    shape : tuple of int
-
     Raises
     ------
     InputError
@@ -393,7 +385,7 @@ class VolumeWriter(PlaneWriter):
         with ExitStack() as on_error:
             self._workplace = Workplace(self.path)
             on_error.callback(self._workplace.remove)
-            self.part = self._workplace.part
+            self.part = self._workplace.part  #: where it is until it is finished
             with refusals_of(self.path):
                 if is_tiff:
                     self._file = OmeTiffWriter(self.part, image)

@@ -99,7 +99,7 @@ class NetworkInputs:
                     device=device,
                 )  # fmt: skip
             self._residual_rms = self._residual(self.nonnegative, normal)
-        self.linear.images = normal[:0]  # they are no longer needed
+        self.linear.forget_scans()
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
         self._floor = self._light.new_tensor(0.3 * self.scale.noise)

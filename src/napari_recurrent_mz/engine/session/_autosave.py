@@ -44,11 +44,6 @@ class Autosave:
     on_message : callable, optional
         Given a sentence and its kind, in the thread that adds scans.
 
-    Attributes
-    ----------
-    path : Path
-        The session's own folder, which :func:`load` opens; made with the first scan.
-
     Examples
     --------
     >>> kept = Autosave(session, folder, on_message=print)              # doctest: +SKIP
@@ -63,6 +58,7 @@ class Autosave:
         *,
         on_message: Callable[[str, str], object] | None = None,
     ) -> None:
+        #: the session's own folder, which :func:`load` opens; made with the first scan
         self.path = Path(folder) / _new_name()
         self._session: Session | None = session
         self._tell = (lambda _sentence, _kind: None) if on_message is None else on_message

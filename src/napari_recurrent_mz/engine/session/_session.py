@@ -73,20 +73,6 @@ class Session:
     scale : Scale, optional
         The intensity scale of another session, to compare with its volumes.
 
-    Attributes
-    ----------
-    history : list of HistoryEntry
-        Every finished volume, the last one last.
-    scan_added, scan_removed : psygnal.Signal
-        With the :class:`~.Scan`.
-    plane_updated : psygnal.Signal
-        With a :class:`PlaneUpdate`, in the thread that refines.
-    volume_changed : psygnal.Signal
-        With the :class:`HistoryEntry` of a volume that is finished, or that an undone scan has
-        brought back.
-    message : psygnal.Signal
-        With a sentence and its kind: hint or warning.
-
     Raises
     ------
     InputError
@@ -99,11 +85,12 @@ class Session:
     >>> session.suggest_z(), session.should_stop(epsilon=0.05)          # doctest: +SKIP
     """
 
-    scan_added = Signal(object)
-    scan_removed = Signal(object)
-    plane_updated = Signal(object)
+    scan_added = Signal(object)  #: with the :class:`~.Scan`
+    scan_removed = Signal(object)  #: with the :class:`~.Scan`
+    plane_updated = Signal(object)  #: with a :class:`PlaneUpdate`, in the thread that refines
+    #: with the :class:`HistoryEntry` of a volume that is finished, or was brought back
     volume_changed = Signal(object)
-    message = Signal(str, str)
+    message = Signal(str, str)  #: with a sentence and its kind: hint or warning
 
     def __init__(
         self,
@@ -131,7 +118,7 @@ class Session:
             half=half, tell=self._tell,
         )  # fmt: skip
         self._live = LiveVolume(grid, engine, keeps_scans=target == "widefield")
-        self.history: list[HistoryEntry] = []
+        self.history: list[HistoryEntry] = []  #: every finished volume, the last one last
         self._lock = threading.RLock()
         self._list = ScanList()
         self._events: list[Event] = []

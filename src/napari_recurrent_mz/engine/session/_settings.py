@@ -15,7 +15,7 @@ from ...estimates.normalisation import Normalisation
 from ...estimates.planning import RULES
 from ...networks.inputs import Scale
 from ...networks.weights import Model
-from ..inference import model_for
+from ..inference import check_model, model_for
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,8 @@ def session_model(method: str, given: Model | str | Path | None) -> Model | None
             "or lmmse-plus."
         )
     model = model_for(method, given)
-    if model is not None and model.architecture != _RECURRENT:
-        raise InputError(
-            f"The model '{model.name}' is a network of the method {model.architecture}, which "
-            "remembers nothing: give weights of Recurrent-MZ."
-        )
+    if model is not None:
+        check_model(chosen, model)
     return model
 
 

@@ -46,9 +46,9 @@ Draw = Callable[["Figure", Ink], None]
 """Draws on an empty figure: adds its axes, names them with their units, in the ink's colours."""
 
 ENDINGS = (".png", ".svg", ".pdf")
-_MM = 1 / 25.4
+MM = 1 / 25.4  # inches
 _DPI = 300
-_FONT_SIZE = 8
+FONT_SIZE = 8  # points
 
 
 def style(figure: Figure, ink: Ink) -> None:
@@ -56,18 +56,18 @@ def style(figure: Figure, ink: Ink) -> None:
     figure.set_facecolor(ink.background)
     for axes in figure.get_axes():
         axes.set_facecolor(ink.background)
-        axes.tick_params(colors=ink.text, labelsize=_FONT_SIZE)
+        axes.tick_params(colors=ink.text, labelsize=FONT_SIZE)
         for offset in (axes.xaxis.offsetText, axes.yaxis.offsetText):
             offset.set_color(ink.text)
         for spine in axes.spines.values():
             spine.set_color(ink.faint)
         for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
-            label.set(color=ink.text, fontsize=_FONT_SIZE)
+            label.set(color=ink.text, fontsize=FONT_SIZE)
     legends = [axes.get_legend() for axes in figure.get_axes()]
     for legend in [*filter(None, legends), *figure.legends]:
         legend.get_frame().set(facecolor=ink.background, edgecolor=ink.faint, alpha=0.8)
         for label in legend.get_texts():
-            label.set(color=ink.text, fontsize=_FONT_SIZE)
+            label.set(color=ink.text, fontsize=FONT_SIZE)
 
 
 def open_axes(axes: Any) -> None:
@@ -82,7 +82,7 @@ def fill_figure(figure: Figure, ink: Ink, drawn: Draw | None, reason: str) -> No
     elif reason:
         sentence = figure.text(
             0.5, 0.5, reason, ha="center", va="center", color=ink.text, alpha=0.7,
-            fontsize=_FONT_SIZE, wrap=True,
+            fontsize=FONT_SIZE, wrap=True,
         )  # fmt: skip
         sentence.set_in_layout(False)
     style(figure, ink)
@@ -106,7 +106,7 @@ def save_figure(
         )
     # Text stays text in vector files, so that a journal's editor can change it.
     with mpl.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
-        figure = Figure(figsize=(width_mm * _MM, height_mm * _MM), layout="constrained")
+        figure = Figure(figsize=(width_mm * MM, height_mm * MM), layout="constrained")
         draw(figure, PRINT)
         style(figure, PRINT)
         with _quiet_fonts():

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import Draw, Ink, open_axes
+from . import FONT_SIZE, Draw, Ink, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LEGEND_SIZE = 8
 _MARGINS_IN = (0.5, 0.12, 0.38, 0.24, 0.5)
 """Left, right, bottom, top and between two axes, in inches, for letters of 8 points."""
 _SMALL_MARGINS_IN = (0.5, 0.06, 0.21, 0.06, 0.0)
@@ -161,6 +160,6 @@ def _legend(axes: Any) -> None:
     """In one row over the axes, where no curve runs."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
-            fontsize=_LEGEND_SIZE, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 0.98),
+            fontsize=FONT_SIZE, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 0.98),
             frameon=False, borderaxespad=0.1, handlelength=1.4, columnspacing=1.0,
         )  # fmt: skip

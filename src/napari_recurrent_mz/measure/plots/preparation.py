@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...core.scans import check_image
 from ...estimates.normalisation import EdfNormalisation
 from ..preparation import Alignment, Registration
-from . import Draw, Ink, open_axes
+from . import FONT_SIZE, Draw, Ink, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ def drift_figure(
             axes[0].plot(heights, shift[:, i], "o-", ms=2.5, lw=1.2, color=ink.lines[i], label=name)
         axes[0].axhline(0, color=ink.faint, lw=0.6, zorder=0)
         axes[0].set_ylabel("shift (px)" if pixel_um is None else "shift (µm)")
-        axes[0].legend(fontsize=8, ncols=2, borderaxespad=0.2, handlelength=1.2)
+        axes[0].legend(fontsize=FONT_SIZE, ncols=2, borderaxespad=0.2, handlelength=1.2)
         if turned:
             angle = alignment.rotation_deg
             axes[1].plot(heights, angle, "o-", ms=2.5, lw=1.2, color=ink.lines[2])
@@ -100,7 +100,7 @@ def edf_histogram_figure(
         axes.set_ylim(_LEAST, _LEAST * (counts.max() / _LEAST) ** (1 / _FILLED))
         axes.set_xlabel(f"EDF intensity ({unit})" if unit else "EDF intensity (units of the image)")
         axes.set_ylabel("pixels")
-        axes.legend(fontsize=8, loc="upper right")
+        axes.legend(fontsize=FONT_SIZE, loc="upper right")
         open_axes(axes)
 
     return draw
@@ -129,7 +129,7 @@ def registration_figure(registration: Registration) -> Draw:
             )
         axes.set_xlabel("axial shift of the confocal stack (µm)")
         axes.set_ylabel("correlation")
-        axes.legend(fontsize=8, loc="lower center")
+        axes.legend(fontsize=FONT_SIZE, loc="lower center")
         open_axes(axes)
 
     return draw

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...core.scans import InputError, nice_step
 from ..projections import VIEWS, Limits, SideViews, ViewName
-from . import SERIES_ON_DARK, Draw, Ink
+from . import FONT_SIZE, MM, SERIES_ON_DARK, Draw, Ink
 from ._clusters import Cell, Cluster, Margins, arranged, height_for
 
 if TYPE_CHECKING:
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 Marks = Literal["lines and arrows", "lines", "arrows", "none"]
 MARKS: tuple[Marks, ...] = ("lines and arrows", "lines", "arrows", "none")
 
-_MM = 1 / 25.4
 _ON_IMAGE = "#ffffff"
 _TALLEST_MM = 230.0
-_FONT_SIZE = 8
 _NOTE_SIZE = 7
 _LETTER_IN = 0.066  # about the width of a letter of a title
 
@@ -156,8 +154,8 @@ def side_views_size_mm(
         In millimetres; not higher than a page (230).
     """
     look = look or Look()
-    height = height_for(_extent(panels), look.views, len(panels), width_mm * _MM, look.margins)
-    return width_mm, min(height / _MM, _TALLEST_MM)
+    height = height_for(_extent(panels), look.views, len(panels), width_mm * MM, look.margins)
+    return width_mm, min(height / MM, _TALLEST_MM)
 
 
 def _extent(panels: Sequence[Panel]) -> dict[str, Limits]:
@@ -282,7 +280,7 @@ def _draw_scale_bar(axes: Any, cell: Cell, views: SideViews) -> None:
         (left, low) if is_low else ((left + right) / 2, low),
         textcoords="offset points", xytext=(-4, 0) if is_low else (0, 3),
         ha="right" if is_low else "center", va="center" if is_low else "bottom",
-        color=_ON_IMAGE, fontsize=_FONT_SIZE,
+        color=_ON_IMAGE, fontsize=FONT_SIZE,
         path_effects=[withStroke(linewidth=1.6, foreground="black", alpha=0.55)],
     )  # fmt: skip
 
@@ -290,7 +288,7 @@ def _draw_scale_bar(axes: Any, cell: Cell, views: SideViews) -> None:
 def _write_title(figure: Figure, ink: Ink, cluster: Cluster, panel: Panel, look: Look) -> None:
     left, top = cluster.title_at
     title = _cut(panel.title, cluster.title_width_in)
-    figure.text(left, top, title, color=ink.text, fontsize=_FONT_SIZE, weight="bold", va="top")
+    figure.text(left, top, title, color=ink.text, fontsize=FONT_SIZE, weight="bold", va="top")
     if look.has_axes and panel.views is not None and panel.limits is not None:
         note = _cut(_note(panel.views, panel.limits), cluster.title_width_in * 1.1)
         below = top - cluster.line_share
@@ -317,7 +315,7 @@ def _write_reason(figure: Figure, ink: Ink, cluster: Cluster, reason: str) -> No
     letters = max(8, int(cluster.title_width_in / _LETTER_IN * 1.1))
     figure.text(
         left + width / 2, bottom + height / 2, "\n".join(textwrap.wrap(reason, letters)),
-        ha="center", va="center", color=ink.text, alpha=0.7, fontsize=_FONT_SIZE,
+        ha="center", va="center", color=ink.text, alpha=0.7, fontsize=FONT_SIZE,
     )  # fmt: skip
 
 
