@@ -27,6 +27,7 @@ from ..core.scans import (
     check_scans,
     require_several,
     same_height,
+    scan_at,
 )
 
 if TYPE_CHECKING:
@@ -180,9 +181,7 @@ class Recipe:
         """Record of the target, and of its parts that are a scan themselves."""
         target = self.target
         if isinstance(target, ZGrid):
-            measured = [
-                i for i, z in enumerate(target.z_um) if any(same_height(s.z_um, z) for s in scans)
-            ]
+            measured = [i for i, z in enumerate(target.z_um) if scan_at(scans, z)]
             grid = {
                 "start_um": target.start_um, "stop_um": target.stop_um,
                 "step_um": target.step_um, "planes": len(target),

@@ -337,7 +337,7 @@ class LiveDock(ScanIntake):
         if listed.is_pending and not self.scans.pause.isChecked():
             self.footer.begin("Refining", aside=True)
         elif not listed.is_pending:
-            self.footer.bar.setVisible(self._is_at_microscope)
+            self.footer.show_bar(self._is_at_microscope)
             self.volume.finish(listed)
         self._draw()
         self._show_next()
@@ -438,7 +438,7 @@ class LiveDock(ScanIntake):
 
     def _paused(self, is_paused: bool) -> None:
         self.live.work.pause(is_paused)
-        self.footer.bar.setVisible(self._is_pending and not is_paused)
+        self.footer.show_bar(self._is_pending and not is_paused)
         self.say("Paused: scans are taken, the volume waits." if is_paused else "")
 
     def _connect(self) -> None:

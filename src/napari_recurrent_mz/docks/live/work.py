@@ -381,7 +381,7 @@ def filled(update: Any) -> Filled:
 def choices_after(error: InputError) -> tuple[str, ...]:
     """What a person may answer when a session has refused a scan; nothing if it cannot be."""
     from ...engine.session import ON_DUPLICATE
-    from ...engine.session._checks import DOUBTFUL, TAKEN
+    from ...engine.session._scans import DOUBTFUL, TAKEN
 
     return {TAKEN: tuple(ON_DUPLICATE), DOUBTFUL: (ACCEPT,)}.get(error.kind, ())
 

@@ -79,26 +79,13 @@ def load(
 
 @dataclass(frozen=True, eq=False)
 class SavedSession:
-    """The readable part of a session on the disk.
+    """The readable part of a session on the disk."""
 
-    Attributes
-    ----------
-    values : dict
-        What :meth:`Session.as_dict` gives.
-    lines : tuple of dict
-        What the index says of each scan.
-    scans : tuple of Scan
-    volume : numpy.ndarray, float32, shape (Z, Y, X), or None
-        If it contains all the scans.
-    is_same : bool
-        Whether all scans are there that were written.
-    """
-
-    values: dict[str, Any]
-    lines: tuple[dict[str, Any], ...]
+    values: dict[str, Any]  #: what :meth:`Session.as_dict` gives
+    lines: tuple[dict[str, Any], ...]  #: what the index says of each scan
     scans: tuple[Scan, ...]
-    volume: FloatArray | None
-    is_same: bool
+    volume: FloatArray | None  #: (Z, Y, X), if it contains all the scans
+    is_same: bool  #: whether all scans are there that were written
 
     @property
     def settings(self) -> SessionSettings:
