@@ -30,7 +30,8 @@ from napari_recurrent_mz.acquisition import (
     watch_folder,
 )
 from napari_recurrent_mz.acquisition import folder as folder_module
-from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
+from napari_recurrent_mz.engine.to_disk import reconstruct_to
 from napari_recurrent_mz.io import write_volume
 
 Image = npt.NDArray[np.uint16]
@@ -291,6 +292,19 @@ def test_micro_managers_record_of_an_image_gives_its_height(
 def found(events: list[FolderEvent]) -> dict[str, float]:
     """Names and heights of the scans among events, in their order."""
     return {e.scan.name: e.scan.z_um for e in events if isinstance(e, NewScan)}
+
+
+@pytest.mark.parametrize("ending", ["ome.tif", "ome.zarr"])
+def test_a_volume_that_is_saved_where_scans_come_from_is_none_of_them(
+    ending: str, tmp_path: Path, clock: Clock
+) -> None:
+    scans = [Scan(image(0), 1.0), Scan(image(1), 3.0)]
+    path = tmp_path / f"volume.{ending}"
+    reconstruct_to(path, scans, ZGrid(0, 4, 1), pixel_um=0.1, method="linear")
+    watch = FolderWatch(tmp_path, clock=clock)
+    (said,) = [e for _ in range(9) for e in looks(watch, clock, after_s=4.0)]
+    assert isinstance(said, LeftAlone)
+    assert "a volume that was reconstructed from scans" in said.sentence
 
 
 @pytest.mark.parametrize("ending", ["ome.tif", "ome.zarr"])

@@ -20,8 +20,10 @@ from napari_recurrent_mz.acquisition import (
     CoreMicroscope,
     Ended,
     Event,
+    FolderWatch,
     MicroscopeError,
     Moved,
+    NewScan,
     OthersFrames,
     Refined,
     Scanned,
@@ -91,6 +93,8 @@ def test_an_automatic_run_scans_where_the_session_suggests_and_comes_back(
     core: Any, microscope: CoreMicroscope, session: Session
 ) -> None:
     suggested, events = [session.suggest_z()], []
+    asked: list[tuple[float, int]] = []  # of pymmcore-plus, and after how many scans
+    core.mda.events.eventStarted.connect(lambda e: asked.append((e.z_pos, len(session.scans))))
     for event in acquire(session, microscope, max_scans=4):
         events.append(event)
         if isinstance(event, Refined):
@@ -99,6 +103,7 @@ def test_an_automatic_run_scans_where_the_session_suggests_and_comes_back(
     assert end.reason in ("converged", "maximum")
     assert end.scans == len(session.scans) >= 3
     assert [scan.z_um for scan in session.scans] == pytest.approx(suggested[: end.scans])
+    assert asked == [(z_um, number) for number, z_um in enumerate(suggested[: end.scans])]
     assert end.stage == "The stage is back at 3 µm."
     assert core.getPosition() == START_UM
     assert session.volume is not None
@@ -544,6 +549,26 @@ def test_the_height_of_a_frame_contains_what_autofocus_has_corrected(
     core.run_mda(sequence, block=True)
     others.close()
     assert [scan.z_um for scan in scans] == pytest.approx([50.5, 52.5])
+
+
+def test_what_pymmcore_plus_writes_into_a_watched_folder_comes_while_it_is_written(
+    core: Any, tmp_path: Path
+) -> None:
+    from useq import MDASequence
+
+    watch, found = FolderWatch(tmp_path, settle_s=0.0), []
+
+    def has(count: int) -> bool:
+        for event in (*watch.poll(), *watch.poll()):
+            assert isinstance(event, NewScan)
+            found.append(light(event.scan.image))
+        return len(found) >= count
+
+    core.mda.events.frameReady.connect(lambda *_: wait_until(lambda: has(1)))
+    sequence = MDASequence(z_plan={"absolute": [2.0, 4.0, 6.0]})  # type: ignore[arg-type]
+    core.run_mda(sequence, output=tmp_path / "run.ome.zarr", block=True)
+    wait_until(lambda: has(3))
+    assert found == [light_at(core, z_um) for z_um in (2.0, 4.0, 6.0)]
 
 
 def test_the_frames_of_our_own_runs_are_not_taken_twice(

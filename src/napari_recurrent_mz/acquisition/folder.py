@@ -237,6 +237,10 @@ class FolderWatch:
 
     def _heights(self, image: ImageFile) -> Sequence[float]:
         """The height of every plane, in micrometres."""
+        if "scans" in image.provenance:
+            raise InputError(
+                f"'{image.name}' is a volume that was reconstructed from scans, and no scan itself."
+            )
         if image.n_planes > 1:
             if image.z_um is None:
                 raise InputError(

@@ -130,7 +130,7 @@ class Acquisition:
 
     def _events(self) -> Iterator[MDAEvent]:
         """The next event whenever it is wanted; in the runner's thread, as are its frames."""
-        from useq import MDAEvent
+        from useq import CustomAction, MDAEvent
 
         frame_ready = self._core.mda.events.frameReady
         frame_ready.connect(self._take)
@@ -150,8 +150,8 @@ class Acquisition:
                 if not self._answer.done():
                     gave_none = f"{self._camera} has given no image: Micro-Manager's log says why."
                     self._answer.set_exception(MicroscopeError(gave_none))
-            if not self._core.mda.is_running():
-                yield MDAEvent()  # passed over: it is how the runner learns that it was cancelled
+            if not self._core.mda.is_running():  # only with an event does the runner see that
+                yield MDAEvent(action=CustomAction(name="cancelled"))
         finally:
             frame_ready.disconnect(self._take)
 

@@ -244,7 +244,7 @@ class CoreMicroscope(Microscope):
 
     @contextmanager
     def acquisition(self, output: Any = None) -> Iterator[Callable[[], bool]]:
-        self.check_free()
+        self._check_free()
         with left_as_it_ends(self.core):
             run = self._run = Acquisition(self.core, output)
             try:
@@ -273,7 +273,7 @@ class CoreMicroscope(Microscope):
             )
         return z_um
 
-    def check_free(self) -> None:
+    def _check_free(self) -> None:
         """Raise :class:`MicroscopeError` while something else uses camera or stage.
 
         Live, or continuous focus; or another focus drive than when the microscope was connected.
@@ -312,9 +312,9 @@ class CoreMicroscope(Microscope):
         if self._run is None:
             with self.acquisition():
                 return self.move_to(z_um, aborted)
-        self.check_free()
+        self._check_free()
         check_start(self.z_um, self._limits)
-        self.check_free()  # again: to read the height may have taken a while
+        self._check_free()  # again: to read the height may have taken a while
         while self._run.is_paused and not (aborted and aborted()):
             time.sleep(_LOOK_S)
         self._sent_um = float(z_um)
@@ -363,14 +363,14 @@ class CoreMicroscope(Microscope):
         if self._run is None:
             with self.acquisition():
                 return self.scan()
-        self.check_free()
+        self._check_free()
         before_um, sent_um = self.z_um, self._sent_um
         if sent_um is not None and abs(sent_um - before_um) > self._tolerance_um:
             sent_um = None  # somebody has moved it since, and it stays there
         within_s = self._timeout_s + float(self.core.getExposure()) / 1000
         frame, facts = self._run.expose(sent_um, within_s)
         after_um = self.z_um
-        self.check_free()  # else it may be what somebody else exposed
+        self._check_free()  # else it may be what somebody else exposed
         if abs(after_um - before_um) > self._tolerance_um:
             raise MicroscopeError(
                 f"The stage '{self._stage}' went from {before_um:g} to {after_um:g} µm while the "
