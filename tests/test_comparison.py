@@ -329,6 +329,12 @@ def test_volumes_that_do_not_fit_each_other(stack, truth, noisy) -> None:
         compare(part("a"), flat)
 
 
+def test_a_reference_that_is_too_small_is_named() -> None:
+    small = Volume("small", np.random.default_rng(0).random((3, 10, 40)), np.arange(3.0), 0.1)
+    with pytest.raises(InputError, match="The reference 'small' is only 10 × 40 pixels"):
+        compare([], small, baselines=["linear"])
+
+
 def test_pixels_that_lie_beside_are_told(truth, noisy) -> None:
     mine = Volume("mine", noisy, Z_UM, PIXEL_UM, origin_um=(0.06, 0.0))
     assert "'mine' lies 0.30 pixels beside it and was not shifted" in compare(mine, truth).sentence

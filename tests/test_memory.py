@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from safetensors import SafetensorError
 
 from napari_recurrent_mz import Optics, Scan, cli
 from napari_recurrent_mz.core import device
@@ -20,7 +21,7 @@ from napari_recurrent_mz.core.memory import (
     memory_sentence,
 )
 from napari_recurrent_mz.core.progress import Stopped
-from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.core.scans import InputError, ScanStack
 from napari_recurrent_mz.docks.shared import guard
 from napari_recurrent_mz.engine import batch
 from napari_recurrent_mz.estimates import object_windows
@@ -28,12 +29,15 @@ from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.estimates.object_windows import nonnegative_estimate
 from napari_recurrent_mz.io._tiff import reading_tiff
 from napari_recurrent_mz.io._zarr import reading_zarr
+from napari_recurrent_mz.networks import weights
+from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.13)
 BY_TORCH = (
     "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: "
     "you tried to allocate 4194304 bytes. Error code 12 (Cannot allocate memory)"
 )
+SENTENCE = r"^There is not enough memory: use fewer planes"
 
 
 def really_too_much() -> BaseException:
@@ -55,6 +59,7 @@ def really_too_much() -> BaseException:
         RuntimeError("can't start new thread"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         ImportError("libx.so: failed to map segment from shared object"),
+        SafetensorError("Cannot allocate memory (os error 12)"),
     ],
 )
 def test_every_library_is_understood(error: BaseException) -> None:
@@ -91,8 +96,8 @@ def test_an_object_is_fitted_in_smaller_windows(monkeypatch: pytest.MonkeyPatch)
     whole = nonnegative_estimate(scans, OPTICS).plane(0.8)
     build, tried = NonnegativeEstimate.__init__, list[int]()
 
-    def short_of_memory(self: NonnegativeEstimate, some: list[Scan], *args, **options) -> None:
-        tried.append(some[0].pixels.shape[1])
+    def short_of_memory(self: NonnegativeEstimate, some: ScanStack, *args, **options) -> None:
+        tried.append(some.shape[1])
         if tried[-1] > 600:
             raise RuntimeError(BY_TORCH)
         build(self, some, *args, **options)
@@ -130,6 +135,29 @@ def test_a_file_is_not_called_damaged_for_it(tmp_path: Path, error: Exception) -
     for reading in (reading_tiff(tmp_path / "a.tif"), reading_zarr("a.tif")):
         with pytest.raises(InputError, match=r"'a\.tif' does not fit in memory"), reading:
             raise error
+
+
+def no_memory(*_: object, **__: object) -> None:
+    raise RuntimeError(BY_TORCH)
+
+
+def test_weights_are_not_called_damaged_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    weights.save_model(RecurrentMZ(NetworkConfig(base_channels=4, levels=2)), {}, path)
+    monkeypatch.setattr(weights, "build_as", no_memory)
+    with pytest.raises(InputError, match=SENTENCE):
+        weights.load_model(path)
+
+
+def test_an_array_is_not_called_unreadable_for_it() -> None:
+    class Lazy:
+        shape, ndim, dtype = (4, 5), 2, np.dtype("f4")
+        __array__ = no_memory
+
+    with pytest.raises(InputError, match=SENTENCE):
+        Scan(Lazy(), 1.0)
 
 
 @pytest.mark.parametrize("sentence_of", [guard.sentence_of, cli._in_one_line, batch.sentence_of])

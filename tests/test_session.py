@@ -131,20 +131,37 @@ def test_it_is_what_reconstruct_gives() -> None:
 
 
 def off_after_a_history(seed: int) -> list[float]:
-    """Scans come and go, the scale is measured anew, work is left half done.
+    """Scans come, go, are averaged, undone; the scale is measured anew; work is left half done.
 
     How far each finished volume is off that of the same scans and scale, of its range.
     """
     rng, session, off = np.random.default_rng(seed), networked(), []
     heights = iter(rng.permutation([0.0, 0.5, 1.0, 1.7, 2.3, 3.0, 3.6, 4.0]).tolist())
-    for doing in rng.choice(["add", "add", "remove", "renormalise", "begin", "finish"], 14):
+    actions = [
+        "add",
+        "add",
+        "average",
+        "replace",
+        "remove",
+        "undo",
+        "renormalise",
+        "begin",
+        "finish",
+    ]
+    for doing in rng.choice(actions, 18):
         here = session.scans
-        if doing == "add" or not here:
+        if doing in ("average", "replace") and here:
+            z_um, gain = rng.choice([one.z_um for one in here]), float(rng.uniform(0.5, 3))
+            again = scan(z_um, gain=gain, shape=(32, 40))
+            session.add_scan(again, on_duplicate=doing, refine=False)
+        elif doing == "add" or not here:
             if (z_um := next(heights, None)) is not None:
                 gain = float(rng.uniform(0.5, 3))
                 session.add_scan(scan(z_um, gain=gain, shape=(32, 40)), refine=False)
         elif doing == "remove":
-            session.remove(rng.choice([-1, int(rng.integers(len(here)))]))
+            session.remove(int(rng.integers(len(here))))
+        elif doing == "undo":
+            session.remove()
         elif doing == "renormalise":
             session.renormalise()
         else:

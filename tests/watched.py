@@ -8,14 +8,18 @@ prints what was noted. Python's own audit hook says what a process does, whateve
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -55,27 +59,83 @@ sys.exit(status)
 """
 OPTICS = "--na 0.8 --wavelength-um 0.52 --immersion-index 1.0 --pixel-um 0.2"
 STEP = "--z-step-um 1"
+STACK_OPTIONS = f"{STEP} {OPTICS}"
+SCANS = f"s.tif --planes 1 4 7 {STACK_OPTIONS} --device cpu"
+SMALL = (
+    "--steps 3 --batch 1 --crop 32 --targets 1 --scans 1 2 --base-channels 4 --levels 2 --norm none"
+)
 RECORD = ".recurrent-mz"  # what a batch keeps beside its volumes, see docs/batch.md
 COMMANDS = {
-    "reconstruct": f"reconstruct s.tif --planes 1 4 7 {STEP} {OPTICS} -o out.ome.tif",
-    "reconstruct zarr": f"reconstruct s.tif --planes 1 4 7 {STEP} {OPTICS} -o out.ome.zarr",
-    "surface": f"surface s.tif --planes 1 4 7 {STEP} {OPTICS} --method lmmse "
-    "--through 1,0,0 3,0,9 5,9,0 -o out.ome.tif",
-    "evaluate": f"evaluate s.tif --planes 1 4 7 {STEP} {OPTICS} --methods lmmse,linear",
-    "batch": f"batch s.tif --planes 1 4 7 {STEP} {OPTICS} --method linear --jobs 1 -o out",
-    "beads": f"beads s.tif {STEP} --pixel-um 0.2",
+    "reconstruct": f"reconstruct {SCANS} -o out.ome.tif",
+    "reconstruct zarr": f"reconstruct {SCANS} --method recurrent-mz -o out.ome.zarr",
+    **{
+        f"reconstruct {method}": f"reconstruct {SCANS} --method {method} -o out.ome.{ending}"
+        for method, ending in (
+            ("lmmse", "zarr"),
+            ("richardson-lucy", "tif"),
+            ("linear", "tif"),
+            ("deep-z", "tif"),
+            ("unet-3d", "tif"),
+        )
+    },
+    "surface": f"surface {SCANS} --through 1,0,0 3,0,9 5,9,0 -o out.ome.tif",
+    "evaluate": f"evaluate {SCANS} --methods recurrent-mz,lmmse,linear --json out.json",
+    "compare": f"evaluate {SCANS} --methods lmmse,linear --reference t.tif --json out.json",
+    "batch": f"batch {SCANS} --method linear --jobs 1 -o out",
+    "batch of two": f"batch s.tif t.tif --planes 1 4 7 {STACK_OPTIONS} --method lmmse "
+    "--jobs 2 -o out",
+    "beads": f"beads s.tif {STEP} --pixel-um 0.2 --csv out.csv --figure out.png",
     "info": "info s.tif",
-    "card": "card mine.safetensors --evaluation none.json",
-    "prepare edf": f"prepare edf s.tif {STEP} {OPTICS} -o out.ome.tif",
-    "prepare align": f"prepare align s.tif {STEP} {OPTICS} -o out.ome.tif",
-    "prepare normalise": f"prepare normalise s.tif {STEP} {OPTICS} -o out.ome.tif",
-    "prepare register": f"prepare register s.tif t.tif {STEP} --pixel-um 0.2 -o out.ome.tif",
+    "card": "card mine.safetensors --evaluation mine.json",
+    "prepare edf": f"prepare edf s.tif {STACK_OPTIONS} -o out.ome.tif",
+    "prepare align": f"prepare align s.tif {STACK_OPTIONS} -o out.ome.tif",
+    "prepare normalise": f"prepare normalise s.tif {STACK_OPTIONS} -o out.ome.tif",
+    "prepare register": f"prepare register s.tif t.tif {STEP} --confocal-z-step-um 1 "
+    "--pixel-um 0.2 --confocal-pixel-um 0.2 --transform translation -o out.ome.tif",
     "simulate stack": "simulate stack beads --size 64 --n-planes 6 -o out.ome.tif",
     "simulate fields": "simulate fields out --count 1 --size 64 --n-planes 8 --device cpu",
-    "demo": "demo --no-show -o out.ome.tif",
-    "bench": "bench --quick --device cpu --only none",
+    "simulate examples": "simulate examples out --groups 1 --size 64 --n-planes 12 --samples 1 "
+    "--targets 2 --questions 3 --sets worm --device cpu",
+    "train": f"train out --fields pool --held-out pool {SMALL} --device cpu",
+    "train on a stack": f"train out --stack s.tif {STACK_OPTIONS} --from mine.safetensors "
+    "--steps 2 --batch 1 --device cpu",
+    "validate": "validate pool --model mine.safetensors --questions 1 --json out.json --device cpu",
+    "demo": "demo --no-show --device cpu -o out.ome.tif",
+    "bench": "bench --quick --device cpu --only preview --json out.json",
+    "experiments": "experiments beads --quick --device cpu -o out",
 }
 """Some may end with an error here: they are watched all the same."""
+
+
+@cache
+def _pool() -> tempfile.TemporaryDirectory[str]:
+    """Three fields that are held out, made once."""
+    from napari_recurrent_mz.cli import main
+
+    folder = tempfile.TemporaryDirectory()
+    words = "simulate fields {} --count 3 --size 64 --held-out --n-planes 60 --device cpu"
+    with contextlib.redirect_stdout(io.StringIO()):
+        main(words.format(folder.name).split())
+    return folder
+
+
+def make_input(folder: Path, name: str) -> None:
+    """What a command reads: two stacks, a small network, fields."""
+    from arrays import STACK
+    from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
+    from napari_recurrent_mz.networks.weights import save_model
+
+    words = COMMANDS[name].split()
+    for number, file in enumerate(("s.tif", "t.tif")):
+        tifffile.imwrite(folder / file, np.roll(STACK, number, -1).astype(np.uint16))
+    if "mine.safetensors" in words:
+        network = RecurrentMZ(NetworkConfig(base_channels=4, levels=2))
+        save_model(network, {}, folder / "mine.safetensors")
+    if "mine.json" in words:
+        told = {"methods": {"lmmse": {"mean": {"psnr": 30.0}}}, "stack": "s.tif", "planes": [1, 4]}
+        (folder / "mine.json").write_text(json.dumps(told))
+    if "pool" in words:
+        shutil.copytree(_pool().name, folder / "pool")
 
 
 def watched(
@@ -85,14 +145,11 @@ def watched(
 
     ``is_missing``: without its input. ``after_s``: until Ctrl-C, so long after it is loaded.
     """
-    from arrays import STACK
-
     here, temporary = folder / "here", folder / "temporary"
     here.mkdir()
     temporary.mkdir()
     if not is_missing:
-        for number, file in enumerate(("s.tif", "t.tif")):
-            tifffile.imwrite(here / file, np.roll(STACK, number, -1).astype(np.uint16))
+        make_input(here, name)
     notes = folder / "noted.json"
     words = [sys.executable, "-c", CHILD, str(notes), *COMMANDS[name].split()]
     source = str(Path(__file__).resolve().parents[1] / "src")

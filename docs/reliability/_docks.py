@@ -34,14 +34,17 @@ from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
 from napari_recurrent_mz.docks.surface.dock import SurfaceDock
 from napari_recurrent_mz.docks.train.dock import TrainDock
 
+given: Callable[[np.ndarray], Any] = np.copy
+"""What becomes of the pixels of every layer."""
+
 GRID = ZGrid(0.0, 10.0, 0.25)
 SCANS_UM = (2.0, 5.0, 8.0)
 PATIENCE_S = 120.0
 
 
-def let_work(until: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
+def let_work(until: Callable[[], bool], patience_s: float | None = None) -> bool:
     """Let the window work until something is true; whether it came true in time."""
-    began = time.monotonic()
+    began, patience_s = time.monotonic(), PATIENCE_S if patience_s is None else patience_s
     while not until():
         if time.monotonic() - began > patience_s:
             return False
@@ -122,20 +125,31 @@ def _image(plane: int, side: int) -> np.ndarray:
     return np.tile(pixels, (times, times))[:side, :side]
 
 
+class NoLayerError(Exception):
+    """napari makes no layer of such pixels."""
+
+
+def _layer(viewer: Any, pixels: np.ndarray, **about: Any) -> Any:
+    try:
+        return viewer.add_image(given(pixels), **about)
+    except Exception as error:
+        raise NoLayerError from error
+
+
 def scans(viewer: Any, side: int) -> list[Any]:
     """Three scans of the demo's sample, of this many pixels on a side."""
     sample, added = samples.demo(), []
     for z_um in SCANS_UM:
         pixels = _image(int(np.abs(sample.z_um - z_um).argmin()), side)
         place = um_scale_and_place(sample.optics.pixel_um, sample.optics.pixel_um, z_um)
-        added.append(viewer.add_image(pixels[np.newaxis], name=f"z={z_um:g}µm", **place))
+        added.append(_layer(viewer, pixels[np.newaxis], name=f"z={z_um:g}µm", **place))
     return added
 
 
-def stack(viewer: Any, name: str = "worm") -> Any:
+def stack(viewer: Any, name: str = "worm", gain: float = 1.0) -> Any:
     """The demo's whole stack."""
     ((pixels, about, _),) = samples.full_stack()
-    return viewer.add_image(pixels.copy(), **(about | {"name": name}))
+    return _layer(viewer, pixels * gain, **(about | {"name": name}))
 
 
 def _docked(viewer: Any, dock: Any) -> Any:
@@ -158,13 +172,13 @@ def reconstruct(viewer: Any, method: str = "recurrent-mz", side: int = 256) -> A
     return dock
 
 
-def surface(viewer: Any) -> Any:
+def surface(viewer: Any, method: str = "recurrent-mz", side: int = 256) -> Any:
     """The Surface dock, about to begin."""
-    layers = scans(viewer, 256)
+    layers = scans(viewer, side)
     dock = _docked(viewer, SurfaceDock(viewer))
     dock.add_layers(layers)
     dock.set_optics(samples.demo().optics)
-    dock.method.set_method("recurrent-mz")
+    dock.method.set_method(method)
     let_work(lambda: dock.method.model is not None)
     dock.surface.form.kind.value = "points"
     dock.pick_points()
@@ -185,10 +199,10 @@ def fwhm(viewer: Any) -> Any:
 def compare(viewer: Any) -> Any:
     """The Compare dock, about to begin, with what it makes itself."""
     reference = stack(viewer)
-    volume = stack(viewer, "volume")
-    volume.data = volume.data * 1.01
+    stack(viewer, "volume", gain=1.01)
     dock = _docked(viewer, CompareDock(viewer))
     let_pass(0.2)
+    dock.options.scans.value = "0.2 0.8 1.4"
     dock.choose_baselines(["nearest", "linear", "cubic", "lmmse"])
     dock.check()
     assert reference in viewer.layers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import json
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 TORCH, NUMPY, LIMIT = "torch", "numpy", "limit"
@@ -26,17 +28,27 @@ _SET_HANDLER = 304  # in NumPy's table of C functions
 
 
 class FailingTorch(TorchDispatchMode):
-    """Counts PyTorch's operations in this thread; the one with a number finds no memory."""
+    """Counts the tensors that PyTorch makes in this thread; one of them finds no memory."""
 
     def __init__(self, at: int | None) -> None:
         super().__init__()
         self.count, self._at = 0, at
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
-        if self.count == self._at:
-            raise RuntimeError(_SAID_BY_TORCH)
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        if not (func.is_view or func._schema.is_mutable) and any(map(_takes_memory, _each(made))):
+            self.count += 1
+            if self.count == self._at:
+                raise RuntimeError(_SAID_BY_TORCH)
+        return made
+
+
+def _each(made: Any) -> tuple[Any, ...]:
+    return tuple(made) if isinstance(made, tuple | list) else (made,)
+
+
+def _takes_memory(made: Any) -> bool:
+    return isinstance(made, torch.Tensor) and not made.is_meta and made.nbytes > 0
 
 
 _MALLOC = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
@@ -105,17 +117,17 @@ class Ended:
 
     status: int | None
     told: str
-    count: int  # of operations or arrays
+    counts: dict[str, int]  # of tensors and arrays, where memory lasted
     seconds: float
 
 
 def run_out(
-    work: Callable[[], int], where: str, at: int | None, patience_s: float = 120.0
+    work: Callable[[], int], where: str = "", at: int | None = None, patience_s: float = 120.0
 ) -> Ended:
     """Do some work in a fork of this process, whose memory runs out; ``at`` says when.
 
-    ``at`` is the number of an operation of PyTorch or an array of NumPy, or bytes above what this
-    process takes; None lets memory last.
+    ``at`` is the number of a tensor of PyTorch or an array of NumPy, or bytes above what this
+    process takes; None lets memory last, and counts.
     """
     with tempfile.TemporaryDirectory() as folder:
         told, counted = Path(folder) / "told", Path(folder) / "counted"
@@ -136,19 +148,23 @@ def run_out(
         _, code = os.waitpid(child, 0)
         status = os.WEXITSTATUS(code) if os.WIFEXITED(code) else None
         text = told.read_text(errors="replace") if told.exists() else ""
-        count = int(counted.read_text()) if counted.exists() else 0
-        return Ended(status, text, count, time.monotonic() - began)
+        counts = json.loads(counted.read_text()) if counted.exists() else {}
+        return Ended(status, text, counts, time.monotonic() - began)
 
 
 def _without_memory(work: Callable[[], int], where: str, at: int | None, counted: Path) -> int:
     if where == LIMIT:
-        if at is not None:
-            with open("/proc/self/statm") as sizes:  # noqa: PTH123
-                now = int(sizes.read().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (now + at, now + at))
+        with open("/proc/self/statm") as sizes:  # noqa: PTH123
+            now = int(sizes.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (at or 0), now + (at or 0)))
         return work()
-    with (FailingTorch if where == TORCH else FailingNumpy)(at) as counter:
+    if where == TORCH:
+        with FailingTorch(at):
+            return work()
+    if where == NUMPY:
+        with FailingNumpy(at):
+            return work()
+    with FailingTorch(None) as operations, FailingNumpy(None) as arrays:
         status = work()
-    if at is None:
-        counted.write_text(str(counter.count))
+    counted.write_text(json.dumps({TORCH: operations.count, NUMPY: arrays.count}))
     return status

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from napari.layers import Image, Labels, Points
 
-from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.core.scans import InputError, Scan
 from napari_recurrent_mz.docks.shared import layers as _layers
 
 UM3 = {"units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
@@ -77,6 +77,12 @@ def test_planes_come_at_full_resolution_and_unchanged() -> None:
     data = np.arange(3 * 64 * 64, dtype=np.uint16).reshape(3, 64, 64)
     pyramid = Image([data, data[:, ::2, ::2]], multiscale=True)
     np.testing.assert_array_equal(_layers.plane_pixels(pyramid, 2), data[2])
+
+
+def test_pixels_that_are_masked_are_no_scan() -> None:
+    layer = Image(np.ma.masked_less(np.random.default_rng(0).random((1, 16, 16)), 0.1))
+    with pytest.raises(InputError, match="masked values: fill them first"):
+        Scan(_layers.plane_pixels(layer, 0), 1.0)
 
 
 def test_a_tiff_that_another_reader_opened_is_asked_for_its_sizes(tmp_path) -> None:

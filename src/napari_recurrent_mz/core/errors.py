@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .memory import is_out_of_memory, memory_sentence
+
 
 class InputError(ValueError):
     """A mistake in what the user gave, told in one clear sentence.
@@ -12,12 +14,20 @@ class InputError(ValueError):
     ----------
     sentence : str
     kind : str, optional
-        What programs know it by, where one may be answered: sentences are for people.
+        What programs know it by, where one may be answered: sentences are for people. ``memory``
+        is for a sentence of its own about memory that ran out.
     """
 
     def __init__(self, sentence: str = "", kind: str = "") -> None:
         super().__init__(sentence)
         self.kind = kind
+
+    def __str__(self) -> str:
+        """The sentence; or that memory ran out, where that is what it was raised from."""
+        cause = self.__cause__
+        if cause is None or self.kind == "memory" or not is_out_of_memory(cause):
+            return super().__str__()
+        return memory_sentence(cause)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -25,13 +25,15 @@ _WORDS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    if isinstance(error, OSError):
+    """Whether an error, or what it was raised from, says that memory ran out."""
+    name = type(error).__name__  # of libraries that are not loaded here
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
-    if isinstance(error, RuntimeError | ImportError):
-        is_named = type(error).__name__ == "OutOfMemoryError"  # PyTorch's, which is not loaded here
-        return is_named or any(words in str(error).lower() for words in _WORDS)
-    return isinstance(error, MemoryError)
+    if isinstance(error, RuntimeError | ImportError | OSError) or name == "SafetensorError":
+        return any(words in str(error).lower() for words in _WORDS)
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
 def memory_sentence(

@@ -27,23 +27,12 @@ DEFAULT = "recurrent-mz"
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with its weights and what is known of them.
-
-    Attributes
-    ----------
-    name : str
-    sha256 : str
-        Of the weights file.
-    card : dict
-        The model card: data, range of optics, steps, hours, measured table.
-    network : RecurrentMZ or PlainNetwork
-        In evaluation mode, float32, on the CPU.
-    """
+    """A network with its weights and what is known of them."""
 
     name: str
-    sha256: str
-    card: dict[str, Any]
-    network: Network
+    sha256: str  #: of the weights file
+    card: dict[str, Any]  #: the model card: data, range of optics, steps, hours, measured table
+    network: Network  #: in evaluation mode, float32, on the CPU
 
     @property
     def architecture(self) -> str:
@@ -195,8 +184,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             names = list(stream.keys())
             _check_fit(path, card, {name: stream.get_slice(name).get_shape() for name in names})
             tensors = {name: stream.get_tensor(name) for name in names}
+    except InputError:
+        raise
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-        raise error if isinstance(error, InputError) else wrong from error
+        raise wrong from error
     if about.get("content_sha256", "") not in ("", _content_sha256(about["card"], tensors)):
         raise InputError(
             f"The weights in '{path.name}' were changed after they were written (their checksum "

@@ -17,7 +17,7 @@ import torch
 
 from ..core.arrays import real_array, real_values
 from ..core.optics import Optics
-from ..core.progress import Stopped, never
+from ..core.progress import Stopped, never, tell
 from ..core.scans import InputError
 from ..io import even_step
 from .check import Question
@@ -170,6 +170,7 @@ def stack_questions(
         for n in range(_QUESTIONS):
             if stopped():
                 raise Stopped
+            tell("Judging", number * _QUESTIONS + n, len(pool) * _QUESTIONS)
             rng, count = np.random.default_rng([number, n]), 2 + n % 2
             sets = one_set(window, examples, config.network, count, rng, device)
             yield Question(sets, (field.kind,), f"M = {count}")

@@ -139,7 +139,7 @@ def measure_job(source: PlaneSource, edf: Any, edf_name: str, **_stop: Any) -> I
         focus = yield from relayed(extending_focus(source.planes, name=source.name))
         edf = focus.image
     yield Progress(0, 0, "Measuring")
-    edf = np.asarray(edf)
+    edf = np.asanyarray(edf)
     yield Result((edf, edf_normalisation(edf, edf_name)))
 
 
@@ -148,7 +148,7 @@ def apply_job(source: PlaneSource, normalisation: Normalisation, **_stop: Any) -
     count = len(source.planes)
     normalised = []
     for i in range(count):
-        normalised.append(normalisation.apply(np.asarray(source.planes[i])))
+        normalised.append(normalisation.apply(np.asanyarray(source.planes[i])))
         yield Progress(i + 1, count, "Normalising")
     yield Result(np.stack(normalised))
 

@@ -122,7 +122,7 @@ def plane_of(data: Any, plane: int, frame: int = 0) -> npt.NDArray[Any]:
     if data.ndim >= 3:
         lead = (0,) * (data.ndim - 3)
         data = data[(*lead[:-1], *([frame] if lead else []), plane)]
-    return np.asarray(data)
+    return np.asanyarray(data)  # a mask stays
 
 
 def stack_pixels(layer: Image) -> Any:
