@@ -15,12 +15,12 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from napari_recurrent_mz.core.device import Device, choose_device
 from napari_recurrent_mz.core.scans import InputError
-from napari_recurrent_mz.lab.benchmarks import gpu_memory, stages, streaming
+from napari_recurrent_mz.lab.benchmarks import memory, stages
 from napari_recurrent_mz.lab.benchmarks import plane as plane_subject
 from napari_recurrent_mz.lab.benchmarks.base import Bench, Row, Sizes, Times, in_words, interleaved
 from napari_recurrent_mz.lab.benchmarks.child import ChildError, in_child, script_result
-from napari_recurrent_mz.lab.benchmarks.equality import deviation, psnr
 from napari_recurrent_mz.lab.benchmarks.peaks import Peak, peak
+from napari_recurrent_mz.lab.benchmarks.plane import deviation, psnr
 from napari_recurrent_mz.lab.benchmarks.registry import chosen, run, subjects
 from napari_recurrent_mz.lab.benchmarks.scene import heights, noise_scans, plain, prepared
 from napari_recurrent_mz.lab.benchmarks.stages import Stage, StageTable, input_work, measure
@@ -182,7 +182,7 @@ def call_here(measure: Any, bench: Bench, given: Any = None, environment: Any = 
 
 @pytest.fixture
 def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (plane_subject, streaming):
+    for module in (plane_subject, memory):
         monkeypatch.setattr(module, "in_child", call_here)
 
 
@@ -220,8 +220,8 @@ def test_rows_of_a_gpu(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only a GPU measures, on a CPU that says it is one."""
     limits: list[float | None] = []
     monkeypatch.setattr(Bench, "on_gpu", property(lambda _: True))
-    monkeypatch.setattr(gpu_memory, "choose_device", lambda _: bench.device)
-    monkeypatch.setattr(gpu_memory, "limit_gpu_memory", limits.append)
+    monkeypatch.setattr(memory, "choose_device", lambda _: bench.device)
+    monkeypatch.setattr(memory, "limit_gpu_memory", limits.append)
     for name, value in {
         "reset_peak_memory_stats": None,
         "max_memory_reserved": 3e9,
@@ -268,7 +268,7 @@ def test_the_goal_of_a_plane_goes_with_the_cpu(
 ) -> None:
     for flags, limit in ((frozenset(), 1.3), (frozenset({"amx_bf16"}), 4.0)):
         monkeypatch.setattr(plane_subject, "cpu_flags", lambda flags=flags: flags)
-        (row,) = plane_subject.measure(bench)
+        (row,) = plane_subject.measure_plane(bench)
         assert row.ratio_goal is not None
         assert row.ratio_goal.limit == limit
         old = list(plane_subject.measure_older(bench)) if not flags else []
@@ -301,9 +301,7 @@ def test_names() -> None:
 
 
 def test_child(bench: Bench) -> None:
-    found = in_child(
-        streaming.to_disk, bench, {"pixels": 64, "planes": 2}, {"OMP_NUM_THREADS": "1"}
-    )
+    found = in_child(memory.to_disk, bench, {"pixels": 64, "planes": 2}, {"OMP_NUM_THREADS": "1"})
     assert 2**27 < found["peak_bytes"] < 2**32  # an interpreter with PyTorch, and little more
     assert found["plane"] > 0
 
@@ -329,7 +327,7 @@ def test_a_failed_child_is_a_row(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: Any, **__: Any) -> Any:
         raise ChildError("killed (status -9)")
 
-    for module in (plane_subject, streaming):
+    for module in (plane_subject, memory):
         monkeypatch.setattr(module, "in_child", fail)
     monkeypatch.setattr(plane_subject, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
     rows = list(run(chosen(["older-cpu", "streaming"]), bench))

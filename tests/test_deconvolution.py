@@ -14,7 +14,7 @@ from napari_recurrent_mz import ZGrid, reconstruct
 from napari_recurrent_mz.core.metrics import fitted as fitted_to
 from napari_recurrent_mz.core.optics import Optics, widefield_psf
 from napari_recurrent_mz.core.progress import Stopped
-from napari_recurrent_mz.core.scans import InputError, Scan
+from napari_recurrent_mz.core.scans import Scan
 from napari_recurrent_mz.estimates.covariance import transfer_table
 from napari_recurrent_mz.estimates.deconvolution import NonnegativeEstimate
 from napari_recurrent_mz.estimates.lmmse import LinearEstimate
@@ -124,17 +124,6 @@ def test_it_adds_nothing_at_the_height_of_a_scan(fitted: NonnegativeEstimate) ->
         added = fitted.object_gain(z).numpy() / np.sqrt(image(z))
         assert np.abs(added).max() < 1
         assert added.std() < 0.03
-
-
-def test_a_kept_object_gives_the_same_planes(fitted: NonnegativeEstimate) -> None:
-    again = NonnegativeEstimate(scans(), OPTICS, iterations=0, density=fitted.density.numpy())
-    np.testing.assert_allclose(again.plane(1.4), fitted.plane(1.4), rtol=1e-5)
-
-
-def test_an_object_of_other_scans_is_refused(fitted: NonnegativeEstimate) -> None:
-    closer = [scans()[0], Scan(scans()[1].pixels, 2.0)]
-    with pytest.raises(InputError, match="fit it again"):
-        NonnegativeEstimate(closer, OPTICS, iterations=0, density=fitted.density.numpy())
 
 
 def test_sheets_seen_out_of_focus_need_few_values(monkeypatch: pytest.MonkeyPatch) -> None:

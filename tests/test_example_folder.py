@@ -133,6 +133,27 @@ def test_the_disk_holds_no_more_than_it_may(made: Path, tmp_path: Path) -> None:
     assert ExampleFolder.open(folder).groups() == [0, 1]
 
 
+def test_a_full_folder_is_renewed_and_a_training_follows(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "examples"
+    shutil.copytree(made, path)
+    folder = ExampleFolder.open(path)
+    source = FolderExamples(folder, config(), CPU, 0.1)
+    source(0, 0, 3)
+    monkeypatch.setattr(
+        ExampleFolder,
+        "make",
+        lambda _, job, __: shutil.copy(made / "group-000001.safetensors", job[0]),
+    )
+    renewed = folder.renewing(CPU, folder.gigabytes * 1.01)
+    assert [next(renewed) for _ in range(3)] == [2, 3, 4]
+    assert folder.groups() == [3, 4]
+    before = sum(source.ring.added.values())
+    source(0, 50, 3)
+    assert sum(source.ring.added.values()) == 2 * before
+
+
 def test_a_full_check_has_240_questions_and_a_third_are_hard() -> None:
     groups = check_groups(SampleConfig(), Contents().questions)
     counted = {third: sum(len(g.kinds) for t, g in groups if t == third) for third, _ in groups}

@@ -18,15 +18,14 @@ from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import Optics
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import write_volume
-from napari_recurrent_mz.lab.experiments import bead_widths, position, real, spacing
+from napari_recurrent_mz.lab.experiments import bead_widths, real, scans
 from napari_recurrent_mz.lab.experiments.base import Measured, Outcome
-from napari_recurrent_mz.lab.experiments.files import read, write
-from napari_recurrent_mz.lab.experiments.gains import gains
-from napari_recurrent_mz.lab.experiments.invariance import order_spread, repetition_spread
-from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab
+from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab, Settings
 from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
 from napari_recurrent_mz.lab.experiments.report import write_report
-from napari_recurrent_mz.lab.experiments.settings import Settings
+from napari_recurrent_mz.lab.experiments.run import read, write
+from napari_recurrent_mz.lab.experiments.samples import gains
+from napari_recurrent_mz.lab.experiments.scans import order_spread, repetition_spread
 from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import save_model
@@ -299,14 +298,14 @@ def test_position_errors_as_a_ratio() -> None:
             (1, 1.0, 1, 11.58), (1, 1.0, 3, 12.18),
         )
     ]  # fmt: skip
-    ratio = position.ratios(pd.DataFrame(rows))
+    ratio = scans.ratios(pd.DataFrame(rows))
     assert ratio["DPM", 1.0] == pytest.approx(5.94 / 5.03)
     assert ratio["DPM", 0.0] == 1.0
 
 
 def test_random_spacings_are_those_of_the_figure() -> None:
     rng = np.random.default_rng(0)
-    draws = np.array([spacing.random_heights(rng) for _ in range(300)])
+    draws = np.array([scans.random_heights(rng) for _ in range(300)])
     gaps = np.diff(draws, axis=1).ravel()
     assert np.all(draws[:, 0] == 3.0)
     assert stats.kstest(gaps, stats.uniform(4.0, 2.0).cdf).pvalue > 0.01

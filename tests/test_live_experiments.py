@@ -10,17 +10,17 @@ import pytest
 
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.core.metrics import EPSILON
-from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab
+from napari_recurrent_mz.lab.experiments.lab import QUICK, HeldOutStack, Lab, Settings
 from napari_recurrent_mz.lab.experiments.next_scan import (
     NEXT_SCAN,
+    STOPPING,
     against_equal,
     contrast,
     relative_error,
     simulated,
     steps,
+    stopped_at,
 )
-from napari_recurrent_mz.lab.experiments.settings import QUICK, Settings
-from napari_recurrent_mz.lab.experiments.stopping import STOPPING, stopped_at
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from ._options import Argument, Option
 from ._terminal import Progress
 
 if TYPE_CHECKING:
-    from ..lab.experiments.settings import Settings
+    from ..lab.experiments.lab import Settings
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def experiments(
     writes NAME.csv and NAME.png into a folder, where results.md shows the paper's values beside
     ours. What is there already is kept.
     """
+    from ..lab.experiments.lab import QUICK, Settings
     from ..lab.experiments.registry import EXPERIMENTS, chosen
     from ..lab.experiments.report import write_report
     from ..lab.experiments.run import run
-    from ..lab.experiments.settings import QUICK, Settings
 
     some = chosen(names)
     if list:
@@ -113,7 +113,7 @@ def _option(name: str) -> str:
 
 def _command(settings: Settings, quick: bool) -> str:
     """What to type to get the same, without where things lie on this computer."""
-    from ..lab.experiments.settings import QUICK
+    from ..lab.experiments.lab import QUICK
 
     words = ["recurrent-mz", "experiments"] + ["--quick"] * quick
     for name, value in settings.changed().items():

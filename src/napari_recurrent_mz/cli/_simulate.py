@@ -128,6 +128,9 @@ def examples(
     samples: Annotated[int, Option("samples of a group")] = 8,
     targets: Annotated[int, Option("target planes of a set of scans")] = 6,
     questions: Annotated[int, Option("questions of the check, a third of them hard")] = 240,
+    renew: Annotated[
+        bool, Option("then go on without end, each new group in the place of the oldest")
+    ] = False,
     device: DeviceChoice = "auto",
 ) -> None:
     """A folder of sets of scans for recurrent-mz train --examples.
@@ -170,6 +173,8 @@ def examples(
                     progress.clear()
                     print(f"about {clock(seconds_left)} for the others", flush=True)
                 progress(done, len(missing), seconds_left)
+            for number in there.renewing(chosen.torch, examples_gb) if renew else ():
+                progress.line(f"group {number}")
         except KeyboardInterrupt:
             raise InputError(
                 "Stopped: the examples made so far are kept, the same command makes the rest."

@@ -117,6 +117,8 @@ def train(
         )
     if output:
         folder_of(weights)
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"--minutes is {minutes:g}: give a time above 0.")
     if adapting.stack:
         found = [_field(adapting, path) for path in adapting.stack]
         _adapt(_adapter(values, adapting, found), weights)

@@ -20,7 +20,7 @@ import torch
 from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
-from ..core.scans import FloatArray, Heights, InputError, Scans, is_surface, stack_of
+from ..core.scans import FloatArray, Heights, Scans, is_surface, stack_of
 from .covariance import transfer_table
 from .expansion import expand
 from .lmmse import Weights, linear_weights
@@ -140,8 +140,7 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
     """A non-negative object fitted to scans of one shape, and its image at any height.
 
     ``density`` (V,) holds the values of all sheets on the padded field, one sheet after another.
-    One found before for the same heights is where the iterations continue from; ``levels`` are
-    those of the whole image where the scans are a window of it.
+    ``levels`` are those of the whole image where the scans are a window of it.
     """
 
     def __init__(
@@ -150,7 +149,6 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         optics: Optics,
         *,
         iterations: int = ITERATIONS,
-        density: npt.NDArray[np.floating] | None = None,
         levels: Levels | None = None,
         device: torch.device | None = None,
         stopped: Callable[[], bool] | None = None,
@@ -168,16 +166,8 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         )
         on_cpu = device is None or device.type == "cpu"
         self.parts = parts_of(every, self.filter.padded, on_cpu)
-        if density is None:
-            level = self.levels.mean / len(self.sheets_um)
-            start = torch.full((self.parts[-1].values.stop,), level, device=device)
-        else:
-            start = torch.tensor(np.asarray(density, np.float32), device=device)
-            if start.shape != (self.parts[-1].values.stop,):
-                raise InputError(
-                    f"The object has values of shape {tuple(start.shape)}, but one for these scans "
-                    f"has ({self.parts[-1].values.stop},): fit it again."
-                )
+        level = self.levels.mean / len(self.sheets_um)
+        start = torch.full((self.parts[-1].values.stop,), level, device=device)
         self.density = self._iterate(start, signal, iterations, stopped or never)
 
     def filtered(
@@ -218,8 +208,6 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         stopped: Callable[[], bool],
     ) -> torch.Tensor:
         """Accelerated Richardson-Lucy on the padded field, of which only the middle is seen."""
-        if not iterations:
-            return start
         seen = torch.nn.functional.pad(torch.ones_like(signal), self.filter.margins)
         floor = _FLOOR * self.levels.bright
         data = torch.nn.functional.pad((signal + floor).clamp_min_(0), self.filter.margins)

@@ -23,9 +23,6 @@ from .covariance import CovarianceTable
 from .lmmse import Weights
 from .radial_filter import AT_ONCE_ON_GPU, RadialFilter
 
-LAYOUT = "sheets of their own fineness, one after another"
-"""Layout of an object's values: objects that were stored in another one do not fit."""
-
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 

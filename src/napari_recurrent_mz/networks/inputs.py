@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
 from ..core.device import uploaded
 from ..core.optics import Optics
 from ..core.scans import FloatArray, Heights, Scans, ScanStack, is_surface, stack_of
-from ..estimates.deconvolution import NonnegativeEstimate, ObjectImages
+from ..estimates.deconvolution import ObjectImages
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import Normalisation, noise_of, normalisation, quantile
 from ..estimates.object_windows import nonnegative_estimate
@@ -60,8 +59,7 @@ class Scale:
 class NetworkInputs:
     """Prepares scans once, then gives the network's input for any target plane.
 
-    ``fixed`` replaces the normalisation, or the whole scale, that is measured on the scans;
-    ``density`` is the non-negative object of these very scans, where it is known already.
+    ``fixed`` replaces the normalisation, or the whole scale, that is measured on the scans.
     """
 
     def __init__(
@@ -73,7 +71,6 @@ class NetworkInputs:
         reach_um: tuple[float, float] | None = None,
         device: torch.device | None = None,
         fixed: Normalisation | Scale | None = None,
-        density: npt.NDArray[np.floating] | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> None:
         images, self.scan_z_um = stack_of(scans)
@@ -89,15 +86,9 @@ class NetworkInputs:
         )
         self.nonnegative: ObjectImages | None = None
         if config.nonnegative:
-            if density is None:
-                self.nonnegative = nonnegative_estimate(
-                    normalised, optics, target=config.target, device=device, stopped=stopped
-                )
-            else:
-                self.nonnegative = NonnegativeEstimate(
-                    normalised, optics, iterations=0, density=density, target=config.target,
-                    device=device,
-                )  # fmt: skip
+            self.nonnegative = nonnegative_estimate(
+                normalised, optics, target=config.target, device=device, stopped=stopped
+            )
             self._residual_rms = self._residual(self.nonnegative, normal)
         self.linear.forget_scans()
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)

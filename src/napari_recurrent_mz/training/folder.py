@@ -6,6 +6,7 @@ written whole, so that what is there can be read while more is being made.
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import time
@@ -163,12 +164,24 @@ class ExampleFolder:
         """Make files until so much is on disk; yields how many are done, and the seconds left."""
         began = time.monotonic()
         for done, job in enumerate(jobs, start=1):
-            if self.gigabytes + self.expected_gigabytes([job]) > most_gigabytes:
+            if not self._fits(job, most_gigabytes):
                 break
             self.make(job, device)
             spent = time.monotonic() - began
             left = self.expected_gigabytes(jobs[done:]) / self.expected_gigabytes(jobs[:done])
             yield done, spent * left
+
+    def renewing(self, device: torch.device, most_gigabytes: float) -> Iterator[int]:
+        """Make groups without end, each in the place of the oldest; yields their numbers."""
+        for number in itertools.count(max(self.groups(), default=-1) + 1):
+            job = self.group(number)
+            while not self._fits(job, most_gigabytes) and self.groups():
+                self.group(self.groups()[0])[0].unlink(missing_ok=True)
+            self.make(job, device)
+            yield number
+
+    def _fits(self, job: Job, most_gigabytes: float) -> bool:
+        return self.gigabytes + self.expected_gigabytes([job]) <= most_gigabytes
 
     def make(self, job: Job, device: torch.device) -> None:
         """Make a file, unless it is there or another process makes it."""

@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,7 +136,9 @@ class FolderExamples:
 
     def _look(self, step: int) -> None:
         """Take in new groups, as many as there is room for; at first also those of this step."""
-        new = [number for number in self.folder.groups() if number not in set(self._known)]
+        there = self.folder.groups()  # some may have given place to others
+        new = [number for number in there if number not in set(self._known)]
+        self._known = [number for number in self._known if number in set(there)]
         before = len(self._known)
         self._known += new
         if self._turn is None and len(new) > self._room:
@@ -151,7 +152,8 @@ class FolderExamples:
             self._take(at)
 
     def _take(self, at: int) -> None:
-        for sets in read_sets(self.folder.group(self._known[at])[0]):
+        path, _ = self.folder.group(self._known[at])
+        for sets in read_sets(path) if path.exists() else ():
             self.ring.add(sets)
 
 
@@ -231,8 +233,10 @@ class LiveExamples:
             (path, group), samples = waiting.popleft()
             if self._ended.is_set():
                 return
-            with nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
+            with torch.cuda.stream(self.stream):  # on a CPU without a meaning
                 every = self._sets(path, group, samples)
+                if self.stream is not None:
+                    self.stream.synchronize()
                 if number < len(asked):
                     self.questions += [Question(s, group.kinds, asked[number][0]) for s in every]
                     continue

@@ -1,17 +1,81 @@
-"""How the time grows with the pixels, the planes, the scans and the positions."""
+"""How the time grows with pixels, planes, scans and positions; and that of beads."""
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
-from . import positions
+import numpy as np
+
+from ...core.scans import InputError
+from ...engine.batch import BatchSettings, find_jobs, run_batch
+from ...io import write_volume
+from ...measure.beads import measure_beads, plant_beads
+from ..shared import timed
 from .base import Bench, Row, Times, in_words, interleaved
-from .scene import heights, noise_scans, prepared, volume_of
+from .scene import OPTICS, grid, heights, noise_scans, prepared, volume_of
+
+# --- positions ------------------------------------------------------------------------------------
 
 
-def measure(bench: Bench) -> Iterator[Row]:
+_COUNTS = (1, 2, 4)
+_METHOD = "recurrent-mz"
+
+
+def measure_positions(bench: Bench) -> Iterator[Row]:
+    """Time for a position, files read and written, one at a time."""
+    side = max(bench.sizes.pixels // 4, 64)
+    what = f"batch, {bench.sizes.few} planes of {side} × {side} a position"
+    seconds: dict[int, float] = {}
+    for count in _COUNTS:
+        name = f"{what}: time for a position, {count} of them"
+        try:
+            seconds[count] = _seconds(bench, side, count) / count
+        except InputError as error:
+            yield Row("growth", name, absent=str(error))
+            return
+        first = seconds[_COUNTS[0]]
+        yield Row(
+            "growth",
+            name,
+            seconds[count],
+            ratio=seconds[count] / first if count > _COUNTS[0] else math.nan,
+            against=f"1 of them: {in_words(first, 's')}",
+        )
+
+
+def _seconds(bench: Bench, side: int, count: int) -> float:
+    """A batch of so many positions, after one that pays for the start."""
+    settings = BatchSettings(
+        grid=grid(bench.sizes.few),
+        na=OPTICS.na,
+        wavelength_um=OPTICS.wavelength_um,
+        immersion_index=OPTICS.immersion_index,
+        method=_METHOD,
+        model=bench.model_name,
+        device=bench.device.kind,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "stacks")
+        source.mkdir()
+        scans = noise_scans(bench.sizes.scans, side)
+        stack, z_um = np.stack([s.pixels for s in scans]), [scan.z_um for scan in scans]
+        for number in range(count):
+            path = source / f"position_{number}.ome.tif"
+            write_volume(path, stack, z_um, OPTICS.pixel_um)
+        jobs = find_jobs(source, Path(folder, "volumes"), settings)
+        batch = partial(run_batch, output=Path(folder, "volumes"), settings=settings, workers=1)
+        batch(jobs[:1])
+        return timed(partial(batch, jobs, again=True))
+
+
+# --- pixels, planes, scans ------------------------------------------------------------------------
+
+
+def measure_growth(bench: Bench) -> Iterator[Row]:
     """Time of a pixel of a plane as images, volumes, numbers of scans and batches grow."""
     sizes = bench.sizes
     sides = [max(sizes.pixels // 4, 64), max(sizes.pixels // 2, 128), sizes.pixels]
@@ -27,7 +91,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     yield from _rows(
         bench, {f"{side} × {side}, M = {count}": (side, 1, count) for count in (1, 2, 4, 8)}
     )
-    yield from positions.measure(bench)
+    yield from measure_positions(bench)
 
 
 def _rows(bench: Bench, cases: dict[str, tuple[int, int, int]]) -> Iterator[Row]:
@@ -50,3 +114,24 @@ def _rows(bench: Bench, cases: dict[str, tuple[int, int, int]]) -> Iterator[Row]
             ratio=math.nan if name == first else pace.median / beside,
             against=f"{first}: {in_words(beside, 's')}",
         )
+
+
+# --- beads ----------------------------------------------------------------------------------------
+
+
+_VOXEL_UM = (0.1, 0.1, 0.1)
+_FWHM_UM, _PITCH_UM = (0.7, 0.3, 0.3), (3.6, 1.8, 1.8)
+
+
+def measure_bead_widths(bench: Bench) -> Iterator[Row]:
+    """The beads of one volume; the imports are not counted."""
+    size = bench.sizes.beads
+    planted = plant_beads((81, size, size), _VOXEL_UM, _FWHM_UM, 10, pitch_um=_PITCH_UM)
+    measure_beads(planted.volume[:, :64, :64], _VOXEL_UM)
+    accepted = []
+
+    def fit() -> None:
+        accepted.append(int(measure_beads(planted.volume, _VOXEL_UM).accepted.sum()))
+
+    times = Times(tuple(timed(fit) for _ in range(bench.sizes.repeats)))
+    yield Row("beads", f"find and measure_bead_widths {accepted[-1]:,} beads", **times.spread)

@@ -23,33 +23,22 @@ def subjects(*, full: bool = False) -> list[Subject]:
 
     With ``full``, the volume that goes to disk is made whole, which takes hours on a CPU.
     """
-    from . import (
-        added_scan,
-        bead_widths,
-        equality,
-        gpu_memory,
-        growth,
-        opening,
-        plane,
-        preview,
-        streaming,
-        volume,
-    )
+    from . import added_scan, growth, memory, opening, plane
 
-    stream = streaming.measure_all if full else streaming.measure
+    stream = memory.measure_all if full else memory.measure_streaming
     return [
-        Subject("volume", "a whole volume on a GPU", volume.measure),
+        Subject("volume", "a whole volume on a GPU", plane.measure_volume),
         Subject("added-scan", "one more scan beside rebuilding", added_scan.measure),
-        Subject("first-plane", "from the scans to the first plane", volume.measure_first),
-        Subject("plane", "one plane beside the plain network", plane.measure),
+        Subject("first-plane", "from the scans to the first plane", plane.measure_first),
+        Subject("plane", "one plane beside the plain network", plane.measure_plane),
         Subject("older-cpu", "the same within older instruction sets", plane.measure_older),
-        Subject("equality", "the fast path's result beside the plain one's", equality.measure),
-        Subject("preview", "the linear MMSE preview of a volume", preview.measure),
+        Subject("equality", "the fast path's result and the plain one's", plane.measure_equality),
+        Subject("preview", "the linear MMSE preview of a volume", plane.measure_preview),
         Subject("streaming", "a volume larger than memory, to disk", stream),
-        Subject("gpu-memory", "a GPU's memory given back, and short", gpu_memory.measure),
+        Subject("gpu-memory", "a GPU's memory given back, and short", memory.measure_gpu_memory),
         Subject("opening", "import, dock, weights", opening.measure),
-        Subject("growth", "time over pixels, planes, scans and positions", growth.measure),
-        Subject("beads", "beads found and measured", bead_widths.measure),
+        Subject("growth", "time over pixels, planes, scans and positions", growth.measure_growth),
+        Subject("beads", "beads found and measured", growth.measure_bead_widths),
     ]
 
 

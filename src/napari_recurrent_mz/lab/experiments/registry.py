@@ -7,19 +7,12 @@ from collections.abc import Sequence
 from ..shared import chosen as of_names
 from .base import Experiment
 from .bead_widths import BEAD_WIDTHS
-from .budget import BUDGET
 from .confocal import CONFOCAL
-from .gains import OTHER_OBJECTIVES, SPARSE_SAMPLES
-from .invariance import NUMBER, ORDER, REPETITION
-from .next_scan import NEXT_SCAN
-from .one_more_scan import ONE_MORE_SCAN
-from .own_sample import OWN_SAMPLE
-from .position import POSITION
-from .real import ANY_PLANES, REAL_STACKS
-from .spacing import DISTANCES, RANDOM_SPACING
-from .speed import SPEED
-from .stopping import STOPPING
-from .worm import WORM
+from .next_scan import NEXT_SCAN, STOPPING
+from .real import ANY_PLANES, OWN_SAMPLE, REAL_STACKS
+from .samples import BUDGET, OTHER_OBJECTIVES, SPARSE_SAMPLES, WORM
+from .scans import DISTANCES, NUMBER, ORDER, POSITION, RANDOM_SPACING, REPETITION
+from .speed import ONE_MORE_SCAN, SPEED
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     WORM,

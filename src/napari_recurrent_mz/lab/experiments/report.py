@@ -9,7 +9,7 @@ from typing import Any
 
 from ..shared import markdown_table
 from .base import NOT_MEASURED, Experiment, Outcome
-from .files import Record, read
+from .run import Record, read
 
 PAGE = "results.md"
 _DOCS_IMAGES = "images/results"
