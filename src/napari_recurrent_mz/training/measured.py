@@ -80,7 +80,7 @@ def measured_field(
     called = f"'{name}'"
     stack = real_array(stack, called)
     if not np.can_cast(stack.dtype, np.float32):
-        stack = as_single(stack, called)
+        as_single(stack, called)  # refuses what it cannot hold
     if stack.ndim == 3 and stack.shape[-1] in (3, 4):
         raise InputError(
             f"{called} is an RGB image of shape {stack.shape}: adapting needs one fluorescence "
