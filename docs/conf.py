@@ -12,6 +12,7 @@ exclude_patterns = ["performance/*.md"]  # parts of a page
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = project
+html_logo = html_favicon = "../src/napari_recurrent_mz/docks/icon.svg"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False

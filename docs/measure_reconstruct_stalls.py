@@ -34,13 +34,13 @@ _SIDE = 512
 _AFTER_MS = 2000
 
 
-def scans() -> tuple[Optics, list[np.ndarray]]:
+def scans(side: int = _SIDE) -> tuple[Optics, list[np.ndarray]]:
     """The demo's optics, and scans of its sample, four of which fill the field."""
     from napari_recurrent_mz.simulation.simulate import demo_sample
 
     sample = demo_sample()
     planes = [int(np.abs(sample.z_um - z).argmin()) for z in _SCANS_UM]
-    times = -(-_SIDE // sample.widefield.shape[-1])
+    times = -(-side // sample.widefield.shape[-1])
     return sample.optics, [np.tile(sample.widefield[p], (times, times)) for p in planes]
 
 

@@ -15,20 +15,18 @@ from scipy import ndimage
 
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.cli import main
+from napari_recurrent_mz.core.device import choose_device
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import Model, load_model, save_model
-from napari_recurrent_mz.training import measured
 from napari_recurrent_mz.training.adapt import Adapter, adapting, gain_at_start, write_adapted
 from napari_recurrent_mz.training.examples import ExampleConfig
-from napari_recurrent_mz.training.measured import (
-    MeasuredField,
-    StackPool,
-    measured_examples,
-    measured_field,
-    split,
-)
+from napari_recurrent_mz.training.learner import TrainConfig
+from napari_recurrent_mz.training.losses import LossConfig
+from napari_recurrent_mz.training.measured import MeasuredField, StackPool, measured_field, split
+from napari_recurrent_mz.training.sets import make_sets
+from napari_recurrent_mz.training.store import FieldExamples
 
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.3)
 SMALL = NetworkConfig(base_channels=4, levels=2, norm="none", contrast="linear")
@@ -109,31 +107,21 @@ def test_the_lowest_plane_comes_first_and_nothing_is_copied() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_scans_and_targets_are_at_the_heights_that_a_stage_read_back(
-    monkeypatch: pytest.MonkeyPatch, sign: int
-) -> None:
+def test_scans_and_targets_are_at_the_heights_that_a_stage_read_back(sign: int) -> None:
     """They scatter around even ones."""
     z_um = sign * (Z_UM + np.random.default_rng(2).uniform(-0.04, 0.04, len(Z_UM)))
     assert np.abs(np.diff(z_um) / (0.5 * sign) - 1).max() > 0.05
     field = measured_field(STACK, z_um, OPTICS, "mine")
     above_um = np.sort(z_um) - z_um.min()
-    cached_inputs, scans, targets_um = measured.cached_inputs, [], []
-
-    def noted(given: Any, *more: Any) -> Any:
-        made = cached_inputs(given, *more)
-        at = made.at
-        made.at = lambda target_um: targets_um.append(target_um) or at(target_um)
-        scans.extend(given)
-        return made
-
-    monkeypatch.setattr(measured, "cached_inputs", noted)
-    examples = ExampleConfig(crop=32, targets=4, spacing_dof=(1.0, 2.5))
-    rngs = [np.random.default_rng(seed) for seed in range(2)]
-    measured_examples(field, *rngs, examples, SMALL, 2)
-    numbers = [int(scan.name.removeprefix("mine plane ")) for scan in scans]
-    np.testing.assert_allclose([scan.z_um for scan in scans], above_um[numbers])
-    assert len(targets_um) == 4
-    assert np.abs(above_um[:, None] - targets_um).min(axis=0).max() < 1e-9
+    rng, examples = np.random.default_rng(0), ExampleConfig(targets=4, spacing_dof=(1.0, 2.5))
+    stack = field.drawn("widefield", examples, rng)
+    take = stack.draw(examples, 2, rng)
+    assert len(take.targets) == 4
+    np.testing.assert_allclose(take.z_um, above_um[take.scans])
+    sets = make_sets([stack], [take], SMALL, torch.device("cpu"), torch.Generator())
+    unit_um = SMALL.dpm_unit_dof * OPTICS.depth_of_field_um
+    away_um = above_um[take.targets][:, None] - above_um[take.scans]
+    np.testing.assert_allclose(sets.distance[0] * unit_um, away_um, rtol=1e-5)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -147,9 +135,9 @@ def test_the_last_quarter_along_the_longer_side_is_held_out(turned: bool) -> Non
 
 def test_scans_and_truth_are_planes_as_the_camera_gave_them() -> None:
     square = measured_field(STACK[:, :, :64], Z_UM, OPTICS, "mine")
-    config = ExampleConfig(crop=64, targets=3)
-    rng = np.random.default_rng(1)
-    made = measured_examples(square, rng, rng, config, SMALL, 3)
+    examples, whole = ExampleConfig(crop=64, targets=3, scans=(0, 0, 1)), LossConfig(ms_ssim=1)
+    config = TrainConfig(network=SMALL, examples=examples, loss=whole)
+    made = FieldExamples(StackPool([square]), config, choose_device("cpu"))(1, 0, 3)
     planes = [np.sort(plane.ravel()) for plane in square.stack.astype(np.float32)]
 
     def plane_of(image: torch.Tensor) -> int:
@@ -233,11 +221,12 @@ def test_a_wish_to_stop_is_heard_while_the_start_is_judged(make, tmp_path: Path)
         write_adapted(adapter, tmp_path / "mine.safetensors")
 
 
-def test_minutes_become_steps(make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Adapter, "_pace", lambda _: (60.0, 2.0))
-    adapter = make(minutes=10)
-    first = next(adapter.run())
-    assert 150 < first.steps <= 270  # 540 s of 2 s a step, less what the judgements take
+def test_the_minutes_hold_for_the_judgement_of_the_start_as_well(make) -> None:
+    adapter = make(minutes=0.05)
+    progress = list(adapter.run())
+    assert [now.gain_db is None for now in (progress[0], progress[-1])] == [False, False]
+    assert progress[-1].seconds_left == 0
+    assert adapter.seconds >= 3
 
 
 def test_two_stacks_are_learned_from_alike(make, field: MeasuredField) -> None:

@@ -13,7 +13,7 @@ import torch
 from napari_recurrent_mz import Optics, Scan, ZGrid
 from napari_recurrent_mz.core.device import choose_device
 from napari_recurrent_mz.core.optics import widefield_psf
-from napari_recurrent_mz.core.scans import FloatArray
+from napari_recurrent_mz.core.scans import FloatArray, ScanStack, stack_of
 from napari_recurrent_mz.engine import check as check_module
 from napari_recurrent_mz.engine.check import OwnSampleCheck, check_on_scans
 from napari_recurrent_mz.engine.inference import Plane, iter_planes
@@ -59,8 +59,8 @@ class Oracle:
     error = 0.0
     clean: FloatArray
 
-    def __init__(self, scans: list[Scan], *_args: object, **_options: object) -> None:
-        self.known = {round(scan.z_um, 6) for scan in scans}
+    def __init__(self, stack: ScanStack, *_args: object, **_options: object) -> None:
+        self.known = {round(z_um, 6) for z_um in stack.z_um.tolist()}
 
     def plane(self, z_um: float) -> FloatArray:
         assert round(z_um, 6) not in self.known  # it is not given what it is asked for
@@ -70,7 +70,7 @@ class Oracle:
 
 @pytest.fixture
 def oracle(scans: list[Scan], monkeypatch: pytest.MonkeyPatch) -> type[Oracle]:
-    Oracle.clean = check_module._halved(scans, OPTICS).clean
+    Oracle.clean = check_module._halved(stack_of(scans), OPTICS).clean
     monkeypatch.setattr(check_module, "NetworkPlanes", Oracle)
     return Oracle
 
@@ -121,11 +121,12 @@ def test_noise_of_the_left_out_scan_does_not_bound_the_figure(scans: list[Scan])
     image = np.asarray(scans[2].pixels)
     sigma = 20.0
     noisy = [Scan(image + rng.normal(0, sigma, image.shape), z) for z in (0.0, 1.5, 3.0)]
-    halved = check_module._halved(noisy, OPTICS)
-    quiet = check_module._halved([Scan(image + 1e-3 * s.z_um, s.z_um) for s in noisy], OPTICS)
+    halved = check_module._halved(stack_of(noisy), OPTICS)
+    still = [Scan(image + 1e-3 * s.z_um, s.z_um) for s in noisy]
+    quiet = check_module._halved(stack_of(still), OPTICS)
     left = float(np.mean((halved.clean[1] - quiet.clean[1]) ** 2))
     assert halved.noise[1] == pytest.approx(left, rel=0.25)
-    added = halved.noisy[1].pixels - quiet.clean[1]
+    added = halved.noisy.images[1] - quiet.clean[1]
     assert added.std() == pytest.approx(sigma, rel=0.1)
 
 
@@ -164,7 +165,7 @@ def test_with_two_scans_the_trained_range_decides(
 
 def test_many_scans_cost_no_more_than_five(scans: list[Scan], oracle: type[Oracle]) -> None:
     many = [Scan(scans[n % 5].pixels, 1.5 * n, str(n)) for n in range(12)]
-    oracle.clean = check_module._halved(many, OPTICS).clean
+    oracle.clean = check_module._halved(stack_of(many), OPTICS).clean
     found = check_on_scans(many, OPTICS, model_of(0), CPU)
     assert [scan.name for scan in found.per_scan] == ["1", "3", "5", "8", "10"]
 

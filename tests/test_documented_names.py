@@ -47,6 +47,34 @@ def test_a_documented_name_is_where_it_is_said_to_be(name: str) -> None:
         assert hasattr(importlib.import_module(module), attribute)
 
 
+def menu_paths() -> list[tuple[str, str]]:
+    """Every *Menu → Submenu → Entry* in the documentation, and the page that names it."""
+    ours = re.compile(r"\*((?:Plugins|Layers|File → (?:Acquire|Open Sample)) → [^*]+)\*")
+    return [
+        (page.name, " ".join(path.split()))
+        for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]
+        for path in ours.findall(page.read_text("utf-8"))
+    ]
+
+
+def test_menus_are_named_as_napari_shows_them() -> None:
+    """Entries are the manifest's; napari puts all widgets of a plugin below its display name."""
+    import yaml
+
+    manifest = yaml.safe_load((DOCS.parent / "napari.yaml").read_text("utf-8"))
+    name, tasks = manifest["display_name"], manifest["contributions"]
+    title_of = {w["command"]: w["display_name"] for w in tasks["widgets"]}
+    samples = f"File → Open Sample → {name}"
+    there = {samples} | {f"{samples} → {s['display_name']}" for s in tasks["sample_data"]}
+    there |= {f"Plugins → {name} → {title}" for title in title_of.values()}
+    for place, items in tasks["menus"].items():
+        menu = " → ".join(part.capitalize() for part in place.split("/")[1:])
+        there |= {f"{menu} → {title_of[item['command']]}" for item in items}
+    wrong = {(page, path) for page, path in menu_paths() if path not in there}
+    assert len(menu_paths()) > 8
+    assert not wrong
+
+
 def imported_in_scripts() -> list[str]:
     """What the scripts beside the documentation import of the package."""
     names = set()

@@ -21,13 +21,13 @@ from napari_recurrent_mz.io._whole import try_lock
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model
 from napari_recurrent_mz.simulation import pupil
+from napari_recurrent_mz.training.check import Validation, check_groups
 from napari_recurrent_mz.training.examples import ExampleConfig
-from napari_recurrent_mz.training.folder import Contents, ExampleFolder, FolderExamples
+from napari_recurrent_mz.training.folder import Contents, ExampleFolder
 from napari_recurrent_mz.training.learner import TrainConfig
 from napari_recurrent_mz.training.losses import LossConfig
-from napari_recurrent_mz.training.questions import check_groups
-from napari_recurrent_mz.training.sets import SetConfig
-from napari_recurrent_mz.training.validation import Validation
+from napari_recurrent_mz.training.microscopes import SampleConfig
+from napari_recurrent_mz.training.store import FolderExamples
 
 CPU = torch.device("cpu")
 SMALL = ["--size", "64", "--n-planes", "12", "--samples", "1", "--targets", "2"]
@@ -134,7 +134,7 @@ def test_the_disk_holds_no_more_than_it_may(made: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_check_has_240_questions_and_a_third_are_hard() -> None:
-    groups = check_groups(SetConfig(), Contents().questions)
+    groups = check_groups(SampleConfig(), Contents().questions)
     counted = {third: sum(len(g.kinds) for t, g in groups if t == third) for third, _ in groups}
     assert sum(counted.values()) >= 240
     assert counted["hard"] == sum(counted.values()) / 3
@@ -251,7 +251,7 @@ def test_damage_is_named(made: Path, tmp_path: Path) -> None:
         ExampleFolder.open(folder)
     shutil.copytree(made, folder)
     (folder / "check-000.safetensors").unlink()
-    check = ExampleFolder.open(folder).questions(CPU)
+    check = ExampleFolder.open(folder).questions()
     with pytest.raises(InputError, match="its 1 missing files"):
         next(check)
     path = folder / "group-000000.safetensors"

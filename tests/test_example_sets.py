@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,21 +18,20 @@ from napari_recurrent_mz.networks.inputs import NetworkInputs
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import bundled_models, load_model
 from napari_recurrent_mz.simulation import pupil
+from napari_recurrent_mz.training import store
 from napari_recurrent_mz.training.batched import _triangle_thresholds, batched_inputs
+from napari_recurrent_mz.training.check import Question, ask, check_groups
 from napari_recurrent_mz.training.examples import ExampleConfig, View
+from napari_recurrent_mz.training.folder import Contents, ExampleFolder
 from napari_recurrent_mz.training.learner import Learner, TrainConfig
-from napari_recurrent_mz.training.questions import Question, ask, check_groups
+from napari_recurrent_mz.training.microscopes import Group, SampleConfig
 from napari_recurrent_mz.training.revive import Dead, watched
-from napari_recurrent_mz.training.sets import (
-    Group,
-    SetConfig,
-    Sets,
-)
-from napari_recurrent_mz.training.store import Ring, drawn
+from napari_recurrent_mz.training.sets import Sets
+from napari_recurrent_mz.training.store import LiveExamples, Ring
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 NETWORK = NetworkConfig(base_channels=8, norm="none", nonnegative=True, slope=0.01)
-SMALL = SetConfig(
+SMALL = SampleConfig(
     planes=12, size=64, samples=2, targets=2, objectives=((1.4, 1.515),), step_dof=(0.8, 0.9),
     scans=((0.0, 1.0), (0.0, 0.0, 1.0)),
 )  # fmt: skip
@@ -45,10 +46,10 @@ def _small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
 def made(rng: np.random.Generator, count: int) -> np.ndarray:
     """Counts of two sets of scans of soft structure."""
     soft = [
-        ndimage.gaussian_filter(np.maximum(rng.normal(size=(96, 96)), 1.5), 2 + n)
+        ndimage.gaussian_filter(np.maximum(rng.normal(size=(80, 96)), 1.5), 2 + n)
         for n in range(2 * count)
     ]
-    noise = rng.normal(0, 3, (2, count, 96, 96))
+    noise = rng.normal(0, 3, (2, count, 80, 96))
     return (100 + 1000 * np.reshape(soft, noise.shape) + noise).astype(np.float32)
 
 
@@ -131,6 +132,25 @@ def test_the_same_seed_gives_the_same_sets(some_sets: list[Sets]) -> None:
             assert bool(torch.isfinite(value).all()), name
 
 
+def test_sets_made_live_are_those_that_a_folder_would_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A training draws from them while more are made; what goes wrong is told where it draws."""
+    folder = ExampleFolder(Path("nowhere"), Contents(SMALL, questions=3))
+    monkeypatch.setattr(store, "ProcessPoolExecutor", lambda cores, *_: ThreadPoolExecutor(cores))
+    config = TrainConfig(network=NETWORK, examples=ExampleConfig(crop=32))
+    with LiveExamples(folder, CPU, 0.01, begin=4) as live:
+        assert len(live.questions) == len(check_groups(SMALL, 3))
+        for made in folder.group(0)[1].sets(folder.contents.network, CPU):
+            count = made.images.shape[1]
+            assert torch.equal(live.ring.sets[count].images[:2], made.images)
+            batch = live.source(config, [count])(0, 0, 3)
+            assert batch.inputs.scans.shape[:2] == (3, count)
+    bad = ExampleFolder(Path("nowhere"), Contents(replace(SMALL, size=-1), questions=3))
+    with pytest.raises(RuntimeError, match="negative"), LiveExamples(bad, CPU, 0.01):
+        pass
+
+
 def test_an_untrained_network_answers_as_the_linear_estimate_and_learns(
     some_sets: list[Sets],
 ) -> None:
@@ -158,9 +178,9 @@ def test_what_a_network_makes_goes_with_its_view(some_sets: list[Sets]) -> None:
     """Turned and flipped inputs come with the truth turned and flipped alike."""
     sets = some_sets[1]
     index, target = torch.tensor([0, 1]), torch.tensor([1, 0])
-    straight = drawn(sets, NETWORK, index, target, View())
+    straight = sets.examples(NETWORK, index, target, View())
     view = View(8, 16, 32, turned=True, flipped_rows=True)
-    turned = drawn(sets, NETWORK, index, target, view)
+    turned = sets.examples(NETWORK, index, target, view)
     for ours, whole in ((turned.truth, straight.truth), (turned.inputs.unit, straight.inputs.unit)):
         part = whole[..., 8:40, 16:48].transpose(-1, -2).flip(-2)
         assert torch.equal(ours, part)
@@ -184,7 +204,7 @@ def test_no_level_of_a_bundled_network_is_dead(some_sets: list[Sets], name: str)
     """What every block makes differs from pixel to pixel."""
     network = load_model(name).network
     sets = some_sets[1]
-    batch = drawn(sets, network.config, torch.tensor([0, 1]), torch.tensor([0, 1]), View())
+    batch = sets.examples(network.config, torch.tensor([0, 1]), torch.tensor([0, 1]), View())
     with torch.no_grad(), watched(network) as ranges:
         network(*batch.inputs)
     assert Dead.among(ranges).blocks == ()
@@ -196,7 +216,7 @@ def test_what_is_dead_is_named(some_sets: list[Sets]) -> None:
     with torch.no_grad():
         network.decoder[2][2].bias.fill_(-1e4)  # type: ignore[index,union-attr]
         network.encoder[1][0].bias[:2] = -1e4  # type: ignore[index,union-attr]
-    batch = drawn(some_sets[1], NETWORK, torch.tensor([0]), torch.tensor([0]), View())
+    batch = some_sets[1].examples(NETWORK, torch.tensor([0]), torch.tensor([0]), View())
     with torch.no_grad(), watched(network) as ranges:
         network(*batch.inputs)
     dead = Dead.among(ranges)

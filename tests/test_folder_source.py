@@ -11,11 +11,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
+import zarr
 
 from napari_recurrent_mz.acquisition import (
     FolderBack,
@@ -29,6 +31,7 @@ from napari_recurrent_mz.acquisition import (
 )
 from napari_recurrent_mz.acquisition import folder as folder_module
 from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.io import write_volume
 
 Image = npt.NDArray[np.uint16]
 
@@ -280,6 +283,66 @@ def test_micro_managers_record_of_an_image_gives_its_height(
     (event,) = looks(FolderWatch(tmp_path, clock=clock), clock)
     assert isinstance(event, NewScan)
     assert (event.scan.z_um, event.image.pixel_um) == (4812.25, 0.108)
+
+
+# --- stacks ---
+
+
+def found(events: list[FolderEvent]) -> dict[str, float]:
+    """Names and heights of the scans among events, in their order."""
+    return {e.scan.name: e.scan.z_um for e in events if isinstance(e, NewScan)}
+
+
+@pytest.mark.parametrize("ending", ["ome.tif", "ome.zarr"])
+def test_every_plane_of_a_stack_is_a_scan_at_its_height(
+    ending: str, tmp_path: Path, clock: Clock
+) -> None:
+    stack = np.stack([image(seed) for seed in range(3)])
+    path = tmp_path / f"stack.{ending}"
+    write_volume(path, stack.astype(np.float32), [4.0, 4.5, 5.0], 0.1, {})
+    events = looks(FolderWatch(tmp_path, clock=clock), clock)
+    assert found(events) == {f"{path.name} plane {n}": 4.0 + n / 2 for n in range(3)}
+    for event, plane in zip(events, stack, strict=True):
+        assert isinstance(event, NewScan)
+        assert (event.image.pixel_um, event.again) == (0.1, False)
+        np.testing.assert_array_equal(event.scan.pixels, plane)
+
+
+def test_a_stack_that_grows_page_by_page_gives_its_planes_as_they_come(
+    tmp_path: Path, clock: Clock
+) -> None:
+    watch, path = FolderWatch(tmp_path, clock=clock), tmp_path / "stack.tif"
+    for number in range(3):
+        record = json.dumps({"ZPositionUm": 10.0 + number, "PixelSizeUm": 0.1})
+        tag = [(51123, 2, 0, record, True)]
+        append = "force" if number else False
+        tifffile.imwrite(path, image(number), append=append, metadata=None, extratags=tag)
+        heights = list(found(looks(watch, clock)).values())
+        assert heights == [10.0 + number]
+    assert looks(watch, clock, after_s=60) == []
+
+
+def test_an_ome_zarr_that_grows_gives_its_planes_as_they_come(tmp_path: Path, clock: Clock) -> None:
+    """Its size is stated at first. A plane that stays empty is said, and taken when it comes."""
+    path = tmp_path / "growing.ome.zarr"
+    write_volume(path, np.ones((3, 24, 20), np.float32), [0.0, 2.0, 4.0], 0.1, {})
+    planes: Any = zarr.open_group(path)["0"]
+    planes[:] = 0
+    watch = FolderWatch(tmp_path, clock=clock)
+    for number in (0, 1):
+        planes[number] = image(number)
+        (event,) = looks(watch, clock)
+        assert isinstance(event, NewScan)
+        assert event.scan.z_um == 2.0 * number
+        np.testing.assert_array_equal(event.scan.pixels, image(number))
+    (said,) = [e for _ in range(9) for e in looks(watch, clock, after_s=4.0)]
+    assert isinstance(said, LeftAlone)
+    assert "constant" in said.sentence
+    planes[2] = image(2)
+    planes[0] = image(9)
+    events = looks(watch, clock)
+    assert [e.again for e in events if isinstance(e, NewScan)] == [True, False]
+    assert list(found(events).values()) == [0.0, 4.0]
 
 
 BAD = {

@@ -9,7 +9,8 @@ import pytest
 
 from napari_recurrent_mz import Optics, Scan
 from napari_recurrent_mz.core.optics import widefield_psf
-from napari_recurrent_mz.estimates.hot_pixels import hot_pixel_notes, hot_pixels
+from napari_recurrent_mz.engine.check import hot_pixel_notes
+from napari_recurrent_mz.estimates.hot_pixels import hot_pixels
 
 OPTICS = Optics(na=1.2, wavelength_um=0.52, immersion_index=1.333, pixel_um=0.1)
 HEIGHTS = (0.0, 2.0, 4.0)

@@ -21,7 +21,7 @@ from napari_recurrent_mz.core.memory import (
     memory_sentence,
 )
 from napari_recurrent_mz.core.progress import Stopped
-from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.core.scans import InputError, ScanStack
 from napari_recurrent_mz.docks.shared import guard
 from napari_recurrent_mz.engine import batch
 from napari_recurrent_mz.estimates import object_windows
@@ -97,8 +97,8 @@ def test_an_object_is_fitted_in_smaller_windows(monkeypatch: pytest.MonkeyPatch)
     whole = nonnegative_estimate(scans, OPTICS).plane(0.8)
     build, tried = NonnegativeEstimate.__init__, list[int]()
 
-    def short_of_memory(self: NonnegativeEstimate, some: list[Scan], *args, **options) -> None:
-        tried.append(some[0].pixels.shape[1])
+    def short_of_memory(self: NonnegativeEstimate, some: ScanStack, *args, **options) -> None:
+        tried.append(some.shape[1])
         if tried[-1] > 600:
             raise RuntimeError(BY_TORCH)
         build(self, some, *args, **options)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +22,7 @@ from napari_recurrent_mz.acquisition import (
     Event,
     MicroscopeError,
     Moved,
+    OthersFrames,
     Refined,
     Scanned,
     StageError,
@@ -29,7 +33,8 @@ from napari_recurrent_mz.acquisition import (
 from napari_recurrent_mz.acquisition.simulated import simulated_core
 from napari_recurrent_mz.core.optics import Optics
 from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
-from napari_recurrent_mz.engine.session import Session
+from napari_recurrent_mz.engine.session import Session, load, save
+from napari_recurrent_mz.io import read_image
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=PIXEL_UM)
 LIMITS_UM = (0.0, 8.0)
@@ -184,13 +189,13 @@ def test_a_stage_that_does_not_arrive_gives_no_scan(
 def test_an_image_during_which_the_stage_moved_is_not_taken(
     core: Any, microscope: CoreMicroscope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snap = core.snap
+    snap = core.snapImage
 
-    def moved() -> Any:
+    def moved() -> None:
         core.setPosition(5.0)
-        return snap()
+        snap()
 
-    monkeypatch.setattr(core, "snap", moved)
+    monkeypatch.setattr(core, "snapImage", moved)
     with pytest.raises(MicroscopeError, match=r"'Z' went from 3 to 5 µm while the camera exposed"):
         microscope.scan()
 
@@ -269,8 +274,8 @@ def test_while_somebody_uses_the_microscope_nothing_moves_and_no_run_begins(
         with pytest.raises(MicroscopeError, match=OTHERS[begin]) as caught:
             act()
         assert not isinstance(caught.value, StageError)
-    with pytest.raises(MicroscopeError, match=OTHERS[begin]) as caught:
-        microscope.check_free()
+    with pytest.raises(MicroscopeError, match=OTHERS[begin]) as caught, microscope.acquisition():
+        pass
     end = at_end(list(acquire(session, microscope, first_um=[6.0])))
     assert (end.reason, end.sentence, end.scans) == ("failed", str(caught.value), 0)
     assert end.stage == "The stage stands at 3 µm."
@@ -280,7 +285,7 @@ def test_while_somebody_uses_the_microscope_nothing_moves_and_no_run_begins(
     assert microscope.scan().z_um == 6.0
 
 
-@pytest.mark.parametrize("begin", OTHERS)
+@pytest.mark.parametrize("begin", [live, continuous_focus, other_drive])
 @pytest.mark.parametrize("kind", [Moved, Scanned, Refined])
 def test_a_run_ends_where_it_is_once_somebody_uses_the_microscope(
     kind: type[Event],
@@ -304,37 +309,144 @@ def test_a_run_ends_where_it_is_once_somebody_uses_the_microscope(
     end_it()
 
 
-def test_somebody_who_begins_while_the_stage_is_on_its_way_ends_the_wait(
+def test_during_a_run_no_other_acquisition_begins(
+    core: Any, microscope: CoreMicroscope, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not between two scans, when the stage moves, when the camera exposes, on the way home."""
+    refused: list[float] = []
+
+    def try_to_begin(*_: Any) -> None:
+        with pytest.raises(ValueError, match="previous MDA is still running"):
+            core.run_mda([])
+        refused.append(core.getPosition())
+
+    for name in ("setPosition", "snapImage"):
+        call = getattr(core, name)
+        monkeypatch.setattr(core, name, lambda *a, call=call: (call(*a), try_to_begin()))
+    events = []
+    for event in acquire(session, microscope, first_um=[6.0], max_scans=1):
+        if not isinstance(event, Ended):
+            try_to_begin()
+        events.append(event)
+    assert at_end(events).reason == "maximum"
+    assert refused[-1] == START_UM
+    assert refused.count(6.0) >= len(events)
+    core.run_mda([], block=True)
+
+
+def test_live_that_begins_while_the_stage_is_on_its_way_ends_the_wait(
     core: Any, microscope: CoreMicroscope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others: list[SomebodyElse] = []
     monkeypatch.setattr(core, "deviceBusy", lambda _label: True)
 
     def begin() -> bool:
-        others.append(SomebodyElse(core))
+        live(core)
         return False
 
-    with pytest.raises(MicroscopeError, match=r"sent to 6 µm, something else began: an acquis"):
+    with pytest.raises(
+        MicroscopeError, match=r"sent to 6 µm, something else began. .* 'Camera' ta"
+    ):
         microscope.move_to(6.0, begin)
-    assert len(others) == 1
-    others[0].end()
+    core.stopSequenceAcquisition()
 
 
-def test_somebody_who_begins_during_an_exposure_costs_the_image(
-    core: Any, microscope: CoreMicroscope, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [Moved, Scanned, Refined])
+def test_whoever_cancels_the_acquisition_aborts_the_run(
+    kind: type[Event], core: Any, microscope: CoreMicroscope, session: Session
 ) -> None:
-    others: list[SomebodyElse] = []
-    snap = core.snap
+    told: list[str] = []
+    core.mda.events.sequenceCanceled.connect(lambda _: told.append("cancelled"))
+    events = []
+    for event in acquire(session, microscope, first_um=[6.0, 1.0]):
+        events.append(event)
+        if isinstance(event, kind):
+            core.mda.cancel()
+    end = at_end(events)
+    assert (end.reason, end.scans) == ("aborted", 0 if kind is Moved else 1)
+    assert end.stage == "The stage is back at 3 µm."
+    assert told == ["cancelled"]
+    assert core.mda.status.phase == "idle"
 
-    def disturbed() -> Any:
-        image = snap()
-        others.append(SomebodyElse(core))
-        return image
 
-    monkeypatch.setattr(core, "snap", disturbed)
-    with pytest.raises(MicroscopeError, match="in use"):
-        microscope.scan()
-    others[0].end()
+def test_a_run_that_is_paused_goes_on_afterwards(
+    core: Any, microscope: CoreMicroscope, session: Session
+) -> None:
+    """Nothing moves and nothing is exposed meanwhile."""
+    frames: list[float] = []
+    core.mda.events.frameReady.connect(lambda image, *_: frames.append(light(image)))
+    events: list[Event] = []
+
+    def go() -> None:
+        events.extend(acquire(session, microscope, first_um=[6.0, 1.0], max_scans=2))
+
+    core.mda.events.frameReady.connect(lambda *_: core.mda.set_paused(len(frames) == 1))
+    thread = threading.Thread(target=go)
+    thread.start()
+    wait_until(lambda: core.mda.status.phase == "paused" and bool(session.history))
+    thread.join(0.2)
+    assert (core.getPosition(), len(frames), thread.is_alive()) == (6.0, 1, True)
+    core.mda.set_paused(False)
+    thread.join()
+    assert (at_end(events).reason, len(frames)) == ("maximum", 2)
+
+
+def test_a_run_moves_the_stage_back_only_where_it_was_asked_to(
+    core: Any, microscope: CoreMicroscope, session: Session
+) -> None:
+    """pymmcore-plus does so by itself at the end, where it knows the direction of the focus."""
+    core.setFocusDirection("Z", 1)
+    for afterwards, left_um in (("stay", 6.0), ("return", 6.0)):
+        list(acquire(session, microscope, first_um=[6.0], max_scans=1, afterwards=afterwards))
+        assert core.getPosition() == left_um
+    assert core.mda.engine.restore_initial_state is None  # as it was
+
+
+def test_every_scan_knows_how_it_was_taken(
+    core: Any, microscope: CoreMicroscope, session: Session, tmp_path: Path
+) -> None:
+    """And a session on the disk does, too."""
+    core.setXYPosition(120.0, -40.0)
+    core.waitForSystem()
+    core.setConfig("Channel", "FITC")
+    core.setChannelGroup("Channel")
+    core.setExposure(7.0)
+    began = datetime.now().astimezone()
+    list(acquire(session, microscope, first_um=[6.0], max_scans=1))
+    saved = load(save(session, tmp_path / "run.rmz")).scans[0].acquired
+    for taken in (session.scans[0].acquired, saved):
+        date = datetime.fromisoformat(taken["date"])
+        assert began - timedelta(milliseconds=1) <= date <= datetime.now().astimezone()
+        assert taken == {
+            "date": taken["date"], "exposure_ms": 7.0, "channel": "FITC", "camera": "Camera",
+            "pixel_um": PIXEL_UM, "x_um": pytest.approx(120, abs=0.1),
+            "y_um": pytest.approx(-40, abs=0.1),
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["ome.zarr", "ome.tiff"])
+def test_pymmcore_plus_writes_the_frames_as_they_come(
+    ending: str, core: Any, microscope: CoreMicroscope, session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / f"frames.{ending}"
+    list(acquire(session, microscope, first_um=[6.0, 1.0], max_scans=2, output=path))
+    written = read_image(path, z_axis="time").stack
+    for scan, frame in zip(session.scans, written, strict=True):
+        np.testing.assert_array_equal(frame, scan.pixels)
+
+
+def test_a_program_that_fails_during_a_run_ends() -> None:
+    """Although the thread of an acquisition holds a program up."""
+    program = """
+from demo_devices import demo_core
+from napari_recurrent_mz.acquisition import CoreMicroscope
+microscope = CoreMicroscope(demo_core(), limits_um=(0, 8))
+held = microscope.acquisition()
+held.__enter__()
+raise SystemExit(3)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=Path(__file__).parent, timeout=60, check=False)
+    assert done.returncode == 3
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -376,6 +488,72 @@ def test_continuous_focus_that_cannot_be_asked_is_one_sentence(
         microscope.move_to(6.0)
     assert core.getPosition() == START_UM
     assert standing(microscope) == "The stage stands at 3 µm."
+
+
+# --- frames of acquisitions that others run ---
+
+
+@pytest.mark.parametrize("triggered", [False, True])
+@pytest.mark.parametrize("channel", ["", "fitc"])
+def test_the_frames_of_a_z_stack_of_others_are_scans_where_the_stage_was(
+    channel: str, triggered: bool, core: Any
+) -> None:
+    """Of one channel at the first place and time; the rest is said once."""
+    from useq import MDASequence
+
+    core.setProperty("Z", "UseSequences", "Yes" if triggered else "No")
+    scans: list[Scan] = []
+    said: list[str] = []
+    others = OthersFrames(core, scans.append, said.append, channel)
+    sequence = MDASequence(
+        axis_order="tpcz",
+        channels=["DAPI", "FITC"],  # type: ignore[arg-type]
+        stage_positions=[(10, 20, 100.0), (30, 40, 200.0)],  # type: ignore[arg-type]
+        z_plan={"range": 4, "step": 2},  # type: ignore[arg-type]
+        time_plan={"interval": 0, "loops": 2},  # type: ignore[arg-type]
+    )
+    core.run_mda(sequence, block=True)
+    assert [scan.z_um for scan in scans] == pytest.approx([98, 100, 102], abs=1e-3)
+    assert [scan.acquired["channel"] for scan in scans] == [channel.upper() or "DAPI"] * 3
+    for scan in scans:
+        assert scan.acquired["x_um"] == pytest.approx(10, abs=0.1)
+        if not triggered:  # the stage of the demonstration is told the heights, and stays
+            core.setConfig("Channel", scan.acquired["channel"])
+            assert light(scan.image) == light_at(core, scan.z_um)
+    assert len(said) == 1
+    assert "are left out" in said[0]
+    others.close()
+    core.run_mda(sequence, block=True)
+    assert len(scans) == 3
+
+
+def test_the_height_of_a_frame_contains_what_autofocus_has_corrected(
+    core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage is 1.5 µm from where the plan has it."""
+    from useq import MDASequence
+
+    scans: list[Scan] = []
+    others = OthersFrames(core, scans.append, print)
+    monkeypatch.setattr(core, "fullFocus", lambda: core.setZPosition(core.getZPosition() + 1.5))
+    sequence = MDASequence(
+        stage_positions=[(0, 0, 50.0)],  # type: ignore[arg-type]
+        z_plan={"range": 2, "step": 2},  # type: ignore[arg-type]
+        autofocus_plan={"autofocus_motor_offset": 0.0, "axes": ("p",)},  # type: ignore[arg-type]
+    )
+    core.run_mda(sequence, block=True)
+    others.close()
+    assert [scan.z_um for scan in scans] == pytest.approx([50.5, 52.5])
+
+
+def test_the_frames_of_our_own_runs_are_not_taken_twice(
+    core: Any, microscope: CoreMicroscope, session: Session
+) -> None:
+    scans: list[Scan] = []
+    others = OthersFrames(core, scans.append, print)
+    list(acquire(session, microscope, max_scans=2))
+    others.close()
+    assert (len(session.scans), scans) == (2, [])
 
 
 # --- which core ---

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Any, cast
@@ -73,6 +74,11 @@ class FakeMicroscope:
     def check_free(self) -> None:
         if "in use" in self.fail:
             raise self.fail["in use"]
+
+    @contextmanager
+    def acquisition(self, output: Any = None) -> Iterator[Callable[[], bool]]:  # noqa: ARG002
+        self.check_free()
+        yield lambda: False
 
     def scan(self) -> Scan:
         if "scan" in self.fail:
@@ -432,20 +438,27 @@ def test_a_camera_that_fails_or_is_in_use_is_one_sentence(
     def fails() -> None:
         raise RuntimeError("no frame")
 
+    def hangs() -> None:
+        wake.wait(20)
+        fails()
+
+    wake = threading.Event()
     for name, replaced, said in (
-        ("snap", fails, "The camera 'Simulated camera' reports 'no frame': check"),
-        ("snap", lambda: np.zeros((4, 4, 3)), r"gives images of shape \(4, 4, 3\)"),
+        ("snapImage", fails, "The camera 'Simulated camera' has given no image: .* log says why"),
+        ("getImage", lambda _: np.zeros((4, 4, 3)), r"gives images of shape \(4, 4, 3\)"),
         (
             "isSequenceRunning",
             lambda _label: True,
             "is in use: the camera 'Simulated camera' takes",
         ),
+        ("snapImage", hangs, "The camera 'Simulated camera' has not answered for 0.6 s: check its"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(core, name, replaced)
             with pytest.raises(MicroscopeError, match=said) as caught:
                 microscope.scan()
             assert not isinstance(caught.value, StageError)
+    wake.set()
 
 
 def test_a_core_without_devices_is_one_sentence(unicore: Any) -> None:

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import InputError, Optics, Scan, ZGrid
 from napari_recurrent_mz.core.optics import WIDEST_GAP_DOF
+from napari_recurrent_mz.core.scans import ScanStack
 from napari_recurrent_mz.engine.check import gap_notes
 from napari_recurrent_mz.estimates.covariance import covariance_table
 from napari_recurrent_mz.estimates.expectation import Expectation, prior_power
@@ -216,6 +217,11 @@ def full_half(seed: int) -> LinearEstimate:
     return LinearEstimate(scans, OPTICS, reach_um=(0.0, 8.0))
 
 
+def stack_in(estimate: LinearEstimate) -> ScanStack:
+    """The scans of an estimate."""
+    return ScanStack(estimate.images, estimate.scan_z_um)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_scans_go_where_the_sample_is(seed: int) -> None:
     estimate = full_half(seed)
@@ -246,7 +252,7 @@ def test_scans_of_noise_alone_are_planned_as_before() -> None:
 
 def test_a_confocal_target_has_an_expectation_too() -> None:
     estimate = full_half(4)
-    confocal = LinearEstimate(estimate.scans, OPTICS, reach_um=(0.0, 8.0), target="confocal")
+    confocal = LinearEstimate(stack_in(estimate), OPTICS, reach_um=(0.0, 8.0), target="confocal")
     expected = Expectation(GRID, OPTICS, power=confocal.radial_power, target="confocal")
     np.testing.assert_allclose(
         expected.error(confocal.scan_z_um), confocal.expected_error(GRID.z_um), rtol=0.02
@@ -265,10 +271,10 @@ def test_the_spread_is_the_jackknife() -> None:
     z_um = 5.2
     left_out = []
     for number in range(3):
-        kept = [s for i, s in enumerate(estimate.scans) if i != number]
-        made = LinearEstimate(kept, OPTICS, reach_um=(0.0, 8.0))
+        kept = np.array([i for i in range(3) if i != number])
+        made = LinearEstimate(stack_in(estimate).at(kept), OPTICS, reach_um=(0.0, 8.0))
         made.offset = estimate.offset
-        made.spectra = estimate.spectra[[i for i in range(3) if i != number]]
+        made.spectra = estimate.spectra[kept]
         left_out.append(made.plane(z_um).astype(np.float64))
     stack = np.stack(left_out)
     expected = np.sqrt(2 / 3 * ((stack - stack.mean(axis=0)) ** 2).sum(axis=0))

@@ -19,16 +19,11 @@ from napari_recurrent_mz.networks.deep_z import DeepZConfig
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.unet3d import UNet3DConfig
 from napari_recurrent_mz.networks.weights import load_model
-from napari_recurrent_mz.training.examples import (
-    ExampleConfig,
-    View,
-    choose_planes,
-    make_batch,
-)
+from napari_recurrent_mz.training.examples import Batch, ExampleConfig, View, choose_planes
 from napari_recurrent_mz.training.fields import Pool, PoolConfig, make_fields
 from napari_recurrent_mz.training.finish import draw_curves, facts_of_fields, write_model
 from napari_recurrent_mz.training.learner import TrainConfig
-from napari_recurrent_mz.training.loop import Trainer, field_examples, held_out_check
+from napari_recurrent_mz.training.loop import Trainer, held_out_check
 from napari_recurrent_mz.training.losses import (
     Discriminator,
     LossConfig,
@@ -38,6 +33,7 @@ from napari_recurrent_mz.training.losses import (
     log_ratio,
     ms_ssim_loss,
 )
+from napari_recurrent_mz.training.store import FieldExamples
 
 SMALL = NetworkConfig(base_channels=4, levels=3, norm="none")
 EXAMPLES = ExampleConfig(crop=32, targets=1, scans=(0, 1, 1), spacing_dof=(2.0, 6.0))
@@ -48,8 +44,21 @@ def on_fields(
 ) -> Trainer:
     """A trainer on simulated fields, judged by those that are held out."""
     chosen = choose_device(device)
-    source, check = field_examples(config, pool, chosen), held_out_check(config, held_out, chosen)
+    source, check = FieldExamples(pool, config, chosen), held_out_check(config, held_out, chosen)
     return Trainer(config, source, check, folder, device=chosen, **more)
+
+
+def make_batch(
+    pool: Pool,
+    step: int,
+    size: int,
+    network: NetworkConfig = SMALL,
+    examples: ExampleConfig = EXAMPLES,
+    **more: Any,
+) -> Batch:
+    """The batch of a step."""
+    config = TrainConfig(network=network, examples=examples, **more)
+    return FieldExamples(pool, config, choose_device("cpu"))(0, step, size)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +95,10 @@ def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path
     confocal = replace(SMALL, target="confocal")
     wide, narrow = (
         np.concatenate(
-            [make_batch(Pool(tmp_path), 0, n, 4, EXAMPLES, network).truth for n in range(4)]
+            [
+                make_batch(Pool(tmp_path), n, 4, network, loss=LossConfig(ms_ssim=1)).truth
+                for n in range(4)
+            ]
         )
         for network in (SMALL, confocal)
     )
@@ -95,7 +107,7 @@ def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path
     assert (steps[1] > steps[0]).all()
     assert abs(np.median(narrow)) < 0.2
     with pytest.raises(InputError, match="no confocal counterpart"):
-        make_batch(pool, 0, 0, 2, EXAMPLES, confocal)
+        make_batch(pool, 0, 2, confocal)
 
 
 def test_for_another_image_the_correction_begins_at_nil(
@@ -174,7 +186,7 @@ def test_fields_depend_on_the_seed_alone(pool: Pool, tmp_path: Path) -> None:
 
 
 def test_batches_depend_on_seed_and_step_alone(pool: Pool) -> None:
-    first, second, other = (make_batch(pool, 0, n, 2, EXAMPLES, SMALL) for n in (5, 5, 6))
+    first, second, other = (make_batch(pool, n, 2) for n in (5, 5, 6))
     for one, two in zip(first.inputs, second.inputs, strict=True):
         assert torch.equal(one, two)
     assert not torch.equal(first.truth, other.truth)
@@ -249,6 +261,21 @@ def test_a_run_resumes_on_the_same_curve(pool: Pool, held_out: Pool, tmp_path: P
     assert first + _losses(resumed) == pytest.approx(whole, abs=1e-5)
 
 
+def test_a_run_of_given_minutes_ends_when_they_are_over(
+    pool: Pool, held_out: Pool, tmp_path: Path
+) -> None:
+    """Whatever ``steps`` says; the rate has then fallen to nil, and more is not to be had."""
+    options: dict[str, Any] = {"device": "cpu", "minutes": 0.05}
+    run = on_fields(_config(10**6), pool, held_out, tmp_path, **options)
+    progress = list(run.run())
+    assert run.seconds >= 3
+    assert 0 < run.step == progress[-1].step < 10**4
+    assert progress[-1].gain_db is not None
+    assert progress[-1].seconds_left == 0
+    assert run.learning_rate(run.step, run.part) == 0
+    assert list(on_fields(_config(10**6), pool, held_out, tmp_path, **options).run()) == []
+
+
 def test_a_run_ends_in_weights_with_a_card(pool: Pool, held_out: Pool, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     trainer = on_fields(_config(4), pool, held_out, folder, device="cpu")
@@ -321,7 +348,7 @@ def test_a_step_of_the_papers_loss_moves_every_part(
 
 
 def test_a_correction_starts_at_the_linear_estimate(pool: Pool) -> None:
-    batch = make_batch(pool, 0, 0, 2, EXAMPLES, SMALL)
+    batch = make_batch(pool, 0, 2)
     output = RecurrentMZ(SMALL)(*batch.inputs)
     assert torch.equal(output, batch.inputs.linear)
 
@@ -335,7 +362,7 @@ def test_a_run_goes_on_from_weights_without_the_nonnegative_part(
     wider = replace(SMALL, nonnegative=True)
     config, options = TrainConfig(network=wider), {"device": "cpu", "start_from": old}
     trainer = on_fields(config, pool, held_out, tmp_path, **options)
-    batch = make_batch(pool, 0, 0, 1, EXAMPLES, wider)
+    batch = make_batch(pool, 0, 1, wider)
     scans, linear, unit, skip, extra = batch.inputs
     with torch.no_grad():
         before = old(scans, linear, unit, skip[:, :1])
@@ -348,21 +375,21 @@ def test_a_run_goes_on_from_weights_without_the_nonnegative_part(
         )
 
 
-def test_kept_objects_give_the_same_examples(
+def test_kept_sets_give_the_same_examples(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found once, the non-negative object of a set of scans is read from disk."""
+    """Made once, a set of scans is read from disk."""
     again = Pool(tmp_path)
     for path in pool.folder.glob("field_*"):
         (tmp_path / path.name).symlink_to(path)
     again.refresh()
     few, wider = replace(EXAMPLES, variants=1), replace(SMALL, nonnegative=True)
-    fresh = make_batch(again, 0, 0, 2, few, wider)
-    assert len(list(tmp_path.glob("objects_*/*.npy"))) in (1, 2)
-    monkeypatch.setattr("napari_recurrent_mz.networks.inputs.nonnegative_estimate", None)
-    kept = make_batch(again, 0, 0, 2, few, wider)
-    for one, other in zip(fresh.inputs, kept.inputs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2)
+    fresh = make_batch(again, 0, 2, wider, few)
+    assert len(list(tmp_path.glob("sets_*/*.safetensors"))) in (1, 2)
+    monkeypatch.setattr("napari_recurrent_mz.training.store.make_sets", None)
+    kept = make_batch(again, 0, 2, wider, few)
+    for one, other in zip(fresh.tensors(), kept.tensors(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_an_empty_pool_is_told_in_one_sentence(pool: Pool, tmp_path: Path) -> None:

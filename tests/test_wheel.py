@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +13,15 @@ import venv
 import zipfile
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pytest
 import tifffile
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD_NEEDS = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+SAMPLES = ("nucleus.ome.tif", "worm.ome.tif", "README.md")
 OPTICS = "--na 1.2 --wavelength-um 0.52 --immersion-index 1.33 --pixel-um 0.15".split()
 
 
@@ -76,7 +81,13 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_what_it_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     inside = {name.removeprefix("napari_recurrent_mz/") for name in names}
-    assert {"napari.yaml", "py.typed", "simulation/phantom_data/nuclei.npz"} <= inside
+    assert {
+        "napari.yaml",
+        "py.typed",
+        "docks/icon.svg",
+        "simulation/phantom_data/nuclei.npz",
+    } <= inside
+    assert {f"docks/files/sample_data/{name}" for name in SAMPLES} <= inside
     weights = [name for name in inside if name.endswith(".safetensors")]
     assert weights
     for name in weights:
@@ -95,6 +106,53 @@ def test_manifest_is_valid(scripts: Path, tmp_path: Path) -> None:
 def test_version_is_that_of_the_metadata(scripts: Path, wheel: Path, tmp_path: Path) -> None:
     code = "import napari_recurrent_mz as package; print(package.__version__)"
     assert run(scripts / "python", "-c", code, cwd=tmp_path).strip() == wheel.name.split("-")[1]
+
+
+def test_the_conda_recipe_asks_for_the_same_packages() -> None:
+    """Those of an installation with all that the window needs, by their names at conda-forge."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    asked = setup["options"]["install_requires"] + setup["options.extras_require"]["all"]
+    ours = {re.sub(r"\[.*?\]|;.*", "", line).strip().lower() for line in asked.split("\n")} - {""}
+    template = jinja2.Template((ROOT / "recipe" / "meta.yaml").read_text("utf-8"))
+    recipe = yaml.safe_load(template.render(load_file_regex=_load_file_regex, PYTHON="python"))
+    assert recipe["package"]["version"] == setup["metadata"]["version"]
+    called = {"pytorch": "torch", "matplotlib-base": "matplotlib", "dask-core": "dask"}
+    run = [line.split(" ") for line in recipe["requirements"]["run"]]
+    theirs = {f"{called.get(name, name)} {bound}" for name, bound in run if name != "python"}
+    assert theirs == ours
+
+
+def _load_file_regex(load_file: str, regex_pattern: str, from_recipe_dir: bool) -> re.Match[str]:
+    """As conda-build does it."""
+    assert from_recipe_dir
+    found = re.search(regex_pattern, (ROOT / "recipe" / load_file).read_text("utf-8"))
+    assert found
+    return found
+
+
+def test_the_shell_completes_a_command() -> None:
+    """As bash asks, by environment and file descriptor 8; the settings of train among them."""
+    pytest.importorskip("argcomplete")
+    code = "import sys; from napari_recurrent_mz.cli import main; main()"
+    for line, expected in (
+        ("recurrent-mz reco", "reconstruct"),
+        ("recurrent-mz train --care", "--care"),
+    ):
+        asked = {
+            "_ARGCOMPLETE": "1",
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+            "_ARGCOMPLETE_STDOUT_FILENAME": "/dev/stdout",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **asked},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert expected in done.stdout.replace("\013", " ").split()
 
 
 @pytest.mark.parametrize("method", ["recurrent-mz", "linear"])

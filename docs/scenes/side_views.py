@@ -13,6 +13,7 @@ from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, um_scale_and_place
 from napari_recurrent_mz.docks.side_views.dock import SideViewsDock
 from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.simulation.simulate import demo_sample
 
 _PLANES = (12, 22, 32)
 _NUCLEUS = Optics(na=1.2, wavelength_um=0.455, immersion_index=1.33, pixel_um=0.5119)
@@ -52,7 +53,7 @@ def _nucleus(viewer: Any, data: Path) -> None:
 
 def _worm(viewer: Any) -> None:
     """The demo's worm, of which the two microscopes' stacks are simulated."""
-    sample = samples.demo()
+    sample = demo_sample()
     planes = samples.scan_planes(sample)
     z_um = sample.z_um
     grid = ZGrid(float(z_um[0]), float(z_um[-1]), float(z_um[1] - z_um[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,8 +75,9 @@ class Scope:
         self.z_um = z_um
         return z_um
 
-    def check_free(self) -> None:
-        pass
+    @contextmanager
+    def acquisition(self, output: Any = None) -> Iterator[Callable[[], bool]]:  # noqa: ARG002
+        yield lambda: False
 
     def scan(self) -> Scan:
         return Scan(camera(round(100 * self.z_um)), self.z_um)
@@ -580,6 +582,29 @@ def test_while_somebody_else_uses_the_microscope_the_dock_says_so_and_nothing_mo
     with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
         rows.there.click()
     assert [scan.z_um for scan in dock.session.scans] == pytest.approx([1.0, suggested])
+
+
+def test_the_frames_of_acquisitions_of_others_become_scans_where_that_is_asked_for(
+    make: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from useq import MDAEvent
+
+    core = demo_core(OPTICS.pixel_um)
+    monkeypatch.setattr(_live_sources, "running_core", lambda: core)
+    dock = make()
+    form = dock.setup.sources.form
+    form.source.value = MICROSCOPE
+    core.run_mda([MDAEvent(z_pos=0.5)], block=True)
+    form.others.value = True
+    qtbot.waitUntil(lambda: dock.scope._others is not None)
+    with qtbot.waitSignal(dock.refined, timeout=_PATIENCE_MS):
+        core.run_mda([MDAEvent(z_pos=z_um) for z_um in (1.0, 3.0)], block=True)
+    qtbot.waitUntil(lambda: len(dock.session.scans) == 2)
+    assert [scan.z_um for scan in dock.session.scans] == [1.0, 3.0]
+    form.others.value = False
+    core.run_mda([MDAEvent(z_pos=2.0)], block=True)
+    qtbot.wait(50)
+    assert len(dock.session.scans) == 2
 
 
 # --- settings, plots, window ----------------------------------------------------------------

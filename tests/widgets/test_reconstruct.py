@@ -219,6 +219,39 @@ def test_cancel_before_the_first_plane_leaves_no_layer(dock, qtbot, monkeypatch)
     assert dock.ui.footer.message.text() == "Cancelled."
 
 
+def test_the_linear_estimate_is_seen_first_and_nothing_of_it_stays(
+    dock, qtbot, monkeypatch, run_to_end
+) -> None:
+    dock.set_grid(FINE)
+    method = "richardson-lucy"
+    run_to_end(dock, "preview")
+    preview = result_of(dock)
+    linear, plane = np.asarray(preview.data).copy(), 7
+    dock._viewer.dims.set_point(0, FINE.z_um[plane])
+    scans = [row.scan() for row in dock.ui.table.scans.used()]
+    expected = inference.reconstruct(scans, FINE, optics=OPTICS, method=method)
+    dock.ui.method.set_method(method)
+    gate = Gate(monkeypatch)
+    dock.reconstruct()
+    qtbot.waitUntil(lambda: result_of(dock) is not None)
+    draft = result_of(dock).data
+    np.testing.assert_array_equal(draft[plane], linear[plane])
+    assert not np.any(np.delete(draft, plane, axis=0))
+    assert dock.result.done == 0
+    with qtbot.waitSignal(dock.ended):
+        dock.cancel()
+        gate.let(1)
+    assert result_of(dock) is None
+    assert preview in dock._viewer.layers
+
+    dock.reconstruct()
+    gate.let(len(FINE))
+    with qtbot.waitSignal(dock.ended, timeout=20_000):
+        pass
+    np.testing.assert_array_equal(result_of(dock).data, expected)
+    assert preview not in dock._viewer.layers
+
+
 def test_a_failure_is_one_sentence_and_keeps_what_is_finished(
     dock, monkeypatch, run_to_end
 ) -> None:

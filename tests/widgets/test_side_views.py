@@ -569,7 +569,11 @@ def test_the_menu_opens_it_narrow_and_wide_in_both_themes(viewer, qtbot, wait, a
     assert isinstance(dock, SideViewsDock)
     wait(dock)
     qtbot.wait(100)
-    assert viewer.window._qt_window.height() <= 800
+    window = viewer.window._qt_window
+    assert window.height() <= 800
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, shell)
+    qtbot.waitUntil(lambda: dock._parts.orientation() == Qt.Orientation.Vertical)
+    assert window.height() <= 800
     assert dock.minimumSizeHint().width() <= 400
     bottom = dock.footer.action.mapTo(dock, dock.footer.action.rect().bottomLeft()).y()
     assert 0 < bottom <= dock.height()

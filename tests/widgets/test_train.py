@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from napari_recurrent_mz.docks.shared.own_models import own_models
 from napari_recurrent_mz.docks.train.dock import TrainDock
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model, save_model
-from napari_recurrent_mz.training.adapt import Adapter
+from napari_recurrent_mz.training import adapt
+from napari_recurrent_mz.training.learner import TrainConfig
 
 PLUGIN = "napari-recurrent-mz"
 OPTICS = Optics(na=0.8, wavelength_um=0.5, immersion_index=1.0, pixel_um=0.3)
@@ -64,17 +66,14 @@ def make(qtbot: Any, quick_survey: None, start: Path) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute has forty steps, and every second one is judged."""
+    """Small steps."""
+    usual = adapt.adapting
 
-    def fit_into(adapter: Adapter, *_: Any, **__: Any) -> None:
-        from dataclasses import replace
+    def small(*given: Any) -> TrainConfig:
+        config = usual(*given)
+        return replace(config, batch=1, examples=replace(config.examples, crop=32))
 
-        examples = replace(adapter.config.examples, crop=32)
-        adapter.config = replace(
-            adapter.config, steps=40, batch=1, validate_every=2, examples=examples
-        )
-
-    monkeypatch.setattr(Adapter, "_fit_into", fit_into)
+    monkeypatch.setattr(adapt, "adapting", small)
 
 
 def state(dock: TrainDock) -> tuple[str, str]:
@@ -183,6 +182,22 @@ def test_the_only_stack_is_chosen_and_its_optics_taken(make, tmp_path: Path) -> 
     dock.deleteLater()
 
 
+def test_the_one_measured_stack_is_chosen_also_when_it_comes_later(make, qtbot) -> None:
+    viewer = ViewerModel()
+    dock = make(viewer)
+    assert dock.ui.chosen == []
+    made = {METADATA_KEY: {"method": "lmmse"}}
+    viewer.add_image(STACK, name="volume", metadata=made, **IN_UM)
+    viewer.add_image(STACK[0], name="scan")
+    mine = viewer.add_image(STACK, name="mine", **IN_UM)
+    qtbot.waitUntil(lambda: dock.ui.chosen == [mine])
+    viewer.add_image(STACK, name="other", **IN_UM)
+    qtbot.wait(20)
+    assert dock.ui.chosen == [mine]
+    viewer.layers.remove("mine")
+    assert dock.ui.chosen == []
+
+
 def test_a_file_is_opened_as_a_layer_and_chosen(make, qtbot, tmp_path: Path) -> None:
     path = tmp_path / "mine.tif"
     about = {"axes": "ZYX", "spacing": 0.5, "unit": "um"}
@@ -213,6 +228,10 @@ def test_adapt_stop_and_the_new_model(
     dock.ui.footer.action.click()
     assert not dock.ui.footer.action.isEnabled()
     assert not dock.ui.optics.isEnabled()
+    shown = set[str]()
+    format_of = dock.ui.footer.bar.format
+    qtbot.waitUntil(lambda: shown.add(format_of()) or bool(dock.curve), timeout=180_000)
+    assert any(words.startswith("Judging the model as it is: ") for words in shown)
     qtbot.waitUntil(lambda: len(dock.curve) >= 2, timeout=180_000)
     lines = [
         line
@@ -220,8 +239,8 @@ def test_adapt_stop_and_the_new_model(
         if len(line.get_xdata()) == len(dock.curve)
     ]
     assert [tuple(point) for point in lines[-1].get_xydata()] == dock.curve
-    assert "Training steps: " in dock.ui.footer.bar.format()
-    assert " left" in dock.ui.footer.bar.format()
+    qtbot.waitUntil(lambda: "Training steps: " in format_of(), timeout=60_000)
+    assert " left" in format_of()
     with qtbot.waitSignal(dock.ended, timeout=100_000) as ended:
         dock.ui.footer.cancel.click()
     assert ended.args[0].state == "done"

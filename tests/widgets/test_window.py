@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.utils import progress
 from napari.utils.theme import get_theme
 from npe2 import PluginManager, PluginManifest
 from qtpy.compat import isalive
@@ -25,9 +29,10 @@ from qtpy.QtWidgets import (
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
+from napari_recurrent_mz.docks.shared.dock import Dock, Progress
 from napari_recurrent_mz.docks.shared.insides import camera
 from napari_recurrent_mz.engine import inference
-from napari_recurrent_mz.simulation.simulate import simulate_sample
+from napari_recurrent_mz.simulation.simulate import DEMO_OPTICS, simulate_sample
 
 PLUGIN = "napari-recurrent-mz"
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
@@ -78,6 +83,34 @@ def test_the_plugins_menu_opens_the_dock(viewer, qtbot, quick_survey, add_stack)
     assert [row.layer for row in widget.ui.table.scans.rows] == [layer] * 3
     viewer.layers.remove(layer)
     assert widget.ui.table.scans.rows == []
+
+
+def test_docks_come_as_tabs_and_side_views_under_the_canvas(viewer, qtbot, quick_survey) -> None:
+    window = viewer.window._qt_window
+    window.resize(1280, 800)
+    shells = []
+    for name in ("Reconstruct", "Live", "Side views"):
+        shell, _ = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        qtbot.waitUntil(lambda shell=shell, name=name: shell.windowTitle() == name)
+        shells.append(shell)
+    first, second, wide = shells
+    assert window.tabifiedDockWidgets(first) == [second]
+    assert window.dockWidgetArea(wide) == Qt.DockWidgetArea.BottomDockWidgetArea
+    assert window.tabifiedDockWidgets(wide) == []
+    qtbot.wait(50)
+    assert (window.width(), window.height()) == (1280, 800)
+
+
+def test_side_views_stay_where_a_person_has_put_them(viewer, qtbot, quick_survey) -> None:
+    window, right = viewer.window._qt_window, Qt.DockWidgetArea.RightDockWidgetArea
+    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Side views")
+    qtbot.waitUntil(lambda: shell.windowTitle() == "Side views")
+    window.addDockWidget(right, shell)
+    viewer.window.remove_dock_widget(shell)
+    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Side views")
+    qtbot.waitUntil(lambda: shell.windowTitle() == "Side views")
+    assert window.dockWidgetArea(shell) == right
+    assert dock.isVisible()
 
 
 def _all_actions(menu):
@@ -225,6 +258,34 @@ def test_the_window_stays_alive_while_it_runs(dock, viewer, add_stack, qtbot, mo
     assert viewer.layers[-1].visible
 
 
+def counting(*, stop: threading.Event) -> Iterator[object]:
+    """Counts until it is stopped."""
+    for done in range(1, 1000):
+        yield Progress(done, 1000, "Counting")
+        stop.wait(0.02)
+
+
+def test_a_job_is_seen_in_naparis_activity_dock(viewer, docks, qtbot) -> None:
+    dock = Dock(viewer, "Count", "Counts")
+    docks.append(dock)
+    viewer.window.add_dock_widget(dock, name="Count", area="right")
+    dock.start(counting, title="Counting")
+
+    def bars() -> list[Any]:
+        return viewer.window._qt_window.findChildren(QtLabeledProgressBar)
+
+    qtbot.waitUntil(lambda: any(bar._get_value() > 1 for bar in bars()))
+    assert bars()[0].description_label.text() == "Counting: "
+    assert bars()[0].qt_progress_bar.maximum() == 1000
+    dock.cancel()
+    qtbot.waitUntil(lambda: dock.run is None)
+    qtbot.waitUntil(lambda: not bars())
+    dock.start(counting, title="Counting")
+    qtbot.waitUntil(lambda: bool(bars()))
+    viewer.close()
+    assert not progress._all_instances
+
+
 def test_a_volume_of_scans_without_size_is_brought_into_view(
     dock, viewer, qtbot, stack, run_to_end
 ) -> None:
@@ -260,15 +321,32 @@ def test_files_dropped_on_the_dock(dock, viewer, qtbot, tmp_path, stack) -> None
     assert dock.ui.footer.state.kind == "hint"
 
 
-@pytest.mark.parametrize(("key", "layers", "planes"), [("scans", 3, 1), ("stack", 1, 51)])
-def test_sample_data(viewer, monkeypatch, small_sample, key, layers, planes) -> None:
-    monkeypatch.setattr(_samples, "demo", lambda: small_sample)
+@pytest.mark.parametrize(
+    ("key", "layers", "shape", "pixel_um"),
+    [
+        ("scans", 3, (1, 256, 256), 0.13),
+        ("stack", 1, (51, 256, 256), 0.13),
+        ("nucleus_scans", 3, (1, 130, 133), 0.5119),
+        ("nucleus_stack", 1, (45, 130, 133), 0.5119),
+    ],
+)
+def test_sample_data(viewer, monkeypatch, key, layers, shape, pixel_um) -> None:
+    def simulate(*_: Any, **__: Any) -> Any:
+        pytest.fail("samples come with the package: to simulate one takes a minute")
+
+    monkeypatch.setattr("napari_recurrent_mz.simulation.simulate.simulate_sample", simulate)
     viewer.open_sample(PLUGIN, key)
     assert len(viewer.layers) == layers
     for layer in viewer.layers:
-        assert layer.data.shape == (planes, 32, 32)
+        assert layer.data.shape == shape
         assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
-        assert layer.scale[-1] == pytest.approx(0.2)
+        assert layer.scale[-1] == pytest.approx(pixel_um)
+
+
+def test_the_worm_that_comes_along_is_that_of_the_demo() -> None:
+    sample = _samples.demo()
+    assert sample.optics == DEMO_OPTICS
+    assert sample.z_um == pytest.approx(0.2 * np.arange(51))
 
 
 def test_the_sample_scans_fill_the_dock(dock, viewer, monkeypatch, small_sample) -> None:

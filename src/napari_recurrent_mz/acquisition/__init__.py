@@ -16,6 +16,7 @@ from .folder import (
     NewScan,
     watch_folder,
 )
+from .mda import OthersFrames
 from .microscope import (
     CoreMicroscope,
     Microscope,
@@ -42,6 +43,7 @@ __all__ = [
     "Moved",
     "NamePattern",
     "NewScan",
+    "OthersFrames",
     "PlaneRefined",
     "Refined",
     "Scanned",

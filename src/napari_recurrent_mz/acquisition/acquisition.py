@@ -8,8 +8,8 @@ where it is. A stage that does not answer is told to stop, and not moved again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..core.scans import InputError, Scan, counted, same_height
@@ -124,8 +124,12 @@ def acquire(
     accept_doubtful: bool = False,
     order: Callable[[], Sequence[int]] | None = None,
     abort: threading.Event | None = None,
+    output: Any = None,
 ) -> Iterator[Event]:
     """Scan and refine until the volume no longer changes.
+
+    It is one acquisition of the microscope: of pymmcore-plus, each of whose events is made when
+    the session has taken the frame before.
 
     Parameters
     ----------
@@ -148,7 +152,11 @@ def acquire(
         Gives the planes wanted first, such as those in view, whenever a scan has come.
     abort : threading.Event, optional
         Ends the run: at once on the way and between planes, after an exposure that has begun.
-        The scans taken so far stay in the session.
+        The scans taken so far stay in the session. So does whoever cancels the acquisition,
+        with ``core.mda.cancel()``.
+    output : optional
+        What pymmcore-plus writes the frames to as they come, as in its ``run_mda``: a path that
+        ends in ``.ome.zarr`` or ``.ome.tiff``, its settings, handlers, or a list of these.
 
     Yields
     ------
@@ -178,12 +186,17 @@ def acquire(
         accept_doubtful,
         order,
         abort or threading.Event(),
+        output,
     )
     return run.events()
 
 
 class _RunEnd(Exception):  # noqa: N818
     """A run is over: the reason and the sentence of :class:`Ended`."""
+
+
+class _Aborted(Exception):  # noqa: N818
+    """A person has ended the run."""
 
 
 @dataclass
@@ -199,19 +212,23 @@ class _Run:
     accept_doubtful: bool
     order: Callable[[], Sequence[int]] | None
     abort: threading.Event
+    output: Any
     taken: int = 0
+    _is_cancelled: Callable[[], bool] = field(default=lambda: False, init=False)
 
     def events(self) -> Iterator[Event]:
         """The events of the run; whatever happens, the stage is at rest when it is over."""
         home: float | None = None
         stage = ""
         try:
-            home = self._home()
-            yield from self._scans()
-            reason = "maximum"
-            sentence = f"The run has taken the {counted(self.max_scans, 'scan')} that it may take."
-        except _RunEnd as end:
-            reason, sentence = end.args
+            with self.microscope.acquisition(self.output) as is_cancelled:
+                self._is_cancelled = is_cancelled
+                home = self._home()
+                reason, sentence = yield from self._until_end()
+                stage = self._at_rest(home)  # nobody else begins meanwhile
+        except _Aborted:
+            reason = "aborted"
+            sentence = f"The run was aborted after {counted(self.taken, 'scan')}."
         except InputError as error:
             reason, sentence = "failed", str(error)
             if isinstance(error, StageError):
@@ -221,15 +238,25 @@ class _Run:
             raise
         yield Ended(reason, sentence, stage or self._at_rest(home), self.taken)
 
+    def _until_end(self) -> Generator[Event, None, tuple[str, str]]:
+        """The events of the scans; returns why there is no further one, and a sentence."""
+        try:
+            yield from self._scans()
+        except _RunEnd as end:
+            reason, sentence = end.args
+            return reason, sentence
+        scans = counted(self.max_scans, "scan")
+        return "maximum", f"The run has taken the {scans} that it may take."
+
     def _scans(self) -> Iterator[Event]:
         """Move, expose, refine, again and again; :class:`_RunEnd` says why that ended."""
         while self.taken < self.max_scans:
             self._check_abort()
-            z_um = self.microscope.move_to(self._next_height(), self.abort.is_set)
+            z_um = self.microscope.move_to(self._next_height(), self._is_aborted)
             self._check_abort()
             yield Moved(z_um, self.taken + 1)
             self._check_abort()
-            scan = self.microscope.scan()
+            scan = self._scan()
             self.session.add_scan(
                 scan,
                 pixel_um=self.microscope.pixel_um,
@@ -239,7 +266,7 @@ class _Run:
             self.taken += 1
             yield Scanned(scan, self.taken)
             order = self.order() if self.order is not None else None
-            for update in self.session.refine(order=order, stopped=self.abort.is_set):
+            for update in self.session.refine(order=order, stopped=self._is_aborted):
                 yield PlaneRefined(update, self.taken)
             self._check_abort()
             verdict = self.session.verdict(self.epsilon)
@@ -247,9 +274,19 @@ class _Run:
             if verdict.stop and self.taken >= len(self.first_um):
                 raise _RunEnd("converged", verdict.sentence)
 
+    def _scan(self) -> Scan:
+        try:
+            return self.microscope.scan()
+        except MicroscopeError:
+            self._check_abort()  # that is why there is none
+            raise
+
+    def _is_aborted(self) -> bool:
+        return self.abort.is_set() or self._is_cancelled()
+
     def _check_abort(self) -> None:
-        if self.abort.is_set():
-            raise _RunEnd("aborted", f"The run was aborted after {counted(self.taken, 'scan')}.")
+        if self._is_aborted():
+            raise _Aborted
 
     def _next_height(self) -> float:
         """Where to scan next, in micrometres."""
@@ -270,7 +307,6 @@ class _Run:
 
     def _home(self) -> float:
         """The height to return to: where the stage stands, within the limits and free."""
-        self.microscope.check_free()
         z_um, (low, high) = self.microscope.z_um, self.microscope.limits_um
         check_start(z_um, (low, high))
         return min(max(z_um, low), high)

@@ -1,9 +1,12 @@
-"""A folder that acquisition software writes to: its new TIFFs become scans once complete.
+"""A folder that acquisition software writes to: its new images become scans once complete.
 
-The folder is looked at again and again, in place of waiting for the system's change
-notices: those do not cross a network drive, where most microscopes write, and none of them
-says that a file is finished. A file is taken once its size and time of change have stood
-still for a while *and* it can be read to its end.
+These are TIFFs and OME-Zarr images, of one plane or of a stack. Of a stack that grows, the planes
+come as they are written.
+
+The folder is looked at again and again, in place of waiting for the system's change notices: those
+do not cross a network drive, where most microscopes write, and none of them says that a file is
+finished. A file is taken once its size and time of change have stood still for a while *and* it can
+be read to its end.
 """
 
 from __future__ import annotations
@@ -13,15 +16,15 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.scans import InputError, Scan
 from ..io import ImageFile, read_image, z_from_name
 from .pattern import NamePattern
 
-_ENDINGS = (".tif", ".tiff")
+_ENDINGS = (".tif", ".tiff", ".zarr")
 
 SETTLE_S = 1.0
 """How long a file must stand still before it is read, in seconds."""
@@ -32,17 +35,17 @@ GIVE_UP_S = 10.0
 
 @dataclass(frozen=True, eq=False)
 class NewScan:
-    """A file that is complete, as a scan.
+    """A file that is complete, or a plane of a stack, as a scan.
 
     Attributes
     ----------
     scan : Scan
-        Its image and height; its name is that of the file.
+        Its image and height; its name is that of the file, of a stack with the number of the plane.
     path : pathlib.Path
     image : ImageFile
         What the file says beside it, the pixel size for instance.
     again : bool
-        Whether a file of this name came before and has been written anew.
+        Whether it came before and has been written anew.
     """
 
     scan: Scan
@@ -53,7 +56,7 @@ class NewScan:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A TIFF that is no scan, said once: it stays where it is, and is not asked about again."""
+    """An image that is no scan, said once: it stays where it is, and is not asked about again."""
 
     path: Path
     sentence: str
@@ -85,12 +88,12 @@ class _File:
     signature: _Signature
     since: float  # it has had this signature, by the clock of the watch
     next_try: float  # when it should be read; never, once it is done with
-    taken: bytes | None = None  # digest of the scan that it gave
+    taken: dict[int, bytes] = field(default_factory=dict)  # digest of the scan of each plane
     complaint: str = ""  # the last sentence about it
 
 
 class FolderWatch:
-    """A folder's TIFFs and what became of each.
+    """A folder's images and what became of each.
 
     :func:`watch_folder` runs it; whoever has a timer of their own calls :meth:`poll`.
 
@@ -100,8 +103,8 @@ class FolderWatch:
         Its own files only, not those of folders inside. Hidden files are passed over.
     pattern : NamePattern or str, optional
         Which files are scans, and where the height stands in their names. Without it every
-        TIFF is one, and the height comes from OME metadata or from names such as
-        ``scan_z3.5um.tif``.
+        image is one, and the height comes from metadata or from names such as
+        ``scan_z3.5um.tif``. The heights in a stack always come from its metadata.
     existing : bool, optional
         Whether the files that are there already are scans too; if not, they become so when
         they are written anew.
@@ -166,7 +169,7 @@ class FolderWatch:
                 yield from self._read(name)
 
     def _listing(self) -> dict[str, _Signature]:
-        """Size and time of change of every TIFF."""
+        """Size and time of change of every image."""
         with os.scandir(self.folder) as entries:
             names = [e.name for e in entries if e.name.lower().endswith(_ENDINGS)]
         # The entry's own stat is from the folder, and stale for an open file on Windows.
@@ -175,10 +178,11 @@ class FolderWatch:
 
     def _signature(self, name: str) -> _Signature | None:
         try:
-            status = (self.folder / name).stat()
+            path = self.folder / name
+            states = [p.stat() for p in (path, *(path.rglob("*") if path.is_dir() else ()))]
         except OSError:  # gone between two looks, or not ours to see
             return None
-        return status.st_size, status.st_mtime_ns
+        return sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)
 
     def _is_due(self, name: str, signature: _Signature) -> bool:
         """Keep the record of a file; whether it should be read now."""
@@ -203,38 +207,43 @@ class FolderWatch:
                     "as are all others that do not.",
                 )
             return
-        image = scan = failure = None
+        image: ImageFile | None = None
+        scans: dict[int, Scan] = {}
+        failure: Exception | None = None
         try:
             image = read_image(path)
-            scan = self._scan(image)
+            scans, failure = _scans_of(image, self._heights(image))
         except Exception as error:  # a file that is half there can fail in any way
             failure = error
         if self._signature(name) != file.signature:
             return  # gone, or written to while it was read: the next look begins again
         still_s = began - file.since
-        if image is None and still_s < self._give_up_s:  # not finished yet, or never will be
+        is_whole = image is not None and not (failure and image.n_planes > 1)
+        if not is_whole and still_s < self._give_up_s:  # not finished yet, or never will be
             # It is tried again, ever more seldom.
             file.next_try = began + min(still_s, max(self._give_up_s - still_s, self._settle_s))
-            return
-        file.next_try = math.inf
-        if image is None or scan is None:
-            sentence = f"'{name}' cannot be read ({type(failure).__name__}): save it again as TIFF."
-            sentence = str(failure) if isinstance(failure, InputError) else sentence
-            if file.complaint != sentence:
-                file.complaint = sentence
+        else:
+            file.next_try = math.inf
+            sentence = _sentence(name, failure)
+            if sentence and file.complaint != sentence:
                 yield LeftAlone(path, sentence)
-            return
-        digest, before = _digest(scan), file.taken
-        file.complaint, file.taken = "", digest
-        if digest != before:
-            yield NewScan(scan, path, image, again=before is not None)
+            file.complaint = sentence
+        for plane, scan in scans.items():
+            assert image is not None
+            digest, before = _digest(scan), file.taken.get(plane)
+            file.taken[plane] = digest
+            if digest != before:
+                yield NewScan(scan, path, image, again=before is not None)
 
-    def _scan(self, image: ImageFile) -> Scan:
+    def _heights(self, image: ImageFile) -> Sequence[float]:
+        """The height of every plane, in micrometres."""
         if image.n_planes > 1:
-            raise InputError(
-                f"'{image.name}' is a stack of {image.n_planes} planes: a scan is one image, save "
-                "each height in a file of its own."
-            )
+            if image.z_um is None:
+                raise InputError(
+                    f"'{image.name}' is a stack of {image.n_planes} planes whose heights are not "
+                    "in its metadata: save it with its z step, or each height in its own file."
+                )
+            return [float(z_um) for z_um in image.z_um]
         if self.pattern is not None and self.pattern.has_height:
             z_um = self.pattern.height_um(image.name)
         else:
@@ -244,7 +253,28 @@ class FolderWatch:
                 f"The height of '{image.name}' is neither in its metadata nor in its name: write "
                 "a pattern that finds it, for instance *_z{z}um*.tif."
             )
-        return Scan(image.stack[0], z_um, image.name)
+        return [z_um]
+
+
+def _scans_of(
+    image: ImageFile, heights_um: Sequence[float]
+) -> tuple[dict[int, Scan], InputError | None]:
+    """Scans of the planes of a file that can be scans, and why another one cannot."""
+    scans, failure = {}, None
+    for plane, z_um in enumerate(heights_um):
+        name = image.name if image.n_planes == 1 else f"{image.name} plane {plane}"
+        try:
+            scans[plane] = Scan(image.stack[plane], z_um, name)
+        except InputError as error:  # of a stack that grows, a plane that is still empty
+            failure = failure or error
+    return scans, failure
+
+
+def _sentence(name: str, failure: Exception | None) -> str:
+    """What is wrong with a file; empty when nothing is."""
+    if failure is None or isinstance(failure, InputError):
+        return str(failure or "")
+    return f"'{name}' cannot be read ({type(failure).__name__}): save it again as TIFF."
 
 
 def _digest(scan: Scan) -> bytes:
@@ -281,7 +311,7 @@ def watch_folder(
     Yields
     ------
     FolderEvent
-        A :class:`NewScan` for every scan; a :class:`LeftAlone` for a TIFF that is none; a
+        A :class:`NewScan` for every scan; a :class:`LeftAlone` for an image that is none; a
         :class:`FolderGone` and a :class:`FolderBack` when the folder disappears and returns.
 
     Raises

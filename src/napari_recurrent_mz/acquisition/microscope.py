@@ -2,7 +2,8 @@
 
 :class:`Microscope` is all that the rest of the package needs. :class:`CoreMicroscope` is one
 that Micro-Manager drives, through pymmcore-plus (the extra ``microscope``); nothing of it is
-imported before it is used. Heights are the stage's own, in micrometres.
+imported before it is used. Every image is a frame of an acquisition of pymmcore-plus, during which
+it lets no other begin. Heights are the stage's own, in micrometres.
 """
 
 from __future__ import annotations
@@ -11,30 +12,24 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core.scans import InputError, Scan
+from .mda import Acquisition, left_as_it_ends
+from .mda import MicroscopeError as MicroscopeError
 
 if TYPE_CHECKING:
     from pymmcore_plus import CMMCorePlus
 
-Frame = npt.NDArray[Any]
 Limits = tuple[float, float]
 _T = TypeVar("_T")
 
 _NEAR_UM = 0.5  # outside of the limits by less than this is a stage that rests on one of them
 _LOOK_S = 0.02  # between two looks at a stage that moves
 _STOP_S = 2.0  # for a stage that does not answer to be told to stop
-
-
-class MicroscopeError(InputError):
-    """The microscope did not do what it was asked, told in one clear sentence."""
 
 
 class StageError(MicroscopeError):
@@ -60,8 +55,19 @@ class Microscope(Protocol):
     def z_um(self) -> float:
         """Height of the stage as it is read now, in micrometres."""
 
-    def check_free(self) -> None:
-        """Raise :class:`MicroscopeError` while something else uses camera or stage."""
+    def acquisition(self, output: Any = None) -> AbstractContextManager[Callable[[], bool]]:
+        """Have the microscope to oneself; gives what says whether somebody has cancelled it.
+
+        Parameters
+        ----------
+        output : optional
+            Where the frames are written, beside the scans that are made of them.
+
+        Raises
+        ------
+        MicroscopeError
+            If something else uses camera or stage.
+        """
 
     def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
         """Move and wait until there; return the height that is read then.
@@ -206,6 +212,8 @@ class CoreMicroscope(Microscope):
         self.core = running_core() if core is None else core
         self._timeout_s, self._tolerance_um, self._settle_s = timeout_s, tolerance_um, settle_s
         self._stage = str(self.core.getFocusDevice())
+        self._run: Acquisition | None = None
+        self._sent_um: float | None = None  # where the stage was sent in this acquisition
         if not self.core.getCameraDevice() or not self._stage:
             missing = "focus drive" if self.core.getCameraDevice() else "camera"
             raise InputError(
@@ -234,6 +242,20 @@ class CoreMicroscope(Microscope):
     def pixel_um(self) -> float | None:
         return float(self.core.getPixelSizeUm()) or None
 
+    @contextmanager
+    def acquisition(self, output: Any = None) -> Iterator[Callable[[], bool]]:
+        self.check_free()
+        with left_as_it_ends(self.core):
+            run = self._run = Acquisition(self.core, output)
+            try:
+                yield lambda: run.is_cancelled
+            except BaseException:
+                run.end(cancels=True)
+                raise
+            finally:
+                self._run = self._sent_um = None
+                run.end()
+
     @property
     def z_um(self) -> float:
         """Height of the stage, in micrometres.
@@ -254,11 +276,11 @@ class CoreMicroscope(Microscope):
     def check_free(self) -> None:
         """Raise :class:`MicroscopeError` while something else uses camera or stage.
 
-        An acquisition that runs or is paused, Live, or continuous focus; or another focus drive
-        than when the microscope was connected.
+        Live, or continuous focus; or another focus drive than when the microscope was connected.
+        That no acquisition uses it is for :meth:`acquisition` to see to.
         """
         if use := self._use():
-            raise MicroscopeError(f"The microscope is in use: {use}.")
+            raise MicroscopeError(use)
         label = f"The autofocus device '{self.core.getAutoFocusDevice()}'"
         for asks in (self.core.isContinuousFocusEnabled, self.core.isContinuousFocusLocked):
             if self._ask(label, asks):
@@ -274,23 +296,28 @@ class CoreMicroscope(Microscope):
             )
 
     def _use(self) -> str:
-        """Who else uses the camera or the stage, and what to do; empty when nobody does."""
-        phase = str(self.core.mda.status.phase)
-        if phase != "idle":
-            does = "is paused" if phase == "paused" else "runs"
-            return f"an acquisition of Micro-Manager {does}; let it end or cancel it, then go on"
+        """What else uses a camera, and what to do; empty when nothing does."""
         from pymmcore_plus import DeviceType
 
         for camera in self.core.getLoadedDevicesOfType(DeviceType.Camera):
             if self._ask(f"The camera '{camera}'", self.core.isSequenceRunning, camera):
-                return f"the camera '{camera}' takes images; stop Live or its sequence, then go on"
+                return (
+                    f"The microscope is in use: the camera '{camera}' takes images; stop Live or "
+                    "its sequence, then go on."
+                )
         return ""
 
     def move_to(self, z_um: float, aborted: Callable[[], bool] | None = None) -> float:
         check_height(z_um, self._limits)
+        if self._run is None:
+            with self.acquisition():
+                return self.move_to(z_um, aborted)
         self.check_free()
         check_start(self.z_um, self._limits)
         self.check_free()  # again: to read the height may have taken a while
+        while self._run.is_paused and not (aborted and aborted()):
+            time.sleep(_LOOK_S)
+        self._sent_um = float(z_um)
         try:
             self._ask_stage(self.core.setPosition, float(z_um))
             return self._arrived(z_um, aborted)
@@ -308,7 +335,7 @@ class CoreMicroscope(Microscope):
         while True:
             if use := self._use():
                 raise MicroscopeError(
-                    f"While the stage was sent to {z_um:g} µm, something else began: {use}."
+                    f"While the stage was sent to {z_um:g} µm, something else began. {use}"
                 )
             if aborted is not None and aborted():
                 self.stop()
@@ -333,9 +360,15 @@ class CoreMicroscope(Microscope):
             self._ask("", self.core.stop, self._stage, within_s=_STOP_S)
 
     def scan(self) -> Scan:
+        if self._run is None:
+            with self.acquisition():
+                return self.scan()
         self.check_free()
-        before_um = self.z_um
-        frame = self._exposed()
+        before_um, sent_um = self.z_um, self._sent_um
+        if sent_um is not None and abs(sent_um - before_um) > self._tolerance_um:
+            sent_um = None  # somebody has moved it since, and it stays there
+        within_s = self._timeout_s + float(self.core.getExposure()) / 1000
+        frame, facts = self._run.expose(sent_um, within_s)
         after_um = self.z_um
         self.check_free()  # else it may be what somebody else exposed
         if abs(after_um - before_um) > self._tolerance_um:
@@ -343,17 +376,12 @@ class CoreMicroscope(Microscope):
                 f"The stage '{self._stage}' went from {before_um:g} to {after_um:g} µm while the "
                 "camera exposed: the image is not taken."
             )
-        return Scan(frame, before_um, f"scan at {before_um:.2f} µm")
-
-    def _exposed(self) -> Frame:
-        label = f"The camera '{self.core.getCameraDevice()}'"
-        within_s = self._timeout_s + float(self.core.getExposure()) / 1000
-        frame = np.array(self._ask(label, self.core.snap, within_s=within_s))
         if frame.ndim != 2:
             raise MicroscopeError(
-                f"{label} gives images of shape {frame.shape}: choose a grey-scale pixel type."
+                f"The camera '{self.core.getCameraDevice()}' gives images of shape {frame.shape}: "
+                "choose a grey-scale pixel type."
             )
-        return frame
+        return Scan(frame, before_um, f"scan at {before_um:.2f} µm", facts)
 
     def _ask_stage(self, call: Callable[..., _T], *args: Any) -> _T:
         return self._ask(f"The stage '{self._stage}'", call, self._stage, *args, error=StageError)

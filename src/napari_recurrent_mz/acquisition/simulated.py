@@ -272,6 +272,7 @@ def simulated_core(camera: SimulatedCamera, stage: SimulatedStage) -> Any:
         core.initializeDevice(label)
     core.setCameraDevice(CAMERA)
     core.setFocusDevice(STAGE)
+    core.setAutoShutter(False)  # there is none, and UniMMCore would look for it
     core.definePixelSizeConfig("objective")
     core.setPixelSizeUm("objective", camera.sample.optics.pixel_um)
     core.setPixelSizeConfig("objective")

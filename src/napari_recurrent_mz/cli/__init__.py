@@ -54,6 +54,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 0 or 1. Wrong usage is ``SystemExit(2)``."""
+    _complete()
     words = _negative_words(sys.argv[1:] if argv is None else argv)
     try:
         arguments = _parser(words).parse_args(words)
@@ -73,6 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"recurrent-mz: {_in_one_line(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _complete() -> None:
+    """Answer a shell that asks how the line goes on, and end; otherwise nothing."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(_parser(os.environ["COMP_LINE"].split()[1:]))
 
 
 def _limit_memory(arguments: argparse.Namespace) -> None:

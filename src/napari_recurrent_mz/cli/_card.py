@@ -71,18 +71,18 @@ def validate(
     from ..io import write_json
     from ..networks.runner import network_on
     from ..networks.weights import load_model
-    from ..training.validation import validate as ask
+    from ..training.check import ask, field_questions
+    from ..training.sets import making_device
 
     check_json(json)
     model, device = load_model(network.model), choose_device(network.device)
-    pool = open_pool(fields)
+    pool, each, asked = open_pool(fields), max(1, min(questions, 8)), network_on(model, device)
+    where = making_device(device)
     with Progress("question") as progress:
         result = ask(
-            network_on(model, device),
-            pool,
-            device=device,
-            questions=max(1, min(questions, 8)),
-            on_progress=progress,
+            asked,
+            progress.over(field_questions(pool, asked.config, where, each), each * len(pool)),
+            half=device.half,
         )
     print(f"model {model.name} (sha256 {model.sha256[:12]}), {result.questions} questions")
     print("gain over linear MMSE, dB of mean squared error, ± its standard error")

@@ -99,7 +99,7 @@ class _Job:
         methods: Sequence[str],
     ) -> _Job:
         """Read it, with the same checks and sentences as for a reconstruction."""
-        from ..estimates.saturation import saturation_notes
+        from ..engine.check import saturation_notes
         from ..io import scatter_note, stack_heights
 
         image = files.read(stack, channel=channel)

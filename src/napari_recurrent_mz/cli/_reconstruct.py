@@ -64,8 +64,8 @@ def _made(
     given: Given, planes: ZGrid, volume: VolumeWriter, number: int
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
+    from ..engine.check import hot_pixel_notes
     from ..engine.to_disk import reconstruct_into
-    from ..estimates.hot_pixels import hot_pixel_notes
 
     for sentence in hot_pixel_notes(given.scans, given.optics) if given.optics else ():
         note(sentence)

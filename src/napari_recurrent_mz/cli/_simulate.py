@@ -103,8 +103,8 @@ def fields(
     made = make_fields(config, path, count, device=choose_device(device).torch)
     with Progress("field") as progress:
         try:
-            for done, _ in enumerate(made, start=1):
-                progress(done, max(count - there, done))
+            for _ in progress.over(made, count - there):
+                pass
         except KeyboardInterrupt:
             raise InputError(
                 "Stopped: the fields made so far are kept, the same command makes the rest."
@@ -141,7 +141,7 @@ def examples(
 
     from ..core.device import choose_device
     from ..training.folder import Contents, ExampleFolder, room_for
-    from ..training.sets import SETS
+    from ..training.microscopes import SETS
 
     if sets not in SETS:
         raise InputError(f"--sets is '{sets}': choose one of {', '.join(SETS)}.")

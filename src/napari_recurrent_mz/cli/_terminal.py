@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..core.scans import ZGrid
 
 if TYPE_CHECKING:
     from ..engine.check import OwnSampleCheck
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -28,6 +30,12 @@ class Progress:
         if seconds_left is None:
             seconds_left = (time.monotonic() - self._begun) / done * (total - done)
         self.line(f"{self._what} {done}/{total}, {clock(seconds_left)} left")
+
+    def over(self, items: Iterable[T], total: int) -> Iterator[T]:
+        """Go through items, of which there are so many, and show how many are done."""
+        for done, item in enumerate(items, start=1):
+            yield item
+            self(done, max(total, done))
 
     def stage(self, words: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` pieces of ``words`` are done."""

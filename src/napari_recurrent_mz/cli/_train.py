@@ -39,13 +39,6 @@ class Adapting(Fields):
     stack: Annotated[
         tuple[str, ...] | None, Option("a fully sampled z-stack; may be repeated", repeats=True)
     ] = None
-    minutes: Annotated[
-        float | None,
-        Option(
-            "about how long (default: 10 on a GPU, 20 on an Apple GPU, 60 on a CPU; --steps takes "
-            "its place)"
-        ),
-    ] = None
     simulated_share: Annotated[
         float, Option("share of the steps on the simulated --fields, if those are given")
     ] = 0.3
@@ -97,6 +90,13 @@ def train(
             "the network makes; goes with --slope"
         ),
     ] = False,
+    minutes: Annotated[
+        float | None,
+        Option(
+            "how long, in place of --steps (default with --stack: 10 on a GPU, 20 on an Apple GPU, "
+            "60 on a CPU)"
+        ),
+    ] = None,
     adapting: Adapting,
     device: DeviceChoice = "auto",
     paper_network: Annotated[bool, Option("the paper's own form of the network")] = False,  # noqa: ARG001
@@ -137,7 +137,16 @@ def train(
         raise InputError("--steps and --batch must be at least 1.")
     source, facts = _examples(config, chosen, fields, examples, memory_gb)
     check, words = _check(config, chosen, held_out or str(examples))
-    trainer = Trainer(config, source, check, folder, device=chosen, start_from=start, revive=revive)
+    trainer = Trainer(
+        config,
+        source,
+        check,
+        folder,
+        device=chosen,
+        start_from=start,
+        revive=revive,
+        minutes=None if values.steps else minutes,
+    )
     _train(trainer, weights, facts, words)
 
 
@@ -213,13 +222,13 @@ def _examples(
 ) -> tuple[Source, Callable[[], dict[str, Any]]]:
     """What to learn from, and what the card says of it in the end."""
     from ..training import finish
-    from ..training.folder import ExampleFolder, FolderExamples
-    from ..training.loop import field_examples
+    from ..training.folder import ExampleFolder
+    from ..training.store import FieldExamples, FolderExamples
 
     if examples is None:
         pool = open_pool(str(fields))
         facts = partial(finish.facts_of_fields, pool, config.examples)
-        return field_examples(config, pool, device), facts
+        return FieldExamples(pool, config, device), facts
     folder = ExampleFolder.open(Path(examples))
     source = FolderExamples(folder, config, device.torch, memory_gb)
     print(
@@ -346,5 +355,5 @@ def _adapter(
         simulated_share=adapting.simulated_share,
     )
     if values.steps is None:
-        adapter.minutes = adapting.minutes or MINUTES[adapter.chosen.kind]
+        adapter.minutes = values.minutes or MINUTES[adapter.chosen.kind]
     return adapter

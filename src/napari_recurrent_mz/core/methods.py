@@ -15,36 +15,18 @@ from .scans import InputError
 
 @dataclass(frozen=True)
 class Method:
-    """One way to fill the grid.
+    """One way to fill the grid."""
 
-    Attributes
-    ----------
-    key : str
-        What the command line and files call it.
-    title : str
-        What a person calls it.
-    tip : str
-        What it is, in one line.
-    kind : str
-        auto, network, lmmse, nonnegative or interpolation: who makes its planes.
-    weights : str or None
-        The bundled weights that a network takes unless others are given.
-    architecture : str or None
-        Which network those weights are of; see :mod:`~.architectures`.
-    in_dock : bool
-        Whether the window offers it; the others serve comparisons only, or are chosen there
-        by their model.
-    target : {"widefield", "confocal"}
-        The image that it makes of a plane, unless a model of another kind is given.
-    """
-
-    key: str
-    title: str
-    tip: str
-    kind: str
-    weights: str | None = None
+    key: str  #: what the command line and files call it
+    title: str  #: what a person calls it
+    tip: str  #: what it is, in one line
+    kind: str  #: auto, network, lmmse, nonnegative or interpolation: who makes its planes
+    weights: str | None = None  #: the bundled weights that a network takes unless others are given
+    #: which network those weights are of; see :mod:`~.architectures`
     architecture: str | None = None
+    #: whether the window offers it; others serve comparisons, or are chosen there by their model
     in_dock: bool = True
+    #: the image of a plane, widefield or confocal, unless a model of another kind is given
     target: str = "widefield"
 
     @property

@@ -7,11 +7,11 @@ message is one sentence that names the scan, says what is wrong and what would b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from copy import copy
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,9 @@ class Scan:
         Height of the focal plane, in micrometres.
     name : str, optional
         How error messages and provenance call it, for instance the layer or the file.
+    acquired : mapping, optional
+        How it was taken, in plain values that travel with it into every record: date, exposure,
+        channel, position of the stage.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class Scan:
     image: npt.ArrayLike
     z_um: float
     name: str = ""
+    acquired: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         label = f"'{self.name}'" if self.name else "this scan"
@@ -90,14 +94,10 @@ class Scan:
         assert isinstance(self.image, np.ndarray)
         return self.image
 
-    def with_pixels(self, pixels: FloatArray) -> Scan:
-        """This scan with pixels that were made of its own: a window of it, or in other units.
-
-        They are not checked again: a window of a good scan may well be constant.
-        """
-        scan = copy(self)
-        object.__setattr__(scan, "image", pixels)
-        return scan
+    def as_dict(self) -> dict[str, Any]:
+        """What a record says of it: name, height, and how it was taken where that is known."""
+        taken = {"acquired": dict(self.acquired)} if self.acquired else {}
+        return {"name": self.name, "z_um": self.z_um, **taken}
 
 
 def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
@@ -119,7 +119,8 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
             "a scan needs at least 16 × 16."
         )
     check_finite(array, label)
-    pixels = np.array(as_single(array, label), order="C")  # the order of sums follows it
+    single = as_single(array, label)  # the order of sums follows that of the pixels
+    pixels = np.array(array, order="C") if single is array else np.ascontiguousarray(single)
     if pixels.min() == pixels.max():
         nearly = "" if array.min() == array.max() else "so nearly "
         raise InputError(
@@ -134,6 +135,11 @@ def check_image(image: npt.ArrayLike, label: str) -> FloatArray:
 def named(scan: Scan) -> str:
     """What a scan is called in a list of scans: by its name, else by its height."""
     return f"'{scan.name}'" if scan.name else f"that at {scan.z_um:g} µm"
+
+
+def scan_at(scans: Iterable[Scan], z_um: float) -> Scan | None:
+    """The scan at a height, if there is one."""
+    return next((scan for scan in scans if same_height(scan.z_um, z_um)), None)
 
 
 def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
@@ -159,6 +165,37 @@ def check_scans(scans: Iterable[Scan]) -> tuple[Scan, ...]:
     return checked
 
 
+class ScanStack(NamedTuple):
+    """Scans of one shape as plain arrays, which all computation starts from."""
+
+    images: FloatArray  # (M, Y, X)
+    z_um: npt.NDArray[np.float64]  # (M,)
+
+    @classmethod
+    def of(cls, scans: Sequence[Scan]) -> ScanStack:
+        """The stack of scans that are known to fit together."""
+        return cls(np.stack([scan.pixels for scan in scans]), np.array([s.z_um for s in scans]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X)."""
+        _, y, x = self.images.shape
+        return y, x
+
+    def at(self, chosen: npt.NDArray[np.intp]) -> ScanStack:
+        """Some of them, by their numbers."""
+        return ScanStack(self.images[chosen], self.z_um[chosen])
+
+
+Scans = Sequence[Scan] | ScanStack
+"""What computes with scans takes either; whoever calls much of it makes the stack once."""
+
+
+def stack_of(scans: Scans) -> ScanStack:
+    """Scans as plain arrays, once they fit together; what is a stack already stays as it is."""
+    return scans if isinstance(scans, ScanStack) else ScanStack.of(check_scans(scans))
+
+
 def ordinary_unit(brightest: float) -> float:
     """A unit in which sums of squares over images with this brightest pixel are numbers.
 
@@ -169,12 +206,10 @@ def ordinary_unit(brightest: float) -> float:
     return math.ldexp(1.0, math.frexp(brightest)[1])
 
 
-def in_ordinary_units(scans: Sequence[Scan]) -> tuple[float, tuple[Scan, ...]]:
-    """The :func:`ordinary_unit` of scans, and the scans in it."""
-    unit = ordinary_unit(max(float(np.abs(scan.pixels).max()) for scan in scans))
-    if unit == 1:
-        return unit, tuple(scans)
-    return unit, tuple(scan.with_pixels(scan.pixels / np.float32(unit)) for scan in scans)
+def in_ordinary_units(images: FloatArray) -> tuple[float, FloatArray]:
+    """The :func:`ordinary_unit` of images (M, Y, X), and the images in it."""
+    unit = ordinary_unit(max(float(images.max()), -float(images.min())))
+    return unit, images if unit == 1 else images / np.float32(unit)
 
 
 def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str = "") -> Heights:

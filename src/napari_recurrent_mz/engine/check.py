@@ -18,10 +18,19 @@ from ..core.device import Device
 from ..core.metrics import Normalisation
 from ..core.optics import WIDEST_GAP_DOF, Optics
 from ..core.progress import never
-from ..core.scans import FloatArray, InputError, Scan, check_scans, in_ordinary_units
+from ..core.scans import (
+    FloatArray,
+    InputError,
+    Scan,
+    ScanStack,
+    in_ordinary_units,
+    listed,
+    named,
+)
+from ..estimates.hot_pixels import hot_pixels
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
-from ..estimates.saturation import saturation_notes
+from ..estimates.saturation import AT_LIMIT, LOST, SATURATED, saturated_part
 from ..networks.weights import Model
 from .tiles import NetworkPlanes
 
@@ -82,18 +91,19 @@ def check_on_scans(
     stopped: Callable[[], bool] = never,
 ) -> OwnSampleCheck:
     """Predict up to five inner scans from the others by the network and by linear MMSE."""
-    checked = sorted(check_scans(scans), key=lambda scan: scan.z_um)
+    rising = sorted(scans, key=lambda scan: scan.z_um)
     if model.network.config.as_dict().get("target", "widefield") != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
-    if len(checked) < 3:
-        return _by_range(range_warnings(checked, optics, model))
-    small = _halved(in_ordinary_units(checked)[1], optics)
-    inner = np.arange(1, len(checked) - 1)
+    if len(rising) < 3:
+        return _by_range(range_warnings([scan.z_um for scan in rising], optics, model))
+    stack = ScanStack.of(rising)
+    small = _halved(ScanStack(in_ordinary_units(stack.images)[1], stack.z_um), optics)
+    inner = np.arange(1, len(rising) - 1)
     if len(inner) > _MOST_LEFT_OUT:
         inner = inner[np.linspace(0, len(inner) - 1, _MOST_LEFT_OUT).round().astype(int)]
     return _by_figures(
         tuple(
-            _leave_out(checked[number], small, int(number), optics, model, device, stopped)
+            _leave_out(rising[number], small, int(number), optics, model, device, stopped)
             for number in inner
         )
     )
@@ -132,30 +142,26 @@ class _Halved:
     # detail filtered as at twice the wavelength, binned 2 × 2 and at half the height, the gap has
     # as many depths of field as one in the volume. The noise lost by that is added again.
 
-    noisy: tuple[Scan, ...]  # as noisy as the scans: what predictions start from
+    noisy: ScanStack  # as noisy as the scans: what predictions start from
     clean: FloatArray  # (M, Y, X), without added noise: what they are compared with
     # (M,), variance of the noise left in clean, taken off both errors: no method can foresee it
     noise: npt.NDArray[np.float64]
     span: float  # background to 99.9th percentile, in the scans' units
 
 
-def _halved(scans: Sequence[Scan], optics: Optics) -> _Halved:
-    stack = np.stack([scan.pixels for scan in scans])
-    variance = np.array([noise_of(image) ** 2 for image in stack])
-    span = _span(stack)
-    if min(stack.shape[1:]) < _SMALLEST:
-        return _Halved(tuple(scans), stack, variance, span)
-    linear = LinearEstimate(scans, optics)
+def _halved(stack: ScanStack, optics: Optics) -> _Halved:
+    variance = np.array([noise_of(image) ** 2 for image in stack.images])
+    span = _span(stack.images)
+    if min(stack.shape) < _SMALLEST:
+        return _Halved(stack, stack.images, variance, span)
+    linear = LinearEstimate(stack, optics)
     rng = np.random.default_rng(0)  # the same answer every time
-    white = rng.standard_normal((1, *stack.shape[1:]), np.float32)
+    white = rng.standard_normal((1, *stack.shape), np.float32)
     remaining = float(_shrink(white, linear).var())
-    clean = _shrink(stack, linear)
+    clean = _shrink(stack.images, linear)
     lost = np.sqrt(variance * max(1 - remaining, 0.0)).astype(np.float32)
-    noisy = tuple(
-        Scan(image + sigma * rng.standard_normal(image.shape, np.float32), s.z_um / 2, s.name)
-        for image, sigma, s in zip(clean, lost, scans, strict=True)
-    )
-    return _Halved(noisy, clean, variance * remaining, span)
+    noisy = clean + lost[:, None, None] * rng.standard_normal(clean.shape, np.float32)
+    return _Halved(ScanStack(noisy, stack.z_um / 2), clean, variance * remaining, span)
 
 
 def _span(stack: FloatArray) -> float:
@@ -199,9 +205,9 @@ def _leave_out(
     stopped: Callable[[], bool],
 ) -> LeftOut:
     """Predict one scan from the others, twice, and compare with what it is."""
-    others = small.noisy[:number] + small.noisy[number + 1 :]
-    z_um = small.noisy[number].z_um
-    ends = (others[0].z_um, others[-1].z_um)
+    every = small.noisy.z_um
+    others, z_um = small.noisy.at(np.delete(np.arange(len(every)), number)), float(every[number])
+    ends = (float(others.z_um[0]), float(others.z_um[-1]))
     network = NetworkPlanes(
         others, optics, model, device, reach_um=ends, on_message=lambda _: None, stopped=stopped
     )
@@ -229,11 +235,33 @@ def notes_before(
     what: str = "grid",
 ) -> list[str]:
     """Sentences for a person before a run by any method; ``model`` is that of a network."""
-    notes = saturation_notes(scans) + reach_notes(scans, ends_um, optics, what)
+    z_um = [scan.z_um for scan in scans]
+    notes = saturation_notes(scans) + reach_notes(z_um, ends_um, optics, what)
     if optics is not None:
-        notes += gap_notes([scan.z_um for scan in scans], optics)
-        notes += [] if model is None else range_warnings(scans, optics, model)
+        notes += gap_notes(z_um, optics)
+        notes += [] if model is None else range_warnings(z_um, optics, model)
     return notes
+
+
+def saturation_notes(scans: Sequence[Scan]) -> list[str]:
+    """A sentence that names the saturated scans; nothing when there is none."""
+    parts = [(scan, saturated_part(scan.pixels)) for scan in scans]
+    saturated = [f"{named(scan)} ({100 * part:.2g} %)" for scan, part in parts if part > SATURATED]
+    if not saturated:
+        return []
+    return [f"Pixels of these scans are {AT_LIMIT}: {listed(saturated)}. {LOST}"]
+
+
+def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
+    """A sentence that names the scans with hot pixels; nothing when there is none."""
+    counts = [(scan, len(hot_pixels(scan.pixels, optics))) for scan in scans]
+    hot = [f"{named(scan)} ({count})" for scan, count in counts if count]
+    if not hot:
+        return []
+    return [
+        f"Single pixels stand out in {listed(hot)} as no light through this objective can (hot "
+        "pixels, cosmic rays): replace each by the median of its neighbours first."
+    ]
 
 
 def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
@@ -252,10 +280,10 @@ def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
     ]
 
 
-def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[str]:
+def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> list[str]:
     """Sentences on what lies outside the range that the model was trained for."""
     trained = model.card.get("trained_for", {})
-    z = np.sort([scan.z_um for scan in scans])
+    z = np.sort(scan_z_um)
     dof = optics.depth_of_field_um
     gap = float(np.diff(z).max()) if len(z) > 1 else 0.0
     nyquist = optics.pixel_um * 2 / optics.resolution_um
@@ -263,7 +291,7 @@ def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[
         ("na", optics.na, "the NA {:g}", 1.0),
         ("wavelength_um", optics.wavelength_um, "the wavelength {:g} µm", 1.0),
         ("pixel_per_nyquist", nyquist, "a pixel {:.2g} times the Nyquist pixel", 1.0),
-        ("scans", len(scans), "{:g} scans", 1.0),
+        ("scans", len(z), "{:g} scans", 1.0),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
     ]
     warnings = []
@@ -279,10 +307,13 @@ def range_warnings(scans: Sequence[Scan], optics: Optics, model: Model) -> list[
 
 
 def reach_notes(
-    scans: Sequence[Scan], ends_um: tuple[float, float], optics: Optics | None, what: str = "grid"
+    scan_z_um: Sequence[float],
+    ends_um: tuple[float, float],
+    optics: Optics | None,
+    what: str = "grid",
 ) -> list[str]:
     """A sentence when targets lie far beyond the scans; raises when nothing can be known of any."""
-    z = np.sort([scan.z_um for scan in scans])
+    z = np.sort(scan_z_um)
     (low, high), (lowest, highest) = (z[0], z[-1]), ends_um
     dof_um = 0.0 if optics is None else optics.depth_of_field_um
     away = max(low - highest, lowest - high)

@@ -14,17 +14,10 @@ from .tiles import NetworkPlanes
 
 @dataclass(frozen=True)
 class Cost:
-    """What a reconstruction is expected to take.
+    """What a reconstruction is expected to take."""
 
-    Attributes
-    ----------
-    megabytes : float
-        Of the finished volume.
-    seconds : float
-        An estimate: from the last run of this kind on this device, else from operation counts.
-    """
-
-    megabytes: float
+    megabytes: float  #: of the finished volume
+    #: an estimate: from the last run of this kind on this device, else from operation counts
     seconds: float
 
 
@@ -46,10 +39,6 @@ def estimate_cost(
     method : str
     device : Device
     model : Model, optional
-
-    Returns
-    -------
-    Cost
     """
     pixels = shape[0] * shape[1] * n_planes
     megabytes = pixels * 4 / 1e6

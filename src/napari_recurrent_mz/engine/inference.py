@@ -26,9 +26,11 @@ from ..core.scans import (
     Heights,
     InputError,
     Scan,
+    ScanStack,
     ZGrid,
     in_ordinary_units,
     same_height,
+    scan_at,
 )
 from ..estimates.interpolation import Interpolator
 from ..estimates.lmmse import LinearEstimate
@@ -41,36 +43,19 @@ from .tiles import NetworkPlanes
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One finished plane.
+    """One finished plane."""
 
-    Attributes
-    ----------
-    index : int
-        Its place in the grid.
-    z_um : float
-    pixels : numpy.ndarray, float32, shape (Y, X)
-        In the input's intensity units.
-    measured : bool
-        Whether it is a scan itself rather than inferred.
-    """
-
-    index: int
+    index: int  #: its place in the grid
     z_um: float
-    pixels: FloatArray
-    measured: bool
+    pixels: FloatArray  #: (Y, X), in the input's intensity units
+    measured: bool  #: whether it is a scan itself rather than inferred
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceImage:
-    """The finished image of a surface.
+    """The finished image of a surface."""
 
-    Attributes
-    ----------
-    pixels : numpy.ndarray, float32, shape (Y, X)
-        In the input's intensity units.
-    """
-
-    pixels: FloatArray
+    pixels: FloatArray  #: (Y, X), in the input's intensity units
 
 
 @dataclass(frozen=True)
@@ -106,7 +91,8 @@ def loaded(recipe: Recipe) -> Recipe:
     InputError
         As :func:`model_for`.
     """
-    return replace(recipe, model=model_for(recipe.method, recipe.model))
+    model = model_for(recipe.method, recipe.model)
+    return recipe if model is recipe.model else replace(recipe, model=model)
 
 
 def run(
@@ -167,20 +153,34 @@ def _planes(
     events: deque[Event],
 ) -> Iterator[Event]:
     indices = range(len(grid)) if order is None else order
-    heights = [float(grid.z_um[index]) for index in indices]
-    measured = recipe.measured()
-    there = [next((s for s in measured if same_height(s.z_um, z)), None) for z in heights]
-    planes = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
     try:
         yield from _drained(events)
-        for index, z, same in zip(indices, heights, there, strict=True):
-            if stopped():
-                raise Stopped
-            pixels = next(planes) if same is None else same.pixels.copy()
+        for plane in planes_in_order(grid, indices, recipe.measured(), maker, stopped):
             yield from _drained(events)
-            yield Plane(int(index), z, pixels, same is not None)
+            yield plane
     finally:
         _release(maker)
+
+
+def planes_in_order(
+    grid: ZGrid,
+    indices: Sequence[int],
+    measured: Sequence[Scan],
+    maker: PlaneMaker,
+    stopped: Callable[[], bool],
+) -> Iterator[Plane]:
+    """Planes of a grid by their numbers: those that were measured, and the others from a maker.
+
+    Ends in :class:`~.Stopped` when ``stopped`` says so before a plane.
+    """
+    heights = [float(grid.z_um[index]) for index in indices]
+    there = [scan_at(measured, z) for z in heights]
+    planes = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
+    for index, z, same in zip(indices, heights, there, strict=True):
+        if stopped():
+            raise Stopped
+        pixels = next(planes) if same is None else same.pixels.copy()
+        yield Plane(int(index), z, pixels, same is not None)
 
 
 def _surface(
@@ -224,10 +224,6 @@ def iter_planes(
         Given the sentence of every note, and what the check on the scans found.
     stopped : callable, optional
         Asked before every plane and every tile; True ends the planes early.
-
-    Yields
-    ------
-    Plane
 
     Raises
     ------
@@ -309,6 +305,11 @@ class _Task:
     on_check: Callable[[OwnSampleCheck], None]
     stopped: Callable[[], bool]
 
+    @cached_property
+    def stack(self) -> ScanStack:
+        """The scans as plain arrays: all that a maker needs of them."""
+        return ScanStack.of(self.recipe.scans)
+
 
 class _BuiltOnFirstUse:
     """A maker that is built with its first plane, because building it takes seconds."""
@@ -351,7 +352,7 @@ def _interpolated(task: _Task) -> PlaneMaker:
 def _linear_mmse(task: _Task) -> PlaneMaker:
     recipe = task.recipe
     return LinearEstimate(
-        recipe.scans,
+        task.stack,
         recipe.known_optics,
         reach_um=recipe.ends_um,
         device=choose_device(recipe.device).torch,
@@ -371,10 +372,11 @@ class _Rescaled:
 
 def _nonnegative(task: _Task) -> PlaneMaker:
     optics, device = task.recipe.known_optics, choose_device(task.recipe.device).torch
-    unit, scans = in_ordinary_units(task.recipe.scans)
 
     def build() -> PlaneMaker:
-        fit = nonnegative_estimate(scans, optics, device=device, stopped=task.stopped)
+        unit, images = in_ordinary_units(task.stack.images)
+        stack = ScanStack(images, task.stack.z_um)
+        fit = nonnegative_estimate(stack, optics, device=device, stopped=task.stopped)
         return fit if unit == 1 else _Rescaled(fit, unit)
 
     return _BuiltOnFirstUse(build)
@@ -396,7 +398,7 @@ def _network(task: _Task) -> NetworkPlanes:
             f"confocal ones, or another method than {method.title}."
         )
     return NetworkPlanes(
-        recipe.scans,
+        task.stack,
         optics,
         model,
         device,
@@ -426,6 +428,13 @@ _MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
     "nonnegative": _nonnegative,
     "interpolation": _interpolated,
 }
+
+
+def first_look(recipe: Recipe, z_um: float) -> FloatArray | None:
+    """Linear MMSE of one plane, shape (Y, X), to show while a slower method begins; else None."""
+    if recipe.chosen.kind not in ("auto", "network", "nonnegative"):
+        return None
+    return _linear_mmse(_Task(recipe, _quiet, _quiet, never)).plane(z_um)
 
 
 def model_for(method: str, given: Model | str | Path | None = None) -> Model | None:

@@ -33,10 +33,6 @@ def provenance(
         As in :class:`~.Recipe`.
     device, seconds, check
         As in :meth:`~napari_recurrent_mz.engine.recipe.Recipe.provenance`.
-
-    Returns
-    -------
-    dict
     """
     return Recipe(scans, grid, optics, method, model).provenance(device, seconds, check)
 
@@ -48,10 +44,6 @@ def methods_paragraph(record: Mapping[str, Any]) -> str:
     ----------
     record : mapping
         As :func:`provenance` gives it, and as the metadata of a volume hold it.
-
-    Returns
-    -------
-    str
 
     Raises
     ------

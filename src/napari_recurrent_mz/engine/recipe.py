@@ -27,6 +27,7 @@ from ..core.scans import (
     check_scans,
     require_several,
     same_height,
+    scan_at,
 )
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Recipe:
             **({} if measured else {"image": "confocal-like, inferred from wide-field scans"}),
             **({"used": used, "check": check.as_dict()} if check else {}),
             "model": {"name": model.name, "sha256": model.sha256} if model else None,
-            "scans": [{"name": scan.name, "z_um": scan.z_um} for scan in self.scans],
+            "scans": [scan.as_dict() for scan in self.scans],
             **self._target_record(measured),
             "optics": self.optics.as_dict() if self.optics else None,
             "device": device if isinstance(device, str) else device.name,
@@ -180,9 +181,7 @@ class Recipe:
         """Record of the target, and of its parts that are a scan themselves."""
         target = self.target
         if isinstance(target, ZGrid):
-            measured = [
-                i for i, z in enumerate(target.z_um) if any(same_height(s.z_um, z) for s in scans)
-            ]
+            measured = [i for i, z in enumerate(target.z_um) if scan_at(scans, z)]
             grid = {
                 "start_um": target.start_um, "stop_um": target.stop_um,
                 "step_um": target.step_um, "planes": len(target),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ..core.memory import NotEnoughMemoryError, is_out_of_memory
 from ..core.optics import Optics
 from ..core.progress import Stopped as Stopped
 from ..core.progress import never, stoppable, tell
-from ..core.scans import FloatArray, Heights, InputError, Scan, is_surface
+from ..core.scans import FloatArray, Heights, InputError, Scans, is_surface, stack_of
 from ..networks.inputs import NetworkInputs, PlaneParts, Prepared, Scale
 from ..networks.memory import Memory, split_states, stacked_states
 from ..networks.operations import operations_per_pixel
@@ -115,7 +116,7 @@ class NetworkPlanes:
 
     def __init__(
         self,
-        scans: Sequence[Scan],
+        scans: Scans,
         optics: Optics,
         model: Model,
         device: Device,
@@ -128,10 +129,12 @@ class NetworkPlanes:
         scale: Scale | None = None,
         fast: bool | None = None,
     ) -> None:
-        self.scans, self.optics, self.model, self.reach_um = scans, optics, model, reach_um
+        self.stack = stack_of(scans)
+        self.shape, self.n_scans = self.stack.shape, len(self.stack.z_um)
+        self.optics, self.model, self.reach_um = optics, model, reach_um
         self.on_message, self.stopped = on_message, stopped
         self.tile = tile or LARGEST_TILE[device.kind]
-        fitting = max(_PIXELS_AT_ONCE // scans[0].pixels.size, 1)
+        fitting = max(_PIXELS_AT_ONCE // math.prod(self.shape), 1)
         self.batch = min(_PLANES_AT_ONCE, fitting) if device.kind == "cuda" else 1
         self.half, self.fast = half, fast
         self.scale = scale
@@ -152,7 +155,7 @@ class NetworkPlanes:
         """The prepared scans: made with the first plane, because that can take seconds."""
         if self._inputs is None:
             self._inputs = NetworkInputs(
-                self.scans,
+                self.stack,
                 self.optics,
                 self.model.network.config,
                 reach_um=self.reach_um,
@@ -246,7 +249,7 @@ class NetworkPlanes:
     def _run(self, requests: Sequence[PlaneRequest]) -> torch.Tensor:
         """Normalised planes (N, Y, X) on the device."""
         memories = [memory for _, memory in requests if memory is not None]
-        known = {memory.known(len(self.scans), self.tile) for memory in memories} or {0}
+        known = {memory.known(self.n_scans, self.tile) for memory in memories} or {0}
         if len(known) > 1 or 0 < len(memories) < len(requests):  # not one group
             return torch.cat([self._run([one]) for one in requests])
         (first,) = known
@@ -274,14 +277,14 @@ class NetworkPlanes:
                     image = self.runner(given)
                 out[(..., *tile.write)] = image[(slice(None), 0, *tile.keep)].float()
         for memory, states in zip(memories, states_of, strict=True):
-            memory.keep(states, len(self.scans), self.tile)
+            memory.keep(states, self.n_scans, self.tile)
         if self.device.kind == "cpu":  # PyTorch reuses a GPU's memory by itself
             self._last_parts = whole
         return out
 
     def windows(self) -> list[Tile]:
         """The windows that a plane is made in."""
-        rows, columns = self.scans[0].pixels.shape
+        rows, columns = self.shape
         many = rows * columns > self.tile**2  # else what they share need not be known
         overlap = overlap_of(self.model) if many else 0
         return list(tiles((rows, columns), self.tile, overlap, alignment(self.model)))
@@ -302,7 +305,7 @@ class NetworkPlanes:
         if self.batch > 1:
             self.batch //= 2
         elif self.tile > (smallest := max(_SMALLEST_TILE, 3 * overlap_of(self.model))):
-            longest = max(self.scans[0].pixels.shape)
+            longest = max(self.shape)
             self.tile = max(min(self.tile, longest) // 2, smallest)
             self.on_message(
                 f"{self.device.name} ran out of memory: going on with tiles of {self.tile} pixels."
@@ -319,7 +322,7 @@ class NetworkPlanes:
 
     def _remember_speed(self, pixels: int, seconds: float) -> None:
         if seconds > 0:
-            key = (self.model.sha256, self.device.name, len(self.scans))
+            key = (self.model.sha256, self.device.name, self.n_scans)
             now = seconds / pixels
             self._timed += 1
             if self._timed == 1:  # includes the start-up: only better than nothing

@@ -12,8 +12,7 @@ from ..core.device import choose_device
 from ..core.methods import DEFAULT_METHOD
 from ..core.optics import Optics
 from ..core.scans import Scan, ZGrid
-from ..io import ChannelOfVolume, VolumeWriter
-from ..io._time_lapse import TimePoint
+from ..io import PlaneWriter, VolumeWriter
 from ..networks.weights import Model
 from .check import OwnSampleCheck
 from .inference import Plane, loaded, run, tell
@@ -58,10 +57,6 @@ def reconstruct_to(
         Asked before every plane and every tile; True ends in
         :class:`~.Stopped`.
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     InputError
@@ -83,12 +78,8 @@ def reconstruct_to(
     )
 
 
-Target = TimePoint | VolumeWriter | ChannelOfVolume
-"""Where a volume is put plane after plane."""
-
-
 def reconstruct_into(
-    opened: Callable[[tuple[int, int, int]], Target],
+    opened: Callable[[tuple[int, int, int]], PlaneWriter],
     recipe: Recipe,
     *,
     on_progress: Callable[[int, int], None] | None = None,
@@ -110,10 +101,6 @@ def reconstruct_into(
         As in :func:`reconstruct_to`.
     before_finish : callable, optional
         Given the provenance once all planes are there; what it raises leaves nothing behind.
-
-    Returns
-    -------
-    Path
 
     Raises
     ------

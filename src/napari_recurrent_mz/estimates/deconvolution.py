@@ -9,7 +9,7 @@ Astron. Astrophys. 437:369 (2005).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -20,7 +20,7 @@ import torch
 from ..core.device import Device, available_cores, uploaded
 from ..core.optics import Optics
 from ..core.progress import never, stoppable, tell
-from ..core.scans import FloatArray, Heights, InputError, Scan, check_scans, is_surface
+from ..core.scans import FloatArray, Heights, InputError, Scans, is_surface, stack_of
 from .covariance import transfer_table
 from .expansion import expand
 from .lmmse import Weights, linear_weights
@@ -96,6 +96,10 @@ class SheetWeights:
         return self.table.at((z_um[:, None] - self.sheets_um) / self.optics.depth_of_field_um)
 
 
+SheetWeighting = Callable[[SheetWeights, Heights], Weights]
+"""Weights (T, L, K) of the sheets for heights (T,), such as :meth:`SheetWeights.imaged`."""
+
+
 class ObjectImages(ABC):
     """Images of a non-negative object, in the scans' units: a base of what has one."""
 
@@ -104,10 +108,7 @@ class ObjectImages(ABC):
 
     @abstractmethod
     def filtered(
-        self,
-        z_um: float | Heights,
-        weights: Callable[[SheetWeights, Heights], Weights],
-        out: torch.Tensor | None = None,
+        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
 
@@ -145,7 +146,7 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
 
     def __init__(
         self,
-        scans: Sequence[Scan],
+        scans: Scans,
         optics: Optics,
         *,
         iterations: int = ITERATIONS,
@@ -155,14 +156,13 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         stopped: Callable[[], bool] | None = None,
         target: str = "widefield",
     ) -> None:
-        scans = check_scans(scans)
-        super().__init__(np.array([scan.z_um for scan in scans]), optics, target)
+        stack = stack_of(scans)
+        super().__init__(stack.z_um, optics, target)
         self.device = device
-        shape = scans[0].pixels.shape
-        self.filter = RadialFilter((shape[0], shape[1]), optics, self.table, device)
-        images = torch.from_numpy(np.stack([scan.pixels for scan in scans])).to(device)
+        self.filter = RadialFilter(stack.shape, optics, self.table, device)
+        images = torch.from_numpy(stack.images).to(device)
         self.levels = levels or Levels.of(images)
-        signal = images.sub_(self.levels.background)
+        signal = images - self.levels.background
         every = pixels_per_value(
             self.scan_z_um, self.sheets_um, optics, self.table, self.filter.padded
         )
@@ -181,10 +181,7 @@ class NonnegativeEstimate(SheetWeights, ObjectImages):
         self.density = self._iterate(start, signal, iterations, stopped or never)
 
     def filtered(
-        self,
-        z_um: float | Heights,
-        weights: Callable[[SheetWeights, Heights], Weights],
-        out: torch.Tensor | None = None,
+        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
     ) -> torch.Tensor:
         """See :class:`ObjectImages`."""
         if not is_surface(z_um):

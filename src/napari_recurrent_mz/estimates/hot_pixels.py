@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Scan, listed, named
+from ..core.scans import FloatArray
 from .normalisation import noise_of
 
 _FINE = 1.3  # of the Nyquist pixel: through a coarser one a bead can light a single pixel
@@ -36,15 +34,3 @@ def _is_alone(pixels: FloatArray, beside: FloatArray, row: int, column: int) -> 
     noise = float(np.median(np.abs(around - level))) / 0.6745
     above = float(pixels[row, column]) - level
     return above > _STANDS_OUT * noise and above > _ALONE * (float(beside[row, column]) - level)
-
-
-def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
-    """A sentence that names the scans with hot pixels; nothing when there is none."""
-    counts = [(scan, len(hot_pixels(scan.pixels, optics))) for scan in scans]
-    hot = [f"{named(scan)} ({count})" for scan, count in counts if count]
-    if not hot:
-        return []
-    return [
-        f"Single pixels stand out in {listed(hot)} as no light through this objective can (hot "
-        "pixels, cosmic rays): replace each by the median of its neighbours first."
-    ]

@@ -13,7 +13,6 @@ bright in both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +22,7 @@ import torch
 from ..core.arrays import real_values
 from ..core.device import uploaded
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Heights, Scan, check_scans, in_ordinary_units, is_surface
+from ..core.scans import FloatArray, Heights, Scans, in_ordinary_units, is_surface, stack_of
 from .covariance import CovarianceTable, covariance_table
 from .expansion import expand, height_nodes
 from .normalisation import normalisation
@@ -140,7 +139,7 @@ class LinearEstimate:
 
     Parameters
     ----------
-    scans : sequence of Scan
+    scans : sequence of Scan, or ScanStack
         One or more scans of one shape, in any order.
     optics : Optics
         NA, wavelength, index and pixel.
@@ -167,7 +166,7 @@ class LinearEstimate:
 
     def __init__(
         self,
-        scans: Sequence[Scan],
+        scans: Scans,
         optics: Optics,
         *,
         reach_um: tuple[float, float] | None = None,
@@ -175,17 +174,17 @@ class LinearEstimate:
         device: torch.device | None = None,
         target: str = "widefield",
     ) -> None:
-        self.scans = check_scans(scans)
+        stack = stack_of(scans)
+        self.images, self.scan_z_um = stack
         self.optics = optics
         self.sigma2 = sigma2
         self.device = device
         self.target = target
-        self.scan_z_um = np.array([scan.z_um for scan in self.scans])
         ends = np.array(reach_um) if reach_um else self.scan_z_um
         self.table = covariance_table(optics, _span(self.scan_z_um, ends))
-        self.filter = RadialFilter(self.scans[0].pixels.shape, optics, self.table, device)
-        self.unit, scaled = in_ordinary_units(self.scans)
-        images = torch.from_numpy(np.stack([scan.pixels for scan in scaled])).to(device)
+        self.filter = RadialFilter(stack.shape, optics, self.table, device)
+        self.unit, scaled = in_ordinary_units(self.images)
+        images = torch.from_numpy(scaled).to(device)
         # The mean takes no part in the filtering: weights at k = 0 sum to one, and without
         # it nothing large is left for the padding to ring with.
         # A confocal has no such mean: what is left out of its filtering is the background.
@@ -300,35 +299,23 @@ class LinearEstimate:
             Expected root-mean-square error relative to the standard deviation of the
             plane: 0 (known) to 1 (nothing known but the mean).
         """
-        target = real_values(z_um, "The list of heights")
+        heights = real_values(z_um, "The list of heights")
         return expected_error(
-            self.table,
-            self.optics,
-            self.scan_z_um,
-            target,
-            self.radial_power,
-            self.sigma2,
+            self.table, self.optics, self.scan_z_um, heights, self.radial_power, self.sigma2,
             self.target,
-        )
+        )  # fmt: skip
 
     @cached_property
     def radial_power(self) -> npt.NDArray[np.float64]:
         """Mean power of the scans at each node of the table, all directions, (K,); 0 at k = 0."""
-        return radial_power(self.spectra, self.filter, self.table)
+        power = (self.spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
+        nearest, nodes = self.filter.nearest_node, len(self.table.k)
+        total: npt.NDArray[np.float64] = np.bincount(nearest, power, nodes).astype(np.float64)
+        total[0] = 0.0
+        return total
 
     def _tensor(self, weights: Weights) -> torch.Tensor:
         return uploaded(weights, self.device)
-
-
-def radial_power(
-    spectra: torch.Tensor, radial: RadialFilter, table: CovarianceTable
-) -> npt.NDArray[np.float64]:
-    """Mean power of spectra (M, …) at each node of the table, all directions, (K,); 0 at k = 0."""
-    power = (spectra.abs() ** 2).mean(dim=0).cpu().numpy().ravel()
-    nearest, nodes = radial.nearest_node, len(table.k)
-    total: npt.NDArray[np.float64] = np.bincount(nearest, power, nodes).astype(np.float64)
-    total[0] = 0.0
-    return total
 
 
 def expected_error(

@@ -11,7 +11,7 @@ from skimage.filters import threshold_triangle
 
 from ..core.arrays import real_array
 from ..core.metrics import triangle_threshold
-from ..core.scans import FloatArray, InputError, check_image, ordinary_unit
+from ..core.scans import FloatArray, InputError, check_image, in_ordinary_units
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,7 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     The paper measures an extended-depth-of-field image of the whole stack by the triangle
     threshold; the maximum projection of the scans stands in for it, in training as in use.
     """
-    stack = np.asarray(images, dtype=np.float32)
-    unit = ordinary_unit(max(float(stack.max()), -float(stack.min())))
-    if unit != 1:
-        reduced = normalisation(stack / np.float32(unit))
-        return Normalisation(reduced.shift * unit, reduced.scale * unit)
+    unit, stack = in_ordinary_units(np.asarray(images, dtype=np.float32))
     projection = stack.max(axis=0)
     steps = np.ptp(projection) / np.spacing(np.abs(projection).max())
     binned = projection if steps > _BINS else projection.astype(np.float64)  # which has them
@@ -69,7 +65,7 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     scale = quantile(bright, 0.99) - shift
     if scale <= 0:  # a flat projection: any positive scale serves
         scale = max(float(stack.max() - stack.min()), 1e-6)
-    return Normalisation(shift, scale)
+    return Normalisation(shift * unit, scale * unit)
 
 
 @dataclass(frozen=True)
@@ -79,24 +75,14 @@ class EdfNormalisation:
     Huang et al. 2021, Methods, "Sample preparation": the triangle threshold separates background
     from foreground; the mean of the background is the shift, and the 99th percentile of the
     foreground is the scale.
-
-    Attributes
-    ----------
-    threshold : float
-        Triangle threshold (Zack et al., J. Histochem. Cytochem. 25:741, 1977); what lies above
-        it is foreground.
-    background : float
-        Mean of the background: it becomes 0.
-    p99 : float
-        99th percentile of the foreground: it becomes 1.
-    foreground_share : float
-        Share of the pixels above the threshold, between 0 and 1.
     """
 
+    #: triangle threshold (Zack et al., J. Histochem. Cytochem. 25:741, 1977); what lies above it is
+    #: foreground
     threshold: float
-    background: float
-    p99: float
-    foreground_share: float
+    background: float  #: mean of the background: it becomes 0
+    p99: float  #: 99th percentile of the foreground: it becomes 1
+    foreground_share: float  #: share of the pixels above the threshold, between 0 and 1
 
     @property
     def normalisation(self) -> Normalisation:

@@ -18,9 +18,8 @@ import torch
 from ..core.device import free_gpu_bytes, give_back_memory
 from ..core.memory import is_out_of_memory
 from ..core.optics import Optics
-from ..core.scans import Heights, Scan, check_scans, is_surface
-from .deconvolution import Levels, NonnegativeEstimate, ObjectImages, SheetWeights
-from .lmmse import Weights
+from ..core.scans import Heights, Scans, ScanStack, is_surface, stack_of
+from .deconvolution import Levels, NonnegativeEstimate, ObjectImages, SheetWeighting
 from .radial_filter import FilterCache, RadialFilter
 
 WINDOW = 2048
@@ -54,7 +53,7 @@ class NonnegativeWindows(ObjectImages):
 
     def __init__(
         self,
-        scans: Sequence[Scan],
+        scans: Scans,
         optics: Optics,
         *,
         target: str = "widefield",
@@ -62,11 +61,10 @@ class NonnegativeWindows(ObjectImages):
         stopped: Callable[[], bool] | None = None,
         size: int | None = None,
     ) -> None:
-        scans = check_scans(scans)
-        self.shape = scans[0].pixels.shape
-        self.scan_z_um = np.array([scan.z_um for scan in scans])
+        stack = stack_of(scans)
+        (images, self.scan_z_um), self.shape = stack, stack.shape
         self.device = device
-        self.levels = Levels.of(torch.from_numpy(np.stack([s.pixels for s in scans])))
+        self.levels = Levels.of(torch.from_numpy(images))
         rows, columns = (_ramps(length, size or WINDOW) for length in self.shape)
         count = len(rows) * len(columns)
         self._windows: list[_Window] = []
@@ -74,7 +72,7 @@ class NonnegativeWindows(ObjectImages):
         store: _SpectraStore | None = None
         for (row, down), (column, across) in product(rows, columns):
             fit = NonnegativeEstimate(
-                [s.with_pixels(s.pixels[row, column]) for s in scans],
+                ScanStack(np.ascontiguousarray(images[:, row, column]), self.scan_z_um),
                 optics,
                 levels=self.levels,
                 device=device,
@@ -92,10 +90,7 @@ class NonnegativeWindows(ObjectImages):
         self._windows.sort(key=lambda window: window.fit.filter.shape)
 
     def filtered(
-        self,
-        z_um: float | Heights,
-        weights: Callable[[SheetWeights, Heights], Weights],
-        out: torch.Tensor | None = None,
+        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The windows' sheets, filtered and blended; see :class:`~.ObjectImages`."""
         first = self._windows[0].fit  # the sheets of all windows have the same heights
@@ -116,7 +111,7 @@ class NonnegativeWindows(ObjectImages):
 
 
 def nonnegative_estimate(
-    scans: Sequence[Scan],
+    scans: Scans,
     optics: Optics,
     *,
     target: str = "widefield",
@@ -124,7 +119,8 @@ def nonnegative_estimate(
     stopped: Callable[[], bool] | None = None,
 ) -> ObjectImages:
     """Fit a non-negative object, in windows where the image is large or memory is short."""
-    longest, size = max(scans[0].pixels.shape), WINDOW
+    scans = stack_of(scans)
+    longest, size = max(scans.shape), WINDOW
     while True:
         try:
             if longest > size + 2 * OVERLAP:

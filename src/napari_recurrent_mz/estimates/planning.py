@@ -12,14 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ..core.optics import Optics
-from ..core.scans import FloatArray, InputError, Scan, ZGrid, in_ordinary_units, listed
-from .covariance import covariance_table
+from ..core.scans import FloatArray, InputError, Scan, ScanStack, ZGrid, listed
 from .expectation import Expectation
-from .lmmse import SIGMA2, LinearEstimate, expected_error, radial_power
-from .radial_filter import RadialFilter
+from .lmmse import LinearEstimate
 from .uncertainty import plane_spread
 
 Array = npt.NDArray[np.float64]
@@ -35,19 +32,15 @@ def expected_errors(
     scans: Sequence[Scan], optics: Optics, z_um: npt.ArrayLike, target: str = "widefield"
 ) -> Array:
     """Expected error of linear MMSE at heights (T,), from the middle of the scans; 0 to 1."""
+    middles = [_middle(scan.pixels) for scan in scans]
     # A part may be empty, which a scan may not.
-    images = [scan.pixels for scan in in_ordinary_units(scans)[1]]
-    middles = [_middle(image) for image in images]
-    images = middles if all(np.ptp(middle) > 0 for middle in middles) else images
-    scan_z_um = np.array([scan.z_um for scan in scans])
+    is_enough = all(np.ptp(middle) > 0 for middle in middles)
+    images = np.stack(middles if is_enough else [scan.pixels for scan in scans])
+    stack = ScanStack(images, np.array([scan.z_um for scan in scans]))
     heights = np.atleast_1d(np.asarray(z_um, np.float64))
-    every = np.concatenate([scan_z_um, heights])
-    table = covariance_table(optics, float(np.ptp(every)))
-    radial = RadialFilter(images[0].shape, optics, table)
-    offset = np.mean(images)
-    spectra = [radial.transform(torch.from_numpy(image[None] - offset)) for image in images]
-    power = radial_power(torch.cat(spectra), radial, table)
-    return expected_error(table, optics, scan_z_um, heights, power, SIGMA2, target)
+    reach_um = (float(heights.min()), float(heights.max()))
+    estimate = LinearEstimate(stack, optics, reach_um=reach_um, target=target)
+    return estimate.expected_error(heights)
 
 
 def _middle(pixels: FloatArray) -> FloatArray:
@@ -60,28 +53,15 @@ def _middle(pixels: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Heights for the scans of a depth range, chosen before the first of them.
+    """Heights for the scans of a depth range, chosen before the first of them."""
 
-    Attributes
-    ----------
-    scan_z_um : tuple of float
-        Rising, in micrometres.
-    expected_error : float
-        Root mean square over the grid, relative to the standard deviation of a plane.
-    z_um, per_plane : numpy.ndarray, shape (T,)
-        The heights looked at, and the expected error of each.
-    range_um : float
-        Depth of the grid.
-    wanted : float or None
-        The error asked for, where one was.
-    """
-
-    scan_z_um: tuple[float, ...]
+    scan_z_um: tuple[float, ...]  #: rising, in micrometres
+    #: root mean square over the grid, relative to the standard deviation of a plane
     expected_error: float
-    z_um: Array
-    per_plane: Array
-    range_um: float
-    wanted: float | None = None
+    z_um: Array  #: (T,), the heights looked at
+    per_plane: Array  #: (T,), the expected error of each
+    range_um: float  #: depth of the grid
+    wanted: float | None = None  #: the error asked for, where one was
 
     @property
     def sentence(self) -> str:
@@ -201,21 +181,13 @@ RULES = ("expected-error", "largest-gap", "spread")
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Where another scan should help most.
-
-    Attributes
-    ----------
-    z_um : float
-    rule : str
-    expected_error : float
-        Of the grid once it is taken, relative to the standard deviation of a plane.
-    expected_change : float
-        Root-mean-square change that it should bring to the linear estimate, in the same units.
-    """
+    """Where another scan should help most."""
 
     z_um: float
     rule: str
+    #: of the grid once it is taken, relative to the standard deviation of a plane
     expected_error: float
+    #: root-mean-square change that it should bring to the linear estimate, in the same units
     expected_change: float
 
 

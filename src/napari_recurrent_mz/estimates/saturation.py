@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.scans import Scan, listed, named
-
 SATURATED = 1e-3
 """Part of the pixels from which an image counts as saturated."""
 
-_AT_LIMIT = "at the camera's limit"
-_LOST = "What is brighter is lost there, and widths come out too large: expose shorter."
+AT_LIMIT = "at the camera's limit"
+LOST = "What is brighter is lost there, and widths come out too large: expose shorter."
 
 _SPIKE = 4.0  # times as many pixels as at the next value
 _FULL = frozenset(float(2**bits - 1) for bits in (8, 10, 12, 14, 16))
@@ -39,15 +37,6 @@ def saturated_part(pixels: npt.NDArray[Any]) -> float:
     return 0.0 if limit is None else int(np.count_nonzero(pixels == limit)) / pixels.size
 
 
-def saturation_notes(scans: Iterable[Scan]) -> list[str]:
-    """A sentence that names the saturated scans; nothing when there is none."""
-    parts = [(scan, saturated_part(scan.pixels)) for scan in scans]
-    saturated = [f"{named(scan)} ({100 * part:.2g} %)" for scan, part in parts if part > SATURATED]
-    if not saturated:
-        return []
-    return [f"Pixels of these scans are {_AT_LIMIT}: {listed(saturated)}. {_LOST}"]
-
-
 def stack_saturation_notes(name: str, stack: Iterable[npt.ArrayLike]) -> list[str]:
     """A sentence when planes of a stack are saturated; nothing otherwise."""
     parts = [saturated_part(np.asarray(plane)) for plane in stack]
@@ -55,6 +44,6 @@ def stack_saturation_notes(name: str, stack: Iterable[npt.ArrayLike]) -> list[st
     if not saturated:
         return []
     return [
-        f"Pixels of {len(saturated)} of the {len(parts)} planes of '{name}' are {_AT_LIMIT}, up to "
-        f"{100 * max(saturated):.2g} % of a plane. {_LOST}"
+        f"Pixels of {len(saturated)} of the {len(parts)} planes of '{name}' are {AT_LIMIT}, up to "
+        f"{100 * max(saturated):.2g} % of a plane. {LOST}"
     ]

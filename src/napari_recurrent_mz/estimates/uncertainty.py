@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 
 def noise_power(estimate: LinearEstimate) -> Array:
     """Power of the noise of a scan at each node of the table, all directions, (K,); 0 at k = 0."""
-    noise = float(np.median([noise_of(scan.pixels) for scan in estimate.scans]))
+    noise = float(np.median([noise_of(image) for image in estimate.images]))
     variance = (noise / estimate.unit) ** 2
     modes = np.bincount(estimate.filter.nearest_node, minlength=len(estimate.table.k))
     power = variance * float(np.prod(estimate.filter.padded)) * modes.astype(np.float64)

@@ -19,7 +19,7 @@ from ._scans import (
 )
 from ._whole import WORKPLACE, write_json, write_table, write_whole
 from ._write import (
-    ChannelOfVolume,
+    PlaneWriter,
     VolumeWriter,
     check_disk,
     check_output,
@@ -33,9 +33,9 @@ from ._write import (
 __all__ = [
     "WORKPLACE",
     "Channel",
-    "ChannelOfVolume",
     "ImageFile",
     "Place",
+    "PlaneWriter",
     "VolumeWriter",
     "channels_of",
     "check_disk",

@@ -17,23 +17,13 @@ OnPlane = Callable[[int, int], object]
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where the voxels of an image are; None where that is not known.
+    """Where the voxels of an image are; None where that is not known."""
 
-    Attributes
-    ----------
-    pixel_um : float or None
-        Pixel size, in micrometres.
-    z_um : numpy.ndarray, shape (Z,), or None
-        Heights of the planes, in micrometres.
-    z_step_um : float or None
-        The z step where ``z_um`` does not say it: that of a single plane.
-    origin_um : tuple of float
-        Position (y, x) of the first pixel, in micrometres.
-    """
-
-    pixel_um: float | None = None
-    z_um: npt.NDArray[np.float64] | None = None
+    pixel_um: float | None = None  #: pixel size, in micrometres
+    z_um: npt.NDArray[np.float64] | None = None  #: (Z,), heights of the planes, in micrometres
+    #: the z step where ``z_um`` does not say it: that of a single plane
     z_step_um: float | None = None
+    #: position (y, x) of the first pixel, in micrometres
     origin_um: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -46,20 +36,11 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """A channel of an image.
+    """A channel of an image."""
 
-    Attributes
-    ----------
-    pixels : array_like, shape (Z, Y, X) or (Y, X)
-        Read plane by plane, so that it may lie on the disk.
-    name : str
-    contrast : tuple of float
-        Limits that show it well.
-    """
-
-    pixels: Any
+    pixels: Any  #: (Z, Y, X) or (Y, X), read plane by plane, so that it may lie on the disk
     name: str = ""
-    contrast: tuple[float, float] = (0.0, 1.0)
+    contrast: tuple[float, float] = (0.0, 1.0)  #: limits that show it well
 
 
 @dataclass(frozen=True, eq=False)

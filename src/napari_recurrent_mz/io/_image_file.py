@@ -91,55 +91,29 @@ def unreadable(name: str, error: Exception) -> InputError:
 
 @dataclass(frozen=True, eq=False)
 class ImageFile:
-    """An image file that was read, with what its metadata says.
+    """An image file that was read, with what its metadata says."""
 
-    Attributes
-    ----------
-    data : numpy.ndarray, shape (Z, Y, X) or (Y, X)
-        Pixels in the type of the file.
-    name : str
-        File name without its folder.
-    path : str
-        Where it was read from.
-    z_um : numpy.ndarray, shape (Z,), or None
-        Height of every plane, in micrometres, when the file states heights or a z step.
-    pixel_um : float or None
-        Pixel size in the sample, in micrometres.
-    z_step_um : float or None
-        Distance between planes, in micrometres.
-    na, wavelength_um, immersion_index : float or None
-        Numerical aperture, emission wavelength in micrometres and refractive index of
-        the immersion medium.
-    channel : str
-        What the file calls the channel; empty when it does not.
-    origin_um : tuple of float or None
-        Position (y, x) of the first pixel in the world, in micrometres, where an OME-Zarr or a file
-        of this package states it. Where a stage stood is no place in an image.
-    provenance : mapping
-        What :func:`write_volume` was given, empty for files of other programs.
-    sources : mapping
-        Where each value that is known was found, in words, by the name of the attribute.
-    doubts : mapping
-        Why a value that the file states was not taken, in words, by the name of the attribute.
-    remarks : tuple of str
-        Sentences on what the file contradicts itself about.
-    """
-
-    data: npt.NDArray[Any]
-    name: str
-    path: str = ""
+    data: npt.NDArray[Any]  #: (Z, Y, X) or (Y, X), pixels in the type of the file
+    name: str  #: file name without its folder
+    path: str = ""  #: where it was read from
+    #: (Z,), height of every plane, in micrometres, when the file states heights or a z step
     z_um: npt.NDArray[np.float64] | None = None
-    pixel_um: float | None = None
-    z_step_um: float | None = None
-    na: float | None = None
-    wavelength_um: float | None = None
-    immersion_index: float | None = None
-    channel: str = ""
+    pixel_um: float | None = None  #: pixel size in the sample, in micrometres
+    z_step_um: float | None = None  #: distance between planes, in micrometres
+    na: float | None = None  #: numerical aperture
+    wavelength_um: float | None = None  #: of the emission, in micrometres
+    immersion_index: float | None = None  #: refractive index of the immersion medium
+    channel: str = ""  #: what the file calls the channel; empty when it does not
+    #: position (y, x) of the first pixel in the world, in micrometres, where an OME-Zarr or a file
+    #: of this package states it. Where a stage stood is no place in an image.
     origin_um: tuple[float, float] | None = None
+    #: what :func:`write_volume` was given, empty for files of other programs
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    #: where each value that is known was found, in words, by the name of the attribute
     sources: Mapping[str, str] = field(default_factory=dict)
+    #: why a value that the file states was not taken, in words, by the name of the attribute
     doubts: Mapping[str, str] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  #: sentences on what the file contradicts itself about
 
     @property
     def n_planes(self) -> int:

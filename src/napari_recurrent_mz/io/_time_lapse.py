@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ import numpy.typing as npt
 from ..core.scans import InputError
 from ._channels import NewImage, Place
 from ._whole import read_json, refusals_of, write_whole
-from ._write import check_disk
+from ._write import PlaneWriter, check_disk
 from ._zarr import (
     PROVENANCE_KEY,
     OmeZarrWriter,
@@ -90,50 +88,28 @@ def _levels_of(path: Path) -> list[Any]:
         return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
 
 
-class TimePoint(AbstractContextManager["TimePoint"]):
+class TimePoint(PlaneWriter):
     """Writes the planes (Z, Y, X) of one time point in their places in a time-lapse.
 
-    The place has no name of its own, so planes are there as soon as they are written: whoever
-    writes them keeps a record of the time points that are whole.
+    Whoever writes them keeps a record of the time points that are whole. ``levels`` are arrays
+    (T, Z, Y, X) of the whole time-lapse, the finest first.
     """
 
     def __init__(self, path: Path, time: int, shape: tuple[int, int, int]) -> None:
-        self.path, self.time = path, time
-        self._written: set[int] = set()
+        super().__init__(path)
+        self.time = time
         actual = read_time_lapse(path)[1]
         if actual[1:] != shape or time >= actual[0]:
             raise InputError(
                 f"Time point {time} of {shape[1]} × {shape[2]} pixels and {shape[0]} planes does "
                 f"not fit into '{path.name}': all time points must have one size."
             )
-        self._levels = _levels_of(path)
-
-    @property
-    def levels(self) -> list[Any]:
-        """Arrays (T, Z, Y, X) of the whole time-lapse, the finest first."""
-        return self._levels
-
-    @property
-    def finished_planes(self) -> list[int]:
-        """Numbers of the planes that were written, rising."""
-        return sorted(self._written)
+        self.levels = _levels_of(path)
 
     def __setitem__(self, index: int, plane: npt.NDArray[np.float32]) -> None:
         with refusals_of(self.path):
-            put_plane(self._levels, (self.time, index), plane)
+            put_plane(self.levels, (self.time, index), plane)
         self._written.add(index)
-
-    def finish(self, _provenance: Mapping[str, Any]) -> Path:
-        """All planes are there; how they were made stands in the record of the time-lapse."""
-        return self.path
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
 
 def make_plate(source: Path, target: Path) -> None:

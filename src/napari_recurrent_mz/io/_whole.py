@@ -259,7 +259,7 @@ def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "ut
     Spreadsheets need the ``encoding`` utf-8-sig: else they do not show the µ.
     """
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    return _write_text(Path(path), text, encoding)
+    return write_text(Path(path), text, encoding=encoding)
 
 
 _MOST_JSON_BYTES = 2**26
@@ -281,11 +281,9 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     """Write ``value`` as JSON, whole or not at all."""
-    return _write_text(Path(path), json.dumps(value, indent=1, allow_nan=False) + "\n", "utf-8")
+    return write_text(Path(path), json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def _write_text(path: Path, text: str, encoding: str) -> Path:
-    def write(part: Path) -> None:
-        part.write_text(text, encoding=encoding)
-
-    return write_whole(path, write)
+def write_text(path: Path, text: str, *, encoding: str = "utf-8", durable: bool = False) -> Path:
+    """Write a text file, whole or not at all; see :func:`write_whole`."""
+    return write_whole(path, lambda part: part.write_text(text, encoding=encoding), durable=durable)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -271,7 +270,38 @@ def _called(channel: Channel) -> str:
     return f"The channel '{channel.name}'" if channel.name else "The image"
 
 
-class VolumeWriter(AbstractContextManager["VolumeWriter"]):
+class PlaneWriter:
+    """What takes planes one after another, in any order, in a ``with`` block.
+
+    By itself it is a part of an image, such as a channel or a time point, whose planes are there
+    as soon as they are written: whoever has the whole image finishes it, and keeps the record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: set[int] = set()
+
+    def __setitem__(self, index: int, plane: npt.NDArray[Any]) -> None:
+        """Write the plane with this number, (Y, X)."""
+        raise NotImplementedError
+
+    @property
+    def finished_planes(self) -> list[int]:
+        """Numbers of the planes that were written, rising."""
+        return sorted(self._written)
+
+    def finish(self, provenance: Mapping[str, Any] | None = None) -> Path:  # noqa: ARG002
+        """All planes are there; the record of the whole image says how they were made."""
+        return self.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is to be done for a part."""
+
+
+class VolumeWriter(PlaneWriter):
     """Writes a volume plane after plane, in any order, as OME-TIFF or OME-Zarr 0.5.
 
     Until :meth:`finish` it lies under a temporary name in the same folder, so a volume under
@@ -332,7 +362,7 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         in_plate: bool = False,
         channels: Sequence[Channel] = (),
     ) -> None:
-        self.path = Path(path) if in_plate else check_output(path, inputs)
+        super().__init__(Path(path) if in_plate else check_output(path, inputs))
         self.dtype = np.dtype(dtype)
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         heights = real_values(z_um, "The list of heights")
@@ -341,7 +371,6 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         image = NewImage.empty(name, self.shape, self.dtype, place, channels)
         check_disk(self.path, (image.n_planes, *self.shape[1:]), self.dtype.itemsize)
         is_tiff = not in_plate and self.path.suffix.lower() in _TIFF_ENDINGS
-        self._written: set[int] = set()
         self._count = image.n_planes
         self._file: OmeTiffWriter | OmeZarrWriter
         with ExitStack() as on_error:
@@ -352,11 +381,6 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
                 self._file = (OmeTiffWriter if is_tiff else OmeZarrWriter)(self.part, image)
             on_error.callback(self._file.close)
             self._on_discard = on_error.pop_all()
-
-    @property
-    def finished_planes(self) -> list[int]:
-        """Numbers of the planes that were written, rising."""
-        return sorted(self._written)
 
     def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
         """Write the plane with this number, (Y, X), over one that was there."""
@@ -435,33 +459,17 @@ class VolumeWriter(AbstractContextManager["VolumeWriter"]):
         """Leave nothing behind, unless it is finished."""
         self._on_discard.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()
 
 
-class ChannelOfVolume(AbstractContextManager["ChannelOfVolume"]):
-    """Writes the planes of one of several channels; whoever has the volume finishes it."""
+class ChannelOfVolume(PlaneWriter):
+    """Writes the planes of one of several channels of a volume."""
 
     def __init__(self, volume: VolumeWriter, number: int) -> None:
+        super().__init__(volume.path)
         self._volume, self._first = volume, number * volume.shape[0]
 
     def __setitem__(self, index: int, plane: npt.ArrayLike) -> None:
-        """Write the plane with this number, (Y, X)."""
         self._volume[self._first + index] = plane
-
-    def finish(self, _provenance: Mapping[str, Any]) -> Path:
-        """All planes are there; how they were made is in the record of all channels."""
-        return self._volume.path
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
+        self._written.add(index)

@@ -45,20 +45,12 @@ _MEASURES = ("psnr", "nrmse", "ssim")
 
 @dataclass(frozen=True)
 class Scores:
-    """One method's values, plane by plane; NaN at the planes that were the input.
+    """One method's values, plane by plane; NaN at the planes that were the input."""
 
-    Attributes
-    ----------
-    psnr, nrmse, ssim : tuple of float, length Z
-        In dB, in percent of the truth plane's span, and from -1 to 1.
-    seconds : float
-        Time to make the planes, model loading left out.
-    """
-
-    psnr: tuple[float, ...]
-    nrmse: tuple[float, ...]
-    ssim: tuple[float, ...]
-    seconds: float
+    psnr: tuple[float, ...]  #: length Z, in dB
+    nrmse: tuple[float, ...]  #: length Z, in percent of the truth plane's span
+    ssim: tuple[float, ...]  #: length Z, from -1 to 1
+    seconds: float  #: time to make the planes, model loading left out
 
     def mean(self, measure: str) -> float:
         """Mean of ``psnr``, ``nrmse`` or ``ssim`` over the planes that are not input."""
@@ -74,23 +66,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A table of methods, and how it was made.
+    """A table of methods, and how it was made."""
 
-    Attributes
-    ----------
-    methods : mapping of str to Scores
-        In the order in which they were asked for.
-    z_um : tuple of float, length Z
-        Heights of the planes, in micrometres, rising.
-    planes : tuple of int
-        The planes that were the input, numbered along ``z_um``.
-    details : mapping
-        Optics, scale of the truth, model, device, versions, date.
-    """
-
-    methods: Mapping[str, Scores]
-    z_um: tuple[float, ...]
-    planes: tuple[int, ...]
+    methods: Mapping[str, Scores]  #: in the order in which they were asked for
+    z_um: tuple[float, ...]  #: length Z, heights of the planes, in micrometres, rising
+    planes: tuple[int, ...]  #: the planes that were the input, numbered along ``z_um``
+    #: optics, scale of the truth, model, device, versions, date
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def table(self) -> str:

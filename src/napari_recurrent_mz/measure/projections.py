@@ -73,36 +73,22 @@ class Slab:
 
 @dataclass(frozen=True, eq=False)
 class SideViews:
-    """Three projections of one volume, on its voxels.
+    """Three projections of one volume, on its voxels."""
 
-    Attributes
-    ----------
-    xy : ndarray, shape (Y, X)
-        Along z. For ``max`` the volume's own type (for truth values uint8, for half precision
-        float32), float64 for ``mean`` and ``sum``.
-    xz : ndarray, shape (Z, X)
-        Along y.
-    yz : ndarray, shape (Z, Y)
-        Along x.
-    z_um, y_um, x_um : tuple of float
-        Where the arrays begin and end, at the outer edges of the voxels, in micrometres, rising.
-    through_um : tuple of tuple of float
-        Which z went into ``xy``, which y into ``xz``, which x into ``yz``: edges, in micrometres.
-    depth : tuple of int
-        How many voxels went into a pixel of ``xy``, ``xz``, ``yz``.
-    how : str
-        ``max``, ``mean`` or ``sum``.
-    """
-
+    #: (Y, X), along z. For ``max`` the volume's own type (for truth values uint8, for half
+    #: precision float32), float64 for ``mean`` and ``sum``.
     xy: Array
-    xz: Array
-    yz: Array
-    z_um: Limits
-    y_um: Limits
-    x_um: Limits
+    xz: Array  #: (Z, X), along y
+    yz: Array  #: (Z, Y), along x
+    z_um: (
+        Limits  #: where the arrays begin and end: outer edges of the voxels, in micrometres, rising
+    )
+    y_um: Limits  #: the same along y
+    x_um: Limits  #: the same along x
+    #: which z went into ``xy``, which y into ``xz``, which x into ``yz``: edges, in micrometres
     through_um: tuple[Limits, Limits, Limits]
-    depth: tuple[int, int, int]
-    how: How
+    depth: tuple[int, int, int]  #: how many voxels went into a pixel of ``xy``, ``xz``, ``yz``
+    how: How  #: ``max``, ``mean`` or ``sum``
 
     @property
     def is_constant(self) -> bool:

@@ -44,10 +44,6 @@ class DeepZ(PlainNetwork):
     x_(k+1) = x_k + ReLU(Conv(ReLU(Conv(x_k)))). A block up has two convolutions of the
     enlarged image below beside x_k. The steps between levels are our reading: averaging over
     2 × 2 pixels on the way down, bilinear enlargement on the way up.
-
-    Parameters
-    ----------
-    config : DeepZConfig, optional
     """
 
     def __init__(self, config: DeepZConfig | None = None) -> None:

@@ -5,7 +5,7 @@ Training and use build their tensors here, so that they cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..core.device import uploaded
 from ..core.optics import Optics
-from ..core.scans import FloatArray, Heights, Scan, check_scans, is_surface
+from ..core.scans import FloatArray, Heights, Scans, ScanStack, is_surface, stack_of
 from ..estimates.deconvolution import NonnegativeEstimate, ObjectImages
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import Normalisation, noise_of, normalisation, quantile
@@ -66,7 +66,7 @@ class NetworkInputs:
 
     def __init__(
         self,
-        scans: Sequence[Scan],
+        scans: Scans,
         optics: Optics,
         config: NetworkConfig,
         *,
@@ -76,17 +76,14 @@ class NetworkInputs:
         density: npt.NDArray[np.floating] | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> None:
-        self.scans = check_scans(scans)
+        images, self.scan_z_um = stack_of(scans)
         self.config = config
         self.optics = optics
         self.device = device
-        stack = np.stack([scan.pixels for scan in self.scans])
-        self.scale = fixed if isinstance(fixed, Scale) else Scale.of(stack, fixed)
+        self.scale = fixed if isinstance(fixed, Scale) else Scale.of(images, fixed)
         self.normalisation = self.scale.normalisation
-        normal = self.normalisation.apply(stack)
-        normalised = [
-            scan.with_pixels(image) for image, scan in zip(normal, self.scans, strict=True)
-        ]
+        normal = self.normalisation.apply(images)
+        normalised = ScanStack(normal, self.scan_z_um)
         self.linear = LinearEstimate(
             normalised, optics, reach_um=reach_um, device=device, target=config.target
         )
@@ -102,7 +99,7 @@ class NetworkInputs:
                     device=device,
                 )  # fmt: skip
             self._residual_rms = self._residual(self.nonnegative, normal)
-        self.linear.scans = ()  # the normalised scans are no longer needed
+        self.linear.images = normal[:0]  # they are no longer needed
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
         self._floor = self._light.new_tensor(0.3 * self.scale.noise)
@@ -165,7 +162,7 @@ class NetworkInputs:
         unit_um = self.config.dpm_unit_dof * self.optics.depth_of_field_um
         z_um = whole.z_um
         heights = z_um[None, rows, columns] if is_surface(z_um) else z_um[:, None, None]
-        scans = np.array([scan.z_um for scan in self.scans[whole.first :]])
+        scans = self.scan_z_um[whole.first :]
         return uploaded((heights[:, None] - scans[:, None, None]) / unit_um, self.device)
 
     def _error(self, z_um: Heights) -> torch.Tensor:

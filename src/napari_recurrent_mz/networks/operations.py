@@ -21,22 +21,14 @@ _RECURRENT = "recurrent-mz"
 
 @dataclass(frozen=True)
 class Work:
-    """Work of one stage.
+    """Work of one stage."""
 
-    Attributes
-    ----------
-    stage : str
-        ``encoder 1`` … ``encoder 5``, ``gates``, ``mix`` and ``decoder`` likewise, ``last``.
-    operations : float
-        Multiplications and additions.
-    moved_bytes : float
-        What is read and written: of every convolution its input, its output and its weights,
-        once each. What happens to single values (normalisation, ReLU, gates, pooling,
-        enlarging, joining) is taken to be done on the way and costs nothing.
-    """
-
+    #: ``encoder 1`` … ``encoder 5``, ``gates``, ``mix`` and ``decoder`` likewise, ``last``
     stage: str
-    operations: float
+    operations: float  #: multiplications and additions
+    #: what is read and written: of every convolution its input, its output and its weights, once
+    #: each. What happens to single values (normalisation, ReLU, gates, pooling, enlarging, joining)
+    #: is taken to be done on the way and costs nothing.
     moved_bytes: float
 
 

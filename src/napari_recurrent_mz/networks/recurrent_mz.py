@@ -206,10 +206,6 @@ class ConvGRU(nn.Module):
 class RecurrentMZ(nn.Module):
     """The generator.
 
-    Parameters
-    ----------
-    config : NetworkConfig, optional
-
     Notes
     -----
     Height and width are free: images are padded by reflection to a multiple of

@@ -48,10 +48,6 @@ class UNet3DConfig(PlainConfig):
 class UNet3D(PlainNetwork):
     """The 3-D U-Net.
 
-    Parameters
-    ----------
-    config : UNet3DConfig, optional
-
     Notes
     -----
     Depth is folded into the batch, (N · M, c, H, W), so that everything but the joining of

@@ -27,23 +27,12 @@ DEFAULT = "recurrent-mz"
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with its weights and what is known of them.
-
-    Attributes
-    ----------
-    name : str
-    sha256 : str
-        Of the weights file.
-    card : dict
-        The model card: data, range of optics, steps, hours, measured table.
-    network : RecurrentMZ or PlainNetwork
-        In evaluation mode, float32, on the CPU.
-    """
+    """A network with its weights and what is known of them."""
 
     name: str
-    sha256: str
-    card: dict[str, Any]
-    network: Network
+    sha256: str  #: of the weights file
+    card: dict[str, Any]  #: the model card: data, range of optics, steps, hours, measured table
+    network: Network  #: in evaluation mode, float32, on the CPU
 
     @property
     def architecture(self) -> str:

@@ -6,7 +6,6 @@ worse than they are on the held-out part of the stacks.
 
 from __future__ import annotations
 
-import copy
 import csv
 import json
 import time
@@ -17,24 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..core.device import choose_device
 from ..core.progress import Stopped, never
 from ..core.scans import InputError
 from ..networks.architectures import Network
 from ..networks.weights import DEFAULT, Model, save_model
-from .examples import Batch, ExampleConfig, make_batch
+from .check import Question, Validation, ask
+from .examples import Batch, ExampleConfig
 from .fields import Pool
 from .finish import best_network, model_card
 from .learner import TrainConfig
 from .loop import Trainer, TrainingStep
-from .measured import MeasuredField, StackPool, judge, measured_examples, split
-from .validation import Validation
+from .measured import MeasuredField, StackPool, split, stack_questions
+from .sets import making_device
+from .store import FieldExamples
 
 MINUTES = {"cuda": 10.0, "mps": 20.0, "cpu": 60.0}
 """How long to adapt, by kind of device, when nobody says."""
 
-_JUDGEMENTS = 20
 _VARIANTS = 16  # sets of scans of each number, whose non-negative objects are found once
 
 
@@ -125,17 +126,19 @@ class Adapter(Trainer):
     ) -> None:
         self.fields, self.start = tuple(fields), start
         self.simulated, self.simulated_share = simulated, simulated_share
-        self.minutes, self._stopped = minutes, stopped
+        self._stopped, self._questions = stopped, list[Question]()
         _claim(folder, start, fields)
         halves = zip(*(split(field) for field in fields), strict=True)
-        self.pool, self._questions = (StackPool(half, folder) for half in halves)
+        learned, self._held_out = (StackPool(half, folder) for half in halves)
         crop = _largest_crop(fields, config.examples.crop)
         config = replace(config, examples=replace(config.examples, crop=crop))
+        pools = (learned, simulated) if simulated is not None else (learned,)
         chosen = choose_device(device)
-        self._where = chosen.torch if chosen.kind == "cuda" else None
+        self._sources = [FieldExamples(pool, config, chosen) for pool in pools]
         super().__init__(
-            config, self._draw, self._judge, folder, device=chosen, start_from=start.network
-        )
+            config, self._draw, self._judge, folder,
+            device=chosen, start_from=start.network, minutes=minutes,
+        )  # fmt: skip
 
     @property
     def has_best(self) -> bool:
@@ -145,58 +148,28 @@ class Adapter(Trainer):
     def run(self) -> Generator[TrainingStep, None, None]:
         """Judge the weights to start from, then train to the end; close it to stop early."""
         with suppress(Stopped):
-            began = time.monotonic()
-            gain, words = (None, "") if self.has_best else self._validate(np.nan)
-            if self.minutes is not None:
-                if self.config.network.nonnegative:  # found once, and kept: later it is quicker
-                    began = time.monotonic()
-                    self.check(self.averaged())
-                self._fit_into(60 * self.minutes, judging=time.monotonic() - began)
-            if gain is not None:
-                yield TrainingStep(self.step, self.config.steps, np.nan, gain, np.nan, words)
+            if not self.has_best:
+                began, unknown = time.monotonic(), torch.tensor(np.nan)
+                gain, words = self._validate(np.nan)
+                self.seconds += time.monotonic() - began
+                yield TrainingStep(self.step, self.config.steps, unknown, gain, np.nan, words)
             yield from super().run()
-
-    def _fit_into(self, seconds: float, judging: float) -> None:
-        """Set the number of steps so that the run, with its checkpoints, takes so long."""
-        preparing, pace = self._pace()
-        left = seconds - self.seconds - preparing - _JUDGEMENTS * judging
-        steps = self.step + max(int(left / pace), 1)
-        every = max(steps // _JUDGEMENTS, 1)
-        self.config = replace(
-            self.config, steps=steps, validate_every=every, checkpoint_every=every
-        )
-
-    def _pace(self) -> tuple[float, float]:
-        """Seconds until every set of scans is prepared, and of a step; nothing is changed."""
-        learner, seconds = copy.deepcopy(self.learner), []
-        for _ in range(3):  # the first pays for what is made once
-            began = time.monotonic()
-            float(learner.step(self._batch(0), self.config.learning_rate))
-            seconds.append(time.monotonic() - began)
-        pace = min(seconds)
-        examples = self.config.examples
-        sets = examples.variants * np.count_nonzero(examples.scans) * len(self.pool)
-        sets_a_step = -(-self.config.batch // examples.targets)
-        return max(seconds[0] - pace, 0.0) * sets / sets_a_step, pace
 
     def _draw(self, seed: int, step: int, size: int) -> Batch:
         """Examples of the stacks, or at times of simulated fields."""
-        config = self.config
-        rng = np.random.default_rng([seed, step])
-        if self.simulated is not None and rng.random() < self.simulated_share:
-            return make_batch(
-                self.simulated, seed, step, size, config.examples, config.network, self._where
-            )
-        return make_batch(
-            self.pool, seed, step, size, config.examples, config.network, self._where,
-            rng=rng, make=measured_examples,
-        )  # fmt: skip
+        rng = np.random.default_rng([seed, step, 1])
+        other = len(self._sources) > 1 and rng.random() < self.simulated_share
+        return self._sources[int(other)](seed, step, size)
 
     def _judge(self, network: Network) -> Validation:
-        return judge(
-            network, self._questions, self.config.examples, device=self.chosen,
-            objects_folder=self.folder / "objects", stopped=self._stopped,
-        )  # fmt: skip
+        """Noise included, as the planes of a camera have it."""
+        if not self._questions:
+            self._questions = list(
+                stack_questions(
+                    self._held_out, self.config, making_device(self.chosen), self._stopped
+                )
+            )
+        return ask(network, self._questions, half=self.chosen.half)
 
     def _score(self, result: Validation) -> float:
         """The mean alone: on the stacks it is never to fall."""

@@ -1,7 +1,7 @@
 """The network's inputs for many sets of scans at once: what a GPU makes examples with.
 
 The same numbers as :class:`~.NetworkInputs` gives set by set, held by a test. Shapes in the
-comments: B sets, M scans, T targets, S × S pixels, L sheets, K radial frequencies.
+comments: B sets, M scans, T targets, H × W pixels, L sheets, K radial frequencies.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _NOISE_MASK = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 class BatchedInputs:
     """What is known of B sets and T targets each; see :class:`~.Prepared`."""
 
-    images: torch.Tensor  # (B, M, S, S), as the network sees them
-    carried: torch.Tensor  # (B, T, M, S, S), every scan carried to the target, as it sees them
+    images: torch.Tensor  # (B, M, H, W), as the network sees them
+    carried: torch.Tensor  # (B, T, M, H, W), every scan carried to the target, as it sees them
     distance: torch.Tensor  # (B, T, M), what the DPMs hold
-    linear: torch.Tensor  # (B, T, S, S), as are unit and extra; normalised
+    linear: torch.Tensor  # (B, T, H, W), as are unit and extra; normalised
     unit: torch.Tensor
     extra: torch.Tensor
-    misfit: torch.Tensor  # (B, S, S)
+    misfit: torch.Tensor  # (B, H, W)
     scales: list[Scale]  # of every set
 
 
@@ -50,9 +50,9 @@ def batched_inputs(
     reach_um: tuple[float, float],
     config: NetworkConfig,
 ) -> BatchedInputs:
-    """Inputs for all targets of all sets, for a network that corrects both estimates.
+    """Inputs for all targets of all sets.
 
-    ``counts`` are (B, M, S, S) and ``reach_um`` the lowest and highest height of all.
+    ``counts`` are (B, M, H, W) and ``reach_um`` the lowest and highest height of all.
     """
     scales = _scales(counts)
     columns = [
@@ -63,9 +63,11 @@ def batched_inputs(
     shift, size, middle, contrast, spread, noise = (
         column[:, None, None, None] for column in counts.new_tensor(columns).unbind(1)
     )
-    normal = (counts - shift) / size  # (B, M, S, S)
+    normal = (counts - shift) / size  # (B, M, H, W)
     linear, carried, error = _linear(normal, scan_z_um, target_z_um, optics, reach_um, config)
-    extra, misfit = _object(normal, scan_z_um, target_z_um, optics, config.target)
+    extra, misfit = torch.zeros_like(linear), torch.zeros_like(normal[:, 0])
+    if config.nonnegative:
+        extra, misfit = _object(normal, scan_z_um, target_z_um, optics, config.target)
     if config.target == "confocal":
         light = normal.mean(dim=1, keepdim=True).clamp_min(0)
         brightness = torch.hypot(_smooth(linear**2).sqrt(), _smooth(light) * _SECTION_SHARE)
@@ -92,7 +94,7 @@ def batched_inputs(
 
 def _scales(counts: torch.Tensor) -> list[Scale]:
     """:meth:`Scale.of` for every set."""
-    projections = counts.amax(dim=1)  # (B, S, S)
+    projections = counts.amax(dim=1)  # (B, H, W)
     thresholds = _triangle_thresholds(projections)
     normalisations = []
     for stack, projection, threshold in zip(counts, projections, thresholds, strict=True):
@@ -117,7 +119,7 @@ def _scales(counts: torch.Tensor) -> list[Scale]:
 
 
 def _noise(normal: torch.Tensor) -> torch.Tensor:
-    """:func:`~.noise_of`, the median over the scans of each set: (B, M, S, S) → (B,)."""
+    """:func:`~.noise_of`, the median over the scans of each set: (B, M, H, W) → (B,)."""
     wide = functional.pad(normal, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
     mask = _NOISE_MASK.to(normal.device)[None, None]
     with torch.backends.cudnn.flags(allow_tf32=False):
@@ -127,13 +129,13 @@ def _noise(normal: torch.Tensor) -> torch.Tensor:
 
 
 def _triangle_thresholds(images: torch.Tensor) -> list[float]:
-    """:func:`skimage.filters.threshold_triangle` of images (B, S, S)."""
+    """:func:`skimage.filters.threshold_triangle` of images (B, H, W)."""
     flat = images.flatten(1)
     low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
     bins = ((flat - low) / (high - low) * _BINS).long().clamp(0, _BINS - 1)
     counts = torch.zeros(len(flat), _BINS, device=flat.device)
     counts.scatter_add_(1, bins, torch.ones_like(flat))
-    table = torch.cat([counts, low, high], dim=1).double().cpu().numpy()
+    table = torch.cat([counts, low, high], dim=1).cpu().double().numpy()
     return [_triangle(row[:-2], float(row[-2]), float(row[-1])) for row in table]
 
 
@@ -164,10 +166,10 @@ def _linear(
     reach_um: tuple[float, float],
     config: NetworkConfig,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Estimates (B, T, S, S), carried scans (B, T, M, S, S), expected errors (B, T, 1, 1)."""
+    """Estimates (B, T, H, W), carried scans (B, T, M, H, W), expected errors (B, T, 1, 1)."""
     table = covariance_table(optics, reach_um[1] - reach_um[0])
-    size = normal.shape[-1]
-    filtered = RadialFilter((size, size), optics, table, normal.device)
+    high, wide = normal.shape[-2:]
+    filtered = RadialFilter((high, wide), optics, table, normal.device)
     if config.target == "widefield":
         offset = normal.mean(dim=(1, 2, 3), keepdim=True)
     else:
@@ -186,7 +188,7 @@ def _linear(
         response = filtered.response(normal.new_tensor(both))
         linear.append(filtered.back((response[0] * spectrum).sum(dim=1)))
         apart = response[1] * spectrum
-        carried.append(filtered.back(apart.flatten(0, 1)).view(*apart.shape[:2], size, size))
+        carried.append(filtered.back(apart.flatten(0, 1)).view(*apart.shape[:2], high, wide))
         errors.append(expected_error(table, optics, scans, targets, power, target=config.target))
     error = normal.new_tensor(np.stack(errors))[:, :, None, None]
     return torch.stack(linear) + offset, torch.stack(carried) + offset[..., None], error
@@ -201,7 +203,7 @@ def _radial_powers(
     for total, spectrum in zip(totals, spectra, strict=True):
         total.scatter_add_(0, nearest, (spectrum.abs() ** 2).mean(dim=0).flatten())
     totals[:, 0] = 0
-    powers: npt.NDArray[np.float64] = totals.double().cpu().numpy()
+    powers: npt.NDArray[np.float64] = totals.cpu().double().numpy()
     return powers
 
 
@@ -212,9 +214,9 @@ def _radial_powers(
 class _Sheets:
     """The sheets of one fineness, of all sets; sets with fewer of them have dark ones."""
 
-    size: int  # values on a side
+    step: int  # pixels that a value stands for, along each axis
     numbers: npt.NDArray[np.int64]  # (B, L), which sheets they are; −1 for those that only fill up
-    response: torch.Tensor  # (B, M, L, size, size // 2 + 1), from them to the scans
+    response: torch.Tensor  # (B, M, L, Y, X // 2 + 1), from them to the scans
 
     def here(self) -> torch.Tensor:
         """Which are there, (B, L)."""
@@ -229,12 +231,12 @@ class _Objects:
         scan_z_um: npt.NDArray[np.float64],
         optics: Optics,
         target: str,
-        size: int,
+        shape: tuple[int, int],
         device: torch.device,
     ) -> None:
         self.each = [SheetWeights(heights, optics, target) for heights in scan_z_um]
         # One table serves the frequency axis of all: its nodes are the same for any reach.
-        self.filter = RadialFilter((size, size), optics, self.each[0].table, device)
+        self.filter = RadialFilter(shape, optics, self.each[0].table, device)
         self.device, self.padded = device, self.filter.padded
         every = [
             np.array(pixels_per_value(one.scan_z_um, one.sheets_um, optics, one.table, self.padded))
@@ -245,26 +247,26 @@ class _Objects:
         self.classes: list[_Sheets] = []
         for step in sorted({int(n) for steps in every for n in steps}):
             numbers = _filled_up([np.flatnonzero(steps == step) for steps in every])
-            side = self.padded[0] // step
-            response = self._response(to_scans, numbers, side)
-            self.classes.append(_Sheets(side, numbers, response))
+            response = self._response(to_scans, numbers, step)
+            self.classes.append(_Sheets(step, numbers, response))
 
     def _response(
-        self, radial: list[npt.NDArray[np.float64]], numbers: npt.NDArray[np.int64], side: int
+        self, radial: list[npt.NDArray[np.float64]], numbers: npt.NDArray[np.int64], step: int
     ) -> torch.Tensor:
-        """Responses (B, …, L, side, side // 2 + 1) of radial weights (…, all sheets, K) per set."""
+        """Responses (B, …, L, Y, X // 2 + 1) of radial weights (…, all sheets, K) per set."""
         chosen = np.stack(
             [each[:, at] * (at >= 0)[:, None] for each, at in zip(radial, numbers, strict=True)]
         )
         weights = torch.tensor(chosen, dtype=torch.float32, device=self.device)
-        response = self.filter.response(weights, (side, side))
-        if side != self.padded[0]:  # the sign of the highest frequency is not known
-            response[..., side // 2, :] = 0
-            response[..., side // 2] = 0
+        high, wide = self.padded[0] // step, self.padded[1] // step
+        response = self.filter.response(weights, (high, wide))
+        if step > 1:  # the sign of the highest frequency is not known
+            response[..., high // 2, :] = 0
+            response[..., wide // 2] = 0
         return response
 
     def spectra(self, densities: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Transforms (B, L, side, side // 2 + 1, 2) of densities (B, L, side, side)."""
+        """Transforms (B, L, Y, X // 2 + 1, 2) of densities (B, L, Y, X)."""
         return [_forward(density) for density in densities]
 
     def mixed(self, responses: list[torch.Tensor], spectra: list[torch.Tensor]) -> torch.Tensor:
@@ -272,27 +274,26 @@ class _Objects:
         (high, wide), shape = self.padded, responses[0].shape
         total = torch.zeros(*shape[:2], high, wide // 2 + 1, 2, device=self.device)
         for response, spectrum in zip(responses, spectra, strict=True):
-            side = spectrum.shape[2]
             for m in range(shape[1]):
                 some = (response[:, m, ..., None] * spectrum).sum(dim=1)
-                _low(total[:, m], side, high, some)
-        return self._image(total, high)
+                _low(total[:, m], some)
+        return self._image(total)
 
     def spread(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """The adjoint: images (B, M, Y, X) to densities (B, L, side, side) of every fineness."""
+        """The adjoint: images (B, M, Y, X) to densities (B, L, Y, X) of every fineness."""
         spectra = _forward(images)
         densities = []
         for sheets in self.classes:
-            part = _cut(spectra, sheets.size)
+            part = _cut(spectra, sheets.step)
             total = sheets.response[:, 0, ..., None] * part[:, 0, None]
             for m in range(1, images.shape[1]):
                 total.addcmul_(sheets.response[:, m, ..., None], part[:, m, None])
-            densities.append(self._image(total, sheets.size))
+            densities.append(self._image(total, sheets.step))
         return densities
 
-    def _image(self, spectra: torch.Tensor, side: int) -> torch.Tensor:
-        whole = torch.view_as_complex(spectra)
-        images: torch.Tensor = torch.fft.irfft2(whole, s=(side, side), norm="forward")
+    def _image(self, spectra: torch.Tensor, step: int = 1) -> torch.Tensor:
+        whole, shape = torch.view_as_complex(spectra), [n // step for n in self.padded]
+        images: torch.Tensor = torch.fft.irfft2(whole, s=shape, norm="forward")
         return images
 
     def crop(self, images: torch.Tensor) -> torch.Tensor:
@@ -305,22 +306,22 @@ def _forward(images: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(torch.fft.rfft2(images, norm="forward"))
 
 
-def _low(total: torch.Tensor, side: int, high: int, some: torch.Tensor) -> None:
-    """Add spectra (B, side, …) to the low frequencies of wider ones (B, high, …)."""
-    if side == high:
+def _low(total: torch.Tensor, some: torch.Tensor) -> None:
+    """Add spectra (B, Y', X', …) to the low frequencies of those of finer images (B, Y, X, …)."""
+    if total.shape[1] == some.shape[1]:
         total += some
         return
-    half = side // 2
-    total[:, :half, :half] += some[:, :half, :half]
-    total[:, 1 - half :, :half] += some[:, 1 - half :, :half]
+    half, wide = some.shape[1] // 2, some.shape[2] - 1
+    total[:, :half, :wide] += some[:, :half, :wide]
+    total[:, 1 - half :, :wide] += some[:, 1 - half :, :wide]
 
 
-def _cut(spectra: torch.Tensor, side: int) -> torch.Tensor:
-    """The low frequencies of spectra (B, M, Y, …), as those of images with ``side`` pixels."""
-    if side == spectra.shape[2]:
+def _cut(spectra: torch.Tensor, step: int) -> torch.Tensor:
+    """The low frequencies of spectra (B, M, Y, …), as those of images with larger pixels."""
+    if step == 1:
         return spectra
-    half = side // 2
-    some = spectra[:, :, :, : half + 1]
+    half = spectra.shape[2] // step // 2
+    some = spectra[:, :, :, : (spectra.shape[3] - 1) // step + 1]
     return torch.cat([some[:, :, :half], some[:, :, -half:]], dim=2)
 
 
@@ -336,8 +337,9 @@ def _object(
     optics: Optics,
     target: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the objects add at the targets (B, T, S, S), and leave of the scans (B, S, S)."""
-    objects = _Objects(scan_z_um, optics, target, normal.shape[-1], normal.device)
+    """What the objects add at the targets (B, T, H, W), and leave of the scans (B, H, W)."""
+    high, wide = normal.shape[-2:]
+    objects = _Objects(scan_z_um, optics, target, (high, wide), normal.device)
     background, bright, mean = _levels(normal)
     signal = normal - background[:, None, None, None]
     start = mean / objects.counts
@@ -349,7 +351,7 @@ def _object(
     for n, radial in enumerate(beyond):  # one set at a time: its responses are many
         some = slice(n, n + 1)
         responses = [
-            objects._response([radial], sheets.numbers[some], sheets.size)
+            objects._response([radial], sheets.numbers[some], sheets.step)
             for sheets in objects.classes
         ]
         image = objects.mixed(responses, [spectrum[some] for spectrum in spectra])
@@ -370,10 +372,10 @@ def _levels(normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 def _richardson_lucy(
     objects: _Objects, signal: torch.Tensor, start: torch.Tensor, bright: torch.Tensor
 ) -> list[torch.Tensor]:
-    """Densities (B, L, side, side) of all sets, as :class:`~.NonnegativeEstimate` finds them."""
+    """Densities (B, L, Y, X) of all sets, as :class:`~.NonnegativeEstimate` finds them."""
     count = signal.shape[1]
     to_scans = [sheets.response for sheets in objects.classes]
-    areas = [(objects.padded[0] / sheets.size) ** 2 for sheets in objects.classes]
+    areas = [sheets.step**2 for sheets in objects.classes]
     seen = torch.zeros(*signal.shape[:2], *objects.padded, device=signal.device)
     objects.crop(seen).fill_(1)
     shares = [part.clamp_min_(1e-3 * count).reciprocal_() for part in objects.spread(seen)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ..networks.architectures import Network, build_as
 from ..networks.weights import save_model
 from .examples import ExampleConfig
 from .fields import OBJECTIVES, PIXEL_PER_NYQUIST, WAVELENGTH_UM, Pool
-from .sets import SetConfig
+from .microscopes import SampleConfig
 
 _NO_KINDS = {
     "step", "loss", "gain_db", "raw_gain_db", "worst_db", "lost", "dead_channels", "dead_levels",
@@ -58,42 +59,36 @@ def write_model(
 
 def facts_of_fields(pool: Pool, examples: ExampleConfig) -> dict[str, dict[str, Any]]:
     """What a card says of a training on simulated fields."""
-    nas = [na for na, _ in OBJECTIVES]
+    data = {"fields": len(pool), "kinds": sorted(pool.kinds()), "origin": "fields"}
+    return _facts(examples, OBJECTIVES, WAVELENGTH_UM, PIXEL_PER_NYQUIST, data)
+
+
+def facts_of_sets(config: SampleConfig, groups: int) -> dict[str, dict[str, Any]]:
+    """What a card says of a training on sets of scans."""
+    pixels = config.pixel_per_nyquist + (config.coarse_pixel if config.coarse_share else ())
+    samples, kinds = groups * config.samples, sorted(kind for kind, _ in config.kinds)
+    sets = samples * len(config.scans)
+    data = {"fields": samples, "sets": sets, "kinds": kinds, "origin": "examples"}
+    return _facts(config, config.objectives, config.wavelength_um, pixels, data)
+
+
+def _facts(
+    examples: ExampleConfig,
+    objectives: Sequence[tuple[float, float]],
+    wavelength_um: Sequence[float],
+    pixels: Sequence[float],
+    data: dict[str, Any],
+) -> dict[str, dict[str, Any]]:
+    nas = [na for na, _ in objectives]
     return {
         "trained_for": {
             "na": [min(nas), max(nas)],
-            "wavelength_um": list(WAVELENGTH_UM),
-            "pixel_per_nyquist": list(PIXEL_PER_NYQUIST),
-            "scans": [1, len(examples.scans)],
+            "wavelength_um": list(wavelength_um),
+            "pixel_per_nyquist": [min(pixels), max(pixels)],
+            "scans": [min(examples.shares), max(examples.shares)],
             "spacing_dof": list(examples.spacing_dof),
         },
-        "data": {
-            "fields": len(pool),
-            "kinds": sorted(pool.kinds()),
-            "origin": f"simulated (recurrent-mz simulate fields); {_NUCLEI}",
-        },
-    }
-
-
-def facts_of_sets(config: SetConfig, groups: int) -> dict[str, dict[str, Any]]:
-    """What a card says of a training on sets of scans."""
-    nas = [na for na, _ in config.objectives]
-    pixels = config.pixel_per_nyquist + (config.coarse_pixel if config.coarse_share else ())
-    samples = groups * config.samples
-    return {
-        "trained_for": {
-            "na": [min(nas), max(nas)],
-            "wavelength_um": list(config.wavelength_um),
-            "pixel_per_nyquist": [min(pixels), max(pixels)],
-            "scans": [min(config.shares()), max(config.shares())],
-            "spacing_dof": list(config.spacing_dof),
-        },
-        "data": {
-            "fields": samples,
-            "sets": samples * len(config.scans),
-            "kinds": sorted(kind for kind, _ in config.kinds),
-            "origin": f"simulated (recurrent-mz simulate examples); {_NUCLEI}",
-        },
+        "data": data | {"origin": f"simulated (recurrent-mz simulate {data['origin']}); {_NUCLEI}"},
     }
 
 

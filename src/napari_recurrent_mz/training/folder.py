@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,32 +16,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..core.device import Device
 from ..core.scans import InputError
-from ..io import write_json, write_whole
+from ..io import write_json
 from ..io._whole import read_json, refusals_of, remove_left_behind, try_lock
 from ..networks.architectures import Network
 from ..networks.recurrent_mz import NetworkConfig
-from .examples import Batch
-from .learner import TrainConfig
-from .questions import Question, ask, check_groups
-from .sets import Group, SetConfig, Sets
-from .store import Ring
-from .validation import Validation
+from .check import Question, Validation, ask, check_groups
+from .microscopes import Group, SampleConfig
+from .sets import read_sets, write_sets
 
 _ABOUT = "examples.json"
-_EVERY = 20  # steps after which one more group is taken from a folder that is larger than the ring
-_LOOK = 50  # steps after which new groups are looked for
 
 
 @dataclass(frozen=True)
 class Contents:
     """What the files of a folder are made from."""
 
-    sets: SetConfig = field(default_factory=SetConfig)
+    sets: SampleConfig = field(default_factory=SampleConfig)
     seed: int = 1
     questions: int = 240  # of the check, at least
     dpm_unit_dof: float = NetworkConfig.dpm_unit_dof
@@ -102,7 +95,7 @@ class ExampleFolder:
         try:
             about = read_json(path / _ABOUT)
             sets = {name: _tuples(value) for name, value in about["sets"].items()}
-            return cls(path, Contents(**(about | {"sets": SetConfig(**sets)})))
+            return cls(path, Contents(**(about | {"sets": SampleConfig(**sets)})))
         except FileNotFoundError:
             raise InputError(
                 f"There are no examples in '{path}': make some with recurrent-mz simulate examples."
@@ -116,7 +109,7 @@ class ExampleFolder:
     # --- what there is ---
 
     @cached_property
-    def _check(self) -> list[tuple[str, Job]]:
+    def asked(self) -> list[tuple[str, Job]]:
         """The files of the check, with the third that each belongs to."""
         groups = check_groups(self.contents.sets, self.contents.questions)
         return [
@@ -131,7 +124,7 @@ class ExampleFolder:
 
     def jobs(self, groups: Iterable[int]) -> list[Job]:
         """What is to be made: the check, and groups to train on."""
-        return [*(job for _, job in self._check), *map(self.group, groups)]
+        return [*(job for _, job in self.asked), *map(self.group, groups)]
 
     def groups(self) -> list[int]:
         """The numbers of the groups to train on that are there."""
@@ -187,27 +180,22 @@ class ExampleFolder:
                 remove_left_behind(path)
                 write_sets(path, group.sets(self.contents.network, device))
 
-    def questions(self, device: torch.device) -> Iterator[Question]:
+    def questions(self) -> Iterator[Question]:
         """The check, read anew every time: it may be larger than the memory."""
-        missing = sum(not path.exists() for _, (path, _) in self._check)
+        missing = sum(not path.exists() for _, (path, _) in self.asked)
         if missing:
             raise InputError(
                 f"The check in '{self.path}' is not complete: run recurrent-mz simulate examples "
                 f"again to make its {missing} missing files."
             )
-        for third, (path, group) in self._check:
+        for third, (path, group) in self.asked:
             for sets in read_sets(path):
-                yield Question(sets.to(device), group.kinds, third)
+                yield Question(sets, group.kinds, third)
 
     def check(self, device: Device) -> Callable[[Network], Validation]:
         """What :meth:`questions` say of a network."""
-        for _ in self.questions(device.torch):
-            break  # refuses a check that is not complete
-
-        def check(network: Network) -> Validation:
-            return ask(network, self.questions(device.torch), half=device.half)
-
-        return check
+        next(self.questions())  # refuses a check that is not complete
+        return lambda network: ask(network, self.questions(), half=device.half)
 
     def require(self, network: NetworkConfig) -> None:
         """Refuse a network that cannot learn from these sets."""
@@ -244,36 +232,6 @@ def _claimed(path: Path) -> Iterator[bool]:
                 beside.unlink()
 
 
-def write_sets(path: Path, every: list[Sets]) -> None:
-    """Write the sets of a group, whole or not at all."""
-    from safetensors.torch import save
-
-    tensors = {
-        f"{n}.{name}": value.contiguous().cpu()
-        for n, sets in enumerate(every)
-        for name, value in sets.tensors().items()
-    }
-    write_whole(path, lambda part: part.write_bytes(save(tensors)))
-
-
-def read_sets(path: Path) -> list[Sets]:
-    """The sets of a group."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-        count = 1 + max(int(key.split(".")[0]) for key in tensors)
-        return [
-            Sets(**{k.split(".")[1]: v for k, v in tensors.items() if k.startswith(f"{n}.")})
-            for n in range(count)
-        ]
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"'{path}' is damaged: delete it, and recurrent-mz simulate examples makes it again."
-        ) from error
-
-
 def room_for(folder: ExampleFolder, gigabytes: float, wanted: int | None) -> range:
     """The groups that fit into so many gigabytes together with the check, or as many as wanted."""
     check = folder.expected_gigabytes(folder.jobs([]))
@@ -293,58 +251,3 @@ def room_for(folder: ExampleFolder, gigabytes: float, wanted: int | None) -> ran
             f"{free:.3g} GB are free; choose another place, or a smaller --examples-gb."
         )
     return groups
-
-
-class FolderExamples:
-    """What a training draws from a folder, by way of a ring in memory.
-
-    New groups are taken in as they come. Of a folder that is larger than the ring, one group after
-    the other takes the place of the oldest.
-    """
-
-    def __init__(
-        self, folder: ExampleFolder, config: TrainConfig, device: torch.device, gigabytes: float
-    ) -> None:
-        folder.require(config.network)
-        if not folder.groups():
-            raise InputError(
-                f"There is no group of examples in '{folder.path}' yet: make some with "
-                "recurrent-mz simulate examples."
-            )
-        self.folder, self.config = folder, config
-        self.ring = Ring.of(folder.contents.sets, gigabytes, device)
-        self.shares = folder.contents.sets.shares()
-        self._room = max(int(gigabytes / folder.group_gigabytes), 1)  # groups
-        self._known: list[int] = []
-        self._turn: int | None = None  # of the next group in known
-        self._lock = threading.Lock()
-
-    def __call__(self, seed: int, step: int, size: int) -> Batch:
-        """The batch of one step."""
-        with self._lock:  # batches are made ahead, in another thread
-            if self._turn is None or step % _LOOK == 0:
-                self._look(step)
-            elif len(self._known) > self._room and step % _EVERY == 0:
-                self._take(self._turn % len(self._known))
-                self._turn += 1
-            rng = np.random.default_rng([seed, step])
-            return self.ring.draw(self.config, size, rng, self.shares)
-
-    def _look(self, step: int) -> None:
-        """Take in new groups, as many as there is room for; at first also those of this step."""
-        new = [number for number in self.folder.groups() if number not in set(self._known)]
-        before = len(self._known)
-        self._known += new
-        if self._turn is None and len(new) > self._room:
-            begin = step // _EVERY
-            wanted = [(begin + n) % len(new) for n in range(self._room)]
-            self._turn = begin + self._room
-        else:
-            wanted = list(range(before, len(self._known)))[-self._room :]
-            self._turn = self._turn or 0
-        for at in wanted:
-            self._take(at)
-
-    def _take(self, at: int) -> None:
-        for sets in read_sets(self.folder.group(self._known[at])[0]):
-            self.ring.add(sets)

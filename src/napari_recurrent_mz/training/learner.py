@@ -144,7 +144,7 @@ class Learner:
         for mine, theirs in zip(held.tensors(), batch.tensors(), strict=True):
             mine.copy_(theirs)
         graph.replay()
-        return loss
+        return loss.clone()
 
     def _do(self, batch: Batch) -> torch.Tensor:
         with self._autocast():

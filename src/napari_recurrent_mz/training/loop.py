@@ -6,6 +6,7 @@ import csv
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from ..io import write_json, write_whole
 from ..io._whole import refusals_of
 from ..networks.architectures import Network, architecture_of
 from ..networks.recurrent_mz import RecurrentMZ
-from .examples import Batch, ahead, make_batch
+from .check import Question, Validation, ask, field_questions
+from .examples import Batch, ahead
 from .fields import Pool
 from .learner import Learner, TrainConfig, begun
 from .revive import Dead, Revived, bring_back, watched
-from .validation import Validation, validate
+from .sets import making_device
 
 _SHOWN = 8  # batches that a network is shown to see what is dead in it
+_JUDGEMENTS = 20  # of a run that takes a given time
+_QUEUED = 50  # steps that a GPU is told of at most before its results are waited for
 
 Source = Callable[[int, int, int], Batch]
 """Examples by seed, step and how many."""
@@ -40,18 +44,24 @@ class TrainingStep:
     """Where a run is, yielded after every step."""
 
     step: int
-    steps: int
-    loss: float
+    steps: int  # in all; of a run that takes a given time, about so many
+    measured: torch.Tensor  # the loss, where it was computed
     gain_db: float | None  # mean gain over linear MMSE on the held-out set, after a validation
     seconds_left: float
     words: str = ""  # what the validation found
+
+    @property
+    def loss(self) -> float:
+        """Of this step; a GPU is waited for."""
+        return float(self.measured)
 
 
 class Trainer:
     """Trains one network; iterate :meth:`run`. A run found in ``folder`` is resumed.
 
     The ``check`` chooses the best weights. With ``revive``, the dead parts of the weights that
-    training starts from get new ones.
+    training starts from get new ones. With ``minutes``, earlier runs of the same folder included,
+    the run takes so long instead of ``config.steps``.
     """
 
     def __init__(
@@ -64,8 +74,10 @@ class Trainer:
         device: Device,
         start_from: Network | None = None,
         revive: bool = False,
+        minutes: float | None = None,
     ) -> None:
         self.config, self.folder, self.chosen = config, folder, device
+        self.minutes = minutes
         self.source, self.check = source, check
         torch.manual_seed(config.seed)
         network = begun(config.network, start_from)
@@ -88,24 +100,40 @@ class Trainer:
     def _checkpoint(self) -> Path:
         return self.folder / "checkpoint.safetensors"
 
+    @property
+    def part(self) -> float:
+        """How much of the run is over: 1 at its end."""
+        if self.minutes is None:
+            return self.step / self.config.steps
+        return self._elapsed() / (60 * self.minutes)
+
     def run(self) -> Iterator[TrainingStep]:
         """Train to the end, yielding after every step; close the generator to stop early."""
-        config, losses = self.config, []
-        stream = ahead(self._batch, self.step, config.steps)
-        self._began, first = time.monotonic(), self.step
+        config, losses = self.config, list[torch.Tensor]()
+        self._began = time.monotonic()
+        first = judged = part = self.part
+        stream = ahead(self._batch, self.step, None if self.minutes else config.steps)
         try:
-            for batch in stream:
-                losses.append(float(self.learner.step(batch, self.learning_rate(self.step))))
-                spent = time.monotonic() - self._began
-                gain, words, last = None, "", self.step == config.steps
-                if self.step % config.validate_every == 0 or last:
-                    gain, words = self._validate(float(np.mean(losses)))
-                    losses = losses[-1:]
-                if self.step % config.checkpoint_every == 0 or last:
+            while part < 1:
+                losses.append(self.learner.step(next(stream), self.learning_rate(self.step, part)))
+                if self.step % _QUEUED == 0:
+                    losses[-1].item()
+                part = self.part
+                saved = due = part >= 1 or (self.minutes and part - judged >= 1 / _JUDGEMENTS)
+                if self.minutes is None:
+                    due = due or self.step % config.validate_every == 0
+                    saved = saved or self.step % config.checkpoint_every == 0
+                gain, words = None, ""
+                if due:
+                    gain, words = self._validate(float(torch.stack(losses).mean()))
+                    losses, judged = losses[-1:], part
+                if saved:
                     self._save()
-                left = spent / (self.step - first) * (config.steps - self.step)
-                yield TrainingStep(self.step, config.steps, losses[-1], gain, left, words)
+                left = (time.monotonic() - self._began) * max(1 - part, 0) / (part - first)
+                steps = round(self.step / part)
+                yield TrainingStep(self.step, steps, losses[-1], gain, left, words)
         finally:
+            stream.close()
             self.seconds, self._began = self._elapsed(), None
 
     def _batch(self, step: int) -> Batch:
@@ -127,13 +155,12 @@ class Trainer:
         now = 0.0 if self._began is None else time.monotonic() - self._began
         return self.seconds + now
 
-    def learning_rate(self, step: int) -> float:
-        """Learning rate of a step: a linear rise, a plateau, a cosine to nil."""
+    def learning_rate(self, step: int, part: float) -> float:
+        """Learning rate of a step: a linear rise, a plateau, a cosine to nil over the run's end."""
         config = self.config
         rise = min(1.0, (step + 1) / max(config.warm_up, 1))
-        start = config.decay_from * config.steps
-        part = np.clip((step - start) / max(config.steps - start, 1), 0, 1)
-        return float(config.learning_rate * rise * 0.5 * (1 + np.cos(np.pi * part)))
+        fall = np.clip((part - config.decay_from) / max(1 - config.decay_from, 1e-9), 0, 1)
+        return float(config.learning_rate * rise * 0.5 * (1 + np.cos(np.pi * fall)))
 
     def averaged(self) -> Network:
         """The moving average of the weights, batch statistics re-estimated where there are any."""
@@ -214,25 +241,14 @@ class Trainer:
         self.seconds = about["seconds"]
 
 
-def field_examples(config: TrainConfig, pool: Pool, device: Device) -> Source:
-    """Examples made from simulated fields, some of which may still come."""
-    pool.require()
-    where = device.torch if device.kind == "cuda" else None
-
-    def source(seed: int, step: int, size: int) -> Batch:
-        if step % 50 == 0:
-            pool.refresh()
-        return make_batch(pool, seed, step, size, config.examples, config.network, where)
-
-    return source
-
-
 def held_out_check(config: TrainConfig, held_out: Pool, device: Device) -> Check:
     """A check on held-out fields, a third of it with wrong optics and little light."""
     held_out.require()
     each = min(-(-config.questions // len(held_out)), 8)
 
-    def check(network: Network) -> Validation:
-        return validate(network, held_out, device=device, questions=each, hard=True)
+    @cache
+    def questions() -> list[Question]:
+        where = making_device(device)
+        return list(field_questions(held_out, config.network, where, each, hard=True))
 
-    return check
+    return lambda network: ask(network, questions(), half=device.half)

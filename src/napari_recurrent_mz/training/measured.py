@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,16 @@ import numpy.typing as npt
 import torch
 
 from ..core.arrays import as_single, real_array, real_values
-from ..core.device import Device
 from ..core.optics import Optics
-from ..core.progress import Stopped, never
-from ..core.scans import InputError, Scan
+from ..core.progress import Stopped, never, tell
+from ..core.scans import InputError
 from ..io import even_step
-from ..networks.architectures import Network
-from ..networks.inputs import NetworkInputs, Prepared
-from ..networks.recurrent_mz import NetworkConfig
-from .examples import (
-    Batch,
-    ExampleConfig,
-    Target,
-    cached_inputs,
-    choose_planes,
-    choose_targets,
-    cut_examples,
-)
+from .check import Question
+from .examples import ExampleConfig
 from .fields import Field, Pool
-from .validation import Validation, gain_db, summary
+from .learner import TrainConfig
+from .sets import Stack
+from .store import one_set
 
 HELD_OUT = 0.25
 """Share of the field, at its far end along the longer side, that chooses the best weights."""
@@ -45,8 +35,6 @@ _LEAST_DEPTH_DOF = 3.0
 _SMALLEST = 64
 _LARGEST_WINDOW = 256
 _QUESTIONS = 12
-_TRIES = 50
-_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,6 +42,17 @@ class MeasuredField(Field):
     """A stack, or a region of one, that a camera took: the lowest plane first, in any real type."""
 
     heights_um: npt.NDArray[np.float64]  # (Z,), of each plane above the lowest one
+
+    def drawn(self, _target: str, _config: ExampleConfig, rng: np.random.Generator) -> Stack:
+        """A random window, told as it is."""
+        window: list[slice] = []
+        for length in self.stack.shape[1:]:
+            size = min(length, _LARGEST_WINDOW)
+            start = int(rng.integers(0, length - size + 1))
+            window.append(slice(start, start + size))
+        pixels = self.stack[:, window[0], window[1]]
+        step_dof = self.z_step_um / self.optics.depth_of_field_um
+        return Stack(pixels, pixels, self.heights_um, self.optics, step_dof, counted=True)
 
 
 def measured_field(
@@ -157,116 +156,26 @@ class StackPool(Pool):
         return self.fields[number]
 
 
-_Window = tuple[slice, slice]
-
-
-def measured_examples(
-    field: MeasuredField,
-    own: np.random.Generator,
-    rng: np.random.Generator,
-    config: ExampleConfig,
-    network: NetworkConfig,
-    count: int,
-    device: torch.device | None = None,
-    object_path: Path | None = None,
-) -> Batch:
-    """Examples as :func:`~.make_examples` makes them, from planes as the camera gave them."""
-    chosen, spacing = _choose_scans(field, own, config, count)
-    order = own.permutation(chosen)
-    window = _window(field, own, order)
-    planes = choose_targets(rng, chosen, spacing, len(field.stack), config.targets)
-    inputs = _inputs(field, order, window, network, device, object_path)
-    return cut_examples(inputs, _targets(field, planes, window, inputs), rng, config)
-
-
-def _choose_scans(
-    field: MeasuredField, rng: np.random.Generator, config: ExampleConfig, count: int
-) -> tuple[npt.NDArray[np.int64], float]:
-    """Planes that serve as scans, rising, and their mean spacing in planes."""
-    step_dof = field.z_step_um / field.optics.depth_of_field_um
-    return choose_planes(rng, len(field.stack), step_dof, count, config)
-
-
-def _window(
-    field: MeasuredField, rng: np.random.Generator, planes: npt.NDArray[np.int64]
-) -> _Window:
-    """A random window in which every one of some planes shows something."""
-    for _ in range(_TRIES):
-        spans = []
-        for length in field.stack.shape[1:]:
-            size = min(length, _LARGEST_WINDOW)
-            start = int(rng.integers(0, length - size + 1))
-            spans.append(slice(start, start + size))
-        window = (spans[0], spans[1])
-        if float(np.ptp(_counts(field, planes, window), axis=(1, 2)).min()) > 0:
-            return window
-    raise InputError(f"'{field.kind}' shows nothing: most of its planes hold one value everywhere.")
-
-
-def _counts(
-    field: MeasuredField, planes: npt.NDArray[np.int64] | int, window: _Window
-) -> npt.NDArray[np.float32]:
-    """A window of planes as the camera gave them."""
-    return np.array(field.stack[(planes, *window)], dtype=np.float32)
-
-
-def _inputs(
-    field: MeasuredField,
-    planes: npt.NDArray[np.int64],
-    window: _Window,
-    network: NetworkConfig,
-    device: torch.device | None,
-    object_path: Path | None,
-) -> NetworkInputs:
-    scans = [
-        Scan(image, float(field.heights_um[plane]), f"{field.kind} plane {plane}")
-        for image, plane in zip(_counts(field, planes, window), planes, strict=True)
-    ]
-    reach_um = (0.0, float(field.heights_um[-1]))
-    return cached_inputs(scans, field.optics, network, reach_um, device, object_path)
-
-
-def _targets(
-    field: MeasuredField, planes: npt.NDArray[np.int64], window: _Window, inputs: NetworkInputs
-) -> Iterator[Target]:
-    """Planes as the camera gave them, normalised as the scans are."""
-
-    def truth(plane: int, _: Prepared) -> torch.Tensor:
-        counts = inputs.normalisation.apply(_counts(field, plane, window))
-        return torch.from_numpy(counts).to(inputs.device)
-
-    for plane in planes:
-        yield Target(float(field.heights_um[plane]), partial(truth, int(plane)))
-
-
-def judge(
-    network: Network,
+def stack_questions(
     pool: StackPool,
-    examples: ExampleConfig,
-    *,
-    device: Device,
-    objects_folder: Path | None = None,
+    config: TrainConfig,
+    device: torch.device,
     stopped: Callable[[], bool] = never,
-) -> Validation:
-    """Gain over linear MMSE on held-out regions, in dB of mean squared error, noise included.
+) -> Iterator[Question]:
+    """What is asked of held-out regions, the same every time: planes with the noise that they have.
 
-    The questions are the same whenever it is asked. ``stopped`` is asked before every one and ends
-    them in :class:`~.Stopped`.
+    ``stopped`` is asked before every one and ends them in :class:`~.Stopped`.
     """
-    answers: list[tuple[str, str, float]] = []
-    for number in range(len(pool)):
-        field = _richest(pool[number])
+    examples = replace(config.examples, targets=2)
+    for number, field in enumerate(pool.fields):
+        window = _richest(field)
         for n in range(_QUESTIONS):
             if stopped():
                 raise Stopped
+            tell("Judging", number * _QUESTIONS + n, len(pool) * _QUESTIONS)
             rng, count = np.random.default_rng([number, n]), 2 + n % 2
-            scans, spacing = _choose_scans(field, rng, examples, count)
-            planes = choose_targets(rng, scans, spacing, len(field.stack), 2)
-            path = objects_folder and objects_folder / f"held_out_{number}_{n}.npy"
-            inputs = _inputs(field, scans, _WHOLE, network.config, device.torch, path)
-            targets = _targets(field, planes, _WHOLE, inputs)
-            answers.append((field.kind, f"M = {count}", gain_db(network, inputs, targets, device)))
-    return summary(answers)
+            sets = one_set(window, examples, config.network, count, rng, device)
+            yield Question(sets, (field.kind,), f"M = {count}")
 
 
 def _richest(field: MeasuredField) -> MeasuredField:

@@ -1,253 +1,92 @@
-"""Sets of scans for training: random microscopes, samples, scans and targets, on any device.
+"""Sets of scans with all that a network sees of them, and their targets: made here, whatever of.
 
-A *group* is one microscope and some samples; each sample gives a stack, each stack several sets
-of scans with their targets. What is drawn depends on a seed and the number of the group alone.
+A :class:`Stack` is where they come from: simulated planes, or those that a camera took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.fft import next_fast_len
 
+from ..core.device import Device
 from ..core.optics import Optics
+from ..core.scans import InputError
+from ..io import write_whole
+from ..networks.inputs import Prepared
 from ..networks.recurrent_mz import NetworkConfig
-from ..simulation.composites import composite
-from ..simulation.phantoms import Space, log_uniform
-from ..simulation.phantoms import phantom as draw_phantom
-from ..simulation.pupil import Wavefront, pupil_psf
 from ..simulation.simulate import Camera
 from .batched import BatchedInputs, batched_inputs
 from .examples import (
+    Batch,
     ExampleConfig,
+    View,
     choose_planes,
     choose_targets,
     random_camera,
     with_stage_errors,
 )
+from .losses import FLOOR
 
-_MARGIN_DOF = 12.0  # objects this far above and below the stack still send their blur into it
-_LATERAL_MARGIN = 32  # pixels
 _LARGEST = 6e4  # of what is stored in half precision
-
-OBJECTIVES: tuple[tuple[float, float], ...] = (
-    (1.4, 1.518), (1.4, 1.515), (1.45, 1.518), (1.49, 1.518), (1.3, 1.515), (1.35, 1.406),
-    (1.3, 1.406), (1.05, 1.406), (1.25, 1.33), (1.2, 1.333), (1.15, 1.333), (1.1, 1.333),
-    (1.0, 1.333), (0.8, 1.333), (0.95, 1.0), (0.9, 1.0), (0.85, 1.0), (0.8, 1.0), (0.75, 1.0),
-    (0.7, 1.0), (0.6, 1.0), (0.5, 1.0),
-)  # fmt: skip
-"""(NA, immersion index) that a general set is drawn from."""
+_REACH_DOF = 47.9  # one range for all: the covariance tables are few and made once
 
 
-@dataclass(frozen=True)
-class SetConfig:
-    """What the sets of a training run look like."""
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The planes of one sample, of which some become scans and others targets."""
 
-    # Relative frequency of each kind of sample: phantoms.KINDS and "composite".
-    kinds: tuple[tuple[str, float], ...] = (
-        ("composite", 0.40), ("beads", 0.09), ("neurites", 0.08), ("nuclei", 0.08), ("worm", 0.06),
-        ("tissue", 0.06), ("embryo", 0.07), ("filaments", 0.04), ("membranes", 0.03),
-        ("texture", 0.04), ("confocal", 0.05),
-    )  # fmt: skip
-    objectives: tuple[tuple[float, float], ...] = OBJECTIVES  # one drawn for every group
-    wavelength_um: tuple[float, float] = (0.42, 0.72)
-    pixel_per_nyquist: tuple[float, float] = (0.5, 1.6)  # over λ / (4 NA), drawn log-uniformly
-    coarse_share: float = 0.3  # of the groups, whose pixel is drawn from coarse_pixel instead
-    coarse_pixel: tuple[float, float] = (1.6, 7.0)
-    step_dof: tuple[float, float] = (0.3, 0.9)  # between the planes of a stack
-    planes: int = 52
-    size: int = 192
-    samples: int = 8  # of a group
-    targets: int = 6  # of a set
-    far_share: float = 0.25  # of the targets: from the whole stack, not only around the scans
-    # For each set of scans made from a stack, the relative frequency of M = 1, 2, 3, …
-    scans: tuple[tuple[float, ...], ...] = (
-        (0.06, 0.70, 0.0, 0.24),
-        (0.0, 0.0, 1.0),
-        (0.05, 0.25, 0.3, 0.2, 0.2),
-        (0.0, 0.6, 0.4),
-    )
-    spacing_dof: tuple[float, float] = (1.2, 20.0)  # as in ExampleConfig, as are photons
-    photons: tuple[float, float] = (60.0, 300000.0)
-    wrong: float = 0.5  # share of the groups whose optics differ from what the network is told
-    aberrated: float = 0.6  # share with a random wavefront error
-    mismatched: float = 0.35  # share with an index mismatch
-    stage_error_dof: float = 0.4
-    target: str = "widefield"  # or "confocal"
+    images: torch.Tensor | npt.NDArray[Any]  # (Z, Y, X); bright structure is about 1
+    truths: torch.Tensor | npt.NDArray[Any]  # (Z, Y, X): what a network is to make
+    z_um: npt.NDArray[np.float64]  # (Z,), as the network is told, as are the optics
+    optics: Optics
+    step_dof: float  # between planes, in depths of field
+    counted: bool = False  # whether the images are counts of a camera, the truths as well
 
-    @property
-    def example(self) -> ExampleConfig:
-        """What the drawing of planes and cameras is told."""
-        return ExampleConfig(
-            spacing_dof=self.spacing_dof, photons=self.photons, targets=self.targets
-        )
-
-    def shares(self) -> dict[int, float]:
-        """How often each number of scans is drawn."""
-        found: dict[int, float] = {}
-        for shares in self.scans:
-            for m, share in enumerate(shares, 1):
-                if share:
-                    found[m] = found.get(m, 0) + share / sum(shares) / len(self.scans)
-        return found
-
-    @property
-    def set_bytes(self) -> float:
-        """What a set of scans takes, on average."""
-        planes = {m: m + self.targets * (m + 4) + 1 for m in self.shares()}
-        return 2.0 * self.size**2 * sum(share * planes[m] for m, share in self.shares().items())
+    def draw(self, config: ExampleConfig, count: int, rng: np.random.Generator) -> Take:
+        """Random scans, in random order, and targets."""
+        planes, dof_um = len(self.z_um), self.optics.depth_of_field_um
+        chosen, spacing = choose_planes(rng, planes, self.step_dof, count, config)
+        order = rng.permutation(chosen)
+        heights = self.z_um[order]
+        if not self.counted:
+            heights = with_stage_errors(heights, rng, config.stage_error_dof, dof_um)
+        targets = choose_targets(rng, chosen, spacing, planes, config)
+        return Take(order, heights, targets, None if self.counted else random_camera(rng, config))
 
 
-_SIX = ((1.4, 1.515), (1.4, 1.518))  # the paper's objective, 63×/1.4
-SETS = {
-    "general": SetConfig(),
-    "beads": SetConfig(
-        kinds=(("beads", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.65), coarse_share=0.0,
-        pixel_per_nyquist=(0.8, 1.5), spacing_dof=(4.0, 11.0), step_dof=(0.3, 0.6), far_share=0.1,
-        scans=((0, 0.4, 0.6), (0, 0, 1.0), (0, 0.3, 0.4, 0.3)), photons=(200.0, 50000.0),
-    ),
-    "worm": SetConfig(
-        kinds=(("worm", 1.0),), objectives=_SIX, wavelength_um=(0.5, 0.54), coarse_share=0.0,
-        pixel_per_nyquist=(0.8, 1.5), spacing_dof=(10.0, 19.0), step_dof=(0.7, 0.9), far_share=0.05,
-        scans=((0, 1.0), (0, 0, 1.0), (0, 0.3, 0.7)), photons=(300.0, 30000.0),
-    ),
-    "plus": SetConfig(
-        target="confocal", scans=((0.0, 0.8, 0.0, 0.2), (0, 0, 1.0), (0, 0.2, 0.5, 0.3)),
-        spacing_dof=(2.0, 16.0), far_share=0.1,
-        objectives=tuple(pair for pair in OBJECTIVES if pair in (
-            (1.4, 1.515), (1.2, 1.333), (1.4, 1.518), (1.1, 1.333), (0.95, 1.0), (0.85, 1.0),
-            (1.0, 1.333), (1.3, 1.515), (1.45, 1.518))),
-    ),
-}  # fmt: skip
-"""What each bundled network learns from: any sample, or one kind; plus is for confocal planes."""
+class Take(NamedTuple):
+    """What is taken of a stack."""
+
+    scans: npt.NDArray[np.int64]  # (M,), planes in the order in which they enter
+    z_um: npt.NDArray[np.float64]  # (M,), heights that the network is told
+    targets: npt.NDArray[np.int64]  # (T,), planes
+    camera: Camera | None  # that takes the scans; None where a camera has
 
 
-@dataclass(frozen=True)
-class Microscope:
-    """What images a group, and what the user says of it."""
-
-    optics: Optics  # the truth
-    stated: Optics  # what the network is told
-    z_step_um: float  # between the planes of a stack
-    stretch: float  # heights that are told over true ones
-    wavefront: Wavefront
-
-    def margin(self) -> int:
-        """Planes that a sample reaches beyond the stack at either end."""
-        return int(np.ceil(_MARGIN_DOF * self.optics.depth_of_field_um / self.z_step_um))
-
-    def space(self, config: SetConfig) -> Space:
-        """Where to draw a phantom."""
-        pixel = self.optics.pixel_um
-        wide = config.size + 2 * _LATERAL_MARGIN
-        unit = max(1.0, self.optics.resolution_um / 0.25, pixel / 0.25)
-        deep = config.planes + 2 * self.margin()
-        return Space((deep, wide, wide), (self.z_step_um, pixel, pixel), unit)
-
-
-def draw_microscope(config: SetConfig, seed: int, group: int) -> Microscope:
-    """The microscope of a group."""
-    rng = np.random.default_rng([seed, group])
-    na, index = config.objectives[int(rng.integers(len(config.objectives)))]
-    wavelength = float(rng.uniform(*config.wavelength_um))
-    coarse = rng.random() < config.coarse_share
-    ratio = log_uniform(rng, *(config.coarse_pixel if coarse else config.pixel_per_nyquist))
-    stated = Optics(na, wavelength, index, ratio * wavelength / (4 * na))
-    step = log_uniform(rng, *config.step_dof) * stated.depth_of_field_um
-    true, stretch = stated, 1.0
-    if rng.random() < config.wrong:
-        off = np.exp(np.clip(rng.normal(0, [0.04, 0.03, 0.05]), -0.1, 0.1))
-        true = replace(
-            stated,
-            wavelength_um=float(wavelength * off[0]),
-            na=float(min(na * off[1], index - 0.015)),
-        )
-        stretch = float(off[2])
-    return Microscope(true, stated, step, stretch, _wavefront(config, rng, true))
-
-
-def _wavefront(config: SetConfig, rng: np.random.Generator, optics: Optics) -> Wavefront:
-    wavefront = Wavefront()
-    if rng.random() < config.aberrated:
-        modes = rng.normal(size=7) * np.array([1, 1, 0.7, 0.7, 0.5, 0.5, 0.8])
-        modes *= rng.uniform(0, 0.1) / np.linalg.norm(modes)
-        a, b, c, d, e, f, g = modes.tolist()
-        wavefront = Wavefront((a, b), (c, d), (e, f), g)
-    if rng.random() < config.mismatched:
-        low = max(1.33, optics.na + 0.01) if optics.immersion_index > 1.1 else 1.33
-        sample = float(rng.uniform(low, max(low, 1.45)))
-        depth = float(rng.uniform(0, 20 if optics.immersion_index > 1.1 else 8))
-        wavefront = replace(wavefront, sample_index=sample, depth_um=depth)
-    return wavefront
-
-
-def draw_sample(
-    config: SetConfig, seed: int, group: int, number: int, kind: str | None = None
-) -> npt.NDArray[np.float16]:
-    """Sample ``number`` of a group, (Z, Y, X), its brightest voxel 1; of a random kind or this."""
-    rng = np.random.default_rng([seed, group, number])
-    names, shares = zip(*config.kinds, strict=True)
-    drawn = str(rng.choice(names, p=np.array(shares) / sum(shares)))
-    kind = kind or drawn
-    space = draw_microscope(config, seed, group).space(config)
-    volume = composite(space, rng) if kind == "composite" else draw_phantom(kind, space, rng)
-    return (volume / max(float(volume.max()), 1e-9)).astype(np.float16)
-
-
-@torch.no_grad()
-def image_samples(
-    config: SetConfig,
-    microscope: Microscope,
-    samples: list[npt.NDArray[np.float16]],
-    device: torch.device,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise-free stacks of samples, and the stacks that a network is to make.
-
-    Both are (B, Z, Y, X). Bright structure is about 1. They are the same for a wide-field target.
-    """
-    margin, wide = microscope.margin(), config.size + 2 * _LATERAL_MARGIN
-    deep = 2 * next_fast_len(margin + config.planes, real=True)
-    lags_um = np.fft.fftfreq(deep, 1 / deep) * microscope.z_step_um
-    shape = (deep, wide, wide)
-    inner = slice(_LATERAL_MARGIN, _LATERAL_MARGIN + config.size)
-
-    def transfer(confocal: bool) -> torch.Tensor:
-        psf = pupil_psf(
-            microscope.optics, lags_um, wide, microscope.wavefront, device, confocal=confocal
-        )
-        transformed: torch.Tensor = torch.fft.rfftn(psf, s=shape)
-        return transformed
-
-    kernels = [transfer(False)] + ([transfer(True)] if config.target == "confocal" else [])
-    stacks = torch.empty(
-        len(samples), len(kernels), config.planes, config.size, config.size, device=device
-    )
-    for sample, images in zip(samples, stacks, strict=True):
-        density = torch.from_numpy(sample).to(device).float()
-        spectrum = torch.fft.rfftn(density, s=shape)
-        for kernel, stack in zip(kernels, images, strict=True):
-            image = torch.fft.irfftn(spectrum * kernel, s=shape)
-            stack.copy_(image[margin : margin + config.planes, inner, inner].clamp_min_(0))
-        bright = torch.quantile(images[0].flatten()[::11], 0.999).clamp_min(1e-9)
-        top = images[0].max()
-        images /= torch.where(top > 1e3 * bright, top, bright)
-    return stacks[:, 0], stacks[:, -1]
+def _planes(
+    stack: torch.Tensor | npt.NDArray[Any], numbers: npt.NDArray[np.int64], device: torch.device
+) -> torch.Tensor:
+    if isinstance(stack, torch.Tensor):
+        return stack[torch.from_numpy(numbers).to(device)]
+    return torch.from_numpy(np.array(stack[numbers], dtype=np.float32)).to(device)
 
 
 @dataclass(frozen=True, eq=False)
 class Sets:
     """B sets of M scans and T targets; in half precision unless said otherwise."""
 
-    images: torch.Tensor  # (B, M, S, S), as the network sees them
-    carried: torch.Tensor  # (B, T, M, S, S), carried to each target, as the network sees them
-    # (B, T, 4, S, S): the linear estimate as the network sees it; the unit of corrections, over
+    images: torch.Tensor  # (B, M, H, W), as the network sees them
+    carried: torch.Tensor  # (B, T, M, H, W), carried to each target, as the network sees them
+    # (B, T, 4, H, W): the linear estimate as the network sees it; the unit of corrections, over
     # base; what the object adds and what is missing of the truth, both over the unit.
     planes: torch.Tensor
-    misfit: torch.Tensor  # (B, S, S), what the object leaves unexplained, over base
+    misfit: torch.Tensor  # (B, H, W), what the object leaves unexplained, over base
     distance: torch.Tensor  # float32, (B, T, M)
     scale: torch.Tensor  # float32, (B, 3): base; middle and contrast, by which images are seen
 
@@ -259,109 +98,104 @@ class Sets:
         """The same on another device."""
         return Sets(**{name: value.to(device) for name, value in self.tensors().items()})
 
-
-@dataclass(frozen=True)
-class Group:
-    """One microscope and some samples, by their numbers alone."""
-
-    config: SetConfig
-    seed: int
-    number: int
-    kinds: tuple[str, ...] = ()  # of the samples; without, they are drawn
-
-    def samples(self) -> list[tuple[SetConfig, int, int, int, str | None]]:
-        """What :func:`draw_sample` is told."""
-        kinds = self.kinds or (None,) * self.config.samples
-        return [(self.config, self.seed, self.number, n, kind) for n, kind in enumerate(kinds)]
-
-    def sets(
+    def examples(
         self,
-        network: NetworkConfig,
-        device: torch.device,
-        samples: Iterable[npt.NDArray[np.float16]] | None = None,
-    ) -> list[Sets]:
-        """For every entry of ``config.scans`` one set from each sample, drawn here if not given."""
-        microscope = draw_microscope(self.config, self.seed, self.number)
-        volumes = list(samples or (draw_sample(*one) for one in self.samples()))
-        stacks, truths = image_samples(self.config, microscope, volumes, device)
-        rng = np.random.default_rng([self.seed, self.number, 99])
-        return list(make_sets(self.config, network, microscope, stacks, truths, rng))
+        config: NetworkConfig,
+        index: torch.Tensor,
+        target: torch.Tensor,
+        view: View,
+        *,
+        whole: bool = False,
+    ) -> Batch:
+        """Examples of sets ``index`` and of their targets ``target``, (N,) each, for a network.
+
+        A network that corrects the linear estimate makes, unless ``whole``, what that misses: half
+        precision keeps it better than the whole image.
+        """
+        at = (slice(None), *view.window)
+        images = view.of(self.images[(index, *at)]).float()
+        carried = view.of(self.carried[(index, target, *at)]).float()
+        planes = view.of(self.planes[(index, target, *at)]).float()
+        misfit = view.of(self.misfit[(index, *at[1:])])[:, None].float()
+        distance = self.distance[index, target]
+        order = view.entering(distance)
+        if order is not None:
+            distance = distance.take_along_dim(order, 1)
+            images, carried = (
+                v.take_along_dim(order[..., None, None], 1) for v in (images, carried)
+            )
+        base, middle, contrast = (
+            column[:, None, None, None] for column in self.scale[index].unbind(1)
+        )
+        seen, unit, extra, residual = torch.split(planes, 1, dim=1)
+        beside = [extra.asinh(), (misfit / unit).asinh()] if config.nonnegative else []
+        linear, floor = torch.zeros_like(unit), torch.full_like(base, FLOOR).flatten()
+        if config.correction and not whole:
+            floor = floor / base.flatten() ** 2
+        else:
+            linear, unit = seen.sinh() * contrast + middle, unit * base
+        if config.contrast == "linear":
+            images, carried = (v.sinh() * contrast + middle for v in (images, carried))
+            seen = seen.sinh() * contrast + middle
+        dpm = distance[..., None, None].expand_as(images)
+        channels = [images, dpm, carried] if config.propagated_input else [images, dpm]
+        inputs = Prepared(
+            torch.stack(channels, dim=2),
+            linear,
+            unit,
+            torch.cat([seen, *beside], dim=1),
+            extra * unit if config.nonnegative else extra[:, :0],
+        )
+        return Batch(inputs, linear + residual * unit, linear, floor)
+
+
+# --- making them ---
+
+
+def making_device(device: Device) -> torch.device:
+    """Where sets are made for what runs on a device: an Apple GPU lacks some of the operations."""
+    return torch.device("cuda" if device.kind == "cuda" else "cpu")
 
 
 def make_sets(
-    config: SetConfig,
+    stacks: Sequence[Stack],
+    takes: Sequence[Take],
     network: NetworkConfig,
-    microscope: Microscope,
-    stacks: torch.Tensor,
-    truths: torch.Tensor,
-    rng: np.random.Generator,
-) -> Iterator[Sets]:
-    """For every entry of ``config.scans``, one set of scans from each stack."""
-    for shares in config.scans:
-        weights = np.array(shares)
-        count = int(rng.choice(len(weights), p=weights / weights.sum())) + 1
-        yield _one_count(config, network, microscope, stacks, truths, rng, count)
-
-
-def _one_count(
-    config: SetConfig,
-    network: NetworkConfig,
-    microscope: Microscope,
-    stacks: torch.Tensor,
-    truths: torch.Tensor,
-    rng: np.random.Generator,
-    count: int,
+    device: torch.device,
+    generator: torch.Generator,
 ) -> Sets:
-    generator = torch.Generator(stacks.device).manual_seed(int(rng.integers(2**62)))
-    stated, step = microscope.stated, microscope.z_step_um
-    step_dof = step / stated.depth_of_field_um
-    planes, scan_z, target_z, cameras, counts = [], [], [], [], []
-    for stack in stacks:
-        chosen, spacing = choose_planes(rng, config.planes, step_dof, count, config.example)
-        order = rng.permutation(chosen)
-        heights = np.asarray(order * (step * microscope.stretch), np.float64)
-        dof_um = stated.depth_of_field_um
-        scan_z.append(with_stage_errors(heights, rng, config.stage_error_dof, dof_um))
-        target_planes = choose_targets(rng, chosen, spacing, config.planes, config.targets)
-        far = rng.random(config.targets) < config.far_share
-        free = np.setdiff1d(np.arange(config.planes), chosen)
-        target_planes = np.where(far, rng.choice(free, config.targets), target_planes)
-        planes.append(target_planes)
-        target_z.append(target_planes * step * microscope.stretch)
-        camera = random_camera(rng, config.example)
-        cameras.append(camera)
-        seen = stack[torch.from_numpy(order).to(stack.device)]
-        counts.append(camera.expose(seen, generator))
-    reach = (0.0, 47.9 * stated.depth_of_field_um)
-    inputs = batched_inputs(
-        torch.stack(counts), np.stack(scan_z), np.stack(target_z), stated, reach, network
-    )
-    return _stored(config, inputs, truths, planes, cameras)
+    """One set of scans of each stack, seen through the same optics; as many scans of each."""
+    optics, counts = stacks[0].optics, []
+    for stack, take in zip(stacks, takes, strict=True):
+        seen = _planes(stack.images, take.scans, device)
+        counts.append(seen if take.camera is None else take.camera.expose(seen, generator))
+    scan_z = np.stack([take.z_um for take in takes])
+    target_z = np.stack([s.z_um[t.targets] for s, t in zip(stacks, takes, strict=True)])
+    top = max(_REACH_DOF * optics.depth_of_field_um, float(scan_z.max()), float(target_z.max()))
+    inputs = batched_inputs(torch.stack(counts), scan_z, target_z, optics, (0.0, top), network)
+    return _stored(inputs, stacks, takes, network.target)
 
 
 def _stored(
-    config: SetConfig,
-    inputs: BatchedInputs,
-    truths: torch.Tensor,
-    planes: list[npt.NDArray[np.int64]],
-    cameras: list[Camera],
+    inputs: BatchedInputs, stacks: Sequence[Stack], takes: Sequence[Take], target: str
 ) -> Sets:
-    device = truths.device
-    scales = inputs.scales
     base = inputs.unit.mean(dim=(1, 2, 3)).clamp_min(1e-6)
     residual = torch.empty_like(inputs.linear)
-    for number, (plane, camera, scale) in enumerate(zip(planes, cameras, scales, strict=True)):
-        signal = truths[number][torch.from_numpy(plane).to(device)]
-        shift, size = scale.normalisation.shift, scale.normalisation.scale
-        if config.target == "confocal":  # its zero is where the estimates have it
+    for n, (stack, take, scale) in enumerate(zip(stacks, takes, inputs.scales, strict=True)):
+        signal = _planes(stack.truths, take.targets, residual.device)
+        camera, size = take.camera, scale.normalisation.scale
+        if target == "confocal" and camera is not None:
+            # How much of a confocal stack's light is background the scans cannot tell: its zero is
+            # put where the estimates have it, so that only the structure is left to learn.
             truth = signal * (camera.photons * camera.gain / size)
-            known = inputs.linear[number] + inputs.extra[number]
+            known = inputs.linear[n] + inputs.extra[n]
             truth = truth + (known - truth).mean(dim=(1, 2), keepdim=True)
         else:
-            truth = (camera.noiseless(signal) - shift) / size
-        residual[number] = truth - inputs.linear[number]
-    middle = residual.new_tensor([scale.middle for scale in scales])
-    contrast = residual.new_tensor([scale.contrast for scale in scales])
+            counts = signal if camera is None else camera.noiseless(signal)
+            truth = (counts - scale.normalisation.shift) / size
+        residual[n] = truth - inputs.linear[n]
+    middle = residual.new_tensor([scale.middle for scale in inputs.scales])
+    contrast = residual.new_tensor([scale.contrast for scale in inputs.scales])
     seen = torch.asinh((inputs.linear - _wide(middle)) / _wide(contrast))
     unit = inputs.unit / _wide(base)
     stored = torch.stack([seen, unit, inputs.extra / inputs.unit, residual / inputs.unit], dim=2)
@@ -376,9 +210,42 @@ def _stored(
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
-    """(B,) to go with (B, T, S, S)."""
+    """(B,) to go with (B, T, H, W)."""
     return values[:, None, None, None]
 
 
 def _half(values: torch.Tensor) -> torch.Tensor:
     return values.clamp(-_LARGEST, _LARGEST).half()
+
+
+# --- files ---
+
+
+def write_sets(path: Path, every: Sequence[Sets]) -> None:
+    """Write some sets, whole or not at all."""
+    from safetensors.torch import save
+
+    tensors = {
+        f"{n}.{name}": value.contiguous().cpu()
+        for n, sets in enumerate(every)
+        for name, value in sets.tensors().items()
+    }
+    write_whole(path, lambda part: part.write_bytes(save(tensors)))
+
+
+def read_sets(path: Path) -> list[Sets]:
+    """The sets of a file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+        count = 1 + max(int(key.split(".")[0]) for key in tensors)
+        return [
+            Sets(**{k.split(".")[1]: v for k, v in tensors.items() if k.startswith(f"{n}.")})
+            for n in range(count)
+        ]
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"'{path}' is damaged: delete it, and the same command makes it again."
+        ) from error

@@ -1,74 +1,49 @@
-"""Sets of scans that wait to be trained on: a bounded ring per number of scans, on one device.
-
-The newest sets take the place of the oldest. What is drawn from them is turned, flipped, cropped
-and reordered anew every time.
-"""
+"""What a training draws from: sets of scans in memory, of a folder, or made as they are needed."""
 
 from __future__ import annotations
+
+import hashlib
+import itertools
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..networks.inputs import Prepared
+from ..core.device import Device
+from ..core.scans import InputError
+from ..estimates.deconvolution import ITERATIONS
+from ..networks.architectures import Network
 from ..networks.recurrent_mz import NetworkConfig
-from .examples import Batch, View
+from ..simulation.phantoms import SPARSE
+from .check import Question, Validation, ask
+from .examples import Batch, ExampleConfig, View, draw_count, join
+from .fields import Field, Pool
+from .folder import ExampleFolder, Job
 from .learner import TrainConfig
-from .losses import FLOOR
-from .sets import SetConfig, Sets
+from .microscopes import Group, draw_sample
+from .sets import Sets, make_sets, making_device, read_sets, write_sets
 
-
-def drawn(
-    sets: Sets,
-    config: NetworkConfig,
-    index: torch.Tensor,
-    target: torch.Tensor,
-    view: View,
-    *,
-    whole: bool = False,
-) -> Batch:
-    """Examples of sets ``index`` and of their targets ``target``, (N,) each, for a network.
-
-    A network that corrects the linear estimate makes, unless ``whole``, what that misses: half
-    precision keeps it better than the whole image.
-    """
-    at = (slice(None), *view.window)
-    images = view.of(sets.images[(index, *at)])
-    carried = view.of(sets.carried[(index, target, *at)])
-    planes = view.of(sets.planes[(index, target, *at)]).float()
-    misfit = view.of(sets.misfit[(index, *at[1:])])[:, None].float()
-    distance = sets.distance[index, target]
-    order = view.entering(distance)
-    if order is not None:
-        distance = distance.take_along_dim(order, 1)
-        images, carried = (v.take_along_dim(order[..., None, None], 1) for v in (images, carried))
-    base, middle, contrast = (column[:, None, None, None] for column in sets.scale[index].unbind(1))
-    seen, unit, extra, residual = torch.split(planes, 1, dim=1)
-    beside = [extra.asinh(), (misfit / unit).asinh()] if config.nonnegative else []
-    linear, floor = torch.zeros_like(unit), torch.full_like(base, FLOOR).flatten()
-    if config.correction and not whole:
-        floor = floor / base.flatten() ** 2
-    else:
-        linear, unit = seen.sinh() * contrast + middle, unit * base
-    if config.contrast == "linear":
-        images, carried = (
-            (value.float().sinh() * contrast + middle).to(value.dtype)
-            for value in (images, carried)
-        )
-        seen = seen.sinh() * contrast + middle
-    dpm = distance[..., None, None].expand_as(images).to(images.dtype)
-    channels = [images, dpm, carried] if config.propagated_input else [images, dpm]
-    inputs = Prepared(
-        torch.stack(channels, dim=2).float(),
-        linear,
-        unit,
-        torch.cat([seen, *beside], dim=1),
-        extra * unit if config.nonnegative else extra[:, :0],
-    )
-    return Batch(inputs, linear + residual * unit, linear, floor)
+_EVERY = 20  # steps after which one more group is taken from a folder that is larger than the ring
+_LOOK = 50  # steps after which new groups or fields are looked for
+_TRIES = 50
+_AHEAD = 4  # groups whose phantoms are drawn before they are needed
+_KEPT_TARGETS = 6  # of a set of scans that serves a whole run
 
 
 class Ring:
-    """The newest sets of every number of scans, as many of each as ``capacity`` says."""
+    """The newest sets of every number of scans, as many of each as ``capacity`` says.
+
+    What is drawn from them is turned, flipped, cropped and reordered anew every time.
+    """
 
     def __init__(self, capacity: dict[int, int], device: torch.device) -> None:
         self.capacity, self.device = capacity, device
@@ -77,10 +52,11 @@ class Ring:
         self.added = dict.fromkeys(capacity, 0)
 
     @classmethod
-    def of(cls, config: SetConfig, gigabytes: float, device: torch.device) -> Ring:
+    def of(cls, folder: ExampleFolder, gigabytes: float, device: torch.device) -> Ring:
         """A ring of so many gigabytes, for sets as they are drawn."""
-        total = gigabytes * 1e9 / config.set_bytes
-        return cls({m: max(int(total * s), 8) for m, s in config.shares().items()}, device)
+        sets = folder.contents.sets
+        total = gigabytes * 1e9 / sets.set_bytes
+        return cls({m: max(int(total * s), 8) for m, s in sets.shares.items()}, device)
 
     def add(self, sets: Sets) -> None:
         """Take in sets; those of a number of scans that is not wanted are dropped."""
@@ -91,9 +67,7 @@ class Ring:
         if count not in self.sets:
             self.sets[count] = Sets(
                 **{
-                    name: torch.empty(
-                        (room, *value.shape[1:]), dtype=value.dtype, device=self.device
-                    )
+                    name: value.new_empty((room, *value.shape[1:]), device=self.device)
                     for name, value in sets.tensors().items()
                 }
             )
@@ -108,11 +82,7 @@ class Ring:
         return min(self.added.get(count, 0), self.capacity.get(count, 0))
 
     def draw(
-        self,
-        config: TrainConfig,
-        size: int,
-        rng: np.random.Generator,
-        shares: dict[int, float],
+        self, config: TrainConfig, size: int, rng: np.random.Generator, shares: dict[int, float]
     ) -> Batch:
         """``size`` random examples of a random number of scans, of those that there are."""
         there = {m: share for m, share in shares.items() if self.filled(m)}
@@ -120,12 +90,255 @@ class Ring:
         count = int(rng.choice(list(there), p=odds))
         sets, device = self.sets[count], self.device
         generator = self.generator.manual_seed(int(rng.integers(2**62)))
-        pixels, targets = sets.images.shape[-1], sets.planes.shape[1]
+        targets = sets.planes.shape[1]
         # Drawn on the device: what is copied there would have to wait for it.
         index = torch.randint(self.filled(count), (size,), generator=generator, device=device)
         target = torch.randint(targets, (size,), generator=generator, device=device)
         order = torch.randperm(count, generator=generator, device=device)
-        examples = config.examples
-        view = View.random(rng, (pixels, pixels), examples.crop, order, examples.order)
+        view = View.random(rng, sets.images.shape[-2:], config.examples, order)
         whole = config.loss.sees_images
-        return drawn(sets, config.network, index, target, view, whole=whole)
+        return sets.examples(config.network, index, target, view, whole=whole)
+
+
+class FolderExamples:
+    """What a training draws from a folder, by way of a ring in memory.
+
+    New groups are taken in as they come. Of a folder that is larger than the ring, one group after
+    the other takes the place of the oldest.
+    """
+
+    def __init__(
+        self, folder: ExampleFolder, config: TrainConfig, device: torch.device, gigabytes: float
+    ) -> None:
+        folder.require(config.network)
+        if not folder.groups():
+            raise InputError(
+                f"There is no group of examples in '{folder.path}' yet: make some with "
+                "recurrent-mz simulate examples."
+            )
+        self.folder, self.config = folder, config
+        self.ring = Ring.of(folder, gigabytes, device)
+        self.shares = folder.contents.sets.shares
+        self._room = max(int(gigabytes / folder.group_gigabytes), 1)  # groups
+        self._known: list[int] = []
+        self._turn: int | None = None  # of the next group in known
+        self._lock = threading.Lock()
+
+    def __call__(self, seed: int, step: int, size: int) -> Batch:
+        """The batch of one step."""
+        with self._lock:  # batches are made ahead, in another thread
+            if self._turn is None or step % _LOOK == 0:
+                self._look(step)
+            elif len(self._known) > self._room and step % _EVERY == 0:
+                self._take(self._turn % len(self._known))
+                self._turn += 1
+            rng = np.random.default_rng([seed, step])
+            return self.ring.draw(self.config, size, rng, self.shares)
+
+    def _look(self, step: int) -> None:
+        """Take in new groups, as many as there is room for; at first also those of this step."""
+        new = [number for number in self.folder.groups() if number not in set(self._known)]
+        before = len(self._known)
+        self._known += new
+        if self._turn is None and len(new) > self._room:
+            begin = step // _EVERY
+            wanted = [(begin + n) % len(new) for n in range(self._room)]
+            self._turn = begin + self._room
+        else:
+            wanted = list(range(before, len(self._known)))[-self._room :]
+            self._turn = self._turn or 0
+        for at in wanted:
+            self._take(at)
+
+    def _take(self, at: int) -> None:
+        for sets in read_sets(self.folder.group(self._known[at])[0]):
+            self.ring.add(sets)
+
+
+class LiveExamples:
+    """Sets of scans made in another thread while a training draws from them; a context manager.
+
+    Phantoms are drawn on other cores of the CPU, and all else on the device, on a GPU on a stream
+    of its own. Files of the folder that are there are read in place of that, and up to
+    ``keep_gb`` what is made is kept there. The ``questions`` of the check come first, then at least
+    ``begin`` sets.
+    """
+
+    def __init__(
+        self,
+        folder: ExampleFolder,
+        device: torch.device,
+        gigabytes: float,
+        *,
+        keep_gb: float = 0.0,
+        cores: int = 1,
+        begin: int = 400,
+    ) -> None:
+        self.folder, self.device, self.keep_gb, self.begin = folder, device, keep_gb, begin
+        self.ring, self.groups = Ring.of(folder, gigabytes, device), 0
+        self.questions: list[Question] = []
+        self.stream = None
+        if device.type == "cuda":  # its many small operations come before the large ones of steps
+            self.stream = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]
+        self._lock = threading.Lock()
+        self._ended, self._ready = threading.Event(), threading.Event()
+        spawn = multiprocessing.get_context("spawn")
+        self._cores = ProcessPoolExecutor(cores, spawn, _one_core)
+        self._thread = ThreadPoolExecutor(1)
+        self._work = self._thread.submit(self._make)
+
+    def __enter__(self) -> LiveExamples:
+        while not (self._ready.wait(1) or self._work.done()):
+            pass
+        self._check_work()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.shutdown()
+        self._cores.shutdown(cancel_futures=True)
+
+    def source(
+        self, config: TrainConfig, scans: Sequence[int] = ()
+    ) -> Callable[[int, int, int], Batch]:
+        """Examples of these numbers of scans, or of all."""
+        shares = self.folder.contents.sets.shares
+        some = {m: share for m, share in shares.items() if not scans or m in scans}
+
+        def draw(seed: int, step: int, size: int) -> Batch:
+            self._check_work()
+            with self._lock:
+                return self.ring.draw(config, size, np.random.default_rng([seed, step]), some)
+
+        return draw
+
+    def check(self, device: Device, scans: Sequence[int] = ()) -> Callable[[Network], Validation]:
+        """What is asked of these numbers of scans, or of all."""
+        some = [q for q in self.questions if not scans or q.sets.images.shape[1] in scans]
+        return lambda network: ask(network, some or self.questions, half=device.half)
+
+    def _check_work(self) -> None:
+        if self._work.done():
+            self._work.result()  # which says why it ended
+
+    def _make(self) -> None:
+        asked, counted = self.folder.asked, 0
+        jobs = itertools.chain((job for _, job in asked), map(self.folder.group, itertools.count()))
+        coming = ((job, self._samples(job)) for job in jobs)
+        waiting = deque(itertools.islice(coming, _AHEAD))
+        for number in itertools.count():
+            waiting.append(next(coming))
+            (path, group), samples = waiting.popleft()
+            if self._ended.is_set():
+                return
+            with nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
+                every = self._sets(path, group, samples)
+                if number < len(asked):
+                    self.questions += [Question(s, group.kinds, asked[number][0]) for s in every]
+                    continue
+                with self._lock:
+                    if self.stream is not None:
+                        self.stream.wait_stream(torch.cuda.default_stream())
+                    for sets in every:
+                        self.ring.add(sets)
+                    if self.stream is not None:
+                        self.stream.synchronize()
+            self.groups, counted = self.groups + 1, counted + sum(len(s.images) for s in every)
+            if counted >= self.begin:
+                self._ready.set()
+
+    def _samples(self, job: Job) -> list[Future[Any]]:
+        """Phantoms that will be there; none where the file is there."""
+        path, group = job
+        if path.exists():
+            return []
+        return [self._cores.submit(draw_sample, *one) for one in group.samples()]
+
+    def _sets(self, path: Path, group: Group, samples: list[Future[Any]]) -> list[Sets]:
+        if not samples:
+            return [sets.to(self.device) for sets in read_sets(path)]
+        drawn = (sample.result() for sample in samples)
+        every = group.sets(self.folder.contents.network, self.device, drawn)
+        if self.folder.gigabytes < self.keep_gb:
+            write_sets(path, every)
+        return every
+
+
+def _one_core() -> None:
+    """Keep a process to one core, behind the one that tells a GPU what to do."""
+    torch.set_num_threads(1)
+    if hasattr(os, "nice"):
+        os.nice(10)
+
+
+class FieldExamples:
+    """What a training draws from fields, some of which may still come: sets made for every step.
+
+    With ``variants``, a few sets of each field are kept beside the fields and serve the whole run.
+    """
+
+    def __init__(self, pool: Pool, config: TrainConfig, device: Device) -> None:
+        pool.require()
+        self.pool, self.config, self.device = pool, config, making_device(device)
+
+    def __call__(self, seed: int, step: int, size: int) -> Batch:
+        """The batch of one step: it depends on the pool, the seed and the step alone."""
+        if step % _LOOK == 0:
+            self.pool.refresh()
+        rng, config = np.random.default_rng([seed, step]), self.config.examples
+        count, sparse, batches = draw_count(rng, config.shares), self.pool.of_kinds(SPARSE), []
+        for _ in range(-(-size // config.targets)):
+            number = int(
+                rng.choice(sparse)
+                if len(sparse) and rng.random() < config.sparse_share
+                else rng.integers(0, len(self.pool))
+            )
+            sets = self._sets(seed, number, count, rng)
+            some = rng.choice(sets.planes.shape[1], config.targets, replace=False)
+            target = torch.from_numpy(some).to(self.device)
+            view, index = View.random(rng, sets.images.shape[-2:], config), 0 * target
+            whole = self.config.loss.sees_images
+            batches.append(sets.examples(self.config.network, index, target, view, whole=whole))
+        return join(batches, size)
+
+    def _sets(self, seed: int, number: int, count: int, rng: np.random.Generator) -> Sets:
+        """One set of scans of a field: a new one, or one of its variants."""
+        config, network = self.config.examples, self.config.network
+        if not config.variants:
+            return one_set(self.pool[number], config, network, count, rng, self.device)
+        variant = int(rng.integers(config.variants))
+        path = self._folder(seed) / f"{number:05d}_{variant}_{count}.safetensors"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            own = np.random.default_rng([seed, number, variant, count])
+            config = replace(config, targets=max(config.targets, _KEPT_TARGETS))
+            made = one_set(self.pool[number], config, network, count, own, self.device)
+            write_sets(path, [made])
+        return read_sets(path)[0].to(self.device)
+
+    def _folder(self, seed: int) -> Path:
+        """The folder of the sets that are drawn in this way."""
+        network = self.config.network
+        plain = replace(self.config.examples, crop=0, targets=0, sparse_share=0.0, order="random")
+        seen = network.target, network.dpm_unit_dof, network.nonnegative
+        words = f"{plain}{seen}{seed}{ITERATIONS}"
+        return self.pool.folder / f"sets_{hashlib.sha256(words.encode()).hexdigest()[:10]}"
+
+
+def one_set(
+    field: Field,
+    config: ExampleConfig,
+    network: NetworkConfig,
+    count: int,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> Sets:
+    """A random set of scans of a field."""
+    for _ in range(_TRIES):
+        stack = field.drawn(network.target, config, rng)
+        take = stack.draw(config, count, rng)
+        # A camera's planes may show nothing.
+        if not stack.counted or float(np.ptp(stack.images[take.scans], axis=(1, 2)).min()) > 0:
+            generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+            return make_sets([stack], [take], network, device, generator)
+    raise InputError(f"'{field.kind}' shows nothing: most of its planes hold one value everywhere.")

@@ -27,7 +27,7 @@ from ..shared.layer_choice import LayerChoice
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import push_button
 from ..shared.plot import PlotPanel, ask_for_file
-from ..shared.stacks import is_stack, says_its_size, selected_or_only
+from ..shared.stacks import is_measured_stack, says_its_size, selected_or_only
 from ..shared.theme import ink_of
 from .job import (
     ComparisonJob,
@@ -263,11 +263,9 @@ class CompareDock(Dock):
 
     # choosing, remembering, wiring ----------------------------------------------------
     def _choose_what_is_there(self) -> None:
-        """The only stack that was not reconstructed is the reference."""
-        stacks = selected_or_only(
-            self._viewer, lambda x: is_stack(x) and not _layers.is_reconstruction(x)
-        )
-        if len(stacks) == 1:
+        """The only stack that was not made from scans is the reference."""
+        stacks = selected_or_only(self._viewer, is_measured_stack)
+        if len(stacks) == 1 and self.reference.layer() is None and self.run is None:
             self.reference.choose(stacks[0])
             self._reference_chosen()
         self._layers_changed()

@@ -1,16 +1,33 @@
-"""Sample data for napari's File menu, simulated on the spot: nothing is downloaded."""
+"""Sample data for napari's File menu: they come with this package, and open at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...core.optics import Optics
+from ...io import read_image
 from ..shared.layers import METADATA_KEY, um_scale_and_place
 
-LayerData = tuple[npt.NDArray[np.float32], dict[str, Any], str]
+LayerData = tuple[npt.NDArray[Any], dict[str, Any], str]
+
+_FOLDER = Path(__file__).with_name("sample_data")  # its README says where they are from
+_NUCLEUS_SCANS = (12, 22, 32)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleStack:
+    """A fully sampled wide-field stack (Z, Y, X), from which a few planes can be scans."""
+
+    widefield: npt.NDArray[np.uint16]
+    z_um: npt.NDArray[np.float64]
+    optics: Optics
 
 
 def scan_planes(sample: Any) -> list[int]:
@@ -21,31 +38,60 @@ def scan_planes(sample: Any) -> list[int]:
 
 
 @cache
-def demo() -> Any:
-    """The demo's simulated sample, computed once."""
-    from ...simulation.simulate import demo_sample
+def demo() -> SampleStack:
+    """The demo's worm, simulated by ``simulation.simulate.demo_sample``, in whole counts."""
+    return _read("worm", na=1.4, wavelength_um=0.519, immersion_index=1.515)
 
-    return demo_sample()
+
+@cache
+def nucleus() -> SampleStack:
+    """A real nucleus, stained with Hoechst."""
+    return _read("nucleus", na=1.2, wavelength_um=0.455, immersion_index=1.333)
 
 
 def three_scans() -> list[LayerData]:
     """Three planes of the simulated stack, each at its height."""
-    sample = demo()
-    return [_one_scan(sample, plane) for plane in scan_planes(sample)]
+    return _scans(demo(), scan_planes(demo()), "worm")
 
 
 def full_stack() -> list[LayerData]:
     """The whole simulated wide-field stack, to choose planes from and to compare with."""
-    sample = demo()
+    return _stack(demo(), "worm stack")
+
+
+def nucleus_scans() -> list[LayerData]:
+    """Three planes of the real stack, each at its height."""
+    return _scans(nucleus(), _NUCLEUS_SCANS, "nucleus")
+
+
+def nucleus_stack() -> list[LayerData]:
+    """The whole real wide-field stack."""
+    return _stack(nucleus(), "nucleus stack")
+
+
+def _read(name: str, **optics: float) -> SampleStack:
+    image = read_image(_FOLDER / f"{name}.ome.tif")
+    assert image.z_um is not None  # the files say both
+    assert image.pixel_um is not None
+    return SampleStack(
+        image.data, np.asarray(image.z_um), Optics(pixel_um=image.pixel_um, **optics)
+    )
+
+
+def _stack(sample: Any, name: str) -> list[LayerData]:
     step = float(sample.z_um[1] - sample.z_um[0])
     place = um_scale_and_place(step, sample.optics.pixel_um, float(sample.z_um[0]))
-    return [(sample.widefield, {"name": "worm stack", **_look(sample), **place}, "image")]
+    return [(sample.widefield, {"name": name, **_look(sample), **place}, "image")]
 
 
-def _one_scan(sample: Any, plane: int) -> LayerData:
+def _scans(sample: Any, planes: Sequence[int], name: str) -> list[LayerData]:
+    return [_one_scan(sample, plane, name) for plane in planes]
+
+
+def _one_scan(sample: Any, plane: int, name: str) -> LayerData:
     z_um = float(sample.z_um[plane])
     place = um_scale_and_place(sample.optics.pixel_um, sample.optics.pixel_um, z_um)
-    name = f"worm z={z_um:.1f}µm"
+    name = f"{name} z={z_um:.1f}µm"
     return sample.widefield[plane][np.newaxis], {"name": name, **_look(sample), **place}, "image"
 
 

@@ -249,6 +249,8 @@ class FwhmDock(Dock):
     # wiring ---------------------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
         """A selected image, or the only one, is meant."""
+        if self.setup.form.volume.value is not None or self.run is not None:
+            return
         for layer in selected_or_only(self._viewer, lambda layer: isinstance(layer, Image))[:1]:
             self.setup.form.volume.value = layer
 

@@ -37,6 +37,7 @@ from .words import (
     unbroken,
 )
 from .work import (
+    Add,
     Filled,
     Listed,
     Message,
@@ -291,6 +292,13 @@ class LiveDock(ScanIntake):
         self._show_state()
         return True
 
+    def _frame_came(self, add: Add) -> None:
+        """A frame of an acquisition that somebody else runs."""
+        if self.session is None:
+            self.say(f"The {add.scan.name} was not taken: start the session first.")
+        else:
+            self.live.work.add(add)
+
     def _stage_read(self, read: StageAt) -> None:
         stage = f"The stage was at {read.z_um:.4g} µm."
         self.setup.sources.rows.stage.setText(unbroken(stage))
@@ -329,7 +337,7 @@ class LiveDock(ScanIntake):
         if listed.is_pending and not self.scans.pause.isChecked():
             self.footer.begin("Refining", aside=True)
         elif not listed.is_pending:
-            self.footer.bar.setVisible(self._is_at_microscope)
+            self.footer.show_bar(self._is_at_microscope)
             self.volume.finish(listed)
         self._draw()
         self._show_next()
@@ -430,7 +438,7 @@ class LiveDock(ScanIntake):
 
     def _paused(self, is_paused: bool) -> None:
         self.live.work.pause(is_paused)
-        self.footer.bar.setVisible(self._is_pending and not is_paused)
+        self.footer.show_bar(self._is_pending and not is_paused)
         self.say("Paused: scans are taken, the volume waits." if is_paused else "")
 
     def _connect(self) -> None:
@@ -462,6 +470,7 @@ class LiveDock(ScanIntake):
             (self.folder.changed, self._show_state),
             (self.folder.said, self.say),
             (self.scope.said, self.say),
+            (self.scope.scan, self._frame_came),
             (self.scope.connected, self._microscope_connected),
             (self.files.said, self.say),
             (self.files.opened, lambda make: self._begin("Opening", make)),
@@ -476,4 +485,4 @@ class LiveDock(ScanIntake):
         self.shortcut("Ctrl+Z", self.undo)
         self.shortcut("Ctrl+Space", scans.pause.click)
         self.shortcut("Ctrl+G", self.go_there)
-        self.at_end = [self.live.let_go, self.folder.let_go, self.files.close]
+        self.at_end = [self.live.let_go, self.folder.let_go, self.scope.let_go, self.files.close]

@@ -95,7 +95,7 @@ class LiveLayer(QObject):
 
     def _record(self) -> dict[str, Any]:
         session = self._session
-        scans = [{"name": scan.name, "z_um": scan.z_um} for scan in session.scans]
+        scans = [scan.as_dict() for scan in session.scans]
         optics = session.optics.as_dict()
         method = session.history[-1].method if session.history else session.settings.method
         return {"state": "live", "method": method, "optics": optics, "scans": scans}

@@ -329,6 +329,7 @@ class LivePages(QTabWidget):
         for holder, name in zip(self._holders, ("Set up", "Scans"), strict=True):
             self.addTab(holder, name)
         self.setDocumentMode(True)
+        self.tabBar().setDrawBase(False)  # type: ignore[union-attr]  # a line in no theme's colour
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_TURN_MS)

@@ -22,17 +22,19 @@ from ...acquisition import (
     CoreMicroscope,
     FolderBack,
     NewScan,
+    OthersFrames,
     load_core,
+    running_core,
     simulated_microscope,
     simulated_sample,
     watch_folder,
 )
 from ...acquisition.acquisition import MAX_SCANS
-from ...core.scans import InputError
+from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
 from ..shared.fields import NumberEdit
 from ..shared.form import DataForm, as_named, asked, faint
-from ..shared.guard import on, sentence_of
+from ..shared.guard import emit_alive, on, sentence_of
 from ..shared.parts import push_button
 from ..shared.worker import Outcome, Run, in_background
 from .work import Add
@@ -44,7 +46,7 @@ GROUP = "live"
 _FIELDS = {
     HAND: (),
     FOLDER: ("folder", "pattern", "existing"),
-    MICROSCOPE: ("microscope", "low", "high", "most", "afterwards"),
+    MICROSCOPE: ("microscope", "low", "high", "most", "afterwards", "others", "channel"),
 }
 
 
@@ -52,9 +54,9 @@ _FIELDS = {
 class ScanSource:
     """Where scans come from."""
 
-    stored: ClassVar = as_named("source folder pattern existing low high most afterwards") | {
-        "microscope": "scope"
-    }
+    stored: ClassVar = as_named(
+        "source folder pattern existing low high most afterwards others channel"
+    ) | {"microscope": "scope"}
     source: str = asked(
         "Scans come",
         "Where scans come from; files can always be dropped on the dock",
@@ -67,14 +69,14 @@ class ScanSource:
     )
     folder: str = asked(
         "Folder",
-        "The folder that your acquisition software writes TIFFs to",
+        "The folder that your acquisition software writes TIFFs or OME-Zarr to",
         "",
         example="a folder",
     )
     pattern: str = asked(
         "Pattern",
         "Which files are scans, and where the height stands in their names: * is anything, "
-        "{z} the height; empty: every TIFF, its height from its metadata or name",
+        "{z} the height; empty: every image, its height from its metadata or name",
         "",
         example="*_z{z}um*.tif, or empty",
     )
@@ -117,6 +119,19 @@ class ScanSource:
         label="",
         choices={"return": "then return", "stay": "then stay"},
         beside=True,
+    )
+    others: bool = asked(
+        "Frames of other acquisitions too",
+        "Take the frames of acquisitions that others run in this napari, for instance in the MDA "
+        "window of napari-micromanager: one channel at one place and time",
+        False,
+    )
+    channel: str = asked(
+        "Channel",
+        "Which channel of other acquisitions is taken; empty: the first of each",
+        "",
+        label="Their channel",
+        example="the first",
     )
 
 
@@ -281,7 +296,7 @@ class FolderFeed(QObject):
         on(self, self._run.ended, self._ended)
         self._run.start()
         self._panel.lock_folder(True)
-        self.said.emit(f"Watching '{folder.name}': new TIFFs become scans.", "hint")
+        self.said.emit(f"Watching '{folder.name}': new images become scans.", "hint")
         self.changed.emit()
 
     def stop(self) -> None:
@@ -314,16 +329,25 @@ class FolderFeed(QObject):
 
 
 class MicroscopeFeed(QObject):
-    """Connects to what a panel says, and gives the microscope with the panel's limits."""
+    """Connects to what a panel says, and gives the microscope with the panel's limits.
 
-    said = Signal(str, str)
+    ``scan`` gives what a session is asked for the frames of acquisitions that others run, where
+    the panel wants them.
+    """
+
+    scan = Signal(object)
+    said = Signal(str, str)  # both are safe from any thread
     connected = Signal(object)  # with the CoreMicroscope
 
     def __init__(self, panel: SourcePanel) -> None:
         super().__init__()
         self._panel = panel
         self._microscope: CoreMicroscope | None = None
+        self._others: OthersFrames | None = None
         self.optics: Any = None
+        for field in (panel.form.source, panel.form.others, panel.form.channel):
+            on(self, field.changed, self.listen)
+        self.listen()
 
     @property
     def is_connected(self) -> bool:
@@ -351,6 +375,41 @@ class MicroscopeFeed(QObject):
         self._panel.connect_button.setEnabled(True)
         self._panel.state.setText(f"{microscope.name}.")
         self.connected.emit(microscope)
+        self.listen()
+
+    def listen(self, _changed: object = None) -> None:
+        """Take the frames of acquisitions that others run, or no longer, as the panel says."""
+        self.let_go()
+        if self._listens:
+            in_background(
+                self, load_core, then=self._listen, failed=lambda why: self.said.emit(why, "error")
+            )
+
+    def let_go(self) -> None:
+        """Take no frames of others."""
+        if self._others is not None:
+            self._others.close()
+        self._others = None
+
+    @property
+    def _listens(self) -> bool:
+        return bool(self._panel.form.others.value) and self._panel.source == MICROSCOPE
+
+    def _listen(self, _core_class: Any) -> None:
+        self.let_go()
+        if not self._listens:
+            return
+        core = running_core() if self._microscope is None else self._microscope.core
+
+        def took(scan: Scan) -> None:
+            emit_alive(self, "scan", Add(scan, scan.acquired.get("pixel_um")))
+
+        self._others = OthersFrames(
+            core,
+            took,
+            lambda sentence: emit_alive(self, "said", sentence, "hint"),
+            self._panel.form.channel.value,
+        )
 
     def _ready(self, sample: Any) -> None:
         """Make the microscope here: its core tells Qt of what it does, in this thread."""

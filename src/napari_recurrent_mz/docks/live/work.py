@@ -183,14 +183,16 @@ class LiveWork:
         """Scan at a height, or where the stage stands."""
 
         def steps(session: Any) -> Generator[object, None, None]:
-            there = microscope.z_um
-            if z_um is not None:
-                there = microscope.move_to(z_um, self.abort.is_set)
-            yield StageAt(there)
-            if self.abort.is_set():
-                yield Message(f"Stopped: the stage stays at {there:.4g} µm.")
-            else:
-                yield from self._add(session, Add(microscope.scan(), microscope.pixel_um))
+            with microscope.acquisition():
+                there = microscope.z_um
+                if z_um is not None:
+                    there = microscope.move_to(z_um, self.abort.is_set)
+                yield StageAt(there)
+                if self.abort.is_set():
+                    yield Message(f"Stopped: the stage stays at {there:.4g} µm.")
+                    return
+                scan = microscope.scan()
+            yield from self._add(session, Add(scan, microscope.pixel_um))
 
         self._ask_microscope(microscope, steps)
 
@@ -379,7 +381,7 @@ def filled(update: Any) -> Filled:
 def choices_after(error: InputError) -> tuple[str, ...]:
     """What a person may answer when a session has refused a scan; nothing if it cannot be."""
     from ...engine.session import ON_DUPLICATE
-    from ...engine.session._checks import DOUBTFUL, TAKEN
+    from ...engine.session._scans import DOUBTFUL, TAKEN
 
     return {TAKEN: tuple(ON_DUPLICATE), DOUBTFUL: (ACCEPT,)}.get(error.kind, ())
 

@@ -292,6 +292,8 @@ class PrepareDock(Dock):
 
     def _choose_what_is_there(self) -> None:
         """Take the first stack, and for the confocal one the layer that is called so."""
+        if self.stack.layer() is not None or self.run is not None:
+            return
         stacks = [x for x in self._viewer.layers if is_any_image(x) and x.ndim >= 3 and not x.rgb]
         confocal = [x for x in stacks if "confocal" in x.name.lower()]
         others = [x for x in stacks if x not in confocal]

@@ -232,6 +232,10 @@ class ReconstructDock(ScanSource):
             return
         result.take(plane)
         self.rest.want(self._turns.is_on)
+        if plane.is_draft:
+            if not self.footer.message.text():  # a warning has come first
+                self.say("For now, the plane in view is the linear estimate.")
+            return
         words = self._at_work
         if job.lapse:
             words += f", time point {plane.frame + 1} of {job.frames}"

@@ -70,7 +70,7 @@ def _facts(recipe: Recipe) -> tuple[Any, ...]:
 
 
 def _looked_at(recipe: Recipe) -> tuple[ErrorOverZ, list[str]]:
-    from ...estimates.hot_pixels import hot_pixel_notes
+    from ...engine.check import hot_pixel_notes
     from ...estimates.planning import expected_errors  # with torch
 
     assert recipe.optics is not None

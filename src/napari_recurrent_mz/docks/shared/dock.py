@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -11,11 +12,13 @@ from typing import Any
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QDockWidget,
     QHBoxLayout,
     QLayout,
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +26,7 @@ from qtpy.QtWidgets import (
 from ...core.progress import Progress as Progress
 from ...core.scans import InputError
 from . import settings
+from .activity import Activity
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import talk_to_canvas, unwrapped, window_of
@@ -58,6 +62,7 @@ class InstrumentFooter(QWidget):
         self.bar.setAccessibleName("Progress")
         self.bar.setToolTip("How much is done, and the time left")
         self.bar.hide()
+        self.activity = Activity(self)
         self.action = push_button(action, "")
         self.cancel = push_button("Cancel", "Stop; nothing is changed (Esc)")
         self.cancel.setEnabled(False)
@@ -119,6 +124,7 @@ class InstrumentFooter(QWidget):
         self._title, self._began, self._first = title, time.monotonic(), 0.0
         show_progress(self.bar, 0, total, f"{title}: {first}" if first else f"{title}…")
         self.bar.show()
+        self.activity.move(0, total, title)
         if not aside:
             self.state.say("")
             self.message.say("")
@@ -139,18 +145,23 @@ class InstrumentFooter(QWidget):
     ) -> None:
         """Advance the bar; a total of 0 only says that something happens.
 
-        The time left follows from the pace unless it is given; ``piece`` names one of the total.
+        The time left follows from the pace unless it is given, NaN where it is not known; ``piece``
+        names one of the total.
         """
         words = words or self._title
         if total == 0:
             show_progress(self.bar, 0, 0, f"{words}…")
+            self._move_activity(0, 0, words)
             return
         elapsed = time.monotonic() - self._began
         if done == 1:
             self._first = elapsed
         if seconds_left is None:
             seconds_left = time_left(elapsed, self._first, done, total)
-        left = "" if seconds_left is None else f" · {in_words(seconds_left)} left"
+        left = ""
+        if seconds_left is not None and math.isfinite(seconds_left):
+            left = f" · {in_words(seconds_left)} left"
+        self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
 
@@ -161,8 +172,18 @@ class InstrumentFooter(QWidget):
 
     def ended(self) -> None:
         """Take the bar away."""
-        self.bar.hide()
+        self.show_bar(False)
         self._enable(is_running=False)
+
+    def show_bar(self, is_shown: bool) -> None:
+        """Show the bar as it is, or hide it."""
+        self.bar.setVisible(is_shown)
+        if not is_shown:
+            self.activity.end()
+
+    def _move_activity(self, done: int, total: int, words: str) -> None:
+        if not self.bar.isHidden():
+            self.activity.move(done, total, words)
 
     def restyle(self) -> None:
         """Take the theme's colours again."""
@@ -234,6 +255,9 @@ class Dock(QWidget, Tells):
     ) -> None:
         super().__init__()
         self._viewer = viewer = unwrapped(napari_viewer)
+        self._is_from_menu = viewer is not napari_viewer
+        self._place_soon = self.one_shot(0, self._take_place)
+        self._is_placed = False
         self.palette_ = Palette(viewer.theme)
         self.footer = InstrumentFooter(self.palette_, action, tooltip)
         self.ui: Any = form(self.footer, self.palette_, viewer)
@@ -244,6 +268,7 @@ class Dock(QWidget, Tells):
         self._then: Callable[[Any], None] | None = None
         column_of(self, self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self._choose_soon = self.one_shot(0, self._choose_what_is_there)
         self._splits = Splits()
         for layer in list(viewer.layers):
             self._splits.inserted(layer)
@@ -394,13 +419,17 @@ class Dock(QWidget, Tells):
         stop_run(self.__dict__)
 
     def _may_be_part(self, event: Any) -> None:
-        """A layer has come: of a stack that was split, it is given what it should know."""
+        """A layer has come, which may be meant; part of a stack is given what it should know."""
+        self._choose_soon.start()
         if self._splits.inserted(event.value):
             self._layers_changed()
 
     def _may_be_split(self, event: Any) -> None:
         """A layer has left, and may come back in parts."""
         self._splits.removed(event.value)
+
+    def _choose_what_is_there(self) -> None:
+        """Choose the layers that can only be meant, where a person has chosen none."""
 
     def _layers_changed(self) -> None:
         """The layers, or what they know, are no longer the same."""
@@ -413,6 +442,33 @@ class Dock(QWidget, Tells):
         self.ui.restyle(self._viewer.theme)
         self.restyle_plots()
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Take a place beside the docks that are there, the first time."""
+        super().showEvent(event)
+        if not self._is_placed:
+            self._place_soon.start()
+
+    def _take_place(self) -> None:
+        """Be a tab on the other docks of this package in the same area of the window."""
+        shell, window = shell_of(self), window_of(self._viewer)
+        if self._is_placed or shell is None or window is None:
+            return
+        self._is_placed = True
+        shell.setWindowTitle(shell.windowTitle().partition(" (")[0])  # what a tab has room for
+        if self._is_from_menu:
+            self._choose_area(shell, window)
+        area = window.dockWidgetArea(shell)
+        others = [shell_of(dock) for dock in window.findChildren(Dock) if dock is not self]
+        beside = [one for one in others if one and window.dockWidgetArea(one) == area]
+        if beside and not window.tabifiedDockWidgets(shell):
+            window.tabifyDockWidget(beside[-1], shell)
+            shell.raise_()
+        for tabs in window.findChildren(QTabBar):
+            tabs.setDrawBase(False)  # a line in the system's colours
+
+    def _choose_area(self, shell: QDockWidget, window: Any) -> None:
+        """Go elsewhere in the window than napari puts a dock that its menus open."""
+
     def sizeHint(self) -> QSize:  # noqa: N802
         """The natural size of the form with its footer."""
         size: QSize = self.ui.sizeHint()
@@ -423,6 +479,14 @@ class Dock(QWidget, Tells):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             stop_run(self.__dict__)
         return bool(super().event(event))
+
+
+def shell_of(dock: QWidget) -> QDockWidget | None:
+    """What holds a dock in the window: None where it is hidden, or nothing does."""
+    parent = dock.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return None if parent is None or parent.isHidden() else parent
 
 
 class WhenGone:
@@ -446,8 +510,10 @@ class WhenGone:
 
 def stop_run(box: dict[str, Any]) -> None:
     """End what is in a dock's attributes: its job, and more; the dock itself may be gone."""
-    run = box.get("run")
+    run, footer = box.get("run"), box.get("footer")
     if run is not None:
         run.cancel()
+    if footer is not None:
+        footer.activity.end()
     for end in box.get("at_end", ()):
         end()

@@ -53,6 +53,8 @@ class ResultLayer(QObject):
         self.hides_scans = False
         self.done = 0  # planes that are finished
         self._planes: list[FinishedPlane] = []
+        self._latest: FinishedPlane | None = None  # of these and a draft
+        self._turns = turns
         self._pace = Pace()
         self._timer = one_shot(self, 0, self._refresh)
         self._layer = LayerInTurns(viewer, turns, self._make)
@@ -68,11 +70,15 @@ class ResultLayer(QObject):
         return self._layer.was_removed
 
     def take(self, plane: FinishedPlane) -> None:
-        """Show a plane that is finished; the first one brings the layer."""
-        self._planes.append(plane)
-        self.done = len(self._planes)
+        """Show a plane that is finished, or a draft; the first one brings the layer."""
+        self._latest = plane
+        if not plane.is_draft:
+            self._planes.append(plane)
+            self.done = len(self._planes)
+            if self.done == 1:
+                self._turns.add(self._remove_replaced)
         if self.layer is None:
-            self._layer.bring((self._remove_replaced,), (self._show_first, self._select))
+            self._layer.bring((), (self._show_first, self._select))
         elif not self._pace.left_s():
             self._refresh()
         elif not self._timer.isActive():
@@ -90,6 +96,9 @@ class ResultLayer(QObject):
         layer = self.layer
         if layer is None:
             return
+        if not self._planes:  # a draft is nobody's result
+            self._layer.remove()
+            return
         if outcome.path is not None:
             layer.data = _levels_in(outcome.path)  # it has another name now
         if outcome.state == "done":
@@ -105,6 +114,12 @@ class ResultLayer(QObject):
         """Say how it was made."""
         layer.metadata = {**layer.metadata, METADATA_KEY: dict(record)}
 
+    @property
+    def _shown(self) -> FinishedPlane:
+        """The plane that came last."""
+        assert self._latest is not None  # no layer is made before
+        return self._latest
+
     def _remove_replaced(self) -> None:
         replaced, self._replaces = self._replaces, None
         if replaced is not None and replaced in self._viewer.layers:
@@ -112,7 +127,7 @@ class ResultLayer(QObject):
 
     def _make(self) -> Image:
         place = self._place(self._job.grid.start_um)
-        return self._image(layer_data(self._planes[-1].levels), self._name, place)
+        return self._image(layer_data(self._shown.levels), self._name, place)
 
     def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
         """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
@@ -133,7 +148,7 @@ class ResultLayer(QObject):
         return Image(
             data,
             name=name,
-            contrast_limits=self._planes[-1].contrast,
+            contrast_limits=self._shown.contrast,
             metadata={
                 METADATA_KEY: {"state": "running"},
                 LAID_KEY: {name: place[name] for name in ("axis_labels", "units")},
@@ -148,7 +163,7 @@ class ResultLayer(QObject):
         if layer is None:
             return
         if self._viewer.dims.ndisplay == 2:
-            show_height(self._viewer, float(self._job.grid.z_um[self._planes[0].index]))
+            show_height(self._viewer, float(self._job.grid.z_um[self._job.order[0]]))
         if self._job.lapse:
             dims = self._viewer.dims
             dims.set_point(dims.ndim - 4, float(layer.translate[0]))
@@ -171,7 +186,7 @@ class ResultLayer(QObject):
 
     def _show(self, layer: Image) -> None:
         """Show what there is: a file of time points grows."""
-        levels = self._planes[-1].levels
+        levels = self._shown.levels
         if tuple(levels[0].shape) == tuple(full_resolution(layer).shape):
             layer.refresh()
         else:

@@ -19,6 +19,11 @@ def is_stack(layer: Layer) -> bool:
         return False
 
 
+def is_measured_stack(layer: Layer) -> bool:
+    """Whether a layer is a stack that was not made from scans."""
+    return is_stack(layer) and not _layers.is_reconstruction(layer)
+
+
 def selected_or_only(viewer: Any, accepts: Callable[[Layer], bool]) -> list[Layer]:
     """The selected layers of those that are accepted, or the only one of these."""
     layers = [layer for layer in viewer.layers if accepts(layer)]

@@ -96,7 +96,7 @@ class VolumeJob:
         return {
             "state": state,
             "method": self.recipe.method,
-            "scans": [{"name": s.name, "z_um": s.z_um} for s in self.recipe.scans],
+            "scans": [scan.as_dict() for scan in self.recipe.scans],
         }
 
 
@@ -110,6 +110,7 @@ class FinishedPlane:
     levels: list[Any]  # the volume ([T,] Z, Y, X), and coarser ones where there are
     contrast: Limits  # show the scans well
     frame: int = 0  # its time point
+    is_draft: bool = False  # whether another one takes its place
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +171,25 @@ class VolumeTarget:
         self._missing.discard(plane.index)
         if plane.measured:
             self._measured.append(plane.index)
-        values = (float(plane.pixels.min()), float(plane.pixels.max()))
+        return self._finished(plane.index, plane.pixels, plane.measured)
+
+    def draft(self) -> FinishedPlane | None:
+        """What the plane that is made first may look like, in memory alone."""
+        from ...engine.inference import first_look
+
+        index = self._job.order[0]
+        pixels = first_look(self._job.recipe, float(self._job.grid.z_um[index]))
+        if pixels is None or self._writer is not None:
+            return None
+        self._here[index] = pixels
+        return replace(self._finished(index, pixels), is_draft=True)
+
+    def _finished(
+        self, index: int, pixels: npt.NDArray[np.float32], measured: bool = False
+    ) -> FinishedPlane:
+        values = (float(pixels.min()), float(pixels.max()))
         levels = [self._volume] if self._writer is None else self._writer.levels
-        return FinishedPlane(
-            plane.index, plane.measured, values, levels, self._contrast, self._frame
-        )
+        return FinishedPlane(index, measured, values, levels, self._contrast, self._frame)
 
     @property
     def _here(self) -> Any:
@@ -239,6 +254,11 @@ def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> I
         from ...engine.check import OwnSampleCheck
 
         target = VolumeTarget(job)
+        with contextlib.suppress(Stopped):  # asked again before every plane
+            draft = target.draft()
+            if draft is not None:
+                yield draft
+                rest.take()
         recipe = inference.loaded(job.recipe)
         for frame in range(job.frames):
             target.begin(frame)

@@ -9,12 +9,13 @@ from typing import Any
 
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QSplitter
+from qtpy.QtWidgets import QDockWidget, QSplitter
 
 from ...core.scans import InputError
 from ...measure.plots.side_views import Look, Panel, side_views_figure, side_views_size_mm
 from ...measure.projections import Slab
 from ..shared import layers as _layers
+from ..shared import settings
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, sentence_of, telling
 from ..shared.mouse import on_click, on_move
@@ -38,6 +39,8 @@ _WIDE, _NARROW = 760, 560
 _WIDER = 1.2
 _HINT = QSize(400, 770)
 _PLOT_HEIGHT = 250
+_LEAST_PLOT_HEIGHT = 90  # or a window 800 pixels high would grow
+_UNDER_CANVAS = 0.36  # of the window's height
 _FORM_WIDTH = 400
 _TOOLS_HEIGHT = 34
 _MOST_OF_DOCK = 0.62
@@ -59,7 +62,7 @@ class SideViewsDock(Dock):
             napari_viewer, "Project", "Project again; large lazy layers are read only then"
         )
         self.controls = SideViewsForm(self._viewer)
-        self.plot = PlotPanel(self.palette_, "Side views", _PLOT_HEIGHT)
+        self.plot = PlotPanel(self.palette_, "Side views", _LEAST_PLOT_HEIGHT)
         self.form.addWidget(self.controls.native)
         self.form.addStretch(1)
         self._split()
@@ -302,7 +305,7 @@ class SideViewsDock(Dock):
             self._slid()
 
     # layers ---------------------------------------------------------------------------
-    def _choose_what_is_there(self, _event: Any = None) -> None:
+    def _choose_what_is_there(self) -> None:
         """The selected volumes, or all when there are few; reconstructions first."""
         if self.controls.read().chosen:
             return
@@ -373,12 +376,12 @@ class SideViewsDock(Dock):
             on(self, self.controls[name].changed, self._layers_chosen)
         on(self, self.plot.message, self.footer.say)
         on(self, self.ended, self._stopped)
-        on(self, self._viewer.layers.events.inserted, self._choose_what_is_there)
         canvas = self.plot.answering
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
         canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
         # arranged anew before they are drawn: never in any other proportions
         canvas.mpl_connect("resize_event", guarded(self, self.restyle_plots))
+        on(self, self._viewer.layers.events.inserted, lambda: self._choose_what_is_there())
         on(self, self._viewer.dims.events.point, self._slid)
         on_click(self, self._canvas_clicked)
         on_move(self, self._hovered)
@@ -402,6 +405,17 @@ class SideViewsDock(Dock):
         on(self, self._parts.splitterMoved, self._split_by_hand)
         self._is_split_by_hand = False
         outer.addWidget(self._parts)
+
+    def _choose_area(self, shell: QDockWidget, window: Any) -> None:
+        """Lie under the canvas, unless it did once: then napari knows where a person wants it."""
+        if settings.remembered(GROUP, ("placed",)):
+            return
+        settings.remember(GROUP, {"placed": "1"})
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shell)
+        self._parts.setOrientation(Qt.Orientation.Horizontal)
+        height = round(_UNDER_CANVAS * window.height())
+        window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
 
     def _split_by_hand(self, _place: int = 0, _index: int = 0) -> None:
         self._is_split_by_hand = True

@@ -7,22 +7,24 @@ import math
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
-from ...core.progress import Stopped
+from ...core.progress import Listener, Stopped, listening
 from ...core.scans import InputError
 from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.dock import Dock
-from ..shared.guard import on, telling
+from ..shared.guard import emit_alive, on, telling
 from ..shared.layer_choice import LayerChoice
 from ..shared.own_models import own_models
-from ..shared.stacks import is_stack, lacks_step, selected_or_only
+from ..shared.stacks import is_measured_stack, lacks_step, selected_or_only
 from ..shared.worker import Outcome, Result, in_background
 from .job import ENDING, AdaptJob, build_job, gains_figure, outcome_words
 from .layout import TrainLayout
@@ -30,10 +32,11 @@ from .layout import TrainLayout
 _GROUP = "train"
 
 
-def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
+def adapt_steps(job: AdaptJob, judging: Listener, *, stop: threading.Event) -> Iterator[object]:
     """Yield what to mind, the progress of every step, at last what came of it.
 
-    When it is stopped, the best weights so far are kept, if there are any.
+    ``judging`` is told how far a judgement is, in the same thread. When the work is stopped, the
+    best weights so far are kept, if there are any.
     """
     from ...estimates.saturation import stack_saturation_notes
     from ...networks.weights import load_model
@@ -57,7 +60,11 @@ def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
             stopped=stop.is_set,
         )
         with contextlib.suppress(Stopped), contextlib.closing(adapter.run()) as steps:
-            for now in steps:  # noqa: UP028  (which Stopped closes, and does not enter)
+            while True:
+                with listening(judging):
+                    now = next(steps, None)
+                if now is None:
+                    break
                 yield now
         if adapter.has_best:
             write_adapted(adapter, job.path)
@@ -67,6 +74,8 @@ def adapt_steps(job: AdaptJob, *, stop: threading.Event) -> Iterator[object]:
 
 class TrainDock(Dock):
     """Stacks, optics, the model to start from, the time; Adapt and Stop; a live curve."""
+
+    judged = Signal(str, int, int)  # what is done, how many questions are answered, and of how many
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(
@@ -97,8 +106,8 @@ class TrainDock(Dock):
             self._remember()
             self._job, self.curve, self._notes = job, [], []
             self._draw_curve()
-            self.start(adapt_steps, job, title="Adapting")
-            self.say("Judging the model as it is, and measuring the pace…")
+            judging = partial(emit_alive, self, "judged")
+            self.start(adapt_steps, job, judging, title="Judging the model as it is")
 
     def cancel(self) -> None:
         """Stop after this step; the best weights so far are kept."""
@@ -131,6 +140,12 @@ class TrainDock(Dock):
                 self.footer.progress(item.step, item.steps, "Training steps", item.seconds_left)
                 self.say("")
 
+    def _judging(self, _words: str, done: int, total: int) -> None:
+        """The weights are judged, which takes as long as many steps."""
+        if self.run is not None and not self.run.is_cancelled:
+            words = "Judging the weights" if self.curve else "Judging the model as it is"
+            self.footer.progress(done, total, words, math.nan)
+
     def _draw_curve(self) -> None:
         if self.curve:
             self.ui.plot.show_figure(gains_figure(list(self.curve)))
@@ -156,8 +171,10 @@ class TrainDock(Dock):
 
     # layers and files -----------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
-        """A selected stack, or the only one, is meant."""
-        for layer in selected_or_only(self._viewer, is_stack)[:1]:
+        """A selected stack, or the only one that was not made from scans."""
+        if self.ui.chosen or self.run is not None:
+            return
+        for layer in selected_or_only(self._viewer, is_measured_stack)[:1]:
             self.ui.stacks.first.value = layer
 
     def _stack_chosen(self) -> None:
@@ -246,6 +263,7 @@ class TrainDock(Dock):
             on(self, stack.changed, self._stack_chosen)
             choice = stack.native
             on(self, choice.wants_file, lambda choice=choice: self._open_file(choice))
+        on(self, self.judged, self._judging)
         ui.stacks.show_field("step", False)
         on(self, ui.stacks.step.changed, self.check)
         ui.optics.changed.connect(self._check_timer.start)

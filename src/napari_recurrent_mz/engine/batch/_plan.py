@@ -16,28 +16,14 @@ from ._settings import BatchSettings, Job
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job comes to.
+    """What a job comes to."""
 
-    Attributes
-    ----------
-    z_um : tuple of float
-        Heights of the scans, in micrometres.
-    grid : ZGrid
-    shape : tuple of int
-        (Y, X) of the scans.
-    optics : Optics or None
-        None where they are incomplete and the method does without.
-    pixel_um : float
-    remarks : tuple of str
-        What the files contradict themselves about.
-    """
-
-    z_um: tuple[float, ...]
+    z_um: tuple[float, ...]  #: heights of the scans, in micrometres
     grid: ZGrid
-    shape: tuple[int, int]
-    optics: Optics | None
+    shape: tuple[int, int]  #: (Y, X) of the scans
+    optics: Optics | None  #: None where they are incomplete and the method does without
     pixel_um: float
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  #: what the files contradict themselves about
 
     @property
     def volume_shape(self) -> tuple[int, int, int]:
@@ -53,34 +39,35 @@ def plan_of(job: Job, settings: BatchSettings) -> Plan:
     InputError
         If something is missing or does not fit.
     """
-    if job.trouble:
-        raise InputError(job.trouble)
-    images = [read_part(part, ()) for part in job.parts]
-    if job.heights_um is None:
-        planes = settings.planes or tuple(range(images[0].n_planes))
-        heights = [float(z) for z in scan_heights(images[0], planes, settings.z_step_um)]
-    else:
-        planes = None
-        heights = [float(z) for z in job.heights_um]
-        _check_singles(images)
-    return _plan(settings, images, heights, planes)
+    return _plan(settings, *_images_of(job, settings, are_read=False))
 
 
 def read_job(job: Job, settings: BatchSettings) -> tuple[list[Scan], Plan]:
     """The scans of a job, and what it comes to: only the planes that are scans are read."""
+    images, z_um, planes = _images_of(job, settings, are_read=True)
+    if planes is None:
+        scans = scans_from_files(images, z_um)
+    else:
+        scans = scans_from_stack(images[0], planes, z_um=z_um)
+    require_several(scans)
+    check_scans(scans)
+    return scans, _plan(settings, images, z_um, planes)
+
+
+def _images_of(
+    job: Job, settings: BatchSettings, *, are_read: bool
+) -> tuple[list[ImageFile], list[float], Sequence[int] | None]:
+    """The images of a job, the heights of its scans, and their planes where it is a stack."""
     if job.trouble:
         raise InputError(job.trouble)
-    planes = settings.planes if job.heights_um is None else None
-    images = [read_part(part, planes) for part in job.parts]
-    if job.heights_um is None:
-        planes = planes or tuple(range(images[0].n_planes))
-        scans = scans_from_stack(images[0], planes, settings.z_step_um)
-    else:
+    wanted = settings.planes if job.heights_um is None else None
+    images = [read_part(part, wanted if are_read else ()) for part in job.parts]
+    if job.heights_um is not None:
         _check_singles(images)
-        scans = scans_from_files(images, job.heights_um)
-    require_several(scans)
-    scans = list(check_scans(scans))
-    return scans, _plan(settings, images, [scan.z_um for scan in scans], planes)
+        return images, [float(z) for z in job.heights_um], None
+    planes = settings.planes or tuple(range(images[0].n_planes))
+    heights = scan_heights(images[0], planes, settings.z_step_um)
+    return images, heights.tolist(), planes
 
 
 def _plan(

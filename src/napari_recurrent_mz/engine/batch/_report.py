@@ -19,21 +19,11 @@ REPORT = "batch-report"
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What became of a batch.
+    """What became of a batch."""
 
-    Attributes
-    ----------
-    outcomes : tuple of Outcome
-        In the order of the jobs.
-    seconds : float
-        From beginning to end.
-    output : Path
-        The folder of the results.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    seconds: float
-    output: Path
+    outcomes: tuple[Outcome, ...]  #: in the order of the jobs
+    seconds: float  #: from beginning to end
+    output: Path  #: the folder of the results
 
     def of(self, state: str) -> list[Outcome]:
         """The outcomes of a state: done, kept, failed or stopped."""
@@ -59,10 +49,6 @@ class Report:
 
     def write(self, settings: BatchSettings) -> Path:
         """Write the table as CSV and, with the settings and whole errors, as JSON.
-
-        Parameters
-        ----------
-        settings : BatchSettings
 
         Returns
         -------

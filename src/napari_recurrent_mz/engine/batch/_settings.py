@@ -105,35 +105,17 @@ class BatchSettings:
 
 @dataclass(frozen=True)
 class Job:
-    """One volume to make: a position, or one time point of it.
+    """One volume to make: a position, or one time point of it."""
 
-    Attributes
-    ----------
-    position : str
-        What tables call it.
-    parts : tuple of Part
-        One stack, or single images of different heights.
-    heights_um : tuple of float or None
-        Heights of the single images, in micrometres; None for a stack.
-    output : Path
-        File or OME-Zarr folder that the volume goes to.
-    inside : str
-        Of an OME-Zarr plate: the field, as A/1/0; else empty.
-    time : int or None
-        The time point, from 0; None when there is one only.
-    points : int
-        How many time points share ``output``.
-    trouble : str
-        Why it cannot be done, in one sentence; empty when nothing is known against it.
-    """
-
-    position: str
-    parts: tuple[Part, ...]
-    output: Path
+    position: str  #: what tables call it
+    parts: tuple[Part, ...]  #: one stack, or single images of different heights
+    output: Path  #: file or OME-Zarr folder that the volume goes to
+    #: heights of the single images, in micrometres; None for a stack
     heights_um: tuple[float, ...] | None = None
-    inside: str = ""
-    time: int | None = None
-    points: int = 1
+    inside: str = ""  #: of an OME-Zarr plate: the field, as A/1/0; else empty
+    time: int | None = None  #: the time point, from 0; None when there is one only
+    points: int = 1  #: how many time points share ``output``
+    #: why it cannot be done, in one sentence; empty when nothing is known against it
     trouble: str = ""
 
     @property

@@ -17,13 +17,13 @@ from ...core.memory import is_out_of_memory, memory_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError
-from ...io import VolumeWriter
+from ...io import PlaneWriter, VolumeWriter
 from ...io._time_lapse import TimePoint, lengthen_time_lapse, make_time_lapse, read_time_lapse
 from ...io._whole import in_turn, refusals_of, remove_left_behind
 from ..check import check_on_scans
 from ..inference import model_for
 from ..recipe import Recipe
-from ..to_disk import Target, reconstruct_into
+from ..to_disk import reconstruct_into
 from ._plan import Plan, plan_of, read_job
 from ._record import BATCH_KEY, forget, inputs_of, record_of, record_path, write_record
 from ._settings import BatchSettings, Job
@@ -54,28 +54,16 @@ class Orders:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
-
-    Attributes
-    ----------
-    job : Job
-    state : {"done", "kept", "failed", "stopped"}
-        Kept: it was finished by an earlier run, or by another meanwhile.
-    seconds : float
-    method : str
-        By which the planes were made; with the method auto, what the check chose.
-    message : str
-        Why it failed; or what the check on the scans found and what else there is to say.
-    trace : str
-        Of an error that is nobody's mistake.
-    """
+    """What became of a job."""
 
     job: Job
+    #: done, kept (finished by an earlier run, or by another meanwhile), failed or stopped
     state: str
     seconds: float = 0.0
-    method: str = ""
+    method: str = ""  #: by which the planes were made; with the method auto, what the check chose
+    #: why it failed; or what the check on the scans found and what else there is to say
     message: str = ""
-    trace: str = ""
+    trace: str = ""  #: of an error that is nobody's mistake
 
 
 def run_job(
@@ -219,7 +207,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     method = str(place_record.get("method", settings.method))
     made = _Made(remarks=list(plan.remarks))
 
-    def opened(shape: tuple[int, int, int]) -> Target:
+    def opened(shape: tuple[int, int, int]) -> PlaneWriter:
         forget(orders.output, job)
         return _place(job, plan, shape)
 
@@ -274,7 +262,7 @@ def _other_settings(job: Job) -> InputError:
     )
 
 
-def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> Target:
+def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> PlaneWriter:
     if job.in_time_lapse:
         assert job.time is not None
         return TimePoint(job.target, job.time, shape)

@@ -6,10 +6,10 @@ tests share.
 
 from ...core.metrics import EPSILON
 from ._autosave import Autosave, Unsaved, unsaved_sessions
-from ._checks import ON_DUPLICATE
 from ._engine import PLACES, state_bytes, state_place
 from ._history import Change, HistoryEntry, Verdict
 from ._reopen import SavedSession, load, read_session
+from ._scans import ON_DUPLICATE
 from ._session import Session
 from ._settings import SessionSettings
 from ._store import finished_volume, save

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from ...io._whole import read_json, reason_of
-from ._store import ENDING, INDEX, SCANS, SessionFolder, Snapshot, write_text
+from ...io._whole import read_json, reason_of, write_text
+from ._store import ENDING, INDEX, SCANS, SessionFolder, Snapshot
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -127,7 +127,7 @@ class Autosave:
         owner = self.path / _OWNER
         if not owner.exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            write_text(owner, json.dumps(_this_process()))
+            write_text(owner, json.dumps(_this_process()), durable=True)
 
     def _failed(self, error: Exception) -> None:
         sentence = (
@@ -141,19 +141,10 @@ class Autosave:
 
 @dataclass(frozen=True)
 class Unsaved:
-    """An autosaved session that nobody has open.
+    """An autosaved session that nobody has open."""
 
-    Attributes
-    ----------
-    path : Path
-        For :func:`load`.
-    began : datetime
-        With its time zone.
-    scans : int
-    """
-
-    path: Path
-    began: datetime
+    path: Path  #: for :func:`load`
+    began: datetime  #: with its time zone
     scans: int
 
     @property

@@ -7,9 +7,10 @@ in main memory; else nowhere, and every scan enters again each time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
+import numpy as np
 import psutil
 import torch
 
@@ -17,7 +18,7 @@ from ...core.device import Device, free_gpu_bytes
 from ...core.memory import is_out_of_memory
 from ...core.optics import Optics
 from ...core.progress import never
-from ...core.scans import FloatArray, Scan, ZGrid
+from ...core.scans import FloatArray, Scan, ScanStack, ZGrid
 from ...estimates.covariance import CovarianceTable, covariance_table
 from ...estimates.lmmse import LinearEstimate
 from ...networks.inputs import Scale
@@ -115,27 +116,31 @@ class Engine:
         heights = self.grid.z_um
         return float(heights[0]), float(heights[-1])
 
-    def linear(self, scans: Sequence[Scan]) -> LinearEstimate:
+    def linear(self, stack: ScanStack) -> LinearEstimate:
         """The linear estimate from these scans."""
         return LinearEstimate(
-            scans, self.optics, reach_um=self.reach_um, device=self.device.torch, target=self.target
+            stack, self.optics, reach_um=self.reach_um, device=self.device.torch, target=self.target
         )
 
     def begin(
-        self, scans: tuple[Scan, ...], scale: Scale, planes: int, stopped: Callable[[], bool]
+        self,
+        scans: tuple[Scan, ...],
+        stack: ScanStack,
+        scale: Scale,
+        planes: int,
+        stopped: Callable[[], bool],
     ) -> None:
         """Get ready to make so many planes; states stay where the scans go on from theirs."""
         assert self.model is not None  # else there is no network to begin with
-        low, high = self.reach_um
-        every = [low, high, *(scan.z_um for scan in scans)]
-        basis = (scale, covariance_table(self.optics, max(every) - min(every)))
+        span_um = float(np.ptp([*self.reach_um, *stack.z_um]))
+        basis = (scale, covariance_table(self.optics, span_um))
         self._stopped = stopped
         if self._planes is not None and scans == self._seen and basis == self._basis:
             return  # as it was left
         if scans[: len(self._seen)] != self._seen or basis != self._basis:
             self.forget()
         self._planes = NetworkPlanes(
-            scans,
+            stack,
             self.optics,
             self.model,
             self.device,

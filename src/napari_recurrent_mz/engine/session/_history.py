@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,11 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """How far one volume is from the one before.
+    """How far one volume is from the one before."""
 
-    Attributes
-    ----------
-    squared : numpy.ndarray, shape (Z,)
-        Sum over each plane of the squared difference, in squared units of the scans.
-    size : numpy.ndarray, shape (Z,)
-        Sum over each plane of the new volume squared, its background taken off.
-    """
-
+    #: (Z,), sum over each plane of the squared difference, in squared units of the scans
     squared: Array
-    size: Array
+    size: Array  #: (Z,), sum over each plane of the new volume squared, its background taken off
 
     @property
     def absolute(self) -> float:
@@ -93,44 +86,24 @@ class ChangeMeter:
 
 @dataclass(frozen=True, eq=False)
 class HistoryEntry:
-    """One finished volume.
+    """One finished volume."""
 
-    Attributes
-    ----------
-    event : str
-        What led to it: added, removed, replaced, averaged, renormalised, reopened (after it was
-        loaded with fewer scans or other weights), or several of these.
-    scans : int
-        How many scans it is made from.
-    z_um : tuple of float
-        Heights of the scans that came, went or changed.
-    names : tuple of str
-        What they are called.
-    method : str
-        What made it: with one scan the linear estimate, whatever the session's method.
-    change : Change or None
-        Against the volume before; None for the first.
-    expected_error : float
-        Closed-form expected error of the linear estimate, relative to the standard deviation of
-        the planes.
-    expected_change : float
-        What the best next scan is expected to change, relative to the norm of the volume.
-    seconds : float
-        From the first plane to the last.
-    state_place : str
-        Where the network's memory of the scans was: device, host or recomputed; empty where
-        there was none.
-    """
-
+    #: what led to it: added, removed, replaced, averaged, renormalised, reopened (after it was
+    #: loaded with fewer scans or other weights), or several of these
     event: str
-    scans: int
-    z_um: tuple[float, ...]
-    names: tuple[str, ...]
-    method: str
-    change: Change | None
+    scans: int  #: how many scans it is made from
+    z_um: tuple[float, ...]  #: heights of the scans that came, went or changed
+    names: tuple[str, ...]  #: what they are called
+    method: str  #: what made it: with one scan the linear estimate, whatever the session's method
+    change: Change | None  #: against the volume before; None for the first
+    #: closed-form expected error of the linear estimate, relative to the standard deviation of the
+    #: planes
     expected_error: float
+    #: what the best next scan is expected to change, relative to the norm of the volume
     expected_change: float
-    seconds: float
+    seconds: float  #: from the first plane to the last
+    #: where the network's memory of the scans was: device, host or recomputed; empty where there
+    #: was none
     state_place: str = ""
 
     @property
@@ -150,11 +123,9 @@ class HistoryEntry:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, JSON-able."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values |= {"z_um": list(self.z_um), "names": list(self.names), "change": None}
-        if self.change is not None:
-            squared, size = self.change.squared.tolist(), self.change.size.tolist()
-            values["change"] = {"squared": squared, "size": size}
+        values = asdict(self)
+        if values["change"] is not None:
+            values["change"] = {name: sums.tolist() for name, sums in values["change"].items()}
         return values
 
     @classmethod
@@ -162,25 +133,18 @@ class HistoryEntry:
         """The entry written by :meth:`as_dict`."""
         change = values["change"]
         if change is not None:
-            change = Change(np.asarray(change["squared"]), np.asarray(change["size"]))
-        fields = {"z_um": tuple(values["z_um"]), "names": tuple(values["names"]), "change": change}
-        return cls(**{**values, **fields})
+            change = Change(**{name: np.asarray(sums) for name, sums in dict(change).items()})
+        lists = {name: tuple(values[name]) for name in ("z_um", "names")}
+        return cls(**{**values, **lists, "change": change})
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether another scan pays, for a person.
-
-    Attributes
-    ----------
-    stop : bool
-    next_change : float
-        About what another scan would change, relative to the norm of the volume; NaN when it
-        cannot be told yet.
-    sentence : str
-    """
+    """Whether another scan pays, for a person."""
 
     stop: bool
+    #: about what another scan would change, relative to the norm of the volume; NaN when it cannot
+    #: be told yet
     next_change: float = math.nan
     sentence: str = ""
 

@@ -79,26 +79,13 @@ def load(
 
 @dataclass(frozen=True, eq=False)
 class SavedSession:
-    """The readable part of a session on the disk.
+    """The readable part of a session on the disk."""
 
-    Attributes
-    ----------
-    values : dict
-        What :meth:`Session.as_dict` gives.
-    lines : tuple of dict
-        What the index says of each scan.
-    scans : tuple of Scan
-    volume : numpy.ndarray, float32, shape (Z, Y, X), or None
-        If it contains all the scans.
-    is_same : bool
-        Whether all scans are there that were written.
-    """
-
-    values: dict[str, Any]
-    lines: tuple[dict[str, Any], ...]
+    values: dict[str, Any]  #: what :meth:`Session.as_dict` gives
+    lines: tuple[dict[str, Any], ...]  #: what the index says of each scan
     scans: tuple[Scan, ...]
-    volume: FloatArray | None
-    is_same: bool
+    volume: FloatArray | None  #: (Z, Y, X), if it contains all the scans
+    is_same: bool  #: whether all scans are there that were written
 
     @property
     def settings(self) -> SessionSettings:
@@ -229,6 +216,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
         HistoryEntry.from_dict(entry)
     for line in values["scans"]:
         float(line["z_um"]), int(line["images"]), str(line["file"]), str(line["sha256"])
+        dict(line.get("acquired", {}))
     for event, z_um, name in values["news"]:
         str(event), float(z_um), str(name)
     if settings.method not in (*_LINEAR, *_LINEAR.values()):
@@ -315,7 +303,7 @@ def _read_scans(
         if scan is None:
             lost.append((path, line))
         else:
-            scans.append(({name: line[name] for name in ("name", "z_um", "images")}, scan))
+            scans.append((scan.as_dict() | {"images": line["images"]}, scan))
     for path, line in lost:
         what = "is damaged" if path.exists() else "is missing"
         called = f"the scan '{line['name']}'" if line["name"] else "the scan"
@@ -332,7 +320,8 @@ def _read_scans(
 def _read_scan(path: Path, line: Mapping[str, Any]) -> Scan | None:
     """A scan, unless its file is not what was written."""
     try:
-        scan = Scan(read_image(path).stack[0], float(line["z_um"]), str(line["name"]))
+        pixels, taken = read_image(path).stack[0], line.get("acquired", {})
+        scan = Scan(pixels, float(line["z_um"]), str(line["name"]), taken)
     except (InputError, OSError, ValueError):
         return None
     return scan if scan_digest(scan) == line["sha256"] else None

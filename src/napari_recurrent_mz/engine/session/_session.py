@@ -18,22 +18,28 @@ from ...core.metrics import EPSILON
 from ...core.optics import Optics
 from ...core.scans import FloatArray, InputError, Scan, ZGrid
 from ...estimates.expectation import Expectation
-from ...estimates.planning import RULES
+from ...estimates.lmmse import LinearEstimate
+from ...estimates.planning import RULES, Plan, Suggestion, plan, suggest
+from ...estimates.uncertainty import signal_power, voxel_spread
 from ...networks.inputs import Scale
 from ...networks.weights import Model
-from ._checks import advice, check_exposed, check_fits, duplicate
 from ._engine import Engine
-from ._forecast import SessionForecast
-from ._history import Change, HistoryEntry
-from ._scan_list import ScanList
-from ._settings import SessionSettings, scale_as_dict, scale_from_dict, session_model
+from ._history import Change, HistoryEntry, Verdict, judged
+from ._scans import ScanList, advice, check_exposed, check_fits, duplicate
+from ._settings import (
+    SessionSettings,
+    check_epsilon,
+    scale_as_dict,
+    scale_from_dict,
+    session_model,
+)
 from ._volume import LiveVolume, PlaneUpdate
 
 Event = tuple[str, float, str]
 """Event of a scan, its height in micrometres, and its name."""
 
 
-class Session(SessionForecast):
+class Session:
     """A volume that grows with its scans.
 
     After every scan the volume is the linear estimate at once, then the network's. The network
@@ -136,6 +142,16 @@ class Session(SessionForecast):
     # --- properties -----------------------------------------------------------------------
 
     @property
+    def grid(self) -> ZGrid:
+        """The heights wanted."""
+        return self.settings.grid
+
+    @property
+    def optics(self) -> Optics:
+        """The microscope's."""
+        return self.settings.optics
+
+    @property
     def scans(self) -> tuple[Scan, ...]:
         """The scans, in the order in which they came."""
         return tuple(self._list.scans)  # without the lock: a window never waits for it
@@ -217,7 +233,8 @@ class Session(SessionForecast):
         if old is not None:
             self.scan_removed.emit(old)
         self.scan_added.emit(scan)
-        for sentence, kind in advice(scan, self.scans, self._scale, self.optics, self._model):
+        stack = self._live.stack(self.scans)
+        for sentence, kind in advice(scan, stack, self._scale, self.optics, self._model):
             self._tell(sentence, kind)
         if not refine:
             return None
@@ -230,10 +247,6 @@ class Session(SessionForecast):
 
         When it is the one that made the last volume, the volume before comes back at once, and
         the history with it; else :meth:`refine` makes the volume without it.
-
-        Parameters
-        ----------
-        which : int or Scan
 
         Raises
         ------
@@ -310,10 +323,6 @@ class Session(SessionForecast):
         stopped : callable, optional
             Asked before every plane and every tile.
 
-        Yields
-        ------
-        PlaneUpdate
-
         Raises
         ------
         InputError
@@ -325,7 +334,7 @@ class Session(SessionForecast):
         with self._lock:
             scans, generation, measured = self.scans, self._generation, self._scale
         if measured is None and len(scans) > 1:  # outside of the lock: this takes a moment
-            measured = Scale.of(np.stack([scan.pixels for scan in scans]))
+            measured = Scale.of(live.stack(scans).images)
         with self._lock:
             if not self.pending or self._generation != generation:
                 return
@@ -392,6 +401,89 @@ class Session(SessionForecast):
             self._events.clear()
         self.volume_changed.emit(entry)
 
+    # --- what is expected -----------------------------------------------------------------
+
+    def should_stop(self, epsilon: float | None = None) -> bool:
+        """Whether the last scan changed the volume so little that another hardly pays.
+
+        Parameters
+        ----------
+        epsilon : float, optional
+            Relative Frobenius change, above 0 and below 1; by default the session's.
+
+        Returns
+        -------
+        bool
+            Never with fewer than three scans.
+        """
+        return self.verdict(epsilon).stop
+
+    def verdict(self, epsilon: float | None = None) -> Verdict:
+        """The same in a sentence for a person: what another scan would change, and what to do."""
+        used = self.settings.epsilon if epsilon is None else check_epsilon(epsilon)
+        return judged(self.history, used)
+
+    def suggestion(self, rule: str | None = None) -> Suggestion:
+        """Where another scan should help most, and by how much.
+
+        Parameters
+        ----------
+        rule : str, optional
+            One of :data:`~.RULES`; by default the session's.
+        """
+        estimate, heights = self._estimate(), [scan.z_um for scan in self.scans]
+        if estimate is None:
+            expected = Expectation(self.grid, self.optics, target=self._live.engine.target)
+        else:
+            expected = Expectation.of(self.grid, estimate)
+        return suggest(expected, heights, rule=rule or self.settings.rule, estimate=estimate)
+
+    def suggest_z(self, rule: str | None = None) -> float:
+        """The height of :meth:`suggestion`, in micrometres."""
+        return self.suggestion(rule).z_um
+
+    def plan(self, *, count: int | None = None, target_error: float | None = None) -> Plan:
+        """How many scans the grid needs, and where; see :func:`~.plan`.
+
+        With scans there are, their spectrum is used.
+        """
+        estimate = self._estimate()
+        return plan(
+            self.grid, self.optics, count=count, target_error=target_error,
+            power=None if estimate is None else signal_power(estimate),
+            target=self._live.engine.target,
+        )  # fmt: skip
+
+    def expected_error(self) -> npt.NDArray[np.float64]:
+        """Expected error of every plane, shape (Z,), relative to its standard deviation.
+
+        Of the linear estimate, in closed form; 0 is known, 1 is nothing known but the mean.
+        """
+        estimate = self._estimate()
+        if estimate is None:
+            return np.ones(len(self.grid))
+        return estimate.expected_error(self.grid.z_um)
+
+    def spread(self, index: int) -> FloatArray:
+        """Uncertainty of every pixel of a plane, float32 (Y, X), in the scans' units.
+
+        How far the linear estimate moves when one scan or another is left out; see
+        :func:`~.voxel_spread`.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than three scans.
+        """
+        estimate = self._estimate()
+        if estimate is None:
+            raise InputError("The spread over the scans needs at least three of them.")
+        return voxel_spread(estimate, float(self.grid.z_um[index]))
+
+    def _estimate(self) -> LinearEstimate | None:
+        scans = self.scans
+        return self._live.linear(scans) if scans else None
+
     # --- saving ---------------------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
@@ -436,7 +528,8 @@ class Session(SessionForecast):
         }
         session = cls(settings.grid, model=model or settings.model, **options)
         for image, scan in zip(images, values["scans"], strict=True):
-            session._list.append(Scan(image, scan["z_um"], scan["name"]), int(scan["images"]))
+            taken = Scan(image, scan["z_um"], scan["name"], scan.get("acquired", {}))
+            session._list.append(taken, int(scan["images"]))
         session._scale = scale_from_dict(values["scale"])
         session.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
         session._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]

@@ -20,43 +20,20 @@ from ..inference import model_for
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """Everything that stays the same while scans come.
+    """Everything that stays the same while scans come; refused where it makes no sense."""
 
-    Parameters
-    ----------
-    grid : ZGrid
-        The heights wanted.
-    optics : Optics
-    method : str
-        ``recurrent-mz``, ``recurrent-mz-plus``, ``lmmse`` or ``lmmse-plus``.
-    model : str or None
-        Name or path of the network's weights; None where the method has no network.
-    device : str
-        auto, cuda, mps or cpu.
-    epsilon : float
-        Relative change at or below which scanning may stop, above 0 and below 1.
-    rule : str
-        How the next height is chosen; one of :data:`~.RULES`.
-    state_bytes : int or None
-        Most memory for what the network remembers, in bytes; None is half of what is free.
-    half : bool or None
-        Mixed precision; None where it pays.
-
-    Raises
-    ------
-    InputError
-        If ``epsilon``, ``rule`` or ``state_bytes`` make no sense.
-    """
-
-    grid: ZGrid
+    grid: ZGrid  #: the heights wanted
     optics: Optics
-    method: str = "recurrent-mz"
+    method: str = "recurrent-mz"  #: or ``recurrent-mz-plus``, ``lmmse``, ``lmmse-plus``
+    #: name or path of the network's weights; None where the method has no network
     model: str | None = None
-    device: str = "auto"
+    device: str = "auto"  #: or cuda, mps, cpu
+    #: relative change at or below which scanning may stop, above 0 and below 1
     epsilon: float = EPSILON
-    rule: str = RULES[0]
+    rule: str = RULES[0]  #: how the next height is chosen; one of :data:`~.RULES`
+    #: most memory for what the network remembers, in bytes; None is half of what is free
     state_bytes: int | None = None
-    half: bool | None = None
+    half: bool | None = None  #: mixed precision; None where it pays
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -69,8 +46,7 @@ class SessionSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything by name, JSON-able."""
-        grid = {n: getattr(self.grid, n) for n in ("start_um", "stop_um", "step_um")}
-        return {**asdict(self), "grid": grid, "optics": self.optics.as_dict()}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SessionSettings:
@@ -106,20 +82,19 @@ def session_model(method: str, given: Model | str | Path | None) -> Model | None
 
 
 _RECURRENT = "recurrent-mz"
-_NUMBERS = ("spread", "middle", "contrast", "noise")
 
 
 def scale_as_dict(scale: Scale | None) -> dict[str, float] | None:
     """An intensity scale by name, JSON-able."""
     if scale is None:
         return None
-    numbers = {name: float(getattr(scale, name)) for name in _NUMBERS}
-    return {"shift": scale.normalisation.shift, "scale": scale.normalisation.scale, **numbers}
+    values = asdict(scale)
+    return {**values.pop("normalisation"), **values}
 
 
 def scale_from_dict(values: Mapping[str, float] | None) -> Scale | None:
     """The scale written by :func:`scale_as_dict`."""
     if values is None:
         return None
-    rest = {name: float(values[name]) for name in _NUMBERS}
-    return Scale(Normalisation(float(values["shift"]), float(values["scale"])), **rest)
+    rest = {name: float(value) for name, value in dict(values).items()}
+    return Scale(Normalisation(rest.pop("shift"), rest.pop("scale")), **rest)

@@ -26,7 +26,7 @@ from ...core.optics import Optics
 from ...core.progress import tell
 from ...core.scans import FloatArray, InputError, Scan
 from ...io import WORKPLACE, VolumeWriter, write_volume, write_whole
-from ...io._whole import is_left_behind, read_json, refusals_of
+from ...io._whole import is_left_behind, read_json, refusals_of, write_text
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -122,7 +122,7 @@ class SessionFolder:
             "volume": self._volume(snapshot, pieces),
         }
         text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
-        write_text(self.path / INDEX, text)
+        write_text(self.path / INDEX, text, durable=True)
         self._tidy(index)
 
     def _scan(self, place: int, snapshot: Snapshot) -> dict[str, Any]:
@@ -214,10 +214,6 @@ def save(session: Session, path: str | os.PathLike[str]) -> Path:
     path : path
         Ends in ``.rmz`` (a folder) or ``.rmz.zip`` (one file, nothing in it compressed again).
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     InputError
@@ -305,15 +301,6 @@ def _write_zip(path: Path, snapshot: Snapshot) -> None:
             if number * planes // len(files) > (number - 1) * planes // len(files):
                 pieces.next()  # as often as there are planes
             archive.write(inside, inside.relative_to(folder).as_posix())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file: whenever the process ends, it is the old one or the new one."""
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    write_whole(path, write, durable=True)
 
 
 def _remove_quietly(path: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 
 import numpy as np
 
 from ...core.progress import Stopped
-from ...core.scans import FloatArray, InputError, Scan, ZGrid, same_height
+from ...core.scans import FloatArray, InputError, Scan, ScanStack, ZGrid, scan_at
 from ...estimates.lmmse import LinearEstimate
 from ...estimates.normalisation import normalisation
 from ...networks.inputs import Scale
+from ..inference import planes_in_order
 from ._engine import Engine
 from ._history import ChangeMeter
 
@@ -21,30 +24,31 @@ StopRequested = Callable[[], bool]
 
 @dataclass(frozen=True, eq=False)
 class PlaneUpdate:
-    """One plane of the volume, as it has just become.
+    """One plane of the volume, as it has just become."""
 
-    Attributes
-    ----------
-    index : int
-        Its place in the grid.
-    z_um : float
-    pixels : numpy.ndarray, float32, shape (Y, X)
-        In the scans' units.
-    stage : str
-        ``scan`` where it is a scan itself, ``linear`` from the linear estimate, ``network``.
-    final : bool
-        Whether nothing more comes for it until the next scan.
-    done, total : int
-        Planes that are final, and planes of the grid.
-    """
-
-    index: int
+    index: int  #: its place in the grid
     z_um: float
-    pixels: FloatArray
+    pixels: FloatArray  #: (Y, X), in the scans' units
+    #: ``scan`` where it is a scan itself, ``linear`` from the linear estimate, ``network``
     stage: str
-    final: bool
-    done: int
-    total: int
+    final: bool  #: whether nothing more comes for it until the next scan
+    done: int  #: planes that are final
+    total: int  #: planes of the grid
+
+
+class _Prepared:
+    """Scans as plain arrays, and their linear estimate, each made when it is first wanted."""
+
+    def __init__(self, scans: tuple[Scan, ...], engine: Engine) -> None:
+        self.scans, self._engine = scans, engine
+
+    @cached_property
+    def stack(self) -> ScanStack:
+        return ScanStack.of(self.scans)
+
+    @cached_property
+    def linear(self) -> LinearEstimate:
+        return self._engine.linear(self.stack)
 
 
 class LiveVolume:
@@ -60,7 +64,7 @@ class LiveVolume:
         self.before: FloatArray | None = None  # the last finished volume
         self.contains: tuple[Scan, ...] | None = ()  # what pixels are made from; None on the way
         self._before_contains: tuple[Scan, ...] | None = None
-        self._estimate: tuple[tuple[Scan, ...], LinearEstimate] | None = None
+        self._prepared: _Prepared | None = None
         self._generation = -1
         self._shown: set[int] = set()
         self._done: set[int] = set()
@@ -74,12 +78,12 @@ class LiveVolume:
     def start(self, scans: tuple[Scan, ...], generation: int, scale: Scale | None) -> None:
         """Prepare for a volume from these scans; what was done for this generation stays done."""
         if self.pixels is None:
-            self.pixels = np.zeros((len(self.grid), *scans[0].pixels.shape), np.float32)
+            self.pixels = np.zeros((len(self.grid), *self.stack(scans).shape), np.float32)
         self.leave()
         if self._generation == generation:
             return
         if scale is None:
-            dark = normalisation(np.stack([scan.pixels for scan in scans])).shift
+            dark = normalisation(self.stack(scans).images).shift
         else:
             dark = scale.normalisation.shift
         self._generation, self.seconds = generation, 0.0
@@ -122,38 +126,39 @@ class LiveVolume:
             self.meter.add(update.index, before, update.pixels)
             self._done.add(update.index)
 
+    def stack(self, scans: tuple[Scan, ...]) -> ScanStack:
+        """These scans as plain arrays, kept until they change."""
+        return self._of(scans).stack
+
     def linear(self, scans: tuple[Scan, ...]) -> LinearEstimate:
         """The linear estimate from these scans, kept until they change."""
-        cached = self._estimate
-        if cached is not None and cached[0] == scans:
-            return cached[1]
-        estimate = self.engine.linear(scans)
-        self._estimate = (scans, estimate)
-        return estimate
+        return self._of(scans).linear
+
+    def _of(self, scans: tuple[Scan, ...]) -> _Prepared:
+        prepared = self._prepared
+        if prepared is None or prepared.scans != scans:
+            self._prepared = prepared = _Prepared(scans, self.engine)
+        return prepared
 
     def linear_planes(
         self, scans: tuple[Scan, ...], indices: Sequence[int], ended: StopRequested, *, last: bool
     ) -> Iterator[PlaneUpdate]:
         """Every plane that has not been shown yet, from the linear estimate or a scan itself."""
-        estimate = self.linear(scans)
-        for index in indices:
-            if index in self._shown:
-                continue
-            if ended():
-                return
-            z_um = float(self.grid.z_um[index])
-            scan = self._scan_at(z_um, scans)
-            pixels = estimate.plane(z_um) if scan is None else scan.pixels
-            stage = "linear" if scan is None else "scan"
-            yield self._update(index, pixels, stage, final=last or scan is not None)
+        left = [index for index in indices if index not in self._shown]
+        planes = planes_in_order(self.grid, left, self._measured(scans), self.linear(scans), ended)
+        with suppress(Stopped):
+            for plane in planes:
+                stage = "scan" if plane.measured else "linear"
+                yield self._update(plane.index, plane.pixels, stage, final=last or plane.measured)
 
     def network_planes(
         self, scans: tuple[Scan, ...], scale: Scale, indices: Sequence[int], ended: StopRequested
     ) -> Iterator[PlaneUpdate]:
         """Every plane that is not final yet, from the network."""
-        inferred = [z for z in self.grid.z_um if self._scan_at(float(z), scans) is None]
+        measured = self._measured(scans)
+        inferred = sum(scan_at(measured, z) is None for z in self.grid.z_um)
         try:
-            self.engine.begin(scans, scale, len(inferred), ended)
+            self.engine.begin(scans, self.stack(scans), scale, inferred, ended)
             left = [index for index in indices if index not in self._done]
             for index, pixels in self.engine.planes(takewhile(lambda _: not ended(), left)):
                 yield self._update(index, pixels, "network", final=True)
@@ -170,10 +175,9 @@ class LiveVolume:
             raise InputError(f"The order names a plane outside of the grid's {count}.")
         return [*first, *sorted(set(range(count)) - set(first))]
 
-    def _scan_at(self, z_um: float, scans: Sequence[Scan]) -> Scan | None:
-        if not self._keeps_scans:
-            return None
-        return next((scan for scan in scans if same_height(scan.z_um, z_um)), None)
+    def _measured(self, scans: tuple[Scan, ...]) -> tuple[Scan, ...]:
+        """The scans that stand in the volume as they are."""
+        return scans if self._keeps_scans else ()
 
     def _update(self, index: int, pixels: FloatArray, stage: str, *, final: bool) -> PlaneUpdate:
         done = len(self._done | ({index} if final else set()))

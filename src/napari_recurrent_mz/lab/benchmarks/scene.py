@@ -98,8 +98,7 @@ def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
 
     The plain network makes them one by one, any other as many at once as suits the device.
     """
-    pixels = maker.scans[0].pixels.shape
-    volume = np.empty((len(heights_um), *pixels), np.float32)
+    volume = np.empty((len(heights_um), *maker.shape), np.float32)
     one_by_one = (maker.plane(z_um) for z_um in heights_um)
     made = one_by_one if maker.fast is False else maker.planes(heights_um)
     for index, plane in enumerate(made):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -166,14 +167,17 @@ def _half_maximum(line: Array) -> float:
     """Full width at half of the rise over a line's lower quartile, in samples."""
     above = line - np.percentile(line, 25)
     peak = int(np.argmax(above))
-    sides = []
-    for side in (above[peak:], above[peak::-1]):
-        below = side < above[peak] / 2
-        after = int(np.argmax(below))
-        if below.any():
-            high, low = side[after - 1], side[after]
-            sides.append(after - 1 + (high - above[peak] / 2) / (high - low))
+    both = (above[peak:], above[peak::-1])
+    sides = [half_width(s, np.arange(len(s))) for s in both if s.min() < s[0] / 2]
     return float(2 * np.mean(sides)) if sides else float(len(line))
+
+
+def half_width(profile: Array, at: npt.NDArray[Any]) -> float:
+    """Where a profile first falls below half of its first value, by linear interpolation."""
+    half = profile[0] / 2
+    after = int(np.argmax(profile < half))
+    high, low = profile[after - 1], profile[after]
+    return float(at[after - 1] + (high - half) / (high - low) * (at[after] - at[after - 1]))
 
 
 def lines_through(

@@ -73,11 +73,6 @@ _BATCH = 256
 class BeadSettings:
     """How beads are found and fitted, as :func:`measure_beads` takes it; None and NaN leave a
     choice to it.
-
-    Attributes
-    ----------
-    same_beads : bool
-        With a reference, find beads in that, and measure the accepted ones in both.
     """
 
     model: str = "gaussian3d"
@@ -85,6 +80,7 @@ class BeadSettings:
     threshold_snr: float = 5.0
     region_um: Sequence[float] | None = None
     z_range_um: tuple[float, float] | None = None
+    #: with a reference, find beads in that, and measure the accepted ones in both
     same_beads: bool = True
 
 

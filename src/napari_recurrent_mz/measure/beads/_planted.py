@@ -16,21 +16,12 @@ _REACH = 2.5  # widths: a Gaussian is negligible beyond
 
 @dataclass(frozen=True, eq=False)
 class PlantedBeads:
-    """Gaussians of height 100 over a background of 100.
+    """Gaussians of height 100 over a background of 100."""
 
-    Attributes
-    ----------
-    volume : numpy.ndarray, float32, shape (Z, Y, X)
-    voxel_um, fwhm_um : numpy.ndarray, shape (3,)
-        (z, y, x), in micrometres.
-    centres_um : numpy.ndarray, shape (N, 3)
-        (z, y, x) from the first voxel, in micrometres.
-    """
-
-    volume: npt.NDArray[np.float32]
-    voxel_um: Array
-    fwhm_um: Array
-    centres_um: Array
+    volume: npt.NDArray[np.float32]  #: (Z, Y, X)
+    voxel_um: Array  #: (3,), z, y and x, in micrometres
+    fwhm_um: Array  #: (3,), z, y and x, in micrometres
+    centres_um: Array  #: (N, 3), z, y and x from the first voxel, in micrometres
 
 
 def plant_beads(

@@ -23,29 +23,16 @@ _NAMES = ("z", "y", "x")
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Intensities along one axis through a bead, and the Gaussian fitted to them.
+    """Intensities along one axis through a bead, and the Gaussian fitted to them."""
 
-    Attributes
-    ----------
-    axis : str
-        ``z``, ``y`` or ``x``.
-    at_um : numpy.ndarray, shape (n,)
-        Positions of the voxels from the bead's fitted centre, in micrometres; from its
-        brightest voxel where nothing was fitted.
-    intensity : numpy.ndarray, shape (n,)
-        In the units of the volume.
-    fit_at_um, fit : numpy.ndarray, shape (m,)
-        The fitted curve, more finely; empty where nothing was fitted.
-    fwhm_um : float
-        As in the table; NaN where nothing was fitted.
-    """
-
-    axis: str
+    axis: str  #: ``z``, ``y`` or ``x``
+    #: (n,), positions of the voxels from the bead's fitted centre, in micrometres; from its
+    #: brightest voxel where nothing was fitted
     at_um: Array
-    intensity: Array
-    fit_at_um: Array
-    fit: Array
-    fwhm_um: float
+    intensity: Array  #: (n,), in the units of the volume
+    fit_at_um: Array  #: (m,), as at_um but finer; empty where nothing was fitted
+    fit: Array  #: (m,), the fitted curve there
+    fwhm_um: float  #: as in the table; NaN where nothing was fitted
 
 
 def bead_profiles(volume: Any, table: pd.DataFrame, bead: int) -> tuple[Profile, ...]:

@@ -36,20 +36,12 @@ _LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Widths:
-    """The full widths at half maximum of the accepted beads along one axis.
+    """The full widths at half maximum of the accepted beads along one axis."""
 
-    Attributes
-    ----------
-    values_um : numpy.ndarray, shape (n,)
-        Without those that were not measured.
-    mean_um, median_um, std_um : float
-        NaN where there is no bead.
-    """
-
-    values_um: npt.NDArray[np.float64]
-    mean_um: float
-    median_um: float
-    std_um: float
+    values_um: npt.NDArray[np.float64]  #: (n,), without those that were not measured
+    mean_um: float  #: NaN where there is no bead
+    median_um: float  #: NaN where there is no bead
+    std_um: float  #: NaN where there is no bead
 
     @property
     def n(self) -> int:

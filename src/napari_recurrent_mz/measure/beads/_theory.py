@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ...core.optics import Optics, widefield_psf
 from ...core.scans import InputError
+from ._find import half_width
 
 Array = npt.NDArray[np.float64]
 
@@ -54,8 +55,8 @@ def theoretical_fwhm(optics: Optics, *, bead_um: float = 0.0) -> tuple[float, fl
     across = np.arange(0, r[-1] - far, fine)
     along = np.arange(0, z[-1] - far, deep)
     return (
-        2 * _half_width(image(across, np.zeros_like(across)), across),
-        2 * _half_width(image(np.zeros_like(along), along), along),
+        2 * half_width(image(across, np.zeros_like(across)), across),
+        2 * half_width(image(np.zeros_like(along), along), along),
     )
 
 
@@ -74,11 +75,3 @@ def _of_bead(psf: Array, z: Array, r: Array, bead_um: float) -> Callable[[Array,
         return np.asarray(point.ev(far, radius).mean(axis=1))
 
     return image
-
-
-def _half_width(profile: Array, at: Array) -> float:
-    """Where a profile first falls below half of its first value, by linear interpolation."""
-    half = profile[0] / 2
-    after = int(np.argmax(profile < half))
-    high, low = profile[after - 1], profile[after]
-    return float(at[after - 1] + (high - half) / (high - low) * (at[after] - at[after - 1]))

@@ -25,21 +25,12 @@ Tables = tuple[tuple["pd.DataFrame", ...], tuple[str, ...]]
 
 @dataclass(frozen=True, eq=False)
 class BeadVolume:
-    """A volume at its place in the world.
-
-    Attributes
-    ----------
-    name : str
-    pixels : array_like, shape (Z, Y, X)
-        Perhaps lazy; (Y, X) for an image.
-    voxel_um, origin_um : numpy.ndarray, shape (3,)
-        (z, y, x) of a voxel and of the middle of the first one, in micrometres.
-    """
+    """A volume at its place in the world."""
 
     name: str
-    pixels: Any
-    voxel_um: Array
-    origin_um: Array
+    pixels: Any  #: (Z, Y, X), perhaps lazy; (Y, X) for an image
+    voxel_um: Array  #: (3,), size of a voxel in z, y and x, in micrometres
+    origin_um: Array  #: (3,), middle of the first voxel in z, y and x, in micrometres
 
     def __post_init__(self) -> None:
         if not hasattr(self.pixels, "shape"):

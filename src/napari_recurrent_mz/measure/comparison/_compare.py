@@ -29,35 +29,21 @@ MEASURES = {"psnr_db": "PSNR (dB)", "nrmse_percent": "NRMSE (%)", "ssim": "SSIM"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """How near volumes are to a reference.
+    """How near volumes are to a reference."""
 
-    Attributes
-    ----------
-    reference : str
-        Name of the reference stack.
-    planes : pandas.DataFrame
-        One row a volume and plane of the reference that it covers: ``name``, ``z_um``,
-        ``psnr_db`` (infinite where both are equal), ``nrmse_percent`` (NaN where the
-        reference's plane is constant), ``ssim``, ``is_scan`` (this plane is one of the
-        volume's own scans), ``in_mean`` (it counts in :attr:`means`).
-    scans_um : mapping of str to tuple of float
-        Heights of the scans that each volume was made from, in micrometres.
-    sentence : str
-        What was done to bring the grids together.
-    is_same_grid : bool
-        Whether nothing was done to them: every volume has the planes and pixels of the reference.
-    scale : Normalisation
-        Of the reference: the units in which the measures are taken.
-    fits : mapping of str to tuple of float
-        Gain and offset that were fitted to each volume; empty without a fit.
-    """
-
-    reference: str
+    reference: str  #: name of the reference stack
+    #: one row a volume and plane of the reference that it covers: ``name``, ``z_um``, ``psnr_db``
+    #: (infinite where both are equal), ``nrmse_percent`` (NaN where the reference's plane is
+    #: constant), ``ssim``, ``is_scan`` (this plane is one of the volume's own scans), ``in_mean``
+    #: (it counts in :attr:`means`)
     planes: pd.DataFrame
+    #: heights of the scans that each volume was made from, in micrometres
     scans_um: Mapping[str, tuple[float, ...]]
-    sentence: str
+    sentence: str  #: what was done to bring the grids together
+    #: whether nothing was done to them: every volume has the planes and pixels of the reference
     is_same_grid: bool
-    scale: Normalisation
+    scale: Normalisation  #: of the reference: the units in which the measures are taken
+    #: gain and offset that were fitted to each volume; empty without a fit
     fits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property

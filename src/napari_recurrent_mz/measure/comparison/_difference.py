@@ -21,27 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """A volume minus the reference, on the planes of the reference.
+    """A volume minus the reference, on the planes of the reference."""
 
-    Attributes
-    ----------
-    name : str
-        Of the volume.
-    reference : str
-    pixels : numpy.ndarray, float32, shape (Z, Y, X)
-        Volume minus reference, in the units of the reference.
-    z_um : numpy.ndarray, shape (Z,)
-        Heights, in micrometres, rising.
-    pixel_um : float
-    origin_um : tuple of float
-        Position (y, x) of the centre of the first pixel, in micrometres.
-    """
-
-    name: str
+    name: str  #: of the volume
     reference: str
-    pixels: FloatArray
-    z_um: npt.NDArray[np.float64]
+    pixels: FloatArray  #: (Z, Y, X), volume minus reference, in the units of the reference
+    z_um: npt.NDArray[np.float64]  #: (Z,), heights, in micrometres, rising
     pixel_um: float
+    #: position (y, x) of the centre of the first pixel, in micrometres
     origin_um: tuple[float, float]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, same_height
+from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, ZGrid, listed, scan_at
 from ._volume import Volume
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ class Baseline:
 
     def at(self, z_um: float) -> npt.NDArray[Any]:
         """The plane at a height, cropped; at a scan it is the scan itself."""
-        same = [scan.pixels for scan in self._scans if same_height(scan.z_um, z_um)]
-        return self._field.of(same[0] if same else self._maker.plane(z_um))
+        same = scan_at(self._scans, z_um)
+        return self._field.of(same.pixels if same else self._maker.plane(z_um))
 
 
 def scans_in(reference: Volume, scans_um: Sequence[float]) -> list[Scan]:

@@ -28,27 +28,14 @@ _LETTERS_PER_INCH = 16
 
 @dataclass(frozen=True, eq=False)
 class AxisHistogram:
-    """How wide beads are along one axis, in bins that all volumes share.
+    """How wide beads are along one axis, in bins that all volumes share."""
 
-    Attributes
-    ----------
-    axis : str
-        ``x``, ``y`` or ``z``.
-    edges_um : numpy.ndarray, shape (B + 1,)
-        In micrometres.
-    widths : tuple of Widths
-        One for each volume.
-    counts : tuple of numpy.ndarray, shape (B,)
-        Beads in each bin, one array for each volume.
-    kl : float or None
-        D(second || first), in nats: the second volume is the reference. None for one volume,
-        or where one has no bead.
-    """
-
-    axis: str
-    edges_um: Array
-    widths: tuple[Widths, ...]
-    counts: tuple[npt.NDArray[np.intp], ...]
+    axis: str  #: ``x``, ``y`` or ``z``
+    edges_um: Array  #: (B + 1,), in micrometres
+    widths: tuple[Widths, ...]  #: one for each volume
+    counts: tuple[npt.NDArray[np.intp], ...]  #: (B,), beads in each bin, one array for each volume
+    #: D(second || first), in nats: the second volume is the reference. None for one volume, or
+    #: where one has no bead.
     kl: float | None
 
     def bin_at(self, width_um: float) -> int | None:

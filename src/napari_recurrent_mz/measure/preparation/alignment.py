@@ -28,29 +28,19 @@ _Motion = tuple[Matrix, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """How the planes lie to each other.
+    """How the planes lie to each other."""
 
-    Attributes
-    ----------
-    matrices : numpy.ndarray, shape (M, 3, 3)
-        For each plane: ``matrix @ (y, x, 1)`` is where it shows what the reference frame has
-        at (y, x), in pixels.
-    shape : tuple of int
-        Rows and columns of the planes.
-    transform, reference : str
-        One of :data:`TRANSFORMS` and of :data:`REFERENCES`.
-    correlation_before, correlation_after : numpy.ndarray, shape (M,)
-        Pearson's coefficient of each plane with its reference, of what was compared (what is
-        sharp, unless the band-pass was left out), over the field that both show once aligned;
-        NaN for a plane that is the reference itself.
-    """
-
+    #: (M, 3, 3), for each plane: ``matrix @ (y, x, 1)`` is where it shows what the reference frame
+    #: has at (y, x), in pixels
     matrices: npt.NDArray[np.float64]
-    shape: tuple[int, int]
-    transform: str
-    reference: str
+    shape: tuple[int, int]  #: rows and columns of the planes
+    transform: str  #: one of :data:`TRANSFORMS`
+    reference: str  #: one of :data:`REFERENCES`
+    #: (M,), Pearson's coefficient of each plane with its reference, of what was compared (what is
+    #: sharp, unless the band-pass was left out), over the field that both show once aligned; NaN
+    #: for a plane that is the reference itself
     correlation_before: npt.NDArray[np.float64]
-    correlation_after: npt.NDArray[np.float64]
+    correlation_after: npt.NDArray[np.float64]  #: (M,), the same once it is aligned
 
     @property
     def shift_px(self) -> npt.NDArray[np.float64]:

@@ -32,19 +32,12 @@ _SMALLEST_BAND = 8
 
 @dataclass(frozen=True, eq=False)
 class ExtendedFocus:
-    """An image with everything in focus, and where in z each pixel comes from.
+    """An image with everything in focus, and where in z each pixel comes from."""
 
-    Attributes
-    ----------
-    image : numpy.ndarray, shape (Y, X)
-        In the type and the units of the stack: every value is one that the stack has in this
-        place.
-    plane : numpy.ndarray of int, shape (Y, X)
-        The plane that each value was taken from.
-    """
-
+    #: (Y, X), in the type and the units of the stack: every value is one that the stack has in this
+    #: place
     image: npt.NDArray[Any]
-    plane: npt.NDArray[np.intp]
+    plane: npt.NDArray[np.intp]  #: (Y, X), the plane that each value was taken from
 
     def height_um(self, z_um: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The height of the plane that each pixel comes from, in micrometres, shape (Y, X)."""

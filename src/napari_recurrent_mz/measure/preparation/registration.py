@@ -24,40 +24,25 @@ from ._warp import TRANSFORMS, Matrix, Region
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """How a confocal stack lies to a wide-field stack.
+    """How a confocal stack lies to a wide-field stack."""
 
-    Attributes
-    ----------
-    matrix : numpy.ndarray, shape (3, 3)
-        ``matrix @ (y, x, 1)`` is where the confocal stack, in its pixels, shows what the
-        wide-field stack has at (y, x), in its own.
-    motion : numpy.ndarray, shape (3, 3)
-        The part of it that the places do not explain, in wide-field pixels.
-    shift_z_um : float
-        The confocal stack shows things this much higher than the wide-field stack, µm.
-    widefield, confocal : Place
-    shape, confocal_shape : tuple of int
-        Planes, rows and columns of the wide-field and of the confocal stack.
-    transform : str
-    correlation_before, correlation_after : float
-        Pearson's coefficient of what is sharp in the two volumes, where both have values, as
-        they were and as registered; NaN before when they did not overlap.
-    tried_um, tried_correlation : numpy.ndarray
-        The axial shifts that were tried, µm, and the correlation of each, coarsely sampled.
-    """
-
+    #: (3, 3), ``matrix @ (y, x, 1)`` is where the confocal stack, in its pixels, shows what the
+    #: wide-field stack has at (y, x), in its own
     matrix: Matrix
-    motion: Matrix
+    motion: Matrix  #: (3, 3), the part of it that the places do not explain, in wide-field pixels
+    #: the confocal stack shows things this much higher than the wide-field stack, µm
     shift_z_um: float
     widefield: Place
     confocal: Place
-    shape: tuple[int, int, int]
-    confocal_shape: tuple[int, int, int]
+    shape: tuple[int, int, int]  #: planes, rows and columns of the wide-field stack
+    confocal_shape: tuple[int, int, int]  #: of the confocal stack
     transform: str
+    #: Pearson's coefficient of what is sharp in the two volumes, where both have values, as they
+    #: were; NaN when they did not overlap
     correlation_before: float
-    correlation_after: float
-    tried_um: npt.NDArray[np.float64]
-    tried_correlation: npt.NDArray[np.float64]
+    correlation_after: float  #: the same as registered
+    tried_um: npt.NDArray[np.float64]  #: the axial shifts that were tried, in micrometres
+    tried_correlation: npt.NDArray[np.float64]  #: of each, coarsely sampled
 
     @property
     def shift_um(self) -> tuple[float, float]:

@@ -1,13 +1,23 @@
-"""Checks of a scan before and after a session takes it, with a sentence each."""
+"""The scans of a session in the order in which they came, and the checks before one is taken."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ...core.optics import Optics
-from ...core.scans import FloatArray, InputError, Scan, ZGrid, same_height
+from ...core.scans import (
+    SAME_HEIGHT_UM,
+    FloatArray,
+    InputError,
+    Scan,
+    ScanStack,
+    ZGrid,
+    same_height,
+)
 from ...estimates.normalisation import noise_of, normalisation
 from ...estimates.planning import percent
 from ...estimates.saturation import SATURATED, saturated_part
@@ -21,11 +31,59 @@ ON_DUPLICATE = ("replace", "average", "keep")
 TAKEN, DOUBTFUL = "height taken", "doubtful scan"
 """The kinds of error that somebody can answer: as :data:`ON_DUPLICATE`, or by accepting."""
 
+_APART_UM = 2 * SAME_HEIGHT_UM  # two scans that are kept at one height are told apart by this
 _REVISES = 0.2  # of the intensity scale: a scan that would change it by more is reported
 _BEYOND_DOF = 2.0  # light from just outside the grid still says something of its ends
 _BLOCK = 8
 _FEWEST_BLOCKS = 64
 _NO_STRUCTURE = 1.3  # times the noise that is left in means over blocks
+
+
+class ScanList:
+    """The scans, and how many images each is the mean of."""
+
+    def __init__(self) -> None:
+        self.scans: list[Scan] = []
+        self.images: list[int] = []
+
+    def append(self, scan: Scan, images: int = 1) -> None:
+        """Put a scan at the end."""
+        self.scans.append(scan)
+        self.images.append(images)
+
+    def take(
+        self, scan: Scan, place: int | None, choice: str | None
+    ) -> tuple[str, Scan | None, Scan]:
+        """Put a scan in, by ``choice`` where ``place`` is one at its height; event, old and new."""
+        if place is None or choice == "keep":
+            while any(abs(scan.z_um - other.z_um) < _APART_UM / 2 for other in self.scans):
+                scan = replace(scan, z_um=scan.z_um + _APART_UM)
+            self.append(scan)
+            return "added", None, scan
+        old, images, event = self.scans[place], 1, "replaced"
+        if choice == "average":
+            images, event = self.images[place] + 1, "averaged"
+            mean = old.pixels + (scan.pixels - old.pixels) / np.float32(images)
+            scan = replace(old, image=mean, name=old.name or scan.name)
+        self.scans[place], self.images[place] = scan, images
+        return event, old, scan
+
+    def remove(self, which: int | Scan) -> Scan:
+        """Take a scan away, by number (from the end below 0) or itself."""
+        count = len(self.scans)
+        if isinstance(which, Scan):
+            which = next((i for i, scan in enumerate(self.scans) if scan is which), count)
+        if not -count <= which < count:
+            raise InputError(f"There is no such scan to remove: the session has {count}.")
+        self.images.pop(which)
+        return self.scans.pop(which)
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """What a record says of every scan, and its number of images."""
+        return [
+            scan.as_dict() | {"images": images}
+            for scan, images in zip(self.scans, self.images, strict=True)
+        ]
 
 
 def check_fits(
@@ -103,13 +161,13 @@ def called(scan: Scan) -> str:
 
 
 def advice(
-    scan: Scan, scans: Sequence[Scan], scale: Scale | None, optics: Optics, model: Model | None
+    scan: Scan, stack: ScanStack, scale: Scale | None, optics: Optics, model: Model | None
 ) -> Iterator[tuple[str, str]]:
-    """Sentences on a scan that is now one of ``scans``, each with its kind."""
-    if model is not None and len(scans) == 1:
+    """Sentences on a scan that is now in the ``stack``, each with its kind."""
+    if model is not None and len(stack.z_um) == 1:
         yield "One scan gives the linear estimate; the network begins with two.", "hint"
     if scale is not None:
-        moved = revision(scans, scale)
+        moved = revision(stack.images, scale)
         if moved > _REVISES:
             yield (
                 f"{called(scan)} would revise the intensity scale of the first scans by "
@@ -117,12 +175,12 @@ def advice(
                 "revise it.",
                 "warning",
             )
-    if model is not None and len(scans) > 1:
-        for sentence in range_warnings(scans, optics, model):
+    if model is not None and len(stack.z_um) > 1:
+        for sentence in range_warnings(stack.z_um.tolist(), optics, model):
             yield sentence, "warning"
 
 
-def revision(scans: Sequence[Scan], scale: Scale) -> float:
+def revision(images: FloatArray, scale: Scale) -> float:
     """How far the scans' own intensity scale is from the one in use, in parts of that."""
-    now, used = normalisation(np.stack([scan.pixels for scan in scans])), scale.normalisation
+    now, used = normalisation(images), scale.normalisation
     return max(abs(now.scale - used.scale), abs(now.shift - used.shift)) / used.scale
