@@ -4,8 +4,9 @@
 
 Each row is a module ``docs/reliability/row_NN_name.py`` with ``WHAT``, ``GOAL`` and ``measure``,
 which says the figure in words and whether the goal holds; each is measured in a process of its
-own. Name rows by number to measure only these; ``--quick`` repeats everything less often. Rows 3
-and 4 open windows: run it where one can open, or in a virtual display::
+own. Name rows by number to measure only these; ``--quick`` repeats everything less often. How long
+a row took and how busy the computer was goes to standard error. Rows 3 to 5 open windows: run it
+where one can open, or in a virtual display::
 
     QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1200x24" python docs/measure_reliability.py
 """
@@ -19,6 +20,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 HERE = Path(__file__).resolve().parent
 RESULT = "measured: "
@@ -39,9 +42,14 @@ def measure_here(module: str, quick: bool) -> None:
 
 def measured(number: int, quick: bool) -> tuple[str, str, str, bool]:
     """What, figure, goal and whether it holds, from a process of its own."""
+    began, load = time.monotonic(), psutil.getloadavg()[0]
     command = [sys.executable, __file__, "--here", *(["--quick"] if quick else []), str(number)]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
-    last = (process.stdout.splitlines() or [""])[-1]
+    last, seconds = (process.stdout.splitlines() or [""])[-1], time.monotonic() - began
+    print(
+        f"row {number}: {seconds:.0f} s, load {load:.1f} to {psutil.getloadavg()[0]:.1f}",
+        file=sys.stderr,
+    )
     if process.returncode == 0 and last.startswith(RESULT):
         what, figure, goal, holds = json.loads(last.removeprefix(RESULT))
         return what, figure, goal, holds

@@ -340,6 +340,19 @@ def test_training_from_fields_to_a_reconstruction(
     assert made["sha256"] == card["sha256"]
 
 
+def test_ctrl_c_before_the_options_are_read_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_recurrent_mz import cli
+
+    def interrupted(_words: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_parser", interrupted)
+    assert main(["info"]) == 1
+    assert capsys.readouterr().err == "recurrent-mz: Cancelled: no result was written.\n"
+
+
 def test_every_setting_of_a_training_has_its_option() -> None:
     import argparse
     from dataclasses import replace

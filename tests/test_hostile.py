@@ -19,7 +19,9 @@ import pytest
 
 import files
 import hostile
+from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.engine.session import save
 from napari_recurrent_mz.io import write_json, write_surface, write_table, write_volume
 from napari_recurrent_mz.measure.plots import save_figure
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
@@ -206,6 +208,14 @@ def large_weights(path: Path) -> None:
     save_model(RecurrentMZ(NetworkConfig(base_channels=12, levels=3)), {}, path)
 
 
+def session_of_noise(path: Path) -> None:
+    session = Session(ZGrid(0, 2, 1), optics=Optics(1.4, 0.52, 1.515, 0.13), method="lmmse")
+    for z_um in (0.0, 1.0):
+        noise = np.random.default_rng(int(z_um)).normal(1000, 100, (256, 256))
+        session.add_scan(Scan(noise, z_um), accept_doubtful=True, refine=False)
+    save(session, path)
+
+
 LARGE = np.random.default_rng(0).random((8, 128, 128)).astype(np.float32)
 FACE = LARGE[0].repeat(3, axis=0).repeat(3, axis=1)
 WRITERS: dict[str, Made] = {
@@ -216,13 +226,15 @@ WRITERS: dict[str, Made] = {
     "table.csv": lambda p: write_table(p, pd.DataFrame(LARGE.reshape(-1, 8))),
     "figure.png": figure_of_noise,
     "mine.safetensors": large_weights,
+    "live.rmz": session_of_noise,
+    "live.rmz.zip": session_of_noise,
 }
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_on_a_full_disk_nothing_is_lost_and_nothing_left(full_disk: Path, name: str) -> None:
     path = full_disk / name
-    for there in (False, not name.endswith(".zarr")):
+    for there in (False, not name.endswith((".zarr", ".rmz"))):
         if there:
             path.write_bytes(b"what was there")
         with pytest.raises(InputError, match=f"'{name}' could not be written: the disk is full"):

@@ -17,6 +17,7 @@ from napari_recurrent_mz.estimates.lmmse import LinearEstimate
 from napari_recurrent_mz.estimates.uncertainty import signal_power, voxel_spread
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import Model
+from napari_recurrent_mz.training.measured import measured_field
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 GRID = ZGrid(0, 3, 1)
@@ -92,6 +93,23 @@ def test_scans_that_single_precision_hardly_holds_are_made_of_what_it_holds() ->
 def test_what_is_no_scan_in_single_precision_is_told(image: np.ndarray, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Scan(image, 0.0, "big")
+
+
+def test_scans_of_two_values_next_to_each_other_are_reconstructed() -> None:
+    """Between 1e8 and 1e8 + 8 single precision has nothing, and so no bins for a histogram."""
+    rng = np.random.default_rng(0)
+    two = [np.where(rng.random((64, 64)) > 0.7, 1e8 + 8, 1e8).astype(np.float32) for _ in "ab"]
+    made = reconstruct(
+        [Scan(image, z_um) for image, z_um in zip(two, (0.0, 2.0), strict=True)],
+        ZGrid(0, 2, 1), optics=OPTICS, method="recurrent-mz", device="cpu",
+    )  # fmt: skip
+    assert np.abs(made - 1e8).max() < 100
+
+
+def test_a_stack_to_learn_from_is_one_that_single_precision_holds() -> None:
+    stack = 1e8 + np.random.default_rng(0).normal(100, 20, (9, 64, 64))
+    with pytest.raises(InputError, match="'worm' varies by no more than"):
+        measured_field(stack, np.arange(9.0), OPTICS, "worm")
 
 
 def test_a_model_that_makes_no_numbers_is_told() -> None:

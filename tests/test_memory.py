@@ -59,6 +59,7 @@ def really_too_much() -> BaseException:
         RuntimeError("can't start new thread"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         ImportError("libx.so: failed to map segment from shared object"),
+        SystemError("error return without exception set"),
         SafetensorError("Cannot allocate memory (os error 12)"),
     ],
 )

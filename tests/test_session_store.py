@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -616,6 +617,33 @@ def test_an_older_session_says_its_day() -> None:
     began = datetime.now().astimezone() - timedelta(days=40)
     sentence = Unsaved(Path("a.rmz"), began, 1).sentence
     assert f"of {began.day} {began:%B}, {began:%H:%M} with 1 scan was" in sentence
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_two_windows_autosave_in_one_folder(tmp_path: Path) -> None:
+    """Neither touches what the other has; whichever is killed is offered with all its scans."""
+    pipes, children = [os.pipe(), os.pipe()], []
+    scans = [[scan(float(z), seed) for z in range(4)] for seed in (1, 2)]
+    for own, (_, writing) in zip(scans, pipes, strict=True):
+        children.append(os.fork())
+        if not children[-1]:
+            try:
+                session = linear(0)
+                autosave = Autosave(session, tmp_path)
+                for one in own:
+                    session.add_scan(one, refine=False)
+                os.write(writing, str(autosave.path).encode())
+                signal.pause()
+            finally:
+                os._exit(1)
+    paths = [Path(os.read(reading, 4096).decode()) for reading, _ in pipes]
+    assert unsaved_sessions(tmp_path) == []
+    for child, path, own in zip(children, paths, scans, strict=True):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert path in [unsaved.path for unsaved in unsaved_sessions(tmp_path)]
+        assert_same_scans(load(path), own)
+    assert len(unsaved_sessions(tmp_path)) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -25,7 +25,7 @@ GOAL = "finishes smaller, or one sentence that says what to do; nothing torn"
 LEAST_BYTES, MOST_BYTES = 2**18, 2**29
 WORDS = "not enough memory", "not fit in memory"
 GOOD = "finished", "one sentence"
-FOR_EACH_S = 20.0
+FOR_EACH_S = 12.0
 """About so long for each command and kind, between one and twelve runs."""
 
 LONGEST_S = 600.0

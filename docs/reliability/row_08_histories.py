@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from reliability._tests import module
 
-WHAT = "random histories of a session: scans added, removed, renormalised, work left half done"
+WHAT = (
+    "random histories of a session: scans added, averaged, replaced, removed, undone, "
+    "renormalised, work left half done"
+)
 GOAL = "at most 1e-5 of the range off the volume of the same scans and scale"
 
 

@@ -14,10 +14,9 @@ def measure(quick: bool) -> tuple[str, bool]:
     """Run every command in each way."""
     watched = module("watched")
 
-    runs = list(watched.every(quick))
-    for name, way, _, noted in runs:
-        if noted:
-            print(name, way, *noted, sep=" | ", file=sys.stderr)
-    clean = sum(not noted for *_, noted in runs)
-    done = sum(status == 0 for *_, status, _ in runs)
-    return f"{clean} of {len(runs)} runs clean ({done} of them done)", clean == len(runs)
+    runs = clean = done = 0
+    for name, way, status, noted in watched.every(quick):
+        runs, clean, done = runs + 1, clean + (not noted), done + (status == 0)
+        print(name, way, status, *noted, sep=" | ", file=sys.stderr, flush=True)
+    figure = f"{clean} of {runs} runs of {len(watched.COMMANDS)} commands clean ({done} done)"
+    return figure, clean == runs

@@ -21,6 +21,7 @@ _WORDS = (
     "alloc_failed",  # cuFFT, cuDNN, cuBLAS
     "failed to map segment",  # of a library that is loaded
     "can't start new thread",  # which has no room for its stack
+    "error return without exception set",  # Python, of a library that found none
 )
 
 
@@ -31,7 +32,10 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
-    if isinstance(error, RuntimeError | ImportError | OSError) or name == "SafetensorError":
+    if (
+        isinstance(error, RuntimeError | ImportError | OSError | SystemError)
+        or name == "SafetensorError"
+    ):
         return any(words in str(error).lower() for words in _WORDS)
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 

@@ -45,6 +45,9 @@ def quantile(values: npt.NDArray[np.floating], part: float) -> float:
     return below + (place - low) * (float(selected[low + 1 :].min()) - below)
 
 
+_BINS = 256  # of the triangle threshold
+
+
 def normalisation(images: npt.ArrayLike) -> Normalisation:
     """Shift and scale from scans (M, Y, X) alone.
 
@@ -53,7 +56,9 @@ def normalisation(images: npt.ArrayLike) -> Normalisation:
     """
     unit, stack = in_ordinary_units(np.asarray(images, dtype=np.float32))
     projection = stack.max(axis=0)
-    foreground = projection > threshold_triangle(projection)  # type: ignore[no-untyped-call]
+    steps = np.ptp(projection) / np.spacing(np.abs(projection).max())
+    binned = projection if steps > _BINS else projection.astype(np.float64)  # which has them
+    foreground = projection > threshold_triangle(binned)  # type: ignore[no-untyped-call]
     background = stack.sum(axis=0, dtype=np.float64)[~foreground]
     shift = float(background.mean()) / len(stack) if background.size else float(stack.min())
     bright = projection[foreground] if foreground.any() else projection

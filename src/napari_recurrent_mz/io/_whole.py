@@ -212,6 +212,9 @@ _REASONS = {
 }
 
 
+_NOT_WRITTEN = "not written"
+
+
 def reason_of(error: OSError) -> str:
     """Why a disk refused to write, in a few words."""
     if error.errno is None and " requested and " in str(error):
@@ -222,13 +225,17 @@ def reason_of(error: OSError) -> str:
 
 @contextmanager
 def refusals_of(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one sentence about ``path``."""
+    """Turn what the disk refuses into one sentence about ``path``, also of a file within it."""
     try:
         yield
-    except OSError as error:
+    except (OSError, InputError) as error:
+        refusal = error.__cause__ if getattr(error, "kind", "") == _NOT_WRITTEN else error
+        if not isinstance(refusal, OSError):
+            raise
         raise InputError(
-            f"'{path.name}' could not be written: {reason_of(error)}; choose another place."
-        ) from error
+            f"'{path.name}' could not be written: {reason_of(refusal)}; choose another place.",
+            _NOT_WRITTEN,
+        ) from refusal
 
 
 def flush_to_disk(path: Path, *, only_entry: bool = False) -> None:

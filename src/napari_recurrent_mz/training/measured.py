@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.arrays import real_array, real_values
+from ..core.arrays import as_single, real_array, real_values
 from ..core.optics import Optics
 from ..core.progress import Stopped, never, tell
 from ..core.scans import InputError
@@ -78,6 +78,8 @@ def measured_field(
     """
     called = f"'{name}'"
     stack = real_array(stack, called)
+    if not np.can_cast(stack.dtype, np.float32):
+        as_single(stack, called)  # refuses what it cannot hold
     if stack.ndim == 3 and stack.shape[-1] in (3, 4):
         raise InputError(
             f"{called} is an RGB image of shape {stack.shape}: adapting needs one fluorescence "
