@@ -59,7 +59,9 @@ def test_the_check_is_told_and_kept(dock: ReconstructDock, run_to_end: Any) -> N
     assert check["sentence"].startswith("On your sample: network ")
     assert check["sentence"].endswith(" dB: linear MMSE is used.")
     assert check["sentence"] in said  # while it runs
-    assert dock.ui.footer.message.text().endswith(check["sentence"])  # and afterwards
+    afterwards = dock.ui.footer.message.text().splitlines()
+    assert check["sentence"] in afterwards
+    assert afterwards[-1].startswith("Expected error below ")
     layer = dock.result.layer
     assert layer.name == "stack · Linear MMSE"
     kept = layer.metadata[METADATA_KEY]

@@ -265,7 +265,7 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
 
 
 def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
-    """A sentence on the widest gap between scans, if half of what it holds is unknown."""
+    """A sentence on the widest gap between scans, if its fine detail cannot be known."""
     z = np.sort(np.asarray(scan_z_um, np.float64))
     gaps = np.diff(z)
     if not len(gaps) or gaps.max() <= WIDEST_GAP_DOF * optics.depth_of_field_um * (1 + 1e-6):
@@ -274,9 +274,9 @@ def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
     span_um = float(z[-1] - z[0])
     return [
         f"The scans at {z[low]:.4g} and {z[low + 1]:.4g} µm are "
-        f"{gaps[low] / optics.depth_of_field_um:.0f} depths of field apart: more than half of what "
-        f"lies midway is unknown. {optics.scans_without_gaps(span_um)} evenly spaced scans over "
-        f"the same {span_um:.4g} µm would leave no gap above {WIDEST_GAP_DOF:.0f}."
+        f"{gaps[low] / optics.depth_of_field_um:.0f} depths of field apart: fine detail midway "
+        f"between them cannot be known. {optics.scans_without_gaps(span_um)} evenly spaced scans "
+        f"over the same {span_um:.4g} µm would leave no gap above {WIDEST_GAP_DOF:.0f}."
     ]
 
 
