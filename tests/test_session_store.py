@@ -269,6 +269,12 @@ def test_no_session_at_all(tmp_path: Path) -> None:
     (tmp_path / "torn.rmz.zip").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(InputError, match=r"'torn.rmz.zip' is no session, or is cut short \(16 by"):
         load(tmp_path / "torn.rmz.zip")
+    path = save(linear(), tmp_path / "version.rmz.zip")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 245  # of zipfile 24.5, to extract it
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"'version.rmz.zip' is no session, or is cut short"):
+        load(path)
 
 
 # --- damage -------------------------------------------------------------------------------

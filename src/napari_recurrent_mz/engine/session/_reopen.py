@@ -144,6 +144,9 @@ def _folder_of(path: Path, tell: Tell) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
+"""What ``zipfile`` raises: of other versions and encrypted ones, too, and of names not in UTF-8."""
+
 _MOST_PACKED = 100
 """Bytes for a byte in a ZIP file: ours packs nothing, and no scan packs so well."""
 
@@ -159,11 +162,11 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
                     if member.file_size > _MOST_PACKED * (member.compress_size + 1000):
                         raise zipfile.BadZipFile(name)
                     archive.extract(member, folder)
-                except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+                except _DAMAGED:
                     with contextlib.suppress(OSError):
                         (folder / name).unlink()
                     tell(f"'{name}' in '{path.name}' is damaged and is left out.", "warning")
-    except zipfile.BadZipFile as error:
+    except _DAMAGED as error:
         raise InputError(
             f"'{path.name}' is no session, or is cut short ({path.stat().st_size:,} bytes): "
             "give a folder .rmz or a file .rmz.zip, or copy it again."
