@@ -31,7 +31,6 @@ from napari_recurrent_mz.acquisition import (
 )
 from napari_recurrent_mz.acquisition import folder as folder_module
 from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
-from napari_recurrent_mz.engine.to_disk import reconstruct_to
 from napari_recurrent_mz.io import write_volume
 
 Image = npt.NDArray[np.uint16]
@@ -298,6 +297,9 @@ def found(events: list[FolderEvent]) -> dict[str, float]:
 def test_a_volume_that_is_saved_where_scans_come_from_is_none_of_them(
     ending: str, tmp_path: Path, clock: Clock
 ) -> None:
+    pytest.importorskip("torch")
+    from napari_recurrent_mz.engine.to_disk import reconstruct_to
+
     scans = [Scan(image(0), 1.0), Scan(image(1), 3.0)]
     path = tmp_path / f"volume.{ending}"
     reconstruct_to(path, scans, ZGrid(0, 4, 1), pixel_um=0.1, method="linear")
