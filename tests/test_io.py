@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -341,6 +343,46 @@ def test_a_write_that_breaks_leaves_what_was_there(
     monkeypatch.setattr(Workplace, "put_in_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_volume(path, STACK[:2], np.arange(2), 0.1)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert read_image(path).data.shape == STACK.shape
+
+
+_ENDS_IN_MID_WRITE = """
+import sys, threading, time
+import numpy as np
+from napari_recurrent_mz.io import VolumeWriter
+from napari_recurrent_mz.io._whole import Workplace
+
+begun, path, way = threading.Event(), sys.argv[1], sys.argv[2]
+
+def write():
+    writer = VolumeWriter(path, (3, 20, 24), np.arange(3), 0.1)
+    writer[0] = np.zeros((20, 24))
+    begun.set()
+    time.sleep(60)
+
+def interrupted(*_arguments):
+    raise KeyboardInterrupt
+
+if way == "thread":
+    threading.Thread(target=write, daemon=True).start()
+    begun.wait()
+else:  # Ctrl-C as soon as the folder is there
+    import napari_recurrent_mz.io._whole as whole
+    whole.try_lock = interrupted
+    write()
+"""
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr"])
+@pytest.mark.parametrize("way", ["thread", "Ctrl-C"])
+def test_a_process_that_ends_in_mid_write_leaves_what_was_there(
+    tmp_path: Path, ending: str, way: str
+) -> None:
+    """By itself while another thread writes, as a dask worker, or by Ctrl-C at any moment."""
+    path = write_volume(tmp_path / f"v{ending}", STACK, np.arange(5), 0.1)
+    words = [sys.executable, "-c", _ENDS_IN_MID_WRITE, str(path), way]
+    subprocess.run(words, check=way == "thread", stderr=subprocess.DEVNULL, timeout=120)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert read_image(path).data.shape == STACK.shape
 

@@ -64,6 +64,7 @@ SCANS = f"s.tif --planes 1 4 7 {STACK_OPTIONS} --device cpu"
 SMALL = (
     "--steps 3 --batch 1 --crop 32 --targets 1 --scans 1 2 --base-channels 4 --levels 2 --norm none"
 )
+PYTORCH_CACHE = "torchinductor_"  # the beginning of an empty folder that every optimiser makes
 RECORD = ".recurrent-mz"  # what a batch keeps beside its volumes, see docs/batch.md
 COMMANDS = {
     "reconstruct": f"reconstruct {SCANS} -o out.ome.tif",
@@ -166,7 +167,8 @@ def watched(
             process.send_signal(signal.SIGINT)
         process.communicate(timeout=300)
     noted = [": ".join(one) for one in json.loads(notes.read_text())] if notes.exists() else []
-    noted += [f"left in TMPDIR: {path.name}" for path in temporary.iterdir()]
+    left = [path.name for path in temporary.iterdir()]
+    noted += [f"left in TMPDIR: {name}" for name in left if not name.startswith(PYTORCH_CACHE)]
     noted += [f"left hidden: {path.name}" for path in here.rglob(".*") if path.name != RECORD]
     if "Traceback" in (folder / "said.txt").read_text():
         noted.append("a traceback")

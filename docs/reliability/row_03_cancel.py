@@ -186,4 +186,4 @@ def in_terminal(figures: Figures, method: str, side: int, moments: Any) -> None:
             if "Traceback" in told and "in main" in told:
                 figures.left.append(f"traceback after {moment:.1f} s: {told.splitlines()[-1]}")
             made = {*folder.iterdir(), *(folder / "temporary").iterdir()} - there
-            figures.left += [p.name for p in made if not p.name.startswith("torchinductor_")]
+            figures.left += [path.name for path in made]

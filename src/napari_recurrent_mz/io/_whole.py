@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -82,16 +84,15 @@ class Workplace:
     def __init__(self, path: Path) -> None:
         self.path = path
         remove_left_behind(path)
-        with refusals_of(path):
-            self._folder = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=path.parent))
+        self._folder = path.parent / f"{WORKPLACE}{secrets.token_hex(4)}"
         self.part = self._folder / path.name
         self._lock: BaseFileLock | None = None
-        try:
-            with suppress(OSError):  # a drive without locks: then nobody takes it for left behind
-                self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
-        except BaseException:  # Ctrl-C
-            self.remove()
-            raise
+        # Python may end while a thread still writes, or by Ctrl-C before anybody can remove it.
+        atexit.register(self.remove)
+        with refusals_of(path):
+            self._folder.mkdir(0o700)
+        with suppress(OSError):  # a drive without locks: then nobody takes it for left behind
+            self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
 
     def put_in_place(self, *, durable: bool = False) -> None:
         """Give the part its name; what was there is replaced.
@@ -125,6 +126,7 @@ class Workplace:
             shutil.rmtree(self._folder, ignore_errors=True)
         finally:  # once more, should Ctrl-C have come in between
             shutil.rmtree(self._folder, ignore_errors=True)
+            atexit.unregister(self.remove)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
