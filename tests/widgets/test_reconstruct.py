@@ -597,6 +597,22 @@ def test_what_is_selected_when_the_dock_opens_is_used(make_dock, add_stack) -> N
     assert dock.ui.footer.message.kind == "hint"
 
 
+def add_scan(viewer: ViewerModel, z_um: float, shape: tuple[int, int] = (24, 32)) -> Any:
+    place = {"scale": (0.2,) * 3, "translate": (z_um, 0, 0), "units": ("um",) * 3}
+    return viewer.add_image(np.full((1, *shape), z_um + 1), name=f"z={z_um}µm", **place)
+
+
+@pytest.mark.parametrize("z_um", [3.0, 2.0])
+def test_of_scans_that_came_at_once_all_are_taken_though_one_is_selected(make_dock, z_um) -> None:
+    """Unless that is a guess: two are at one height, as those of two channels."""
+    viewer = ViewerModel()
+    scans = [add_scan(viewer, z) for z in (1.0, 2.0, z_um)]
+    add_scan(viewer, 5.0, (48, 64))
+    viewer.layers.selection = {scans[-1]}
+    taken = [row.layer for row in make_dock(viewer).ui.table.scans.rows]
+    assert taken == (scans if z_um == 3.0 else scans[-1:])
+
+
 def test_planes_of_a_stack_are_put_in_place_of_the_suggested(dock) -> None:
     dock.ui.stack.planes.setText("0, 8")
     dock.ui.stack.use.click()

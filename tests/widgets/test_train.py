@@ -296,6 +296,15 @@ def test_a_dock_that_is_closed_stops(make, qtbot, quick, tmp_path: Path) -> None
     assert run.is_cancelled
 
 
+def test_minutes_that_were_typed_stay_when_the_device_becomes_known(qtbot, make) -> None:
+    dock = TrainDock(ViewerModel())
+    assert not dock.ui.method.is_ready  # devices are looked for in a thread
+    dock.ui.result.minutes.value = 7
+    qtbot.waitUntil(lambda: dock.ui.method.is_ready and dock.ui.method.model is not None)
+    assert dock.ui.result.minutes.value == 7
+    dock.deleteLater()
+
+
 def test_settings_are_remembered(make, quick, qtbot, tmp_path: Path) -> None:
     viewer = ViewerModel()
     viewer.add_image(STACK[:5], name="thin", **IN_UM)

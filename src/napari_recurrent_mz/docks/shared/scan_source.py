@@ -27,6 +27,7 @@ from .optics_panel import OpticsPanel
 from .parts import push_button
 from .scan_table import Row, ScanTable, rows_of
 from .stack_panel import StackPanel
+from .stacks import scans_like
 from .theme import Palette
 from .worker import in_background
 
@@ -166,8 +167,12 @@ class ScanSource(DropTarget):
         return [layer for layer in layers if layer in layers.selection]
 
     def _use_what_is_selected(self) -> None:
-        """Whoever opens the dock with images selected means them; others are told nothing."""
-        self._add_all(self._selected())
+        """Whoever opens the dock with images selected means them; others are told nothing.
+
+        Of several scans that were added at once, napari selects the last.
+        """
+        chosen = self._selected()
+        self._add_all(scans_like(chosen[0], self._viewer.layers) if len(chosen) == 1 else chosen)
 
     def _add_selected(self) -> None:
         chosen = self._selected()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from napari.layers import Image, Layer
@@ -29,6 +30,23 @@ def selected_or_only(viewer: Any, accepts: Callable[[Layer], bool]) -> list[Laye
     layers = [layer for layer in viewer.layers if accepts(layer)]
     selected = [layer for layer in layers if layer in viewer.layers.selection]
     return selected or (layers if len(layers) == 1 else [])
+
+
+def scans_like(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:
+    """The scans of one plane as large as ``layer``, each at a height of its own; else it alone."""
+
+    def height_um(one: Layer) -> float | None:
+        with contextlib.suppress(InputError):
+            image = _layers.check_scan_layer(one)
+            heights = _layers.heights_um(image)[0]
+            if heights is not None and len(heights) == 1 and one.data.shape == layer.data.shape:
+                return float(heights[0])
+        return None
+
+    like = {one: height_um(one) for one in layers}
+    found = [one for one in like if like[one] is not None]
+    is_one_each = len({like[one] for one in found}) == len(found)
+    return found if layer in found and is_one_each else [layer]
 
 
 def check_stack(layer: Layer, hint: str = "choose one with at least two planes.") -> Image:

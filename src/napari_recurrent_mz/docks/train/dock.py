@@ -252,10 +252,13 @@ class TrainDock(Dock):
     def _method_changed(self) -> None:
         """Ten minutes are enough on a GPU; until a person says otherwise."""
         if not self._minutes_known and self.ui.method.is_ready:
-            self._minutes_known = True
             on_gpu = "GPU:" in self.ui.method.devices.currentText()
             self.ui.result.minutes.value = 10 if on_gpu else 60
+            self._minutes_known = True
         self._check_timer.start()
+
+    def _minutes_changed(self) -> None:
+        self._minutes_known = True
 
     def _connect(self) -> None:
         ui = self.ui
@@ -270,4 +273,5 @@ class TrainDock(Dock):
         on(self, ui.method.changed, self._method_changed)
         on(self, ui.method.failed, lambda sentence: self.footer.say(sentence, "error"))
         on(self, ui.result.path.changed, self._check_timer.start)
+        on(self, ui.result.minutes.changed, self._minutes_changed)
         on(self, ui.browse.clicked, self._browse)
