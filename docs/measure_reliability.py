@@ -40,21 +40,20 @@ def measure_here(module: str, quick: bool) -> None:
     print(RESULT + json.dumps([row.WHAT, figure, row.GOAL, holds]), flush=True)
 
 
-def measured(number: int, quick: bool) -> tuple[str, str, str, bool]:
-    """What, figure, goal and whether it holds, from a process of its own."""
+def measured(number: int, quick: bool) -> str:
+    """The line of a row, measured in a process of its own."""
     began, load = time.monotonic(), psutil.getloadavg()[0]
     command = [sys.executable, __file__, "--here", *(["--quick"] if quick else []), str(number)]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     last, seconds = (process.stdout.splitlines() or [""])[-1], time.monotonic() - began
-    print(
-        f"row {number}: {seconds:.0f} s, load {load:.1f} to {psutil.getloadavg()[0]:.1f}",
-        file=sys.stderr,
-    )
     if process.returncode == 0 and last.startswith(RESULT):
         what, figure, goal, holds = json.loads(last.removeprefix(RESULT))
-        return what, figure, goal, holds
-    row = importlib.import_module(modules()[number])
-    return row.WHAT, f"not measured: exit status {process.returncode}", row.GOAL, False
+    else:
+        row = importlib.import_module(modules()[number])
+        what, goal, holds = row.WHAT, row.GOAL, False
+        figure = f"not measured: exit status {process.returncode}"
+    took = f"{seconds:.0f} s, {load:.0f} to {psutil.getloadavg()[0]:.0f}"
+    return f"| {number} | {what} | {figure} | {goal} | {'yes' if holds else 'no'} | {took} |"
 
 
 def main() -> int:
@@ -68,14 +67,12 @@ def main() -> int:
         for number in wanted.rows:
             measure_here(modules()[number], wanted.quick)
         return 0
-    print("| row | what | figure | goal | holds |\n|---|---|---|---|---|")
-    all_hold, began = True, time.monotonic()
+    print("| row | what | figure | goal | holds | took, load |\n|---|---|---|---|---|---|")
+    lines = []
     for number in wanted.rows or modules():
-        what, figure, goal, holds = measured(number, wanted.quick)
-        print(f"| {number} | {what} | {figure} | {goal} | {'yes' if holds else 'no'} |", flush=True)
-        all_hold &= holds
-    print(f"measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return 0 if all_hold else 1
+        lines.append(measured(number, wanted.quick))
+        print(lines[-1], flush=True)
+    return int(any("| no |" in line for line in lines))
 
 
 if __name__ == "__main__":
