@@ -176,6 +176,17 @@ def test_a_stop_half_way_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_traceback_is_asked_for_by_the_option_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Abbreviated as well; a file of that name does not ask for it."""
+    missing = str(tmp_path / "missing.tif")
+    with pytest.raises(InputError, match="missing"):
+        main(["reconstruct", missing, "--trace"])
+    assert main(["reconstruct", "--", missing, "--traceback"]) == 1
+    assert "missing.tif" in capsys.readouterr().err
+
+
 # --- evaluate ---
 
 

@@ -18,14 +18,14 @@ from napari_recurrent_mz.cli import main
 from napari_recurrent_mz.core.optics import Optics
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import write_volume
-from napari_recurrent_mz.lab.experiments import bead_widths, real, scans
-from napari_recurrent_mz.lab.experiments.base import Measured, Outcome
+from napari_recurrent_mz.lab.experiments import bead_widths, real, spacing
+from napari_recurrent_mz.lab.experiments.base import Outcome
 from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab, Settings
+from napari_recurrent_mz.lab.experiments.order import order_spread, repetition_spread
 from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
 from napari_recurrent_mz.lab.experiments.report import write_report
 from napari_recurrent_mz.lab.experiments.run import read, write
 from napari_recurrent_mz.lab.experiments.samples import gains
-from napari_recurrent_mz.lab.experiments.scans import order_spread, repetition_spread
 from napari_recurrent_mz.lab.shared import Goal
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import save_model
@@ -298,14 +298,14 @@ def test_position_errors_as_a_ratio() -> None:
             (1, 1.0, 1, 11.58), (1, 1.0, 3, 12.18),
         )
     ]  # fmt: skip
-    ratio = scans.ratios(pd.DataFrame(rows))
+    ratio = spacing.ratios(pd.DataFrame(rows))
     assert ratio["DPM", 1.0] == pytest.approx(5.94 / 5.03)
     assert ratio["DPM", 0.0] == 1.0
 
 
 def test_random_spacings_are_those_of_the_figure() -> None:
     rng = np.random.default_rng(0)
-    draws = np.array([scans.random_heights(rng) for _ in range(300)])
+    draws = np.array([spacing.random_heights(rng) for _ in range(300)])
     gaps = np.diff(draws, axis=1).ravel()
     assert np.all(draws[:, 0] == 3.0)
     assert stats.kstest(gaps, stats.uniform(4.0, 2.0).cdf).pvalue > 0.01
@@ -415,26 +415,26 @@ def test_an_unusual_order_is_the_order_of_the_scans(weights: Path) -> None:
 
 def test_an_error_in_the_distances_reaches_the_network_alone(weights: Path) -> None:
     lab, held = small_lab(weights), blurred()
-    seat = lab.network(held, held.scans([0.5, 3.5]))
-    right = seat.plane(1.5)
-    np.testing.assert_array_equal(seat.plane(1.5, dpm_error_um=[0.0, 0.0]), right)
-    wrong = seat.plane(1.5, dpm_error_um=[1.0, -1.0])
+    network = lab.network(held, held.scans([0.5, 3.5]))
+    right = network.plane(1.5)
+    np.testing.assert_array_equal(network.plane(1.5, dpm_error_um=[0.0, 0.0]), right)
+    wrong = network.plane(1.5, dpm_error_um=[1.0, -1.0])
     stated = lab.network(held, held.scans([0.5, 3.0])).plane(1.5)
     assert 0 < np.abs(wrong - right).max() < np.abs(stated - right).max()
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    measured = BY_NAME["number"]
+    number = BY_NAME["number"]
     rows = [
         {"sample": 0, "scans": m, "z_um": z, "psnr": 20.0 + m, "nrmse": 10.0 / m, "ssim": 0.5,
          "rmse": 9.0}
         for m in (1, 2, 3, 5)
         for z in (4.0, 5.0)
     ]  # fmt: skip
-    write(tmp_path, measured, Measured(pd.DataFrame(rows)), {"command": "c", "µ": 1})
+    write(tmp_path, number, pd.DataFrame(rows), {}, {"command": "c", "µ": 1})
     record = read(tmp_path, "number")
     assert record.made == {"command": "c", "µ": 1}
     assert record.table.nrmse.tolist() == pytest.approx([r["nrmse"] for r in rows], rel=1e-5)
-    (line,) = measured.outcomes(record.table)
+    (line,) = number.outcomes(record.table)
     assert line.ours.startswith("10.00, 5.00, 3.33, 2.00")
     assert line.verdict == "met"

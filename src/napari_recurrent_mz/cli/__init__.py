@@ -56,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 0 or 1. Wrong usage is ``SystemExit(2)``."""
     _complete()
     words = _negative_words(sys.argv[1:] if argv is None else argv)
+    arguments = argparse.Namespace(traceback="--traceback" in words)  # until they are parsed
     try:
-        arguments = _parser(words).parse_args(words)
+        _parser(words).parse_args(words, arguments)
         with warnings.catch_warnings():
             if not arguments.traceback:
                 # Libraries' remarks to programmers are no use to a microscopist.
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:
-        if "--traceback" in words:
+        if arguments.traceback:
             raise
         print(f"recurrent-mz: {_in_one_line(error)}", file=sys.stderr)
         return 1

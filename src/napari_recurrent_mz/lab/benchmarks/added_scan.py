@@ -70,11 +70,7 @@ def _row(
 ) -> Row:
     sizes = bench.sizes
     of = f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}" if bench.on_gpu else "one plane"
-    return Row(
-        "added-scan",
-        f"add scan number {count} to {of} ({bench.device.kind.upper()})",
-        **added.spread,
-        ratio=rebuilt.ratio(added),
-        against=f"rebuilding at M = {rebuilt_from}: {rebuilt.words}",
-        ratio_goal=goal,
-    )
+    what = f"add scan number {count} to {of} ({bench.device.kind.upper()})"
+    words = f"rebuilding at M = {rebuilt_from}: {rebuilt.words}"
+    ratio = rebuilt.ratio(added)
+    return Row("added-scan", what, **added.spread, ratio=ratio, against=words, ratio_goal=goal)

@@ -98,6 +98,14 @@ class Row:
     words: str = ""  # what else there is to know
     absent: str = ""  # why it is not measured here; empty where it is
 
+    @classmethod
+    def beside(
+        cls, what: tuple[str, str], ours: Times, reference: Times, against: str, **rest: Any
+    ) -> Row:
+        """One way beside another: subject and what was measured, times, what the other is."""
+        words = f"{against}: {reference.words}"
+        return cls(*what, **ours.spread, ratio=ours.ratio(reference), against=words, **rest)
+
     @property
     def verdict(self) -> str:
         """Whether the goals are met: ``met``, what is missed, or why nothing can be said."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,22 +30,17 @@ def measure_positions(bench: Bench) -> Iterator[Row]:
     """Time for a position, files read and written, one at a time."""
     side = max(bench.sizes.pixels // 4, 64)
     what = f"batch, {bench.sizes.few} planes of {side} × {side} a position"
-    seconds: dict[int, float] = {}
+    first = math.nan
     for count in _COUNTS:
-        name = f"{what}: time for a position, {count} of them"
+        row = Row("growth", f"{what}: time for a position, {count} of them")
         try:
-            seconds[count] = _seconds(bench, side, count) / count
+            seconds = _seconds(bench, side, count) / count
         except InputError as error:
-            yield Row("growth", name, absent=str(error))
+            yield replace(row, absent=str(error))
             return
-        first = seconds[_COUNTS[0]]
-        yield Row(
-            "growth",
-            name,
-            seconds[count],
-            ratio=seconds[count] / first if count > _COUNTS[0] else math.nan,
-            against=f"1 of them: {in_words(first, 's')}",
-        )
+        ratio = seconds / first  # NaN for the first
+        first = seconds if math.isnan(first) else first
+        yield replace(row, value=seconds, ratio=ratio, against=f"1 of them: {in_words(first, 's')}")
 
 
 def _seconds(bench: Bench, side: int, count: int) -> float:
@@ -79,18 +75,13 @@ def measure_growth(bench: Bench) -> Iterator[Row]:
     """Time of a pixel of a plane as images, volumes, numbers of scans and batches grow."""
     sizes = bench.sizes
     sides = [max(sizes.pixels // 4, 64), max(sizes.pixels // 2, 128), sizes.pixels]
-    yield from _rows(
-        bench,
-        {f"{side} × {side} pixels": (side, 1, sizes.scans) for side in dict.fromkeys(sides)},
-    )
-    side = sides[0]
-    yield from _rows(
-        bench,
-        {f"{side} × {side}, {count} planes": (side, count, sizes.scans) for count in (1, 4, 16)},
-    )
-    yield from _rows(
-        bench, {f"{side} × {side}, M = {count}": (side, 1, count) for count in (1, 2, 4, 8)}
-    )
+    side, m = sides[0], sizes.scans
+    for cases in (
+        {f"{side} × {side} pixels": (side, 1, m) for side in dict.fromkeys(sides)},
+        {f"{side} × {side}, {count} planes": (side, count, m) for count in (1, 4, 16)},
+        {f"{side} × {side}, M = {count}": (side, 1, count) for count in (1, 2, 4, 8)},
+    ):
+        yield from _rows(bench, cases)
     yield from measure_positions(bench)
 
 

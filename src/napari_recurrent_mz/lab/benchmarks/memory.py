@@ -33,16 +33,14 @@ _ALL = Goal(1.0, "of the planes")
 
 def measure_gpu_memory(bench: Bench) -> Iterator[Row]:
     """Memory given back after a volume; a volume under a limit, and under far too low a one."""
-    rows = (
-        Row("gpu-memory", "GPU memory not given back after a volume", unit="MB", goal=_LEFT),
-        Row("gpu-memory", f"most GPU memory, limited to {_LIMIT_GB:g} GB", unit="GB", goal=_HELD),
-        Row(
-            "gpu-memory",
-            f"planes of a volume that are made in {_LITTLE_GB:g} GB",
-            unit="of the planes",
-            goal=_ALL,
-        ),
-    )
+    rows = [
+        Row("gpu-memory", what, unit=goal.unit, goal=goal)
+        for what, goal in (
+            ("GPU memory not given back after a volume", _LEFT),
+            (f"most GPU memory, limited to {_LIMIT_GB:g} GB", _HELD),
+            (f"planes of a volume that are made in {_LITTLE_GB:g} GB", _ALL),
+        )
+    ]
     if not bench.on_gpu:
         yield from (replace(row, absent="needs a GPU") for row in rows)
         return
@@ -155,8 +153,8 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
     sizes = bench.sizes
     volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
     on_cpu = Bench.from_dict({**bench.as_dict(), "device": "cpu"})
-    memory = f"{volume}: most resident memory"
-    pace = f"{volume}: time for a pixel of a plane"
+    memory = Row("streaming", f"{volume}: most resident memory", unit="GiB", goal=_MEMORY)
+    pace = Row("streaming", f"{volume}: time for a pixel of a plane", ratio_goal=_PACE)
     more = min(_SMALL_ONES * made, sizes.planes)
     # The small one before and after: a computer is not as fast in every minute.
     turns = ((sizes.pixels, more), (sizes.large, made), (sizes.pixels, more))
@@ -166,29 +164,20 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
             for pixels, planes in turns
         )
     except ChildError as error:
-        yield Row("streaming", memory, unit="GiB", goal=_MEMORY, absent=str(error))
-        yield Row("streaming", pace, ratio_goal=_PACE, absent=str(error))
+        yield from (replace(row, absent=str(error)) for row in (memory, pace))
         return
     words = f"{made} of {sizes.planes} planes made"
-    yield Row(
-        "streaming",
-        memory,
-        large["peak_bytes"] / 2**30,
-        "GiB",
-        goal=_MEMORY,
-        words=f"{words}; {small['peak_bytes'] / 2**30:.3g} GiB at {sizes.pixels} × {sizes.pixels}",
-    )
+    little = f"{small['peak_bytes'] / 2**30:.3g} GiB at {sizes.pixels} × {sizes.pixels}"
+    yield replace(memory, value=large["peak_bytes"] / 2**30, words=f"{words}; {little}")
     here = _pixel(large, sizes.large, sizes.planes)
     before, after = (_pixel(found, sizes.pixels, sizes.planes) for found in (small, small_again))
     there = (before + after) / 2
-    yield Row(
-        "streaming",
+    yield replace(
         pace,
-        here,
+        value=here,
         ratio=here / there,
         against=f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}, before and after: "
         + in_words(there, "s", *sorted((before, after))),
-        ratio_goal=_PACE,
         words=f"{words}, {in_words(large['plane'], 's')} each, and "
         f"{in_words(large['once'], 's')} once, shared by {sizes.planes}",
     )

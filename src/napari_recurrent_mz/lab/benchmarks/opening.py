@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 from ..shared import Goal
 from .base import Bench, Row, Times
 from .child import ChildError, script_result
-
-_LIMITS = {"import": 0.1, "dock": 1.0, "weights": 0.5}
 
 _START = "import json, os, time\n"
 _END = """
@@ -52,39 +52,23 @@ QApplication.processEvents()"""
 def measure(bench: Bench) -> Iterator[Row]:
     """Each in fresh processes, which start Python, PyTorch or napari before the clock does."""
     window = _has_display()
-    where = "in a window" if window else "without a window"
-    dock = {} if window else {"QT_QPA_PLATFORM": "offscreen"}
-    name = bench.model_name or ""
-    yield _row(bench, "import", "import napari_recurrent_mz", _IMPORT)
-    yield _row(
-        bench,
-        "dock",
-        f"open the Reconstruct dock ({where})",
-        _IN_WINDOW if window else _WITHOUT_WINDOW,
-        environment=dock,
-    )
-    yield _row(bench, "weights", "load the bundled weights", _WEIGHTS, name)
-
-
-def _row(
-    bench: Bench,
-    key: str,
-    what: str,
-    script: str,
-    *arguments: str,
-    environment: dict[str, str] | None = None,
-) -> Row:
-    goal = Goal(_LIMITS[key], "s", at_least=False)
-    command = [sys.executable, "-c", _START + script + _END, *arguments]
-    try:
-        script_result(command, environment=environment)  # the disk has it from then on
-        results = [
-            float(script_result(command, environment=environment))
-            for _ in range(bench.sizes.repeats)
-        ]
-    except ChildError as error:
-        return Row("opening", what, goal=goal, absent=str(error))
-    return Row("opening", what, **Times(tuple(results)).spread, goal=goal)
+    dock, where = (_IN_WINDOW, "in a window") if window else (_WITHOUT_WINDOW, "without a window")
+    without = {} if window else {"QT_QPA_PLATFORM": "offscreen"}
+    for what, script, limit, environment in (
+        ("import napari_recurrent_mz", _IMPORT, 0.1, {}),
+        (f"open the Reconstruct dock ({where})", dock, 1.0, without),
+        ("load the bundled weights", _WEIGHTS, 0.5, {}),
+    ):
+        row = Row("opening", what, goal=Goal(limit, "s", at_least=False))
+        command = [sys.executable, "-c", _START + script + _END, bench.model_name or ""]
+        run = partial(script_result, command, environment=environment)
+        try:
+            run()  # the disk has it from then on
+            times = Times(tuple(float(run()) for _ in range(bench.sizes.repeats)))
+        except ChildError as error:
+            yield replace(row, absent=str(error))
+        else:
+            yield replace(row, **times.spread)
 
 
 def _has_display() -> bool:

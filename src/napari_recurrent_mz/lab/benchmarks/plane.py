@@ -11,23 +11,22 @@ from typing import Any
 import numpy as np
 
 from ...core.device import choose_device, cpu_flags
-from ...core.scans import FloatArray, Scan
+from ...core.scans import FloatArray
 from ...estimates.lmmse import LinearEstimate
 from ..shared import Goal, timed
 from .base import Bench, Row, Times, in_words, interleaved
 from .child import ChildError, in_child
 from .scene import (
-    CHOSEN,
     OPTICS,
     REACH_UM,
     Way,
     heights,
     noise_scans,
-    plain,
     prepared,
     sample_scans,
     unprepared,
     volume_of,
+    ways,
 )
 
 # --- one plane beside the plain network -----------------------------------------------------------
@@ -46,68 +45,48 @@ def measured(bench: Bench) -> dict[str, Any]:
     sizes = bench.sizes
     scans = noise_scans(sizes.scans, sizes.pixels)
     z_um = heights(sizes.planes)[sizes.planes // 2]
-    makers = {
-        "plain": prepared(bench, scans, plain(bench)),
-        "chosen": prepared(bench, scans),
-    }
-    times = interleaved(
-        {name: partial(maker.plane, z_um) for name, maker in makers.items()},
-        sizes.repeats,
-    )
-    seconds = {name: some.seconds for name, some in times.items()}
+    makers = {name: prepared(bench, scans, way) for name, way in ways(bench).items()}
+    calls = {name: partial(maker.plane, z_um) for name, maker in makers.items()}
+    seconds = {name: t.seconds for name, t in interleaved(calls, sizes.repeats).items()}
     return {**seconds, "form": makers["chosen"].runner.form.words}
 
 
 def measure_plane(bench: Bench) -> Iterator[Row]:
-    """A plane here, and on a CPU also within older instruction sets."""
+    """A plane here."""
+    what = "plane", _plane_of(bench)
     if bench.on_gpu:
-        yield _row(bench, "", measured(bench), "eager mixed precision", None)
-        return
-    amx = "amx_bf16" in cpu_flags()
-    yield _row(bench, "", measured(bench), "eager float32", _WITH_AMX if amx else _WITHOUT)
+        yield _row(what, measured(bench), "eager mixed precision", None)
+    else:
+        goal = _WITH_AMX if "amx_bf16" in cpu_flags() else _WITHOUT
+        yield _row(what, measured(bench), "eager float32", goal)
 
 
 def measure_older(bench: Bench) -> Iterator[Row]:
     """A plane on this CPU within older instruction sets, each in a process of its own."""
     bench = replace(bench, device=choose_device("cpu"))  # also where there is a GPU
     for isa, flag in _ISAS.items():
-        words = f", ONEDNN_MAX_CPU_ISA={isa}"
-        absent = "" if flag in cpu_flags() else f"this CPU has no {isa.partition('_')[0]}"
-        results = {}
-        if not absent:
-            bench.note(f"a process limited to {isa}")
-            try:
-                results = in_child(measured, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
-            except ChildError as error:
-                absent = str(error)
-        yield _row(bench, words, results, "eager float32, limited likewise", _WITHOUT, absent)
+        what = "older-cpu", f"{_plane_of(bench)}, ONEDNN_MAX_CPU_ISA={isa}"
+        if flag not in cpu_flags():
+            absent = f"this CPU has no {isa.partition('_')[0]}"
+            yield Row(*what, ratio_goal=_WITHOUT, absent=absent)
+            continue
+        bench.note(f"a process limited to {isa}")
+        try:
+            found = in_child(measured, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
+        except ChildError as error:
+            yield Row(*what, ratio_goal=_WITHOUT, absent=str(error))
+        else:
+            yield _row(what, found, "eager float32, limited likewise", _WITHOUT)
 
 
-def _row(
-    bench: Bench,
-    within: str,
-    results: dict[str, Any],
-    against: str,
-    goal: Goal | None,
-    absent: str = "",
-) -> Row:
-    sizes = bench.sizes
-    what = f"one plane of {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, CPU{within}"
-    if bench.on_gpu:
-        what = what.replace("CPU", "GPU")
-    subject = "older-cpu" if within else "plane"
-    if absent:
-        return Row(subject, what, ratio_goal=goal, absent=absent)
-    reference, chosen = Times(tuple(results["plain"])), Times(tuple(results["chosen"]))
-    return Row(
-        subject,
-        what,
-        **chosen.spread,
-        ratio=chosen.ratio(reference),
-        against=f"{against}: {reference.words}",
-        ratio_goal=goal,
-        words=results["form"],
-    )
+def _plane_of(bench: Bench) -> str:
+    sizes, processor = bench.sizes, "GPU" if bench.on_gpu else "CPU"
+    return f"one plane of {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, {processor}"
+
+
+def _row(what: tuple[str, str], found: dict[str, Any], against: str, goal: Goal | None) -> Row:
+    chosen, reference = Times(tuple(found["chosen"])), Times(tuple(found["plain"]))
+    return Row.beside(what, chosen, reference, against, ratio_goal=goal, words=found["form"])
 
 
 # --- the linear MMSE preview ----------------------------------------------------------------------
@@ -154,25 +133,17 @@ _DEVIATION = Goal(1e-5, "of the range", at_least=False)
 
 def measure_equality(bench: Bench) -> Iterator[Row]:
     """The worst of some planes: PSNR in half precision, largest deviation in single."""
+    side = bench.sizes.compared
+    words = f"the worst of 5 planes of {side} × {side} of a simulated sample"
     reference = _planes(bench, Way(fast=False, half=False))
-    half = _planes(bench, Way(fast=True, half=True))
-    yield Row(
-        "equality",
-        "fast path in half precision: PSNR to the plain network in float32",
-        min(psnr(a, b) for a, b in zip(reference, half, strict=True)),
-        "dB",
-        goal=_PSNR,
-        words=_what(bench),
-    )
-    single = _planes(bench, Way(fast=True, half=False))
-    yield Row(
-        "equality",
-        "fast path in float32: largest deviation from the plain network",
-        max(deviation(a, b) for a, b in zip(reference, single, strict=True)),
-        "of the range",
-        goal=_DEVIATION,
-        words=_what(bench),
-    )
+    half = zip(reference, _planes(bench, Way(fast=True, half=True)), strict=True)
+    what = "fast path in half precision: PSNR to the plain network in float32"
+    worst = min(psnr(a, b) for a, b in half)
+    yield Row("equality", what, worst, "dB", goal=_PSNR, words=words)
+    single = zip(reference, _planes(bench, Way(fast=True, half=False)), strict=True)
+    what = "fast path in float32: largest deviation from the plain network"
+    largest = max(deviation(a, b) for a, b in single)
+    yield Row("equality", what, largest, "of the range", goal=_DEVIATION, words=words)
 
 
 def psnr(truth: FloatArray, test: FloatArray) -> float:
@@ -192,11 +163,6 @@ def _planes(bench: Bench, way: Way) -> list[FloatArray]:
     return [maker.plane(z) for z in heights(5)]
 
 
-def _what(bench: Bench) -> str:
-    side = bench.sizes.compared
-    return f"the worst of 5 planes of {side} × {side} of a simulated sample"
-
-
 # --- a whole volume on a GPU, and its first plane -------------------------------------------------
 
 
@@ -214,27 +180,24 @@ def measure_volume(bench: Bench) -> Iterator[Row]:
             "volume", what, goal=_VOLUME_SECONDS, ratio_goal=_VOLUME_FASTER, absent="needs a GPU"
         )
         return
-    scans = noise_scans(sizes.scans, sizes.pixels)
-    ways = {"plain": plain(bench), "chosen": CHOSEN}
-    times = interleaved(
-        {name: partial(_whole, bench, scans, way) for name, way in ways.items()},
-        sizes.repeats,
-    )
-    makers = {name: prepared(bench, scans, way) for name, way in ways.items()}
-    targets = heights(sizes.planes)
-    alone = interleaved(
-        {name: partial(volume_of, maker, targets) for name, maker in makers.items()},
-        sizes.repeats,
-    )
-    yield Row(
-        "volume",
-        what,
-        **times["chosen"].spread,
-        ratio=times["chosen"].ratio(times["plain"]),
-        against=f"plane by plane, eager mixed precision: {times['plain'].words}",
+    scans, targets = noise_scans(sizes.scans, sizes.pixels), heights(sizes.planes)
+
+    def whole(way: Way) -> None:
+        volume_of(unprepared(bench, scans, way), targets)
+
+    times = interleaved({n: partial(whole, w) for n, w in ways(bench).items()}, sizes.repeats)
+    makers = {name: prepared(bench, scans, way) for name, way in ways(bench).items()}
+    alone = interleaved({n: partial(volume_of, m, targets) for n, m in makers.items()},
+                        sizes.repeats)  # fmt: skip
+    faster = f"{alone['chosen'].ratio(alone['plain']):.3g} × eager"
+    yield Row.beside(
+        ("volume", what),
+        times["chosen"],
+        times["plain"],
+        "plane by plane, eager mixed precision",
         goal=_VOLUME_SECONDS,
         ratio_goal=_VOLUME_FASTER,
-        words=f"the scans prepared: {alone['chosen'].words}, {_by(alone)} × eager",
+        words=f"the scans prepared: {alone['chosen'].words}, {faster}",
     )
 
 
@@ -243,33 +206,21 @@ def measure_first(bench: Bench) -> Iterator[Row]:
     sizes = bench.sizes
     scans = noise_scans(sizes.scans, sizes.pixels)
     z_um = heights(sizes.planes)[sizes.planes // 2]
-    ways = {"plain": plain(bench), "chosen": CHOSEN}
-    times = interleaved(
-        {name: partial(_first, bench, scans, z_um, way) for name, way in ways.items()},
-        sizes.repeats if bench.on_gpu else 1,
-    )
+
+    def first(way: Way) -> None:
+        unprepared(bench, scans, way).plane(z_um)
+
+    repeats = sizes.repeats if bench.on_gpu else 1
+    times = interleaved({n: partial(first, w) for n, w in ways(bench).items()}, repeats)
     planes = prepared(bench, scans)
     planes.plane(z_um)
-    alone = interleaved({"plane": lambda: planes.plane(z_um)}, 1)["plane"].median
-    yield Row(
-        "first-plane",
-        f"first plane of {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, from the scans "
-        f"({bench.device.kind.upper()})",
-        **times["chosen"].spread,
-        ratio=times["chosen"].ratio(times["plain"]),
-        against=f"the plain network: {times['plain'].words}",
+    alone = timed(lambda: planes.plane(z_um))
+    what = f"first plane of {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, from the scans"
+    yield Row.beside(
+        ("first-plane", f"{what} ({bench.device.kind.upper()})"),
+        times["chosen"],
+        times["plain"],
+        "the plain network",
         goal=_FIRST if bench.on_gpu else None,
         words=f"the plane alone: {in_words(alone, 's')}",
     )
-
-
-def _whole(bench: Bench, scans: list[Scan], way: Way) -> None:
-    volume_of(unprepared(bench, scans, way), heights(bench.sizes.planes))
-
-
-def _first(bench: Bench, scans: list[Scan], z_um: float, way: Way) -> None:
-    unprepared(bench, scans, way).plane(z_um)
-
-
-def _by(times: dict[str, Times]) -> str:
-    return f"{times['chosen'].ratio(times['plain']):.3g}"

@@ -70,6 +70,11 @@ def plain(bench: Bench) -> Way:
     return Way(fast=False, half=bench.on_gpu)
 
 
+def ways(bench: Bench) -> dict[str, Way]:
+    """The two that are timed beside each other."""
+    return {"plain": plain(bench), "chosen": CHOSEN}
+
+
 def unprepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkPlanes:
     """A maker of planes, whose first plane prepares the scans."""
     return NetworkPlanes(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
 
 from ..shared import Goal
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+    from .lab import Lab, Row
 
-    from .lab import Lab
+NOT_MEASURED = "not measured"
+
+Pictures = Mapping[str, npt.NDArray[np.float32]]
+"""Images for a figure, by what they show."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Outcome:
     ours: str  # what came out, in words and numbers; "not measured" where nothing could be
     paper: str = ""  # what the paper, or else the method to beat, reaches; may be empty
     goal: Goal | None = None
-    value: float = math.nan  # what the goal is held against; NaN where there is none
+    value: float = math.nan  # what a goal is held against
     missed: str = ""  # why the goal is missed whatever the value is; empty where the value decides
 
     @property
@@ -36,15 +40,6 @@ class Outcome:
         if self.goal is None:
             return ""
         return f"missed: {self.missed}" if self.missed else self.goal.verdict(self.value)
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What an experiment found."""
-
-    table: pd.DataFrame  # one row for every value or plane, with what it belongs to
-    # images for the figure, by what they show
-    pictures: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,10 +51,8 @@ class Experiment:
     figure: str  # the paper's figure
     paper: str  # what the paper reports
     how: str  # what is done here, in one or two sentences
-    measure: Callable[[Lab], Measured]  # does the work in a :class:`~.lab.Lab`
+    # the rows of its table; images for the figure are left in ``Lab.pictures``
+    measure: Callable[[Lab], Iterable[Row]]
     # the lines of the results, from the table alone
     outcomes: Callable[[pd.DataFrame], list[Outcome]]
-    draw: Callable[[Measured], Figure]  # the figure
-
-
-NOT_MEASURED = "not measured"
+    draw: Callable[[pd.DataFrame, Pictures], Figure]

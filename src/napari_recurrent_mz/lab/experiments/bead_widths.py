@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from itertools import count, product
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...measure.beads import kl_divergence, measure_beads
 from ...simulation.phantoms import add_points
 from ..shared import Goal
-from .base import NOT_MEASURED, Experiment, Measured, Outcome
-from .figures import COLOURS, image, name_of
+from .base import NOT_MEASURED, Experiment, Outcome, Pictures
+from .figures import COLOURS, blank, image, name_of
 from .lab import BEAD_OPTICS, CAMERA, HeldOutStack, Lab, Row
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _METHODS = "recurrent-mz deep-z lmmse richardson-lucy unet-3d linear".split()
 _SCANS_UM = (3.0, 6.0, 9.0)
@@ -36,10 +35,10 @@ def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, npt.NDArray[np.float64
         BEAD_OPTICS, _DEPTH_UM, step, size=round(_WIDER * lab.settings.size)
     )
     space, rng = microscope.space, lab.rng(88, number)
-    count = round(_PER_UM3 * float(np.prod(space.size_um)))
-    places = rng.uniform(size=(count, 3)) * (np.array(space.shape) - 1)
+    beads = round(_PER_UM3 * float(np.prod(space.size_um)))
+    places = rng.uniform(size=(beads, 3)) * (np.array(space.shape) - 1)
     volume = space.empty()
-    add_points(volume, places, rng.lognormal(0, _SPREAD, count))
+    add_points(volume, places, rng.lognormal(0, _SPREAD, beads))
     held = lab.image(microscope, volume, [lab.settings.seed, 88, number], CAMERA)
     z, xy = microscope.margin
     inside = (places - (z, xy, xy)) * space.voxel_um
@@ -48,11 +47,9 @@ def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, npt.NDArray[np.float64
     return held, np.asarray(found, np.float64)
 
 
-def _measure(lab: Lab) -> Measured:
-    rows: list[Row] = []
-    pictures: dict[str, Any] = {}
+def _measure(lab: Lab) -> Iterator[Row]:
     methods = lab.available(_METHODS)
-    parts = [(n, m) for n in range(lab.settings.samples) for m in ("truth", *methods)]
+    parts = product(range(lab.settings.samples), ("truth", *methods))
     for number, method in lab.track(parts):
         if method == "truth":
             held, places = _sample(lab, number)
@@ -64,10 +61,9 @@ def _measure(lab: Lab) -> Measured:
             for index, plane in lab.rebuild(held, method, held.scans(_SCANS_UM), between):
                 volume[index - between[0]] = plane
         about = {"sample": number, "method": method}
-        rows += _widths(volume, held, beads, bottom[0], about)
+        yield from _widths(volume, held, beads, bottom[0], about)
         if number == 0:
-            pictures[method] = volume.max(axis=1)
-    return Measured(pd.DataFrame(rows), pictures)
+            lab.pictures[method] = volume.max(axis=1)
 
 
 def _isolated(
@@ -91,26 +87,23 @@ def _widths(
     beads_um: npt.NDArray[np.float64],
     bottom_um: float,
     about: Row,
-) -> list[Row]:
+) -> Iterator[Row]:
     """Every bead in the plane nearest to it, one row each, the same order for every method."""
     step, pixel = float(held.z_um[1] - held.z_um[0]), held.optics.pixel_um
     planes = np.round(beads_um[:, 0] / step).astype(int)
-    rows: list[Row] = []
+    bead = count()
     for plane in np.unique(planes):
         some = beads_um[planes == plane]
         table = measure_beads(volume[plane], (pixel, pixel), points=some[:, 1:])
         for place, found in zip(some, table.itertuples(index=False), strict=True):
-            rows.append(
-                {
-                    **about,
-                    "bead": len(rows),
-                    "z_um": round(float(place[0] + bottom_um), 4),
-                    "fwhm_um": (found.fwhm_y_um + found.fwhm_x_um) / 2,
-                    "accepted": bool(found.accepted),
-                    "reason": found.reason,
-                }
-            )
-    return rows
+            yield {
+                **about,
+                "bead": next(bead),
+                "z_um": round(float(place[0] + bottom_um), 4),
+                "fwhm_um": (found.fwhm_y_um + found.fwhm_x_um) / 2,
+                "accepted": bool(found.accepted),
+                "reason": found.reason,
+            }
 
 
 def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -130,13 +123,14 @@ def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:
-    lines = []
-    methods = [m for m in table.method.unique() if m != "truth"]
     beads = int(paired(table, "truth").far.sum())
-    for method in methods:
-        both = paired(table, method)
-        lines += _lines(method, both[both.far.astype(bool)], beads)
-    return lines
+    methods = [m for m in table.method.unique() if m != "truth"]
+    return [line for method in methods for line in _lines(method, _far(table, method), beads)]
+
+
+def _far(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    both = paired(table, method)
+    return both[both.far.astype(bool)]
 
 
 _PAPER = {
@@ -176,27 +170,23 @@ def _lines(method: str, far: pd.DataFrame, beads: int) -> list[Outcome]:
     ]
 
 
-def _draw(measured: Measured) -> Figure:
-    from matplotlib.figure import Figure
-
-    methods = [m for m in measured.table.method.unique() if m != "truth"]
+def _draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
+    methods = [m for m in table.method.unique() if m != "truth"]
     shown = ["truth", *(m for m in methods if m != "unet-3d")]
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure = blank(7.2, 4.6)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 1.3])[0]
-    truth = measured.pictures["truth"]
+    truth = pictures["truth"]
     for axes, name in zip(left.subplots(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
-        image(axes, np.sqrt(np.maximum(measured.pictures[name] - truth.min(), 0)), name_of(name),
-              top=float(np.sqrt(np.ptp(truth))) * 0.8)  # fmt: skip
+        root = np.sqrt(np.maximum(pictures[name] - truth.min(), 0))
+        image(axes, root, name_of(name), top=float(np.sqrt(np.ptp(truth))) * 0.8)
     axes = right.subplots()
     bins = np.linspace(0.2, 1.2, 41)
     for name in methods:
-        both = paired(measured.table, name)
-        both = both[both.far.astype(bool)]
+        both = _far(table, name)
         if name == methods[0]:
             axes.hist(both.truth, bins, color="0.8", label="truth")
         axes.hist(both.test, bins, histtype="step", color=COLOURS[name], label=name_of(name))
-    axes.set_xlabel(f"lateral FWHM, µm (beads ≥ {_FAR_UM:g} µm from every scan)")
-    axes.set_ylabel("beads")
+    axes.set(xlabel=f"lateral FWHM, µm (beads ≥ {_FAR_UM:g} µm from every scan)", ylabel="beads")
     axes.legend()
     return figure
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...core.metrics import Normalisation, fitted, psnr, ssim
 from ...core.scans import FloatArray
 from ...measure.evaluation import CONFOCAL_METHODS, FULL_STACK
 from ..shared import Goal
-from .base import NOT_MEASURED, Experiment, Measured, Outcome
-from .figures import image, name_of
+from .base import NOT_MEASURED, Experiment, Outcome, Pictures
+from .figures import blank, image, name_of
 from .lab import HeldOutStack, Lab, Row
-from .real import STACKS, load, path_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .stacks import STACKS, load, path_of
 
 _DEPTH_UM = 9.0
 _SCANS_UM = (2.8, 4.8, 6.8)
@@ -32,21 +32,20 @@ _SHOWN = (FULL_STACK, "lmmse-plus", _PLUS, "confocal")
 def _cases(lab: Lab) -> list[tuple[str, Callable[[], HeldOutStack], tuple[float, ...]]]:
     """Simulated worms and the real pair: what each is called, how to get it, its scans."""
     cases: list[tuple[str, Callable[[], HeldOutStack], tuple[float, ...]]] = [
-        (f"simulated {number}", partial(_worm, lab, number), _SCANS_UM)
+        (
+            f"simulated {number}",
+            partial(lab.sample, "worm", number, depth_um=_DEPTH_UM, confocal=True),
+            _SCANS_UM,
+        )
         for number in range(lab.settings.samples)
     ]
-    folder = lab.settings.data
     pair = [s for s in STACKS if s.file.startswith("nucleus")]
-    if folder is None or not all(path_of(folder, stack).is_file() for stack in pair):
+    if not all(path_of(lab, stack) for stack in pair):
         lab.note("The real nucleus, wide-field and confocal: not measured, it is not in the data.")
         return cases
-    wide, narrow = (load(folder, stack, crop=lab.settings.real_size) for stack in pair)
+    wide, narrow = (load(lab, stack, crop=lab.settings.real_size) for stack in pair)
     held = HeldOutStack(narrow.truth, wide.truth, wide.z_um, wide.optics, narrow.truth)
     return [*cases, ("real nucleus", lambda: held, tuple(wide.z_um[list(_REAL_PLANES)]))]
-
-
-def _worm(lab: Lab, number: int) -> HeldOutStack:
-    return lab.sample("worm", number, depth_um=_DEPTH_UM, confocal=True)
 
 
 def _volume(lab: Lab, held: HeldOutStack, scans_um: tuple[float, ...], method: str) -> FloatArray:
@@ -57,28 +56,24 @@ def _volume(lab: Lab, held: HeldOutStack, scans_um: tuple[float, ...], method: s
     return np.stack([planes[i] for i in range(len(held.z_um))])
 
 
-def _measure(lab: Lab) -> Measured:
-    rows: list[Row] = []
-    pictures: dict[str, Any] = {}
+def _measure(lab: Lab) -> Iterator[Row]:
     methods = [FULL_STACK, *lab.available(CONFOCAL_METHODS)]
     for case, get, scans_um in lab.track(_cases(lab)):
         held = get()
         assert held.confocal is not None  # every case has one
         truth = held.confocal
         scale = Normalisation.of_stack(truth)
+        volumes: dict[str, npt.NDArray[Any]] = {"confocal": truth}
         for method in methods:
-            alike = fitted(_volume(lab, held, scans_um, method), truth)
+            volumes[method] = alike = fitted(_volume(lab, held, scans_um, method), truth)
             for index in held.between(held.z_um[0], held.z_um[-1], lab.settings.every_um / 2):
                 pair = scale.apply(truth[index]), scale.apply(alike[index])
-                rows.append(
-                    {"case": case, "method": method, "z_um": round(float(held.z_um[index]), 4),
-                     "psnr": psnr(*pair), "ssim": ssim(*pair)}
-                )  # fmt: skip
+                z = round(float(held.z_um[index]), 4)
+                yield {"case": case, "method": method, "z_um": z, "psnr": psnr(*pair),
+                       "ssim": ssim(*pair)}  # fmt: skip
+        for name, volume in volumes.items():
             for kind, axis in (("xz", 1), ("yz", 2)):
-                pictures[f"{case}/{method}/{kind}"] = alike.max(axis=axis)
-        for kind, axis in (("xz", 1), ("yz", 2)):
-            pictures[f"{case}/confocal/{kind}"] = truth.max(axis=axis)
-    return Measured(pd.DataFrame(rows), pictures)
+                lab.pictures[f"{case}/{name}/{kind}"] = volume.max(axis=axis)
 
 
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:
@@ -89,9 +84,7 @@ def _outcomes(table: pd.DataFrame) -> list[Outcome]:
 
 def _line(what: str, table: pd.DataFrame) -> Outcome:
     means = table.groupby("method")[["psnr", "ssim"]].mean()
-    words = "; ".join(
-        f"{name_of(str(m))} {v.psnr:.2f} dB, {v.ssim:.3f}" for m, v in means.iterrows()
-    )
+    words = "; ".join(f"{name_of(m)} {v.psnr:.2f} dB, {v.ssim:.3f}" for m, v in means.iterrows())
     margin, behind = math.nan, ""
     if _PLUS in means.index:
         ours, best = means.loc[_PLUS], means.drop(index=_PLUS).max()
@@ -112,23 +105,19 @@ def _line(what: str, table: pd.DataFrame) -> Outcome:
     )
 
 
-def _draw(measured: Measured) -> Figure:
-    from matplotlib.figure import Figure
-
-    cases = list(dict.fromkeys(key.split("/")[0] for key in measured.pictures))
-    cases = [c for c in cases if c in ("simulated 0", "real nucleus")]
-    shown = [m for m in _SHOWN if f"{cases[0]}/{m}/xz" in measured.pictures]
-    figure = Figure(figsize=(7.2, 1.0 + 1.8 * len(cases)), layout="constrained")
-    for part, case in zip(
-        figure.subfigures(len(cases), 1, squeeze=False)[:, 0], cases, strict=True
-    ):
+def _draw(_: pd.DataFrame, pictures: Pictures) -> Figure:
+    cases = [c for c in ("simulated 0", "real nucleus") if f"{c}/confocal/xz" in pictures]
+    shown = [m for m in _SHOWN if f"{cases[0]}/{m}/xz" in pictures]
+    figure = blank(7.2, 1.0 + 1.8 * len(cases))
+    parts = figure.subfigures(len(cases), 1, squeeze=False)[:, 0]
+    for part, case in zip(parts, cases, strict=True):
         part.suptitle(f"{case}: maximum projections, xz above, yz below", fontsize=8.5)
         axes = part.subplots(2, len(shown), squeeze=False)
-        for column, method in enumerate(shown):
-            for row, kind in enumerate(("xz", "yz")):
-                pixels = measured.pictures[f"{case}/{method}/{kind}"]
-                image(axes[row, column], pixels[::-1], name_of(method) if row == 0 else "")
-                axes[row, column].set_aspect("auto")
+        cells = product(enumerate(("xz", "yz")), enumerate(shown))
+        for (row, kind), (column, method) in cells:
+            pixels = pictures[f"{case}/{method}/{kind}"]
+            image(axes[row, column], pixels[::-1], name_of(method) if row == 0 else "")
+            axes[row, column].set_aspect("auto")
     return figure
 
 

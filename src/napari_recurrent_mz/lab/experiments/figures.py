@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from PIL.Image import Image
+import pandas as pd
+import PIL.Image
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from ...core.methods import METHOD_NAMES
 
@@ -50,30 +49,54 @@ COLOURS = {
 }
 """Colour of each method, the same in all figures."""
 
+RED, BLUE = COLOURS["recurrent-mz"], COLOURS["lmmse"]
+
 _LARGEST_BYTES = 78_000
 _INK = "0.55"
 
 
-def name_of(method: str) -> str:
+def name_of(method: object) -> str:
     """Name of a method for a person."""
-    return METHOD_NAMES.get(method, method)
+    return METHOD_NAMES.get(str(method), str(method))
 
 
-def axes_row(
-    columns: int, *, width: float = 7.2, height: float = 2.8, **options: Any
-) -> tuple[Figure, list[Axes]]:
-    """A figure with a row of axes; sizes in inches."""
-    from matplotlib.figure import Figure
+def blank(width: float = 7.2, height: float = 2.8) -> Figure:
+    """An empty figure; sizes in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+
+def axes_row(columns: int, *size: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with a row of axes; width and height in inches."""
+    figure = blank(*size)
     return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 
-def lines_by_method(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
-    """The mean of ``y`` at every ``x``, one line for each method."""
-    for name, rows in table.groupby("method", sort=False):
+def panels(
+    table: pd.DataFrame, by: str | list[str], *size: float, ylabel: str = "", **options: Any
+) -> tuple[Figure, list[tuple[Axes, Any, pd.DataFrame]]]:
+    """A row of axes, one for each value of ``by`` in the order of the table, with its rows."""
+    groups = list(table.groupby(by, sort=False))
+    figure, row = axes_row(len(groups), *size, **options)
+    row[0].set_ylabel(ylabel)
+    return figure, [(axes, *group) for axes, group in zip(row, groups, strict=True)]
+
+
+def mean_lines(
+    axes: Axes,
+    table: pd.DataFrame,
+    y: str,
+    by: str,
+    *,
+    x: str = "z_um",
+    label: Callable[[Any], str] = str,
+    colours: Mapping[str, str] = COLOURS,
+    **options: Any,
+) -> None:
+    """The mean of column ``y`` at every ``x``, one line for each value of column ``by``."""
+    for value, rows in table.groupby(by, sort=False):
         mean = rows.groupby(x)[y].mean()
-        axes.plot(mean.index, mean, label=name_of(str(name)), color=COLOURS.get(str(name)))
+        colour = colours.get(str(value))
+        axes.plot(mean.index, mean, **{"label": label(value), "color": colour, **options})
 
 
 def mark_scans(axes: Axes, z_um: Sequence[float]) -> None:
@@ -84,8 +107,8 @@ def mark_scans(axes: Axes, z_um: Sequence[float]) -> None:
 
 def bars(axes: Axes, values: pd.Series, *, unit: str, errors: pd.Series | None = None) -> None:
     """Horizontal bars, the first on top, each with its value."""
-    names = [name_of(str(name)) for name in values.index]
-    colours = [COLOURS.get(str(name), "#0000a7") for name in values.index]
+    names = [name_of(name) for name in values.index]
+    colours = [COLOURS.get(str(name), BLUE) for name in values.index]
     axes.barh(names, values, xerr=errors, color=colours, height=0.65, ecolor=_INK)
     if not axes.yaxis_inverted():  # axes that share theirs are inverted once
         axes.invert_yaxis()
@@ -104,8 +127,6 @@ def image(axes: Axes, pixels: npt.NDArray[Any], title: str, *, top: float | None
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, with fewer greys where it would be a large file."""
-    import PIL.Image
-
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     drawn = PIL.Image.open(stream).convert("RGB")
@@ -118,10 +139,8 @@ def save(figure: Figure, path: Path) -> None:
     path.write_bytes(small.getvalue())
 
 
-def _with_few_greys(drawn: Image, greys: int) -> Image:
+def _with_few_greys(drawn: PIL.Image.Image, greys: int) -> PIL.Image.Image:
     """A picture in the methods' colours and so many greys; white stays white."""
-    import PIL.Image
-
     palette = PIL.Image.new("P", (1, 1))
     colours = _palette(greys)
     palette.putpalette(colours)
@@ -135,8 +154,6 @@ def _with_few_greys(drawn: Image, greys: int) -> Image:
 
 def _palette(greys: int) -> list[int]:
     """The methods' colours, also as they fade, and even greys, white the last: RGB in turn."""
-    from matplotlib.colors import to_rgb
-
     hues = np.array([to_rgb(colour) for colour in dict.fromkeys(COLOURS.values())])
     faded = [1 - part * (1 - hues) for part in (1.0, 0.7, 0.4, 0.2)]
     even = np.repeat(np.linspace(0, 1, greys)[:, None], 3, axis=1)

@@ -74,6 +74,7 @@ _BRIGHT = 0.9999  # this quantile of a stack is a signal of 1, in sparse samples
 
 Item = TypeVar("Item")
 Row = dict[str, Any]
+"""One measured value or plane, with what it belongs to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +133,14 @@ class Lab:
         self.device: Device = choose_device(settings.device)
         self.notes: list[str] = []  # what could not be measured, and why, since `begin`
         self.used: dict[str, Model] = {}  # the weights used since then, by what they served
+        self.pictures: dict[str, FloatArray] = {}  # images for the figure, by what they show
         self._on_progress = on_progress
         self._microscopes: dict[tuple[Any, ...], Imaging] = {}
         self._samples: dict[tuple[Any, ...], HeldOutStack] = {}
 
     def begin(self) -> None:
-        """Forget what the last experiment noted."""
-        self.notes, self.used = [], {}
+        """Forget what the last experiment left."""
+        self.notes, self.used, self.pictures = [], {}, {}
 
     def note(self, sentence: str) -> None:
         """Remember, once, what could not be measured."""
@@ -219,6 +221,15 @@ class Lab:
             self._samples[key] = self.image(microscope, volume, seed, CAMERA)
         return self._samples[key]
 
+    def worms(self) -> Iterator[tuple[int, HeldOutStack]]:
+        """The paper's worms, simulated, each with its number."""
+        for number in self.track(range(self.settings.samples)):
+            yield number, self.sample("worm", number)
+
+    def between(self, held: HeldOutStack, scans_um: Sequence[float]) -> list[int]:
+        """The planes to judge between the outer scans."""
+        return held.between(min(scans_um), max(scans_um), self.settings.every_um)
+
     def rng(self, *numbers: int) -> np.random.Generator:
         """Chance that depends on the settings' seed and on ``numbers`` alone."""
         return np.random.default_rng([self.settings.seed, *numbers])
@@ -238,6 +249,12 @@ class Lab:
         if found is not None:
             self.used[method] = found
         return found
+
+    def network_model(self) -> Model:
+        """The weights of Recurrent-MZ."""
+        model = self.model("recurrent-mz")
+        assert model is not None  # the method has a network
+        return model
 
     def available(self, methods: Sequence[str]) -> list[str]:
         """Those of ``methods`` that can be used here; the others are noted."""
@@ -311,24 +328,18 @@ class Lab:
         ]  # fmt: skip
 
     def network(
-        self,
-        held: HeldOutStack,
-        scans: Sequence[Scan],
-        model: Model | None = None,
-        method: str = "recurrent-mz",
-    ) -> Seat:
+        self, held: HeldOutStack, scans: Sequence[Scan], model: Model | None = None
+    ) -> PreparedNetwork:
         """A network that has been given scans, to be asked in unusual ways."""
-        found = model or self.model(method)
-        assert found is not None  # the method is one with a network
-        reach = (float(held.z_um[0]), float(held.z_um[-1]))
-        return Seat(
+        reach, model = (float(held.z_um[0]), float(held.z_um[-1])), model or self.network_model()
+        return PreparedNetwork(
             NetworkPlanes(
-                scans, held.optics, found, self.device, reach_um=reach, on_message=self.note
+                scans, held.optics, model, self.device, reach_um=reach, on_message=self.note
             )
         )
 
 
-class Seat:
+class PreparedNetwork:
     """A network with its scans prepared."""
 
     def __init__(self, planes: NetworkPlanes) -> None:

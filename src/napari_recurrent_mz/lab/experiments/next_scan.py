@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...core.metrics import EPSILON, relative_change
 from ...core.scans import FloatArray
@@ -19,14 +20,10 @@ from ...estimates.planning import RULES, suggest
 from ...estimates.uncertainty import voxel_spread
 from ...simulation.phantoms import KINDS
 from ..shared import Goal
-from .base import Experiment, Measured, Outcome
-from .figures import axes_row
+from .base import Experiment, Outcome, Pictures
+from .figures import BLUE, COLOURS, RED, axes_row, mean_lines
 from .lab import WORM_OPTICS, HeldOutStack, Lab, Row
-from .real import TITLES, load, present
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+from .stacks import TITLES, load, present
 
 # --- where the next scan helps most ---------------------------------------------------------------
 
@@ -41,11 +38,11 @@ _SHOWN = (2, 3, 4, 6, 8, 10)
 _VOXEL_PLANES = 3
 _REAL_SIZE = 128  # pixels a side: fifty volumes are made of each stack
 _COLOURS = {
-    "expected-error": "#c1272d",
-    "largest-gap": "#0000a7",
-    "spread": "#008176",
-    "equal": "#7a7a7a",
-    "random": "#eecc16",
+    "expected-error": RED,
+    "largest-gap": BLUE,
+    "spread": COLOURS["richardson-lucy"],
+    "equal": COLOURS["unet-3d"],
+    "random": COLOURS["deep-z"],
 }
 
 
@@ -67,8 +64,7 @@ class Step:
 def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
     """Scan a sample as a rule says, one scan at a time, and rebuild it after each.
 
-    A rule is one of :data:`~.RULES`, ``equal`` (all scans anew, evenly
-    spaced) or ``random``.
+    A rule is one of :data:`~.RULES`, ``equal`` (all scans anew, evenly spaced) or ``random``.
     """
     planes: tuple[int, ...] = ()
     expected = Expectation(held.grid, held.optics)
@@ -77,7 +73,8 @@ def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) ->
     ends = (float(held.z_um[0]), float(held.z_um[-1]))
     for count in range(1, min(most, len(held.z_um)) + 1):
         if rule == "equal":
-            planes = _even_planes(len(held.z_um), count)
+            even = (np.arange(count) + 0.5) / count * (len(held.z_um) - 1)
+            planes = tuple(int(i) for i in even.round())
         elif rule == "random":
             planes = (*planes, int(order[count - 1]))
         else:
@@ -86,11 +83,6 @@ def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) ->
         estimate = LinearEstimate(scans, held.optics, reach_um=ends)
         expected = Expectation.of(held.grid, estimate)
         yield Step(planes, _volume(held, estimate, planes), estimate, expected)
-
-
-def _even_planes(planes: int, count: int) -> tuple[int, ...]:
-    at = (np.arange(count) + 0.5) / count * (planes - 1)
-    return tuple(int(i) for i in at.round())
 
 
 def _next_plane(
@@ -144,23 +136,19 @@ def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
             yield {"sample": kind, "number": way * (number + 1)}, turned
 
 
-# --- rules --------------------------------------------------------------------------------
+# --- rules ----------------------------------------------------------------------------------------
 
 
-def _measure_next_scan(lab: Lab) -> Measured:
-    rows: list[Row] = []
+def _measure_next_scan(lab: Lab) -> Iterator[Row]:
     for about, held in simulated(lab):
-        rows += _by_rules(held, about | {"real": False}, lab.rng(about["number"] + 100))
-    folder = lab.settings.data
+        yield from _by_rules(held, about | {"real": False}, lab.rng(about["number"] + 100))
     for place, stack in enumerate(present(lab)):
-        assert folder is not None  # or no stack is present
-        held = load(folder, stack, crop=min(lab.settings.crop, _REAL_SIZE))
-        rows += _by_rules(held, {"sample": stack.file, "number": 1, "real": True}, lab.rng(place))
-    return Measured(pd.DataFrame(rows))
+        held = load(lab, stack, crop=min(lab.settings.crop, _REAL_SIZE))
+        about = {"sample": stack.file, "number": 1, "real": True}
+        yield from _by_rules(held, about, lab.rng(place))
 
 
-def _by_rules(held: HeldOutStack, about: Row, rng: np.random.Generator) -> list[Row]:
-    rows = []
+def _by_rules(held: HeldOutStack, about: Row, rng: np.random.Generator) -> Iterator[Row]:
     planned = Expectation(held.grid, held.optics)
     for rule in _ALL_RULES:
         for step in steps(held, rule, _MOST, rng):
@@ -172,8 +160,7 @@ def _by_rules(held: HeldOutStack, about: Row, rng: np.random.Generator) -> list[
                 row["planned"] = planned.overall(step.estimate.scan_z_um)
             row |= _calibration(held, step) if rule == RULES[0] else {}
             row["true"] = row["error"] / contrast(held.truth, dark)
-            rows.append(row)
-    return rows
+            yield row
 
 
 def _calibration(held: HeldOutStack, step: Step) -> Row:
@@ -219,70 +206,63 @@ def against_equal(table: pd.DataFrame) -> pd.DataFrame:
 
 def _outcomes_next_scan(table: pd.DataFrame) -> list[Outcome]:
     made = table[~table.real]
-    lines = [_default_line(made)] + [_rule_line(made, rule, "simulated") for rule in _ALL_RULES]
+    lines = [_default_line(made), *_rule_lines(made, "simulated")]
     for name, some in table[table.real].groupby("sample", sort=False):
-        lines += [_rule_line(some, rule, TITLES[str(name)]) for rule in _ALL_RULES]
-    return [line for line in lines if line is not None] + _calibration_lines(made)
+        lines += _rule_lines(some, TITLES[str(name)])
+    return lines + _calibration_lines(made)
 
 
 def _default_line(made: pd.DataFrame) -> Outcome:
     apart = against_equal(made)
-    mean = apart.loc[:, [m for m in apart if m > 2]].mean(axis=1)
-    others = [rule for rule in (*RULES[1:], "random") if rule in mean]
-    best = min(others, key=lambda rule: float(mean[rule]))
-    value = 100 * float(mean[RULES[0]] - mean[best])
-    words = ", ".join(f"{rule} {100 * float(mean[rule]):+.1f} %" for rule in mean.index)
+    mean = 100 * apart.loc[:, [m for m in apart if m > 2]].mean(axis=1)
+    best = min(float(mean[rule]) for rule in (*RULES[1:], "random") if rule in mean)
     return Outcome(
         "simulated: error against equal spacing, mean over 3 scans and more",
-        words,
+        ", ".join(f"{rule} {value:+.1f} %" for rule, value in mean.items()),
         "scans that are placed one at a time cannot be equally spaced",
         Goal(0.0, "%", at_least=False, text="the default is the best of those one at a time"),
-        value,
+        float(mean[RULES[0]]) - best,
     )
 
 
-def _rule_line(table: pd.DataFrame, rule: str, what: str) -> Outcome | None:
-    mean = table[table.rule == rule].groupby("scans").error.mean()
-    shown = [m for m in _SHOWN if m in mean.index]
-    if not shown:
-        return None
-    words = ", ".join(f"{m}: {100 * float(mean[m]):.1f}" for m in shown)
-    return Outcome(f"{what}, {rule}: error in % of the volume, by scans", words)
+def _rule_lines(table: pd.DataFrame, what: str) -> Iterator[Outcome]:
+    for rule in _ALL_RULES:
+        mean = 100 * table[table.rule == rule].groupby("scans").error.mean()
+        if words := ", ".join(f"{m}: {mean[m]:.1f}" for m in _SHOWN if m in mean.index):
+            yield Outcome(f"{what}, {rule}: error in % of the volume, by scans", words)
 
 
 def _calibration_lines(made: pd.DataFrame) -> list[Outcome]:
     ours = made[(made.rule == RULES[0]) & (made.scans >= 3)]
-    whole = ours["true"] / ours["expected"]
     equal = made[made.rule == "equal"]
-    planned = equal["true"] / equal["planned"]
-    lines = [
-        ("before the first scan: true over planned error of the volume", planned),
-        ("with scans: true over expected error of the volume", whole),
-        ("rank correlation of expected and true error of planes", ours["plane_rank"]),
-        ("rank correlation of spread and true error of voxels", ours["voxel_rank"]),
-        ("true error of voxels over their spread", ours["voxel_ratio"]),
-        ("true error where the spread is high over where it is low", ours["voxel_contrast"]),
+    lines = {
+        "before the first scan: true over planned error of the volume": equal.true / equal.planned,
+        "with scans: true over expected error of the volume": ours.true / ours.expected,
+        "rank correlation of expected and true error of planes": ours.plane_rank,
+        "rank correlation of spread and true error of voxels": ours.voxel_rank,
+        "true error of voxels over their spread": ours.voxel_ratio,
+        "true error where the spread is high over where it is low": ours.voxel_contrast,
+    }
+    return [
+        Outcome(f"calibration, {what}: median, middle half", _quartiles(values))
+        for what, values in lines.items()
     ]
-    return [Outcome(f"calibration, {what}: median, middle half", _middle(v)) for what, v in lines]
 
 
-def _middle(values: pd.Series) -> str:
-    low, mid, high = values.quantile([0.25, 0.5, 0.75])
-    return f"{mid:.2f} ({low:.2f} to {high:.2f})"
+def _quartiles(values: pd.Series) -> str:
+    low, middle, high = values.quantile([0.25, 0.5, 0.75])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _draw_next_scan(measured: Measured) -> Figure:
-    table = measured.table
+def _draw_next_scan(table: pd.DataFrame, _: Pictures) -> Figure:
     figure, (left, right) = axes_row(2)
     made = table[~table.real]
-    for rule, some in made.groupby("rule", sort=False):
-        mean = 100 * some.groupby("scans").error.mean()
-        left.plot(mean.index, mean, label=rule, color=_COLOURS[str(rule)])
-    left.set_xlabel("scans")
-    left.set_ylabel("error, % of the volume")
+    percent = made.assign(error=100 * made.error)
+    mean_lines(left, percent, "error", "rule", x="scans", colours=_COLOURS)
+    left.set(xlabel="scans", ylabel="error, % of the volume")
     left.legend()
     ours = made[made.rule == RULES[0]]
-    right.plot(100 * ours.expected, 100 * ours["true"], ".", color=_COLOURS[RULES[0]], ms=3)
+    right.plot(100 * ours.expected, 100 * ours.true, ".", color=_COLOURS[RULES[0]], ms=3)
     limits = [5.0, 150.0]
     right.plot(limits, limits, color="0.5", linewidth=0.8)
     right.set(xscale="log", yscale="log", xlabel="expected error, % of the contrast")
@@ -321,27 +301,18 @@ _COUNTED = {
 }
 
 
-def _measure_stopping(lab: Lab) -> Measured:
-    rows: list[Row] = []
-    for about, held in simulated(lab):
-        rows += _sequence(held, about, lab.rng(0))
-    return Measured(pd.DataFrame(rows))
-
-
-def _sequence(held: HeldOutStack, about: Row, rng: np.random.Generator) -> list[Row]:
+def _measure_stopping(lab: Lab) -> Iterator[Row]:
     """Error, change, and expected next change after every scan at the suggested height."""
-    rows: list[Row] = []
-    before = None
-    for step in steps(held, RULES[0], _MOST_SCANS, rng):
-        dark = background(held, step.planes)
-        row = about | {"scans": len(step.planes)}
-        row["error"] = relative_error(held, step.volume, dark)
-        row["ahead"] = step.next_change * contrast(step.volume, dark)
-        if before is not None:
-            row["change"] = relative_change(before - dark, step.volume - dark)
-            rows.append(row)
-        before = step.volume
-    return rows
+    for about, held in simulated(lab):
+        before = None
+        for step in steps(held, RULES[0], _MOST_SCANS, lab.rng(0)):
+            dark = background(held, step.planes)
+            row = about | {"scans": len(step.planes)}
+            row["error"] = relative_error(held, step.volume, dark)
+            row["ahead"] = step.next_change * contrast(step.volume, dark)
+            if before is not None:
+                yield row | {"change": relative_change(before - dark, step.volume - dark)}
+            before = step.volume
 
 
 def stopped_at(table: pd.DataFrame, epsilon: float, counted: str) -> pd.DataFrame:
@@ -390,32 +361,25 @@ def _forecast_line(table: pd.DataFrame, name: str) -> Outcome:
     rows = table.sort_values(["sample", "number", "scans"])
     following = rows.groupby(["sample", "number"]).change.shift(-1)
     ratio = (following / rows[name])[rows.scans >= _FEWEST].dropna()
-    low, middle, high = ratio.quantile([0.25, 0.5, 0.75])
-    return Outcome(
-        f"next change over {_COUNTED[name].partition(' alone')[0]}: median, middle half",
-        f"{middle:.2f} ({low:.2f} to {high:.2f})",
-    )
+    what = _COUNTED[name].partition(" alone")[0]
+    return Outcome(f"next change over {what}: median, middle half", _quartiles(ratio))
 
 
-def _draw_stopping(measured: Measured) -> Figure:
-    table = measured.table
+def _draw_stopping(table: pd.DataFrame, _: Pictures) -> Figure:
     figure, (left, right) = axes_row(2)
     for _, sample in table.groupby(["sample", "number"]):
         left.plot(100 * sample.change, 100 * sample.error, color="0.8", linewidth=0.6)
     bins = pd.cut(np.log10(table.change.clip(lower=1e-3)), 12)
     middle = table.groupby(bins, observed=True)[["change", "error"]].median()
-    left.plot(100 * middle.change, 100 * middle.error, "o-", color="#c1272d", label="median")
+    left.plot(100 * middle.change, 100 * middle.error, "o-", color=RED, label="median")
     left.axvline(100 * EPSILON, color="0.3", linestyle=":", label="ε")
     left.set(xscale="log", xlabel="change by the last scan, %", ylabel="error, % of the volume")
     left.legend()
     for counted, words in _COUNTED.items():
         found = [stopped_at(table, epsilon, counted) for epsilon in _THRESHOLDS]
-        right.plot(
-            [f.scans.mean() for f in found], [100 * f.excess.mean() for f in found], "o-",
-            markersize=3, label=words,
-        )  # fmt: skip
-    right.set_xlabel("scans until it stops")
-    right.set_ylabel("points above the best error")
+        excess = [100 * f.excess.mean() for f in found]
+        right.plot([f.scans.mean() for f in found], excess, "o-", markersize=3, label=words)
+    right.set(xlabel="scans until it stops", ylabel="points above the best error")
     right.legend()
     return figure
 

@@ -9,9 +9,11 @@ from .base import Experiment
 from .bead_widths import BEAD_WIDTHS
 from .confocal import CONFOCAL
 from .next_scan import NEXT_SCAN, STOPPING
-from .real import ANY_PLANES, OWN_SAMPLE, REAL_STACKS
+from .order import NUMBER, ORDER, REPETITION
+from .own_sample import OWN_SAMPLE
+from .real import ANY_PLANES, REAL_STACKS
 from .samples import BUDGET, OTHER_OBJECTIVES, SPARSE_SAMPLES, WORM
-from .scans import DISTANCES, NUMBER, ORDER, POSITION, RANDOM_SPACING, REPETITION
+from .spacing import DISTANCES, POSITION, RANDOM_SPACING
 from .speed import ONE_MORE_SCAN, SPEED
 
 EXPERIMENTS: tuple[Experiment, ...] = (

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
 
 from ...core.scans import InputError
 from ..shared import made_now
-from .base import Experiment, Measured
+from .base import Experiment, Pictures
+from .figures import STYLE, save
 from .lab import Lab, Settings
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 # --- files ----------------------------------------------------------------------------------------
 
@@ -36,15 +36,17 @@ class Record:
     made: dict[str, Any]
 
 
-def write(folder: Path, experiment: Experiment, measured: Measured, made: dict[str, Any]) -> None:
+def write(
+    folder: Path,
+    experiment: Experiment,
+    table: pd.DataFrame,
+    pictures: Pictures,
+    made: dict[str, Any],
+) -> None:
     """Write the figure, then the table: an experiment is done once its table is there."""
-    import matplotlib as mpl
-
-    from .figures import STYLE, save
-
     with mpl.rc_context(STYLE):
-        save(experiment.draw(measured), folder / f"{experiment.name}.png")
-    text = measured.table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        save(experiment.draw(table, pictures), folder / f"{experiment.name}.png")
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     head = _MARK + json.dumps(made, ensure_ascii=False)
     part = folder / f".{experiment.name}.csv.part"
     part.write_text(f"{head}\n{text}", encoding="utf-8")
@@ -53,21 +55,18 @@ def write(folder: Path, experiment: Experiment, measured: Measured, made: dict[s
 
 def read(folder: Path, name: str) -> Record | None:
     """What an experiment wrote into a folder; None when it has not been made there."""
-    import pandas as pd
-
     path = folder / f"{name}.csv"
     if not path.is_file():
         return None
     try:
         with path.open(encoding="utf-8") as stream:
             made = json.loads(stream.readline().removeprefix(_MARK))
-            found = Record(pd.read_csv(stream), dict(made))
+            return Record(pd.read_csv(stream), dict(made))
     except (ValueError, TypeError, OSError) as error:
         raise InputError(
             f"'{path.name}' is not a table written by recurrent-mz experiments: "
             "move it away, or make it again with --force."
         ) from error
-    return found
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -92,13 +91,13 @@ def run(
             continue
         lab.begin()
         begun = time.monotonic()
-        measured = experiment.measure(lab)
+        table = pd.DataFrame(list(experiment.measure(lab)))
         seconds = time.monotonic() - begun
-        if measured.table.empty:
+        if table.empty:
             yield experiment, " ".join(lab.notes) or "nothing could be measured"
             continue
-        write(folder, experiment, measured, _made(experiment, lab, command, seconds))
-        yield experiment, f"{len(measured.table)} rows in {seconds:.0f} s"
+        write(folder, experiment, table, lab.pictures, _made(experiment, lab, command, seconds))
+        yield experiment, f"{len(table)} rows in {seconds:.0f} s"
 
 
 def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dict[str, Any]:

@@ -4,122 +4,105 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import product
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...core.optics import Optics
 from ..shared import Goal
-from .base import NOT_MEASURED, Experiment, Measured, Outcome
-from .figures import axes_row, bars, image, lines_by_method, mark_scans, name_of
+from .base import NOT_MEASURED, Experiment, Outcome, Pictures
+from .figures import axes_row, bars, blank, image, mark_scans, mean_lines, name_of, panels
 from .lab import WORM_OPTICS, WORM_SCANS_UM, HeldOutStack, Lab, Row
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
 
 # --- Figures 2, S1 and S3: a worm from three scans, two at a time ---------------------------------
 
 
 _PAIRS = "recurrent-mz lmmse richardson-lucy deep-z linear nearest".split()
 _ALL_THREE = "unet-3d cubic pchip".split()
+_INTERPOLATIONS = ("linear", "nearest", "cubic", "pchip")
 _MIDDLE_UM = 11.4
 _SHOWN = ("nearest", "linear", "lmmse", "deep-z", "recurrent-mz")
 
 
-def in_pairs(
-    held: HeldOutStack, targets: Sequence[int]
-) -> Iterator[tuple[tuple[float, float], list[int]]]:
-    """The targets by the two scans that lie nearest to them (M = 2, as the paper's Fig. 2)."""
+def _scans_of(
+    held: HeldOutStack, targets: Sequence[int], *, in_pairs: bool
+) -> list[tuple[tuple[float, ...], Sequence[int]]]:
+    """Heights of scans, and the targets made of them.
+
+    In pairs, each target is made of the two nearest scans (M = 2, as in the paper's Fig. 2).
+    """
+    if not in_pairs:
+        return [(WORM_SCANS_UM, targets)]
     low, middle, high = WORM_SCANS_UM
     below = [i for i in targets if held.z_um[i] < middle]
-    yield (low, middle), below
-    yield (middle, high), [i for i in targets if i not in below]
+    return [((low, middle), below), ((middle, high), [i for i in targets if i not in below])]
 
 
-def _measure_worm(lab: Lab) -> Measured:
-    import pandas as pd
-
-    rows: list[Row] = []
-    pictures: dict[str, Any] = {}
+def _measure_worm(lab: Lab) -> Iterator[Row]:
     pairs, threes = lab.available(_PAIRS), lab.available(_ALL_THREE)
-    parts = [(n, m) for n in range(lab.settings.samples) for m in [*pairs, *threes]]
-    for number, method in lab.track(parts):
+    for number, method in lab.track(product(range(lab.settings.samples), [*pairs, *threes])):
         held = lab.sample("worm", number)
-        middle = held.nearest(_MIDDLE_UM)[0]
+        (middle,) = held.nearest(_MIDDLE_UM)
         targets = sorted({*held.between(0, held.z_um[-1], lab.settings.every_um), middle})
-        groups = in_pairs(held, targets) if method in pairs else [(WORM_SCANS_UM, targets)]
-        for heights, some in groups:
+        for heights, some in _scans_of(held, targets, in_pairs=method in pairs):
             scans = held.scans(heights)
-            rows += lab.scored(held, method, scans, some, {"sample": number})
+            yield from lab.scored(held, method, scans, some, {"sample": number})
             if number == 0 and middle in some and method in _SHOWN:
-                pictures[method] = dict(lab.rebuild(held, method, scans, [middle]))[middle]
+                lab.pictures[method] = dict(lab.rebuild(held, method, scans, [middle]))[middle]
         if number == 0:
-            pictures["truth"] = held.truth[middle]
-    return Measured(pd.DataFrame(rows), pictures)
+            lab.pictures["truth"] = held.truth[middle]
 
 
 def _outcomes_worm(table: pd.DataFrame) -> list[Outcome]:
     middle = table.z_um.iloc[(table.z_um - _MIDDLE_UM).abs().argmin()]
-    there = table[table.z_um == middle].groupby("method").psnr.mean()
+    means = table[table.z_um == middle].groupby("method")[["psnr", "nrmse"]].mean()
+    there, nrmse = means.psnr, means.nrmse
     everywhere = table.groupby("method").psnr.mean()
-    nrmse = table[table.z_um == middle].groupby("method").nrmse.mean()
-    outcomes = [
+    gain, deep_nrmse = NOT_MEASURED, ""
+    if "deep-z" in there:
+        gain = (
+            f"{_difference(there, 'deep-z'):+.2f} dB ({there['recurrent-mz']:.2f} against "
+            f"{there['deep-z']:.2f}); {_difference(everywhere, 'deep-z'):+.2f} dB over all planes"
+        )
+        deep_nrmse = f"; Deep-Z {nrmse['deep-z']:.2f}"
+    ours = f"{nrmse.get('recurrent-mz', math.nan):.2f}"
+    return [
         Outcome(
             "simulated C. elegans, Δz = 6 µm, M = 2, gain over Deep-Z at z = 11.4 µm",
-            _gain_words(there, everywhere),
+            gain,
             "1.88 dB (33.96 against 32.08)",
             Goal(2, "dB"),
             _difference(there, "deep-z"),
         ),
-        Outcome(
-            "NRMSE at z = 11.4 µm",
-            f"{nrmse.get('recurrent-mz', math.nan):.2f}"
-            + (f"; Deep-Z {nrmse['deep-z']:.2f}" if "deep-z" in nrmse else ""),
-            "6.45; Deep-Z 8.02",
+        Outcome("NRMSE at z = 11.4 µm", ours + deep_nrmse, "6.45; Deep-Z 8.02"),
+        *(
+            Outcome(
+                f"the same, gain over {name_of(method)}",
+                f"{_difference(there, method):+.2f} dB at z = 11.4 µm, "
+                f"{_difference(everywhere, method):+.2f} dB over all planes",
+                "better than interpolation (Fig. S1)" if method in _INTERPOLATIONS else "",
+            )
+            for method in everywhere.index
+            if method not in ("recurrent-mz", "deep-z")
         ),
     ]
-    return outcomes + [
-        Outcome(
-            f"the same, gain over {name_of(method)}",
-            f"{_difference(there, method):+.2f} dB at z = 11.4 µm, "
-            f"{_difference(everywhere, method):+.2f} dB over all planes",
-            "better than interpolation (Fig. S1)" if method in _INTERPOLATIONS else "",
-        )
-        for method in everywhere.index
-        if method not in ("recurrent-mz", "deep-z")
-    ]
-
-
-_INTERPOLATIONS = ("linear", "nearest", "cubic", "pchip")
 
 
 def _difference(psnr: pd.Series, method: str) -> float:
     return float(psnr.get("recurrent-mz", math.nan) - psnr.get(method, math.nan))
 
 
-def _gain_words(there: pd.Series, everywhere: pd.Series) -> str:
-    if "deep-z" not in there:
-        return "not measured"
-    return (
-        f"{_difference(there, 'deep-z'):+.2f} dB ({there['recurrent-mz']:.2f} against "
-        f"{there['deep-z']:.2f}); {_difference(everywhere, 'deep-z'):+.2f} dB over all planes"
-    )
-
-
-def _draw_worm(measured: Measured) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+def _draw_worm(table: pd.DataFrame, pictures: Pictures) -> Figure:
+    figure = blank(7.2, 4.4)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.2])[:, 0]
-    shown = [*(m for m in _SHOWN if m in measured.pictures), "truth"]
-    top = float(np.percentile(measured.pictures["truth"], 99.8))
+    shown = [*(m for m in _SHOWN if m in pictures), "truth"]
+    top = float(np.percentile(pictures["truth"], 99.8))
     for axes, name in zip(above.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        image(axes, measured.pictures[name], name_of(name), top=top)
+        image(axes, pictures[name], name_of(name), top=top)
     axes = below.subplots()
-    lines_by_method(axes, measured.table, "z_um", "psnr")
+    mean_lines(axes, table, "psnr", "method", label=name_of)
     mark_scans(axes, WORM_SCANS_UM)
     axes.set_xlabel("z, µm (scans at the dashed lines; pictures at 11.4 µm)")
     axes.set_ylabel("PSNR, dB")
@@ -155,34 +138,21 @@ _KINDS = ("worm", "beads", "nuclei")
 _WHY = "Networks trained for as many steps on the same examples"
 
 
-def _measure_budget(lab: Lab) -> Measured:
-    import pandas as pd
-
+def _measure_budget(lab: Lab) -> Iterator[Row]:
     models = lab.trained(list(_TRAINED), _WHY)
-    names = [*models, "lmmse"]
-    parts = [(k, n, m) for k in _KINDS for n in range(lab.settings.samples) for m in names]
-    rows: list[Row] = []
+    parts = product(_KINDS, range(lab.settings.samples), [*models, "lmmse"])
     for kind, number, name in lab.track(parts):
         held = lab.sample(kind, number)
-        method = _TRAINED[name][0] if name in _TRAINED else name
-        targets = held.between(WORM_SCANS_UM[0], WORM_SCANS_UM[-1], lab.settings.every_um)
-        pairs = method != "unet-3d"
-        groups = in_pairs(held, targets) if pairs else [(WORM_SCANS_UM, targets)]
-        for heights, some in groups:
-            about = {"trained": name, "kind": kind, "sample": number}
-            rows += lab.scored(held, method, held.scans(heights), some, about,
-                               model=models.get(name))  # fmt: skip
-    return Measured(pd.DataFrame(rows))
-
-
-def _means(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean PSNR by network and kind of sample."""
-    means: pd.DataFrame = table.groupby(["trained", "kind"]).psnr.mean().unstack()
-    return means
+        method, _ = _TRAINED.get(name, (name, ""))
+        targets = lab.between(held, WORM_SCANS_UM)
+        about = {"trained": name, "kind": kind, "sample": number}
+        for heights, some in _scans_of(held, targets, in_pairs=method != "unet-3d"):
+            scans = held.scans(heights)
+            yield from lab.scored(held, method, scans, some, about, model=models.get(name))
 
 
 def _outcomes_budget(table: pd.DataFrame) -> list[Outcome]:
-    means = _means(table)
+    means = table.groupby(["trained", "kind"]).psnr.mean().unstack()
     lines = [_gain_over_deep_z(means, name) for name in ("equal-recurrent-mz", "equal-paper")]
     for name in [*_TRAINED, "lmmse"]:
         if name in means.index:
@@ -204,14 +174,13 @@ def _title(name: str) -> str:
     return _TRAINED[name][1] if name in _TRAINED else "Linear MMSE (no training)"
 
 
-def _draw_budget(measured: Measured) -> Figure:
-    means = _means(measured.table)
-    order = [name for name in [*_TRAINED, "lmmse"] if name in means.index]
-    figure, row = axes_row(len(_KINDS), sharey=True)
-    low = math.floor(float(np.nanmin(means.to_numpy()))) - 1
-    for axes, kind in zip(row, _KINDS, strict=True):
-        bars(axes, means.loc[order, kind].rename(index=_title), unit="PSNR, dB")
-        axes.set_xlim(left=max(low, 0))
+def _draw_budget(table: pd.DataFrame, _: Pictures) -> Figure:
+    figure, row = panels(table, "kind", sharey=True)
+    lowest = float(table.groupby(["trained", "kind"]).psnr.mean().min())
+    for axes, kind, some in row:
+        means = some.groupby("trained", sort=False).psnr.mean()
+        bars(axes, means.rename(index=_title), unit="PSNR, dB")
+        axes.set_xlim(left=max(math.floor(lowest) - 1, 0))
         axes.set_title(kind)
     return figure
 
@@ -230,7 +199,6 @@ BUDGET = Experiment(
     outcomes=_outcomes_budget,
     draw=_draw_budget,
 )
-"""The experiment."""
 
 
 # --- sparse samples, and other objectives ---------------------------------------------------------
@@ -259,18 +227,16 @@ def centred(held: HeldOutStack, spacing_um: float, count: int = 3) -> list[float
     return [middle + (n - (count - 1) / 2) * spacing_um for n in range(count)]
 
 
-def _measure_sparse(lab: Lab) -> Measured:
-    rows: list[Row] = []
+def _measure_sparse(lab: Lab) -> Iterator[Row]:
     methods = lab.available(_METHODS)
-    parts = [(k, n, m) for k in SPARSE for n in range(lab.settings.samples) for m in methods]
+    parts = product(SPARSE, range(lab.settings.samples), methods)
     for kind, number, method in lab.track(parts):
         held = lab.sample(kind, number)
         for spacing in (3.0, 6.0):
             heights = centred(held, spacing)
-            targets = held.between(heights[0], heights[-1], lab.settings.every_um)
+            targets = lab.between(held, heights)
             about = {"kind": kind, "sample": number, "spacing_um": spacing}
-            rows += lab.scored(held, method, held.scans(heights), targets, about)
-    return Measured(pd.DataFrame(rows))
+            yield from lab.scored(held, method, held.scans(heights), targets, about)
 
 
 def _sparse_outcomes(table: pd.DataFrame) -> list[Outcome]:
@@ -278,12 +244,11 @@ def _sparse_outcomes(table: pd.DataFrame) -> list[Outcome]:
     lines = []
     for spacing, some in gained[gained.method == "recurrent-mz"].groupby("spacing_um"):
         kinds = some.groupby("kind", sort=False).gain.mean()
+        each = ", ".join(f"{kind} {gain:+.2f}" for kind, gain in kinds.items())
         lines.append(
             Outcome(
                 f"simulated sparse samples, M = 3, Δz = {spacing:g} µm, gain over linear MMSE",
-                f"{kinds.mean():+.2f} dB ("
-                + ", ".join(f"{kind} {gain:+.2f}" for kind, gain in kinds.items())
-                + ")",
+                f"{kinds.mean():+.2f} dB ({each})",
                 "linear MMSE on the same",
                 Goal(3, "dB"),
                 float(kinds.mean()),
@@ -291,22 +256,16 @@ def _sparse_outcomes(table: pd.DataFrame) -> list[Outcome]:
         )
     for method, some in gained[~gained.method.isin(("recurrent-mz", "lmmse"))].groupby("method"):
         by_spacing = some.groupby("spacing_um").gain.mean()
-        lines.append(
-            Outcome(
-                f"the same for {name_of(str(method))}",
-                ", ".join(f"{gain:+.2f} dB at Δz = {s:g} µm" for s, gain in by_spacing.items()),
-            )
-        )
+        words = ", ".join(f"{gain:+.2f} dB at Δz = {s:g} µm" for s, gain in by_spacing.items())
+        lines.append(Outcome(f"the same for {name_of(method)}", words))
     return lines
 
 
-def _draw_sparse(measured: Measured) -> Figure:
-    table = gains(measured.table)
-    table = table[table.method != "lmmse"]
-    spacings = sorted(table.spacing_um.unique())
-    figure, row = axes_row(len(spacings), sharex=True, sharey=True)
-    for axes, spacing in zip(row, spacings, strict=True):
-        some = table[table.spacing_um == spacing]
+def _draw_sparse(table: pd.DataFrame, _: Pictures) -> Figure:
+    gained = gains(table)
+    others = gained[gained.method != "lmmse"]
+    figure, row = panels(others, "spacing_um", sharex=True, sharey=True)
+    for axes, spacing, some in row:
         per_sample = some.groupby(["method", "kind", "sample"], sort=False).gain.mean()
         by = per_sample.groupby("method", sort=False)
         bars(axes, by.mean(), unit="dB over linear MMSE", errors=by.sem())
@@ -350,33 +309,20 @@ OBJECTIVES = {
 _OBJECTIVE_KINDS = (*SPARSE, "worm")
 
 
-def _measure_objectives(lab: Lab) -> Measured:
-    rows: list[Row] = []
-    parts = [(name, kind) for name in OBJECTIVES for kind in _OBJECTIVE_KINDS]
-    for name, kind in lab.track(parts):
-        dof = OBJECTIVES[name].depth_of_field_um
+def _measure_objectives(lab: Lab) -> Iterator[Row]:
+    for (name, optics), kind in lab.track(product(OBJECTIVES.items(), _OBJECTIVE_KINDS)):
         # The same stack in depths of field for all: its planes as far apart as at 63×/1.4.
-        step = lab.settings.z_step_um * dof / WORM_OPTICS.depth_of_field_um
-        planes = round(_DEPTH_DOF * dof / step)
+        dof, reference_dof = optics.depth_of_field_um, WORM_OPTICS.depth_of_field_um
+        step = lab.settings.z_step_um * dof / reference_dof
+        depth = round(_DEPTH_DOF * dof / step) * step
         for number in range(max(1, lab.settings.samples // 2)):
-            held = lab.sample(
-                kind, number, optics=OBJECTIVES[name], depth_um=planes * step, z_step_um=step
-            )
-            rows += _objective_rows(lab, held, {"objective": name, "kind": kind, "sample": number})
-    return Measured(pd.DataFrame(rows))
-
-
-def _objective_rows(lab: Lab, held: HeldOutStack, about: dict[str, Any]) -> list[Row]:
-    dof = held.optics.depth_of_field_um
-    heights = centred(held, _SPACING_DOF * dof)
-    every = lab.settings.every_um * dof / WORM_OPTICS.depth_of_field_um
-    targets = held.between(heights[0], heights[-1], every)
-    scans = held.scans(heights)
-    return [
-        row
-        for method in lab.available(("recurrent-mz", "lmmse", "linear"))
-        for row in lab.scored(held, method, scans, targets, about)
-    ]
+            held = lab.sample(kind, number, optics=optics, depth_um=depth, z_step_um=step)
+            heights = centred(held, _SPACING_DOF * dof)
+            every = lab.settings.every_um * dof / reference_dof
+            targets = held.between(heights[0], heights[-1], every)
+            about = {"objective": name, "kind": kind, "sample": number}
+            for method in lab.available(("recurrent-mz", "lmmse", "linear")):
+                yield from lab.scored(held, method, held.scans(heights), targets, about)
 
 
 def _objective_gains(table: pd.DataFrame) -> pd.Series:
@@ -402,9 +348,9 @@ def _objectives_outcomes(table: pd.DataFrame) -> list[Outcome]:
     ]
 
 
-def _draw_objectives(measured: Measured) -> Figure:
-    figure, (axes,) = axes_row(1, height=2.4)
-    bars(axes, _objective_gains(measured.table), unit="Recurrent-MZ, dB over linear MMSE")
+def _draw_objectives(table: pd.DataFrame, _: Pictures) -> Figure:
+    figure, (axes,) = axes_row(1, 7.2, 2.4)
+    bars(axes, _objective_gains(table), unit="Recurrent-MZ, dB over linear MMSE")
     return figure
 
 

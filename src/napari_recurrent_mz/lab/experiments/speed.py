@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...core.scans import Scan, ZGrid
 from ...engine.inference import iter_planes
@@ -14,13 +16,9 @@ from ...engine.tiles import NetworkPlanes
 from ...networks.inputs import Scale
 from ...networks.memory import Memory
 from ..shared import Goal, timed
-from .base import NOT_MEASURED, Experiment, Measured, Outcome
-from .figures import axes_row, bars, name_of
+from .base import NOT_MEASURED, Experiment, Outcome, Pictures
+from .figures import RED, axes_row, bars, name_of
 from .lab import WORM_OPTICS, Lab, Row
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 # --- a plane --------------------------------------------------------------------------------------
 
@@ -35,30 +33,21 @@ _PAPER_SECONDS = {
 }
 
 
-def _measure_speed(lab: Lab) -> Measured:
-    rows: list[Row] = []
+def _measure_speed(lab: Lab) -> Iterator[Row]:
+    """Seconds for one more plane, the scans prepared and one plane made."""
     counts = {m: (2, 3) if m == "recurrent-mz" else (3,) for m in lab.available(_METHODS)}
     for method, count in lab.track((m, c) for m, some in counts.items() for c in some):
-        seconds = _seconds_speed(lab, method, count)
-        rows.append(
-            {"method": method, "scans": count, "pixels": lab.settings.bench_size,
-             "device": lab.device.kind, "seconds": seconds}
-        )  # fmt: skip
-    return Measured(pd.DataFrame(rows))
-
-
-def _seconds_speed(lab: Lab, method: str, count: int) -> float:
-    """Seconds for one more plane, the scans prepared and one plane made."""
-    planes = iter_planes(
-        lab.noise(count, _SPACING_UM),
-        ZGrid(1.0, 4.0, 1.0),
-        optics=WORM_OPTICS,
-        model=lab.model(method),
-        method=method,
-        device=lab.settings.device,
-    )
-    next(planes)
-    return timed(lambda: next(planes))
+        planes = iter_planes(
+            lab.noise(count, _SPACING_UM),
+            ZGrid(1.0, 4.0, 1.0),
+            optics=WORM_OPTICS,
+            model=lab.model(method),
+            method=method,
+            device=lab.settings.device,
+        )
+        next(planes)
+        yield {"method": method, "scans": count, "pixels": lab.settings.bench_size,
+               "device": lab.device.kind, "seconds": timed(partial(next, planes))}  # fmt: skip
 
 
 def _outcomes_speed(table: pd.DataFrame) -> list[Outcome]:
@@ -77,9 +66,8 @@ def _outcomes_speed(table: pd.DataFrame) -> list[Outcome]:
     return lines
 
 
-def _draw_speed(measured: Measured) -> Figure:
-    table = measured.table
-    figure, (axes,) = axes_row(1, height=1.9)
+def _draw_speed(table: pd.DataFrame, _: Pictures) -> Figure:
+    figure, (axes,) = axes_row(1, 7.2, 1.9)
     names = [f"{name_of(r.method)}, M = {r.scans}" for r in table.itertuples(index=False)]
     bars(axes, pd.Series(np.asarray(table.seconds), names), unit="seconds a plane")
     return figure
@@ -107,36 +95,37 @@ _HEIGHTS_UM = (1.0, 3.0, 5.0)  # the first is not counted: it pays for the start
 _ALLOWED = 1.25
 
 
-def _measure_one_more_scan(lab: Lab) -> Measured:
+def _measure_one_more_scan(lab: Lab) -> Iterator[Row]:
     if not lab.available(["recurrent-mz"]):
-        return Measured(pd.DataFrame())
-    size = lab.settings.bench_size
+        return
     scans = lab.noise(_COUNTS[-1], _ADDED_SPACING_UM)
     scale = Scale.of(np.stack([scan.pixels for scan in scans[:2]]))
     memories = {z: Memory(lab.device.torch) for z in _HEIGHTS_UM}
-    rows: list[Row] = []
     for count in lab.track((1, *_COUNTS)):
         planes = _planes(lab, scans[:count], scale)
-        remembered = _seconds_one_more_scan(lab, planes, memories)
+        remembered = _seconds(lab, planes, memories)
         if count > 1:
-            about = {"scans": count, "pixels": size, "device": lab.device.kind}
-            anew = _seconds_one_more_scan(lab, planes, dict.fromkeys(_HEIGHTS_UM))
-            rows.append(about | {"kept": remembered, "anew": anew})
-    return Measured(pd.DataFrame(rows))
+            yield {"scans": count, "pixels": lab.settings.bench_size, "device": lab.device.kind,
+                   "kept": remembered,
+                   "anew": _seconds(lab, planes, dict.fromkeys(_HEIGHTS_UM))}  # fmt: skip
 
 
 def _planes(lab: Lab, scans: list[Scan], scale: Scale) -> NetworkPlanes:
-    model = lab.model("recurrent-mz")
-    assert model is not None  # or the experiment ends before
     reach = (0.0, _ADDED_SPACING_UM * (_COUNTS[-1] - 1))
     planes = NetworkPlanes(
-        scans, WORM_OPTICS, model, lab.device, reach_um=reach, on_message=lab.note, scale=scale
+        scans,
+        WORM_OPTICS,
+        lab.network_model(),
+        lab.device,
+        reach_um=reach,
+        on_message=lab.note,
+        scale=scale,
     )
     _ = planes.inputs  # what is prepared once for all planes is not counted
     return planes
 
 
-def _seconds_one_more_scan(
+def _seconds(
     lab: Lab, planes: NetworkPlanes, memories: dict[float, Memory] | dict[float, None]
 ) -> float:
     """Mean seconds of a plane; on a CPU those that the process had, whatever else ran."""
@@ -170,11 +159,10 @@ def _outcomes_one_more_scan(table: pd.DataFrame) -> list[Outcome]:
     return [whole, *lines]
 
 
-def _draw_one_more_scan(measured: Measured) -> Figure:
-    table = measured.table
-    figure, (axes,) = axes_row(1, height=2.4, width=4.5)
+def _draw_one_more_scan(table: pd.DataFrame, _: Pictures) -> Figure:
+    figure, (axes,) = axes_row(1, 4.5, 2.4)
     axes.plot(table.scans, table.anew, "o-", color="0.5", label="all scans enter again")
-    axes.plot(table.scans, table.kept, "o-", color="#c1272d", label="the state was kept")
+    axes.plot(table.scans, table.kept, "o-", color=RED, label="the state was kept")
     axes.set(xlabel="scans", ylabel="seconds a plane", xticks=list(table.scans))
     axes.set_ylim(bottom=0)
     axes.legend()
