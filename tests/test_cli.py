@@ -180,10 +180,10 @@ def test_a_traceback_is_asked_for_by_the_option_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Abbreviated as well; a file of that name does not ask for it."""
-    missing = str(tmp_path / "missing.tif")
+    missing, volume = str(tmp_path / "missing.tif"), str(tmp_path / "volume.tif")
     with pytest.raises(InputError, match="missing"):
-        main(["reconstruct", missing, "--trace"])
-    assert main(["reconstruct", "--", missing, "--traceback"]) == 1
+        main(["reconstruct", "-o", volume, missing, "--trace"])
+    assert main(["reconstruct", "-o", volume, "--", missing, "--traceback"]) == 1
     assert "missing.tif" in capsys.readouterr().err
 
 
