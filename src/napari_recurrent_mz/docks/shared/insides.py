@@ -5,7 +5,8 @@ switch interval each time, and while the garbage collector's full pass looks at 
 with napari and torch loaded. While somebody holds :data:`CALM`, the interval is short and a full
 pass, which napari asks for with every layer that goes, looks only at what is new. Small passes are
 few, so that a plot's thousands of parts go in one of them (:meth:`Calm.tidy`) and do not grow old.
-Whoever suspects these means of a fault sets :data:`SWITCH`, and does without them. A lower priority of the working threads does not help: one that has the interpreter is then kept
+Whoever suspects these means of a fault sets :data:`SWITCH`, and does without them.
+A lower priority of the working threads does not help: one that has the interpreter is then kept
 waiting by others, and the window with it.
 """
 
