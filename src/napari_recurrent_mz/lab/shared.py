@@ -61,7 +61,7 @@ class Named(Protocol):
 N = TypeVar("N", bound=Named)
 
 
-def chosen(some: Iterable[N], names: Sequence[str], none: str) -> list[N]:
+def by_name(some: Iterable[N], names: Sequence[str], none: str) -> list[N]:
     """Those of these names, in their order; all of them for no name."""
     known = {one.name: one for one in some}
     unknown = [name for name in names if name not in known]
@@ -70,7 +70,7 @@ def chosen(some: Iterable[N], names: Sequence[str], none: str) -> list[N]:
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
-def made_now(command: str) -> dict[str, Any]:
+def provenance(command: str) -> dict[str, Any]:
     """How numbers come about, JSON-able: the command, the moment and the version."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"command": command, "date": now, "version": __version__}

@@ -12,7 +12,7 @@ from ...networks.inputs import Scale
 from ...networks.memory import Memory
 from ..shared import Goal
 from .base import Bench, Row, Times, interleaved
-from .scene import Way, heights, noise_scans, prepared, volume_of
+from .scene import Mode, heights, noise_scans, prepared, volume_of
 
 _SHARE = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding")
 _SAME = Goal(0.55, "×", at_least=False, text="≤ 0.55 of rebuilding at few scans")
@@ -34,12 +34,12 @@ def _seconds(bench: Bench, count: int) -> dict[str, Times]:
     """Adding scan number ``count``, and rebuilding from all: a volume, on a CPU one plane."""
     sizes = bench.sizes
     scans = noise_scans(count, sizes.pixels)
-    way = Way(scale=Scale.of(np.stack([scan.pixels for scan in scans[:2]])))
+    mode = Mode(scale=Scale.of(np.stack([scan.pixels for scan in scans[:2]])))
     targets = heights(sizes.planes)
     if not bench.on_gpu:
         targets = targets[sizes.planes // 2 :][:1]
-    before = _remembered(bench, scans[:-1], way, targets)
-    maker = prepared(bench, scans, way)
+    before = _remembered(bench, scans[:-1], mode, targets)
+    maker = prepared(bench, scans, mode)
     return interleaved(
         {
             "added": lambda: _planes(maker, {z: _copied(before[z]) for z in targets}),
@@ -49,9 +49,9 @@ def _seconds(bench: Bench, count: int) -> dict[str, Times]:
     )
 
 
-def _remembered(bench: Bench, scans: list[Scan], way: Way, targets: list[float]) -> Memories:
+def _remembered(bench: Bench, scans: list[Scan], mode: Mode, targets: list[float]) -> Memories:
     memories = {z: Memory(bench.device.torch) for z in targets}
-    _planes(prepared(bench, scans, way), memories)
+    _planes(prepared(bench, scans, mode), memories)
     return memories
 
 

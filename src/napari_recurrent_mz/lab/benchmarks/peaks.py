@@ -63,7 +63,7 @@ def _convolution(device: Device, dtype: torch.dtype, side: int) -> float:
         return 18.0 * (pixels * _CHANNELS) ** 2 / _best(device, lambda: layer(image))
 
 
-def settle(device: Device) -> None:
+def synchronize(device: Device) -> None:
     """Wait until the device has done what it was asked for."""
     if device.kind == "cuda":
         torch.cuda.synchronize()
@@ -74,7 +74,7 @@ def settle(device: Device) -> None:
 def _best(device: Device, call: Callable[[], object]) -> float:
     def whole() -> None:
         call()
-        settle(device)
+        synchronize(device)
 
     whole()
     return min(timed(whole) for _ in range(_TRIES))

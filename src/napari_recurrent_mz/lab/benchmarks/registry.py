@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..shared import chosen as of_names
+from ..shared import by_name
 from .base import Bench, Measure, Row
 
 
@@ -44,7 +44,7 @@ def subjects(*, full: bool = False) -> list[Subject]:
 
 def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
     """The subjects of these names, or all."""
-    return of_names(subjects(full=full), names, "The benchmark has no")
+    return by_name(subjects(full=full), names, "The benchmark has no")
 
 
 def run(some: Sequence[Subject], bench: Bench) -> Iterator[Row]:

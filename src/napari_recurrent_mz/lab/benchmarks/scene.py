@@ -53,7 +53,7 @@ def sample_scans(count: int, pixels: int) -> tuple[Scan, ...]:
 
 
 @dataclass(frozen=True)
-class Way:
+class Mode:
     """How planes are made."""
 
     fast: bool | None = None  # False is the plain network; None is what is chosen for the machine
@@ -62,20 +62,20 @@ class Way:
     scale: Scale | None = None  # how the network sees intensities; None is as measured on the scans
 
 
-CHOSEN = Way()
+CHOSEN = Mode()
 
 
-def plain(bench: Bench) -> Way:
+def plain(bench: Bench) -> Mode:
     """The plain network, plane by plane: single precision, on a GPU mixed precision."""
-    return Way(fast=False, half=bench.on_gpu)
+    return Mode(fast=False, half=bench.on_gpu)
 
 
-def ways(bench: Bench) -> dict[str, Way]:
+def modes(bench: Bench) -> dict[str, Mode]:
     """The two that are timed beside each other."""
     return {"plain": plain(bench), "chosen": CHOSEN}
 
 
-def unprepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkPlanes:
+def unprepared(bench: Bench, scans: Sequence[Scan], mode: Mode = CHOSEN) -> NetworkPlanes:
     """A maker of planes, whose first plane prepares the scans."""
     return NetworkPlanes(
         scans,
@@ -84,16 +84,16 @@ def unprepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> Networ
         bench.device,
         reach_um=REACH_UM,
         on_message=bench.note,
-        tile=way.tile,
-        half=way.half,
-        scale=way.scale,
-        fast=way.fast,
+        tile=mode.tile,
+        half=mode.half,
+        scale=mode.scale,
+        fast=mode.fast,
     )
 
 
-def prepared(bench: Bench, scans: Sequence[Scan], way: Way = CHOSEN) -> NetworkPlanes:
+def prepared(bench: Bench, scans: Sequence[Scan], mode: Mode = CHOSEN) -> NetworkPlanes:
     """The same with what is done once for all planes behind it."""
-    made = unprepared(bench, scans, way)
+    made = unprepared(bench, scans, mode)
     _ = made.inputs
     return made
 

@@ -25,7 +25,7 @@ from ...networks.operations import Work, network_work
 from ...networks.recurrent_mz import RecurrentMZ
 from ..shared import markdown_table, timed
 from .base import Bench, in_words
-from .peaks import Peak, peak, settle
+from .peaks import Peak, peak, synchronize
 from .scene import heights, noise_scans, prepared
 
 _HEAD = ("stage", "GFLOP", "MB", "at least", "measured", "times the least", "limited by")
@@ -226,10 +226,10 @@ def stage_seconds(
         ):
             begun = time.perf_counter()
             given = inputs.at(z_um)
-            settle(device)
+            synchronize(device)
             once["inputs"] = time.perf_counter() - begun
             network(*given)
-            settle(device)
+            synchronize(device)
             whole = time.perf_counter() - begun
         once[_REST] = max(whole - sum(once.values()), 0.0)
         for name, seconds in once.items() if number else ():
@@ -245,11 +245,11 @@ def _timed_stages(
     begun: dict[str, float] = {}
 
     def begin(name: str, _module: nn.Module, _given: Any) -> None:
-        settle(device)
+        synchronize(device)
         begun[name] = time.perf_counter()
 
     def end(name: str, _module: nn.Module, _given: Any, _made: Any) -> None:
-        settle(device)
+        synchronize(device)
         seconds[name] += time.perf_counter() - begun[name]
 
     handles = []

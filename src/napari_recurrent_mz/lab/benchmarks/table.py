@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.scans import InputError
-from ..shared import made_now, markdown_table
+from ..shared import markdown_table, provenance
 from .base import Bench, Row, in_words
 from .stages import StageTable
 
@@ -76,7 +76,7 @@ def made_by(bench: Bench, command: str) -> dict[str, Any]:
     from ...core.device import available_cores, cpu_name
 
     return {
-        **made_now(command),
+        **provenance(command),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": {

@@ -15,7 +15,7 @@ from ...measure.beads import kl_divergence, measure_beads
 from ...simulation.phantoms import add_points
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
-from .figures import COLOURS, blank, image, name_of
+from .figures import COLOURS, image, name_of, new_figure
 from .lab import BEAD_OPTICS, CAMERA, HeldOutStack, Lab, Row
 
 _METHODS = "recurrent-mz deep-z lmmse richardson-lucy unet-3d linear".split()
@@ -173,7 +173,7 @@ def _lines(method: str, far: pd.DataFrame, beads: int) -> list[Outcome]:
 def _draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
     methods = [m for m in table.method.unique() if m != "truth"]
     shown = ["truth", *(m for m in methods if m != "unet-3d")]
-    figure = blank(7.2, 4.6)
+    figure = new_figure(7.2, 4.6)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 1.3])[0]
     truth = pictures["truth"]
     for axes, name in zip(left.subplots(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):

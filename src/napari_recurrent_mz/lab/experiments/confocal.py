@@ -18,7 +18,7 @@ from ...core.scans import FloatArray
 from ...measure.evaluation import CONFOCAL_METHODS, FULL_STACK
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
-from .figures import blank, image, name_of
+from .figures import image, name_of, new_figure
 from .lab import HeldOutStack, Lab, Row
 from .stacks import STACKS, load, path_of
 
@@ -108,7 +108,7 @@ def _line(what: str, table: pd.DataFrame) -> Outcome:
 def _draw(_: pd.DataFrame, pictures: Pictures) -> Figure:
     cases = [c for c in ("simulated 0", "real nucleus") if f"{c}/confocal/xz" in pictures]
     shown = [m for m in _SHOWN if f"{cases[0]}/{m}/xz" in pictures]
-    figure = blank(7.2, 1.0 + 1.8 * len(cases))
+    figure = new_figure(7.2, 1.0 + 1.8 * len(cases))
     parts = figure.subfigures(len(cases), 1, squeeze=False)[:, 0]
     for part, case in zip(parts, cases, strict=True):
         part.suptitle(f"{case}: maximum projections, xz above, yz below", fontsize=8.5)

@@ -60,14 +60,14 @@ def name_of(method: object) -> str:
     return METHOD_NAMES.get(str(method), str(method))
 
 
-def blank(width: float = 7.2, height: float = 2.8) -> Figure:
+def new_figure(width: float = 7.2, height: float = 2.8) -> Figure:
     """An empty figure; sizes in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def axes_row(columns: int, *size: float, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure with a row of axes; width and height in inches."""
-    figure = blank(*size)
+    figure = new_figure(*size)
     return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 

@@ -26,7 +26,7 @@ from .stacks import load, present
 
 _ASKED = ((3, 1.5), (3, 3.0), (3, 6.0), (5, 3.0))  # scans, µm between them
 _DIM = Camera(photons=300.0, background=3.0)
-_TARGETS_A_GAP = 4
+_TARGETS_PER_GAP = 4
 _REAL_SETS = 3  # random ones, beside the planes as stated
 _CLEAR_DB = 0.1
 _NETWORKS = {"bundled": "as it is", "turned": "its correction turned round"}
@@ -93,7 +93,7 @@ def _checked(lab: Lab, held: HeldOutStack, scans: list[Scan], model: Model) -> R
     check = check_on_scans(scans, held.optics, model, lab.device)
     planes = held.nearest([scan.z_um for scan in scans])
     between = [i for i in range(planes[0] + 1, planes[-1]) if i not in planes]
-    targets = [between[i] for i in _spread(len(between), _TARGETS_A_GAP * (len(planes) - 1))]
+    targets = [between[i] for i in _spread(len(between), _TARGETS_PER_GAP * (len(planes) - 1))]
 
     def true_db(method: str) -> float:
         rows = lab.scored(held, method, scans, targets, {}, model=model)

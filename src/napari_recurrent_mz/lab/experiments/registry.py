@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..shared import chosen as of_names
+from ..shared import by_name
 from .base import Experiment
 from .bead_widths import BEAD_WIDTHS
 from .confocal import CONFOCAL
@@ -41,5 +41,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
     """The experiments of these names, in the paper's order; all of them for no name."""
-    found = of_names(EXPERIMENTS, names, "There is no experiment")
+    found = by_name(EXPERIMENTS, names, "There is no experiment")
     return sorted(found, key=EXPERIMENTS.index)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..shared import markdown_table
 from .base import NOT_MEASURED, Experiment, Outcome
-from .run import Record, read
+from .run import Result, read
 
 PAGE = "results.md"
 _DOCS_IMAGES = "images/results"
@@ -58,7 +58,7 @@ def write_report(
     return target
 
 
-def _page(records: Sequence[tuple[Experiment, Record | None]], pictures: str) -> str:
+def _page(records: Sequence[tuple[Experiment, Result | None]], pictures: str) -> str:
     outcomes = {e.name: e.outcomes(r.table) if r else [] for e, r in records}
     parts = [_HEAD, _weights_used([r for _, r in records if r]), _goals(records, outcomes)]
     parts += [_section(e, r, outcomes[e.name], pictures) for e, r in records if r]
@@ -70,7 +70,7 @@ def _page(records: Sequence[tuple[Experiment, Record | None]], pictures: str) ->
 
 
 def _goals(
-    records: Sequence[tuple[Experiment, Record | None]], outcomes: dict[str, list[Outcome]]
+    records: Sequence[tuple[Experiment, Result | None]], outcomes: dict[str, list[Outcome]]
 ) -> str:
     rows = [
         (o.what, o.paper, o.goal.words, o.ours, o.verdict)
@@ -87,23 +87,19 @@ def _goals(
 
 
 def _section(
-    experiment: Experiment, record: Record, outcomes: Sequence[Outcome], pictures: str
+    experiment: Experiment, record: Result, outcomes: Sequence[Outcome], pictures: str
 ) -> str:
     rows = [(o.what, o.paper, o.ours, o.verdict) for o in outcomes]
     return "\n".join(
         [
             f"## {experiment.title}\n",
-            f"*{experiment.figure}.* {_once(experiment.paper)}\n",
-            f"{_once(experiment.how)}\n",
+            f"*{experiment.figure}.* {experiment.paper}\n",
+            f"{experiment.how}\n",
             f"![{experiment.title}]({pictures}{experiment.name}.png)\n",
             markdown_table(("measure", "paper", "ours", "goal"), rows),
             _how_made(record.made),
         ]
     )
-
-
-def _once(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _how_made(made: dict[str, Any]) -> str:
@@ -118,7 +114,7 @@ def _how_made(made: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _weights_used(records: Sequence[Record]) -> str:
+def _weights_used(records: Sequence[Result]) -> str:
     """Every set of weights that any experiment used, and how far it was trained."""
     found: dict[str, dict[str, Any]] = {}
     for record in records:

@@ -16,7 +16,7 @@ import matplotlib as mpl
 import pandas as pd
 
 from ...core.scans import InputError
-from ..shared import made_now
+from ..shared import provenance
 from .base import Experiment, Pictures
 from .figures import STYLE, save
 from .lab import Lab, Settings
@@ -28,7 +28,7 @@ _MARK = "# "
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class Result:
     """A measured table and how it was made, as read from its file."""
 
     table: pd.DataFrame
@@ -53,7 +53,7 @@ def write(
     part.replace(folder / f"{experiment.name}.csv")
 
 
-def read(folder: Path, name: str) -> Record | None:
+def read(folder: Path, name: str) -> Result | None:
     """What an experiment wrote into a folder; None when it has not been made there."""
     path = folder / f"{name}.csv"
     if not path.is_file():
@@ -61,7 +61,7 @@ def read(folder: Path, name: str) -> Record | None:
     try:
         with path.open(encoding="utf-8") as stream:
             made = json.loads(stream.readline().removeprefix(_MARK))
-            return Record(pd.read_csv(stream), dict(made))
+            return Result(pd.read_csv(stream), dict(made))
     except (ValueError, TypeError, OSError) as error:
         raise InputError(
             f"'{path.name}' is not a table written by recurrent-mz experiments: "
@@ -109,7 +109,7 @@ def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dic
     threads = torch.get_num_threads() if lab.device.kind == "cpu" else 0
     return {
         "experiment": experiment.name,
-        **made_now(command),
+        **provenance(command),
         "machine": lab.device.name + (f", {threads} thread" + "s" * (threads > 1)) * bool(threads),
         "seconds": round(seconds, 1),
         "settings": kept,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ...core.optics import Optics
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
-from .figures import axes_row, bars, blank, image, mark_scans, mean_lines, name_of, panels
+from .figures import axes_row, bars, image, mark_scans, mean_lines, name_of, new_figure, panels
 from .lab import WORM_OPTICS, WORM_SCANS_UM, HeldOutStack, Lab, Row
 
 # --- Figures 2, S1 and S3: a worm from three scans, two at a time ---------------------------------
@@ -95,7 +95,7 @@ def _difference(psnr: pd.Series, method: str) -> float:
 
 
 def _draw_worm(table: pd.DataFrame, pictures: Pictures) -> Figure:
-    figure = blank(7.2, 4.4)
+    figure = new_figure(7.2, 4.4)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.2])[:, 0]
     shown = [*(m for m in _SHOWN if m in pictures), "truth"]
     top = float(np.percentile(pictures["truth"], 99.8))
