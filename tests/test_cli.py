@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 
+import napari_recurrent_mz.__main__
 import napari_recurrent_mz.engine.inference
 import napari_recurrent_mz.engine.to_disk
 from napari_recurrent_mz.cli import main
@@ -422,6 +424,18 @@ def test_the_installed_command_and_its_quick_help() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "recurrent-mz reconstruct A.tif B.tif C.tif --z 3 6 9" in done.stdout
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Loading(ModuleType):
+        def __getattr__(self, _name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "napari_recurrent_mz.cli", Loading("cli"))
+    assert napari_recurrent_mz.__main__.main() == 1
+    assert capsys.readouterr() == ("", "recurrent-mz: Cancelled: no result was written.\n")
 
 
 # --- progress ---

@@ -71,15 +71,20 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made_the_same(
     assert "GB of memory" in told
 
 
-def test_what_another_process_makes_is_left_to_it(made: Path, tmp_path: Path) -> None:
+def test_what_another_process_makes_is_left_to_it_and_not_timed(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "examples"
     shutil.copytree(made, folder)
-    missing = folder / "group-000001.safetensors"
+    missing, other = folder / "group-000000.safetensors", folder / "group-000001.safetensors"
     missing.unlink()
+    other.unlink()
     lock = try_lock(folder / f".{missing.name}.lock")
     assert lock is not None
     assert simulate(folder, "--groups", "2") == 0
     assert not missing.exists()
+    assert other.exists()
+    assert "for the others" not in capsys.readouterr().out
     lock.release()
 
 

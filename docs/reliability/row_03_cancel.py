@@ -51,7 +51,7 @@ class Figures:
 
     seconds: list[float] = field(default_factory=list)
     too_late: int = 0
-    loading: int = 0  # times that Python had not loaded the command yet, and said so at length
+    loading: int = 0  # times that Python itself was still starting, which shows its traceback
     left: list[str] = field(default_factory=list)
 
     @property
@@ -75,7 +75,7 @@ def measure(quick: bool) -> tuple[str, bool]:
     ended = f"; {late} had ended by themselves" if late else ""
     loading = found["Ctrl-C"].loading
     if loading:
-        ended += f"; {loading} while Python loaded the command, which shows its traceback"
+        ended += f"; {loading} while Python itself started, which shows its traceback"
     figure = f"{each}{ended}; {len(left)} threads, files or tracebacks left"
     if left:
         figure += f": {sentences(left)}"
@@ -169,10 +169,9 @@ def in_terminal(figures: Figures, method: str, side: int, moments: Any) -> None:
             "--wavelength-um", str(optics.wavelength_um),
             "--immersion-index", str(optics.immersion_index), "-o", str(folder / "out.ome.tif"),
         ]  # fmt: skip
-        program = "import sys; from napari_recurrent_mz.cli import main; sys.exit(main())"
         for moment in moments:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", program, *words],
+                [sys.executable, "-m", "napari_recurrent_mz", *words],
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                 env=os.environ | {"TMPDIR": str(folder / "temporary")},
             )  # fmt: skip
@@ -182,8 +181,9 @@ def in_terminal(figures: Figures, method: str, side: int, moments: Any) -> None:
             process.send_signal(signal.SIGINT)
             _, told = process.communicate()
             figures.seconds.append(time.monotonic() - began)
-            figures.loading += "Traceback" in told and "cli/__init__.py" in told
-            if "Traceback" in told and "in main" in told:
+            is_ours = "__main__.py" in told
+            figures.loading += "Traceback" in told and not is_ours
+            if "Traceback" in told and is_ours:
                 figures.left.append(f"traceback after {moment:.1f} s: {told.splitlines()[-1]}")
             made = {*folder.iterdir(), *(folder / "temporary").iterdir()} - there
             figures.left += [path.name for path in made]

@@ -1,8 +1,18 @@
-"""``python -m napari_recurrent_mz``: the command line."""
+"""The command ``recurrent-mz``, also ``python -m napari_recurrent_mz``."""
 
 import sys
 
-from .cli import main
+
+def main() -> int:
+    """Load the command line and run one command; Ctrl-C is answered in one line from here on."""
+    try:
+        from .cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        print("recurrent-mz: Cancelled: no result was written.", file=sys.stderr)
+        return 1
+
 
 if __name__ == "__main__":
     sys.exit(main())

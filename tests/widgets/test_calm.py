@@ -9,9 +9,11 @@ import time
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtGui import QColor
 
@@ -51,6 +53,23 @@ def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch)
     assert gc.get_freeze_count() == 0
     gc.collect()
     assert gc.get_freeze_count() == 0
+
+
+def test_python_and_napari_are_left_alone_on_request(
+    monkeypatch: pytest.MonkeyPatch, make_napari_viewer: Any
+) -> None:
+    monkeypatch.setenv("RECURRENT_MZ_PLAIN_NAPARI", "1")
+    calm, before, young = Calm(), sys.getswitchinterval(), gc.get_threshold()
+    calm.hold()
+    assert (sys.getswitchinterval(), gc.get_threshold()) == (before, young)
+    assert gc.get_freeze_count() == 0
+    calm.release()
+    viewer = make_napari_viewer()
+    layer = Image(np.zeros((8, 8)))
+    with _insides.without_controls(viewer, layer):
+        viewer.add_layer(layer)
+    controls = viewer.window._qt_viewer.controls.widgets
+    assert not isinstance(controls[layer], _insides.Later)
 
 
 def test_a_layer_that_goes_is_freed_and_a_new_one_without_a_look_at_the_rest(

@@ -166,10 +166,14 @@ def examples(
         f"{there.working_gigabytes:.2g} GB of memory on {chosen.name}; {each} sets a group",
         flush=True,
     )
+    is_told = False
     with Progress("file") as progress:
         try:
             for done, seconds_left in there.making(missing, chosen.torch, examples_gb):
-                if done == 1 < len(missing):
+                if seconds_left is None:
+                    continue  # another process makes it
+                if not is_told and done < len(missing):
+                    is_told = True
                     progress.clear()
                     print(f"about {clock(seconds_left)} for the others", flush=True)
                 progress(done, len(missing), seconds_left)

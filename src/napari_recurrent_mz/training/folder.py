@@ -160,16 +160,20 @@ class ExampleFolder:
 
     def making(
         self, jobs: Sequence[Job], device: torch.device, most_gigabytes: float
-    ) -> Iterator[tuple[int, float]]:
-        """Make files until so much is on disk; yields how many are done, and the seconds left."""
-        began = time.monotonic()
+    ) -> Iterator[tuple[int, float | None]]:
+        """Make files until so much is on disk; yields how many are done, and the seconds left.
+
+        These follow from the files made here, not from those that another process has in hand; None
+        before the first.
+        """
+        began, made = time.monotonic(), list[Job]()
         for done, job in enumerate(jobs, start=1):
             if not self._fits(job, most_gigabytes):
                 break
-            self.make(job, device)
-            spent = time.monotonic() - began
-            left = self.expected_gigabytes(jobs[done:]) / self.expected_gigabytes(jobs[:done])
-            yield done, spent * left
+            if self.make(job, device):
+                made.append(job)
+            spent, left = time.monotonic() - began, self.expected_gigabytes(jobs[done:])
+            yield done, spent * left / self.expected_gigabytes(made) if made else None
 
     def renewing(self, device: torch.device, most_gigabytes: float) -> Iterator[int]:
         """Make groups without end, each in the place of the oldest; yields their numbers."""
@@ -183,15 +187,17 @@ class ExampleFolder:
     def _fits(self, job: Job, most_gigabytes: float) -> bool:
         return self.gigabytes + self.expected_gigabytes([job]) <= most_gigabytes
 
-    def make(self, job: Job, device: torch.device) -> None:
-        """Make a file, unless it is there or another process makes it."""
+    def make(self, job: Job, device: torch.device) -> bool:
+        """Make a file, unless it is there or another process makes it; whether it was made."""
         path, group = job
         if path.exists():
-            return
+            return False
         with _claimed(path) as ours:
-            if ours and not path.exists():
+            is_wanted = ours and not path.exists()
+            if is_wanted:
                 remove_left_behind(path)
                 write_sets(path, group.sets(self.contents.network, device))
+        return is_wanted
 
     def questions(self) -> Iterator[Question]:
         """The check, read anew every time: it may be larger than the memory."""

@@ -1,4 +1,4 @@
-"""What the docks' forms are button of."""
+"""What the docks' forms are made of."""
 
 from __future__ import annotations
 
