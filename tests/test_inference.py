@@ -283,6 +283,29 @@ def test_cost_grows_with_planes_and_scans() -> None:
     assert more.seconds > one.seconds + 5 * a_plane
 
 
+@pytest.mark.parametrize(
+    ("method", "side", "scans", "taken_mb"),  # VmHWM of a fresh process, less what it had before
+    [
+        ("auto", 512, 3, 372),
+        ("recurrent-mz", 512, 3, 360),
+        ("recurrent-mz", 512, 6, 596),
+        ("recurrent-mz", 1024, 3, 866),
+        ("recurrent-mz", 1024, 6, 1039),
+        ("auto", 1024, 3, 910),
+        ("lmmse", 512, 3, 90),
+        ("lmmse", 1024, 3, 87),
+    ],
+)
+def test_memory_while_computing_is_about_what_was_measured(
+    method: str, side: int, scans: int, taken_mb: float
+) -> None:
+    cpu = Device("cpu", "some CPU", half=False)
+    cost = estimate_cost((side, side), scans, 10, method, cpu)
+    assert cost.computing_megabytes == pytest.approx(taken_mb, rel=0.3)
+    on_gpu = replace(cpu, kind="cuda")  # whose memory is another one
+    assert estimate_cost((side, side), scans, 10, method, on_gpu).computing_megabytes is None
+
+
 def test_the_expected_time_leaves_the_start_out(
     scans: list[Scan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -569,6 +569,14 @@ def test_a_scan_that_would_revise_the_scale_says_so() -> None:
     assert not session.should_stop(0.9)
 
 
+def test_many_scans_near_each_other_are_nothing_to_warn_of() -> None:
+    session, told = Session(ZGrid(0, 9, 3), optics=OPTICS), []
+    session.message.connect(lambda sentence, kind: told.append(kind))
+    for z_um in np.arange(0, 10.5, 1.5):  # seven, where the network was trained with up to five
+        session.add_scan(scan(float(z_um)), refine=False)
+    assert "warning" not in told
+
+
 def test_distances_that_the_network_does_not_know_are_told_once() -> None:
     session, told = Session(ZGrid(0, 12, 6), optics=OPTICS), []
     session.message.connect(lambda sentence, kind: told.append(sentence))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from qtpy.QtCore import QThreadPool
 
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError
+from napari_recurrent_mz.docks.shared import dock as dock_module
 from napari_recurrent_mz.docks.shared.dock import Dock, Progress, Result
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
 from napari_recurrent_mz.docks.shared.plot import PlotPanel
@@ -260,3 +262,28 @@ def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
     assert told.args == ["Saved “widths.png”.", "done"]
     panel.show_reason("No bead was found.")
     assert [text.get_text() for text in panel.canvas.figure.texts] == ["No bead was found."]
+
+
+def test_what_is_warned_of_is_not_said_twice(qtbot) -> None:
+    footer = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin")
+    qtbot.addWidget(footer)
+    footer.warn(["The gap is wide."])
+    footer.say("The gap is wide.", "warning")
+    assert not footer.message.text()
+    footer.say("A lamp is out.", "warning")
+    assert footer.message.text() == "A lamp is out."
+
+
+def test_the_time_left_counts_from_when_the_method_is_chosen(qtbot, monkeypatch) -> None:
+    footer, now = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin"), [0.0]
+    qtbot.addWidget(footer)
+    monkeypatch.setattr(dock_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    footer.begin("Auto", first="checking on your scans…", total=12)
+    assert footer.bar.text() == "Auto: checking on your scans…"
+    now[0] = 100.0
+    footer.retitle("Recurrent-MZ")
+    now[0] = 102.0
+    footer.progress(2, 12)
+    assert footer.bar.text() == "Recurrent-MZ: 2 of 12 · 20 s left"
+    footer.progress(0, 0, "Fitting")
+    assert footer.bar.text() == "Fitting…"  # Qt hides the words of a bar without a range

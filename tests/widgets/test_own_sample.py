@@ -47,6 +47,19 @@ def test_auto_is_the_default_until_something_else_was_used(make_dock, run_to_end
     fresh.deleteLater()
 
 
+def test_the_bar_says_checking_until_the_check_is_over(
+    dock: ReconstructDock, run_to_end: Any
+) -> None:
+    told: list[str] = []
+    dock.footer.progress, plain = (
+        lambda *how, **more: (told.append(dock.footer.message.text()), plain(*how, **more)),
+        dock.footer.progress,
+    )
+    run_to_end(dock)
+    assert told  # the bar moved, and only then
+    assert all(words.startswith("On your sample: ") for words in told)
+
+
 def test_the_check_is_told_and_kept(dock: ReconstructDock, run_to_end: Any) -> None:
     said: list[str] = []
     dock.ui.footer.message.say, plain = (

@@ -246,10 +246,12 @@ def test_all_missing_optics_are_named_at_once(qtbot) -> None:
         panel.optics()
 
 
-def test_optics_are_remembered(qtbot, own_settings) -> None:
+def test_optics_that_a_person_set_are_remembered(qtbot, own_settings) -> None:
     first = OpticsPanel()
     qtbot.addWidget(first)
-    first.set_values({"na": 0.75, "wavelength_um": 0.6}, "from the image")
+    first.follow({1: {"pixel_um": 0.13}})  # the next image states its own, or it is asked for
+    qtbot.keyClicks(first.fields["na"], "0.75\r")
+    qtbot.keyClicks(first.fields["wavelength_um"], "0.6\r")
     first.remember()
     again = OpticsPanel()
     qtbot.addWidget(again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -349,6 +350,7 @@ def test_the_expected_error_of_every_plane_is_shown_before_a_run(
     np.testing.assert_allclose(shown.z_um, 2.5 + 0.5 * np.arange(7))
     assert shown.scans_um == [2.5, 4.0, 5.5]
     assert max(shown.error[[0, 3, 6]]) < 0.5 * min(shown.error[[1, 2, 4, 5]])
+    assert re.search(r"the volume, about \d+ MB more while computing", dock.ui.grid.cost.text())
     asked = []
     monkeypatch.setattr(
         error_plot, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [])

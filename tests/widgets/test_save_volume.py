@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -110,6 +111,17 @@ def test_decimals_in_a_name_are_no_ending(
     assert made <= {path.name for path in tmp_path.iterdir()}
 
 
+def test_the_older_ome_zarr_is_one_of_the_kinds(
+    qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path
+) -> None:
+    press(qtbot, done, dialog, tmp_path / "first.ome.tif")
+    *_, kind = dialog.asked[-1][3].split(";;")
+    assert "0.4" in kind
+    press(qtbot, done, dialog, tmp_path / "old", kind)
+    multiscales = json.loads((tmp_path / "old.ome.zarr/.zattrs").read_text())["multiscales"]
+    assert multiscales[0]["version"] == "0.4"
+
+
 @pytest.mark.parametrize("name", ["a.ome.tif", "a", "a.ome.zarr"])
 def test_nothing_that_is_there_is_replaced(
     qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path, name: str
@@ -141,7 +153,7 @@ def test_what_takes_long_shows_how_far_it_is_and_can_be_ended(
 ) -> None:
     begun = threading.Event()
 
-    def slow(_self: LayersFile, _path: Path, on_plane: Any) -> None:
+    def slow(_self: LayersFile, _path: Path, on_plane: Any, *_: Any) -> None:
         while True:
             on_plane(1, 4)
             begun.set()

@@ -17,6 +17,7 @@ from ...core.scans import Heights, InputError
 from ...io import Channel, Place, even_step, write_channels, write_surface
 from ...io._channels import OnPlane
 from ...io._facts import PLAUSIBLE
+from ...io._zarr import NGFF
 from ..shared.layers import (
     FILE,
     PLACES,
@@ -89,10 +90,12 @@ class LayersFile:
         record = {"channels": [_record(one) for one in images]} if others else _record(first)
         return cls(tuple(channels), place, record, None if others else _surface_heights(first))
 
-    def write(self, path: Path, on_plane: OnPlane | None = None) -> Path:
+    def write(self, path: Path, on_plane: OnPlane | None = None, ngff: str = NGFF[0]) -> Path:
         """Write the file, and replace what is there."""
         if self.heights_um is None or self.place.pixel_um is None:
-            return write_channels(path, self.channels, self.place, self.record, on_plane=on_plane)
+            return write_channels(
+                path, self.channels, self.place, self.record, on_plane=on_plane, ngff=ngff
+            )
         pixels, origin_um = self.channels[0].pixels, self.place.origin_um
         return write_surface(
             path, pixels, self.heights_um, self.place.pixel_um, self.record, origin_um=origin_um

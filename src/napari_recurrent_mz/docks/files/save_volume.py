@@ -14,14 +14,16 @@ from qtpy.QtWidgets import QWidget
 
 from ...core.scans import InputError
 from ...io import check_output
+from ...io._zarr import NGFF
 from ..live.saving import Saving, SavingRow, StoppedError
 from ..shared.guard import emit_alive, on, one_shot
 from ..shared.parts import column_of, push_button
-from ..shared.plot import ask_for_file
+from ..shared.plot import chosen_file
 from ..shared.worker import in_background
 from .layer_files import LayersFile, check_free
 
-VOLUMES = "OME-TIFF (*.ome.tif);;OME-Zarr, for large volumes (*.ome.zarr)"
+_OLD_ZARR = f"OME-Zarr {NGFF[1]}, for programs that do not read {NGFF[0]} (*.ome.zarr)"
+VOLUMES = f"OME-TIFF (*.ome.tif);;OME-Zarr, for large volumes (*.ome.zarr);;{_OLD_ZARR}"
 IMAGES = "OME-TIFF (*.ome.tif)"
 _PATIENCE_MS = 1000  # what is saved sooner needs no bar
 
@@ -69,10 +71,14 @@ class SaveButton(QWidget):
             self.said.emit(f"There is no {self._what} to save: make it first.", "hint")
             return
         title, name = f"Save {self._what}", " + ".join(layer.name for layer in layers)
-        ask_for_file(self, title, name, self._kinds, self.save_to, confirm=False)
+        chosen = chosen_file(self, title, name, self._kinds, confirm=False)
+        if chosen is not None:
+            path, kind = chosen
+            is_old = kind == _OLD_ZARR and path.suffix == ".zarr"
+            self.save_to(path, NGFF[1] if is_old else NGFF[0])
 
-    def save_to(self, path: Path) -> None:
-        """Save the layer, in a thread."""
+    def save_to(self, path: Path, ngff: str = NGFF[0]) -> None:
+        """Save the layer, in a thread; ``ngff`` is the version of an OME-Zarr."""
         layers = self.layers
         try:
             if not layers:
@@ -88,7 +94,7 @@ class SaveButton(QWidget):
         self.button.setEnabled(False)
         saving = Saving(partial(emit_alive, self, "_step"), self._stop)
         in_background(
-            self, _write, file, path, self._prepare, saving,
+            self, _write, file, path, ngff, self._prepare, saving,
             then=lambda said: self._ended(*said), failed=lambda why: self._ended(why, "error"),
         )  # fmt: skip
 
@@ -100,13 +106,13 @@ class SaveButton(QWidget):
 
 
 def _write(
-    file: LayersFile, path: Path, prepare: Prepare | None, saving: Saving
+    file: LayersFile, path: Path, ngff: str, prepare: Prepare | None, saving: Saving
 ) -> tuple[str, str]:
     """Write, in a thread; a sentence on how it went, and its kind."""
     try:
         file = file if prepare is None else prepare(file)
         check_free(path)  # it may have come in the meantime
-        written = file.write(path, lambda done, total: saving("", done, total))
+        written = file.write(path, lambda done, total: saving("", done, total), ngff)
     except StoppedError:
         return f"Stopped: '{path.name}' was not saved.", "hint"
     return f"Saved in '{written}'.", "done"

@@ -74,6 +74,7 @@ class ReconstructDock(ScanSource):
         self._queue: list[Planned] = []  # what comes after it
         self._layers: list[Image] = []  # those of the scans
         self._channel = self._at_work = ""  # what it is called beside others, and the bar's words
+        self._is_checking = False  # whether the method is still being chosen
         self._began = 0.0
         self._preview: Image | None = None
         self._check_timer = self.one_shot(150, self.check)
@@ -209,11 +210,12 @@ class ReconstructDock(ScanSource):
         self._job, self.rest = job, (rest := Rest())
         self._layers = first.layers
         rest.want(True)  # after the first plane, until its layer is there
-        self._at_work = self._titled(job.recipe.method)
+        kind, self._at_work = job.recipe.chosen.kind, self._titled(job.recipe.method)
+        self._is_checking = kind == "auto"
         self.start(
             *(reconstruct_steps, job, rest),
             title=self._at_work,
-            first=_BEFORE.get(job.recipe.chosen.kind, "starting…"),
+            first=_BEFORE.get(kind, "starting…"),
             total=job.planes,
             wake=lambda: rest.want(False),
         )
@@ -246,6 +248,8 @@ class ReconstructDock(ScanSource):
             if not self.footer.message.text():  # a warning has come first
                 self.say("For now, the plane in view is the linear estimate.")
             return
+        if self._is_checking:
+            return  # the bar says so until the check is over
         words = self._at_work
         if job.lapse:
             words += f", time point {plane.frame + 1} of {job.frames}"
@@ -254,6 +258,7 @@ class ReconstructDock(ScanSource):
     def _checked(self, check: OwnSampleCheck) -> None:
         """The check has chosen a method: say so, and call bar and layer by its name."""
         self.say(check.sentence)
+        self._is_checking = False
         self._at_work = self._titled(check.chosen)
         self.footer.retitle(self._at_work)
         if self.result is not None:
@@ -337,6 +342,9 @@ class ReconstructDock(ScanSource):
             )
         if result.hides_scans:
             sentence += " The scans are hidden, for they would shine through."
+        channels = len(self.ui.channels.used())
+        if result.layer is self._preview and channels > 1:
+            sentence += f" It is of one channel: Reconstruct makes all {channels}."
         from ...engine.provenance import what_to_believe
 
         record = outcome.provenance or {}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
@@ -42,6 +42,9 @@ from ..shared.scan_table import Row
 from ..shared.targets import ScanPixels, VolumeJob
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
+
+if TYPE_CHECKING:
+    from ...engine.cost import Cost
 
 _PREVIEW_S = 2.0
 _ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
@@ -281,15 +284,17 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
         words = f"{job.frames} time points × {words}"
     elif ui.channels.frames > 1:
         words = f"time point {frame_in_view(viewer, ui.channels)}: {words}"
+    cost = _cost(ui, job.recipe.scans, count, job.recipe.method, job.recipe.device)
     if job.output is None:
         size = size_in_words(4e-6 * volumes * count * y * x)
-        words += f" · {size} of memory for the volume, more while computing"
+        computing = None if cost is None else cost.computing_megabytes
+        more = "" if computing is None else f"about {size_in_words(computing)} "
+        words += f" · {size} of memory for the volume, {more}more while computing"
     else:
         words += f" · up to {size_in_words(1e-6 * disk_bytes((volumes * count, y, x)))} of disk"
-    seconds = _seconds(ui, job.recipe.scans, count, job.recipe.method, job.recipe.device)
-    if seconds is None:
+    if cost is None:
         return words
-    seconds *= volumes
+    seconds = cost.seconds * volumes
     about = "about " if seconds >= 1 else ""
     return f"{words} · {about}{in_words(seconds)}"
 
@@ -301,8 +306,8 @@ def is_incomplete(rows: Sequence[Row]) -> bool:
 
 def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:
     """Leave planes out so that the preview takes about two seconds."""
-    seconds = _seconds(ui, scans, len(grid), "lmmse", ui.method.device_choice())
-    every = math.ceil((seconds or 0.0) / _PREVIEW_S)
+    cost = _cost(ui, scans, len(grid), "lmmse", ui.method.device_choice())
+    every = math.ceil((cost.seconds if cost else 0.0) / _PREVIEW_S)
     if every <= 1 or len(grid) == 1:
         return grid
     steps = math.ceil((len(grid) - 1) / every)
@@ -310,10 +315,10 @@ def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid
     return ZGrid(grid.start_um, last_um, (last_um - grid.start_um) / steps)
 
 
-def _seconds(
+def _cost(
     ui: ReconstructLayout, scans: Sequence[Scan], planes: int, method: str, device: str
-) -> float | None:
-    """The expected time; None while torch or the model is still loading in its thread."""
+) -> Cost | None:
+    """What it is expected to take; None while torch or the model still loads in its thread."""
     model = ui.method.model
     if not ui.method.is_ready or (method_of(method).needs_model and model is None):
         return None
@@ -321,4 +326,4 @@ def _seconds(
     from ...engine.cost import estimate_cost
 
     shape, where = scans[0].pixels.shape, choose_device(device)
-    return estimate_cost(shape, len(scans), planes, method, where, model).seconds
+    return estimate_cost(shape, len(scans), planes, method, where, model)

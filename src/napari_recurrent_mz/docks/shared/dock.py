@@ -93,8 +93,9 @@ class InstrumentFooter(QWidget):
         return button
 
     def say(self, sentence: str, kind: str = "hint") -> None:
-        """The answer to what the user did last."""
-        self.message.say(sentence, kind)
+        """The answer to what the user did last; what is warned of already is not said again."""
+        if kind != "warning" or sentence not in self.warnings.text():
+            self.message.say(sentence, kind)
 
     def warn(self, sentences: Sequence[str]) -> None:
         """What to mind, one line each."""
@@ -131,8 +132,8 @@ class InstrumentFooter(QWidget):
             self._enable(is_running=True)
 
     def retitle(self, title: str) -> None:
-        """What is at work has another name from now on."""
-        self._title = title
+        """What is at work has another name from now on, and its pace counts from here."""
+        self._title, self._first = title, time.monotonic() - self._began
 
     def progress(
         self,

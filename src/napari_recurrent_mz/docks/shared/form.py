@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import pairwise
@@ -155,9 +155,11 @@ class DataForm(ContainerWidget[Any], Generic[T]):
         self._lines.add_under(name, widget)
         tab_in_order(self.native)
 
-    def remember(self, group: str) -> None:
-        """Keep what is to be remembered for the next run."""
-        texts = {key: _text(self[name]) for name, key in self._stored.items()}
+    def remember(self, group: str, without: Collection[str] = ()) -> None:
+        """Keep what is to be remembered for the next run; the fields ``without`` as empty."""
+        texts = {
+            key: "" if name in without else _text(self[name]) for name, key in self._stored.items()
+        }
         settings.remember(group, texts)
 
     def restore(self, group: str) -> None:

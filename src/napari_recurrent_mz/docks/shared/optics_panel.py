@@ -190,8 +190,8 @@ class OpticsPanel(FormPanel):
         return any(not edit.text().strip() for edit in self.fields.values())
 
     def remember(self) -> None:
-        """Keep the values for the next run."""
-        self._form.remember("optics")
+        """Keep what a person set for the next run; what an image says, the next one must say."""
+        self._form.remember("optics", [n for n, said in self._source.items() if said == _IMAGE])
 
     # inside -----------------------------------------------------------------------
     def _titles(self, names: list[str]) -> list[str]:

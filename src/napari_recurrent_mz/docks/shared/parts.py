@@ -60,7 +60,7 @@ def scrolling(form: QWidget) -> QScrollArea:
 def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
     """Advance a bar without painting at once, which would paint the canvas too."""
     bar.setUpdatesEnabled(False)
-    bar.setRange(0, total)
+    bar.setRange(0, max(total, 1))  # without a range, Qt shows no words
     bar.setValue(done)
     bar.setFormat(words)
     bar.setUpdatesEnabled(True)

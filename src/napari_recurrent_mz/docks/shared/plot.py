@@ -108,13 +108,19 @@ def ask_for_file(
     name: str,
     kinds: str,
     use: Callable[[Path], object],
-    *,
-    confirm: bool = True,
 ) -> None:
-    """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled.
+    """Ask where to save, in the folder used last; ``use`` gets the path, unless cancelled."""
+    if chosen := chosen_file(parent, title, name, kinds):
+        use(chosen[0])
 
-    The first of ``kinds`` is taken where no ending was typed. Without ``confirm``, ``use`` must not
-    replace a file.
+
+def chosen_file(
+    parent: QWidget, title: str, name: str, kinds: str, *, confirm: bool = True
+) -> tuple[Path, str] | None:
+    """A path for a file in the folder used last, and which of ``kinds`` it is; None if cancelled.
+
+    The ending of the kind is taken where none was typed. Without ``confirm``, whoever writes must
+    not replace a file.
     """
     folder = settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
     stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"
@@ -122,10 +128,10 @@ def ask_for_file(
     start = str(Path(folder) / stem)
     chosen, kind = QFileDialog.getSaveFileName(parent, title, start, kinds, "", asks)
     if not chosen:
-        return
+        return None
     path = Path(chosen)
     if not re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):  # what follows a decimal point is no ending
         ending = re.search(r"\*([^ )]*)", kind)
         path = path.with_name(path.name + (ending[1] if ending else ""))
     settings.remember("files", {"folder": str(path.parent)})
-    use(path)
+    return path, kind
