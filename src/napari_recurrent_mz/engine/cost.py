@@ -16,6 +16,7 @@ _COMPUTING_MB = {  # by the kind of method: once, for each scan, and for each me
     "network": (0, 70, 655),
     "lmmse": (80, 0, 8),
 }
+_MOST_MEGAPIXELS = 1.2  # beyond what was measured, images are cut into tiles
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _computing_megabytes(
 ) -> float | None:
     """What making planes takes: measured as VmHWM, with 3 and 6 scans of 512² and 1024² pixels."""
     kind, megapixels = method_of(method).kind, shape[0] * shape[1] / 1e6
-    if device.kind != "cpu" or kind not in _COMPUTING_MB:
+    if device.kind != "cpu" or kind not in _COMPUTING_MB or megapixels > _MOST_MEGAPIXELS:
         return None
     fixed, per_scan, per_megapixel = _COMPUTING_MB[kind]
     return fixed + per_scan * n_scans + per_megapixel * megapixels
