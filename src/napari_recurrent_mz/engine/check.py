@@ -280,6 +280,9 @@ def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
     ]
 
 
+_MOST_SCANS = 9  # that were seen to do no harm, docs/measurements.md
+
+
 def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> list[str]:
     """Sentences on what lies outside the range that the model was trained for."""
     trained = model.card.get("trained_for", {})
@@ -296,13 +299,14 @@ def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> 
             "pixels {:.2g} times as large as the finest detail needs (half the resolution)",
             1.0,
         ),
+        ("scans", len(z) if len(z) > _MOST_SCANS else 1, "{:g} scans", 1.0),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
     ]
     warnings = []
-    for key, value, text, unit in facts:  # more scans than in training do not make it harder
+    for key, value, text, unit in facts:
         low, high = trained.get(key, (-np.inf, np.inf))
         # Scans closer than in training are easier, not harder.
-        below = value < low * 0.99 and key != "spacing_dof"
+        below = value < low * 0.99 and key not in ("spacing_dof", "scans")
         if below or value > high * 1.01:
             what = text.format(value * unit)
             limits = f"{low * unit:.3g} to {high * unit:.3g}"
