@@ -16,13 +16,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings, strategies
 
 import files
 import hostile
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.engine.session import save
-from napari_recurrent_mz.io import write_json, write_surface, write_table, write_volume
+from napari_recurrent_mz.io import (
+    read_image,
+    write_json,
+    write_surface,
+    write_table,
+    write_volume,
+)
 from napari_recurrent_mz.measure.plots import save_figure
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import save_model
@@ -240,3 +247,23 @@ def test_on_a_full_disk_nothing_is_lost_and_nothing_left(full_disk: Path, name: 
         with pytest.raises(InputError, match=f"'{name}' could not be written: the disk is full"):
             WRITERS[name](path)
         assert [p.read_bytes() for p in full_disk.iterdir()] == [b"what was there"] * there
+
+
+LETTERS = strategies.characters(exclude_characters="/\0", exclude_categories=["Cs"])
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(strategies.text(LETTERS, min_size=1, max_size=90), strategies.sampled_from(["tif", "zarr"]))
+def test_a_volume_is_written_under_any_name_or_refused(name: str, ending: str) -> None:
+    pixels = np.arange(3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.ome.{ending}"
+        refused = ""
+        try:
+            write_volume(path, pixels, [0.0, 1.0, 2.0], 0.1)
+        except InputError as error:
+            refused = str(error)
+        made = [one.name for one in Path(folder).iterdir()]
+        assert made == ([] if refused else [path.name])
+        if not refused:
+            np.testing.assert_array_equal(read_image(path).data, pixels)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings, strategies
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, load_model, reconstruct
 from napari_recurrent_mz.core.device import choose_device
@@ -57,11 +58,16 @@ def off(found: FloatArray, expected: FloatArray) -> float:
     return float(np.abs(found - expected).max() / np.ptp(expected))
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_windows_cover_once_and_share_what_they_should(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    height, width = (16 * 300 ** rng.uniform(0, 1, 2)).astype(int).tolist()
-    shape, size, overlap = (height, width), int(rng.integers(128, 2112)), int(rng.integers(0, 17))
+LENGTHS = strategies.integers(1, 4800)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    strategies.tuples(LENGTHS, LENGTHS), strategies.integers(128, 2112), strategies.integers(0, 16)
+)
+def test_windows_cover_once_and_share_what_they_should(
+    shape: tuple[int, int], size: int, overlap: int
+) -> None:
     found = list(tiles(shape, size, 16 * overlap))
     if math.prod(shape) <= size**2:
         assert [tile.read for tile in found] == [(slice(0, shape[0]), slice(0, shape[1]))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ._ome import NAMESPACE
 from ._tiff import HEIGHTS_NAME
 
 _TYPES = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LARGEST_CLASSIC = 2**32 - 2**25  # bytes; what is larger needs 64-bit offsets
 
 
@@ -127,7 +129,7 @@ def ome_metadata(image: NewImage) -> dict[str, Any]:
     place, record = image.place, dict(image.provenance)
     metadata: dict[str, Any] = {
         "axes": image.axes,
-        "Name": image.name,
+        "Name": _in_xml(image.name),
         "CommentAnnotation": [{"Namespace": NAMESPACE, "Value": json.dumps(record)}],
     }
     sizes = {"X": place.pixel_um, "Y": place.pixel_um, "Z": place.step_um}
@@ -147,6 +149,11 @@ def ome_metadata(image: NewImage) -> dict[str, Any]:
     return metadata
 
 
+def _in_xml(text: str) -> str:
+    """A name without control characters, which XML cannot hold."""
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _plane_positions(place: Place, n: int) -> dict[str, list[Any]]:
     """Where ``n`` planes are, channel by channel; a place at the origin is not stated."""
     positions: dict[str, list[float]] = {}
@@ -159,7 +166,7 @@ def _plane_positions(place: Place, n: int) -> dict[str, list[Any]]:
 
 
 def _channel_metadata(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"Name": name} if name else {}
+    metadata: dict[str, Any] = {"Name": _in_xml(name)} if name else {}
     wavelength = (record.get("optics") or {}).get("wavelength_um")
     if wavelength:
         metadata["EmissionWavelength"] = round(1e3 * wavelength, 6)
