@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from .errors import counted
 from .scans import FloatArray, InputError, ZGrid
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def cpu_name() -> str:
     """Name of the CPU, with the number of cores in use."""
     model = _cpu_info("model name").partition(":")[2].strip()
     name = model or platform.processor() or platform.machine()
-    return f"{name}, {available_cores()} cores"
+    return f"{name}, {counted(available_cores(), 'core')}"
 
 
 def memory_bytes() -> int:
