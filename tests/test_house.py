@@ -102,6 +102,10 @@ def room(name: str) -> str:
     return name.lstrip(".").split(".")[0]
 
 
+def folder(name: str) -> str:
+    return name.lstrip(".").split(".")[1]
+
+
 def test_every_module_has_a_floor() -> None:
     homeless = {room(name) for name in modules()} - set(FLOORS) - {""}
     assert not homeless, f"give these rooms a floor in the table: {sorted(homeless)}"
@@ -157,6 +161,30 @@ def test_cli_opens_the_docks_lazily() -> None:
         if room(line.source) == "cli" and room(line.target) == "docks" and not line.lazy
     ]
     assert not found
+
+
+def test_docks_know_nothing_of_each_other() -> None:
+    """What several use stands in ``shared`` or ``files``; the demos drive docks from outside."""
+    found = [
+        line
+        for line in ALL_IMPORTS
+        if room(line.source) == room(line.target) == "docks"
+        if folder(line.source) not in (folder(line.target), "demo")
+        if folder(line.target) not in ("shared", "files")
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("dock", ["reconstruct", "surface", "live"])
+def test_a_dock_opens_without_the_libraries_that_compute(dock: str) -> None:
+    """They load in a thread, or with the button that needs them; the window would stand still."""
+    code = (
+        "import sys, napari._qt.qt_main_window, magicgui.widgets; known = set(sys.modules)\n"
+        f"import {PACKAGE}.docks.{dock}.dock\n"
+        "slow = {'torch', 'scipy.ndimage', 'skimage.filters', 'pywt', 'matplotlib', 'pandas'}\n"
+        "assert not slow & (set(sys.modules) - known), slow & (set(sys.modules) - known)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_docks_leave_training_alone() -> None:

@@ -17,9 +17,8 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QTabBar, QTableWidget
 from scipy import ndimage
 
 from napari_recurrent_mz.docks.prepare.dock import PrepareDock
-from napari_recurrent_mz.docks.prepare.job import about_layer
 from napari_recurrent_mz.docks.prepare.pages import ALIGN, EDF, NORMALISE, REGISTER
-from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, heights_um
+from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, about_layer, heights_um
 from napari_recurrent_mz.estimates.normalisation import edf_normalisation
 from napari_recurrent_mz.measure.preparation import extended_focus
 

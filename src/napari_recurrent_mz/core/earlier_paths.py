@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import ModuleType
@@ -36,11 +35,15 @@ NOW_AT = {
 }
 
 
-class EarlierPaths(MetaPathFinder, Loader):
+class EarlierPaths:  # importlib.abc has bases for it, and takes longer to load than the package
     """Finds a module of an earlier version where it stands now."""
 
     def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
-        return spec_from_loader(fullname, self) if place_now(fullname) else None
+        loader: Any = self
+        return spec_from_loader(fullname, loader) if place_now(fullname) else None
+
+    def create_module(self, _spec: ModuleSpec) -> None:
+        """The usual one."""
 
     def exec_module(self, module: ModuleType) -> None:
         earlier, now = module.__name__, place_now(module.__name__)

@@ -15,12 +15,12 @@ from qtpy.QtWidgets import QWidget
 from ...core.scans import InputError
 from ...io import check_output
 from ...io._zarr import NGFF
-from ..live.saving import Saving, SavingRow, StoppedError
 from ..shared.guard import emit_alive, on, one_shot
 from ..shared.parts import column_of, push_button
 from ..shared.plot import chosen_file
 from ..shared.worker import in_background
 from .layer_files import LayersFile, check_free
+from .saving import Saving, SavingRow, StoppedError
 
 _OLD_ZARR = f"OME-Zarr {NGFF[1]}, for programs that do not read {NGFF[0]} (*.ome.zarr)"
 VOLUMES = f"OME-TIFF (*.ome.tif);;OME-Zarr, for large volumes (*.ome.zarr);;{_OLD_ZARR}"

@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from ...core.device import check_memory
 from ...core.scans import InputError
 from ...measure.plots.live import ErrorOverZ, Stopping, live_figure
+from ..files.saving import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import CALM
 from ..shared.pace import Turns
@@ -22,7 +23,6 @@ from .layer import LiveLayer, NextScanFrame, get_ready
 from .pages import LivePages
 from .question import CONTINUE, START_AGAIN, QuestionBox
 from .run import LiveRun
-from .saving import finished_volume
 from .sources import FOLDER, HAND, FolderFeed, MicroscopeFeed
 from .words import (
     ABORT,

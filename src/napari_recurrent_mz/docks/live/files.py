@@ -18,6 +18,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 )
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
+from ..files.saving import Saving, SavingRow, save_listened
 from ..shared import settings as _settings
 from ..shared.guard import emit_alive, guarded, on
 from ..shared.parts import push_button
@@ -25,7 +26,6 @@ from ..shared.plot import ask_for_file
 from ..shared.worker import in_background
 from .pages import LivePages
 from .question import Choice, QuestionBox
-from .saving import Saving, SavingRow, save_listened
 from .words import count_of_scans
 
 Make = Callable[[], Any]

@@ -21,9 +21,10 @@ from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
 from ..shared.layer_choice import LayerChoice
+from ..shared.layers import about_layer
 from ..shared.plot import PlotPanel, ask_for_file
 from . import job as _job
-from .job import PlaneSource, about_layer, stack_source
+from .job import PlaneSource, stack_source
 from .pages import (
     ACTIONS,
     ALIGN,

@@ -24,10 +24,10 @@ from ...measure.preparation import (
 )
 from ..shared import layers as _layers
 from ..shared.dock import Progress, Result, relayed
+from ..shared.layers import about_layer
 from ..shared.stacks import check_stack
 from .pages import Align, Register
 
-Region = tuple[slice, slice]
 _SAME_PLACE_PX = 0.5
 _NO_DRIFT_PX, _NO_DRIFT_DEG = 0.25, 0.05
 
@@ -171,54 +171,6 @@ def register_job(
 
 
 # layers -------------------------------------------------------------------------------
-def about_layer(
-    layer: Image,
-    name: str,
-    step: dict[str, Any],
-    *,
-    is_flat: bool = False,
-    region: Region | None = None,
-    planes: slice | None = None,
-    same_units: bool = True,
-) -> dict[str, Any]:
-    """Keyword arguments for a layer that lies where another one does, or where its crop does.
-
-    ``step`` of preparation is added to the metadata; ``is_flat`` is for one image of a stack.
-    """
-    n = 2 if is_flat else min(layer.ndim, 3)
-    scale = np.array(layer.scale[-n:], dtype=float)
-    translate = np.array(layer.translate[-n:], dtype=float)
-    if region is not None:
-        translate[-2:] += [part.start for part in region] * scale[-2:]
-    heights = None if is_flat else _layers.file_heights_um(layer)
-    if planes is not None:
-        translate[0] += planes.start * scale[0]
-        if heights is not None:
-            heights = heights[planes]
-            if len(heights) > 1 and _layers.has_size(layer):  # they may be uneven
-                to_units = 1 / _layers.um_per_unit(layer, -3)
-                scale[0] = np.median(np.diff(heights)) * to_units
-                translate[0] = heights[0] * to_units
-    record = dict(_layers.known_metadata(layer))
-    record.pop("z_um", None)
-    if heights is not None:
-        record["z_um"] = heights.tolist()
-    record["prepared"] = [*record.get("prepared", ()), step]
-    about: dict[str, Any] = {
-        "name": name,
-        "scale": tuple(scale),
-        "translate": tuple(translate),
-        "units": tuple(layer.units[-n:]),
-        "axis_labels": tuple(layer.axis_labels[-n:]),
-        "metadata": {**layer.metadata, _layers.METADATA_KEY: record},
-        "colormap": layer.colormap,
-        "blending": layer.blending,
-    }
-    if same_units:
-        about["contrast_limits"] = tuple(float(value) for value in layer.contrast_limits)
-    return about
-
-
 def about_edf(layer: Image, source: PlaneSource) -> dict[str, Any]:
     """Keyword arguments for the extended-depth-of-field image of a stack."""
     step = {"task": "edf", "source": source.name, "planes": len(source.labels)}

@@ -23,6 +23,7 @@ from ..shared.pace import Turns
 from ..shared.result import ResultLayer, look_of
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import TYPED, Row, planes_of_one_stack
+from ..shared.scans import is_incomplete
 from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
@@ -31,10 +32,8 @@ from .jobs import (
     channel_optics,
     cost_in_words,
     interpolated,
-    is_incomplete,
     layer_without_hot,
     layers_name,
-    title_of,
     warnings_about,
     without_hot,
 )
@@ -205,7 +204,7 @@ class ReconstructDock(ScanSource):
         job, self._channel = first.job, first.channel
         name = layers_name(self.ui, first.layers, job.recipe.method)
         if is_preview:
-            name = f"Preview ({title_of(self.ui.method, job.recipe.method)})"
+            name = f"Preview ({self.ui.method.title(job.recipe.method)})"
         self.result = ResultLayer(self._viewer, job, self._turns, name, first.layers, self._preview)
         self._job, self.rest = job, (rest := Rest())
         self._layers = first.layers
@@ -222,7 +221,7 @@ class ReconstructDock(ScanSource):
 
     def _titled(self, method: str) -> str:
         """What the bar says is at work."""
-        title = title_of(self.ui.method, method)
+        title = self.ui.method.title(method)
         return f"{self._channel}, {title}" if self._channel else title
 
     def _arrived(self, item: Any) -> None:
@@ -371,7 +370,7 @@ class ReconstructDock(ScanSource):
         if beside is None or beside not in self._viewer.layers:
             return
         place = {name: getattr(beside, name) for name in _PLACE}
-        name = f"{beside.name.partition(' · ')[0]} · {title_of(self.ui.method, 'linear')}"
+        name = f"{beside.name.partition(' · ')[0]} · {self.ui.method.title('linear')}"
         look = {"contrast_limits": beside.contrast_limits, **look_of(beside)}
         known = {METADATA_KEY: record}
         added = self._viewer.add_image(pixels, name=name, metadata=known, **place, **look)

@@ -13,32 +13,27 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.device import check_memory
-from ...core.methods import METHOD_NAMES, image_made, method_of
+from ...core.methods import method_of
 from ...core.optics import Optics
 from ...core.scans import (
     FloatArray,
     InputError,
     Scan,
     ZGrid,
-    check_scans,
     counted,
-    require_several,
 )
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
-from ..prepare.job import about_layer
 from ..shared.grid_panel import in_words, size_in_words
 from ..shared.layers import (
+    about_layer,
     common_name,
     frame_count,
     full_resolution,
-    known_metadata,
-    lateral_origin_um,
 )
-from ..shared.layers import pixel_um as layer_pixel_um
-from ..shared.method_panel import MethodPanel
 from ..shared.result import order_from, plane_in_view
 from ..shared.scan_table import Row
+from ..shared.scans import layers_of, scan_warnings, scans_of
 from ..shared.targets import ScanPixels, VolumeJob
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
@@ -47,7 +42,6 @@ if TYPE_CHECKING:
     from ...engine.cost import Cost
 
 _PREVIEW_S = 2.0
-_ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +127,6 @@ def _pixels(row: Row) -> ScanPixels:
     return ScanPixels(full_resolution(row.layer), row.plane, row.z_um, row.name)
 
 
-def layers_of(rows: Sequence[Row]) -> list[Image]:
-    """The layers of rows."""
-    return [row.layer for row in rows if row.layer is not None]
-
-
 def channel_optics(ui: ReconstructLayout, channel: Channel) -> Optics:
     """The optics of the dock with the emission wavelength of a channel."""
     optics = ui.optics.optics()
@@ -173,13 +162,7 @@ def _check_memory(grid: ZGrid, shape: tuple[int, int], count: int, *, is_preview
 def layers_name(ui: ReconstructLayout, layers: Sequence[Image], method: str) -> str:
     """What the volume is called: what the scans' names have in common, and the method."""
     names = [layer.name for layer in layers]
-    return f"{common_name(names) or 'Volume'} · {title_of(ui.method, method)}"
-
-
-def title_of(panel: MethodPanel, method: str) -> str:
-    """What a result is called: its method, and whether its planes are confocal-like."""
-    confocal = image_made(method, panel.model) == "confocal"
-    return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
+    return f"{common_name(names) or 'Volume'} · {ui.method.title(method)}"
 
 
 def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
@@ -214,26 +197,6 @@ def layer_without_hot(row: Row, pixels: FloatArray, count: int) -> Image:
     return Image(pixels if is_flat else pixels[np.newaxis], **about)
 
 
-def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
-    """The scans of these rows, at one time point.
-
-    InputError if a height is missing or they do not go together.
-    """
-    for row in rows:
-        if row.z_um is None:
-            raise InputError(
-                f"The z position of '{row.name}' is missing: type its height in µm in the table."
-            )
-    scans = check_scans(row.scan(frame) for row in rows)
-    require_several(scans)
-    known = ((row.name, layer_pixel_um(row.layer)) for row in rows if row.layer is not None)
-    sizes = {f"{size:.3g}": name for name, size in known if size is not None}
-    if len(sizes) > 1:
-        pairs = " and ".join(f"'{name}' has {size} µm" for size, name in sizes.items())
-        raise InputError(f"The scans differ in pixel size ({pairs}): all must have the same one.")
-    return scans
-
-
 def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
     """What to mind: outside the trained range, far beyond the scans, scans that lie apart."""
     from ...engine.check import notes_before
@@ -243,33 +206,6 @@ def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:
     ends = (job.grid.start_um, job.grid.stop_um)
     notes = notes_before(recipe.scans, ends, ui.optics.known(), model)
     return notes + scan_warnings(ui.table.scans.used(), ui.optics.pixel_um())
-
-
-def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
-    """What to mind about the layers of the scans: their pixels and their places."""
-    layers = list({id(row.layer): row.layer for row in rows if row.layer is not None}.values())
-    sentences = [
-        f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: the volume takes "
-        "the one here."
-        for size in map(layer_pixel_um, layers)
-        if size is not None and abs(size - pixel_um) > 0.01 * size
-    ][:1]
-    for name, words in _ONE_CHANNEL.items():
-        stated = {one.name: known_metadata(one).get(name) for one in layers}
-        values = {f"{value:.4g}": layer for layer, value in stated.items() if value is not None}
-        if len(values) > 1:
-            pairs = [f"{value} in '{layer}'" for value, layer in values.items()]
-            sentences.append(
-                f"The {words} differs between the scans ({' and '.join(pairs[:2])}): are they of "
-                "one channel?"
-            )
-    places = [lateral_origin_um(layer) for layer in layers]
-    if np.ptp(places, axis=0).max() > pixel_um / 2:
-        sentences.append(
-            "The scans lie at different places in x and y: they are taken as aligned, pixel on "
-            "pixel."
-        )
-    return sentences
 
 
 def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]) -> str:
@@ -297,11 +233,6 @@ def cost_in_words(ui: ReconstructLayout, viewer: Any, planned: Sequence[Planned]
     seconds = cost.seconds * volumes
     about = "about " if seconds >= 1 else ""
     return f"{words} · {about}{in_words(seconds)}"
-
-
-def is_incomplete(rows: Sequence[Row]) -> bool:
-    """Whether the table is only unfinished, which is no mistake."""
-    return len(rows) < 2 or any(row.z_um is None for row in rows)
 
 
 def _coarser(ui: ReconstructLayout, grid: ZGrid, scans: Sequence[Scan]) -> ZGrid:

@@ -411,3 +411,51 @@ def common_name(names: Sequence[str]) -> str:
     if len(unique) > 1:
         text = re.sub(r"[\W_]*(\bz|_z)?[\W_\d]*$", "", text, flags=re.IGNORECASE)
     return text.strip()
+
+
+def about_layer(
+    layer: Image,
+    name: str,
+    step: dict[str, Any],
+    *,
+    is_flat: bool = False,
+    region: tuple[slice, slice] | None = None,
+    planes: slice | None = None,
+    same_units: bool = True,
+) -> dict[str, Any]:
+    """Keyword arguments for a layer that lies where another one does, or where its crop does.
+
+    ``step`` of preparation is added to the metadata; ``is_flat`` is for one image of a stack.
+    """
+    n = 2 if is_flat else min(layer.ndim, 3)
+    scale = np.array(layer.scale[-n:], dtype=float)
+    translate = np.array(layer.translate[-n:], dtype=float)
+    if region is not None:
+        translate[-2:] += [part.start for part in region] * scale[-2:]
+    heights = None if is_flat else file_heights_um(layer)
+    if planes is not None:
+        translate[0] += planes.start * scale[0]
+        if heights is not None:
+            heights = heights[planes]
+            if len(heights) > 1 and has_size(layer):  # they may be uneven
+                to_units = 1 / um_per_unit(layer, -3)
+                scale[0] = np.median(np.diff(heights)) * to_units
+                translate[0] = heights[0] * to_units
+    record = dict(known_metadata(layer))
+    record.pop("z_um", None)
+    if heights is not None:
+        record["z_um"] = heights.tolist()
+    record["prepared"] = [*record.get("prepared", ()), step]
+    about: dict[str, Any] = {
+        "name": name,
+        "scale": tuple(scale),
+        "translate": tuple(translate),
+        "units": tuple(layer.units[-n:]),
+        "axis_labels": tuple(layer.axis_labels[-n:]),
+        "metadata": {**layer.metadata, METADATA_KEY: record},
+        "colormap": layer.colormap,
+        "blending": layer.blending,
+    }
+    if same_units:
+        about["contrast_limits"] = tuple(float(value) for value in layer.contrast_limits)
+    return about

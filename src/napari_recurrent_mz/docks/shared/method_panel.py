@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
-from ...core.methods import DEFAULT_METHOD, DOCK_METHODS
+from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, image_made
 from ...core.scans import InputError
 from . import settings
 from .form import FormPanel, asked
@@ -123,6 +123,11 @@ class MethodPanel(FormPanel):
         """Name or path of the chosen model; None is the default one."""
         value = self.models.currentData()
         return str(value) if value else None
+
+    def title(self, method: str) -> str:
+        """What a result is called: its method, and whether its planes are confocal-like."""
+        confocal = image_made(method, self.model) == "confocal"
+        return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
     def set_method(self, key: str) -> None:
         """Choose a method by its key."""

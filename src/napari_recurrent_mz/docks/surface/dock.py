@@ -17,7 +17,6 @@ from ...core.optics import Optics
 from ...core.scans import Heights, InputError, Scan
 from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
-from ..reconstruct.jobs import is_incomplete, scan_warnings, scans_of, title_of
 from ..shared import layers as _layers
 from ..shared import settings as _settings
 from ..shared.form import tab_in_order
@@ -28,6 +27,7 @@ from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
 from ..shared.scan_source import ScanParts, ScanSource
 from ..shared.scan_table import Row
+from ..shared.scans import is_incomplete, scan_warnings, scans_of
 from .choice import (
     POINTS,
     SurfaceChoice,
@@ -206,7 +206,7 @@ class SurfaceDock(ScanSource):
         assert self._job is not None
         recipe, look = self._job
         check = surface.provenance.get("check")
-        title = title_of(self.method, check["chosen"] if check else recipe.method)
+        title = self.method.title(check["chosen"] if check else recipe.method)
         self.result = add_image(self._viewer, recipe, surface, look, title)
         self.save.offer([] if self.result is None else [self.result])
         if look.is_unsized:

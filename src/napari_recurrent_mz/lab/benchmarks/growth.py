@@ -125,4 +125,4 @@ def measure_bead_widths(bench: Bench) -> Iterator[Row]:
         accepted.append(int(measure_beads(planted.volume, _VOXEL_UM).accepted.sum()))
 
     times = Times(tuple(timed(fit) for _ in range(bench.sizes.repeats)))
-    yield Row("beads", f"find and measure_bead_widths {accepted[-1]:,} beads", **times.spread)
+    yield Row("beads", f"find and measure {accepted[-1]:,} beads", **times.spread)

@@ -22,7 +22,7 @@ _IMPORT = "begun = time.perf_counter()\nimport napari_recurrent_mz"
 
 _WEIGHTS = """
 import sys
-from napari_recurrent_mz import weights
+from napari_recurrent_mz.networks import weights
 name = sys.argv[1] or None
 begun = time.perf_counter()
 weights.load_model(name)"""

@@ -1,4 +1,4 @@
-"""How far the saving of a live session is, and a way to end it."""
+"""How far saving is, and a way to end it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from ...core.progress import listening
-from ..files.layer_files import LayersFile
 from ..shared.guard import on
 from ..shared.parts import push_button, show_progress
+from .layer_files import LayersFile
 
 _OF_A_RUNNING_SESSION = ("state", "next_z_um")
 _REPORT_EVERY_S = 0.1
