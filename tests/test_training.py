@@ -110,6 +110,21 @@ def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path
         make_batch(pool, 0, 2, confocal)
 
 
+def test_two_processes_do_not_train_in_one_folder(
+    pool: Pool, held_out: Pool, tmp_path: Path
+) -> None:
+    first, second = (
+        on_fields(_config(2), pool, held_out, tmp_path, device="cpu") for _ in range(2)
+    )
+    steps = first.run()
+    next(steps)
+    with pytest.raises(InputError, match="Another process trains in"):
+        next(second.run())
+    steps.close()
+    assert next(second.run()).step == 1
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_for_another_image_the_correction_begins_at_nil(
     pool: Pool, held_out: Pool, tmp_path: Path
 ) -> None:

@@ -75,6 +75,24 @@ def in_turn(path: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
             lock.release()
 
 
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether a file is this process's to write; on a drive without locks it always is."""
+    beside = path.with_name(f".{path.name}.lock")
+    try:
+        lock = try_lock(beside)
+    except OSError:
+        yield True
+        return
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.release()
+            with suppress(OSError):
+                beside.unlink()
+
+
 class Workplace:
     """A hidden folder beside a file, or OME-Zarr folder, that is being written.
 

@@ -11,7 +11,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from ..core.device import Device
 from ..core.scans import InputError
 from ..io import write_json
-from ..io._whole import read_json, refusals_of, remove_left_behind, try_lock
+from ..io._whole import claimed, read_json, refusals_of, remove_left_behind
 from ..networks.architectures import Network
 from ..networks.recurrent_mz import NetworkConfig
 from .check import Question, Validation, ask, check_groups
@@ -192,7 +191,7 @@ class ExampleFolder:
         path, group = job
         if path.exists():
             return False
-        with _claimed(path) as ours:
+        with claimed(path) as ours:
             is_wanted = ours and not path.exists()
             if is_wanted:
                 remove_left_behind(path)
@@ -231,24 +230,6 @@ class ExampleFolder:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether a file is ours to make; on a drive without locks it always is."""
-    beside = path.with_name(f".{path.name}.lock")
-    try:
-        lock = try_lock(beside)
-    except OSError:
-        yield True
-        return
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            lock.release()
-            with suppress(OSError):
-                beside.unlink()
 
 
 def room_for(folder: ExampleFolder, gigabytes: float, wanted: int | None) -> range:

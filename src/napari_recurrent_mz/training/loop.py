@@ -18,7 +18,7 @@ from ..core.device import Device
 from ..core.memory import is_out_of_memory
 from ..core.scans import InputError
 from ..io import write_json, write_whole
-from ..io._whole import refusals_of
+from ..io._whole import claimed, refusals_of
 from ..networks.architectures import Network, architecture_of
 from ..networks.recurrent_mz import RecurrentMZ
 from .check import Question, Validation, ask, field_questions
@@ -108,7 +108,19 @@ class Trainer:
         return self._elapsed() / (60 * self.minutes)
 
     def run(self) -> Iterator[TrainingStep]:
-        """Train to the end, yielding after every step; close the generator to stop early."""
+        """Train to the end, yielding after every step; close the generator to stop early.
+
+        InputError if another process trains in the same folder.
+        """
+        with claimed(self._checkpoint) as ours:
+            if not ours:
+                raise InputError(
+                    f"Another process trains in '{self.folder}': wait until it ends, or take "
+                    "another folder."
+                )
+            yield from self._run()
+
+    def _run(self) -> Iterator[TrainingStep]:
         config, losses = self.config, list[torch.Tensor]()
         self._began = time.monotonic()
         first = judged = part = self.part
