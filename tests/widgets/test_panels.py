@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from napari.layers import Image
+from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_recurrent_mz.core.device import gpu_memory_limit, limit_gpu_memory
 from napari_recurrent_mz.core.scans import InputError, ZGrid, nice_step
@@ -18,6 +22,7 @@ from napari_recurrent_mz.docks.shared import (
 from napari_recurrent_mz.docks.shared import (
     settings as _settings,
 )
+from napari_recurrent_mz.docks.shared.form import faint
 from napari_recurrent_mz.docks.shared.grid_panel import GridPanel, in_words
 from napari_recurrent_mz.docks.shared.method_panel import MethodPanel
 from napari_recurrent_mz.docks.shared.optics_panel import OBJECTIVES, OpticsPanel
@@ -28,7 +33,7 @@ from napari_recurrent_mz.docks.shared.stack_panel import (
     planes_every,
     spread_planes,
 )
-from napari_recurrent_mz.docks.shared.theme import Palette
+from napari_recurrent_mz.docks.shared.theme import MessageLabel, Palette
 from napari_recurrent_mz.networks import weights
 
 BACKGROUND, TOOLTIP = Qt.ItemDataRole.BackgroundRole, Qt.ItemDataRole.ToolTipRole
@@ -451,3 +456,29 @@ def test_a_proposed_grid_leaves_auto_on_and_a_typed_one_stays(qtbot) -> None:
     assert not panel.auto.isChecked()
     panel.propose(ZGrid(0, 10, 0.5))
     assert panel.grid() == ZGrid(1, 2, 0.5)
+
+
+def _said(text: str) -> QLabel:
+    label = MessageLabel(Palette("dark"))
+    label.say(text)
+    return label
+
+
+@pytest.mark.parametrize("make", [faint, _said])
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("Another scan changes about 5.8 %: go on.", "Another scan changes about 5.8_%: go on."),
+        ("At 3 µm, within 2 min and 5 s.", "At 3_µm, within 2_min and 5_s."),
+        ("7 MB of memory · about 17 s", "7_MB of memory · about 17_s"),
+        ("4 scans of 7 planes, 12 GB (30 %), 1.5 h", "4 scans of 7 planes, 12_GB (30_%), 1.5_h"),
+        ("3 models, 2 seconds, % of all", "3 models, 2 seconds, % of all"),
+    ],
+)
+def test_no_line_ends_between_a_number_and_its_unit(
+    qtbot: QtBot, make: Callable[[str], QLabel], sentence: str, shown: str
+) -> None:
+    label = make(sentence)
+    qtbot.addWidget(label)
+    assert QLabel.text(label) == shown.replace("_", "\N{NO-BREAK SPACE}")
+    assert label.text() == sentence

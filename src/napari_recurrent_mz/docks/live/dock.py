@@ -34,7 +34,6 @@ from .words import (
     STOP_WATCHING,
     run_over,
     start_again,
-    unbroken,
 )
 from .work import (
     Add,
@@ -206,7 +205,7 @@ class LiveDock(ScanIntake):
             except InputError as error:
                 why_not = str(error)
                 kind = "hint" if self.setup.is_incomplete() else "error"
-        self.footer.ready(unbroken(why_not), kind)
+        self.footer.ready(why_not, kind)
         if self._is_at_microscope or self.live.is_starting:
             self.footer.action.setEnabled(False)
 
@@ -301,8 +300,7 @@ class LiveDock(ScanIntake):
             self.live.work.add(add)
 
     def _stage_read(self, read: StageAt) -> None:
-        stage = f"The stage was at {read.z_um:.4g} µm."
-        self.setup.sources.rows.stage.setText(unbroken(stage))
+        self.setup.sources.rows.stage.setText(f"The stage was at {read.z_um:.4g} µm.")
 
     def _microscope_free(self, free: MicroscopeFree) -> None:
         self._is_at_microscope = False
@@ -312,7 +310,7 @@ class LiveDock(ScanIntake):
         if free.ended is not None:
             kind = {"converged": "done", "failed": "error"}.get(free.ended.reason, "hint")
             self.say(run_over(free.ended), kind)
-            self.setup.sources.rows.stage.setText(unbroken(free.ended.stage))
+            self.setup.sources.rows.stage.setText(free.ended.stage)
         self._show_state()
         self.run_ended.emit(free.ended)
 
@@ -373,7 +371,7 @@ class LiveDock(ScanIntake):
             return
         verdict, history = self.session.verdict(self.epsilon), tuple(self.session.history)
         kind = "done" if verdict.stop else "hint"
-        self.scans.verdict.say(unbroken(verdict.sentence), kind)
+        self.scans.verdict.say(verdict.sentence, kind)
         counts = [entry.scans for entry in history]
         changes = [entry.relative_change for entry in history]
         stopping = Stopping(counts, changes, self.epsilon, verdict.next_change)

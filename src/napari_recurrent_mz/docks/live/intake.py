@@ -23,7 +23,6 @@ from .layer import LiveLayer
 from .pages import LivePages
 from .question import ABOUT_SCANS, LEAVE_OUT, USE_HEIGHT, QuestionBox
 from .run import LiveRun
-from .words import unbroken
 from .work import Add, ScanQuestion
 
 
@@ -94,7 +93,7 @@ class ScanIntake(_drop.DropTarget):
 
     def say(self, sentence: str, kind: str = "hint") -> None:
         """Answer to what the user did last."""
-        self.footer.say(unbroken(sentence), kind)
+        self.footer.say(sentence, kind)
 
     def add_selected(self) -> None:
         """Take the layers that are selected in napari's layer list as scans."""

@@ -13,7 +13,6 @@ from ..shared.fields import NumberEdit
 from ..shared.guard import on
 from ..shared.parts import push_button
 from ..shared.theme import MessageLabel, Palette
-from .words import unbroken
 
 Answered = Callable[[str, float | None], None]
 """Gets the key of the choice, and the height in µm that was typed."""
@@ -121,7 +120,7 @@ class QuestionBox(QWidget):
         names = [f"'{one.about}'" for one in others if one.about]
         verb = "waits" if len(names) == 1 else "wait"
         rest = f" {listed(names)} {verb} for a height, too." if names else ""
-        self.label.say(unbroken(question.sentence + rest), "warning")
+        self.label.say(question.sentence + rest, "warning")
 
     def _show(self) -> None:
         for button in self.buttons.values():

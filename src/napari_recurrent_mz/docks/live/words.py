@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ...acquisition import Ended
 from .sources import FOLDER, HAND, MICROSCOPE
-
-_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|[kMG]B)(?!\w))")
 
 START = ("Start session", "Begin: the first scan brings the volume as a new layer")
 ACTIONS = {
@@ -33,11 +29,6 @@ PLACES = {
     "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
 }
 """Where the states of the network are."""
-
-
-def unbroken(sentence: str) -> str:
-    """The same with spaces between numbers and their units at which no line ends."""
-    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", sentence)
 
 
 def count_of_scans(count: int) -> str:

@@ -49,7 +49,7 @@ from . import settings
 from .fields import NumberEdit, as_example
 from .guard import on
 from .layer_choice import LayerChoice
-from .parts import column_of, heading
+from .parts import Words, column_of, heading
 
 T = TypeVar("T")
 _GAP = 4
@@ -387,8 +387,7 @@ class _Lines(Container):
 
 def faint(text: str = "", *, wraps: bool = True, is_copied: bool = False) -> QLabel:
     """Words that are not as important as the rest; whether a person can copy them."""
-    label = QLabel(text)
-    label.setWordWrap(wraps)
+    label = Words(text, wraps=wraps)
     label.setProperty("faint", True)
     if is_copied:
         label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

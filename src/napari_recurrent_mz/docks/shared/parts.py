@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -13,6 +15,28 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|h|[kMG]B)(?!\w))")
+
+
+class Words(QLabel):
+    """Words in lines, none of which ends between a number and its unit."""
+
+    def __init__(
+        self, text: str = "", parent: QWidget | None = None, *, wraps: bool = True
+    ) -> None:
+        super().__init__(parent)
+        self.setWordWrap(wraps)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802 (Qt's name)
+        """Show these words."""
+        self._said = text or ""
+        super().setText(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", self._said))
+
+    def text(self) -> str:
+        """The words as they were given, with ordinary spaces."""
+        return self._said
 
 
 def heading(text: str) -> QLabel:

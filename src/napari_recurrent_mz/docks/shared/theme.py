@@ -6,9 +6,10 @@ import contextlib
 
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
+from .parts import Words
 
 
 class Palette:
@@ -38,16 +39,15 @@ class Palette:
         return self.colour("error" if error else "warning", 110)
 
 
-class MessageLabel(QLabel):
+class MessageLabel(Words):
     """A sentence with a coloured edge: a hint, a success, a warning or an error."""
 
     _EDGES = {"hint": "secondary", "done": "current", "warning": "warning", "error": "error"}  # noqa: RUF012
 
     def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent=parent)
         self._palette = palette
         self.kind = "hint"
-        self.setWordWrap(True)
         self.setTextInteractionFlags(self.textInteractionFlags().TextSelectableByMouse)
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
