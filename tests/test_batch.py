@@ -346,9 +346,7 @@ def test_an_older_plate(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             read_image(out / "screen.ome.zarr" / name).data, expected(pixels)
         )
-    with pytest.raises(
-        InputError, match="is there already in another version of NGFF"
-    ):
+    with pytest.raises(InputError, match="is there already in another version of NGFF"):
         batch(source, out)
 
 
