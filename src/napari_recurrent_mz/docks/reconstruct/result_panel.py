@@ -73,9 +73,10 @@ class ResultPanel(FormPanel):
         """Whether only the folder is missing, which is no mistake."""
         return self.is_on_disk and not self._folder
 
-    def write_to(self, folder: Path) -> None:
-        """Write volumes to this folder."""
+    def write_to(self, folder: Path, ngff: str | None = None) -> None:
+        """Write volumes to this folder, as this version of OME-Zarr or the one chosen before."""
         self._folder = str(folder)
+        self._form.ngff.value = ngff or self.ngff
         self._show()
         if self.is_on_disk:
             self.changed.emit()
