@@ -27,6 +27,7 @@ from ..core.scans import (
     listed,
     named,
 )
+from ..estimates.even_light import uneven_scan
 from ..estimates.hot_pixels import hot_pixels
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
@@ -261,6 +262,20 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     return [
         f"Single pixels stand out in {listed(hot)} as no light through this objective can (hot "
         "pixels, cosmic rays): replace each by the median of its neighbours first."
+    ]
+
+
+def light_notes(scans: Sequence[Scan]) -> list[str]:
+    """A sentence that names the scan with less or more light than the others, if there is one."""
+    uneven = uneven_scan([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    if uneven is None:
+        return []
+    percent = 100 * abs(uneven.gain - 1)
+    return [
+        f"There is {percent:.0f} % {'less' if uneven.gain < 1 else 'more'} light in "
+        f"{named(scans[uneven.index])} than in the scans beside it, though a wide-field image "
+        "loses none with focus (bleached, or another exposure or lamp): even it out, take it "
+        "again, or leave it out."
     ]
 
 
