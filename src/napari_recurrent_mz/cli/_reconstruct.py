@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.scans import ZGrid, contrast_limits, default_grid
 from ..io._zarr import NGFF
-from ._common import OUTPUT, Given, Grid, Source
+from ._common import OUTPUT, Given, Grid, Ngff, Source
 from ._options import Option
 from ._terminal import Checked, Progress, note, result_line
 
@@ -23,9 +23,7 @@ def reconstruct(
     output: Annotated[
         str, Option("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
     ],
-    ngff: Annotated[
-        str, Option("version of OME-Zarr; 0.4 for programs that do not read 0.5", choices=NGFF)
-    ] = NGFF[0],
+    ngff: Ngff = NGFF[0],
 ) -> None:
     """Build a volume from scans.
 

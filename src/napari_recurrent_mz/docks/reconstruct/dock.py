@@ -97,9 +97,9 @@ class ReconstructDock(ScanSource):
         """Fill in the target grid."""
         self.ui.grid.set_grid(grid)
 
-    def write_to(self, folder: Path) -> None:
-        """Let volumes be written to this folder as they are made."""
-        self.ui.result.write_to(folder)
+    def write_to(self, folder: Path, ngff: str | None = None) -> None:
+        """Let volumes be written to this folder as they are made, as this version of OME-Zarr."""
+        self.ui.result.write_to(folder, ngff)
 
     def act(self) -> None:
         """What the main button does: :meth:`reconstruct`."""

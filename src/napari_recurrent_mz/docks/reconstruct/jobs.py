@@ -105,7 +105,8 @@ def _job(
         output = ui.result.output(layers_name(ui, layers_of(rows), method.key), taken)
         y, x = recipe.shape
         check_disk(output, (frames * len(grid), y, x))
-    return VolumeJob(recipe, order, output, tuple(map(_pixels, rows)) if lapse else (), frames)
+    lapse_rows = tuple(map(_pixels, rows)) if lapse else ()
+    return VolumeJob(recipe, order, output, lapse_rows, frames, ui.result.ngff)
 
 
 def _check_frames(layers: Sequence[Image]) -> None:
