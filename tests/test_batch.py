@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,50 @@ def test_a_plate_keeps_its_layout(tmp_path: Path) -> None:
     assert states(batch(source, tmp_path / "out")) == ["kept"] * 3
 
 
+OLD = replace(LINEAR, format="ome.zarr", ngff="0.4")
+
+
+def test_an_older_ome_zarr_is_written_on_request(folder: Path, tmp_path: Path) -> None:
+    from ome_zarr_models.v04 import Image
+
+    batch(folder, tmp_path / "out", replace(LINEAR, format="ome.zarr"))
+    assert states(batch(folder, tmp_path / "out", OLD)) == ["done"] * 3  # made anew
+    assert states(batch(folder, tmp_path / "out", OLD)) == ["kept"] * 3
+    made = tmp_path / "out" / "s1.ome.zarr"
+    Image.from_zarr(zarr.open_group(made, mode="r", zarr_format=2))
+    np.testing.assert_array_equal(read_image(made).data, expected(stack(1)))
+
+
+def test_an_older_time_lapse(tmp_path: Path) -> None:
+    from ome_zarr_models.v04 import Image
+
+    pixels = np.stack([stack(t) for t in range(3)])
+    source = ngff(tmp_path / "t.ome.zarr", pixels, "tzyx")
+    assert states(batch(source, tmp_path / "out", OLD)) == ["done"] * 3
+    assert states(batch(source, tmp_path / "out", OLD)) == ["kept"] * 3
+    group = zarr.open_group(tmp_path / "out" / "t.ome.zarr", mode="r", zarr_format=2)
+    Image.from_zarr(group)
+    for t in range(3):
+        np.testing.assert_array_equal(group["0"][t], expected(pixels[t]))  # type: ignore[index]
+
+
+def test_an_older_plate(tmp_path: Path) -> None:
+    from ome_zarr_models.v04 import HCS
+
+    fields = {name: stack(k) for k, name in enumerate(["A/1/0", "A/1/1", "B/2/0"])}
+    source, out = plate(tmp_path / "screen.ome.zarr", fields), tmp_path / "out"
+    assert states(batch(source, out, OLD)) == ["done"] * 3
+    assert states(batch(source, out, OLD)) == ["kept"] * 3
+    made = HCS.from_zarr(zarr.open_group(out / "screen.ome.zarr", mode="r", zarr_format=2))
+    assert [len(well.attributes.well.images) for well in made.well_groups] == [2, 1]
+    for name, pixels in fields.items():
+        np.testing.assert_array_equal(
+            read_image(out / "screen.ome.zarr" / name).data, expected(pixels)
+        )
+    with pytest.raises(InputError, match="is there already in another version of NGFF"):
+        batch(source, out)
+
+
 def test_a_plate_as_the_napari_reader_sees_it(tmp_path: Path) -> None:
     from ome_zarr.io import parse_url
     from ome_zarr.reader import Reader
@@ -548,6 +593,8 @@ def test_what_cannot_be_a_batch_is_told_in_one_sentence(folder: Path, tmp_path: 
         ({"method": "magic"}, "The method 'magic' is unknown"),
         ({"format": "png"}, "The format 'png' is unknown"),
         ({"planes": (1,)}, "at least two scans"),
+        ({"ngff": "0.4"}, "NGFF 0.4: choose the format ome.zarr"),
+        ({"ngff": "0.3", "format": "ome.zarr"}, "NGFF 0.3"),
     ],
 )
 def test_wrong_settings(wrong: dict[str, Any], sentence: str) -> None:

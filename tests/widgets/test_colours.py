@@ -14,6 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.layers._layer_actions import _split_stack
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 from scipy.ndimage import gaussian_filter
 
 from files import write_ome
@@ -126,10 +127,20 @@ def test_a_preview_says_that_it_is_of_one_channel(
 
 
 def test_both_volumes_are_saved_as_one_file(
-    dock: ReconstructDock, tmp_path: Path, run_to_end: Any, qtbot: Any
+    dock: ReconstructDock,
+    tmp_path: Path,
+    run_to_end: Any,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened(dock, two_colours(tmp_path))
     run_to_end(dock)
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *args: asked.append(args) or ("", "")
+    )
+    dock.ui.save.button.click()
+    assert Path(asked[0][2]).name == "DAPI + CY3 - Linear MMSE"
     path = tmp_path / "volumes.ome.tif"
     dock.ui.save.save_to(path)
     qtbot.waitUntil(path.exists)
@@ -275,14 +286,15 @@ def test_the_time_point_in_view_is_reconstructed(lapse: ReconstructDock, run_to_
     np.testing.assert_allclose(layer.data, alone(MOVIE[2, 1], 0.6), rtol=1e-6)
 
 
-@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("ngff", ["", "0.5", "0.4"])
 def test_all_time_points_are_one_layer(
-    lapse: ReconstructDock, tmp_path: Path, run_to_end: Any, on_disk: bool
+    lapse: ReconstructDock, tmp_path: Path, run_to_end: Any, ngff: str
 ) -> None:
     lapse.ui.channels.take_all_times()
+    on_disk = bool(ngff)
     if on_disk:
         (tmp_path / "out").mkdir()
-        lapse.write_to(tmp_path / "out")
+        lapse.write_to(tmp_path / "out", ngff)
     lapse.check()
     assert lapse.ui.grid.cost.text().startswith("3 time points × 7 planes")
     outcome = run_to_end(lapse)
@@ -298,6 +310,7 @@ def test_all_time_points_are_one_layer(
             image = read_image(outcome.path, time=time)
             np.testing.assert_array_equal(image.data, np.asarray(layer.data[time]))
             assert image.provenance["time_points"] == 3
+            assert (outcome.path / ".zattrs").is_file() == (ngff == "0.4")
     if not on_disk:
         path = tmp_path / "saved.ome.tif"
         write_ome_tiff(str(path), [layer.as_layer_data_tuple()])

@@ -188,3 +188,18 @@ def test_what_was_made_of_scans_is_no_scan(entry) -> None:
 )
 def test_the_volume_is_named_after_what_scans_have_in_common(names, common) -> None:
     assert _layers.common_name(names) == common
+
+
+@pytest.mark.parametrize(
+    ("names", "joint"),
+    [
+        (["DAPI · Linear MMSE"], "DAPI · Linear MMSE"),
+        (["TRITC · Recurrent-MZ", "FITC · Recurrent-MZ"], "TRITC + FITC · Recurrent-MZ"),
+        (["cell 2 DAPI · Cubic", "cell 2 CY3 · Cubic"], "cell 2 DAPI + CY3 · Cubic"),
+        (["a · Auto", "b · Cubic"], "a · Auto + b · Cubic"),
+        (["cell", "cell [1]"], "cell [1]"),
+        (["cell", "cell"], "cell"),
+    ],
+)
+def test_several_volumes_have_one_short_name(names, joint) -> None:
+    assert _layers.joint_name(names) == joint

@@ -19,6 +19,7 @@ from files import MICROMETRES, heights, write_ome
 from napari_recurrent_mz import Optics, ZGrid
 from napari_recurrent_mz.core import device
 from napari_recurrent_mz.core.methods import METHOD_NAMES
+from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.docks.reconstruct import error_plot
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
@@ -353,7 +354,7 @@ def test_the_expected_error_of_every_plane_is_shown_before_a_run(
     assert re.search(r"the volume, about \d+ MB more while computing", dock.ui.grid.cost.text())
     asked = []
     monkeypatch.setattr(
-        error_plot, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [])
+        error_plot, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [], [])
     )
     for _ in range(3):
         dock.check()  # nothing has changed
@@ -364,6 +365,18 @@ def test_the_expected_error_of_every_plane_is_shown_before_a_run(
     dock.ui.table.scans.rows[1].z_um = None
     dock.check()
     assert dock.ui.error.isHidden()
+
+
+@pytest.fixture
+def make_nucleus():
+    """A viewer with the real nucleus in it."""
+
+    def make() -> tuple[ViewerModel, Any]:
+        viewer = ViewerModel()
+        ((pixels, about, _),) = samples.nucleus_stack()
+        return viewer, viewer.add_image(pixels.copy(), **about)
+
+    return make
 
 
 def test_hot_pixels_are_told_before_a_run(qtbot, docks, add_stack) -> None:
@@ -406,6 +419,29 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(qtbot, docks, add_st
     qtbot.waitUntil(dock.ui.hot_pixels.isHidden, timeout=20_000)
     dock.ui.table.scans.undo()
     assert [row.plane for row in dock.ui.table.scans.used()] == [1, 4, 7]
+
+
+def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucleus) -> None:
+    viewer, layer = make_nucleus()
+    before = layer.data.copy()
+    dock = ReconstructDock(viewer)
+    docks.append(dock)
+    dock.add_layers([layer])
+    dock.ui.table.scans.take_stack(layer, rows_of(layer, [14, 17, 20]))
+    layer.data[17] = 600 + 0.7 * (layer.data[17] - 600.0)
+    dimmed = layer.data[17].copy()
+    dock.check()
+    qtbot.waitUntil(lambda: not dock.ui.even_light.isHidden(), timeout=20_000)
+    assert "% less light in" in dock.ui.footer.warnings.text()
+    dock.ui.even_light.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+    evened = viewer.layers[-1]
+    off = np.abs(evened.data[0] - before[17]).mean()
+    assert off < 0.2 * np.abs(dimmed - before[17].astype(float)).mean()
+    assert evened.metadata[METADATA_KEY]["prepared"][-1]["task"] == "even light"
+    np.testing.assert_array_equal(layer.data[17], dimmed)
+    assert [row.layer for row in dock.ui.table.scans.used()] == [layer, evened, layer]
+    qtbot.waitUntil(dock.ui.even_light.isHidden, timeout=20_000)
 
 
 def test_interpolation_is_put_beside_the_volume_by_one_press(dock, qtbot, run_to_end) -> None:

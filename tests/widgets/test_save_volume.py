@@ -80,11 +80,13 @@ def test_a_volume_is_saved_as_it_is(
     assert done.ui.save.button.isEnabled()
 
 
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
 def test_a_volume_that_lies_on_the_disk_is_saved_elsewhere(
-    qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path, run_to_end: Any
+    qtbot: Any, done: ReconstructDock, dialog: Dialog, tmp_path: Path, run_to_end: Any, ngff: str
 ) -> None:
-    done.write_to(tmp_path)
+    done.write_to(tmp_path, ngff)
     outcome = run_to_end(done)
+    assert (outcome.path / ".zattrs").is_file() == (ngff == "0.4")
     assert str(tmp_path / "b.ome.tif") in press(qtbot, done, dialog, tmp_path / "b.ome.tif")
     image, kept = read_image(tmp_path / "b.ome.tif"), read_image(outcome.path)
     np.testing.assert_array_equal(image.data, kept.data)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ..core.scans import InputError, ZGrid
-from ._common import OUTPUT, Grid, MethodOptions, OpticsOptions, Planes, ZStep
+from ..io._zarr import NGFF
+from ._common import OUTPUT, Grid, MethodOptions, Ngff, OpticsOptions, Planes, ZStep
 from ._options import Argument, Option
 from ._terminal import Progress, clock
 
@@ -67,6 +68,7 @@ def batch(
             choices=("ome.tif", "ome.zarr"),
         ),
     ] = None,
+    ngff: Ngff = NGFF[0],
     grid: Grid = None,
     optics: OpticsOptions,
     by: MethodOptions,
@@ -95,6 +97,7 @@ def batch(
     settings = BatchSettings(
         grid=None if grid is None else ZGrid.parse(grid), planes=planes, z_step_um=z_step_um,
         method=by.method, model=by.model, device=by.device, channel=channel, format=format,
+        ngff=ngff,
         **asdict(optics),
     )  # fmt: skip
     jobs = find_jobs(sources, output, settings, pattern=pattern, recursive=recursive)

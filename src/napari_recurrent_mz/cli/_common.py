@@ -12,6 +12,7 @@ from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
 from ..io._optics import OPTICS, optics_for, optics_values
+from ..io._zarr import NGFF
 from ._options import Argument, Option
 from ._terminal import note
 
@@ -35,6 +36,9 @@ Grid = Annotated[
         "field that meet the scans)",
         "START:STOP:STEP",
     ),
+]
+Ngff = Annotated[
+    str, Option("version of OME-Zarr; 0.4 for programs that do not read 0.5", choices=NGFF)
 ]
 DeviceChoice = Annotated[str, Option("where the network runs", choices=CHOICES)]
 _STATED = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.scans import ZGrid, contrast_limits, default_grid
 from ..io._zarr import NGFF
-from ._common import OUTPUT, Given, Grid, Source
+from ._common import OUTPUT, Given, Grid, Ngff, Source
 from ._options import Option
 from ._terminal import Checked, Progress, note, result_line
 
@@ -23,9 +23,7 @@ def reconstruct(
     output: Annotated[
         str, Option("result: .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)", names=OUTPUT)
     ],
-    ngff: Annotated[
-        str, Option("version of OME-Zarr; 0.4 for programs that do not read 0.5", choices=NGFF)
-    ] = NGFF[0],
+    ngff: Ngff = NGFF[0],
 ) -> None:
     """Build a volume from scans.
 
@@ -68,10 +66,11 @@ def _made(
     given: Given, planes: ZGrid, volume: VolumeWriter, number: int
 ) -> tuple[dict[str, Any], str]:
     """Reconstruct one channel of the volume; its record, and a line that says what was done."""
-    from ..engine.check import hot_pixel_notes
+    from ..engine.check import hot_pixel_notes, light_notes
     from ..engine.to_disk import reconstruct_into
 
-    for sentence in hot_pixel_notes(given.scans, given.optics) if given.optics else ():
+    hot = hot_pixel_notes(given.scans, given.optics) if given.optics else []
+    for sentence in hot + light_notes(given.scans):
         note(sentence)
     records: list[dict[str, Any]] = []
     asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()

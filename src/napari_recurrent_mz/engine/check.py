@@ -27,6 +27,7 @@ from ..core.scans import (
     listed,
     named,
 )
+from ..estimates.even_light import uneven_scan
 from ..estimates.hot_pixels import hot_pixels
 from ..estimates.lmmse import LinearEstimate
 from ..estimates.normalisation import noise_of
@@ -264,8 +265,26 @@ def hot_pixel_notes(scans: Sequence[Scan], optics: Optics) -> list[str]:
     ]
 
 
+def light_notes(scans: Sequence[Scan]) -> list[str]:
+    """A sentence that names the scan with less or more light than the others, if there is one."""
+    uneven = uneven_scan([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    if uneven is None:
+        return []
+    percent = 100 * abs(uneven.gain - 1)
+    return [
+        f"There is {percent:.0f} % {'less' if uneven.gain < 1 else 'more'} light in "
+        f"{named(scans[uneven.index])} than in the scans beside it, though a wide-field image "
+        "loses none with focus (bleached, or another exposure or lamp): even it out, take it "
+        "again, or leave it out."
+    ]
+
+
 def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
-    """A sentence on the widest gap between scans, if its fine detail cannot be known."""
+    """A sentence on the widest gap between scans, if its fine detail cannot be known.
+
+    It follows from the optics alone; the expected error weighs detail by how much of it the scans
+    show, and may be small across a gap in which a sample of coarse structure is known.
+    """
     z = np.sort(np.asarray(scan_z_um, np.float64))
     gaps = np.diff(z)
     if not len(gaps) or gaps.max() <= WIDEST_GAP_DOF * optics.depth_of_field_um * (1 + 1e-6):
@@ -275,7 +294,8 @@ def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
     return [
         f"The scans at {z[low]:.4g} and {z[low + 1]:.4g} µm are "
         f"{gaps[low] / optics.depth_of_field_um:.0f} depths of field apart: fine detail midway "
-        f"between them cannot be known. {optics.scans_without_gaps(span_um)} evenly spaced scans "
+        "between them cannot be known, even where the expected error, most of which is of coarse "
+        f"structure, is small. {optics.scans_without_gaps(span_um)} evenly spaced scans "
         f"over the same {span_um:.4g} µm would leave no gap above {WIDEST_GAP_DOF:.0f}."
     ]
 

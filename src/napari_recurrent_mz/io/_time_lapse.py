@@ -15,11 +15,15 @@ from ._channels import NewImage, Place
 from ._whole import read_json, refusals_of, write_whole
 from ._write import PlaneWriter, check_disk
 from ._zarr import (
+    NGFF,
     PROVENANCE_KEY,
     OmeZarrWriter,
     every_chunk,
     is_zarr,
+    levels_of,
     ome_attributes,
+    open_new,
+    put_ome,
     put_plane,
 )
 
@@ -30,6 +34,7 @@ def make_time_lapse(
     z_um: npt.NDArray[np.float64],
     pixel_um: float,
     record: Mapping[str, Any],
+    ngff: str = NGFF[0],
 ) -> None:
     """Make an empty time-lapse, into which :class:`TimePoint` writes; what is there is replaced.
 
@@ -41,7 +46,7 @@ def make_time_lapse(
     check_disk(path, (t * z, y, x))
     name = path.name.split(".")[0]
     image = NewImage.empty(name, shape, np.float32, Place(pixel_um, z_um))
-    write_whole(path, lambda part: OmeZarrWriter(part, image).finish(record))
+    write_whole(path, lambda part: OmeZarrWriter(part, image, ngff).finish(record))
 
 
 def _make_room(path: Path) -> None:
@@ -56,8 +61,12 @@ def read_time_lapse(path: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Record and shape of a time-lapse; empty when there is none."""
     # Its files are read as the JSON that they are: this is asked for every time point.
     try:
-        record = read_json(path / "zarr.json")["attributes"][PROVENANCE_KEY]
-        shape = read_json(path / "0" / "zarr.json")["shape"]
+        if (path / ".zattrs").is_file():  # NGFF 0.4
+            record = read_json(path / ".zattrs")[PROVENANCE_KEY]
+            shape = read_json(path / "0" / ".zarray")["shape"]
+        else:
+            record = read_json(path / "zarr.json")["attributes"][PROVENANCE_KEY]
+            shape = read_json(path / "0" / "zarr.json")["shape"]
         return dict(record), tuple(int(length) for length in shape)
     except (OSError, KeyError, ValueError, TypeError):
         return {}, ()
@@ -80,12 +89,8 @@ def lengthen_time_lapse(path: Path, points: int) -> None:
 
 
 def _levels_of(path: Path) -> list[Any]:
-    import zarr
-
-    group = zarr.open_group(path, mode="r+")
-    ome: Any = group.attrs["ome"]
     with every_chunk():
-        return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
+        return levels_of(path, "r+")
 
 
 class TimePoint(PlaneWriter):
@@ -112,29 +117,32 @@ class TimePoint(PlaneWriter):
         self._written.add(index)
 
 
-def make_plate(source: Path, target: Path) -> None:
+def make_plate(source: Path, target: Path, ngff: str = NGFF[0]) -> None:
     """Make a plate with the rows, columns, wells and fields of another, without their images.
 
-    The source is NGFF 0.4 or 0.5, the target 0.5. Images that the target holds already stay.
+    Images that the target holds already stay; a target of another version of NGFF is refused.
     """
-    import zarr
-
     _make_room(target)
-    plate = {**ome_attributes(source)["plate"], "version": "0.5"}
+    if (target / ("zarr.json" if ngff == "0.4" else ".zgroup")).is_file():
+        raise InputError(
+            f"'{target.name}' is there already in another version of NGFF than {ngff}: choose "
+            "another folder for the results."
+        )
+    plate = {**ome_attributes(source)["plate"], "version": ngff}
     names = {key: [str(entry["name"]) for entry in plate.get(f"{key}s") or ()] for key in _SIDES}
     for well in plate["wells"]:
         for key, name in zip(_SIDES, str(well["path"]).split("/")[:2], strict=True):
             known = names[key]
             well.setdefault(f"{key}Index", known.index(name) if name in known else 0)
     with refusals_of(target):
-        group = zarr.open_group(target, mode="a", zarr_format=3)
-        group.attrs["ome"] = {"version": "0.5", "plate": plate}
+        group = open_new(target, "a", ngff)
+        put_ome(group, ngff, {"plate": plate})
         for row in {str(well["path"]).split("/")[0] for well in plate["wells"]}:
             group.require_group(row)
         for well in plate["wells"]:
             metadata = ome_attributes(source / well["path"]).get("well") or {}
             well_group = group.require_group(well["path"])
-            well_group.attrs["ome"] = {"version": "0.5", "well": {**metadata, "version": "0.5"}}
+            put_ome(well_group, ngff, {"well": {**metadata, "version": ngff}})
 
 
 _SIDES = ("row", "column")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,30 @@ def ome_attributes(path: Path) -> dict[str, Any]:
         return {}
     ome = attributes.get("ome", attributes)
     return ome if isinstance(ome, dict) else {}
+
+
+def open_new(path: Path, mode: Literal["a", "w"], ngff: str) -> Any:
+    """Open a group to write what NGFF of this version holds."""
+    import zarr
+
+    return zarr.open_group(path, mode=mode, zarr_format=2 if ngff == "0.4" else 3)
+
+
+def put_ome(group: Any, ngff: str, metadata: Mapping[str, Any]) -> None:
+    """Write the OME metadata of a group where NGFF of this version has them."""
+    if ngff == "0.4":
+        group.attrs.update(metadata)
+    else:
+        group.attrs["ome"] = {"version": ngff, **metadata}
+
+
+def levels_of(path: Path, mode: Literal["r", "r+"] = "r") -> list[Any]:
+    """The arrays of an image that was written as OME-Zarr, the finest first; none is read yet."""
+    import zarr
+
+    group: Any = zarr.open_group(path, mode=mode)
+    ome = group.attrs.get("ome", group.attrs)
+    return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
 
 
 def groups_in(path: Path) -> list[str]:
@@ -212,8 +236,6 @@ class OmeZarrWriter:
     """
 
     def __init__(self, path: Path, image: NewImage, ngff: str = NGFF[0]) -> None:
-        import zarr
-
         if image.dtype.kind not in "biuf":
             raise InputError(
                 f"'{path.name}' cannot be written: its pixels are of the type {image.dtype.name}, "
@@ -222,7 +244,7 @@ class OmeZarrWriter:
         _step_of(image.place, image.name)  # said before there is any work
         self._path, self._image, self._place, self._ngff = path, image, image.place, ngff
         is_old = ngff == "0.4"
-        self._group = zarr.open_group(path, mode="w", zarr_format=2 if is_old else 3)
+        self._group = open_new(path, "w", ngff)
         keys: Any = {"name": "v2", "separator": "/"} if is_old else None
         self._chunks = "" if is_old else "c"  # the folder of a level's chunks
         with every_chunk():
@@ -262,10 +284,8 @@ class OmeZarrWriter:
         metadata = multiscale(image.name, len(self.levels), image.axes, self._place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
         omero = _omero(image.channels) if len(image.channels) > 1 else {}
-        if self._ngff == "0.4":
-            self._group.attrs.update({"multiscales": [metadata | {"version": "0.4"}], **omero})
-        else:
-            self._group.attrs["ome"] = {"version": self._ngff, "multiscales": [metadata], **omero}
+        old = {"version": self._ngff} if self._ngff == "0.4" else {}
+        put_ome(self._group, self._ngff, {"multiscales": [metadata | old], **omero})
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -16,6 +16,7 @@ from ...core.scans import InputError
 from ...io import check_output
 from ...io._zarr import NGFF
 from ..shared.guard import emit_alive, on, one_shot
+from ..shared.layers import joint_name
 from ..shared.parts import column_of, push_button
 from ..shared.plot import chosen_file
 from ..shared.worker import in_background
@@ -70,7 +71,7 @@ class SaveButton(QWidget):
         if not layers:
             self.said.emit(f"There is no {self._what} to save: make it first.", "hint")
             return
-        title, name = f"Save {self._what}", " + ".join(layer.name for layer in layers)
+        title, name = f"Save {self._what}", joint_name([layer.name for layer in layers])
         chosen = chosen_file(self, title, name, self._kinds, confirm=False)
         if chosen is not None:
             path, kind = chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
 from ...core.optics import Optics
-from ...core.scans import FloatArray, InputError, ZGrid, counted, listed
+from ...core.scans import FloatArray, InputError, ZGrid, listed
 from ...engine.recipe import Recipe
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, sentence_of, telling
@@ -28,13 +29,15 @@ from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
+    RepairedScan,
     build_jobs,
     channel_optics,
     cost_in_words,
     interpolated,
-    layer_without_hot,
     layers_name,
+    repaired_layer,
     warnings_about,
+    with_even_light,
     without_hot,
 )
 from .layout import ReconstructLayout
@@ -94,9 +97,9 @@ class ReconstructDock(ScanSource):
         """Fill in the target grid."""
         self.ui.grid.set_grid(grid)
 
-    def write_to(self, folder: Path) -> None:
-        """Let volumes be written to this folder as they are made."""
-        self.ui.result.write_to(folder)
+    def write_to(self, folder: Path, ngff: str | None = None) -> None:
+        """Let volumes be written to this folder as they are made, as this version of OME-Zarr."""
+        self.ui.result.write_to(folder, ngff)
 
     def act(self) -> None:
         """What the main button does: :meth:`reconstruct`."""
@@ -166,12 +169,15 @@ class ReconstructDock(ScanSource):
             footer.warn([])
             self.ui.error.follow(None, self)
             self.ui.hot_pixels.hide()
+            self.ui.even_light.hide()
             self.ui.grid.cost.setText("")
             return
         footer.ready()
-        footer.warn([*warnings, *self.ui.error.notes])
+        hot, light = self.ui.error.hot, self.ui.error.light
+        footer.warn([*warnings, *hot, *light])
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
-        self.ui.hot_pixels.setVisible(bool(self.ui.error.notes) and one_by_one)
+        self.ui.hot_pixels.setVisible(bool(hot) and one_by_one)
+        self.ui.even_light.setVisible(bool(light) and one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             optics = job.recipe.optics or self.ui.optics.known()
@@ -378,22 +384,25 @@ class ReconstructDock(ScanSource):
 
     def replace_hot_pixels(self) -> None:
         """Let scans without hot pixels, as new layers, take the place of those with some."""
+        self._repair(without_hot)
+
+    def even_out_light(self) -> None:
+        """Let a scan with the light of the others, as a new layer, take its place."""
+        self._repair(with_even_light)
+
+    def _repair(self, repair: Callable[[Sequence[Row], Optics], dict[int, RepairedScan]]) -> None:
         rows, optics = self.ui.table.scans.used(), self.ui.optics.optics()
 
-        def swap(found: list[tuple[FloatArray, int]]) -> None:
+        def swap(found: dict[int, RepairedScan]) -> None:
             pairs = []
-            for row, (pixels, count) in zip(rows, found, strict=True):
-                if count and row.layer is not None:
-                    layer = self._viewer.add_layer(layer_without_hot(row, pixels, count))
-                    pairs.append((row, Row(weakref.ref(layer), 0, row.z_um, TYPED)))
+            for number, repaired in found.items():
+                layer = self._viewer.add_layer(repaired_layer(rows[number], repaired))
+                pairs.append((rows[number], Row(weakref.ref(layer), 0, rows[number].z_um, TYPED)))
             self.ui.table.scans.swap(pairs)
-            total = counted(sum(count for _, count in found), "hot pixel")
-            self.say(f"Replaced {total}, in new layers; your own stay as they are.", "done")
+            names = listed([f"“{pair[1].name}”" for pair in pairs]) or "No scan"
+            self.say(f"{names} in place of your own, which stays as it is.", "done")
 
-        def look() -> list[tuple[FloatArray, int]]:
-            return [without_hot(row, optics) for row in rows]
-
-        in_background(self, look, then=swap, failed=self._fail)
+        in_background(self, repair, rows, optics, then=swap, failed=self._fail)
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""
@@ -431,6 +440,7 @@ class ReconstructDock(ScanSource):
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
         on(self, ui.hot_pixels.clicked, self.replace_hot_pixels)
+        on(self, ui.even_light.clicked, self.even_out_light)
         on(self, ui.give_size.said, self.say)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)

@@ -1,4 +1,4 @@
-"""What can be told of the volume before it is made: its expected error over z, and bad pixels."""
+"""What can be told of the volume before it is made: its expected error over z, and bad scans."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..shared.quiet_plot import QuietCanvas
 from ..shared.theme import Palette
 from ..shared.worker import in_background
 
+_Seen = tuple[ErrorOverZ, list[str], list[str]]
 _HEIGHT = 80
 _TIP = (
     "How far the linear estimate (MMSE) is expected to be off in every plane, in parts of its "
@@ -34,7 +35,8 @@ class ErrorPlot(QWidget):
         self.canvas = QuietCanvas(palette, "Expected error of the planes", _HEIGHT)
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
-        self.notes: list[str] = []  # on hot pixels of the scans
+        self.hot: list[str] = []  # notes on hot pixels of the scans
+        self.light: list[str] = []  # and on a scan with less or more light than the others
         self._recipe: Recipe | None = None
         column_of(self, self.canvas)
         self.hide()
@@ -43,21 +45,21 @@ class ErrorPlot(QWidget):
         """Show the errors of this recipe, which a thread of the dock ``owner`` finds."""
         before, self._recipe = self._recipe, recipe
         if recipe is None or recipe.optics is None:
-            self.shown, self.notes = None, []
+            self.shown, self.hot, self.light = None, [], []
             self.hide()
         elif before is None or _facts(before) != _facts(recipe):
             in_background(
                 owner, _looked_at, recipe, then=self._shows(recipe), failed=lambda _: self.hide()
             )
 
-    def _shows(self, recipe: Recipe) -> Callable[[tuple[ErrorOverZ, list[str]]], None]:
-        def show(found: tuple[ErrorOverZ, list[str]]) -> None:
+    def _shows(self, recipe: Recipe) -> Callable[[_Seen], None]:
+        def show(found: _Seen) -> None:
             if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
-                self.shown, notes = found
+                self.shown, *notes = found
                 self.canvas.show_figure(error_figure(self.shown))
                 self.show()
-                if notes != self.notes:
-                    self.notes = notes
+                if notes != [self.hot, self.light]:
+                    self.hot, self.light = notes
                     self.noticed.emit()
 
         return show
@@ -69,8 +71,8 @@ def _facts(recipe: Recipe) -> tuple[Any, ...]:
     return scans, recipe.target, recipe.optics, image_made(recipe.method, recipe.model)
 
 
-def _looked_at(recipe: Recipe) -> tuple[ErrorOverZ, list[str]]:
-    from ...engine.check import hot_pixel_notes
+def _looked_at(recipe: Recipe) -> _Seen:
+    from ...engine.check import hot_pixel_notes, light_notes
     from ...estimates.planning import expected_errors  # with torch
 
     assert recipe.optics is not None
@@ -78,4 +80,4 @@ def _looked_at(recipe: Recipe) -> tuple[ErrorOverZ, list[str]]:
     target = image_made(recipe.method, recipe.model)
     error = expected_errors(recipe.scans, recipe.optics, z_um, target)
     over_z = ErrorOverZ(z_um, error, [scan.z_um for scan in recipe.scans])
-    return over_z, hot_pixel_notes(recipe.scans, recipe.optics)
+    return over_z, hot_pixel_notes(recipe.scans, recipe.optics), light_notes(recipe.scans)

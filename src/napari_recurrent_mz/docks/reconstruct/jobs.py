@@ -105,7 +105,8 @@ def _job(
         output = ui.result.output(layers_name(ui, layers_of(rows), method.key), taken)
         y, x = recipe.shape
         check_disk(output, (frames * len(grid), y, x))
-    return VolumeJob(recipe, order, output, tuple(map(_pixels, rows)) if lapse else (), frames)
+    lapse_rows = tuple(map(_pixels, rows)) if lapse else ()
+    return VolumeJob(recipe, order, output, lapse_rows, frames, ui.result.ngff)
 
 
 def _check_frames(layers: Sequence[Image]) -> None:
@@ -176,25 +177,55 @@ def interpolated(recipe: Recipe) -> tuple[FloatArray, dict[str, Any]]:
     return volume, linear.provenance("CPU", time.monotonic() - began)
 
 
-def without_hot(row: Row, optics: Optics) -> tuple[FloatArray, int]:
-    """The pixels of a row without hot ones, and how many there were."""
+@dataclass(frozen=True, eq=False)
+class RepairedScan:
+    """Pixels in place of those of a row, and what was done to them."""
+
+    pixels: FloatArray
+    words: str  # after the scan's name
+    step: dict[str, Any]
+
+
+def without_hot(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
+    """The rows that have hot pixels, by number, without them."""
     from ...estimates.hot_pixels import without_hot_pixels
 
-    return without_hot_pixels(row.scan().pixels, optics)
+    found = {}
+    for number, row in enumerate(rows):
+        pixels, count = without_hot_pixels(row.scan().pixels, optics)
+        if count:
+            step = {"task": "hot pixels", "replaced": count}
+            found[number] = RepairedScan(pixels, "hot pixels replaced", step)
+    return found
 
 
-def layer_without_hot(row: Row, pixels: FloatArray, count: int) -> Image:
-    """A layer for a row, of pixels of which so many were replaced."""
+def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedScan]:
+    """The row whose light differs from the others', by number, with theirs."""
+    from ...estimates.even_light import uneven_scan
+
+    scans = scans_of(rows)
+    uneven = uneven_scan([s.pixels for s in scans], np.array([s.z_um for s in scans]))
+    if uneven is None:
+        return {}
+    number = [row.z_um for row in rows].index(scans[uneven.index].z_um)
+    step = {"task": "even light", "gain": uneven.gain, "offset": uneven.offset}
+    return {
+        number: RepairedScan(uneven.evened(scans[uneven.index].pixels), "light evened out", step)
+    }
+
+
+def repaired_layer(row: Row, repaired: RepairedScan) -> Image:
+    """A layer for a row, of repaired pixels."""
     assert row.layer is not None
     is_flat = row.layer.ndim == 2
     about = about_layer(
         row.layer,
-        f"{row.name} (hot pixels replaced)",
-        {"task": "hot pixels", "replaced": count},
+        f"{row.name} ({repaired.words})",
+        repaired.step,
         is_flat=is_flat,
         planes=None if is_flat else slice(row.plane, row.plane + 1),
     )
-    return Image(pixels if is_flat else pixels[np.newaxis], **about)
+    return Image(repaired.pixels if is_flat else repaired.pixels[np.newaxis], **about)
 
 
 def warnings_about(ui: ReconstructLayout, job: VolumeJob) -> list[str]:

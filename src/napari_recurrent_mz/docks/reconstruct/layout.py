@@ -50,7 +50,12 @@ class ReconstructLayout(Form):
             "Scans with the median of their neighbours in place of hot pixels, as new layers; "
             "yours stay as they are",
         )
+        self.even_light = push_button(
+            "Even out light",
+            "The scan with as much light as those beside it, as a new layer; yours stays as it is",
+        )
         self.hot_pixels.hide()
+        self.even_light.hide()
         self.give_size = SizeButton(viewer)
         self.inputs = (
             *parts.inputs,
@@ -60,6 +65,7 @@ class ReconstructLayout(Form):
             self.result,
             self.give_size,
             self.hot_pixels,
+            self.even_light,
         )
         rows = self.rows
         rows.addWidget(heading("Scans"))
@@ -67,6 +73,7 @@ class ReconstructLayout(Form):
         rows.addWidget(self.channels)
         rows.addWidget(self.give_size)
         rows.addWidget(self.hot_pixels)
+        rows.addWidget(self.even_light)
         for title, *below in (
             ("Optics", self.optics),
             ("Target planes (µm)", self.grid, self.error),

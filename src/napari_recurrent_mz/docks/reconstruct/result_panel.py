@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from ...core.scans import InputError
 from ...io import check_output
+from ...io._zarr import NGFF
 from ..shared import settings
 from ..shared.form import FormPanel, asked, faint
 from ..shared.guard import on
@@ -30,6 +31,12 @@ class ResultFields:
         "layer shows what is there",
         False,
     )
+    ngff: str = asked(
+        "OME-Zarr version",
+        f"{NGFF[1]} is for programs that do not read {NGFF[0]}",
+        NGFF[0],
+        choices={version: version for version in NGFF},
+    )
 
 
 class ResultPanel(FormPanel):
@@ -44,6 +51,8 @@ class ResultPanel(FormPanel):
         self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
         self._form.put_beside("on_disk", self.choose)
         self._form.put_under("on_disk", self.where)
+        if (kept := settings.remembered(_GROUP, ("ngff",)).get("ngff")) in NGFF:
+            self._form.ngff.value = kept
         self._show()
         on(self, self.on_disk.toggled, self._toggled)
         on(self, self.on_disk.clicked, self._clicked)
@@ -55,13 +64,19 @@ class ResultPanel(FormPanel):
         return self.on_disk.isChecked()
 
     @property
+    def ngff(self) -> str:
+        """The version of OME-Zarr to write."""
+        return str(self._form.ngff.value)
+
+    @property
     def is_incomplete(self) -> bool:
         """Whether only the folder is missing, which is no mistake."""
         return self.is_on_disk and not self._folder
 
-    def write_to(self, folder: Path) -> None:
-        """Write volumes to this folder."""
+    def write_to(self, folder: Path, ngff: str | None = None) -> None:
+        """Write volumes to this folder, as this version of OME-Zarr or the one chosen before."""
         self._folder = str(folder)
+        self._form.ngff.value = ngff or self.ngff
         self._show()
         if self.is_on_disk:
             self.changed.emit()
@@ -78,11 +93,11 @@ class ResultPanel(FormPanel):
         while path.exists() or path in taken:
             number += 1
             path = folder / f"{stem} ({number}).ome.zarr"
-        return check_output(path)
+        return check_output(path, ngff=self.ngff)
 
     def remember(self) -> None:
         """Keep the folder for the next run."""
-        settings.remember(_GROUP, {"folder": self._folder})
+        settings.remember(_GROUP, {"folder": self._folder, "ngff": self.ngff})
 
     def _toggled(self) -> None:
         self._show()
@@ -101,5 +116,6 @@ class ResultPanel(FormPanel):
     def _show(self) -> None:
         for part in (self.choose, self.where):
             part.setVisible(self.is_on_disk)
+        self._form.show_field("ngff", self.is_on_disk)
         self.where.setText(self._folder or "no folder chosen")
         self.where.setToolTip(self._folder)

@@ -413,6 +413,19 @@ def common_name(names: Sequence[str]) -> str:
     return text.strip()
 
 
+def joint_name(names: Sequence[str]) -> str:
+    """One name for several layers: the words they begin or end with once, the others joined."""
+    words = [name.split() for name in dict.fromkeys(names)]
+    if len(words) < 2:
+        return " ".join(names[:1])
+    first = len(os.path.commonprefix(words))  # noqa: RUF071  # of words, not of folders
+    rests = [each[first:] for each in words]
+    last = len(os.path.commonprefix([rest[::-1] for rest in rests]))  # noqa: RUF071
+    own = [" ".join(rest[: len(rest) - last]) for rest in rests]
+    common = rests[0][len(rests[0]) - last :]
+    return " ".join([*words[0][:first], " + ".join(filter(None, own)), *common])
+
+
 def about_layer(
     layer: Image,
     name: str,

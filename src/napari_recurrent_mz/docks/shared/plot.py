@@ -123,7 +123,7 @@ def chosen_file(
     not replace a file.
     """
     folder = settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
-    stem = "".join(c if c.isalnum() or c in "-_ " else "-" for c in name).strip() or "figure"
+    stem = "".join(c if c.isalnum() or c in "+-_ " else "-" for c in name).strip() or "figure"
     asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
     start = str(Path(folder) / stem)
     chosen, kind = QFileDialog.getSaveFileName(parent, title, start, kinds, "", asks)

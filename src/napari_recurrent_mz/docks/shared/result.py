@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject
 
 from ...core.scans import ZGrid
+from ...io._zarr import levels_of
 from .guard import one_shot
 from .insides import fit
 from .layer_in_turns import LayerInTurns
@@ -100,7 +100,7 @@ class ResultLayer(QObject):
             self._layer.remove()
             return
         if outcome.path is not None:
-            layer.data = _levels_in(outcome.path)  # it has another name now
+            layer.data = layer_data(levels_of(outcome.path))  # it has another name now
         if outcome.state == "done":
             self._record(layer, outcome.provenance or {})
         elif self._job.lapse:
@@ -262,15 +262,6 @@ def axis_of_time(scan: Image) -> dict[str, Any]:
 def layer_data(levels: list[Any]) -> Any:
     """An array, or the levels of one, as napari shows them."""
     return levels[0] if len(levels) == 1 else levels
-
-
-def _levels_in(path: Path) -> Any:
-    """The volume in an OME-Zarr folder, none of which is read yet."""
-    import zarr
-
-    group: Any = zarr.open_group(path, mode="r")
-    names = group.attrs["ome"]["multiscales"][0]["datasets"]
-    return layer_data([group[level["path"]] for level in names])
 
 
 def show_height(viewer: Any, z_um: float) -> None:

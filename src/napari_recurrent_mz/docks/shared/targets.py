@@ -23,6 +23,7 @@ from ...io._time_lapse import (
     make_time_lapse,
     resize_time_lapse,
 )
+from ...io._zarr import NGFF
 from .guard import sentence_of
 from .layers import plane_of
 from .worker import Outcome, Rest
@@ -54,6 +55,7 @@ class VolumeJob:
     output: Path | None = None  # where the volume is written as it is made; None keeps it in memory
     lapse: tuple[ScanPixels, ...] = ()  # the scans of a time-lapse, which becomes (T, Z, Y, X)
     frames: int = 1
+    ngff: str = NGFF[0]  # version of OME-Zarr that ``output`` is written as
 
     @property
     def grid(self) -> ZGrid:
@@ -144,11 +146,13 @@ class VolumeTarget:
             self._volume: Any = np.zeros((*lead, *job.shape), np.float32)
         elif lead:
             place = job.grid.z_um, job.recipe.pixel_size_um, job.lapse_record("running", 0)
-            make_time_lapse(job.output, (1, *job.shape), *place)  # it grows
+            make_time_lapse(job.output, (1, *job.shape), *place, job.ngff)  # it grows
             self._writer = TimePoint(job.output, 0, job.shape)
         else:
             pixel_um = job.recipe.pixel_size_um
-            self._writer = VolumeWriter(job.output, job.shape, job.grid.z_um, pixel_um)
+            self._writer = VolumeWriter(
+                job.output, job.shape, job.grid.z_um, pixel_um, ngff=job.ngff
+            )
         self._contrast = contrast_limits(job.recipe.scans)
 
     @property

@@ -158,7 +158,7 @@ def _do(
     left = ledger.left()
     if not left:
         return
-    _make_plates(left)
+    _make_plates(left, orders.settings.ngff)
     if scheduler:
         run_on_cluster(scheduler, left, orders, ledger.take, graph)
     else:
@@ -246,9 +246,9 @@ def _take_found(ledger: _Ledger, orders: Orders) -> None:
             ledger.take(there)
 
 
-def _make_plates(jobs: Iterable[Job]) -> None:
+def _make_plates(jobs: Iterable[Job], ngff: str) -> None:
     for target, source in {job.output: job.parts[0].path for job in jobs if job.inside}.items():
-        make_plate(Path(source), target)
+        make_plate(Path(source), target, ngff)
 
 
 def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -> Shares:

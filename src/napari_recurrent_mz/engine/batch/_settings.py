@@ -11,6 +11,7 @@ from typing import Any
 from ...core.methods import DEFAULT_METHOD, method_of
 from ...core.scans import InputError, ZGrid
 from ...io._parts import Part
+from ...io._zarr import NGFF
 
 FORMATS = ("ome.tif", "ome.zarr")
 
@@ -40,11 +41,14 @@ class BatchSettings:
         Channel of files that hold several, the first one 0.
     format : {"ome.tif", "ome.zarr"}, optional
         By default OME-TIFF for TIFFs, OME-Zarr for OME-Zarrs and for time-lapses.
+    ngff : {"0.5", "0.4"}, optional
+        Version of OME-Zarr; 0.4, for programs that do not read the newer one, needs the format
+        "ome.zarr".
 
     Raises
     ------
     InputError
-        If the method or the format is unknown, or fewer than two planes are named.
+        If the method, the format or the version is unknown, or fewer than two planes are named.
     """
 
     grid: ZGrid | None = None
@@ -59,12 +63,18 @@ class BatchSettings:
     device: str = "auto"
     channel: int | None = None
     format: str | None = None
+    ngff: str = NGFF[0]
 
     def __post_init__(self) -> None:
         method_of(self.method)
         if self.format is not None and self.format not in FORMATS:
             raise InputError(
                 f"The format '{self.format}' is unknown: choose one of {', '.join(FORMATS)}."
+            )
+        if self.ngff not in NGFF or (self.ngff != NGFF[0] and self.format != "ome.zarr"):
+            raise InputError(
+                f"Results cannot be written as NGFF {self.ngff}: choose the format ome.zarr and "
+                f"the version {' or '.join(NGFF)}, or leave the version out."
             )
         if self.planes is not None and len(self.planes) < 2:
             raise InputError("One plane is named: a volume needs at least two scans, add another.")
@@ -89,6 +99,7 @@ class BatchSettings:
             "optics": self.optics,
             "method": self.method,
             "channel": self.channel,
+            **({"ngff": self.ngff} if self.ngff != NGFF[0] else {}),
         }
 
     def digest(self, weights: str | None) -> str:

@@ -180,6 +180,7 @@ def _prepare(job: Job, plan: Plan, orders: Orders) -> None:
                 "asked": orders.settings.as_dict(),
             },
         },
+        orders.settings.ngff,
     )
 
 
@@ -209,7 +210,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
 
     def opened(shape: tuple[int, int, int]) -> PlaneWriter:
         forget(orders.output, job)
-        return _place(job, plan, shape)
+        return _place(job, plan, shape, settings.ngff)
 
     def before_finish(provenance: dict[str, Any]) -> None:
         by = outcome_of_finished(job, orders)
@@ -262,7 +263,7 @@ def _other_settings(job: Job) -> InputError:
     )
 
 
-def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> PlaneWriter:
+def _place(job: Job, plan: Plan, shape: tuple[int, int, int], ngff: str) -> PlaneWriter:
     if job.in_time_lapse:
         assert job.time is not None
         return TimePoint(job.target, job.time, shape)
@@ -276,6 +277,7 @@ def _place(job: Job, plan: Plan, shape: tuple[int, int, int]) -> PlaneWriter:
         plan.pixel_um,
         inputs=[part.path for part in job.parts],
         in_plate=bool(job.inside),
+        ngff=ngff,
     )
 
 
