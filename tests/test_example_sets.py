@@ -186,20 +186,7 @@ def test_what_a_network_makes_goes_with_its_view(some_sets: list[Sets]) -> None:
         assert torch.equal(ours, part)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(
-                name == "recurrent-mz-plus",
-                strict=True,
-                reason="its training was short, without a slope: levels 3 to 5 of 5 are dead",
-            ),
-        )
-        for name in bundled_models()
-    ],
-)
+@pytest.mark.parametrize("name", bundled_models())
 def test_no_level_of_a_bundled_network_is_dead(some_sets: list[Sets], name: str) -> None:
     """What every block makes differs from pixel to pixel."""
     network = load_model(name).network

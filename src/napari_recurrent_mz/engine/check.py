@@ -294,8 +294,8 @@ def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
     return [
         f"The scans at {z[low]:.4g} and {z[low + 1]:.4g} µm are "
         f"{gaps[low] / optics.depth_of_field_um:.0f} depths of field apart: fine detail midway "
-        "between them cannot be known, even where the expected error, most of which is of coarse "
-        f"structure, is small. {optics.scans_without_gaps(span_um)} evenly spaced scans "
+        "between them cannot be known, even where the expected error is small, which counts mostly "
+        f"coarse structure. {optics.scans_without_gaps(span_um)} evenly spaced scans "
         f"over the same {span_um:.4g} µm would leave no gap above {WIDEST_GAP_DOF:.0f}."
     ]
 
