@@ -106,8 +106,8 @@ def test_large_images_are_made_in_strips(
     for given in (noise(config), noise(config, n=2, side=75)):
         wanted = network(*given)
         assert off(fast(*given), wanted) < 1e-5
-        _, state = fast.go_on(None, given.scans[:, :2], *given[1:])
-        assert off(fast.go_on(state, given.scans[:, 2:], *given[1:])[0], wanted) < 1e-5
+        _, state = fast.continue_from(None, given.scans[:, :2], *given[1:])
+        assert off(fast.continue_from(state, given.scans[:, 2:], *given[1:])[0], wanted) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["ours", "batch normalised", "the paper's"])
@@ -117,14 +117,14 @@ def test_a_scan_can_come_later(name: str) -> None:
     network = random_network(config)
     fast = FastNetwork(network, SINGLE)
     given = noise(config)
-    _, state = fast.go_on(None, given.scans[:, :2], *given[1:])
+    _, state = fast.continue_from(None, given.scans[:, :2], *given[1:])
     kept = [h.clone() for h in state]
-    image, after = fast.go_on(state, given.scans[:, 2:], *given[1:])
+    image, after = fast.continue_from(state, given.scans[:, 2:], *given[1:])
     assert off(image, network(*given)) < 1e-5
-    again, _ = fast.go_on(state, given.scans[:, 2:], *given[1:])
+    again, _ = fast.continue_from(state, given.scans[:, 2:], *given[1:])
     assert off(again, image) == 0
     assert all(torch.equal(a, b) for a, b in zip(kept, state, strict=True)), "the state was changed"
-    plain = network.go_on(None, given.scans)[1] if name == "the paper's" else after
+    plain = network.continue_from(None, given.scans)[1] if name == "the paper's" else after
     assert all(off(a, b) < 1e-5 for a, b in zip(after, plain, strict=True))
 
 

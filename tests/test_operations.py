@@ -36,14 +36,14 @@ def counted(config: NetworkConfig, shape: tuple[int, int], scans: int, known: in
         linear = torch.zeros(1, 1, *shape)
         skip = torch.zeros(1, max(config.skip_channels, 1), *shape)
         beside = (linear, linear, skip, linear)
-        state = network.go_on(None, given[:, :known], *beside)[1] if known else None
+        state = network.continue_from(None, given[:, :known], *beside)[1] if known else None
         for name, module in network.named_modules():
             if isinstance(module, torch.nn.Conv2d):
                 part, *rest = name.replace("recurrent", "gates").split(".")
                 stage = f"{part} {int(rest[0]) + 1}" if rest else part
                 module.register_forward_hook(lambda m, _, out, stage=stage: count(stage, m, out))
         with FlopCounterMode(display=False) as counter:
-            network.go_on(state, given[:, known:], *beside)
+            network.continue_from(state, given[:, known:], *beside)
     assert sum(found.values()) == counter.get_total_flops()
     return found
 

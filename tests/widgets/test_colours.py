@@ -121,9 +121,10 @@ def test_both_colours_of_a_stack_become_volumes_at_once(
 def test_a_preview_says_that_it_is_of_one_channel(
     dock: ReconstructDock, tmp_path: Path, run_to_end: Any
 ) -> None:
-    opened(dock, two_colours(tmp_path))
+    sources = opened(dock, two_colours(tmp_path))
     run_to_end(dock, "preview")
     assert "of one channel: Reconstruct makes all 2" in dock.footer.message.text()
+    assert not any(layer.visible for layer in sources)  # the other one would shine through
 
 
 def test_both_volumes_are_saved_as_one_file(

@@ -270,7 +270,7 @@ class NetworkPlanes:
                 given = self._input(whole, tile)
                 if memories:
                     before = stacked_states(memories, number, self.device.torch, self.runner.dtype)
-                    image, state = self.runner.go_on(before, given)
+                    image, state = self.runner.continue_from(before, given)
                     for mine, part in zip(states_of, split_states(state, memories), strict=True):
                         mine.append(part)
                 else:

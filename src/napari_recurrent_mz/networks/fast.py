@@ -397,13 +397,13 @@ class FastNetwork:
         """As :meth:`~napari_recurrent_mz.networks.recurrent_mz.RecurrentMZ.forward`."""
         return self._run(None, scans, *beside)[0]
 
-    def go_on(
+    def continue_from(
         self,
         state: State | None,
         scans: torch.Tensor | Sequence[torch.Tensor],
         *beside: torch.Tensor | None,
     ) -> tuple[torch.Tensor, State]:
-        """As :meth:`~napari_recurrent_mz.networks.recurrent_mz.RecurrentMZ.go_on`."""
+        """As :meth:`~napari_recurrent_mz.networks.recurrent_mz.RecurrentMZ.continue_from`."""
         low = self.precision.features
         before = None if state is None else [h.to(low, copy=True) for h in state]
         image, after = self._run(before, scans, *beside)

@@ -269,9 +269,9 @@ class RecurrentMZ(nn.Module):
         -------
         torch.Tensor, shape (N, 1, H, W)
         """
-        return self.go_on(None, scans, linear, unit, skip, extra)[0]
+        return self.continue_from(None, scans, linear, unit, skip, extra)[0]
 
-    def go_on(
+    def continue_from(
         self,
         state: State | None,
         scans: torch.Tensor | Sequence[torch.Tensor],
@@ -280,14 +280,14 @@ class RecurrentMZ(nn.Module):
         skip: torch.Tensor | None = None,
         extra: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, State]:
-        """The image once more scans have come to a state, and the state then.
+        """The image after further scans, and the hidden state after them.
 
         Parameters
         ----------
         state : list of torch.Tensor or None
-            What is remembered of the scans before; None when there were none.
+            Hidden state after the earlier scans; None when there were none.
         scans
-            The scans that are new, as in :meth:`forward`; the rest is of all scans.
+            The further scans alone, as in :meth:`forward`; the other inputs are of all scans.
         linear, unit, skip, extra
             As in :meth:`forward`.
 

@@ -71,11 +71,11 @@ class Runner:
             planes: torch.Tensor = self._network(*parts)
             return planes
 
-    def go_on(self, state: State | None, parts: Prepared) -> tuple[torch.Tensor, State]:
+    def continue_from(self, state: State | None, parts: Prepared) -> tuple[torch.Tensor, State]:
         """The image once more scans have come to a state, and the state then."""
         assert isinstance(self._network, RecurrentMZ | FastNetwork)  # the others remember nothing
         with self._mode():
-            return self._network.go_on(state, *parts)
+            return self._network.continue_from(state, *parts)
 
     def release(self) -> None:
         """Give back what is only kept to be used again."""

@@ -270,9 +270,9 @@ class ReconstructDock(ScanSource):
             self.result.rename(layers_name(self.ui, self._layers, check.chosen))
 
     def _run_ended(self, outcome: Outcome) -> None:
-        self._turns.after(lambda: self._go_on(outcome))  # once the layer is there
+        self._turns.after(lambda: self._next_channel(outcome))  # once the layer is there
 
-    def _go_on(self, outcome: Outcome) -> None:
+    def _next_channel(self, outcome: Outcome) -> None:
         """Begin with the next channel, or end."""
         run, result = self.run, self.result
         is_on = outcome.state == "done" and run is not None and not run.is_cancelled

@@ -59,14 +59,15 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
     A preview is linear MMSE, in about two seconds, of the channel in the table alone.
     """
     rows = ui.table.scans.used()
-    channels = ui.channels.used() or [Channel({}, is_main=True)]
-    channels = channels[:1] if preview else channels
+    used = ui.channels.used() or [Channel({}, is_main=True)]
+    channels = used[:1] if preview else used
     several = len(channels) > 1
     planned: list[Planned] = []
     for channel in channels:
         taken = [one.job.output for one in planned if one.job.output is not None]
         job = _job(ui, viewer, rows, channel, taken, preview=preview)
-        layers = layers_of(channel.rows(rows))
+        hidden = used if preview else [channel]  # a preview stands in for all of them
+        layers = [layer for one in hidden for layer in layers_of(one.rows(rows))]
         planned.append(Planned(job, layers, channel.name if several else ""))
     if all(one.job.output is None for one in planned):
         count = sum(one.job.frames for one in planned)

@@ -63,7 +63,7 @@ class OpticsFields:
         "refractive index",
         "Refractive index of the immersion medium: air 1.0, water 1.333, oil 1.515",
         label="Refr. index",
-        example="1.515",
+        example="1.33",
         beside=True,
     )
     wavelength_um: float | None = asked(
