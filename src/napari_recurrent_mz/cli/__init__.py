@@ -21,7 +21,7 @@ from ._bench import bench
 from ._card import card, package, validate
 from ._demo import demo
 from ._evaluate import evaluate
-from ._experiments import experiments
+from ._experiments import add_sizes, experiments
 from ._info import info
 from ._options import add_command, add_group, called
 from ._reconstruct import reconstruct
@@ -46,6 +46,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         experiments, bench, info,
     ):  # fmt: skip
         add_command(commands, command)
+    add_sizes(commands.choices["experiments"])
     add_group(commands, "simulate", _simulate.__doc__ or "", "WHAT", *_simulate.WHAT)
     if argv[:1] == ["train"]:  # its settings are read off the training room, which needs torch
         add_settings(commands.choices["train"])
