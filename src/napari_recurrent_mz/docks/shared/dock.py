@@ -238,17 +238,17 @@ class Form(QWidget):
 
 
 class _Kept(type(QWidget)):  # type: ignore[misc]
-    """Gives a dock that was closed back to the menu that opens it, with all that was typed."""
+    """Gives a dock that was closed back to the menu that opens it, with all that was typed.
+
+    A metaclass: ``__init__`` would run again on what ``__new__`` returns.
+    """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         given = options.get("napari_viewer")  # as napari's menus do
         viewer = unwrapped(given)
         window = window_of(viewer) if viewer is not given else None
-        closed = () if window is None else window.findChildren(cls)
-        for dock in closed:
-            if dock.parent() is window:
-                return dock
-        return super().__call__(*args, **options)
+        closed = [d for d in window.findChildren(cls) if d.parent() is window] if window else []
+        return closed[0] if closed else super().__call__(*args, **options)
 
 
 class Dock(QWidget, Tells, metaclass=_Kept):
