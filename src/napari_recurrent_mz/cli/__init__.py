@@ -12,8 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from .. import __version__
-from ..core.memory import is_out_of_memory, memory_sentence
-from ..core.scans import InputError
+from ..core.errors import known_sentence
 from . import _prepare, _simulate
 from ._batch import batch
 from ._beads import beads
@@ -112,14 +111,10 @@ def _negative_words(argv: Sequence[str]) -> list[str]:
 
 
 def _in_one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, InputError):
-        return text
     if isinstance(error, KeyboardInterrupt):
         return "Cancelled: no result was written."
-    if is_out_of_memory(error):
-        return memory_sentence(error)
-    return (
-        f"Unexpected {type(error).__name__}: {text} "
+    sentence = known_sentence(error) or (
+        f"Unexpected {type(error).__name__}: {error} "
         "(--traceback shows where; 'recurrent-mz info' says where to report it)."
     )
+    return " ".join(sentence.split())

@@ -53,10 +53,8 @@ def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Prog
 class InstrumentFooter(QWidget):
     """Status, warnings, message, progress, and the buttons unless ``action`` is empty."""
 
-    def __init__(
-        self, palette: Palette, action: str, tooltip: str, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
+        super().__init__()
         self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.scans import counted
 from . import FONT_SIZE, Draw, Ink, open_axes
 
 if TYPE_CHECKING:
@@ -124,8 +125,7 @@ def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
 
 def _counts(scans: Sequence[int]) -> list[str]:
     """Numbers of scans for the ticks; the first says what they are, for there is no title."""
-    first = [f"{count} scan" if count == 1 else f"{count} scans" for count in scans[:1]]
-    return [*first, *(str(count) for count in scans[1:])]
+    return [*(counted(count, "scan") for count in scans[:1]), *map(str, scans[1:])]
 
 
 def _plain_percents(axes: Axes) -> None:
