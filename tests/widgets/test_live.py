@@ -381,8 +381,7 @@ def test_the_frame_marks_the_next_height_until_it_is_removed(make: Any, qtbot: A
     assert dock.frame.layer is None
     for is_there in (False, True):
         dock.scans.frame.click()
-        qtbot.wait(50)
-        assert (dock.frame.layer is not None) == is_there
+        qtbot.waitUntil(lambda there=is_there: (dock.frame.layer is not None) == there)
     dock.scans.frame.click()
     qtbot.waitUntil(lambda: not dock.frame.layer.visible)
     dock.scans.frame.click()

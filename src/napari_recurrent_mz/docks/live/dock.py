@@ -391,6 +391,11 @@ class LiveDock(ScanIntake):
     def _is_quiet(self) -> bool:
         return self.live.is_at_rest and not self.scans.canvas.is_drawing
 
+    def _frame_wanted(self, is_wanted: bool) -> None:
+        if not is_wanted:  # at once: wanted again before its turn, it would stay as it was
+            self.frame.hide()
+        self._show_next()
+
     def _show_frame(self) -> None:
         if self.session is None or self.volume is None:
             return  # it has ended, and the frame is gone with it
@@ -453,7 +458,7 @@ class LiveDock(ScanIntake):
             (rows.here.clicked, lambda: self.take_scan()),
             (rows.there.clicked, lambda: self.take_scan(suggested=True)),
             (scans.epsilon.valueChanged, lambda _: self._draw()),
-            (scans.frame.toggled, lambda _: self._show_next()),
+            (scans.frame.toggled, self._frame_wanted),
             (scans.list.removed, self.remove),
             (scans.list.looked_at, lambda z_um: show_height(self._viewer, z_um)),
             (scans.undo.clicked, self.undo),

@@ -20,20 +20,20 @@ class GridFields:
     """The planes to reconstruct; micrometres."""
 
     start: float | None = asked(
-        "start of the target grid", "Lowest plane to reconstruct", label="From", example="from"
+        "start of the target grid", "Lowest plane to reconstruct", label="From", example="0"
     )
     stop: float | None = asked(
         "stop of the target grid",
         "Highest plane to reconstruct",
         label="to",
-        example="to",
+        example="10",
         beside=True,
     )
     step: float | None = asked(
         "step of the target grid",
         "Distance between planes; about half a depth of field keeps all detail",
         label="step",
-        example="step",
+        example="0.2",
         beside=True,
     )
 

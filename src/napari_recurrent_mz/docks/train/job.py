@@ -98,6 +98,7 @@ def gains_figure(points: list[tuple[int, float]]) -> Draw:
         steps, gains = zip(*points, strict=True)
         axes.axhline(gains[0], color=ink.text, lw=1, ls="--", label="as it was")
         axes.plot(steps, gains, "o-", color=ink.accent, ms=3, lw=2, label="adapted")
+        axes.set_xlim(left=0, right=max(steps[-1], 1) * 1.05)
         axes.legend(frameon=False, loc="best")
         open_axes(axes)
 
