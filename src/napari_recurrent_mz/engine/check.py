@@ -93,7 +93,7 @@ def check_on_scans(
 ) -> OwnSampleCheck:
     """Predict up to five inner scans from the others by the network and by linear MMSE."""
     rising = sorted(scans, key=lambda scan: scan.z_um)
-    if model.network.config.as_dict().get("target", "widefield") != "widefield":
+    if model.network.config.target != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
     if len(rising) < 3:
         return _by_range(range_warnings([scan.z_um for scan in rising], optics, model))

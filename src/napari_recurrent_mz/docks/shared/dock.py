@@ -25,7 +25,6 @@ from qtpy.QtWidgets import (
 
 from ...core.progress import Progress as Progress
 from ...core.scans import InputError
-from . import settings
 from .activity import Activity
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
@@ -326,10 +325,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     def one_shot(self, milliseconds: int, slot: Callable[[], object]) -> QTimer:
         """A timer that, once started, calls ``slot`` after a while; starting again puts it off."""
         return one_shot(self, milliseconds, slot)
-
-    def remember(self, group: str, values: dict[str, str]) -> None:
-        """Keep settings for the next run."""
-        settings.remember(group, values)
 
     # what it says ---------------------------------------------------------------------
     def say(self, sentence: str, kind: str = "hint") -> None:

@@ -49,7 +49,7 @@ def live_figure(stopping: Stopping, over_z: ErrorOverZ) -> Draw:
     """Both figures, one over the other; the expected error alone before the first change."""
 
     def draw(figure: Figure, ink: Ink) -> None:
-        if not _changes(stopping):
+        if not any(math.isfinite(change) and change > 0 for change in stopping.changes):
             _draw_error(_rows(figure, 1)[0], ink, over_z)
             return
         upper, lower = _rows(figure, 2)
@@ -91,11 +91,6 @@ def _rows(figure: Figure, count: int, margins_in: tuple[float, ...] = _MARGINS_I
         },
     )  # fmt: skip
     return list(axes[:, 0])
-
-
-def _changes(stopping: Stopping) -> list[float]:
-    """The changes that a logarithmic axis can show."""
-    return [change for change in stopping.changes if math.isfinite(change) and change > 0]
 
 
 def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
