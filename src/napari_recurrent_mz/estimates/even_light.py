@@ -1,8 +1,7 @@
 """A scan with less light, or more, than the others: bleached, or exposed otherwise.
 
-A wide-field microscope passes the coarsest structure of a sample unchanged at every focus (its
-missing cone is empty but for the zero frequency), so that scans of one field have the same mean
-and the same coarse contrast.
+The optical transfer of a wide-field microscope at the lowest spatial frequencies hardly changes
+with focus, so that scans of one field have the same mean and the same coarse contrast.
 """
 
 from __future__ import annotations
