@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.io import write_volume
 from napari_recurrent_mz.lab.experiments import bead_widths, real, spacing
 from napari_recurrent_mz.lab.experiments.base import Outcome
-from napari_recurrent_mz.lab.experiments.lab import HeldOutStack, Lab, Settings
+from napari_recurrent_mz.lab.experiments.lab import QUICK, HeldOutStack, Lab, Settings
 from napari_recurrent_mz.lab.experiments.order import order_spread, repetition_spread
 from napari_recurrent_mz.lab.experiments.registry import EXPERIMENTS, chosen
 from napari_recurrent_mz.lab.experiments.report import write_report
@@ -247,9 +248,15 @@ def test_goals_as_words() -> None:
     assert Goal(1, text="falls").words == "falls"
 
 
-def test_settings_say_what_was_changed() -> None:
-    assert Settings().changed() == {}
-    assert Settings(size=64, device="cpu").changed() == {"size": 64}
+def test_the_command_names_what_was_changed_and_no_folder() -> None:
+    named = {"deep-z": "/here/mine.safetensors"}
+    settings = Settings(
+        samples=QUICK.samples, device="cpu", data=Path("/here/stacks"), weights=named
+    )
+    rest = "--weights deep-z=mine.safetensors --data stacks"
+    assert settings.command(Settings()) == f"recurrent-mz experiments --samples 1 {rest}"
+    words = replace(QUICK, samples=3, plane_sets=4).command(QUICK)
+    assert words == "recurrent-mz experiments --quick --samples 3 --plane-sets 4"
 
 
 # --- statistics ---------------------------------------------------------------------------

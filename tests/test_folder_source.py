@@ -30,6 +30,7 @@ from napari_recurrent_mz.acquisition import (
     watch_folder,
 )
 from napari_recurrent_mz.acquisition import folder as folder_module
+from napari_recurrent_mz.acquisition.folder import WALK_S
 from napari_recurrent_mz.core.scans import InputError, Scan, ZGrid
 from napari_recurrent_mz.io import write_volume
 
@@ -359,6 +360,64 @@ def test_an_ome_zarr_that_grows_gives_its_planes_as_they_come(tmp_path: Path, cl
     events = looks(watch, clock)
     assert [e.again for e in events if isinstance(e, NewScan)] == [True, False]
     assert list(found(events).values()) == [0.0, 4.0]
+
+
+def growing(path: Path) -> Any:
+    """An OME-Zarr of three planes in 27 chunks, of which the middle plane is written."""
+    write_volume(path, np.ones((3, 24, 20), np.float32), [0.0, 2.0, 4.0], 0.1, {})
+    shutil.rmtree(path / "0")
+    planes = zarr.open_group(path).create_array(
+        "0", shape=(3, 24, 20), chunks=(1, 8, 8), dtype="u2"
+    )
+    planes[1] = image(1)
+    return planes
+
+
+def test_chunks_written_in_place_are_seen_after_a_while(tmp_path: Path, clock: Clock) -> None:
+    """No folder's time tells of them."""
+    growing(tmp_path / "a.ome.zarr")
+    watch = FolderWatch(tmp_path, clock=clock)
+    assert list(found(looks(watch, clock)).values()) == [2.0]
+    (tmp_path / "elsewhere").mkdir()
+    growing(tmp_path / "elsewhere" / "a.ome.zarr")[1] = image(2)
+    for chunk in tmp_path.glob("a.ome.zarr/0/c/1/*/*"):
+        shutil.copyfile(tmp_path / "elsewhere" / chunk.relative_to(tmp_path), chunk)
+    events = [event for _ in range(3) for event in looks(watch, clock, after_s=WALK_S / 2)]
+    (scan,) = [event for event in events if isinstance(event, NewScan)]
+    assert scan.again
+    np.testing.assert_array_equal(scan.scan.pixels, image(2))
+
+
+def test_looks_do_not_ask_for_every_chunk(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New chunks are seen by the times of their folders; those that were there are left alone."""
+    planes = growing(tmp_path / "a.ome.zarr")
+    watch = FolderWatch(tmp_path, clock=clock)
+    assert list(found(looks(watch, clock)).values()) == [2.0]
+    assert [type(e) for e in looks(watch, clock, after_s=20)] == [LeftAlone]  # two planes are empty
+    asked: list[str] = []
+    ask = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **how: asked.append(str(path)) or ask(path, **how))
+
+    def chunks_asked() -> int:
+        count = sum(Path(path).match("c/[0-2]/[0-2]/[0-2]") for path in asked)
+        asked.clear()
+        return count
+
+    assert looks(watch, clock, after_s=WALK_S / 2) == []
+    assert len(asked) > 0
+    assert chunks_asked() == 0
+    planes[0], planes[2] = image(0), image(2)
+    asked.clear()
+    assert list(watch.poll()) == []  # seen, and not yet still
+    assert chunks_asked() == 18
+    clock.now += 1.5
+    assert list(found(list(watch.poll())).values()) == [0.0, 4.0]
+    asked.clear()
+    clock.now += WALK_S + 1
+    assert list(watch.poll()) == []
+    assert chunks_asked() == 27  # now and then each once
 
 
 BAD = {

@@ -215,6 +215,8 @@ def test_provenance_says_how(scans: list[Scan]) -> None:
         ({"wavelength_um": 0.9}, (0.0, 3.0, 6.0), "the wavelength 0.9 µm"),
         ({"pixel_um": 1.2}, (0.0, 3.0, 6.0), "the finest detail needs"),
         ({}, (0.0, 20.0), "a gap of 20.0 µm between scans"),
+        ({}, tuple(0.5 * n for n in range(9)), None),  # no harm was seen up to nine
+        ({}, tuple(0.5 * n for n in range(10)), "not trained for 10 scans"),
     ],
 )
 def test_outside_of_the_trained_range_is_said(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.core.metrics import EPSILON
-from napari_recurrent_mz.lab.experiments.lab import QUICK, HeldOutStack, Lab, Settings
+from napari_recurrent_mz.lab.experiments.lab import QUICK, HeldOutStack, Lab
 from napari_recurrent_mz.lab.experiments.next_scan import (
     NEXT_SCAN,
     STOPPING,
@@ -90,7 +91,7 @@ def test_rules_are_compared_sample_by_sample() -> None:
 
 
 def test_each_sample_comes_also_upside_down() -> None:
-    lab = Lab(Settings(**{**QUICK, "size": 32}))  # type: ignore[arg-type]
+    lab = Lab(replace(QUICK, size=32))
     (about, first), (turned, second) = (
         next_one for next_one, _ in zip(simulated(lab), "ab", strict=False)
     )

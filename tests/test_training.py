@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from napari_recurrent_mz.core.device import choose_device
 from napari_recurrent_mz.core.scans import InputError
@@ -108,6 +109,20 @@ def test_a_confocal_network_learns_the_confocal_plane(pool: Pool, tmp_path: Path
     assert abs(np.median(narrow)) < 0.2
     with pytest.raises(InputError, match="no confocal counterpart"):
         make_batch(pool, 0, 2, confocal)
+
+
+@pytest.mark.parametrize(
+    ("target", "planes"), [("widefield", "wide-field"), ("confocal", "confocal-like")]
+)
+def test_a_card_says_what_its_network_makes(target: str, planes: str, tmp_path: Path) -> None:
+    network = RecurrentMZ(replace(SMALL, target=target))
+    save_file(network.state_dict(), tmp_path / "best.safetensors")
+    best = {"step": 1, "seconds": 1.0, "config": {"network": asdict(network.config)}}
+    (tmp_path / "best.json").write_text(json.dumps({**best, "validation": {}}))
+    facts: dict[str, dict[str, Any]] = {"trained_for": {}, "data": {}}
+    path = tmp_path / "mine.safetensors"
+    write_model(tmp_path, path, facts=facts, check="a check", device=choose_device("cpu"))
+    assert load_model(path).card["description"] == f"Wide-field scans to {planes} planes."
 
 
 def test_two_processes_do_not_train_in_one_folder(

@@ -47,6 +47,7 @@ def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch)
     assert gc.get_freeze_count() > 0  # what has survived stays aside
     calm.release()
     assert calm.is_held
+    monkeypatch.setenv("RECURRENT_MZ_PLAIN_NAPARI", "1")  # later than what it would switch off
     calm.release()
     assert sys.getswitchinterval() == before
     assert gc.get_threshold() == young

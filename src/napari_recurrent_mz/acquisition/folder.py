@@ -7,6 +7,11 @@ The folder is looked at again and again, in place of waiting for the system's ch
 do not cross a network drive, where most microscopes write, and none of them says that a file is
 finished. A file is taken once its size and time of change have stood still for a while *and* it can
 be read to its end.
+
+An OME-Zarr is a folder of many files. A look asks for the times of its folders, which change with
+every file that is made or renamed in them, as Zarr writers do, and for the files of those that have
+changed. All files are asked for now and then, and before and after they are read, for writers that
+change them in place.
 """
 
 from __future__ import annotations
@@ -14,11 +19,14 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core.scans import InputError, Scan
 from ..io import ImageFile, read_image, z_from_name
@@ -31,6 +39,9 @@ SETTLE_S = 1.0
 
 GIVE_UP_S = 10.0
 """How long a file that cannot be read may stand still before this is said, in seconds."""
+
+WALK_S = 5.0
+"""How often all files of an OME-Zarr are asked for their times, in seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +89,7 @@ class FolderBack:
 
 FolderEvent = NewScan | LeftAlone | FolderGone | FolderBack
 
-_Signature = tuple[int, int]
+_Signature = tuple[int, int]  # size and time of change
 
 
 @dataclass
@@ -90,6 +101,48 @@ class _File:
     next_try: float  # when it should be read; never, once it is done with
     taken: dict[int, bytes] = field(default_factory=dict)  # digest of the scan of each plane
     complaint: str = ""  # the last sentence about it
+
+
+class _Folder(NamedTuple):
+    """A folder of an OME-Zarr, as it was listed."""
+
+    time: int  # of its change, before it was listed
+    folders: list[Path]  # in it
+    size: int  # of the files in it
+    newest: int  # time of change of the newest of them
+
+    @classmethod
+    def of(cls, path: Path, time: int) -> _Folder:
+        """List a folder."""
+        states = {inside: inside.stat() for inside in path.iterdir()}
+        folders = [p for p, s in states.items() if stat.S_ISDIR(s.st_mode) and not p.is_symlink()]
+        files = [s for s in states.values() if not stat.S_ISDIR(s.st_mode)]
+        newest = max((s.st_mtime_ns for s in files), default=0)
+        return cls(time, folders, sum(s.st_size for s in files), newest)
+
+
+@dataclass
+class _Zarr:
+    """The folders of an OME-Zarr."""
+
+    known: dict[Path, _Folder] = field(default_factory=dict)
+    next_walk: float = 0.0  # when all files should be asked for, by the clock of the watch
+
+    def signature(self, path: Path, now: float, every_file: bool) -> _Signature:
+        """Ask for the times of all folders, and for the files of those that have changed."""
+        if every_file or now >= self.next_walk:
+            self.known, self.next_walk = {}, now + WALK_S
+        before, self.known = self.known, {}
+        ahead = [path]
+        while ahead:
+            folder = ahead.pop()
+            known, time = before.get(folder), folder.stat().st_mtime_ns
+            if known is None or known.time != time:
+                known = _Folder.of(folder, time)
+            self.known[folder] = known
+            ahead += known.folders
+        folders = self.known.values()
+        return sum(f.size for f in folders), max(max(f.time, f.newest) for f in folders)
 
 
 class FolderWatch:
@@ -134,6 +187,7 @@ class FolderWatch:
         self.pattern = NamePattern(pattern) if isinstance(pattern, str) else pattern
         self._settle_s, self._give_up_s, self._clock = settle_s, give_up_s, clock
         self._files: dict[str, _File] = {}
+        self._zarrs: defaultdict[str, _Zarr] = defaultdict(_Zarr)
         self._gone = self._said_unfit = False
         if not self.folder.is_dir():
             raise InputError(
@@ -169,20 +223,22 @@ class FolderWatch:
                 yield from self._read(name)
 
     def _listing(self) -> dict[str, _Signature]:
-        """Size and time of change of every image."""
+        """Signature of every image."""
         with os.scandir(self.folder) as entries:
             names = [e.name for e in entries if e.name.lower().endswith(_ENDINGS)]
         # The entry's own stat is from the folder, and stale for an open file on Windows.
         signatures = {n: self._signature(n) for n in names if not n.startswith(".")}
         return {name: signature for name, signature in signatures.items() if signature is not None}
 
-    def _signature(self, name: str) -> _Signature | None:
+    def _signature(self, name: str, *, every_file: bool = False) -> _Signature | None:
+        path = self.folder / name
         try:
-            path = self.folder / name
-            states = [p.stat() for p in (path, *(path.rglob("*") if path.is_dir() else ()))]
+            state = path.stat()
+            if stat.S_ISDIR(state.st_mode):
+                return self._zarrs[name].signature(path, self._clock(), every_file)
         except OSError:  # gone between two looks, or not ours to see
             return None
-        return sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)
+        return state.st_size, state.st_mtime_ns
 
     def _is_due(self, name: str, signature: _Signature) -> bool:
         """Keep the record of a file; whether it should be read now."""
@@ -207,6 +263,8 @@ class FolderWatch:
                     "as are all others that do not.",
                 )
             return
+        if self._signature(name, every_file=True) != file.signature:
+            return  # written in place
         image: ImageFile | None = None
         scans: dict[int, Scan] = {}
         failure: Exception | None = None
@@ -215,7 +273,7 @@ class FolderWatch:
             scans, failure = _scans_of(image, self._heights(image))
         except Exception as error:  # a file that is half there can fail in any way
             failure = error
-        if self._signature(name) != file.signature:
+        if self._signature(name, every_file=True) != file.signature:
             return  # gone, or written to while it was read: the next look begins again
         still_s = began - file.since
         is_whole = image is not None and not (failure and image.n_planes > 1)

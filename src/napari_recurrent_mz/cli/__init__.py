@@ -12,8 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from .. import __version__
-from ..core.memory import is_out_of_memory, memory_sentence
-from ..core.scans import InputError
+from ..core.errors import known_sentence
 from . import _prepare, _simulate
 from ._batch import batch
 from ._beads import beads
@@ -21,7 +20,7 @@ from ._bench import bench
 from ._card import card, package, validate
 from ._demo import demo
 from ._evaluate import evaluate
-from ._experiments import experiments
+from ._experiments import add_sizes, experiments
 from ._info import info
 from ._options import add_command, add_group, called
 from ._reconstruct import reconstruct
@@ -46,6 +45,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         experiments, bench, info,
     ):  # fmt: skip
         add_command(commands, command)
+    add_sizes(commands.choices["experiments"])
     add_group(commands, "simulate", _simulate.__doc__ or "", "WHAT", *_simulate.WHAT)
     if argv[:1] == ["train"]:  # its settings are read off the training room, which needs torch
         add_settings(commands.choices["train"])
@@ -111,14 +111,10 @@ def _negative_words(argv: Sequence[str]) -> list[str]:
 
 
 def _in_one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, InputError):
-        return text
     if isinstance(error, KeyboardInterrupt):
         return "Cancelled: no result was written."
-    if is_out_of_memory(error):
-        return memory_sentence(error)
-    return (
-        f"Unexpected {type(error).__name__}: {text} "
+    sentence = known_sentence(error) or (
+        f"Unexpected {type(error).__name__}: {error} "
         "(--traceback shows where; 'recurrent-mz info' says where to report it)."
     )
+    return " ".join(sentence.split())

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import asdict, dataclass
+import argparse
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from ..core.scans import InputError
 from ._common import OUTPUT, DeviceChoice
-from ._options import Argument, Option
+from ._options import Argument, Option, add_options, changed, option_name
 from ._terminal import Progress
-
-if TYPE_CHECKING:
-    from ..lab.experiments.lab import Settings
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes."""
+    """Sizes (smaller with --quick)."""
 
-    size: Annotated[int | None, Option("lateral pixels of the simulated fields")] = None
-    samples: Annotated[int | None, Option("simulated samples of each kind")] = None
-    draws: Annotated[int | None, Option("random draws where chance is the question")] = None
-    plane_sets: Annotated[int | None, Option("random sets of planes from each real stack")] = None
-    bench_size: Annotated[int | None, Option("lateral pixels of the planes that are timed")] = None
-    seed: Annotated[int | None, Option("of every random number")] = None
+    size: Annotated[int, Option("lateral pixels of the simulated fields", "N")] = 160
+    samples: Annotated[int, Option("simulated samples of each kind", "N")] = 3
+    draws: Annotated[int, Option("random draws where chance is the question", "N")] = 50
+    plane_sets: Annotated[int, Option("random sets of planes from each real stack", "N")] = 10
+    bench_size: Annotated[int, Option("lateral pixels of the planes that are timed", "N")] = 1024
+    # fields for training have seed 1, those for choosing weights seed 2
+    seed: Annotated[int, Option("of every random number", "N")] = 5
 
-    def given(self) -> dict[str, int]:
-        """Those that are given, if they can be."""
-        found = {name: value for name, value in asdict(self).items() if value is not None}
-        for name, value in found.items():
-            if value < (0 if name == "seed" else 1):
-                raise InputError(f"{_option(name)} is {value}: it must be above 0.")
-        return found
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each size; one that is not given leaves the number as --quick has it."""
+    add_options(parser, Sizes, parser.add_argument_group("sizes"), unset=True)
 
 
 def experiments(
@@ -56,7 +51,7 @@ def experiments(
         str | None, Option("write the page and its figures into this documentation", "FOLDER")
     ] = None,
     device: DeviceChoice = "auto",
-    sizes: Sizes,
+    values: argparse.Namespace,
 ) -> None:
     """The paper's experiments: tables, figures and a page of results.
 
@@ -74,14 +69,13 @@ def experiments(
         for experiment in some:
             print(f"{experiment.name:<18}{experiment.figure:<26}{experiment.title}")
         return
-    numbers: dict[str, Any] = {**(QUICK if quick else {}), **sizes.given()}
-    if numbers.get("size", 32) < 32:
-        raise InputError("--size must be at least 32 pixels.")
     stacks = _folder(data, "The folder '{}' does not exist: give the folder of real stacks.")
     named = dict(_named(text) for text in weights)
-    settings = Settings(**numbers, data=stacks, weights=named, device=device)
+    usual = QUICK if quick else Settings()
+    settings = replace(changed(usual, values), data=stacks, weights=named, device=device)
+    _check(settings)
     pages = _folder(docs, "The documentation folder '{}' does not exist.")
-    folder, command = Path(output), _command(settings, quick)
+    folder, command = Path(output), settings.command(usual)
     with Progress("part") as progress:
         done = run(some, folder, settings, command=command, force=force, on_progress=progress)
         for experiment, words in done:
@@ -90,6 +84,15 @@ def experiments(
     print(write_report(folder, EXPERIMENTS))
     if pages is not None:
         print(write_report(folder, EXPERIMENTS, docs=pages))
+
+
+def _check(sizes: Sizes) -> None:
+    for field in fields(Sizes):
+        value = getattr(sizes, field.name)
+        if value < (field.name != "seed"):
+            raise InputError(f"{option_name(field.name)} is {value}: it must be above 0.")
+    if sizes.size < 32:
+        raise InputError("--size must be at least 32 pixels.")
 
 
 def _folder(path: str | None, sentence: str) -> Path | None:
@@ -105,22 +108,3 @@ def _named(text: str) -> tuple[str, str]:
             f"--weights '{text}' is not NAME=FILE, for instance deep-z=mine.safetensors."
         )
     return name, path
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _command(settings: Settings, quick: bool) -> str:
-    """What to type to get the same, without where things lie on this computer."""
-    from ..lab.experiments.lab import QUICK
-
-    words = ["recurrent-mz", "experiments"] + ["--quick"] * quick
-    for name, value in settings.changed().items():
-        if name in asdict(Sizes()) and not (quick and QUICK.get(name) == value):
-            words += [_option(name), str(value)]
-    for name, path in settings.weights.items():
-        words += ["--weights", f"{name}={Path(path).name}"]
-    if settings.data is not None:
-        words += ["--data", settings.data.name]
-    return shlex.join(words)

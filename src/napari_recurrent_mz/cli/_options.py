@@ -171,7 +171,7 @@ def _shape(parameter: _Parameter, unset: bool) -> tuple[list[str], dict[str, Any
     if isinstance(option, Argument):
         names = [name]
     else:
-        names = list(option.names) or ["--" + name.replace("_", "-")]
+        names = list(option.names) or [option_name(name)]
         shape |= {"dest": name} | ({"required": True} if needed else {})
     if kind is bool:
         plain: Any = argparse.BooleanOptionalAction if unset else "store_true"
@@ -182,6 +182,11 @@ def _shape(parameter: _Parameter, unset: bool) -> tuple[list[str], dict[str, Any
     elif not (needed or unset or default == ()):
         shape["default"] = default
     return names, shape
+
+
+def option_name(name: str) -> str:
+    """How an option is typed for a parameter of this name."""
+    return "--" + name.replace("_", "-")
 
 
 def _type_and_count(kind: Any, option: Option, unset: bool, needed: bool) -> dict[str, Any]:

@@ -30,6 +30,13 @@ class InputError(ValueError):
         return memory_sentence(cause)
 
 
+def known_sentence(error: BaseException, *advice: str) -> str:
+    """What to do about a wrong input or about memory that ran out; empty for any other error."""
+    if isinstance(error, InputError):
+        return str(error)
+    return memory_sentence(error, *advice) if is_out_of_memory(error) else ""
+
+
 def listed(words: Sequence[str]) -> str:
     """Words as a sentence has them: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -93,7 +93,7 @@ def check_on_scans(
 ) -> OwnSampleCheck:
     """Predict up to five inner scans from the others by the network and by linear MMSE."""
     rising = sorted(scans, key=lambda scan: scan.z_um)
-    if model.network.config.as_dict().get("target", "widefield") != "widefield":
+    if model.network.config.target != "widefield":
         return OwnSampleCheck(NETWORK, _OTHER_KIND)
     if len(rising) < 3:
         return _by_range(range_warnings([scan.z_um for scan in rising], optics, model))
@@ -319,14 +319,15 @@ def range_warnings(scan_z_um: Sequence[float], optics: Optics, model: Model) -> 
             "pixels {:.2g} times as large as the finest detail needs (half the resolution)",
             1.0,
         ),
-        ("scans", len(z) if len(z) > _MOST_SCANS else 1, "{:g} scans", 1.0),
         ("spacing_dof", gap / dof, "a gap of {:.1f} µm between scans", dof),
     ]
+    if len(z) > _MOST_SCANS:
+        facts.append(("scans", len(z), "{:g} scans", 1.0))
     warnings = []
     for key, value, text, unit in facts:
         low, high = trained.get(key, (-np.inf, np.inf))
         # Scans closer than in training are easier, not harder.
-        below = value < low * 0.99 and key not in ("spacing_dof", "scans")
+        below = value < low * 0.99 and key != "spacing_dof"
         if below or value > high * 1.01:
             what = text.format(value * unit)
             limits = f"{low * unit:.3g} to {high * unit:.3g}"

@@ -345,10 +345,6 @@ def _release(maker: PlaneMaker) -> None:
         maker.release()
 
 
-def _interpolated(task: _Task) -> PlaneMaker:
-    return Interpolator(task.recipe.scans, task.recipe.method)
-
-
 def _linear_mmse(task: _Task) -> PlaneMaker:
     recipe = task.recipe
     estimate = LinearEstimate(
@@ -419,7 +415,7 @@ _MAKERS: dict[str, Callable[[_Task], PlaneMaker]] = {
     "network": _network,
     "lmmse": _linear_mmse,
     "nonnegative": _nonnegative,
-    "interpolation": _interpolated,
+    "interpolation": lambda task: Interpolator(task.recipe.scans, task.recipe.method),
 }
 
 

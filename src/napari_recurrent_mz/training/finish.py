@@ -25,6 +25,8 @@ _NO_KINDS = {
 _NUCLEI = "nuclear structure of kind 'confocal' from scikit-image's cells3d (CC0)"
 
 
+_IMAGES = {"widefield": "wide-field", "confocal": "confocal-like"}
+
 _GAIN = "gain over the linear MMSE estimate in dB of mean squared error, simulated "
 HELD_OUT_FIELDS = (
     f"{_GAIN}fields of every kind, 63×/1.4, M = 2 and 3, spacing 1.5 to 6 µm, a third with wrong "
@@ -43,15 +45,16 @@ def write_model(
     facts: dict[str, dict[str, Any]],
     check: str,
     device: Device,
-    description: str = "Wide-field scans to wide-field planes.",
 ) -> str:
     """Write the best weights of a run with their card; returns the SHA-256 of the file.
 
     The ``facts`` are those of what it was trained on, and ``check`` says what chose the weights.
     """
     network, best = best_network(folder)
-    method = _method(best.get("architecture", "recurrent-mz"), best["config"]["network"])
-    about = {"description": description, "method": method}
+    about = {
+        "description": f"Wide-field scans to {_IMAGES[network.config.target]} planes.",
+        "method": _method(best.get("architecture", "recurrent-mz"), best["config"]["network"]),
+    }
     return save_model(
         network, model_card(best, device, about, held_out={"what": check}, **facts), path
     )

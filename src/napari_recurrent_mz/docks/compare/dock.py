@@ -296,7 +296,7 @@ class CompareDock(Dock):
 
     def _remember(self) -> None:
         self.options.remember(_GROUP)
-        self.remember(_GROUP, {"baselines": " ".join(self.baselines)})
+        _settings.remember(_GROUP, {"baselines": " ".join(self.baselines)})
         if self.options.lmmse.value:
             self.optics.remember()
 

@@ -90,12 +90,6 @@ class LayerList(QListWidget):
         shown = [layer() for layer in self._shown]
         return [layer for layer in shown if layer is not None and layer in self._ticked]
 
-    def tick(self, layers: Iterable[Layer]) -> None:
-        """Tick these layers and no others."""
-        self._ticked = weakref.WeakSet(layers)
-        self._show()
-        self.changed.emit()
-
     def leave_out(self, reference: Layer | None) -> None:
         """Do not offer the layer that is the reference."""
         self._reference = (lambda: None) if reference is None else weakref.ref(reference)
@@ -245,11 +239,6 @@ class MeansTable(NumberTable):
                 font.setBold(True)
                 cell.setFont(font)
         self.fit_rows(max(len(means), 1))
-
-    def text_of(self, row: int) -> list[str]:
-        """What a row says."""
-        cells = [self.item(row, column) for column in range(self.columnCount())]
-        return [cell.text() for cell in cells if cell is not None]
 
 
 def _text(value: float, column: Column) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari.layers import Image
 
-from ...core.scans import InputError
+from ...core.scans import InputError, counted
 from ...measure.beads import bead_profiles, in_words, write_beads
 from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..shared import layers as _layers
@@ -108,7 +108,7 @@ class FwhmDock(Dock):
                 self._viewer.layers.selection.active = points.layer
             points.show_plane(bead)
         low, high = histogram.edges_um[number : number + 2]
-        count = f"{len(browsed)} bead" + ("" if len(browsed) == 1 else "s")
+        count = counted(len(browsed), "bead")
         self.footer.say(f"{count} with FWHM {axis} from {low:.4g} to {high:.4g} µm.", "hint")
 
     def show_bead(self, points: BeadPoints, bead: int) -> None:

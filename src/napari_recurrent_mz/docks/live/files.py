@@ -18,6 +18,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 )
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
+from ...core.scans import counted
 from ..files.saving import Saving, SavingRow, save_listened
 from ..shared import settings as _settings
 from ..shared.guard import emit_alive, guarded, on
@@ -26,7 +27,6 @@ from ..shared.plot import ask_for_file
 from ..shared.worker import in_background
 from .pages import LivePages
 from .question import Choice, QuestionBox
-from .words import count_of_scans
 
 Make = Callable[[], Any]
 
@@ -174,7 +174,7 @@ class LiveFiles(QObject):
             if session is self._session:
                 self._saved = scans
             verb = "is" if len(scans) == 1 else "are"
-            self.said.emit(f"Saved: {count_of_scans(len(scans))} {verb} in '{path.name}'.", "done")
+            self.said.emit(f"Saved: {counted(len(scans), 'scan')} {verb} in '{path.name}'.", "done")
 
         def failed(sentence: str) -> None:
             self.saving.end()
@@ -257,7 +257,7 @@ class LiveFiles(QObject):
 
 
 def _opened(path: Path, scans: int, is_recovered: bool) -> str:
-    count = count_of_scans(scans)
+    count = counted(scans, "scan")
     if is_recovered:
         return f"The session is back, with {count}: save it to keep it in a file of your own."
     return f"Opened '{path.name}' with {count}."

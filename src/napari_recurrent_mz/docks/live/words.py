@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...acquisition import Ended
+from ...core.scans import counted
 from .sources import FOLDER, HAND, MICROSCOPE
 
 START = ("Start session", "Begin: the first scan brings the volume as a new layer")
@@ -31,14 +32,9 @@ PLACES = {
 """Where the states of the network are."""
 
 
-def count_of_scans(count: int) -> str:
-    """The number of scans in words."""
-    return "1 scan" if count == 1 else f"{count} scans"
-
-
 def run_over(ended: Ended) -> str:
     """How an automatic run ended; the verdict itself stands over the plots."""
-    by_itself = f"The run has stopped by itself after {count_of_scans(ended.scans)}."
+    by_itself = f"The run has stopped by itself after {counted(ended.scans, 'scan')}."
     why = by_itself if ended.reason == "converged" else ended.sentence
     return f"{why} {ended.stage}".strip()
 

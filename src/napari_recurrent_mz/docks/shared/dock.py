@@ -25,7 +25,6 @@ from qtpy.QtWidgets import (
 
 from ...core.progress import Progress as Progress
 from ...core.scans import InputError
-from . import settings
 from .activity import Activity
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
@@ -53,10 +52,8 @@ def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Prog
 class InstrumentFooter(QWidget):
     """Status, warnings, message, progress, and the buttons unless ``action`` is empty."""
 
-    def __init__(
-        self, palette: Palette, action: str, tooltip: str, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, palette: Palette, action: str, tooltip: str) -> None:
+        super().__init__()
         self.state, self.warnings, self.message = (MessageLabel(palette) for _ in range(3))
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
@@ -238,17 +235,17 @@ class Form(QWidget):
 
 
 class _Kept(type(QWidget)):  # type: ignore[misc]
-    """Gives a dock that was closed back to the menu that opens it, with all that was typed."""
+    """Gives a dock that was closed back to the menu that opens it, with all that was typed.
+
+    A metaclass: ``__init__`` would run again on what ``__new__`` returns.
+    """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         given = options.get("napari_viewer")  # as napari's menus do
         viewer = unwrapped(given)
         window = window_of(viewer) if viewer is not given else None
-        closed = () if window is None else window.findChildren(cls)
-        for dock in closed:
-            if dock.parent() is window:
-                return dock
-        return super().__call__(*args, **options)
+        closed = [d for d in window.findChildren(cls) if d.parent() is window] if window else []
+        return closed[0] if closed else super().__call__(*args, **options)
 
 
 class Dock(QWidget, Tells, metaclass=_Kept):
@@ -328,10 +325,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     def one_shot(self, milliseconds: int, slot: Callable[[], object]) -> QTimer:
         """A timer that, once started, calls ``slot`` after a while; starting again puts it off."""
         return one_shot(self, milliseconds, slot)
-
-    def remember(self, group: str, values: dict[str, str]) -> None:
-        """Keep settings for the next run."""
-        settings.remember(group, values)
 
     # what it says ---------------------------------------------------------------------
     def say(self, sentence: str, kind: str = "hint") -> None:

@@ -19,8 +19,7 @@ from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
-from ...core.memory import is_out_of_memory, memory_sentence
-from ...core.scans import InputError
+from ...core.errors import known_sentence
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,13 +64,10 @@ def telling(owner: QObject) -> Iterator[None]:
 
 def sentence_of(error: BaseException) -> str:
     """One sentence for a person: ours as it is, anything else with what is to be reported."""
-    if isinstance(error, InputError):
-        return str(error)
-    if is_out_of_memory(error):
-        return memory_sentence(error)
     text = str(error).strip().splitlines()
     detail = f" ({text[0]})" if text else ""
-    return f"This failed with an unexpected {type(error).__name__}{detail}{_place(error)}."
+    unexpected = f"This failed with an unexpected {type(error).__name__}{detail}{_place(error)}."
+    return known_sentence(error) or unexpected
 
 
 def emit_alive(owner: QObject, signal: str, *values: object) -> None:
@@ -116,7 +112,7 @@ def _takes(slot: Callable[..., object]) -> int | None:
 def reported(error: Exception) -> str:
     """The sentence for an error that is caught here; what nobody foresaw is logged as well."""
     sentence = sentence_of(error)
-    if not isinstance(error, InputError) and not is_out_of_memory(error):
+    if not known_sentence(error):
         _LOG.error(sentence, exc_info=error)
     return sentence
 

@@ -42,7 +42,7 @@ class Calm:
 
     def __init__(self) -> None:
         self._holders = 0
-        self._usual = sys.getswitchinterval(), gc.get_threshold()
+        self._usual: tuple[float, tuple[int, int, int]] | None = None  # while it is another
         self._puts_aside = False
         self._young: weakref.WeakSet[Any] = weakref.WeakSet()
         self._began = 0.0
@@ -68,10 +68,11 @@ class Calm:
     def release(self) -> None:
         """Somebody has ended; with the last one all is as it was."""
         self._holders -= 1
-        if self._holders > 0 or SWITCH in os.environ:
+        if self._holders > 0 or self._usual is None:
             return
-        sys.setswitchinterval(self._usual[0])
-        gc.set_threshold(*self._usual[1])
+        (interval_s, thresholds), self._usual = self._usual, None
+        sys.setswitchinterval(interval_s)
+        gc.set_threshold(*thresholds)
         if self._puts_aside:
             self._puts_aside = False
             gc.callbacks.remove(self._collected)

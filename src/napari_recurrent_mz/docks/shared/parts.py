@@ -22,10 +22,8 @@ _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|h|[kMG]B)(?!\w))")
 class Words(QLabel):
     """Words in lines, none of which ends between a number and its unit."""
 
-    def __init__(
-        self, text: str = "", parent: QWidget | None = None, *, wraps: bool = True
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, text: str = "", *, wraps: bool = True) -> None:
+        super().__init__()
         self.setWordWrap(wraps)
         self.setText(text)
 

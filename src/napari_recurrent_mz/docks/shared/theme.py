@@ -6,7 +6,7 @@ import contextlib
 
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QSizePolicy
 
 from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
 from .parts import Words
@@ -44,8 +44,8 @@ class MessageLabel(Words):
 
     _EDGES = {"hint": "secondary", "done": "current", "warning": "warning", "error": "error"}  # noqa: RUF012
 
-    def __init__(self, palette: Palette, parent: QWidget | None = None) -> None:
-        super().__init__(parent=parent)
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
         self._palette = palette
         self.kind = "hint"
         self.setTextInteractionFlags(self.textInteractionFlags().TextSelectableByMouse)

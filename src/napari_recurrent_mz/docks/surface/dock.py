@@ -98,7 +98,7 @@ class SurfaceDock(ScanSource):
                 self.scan_parts.optics.remember()
                 self.method.remember()
                 self.surface.form.remember("surface")
-                self.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
+                _settings.remember("surface", {"in_3d": "yes" if self.in_3d.isChecked() else "no"})
             self._job = (recipe, self._look())
             self.start(surface_steps, recipe, then=self._show, title="Reconstructing the surface")
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -158,7 +158,8 @@ def _do(
     left = ledger.left()
     if not left:
         return
-    _make_plates(left, orders.settings.ngff)
+    for plate, source in {job.output: job.parts[0].path for job in left if job.inside}.items():
+        make_plate(Path(source), plate, orders.settings.ngff)
     if scheduler:
         run_on_cluster(scheduler, left, orders, ledger.take, graph)
     else:
@@ -244,11 +245,6 @@ def _take_found(ledger: _Ledger, orders: Orders) -> None:
         there = outcome_of_finished(job, orders)
         if there is not None:
             ledger.take(there)
-
-
-def _make_plates(jobs: Iterable[Job], ngff: str) -> None:
-    for target, source in {job.output: job.parts[0].path for job in jobs if job.inside}.items():
-        make_plate(Path(source), target, ngff)
 
 
 def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -> Shares:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.device import choose_device, limit_gpu_memory
-from ...core.memory import is_out_of_memory, memory_sentence
+from ...core.errors import known_sentence
 from ...core.methods import method_of
 from ...core.progress import Stopped
 from ...core.scans import InputError
@@ -92,8 +92,7 @@ def run_job(
             return late.by
         except Exception as error:
             seconds = time.perf_counter() - began
-            known = isinstance(error, InputError) or is_out_of_memory(error)
-            trace = "" if known else traceback.format_exc()
+            trace = "" if known_sentence(error) else traceback.format_exc()
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
         seconds = time.perf_counter() - began
         return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
@@ -319,9 +318,5 @@ def _limit_resources(orders: Orders) -> None:
 
 def sentence_of(error: BaseException) -> str:
     """An error in one sentence."""
-    text = " ".join(str(error).split())
-    if isinstance(error, InputError):
-        return text
-    if is_out_of_memory(error):
-        return memory_sentence(error, "use fewer --jobs, a coarser grid or smaller images")
-    return f"Unexpected {type(error).__name__}: {text}"
+    known = known_sentence(error, "use fewer --jobs, a coarser grid or smaller images")
+    return " ".join((known or f"Unexpected {type(error).__name__}: {error}").split())

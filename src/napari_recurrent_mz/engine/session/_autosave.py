@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from ...core.scans import counted
 from ...io._whole import read_json, reason_of, write_text
 from ._store import ENDING, INDEX, SCANS, SessionFolder, Snapshot
 
@@ -123,7 +124,9 @@ class Autosave:
         owner = self.path / _OWNER
         if not owner.exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            write_text(owner, json.dumps(_this_process()), durable=True)
+            started = psutil.Process().create_time()
+            process = {"pid": os.getpid(), "started": started, "host": platform.node()}
+            write_text(owner, json.dumps(process), durable=True)
 
     def _failed(self, error: Exception) -> None:
         sentence = (
@@ -148,8 +151,8 @@ class Unsaved:
         """For a person who has just come: when it was, and what is in it."""
         now, began = datetime.now().astimezone(), self.began.astimezone()
         day = "" if began.date() == now.date() else f"{began.day} {began:%B}, "
-        what = "1 scan" if self.scans == 1 else f"{self.scans} scans"
-        return f"A session of {day}{began:%H:%M} with {what} was not saved: open it?"
+        scans = counted(self.scans, "scan")
+        return f"A session of {day}{began:%H:%M} with {scans} was not saved: open it?"
 
     def discard(self) -> None:
         """Delete it."""
@@ -210,11 +213,6 @@ def _is_open(path: Path) -> bool:
         return True
     except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
         return False
-
-
-def _this_process() -> dict[str, Any]:
-    started = psutil.Process().create_time()
-    return {"pid": os.getpid(), "started": started, "host": platform.node()}
 
 
 def _new_name() -> str:

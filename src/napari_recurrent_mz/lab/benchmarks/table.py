@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...core.scans import InputError
+from ...core.scans import InputError, counted
 from ..shared import markdown_table, provenance
 from .base import Bench, Row, in_words
 from .stages import StageTable
@@ -114,7 +114,7 @@ def title(found: Row | StageTable) -> str:
 def heading(made: Mapping[str, Any]) -> str:
     """One line: where, when and with what."""
     machine = made["machine"]
-    threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
+    threads = counted(machine["threads"], "thread")
     gpu = "" if made["device"]["kind"] == "cpu" else f"{made['device']['name']}; "
     load = "" if machine.get("load") is None else f", load {machine['load']:g} at the beginning"
     return (

@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 
-from ...core.scans import InputError
+from ...core.scans import InputError, counted
 from ..shared import provenance
 from .base import Experiment, Pictures
 from .figures import STYLE, save
@@ -110,7 +110,7 @@ def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dic
     return {
         "experiment": experiment.name,
         **provenance(command),
-        "machine": lab.device.name + (f", {threads} thread" + "s" * (threads > 1)) * bool(threads),
+        "machine": lab.device.name + f", {counted(threads, 'thread')}" * bool(threads),
         "seconds": round(seconds, 1),
         "settings": kept,
         "weights": {name: _weights(model) for name, model in lab.used.items()},

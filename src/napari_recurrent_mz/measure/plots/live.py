@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...core.scans import counted
 from . import FONT_SIZE, Draw, Ink, open_axes
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def live_figure(stopping: Stopping, over_z: ErrorOverZ) -> Draw:
     """Both figures, one over the other; the expected error alone before the first change."""
 
     def draw(figure: Figure, ink: Ink) -> None:
-        if not _changes(stopping):
+        if not any(math.isfinite(change) and change > 0 for change in stopping.changes):
             _draw_error(_rows(figure, 1)[0], ink, over_z)
             return
         upper, lower = _rows(figure, 2)
@@ -92,11 +93,6 @@ def _rows(figure: Figure, count: int, margins_in: tuple[float, ...] = _MARGINS_I
     return list(axes[:, 0])
 
 
-def _changes(stopping: Stopping) -> list[float]:
-    """The changes that a logarithmic axis can show."""
-    return [change for change in stopping.changes if math.isfinite(change) and change > 0]
-
-
 def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
     numbers = np.arange(1, len(stopping.changes) + 1)
     percents = 100 * np.asarray(stopping.changes, float)
@@ -124,8 +120,7 @@ def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
 
 def _counts(scans: Sequence[int]) -> list[str]:
     """Numbers of scans for the ticks; the first says what they are, for there is no title."""
-    first = [f"{count} scan" if count == 1 else f"{count} scans" for count in scans[:1]]
-    return [*first, *(str(count) for count in scans[1:])]
+    return [*(counted(count, "scan") for count in scans[:1]), *map(str, scans[1:])]
 
 
 def _plain_percents(axes: Axes) -> None:
