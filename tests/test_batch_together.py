@@ -379,7 +379,7 @@ class Cluster:
         from distributed import Client
 
         file = self.place / "scheduler.json"
-        wait_until(file.exists)
+        wait_until(lambda: file.exists() and file.stat().st_size > 0)
         address = str(json.loads(file.read_text())["address"])
         with Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=120)
