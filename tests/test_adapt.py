@@ -24,7 +24,13 @@ from napari_recurrent_mz.training.adapt import Adapter, adapting, gain_at_start,
 from napari_recurrent_mz.training.examples import ExampleConfig
 from napari_recurrent_mz.training.learner import TrainConfig
 from napari_recurrent_mz.training.losses import LossConfig
-from napari_recurrent_mz.training.measured import MeasuredField, StackPool, measured_field, split
+from napari_recurrent_mz.training.measured import (
+    MeasuredField,
+    StackPool,
+    held_out_notes,
+    measured_field,
+    split,
+)
 from napari_recurrent_mz.training.sets import make_sets
 from napari_recurrent_mz.training.store import FieldExamples
 
@@ -131,6 +137,15 @@ def test_the_last_quarter_along_the_longer_side_is_held_out(turned: bool) -> Non
     back = (0, 2, 1) if turned else (0, 1, 2)
     np.testing.assert_array_equal(train.stack.transpose(back), STACK[:, :, :72])
     np.testing.assert_array_equal(held_out.stack.transpose(back), STACK[:, :, 72:])
+
+
+@pytest.mark.parametrize(("shape", "width"), [((64, 96), 24), ((252, 96), 63), ((256, 64), None)])
+def test_a_held_out_quarter_too_narrow_to_judge_by_is_told(
+    shape: tuple[int, int], width: int | None
+) -> None:
+    notes = held_out_notes(measured_field(np.zeros((14, *shape)), Z_UM, OPTICS, "mine"))
+    assert bool(notes) == (width is not None)
+    assert all(f"'mine' that is held out is {width} pixels wide" in note for note in notes)
 
 
 def test_scans_and_truth_are_planes_as_the_camera_gave_them() -> None:
@@ -277,7 +292,8 @@ def test_a_saturated_stack_is_told_before_it_is_learned_from(
 def test_adapting_on_the_command_line(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["train", "run", "--stack", "stack.ome.tif", "--region", ":,:80", *QUICK]
     assert main([*argv, "-o", "mine.safetensors"]) == 0
-    printed = capsys.readouterr().out
+    printed, notes = capsys.readouterr()
+    assert "The quarter of 'stack.ome.tif' that is held out is 20 pixels wide" in notes
     assert "step 0: held-out gain over linear MMSE" in printed
     assert "dB before" in printed
     card = load_model(files / "mine.safetensors").card
@@ -300,5 +316,5 @@ def test_wrong_ways_to_adapt(
     assert main(["train", "run", *more, *QUICK]) == 1
     error = capsys.readouterr().err
     assert words in error
-    assert error.count("\n") == 1
+    assert sum(not line.startswith("note: ") for line in error.splitlines()) == 1
     assert not (files / "run" / "checkpoint.safetensors").exists()

@@ -320,7 +320,7 @@ def _model_name(given: str | None) -> str | None:
 def _field(adapting: Adapting, path: str) -> MeasuredField:
     from ..estimates.saturation import stack_saturation_notes
     from ..io import stack_heights
-    from ..training.measured import measured_field
+    from ..training.measured import held_out_notes, measured_field
 
     image = adapting.read(path)
     optics, _ = adapting.optics.of([image], ["recurrent-mz"])
@@ -329,7 +329,10 @@ def _field(adapting: Adapting, path: str) -> MeasuredField:
         note(sentence)
     # One image has no step, and the next check says so in better words.
     heights = [0.0] if image.n_planes == 1 else stack_heights(image, adapting.z_step_um)
-    return measured_field(image.data, heights, optics, image.name)
+    field = measured_field(image.data, heights, optics, image.name)
+    for sentence in held_out_notes(field):
+        note(sentence)
+    return field
 
 
 def _adapter(

@@ -35,6 +35,7 @@ _LEAST_DEPTH_DOF = 3.0
 _SMALLEST = 64
 _LARGEST_WINDOW = 256
 _QUESTIONS = 12
+_NARROWEST = 64  # in 32 pixels, a network that gained 0.4 dB in 64 seemed to lose 0.6 dB
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -130,6 +131,18 @@ def split(field: MeasuredField) -> tuple[MeasuredField, MeasuredField]:
     cut = round((1 - HELD_OUT) * field.stack.shape[axis])
     near, far = np.split(field.stack, [cut], axis=axis)
     return replace(field, stack=near), replace(field, stack=far)
+
+
+def held_out_notes(field: MeasuredField) -> list[str]:
+    """A sentence when the part that is held out is too narrow to judge by; nothing otherwise."""
+    side = min(split(field)[1].stack.shape[1:])
+    if side >= _NARROWEST:
+        return []
+    return [
+        f"The quarter of '{field.kind}' that is held out is {side} pixels wide, so its decibels "
+        f"are uncertain: a field of {_NARROWEST / HELD_OUT:.0f} pixels or more would be judged "
+        "better."
+    ]
 
 
 class StackPool(Pool):

@@ -41,13 +41,14 @@ def adapt_steps(job: AdaptJob, judging: Listener, *, stop: threading.Event) -> I
     from ...estimates.saturation import stack_saturation_notes
     from ...networks.weights import load_model
     from ...training.adapt import Adapter, adapting, gain_at_start, write_adapted
-    from ...training.measured import measured_field
+    from ...training.measured import held_out_notes, measured_field
 
     fields = []
     for name, lazy, heights in job.stacks:
         pixels = np.asanyarray(lazy)
         yield from stack_saturation_notes(name, pixels)
         fields.append(measured_field(pixels, heights, job.optics, name))
+        yield from held_out_notes(fields[-1])
     start = load_model(job.model)
     with tempfile.TemporaryDirectory(prefix="recurrent-mz-") as folder:
         adapter = Adapter(
