@@ -254,6 +254,14 @@ def test_training_on_examples_is_stopped_and_goes_on(
     assert model.card["data"]["sets"] == 6
     assert model.card["held_out"]["by_case"].keys() == {"as told", "as in training", "hard"}
 
+    argv = ["--model", str(run / "weights.safetensors"), "--device", "cpu"]
+    assert main(["validate", str(made), *argv, "--json", str(tmp_path / "check.json")]) == 0
+    checked = json.loads((tmp_path / "check.json").read_text())
+    assert checked["questions"] == 3
+    assert checked["gain_db"] == pytest.approx(model.card["held_out"]["gain_db"], abs=0.01)
+    assert main(["validate", str(tmp_path), *argv]) == 1
+    assert "There is no simulated field in" in capsys.readouterr().err
+
 
 @pytest.mark.parametrize(
     ("more", "words"),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.scans import InputError
 from ._common import OUTPUT, NetworkOptions, check_json, folder_of
 from ._options import Argument, Option
 from ._terminal import Progress
 from ._train import open_pool
+
+if TYPE_CHECKING:
+    from ..core.device import Device
+    from ..networks.recurrent_mz import NetworkConfig
+    from ..training.check import Question
 
 
 def card(
@@ -74,33 +80,29 @@ def package(
 
 def validate(
     *,
-    fields: Annotated[str, Argument("held-out fields", "FOLDER")],
+    fields: Annotated[str, Argument("held-out fields, or a folder of examples", "FOLDER")],
     questions: Annotated[int, Option("cases asked of each field, 1 to 8")] = 8,
     json: Annotated[str | None, Option("write every value here")] = None,
     network: NetworkOptions,
 ) -> None:
-    """Gain of a model over linear MMSE on held-out simulated fields.
+    """Gain of a model over linear MMSE on held-out simulated samples.
 
-    Ask a model for planes of fields that 'recurrent-mz simulate fields --held-out' has made, and
-    print the decibels gained over the linear MMSE estimate.
+    Ask a model for planes of fields that 'recurrent-mz simulate fields --held-out' has made, or for
+    those of the check that 'recurrent-mz simulate examples' has made, and print the decibels gained
+    over the linear MMSE estimate.
     """
     from ..core.device import choose_device
     from ..io import write_json
     from ..networks.runner import network_on
     from ..networks.weights import load_model
-    from ..training.check import ask, field_questions
-    from ..training.sets import making_device
+    from ..training.check import ask
 
     check_json(json)
     model, device = load_model(network.model), choose_device(network.device)
-    pool, each, asked = open_pool(fields), max(1, min(questions, 8)), network_on(model, device)
-    where = making_device(device)
+    asked = network_on(model, device)
+    count, some = _questions(fields, asked.config, device, max(1, min(questions, 8)))
     with Progress("question") as progress:
-        result = ask(
-            asked,
-            progress.over(field_questions(pool, asked.config, where, each), each * len(pool)),
-            half=device.half,
-        )
+        result = ask(asked, progress.over(some, count), half=device.half)
     print(f"model {model.name} (sha256 {model.sha256[:12]}), {result.questions} questions")
     print("gain over linear MMSE, dB of mean squared error, ± its standard error")
     for part in (result.by_kind, result.by_case):
@@ -111,3 +113,21 @@ def validate(
     print(f"\n  {'all':<24}{result.gain_db:+8.3f}\n  {'worst question':<24}{result.worst_db:+8.3f}")
     if json:
         write_json(json, asdict(result))
+
+
+def _questions(
+    folder: str, network: NetworkConfig, device: Device, each: int
+) -> tuple[int, Iterator[Question]]:
+    """What there is to ask a network: of examples their check, of every field so many questions."""
+    from ..training.check import field_questions
+    from ..training.folder import ExampleFolder
+    from ..training.sets import making_device
+
+    path = Path(folder)
+    if ExampleFolder.is_at(path):
+        examples = ExampleFolder.open(path)
+        examples.require(network)
+        return len(examples.asked), examples.questions()
+    pool = open_pool(folder)
+    pool.require()
+    return each * len(pool), field_questions(pool, network, making_device(device), each)
