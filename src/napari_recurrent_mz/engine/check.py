@@ -37,7 +37,7 @@ from .tiles import NetworkPlanes
 
 NETWORK, LINEAR = "recurrent-mz", "lmmse"
 
-MARGIN_DB = 0.5
+MARGIN_DB = 1.0
 """How much better linear MMSE must be before it is used, dB: found on simulated fields alone,
 as what loses little both with the bundled network and with one that is wrong in one of five."""
 
