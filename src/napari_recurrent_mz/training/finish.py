@@ -83,6 +83,7 @@ def _facts(
     data: dict[str, Any],
 ) -> dict[str, dict[str, Any]]:
     nas = [na for na, _ in objectives]
+    nuclei = f"; {_NUCLEI}" if "confocal" in data["kinds"] else ""
     return {
         "trained_for": {
             "na": [min(nas), max(nas)],
@@ -91,7 +92,7 @@ def _facts(
             "scans": [min(examples.shares), max(examples.shares)],
             "spacing_dof": list(examples.spacing_dof),
         },
-        "data": data | {"origin": f"simulated (recurrent-mz simulate {data['origin']}); {_NUCLEI}"},
+        "data": data | {"origin": f"simulated (recurrent-mz simulate {data['origin']})" + nuclei},
     }
 
 
