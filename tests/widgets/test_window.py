@@ -290,24 +290,39 @@ def test_a_dock_that_is_closed_midway_is_there_when_it_is_opened_again(
     assert open_from_menu(viewer, "Prepare")[1] is dock
 
 
-def test_escape_stops_what_a_press_of_the_mouse_has_begun(
-    dock, viewer, add_stack, qtbot, monkeypatch
+@pytest.mark.parametrize("begins_in", ["button", "field"])
+def test_escape_stops_a_run_wherever_it_was_begun(
+    dock, viewer, add_stack, qtbot, monkeypatch, begins_in
 ) -> None:
-    """The button that was pressed, which had the keyboard, cannot be pressed any more."""
+    """What had the keyboard, a button that was pressed or a field, is disabled meanwhile."""
     viewer.window._qt_window.activateWindow()
     qtbot.waitUntil(viewer.window._qt_window.isActiveWindow)
-    gate = start_slowly(
-        dock,
-        viewer,
-        add_stack,
-        qtbot,
-        monkeypatch,
-        lambda: qtbot.mouseClick(dock.footer.action, Qt.MouseButton.LeftButton),
-    )
+    dock.ui.optics.fields["na"].setFocus()
+    keys = Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier
+    press = {
+        "button": lambda: qtbot.mouseClick(dock.footer.action, Qt.MouseButton.LeftButton),
+        "field": lambda: qtbot.keyClick(dock.ui.optics.fields["na"], *keys),
+    }
+    gate = start_slowly(dock, viewer, add_stack, qtbot, monkeypatch, press[begins_in])
     qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
     assert dock.run.is_cancelled
     with qtbot.waitSignal(dock.ended):
         gate.set()
+
+
+def test_a_job_leaves_the_keyboard_to_a_field_that_can_be_typed_in(viewer, docks, qtbot) -> None:
+    dock, field = Dock(viewer, "Count", "Counts"), QLineEdit()
+    docks.append(dock)
+    dock.form.addWidget(field)
+    viewer.window.add_dock_widget(dock, name="Count", area="right")
+    viewer.window._qt_window.activateWindow()
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
+    dock.start(counting)
+    assert field.hasFocus()
+    dock.cancel()
+    qtbot.waitUntil(lambda: dock.run is None)
+    assert field.hasFocus()
 
 
 def test_what_saves_a_volume_is_in_sight_whatever_is_said(dock, add_stack, viewer, qtbot) -> None:

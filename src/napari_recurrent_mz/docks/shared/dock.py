@@ -50,6 +50,16 @@ def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Prog
         yield Progress(*step)
 
 
+def keep_keyboard(holder: QWidget, parts: Sequence[QWidget]) -> None:
+    """Let the holder have the keyboard if one of these parts has it, which will be disabled.
+
+    Qt would give it to the canvas, say, and Esc would no longer reach the dock.
+    """
+    focused = QApplication.focusWidget()
+    if focused is not None and any(one is focused or one.isAncestorOf(focused) for one in parts):
+        holder.setFocus()
+
+
 class InstrumentFooter(QWidget):
     """Status, warnings, message, progress, and the buttons unless ``action`` is empty."""
 
@@ -194,10 +204,7 @@ class InstrumentFooter(QWidget):
             label.restyle()
 
     def _enable(self, *, is_running: bool) -> None:
-        form, focused = self.parentWidget(), QApplication.focusWidget()
-        is_lost = focused is self.cancel or (is_running and focused is not None)
-        if form is not None and is_lost and form.isAncestorOf(focused):
-            form.setFocus()  # what is disabled would give the keyboard away, and Esc with it
+        keep_keyboard(self, [*self._tips] if is_running else [self.cancel])
         for button in self._tips:
             button.setEnabled(not is_running)
         self.cancel.setEnabled(is_running)
@@ -414,6 +421,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.ended.emit(outcome)
 
     def _lock(self, is_locked: bool) -> None:
+        if is_locked:
+            keep_keyboard(self, self.inputs)
         for part in self.inputs:
             part.setEnabled(not is_locked)
 
