@@ -499,6 +499,18 @@ def test_a_split_before_the_dock_was_open(make_dock: Any, manager: Any, tmp_path
 
 
 # in a real window -------------------------------------------------------------------------
+def test_both_colours_are_in_sight_in_a_dock_that_is_opened_after_them(
+    make_napari_viewer: Any, make_dock: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.layers.selection = set(opened(make_dock(viewer), two_colours(tmp_path))[:1])
+    dock = make_dock(viewer)
+    viewer.window.add_dock_widget(dock, name="Reconstruct", area="right")
+    qtbot.waitUntil(dock.ui.channels.isVisible)
+    qtbot.wait(50)
+    assert dock.ui.channels.table.verticalScrollBar().maximum() == 0
+
+
 def test_two_colours_in_a_window(
     make_napari_viewer: Any, make_dock: Any, tmp_path: Path, run_to_end: Callable[..., Any]
 ) -> None:

@@ -14,8 +14,16 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.events import EventEmitter
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QPushButton
+from qtpy.QtCore import QObject, QPoint, QPointF, Qt, Signal
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QPushButton,
+)
 
 from napari_recurrent_mz import docks as widgets
 from napari_recurrent_mz.core.scans import InputError
@@ -244,6 +252,27 @@ DOCKS = (
     *(ReconstructDock, SurfaceDock, LiveDock, FwhmDock),
     *(CompareDock, PrepareDock, SideViewsDock, TrainDock),
 )
+
+
+@pytest.mark.parametrize("kind", DOCKS)
+def test_the_wheel_scrolls_a_form_and_changes_no_field(
+    kind: type[Any], quick_survey: None, docks: list[Any]
+) -> None:
+    """Not even one that was clicked before: the wheel would change the objective in passing."""
+    docks.append(dock := kind(ViewerModel()))
+    pages = [dock.setup, dock.scans] if kind is LiveDock else [dock]  # not in sight yet
+    kinds = QComboBox, QAbstractSpinBox
+    fields = [field for page in pages for one in kinds for field in page.findChildren(one)]
+    assert fields
+    down = QPoint(0, -120)
+    for field in fields:
+        before = field.property("currentText"), field.property("value")
+        press = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier)
+        phase = Qt.ScrollPhase.NoScrollPhase
+        wheel = QWheelEvent(QPointF(), QPointF(), down, down, *press, phase, False)
+        QApplication.sendEvent(field, wheel)
+        assert (field.property("currentText"), field.property("value")) == before, field
+        assert not wheel.isAccepted()
 
 
 UNUSED = {

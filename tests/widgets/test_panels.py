@@ -351,6 +351,16 @@ def test_devices_and_models_are_named(methods) -> None:
     assert methods.devices.isEnabled()
 
 
+def test_the_model_stays_when_no_other_file_is_chosen(qtbot, methods, monkeypatch) -> None:
+    methods.models.insertItem(1, "plus", "plus")
+    methods.models.setCurrentIndex(1)
+    methods.models.activated.emit(1)
+    monkeypatch.setattr(_method_panel.QFileDialog, "getOpenFileName", lambda *_: ("", ""))
+    methods.models.setCurrentIndex(2)
+    methods.models.activated.emit(2)
+    assert methods.model_name() == "plus"
+
+
 def test_a_file_that_is_no_model_is_told_and_left(qtbot, methods, monkeypatch, tmp_path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_text("no weights")

@@ -181,7 +181,7 @@ def test_cancel_keeps_the_finished_block_and_nothing_else(dock, qtbot, monkeypat
     assert layer.data.shape[0] == 5
     assert float(np.asarray(layer.data).min()) > 50  # no empty plane
     np.testing.assert_allclose(layer.translate, [3.5, 1.0, 3.0])
-    assert layer.name.endswith("(cancelled: z 3.5 to 4.5 µm only)")
+    assert layer.name.endswith("(cancelled: 5 of 13 planes)")
     record = layer.metadata[METADATA_KEY]
     assert record["state"] == "cancelled"
     np.testing.assert_allclose(record["finished_z_um"], [3.5, 3.75, 4.0, 4.25, 4.5])

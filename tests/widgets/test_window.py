@@ -20,8 +20,11 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
     QLineEdit,
+    QMenu,
+    QScrollArea,
     QTableView,
     QWidget,
 )
@@ -85,12 +88,22 @@ def test_the_plugins_menu_opens_the_dock(viewer, qtbot, quick_survey, add_stack)
     assert widget.ui.table.scans.rows == []
 
 
+def open_from_menu(viewer: Any, name: str) -> tuple[Any, Any]:
+    """Open a dock as a person does; what holds it, and the dock."""
+    window = viewer.window
+    menus = window._qt_window.findChildren(QMenu)
+    titled = f"{name} (Recurrent-MZ)"
+    next(a for menu in menus for a in menu.actions() if a.text() == titled).trigger()
+    shell = next(one for title, one in window._wrapped_dock_widgets.items() if name in title)
+    return shell, shell.findChild(Dock)
+
+
 def test_docks_come_as_tabs_and_side_views_under_the_canvas(viewer, qtbot, quick_survey) -> None:
     window = viewer.window._qt_window
     window.resize(1280, 800)
     shells = []
     for name in ("Reconstruct", "Live", "Side views"):
-        shell, _ = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        shell, _ = open_from_menu(viewer, name)
         qtbot.waitUntil(lambda shell=shell, name=name: shell.windowTitle() == name)
         shells.append(shell)
     first, second, wide = shells
@@ -103,11 +116,11 @@ def test_docks_come_as_tabs_and_side_views_under_the_canvas(viewer, qtbot, quick
 
 def test_side_views_stay_where_a_person_has_put_them(viewer, qtbot, quick_survey) -> None:
     window, right = viewer.window._qt_window, Qt.DockWidgetArea.RightDockWidgetArea
-    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Side views")
+    shell, dock = open_from_menu(viewer, "Side views")
     qtbot.waitUntil(lambda: shell.windowTitle() == "Side views")
     window.addDockWidget(right, shell)
     viewer.window.remove_dock_widget(shell)
-    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Side views")
+    shell, dock = open_from_menu(viewer, "Side views")
     qtbot.waitUntil(lambda: shell.windowTitle() == "Side views")
     assert window.dockWidgetArea(shell) == right
     assert dock.isVisible()
@@ -117,7 +130,7 @@ def test_what_was_typed_and_dropped_is_there_when_a_dock_is_opened_again(
     viewer, qtbot, quick_survey, add_stack
 ) -> None:
     layer = add_stack(viewer)
-    shell, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Reconstruct")
+    shell, dock = open_from_menu(viewer, "Reconstruct")
     qtbot.waitUntil(lambda: dock.ui.method.model is not None)
     dock.add_layers([layer])
     dock.ui.optics.fields["na"].setText("0.95")
@@ -129,7 +142,7 @@ def test_what_was_typed_and_dropped_is_there_when_a_dock_is_opened_again(
     qtbot.wait(50)
     assert not dock.isVisible()
     other = add_stack(viewer, name="other")
-    shell, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Reconstruct")
+    shell, again = open_from_menu(viewer, "Reconstruct")
     qtbot.waitUntil(again.isVisible)
     assert [row.z_um for row in again.ui.table.scans.used()] == heights
     assert again.ui.optics.fields["na"].value() == 0.95
@@ -235,7 +248,7 @@ def test_both_themes(dock, viewer, qtbot, add_stack) -> None:
         assert dock.palette_.colour("text").getRgb()[:3] == text
 
 
-def start_slowly(dock, viewer, add_stack, qtbot, monkeypatch) -> Any:
+def start_slowly(dock, viewer, add_stack, qtbot, monkeypatch, press=None) -> Any:
     """A run whose second plane waits until the test allows it."""
     import threading
 
@@ -251,7 +264,7 @@ def start_slowly(dock, viewer, add_stack, qtbot, monkeypatch) -> Any:
     dock.add_layers([add_stack(viewer)])
     dock.set_optics(OPTICS)
     dock.check()
-    dock.reconstruct()
+    (press or dock.reconstruct)()
     qtbot.waitUntil(lambda: dock.result.done == 1)
     return gate
 
@@ -265,6 +278,65 @@ def test_closing_the_dock_midway(dock, viewer, add_stack, qtbot, monkeypatch) ->
         gate.set()
     viewer.layers.clear()
     viewer.add_image(np.zeros((8, 8)))
+
+
+def test_a_dock_that_is_closed_midway_is_there_when_it_is_opened_again(
+    viewer, qtbot, quick_survey
+) -> None:
+    shell, dock = open_from_menu(viewer, "Prepare")
+    dock.start(counting)
+    shell.destroyOnClose()
+    qtbot.waitUntil(lambda: dock.run is None)
+    assert open_from_menu(viewer, "Prepare")[1] is dock
+
+
+@pytest.mark.parametrize("begins_in", ["button", "field"])
+def test_escape_stops_a_run_wherever_it_was_begun(
+    dock, viewer, add_stack, qtbot, monkeypatch, begins_in
+) -> None:
+    """What had the keyboard, a button that was pressed or a field, is disabled meanwhile."""
+    viewer.window._qt_window.activateWindow()
+    qtbot.waitUntil(viewer.window._qt_window.isActiveWindow)
+    dock.ui.optics.fields["na"].setFocus()
+    keys = Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier
+    press = {
+        "button": lambda: qtbot.mouseClick(dock.footer.action, Qt.MouseButton.LeftButton),
+        "field": lambda: qtbot.keyClick(dock.ui.optics.fields["na"], *keys),
+    }
+    gate = start_slowly(dock, viewer, add_stack, qtbot, monkeypatch, press[begins_in])
+    qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
+    assert dock.run.is_cancelled
+    with qtbot.waitSignal(dock.ended):
+        gate.set()
+
+
+def test_a_job_leaves_the_keyboard_to_a_field_that_can_be_typed_in(viewer, docks, qtbot) -> None:
+    dock, field = Dock(viewer, "Count", "Counts"), QLineEdit()
+    docks.append(dock)
+    dock.form.addWidget(field)
+    viewer.window.add_dock_widget(dock, name="Count", area="right")
+    viewer.window._qt_window.activateWindow()
+    field.setFocus()
+    qtbot.waitUntil(field.hasFocus)
+    dock.start(counting)
+    assert field.hasFocus()
+    dock.cancel()
+    qtbot.waitUntil(lambda: dock.run is None)
+    assert field.hasFocus()
+
+
+def test_what_saves_a_volume_is_in_sight_whatever_is_said(dock, add_stack, viewer, qtbot) -> None:
+    """As is the end of the form, once a person has scrolled there."""
+    dock.add_layers([add_stack(viewer)])
+    viewer.window._qt_window.resize(1280, 600)
+    qtbot.wait(100)
+    end = dock.ui.findChild(QScrollArea).verticalScrollBar()
+    end.setValue(end.maximum())
+    low = end.maximum()
+    dock.say("It is ready, and that is what it is like. " * 6, "done")
+    qtbot.waitUntil(lambda: end.maximum() > low)
+    assert end.value() == end.maximum()
+    assert dock.ui.save.visibleRegion().boundingRect() == dock.ui.save.rect()
 
 
 def test_closing_the_window_midway(dock, viewer, add_stack, qtbot, monkeypatch) -> None:

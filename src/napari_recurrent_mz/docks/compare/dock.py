@@ -25,7 +25,7 @@ from ..shared.form import DataForm, faint
 from ..shared.guard import guarded, on, telling
 from ..shared.layer_choice import LayerChoice
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import push_button
+from ..shared.parts import push_button, without_wheel
 from ..shared.plot import PlotPanel, ask_for_file
 from ..shared.stacks import is_measured_stack, says_its_size, selected_or_only
 from ..shared.theme import ink_of
@@ -335,4 +335,5 @@ def _difference_box() -> QComboBox:
     box.setToolTip("The volume from which the reference is subtracted")
     box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(10)
+    without_wheel(box)
     return box

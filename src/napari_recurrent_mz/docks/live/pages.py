@@ -35,7 +35,7 @@ from ..shared.grid_panel import GridPanel
 from ..shared.guard import on
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import heading, push_button
+from ..shared.parts import heading, push_button, without_wheel
 from ..shared.plot import PlotPanel
 from ..shared.quiet_plot import QuietCanvas
 from ..shared.theme import MessageLabel, Palette
@@ -220,6 +220,7 @@ class ScansPage(QWidget):
         self.epsilon.setDecimals(1)
         self.epsilon.setSuffix(" %")
         self.epsilon.setMinimumWidth(_EPSILON_WIDTH)
+        without_wheel(self.epsilon)
         self.next = QLabel("–")
         self.next.setToolTip("The height where another scan should help most")
         self.go = push_button("Go there", "Show the plane at the suggested height (Ctrl+G)")

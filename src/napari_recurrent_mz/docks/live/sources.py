@@ -81,7 +81,7 @@ class ScanSource:
         example="*_z{z}um*.tif, or empty",
     )
     existing: bool = asked(
-        "The files that are there too",
+        "Also the files that are already there",
         "Take the files that are in the folder already, then new ones",
         True,
     )

@@ -27,6 +27,7 @@ from ..shared.scan_table import TYPED, TYPED_STEP, Row, rows_of
 NAME, EMISSION = range(2)
 ONE, ALL = "one", "all"
 _MOST_ROWS = 4  # in sight
+_ROW = 24  # pixels high
 
 
 @dataclass(eq=False)
@@ -242,13 +243,13 @@ class _ChannelTable(QTableWidget):
         assert rows is not None
         assert columns is not None
         rows.hide()
-        rows.setDefaultSectionSize(24)
+        rows.setDefaultSectionSize(_ROW)
+        columns.setFixedHeight(_ROW)  # in every theme
         columns.setHighlightSections(False)
         columns.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         columns.setSectionResizeMode(EMISSION, QHeaderView.ResizeMode.Fixed)
         self.setColumnWidth(EMISSION, 96)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self._header = columns
 
     def show_channels(self, channels: Sequence[Channel], wavelength_um: float | None) -> None:
         """Show them; that of the scan table has its wavelength under Optics."""
@@ -259,7 +260,7 @@ class _ChannelTable(QTableWidget):
                 for column, item in enumerate(_items(channel, value)):
                     self.setItem(row, column, item)
         shown = min(len(channels), _MOST_ROWS)
-        self.setFixedHeight(self._header.sizeHint().height() + 24 * shown + 4)
+        self.setFixedHeight(_ROW * (1 + shown) + 4)
 
 
 def _items(channel: Channel, wavelength_um: float | None) -> tuple[QTableWidgetItem, ...]:

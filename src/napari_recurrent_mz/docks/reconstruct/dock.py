@@ -319,7 +319,8 @@ class ReconstructDock(ScanSource):
 
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
-        kept = f" The {result.done} finished planes are kept{where}." if result.done else ""
+        planes = "finished plane is" if result.done == 1 else f"{result.done} finished planes are"
+        kept = f" The {planes} kept{where}." if result.done else ""
         before = [f"“{one.name}”" for one in self._result_layers() if one is not result.layer]
         kept += f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
         if result.is_removed and outcome.state != "done":

@@ -63,12 +63,13 @@ def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Pla
     channels = used[:1] if preview else used
     several = len(channels) > 1
     planned: list[Planned] = []
-    for channel in channels:
+    for number, channel in enumerate(channels, 1):
         taken = [one.job.output for one in planned if one.job.output is not None]
         job = _job(ui, viewer, rows, channel, taken, preview=preview)
         hidden = used if preview else [channel]  # a preview stands in for all of them
         layers = [layer for one in hidden for layer in layers_of(one.rows(rows))]
-        planned.append(Planned(job, layers, channel.name if several else ""))
+        called = f"{channel.name} ({number}/{len(channels)})" if several else ""
+        planned.append(Planned(job, layers, called))
     if all(one.job.output is None for one in planned):
         count = sum(one.job.frames for one in planned)
         _check_memory(planned[0].job.grid, planned[0].job.recipe.shape, count, is_preview=preview)

@@ -83,7 +83,7 @@ class ReconstructLayout(Form):
             for part in below:
                 rows.addWidget(part)
         rows.addWidget(self.result)
-        rows.addWidget(self.save)
+        footer.add_over_buttons(self.save)
         line = QHBoxLayout()
         line.addWidget(self.methods_text, 1)
         line.addWidget(self.interpolation, 1)

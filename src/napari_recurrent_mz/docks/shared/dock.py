@@ -12,6 +12,7 @@ from typing import Any
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QKeySequence, QShortcut, QShowEvent  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QApplication,
     QDockWidget,
     QHBoxLayout,
     QLayout,
@@ -49,6 +50,16 @@ def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Prog
         yield Progress(*step)
 
 
+def keep_keyboard(holder: QWidget, parts: Sequence[QWidget]) -> None:
+    """Let the holder have the keyboard if one of these parts has it, which will be disabled.
+
+    Qt would give it to the canvas, say, and Esc would no longer reach the dock.
+    """
+    focused = QApplication.focusWidget()
+    if focused is not None and any(one is focused or one.isAncestorOf(focused) for one in parts):
+        holder.setFocus()
+
+
 class InstrumentFooter(QWidget):
     """Status, warnings, message, progress, and the buttons unless ``action`` is empty."""
 
@@ -81,6 +92,10 @@ class InstrumentFooter(QWidget):
     def add_on_top(self, widget: QWidget) -> None:
         """Put something over the status, in sight whatever the form shows."""
         self._column.insertWidget(0, widget)
+
+    def add_over_buttons(self, widget: QWidget) -> None:
+        """Put something where it is always in sight, and never moves."""
+        self._column.insertWidget(self._column.count() - 1, widget)
 
     def add_button(self, text: str, tooltip: str) -> QPushButton:
         """Another button that starts a job, before the main one."""
@@ -189,6 +204,7 @@ class InstrumentFooter(QWidget):
             label.restyle()
 
     def _enable(self, *, is_running: bool) -> None:
+        keep_keyboard(self, [*self._tips] if is_running else [self.cancel])
         for button in self._tips:
             button.setEnabled(not is_running)
         self.cancel.setEnabled(is_running)
@@ -241,11 +257,11 @@ class _Kept(type(QWidget)):  # type: ignore[misc]
     """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
-        given = options.get("napari_viewer")  # as napari's menus do
-        viewer = unwrapped(given)
-        window = window_of(viewer) if viewer is not given else None
+        window = window_of(unwrapped(options.get("napari_viewer")))  # named by napari's menus alone
         closed = [d for d in window.findChildren(cls) if d.parent() is window] if window else []
-        return closed[0] if closed else super().__call__(*args, **options)
+        dock = closed[0] if closed else super().__call__(*args, **options)
+        dock._is_from_menu = window is not None
+        return dock
 
 
 class Dock(QWidget, Tells, metaclass=_Kept):
@@ -258,6 +274,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     ended = Signal(object)  # with the outcome of a job
     outlives_closing = True  # whether one that a menu opened is only hidden when it is closed
+    _is_from_menu = False
 
     def __init__(
         self,
@@ -268,7 +285,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
     ) -> None:
         super().__init__()
         self._viewer = viewer = unwrapped(napari_viewer)
-        self._is_from_menu = viewer is not napari_viewer
         self._place_soon = self.one_shot(0, self._take_place)
         self._is_placed = False
         self.palette_ = Palette(viewer.theme)
@@ -405,6 +421,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.ended.emit(outcome)
 
     def _lock(self, is_locked: bool) -> None:
+        if is_locked:
+            keep_keyboard(self, self.inputs)
         for part in self.inputs:
             part.setEnabled(not is_locked)
 

@@ -49,7 +49,7 @@ from . import settings
 from .fields import NumberEdit, as_example
 from .guard import on
 from .layer_choice import LayerChoice
-from .parts import Words, column_of, heading
+from .parts import Words, column_of, heading, without_wheel
 
 T = TypeVar("T")
 _GAP = 4
@@ -224,6 +224,7 @@ def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
     native = widget.native
     native.setAccessibleName(ask.spoken)
     native.setToolTip(ask.tooltip)
+    without_wheel(native)
     if isinstance(native, QCheckBox):
         native.setText(ask.text or ask.name)
     elif isinstance(native, QComboBox) and ask.layers is None:

@@ -7,7 +7,6 @@ import math
 from functools import lru_cache
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 from ...core.device import gpu_memory_limit, limit_gpu_memory
@@ -81,13 +80,6 @@ class GpuMemoryField(QDoubleSpinBox):
         self.setValue(self._memory.gigabytes)
         on(self, self.valueChanged, self._memory.set)
         self._memory.changed.connect(self.setValue)
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
-        """The wheel scrolls the form, unless the field is being typed in."""
-        if self.hasFocus():
-            super().wheelEvent(event)
-        elif event is not None:
-            event.ignore()
 
 
 def _remembered_gb() -> float:

@@ -87,6 +87,7 @@ class MethodPanel(FormPanel):
     def __init__(self) -> None:
         super().__init__(MethodFields)
         self.model: Any = None
+        self._used = ""  # the choice that it belongs to
         self.is_ready = False
         self._remembered = settings.remembered("method", ("method", "device"))
         self._soon = one_shot(self, _PAINTED_MS, self._survey)
@@ -171,6 +172,7 @@ class MethodPanel(FormPanel):
 
     def _load(self, name: str | None) -> None:
         if self.models.count() > 1 or name:
+            self._used = name or ""
             in_background(self, model_named, name, then=self._loaded, failed=self._not_loaded)
 
     def _loaded(self, model: Any) -> None:
@@ -190,7 +192,7 @@ class MethodPanel(FormPanel):
         if self.models.itemData(number) != "":
             self._load(self.model_name())
             return
-        self.models.setCurrentIndex(0)
+        self._select(self.models, self._used)
         path, _ = QFileDialog.getOpenFileName(self, "Open a model", "", "Models (*.safetensors)")
         if path:
             self.open_model(path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QFrame,
@@ -69,14 +70,43 @@ def column_of(parent: QWidget, *widgets: QWidget) -> QVBoxLayout:
     return column
 
 
+class _Scrolling(QScrollArea):
+    """Keeps its end in sight when it becomes lower."""
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Stay at the end."""
+        bar = self.verticalScrollBar()
+        assert bar is not None
+        is_at_end = 0 < bar.value() == bar.maximum()
+        super().resizeEvent(event)
+        if is_at_end:
+            bar.setValue(bar.maximum())
+
+
 def scrolling(form: QWidget) -> QScrollArea:
     """A form that scrolls up and down where the screen is lower than it."""
-    scroll = QScrollArea()
+    scroll = _Scrolling()
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(form)
     return scroll
+
+
+class _Wheel(QObject):
+    """Leaves the wheel of the mouse to what scrolls."""
+
+    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Whether the event goes no further; one that is ignored goes to the parent."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        event.ignore()
+        return True
+
+
+def without_wheel(field: QWidget) -> None:
+    """Let the wheel scroll the form, and never change a field that it passes."""
+    field.installEventFilter(_Wheel(field))
 
 
 def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:

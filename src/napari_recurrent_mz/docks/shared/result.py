@@ -196,11 +196,10 @@ class ResultLayer(QObject):
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""
         finished = [plane.index for plane in self._planes]
         first, last = min(finished), max(finished)
-        low, high = self._job.grid.z_um[first], self._job.grid.z_um[last]
         if self._job.output is None:
             layer.data = self._planes[-1].levels[0][first : last + 1].copy()
-        layer.translate = (low, *self._origin_um)
-        layer.name = f"{layer.name} ({state}: z {low:g} to {high:g} µm only)"
+        layer.translate = (self._job.grid.z_um[first], *self._origin_um)
+        layer.name = f"{layer.name} ({state}: {len(finished)} of {len(self._job.grid)} planes)"
         measured = [plane.index for plane in self._planes if plane.measured]
         self._record(layer, self._job.part_record(state, finished, measured))
 
@@ -228,11 +227,11 @@ class ResultLayer(QObject):
 
     def _part_layer(self, name: str, state: str, part: PartFrame) -> Image:
         """The planes of a time point that is not whole."""
-        z_um = self._job.grid.z_um[part.first :][: len(part.pixels)]
-        low, high = float(z_um[0]), float(z_um[-1])
-        words = f"{name} ({state}: time point {part.frame}, z {low:g} to {high:g} µm only)"
-        layer = self._image(part.pixels[np.newaxis], words, self._place(low, part.frame))
-        planes = range(part.first, part.first + len(part.pixels))
+        low, count = float(self._job.grid.z_um[part.first]), len(part.pixels)
+        extent = f"time point {part.frame}, {count} of {len(self._job.grid)} planes"
+        place = self._place(low, part.frame)
+        layer = self._image(part.pixels[np.newaxis], f"{name} ({state}: {extent})", place)
+        planes = range(part.first, part.first + count)
         self._record(layer, self._job.part_record(state, planes, part.measured))
         return layer
 

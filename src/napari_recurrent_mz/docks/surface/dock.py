@@ -259,6 +259,6 @@ class SurfaceDock(ScanSource):
         self.add_section("Optics", self.scan_parts.optics)
         self.add_section("Reconstruction", self.method)
         self.form.addWidget(self.in_3d)
-        self.form.addWidget(self.save)
+        self.footer.add_over_buttons(self.save)
         self.form.addStretch(1)
         tab_in_order(self.ui)
