@@ -90,7 +90,7 @@ def with_gpu(quick_survey: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def offer(monkeypatch: pytest.MonkeyPatch, *devices: tuple[str, str]) -> None:
     """Let docks find these devices, each as choice and name."""
-    found = _method_panel.Survey(devices, ("tiny",))
+    found = _method_panel.Survey(devices, (("tiny", "for tests"),))
     monkeypatch.setattr(_method_panel, "survey", lambda: found)
 
 

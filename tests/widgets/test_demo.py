@@ -27,7 +27,7 @@ def tiny_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     path = tmp_path / "tiny.safetensors"
     weights.save_model(RecurrentMZ(NetworkConfig(base_channels=4)), {}, path)
     model = weights.load_model(path)
-    survey = _method_panel.Survey((("auto", "Auto, CPU"), ("cpu", "CPU")), ("tiny",))
+    survey = _method_panel.Survey((("auto", "Auto, CPU"), ("cpu", "CPU")), (("tiny", "for tests"),))
     monkeypatch.setattr(_method_panel, "survey", lambda: survey)
     monkeypatch.setattr(_method_panel, "model_named", lambda _name: model)
     monkeypatch.setattr(inference, "model_for", lambda *_: model)

@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +51,15 @@ def bundled_models(architecture: str | None = None) -> list[str]:
     ending = ".safetensors"
     names = [p.name.removesuffix(ending) for p in folder.iterdir() if p.name.endswith(ending)]
     if architecture is not None:
-        names = [
-            name for name in names if _architecture_on(folder / f"{name}.json") == architecture
-        ]
+        names = [n for n in names if card_beside(n).get("architecture", DEFAULT) == architecture]
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
-def _architecture_on(card: Traversable) -> str:
-    """The architecture that a card names, without reading the weights."""
-    read = json.loads(card.read_text(encoding="utf-8"))
-    return str(read.get("architecture", DEFAULT))
+def card_beside(name: str) -> dict[str, Any]:
+    """The card of a bundled model, without reading its weights."""
+    card = files(__package__) / "weights_data" / f"{name}.json"
+    read: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
+    return read
 
 
 def load_model(name_or_path: str | Path | None = None) -> Model:

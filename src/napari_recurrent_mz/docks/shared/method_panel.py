@@ -28,7 +28,7 @@ class Survey:
     """What this computer and this installation offer."""
 
     devices: tuple[tuple[str, str], ...]  # pairs of choice (auto, cuda, mps, cpu) and name
-    models: tuple[str, ...]
+    models: tuple[tuple[str, str], ...]  # pairs of name and what it was trained for
 
 
 def survey() -> Survey:
@@ -37,7 +37,7 @@ def survey() -> Survey:
 
     map_torch()
     from ...engine import inference  # noqa: F401  # loaded here, so that the window never waits
-    from ...networks.weights import DEFAULT, bundled_models
+    from ...networks.weights import DEFAULT, bundled_models, card_beside
 
     devices = []
     for choice in CHOICES:
@@ -47,7 +47,8 @@ def survey() -> Survey:
             continue
         title = f"{_DEVICE_TITLES[device.kind]}: {device.name}"
         devices.append((choice, f"Auto, {title}" if choice == "auto" else title))
-    return Survey(tuple(devices), tuple(bundled_models(DEFAULT)))
+    models = ((name, str(card_beside(name)["description"])) for name in bundled_models(DEFAULT))
+    return Survey(tuple(devices), tuple(models))
 
 
 def model_named(name: str | None) -> Any:
@@ -163,8 +164,9 @@ class MethodPanel(FormPanel):
         self._select(self.devices, self._remembered.get("device", "auto"))
         self._device_changed()
         self.models.clear()
-        for name in (*offers.models, *own_models().paths()):
+        for name, tip in (*offers.models, *((path, path) for path in own_models().paths())):
             self.models.addItem(Path(name).name, name)
+            self.models.setItemData(self.models.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.models.addItem("Other file…", "")
         self.is_ready = True
         self._load(self.model_name())

@@ -37,6 +37,7 @@ STYLE: dict[Any, Any] = {
 COLOURS = {
     "recurrent-mz": "#c1272d",
     "recurrent-mz-plus": "#c1272d",
+    "recurrent-mz-beads": "#e8743b",
     "lmmse": "#0000a7",
     "lmmse-plus": "#0000a7",
     "richardson-lucy": "#008176",
@@ -49,6 +50,8 @@ COLOURS = {
 }
 """Colour of each method, the same in all figures."""
 
+_SPECIALISED = {"recurrent-mz-beads": "Recurrent-MZ for beads"}
+
 RED, BLUE = COLOURS["recurrent-mz"], COLOURS["lmmse"]
 
 _LARGEST_BYTES = 78_000
@@ -56,8 +59,8 @@ _INK = "0.55"
 
 
 def name_of(method: object) -> str:
-    """Name of a method for a person."""
-    return METHOD_NAMES.get(str(method), str(method))
+    """Name of a method, or of a network for one kind of sample, for a person."""
+    return METHOD_NAMES.get(str(method), _SPECIALISED.get(str(method), str(method)))
 
 
 def new_figure(width: float = 7.2, height: float = 2.8) -> Figure:

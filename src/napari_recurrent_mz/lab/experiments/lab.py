@@ -245,8 +245,8 @@ class Lab:
     # --- weights --------------------------------------------------------------------------
 
     def model(self, method: str) -> Model | None:
-        """The weights of a method, given or bundled; None where it has none."""
-        given = self.settings.weights.get(method)
+        """The weights of a method or of a bundled network; None where a method has none."""
+        given = self.settings.weights.get(method, None if method in METHODS else method)
         found = load_model(given) if given else model_for(method)
         if found is not None:
             self.used[method] = found
