@@ -160,7 +160,7 @@ def _lines(where: str, some: pd.DataFrame) -> list[Outcome]:
             f"{where}: mean loss to the better of the two by Auto",
             f"{auto:.3f} dB; always the network {network:.3f}, always linear MMSE {linear:.3f}",
             "the better of the two constant choices",
-            Goal(round(best, 3), "dB", at_least=False, text=f"≤ {best:.3f} dB"),
+            Goal(best, "dB", at_least=False, text=f"≤ {best:.3f} dB"),
             auto,
         ),
         Outcome(
