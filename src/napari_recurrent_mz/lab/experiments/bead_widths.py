@@ -11,17 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...core.scans import FloatArray
 from ...measure.beads import kl_divergence, measure_beads
-from ...networks.weights import bundled_models
 from ...simulation.phantoms import add_points
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import COLOURS, image, name_of, new_figure
 from .lab import BEAD_OPTICS, CAMERA, HeldOutStack, Lab, Row
 
-_FOR_BEADS = "recurrent-mz-beads"  # the network of this name, as a method of its own
-_METHODS = "recurrent-mz deep-z lmmse richardson-lucy unet-3d linear".split()
+_METHODS = "recurrent-mz recurrent-mz-beads deep-z lmmse richardson-lucy unet-3d linear".split()
 _SCANS_UM = (3.0, 6.0, 9.0)
 _DEPTH_UM = 10.0
 _FAR_UM = 0.6
@@ -52,8 +49,6 @@ def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, npt.NDArray[np.float64
 
 def _measure(lab: Lab) -> Iterator[Row]:
     methods = lab.available(_METHODS)
-    if _FOR_BEADS in bundled_models():
-        methods.insert(1, _FOR_BEADS)
     parts = product(range(lab.settings.samples), ("truth", *methods))
     for number, method in lab.track(parts):
         if method == "truth":
@@ -63,21 +58,12 @@ def _measure(lab: Lab) -> Iterator[Row]:
             beads = _isolated(held, held.truth[between], places - bottom)
         volume = (held.truth if method == "truth" else held.seen)[between].copy()
         if method != "truth":
-            for index, plane in _planes(lab, held, method, between):
+            for index, plane in lab.rebuild(held, method, held.scans(_SCANS_UM), between):
                 volume[index - between[0]] = plane
         about = {"sample": number, "method": method}
         yield from _widths(volume, held, beads, bottom[0], about)
         if number == 0:
             lab.pictures[method] = volume.max(axis=1)
-
-
-def _planes(
-    lab: Lab, held: HeldOutStack, method: str, targets: list[int]
-) -> Iterator[tuple[int, FloatArray]]:
-    scans = held.scans(_SCANS_UM)
-    if method == _FOR_BEADS:
-        return lab.rebuild(held, "recurrent-mz", scans, targets, model=lab.model(method))
-    return lab.rebuild(held, method, scans, targets)
 
 
 def _isolated(
@@ -147,17 +133,17 @@ def _far(table: pd.DataFrame, method: str) -> pd.DataFrame:
     return both[both.far.astype(bool)]
 
 
+_OURS = ("recurrent-mz", "recurrent-mz-beads")
 _PAPER = {
-    "recurrent-mz": ("0.4401 against 0.4428 µm (0.6 %)", "1.34"),
+    **dict.fromkeys(_OURS, ("0.4401 against 0.4428 µm (0.6 %)", "1.34")),
     "deep-z": ("0.4185 against 0.4428 µm (5.5 %)", "2.33"),
 }
-_PAPER[_FOR_BEADS] = _PAPER["recurrent-mz"]
 
 
 def _lines(method: str, far: pd.DataFrame, beads: int) -> list[Outcome]:
     """The mean width and the divergence of the histograms for one method."""
     fwhm, kl = _PAPER.get(method, ("", ""))
-    ours, name = method in ("recurrent-mz", _FOR_BEADS), name_of(method)
+    ours, name = method in _OURS, name_of(method)
     percent, divergence, words = math.nan, math.nan, f"none of {beads} beads could be measured"
     if len(far):
         truth, test = float(far.truth.mean()), float(far.test.mean())

@@ -259,16 +259,16 @@ class Lab:
         return model
 
     def available(self, methods: Sequence[str]) -> list[str]:
-        """Those of ``methods`` that can be used here; the others are noted."""
+        """Those of ``methods``, or bundled networks, that can be used here; others are noted."""
         from ...networks.weights import bundled_models
 
-        found = []
+        bundled, found = bundled_models(), []
         for name in methods:
-            if name not in METHODS:
+            if name not in (*METHODS, *bundled):
                 self.note(f"{name}: not measured, it is not part of this version.")
                 continue
-            weights = method_of(name).weights
-            if weights and name not in self.settings.weights and weights not in bundled_models():
+            weights = method_of(name).weights if name in METHODS else name
+            if weights and name not in self.settings.weights and weights not in bundled:
                 self.note(
                     f"{METHOD_NAMES[name]}: not measured, no weights are bundled "
                     f"(--weights {name}=FILE gives some)."
@@ -301,6 +301,8 @@ class Lab:
     ) -> Iterator[tuple[int, FloatArray]]:
         """Make the planes ``targets`` of a stack from scans; those that are scans are left out."""
         model = model or self.model(method)
+        if model is not None and method not in METHODS:  # a bundled network
+            method = model.architecture
         planes = iter_planes(
             scans,
             held.grid,
