@@ -553,9 +553,10 @@ def test_signals_tell_what_happens() -> None:
 def test_a_scan_that_would_revise_the_scale_says_so() -> None:
     session, told = networked(), []
     session.message.connect(lambda sentence, kind: told.append((sentence, kind)))
-    session.add_scan(SCANS[0], refine=False)
-    assert told == [("One scan gives the linear estimate; the network begins with two.", "hint")]
+    session.add_scan(SCANS[0])
+    assert session.verdict().sentence.endswith(" The network begins with two.")
     session.add_scan(SCANS[1])
+    assert "network" not in session.verdict().sentence
     fixed = session.scale
     session.add_scan(scan(2.0, gain=3.0), refine=False)
     sentence, kind = told[-1]

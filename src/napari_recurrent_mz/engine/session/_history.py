@@ -149,8 +149,10 @@ class Verdict:
     sentence: str = ""
 
 
-def judged(history: Sequence[HistoryEntry], epsilon: float) -> Verdict:
-    """Judge the volumes so far against ε."""
+def judged(
+    history: Sequence[HistoryEntry], epsilon: float, *, by_network: bool = False
+) -> Verdict:
+    """Judge the volumes so far against ε; ``by_network`` is whether a network makes them."""
     # Both the last scan and the best next one must change no more than that: a scan in an unlucky
     # place changes little though others would change much.
     if not history:
@@ -159,7 +161,9 @@ def judged(history: Sequence[HistoryEntry], epsilon: float) -> Verdict:
     ahead = last.expected_change
     about = f"Another scan would change the volume by about {percent(ahead)}"
     if last.scans < FEWEST:
-        return Verdict(False, ahead, f"{about}: go on, {last.scans} of {FEWEST} scans are there.")
+        rest = " The network begins with two." if by_network and last.scans == 1 else ""
+        there = f"{last.scans} of {FEWEST} scans are there"
+        return Verdict(False, ahead, f"{about}: go on, {there}.{rest}")
     if ahead > epsilon:
         return Verdict(False, ahead, f"{about}, more than {percent(epsilon)}: go on.")
     if not last.counts:

@@ -164,8 +164,6 @@ def advice(
     scan: Scan, stack: ScanStack, scale: Scale | None, optics: Optics, model: Model | None
 ) -> Iterator[tuple[str, str]]:
     """Sentences on a scan that is now in the ``stack``, each with its kind."""
-    if model is not None and len(stack.z_um) == 1:
-        yield "One scan gives the linear estimate; the network begins with two.", "hint"
     if scale is not None:
         moved = revision(stack.images, scale)
         if moved > _REVISES:

@@ -408,7 +408,7 @@ class Session:
     def verdict(self, epsilon: float | None = None) -> Verdict:
         """The same in a sentence for a person: what another scan would change, and what to do."""
         used = self.settings.epsilon if epsilon is None else check_epsilon(epsilon)
-        return judged(self.history, used)
+        return judged(self.history, used, by_network=self._model is not None)
 
     def suggestion(self, rule: str | None = None) -> Suggestion:
         """Where another scan should help most, and by how much.
