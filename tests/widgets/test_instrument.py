@@ -264,6 +264,23 @@ def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
     assert [text.get_text() for text in panel.canvas.figure.texts] == ["No bead was found."]
 
 
+def test_a_plot_is_arranged_for_the_size_it_has(qtbot: Any) -> None:
+    """Side by side where it is wide, below each other where it is high, as for widths of beads."""
+    shapes = []
+
+    def draw(figure: Any, _ink: Ink) -> None:
+        shapes.append("wide" if figure.get_figwidth() > figure.get_figheight() else "high")
+
+    panel = PlotPanel(Palette("dark"), "Widths")
+    qtbot.addWidget(panel)
+    panel.show_figure(draw)
+    panel.resize(300, 900)
+    panel.show()
+    qtbot.waitUntil(lambda: shapes[-1] == "high")
+    panel.resize(900, 300)
+    qtbot.waitUntil(lambda: shapes[-1] == "wide")
+
+
 def test_what_is_warned_of_is_not_said_twice(qtbot) -> None:
     footer = dock_module.InstrumentFooter(Palette("dark"), "Go", "Begin")
     qtbot.addWidget(footer)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import QSize
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy
 
 from ...measure.plots import Draw, fill_figure
+from .guard import one_shot
 from .theme import Palette, ink_of
+
+_SOON_MS = 30
 
 
 class PlotCanvas(FigureCanvasQTAgg):
-    """A figure that is drawn again when the theme changes."""
+    """A figure that is drawn again when its size or the theme changes."""
 
     def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
         super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]
@@ -23,7 +27,13 @@ class PlotCanvas(FigureCanvasQTAgg):
         self.setMinimumHeight(height)
         self.setMinimumWidth(120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._soon = one_shot(self, _SOON_MS, self.restyle)
         self.restyle()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Arrange the parts of the figure for the new size, too."""
+        super().resizeEvent(event)  # type: ignore[no-untyped-call]
+        self._soon.start()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """The least size: matplotlib's own is the size it has, so that a dock never shrinks."""
