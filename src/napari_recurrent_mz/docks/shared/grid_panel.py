@@ -33,7 +33,7 @@ class GridFields:
         "step of the target grid",
         "Distance between planes; about half a depth of field keeps all detail",
         label="step",
-        example="0.2",
+        example="1",
         beside=True,
     )
 
