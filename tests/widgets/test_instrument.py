@@ -17,6 +17,7 @@ from qtpy.QtCore import QThreadPool
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.docks.shared import dock as dock_module
+from napari_recurrent_mz.docks.shared import plot as plot_module
 from napari_recurrent_mz.docks.shared.dock import Dock, Progress, Result
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
 from napari_recurrent_mz.docks.shared.plot import PlotPanel
@@ -238,9 +239,10 @@ def test_a_stop_wakes_who_waits_for_something_else(qtbot: Any) -> None:
 
 
 def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
-    qtbot: Any, tmp_path: Path
+    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inks = []
+    inks, told = [], []
+    monkeypatch.setattr(plot_module, "say", lambda _owner, *words: told.append(words))
 
     def draw(figure: Any, ink: Ink) -> None:
         inks.append(ink)
@@ -253,13 +255,12 @@ def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
     panel.show_figure(draw)
     palette.use("light")
     panel.restyle()
-    with qtbot.waitSignal(panel.message) as told:
-        panel.save(tmp_path / "widths.png")
+    panel.save(tmp_path / "widths.png")
     dark, light, paper = (ink.background for ink in inks)
     assert int(dark[1:3], 16) < 80 < 200 < int(light[1:3], 16)
     assert paper == "#ffffff"
     assert (tmp_path / "widths.png").exists()
-    assert told.args == ["Saved “widths.png”.", "done"]
+    assert told == [("Saved “widths.png”.", "done")]
     panel.show_reason("No bead was found.")
     assert [text.get_text() for text in panel.canvas.figure.texts] == ["No bead was found."]
 

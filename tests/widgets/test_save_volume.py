@@ -187,7 +187,9 @@ def test_while_a_volume_is_made_there_is_none_to_save(
     assert done.ui.save.layers == [done.result.layer]
 
 
-def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stack: Any) -> None:
+def test_a_prepared_file_is_what_is_written(
+    tmp_path: Path, qtbot: Any, add_stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the Live dock needs it, whose volume goes on changing."""
     from dataclasses import replace
 
@@ -197,7 +199,7 @@ def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stac
     save = _save_volume.SaveButton("volume")
     qtbot.addWidget(save)
     said: list[str] = []
-    save.said.connect(lambda text, _kind: said.append(text))
+    monkeypatch.setattr(_save_volume, "say", lambda _owner, text, _kind: said.append(text))
 
     def zeros(file: LayersFile) -> LayersFile:
         channel = replace(file.channels[0], pixels=np.zeros_like(layer.data))

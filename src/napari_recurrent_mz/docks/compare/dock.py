@@ -317,7 +317,6 @@ class CompareDock(Dock):
         on(self, self.options.changed, self.check)
         self.optics.changed.connect(self._check_timer.start)
         on(self, self.difference_button.clicked, self.add_difference)
-        on(self, self.plot.message, self.footer.say)
         on(self, self.ended, self.check)
         canvas = self.plot.answering
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

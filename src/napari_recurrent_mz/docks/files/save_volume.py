@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QWidget
 from ...core.scans import InputError
 from ...io import check_output
 from ...io._zarr import NGFF
-from ..shared.guard import emit_alive, on, one_shot
+from ..shared.guard import emit_alive, on, one_shot, say, telling
 from ..shared.layers import joint_name
 from ..shared.parts import column_of, push_button
 from ..shared.plot import chosen_file
@@ -34,7 +34,6 @@ Prepare = Callable[[LayersFile], LayersFile]
 class SaveButton(QWidget):
     """Saves a layer where a person says and shows progress; no file is ever replaced."""
 
-    said = Signal(str, str)  # a sentence and its kind
     _step = Signal(int, int)
 
     def __init__(self, what: str, kinds: str = VOLUMES) -> None:
@@ -69,7 +68,7 @@ class SaveButton(QWidget):
         """Ask where to save, and save."""
         layers = self.layers
         if not layers:
-            self.said.emit(f"There is no {self._what} to save: make it first.", "hint")
+            say(self, f"There is no {self._what} to save: make it first.")
             return
         title, name = f"Save {self._what}", joint_name([layer.name for layer in layers])
         chosen = chosen_file(self, title, name, self._kinds, confirm=False)
@@ -80,15 +79,13 @@ class SaveButton(QWidget):
 
     def save_to(self, path: Path, ngff: str = NGFF[0]) -> None:
         """Save the layer, in a thread; ``ngff`` is the version of an OME-Zarr."""
-        layers = self.layers
-        try:
-            if not layers:
+        with telling(self):
+            if not self.layers:
                 raise InputError(f"The {self._what} is no longer there: make it again.")
             check_free(check_output(path))
-            file = LayersFile.of(layers)
-        except InputError as error:
-            self.said.emit(str(error), "error")
-            return
+            self._begin(LayersFile.of(self.layers), path, ngff)
+
+    def _begin(self, file: LayersFile, path: Path, ngff: str) -> None:
         self.saving.begin(path.name)
         self.saving.hide()
         self._patience.start()
@@ -103,7 +100,7 @@ class SaveButton(QWidget):
         self._patience.stop()
         self.saving.end()
         self.offer(self.layers, self._prepare)
-        self.said.emit(sentence, kind)
+        say(self, sentence, kind)
 
 
 def _write(

@@ -275,8 +275,6 @@ class FwhmDock(Dock):
         )
         self.shortcut("N", self.next_bead)
         self.shortcut("P", lambda: self.next_bead(-1))
-        for panel in (results.widths, results.bead):
-            on(self, panel.message, self.footer.say)
         results.widths.answering.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
         results.widths.answering.mpl_connect("key_press_event", guarded(self, self._key_pressed))
         on(self, self.ended, self._check_timer.start)

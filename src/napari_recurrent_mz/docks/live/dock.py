@@ -452,7 +452,6 @@ class LiveDock(ScanIntake):
             part.changed.connect(self._check_timer.start)
         slots: tuple[tuple[Any, Callable[..., object]], ...] = (
             (self.live.arrived, self._arrived),
-            (setup.method.failed, self.failed),
             (sources.changed, self._show_state),
             (sources.connect_button.clicked, lambda: self.connect_microscope(which.value)),
             (rows.here.clicked, lambda: self.take_scan()),
@@ -467,8 +466,6 @@ class LiveDock(ScanIntake):
             (scans.go.clicked, self.go_there),
             (scans.plan_wanted, lambda error: self.live.work.plan(error)),
             (scans.renormalise.clicked, lambda: self.live.work.renormalise()),
-            (scans.plot.message, self.say),
-            (scans.save.said, self.say),
             (self.folder.scan, lambda add: self.live.work.add(add)),
             (self.folder.changed, self._show_state),
             (self.folder.said, self.say),

@@ -314,7 +314,6 @@ class PrepareDock(Dock):
         self.pages.edited.connect(later)
         on(self, self.pages.currentChanged, self._show_page)
         on(self, self.pages.apply.clicked, self.apply)
-        on(self, self.plot.message, self.footer.say)
         self.ended.connect(later)
         on(self, self._viewer.layers.selection.events.changed, later)
 

@@ -18,7 +18,7 @@ from ...core.optics import Optics
 from ...core.scans import FloatArray, InputError, ZGrid, listed
 from ...engine.recipe import Recipe
 from ..shared.grid_panel import in_words
-from ..shared.guard import on, sentence_of, telling
+from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
 from ..shared.result import ResultLayer, look_of
@@ -107,11 +107,13 @@ class ReconstructDock(ScanSource):
 
     def reconstruct(self) -> None:
         """Start the reconstruction that the dock describes."""
-        self._begin(preview=False)
+        with telling(self):
+            self._begin(preview=False)
 
     def preview(self) -> None:
         """Start the linear MMSE preview: a coarser grid when the full one would take long."""
-        self._begin(preview=True)
+        with telling(self):
+            self._begin(preview=True)
 
     def cancel(self) -> None:
         """Stop after the current plane; what is finished stays."""
@@ -192,11 +194,7 @@ class ReconstructDock(ScanSource):
         for channel in self.ui.channels.used():
             for row in channel.rows(used):
                 row.forget()  # pixels may have been changed in place
-        try:
-            planned = build_jobs(self.ui, self._viewer, preview=preview)
-        except (InputError, MemoryError) as error:
-            self._fail(sentence_of(error))
-            return
+        planned = build_jobs(self.ui, self._viewer, preview=preview)
         if self.remembers:
             for part in (self.ui.optics, self.ui.method, self.ui.result):
                 part.remember()
@@ -331,7 +329,7 @@ class ReconstructDock(ScanSource):
         elif outcome.state == "cancelled":
             self.say(f"Cancelled.{kept}")
         else:
-            self._fail(outcome.sentence + kept)
+            self.say(outcome.sentence + kept, "error")
 
     def _say_done(self, result: ResultLayer, outcome: Outcome, before: list[str]) -> None:
         """Say that all is ready, and what to mind."""
@@ -367,7 +365,7 @@ class ReconstructDock(ScanSource):
             return
         for volume, recipe in zip(self.ui.save.layers, self._recipes, strict=True):
             add = partial(self._add_beside, weakref.ref(volume))
-            in_background(self, interpolated, recipe, then=add, failed=self._fail)
+            in_background(self, interpolated, recipe, then=add)
 
     def _add_beside(
         self, volume: weakref.ref[Image], made: tuple[FloatArray, dict[str, Any]]
@@ -403,7 +401,7 @@ class ReconstructDock(ScanSource):
             names = listed([f"“{pair[1].name}”" for pair in pairs]) or "No scan"
             self.say(f"{names} in place of your own, which stays as it is.", "done")
 
-        in_background(self, repair, rows, optics, then=swap, failed=self._fail)
+        in_background(self, repair, rows, optics, then=swap)
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""
@@ -413,15 +411,11 @@ class ReconstructDock(ScanSource):
         if not layers:
             self.say("There is no finished volume yet: reconstruct first.", "hint")
             return
-        try:
-            text = "\n\n".join(methods_paragraph(known_metadata(layer)) for layer in layers)
-        except InputError as error:
-            self._fail(str(error))
-            return
         clipboard = QApplication.clipboard()
         assert clipboard is not None  # an application always has one
-        clipboard.setText(text)
-        self.say("The paragraph is on the clipboard.", "done")
+        with telling(self):
+            clipboard.setText("\n\n".join(methods_paragraph(known_metadata(x)) for x in layers))
+            self.say("The paragraph is on the clipboard.", "done")
 
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:
@@ -434,15 +428,12 @@ class ReconstructDock(ScanSource):
         on(self, ui.channels.changed, self._scans_changed)
         on(self, self._viewer.dims.events.point, self._in_view_changed)
         ui.method.changed.connect(self._check_timer.start)
-        on(self, ui.method.failed, self._fail)
         ui.result.changed.connect(self._check_timer.start)
         on(self, ui.error.noticed, self.check)
-        on(self, ui.save.said, self.say)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
         on(self, ui.hot_pixels.clicked, self.replace_hot_pixels)
         on(self, ui.even_light.clicked, self.even_out_light)
-        on(self, ui.give_size.said, self.say)
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)
 

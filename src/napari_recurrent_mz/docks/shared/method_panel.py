@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, image_made
@@ -81,9 +81,7 @@ class MethodFields:
 
 
 class MethodPanel(FormPanel):
-    """Three choices, and a GPU's memory; ``changed`` follows each, ``failed`` has a sentence."""
-
-    failed = Signal(str)
+    """Three choices, and a GPU's memory; ``changed`` follows each."""
 
     def __init__(self) -> None:
         super().__init__(MethodFields)
@@ -154,7 +152,7 @@ class MethodPanel(FormPanel):
         return str(self.devices.currentData() or "auto")
 
     def _survey(self) -> None:
-        in_background(self, survey, then=self._surveyed, failed=self.failed.emit)
+        in_background(self, survey, then=self._surveyed)
 
     def _surveyed(self, offers: Survey) -> None:
         self.devices.clear()
@@ -188,7 +186,7 @@ class MethodPanel(FormPanel):
             self.models.removeItem(number)
             self.models.setCurrentIndex(0)
             self._load(self.model_name())
-        self.failed.emit(sentence)
+        raise InputError(sentence)
 
     def _model_chosen(self, number: int) -> None:
         if self.models.itemData(number) != "":

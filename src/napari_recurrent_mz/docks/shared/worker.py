@@ -15,6 +15,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ...core.progress import Stopped
+from ...core.scans import InputError
 from .guard import emit_alive, on, sentence_of, telling
 from .insides import CALM, is_open
 
@@ -204,12 +205,12 @@ def in_background(
     function: Callable[..., Any],
     *args: Any,
     then: Callable[[Any], None],
-    failed: Callable[[str], None],
+    failed: Callable[[str], object] | None = None,
 ) -> None:
     """Run ``function(*args)`` in a thread.
 
     ``then`` gets the value or ``failed`` a sentence, in the GUI thread, while ``owner`` and its
-    viewer are there.
+    viewer are there; without ``failed`` it is told in the owner's dock.
     """
 
     def work(*, stop: threading.Event) -> Iterator[object]:  # noqa: ARG001  (it does not look up)
@@ -220,6 +221,8 @@ def in_background(
             with telling(owner):
                 if outcome.state == "done":
                     then(outcome.value)
+                elif failed is None:
+                    raise InputError(outcome.sentence)
                 else:
                     failed(outcome.sentence)
 

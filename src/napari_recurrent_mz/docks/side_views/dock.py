@@ -374,7 +374,6 @@ class SideViewsDock(Dock):
             on(self, self.controls[name].changed, self._typed if name in "zyx" else self._changed)
         for name in VOLUMES:
             on(self, self.controls[name].changed, self._layers_chosen)
-        on(self, self.plot.message, self.footer.say)
         on(self, self.ended, self._stopped)
         canvas = self.plot.answering
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))

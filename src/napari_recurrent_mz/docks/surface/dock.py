@@ -244,10 +244,7 @@ class SurfaceDock(ScanSource):
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
             on(self, signal, self._changed)
         self.method.changed.connect(self._timer.start)
-        on(self, self.method.failed, self._fail)
         on(self, self.surface.pick, self.pick_points)
-        on(self, self.save.said, self.say)
-        on(self, self.give_size.said, self.say)
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
         on(self, self.ended, self._job_ended)

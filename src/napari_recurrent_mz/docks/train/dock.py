@@ -215,7 +215,6 @@ class TrainDock(Dock):
             _drop.read_all,
             [Path(path)],
             then=lambda result: self._read(result, target),
-            failed=lambda sentence: self.footer.say(sentence, "error"),
         )
 
     def _read(self, result: tuple[list[Any], list[str]], choice: LayerChoice) -> None:
@@ -272,7 +271,6 @@ class TrainDock(Dock):
         on(self, ui.stacks.step.changed, self.check)
         ui.optics.changed.connect(self._check_timer.start)
         on(self, ui.method.changed, self._method_changed)
-        on(self, ui.method.failed, lambda sentence: self.footer.say(sentence, "error"))
         on(self, ui.result.path.changed, self._check_timer.start)
         on(self, ui.result.minutes.changed, self._minutes_changed)
         on(self, ui.browse.clicked, self._browse)
