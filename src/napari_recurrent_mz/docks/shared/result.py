@@ -13,7 +13,6 @@ from qtpy.QtCore import QObject
 
 from ...core.scans import ZGrid
 from ...io._zarr import levels_of
-from .guard import one_shot
 from .insides import fit
 from .layer_in_turns import LayerInTurns
 from .layers import (
@@ -23,6 +22,7 @@ from .layers import (
     full_resolution,
     has_size,
     lateral_origin_um,
+    um_scale_and_place,
 )
 from .pace import Pace, Turns
 from .targets import FinishedPlane, LeftLapse, PartFrame, VolumeJob
@@ -55,8 +55,7 @@ class ResultLayer(QObject):
         self._planes: list[FinishedPlane] = []
         self._latest: FinishedPlane | None = None  # of these and a draft
         self._turns = turns
-        self._pace = Pace()
-        self._timer = one_shot(self, 0, self._refresh)
+        self._pace = Pace(self, self._show)
         self._layer = LayerInTurns(viewer, turns, self._make)
 
     @property
@@ -79,10 +78,8 @@ class ResultLayer(QObject):
                 self._turns.add(self._remove_replaced)
         if self.layer is None:
             self._layer.bring((), (self._show_first, self._select))
-        elif not self._pace.left_s():
-            self._refresh()
-        elif not self._timer.isActive():
-            self._timer.start(int(1000 * self._pace.left_s()))
+        else:
+            self._pace.show_soon()
 
     def rename(self, name: str) -> None:
         """Give the layer another name, unless the user has named it."""
@@ -92,7 +89,7 @@ class ResultLayer(QObject):
 
     def finish(self, outcome: Outcome) -> None:
         """Keep what is true: the whole volume, or the block of planes that were finished."""
-        self._timer.stop()
+        self._pace.stop()
         layer = self.layer
         if layer is None:
             return
@@ -132,12 +129,7 @@ class ResultLayer(QObject):
     def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
         """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
         pixel_um = self._job.recipe.pixel_size_um
-        place = {
-            "scale": (self._job.grid.step_um, pixel_um, pixel_um),
-            "translate": (z_um, *self._origin_um),
-            "units": ("um", "um", "um"),
-            "axis_labels": ("z", "y", "x"),
-        }
+        place = um_scale_and_place(self._job.grid.step_um, pixel_um, z_um, self._origin_um)
         if not self._job.lapse:
             return place
         time = self._time_axis
@@ -179,14 +171,11 @@ class ResultLayer(QObject):
         if self.layer is not None:
             self._viewer.layers.selection.active = self.layer
 
-    def _refresh(self) -> None:
-        layer = self.layer
-        if layer is not None:
-            self._pace.show(lambda: self._show(layer))
-
-    def _show(self, layer: Image) -> None:
+    def _show(self) -> None:
         """Show what there is: a file of time points grows."""
-        levels = self._shown.levels
+        layer, levels = self.layer, self._shown.levels
+        if layer is None:
+            return
         if tuple(levels[0].shape) == tuple(full_resolution(layer).shape):
             layer.refresh()
         else:
