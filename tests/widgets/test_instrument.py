@@ -18,7 +18,7 @@ from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.docks.shared import dock as dock_module
 from napari_recurrent_mz.docks.shared import plot as plot_module
-from napari_recurrent_mz.docks.shared.dock import Dock, Progress, Result
+from napari_recurrent_mz.docks.shared.dock import Dock, Progress
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
 from napari_recurrent_mz.docks.shared.plot import PlotPanel
 from napari_recurrent_mz.docks.shared.theme import Palette
@@ -81,7 +81,7 @@ def count(total: int, *, stop: threading.Event) -> Iterator[object]:
         done += 1
         yield Progress(done, total or 100, "Counting")
         stop.wait(0.002)
-    yield Result(done)
+    return done
 
 
 def fail(sentence: str, *, stop: threading.Event) -> Iterator[object]:
@@ -159,7 +159,7 @@ def keep(kept: list[int], *, stop: threading.Event) -> Iterator[object]:
             time.sleep(0.001)
     except Stopped:
         yield "stopping"
-        yield Result(len(kept))
+        return len(kept)
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -177,21 +177,18 @@ def test_work_that_is_stopped_may_keep_what_is_finished(qtbot: Any, waits: bool)
     assert (ended.args[0].state, ended.args[0].value) == ("done", len(kept))
 
 
-@pytest.mark.parametrize("last", [Result("all"), Outcome("done", value="all")])
+@pytest.mark.parametrize("last", ["all", Outcome("done", value="all")])
 def test_work_that_looks_up_by_itself_concludes_as_it_wants(qtbot: Any, last: object) -> None:
-    concluded: list[bool] = []
-
     def work(*, stop: threading.Event) -> Iterator[object]:
         assert stop.wait(20)
-        yield last
-        concluded.append(True)
+        yield from ()
+        return last
 
     run = Run(work)
     with qtbot.waitSignal(run.ended, timeout=5000) as ended:
         run.start()
         run.cancel()
     assert (ended.args[0].state, ended.args[0].value) == ("done", "all")
-    assert concluded == [True]
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -79,7 +79,6 @@ class CompareDock(Dock):
         self.job: ComparisonJob | None = None
         self.in_view: PlaneInView | None = None
         self._compared: dict[weakref.ref[Image], str] = {}
-        self._check_timer = self.one_shot(100, self.check)
         self._sight_timer = self.one_shot(100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
         self._restore()
@@ -118,7 +117,6 @@ class CompareDock(Dock):
         self.start(difference_job, job, chosen, then=self._add_map, title="Subtracting")
 
     def _check(self) -> None:
-        self._check_timer.stop()
         lacks_size = not all(map(says_its_size, self._layers()))
         for name in ("step", "pixel"):
             self.options.show_field(name, lacks_size)

@@ -40,7 +40,6 @@ class FwhmDock(Dock):
         self._chosen_bar: tuple[str, int] | None = None
         self._browsed: list[tuple[BeadPoints, int]] = []
         self._shown = -1
-        self._check_timer = self.one_shot(100, self.check)
         self._connect()
         with telling(self):
             self._choose_what_is_there()
@@ -78,7 +77,6 @@ class FwhmDock(Dock):
         return FwhmJob(volumes, places, form.settings(), setup.known_optics(), form.bead or 0.0)
 
     def _check(self) -> None:
-        self._check_timer.stop()
         if self.run is not None:
             return
         sentence = ""

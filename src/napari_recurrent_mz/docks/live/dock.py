@@ -80,7 +80,6 @@ class LiveDock(ScanIntake):
         self.waiting: list[Candidate] = []
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
-        self._check_timer = self.one_shot(100, self.check)
         self.setAcceptDrops(True)
         self.pages.restore()
         self._connect()
@@ -197,7 +196,6 @@ class LiveDock(ScanIntake):
 
     # the base's hooks -----------------------------------------------------------------
     def _check(self) -> None:
-        self._check_timer.stop()
         why_not, kind = "", "hint"
         if not self.live.is_on:
             try:

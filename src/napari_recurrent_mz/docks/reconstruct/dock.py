@@ -23,8 +23,7 @@ from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
 from ..shared.result import ResultLayer, look_of
 from ..shared.scan_source import ScanSource
-from ..shared.scan_table import TYPED, Row, planes_of_one_stack
-from ..shared.scans import is_incomplete
+from ..shared.scan_table import TYPED, Row, is_incomplete, planes_of_one_stack
 from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
@@ -79,7 +78,6 @@ class ReconstructDock(ScanSource):
         self._is_checking = False  # whether the method is still being chosen
         self._began = 0.0
         self._preview: Image | None = None
-        self._check_timer = self.one_shot(150, self.check)
         self._turns = Turns(self._viewer, self)
         self._connect()
         self.ui.method.look_around()
@@ -89,10 +87,6 @@ class ReconstructDock(ScanSource):
         self.check()
 
     # what a script or the demo calls ------------------------------------------------
-    def set_optics(self, optics: Optics, objective: str = "") -> None:
-        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
-        self.ui.optics.set_values(optics.as_dict(), "from the sample", objective)
-
     def set_grid(self, grid: ZGrid) -> None:
         """Fill in the target grid."""
         self.ui.grid.set_grid(grid)
@@ -126,7 +120,7 @@ class ReconstructDock(ScanSource):
         self.footer.say("", "hint")  # the last answer was about how things stood before
         self._check_timer.start()
         self._look_at_channels()
-        rows = [row for row in self.ui.table.scans.used() if row.z_um is not None]
+        rows = [row for row in self.used() if row.z_um is not None]
         heights = [row.z_um for row in rows if row.z_um is not None]
         self.ui.grid.follow(heights, self._depth_um(), planes_of_one_stack(rows))
 
@@ -140,7 +134,7 @@ class ReconstructDock(ScanSource):
 
     def _look_at_channels(self) -> None:
         wavelength_um = self.ui.optics.fields["wavelength_um"].value()
-        self.ui.channels.look(self.ui.table.scans.used(), self._viewer.layers, wavelength_um)
+        self.ui.channels.look(self.used(), self._viewer.layers, wavelength_um)
 
     def _layers_changed(self) -> None:
         super()._layers_changed()
@@ -153,7 +147,6 @@ class ReconstructDock(ScanSource):
             self._check_timer.start()
 
     def _check(self) -> None:
-        self._check_timer.stop()
         footer, rows = self.footer, self.ui.table.scans.rows
         self.ui.give_size.look(rows, self.ui.optics.pixel_um)
         if self.run is not None:
@@ -163,7 +156,7 @@ class ReconstructDock(ScanSource):
             job = planned[0].job
             warnings = warnings_about(self.ui, job)
         except InputError as error:
-            missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
+            missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
             missing |= self.ui.result.is_incomplete or self.ui.channels.is_incomplete
             footer.ready(str(error), "hint" if not rows or missing else "error")
             if not rows:
@@ -190,7 +183,7 @@ class ReconstructDock(ScanSource):
     def _begin(self, *, preview: bool) -> None:
         if self.run is not None:
             return
-        used = self.ui.table.scans.used()
+        used = self.used()
         for channel in self.ui.channels.used():
             for row in channel.rows(used):
                 row.forget()  # pixels may have been changed in place
@@ -390,7 +383,7 @@ class ReconstructDock(ScanSource):
         self._repair(with_even_light)
 
     def _repair(self, repair: Callable[[Sequence[Row], Optics], dict[int, RepairedScan]]) -> None:
-        rows, optics = self.ui.table.scans.used(), self.ui.optics.optics()
+        rows, optics = self.used(), self.ui.optics.optics()
 
         def swap(found: dict[int, RepairedScan]) -> None:
             pairs = []

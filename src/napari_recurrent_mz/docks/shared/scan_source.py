@@ -10,6 +10,7 @@ from typing import Any
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout
 
+from ...core.optics import Optics
 from ...core.scans import InputError
 from .drop import DropTarget, doubts_about, said_of
 from .file_layers import Opened, open_files
@@ -92,6 +93,14 @@ class ScanSource(DropTarget):
         on(self, layers.removed, self._layer_removed)
         on(self, layers, self._layer_event)
 
+    def set_optics(self, optics: Optics, objective: str = "") -> None:
+        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
+        self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)
+
+    def used(self) -> list[Row]:
+        """The rows that are ticked, from the lowest up."""
+        return self.scan_parts.table.scans.used()
+
     def add_layers(self, layers: Iterable[Layer]) -> None:
         """Put layers in the table; a longer stack offers its planes instead."""
         sentences = self._add_all(layers)
@@ -148,7 +157,7 @@ class ScanSource(DropTarget):
 
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
-        rows = self.scan_parts.table.scans.used()
+        rows = self.used()
         layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
         self.scan_parts.optics.follow(optics_by_image(layers.values()))
 

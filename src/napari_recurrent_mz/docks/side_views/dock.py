@@ -142,7 +142,9 @@ class SideViewsDock(Dock):
             self._show(layers, [o or why for o, why in zip(outcomes, unread, strict=True)])
         elif not self.shown:
             self.plot.show_reason("Projecting…")
-        self._forget({source.key for source in sources if isinstance(source, VolumeSource)})
+        shown = {source.key for source in sources if isinstance(source, VolumeSource)}
+        for key in [key for key in self._outcomes if key not in shown][:-_MOST_KEPT]:
+            del self._outcomes[key]  # switching back to the latest others is at once
 
     def _source(self, layer: Any, slab: Slab | None) -> VolumeSource | str:
         """What is projected of a layer, or why nothing can be."""
@@ -163,11 +165,6 @@ class SideViewsDock(Dock):
         """The outcome, or while a layer changes, its latest one."""
         alike = [self._outcomes[key] for key in self._outcomes if key[:-1] == source.wish]
         return self._outcomes.get(source.key, alike[-1] if alike else None)
-
-    def _forget(self, shown: set[tuple[Any, ...]]) -> None:
-        """Keep what is shown, and the latest others: switching back to them is at once."""
-        for key in [key for key in self._outcomes if key not in shown][:-_MOST_KEPT]:
-            del self._outcomes[key]
 
     def _drop_job(self) -> None:
         """Forget the job at work: nobody waits for it any more."""
