@@ -129,7 +129,7 @@ class CompareDock(Dock):
 
     def restyle_plots(self) -> None:
         """Draw the curves and the table again in the theme's colours."""
-        self.plot.restyle()
+        super().restyle_plots()
         self._mark_view()
         self._show_means()
 

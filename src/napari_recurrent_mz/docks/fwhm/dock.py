@@ -203,11 +203,6 @@ class FwhmDock(Dock):
         for button in (self._back_button, self._next_button):
             button.setEnabled(len(self._browsed) > 1)
 
-    def restyle_plots(self) -> None:
-        """Draw in the theme's colours."""
-        self.results.widths.restyle()
-        self.results.bead.restyle()
-
     # the viewer -----------------------------------------------------------------------
     def _clicked_bar(self, event: Any) -> None:
         axis = event.inaxes.get_label() if event.inaxes is not None else ""

@@ -122,10 +122,6 @@ class PrepareDock(Dock):
         if self.table is not None:
             self.save_file(lambda: write_table(path, self.table))
 
-    def restyle_plots(self) -> None:
-        """Draw the plot again in the theme's colours."""
-        self.plot.restyle()
-
     # the four tasks -------------------------------------------------------------------
     def _align(self) -> None:
         form = self.pages.align.values()

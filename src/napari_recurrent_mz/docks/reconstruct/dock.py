@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from ..shared.pace import Turns
 from ..shared.result import ResultLayer, look_of
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import TYPED, Row, is_incomplete, planes_of_one_stack
-from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
+from ..shared.targets import FinishedPlane, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
@@ -71,9 +72,7 @@ class ReconstructDock(ScanSource):
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
         self._recipes: list[Recipe] = []  # of these, where they are in memory
-        self._job: VolumeJob | None = None
         self._queue: list[Planned] = []  # what comes after it
-        self._layers: list[Image] = []  # those of the scans
         self._channel = self._at_work = ""  # what it is called beside others, and the bar's words
         self._is_checking = False  # whether the method is still being chosen
         self._began = 0.0
@@ -163,16 +162,15 @@ class ReconstructDock(ScanSource):
                 footer.state.say("Add scans to begin.")
             footer.warn([])
             self.ui.error.follow(None, self)
-            self.ui.hot_pixels.hide()
-            self.ui.even_light.hide()
+            for button in self.ui.repairs:
+                button.hide()
             self.ui.grid.cost.setText("")
             return
         footer.ready()
-        hot, light = self.ui.error.hot, self.ui.error.light
-        footer.warn([*warnings, *hot, *light])
+        footer.warn([*warnings, *chain(*self.ui.error.notes)])
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
-        self.ui.hot_pixels.setVisible(bool(hot) and one_by_one)
-        self.ui.even_light.setVisible(bool(light) and one_by_one)
+        for button, notes in zip(self.ui.repairs, self.ui.error.notes, strict=True):
+            button.setVisible(bool(notes) and one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             optics = job.recipe.optics or self.ui.optics.known()
@@ -203,8 +201,7 @@ class ReconstructDock(ScanSource):
         if is_preview:
             name = f"Preview ({self.ui.method.title(job.recipe.method)})"
         self.result = ResultLayer(self._viewer, job, self._turns, name, first.layers, self._preview)
-        self._job, self.rest = job, (rest := Rest())
-        self._layers = first.layers
+        self.rest = rest = Rest()
         rest.want(True)  # after the first plane, until its layer is there
         kind, self._at_work = job.recipe.chosen.kind, self._titled(job.recipe.method)
         self._is_checking = kind == "auto"
@@ -230,9 +227,10 @@ class ReconstructDock(ScanSource):
             self._checked(item)
 
     def _plane_done(self, plane: FinishedPlane) -> None:
-        run, result, job = self.run, self.result, self._job
-        if run is None or result is None or job is None:
+        run, result = self.run, self.result
+        if run is None or result is None:
             return
+        job = result.job
         if run.is_cancelled and job.output is None:
             return  # what is on the disk stays
         if result.is_removed:
@@ -258,7 +256,8 @@ class ReconstructDock(ScanSource):
         self._at_work = self._titled(check.chosen)
         self.footer.retitle(self._at_work)
         if self.result is not None:
-            self.result.rename(layers_name(self.ui, self._layers, check.chosen))
+            stem = self.result.name.rpartition(" · ")[0]
+            self.result.rename(f"{stem} · {self.ui.method.title(check.chosen)}")
 
     def _run_ended(self, outcome: Outcome) -> None:
         self._turns.after(lambda: self._next_channel(outcome))  # once the layer is there
@@ -275,7 +274,7 @@ class ReconstructDock(ScanSource):
             self._begin_next(self._queue)
 
     def _keeps(self, outcome: Outcome) -> bool:
-        is_lapse = self._job is not None and bool(self._job.lapse)
+        is_lapse = self.result is not None and bool(self.result.job.lapse)
         return outcome.state != "done" or outcome.path is not None or is_lapse
 
     def _conclude(self, outcome: Outcome) -> None:
@@ -283,7 +282,6 @@ class ReconstructDock(ScanSource):
         if result is None:
             return
         self._finish(result, outcome)
-        self._layers = []  # nobody keeps them from going
         layers = self._result_layers()
         self.ui.save.offer(layers)
         if len(layers) > 1:
@@ -302,8 +300,8 @@ class ReconstructDock(ScanSource):
     def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
         """Let a volume be what it has become."""
         result.finish(outcome)
-        job = self._job
-        if result.layer is not None and job is not None:
+        job = result.job
+        if result.layer is not None:
             self.results.append(weakref.ref(result.layer))
             if outcome.state == "done" and job.output is None and not job.lapse:
                 self._recipes.append(job.recipe)
@@ -374,15 +372,8 @@ class ReconstructDock(ScanSource):
         added = self._viewer.add_image(pixels, name=name, metadata=known, **place, **look)
         self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
 
-    def replace_hot_pixels(self) -> None:
-        """Let scans without hot pixels, as new layers, take the place of those with some."""
-        self._repair(without_hot)
-
-    def even_out_light(self) -> None:
-        """Let a scan with the light of the others, as a new layer, take its place."""
-        self._repair(with_even_light)
-
     def _repair(self, repair: Callable[[Sequence[Row], Optics], dict[int, RepairedScan]]) -> None:
+        """Let scans without a fault, as new layers, take the place of those that have it."""
         rows, optics = self.used(), self.ui.optics.optics()
 
         def swap(found: dict[int, RepairedScan]) -> None:
@@ -425,8 +416,8 @@ class ReconstructDock(ScanSource):
         on(self, ui.error.noticed, self.check)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
-        on(self, ui.hot_pixels.clicked, self.replace_hot_pixels)
-        on(self, ui.even_light.clicked, self.even_out_light)
+        for button, repair in zip(ui.repairs, (without_hot, with_even_light), strict=True):
+            on(self, button.clicked, partial(self._repair, repair))
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)
 

@@ -30,6 +30,7 @@ from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
 from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
+from .plot import PlotPanel
 from .splits import Splits
 from .theme import MessageLabel, Palette
 from .worker import Outcome, Run, Work, time_left
@@ -256,7 +257,7 @@ class _Kept(type(QWidget)):  # type: ignore[misc]
 class Dock(QWidget, Tells, metaclass=_Kept):
     """A dock with a form, a footer, and one job at a time in a thread.
 
-    A subclass adds its parts to :attr:`form`, restyles its plots in :meth:`restyle_plots`,
+    A subclass adds its parts to :attr:`form`, restyles what else is drawn in :meth:`restyle_plots`,
     says in :meth:`act` what the main button does and in :meth:`_check` what is missing, and calls
     :meth:`start` with a generator.
     """
@@ -312,6 +313,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     def restyle_plots(self) -> None:
         """Draw plots again in the theme's colours."""
+        for panel in self.findChildren(PlotPanel):
+            panel.restyle()
 
     def add_section(self, title: str, part: QWidget | QLayout, stretch: int = 0) -> None:
         """Add a heading and what belongs under it to the form; an empty title adds no heading."""

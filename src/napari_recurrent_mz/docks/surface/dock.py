@@ -205,11 +205,6 @@ class SurfaceDock(ScanSource):
         sentence = f"“{self.result.name}” is ready after {in_words(surface.seconds)}."
         self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
 
-    def _job_ended(self, _outcome: Any = None) -> None:
-        said, kind = self.footer.message.text(), self.footer.message.kind
-        self.check()
-        self.footer.say(said, kind)
-
     # wiring ---------------------------------------------------------------------------
     def _changed(self) -> None:
         if self.run is None:
@@ -235,7 +230,7 @@ class SurfaceDock(ScanSource):
         on(self, self.surface.pick, self.pick_points)
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
-        on(self, self.ended, self._job_ended)
+        on(self, self.ended, self.check)
 
     def _lay_out(self) -> None:
         self.add_section("Scans", self.scan_parts.laid_out())
