@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
-from ...core.progress import Progress, Steps, stepping
+from ...core.progress import Progress, Steps, Stopped, stepping
 from ..shared.guard import on
 from ..shared.parts import push_button, show_progress
 from ..shared.worker import Outcome, Run
@@ -46,7 +47,11 @@ class SavingRow(QWidget):
         """Write a file or folder of this name in a thread; ``then`` gets how it ended."""
 
         def written(stop: threading.Event) -> Steps[Any]:
-            return stepping(write, stop.is_set)
+            found: list[Any] = []
+            for step in stepping(lambda: found.append(write()), stop.is_set):
+                with contextlib.suppress(Stopped):  # who writes looks up, unless all is written
+                    yield step
+            return found[0]
 
         def ended(outcome: Outcome) -> None:
             self._run = None
