@@ -188,12 +188,13 @@ def test_a_step_that_fails_keeps_no_other_waiting(qtbot: Any, unforeseen: list[s
 
 def test_a_pause_follows_what_showing_costs(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_pace, "_LEAST_S", 0.01)
-    pace = Pace()
+    owner = QObject()
+    pace = Pace(owner, lambda: time.sleep(0.1))
     assert pace.left_s() == 0
-    pace.show(lambda: time.sleep(0.1))
+    pace.show()
     qtbot.wait(20)
     assert 0.25 < pace.left_s() < 1.0  # four times a tenth of a second, and what the wait took
-    cheap = Pace()
-    cheap.show(lambda: None)
+    cheap = Pace(owner, lambda: None)
+    cheap.show()
     qtbot.wait(60)
     assert cheap.left_s() == 0

@@ -14,7 +14,7 @@ from qtpy.QtCore import QThreadPool
 
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import scan_source as _scan_source
-from napari_recurrent_mz.docks.shared.dock import Dock, Result
+from napari_recurrent_mz.docks.shared.dock import Dock
 from napari_recurrent_mz.docks.shared.insides import is_open
 from napari_recurrent_mz.docks.shared.pace import Turns
 from napari_recurrent_mz.docks.shared.worker import Run
@@ -91,7 +91,8 @@ def test_the_result_of_a_job_does_not_reach_a_viewer_that_is_closed(
 
     def work(*, stop: threading.Event) -> Iterator[object]:  # one that does not look up in time
         assert go_on.wait(20)
-        yield Result(np.ones((4, 6, 6)))
+        yield from ()
+        return np.ones((4, 6, 6))
 
     dock.start(work, then=viewer.add_image)
     viewer.close()

@@ -110,9 +110,7 @@ def test_cancel_keeps_the_finished_planes_as_a_file_of_their_own(dock, folder, g
         qtbot.waitUntil(lambda done=done: dock.result.done == done)
     assert list(folder.glob("*.ome.zarr")) == []  # nothing that looks finished
     layer = dock.result.layer
-    np.testing.assert_array_equal(
-        np.asarray(layer.data[6]), dock.result._job.recipe.scans[1].pixels
-    )
+    np.testing.assert_array_equal(np.asarray(layer.data[6]), dock.result.job.recipe.scans[1].pixels)
     with qtbot.waitSignal(dock.ended) as ended:
         dock.cancel()
         gate.release()
@@ -127,7 +125,7 @@ def test_cancel_keeps_the_finished_planes_as_a_file_of_their_own(dock, folder, g
     np.testing.assert_array_equal(np.asarray(layer.data), image.data)
     assert float(image.data.min()) > 50  # no empty plane
     own = int(np.flatnonzero(np.isclose(image.z_um, 4.0))[0])
-    np.testing.assert_array_equal(image.data[own], dock.result._job.recipe.scans[1].pixels)
+    np.testing.assert_array_equal(image.data[own], dock.result.job.recipe.scans[1].pixels)
     assert image.provenance["state"] == "cancelled"
     assert image.provenance["measured_planes"] == [own]
     assert f"(cancelled: {len(image.data)} of " in layer.name

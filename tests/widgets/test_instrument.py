@@ -17,7 +17,8 @@ from qtpy.QtCore import QThreadPool
 from napari_recurrent_mz.core.progress import Stopped
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.docks.shared import dock as dock_module
-from napari_recurrent_mz.docks.shared.dock import Dock, Progress, Result
+from napari_recurrent_mz.docks.shared import plot as plot_module
+from napari_recurrent_mz.docks.shared.dock import Dock, Progress
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
 from napari_recurrent_mz.docks.shared.plot import PlotPanel
 from napari_recurrent_mz.docks.shared.theme import Palette
@@ -80,7 +81,7 @@ def count(total: int, *, stop: threading.Event) -> Iterator[object]:
         done += 1
         yield Progress(done, total or 100, "Counting")
         stop.wait(0.002)
-    yield Result(done)
+    return done
 
 
 def fail(sentence: str, *, stop: threading.Event) -> Iterator[object]:
@@ -158,7 +159,7 @@ def keep(kept: list[int], *, stop: threading.Event) -> Iterator[object]:
             time.sleep(0.001)
     except Stopped:
         yield "stopping"
-        yield Result(len(kept))
+        return len(kept)
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -176,21 +177,18 @@ def test_work_that_is_stopped_may_keep_what_is_finished(qtbot: Any, waits: bool)
     assert (ended.args[0].state, ended.args[0].value) == ("done", len(kept))
 
 
-@pytest.mark.parametrize("last", [Result("all"), Outcome("done", value="all")])
+@pytest.mark.parametrize("last", ["all", Outcome("done", value="all")])
 def test_work_that_looks_up_by_itself_concludes_as_it_wants(qtbot: Any, last: object) -> None:
-    concluded: list[bool] = []
-
     def work(*, stop: threading.Event) -> Iterator[object]:
         assert stop.wait(20)
-        yield last
-        concluded.append(True)
+        yield from ()
+        return last
 
     run = Run(work)
     with qtbot.waitSignal(run.ended, timeout=5000) as ended:
         run.start()
         run.cancel()
     assert (ended.args[0].state, ended.args[0].value) == ("done", "all")
-    assert concluded == [True]
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -238,9 +236,10 @@ def test_a_stop_wakes_who_waits_for_something_else(qtbot: Any) -> None:
 
 
 def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
-    qtbot: Any, tmp_path: Path
+    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inks = []
+    inks, told = [], []
+    monkeypatch.setattr(plot_module, "say", lambda _owner, *words: told.append(words))
 
     def draw(figure: Any, ink: Ink) -> None:
         inks.append(ink)
@@ -253,13 +252,12 @@ def test_a_plot_takes_the_colours_of_the_theme_and_prints_on_white(
     panel.show_figure(draw)
     palette.use("light")
     panel.restyle()
-    with qtbot.waitSignal(panel.message) as told:
-        panel.save(tmp_path / "widths.png")
+    panel.save(tmp_path / "widths.png")
     dark, light, paper = (ink.background for ink in inks)
     assert int(dark[1:3], 16) < 80 < 200 < int(light[1:3], 16)
     assert paper == "#ffffff"
     assert (tmp_path / "widths.png").exists()
-    assert told.args == ["Saved “widths.png”.", "done"]
+    assert told == [("Saved “widths.png”.", "done")]
     panel.show_reason("No bead was found.")
     assert [text.get_text() for text in panel.canvas.figure.texts] == ["No bead was found."]
 

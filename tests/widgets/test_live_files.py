@@ -18,7 +18,6 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from scipy.ndimage import gaussian_filter
 
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
-from napari_recurrent_mz.docks.files import saving as _saving
 from napari_recurrent_mz.docks.live.dock import LiveDock
 from napari_recurrent_mz.docks.live.files import LiveFiles, is_session_path, sessions_folder
 from napari_recurrent_mz.docks.live.question import QuestionBox
@@ -218,7 +217,6 @@ def test_saving_says_how_far_it_is_and_can_be_cancelled(
         put(self, index, plane)
 
     monkeypatch.setattr(VolumeWriter, "__setitem__", slowly)
-    monkeypatch.setattr(_saving, "_REPORT_EVERY_S", 0.0)
     row, half = one.files.saving, 2 + len(one.live.session.grid) + 1
     one.files.save_to(path)
     assert not row.isHidden()

@@ -14,7 +14,9 @@ import tifffile
 from qtpy.QtWidgets import QFileDialog
 
 from files import with_objectives, write_ome
+from napari_recurrent_mz.core.progress import tell
 from napari_recurrent_mz.docks.files import save_volume as _save_volume
+from napari_recurrent_mz.docks.files import saving as _saving
 from napari_recurrent_mz.docks.files.layer_files import LayersFile
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.layers import heights_um, known_metadata
@@ -176,6 +178,25 @@ def test_what_takes_long_shows_how_far_it_is_and_can_be_ended(
     assert not (tmp_path / "a.ome.tif").exists()
 
 
+def test_what_is_written_when_it_is_ended_is_saved(qtbot: Any) -> None:
+    row, ended = _saving.SavingRow(), list[Any]()
+    qtbot.addWidget(row)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write() -> str:
+        tell("", 0, 1)
+        begun.set()
+        assert go_on.wait(20)
+        return "a.ome.tif"
+
+    row.save("a.ome.tif", write, ended.append)
+    assert begun.wait(20)
+    row.cancel.click()
+    go_on.set()
+    qtbot.waitUntil(lambda: bool(ended))
+    assert (ended[0].state, ended[0].value) == ("done", "a.ome.tif")
+
+
 def test_while_a_volume_is_made_there_is_none_to_save(
     qtbot: Any, done: ReconstructDock, run_to_end: Any
 ) -> None:
@@ -187,7 +208,9 @@ def test_while_a_volume_is_made_there_is_none_to_save(
     assert done.ui.save.layers == [done.result.layer]
 
 
-def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stack: Any) -> None:
+def test_a_prepared_file_is_what_is_written(
+    tmp_path: Path, qtbot: Any, add_stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the Live dock needs it, whose volume goes on changing."""
     from dataclasses import replace
 
@@ -197,7 +220,7 @@ def test_a_prepared_file_is_what_is_written(tmp_path: Path, qtbot: Any, add_stac
     save = _save_volume.SaveButton("volume")
     qtbot.addWidget(save)
     said: list[str] = []
-    save.said.connect(lambda text, _kind: said.append(text))
+    monkeypatch.setattr(_save_volume, "say", lambda _owner, text, _kind: said.append(text))
 
     def zeros(file: LayersFile) -> LayersFile:
         channel = replace(file.channels[0], pixels=np.zeros_like(layer.data))

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 from files import heights, write_ome
 from napari_recurrent_mz import Optics
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
-from napari_recurrent_mz.docks.shared.own_models import own_models
+from napari_recurrent_mz.docks.shared.method_panel import own_models
 from napari_recurrent_mz.docks.train.dock import TrainDock
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import load_model, save_model

@@ -23,8 +23,7 @@ from ._evaluate import evaluate
 from ._experiments import add_sizes, experiments
 from ._info import info
 from ._options import add_command, add_group, called
-from ._reconstruct import reconstruct
-from ._surface import surface
+from ._reconstruct import reconstruct, surface
 from ._train import add_settings, train
 
 __all__ = ["main"]

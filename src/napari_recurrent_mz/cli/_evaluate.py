@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,6 @@ from ._options import Argument, Option
 from ._terminal import Progress, note
 
 if TYPE_CHECKING:
-    from ..core.optics import Optics
     from ..io import ImageFile
     from ..measure.evaluation import Evaluation
     from ._common import OneChannel
@@ -59,76 +57,50 @@ def evaluate(
     usual = CONFOCAL_METHODS if reference else DEFAULT_METHODS
     asked = list(usual) if methods is None else [name.strip() for name in methods.split(",")]
     asked = [name for name in asked if name]
-    jobs = [
-        _Job.of(stack, reference, channel, files, planes, optics, asked)
+    settings = {"methods": asked, "model": network.model, "device": network.device}
+    jobs = [  # all of them are read before one is compared
+        (channel.name, *_read(stack, reference, channel, files, planes, optics, asked))
         for channel in files.channels(stack)
     ]
     told: dict[str, Any] = {}
-    for job in jobs:
-        found = job.compared(planes, asked, network)
+    for channel, image, compare in jobs:
+        with Progress("plane") as progress:
+            found = compare(planes=planes, on_progress=progress, **settings)
         about = {
-            "stack": job.image.name,
+            "stack": image.name,
             "reference": reference and Path(reference).name,
             "region": files.region,
         }
-        told[job.channel] = about | found.as_dict()
-        print(f"{job.channel}\n{found.table()}" if job.channel else found.table())
+        told[channel] = about | found.as_dict()
+        print(f"{channel}\n{found.table()}" if channel else found.table())
     if json:
         write_json(json, told.get("", {"channels": told}))
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One channel, with what is needed to compare methods on it."""
+def _read(
+    stack: str,
+    reference: str | None,
+    channel: OneChannel,
+    files: Fields,
+    planes: Sequence[int] | None,
+    optics: ChannelOptics,
+    methods: Sequence[str],
+) -> tuple[ImageFile, Callable[..., Evaluation]]:
+    """One channel, with the same checks and sentences as for a reconstruction, and what compares.
 
-    channel: str  # empty where there is only one
-    image: ImageFile
-    reference: ImageFile | None
-    z_um: Any
-    optics: Optics | None
+    The other arguments of that are the planes that are scans, and how.
+    """
+    from ..engine.check import saturation_notes
+    from ..io import scatter_note, stack_heights
+    from ..measure.evaluation import evaluate, evaluate_against
 
-    @classmethod
-    def of(
-        cls,
-        stack: str,
-        reference: str | None,
-        channel: OneChannel,
-        files: Fields,
-        planes: Sequence[int] | None,
-        optics: ChannelOptics,
-        methods: Sequence[str],
-    ) -> _Job:
-        """Read it, with the same checks and sentences as for a reconstruction."""
-        from ..engine.check import saturation_notes
-        from ..io import scatter_note, stack_heights
-
-        image = files.read(stack, channel=channel)
-        scans = load_scans([image], None, planes, files.z_step_um)
-        heights = stack_heights(image, files.z_step_um)
-        for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
-            note(sentence)
-        known = optics.of_channel(channel).of([image], methods)[0]
-        other = files.read(reference, channel=channel) if reference else None
-        return cls(channel.name, image, other, heights, known)
-
-    def compared(
-        self, planes: Sequence[int] | None, methods: Sequence[str], network: NetworkOptions
-    ) -> Evaluation:
-        """What methods make of some planes of it."""
-        from ..measure import evaluation
-
-        work: Any = evaluation.evaluate
-        if self.reference is not None:
-            work = partial(evaluation.evaluate_against, reference=self.reference.stack)
-        with Progress("plane") as progress:
-            found: Evaluation = work(
-                self.image.stack,
-                z_um=self.z_um,
-                planes=planes,
-                optics=self.optics,
-                methods=methods,
-                model=network.model,
-                device=network.device,
-                on_progress=progress,
-            )
-        return found
+    image = files.read(stack, channel=channel)
+    scans = load_scans([image], None, planes, files.z_step_um)
+    heights = stack_heights(image, files.z_step_um)
+    for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
+        note(sentence)
+    known = optics.of_channel(channel).of([image], methods)[0]
+    work: Any = evaluate
+    if reference:
+        work = partial(evaluate_against, reference=files.read(reference, channel=channel).stack)
+    return image, partial(work, image.stack, z_um=heights, optics=known)

@@ -1,18 +1,20 @@
-"""``recurrent-mz reconstruct``: scans in files to a volume in a file."""
+"""``recurrent-mz reconstruct`` and ``surface``: scans in files to a volume, or to one image."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..core.scans import ZGrid, contrast_limits, default_grid
+from ..core.scans import InputError, ZGrid, check_heights, contrast_limits, default_grid
 from ..io._zarr import NGFF
 from ._common import OUTPUT, Given, Grid, Ngff, Source
 from ._options import Option
 from ._terminal import Checked, Progress, note, result_line
 
 if TYPE_CHECKING:
+    from ..engine.recipe import HeightMap
     from ..io import VolumeWriter
 
 
@@ -87,3 +89,95 @@ def _made(
     seconds, method, shape = time.perf_counter() - begun, checked.by(asked), volume.shape
     line = result_line(volume.path, shape, planes, method, len(given.scans), seconds)
     return records[0], line
+
+
+def surface(
+    *,
+    source: Source,
+    heights: Annotated[
+        str | None, Option("2-D image of heights in µm, as large as the scans", one_of=True)
+    ] = None,
+    through: Annotated[
+        tuple[str, ...] | None,
+        Option("three points of a plane or more (then by least squares), µm", "Z,Y,X", one_of=True),
+    ] = None,
+    output: Annotated[
+        str, Option("result: .ome.tif, the heights in µm as its second image", names=OUTPUT)
+    ],
+) -> None:
+    """Build the image of a tilted or curved surface from scans.
+
+    Build one image whose every pixel lies at a height of its own: on a plane through three points
+    or more, or on a map of heights.
+
+    examples:
+      recurrent-mz surface A.tif B.tif C.tif --z 3 6 9 --through 3,0,0 9,0,60 5,60,30 \\
+          --pixel-um 0.103 --na 1.4 --wavelength-um 0.615 --immersion-index 1.515 -o tilted.ome.tif
+      recurrent-mz surface STACK.tif --planes 30 60 90 --heights HEIGHTS.tif -o face.ome.tif
+
+    A point of --through is Z,Y,X in micrometres; y and x count from the centre of the upper left
+    pixel. HEIGHTS.tif holds the height of every pixel in micrometres.
+    """
+    from ..io import check_surface_output
+
+    files = source.scans.files
+    path = check_surface_output(output, [*files, *([heights] if heights else [])])
+    given = source.given()
+    print(_surface_made(given, _target(given, heights, through), path))
+
+
+def points(words: Sequence[str]) -> list[tuple[float, ...]]:
+    """Points (z, y, x) in µm from words such as ``3,0,12.5``."""
+    found: list[tuple[float, ...]] = []
+    for word in words:
+        try:
+            point: tuple[float, ...] = tuple(float(part) for part in word.split(","))
+        except ValueError:
+            point = ()
+        if len(point) != 3:
+            raise InputError(f"The point '{word}' is not Z,Y,X in µm, for instance 3,0,12.5.")
+        found.append(point)
+    return found
+
+
+def _target(given: Given, heights: str | None, through: Sequence[str] | None) -> HeightMap:
+    from ..engine.recipe import HeightMap
+
+    if through is not None:
+        from ..engine.surfaces import plane_through
+
+        at = points(through)
+        plane = plane_through(at, given.shape, given.pixel_um)
+        return HeightMap(plane, "plane through points", at)
+    from ..io import read_heights
+
+    assert heights is not None  # one of the two is given
+    name = Path(heights).name
+    return HeightMap(check_heights(read_heights(heights), given.shape, name), name)
+
+
+def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
+    """Reconstruct and write; returns one line that says what was made."""
+    from ..core.device import choose_device
+    from ..core.progress import listening
+    from ..engine.inference import SurfaceImage, loaded, run, tell
+    from ..engine.recipe import SurfaceFacts
+    from ..io import write_surface
+
+    recipe, pixel_um, method = loaded(given.recipe(target)), given.pixel_um, given.source.by.method
+    device, checked, begun = choose_device(recipe.device), Checked(), time.perf_counter()
+    with Progress(method) as progress, listening(progress.stage):
+        for event in run(recipe):
+            if isinstance(event, SurfaceImage):
+                image = event.pixels
+            tell(event, note, checked)
+    seconds = time.perf_counter() - begun
+    made = recipe.provenance(device, seconds, checked.check)
+    inputs = given.source.scans.files
+    write_surface(output, image, target.heights_um, pixel_um, made, inputs=inputs)
+    y, x = image.shape
+    facts = str(SurfaceFacts.of(target.heights_um, pixel_um)).rstrip(".")
+    return (
+        f"{output}: {y} × {x} pixels, {facts[0].lower()}{facts[1:]}, "
+        f"by {checked.by(method)} from {len(given.scans)} scans in {seconds:.1f} s"
+    )

@@ -79,7 +79,6 @@ class CompareDock(Dock):
         self.job: ComparisonJob | None = None
         self.in_view: PlaneInView | None = None
         self._compared: dict[weakref.ref[Image], str] = {}
-        self._check_timer = self.one_shot(100, self.check)
         self._sight_timer = self.one_shot(100, self._bring_plot_in_sight)  # once laid out
         self._lay_out()
         self._restore()
@@ -118,7 +117,6 @@ class CompareDock(Dock):
         self.start(difference_job, job, chosen, then=self._add_map, title="Subtracting")
 
     def _check(self) -> None:
-        self._check_timer.stop()
         lacks_size = not all(map(says_its_size, self._layers()))
         for name in ("step", "pixel"):
             self.options.show_field(name, lacks_size)
@@ -131,7 +129,7 @@ class CompareDock(Dock):
 
     def restyle_plots(self) -> None:
         """Draw the curves and the table again in the theme's colours."""
-        self.plot.restyle()
+        super().restyle_plots()
         self._mark_view()
         self._show_means()
 
@@ -317,7 +315,6 @@ class CompareDock(Dock):
         on(self, self.options.changed, self.check)
         self.optics.changed.connect(self._check_timer.start)
         on(self, self.difference_button.clicked, self.add_difference)
-        on(self, self.plot.message, self.footer.say)
         on(self, self.ended, self.check)
         canvas = self.plot.answering
         canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

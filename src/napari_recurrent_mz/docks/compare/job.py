@@ -15,7 +15,6 @@ from ...core.optics import Optics
 from ...core.scans import InputError
 from ...measure.comparison import Difference, Volume, comparing, differing, made_from
 from ..shared import layers as _layers
-from ..shared.dock import Result, relayed
 from ..shared.result import um_along
 from ..shared.stacks import check_stack
 
@@ -70,9 +69,9 @@ def volume_of(layer: Layer, step_um: float | None, pixel_um: float | None) -> Vo
     return Volume(image.name, pixels, heights, pixel, (y, x), scans, holds_scans)
 
 
-def compare_job(job: ComparisonJob, *, stop: threading.Event) -> Iterator[object]:
+def compare_job(job: ComparisonJob, stop: threading.Event) -> Iterator[object]:
     """Compare, in a thread."""
-    steps = comparing(
+    return comparing(
         job.volumes,
         job.reference,
         baselines=job.baselines,
@@ -81,14 +80,13 @@ def compare_job(job: ComparisonJob, *, stop: threading.Event) -> Iterator[object
         fit=job.fit,
         stopped=stop.is_set,
     )
-    yield Result((yield from relayed(steps)))
 
 
 def difference_job(
-    job: ComparisonJob, volume: Volume | str, *, stop: threading.Event
+    job: ComparisonJob, volume: Volume | str, stop: threading.Event
 ) -> Iterator[object]:
     """Subtract the reference from a volume or a baseline, in a thread."""
-    steps = differing(
+    return differing(
         volume,
         job.reference,
         scans_um=job.baseline_scans(),
@@ -96,7 +94,6 @@ def difference_job(
         fit=job.fit,
         stopped=stop.is_set,
     )
-    yield Result((yield from relayed(steps)))
 
 
 def difference_layer(difference: Difference) -> tuple[Any, dict[str, Any]]:

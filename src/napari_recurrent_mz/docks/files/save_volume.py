@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from napari.layers import Image
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QWidget
 
+from ...core.progress import tell
 from ...core.scans import InputError
 from ...io import check_output
 from ...io._zarr import NGFF
-from ..shared.guard import emit_alive, on, one_shot
+from ..shared.guard import on, one_shot, say, telling
 from ..shared.layers import joint_name
 from ..shared.parts import column_of, push_button
 from ..shared.plot import chosen_file
-from ..shared.worker import in_background
+from ..shared.worker import Outcome
 from .layer_files import LayersFile, check_free
-from .saving import Saving, SavingRow, StoppedError
+from .saving import SavingRow
 
 _OLD_ZARR = f"OME-Zarr {NGFF[1]}, for programs that do not read {NGFF[0]} (*.ome.zarr)"
 VOLUMES = f"OME-TIFF (*.ome.tif);;OME-Zarr, for large volumes (*.ome.zarr);;{_OLD_ZARR}"
@@ -34,20 +33,15 @@ Prepare = Callable[[LayersFile], LayersFile]
 class SaveButton(QWidget):
     """Saves a layer where a person says and shows progress; no file is ever replaced."""
 
-    said = Signal(str, str)  # a sentence and its kind
-    _step = Signal(int, int)
-
     def __init__(self, what: str, kinds: str = VOLUMES) -> None:
         super().__init__()
         self._what, self._kinds = what, kinds
         self._tip = f"Save the {what} with its size, heights and how it was made"
         self._layers: list[weakref.ref[Image]] = []
         self._prepare: Prepare | None = None
-        self._stop = threading.Event()
         self.button = push_button(f"Save {what}…", self._tip)
-        self.saving = SavingRow(self._stop)
+        self.saving = SavingRow()
         self._patience = one_shot(self, _PATIENCE_MS, self.saving.show)
-        on(self, self._step, self.saving.step)
         on(self, self.button.clicked, self.ask)
         column_of(self, self.button, self.saving).setSpacing(2)
         self.offer([])
@@ -69,7 +63,7 @@ class SaveButton(QWidget):
         """Ask where to save, and save."""
         layers = self.layers
         if not layers:
-            self.said.emit(f"There is no {self._what} to save: make it first.", "hint")
+            say(self, f"There is no {self._what} to save: make it first.")
             return
         title, name = f"Save {self._what}", joint_name([layer.name for layer in layers])
         chosen = chosen_file(self, title, name, self._kinds, confirm=False)
@@ -80,40 +74,31 @@ class SaveButton(QWidget):
 
     def save_to(self, path: Path, ngff: str = NGFF[0]) -> None:
         """Save the layer, in a thread; ``ngff`` is the version of an OME-Zarr."""
-        layers = self.layers
-        try:
-            if not layers:
+        with telling(self):
+            if not self.layers:
                 raise InputError(f"The {self._what} is no longer there: make it again.")
             check_free(check_output(path))
-            file = LayersFile.of(layers)
-        except InputError as error:
-            self.said.emit(str(error), "error")
-            return
-        self.saving.begin(path.name)
+            self._begin(LayersFile.of(self.layers), path, ngff)
+
+    def _begin(self, file: LayersFile, path: Path, ngff: str) -> None:
+        prepare = self._prepare
+
+        def write() -> Path:
+            prepared = file if prepare is None else prepare(file)
+            check_free(path)  # it may have come in the meantime
+            return prepared.write(path, partial(tell, ""), ngff)
+
+        def ended(outcome: Outcome) -> None:
+            self._patience.stop()
+            self.offer(self.layers, self._prepare)
+            if outcome.state == "done":
+                say(self, f"Saved in '{outcome.value}'.", "done")
+            elif outcome.state == "cancelled":
+                say(self, f"Stopped: '{path.name}' was not saved.")
+            else:
+                say(self, outcome.sentence, "error")
+
+        self.saving.save(path.name, write, ended)
         self.saving.hide()
         self._patience.start()
         self.button.setEnabled(False)
-        saving = Saving(partial(emit_alive, self, "_step"), self._stop)
-        in_background(
-            self, _write, file, path, ngff, self._prepare, saving,
-            then=lambda said: self._ended(*said), failed=lambda why: self._ended(why, "error"),
-        )  # fmt: skip
-
-    def _ended(self, sentence: str, kind: str) -> None:
-        self._patience.stop()
-        self.saving.end()
-        self.offer(self.layers, self._prepare)
-        self.said.emit(sentence, kind)
-
-
-def _write(
-    file: LayersFile, path: Path, ngff: str, prepare: Prepare | None, saving: Saving
-) -> tuple[str, str]:
-    """Write, in a thread; a sentence on how it went, and its kind."""
-    try:
-        file = file if prepare is None else prepare(file)
-        check_free(path)  # it may have come in the meantime
-        written = file.write(path, lambda done, total: saving("", done, total), ngff)
-    except StoppedError:
-        return f"Stopped: '{path.name}' was not saved.", "hint"
-    return f"Saved in '{written}'.", "done"

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
-from ...core.progress import listening
+from ...core.progress import Progress, Steps, Stopped, stepping
 from ..shared.guard import on
 from ..shared.parts import push_button, show_progress
+from ..shared.worker import Outcome, Run
 from .layer_files import LayersFile
 
 _OF_A_RUNNING_SESSION = ("state", "next_z_um")
-_REPORT_EVERY_S = 0.1
-
-
-class StoppedError(Exception):
-    """A person does not want it saved any more."""
-
-
-class Saving:
-    """Reports pieces done and in all from the saving thread; raises once ``stop`` is set."""
-
-    def __init__(self, report: Callable[[int, int], object], stop: threading.Event) -> None:
-        self._report, self._stop, self._reported = report, stop, 0.0
-
-    def __call__(self, _words: str, done: int, total: int) -> None:
-        """A piece begins."""
-        if self._stop.is_set():
-            raise StoppedError
-        if time.monotonic() - self._reported >= _REPORT_EVERY_S:
-            self._reported = time.monotonic()
-            self._report(done, total)
 
 
 class SavingRow(QWidget):
-    """How far saving is, and a button that sets ``stop``: in the footer while saving lasts."""
+    """Saves in a thread, and shows how far it is and a button to end it: in the footer."""
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._stop, self._name = stop, ""
+        self._run: Run | None = None
+        self._name = ""
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of saving")
         self.cancel = push_button(
@@ -60,28 +41,38 @@ class SavingRow(QWidget):
     @property
     def is_on(self) -> bool:
         """Whether something is being saved."""
-        return bool(self._name)
+        return self._run is not None
 
-    def begin(self, name: str) -> None:
-        """A file or folder of this name is being written."""
-        self._name = name
-        self._stop.clear()
+    def save(self, name: str, write: Callable[[], Any], then: Callable[[Outcome], object]) -> None:
+        """Write a file or folder of this name in a thread; ``then`` gets how it ended."""
+
+        def written(stop: threading.Event) -> Steps[Any]:
+            found: list[Any] = []
+            for step in stepping(lambda: found.append(write()), stop.is_set):
+                with contextlib.suppress(Stopped):  # who writes looks up, unless all is written
+                    yield step
+            return found[0]
+
+        def ended(outcome: Outcome) -> None:
+            self._run = None
+            self.hide()
+            then(outcome)
+
+        self._name, self._run = name, Run(written)
+        on(self, self._run.arrived, self._step)
+        on(self, self._run.ended, ended)
         self.cancel.setEnabled(True)
-        self.step(0, 1)
+        self._step(Progress(0, 1))
         self.show()
+        self._run.start()
 
-    def step(self, done: int, total: int) -> None:
-        """So many pieces are done."""
-        if self.is_on and not self._stop.is_set():
-            show_progress(self.bar, done, total, f"Saving '{self._name}': %p%")
-
-    def end(self) -> None:
-        """It is over."""
-        self._name = ""
-        self.hide()
+    def _step(self, step: Progress) -> None:
+        if self._run is not None and not self._run.is_cancelled:
+            show_progress(self.bar, step.done, step.total, f"Saving '{self._name}': %p%")
 
     def _cancel(self) -> None:
-        self._stop.set()
+        if self._run is not None:
+            self._run.cancel()
         self.cancel.setEnabled(False)
         self.bar.setFormat("Stopping…")
 
@@ -97,14 +88,3 @@ def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
         return replace(file, channels=(channel,), record=record)
 
     return take
-
-
-def save_listened(session: Any, path: Path, listener: Saving) -> Path | None:
-    """Save; None if somebody has ended it."""
-    from ...engine.session import save
-
-    try:
-        with listening(listener):
-            return save(session, path)
-    except StoppedError:
-        return None

@@ -40,7 +40,6 @@ class FwhmDock(Dock):
         self._chosen_bar: tuple[str, int] | None = None
         self._browsed: list[tuple[BeadPoints, int]] = []
         self._shown = -1
-        self._check_timer = self.one_shot(100, self.check)
         self._connect()
         with telling(self):
             self._choose_what_is_there()
@@ -78,7 +77,6 @@ class FwhmDock(Dock):
         return FwhmJob(volumes, places, form.settings(), setup.known_optics(), form.bead or 0.0)
 
     def _check(self) -> None:
-        self._check_timer.stop()
         if self.run is not None:
             return
         sentence = ""
@@ -205,11 +203,6 @@ class FwhmDock(Dock):
         for button in (self._back_button, self._next_button):
             button.setEnabled(len(self._browsed) > 1)
 
-    def restyle_plots(self) -> None:
-        """Draw in the theme's colours."""
-        self.results.widths.restyle()
-        self.results.bead.restyle()
-
     # the viewer -----------------------------------------------------------------------
     def _clicked_bar(self, event: Any) -> None:
         axis = event.inaxes.get_label() if event.inaxes is not None else ""
@@ -275,8 +268,6 @@ class FwhmDock(Dock):
         )
         self.shortcut("N", self.next_bead)
         self.shortcut("P", lambda: self.next_bead(-1))
-        for panel in (results.widths, results.bead):
-            on(self, panel.message, self.footer.say)
         results.widths.answering.mpl_connect("button_press_event", guarded(self, self._clicked_bar))
         results.widths.answering.mpl_connect("key_press_event", guarded(self, self._key_pressed))
         on(self, self.ended, self._check_timer.start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari.layers import Image, Points
 
 from ...core.optics import Optics
+from ...core.progress import Progress, Steps
 from ...core.scans import InputError
 from ...measure.beads import (
     BeadSettings,
@@ -21,7 +22,6 @@ from ...measure.beads import (
     volumes_in_steps,
 )
 from ..shared import layers as _layers
-from ..shared.dock import Progress, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,8 +137,8 @@ def _units_ratio(points: Points, image: Image, axes: int) -> Array:
     return ratios
 
 
-def measure(job: FwhmJob, *, stop: threading.Event) -> Iterator[object]:
-    """Measure the beads of one volume or two; yields progress, and at last :class:`Measured`."""
+def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:
+    """Measure the beads of one volume or two."""
     theory: dict[str, float] = {}
     if job.optics is not None:
         lateral, axial = theoretical_fwhm(job.optics, bead_um=job.bead_um)
@@ -151,5 +151,4 @@ def measure(job: FwhmJob, *, stop: threading.Event) -> Iterator[object]:
             tables, notes = end.value
             break
         yield Progress(done, total, words)
-    if not stop.is_set():
-        yield Result(Measured(job.volumes, tables, theory, notes))
+    return None if stop.is_set() else Measured(job.volumes, tables, theory, notes)

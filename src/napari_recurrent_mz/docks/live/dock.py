@@ -80,7 +80,6 @@ class LiveDock(ScanIntake):
         self.waiting: list[Candidate] = []
         self._is_pending = self._is_at_microscope = False
         self._bar_moved = 0.0
-        self._check_timer = self.one_shot(100, self.check)
         self.setAcceptDrops(True)
         self.pages.restore()
         self._connect()
@@ -197,7 +196,6 @@ class LiveDock(ScanIntake):
 
     # the base's hooks -----------------------------------------------------------------
     def _check(self) -> None:
-        self._check_timer.stop()
         why_not, kind = "", "hint"
         if not self.live.is_on:
             try:
@@ -452,7 +450,6 @@ class LiveDock(ScanIntake):
             part.changed.connect(self._check_timer.start)
         slots: tuple[tuple[Any, Callable[..., object]], ...] = (
             (self.live.arrived, self._arrived),
-            (setup.method.failed, self.failed),
             (sources.changed, self._show_state),
             (sources.connect_button.clicked, lambda: self.connect_microscope(which.value)),
             (rows.here.clicked, lambda: self.take_scan()),
@@ -467,8 +464,6 @@ class LiveDock(ScanIntake):
             (scans.go.clicked, self.go_there),
             (scans.plan_wanted, lambda error: self.live.work.plan(error)),
             (scans.renormalise.clicked, lambda: self.live.work.renormalise()),
-            (scans.plot.message, self.say),
-            (scans.save.said, self.say),
             (self.folder.scan, lambda add: self.live.work.add(add)),
             (self.folder.changed, self._show_state),
             (self.folder.said, self.say),

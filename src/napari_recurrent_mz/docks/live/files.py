@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from ...core.scans import counted
-from ..files.saving import Saving, SavingRow, save_listened
+from ..files.saving import SavingRow
 from ..shared import settings as _settings
 from ..shared.guard import emit_alive, guarded, on
 from ..shared.parts import push_button
 from ..shared.plot import ask_for_file
-from ..shared.worker import in_background
+from ..shared.worker import Outcome, in_background
 from .pages import LivePages
 from .question import Choice, QuestionBox
 
@@ -62,7 +61,6 @@ class LiveFiles(QObject):
 
     said = Signal(str, str)  # a sentence and its kind; safe from any thread
     opened = Signal(object)  # what makes a session that is to be opened, for its thread
-    _step = Signal(int, int)
 
     def __init__(
         self,
@@ -80,9 +78,7 @@ class LiveFiles(QObject):
         self._session: Any = None
         self._autosave: Any = None
         self._saved: tuple[Any, ...] | None = None
-        self._stop = threading.Event()
-        self.saving = SavingRow(self._stop)
-        on(self, self._step, self.saving.step)
+        self.saving = SavingRow()
         dock.installEventFilter(self)
 
     def place(self, pages: LivePages) -> None:
@@ -164,24 +160,25 @@ class LiveFiles(QObject):
             return
         session = self._session
         scans = session.scans
-        self.saving.begin(path.name)
 
-        def saved(written: Path | None) -> None:
-            self.saving.end()
-            if written is None:
+        def write() -> Path:
+            from ...engine.session import save
+
+            return save(session, path)
+
+        def ended(outcome: Outcome) -> None:
+            if outcome.state == "cancelled":
                 self.said.emit(f"Not saved: '{path.name}' is as it was.", "hint")
+                return
+            if outcome.state == "failed":
+                self.said.emit(outcome.sentence, "error")
                 return
             if session is self._session:
                 self._saved = scans
             verb = "is" if len(scans) == 1 else "are"
             self.said.emit(f"Saved: {counted(len(scans), 'scan')} {verb} in '{path.name}'.", "done")
 
-        def failed(sentence: str) -> None:
-            self.saving.end()
-            self.said.emit(sentence, "error")
-
-        listener = Saving(partial(emit_alive, self, "_step"), self._stop)
-        in_background(self, save_listened, session, path, listener, then=saved, failed=failed)
+        self.saving.save(path.name, write, ended)
 
     def ask_what_to_open(self) -> None:
         """Open the session that a person chooses."""

@@ -121,7 +121,7 @@ class ScanIntake(_drop.DropTarget):
             self.files.open_from(paths[0])
             return
         self.say("Reading…")
-        in_background(self, _drop.read_all, list(paths), then=self._read, failed=self.failed)
+        in_background(self, _drop.read_all, list(paths), then=self._read)
 
     def offer(self, candidate: Candidate, z_um: float | None = None) -> None:
         """Take an image as a scan; its height is asked for when neither it nor ``z_um`` says it.

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Vectors
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ...core.methods import METHOD_NAMES
 from ...core.scans import ZGrid
-from ..shared.guard import on
 from ..shared.insides import CALM
 from ..shared.layer_in_turns import LayerInTurns
 from ..shared.layers import METADATA_KEY
@@ -39,10 +38,7 @@ class LiveLayer(QObject):
         self._shown: Any = None
         self.contrast: Limits = (0.0, 1.0)  # both may be set until the layer is there
         self._layer = LayerInTurns(viewer, turns, self._make)
-        self._pace = Pace()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        on(self, self._timer.timeout, self._refresh)
+        self._pace = Pace(self, self._refresh)
 
     @property
     def layer(self) -> Image | None:
@@ -58,10 +54,10 @@ class LiveLayer(QObject):
             self._layer.bring((self._add_axis, self._set_axis), (self._centre, self._select))
         elif volume is not self._shown:
             self._shown = layer.data = volume
-        elif now or not self._pace.left_s():
-            self._refresh()
-        elif not self._timer.isActive():
-            self._timer.start(int(1000 * self._pace.left_s()))
+        elif now:
+            self._pace.show()
+        else:
+            self._pace.show_soon()
 
     def finish(self, listed: Listed) -> None:
         """Say of which scans the finished volume is made, and adapt the contrast.
@@ -143,9 +139,8 @@ class LiveLayer(QObject):
             self.added.emit()
 
     def _refresh(self) -> None:
-        layer = self.layer
-        if layer is not None:
-            self._pace.show(layer.refresh)
+        if self.layer is not None:
+            self.layer.refresh()
 
 
 def get_ready() -> None:

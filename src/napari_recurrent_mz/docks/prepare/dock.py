@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...estimates.normalisation import EdfNormalisation
 from ...io import write_table
 from ...measure.plots import Draw
 from ...measure.plots.preparation import drift_figure, edf_histogram_figure, registration_figure
-from ...measure.preparation import Alignment, ExtendedFocus, Registration
+from ...measure.preparation import Alignment, ExtendedFocus, Registration, extending_focus
 from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
@@ -70,7 +71,6 @@ class PrepareDock(Dock):
         self.table: Any = None
         self._measured: Callable[[], Image | None] = lambda: None
         self._shown: dict[int, tuple[Draw, str]] = {}  # figure and numbers of each task
-        self._check_timer = self.one_shot(100, self.check)
         self._lay_out()
         with telling(self):
             self._choose_what_is_there()
@@ -111,7 +111,6 @@ class PrepareDock(Dock):
             )
 
     def _check(self) -> None:
-        self._check_timer.stop()
         measured = self._measured()
         fits = measured is not None and measured is self.stack.layer()
         self.pages.apply.setEnabled(fits and self.normalisation is not None and self.run is None)
@@ -122,10 +121,6 @@ class PrepareDock(Dock):
         """Save the motion of every plane as CSV."""
         if self.table is not None:
             self.save_file(lambda: write_table(path, self.table))
-
-    def restyle_plots(self) -> None:
-        """Draw the plot again in the theme's colours."""
-        self.plot.restyle()
 
     # the four tasks -------------------------------------------------------------------
     def _align(self) -> None:
@@ -192,7 +187,8 @@ class PrepareDock(Dock):
                 self._add(focus.height_um(source.z_um), about_heights)
             self._done(EDF, f"Added “{about['name']}”, from {len(source.labels)} planes.", "done")
 
-        self.start(_job.edf_job, source, then=add, title="Extending the depth of field")
+        work = partial(extending_focus, source.planes, name=source.name)
+        self.start(work, then=add, title="Extending the depth of field")
 
     def _measure(self) -> None:
         layer = self._stack()
@@ -314,7 +310,6 @@ class PrepareDock(Dock):
         self.pages.edited.connect(later)
         on(self, self.pages.currentChanged, self._show_page)
         on(self, self.pages.apply.clicked, self.apply)
-        on(self, self.plot.message, self.footer.say)
         self.ended.connect(later)
         on(self, self._viewer.layers.selection.events.changed, later)
 

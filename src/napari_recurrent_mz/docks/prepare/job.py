@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
+from ...core.progress import Progress, Steps
 from ...core.scans import InputError
 from ...estimates.normalisation import EdfNormalisation, Normalisation, edf_normalisation
 from ...measure.preparation import (
@@ -23,7 +24,6 @@ from ...measure.preparation import (
     resampling,
 )
 from ..shared import layers as _layers
-from ..shared.dock import Progress, Result, relayed
 from ..shared.layers import about_layer
 from ..shared.stacks import check_stack
 from .pages import Align, Register
@@ -113,45 +113,38 @@ def lie_apart(images: Sequence[Image]) -> bool:
 
 
 # what runs in a thread ----------------------------------------------------------------
-def align_job(source: PlaneSource, form: Align, **_stop: Any) -> Iterator[object]:
+def align_job(source: PlaneSource, form: Align) -> Steps[tuple[Alignment, npt.NDArray[Any]]]:
     """Align and move: gives the alignment and the moved planes."""
-    alignment = yield from relayed(
-        aligning(
-            source.planes,
-            transform=form.motion,
-            reference=form.reference,
-            band_pass=form.band_pass,
-            names=source.labels,
-        )
+    alignment = yield from aligning(
+        source.planes,
+        transform=form.motion,
+        reference=form.reference,
+        band_pass=form.band_pass,
+        names=source.labels,
     )
     region = alignment.common_region if form.crop else None
-    moved = yield from relayed(applying(source.planes, alignment, region))
-    yield Result((alignment, moved))
+    return alignment, (yield from applying(source.planes, alignment, region))
 
 
-def edf_job(source: PlaneSource, **_stop: Any) -> Iterator[object]:
-    """Make the extended-depth-of-field image."""
-    yield Result((yield from relayed(extending_focus(source.planes, name=source.name))))
-
-
-def measure_job(source: PlaneSource, edf: Any, edf_name: str, **_stop: Any) -> Iterator[object]:
+def measure_job(
+    source: PlaneSource, edf: Any, edf_name: str
+) -> Steps[tuple[npt.NDArray[Any], EdfNormalisation]]:
     """Measure the normalisation on a given image, or on one that is made: gives both."""
     if edf is None:
-        focus = yield from relayed(extending_focus(source.planes, name=source.name))
-        edf = focus.image
+        edf = (yield from extending_focus(source.planes, name=source.name)).image
     yield Progress(0, 0, "Measuring")
     edf = np.asanyarray(edf)
-    yield Result((edf, edf_normalisation(edf, edf_name)))
+    return edf, edf_normalisation(edf, edf_name)
 
 
-def apply_job(source: PlaneSource, normalisation: Normalisation, **_stop: Any) -> Iterator[object]:
+def apply_job(source: PlaneSource, normalisation: Normalisation) -> Steps[npt.NDArray[Any]]:
     """Normalise every plane."""
     count = len(source.planes)
     normalised = []
     for i in range(count):
         normalised.append(normalisation.apply(np.asanyarray(source.planes[i])))
         yield Progress(i + 1, count, "Normalising")
-    yield Result(np.stack(normalised))
+    return np.stack(normalised)
 
 
 def register_job(
@@ -159,15 +152,13 @@ def register_job(
     confocal: PlaneSource,
     places: tuple[Place, Place],
     form: Register,
-    **_stop: Any,
-) -> Iterator[object]:
+) -> Steps[tuple[Registration, npt.NDArray[Any]]]:
     """Register and resample: gives the registration and the resampled stack."""
     names = wide.name, confocal.name
-    registration = yield from relayed(
-        registering(wide.planes, confocal.planes, *places, transform=form.motion, names=names)
+    registration = yield from registering(
+        wide.planes, confocal.planes, *places, transform=form.motion, names=names
     )
-    volume = yield from relayed(resampling(confocal.planes, registration, crop=form.crop))
-    yield Result((registration, volume))
+    return registration, (yield from resampling(confocal.planes, registration, crop=form.crop))
 
 
 # layers -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
 from superqt.utils import signals_blocked
 
 from ...core.scans import InputError
@@ -22,6 +22,7 @@ from ..shared.layers import (
     full_resolution,
     image_optics,
 )
+from ..shared.number_table import NumberTable
 from ..shared.scan_table import TYPED, TYPED_STEP, Row, rows_of
 
 NAME, EMISSION = range(2)
@@ -230,24 +231,20 @@ class ChannelsPanel(FormPanel):
             self.changed.emit()
 
 
-class _ChannelTable(QTableWidget):
+class _ChannelTable(NumberTable):
     """Channels: a tick and a name, and the emission wavelength."""
 
     def __init__(self) -> None:
-        super().__init__(0, 2)
-        self.setAccessibleName("Channels")
-        self.setToolTip("The channels of which the same planes are reconstructed, one volume each")
-        self.setHorizontalHeaderLabels(["The same planes of", "Emission µm"])
-        self.setTabKeyNavigation(False)
-        rows, columns = self.verticalHeader(), self.horizontalHeader()
-        assert rows is not None
-        assert columns is not None
-        rows.hide()
-        rows.setDefaultSectionSize(_ROW)
-        columns.setFixedHeight(_ROW)  # in every theme
-        columns.setHighlightSections(False)
-        columns.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        columns.setSectionResizeMode(EMISSION, QHeaderView.ResizeMode.Fixed)
+        super().__init__(
+            "Channels",
+            "The channels of which the same planes are reconstructed, one volume each",
+            ["The same planes of", "Emission µm"],
+            _ROW,
+        )
+        self.rows.hide()
+        self.header.setFixedHeight(_ROW)  # in every theme
+        self.header.setHighlightSections(False)
+        self.header.setSectionResizeMode(EMISSION, QHeaderView.ResizeMode.Fixed)
         self.setColumnWidth(EMISSION, 96)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,13 @@ from ...core.optics import Optics
 from ...core.scans import FloatArray, InputError, ZGrid, listed
 from ...engine.recipe import Recipe
 from ..shared.grid_panel import in_words
-from ..shared.guard import on, sentence_of, telling
+from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
 from ..shared.result import ResultLayer, look_of
 from ..shared.scan_source import ScanSource
-from ..shared.scan_table import TYPED, Row, planes_of_one_stack
-from ..shared.scans import is_incomplete
-from ..shared.targets import FinishedPlane, VolumeJob, reconstruct_steps
+from ..shared.scan_table import TYPED, Row, is_incomplete, planes_of_one_stack
+from ..shared.targets import FinishedPlane, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
@@ -72,14 +72,11 @@ class ReconstructDock(ScanSource):
         self.result: ResultLayer | None = None
         self.results: list[weakref.ref[Image]] = []  # of the channels that are finished
         self._recipes: list[Recipe] = []  # of these, where they are in memory
-        self._job: VolumeJob | None = None
         self._queue: list[Planned] = []  # what comes after it
-        self._layers: list[Image] = []  # those of the scans
         self._channel = self._at_work = ""  # what it is called beside others, and the bar's words
         self._is_checking = False  # whether the method is still being chosen
         self._began = 0.0
         self._preview: Image | None = None
-        self._check_timer = self.one_shot(150, self.check)
         self._turns = Turns(self._viewer, self)
         self._connect()
         self.ui.method.look_around()
@@ -89,10 +86,6 @@ class ReconstructDock(ScanSource):
         self.check()
 
     # what a script or the demo calls ------------------------------------------------
-    def set_optics(self, optics: Optics, objective: str = "") -> None:
-        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
-        self.ui.optics.set_values(optics.as_dict(), "from the sample", objective)
-
     def set_grid(self, grid: ZGrid) -> None:
         """Fill in the target grid."""
         self.ui.grid.set_grid(grid)
@@ -107,11 +100,13 @@ class ReconstructDock(ScanSource):
 
     def reconstruct(self) -> None:
         """Start the reconstruction that the dock describes."""
-        self._begin(preview=False)
+        with telling(self):
+            self._begin(preview=False)
 
     def preview(self) -> None:
         """Start the linear MMSE preview: a coarser grid when the full one would take long."""
-        self._begin(preview=True)
+        with telling(self):
+            self._begin(preview=True)
 
     def cancel(self) -> None:
         """Stop after the current plane; what is finished stays."""
@@ -124,7 +119,7 @@ class ReconstructDock(ScanSource):
         self.footer.say("", "hint")  # the last answer was about how things stood before
         self._check_timer.start()
         self._look_at_channels()
-        rows = [row for row in self.ui.table.scans.used() if row.z_um is not None]
+        rows = [row for row in self.used() if row.z_um is not None]
         heights = [row.z_um for row in rows if row.z_um is not None]
         self.ui.grid.follow(heights, self._depth_um(), planes_of_one_stack(rows))
 
@@ -138,7 +133,7 @@ class ReconstructDock(ScanSource):
 
     def _look_at_channels(self) -> None:
         wavelength_um = self.ui.optics.fields["wavelength_um"].value()
-        self.ui.channels.look(self.ui.table.scans.used(), self._viewer.layers, wavelength_um)
+        self.ui.channels.look(self.used(), self._viewer.layers, wavelength_um)
 
     def _layers_changed(self) -> None:
         super()._layers_changed()
@@ -151,7 +146,6 @@ class ReconstructDock(ScanSource):
             self._check_timer.start()
 
     def _check(self) -> None:
-        self._check_timer.stop()
         footer, rows = self.footer, self.ui.table.scans.rows
         self.ui.give_size.look(rows, self.ui.optics.pixel_um)
         if self.run is not None:
@@ -161,23 +155,22 @@ class ReconstructDock(ScanSource):
             job = planned[0].job
             warnings = warnings_about(self.ui, job)
         except InputError as error:
-            missing = is_incomplete(self.ui.table.scans.used()) or self.ui.optics.is_incomplete()
+            missing = is_incomplete(self.used()) or self.ui.optics.is_incomplete()
             missing |= self.ui.result.is_incomplete or self.ui.channels.is_incomplete
             footer.ready(str(error), "hint" if not rows or missing else "error")
             if not rows:
                 footer.state.say("Add scans to begin.")
             footer.warn([])
             self.ui.error.follow(None, self)
-            self.ui.hot_pixels.hide()
-            self.ui.even_light.hide()
+            for button in self.ui.repairs:
+                button.hide()
             self.ui.grid.cost.setText("")
             return
         footer.ready()
-        hot, light = self.ui.error.hot, self.ui.error.light
-        footer.warn([*warnings, *hot, *light])
+        footer.warn([*warnings, *chain(*self.ui.error.notes)])
         one_by_one = self.ui.channels.frames == 1 and len(self.ui.channels.used()) < 2
-        self.ui.hot_pixels.setVisible(bool(hot) and one_by_one)
-        self.ui.even_light.setVisible(bool(light) and one_by_one)
+        for button, notes in zip(self.ui.repairs, self.ui.error.notes, strict=True):
+            button.setVisible(bool(notes) and one_by_one)
         self.ui.grid.cost.setText(cost_in_words(self.ui, self._viewer, planned))
         if self.ui.method.is_ready:  # what it computes, a preview needs, too
             optics = job.recipe.optics or self.ui.optics.known()
@@ -188,15 +181,11 @@ class ReconstructDock(ScanSource):
     def _begin(self, *, preview: bool) -> None:
         if self.run is not None:
             return
-        used = self.ui.table.scans.used()
+        used = self.used()
         for channel in self.ui.channels.used():
             for row in channel.rows(used):
                 row.forget()  # pixels may have been changed in place
-        try:
-            planned = build_jobs(self.ui, self._viewer, preview=preview)
-        except (InputError, MemoryError) as error:
-            self._fail(sentence_of(error))
-            return
+        planned = build_jobs(self.ui, self._viewer, preview=preview)
         if self.remembers:
             for part in (self.ui.optics, self.ui.method, self.ui.result):
                 part.remember()
@@ -212,8 +201,7 @@ class ReconstructDock(ScanSource):
         if is_preview:
             name = f"Preview ({self.ui.method.title(job.recipe.method)})"
         self.result = ResultLayer(self._viewer, job, self._turns, name, first.layers, self._preview)
-        self._job, self.rest = job, (rest := Rest())
-        self._layers = first.layers
+        self.rest = rest = Rest()
         rest.want(True)  # after the first plane, until its layer is there
         kind, self._at_work = job.recipe.chosen.kind, self._titled(job.recipe.method)
         self._is_checking = kind == "auto"
@@ -239,9 +227,10 @@ class ReconstructDock(ScanSource):
             self._checked(item)
 
     def _plane_done(self, plane: FinishedPlane) -> None:
-        run, result, job = self.run, self.result, self._job
-        if run is None or result is None or job is None:
+        run, result = self.run, self.result
+        if run is None or result is None:
             return
+        job = result.job
         if run.is_cancelled and job.output is None:
             return  # what is on the disk stays
         if result.is_removed:
@@ -267,7 +256,8 @@ class ReconstructDock(ScanSource):
         self._at_work = self._titled(check.chosen)
         self.footer.retitle(self._at_work)
         if self.result is not None:
-            self.result.rename(layers_name(self.ui, self._layers, check.chosen))
+            stem = self.result.name.rpartition(" · ")[0]
+            self.result.rename(f"{stem} · {self.ui.method.title(check.chosen)}")
 
     def _run_ended(self, outcome: Outcome) -> None:
         self._turns.after(lambda: self._next_channel(outcome))  # once the layer is there
@@ -284,7 +274,7 @@ class ReconstructDock(ScanSource):
             self._begin_next(self._queue)
 
     def _keeps(self, outcome: Outcome) -> bool:
-        is_lapse = self._job is not None and bool(self._job.lapse)
+        is_lapse = self.result is not None and bool(self.result.job.lapse)
         return outcome.state != "done" or outcome.path is not None or is_lapse
 
     def _conclude(self, outcome: Outcome) -> None:
@@ -292,7 +282,6 @@ class ReconstructDock(ScanSource):
         if result is None:
             return
         self._finish(result, outcome)
-        self._layers = []  # nobody keeps them from going
         layers = self._result_layers()
         self.ui.save.offer(layers)
         if len(layers) > 1:
@@ -311,8 +300,8 @@ class ReconstructDock(ScanSource):
     def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
         """Let a volume be what it has become."""
         result.finish(outcome)
-        job = self._job
-        if result.layer is not None and job is not None:
+        job = result.job
+        if result.layer is not None:
             self.results.append(weakref.ref(result.layer))
             if outcome.state == "done" and job.output is None and not job.lapse:
                 self._recipes.append(job.recipe)
@@ -331,7 +320,7 @@ class ReconstructDock(ScanSource):
         elif outcome.state == "cancelled":
             self.say(f"Cancelled.{kept}")
         else:
-            self._fail(outcome.sentence + kept)
+            self.say(outcome.sentence + kept, "error")
 
     def _say_done(self, result: ResultLayer, outcome: Outcome, before: list[str]) -> None:
         """Say that all is ready, and what to mind."""
@@ -367,7 +356,7 @@ class ReconstructDock(ScanSource):
             return
         for volume, recipe in zip(self.ui.save.layers, self._recipes, strict=True):
             add = partial(self._add_beside, weakref.ref(volume))
-            in_background(self, interpolated, recipe, then=add, failed=self._fail)
+            in_background(self, interpolated, recipe, then=add)
 
     def _add_beside(
         self, volume: weakref.ref[Image], made: tuple[FloatArray, dict[str, Any]]
@@ -383,16 +372,9 @@ class ReconstructDock(ScanSource):
         added = self._viewer.add_image(pixels, name=name, metadata=known, **place, **look)
         self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
 
-    def replace_hot_pixels(self) -> None:
-        """Let scans without hot pixels, as new layers, take the place of those with some."""
-        self._repair(without_hot)
-
-    def even_out_light(self) -> None:
-        """Let a scan with the light of the others, as a new layer, take its place."""
-        self._repair(with_even_light)
-
     def _repair(self, repair: Callable[[Sequence[Row], Optics], dict[int, RepairedScan]]) -> None:
-        rows, optics = self.ui.table.scans.used(), self.ui.optics.optics()
+        """Let scans without a fault, as new layers, take the place of those that have it."""
+        rows, optics = self.used(), self.ui.optics.optics()
 
         def swap(found: dict[int, RepairedScan]) -> None:
             pairs = []
@@ -403,7 +385,7 @@ class ReconstructDock(ScanSource):
             names = listed([f"“{pair[1].name}”" for pair in pairs]) or "No scan"
             self.say(f"{names} in place of your own, which stays as it is.", "done")
 
-        in_background(self, repair, rows, optics, then=swap, failed=self._fail)
+        in_background(self, repair, rows, optics, then=swap)
 
     def copy_methods(self) -> None:
         """Put on the clipboard how the volumes were made, a paragraph for each."""
@@ -413,15 +395,11 @@ class ReconstructDock(ScanSource):
         if not layers:
             self.say("There is no finished volume yet: reconstruct first.", "hint")
             return
-        try:
-            text = "\n\n".join(methods_paragraph(known_metadata(layer)) for layer in layers)
-        except InputError as error:
-            self._fail(str(error))
-            return
         clipboard = QApplication.clipboard()
         assert clipboard is not None  # an application always has one
-        clipboard.setText(text)
-        self.say("The paragraph is on the clipboard.", "done")
+        with telling(self):
+            clipboard.setText("\n\n".join(methods_paragraph(known_metadata(x)) for x in layers))
+            self.say("The paragraph is on the clipboard.", "done")
 
     # wiring -------------------------------------------------------------------------
     def _connect(self) -> None:
@@ -434,15 +412,12 @@ class ReconstructDock(ScanSource):
         on(self, ui.channels.changed, self._scans_changed)
         on(self, self._viewer.dims.events.point, self._in_view_changed)
         ui.method.changed.connect(self._check_timer.start)
-        on(self, ui.method.failed, self._fail)
         ui.result.changed.connect(self._check_timer.start)
         on(self, ui.error.noticed, self.check)
-        on(self, ui.save.said, self.say)
         on(self, ui.methods_text.clicked, self.copy_methods)
         on(self, ui.interpolation.clicked, self.add_interpolation)
-        on(self, ui.hot_pixels.clicked, self.replace_hot_pixels)
-        on(self, ui.even_light.clicked, self.even_out_light)
-        on(self, ui.give_size.said, self.say)
+        for button, repair in zip(ui.repairs, (without_hot, with_even_light), strict=True):
+            on(self, button.clicked, partial(self._repair, repair))
         on(self, ui.preview.clicked, self.preview)
         self.shortcut("Ctrl+P", ui.preview.click)
 

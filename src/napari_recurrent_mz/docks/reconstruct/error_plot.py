@@ -35,8 +35,8 @@ class ErrorPlot(QWidget):
         self.canvas = QuietCanvas(palette, "Expected error of the planes", _HEIGHT)
         self.setToolTip(_TIP)
         self.shown: ErrorOverZ | None = None
-        self.hot: list[str] = []  # notes on hot pixels of the scans
-        self.light: list[str] = []  # and on a scan with less or more light than the others
+        # on hot pixels of the scans, and on a scan with less or more light than the others
+        self.notes: list[list[str]] = [[], []]
         self._recipe: Recipe | None = None
         column_of(self, self.canvas)
         self.hide()
@@ -45,7 +45,7 @@ class ErrorPlot(QWidget):
         """Show the errors of this recipe, which a thread of the dock ``owner`` finds."""
         before, self._recipe = self._recipe, recipe
         if recipe is None or recipe.optics is None:
-            self.shown, self.hot, self.light = None, [], []
+            self.shown, self.notes = None, [[], []]
             self.hide()
         elif before is None or _facts(before) != _facts(recipe):
             in_background(
@@ -58,8 +58,8 @@ class ErrorPlot(QWidget):
                 self.shown, *notes = found
                 self.canvas.show_figure(error_figure(self.shown))
                 self.show()
-                if notes != [self.hot, self.light]:
-                    self.hot, self.light = notes
+                if notes != self.notes:
+                    self.notes = notes
                     self.noticed.emit()
 
         return show

@@ -32,8 +32,7 @@ from ..shared.layers import (
     full_resolution,
 )
 from ..shared.result import order_from, plane_in_view
-from ..shared.scan_table import Row
-from ..shared.scans import layers_of, scan_warnings, scans_of
+from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
 from ..shared.targets import ScanPixels, VolumeJob
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout

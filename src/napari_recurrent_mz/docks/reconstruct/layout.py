@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QHBoxLayout
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from ..files.save_volume import SaveButton
 from ..shared.dock import Form, InstrumentFooter
@@ -54,8 +54,9 @@ class ReconstructLayout(Form):
             "Even out light",
             "The scan with as much light as those beside it, as a new layer; yours stays as it is",
         )
-        self.hot_pixels.hide()
-        self.even_light.hide()
+        self.repairs = self.hot_pixels, self.even_light  # in the order of the notes on them
+        for button in self.repairs:
+            button.hide()
         self.give_size = SizeButton(viewer)
         self.inputs = (
             *parts.inputs,
@@ -64,25 +65,19 @@ class ReconstructLayout(Form):
             self.method,
             self.result,
             self.give_size,
-            self.hot_pixels,
-            self.even_light,
+            *self.repairs,
         )
         rows = self.rows
         rows.addWidget(heading("Scans"))
         rows.addLayout(parts.laid_out())
-        rows.addWidget(self.channels)
-        rows.addWidget(self.give_size)
-        rows.addWidget(self.hot_pixels)
-        rows.addWidget(self.even_light)
-        for title, *below in (
-            ("Optics", self.optics),
-            ("Target planes (µm)", self.grid, self.error),
-            ("Reconstruction", self.method),
-        ):
-            rows.addWidget(heading(title))
-            for part in below:
-                rows.addWidget(part)
-        rows.addWidget(self.result)
+        below: tuple[QWidget, ...] = (
+            *(self.channels, self.give_size, *self.repairs),
+            *(heading("Optics"), self.optics),
+            *(heading("Target planes (µm)"), self.grid, self.error),
+            *(heading("Reconstruction"), self.method, self.result),
+        )
+        for part in below:
+            rows.addWidget(part)
         footer.add_over_buttons(self.save)
         line = QHBoxLayout()
         line.addWidget(self.methods_text, 1)

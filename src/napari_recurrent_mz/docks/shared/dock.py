@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,29 +25,19 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.progress import Progress as Progress
-from ...core.scans import InputError
 from .activity import Activity
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
 from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
+from .plot import PlotPanel
 from .splits import Splits
 from .theme import MessageLabel, Palette
 from .worker import Outcome, Run, Work, time_left
-from .worker import Result as Result
 
 _WIDTH = 340
 _SCROLL_BAR = 14
-
-
-def relayed(steps: Generator[tuple[int, int, str], None, Any]) -> Generator[Progress, None, Any]:
-    """Yield the steps of work that knows nothing of docks; return what it returns."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield Progress(*step)
+_CHECK_MS = 100
 
 
 def keep_keyboard(holder: QWidget, parts: Sequence[QWidget]) -> None:
@@ -267,7 +257,7 @@ class _Kept(type(QWidget)):  # type: ignore[misc]
 class Dock(QWidget, Tells, metaclass=_Kept):
     """A dock with a form, a footer, and one job at a time in a thread.
 
-    A subclass adds its parts to :attr:`form`, restyles its plots in :meth:`restyle_plots`,
+    A subclass adds its parts to :attr:`form`, restyles what else is drawn in :meth:`restyle_plots`,
     says in :meth:`act` what the main button does and in :meth:`_check` what is missing, and calls
     :meth:`start` with a generator.
     """
@@ -298,6 +288,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         column_of(self, self.ui)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._choose_soon = self.one_shot(0, self._choose_what_is_there)
+        self._check_timer = self.one_shot(_CHECK_MS, self.check)  # once all has been said
         self._splits = Splits()
         for layer in list(viewer.layers):
             self._splits.inserted(layer)
@@ -322,6 +313,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     def restyle_plots(self) -> None:
         """Draw plots again in the theme's colours."""
+        for panel in self.findChildren(PlotPanel):
+            panel.restyle()
 
     def add_section(self, title: str, part: QWidget | QLayout, stretch: int = 0) -> None:
         """Add a heading and what belongs under it to the form; an empty title adds no heading."""
@@ -349,6 +342,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     def check(self) -> None:
         """Say what is missing or what to mind, and enable the buttons; never raises."""
+        self._check_timer.stop()
         try:
             self._check()
         except Exception as error:
@@ -361,10 +355,8 @@ class Dock(QWidget, Tells, metaclass=_Kept):
 
     def save_file(self, write: Callable[[], Path]) -> None:
         """Write a file; the footer says how it went."""
-        try:
+        with telling(self):
             self.say(f"Saved “{write().name}”.", "done")
-        except InputError as error:
-            self.say(str(error), "error")
 
     # the job --------------------------------------------------------------------------
     def start(
@@ -377,7 +369,7 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         total: int = 0,
         wake: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run ``work(*args, stop=threading.Event)`` in a thread; let go of a job that still runs.
+        """Run ``work(*args)`` in a thread; let go of a job that still runs.
 
         ``then`` gets its result in the GUI thread, unless it was cancelled; ``wake`` is called
         when somebody asks to stop. For the other words see :meth:`InstrumentFooter.begin`.

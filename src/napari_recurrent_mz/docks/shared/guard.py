@@ -27,6 +27,10 @@ _LOG = logging.getLogger(__name__)
 class Tells:
     """What guarded functions look for among the parents of their owner: a dock."""
 
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Answer to what the user did last."""
+        raise NotImplementedError
+
     def failed(self, sentence: str) -> None:
         """Say that something could not be done, and show what holds true now."""
         raise NotImplementedError
@@ -51,6 +55,13 @@ def one_shot(owner: QObject, milliseconds: int, slot: Callable[..., object]) -> 
     timer.setInterval(milliseconds)
     on(owner, timer.timeout, slot)
     return timer
+
+
+def say(owner: QObject, sentence: str, kind: str = "hint") -> None:
+    """Say something in the dock of ``owner``."""
+    dock = _dock_of(owner)
+    if dock is not None:
+        dock.say(sentence, kind)
 
 
 @contextlib.contextmanager
@@ -120,14 +131,18 @@ def reported(error: Exception) -> str:
 def _tell(owner: QObject, error: Exception) -> None:
     if not isalive(owner):  # type: ignore[no-untyped-call]
         return  # nobody is there to be told, and that is why it failed
-    sentence = reported(error)
-    dock: QObject | None = owner
-    while dock is not None and not isinstance(dock, Tells):
-        dock = dock.parent()
+    sentence, dock = reported(error), _dock_of(owner)
     if dock is None:
         show_error(sentence)
     else:
         dock.failed(sentence)
+
+
+def _dock_of(owner: QObject) -> Tells | None:
+    part: QObject | None = owner
+    while part is not None and not isinstance(part, Tells):
+        part = part.parent()
+    return part
 
 
 def _place(error: BaseException) -> str:

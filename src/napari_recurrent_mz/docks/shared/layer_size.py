@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QPushButton
 
 from ...core.scans import InputError
-from .guard import on
+from .guard import on, say
 from .layers import (
     METADATA_KEY,
     PLACES,
@@ -101,8 +100,6 @@ def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple
 class SizeButton(QPushButton):
     """Gives layers that are drawn in pixels their size, and takes it back; hidden otherwise."""
 
-    said = Signal(str, str)  # a sentence and its kind
-
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
@@ -136,22 +133,18 @@ class SizeButton(QPushButton):
             self._take_back()
             return
         assert self._pixel_um is not None  # else the button is not there
-        try:
-            placements = [
-                placement_from(layer, [r for r in self._rows if r.layer is layer], self._pixel_um)
-                for layer in layers
-            ]
-        except InputError as error:
-            self.said.emit(str(error), "error")
-            return
+        placements = [
+            placement_from(layer, [r for r in self._rows if r.layer is layer], self._pixel_um)
+            for layer in layers
+        ]
         self._before = [(weakref.ref(layer), Placement.of(layer)) for layer in layers]
         self._put(list(zip(layers, placements, strict=True)))
-        self.said.emit(_sized_sentence(layers), "done")
+        say(self, _sized_sentence(layers), "done")
 
     def _take_back(self) -> None:
         given, self._before = self._given(), []
         self._put(given)
-        self.said.emit("The layers are drawn as they were.", "hint")
+        say(self, "The layers are drawn as they were.")
 
     def _put(self, placements: Sequence[tuple[Image, Placement]]) -> None:
         for layer, placement in placements:

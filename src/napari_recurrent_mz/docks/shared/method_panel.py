@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, image_made
@@ -15,11 +16,11 @@ from . import settings
 from .form import FormPanel, asked
 from .gpu_memory import MEMORY_TIP, GpuMemoryField, gpu_memory
 from .guard import on, one_shot
-from .own_models import own_models
 from .worker import in_background
 
 NETWORK = "recurrent-mz"
 _PAINTED_MS = 100  # the dock is seen before torch is loaded, which keeps the window waiting
+_MOST_OWN = 8  # models that are remembered
 _DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
 
 
@@ -49,6 +50,32 @@ def survey() -> Survey:
         devices.append((choice, f"Auto, {title}" if choice == "auto" else title))
     models = ((name, str(card_beside(name)["description"])) for name in bundled_models(DEFAULT))
     return Survey(tuple(devices), tuple(models))
+
+
+class OwnModels(QObject):
+    """Models of the user's own, offered beside the bundled ones and kept between runs.
+
+    Paths of weights files, the newest first; ``added`` carries the path of a new one.
+    """
+
+    added = Signal(str)
+
+    def paths(self) -> list[str]:
+        """Those that are still there."""
+        text = settings.remembered("models", ("own",)).get("own", "")
+        return [path for path in text.splitlines() if Path(path).is_file()]
+
+    def add(self, path: str) -> None:
+        """Remember a weights file and tell every open dock."""
+        others = [other for other in self.paths() if other != path]
+        settings.remember("models", {"own": "\n".join([path, *others][:_MOST_OWN])})
+        self.added.emit(path)
+
+
+@lru_cache(maxsize=1)
+def own_models() -> OwnModels:
+    """The one list of this process."""
+    return OwnModels()
 
 
 def model_named(name: str | None) -> Any:
@@ -81,9 +108,7 @@ class MethodFields:
 
 
 class MethodPanel(FormPanel):
-    """Three choices, and a GPU's memory; ``changed`` follows each, ``failed`` has a sentence."""
-
-    failed = Signal(str)
+    """Three choices, and a GPU's memory; ``changed`` follows each."""
 
     def __init__(self) -> None:
         super().__init__(MethodFields)
@@ -154,7 +179,7 @@ class MethodPanel(FormPanel):
         return str(self.devices.currentData() or "auto")
 
     def _survey(self) -> None:
-        in_background(self, survey, then=self._surveyed, failed=self.failed.emit)
+        in_background(self, survey, then=self._surveyed)
 
     def _surveyed(self, offers: Survey) -> None:
         self.devices.clear()
@@ -188,7 +213,7 @@ class MethodPanel(FormPanel):
             self.models.removeItem(number)
             self.models.setCurrentIndex(0)
             self._load(self.model_name())
-        self.failed.emit(sentence)
+        raise InputError(sentence)
 
     def _model_chosen(self, number: int) -> None:
         if self.models.itemData(number) != "":

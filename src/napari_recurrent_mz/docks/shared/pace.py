@@ -115,18 +115,33 @@ class Pace:
     The cost includes painting, which takes seconds where napari draws 3-D in software.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: QObject, show: Callable[[], object]) -> None:
+        self._show = show
         self._shown = self._cost_s = 0.0
+        self._timer = one_shot(owner, 0, self.show)
 
     def left_s(self) -> float:
         """Seconds until it may be shown again; 0 if it may be now."""
         pause = max(_LEAST_S, self._cost_s * (1 / _SHARE - 1))
         return max(self._shown + pause - time.monotonic(), 0.0)
 
-    def show(self, show: Callable[[], object]) -> None:
+    def show_soon(self) -> None:
+        """Show it now, or once it may be."""
+        left_s = self.left_s()
+        if not left_s:
+            self.show()
+        elif not self._timer.isActive():
+            self._timer.start(int(1000 * left_s))
+
+    def stop(self) -> None:
+        """Show nothing more by itself."""
+        self._timer.stop()
+
+    def show(self) -> None:
         """Show it now, and note what that costs."""
+        self._timer.stop()
         began = time.monotonic()
-        show()
+        self._show()
         self._shown = time.monotonic()
         QTimer.singleShot(0, lambda: self._painted(began))  # after the paint that waits now
 

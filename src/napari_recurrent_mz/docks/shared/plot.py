@@ -7,13 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
-from ...core.scans import InputError
 from ...measure.plots import Draw, save_figure
 from . import settings
-from .guard import on
+from .guard import on, say, telling
 from .parts import column_of, push_button
 from .theme import Palette
 
@@ -26,8 +24,6 @@ _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 class PlotPanel(QWidget):
     """A plot with its tools under it: save the figure, and what a dock adds."""
-
-    message = Signal(str, str)  # a sentence for the dock to show, and its kind
 
     def __init__(
         self,
@@ -95,11 +91,9 @@ class PlotPanel(QWidget):
         if self.canvas.drawn is None:
             return
         width, height = self.size_mm
-        try:
+        with telling(self):
             written = save_figure(self.canvas.drawn, path, width_mm=width, height_mm=height)
-            self.message.emit(f"Saved “{written.name}”.", "done")
-        except InputError as error:
-            self.message.emit(str(error), "error")
+            say(self, f"Saved “{written.name}”.", "done")
 
 
 def ask_for_file(

@@ -13,7 +13,6 @@ from qtpy.QtCore import QObject
 
 from ...core.scans import ZGrid
 from ...io._zarr import levels_of
-from .guard import one_shot
 from .insides import fit
 from .layer_in_turns import LayerInTurns
 from .layers import (
@@ -23,6 +22,7 @@ from .layers import (
     full_resolution,
     has_size,
     lateral_origin_um,
+    um_scale_and_place,
 )
 from .pace import Pace, Turns
 from .targets import FinishedPlane, LeftLapse, PartFrame, VolumeJob
@@ -43,7 +43,7 @@ class ResultLayer(QObject):
     ) -> None:
         """``scans`` are the layers of the scans; that of the lowest gives place and colours."""
         super().__init__()
-        self._viewer, self._job, self._name = viewer, job, name
+        self._viewer, self.job, self.name = viewer, job, name
         self._replaces = replaces
         self._scans = weakref.WeakSet(scans)
         self._look = look_of(scans[0])
@@ -55,8 +55,7 @@ class ResultLayer(QObject):
         self._planes: list[FinishedPlane] = []
         self._latest: FinishedPlane | None = None  # of these and a draft
         self._turns = turns
-        self._pace = Pace()
-        self._timer = one_shot(self, 0, self._refresh)
+        self._pace = Pace(self, self._show)
         self._layer = LayerInTurns(viewer, turns, self._make)
 
     @property
@@ -79,20 +78,18 @@ class ResultLayer(QObject):
                 self._turns.add(self._remove_replaced)
         if self.layer is None:
             self._layer.bring((), (self._show_first, self._select))
-        elif not self._pace.left_s():
-            self._refresh()
-        elif not self._timer.isActive():
-            self._timer.start(int(1000 * self._pace.left_s()))
+        else:
+            self._pace.show_soon()
 
     def rename(self, name: str) -> None:
         """Give the layer another name, unless the user has named it."""
-        if self.layer is not None and self.layer.name == self._name:
+        if self.layer is not None and self.layer.name == self.name:
             self.layer.name = name
-        self._name = name
+        self.name = name
 
     def finish(self, outcome: Outcome) -> None:
         """Keep what is true: the whole volume, or the block of planes that were finished."""
-        self._timer.stop()
+        self._pace.stop()
         layer = self.layer
         if layer is None:
             return
@@ -103,7 +100,7 @@ class ResultLayer(QObject):
             layer.data = layer_data(levels_of(outcome.path))  # it has another name now
         if outcome.state == "done":
             self._record(layer, outcome.provenance or {})
-        elif self._job.lapse:
+        elif self.job.lapse:
             self._crop_lapse(layer, outcome)
         else:
             self._crop(layer, outcome.state)
@@ -126,19 +123,14 @@ class ResultLayer(QObject):
             self._viewer.layers.remove(replaced)
 
     def _make(self) -> Image:
-        place = self._place(self._job.grid.start_um)
-        return self._image(layer_data(self._shown.levels), self._name, place)
+        place = self._place(self.job.grid.start_um)
+        return self._image(layer_data(self._shown.levels), self.name, place)
 
     def _place(self, z_um: float, frame: int = 0) -> dict[str, tuple[Any, ...]]:
         """Where a volume ([T,] Z, Y, X) lies that begins at a height, and at a time point."""
-        pixel_um = self._job.recipe.pixel_size_um
-        place = {
-            "scale": (self._job.grid.step_um, pixel_um, pixel_um),
-            "translate": (z_um, *self._origin_um),
-            "units": ("um", "um", "um"),
-            "axis_labels": ("z", "y", "x"),
-        }
-        if not self._job.lapse:
+        pixel_um = self.job.recipe.pixel_size_um
+        place = um_scale_and_place(self.job.grid.step_um, pixel_um, z_um, self._origin_um)
+        if not self.job.lapse:
             return place
         time = self._time_axis
         time = time | {"translate": time["translate"] + frame * time["scale"]}
@@ -163,8 +155,8 @@ class ResultLayer(QObject):
         if layer is None:
             return
         if self._viewer.dims.ndisplay == 2:
-            show_height(self._viewer, float(self._job.grid.z_um[self._job.order[0]]))
-        if self._job.lapse:
+            show_height(self._viewer, float(self.job.grid.z_um[self.job.order[0]]))
+        if self.job.lapse:
             dims = self._viewer.dims
             dims.set_point(dims.ndim - 4, float(layer.translate[0]))
         if self._look["blending"] == "additive":  # the scans would shine through
@@ -179,14 +171,11 @@ class ResultLayer(QObject):
         if self.layer is not None:
             self._viewer.layers.selection.active = self.layer
 
-    def _refresh(self) -> None:
-        layer = self.layer
-        if layer is not None:
-            self._pace.show(lambda: self._show(layer))
-
-    def _show(self, layer: Image) -> None:
+    def _show(self) -> None:
         """Show what there is: a file of time points grows."""
-        levels = self._shown.levels
+        layer, levels = self.layer, self._shown.levels
+        if layer is None:
+            return
         if tuple(levels[0].shape) == tuple(full_resolution(layer).shape):
             layer.refresh()
         else:
@@ -196,43 +185,43 @@ class ResultLayer(QObject):
         """Cut the layer to the planes that exist, so that no empty plane can be measured."""
         finished = [plane.index for plane in self._planes]
         first, last = min(finished), max(finished)
-        if self._job.output is None:
+        if self.job.output is None:
             layer.data = self._planes[-1].levels[0][first : last + 1].copy()
-        layer.translate = (self._job.grid.z_um[first], *self._origin_um)
-        layer.name = f"{layer.name} ({state}: {len(finished)} of {len(self._job.grid)} planes)"
+        layer.translate = (self.job.grid.z_um[first], *self._origin_um)
+        layer.name = f"{layer.name} ({state}: {len(finished)} of {len(self.job.grid)} planes)"
         measured = [plane.index for plane in self._planes if plane.measured]
-        self._record(layer, self._job.part_record(state, finished, measured))
+        self._record(layer, self.job.part_record(state, finished, measured))
 
     def _crop_lapse(self, layer: Image, outcome: Outcome) -> None:
         """Cut a time-lapse to its whole time points; the planes of the last one are a layer."""
         state, left, name = outcome.state, outcome.value, layer.name
         if not isinstance(left, LeftLapse):  # the disk has failed
             left = LeftLapse(self._whole_frames(), None)
-        self.done = left.frames * len(self._job.grid)
+        self.done = left.frames * len(self.job.grid)
         if left.part is not None:
             self.done += len(left.part.pixels)
             self._viewer.add_layer(self._part_layer(name, state, left.part))
         if not left.frames:
             self._layer.remove()
             return
-        if self._job.output is None:
+        if self.job.output is None:
             layer.data = self._planes[-1].levels[0][: left.frames].copy()
-        layer.name = f"{name} ({state}: {left.frames} of {self._job.frames} time points)"
-        self._record(layer, self._job.lapse_record(state, left.frames))
+        layer.name = f"{name} ({state}: {left.frames} of {self.job.frames} time points)"
+        self._record(layer, self.job.lapse_record(state, left.frames))
 
     def _whole_frames(self) -> int:
         """How many time points all planes have come of."""
         counts = Counter(plane.frame for plane in self._planes).values()
-        return sum(count == len(self._job.grid) for count in counts)
+        return sum(count == len(self.job.grid) for count in counts)
 
     def _part_layer(self, name: str, state: str, part: PartFrame) -> Image:
         """The planes of a time point that is not whole."""
-        low, count = float(self._job.grid.z_um[part.first]), len(part.pixels)
-        extent = f"time point {part.frame}, {count} of {len(self._job.grid)} planes"
+        low, count = float(self.job.grid.z_um[part.first]), len(part.pixels)
+        extent = f"time point {part.frame}, {count} of {len(self.job.grid)} planes"
         place = self._place(low, part.frame)
         layer = self._image(part.pixels[np.newaxis], f"{name} ({state}: {extent})", place)
         planes = range(part.first, part.first + count)
-        self._record(layer, self._job.part_record(state, planes, part.measured))
+        self._record(layer, self.job.part_record(state, planes, part.measured))
         return layer
 
     def _stretch(self, layer: Image) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout
 
+from ...core.optics import Optics
 from ...core.scans import InputError
 from .drop import DropTarget, doubts_about, said_of
 from .file_layers import Opened, open_files
-from .guard import on, sentence_of
+from .guard import on
 from .heights_button import HeightsButton, Mislabelled
 from .layers import (
     check_layer,
@@ -83,7 +84,6 @@ class ScanSource(DropTarget):
         parts, layers = self.scan_parts, self._viewer.layers.events
         on(self, parts.table.scans.changed, self._images_changed)
         on(self, parts.stack.chosen, self._planes_chosen)
-        on(self, parts.stack.failed, self._fail)
         on(self, parts.add_button.clicked, self._add_selected)
         on(self, parts.remove_button.clicked, self._remove_selected)
         on(self, parts.planes_button.toggled, self._planes_toggled)
@@ -92,6 +92,14 @@ class ScanSource(DropTarget):
         on(self, layers.inserted, self._layers_changed)
         on(self, layers.removed, self._layer_removed)
         on(self, layers, self._layer_event)
+
+    def set_optics(self, optics: Optics, objective: str = "") -> None:
+        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
+        self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)
+
+    def used(self) -> list[Row]:
+        """The rows that are ticked, from the lowest up."""
+        return self.scan_parts.table.scans.used()
 
     def add_layers(self, layers: Iterable[Layer]) -> None:
         """Put layers in the table; a longer stack offers its planes instead."""
@@ -115,7 +123,7 @@ class ScanSource(DropTarget):
         self._open(list(paths))
 
     def _open(self, paths: list[Path], as_heights: Mislabelled | None = None) -> None:
-        in_background(self, open_files, paths, as_heights, then=self._opened, failed=self._fail)
+        in_background(self, open_files, paths, as_heights, then=self._opened)
 
     def _open_as_heights(self, one: Mislabelled) -> None:
         """Its channels or time points are the planes of a z-stack."""
@@ -149,7 +157,7 @@ class ScanSource(DropTarget):
 
     def _images_changed(self) -> None:
         """The optics are those of the images whose rows are ticked."""
-        rows = self.scan_parts.table.scans.used()
+        rows = self.used()
         layers = {id(row.layer): row.layer for row in rows if row.layer is not None}
         self.scan_parts.optics.follow(optics_by_image(layers.values()))
 
@@ -177,16 +185,19 @@ class ScanSource(DropTarget):
     def _add_selected(self) -> None:
         chosen = self._selected()
         if not chosen:
-            self._fail("No layer is selected: click one or more image layers in the layer list.")
+            raise InputError(
+                "No layer is selected: click one or more image layers in the layer list."
+            )
         self.add_layers(chosen)
 
     def _remove_selected(self) -> None:
         table = self.scan_parts.table
         rows = table.selected_rows()
-        if rows:
-            table.scans.remove(rows)
-        else:
-            self._fail("No row is selected: click those to remove; Ctrl+A in the table takes all.")
+        if not rows:
+            raise InputError(
+                "No row is selected: click those to remove; Ctrl+A in the table takes all."
+            )
+        table.scans.remove(rows)
 
     def _planes_chosen(self, layer: Image, rows: list[Row]) -> None:
         image = check_scan_layer(layer, times=self.takes_times)
@@ -194,20 +205,13 @@ class ScanSource(DropTarget):
         self.say(_UNTICKED if others else "", "hint")
 
     def _opened(self, opened: Opened) -> None:
-        try:
-            added = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
-        except Exception as error:
-            self._fail(sentence_of(error))
-            return
+        added = [self._viewer.add_layer(Layer.create(*one)) for one in opened.layers]
         self.say("", "hint")
         sentences = opened.sentences + self._add_all(added)
         if sentences or doubts_about(opened.images):
             self.say(*said_of(opened.images, sentences))
         if opened.mislabelled:
             self.scan_parts.heights.offer(opened.mislabelled[0])
-
-    def _fail(self, sentence: str) -> None:
-        self.say(sentence, "error")
 
     def _planes_toggled(self, is_on: bool) -> None:
         if is_on:

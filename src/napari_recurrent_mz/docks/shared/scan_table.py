@@ -1,4 +1,4 @@
-"""The scan table: which planes are scans, at which height, in use or not."""
+"""The scan table: which planes are scans, at which height, in use or not, and what comes of it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ig
 from qtpy.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from ...core.scans import SAME_HEIGHT_UM, InputError, Scan
+from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, check_scans, require_several
 from .fields import parse_length_um
 from .guard import telling
-from .layers import heights_um, plane_count, plane_pixels
+from .layers import (
+    heights_um,
+    known_metadata,
+    lateral_origin_um,
+    plane_count,
+    plane_pixels,
+)
+from .layers import pixel_um as pixel_um_of
 from .theme import Palette
 
 USE, PLANE, HEIGHT = range(3)
@@ -32,6 +39,8 @@ EMPTY_TEXT = (
 
 
 TYPED, TYPED_STEP = "typed", "from the typed z-step"  # where a height that a person set is from
+
+_ONE_CHANNEL = {"na": "NA", "wavelength_um": "emission wavelength (µm)"}
 
 
 _HEADERS: dict[int, tuple[str, str, str]] = {
@@ -387,3 +396,60 @@ def planes_of_one_stack(rows: Sequence[Row]) -> list[int] | None:
     if len({id(row.layer) for row in rows}) != 1 or rows[0].planes < 2:
         return None
     return [row.plane for row in rows]
+
+
+def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
+    """The scans of these rows, at one time point.
+
+    InputError if a height is missing or they do not go together.
+    """
+    for row in rows:
+        if row.z_um is None:
+            raise InputError(
+                f"The z position of '{row.name}' is missing: type its height in µm in the table."
+            )
+    scans = check_scans(row.scan(frame) for row in rows)
+    require_several(scans)
+    known = ((row.name, pixel_um_of(row.layer)) for row in rows if row.layer is not None)
+    sizes = {f"{size:.3g}": name for name, size in known if size is not None}
+    if len(sizes) > 1:
+        pairs = " and ".join(f"'{name}' has {size} µm" for size, name in sizes.items())
+        raise InputError(f"The scans differ in pixel size ({pairs}): all must have the same one.")
+    return scans
+
+
+def is_incomplete(rows: Sequence[Row]) -> bool:
+    """Whether the table is only unfinished, which is no mistake."""
+    return len(rows) < 2 or any(row.z_um is None for row in rows)
+
+
+def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
+    """What to mind about the layers of the scans: their pixels and their places."""
+    layers = list({id(row.layer): row.layer for row in rows if row.layer is not None}.values())
+    sentences = [
+        f"The pixel size is {pixel_um:g} µm here but {size:g} µm in the layers: the volume takes "
+        "the one here."
+        for size in map(pixel_um_of, layers)
+        if size is not None and abs(size - pixel_um) > 0.01 * size
+    ][:1]
+    for name, words in _ONE_CHANNEL.items():
+        stated = {one.name: known_metadata(one).get(name) for one in layers}
+        values = {f"{value:.4g}": layer for layer, value in stated.items() if value is not None}
+        if len(values) > 1:
+            pairs = [f"{value} in '{layer}'" for value, layer in values.items()]
+            sentences.append(
+                f"The {words} differs between the scans ({' and '.join(pairs[:2])}): are they of "
+                "one channel?"
+            )
+    places = [lateral_origin_um(layer) for layer in layers]
+    if np.ptp(places, axis=0).max() > pixel_um / 2:
+        sentences.append(
+            "The scans lie at different places in x and y: they are taken as aligned, pixel on "
+            "pixel."
+        )
+    return sentences
+
+
+def layers_of(rows: Sequence[Row]) -> list[Image]:
+    """The layers of rows."""
+    return [row.layer for row in rows if row.layer is not None]

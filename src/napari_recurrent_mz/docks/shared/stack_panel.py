@@ -94,7 +94,6 @@ class StackPanel(FormPanel):
     """Which stack, its z-step when unknown, and which of its planes are scans."""
 
     chosen = Signal(object, object)  # layer, rows
-    failed = Signal(str)
 
     def __init__(self) -> None:
         super().__init__(StackFields)
@@ -199,10 +198,7 @@ class StackPanel(FormPanel):
         self.step.set_value(self._known_step)
 
     def _take(self) -> None:
-        try:
-            self.chosen.emit(self.layer(), self.rows())
-        except InputError as error:
-            self.failed.emit(str(error))
+        self.chosen.emit(self.layer(), self.rows())
 
     def _show_how(self) -> None:
         by_list = self.how.currentIndex() == _LIST

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -243,8 +243,10 @@ class VolumeTarget:
         return Outcome(state, path=path, value=LeftLapse(whole, part))
 
 
-def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> Iterator[object]:
-    """Yield planes, notes and the check on the scans, and at last the outcome.
+def reconstruct_steps(
+    job: VolumeJob, rest: Rest, stop: threading.Event
+) -> Generator[object, None, Outcome]:
+    """Yield planes, notes and the check on the scans.
 
     What is finished is kept when the work is stopped or fails.
     """
@@ -282,16 +284,15 @@ def reconstruct_steps(job: VolumeJob, rest: Rest, *, stop: threading.Event) -> I
                         check = event
                         yield event
             if not target.is_whole or (stop.is_set() and frame + 1 < job.frames):
-                yield target.leave("cancelled")
-                return
+                return target.leave("cancelled")
         seconds = time.monotonic() - began
         provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
         if job.lapse:
             provenance["time_points"] = job.frames
         path = target.finish(provenance)
-        yield Outcome("done", provenance=provenance, seconds=seconds, path=path)
+        return Outcome("done", provenance=provenance, seconds=seconds, path=path)
     except Exception as error:
         outcome = Outcome("failed")
         with contextlib.suppress(Exception):  # what went wrong is told already
             outcome = outcome if target is None else target.leave("failed")
-        yield replace(outcome, sentence=sentence_of(error))
+        return replace(outcome, sentence=sentence_of(error))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,23 +16,16 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ...core.progress import Stopped
+from ...core.scans import InputError
 from .guard import emit_alive, on, sentence_of, telling
 from .insides import CALM, is_open
 
 _LONGEST_REST_S = 1.0
 
 Work = Callable[..., Iterator[object]]
-# ``work(*args, stop=threading.Event)``: a generator function, of nothing that is napari's. What it
-# yields is told; a Result or an Outcome says what came of it. Once ``stop`` is set, Stopped is
-# raised where it yields next, unless there is an outcome: work that keeps what is finished catches
-# that.
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What a job found: the last that it yields."""
-
-    value: Any
+# A generator function, of nothing that is napari's. What it yields is told, and what it returns is
+# what came of it, or the Outcome. If it has a parameter ``stop``, that is a threading.Event. Once
+# this is set, Stopped is raised where it yields next: work that keeps what is finished catches it.
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,30 +167,29 @@ def _each(steps: Iterator[object]) -> Iterator[object]:
 def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator[object]:
     """Yield what the work yields, and at last the outcome; raises nothing."""
     began = time.monotonic()
-    outcome: Outcome | None = None
     was_told = False
     try:
-        with contextlib.closing(cast(Any, work(*args, stop=stop))) as items:
+        looks_up = "stop" in inspect.signature(work).parameters
+        made: Any = work(*args, stop=stop) if looks_up else work(*args)
+        with contextlib.closing(made) as items:
             item = next(items)
             while True:
-                if isinstance(item, Result):
-                    outcome = Outcome("done", seconds=time.monotonic() - began, value=item.value)
-                elif isinstance(item, Outcome):
-                    outcome = item
-                else:
-                    yield item
-                if stop.is_set() and outcome is None and not was_told:
+                yield item
+                if stop.is_set() and not was_told:
                     was_told = True
                     item = items.throw(Stopped())
                 else:
                     item = next(items)
-    except StopIteration:
-        pass  # all is done
+    except StopIteration as end:
+        outcome = end.value
+        if not isinstance(outcome, Outcome):
+            state = "cancelled" if stop.is_set() and outcome is None else "done"
+            outcome = Outcome(state, seconds=time.monotonic() - began, value=end.value)
     except Stopped:
         outcome = Outcome("cancelled")
     except Exception as error:
         outcome = Outcome("failed", sentence_of(error))
-    yield outcome or Outcome("cancelled" if stop.is_set() else "done")
+    yield outcome
 
 
 def in_background(
@@ -204,22 +197,25 @@ def in_background(
     function: Callable[..., Any],
     *args: Any,
     then: Callable[[Any], None],
-    failed: Callable[[str], None],
+    failed: Callable[[str], object] | None = None,
 ) -> None:
     """Run ``function(*args)`` in a thread.
 
     ``then`` gets the value or ``failed`` a sentence, in the GUI thread, while ``owner`` and its
-    viewer are there.
+    viewer are there; without ``failed`` it is told in the owner's dock.
     """
 
-    def work(*, stop: threading.Event) -> Iterator[object]:  # noqa: ARG001  (it does not look up)
-        yield Result(function(*args))
+    def work() -> Generator[object, None, Any]:
+        yield from ()
+        return function(*args)
 
     def ended(outcome: Outcome) -> None:
         if isalive(owner) and is_open(getattr(owner, "_viewer", None)):  # type: ignore[no-untyped-call]
             with telling(owner):
                 if outcome.state == "done":
                     then(outcome.value)
+                elif failed is None:
+                    raise InputError(outcome.sentence)
                 else:
                     failed(outcome.sentence)
 

@@ -142,7 +142,9 @@ class SideViewsDock(Dock):
             self._show(layers, [o or why for o, why in zip(outcomes, unread, strict=True)])
         elif not self.shown:
             self.plot.show_reason("Projecting…")
-        self._forget({source.key for source in sources if isinstance(source, VolumeSource)})
+        shown = {source.key for source in sources if isinstance(source, VolumeSource)}
+        for key in [key for key in self._outcomes if key not in shown][:-_MOST_KEPT]:
+            del self._outcomes[key]  # switching back to the latest others is at once
 
     def _source(self, layer: Any, slab: Slab | None) -> VolumeSource | str:
         """What is projected of a layer, or why nothing can be."""
@@ -163,11 +165,6 @@ class SideViewsDock(Dock):
         """The outcome, or while a layer changes, its latest one."""
         alike = [self._outcomes[key] for key in self._outcomes if key[:-1] == source.wish]
         return self._outcomes.get(source.key, alike[-1] if alike else None)
-
-    def _forget(self, shown: set[tuple[Any, ...]]) -> None:
-        """Keep what is shown, and the latest others: switching back to them is at once."""
-        for key in [key for key in self._outcomes if key not in shown][:-_MOST_KEPT]:
-            del self._outcomes[key]
 
     def _drop_job(self) -> None:
         """Forget the job at work: nobody waits for it any more."""
@@ -227,10 +224,6 @@ class SideViewsDock(Dock):
         self.plot.show_reason(sentence)
         if kind:
             self.footer.state.say(sentence, kind)
-
-    def restyle_plots(self) -> None:
-        """Follow the theme."""
-        self.plot.restyle()
 
     # the position ---------------------------------------------------------------------
     def _slid(self) -> None:
@@ -374,13 +367,12 @@ class SideViewsDock(Dock):
             on(self, self.controls[name].changed, self._typed if name in "zyx" else self._changed)
         for name in VOLUMES:
             on(self, self.controls[name].changed, self._layers_chosen)
-        on(self, self.plot.message, self.footer.say)
         on(self, self.ended, self._stopped)
         canvas = self.plot.answering
         canvas.mpl_connect("button_press_event", guarded(self, self._clicked))
         canvas.mpl_connect("motion_notify_event", guarded(self, self._pointed))
         # arranged anew before they are drawn: never in any other proportions
-        canvas.mpl_connect("resize_event", guarded(self, self.restyle_plots))
+        canvas.mpl_connect("resize_event", guarded(self, self.plot.restyle))
         on(self, self._viewer.layers.events.inserted, lambda: self._choose_what_is_there())
         on(self, self._viewer.dims.events.point, self._slid)
         on_click(self, self._canvas_clicked)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from napari.layers import Image
 
-from ...core.progress import finished
+from ...core.progress import Progress, Steps, finished
 from ...core.scans import InputError
 from ...measure.plots.side_views import Panel, contrast
 from ...measure.projections import How, Limits, SideViews, Slab, iter_side_views
 from ..shared import layers as _layers
-from ..shared.dock import Progress, Result
 from ..shared.guard import sentence_of
 from ..shared.layers import own_metadata
 
@@ -136,8 +135,10 @@ def fingerprint(layer: Any) -> int:
     return zlib.crc32(np.ascontiguousarray(pixels[..., ::stride, ::stride]).tobytes())
 
 
-def project(sources: list[VolumeSource], stop: threading.Event) -> Iterator[object]:
-    """Project several volumes, for a thread: progress, and at last the outcomes by their keys."""
+def project(
+    sources: list[VolumeSource], stop: threading.Event
+) -> Steps[dict[tuple[Any, ...], ViewsOrReason] | None]:
+    """Project several volumes, for a thread: gives the outcomes by their keys."""
     outcomes: dict[tuple[Any, ...], ViewsOrReason] = {}
     for number, source in enumerate(sources):
         steps = source.steps()
@@ -152,8 +153,8 @@ def project(sources: list[VolumeSource], stop: threading.Event) -> Iterator[obje
         finally:
             steps.close()
         if stop.is_set():
-            return
-    yield Result(outcomes)
+            return None
+    return outcomes
 
 
 def project_now(source: VolumeSource) -> ViewsOrReason:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari.layers import Image, Labels, Layer, Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
@@ -19,7 +19,7 @@ from ..shared.fields import parse_length_um
 from ..shared.form import DataForm, as_named, asked, faint
 from ..shared.guard import guarded, on
 from ..shared.number_table import NumberTable
-from ..shared.parts import push_button
+from ..shared.parts import column_of, push_button
 
 POINTS, MAP = "points", "map"
 LAYER_NAME = "Surface points"
@@ -206,11 +206,7 @@ class SurfaceChoice(QWidget):
         self.facts = faint()
         self._followed: Any = None
         self._listening = guarded(self, self._layer_event)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        for part in (self.form.native, self.table, self.facts):
-            column.addWidget(part)
+        column_of(self, self.form.native, self.table, self.facts).setSpacing(4)
         self.pick_button.clicked.connect(self.pick.emit)
         self.form.restore("surface")
         on(self, self.form.changed, self._show_kind)

@@ -13,7 +13,6 @@ from napari.layers import Image, Layer
 from qtpy.QtWidgets import QCheckBox
 
 from ...core.methods import method_of
-from ...core.optics import Optics
 from ...core.scans import Heights, InputError, Scan
 from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
@@ -26,8 +25,7 @@ from ..shared.insides import fit
 from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
 from ..shared.scan_source import ScanParts, ScanSource
-from ..shared.scan_table import Row
-from ..shared.scans import is_incomplete, scan_warnings, scans_of
+from ..shared.scan_table import is_incomplete, layers_of, scan_warnings, scans_of
 from .choice import (
     POINTS,
     SurfaceChoice,
@@ -63,7 +61,6 @@ class SurfaceDock(ScanSource):
         self.remembers = True
         self.result: Image | None = None
         self._job: tuple[Recipe, Look] | None = None
-        self._timer = self.one_shot(150, self.check)
         self.setAcceptDrops(True)
         self._lay_out()
         self._connect()
@@ -74,10 +71,6 @@ class SurfaceDock(ScanSource):
         self.check()
 
     # what a script calls --------------------------------------------------------------
-    def set_optics(self, optics: Optics, objective: str = "") -> None:
-        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
-        self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)
-
     def set_surface(self, layer: Layer) -> None:
         """Take a layer of points or of heights."""
         self.surface.choose(layer)
@@ -90,7 +83,7 @@ class SurfaceDock(ScanSource):
 
     def act(self) -> None:
         """Reconstruct the surface that the dock describes."""
-        for row in self._used():
+        for row in self.used():
             row.forget()  # pixels may have been changed in place
         with telling(self):
             recipe = self.recipe()
@@ -105,7 +98,7 @@ class SurfaceDock(ScanSource):
     # the job --------------------------------------------------------------------------
     def recipe(self) -> Recipe:
         """What the dock describes."""
-        scans = scans_of(self._used())
+        scans = scans_of(self.used())
         needs = method_of(self.method.method_key())
         optics = self.scan_parts.optics.optics() if needs.needs_optics else None
         pixel_um = self.scan_parts.optics.pixel_um()
@@ -142,19 +135,15 @@ class SurfaceDock(ScanSource):
 
     def _first(self) -> Image | None:
         """The layer of the lowest scan."""
-        rows = self._used()
+        rows = self.used()
         return rows[0].layer if rows else None
-
-    def _used(self) -> list[Row]:
-        """The rows that are ticked, from the lowest up."""
-        return self.scan_parts.table.scans.used()
 
     def _voxel_um(self) -> Voxel:
         """What a layer in pixels is counted in: the typed pixel, and the step of the planes."""
         pixel, step = _FIRST_PIXEL_UM, 1.0
         with contextlib.suppress(InputError):
             pixel = self.scan_parts.optics.pixel_um()
-        rows = self._used()
+        rows = self.used()
         for low, high in pairwise(rows):
             if low.layer is high.layer and low.z_um is not None and high.z_um is not None:
                 step = (high.z_um - low.z_um) / ((high.plane - low.plane) or 1)
@@ -162,8 +151,8 @@ class SurfaceDock(ScanSource):
 
     def _look(self) -> Look:
         first = self._first()
-        layers = [row.layer for row in self._used() if row.layer is not None]
-        name = _layers.common_name([layer.name for layer in layers]) or "Image"
+        names = [layer.name for layer in layers_of(self.used())]
+        name = _layers.common_name(names) or "Image"
         if first is None:
             return Look(name, "gray", (0.0, 0.0), False)
         origin = _layers.lateral_origin_um(first)
@@ -171,7 +160,6 @@ class SurfaceDock(ScanSource):
 
     # checking -------------------------------------------------------------------------
     def _check(self) -> None:
-        self._timer.stop()
         if self.run is not None:
             return
         self.surface.describe("")
@@ -192,11 +180,11 @@ class SurfaceDock(ScanSource):
             return
         self.footer.ready()
         self.surface.describe(str(SurfaceFacts.of(heights_of(recipe), recipe.pixel_size_um)))
-        sentences += scan_warnings(self._used(), recipe.pixel_size_um)
+        sentences += scan_warnings(self.used(), recipe.pixel_size_um)
         self.footer.state.say("\n".join(f"⚠ {s}" for s in sentences), "warning")
 
     def _say_why_not(self, sentence: str) -> None:
-        rows, layer = self._used(), self.surface.layer()
+        rows, layer = self.used(), self.surface.layer()
         few = layer is None or (self.surface.kind_key() == POINTS and len(layer.data) < 3)
         begun = is_incomplete(rows) or self.scan_parts.optics.is_incomplete() or few
         self.footer.ready(sentence, "hint" if begun else "error")
@@ -217,16 +205,11 @@ class SurfaceDock(ScanSource):
         sentence = f"“{self.result.name}” is ready after {in_words(surface.seconds)}."
         self.say(f"{sentence}\n{check['sentence']}" if check else sentence, "done")
 
-    def _job_ended(self, _outcome: Any = None) -> None:
-        said, kind = self.footer.message.text(), self.footer.message.kind
-        self.check()
-        self.footer.say(said, kind)
-
     # wiring ---------------------------------------------------------------------------
     def _changed(self) -> None:
         if self.run is None:
             self.say("")
-        self._timer.start()
+        self._check_timer.start()
 
     def _point_moved(self, number: int, point: npt.NDArray[np.float64]) -> None:
         layer = self.surface.points.layer()
@@ -243,14 +226,11 @@ class SurfaceDock(ScanSource):
         parts = self.scan_parts
         for signal in (parts.table.scans.changed, parts.optics.changed, self.surface.changed):
             on(self, signal, self._changed)
-        self.method.changed.connect(self._timer.start)
-        on(self, self.method.failed, self._fail)
+        self.method.changed.connect(self._check_timer.start)
         on(self, self.surface.pick, self.pick_points)
-        on(self, self.save.said, self.say)
-        on(self, self.give_size.said, self.say)
         on(self, self.surface.table.moved, self._point_moved)
         on(self, self.surface.table.removed, self._points_removed)
-        on(self, self.ended, self._job_ended)
+        on(self, self.ended, self.check)
 
     def _lay_out(self) -> None:
         self.add_section("Scans", self.scan_parts.laid_out())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Surface
 
-from ...core.progress import Progress, stepping
+from ...core.progress import Steps, stepping
 from ...core.scans import FloatArray, Heights, contrast_limits
 from ...engine.recipe import HeightMap, Recipe
-from ..shared.dock import Result
-from ..shared.layers import METADATA_KEY
+from ..shared.layers import METADATA_KEY, um_scale_and_place
 
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
 
@@ -46,9 +45,9 @@ def heights_of(recipe: Recipe) -> Heights:
     return recipe.target.heights_um
 
 
-def surface_steps(recipe: Recipe, *, stop: threading.Event) -> Iterator[Progress | Result]:
-    """Yield how far the work is, and at last a :class:`SurfaceImage`."""
-    yield Result((yield from stepping(lambda: _work(recipe, stop), stop.is_set)))
+def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[SurfaceImage]:
+    """Yield how far the work is."""
+    return stepping(lambda: _work(recipe, stop), stop.is_set)
 
 
 def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
@@ -68,13 +67,12 @@ def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
 
 def add_image(viewer: Any, recipe: Recipe, surface: SurfaceImage, look: Look, title: str) -> Image:
     """Add the image of the surface as a 2-D layer in µm, its heights in its metadata."""
+    pixel_um = recipe.pixel_size_um
+    place = um_scale_and_place(pixel_um, pixel_um, 0.0, look.origin_um)
     return viewer.add_image(
         surface.pixels,
         name=f"{look.name} · surface, {title}",
-        scale=(recipe.pixel_size_um,) * 2,
-        translate=look.origin_um,
-        units=("um", "um"),
-        axis_labels=("y", "x"),
+        **{name: values[1:] for name, values in place.items()},
         contrast_limits=contrast_limits(recipe.scans),
         colormap=look.colormap,
         metadata={METADATA_KEY: {**surface.provenance, "heights_um": heights_of(recipe)}},

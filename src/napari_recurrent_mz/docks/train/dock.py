@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,19 @@ from ..shared import settings as _settings
 from ..shared.dock import Dock
 from ..shared.guard import emit_alive, on, telling
 from ..shared.layer_choice import LayerChoice
-from ..shared.own_models import own_models
+from ..shared.method_panel import own_models
 from ..shared.stacks import is_measured_stack, lacks_step, selected_or_only
-from ..shared.worker import Outcome, Result, in_background
+from ..shared.worker import Outcome, in_background
 from .job import ENDING, AdaptJob, build_job, gains_figure, outcome_words
 from .layout import TrainLayout
 
 _GROUP = "train"
 
 
-def adapt_steps(job: AdaptJob, judging: Listener, *, stop: threading.Event) -> Iterator[object]:
-    """Yield what to mind, the progress of every step, at last what came of it.
+def adapt_steps(
+    job: AdaptJob, judging: Listener, stop: threading.Event
+) -> Generator[object, None, dict[str, Any] | None]:
+    """Yield what to mind and the progress of every step; give what came of it.
 
     ``judging`` is told how far a judgement is, in the same thread. When the work is stopped, the
     best weights so far are kept, if there are any.
@@ -67,10 +69,11 @@ def adapt_steps(job: AdaptJob, judging: Listener, *, stop: threading.Event) -> I
                 if now is None:
                     break
                 yield now
-        if adapter.has_best:
-            write_adapted(adapter, job.path)
-            yield Result({"start": gain_at_start(Path(folder)), "best": adapter.best_db,
-                          "step": adapter.step, "from": start.name})  # fmt: skip
+        if not adapter.has_best:
+            return None
+        write_adapted(adapter, job.path)
+        return {"start": gain_at_start(Path(folder)), "best": adapter.best_db,
+                "step": adapter.step, "from": start.name}  # fmt: skip
 
 
 class TrainDock(Dock):
@@ -88,7 +91,6 @@ class TrainDock(Dock):
         self._notes: list[str] = []
         self._suggested = ""
         self._agreed = ""
-        self._check_timer = self.one_shot(150, self.check)
         self._restore()
         self._connect()
         with telling(self):
@@ -117,7 +119,6 @@ class TrainDock(Dock):
             self.say("Stopping after this step…")
 
     def _check(self) -> None:
-        self._check_timer.stop()
         if self.run is not None:
             return
         sentence = ""
@@ -215,7 +216,6 @@ class TrainDock(Dock):
             _drop.read_all,
             [Path(path)],
             then=lambda result: self._read(result, target),
-            failed=lambda sentence: self.footer.say(sentence, "error"),
         )
 
     def _read(self, result: tuple[list[Any], list[str]], choice: LayerChoice) -> None:
@@ -272,7 +272,6 @@ class TrainDock(Dock):
         on(self, ui.stacks.step.changed, self.check)
         ui.optics.changed.connect(self._check_timer.start)
         on(self, ui.method.changed, self._method_changed)
-        on(self, ui.method.failed, lambda sentence: self.footer.say(sentence, "error"))
         on(self, ui.result.path.changed, self._check_timer.start)
         on(self, ui.result.minutes.changed, self._minutes_changed)
         on(self, ui.browse.clicked, self._browse)
