@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from napari_recurrent_mz.io import (
     scans_from_stack,
     stack_heights,
     to_um,
+    write_volume,
 )
 from napari_recurrent_mz.io._parts import Part, contents_of, read_part
 
@@ -306,6 +308,41 @@ def test_sizes_that_cannot_be_true(
 
 
 # --- headers of vendors ---
+
+
+SCALE = {"type": "scale", "scale": [0.4, 0.1, 0.1]}
+TURN = {"type": "rotation", "rotation": [[1, 0, 0], [0, 0, -1], [0, 1, 0]]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([], "states no scale"),
+        ([{"type": "identity"}], "states no scale"),
+        ([{"type": "translation", "translation": [1, 2, 3]}], "states no scale"),
+        ([{"type": "scale", "scale": [0.1, 0.1]}], "a scale of 2 for 3 axes"),
+        ([{"type": "scale", "path": "elsewhere"}], "a transformation 'scale'"),
+        ([SCALE, TURN], "a transformation 'rotation'"),
+        ([{"type": "sequence", "transformations": [SCALE]}], "a transformation 'sequence'"),
+    ],
+)
+def test_a_zarr_whose_place_is_not_understood_is_not_taken_to_be_of_micrometres(
+    tmp_path: Path, steps: list[dict[str, Any]], why: str
+) -> None:
+    """Its axes are in micrometres, so that a voxel of 1 µm would be believed."""
+    path = tmp_path / "stack.ome.zarr"
+    write_volume(path, files.STACK, 0.4 * np.arange(5), 0.1)
+    about = json.loads((path / "zarr.json").read_text())
+    (level,) = about["attributes"]["ome"]["multiscales"][0]["datasets"]
+    level["coordinateTransformations"] = steps
+    (path / "zarr.json").write_text(json.dumps(about))
+    image = read_image(path)
+    assert (image.pixel_um, image.z_step_um, image.z_um, image.origin_um) == (None,) * 4
+    assert set(image.doubts) == {"pixel_um", "z_step_um", "z_um"}
+    assert all(why in doubt for doubt in image.doubts.values())
+    level["coordinateTransformations"] = [SCALE, {"type": "identity"}]
+    (path / "zarr.json").write_text(json.dumps(about))
+    assert read_image(path).pixel_um == pytest.approx(0.1)
 
 
 def test_metamorph_and_lsm_state_their_voxels(tmp_path: Path) -> None:
