@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image
 
 from ...core.scans import InputError, Scan, check_scans, require_several
-from .layers import known_metadata, lateral_origin_um
+from .layers import is_turned, known_metadata, lateral_origin_um, world_scale
 from .layers import pixel_um as layer_pixel_um
 from .scan_table import Row
 
@@ -63,6 +63,12 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
         sentences.append(
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
             "pixel."
+        )
+    turned = [one.name for one in layers if is_turned(one) or world_scale(one)[-2:].min() < 0]
+    if turned:
+        sentences.append(
+            f"Layer '{turned[0]}' is turned, sheared or mirrored in the viewer: the volume is not, "
+            "so it will not lie over it."
         )
     return sentences
 
