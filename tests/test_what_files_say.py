@@ -227,6 +227,14 @@ def test_a_unit_that_is_not_known_is_named(tmp_path: Path) -> None:
     assert stack_heights(image, 0.5)[1] == 0.5
 
 
+def test_a_pixel_size_below_nothing_is_doubted(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif")
+    files.change_xml(path, lambda xml: re.sub(r'(PhysicalSize[XY]=")', r"\1-", xml))
+    image = read_image(path)
+    assert image.pixel_um is None
+    assert "cannot be true" in image.doubts["pixel_um"]
+
+
 @pytest.mark.parametrize(
     ("options", "z_step", "pixel"),
     [
@@ -235,8 +243,9 @@ def test_a_unit_that_is_not_known_is_named(tmp_path: Path) -> None:
         ({"resolution": (10, 10)}, {"unit": "um", "spacing": 0.4}, 0.4),
         ({"resolution": (10, 10)}, {"unit": "um", "spacing": -0.4}, None),
         ({"resolution": (10, 10)}, {"unit": "um", "zunit": "sec", "spacing": 0.4}, None),
+        ({"resolution": (10, 10)}, {"unit": "mm", "spacing": 0.4}, None),  # pixels of 0.1 mm too
     ],
-    ids=["inch", "z in nm", "um", "negative", "no length"],
+    ids=["inch", "z in nm", "um", "negative", "no length", "mm"],
 )
 def test_imagej_lengths(
     tmp_path: Path, options: dict[str, Any], z_step: dict[str, Any], pixel: float | None
