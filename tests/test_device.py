@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -152,3 +153,33 @@ assert float(torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1,
 map_torch()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+USES = {
+    "run a network": (
+        "from napari_recurrent_mz.engine import inference, tiles\n"
+        "from napari_recurrent_mz.networks.deep_z import DeepZConfig\n"
+        "from napari_recurrent_mz.networks.operations import operations_per_pixel\n"
+        "operations_per_pixel(DeepZConfig(), 2)\n"
+    ),
+    "train one": (
+        "import torch\n"
+        "from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ\n"
+        "from napari_recurrent_mz.training.learner import Learner, TrainConfig\n"
+        "small = RecurrentMZ(NetworkConfig(base_channels=2, levels=2))\n"
+        "Learner(TrainConfig(), small, torch.device('cpu'), half=False)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_triton_stays_out_of_a_process_that_draws_with_mesa(tmp_path: Path, use: str) -> None:
+    """Loading it there is a segmentation fault: this one ends the process too."""
+    fake = tmp_path / "triton"
+    fake.mkdir()
+    (fake / "__init__.py").write_text("import os; os._exit(139)")
+    mesa = (
+        "from napari_recurrent_mz.core import device\ndevice._has_llvm = lambda: True\n"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    )
+    subprocess.run([sys.executable, "-c", mesa + USES[use]], check=True, timeout=200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from napari_recurrent_mz.io import (
     scans_from_stack,
     stack_heights,
     to_um,
+    write_volume,
 )
 from napari_recurrent_mz.io._parts import Part, contents_of, read_part
 
@@ -225,6 +227,14 @@ def test_a_unit_that_is_not_known_is_named(tmp_path: Path) -> None:
     assert stack_heights(image, 0.5)[1] == 0.5
 
 
+def test_a_pixel_size_below_nothing_is_doubted(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif")
+    files.change_xml(path, lambda xml: re.sub(r'(PhysicalSize[XY]=")', r"\1-", xml))
+    image = read_image(path)
+    assert image.pixel_um is None
+    assert "cannot be true" in image.doubts["pixel_um"]
+
+
 @pytest.mark.parametrize(
     ("options", "z_step", "pixel"),
     [
@@ -233,8 +243,9 @@ def test_a_unit_that_is_not_known_is_named(tmp_path: Path) -> None:
         ({"resolution": (10, 10)}, {"unit": "um", "spacing": 0.4}, 0.4),
         ({"resolution": (10, 10)}, {"unit": "um", "spacing": -0.4}, None),
         ({"resolution": (10, 10)}, {"unit": "um", "zunit": "sec", "spacing": 0.4}, None),
+        ({"resolution": (10, 10)}, {"unit": "mm", "spacing": 0.4}, None),  # pixels of 0.1 mm too
     ],
-    ids=["inch", "z in nm", "um", "negative", "no length"],
+    ids=["inch", "z in nm", "um", "negative", "no length", "mm"],
 )
 def test_imagej_lengths(
     tmp_path: Path, options: dict[str, Any], z_step: dict[str, Any], pixel: float | None
@@ -306,6 +317,41 @@ def test_sizes_that_cannot_be_true(
 
 
 # --- headers of vendors ---
+
+
+SCALE = {"type": "scale", "scale": [0.4, 0.1, 0.1]}
+TURN = {"type": "rotation", "rotation": [[1, 0, 0], [0, 0, -1], [0, 1, 0]]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([], "states no scale"),
+        ([{"type": "identity"}], "states no scale"),
+        ([{"type": "translation", "translation": [1, 2, 3]}], "states no scale"),
+        ([{"type": "scale", "scale": [0.1, 0.1]}], "a scale of 2 for 3 axes"),
+        ([{"type": "scale", "path": "elsewhere"}], "a transformation 'scale'"),
+        ([SCALE, TURN], "a transformation 'rotation'"),
+        ([{"type": "sequence", "transformations": [SCALE]}], "a transformation 'sequence'"),
+    ],
+)
+def test_a_zarr_whose_place_is_not_understood_is_not_taken_to_be_of_micrometres(
+    tmp_path: Path, steps: list[dict[str, Any]], why: str
+) -> None:
+    """Its axes are in micrometres, so that a voxel of 1 µm would be believed."""
+    path = tmp_path / "stack.ome.zarr"
+    write_volume(path, files.STACK, 0.4 * np.arange(5), 0.1)
+    about = json.loads((path / "zarr.json").read_text())
+    (level,) = about["attributes"]["ome"]["multiscales"][0]["datasets"]
+    level["coordinateTransformations"] = steps
+    (path / "zarr.json").write_text(json.dumps(about))
+    image = read_image(path)
+    assert (image.pixel_um, image.z_step_um, image.z_um, image.origin_um) == (None,) * 4
+    assert set(image.doubts) == {"pixel_um", "z_step_um", "z_um"}
+    assert all(why in doubt for doubt in image.doubts.values())
+    level["coordinateTransformations"] = [SCALE, {"type": "identity"}]
+    (path / "zarr.json").write_text(json.dumps(about))
+    assert read_image(path).pixel_um == pytest.approx(0.1)
 
 
 def test_metamorph_and_lsm_state_their_voxels(tmp_path: Path) -> None:

@@ -167,6 +167,61 @@ def test_beside_a_unit_of_length_pixels_are_not_known(units, pixel, heights) -> 
             np.testing.assert_allclose(found, heights)
 
 
+def test_an_affine_transform_counts_as_scale_and_place() -> None:
+    affine = np.diag((2, 0.5, 0.5, 1.0))
+    affine[:3, 3] = 7, 8, 9
+    place = {"scale": (0.5, 0.2, 0.2), "translate": (2, 4, 6)} | UM3
+    layer = image((3, 8, 8), affine=affine, **place)
+    assert _layers.pixel_um(layer) == pytest.approx(0.1)
+    np.testing.assert_allclose(_layers.heights_um(layer)[0], [11, 12, 13])
+    assert _layers.lateral_origin_um(layer) == pytest.approx((10, 12))
+    assert not _layers.is_turned(layer)
+    frame = _layers.stack_frame(layer)
+    assert frame is not None
+    assert frame.origin_um == pytest.approx((11, 10, 12))
+    known = {"pixel_um": 0.2, "z_um": [2.0, 2.5, 3.0]}  # as the file said before it was moved
+    moved = from_file(known, affine=affine, **place)
+    np.testing.assert_allclose(_layers.heights_um(moved)[0], [11, 12, 13])
+    copied = Image(layer.data, **_layers.about_layer(moved, "copy", {}))
+    np.testing.assert_allclose(_layers.heights_um(copied)[0], [11, 12, 13])
+    assert _layers.pixel_um(copied) == pytest.approx(0.1)
+
+
+def test_a_layer_that_is_turned_in_its_planes_keeps_its_sizes() -> None:
+    layer = image((3, 8, 8), scale=(0.5, 0.2, 0.2), rotate=(0, 0, 30), **UM3)
+    assert _layers.is_turned(_layers.check_scan_layer(layer))
+    assert _layers.pixel_um(layer) == pytest.approx(0.2)
+    np.testing.assert_allclose(_layers.heights_um(layer)[0], [0, 0.5, 1])
+    pixels = image((8, 8), rotate=30)  # says no size
+    assert _layers.pixel_um(pixels) is None
+
+
+def test_planes_that_are_not_level_are_no_scans() -> None:
+    affine = np.eye(4)
+    affine[0, 1] = 0.3
+    layer = image((3, 8, 8), scale=(0.5, 0.2, 0.2), affine=affine, **UM3)
+    with pytest.raises(InputError, match="planes of layer 'cells' are not level"):
+        _layers.check_scan_layer(layer)
+
+
+def test_a_file_that_is_saved_anew_is_read_anew(tmp_path) -> None:
+    """For the layers that are opened from it afterwards; those before are of the old one."""
+    path = tmp_path / "stack.ome.tif"
+    data = np.zeros((3, 16, 16), np.uint16)
+
+    def opened(step_um: float) -> Image:
+        sizes = {"PhysicalSizeX": 0.13, "PhysicalSizeY": 0.13, "PhysicalSizeZ": step_um}
+        tifffile.imwrite(path, data, metadata={"axes": "ZYX", **sizes})
+        layer = Image(data, name="stack")
+        layer._source = layer.source.model_copy(update={"path": str(path)})
+        np.testing.assert_allclose(_layers.heights_um(layer)[0], step_um * np.arange(3))
+        return layer
+
+    before, after = opened(0.4), opened(0.25)
+    np.testing.assert_allclose(_layers.heights_um(before)[0], [0, 0.4, 0.8])
+    np.testing.assert_allclose(_layers.heights_um(after)[0], [0, 0.25, 0.5])
+
+
 @pytest.mark.parametrize(
     "entry", [{"method": "lmmse"}, {"state": "running"}, {"difference": "a − b"}]
 )

@@ -122,6 +122,22 @@ def test_a_file_that_another_reader_opened_says_its_optics_also_once_its_layer_h
     assert fields(dock)["pixel_um"] == "0.2"
 
 
+def test_an_affine_transform_reaches_the_table_and_what_is_turned_is_told(
+    dock: ReconstructDock, viewer: ViewerModel, stack: Any
+) -> None:
+    layer = add(viewer, stack, "cells", OPTICS | {"pixel_um": 0.2}, **sized())
+    press_add(dock, layer)
+    layer.affine = np.diag((2, 1, 1, 1))
+    assert heights(dock) == pytest.approx([1, 4, 7])
+    layer.rotate = (0, 0, 20)
+    dock.check()
+    assert "'cells' is turned, sheared or mirrored" in dock.ui.footer.warnings.text()
+    assert dock.ui.footer.action.isEnabled()
+    layer.rotate, layer.scale = (0, 0, 0), (0.5, -0.2, 0.2)
+    dock.check()
+    assert "'cells' is turned, sheared or mirrored" in dock.ui.footer.warnings.text()
+
+
 def test_typed_values_stay_when_the_layer_changes(
     dock: ReconstructDock, viewer: ViewerModel, stack: Any
 ) -> None:

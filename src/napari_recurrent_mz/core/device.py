@@ -8,9 +8,9 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,31 @@ GPU_MEMORY = "RECURRENT_MZ_GPU_MEMORY_GB"
 
 _SMALLEST_GB = 0.5
 _given_gb: list[float] = []  # the last is in force
+
+
+@contextmanager
+def without_triton() -> Iterator[None]:
+    """Let PyTorch load its compiler, as its first optimiser does, where Triton would end us.
+
+    Triton, which nothing here uses, brings an LLVM of its own: beside that of Mesa, which draws
+    napari's canvas on Linux, loading it is a segmentation fault.
+    """
+    if "triton" in sys.modules or not _has_llvm():
+        yield
+        return
+    sys.modules["triton"] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        yield
+    finally:
+        del sys.modules["triton"]
+
+
+def _has_llvm() -> bool:
+    """Whether an LLVM is loaded, as far as Linux tells."""
+    try:
+        return "/libLLVM" in Path("/proc/self/maps").read_text()
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ class Facts:
                 self.take_length("pixel_um", (value, unit), where)
                 return
         y_um, x_um = to_um(*y) or 0.0, to_um(*x) or 0.0
+        if min(y_um, x_um) < 0:
+            self.take("pixel_um", min(y_um, x_um), where)  # which it is not: it is said why
         if y_um <= 0 or x_um <= 0:
             return
         if abs(y_um - x_um) > 0.01 * max(y_um, x_um):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._facts import Facts, StatedHeights
-from ._image_file import to_um
+from ._image_file import micrometres_per, to_um
 
 if TYPE_CHECKING:
     import tifffile
@@ -97,7 +97,13 @@ def take_tags(facts: Facts, tif: tifffile.TiffFile, name: str) -> None:
     if ij.get("spacing") is not None:
         z_unit = ij.get("zunit") or unit or resolution
         spacing = to_um(ij["spacing"], z_unit)
-        if spacing is not None and spacing <= 0:
+        is_coarse = (micrometres_per(z_unit) or 0.0) > 1
+        if is_coarse and z_unit == unit and "pixel_um" in facts.doubts:
+            why = facts.doubts["pixel_um"]
+            facts.doubt(
+                "z_step_um", f"its ImageJ spacing is in '{z_unit}' like its pixels, and {why}"
+            )
+        elif spacing is not None and spacing <= 0:
             facts.doubt("z_step_um", f"its ImageJ spacing is {spacing:g} µm, which cannot be true")
         else:
             facts.take_length("z_step_um", (ij["spacing"], z_unit), "its ImageJ spacing")

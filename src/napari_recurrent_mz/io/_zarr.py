@@ -19,6 +19,7 @@ from ._axes import Part, StackSelection
 from ._channels import Channel, NewImage, Place, plain, record_of_channel
 from ._facts import Facts, StatedHeights
 from ._image_file import ImageFile, to_um, unreadable
+from ._whole import read_json
 
 if TYPE_CHECKING:
     import zarr
@@ -123,6 +124,7 @@ class ZarrImage:
             array = self._group[self._level["path"]]
             if not isinstance(array, zarr.Array):
                 raise TypeError(self._level["path"])
+            _check_chunks(path / self._level["path"], name)
             self.array = array
             axes = [a if isinstance(a, dict) else {"name": a} for a in self._multiscale["axes"]]
             self.letters = "".join(str(axis["name"])[0].upper() for axis in axes)
@@ -170,21 +172,31 @@ class ZarrImage:
 
     def file(self, data: Any, channel: int = 0) -> ImageFile:
         """The image with pixels (Z, Y, X) or (Y, X) of a channel, and what its metadata say."""
+        facts = Facts(channel=self._label(channel))
+        n = 1 if data.ndim == 2 else int(data.shape[0])
+        try:
+            stated = self._take_place(facts, n)
+        except _UnknownPlaceError as error:
+            stated = []
+            for name in ("pixel_um", "z_step_um", "z_um"):
+                facts.doubt(name, str(error))
+        facts.take_record(record_of_channel(self.attributes.get(PROVENANCE_KEY) or {}, channel))
+        return facts.image(data, self.name, str(self.path), stated)
+
+    def _take_place(self, facts: Facts, n: int) -> list[StatedHeights]:
+        """Take the size and place of the voxels; gives the heights of ``n`` planes."""
         scale, shift = _scale_and_shift(self._level, self._multiscale, len(self.letters))
         size = dict(zip(self.letters, zip(scale, self._units, strict=True), strict=True))
         first = dict(zip(self.letters, zip(shift, self._units, strict=True), strict=True))
-        facts = Facts(channel=self._label(channel))
         facts.take_origin(first["Y"], first["X"])
         facts.take_pixel(size["Y"], size["X"], "its OME-Zarr scale of x", self.name)
         where = "its OME-Zarr scale of z"
         facts.take_length("z_step_um", size.get("Z", (None, None)), where)
-        facts.take_record(record_of_channel(self.attributes.get(PROVENANCE_KEY) or {}, channel))
         step, bottom = facts.values.get("z_step_um"), to_um(*first.get("Z", (None, None)))
-        n, stated = 1 if data.ndim == 2 else data.shape[0], []
-        if bottom is not None and (step or n == 1):
-            heights = bottom + (step or 0.0) * np.arange(n, dtype=np.float64)
-            stated = [StatedHeights(heights, where)]
-        return facts.image(data, self.name, str(self.path), stated)
+        if bottom is None or not (step or n == 1):
+            return []
+        heights = bottom + (step or 0.0) * np.arange(n, dtype=np.float64)
+        return [StatedHeights(heights, where)]
 
     def _label(self, channel: int) -> str:
         """Name of a channel in the file."""
@@ -213,18 +225,50 @@ def reading_zarr(name: str) -> Iterator[None]:
         raise unreadable(name, error) from error
 
 
+def _check_chunks(array: Path, name: str) -> None:
+    """Refuse chunks of no size, which zarr 3.4 takes for chunks of one and so finds no pixel."""
+    lengths: Any = ()
+    if (array / "zarr.json").is_file():
+        lengths = read_json(array / "zarr.json")["chunk_grid"]["configuration"].get("chunk_shape")
+    elif (array / ".zarray").is_file():
+        lengths = read_json(array / ".zarray").get("chunks")
+    if any(isinstance(length, int) and length < 1 for length in lengths or ()):
+        raise InputError(
+            f"'{name}' is damaged (its chunks are of {lengths} pixels): copy or save it again."
+        )
+
+
+class _UnknownPlaceError(Exception):
+    """Why the size and the place of the voxels cannot be told."""
+
+
 def _scale_and_shift(
     level: Mapping[str, Any], multiscale: Mapping[str, Any], n: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Scale and translation of a level: its own transformations, then those of all levels."""
-    scale, shift = np.ones(n), np.zeros(n)
+    """Scale and translation of a level: its own transformations, then those of all levels.
+
+    Without a scale of all axes, or where anything else is done, :class:`_UnknownPlaceError`.
+    """
+    scale, shift, is_scaled = np.ones(n), np.zeros(n), False
     for holder in (level, multiscale):
         for step in holder.get("coordinateTransformations") or ():
-            if step.get("type") == "scale" and len(step.get("scale", ())) == n:
-                factor = np.asarray(step["scale"], dtype=np.float64)
-                scale, shift = scale * factor, shift * factor
-            elif step.get("type") == "translation" and len(step.get("translation", ())) == n:
-                shift = shift + np.asarray(step["translation"], dtype=np.float64)
+            kind = step.get("type")
+            if kind == "identity":
+                continue
+            values = step.get(kind) if kind in ("scale", "translation") else None
+            if values is None:
+                raise _UnknownPlaceError(
+                    f"its OME-Zarr has a transformation '{kind}' not read here"
+                )
+            if len(values) != n:
+                raise _UnknownPlaceError(f"its OME-Zarr has a {kind} of {len(values)} for {n} axes")
+            vector = np.asarray(values, dtype=np.float64)
+            if kind == "scale":
+                scale, shift, is_scaled = scale * vector, shift * vector, True
+            else:
+                shift = shift + vector
+    if not is_scaled:
+        raise _UnknownPlaceError("its OME-Zarr states no scale")
     return scale, shift
 
 

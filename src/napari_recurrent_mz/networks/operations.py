@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from .architectures import architecture_of, build
 from .recurrent_mz import NetworkConfig
@@ -139,9 +140,23 @@ def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:
 
 @lru_cache(maxsize=32)
 def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
-    """Operations of a network for (side, side) pixels, by running one."""
+    """Operations of a network for (side, side) pixels, by running one.
+
+    PyTorch's own counter would load Triton, where it is installed, and with it a second LLVM:
+    beside that of Mesa, which draws napari's canvas, this ends the process.
+    """
+    total = 0
+
+    def count(module: Any, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        nonlocal total
+        values = given[0] if isinstance(module, nn.ConvTranspose2d) else made
+        total += 2 * values.numel() * module.weight[0].numel()
+
     with torch.random.fork_rng(devices=[]):  # only the number of weights counts
         network = build(config).eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
         network(torch.zeros(1, n_scans, config.input_channels, side, side))
-    return int(counter.get_total_flops())
+    return total

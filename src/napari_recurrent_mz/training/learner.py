@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ..core.device import without_triton
 from ..core.scans import InputError
 from ..networks.architectures import Network, build
 from ..networks.recurrent_mz import NetworkConfig
@@ -120,14 +121,15 @@ class Learner:
         self.steps = 0
 
     def _adam(self, network: nn.Module) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
-            network.parameters(),
-            lr=self._rate,
-            betas=(0.9, 0.99),
-            weight_decay=self.config.weight_decay,
-            capturable=self._on_gpu,
-            fused=self._on_gpu,
-        )
+        with without_triton():
+            return torch.optim.AdamW(
+                network.parameters(),
+                lr=self._rate,
+                betas=(0.9, 0.99),
+                weight_decay=self.config.weight_decay,
+                capturable=self._on_gpu,
+                fused=self._on_gpu,
+            )
 
     def step(self, batch: Batch, rate: float) -> torch.Tensor:
         """One step at a learning rate; returns the loss, on the device."""

@@ -11,8 +11,9 @@ import contextlib
 import os
 import re
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +29,11 @@ METADATA_KEY = "napari-recurrent-mz"  # where a layer's metadata keeps what this
 SHOWN_STEP = "shown_z_step_um"  # the z scale that a stack of unknown step is shown with
 FILE = "from_file"  # where a layer's pixels are: path, inside (as in io), channel and how many
 LAID_KEY = f"{METADATA_KEY}-axes"  # where a layer's metadata keeps how its axes are laid out
+MOVES = ("scale", "translate", "rotate", "shear", "affine")  # events of a layer that is moved
 PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a sized layer says too
 
+_TURNED = 1e-6  # of the voxel: what is off the axes by less is rounding
+_DIGITS = 12
 _TIME = {"t", "time"}
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 _FACTS = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
@@ -102,7 +106,7 @@ def _axes_by_file(layer: Image) -> str:
     """Letters of the axes of a layer that another reader made of a file; empty if not known."""
     if own_metadata(layer) or not layer.source.path:
         return ""
-    axes, shape = axes_in_file(str(layer.source.path))
+    axes, shape = _axes_in(str(layer.source.path), _file_of(layer))
     return axes if shape == tuple(full_resolution(layer).shape) else ""
 
 
@@ -138,11 +142,59 @@ def stack_pixels(layer: Image) -> Any:
 
 
 # sizes and places ---------------------------------------------------------------------------
+def is_turned(layer: Layer) -> bool:
+    """Whether a layer is rotated or sheared in x and y where it is drawn."""
+    matrix = np.abs(_world_map(layer)[0][-2:, -2:])
+    return bool((matrix - np.diag(np.diag(matrix))).max() > _TURNED * matrix.max())
+
+
+def is_tilted(layer: Layer) -> bool:
+    """Whether the planes of a layer are not level where they are drawn."""
+    matrix = _world_map(layer)[0][-3:, -3:]
+    if len(matrix) < 3:
+        return False
+    beside = np.abs([*matrix[0, 1:], *matrix[1:, 0]])
+    return bool(beside.max() > _TURNED * np.abs(matrix).max())
+
+
+def world_scale(layer: Layer) -> npt.NDArray[np.float64]:
+    """How far apart voxels are along each axis, in the world of the layer.
+
+    This is its scale, and what an affine transform adds to it.
+    """
+    if _is_placed_plainly(layer):
+        return np.asarray(layer.scale, np.float64)
+    matrix = _world_map(layer)[0]
+    size = np.linalg.norm(matrix, axis=0)
+    return np.asarray(np.where(np.diag(matrix) < 0, -size, size).round(_DIGITS))
+
+
+def world_place(layer: Layer) -> npt.NDArray[np.float64]:
+    """Where the first voxel is in the world of the layer: its translation, or by its transform."""
+    if _is_placed_plainly(layer):
+        return np.asarray(layer.translate, np.float64)
+    return np.asarray(_world_map(layer)[1].round(_DIGITS))
+
+
+def _is_placed_plainly(layer: Layer) -> bool:
+    """Whether only scale and translation say where a layer is."""
+    matrices = layer.affine.affine_matrix, layer.rotate
+    is_plain = all(np.array_equal(matrix, np.eye(len(matrix))) for matrix in matrices)
+    return is_plain and not np.any(layer.shear)
+
+
+def _world_map(layer: Layer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The matrix from voxels to the world, and where the first voxel is."""
+    zero = np.asarray(layer.data_to_world((0,) * layer.ndim), float)
+    columns = [np.asarray(layer.data_to_world(unit), float) - zero for unit in np.eye(layer.ndim)]
+    return np.stack(columns, axis=1), zero
+
+
 def has_size(layer: Layer) -> bool:
     """Whether the layer's lateral scale means a length."""
     if any(_is_length(unit) for unit in layer.units[-3:]):
         return all(_is_length(unit) for unit in layer.units[-2:])
-    return bool(np.any(np.asarray(layer.scale[-2:]) != 1))
+    return bool(np.any(world_scale(layer)[-2:] != 1))
 
 
 def um_per_unit(layer: Layer, axis: int) -> float:
@@ -158,7 +210,8 @@ def pixel_um(layer: Image) -> float | None:
     if not has_size(layer):
         known = known_metadata(layer).get("pixel_um")
         return None if known is None else float(known)
-    size_y, size_x = (abs(float(layer.scale[i])) * um_per_unit(layer, i) for i in (-2, -1))
+    scale = world_scale(layer)
+    size_y, size_x = (abs(float(scale[i])) * um_per_unit(layer, i) for i in (-2, -1))
     if abs(size_y - size_x) > 0.01 * size_x:
         raise InputError(
             f"Layer '{layer.name}' has pixels of {size_y:g} × {size_x:g} µm: "
@@ -171,7 +224,8 @@ def lateral_origin_um(layer: Image) -> tuple[float, float]:
     """Position (y, x) of the first pixel, in micrometres."""
     if not has_size(layer):
         return 0.0, 0.0
-    y, x = (float(layer.translate[i]) * um_per_unit(layer, i) for i in (-2, -1))
+    place = world_place(layer)
+    y, x = (float(place[i]) * um_per_unit(layer, i) for i in (-2, -1))
     return y, x
 
 
@@ -197,9 +251,8 @@ def stack_frame(layer: Image) -> Frame | None:
 
 
 def _world_frame(layer: Image) -> Frame:
-    zero = np.asarray(layer.data_to_world((0,) * layer.ndim), float)
-    columns = [np.asarray(layer.data_to_world(unit), float) - zero for unit in np.eye(layer.ndim)]
-    matrix = np.stack(columns, axis=1)[-3:, -3:]
+    matrix, zero = _world_map(layer)
+    matrix = matrix[-3:, -3:]
     size = np.diag(matrix)
     if np.abs(matrix - np.diag(size)).max() > 1e-6 * np.abs(size).max():
         raise InputError(
@@ -245,7 +298,7 @@ def heights_um(layer: Image) -> tuple[npt.NDArray[np.float64] | None, str]:
     if has_z and (_z_is_made_up(layer) or not _in_length(layer)[0]):
         return None, "not known: type it"
     if has_z and not _z_is_silent(layer):
-        start, step = float(layer.translate[-3]), float(layer.scale[-3])
+        start, step = float(world_place(layer)[-3]), float(world_scale(layer)[-3])
         if count > 1 or start != 0:
             heights = (start + step * np.arange(count, dtype=np.float64)) * um_per_unit(layer, -3)
             return heights, "from the layer's position and scale"
@@ -275,7 +328,8 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
     if _z_is_silent(layer):
         return heights
     factor = um_per_unit(layer, -3)
-    first, step = float(layer.translate[-3]) * factor, float(layer.scale[-3]) * factor
+    first = float(world_place(layer)[-3]) * factor
+    step = float(world_scale(layer)[-3]) * factor
     steps = np.median(np.diff(heights)) if heights.size > 1 else step
     is_there = np.isclose(first, heights[0], atol=1e-6) and np.isclose(step, steps, rtol=1e-4)
     return heights if is_there else None
@@ -283,8 +337,8 @@ def file_heights_um(layer: Image) -> npt.NDArray[np.float64] | None:
 
 def _z_is_silent(layer: Image) -> bool:
     """Whether a layer in pixels says nothing of z: a z scale alone may be there for the eye."""
-    is_said = _is_length(layer.units[-3]) or has_size(layer) or float(layer.translate[-3]) != 0
-    return not is_said
+    is_said = _is_length(layer.units[-3]) or has_size(layer) or world_place(layer)[-3] != 0
+    return not bool(is_said)
 
 
 def _z_is_made_up(layer: Image) -> bool:
@@ -306,15 +360,41 @@ def known_metadata(layer: Image) -> dict[str, Any]:
     The file of a layer that another reader made is read once by ours, without its pixels.
     """
     entry, path = own_metadata(layer), layer.source.path
-    return dict(entry) if entry or not path else _metadata_in_file(str(path), plane_count(layer))
+    if entry or not path:
+        return dict(entry)
+    return _metadata_in_file(str(path), plane_count(layer), _file_of(layer))
 
 
-@cache
-def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
+_FileStamp = tuple[tuple[int, int], ...]
+
+_files: weakref.WeakKeyDictionary[Layer, _FileStamp] = weakref.WeakKeyDictionary()
+"""The files of layers as they were when the layers were first looked at."""
+
+
+def _file_of(layer: Layer) -> _FileStamp:
+    """The file that a layer was made of; another may have been saved under its name since."""
+    if layer not in _files:
+        _files[layer] = _stamp(str(layer.source.path))
+    return _files[layer]
+
+
+def _stamp(path: str) -> _FileStamp:
+    """What changes when a file, or the metadata of an OME-Zarr, is written anew."""
+    about = [Path(path), *(Path(path) / name for name in ("zarr.json", ".zattrs"))]
+    stats = []
+    for one in about:
+        with contextlib.suppress(OSError):
+            found = one.stat()
+            stats.append((found.st_mtime_ns, found.st_size))
+    return tuple(stats)
+
+
+@lru_cache(maxsize=1024)
+def _metadata_in_file(path: str, planes: int, stamp: _FileStamp) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            is_lapse = axes_in_file(path)[0][:1] == "T"
+            is_lapse = _axes_in(path, stamp)[0][:1] == "T"
             image = read_image(path, (), time=0 if is_lapse else None)
     except Exception:  # whatever it is, another reader could make something of it
         return {}
@@ -324,9 +404,13 @@ def _metadata_in_file(path: str, planes: int) -> dict[str, Any]:
     return known
 
 
-@cache
 def axes_in_file(path: str) -> tuple[str, tuple[int, ...]]:
     """Letters and lengths of the axes of the one image in a file, without those of length 1."""
+    return _axes_in(path, _stamp(path))
+
+
+@lru_cache(maxsize=1024)
+def _axes_in(path: str, _file: _FileStamp) -> tuple[str, tuple[int, ...]]:
     try:
         (content,) = contents_of(path)
     except Exception:  # as above
@@ -372,6 +456,11 @@ def check_scan_layer(layer: Layer, *, times: bool = False) -> Image:
     image = check_layer(layer, times=times)
     if _is_made(known_metadata(image)):
         raise InputError(f"Layer '{image.name}' was made from scans: choose the scans themselves.")
+    if is_tilted(image):
+        raise InputError(
+            f"The planes of layer '{image.name}' are not level, for it is rotated or sheared: a "
+            "scan has one height, so resample the layer along z first."
+        )
     pixel_um(image)
     return image
 
@@ -441,8 +530,7 @@ def about_layer(
     ``step`` of preparation is added to the metadata; ``is_flat`` is for one image of a stack.
     """
     n = 2 if is_flat else min(layer.ndim, 3)
-    scale = np.array(layer.scale[-n:], dtype=float)
-    translate = np.array(layer.translate[-n:], dtype=float)
+    scale, translate = world_scale(layer)[-n:].copy(), world_place(layer)[-n:].copy()
     if region is not None:
         translate[-2:] += [part.start for part in region] * scale[-2:]
     heights = None if is_flat else file_heights_um(layer)

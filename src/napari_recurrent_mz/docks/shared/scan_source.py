@@ -17,6 +17,7 @@ from .file_layers import Opened, open_files
 from .guard import on
 from .heights_button import HeightsButton, Mislabelled
 from .layers import (
+    MOVES,
     check_layer,
     check_scan_layer,
     first_channels,
@@ -227,7 +228,7 @@ class ScanSource(DropTarget):
 
     def _layer_event(self, event: Any) -> None:
         """A layer was renamed, moved or got other data: the table shows and reads it again."""
-        if event.type not in ("name", "data", "scale", "translate", "units"):
+        if event.type not in ("name", "data", "units", *MOVES):
             return
         used = {id(row.layer) for row in self.scan_parts.table.scans.rows}
         if any(id(source) in used for source in event.sources):

@@ -20,10 +20,12 @@ from .fields import parse_length_um
 from .guard import telling
 from .layers import (
     heights_um,
+    is_turned,
     known_metadata,
     lateral_origin_um,
     plane_count,
     plane_pixels,
+    world_scale,
 )
 from .layers import pixel_um as pixel_um_of
 from .theme import Palette
@@ -446,6 +448,12 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
         sentences.append(
             "The scans lie at different places in x and y: they are taken as aligned, pixel on "
             "pixel."
+        )
+    turned = [one.name for one in layers if is_turned(one) or world_scale(one)[-2:].min() < 0]
+    if turned:
+        sentences.append(
+            f"Layer '{turned[0]}' is turned, sheared or mirrored in the viewer: the volume is not, "
+            "so it will not lie over it."
         )
     return sentences
 

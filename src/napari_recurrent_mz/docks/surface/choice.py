@@ -110,8 +110,12 @@ def map_heights(
     from ...engine.surfaces import heights_on_field
 
     units = np.array([_layers.um_per_unit(layer, axis) for axis in (-2, -1)])
-    y_um, x_um = (float(size) for size in layer.scale[-2:] * units)
-    place_y_um, place_x_um = (float(place) for place in layer.translate[-2:] * units)
+    if _layers.is_turned(layer):
+        raise InputError(
+            f"Layer '{layer.name}' is rotated or sheared: resample it along the axes first."
+        )
+    y_um, x_um = (float(size) for size in _layers.world_scale(layer)[-2:] * units)
+    place_y_um, place_x_um = (float(place) for place in _layers.world_place(layer)[-2:] * units)
     spacing, place = (y_um, x_um), (place_y_um, place_x_um)
     return heights_on_field(flat, spacing, place, shape, pixel_um, origin_um, name=layer.name)
 
@@ -258,5 +262,5 @@ class SurfaceChoice(QWidget):
         self.changed.emit()
 
     def _layer_event(self, event: Any) -> None:
-        if event.type in ("data", "scale", "translate", "units", "name"):
+        if event.type in ("data", "units", "name", *_layers.MOVES):
             self.changed.emit()
