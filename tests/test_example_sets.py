@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from skimage.filters import threshold_triangle
 
 from napari_recurrent_mz.core.optics import Optics, widefield_psf
 from napari_recurrent_mz.core.scans import Scan
@@ -19,14 +18,13 @@ from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import bundled_models, load_model
 from napari_recurrent_mz.simulation import pupil
 from napari_recurrent_mz.training import store
-from napari_recurrent_mz.training.batched import _triangle_thresholds, batched_inputs
 from napari_recurrent_mz.training.check import Question, ask, check_groups
 from napari_recurrent_mz.training.examples import ExampleConfig, View
 from napari_recurrent_mz.training.folder import Contents, ExampleFolder
 from napari_recurrent_mz.training.learner import Learner, TrainConfig
 from napari_recurrent_mz.training.microscopes import Group, SampleConfig
 from napari_recurrent_mz.training.revive import Dead, watched
-from napari_recurrent_mz.training.sets import Sets
+from napari_recurrent_mz.training.sets import Sets, Stack, Take, make_sets
 from napari_recurrent_mz.training.store import LiveExamples, Ring
 
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
@@ -36,6 +34,7 @@ SMALL = SampleConfig(
     scans=((0.0, 1.0), (0.0, 0.0, 1.0)),
 )  # fmt: skip
 CPU = torch.device("cpu")
+HEIGHTS = np.array([0.0, 1.3, 2.2, 4.0, 5.1, 9.0])
 
 
 @pytest.fixture(autouse=True)
@@ -43,49 +42,27 @@ def _small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pupil, "_LARGEST_GRID", 256)
 
 
-def made(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Counts of two sets of scans of soft structure."""
-    soft = [
-        ndimage.gaussian_filter(np.maximum(rng.normal(size=(80, 96)), 1.5), 2 + n)
-        for n in range(2 * count)
-    ]
-    noise = rng.normal(0, 3, (2, count, 80, 96))
-    return (100 + 1000 * np.reshape(soft, noise.shape) + noise).astype(np.float32)
-
-
 @pytest.mark.parametrize("target", ["widefield", "confocal"])
-@pytest.mark.parametrize("heights", [(2.0,), (0.0, 3.0), (4.0, 1.0, 9.0)])
-def test_a_batch_holds_what_each_set_has_in_use(target: str, heights: tuple[float, ...]) -> None:
-    counts = made(np.random.default_rng(len(heights)), len(heights))
-    scan_z = np.array([heights, np.array(heights) * 0.7 + 0.3])
-    target_z = np.array([[1.3, 2.2], [0.9, 4.0]])
+@pytest.mark.parametrize("planes", [(2,), (0, 3), (4, 1, 5)])
+def test_a_set_holds_what_a_network_sees_in_use(target: str, planes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(len(planes))
+    soft = [
+        ndimage.gaussian_filter(np.maximum(rng.normal(size=(80, 96)), 1.5), 2 + n) for n in range(6)
+    ]
+    counts = (100 + 1000 * np.array(soft) + rng.normal(0, 3, (6, 80, 96))).astype(np.float32)
     config = NetworkConfig(norm="none", nonnegative=True, target=target)
-    reach = (0.0, 19.0)
-    batch = batched_inputs(torch.from_numpy(counts), scan_z, target_z, OPTICS, reach, config)
-    for n in range(2):
-        scans = [Scan(image, z) for image, z in zip(counts[n], scan_z[n], strict=True)]
-        alone = NetworkInputs(scans, OPTICS, config, reach_um=reach)
-        for t in range(2):
-            used = alone.at(float(target_z[n, t]))
-            pairs = {
-                "image": (batch.images[n], used.scans[0, :, 0]),
-                "distance": (batch.distance[n, t], used.scans[0, :, 1, 0, 0]),
-                "carried": (batch.carried[n, t], used.scans[0, :, 2]),
-                "linear": (batch.linear[n, t], used.linear[0, 0]),
-                "unit": (batch.unit[n, t], used.unit[0, 0]),
-                "extra": (batch.extra[n, t], used.extra[0, 0]),
-            }
-            for name, (ours, theirs) in pairs.items():
-                assert float((ours - theirs).norm()) <= 1e-3 * float(theirs.norm()), name
-
-
-def test_thresholds_are_those_of_scikit_image() -> None:
-    rng = np.random.default_rng(3)
-    images = np.stack([rng.gamma(shape, 30, (64, 64)) for shape in (0.7, 2.0, 9.0)])
-    images = np.concatenate([images, images.max() - images]).astype(np.float32)
-    found = _triangle_thresholds(torch.from_numpy(images))
-    for threshold, image in zip(found, images, strict=True):
-        assert threshold == pytest.approx(threshold_triangle(image), abs=float(np.ptp(image)) / 256)
+    stacks = [Stack(counts, counts, z, OPTICS, 3.0, counted=True) for z in (HEIGHTS, 0.7 * HEIGHTS)]
+    numbers, targets = np.array(planes), np.array([1 + planes[0] // 2, 3 + planes[0] // 2])
+    takes = [Take(numbers, stack.z_um[numbers], targets, None) for stack in stacks]
+    sets = make_sets(stacks, takes, config, CPU, torch.Generator())
+    for n, stack in enumerate(stacks):
+        scans = [Scan(counts[m], stack.z_um[m]) for m in planes]
+        used = NetworkInputs(scans, OPTICS, config, reach_um=(0.0, 19.2)).at(stack.z_um[targets])
+        index = torch.full((2,), n)
+        batch = sets.examples(config, index, torch.arange(2), View(), whole=True)
+        for name, ours in batch.inputs._asdict().items():
+            theirs = getattr(used, name)
+            assert float((ours - theirs).norm()) <= 2e-3 * float(theirs.norm()), name
 
 
 def test_the_pupil_gives_the_point_spread_function_of_the_integral() -> None:

@@ -85,11 +85,13 @@ class NetworkInputs:
             normalised, optics, reach_um=reach_um, device=device, target=config.target
         )
         self.nonnegative: ObjectImages | None = None
+        # (Y, X), what the object leaves of the scans, root mean square in a neighbourhood
+        self.residual_rms: torch.Tensor | None = None
         if config.nonnegative:
             self.nonnegative = nonnegative_estimate(
                 normalised, optics, target=config.target, device=device, stopped=stopped
             )
-            self._residual_rms = self._residual(self.nonnegative, normal)
+            self.residual_rms = self._residual(self.nonnegative, normal)
         self.linear.forget_scans()
         self._light = torch.from_numpy(normal.mean(axis=0).clip(min=0)).to(device)
         self._images = self._as_seen(torch.from_numpy(normal).to(device))
@@ -167,10 +169,10 @@ class NetworkInputs:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``skip`` and ``extra`` of :class:`Prepared`."""
         seen = self._as_seen(linear)
-        if whole.extra is None:
+        if whole.extra is None or self.residual_rms is None:
             return seen, linear[:, :0]
         extra = whole.extra[at][:, None]
-        parts = [seen, _asinh(extra / unit), _asinh(self._residual_rms[at] / unit)]
+        parts = [seen, _asinh(extra / unit), _asinh(self.residual_rms[at] / unit)]
         return torch.cat(parts, dim=1), extra
 
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:

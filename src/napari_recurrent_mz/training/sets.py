@@ -16,12 +16,11 @@ import torch
 
 from ..core.device import Device
 from ..core.optics import Optics
-from ..core.scans import InputError
+from ..core.scans import InputError, ScanStack
 from ..io import write_whole
-from ..networks.inputs import Prepared
+from ..networks.inputs import NetworkInputs, Prepared
 from ..networks.recurrent_mz import NetworkConfig
 from ..simulation.simulate import Camera
-from .batched import BatchedInputs, batched_inputs
 from .examples import (
     Batch,
     ExampleConfig,
@@ -165,53 +164,56 @@ def make_sets(
     generator: torch.Generator,
 ) -> Sets:
     """One set of scans of each stack, seen through the same optics; as many scans of each."""
-    optics, counts = stacks[0].optics, []
-    for stack, take in zip(stacks, takes, strict=True):
-        seen = _planes(stack.images, take.scans, device)
-        counts.append(seen if take.camera is None else take.camera.expose(seen, generator))
-    scan_z = np.stack([take.z_um for take in takes])
-    target_z = np.stack([s.z_um[t.targets] for s, t in zip(stacks, takes, strict=True)])
-    top = max(_REACH_DOF * optics.depth_of_field_um, float(scan_z.max()), float(target_z.max()))
-    inputs = batched_inputs(torch.stack(counts), scan_z, target_z, optics, (0.0, top), network)
-    return _stored(inputs, stacks, takes, network.target)
-
-
-def _stored(
-    inputs: BatchedInputs, stacks: Sequence[Stack], takes: Sequence[Take], target: str
-) -> Sets:
-    base = inputs.unit.mean(dim=(1, 2, 3)).clamp_min(1e-6)
-    residual = torch.empty_like(inputs.linear)
-    for n, (stack, take, scale) in enumerate(zip(stacks, takes, inputs.scales, strict=True)):
-        signal = _planes(stack.truths, take.targets, residual.device)
-        camera, size = take.camera, scale.normalisation.scale
-        if target == "confocal" and camera is not None:
-            # How much of a confocal stack's light is background the scans cannot tell: its zero is
-            # put where the estimates have it, so that only the structure is left to learn.
-            truth = signal * (camera.photons * camera.gain / size)
-            known = inputs.linear[n] + inputs.extra[n]
-            truth = truth + (known - truth).mean(dim=(1, 2), keepdim=True)
-        else:
-            counts = signal if camera is None else camera.noiseless(signal)
-            truth = (counts - scale.normalisation.shift) / size
-        residual[n] = truth - inputs.linear[n]
-    middle = residual.new_tensor([scale.middle for scale in inputs.scales])
-    contrast = residual.new_tensor([scale.contrast for scale in inputs.scales])
-    seen = torch.asinh((inputs.linear - _wide(middle)) / _wide(contrast))
-    unit = inputs.unit / _wide(base)
-    stored = torch.stack([seen, unit, inputs.extra / inputs.unit, residual / inputs.unit], dim=2)
-    return Sets(
-        _half(inputs.images),
-        _half(inputs.carried),
-        _half(stored),
-        _half(inputs.misfit / base[:, None, None]),
-        inputs.distance,
-        torch.stack([base, middle, contrast], dim=1),
+    every = NetworkConfig(  # all that any network sees
+        nonnegative=network.nonnegative, target=network.target, dpm_unit_dof=network.dpm_unit_dof
     )
+    made = [
+        _one_set(stack, take, every, device, generator).tensors()
+        for stack, take in zip(stacks, takes, strict=True)
+    ]
+    return Sets(**{name: torch.stack([one[name] for one in made]) for name in made[0]})
 
 
-def _wide(values: torch.Tensor) -> torch.Tensor:
-    """(B,) to go with (B, T, H, W)."""
-    return values[:, None, None, None]
+def _one_set(
+    stack: Stack,
+    take: Take,
+    network: NetworkConfig,
+    device: torch.device,
+    generator: torch.Generator,
+) -> Sets:
+    """One set of scans, without the axis of sets."""
+    optics, camera, target_z = stack.optics, take.camera, stack.z_um[take.targets]
+    seen = _planes(stack.images, take.scans, device)
+    counts = seen if camera is None else camera.expose(seen, generator)
+    top = max(_REACH_DOF * optics.depth_of_field_um, float(take.z_um.max()), float(target_z.max()))
+    scans = ScanStack(counts.cpu().numpy(), take.z_um)
+    inputs = NetworkInputs(scans, optics, network, reach_um=(0.0, top), device=device)
+    given, scale = inputs.at(target_z), inputs.scale
+    linear, unit = given.linear[:, 0], given.unit[:, 0]
+    misfit = inputs.residual_rms
+    if misfit is None:
+        extra, misfit = torch.zeros_like(linear), torch.zeros_like(linear[0])
+    else:
+        extra = given.extra[:, 0]
+    signal, size = _planes(stack.truths, take.targets, device), scale.normalisation.scale
+    if network.target == "confocal" and camera is not None:
+        # How much of a confocal stack's light is background the scans cannot tell: its zero is
+        # put where the estimates have it, so that only the structure is left to learn.
+        truth = signal * (camera.photons * camera.gain / size)
+        truth = truth + (linear + extra - truth).mean(dim=(1, 2), keepdim=True)
+    else:
+        noiseless = signal if camera is None else camera.noiseless(signal)
+        truth = (noiseless - scale.normalisation.shift) / size
+    base = unit.mean().clamp_min(1e-6)
+    stored = [given.skip[:, 0], unit / base, extra / unit, (truth - linear) / unit]
+    return Sets(
+        _half(given.scans[0, :, 0]),
+        _half(given.scans[:, :, 2]),
+        _half(torch.stack(stored, dim=1)),
+        _half(misfit / base),
+        given.scans[:, :, 1, 0, 0],
+        torch.stack([base, *base.new_tensor([scale.middle, scale.contrast])]),
+    )
 
 
 def _half(values: torch.Tensor) -> torch.Tensor:
