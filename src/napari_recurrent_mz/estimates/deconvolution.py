@@ -55,15 +55,82 @@ class Levels:
         return cls(background, bright, max(float(images.mean()) - background, 1e-3 * bright))
 
 
-class SheetWeights:
-    """Radial responses from the sheets of an object, at ``sheets_um`` (L,), to its images."""
+SheetWeighting = Callable[["NonnegativeEstimate", Heights], Weights]
+"""Weights (T, L, K) of the sheets for heights (T,), such as :meth:`NonnegativeEstimate.imaged`."""
+
+
+class ObjectImages(ABC):
+    """Images of a non-negative object, in the scans' units: a base of what has one."""
+
+    levels: Levels
+    scan_z_um: npt.NDArray[np.float64]
+
+    @abstractmethod
+    def filtered(
+        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
+
+    def tensor(self, z_um: float | Heights) -> torch.Tensor:
+        """The object's image at ``z_um`` (a height, several, or a surface), on the device."""
+        return self.filtered(z_um, NonnegativeEstimate.imaged) + self.levels.background
+
+    def plane(self, z_um: float | Heights) -> FloatArray:
+        """The object's image at ``z_um`` micrometres, float32 (Y, X)."""
+        plane: FloatArray = self.tensor(z_um).cpu().numpy()
+        return plane
+
+    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
+
+        Its image less the linear estimate from its images at the scans: zero at the height of a
+        scan, for a wide-field target. On a CPU, that of several heights is written to ``out``.
+        """
+        return self.filtered(z_um, NonnegativeEstimate.beyond, out)
+
+    def explained(self, number: int) -> torch.Tensor:
+        """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
+        z_um = float(self.scan_z_um[number])
+        image = self.filtered(z_um, lambda sheets, _: sheets.radial_to_scans[number][None])
+        return image + self.levels.background
+
+
+class NonnegativeEstimate(ObjectImages):
+    """A non-negative object fitted to scans of one shape, and its image at any height.
+
+    Its sheets are at ``sheets_um`` (L,); ``density`` (V,) holds the values of all of them on the
+    padded field, one sheet after another. ``levels`` are those of the whole image where the scans
+    are a window of it.
+    """
 
     def __init__(
-        self, scan_z_um: npt.NDArray[np.float64], optics: Optics, target: str = "widefield"
+        self,
+        scans: Scans,
+        optics: Optics,
+        *,
+        iterations: int = ITERATIONS,
+        levels: Levels | None = None,
+        device: torch.device | None = None,
+        stopped: Callable[[], bool] | None = None,
+        target: str = "widefield",
     ) -> None:
-        self.scan_z_um, self.optics, self.target = scan_z_um, optics, target
-        self.sheets_um = sheet_heights(scan_z_um, optics.depth_of_field_um)
+        stack = stack_of(scans)
+        self.scan_z_um, self.optics, self.target = stack.z_um, optics, target
+        self.sheets_um = sheet_heights(stack.z_um, optics.depth_of_field_um)
         self.table = transfer_table(optics, float(self.sheets_um[-1] - self.sheets_um[0]))
+        self.device = device
+        self.filter = RadialFilter(stack.shape, optics, self.table, device)
+        images = torch.from_numpy(stack.images).to(device)
+        self.levels = levels or Levels.of(images)
+        signal = images - self.levels.background
+        every = pixels_per_value(
+            self.scan_z_um, self.sheets_um, optics, self.table, self.filter.padded
+        )
+        on_cpu = device is None or device.type == "cpu"
+        self.parts = parts_of(every, self.filter.padded, on_cpu)
+        level = self.levels.mean / len(self.sheets_um)
+        start = torch.full((self.parts[-1].values.stop,), level, device=device)
+        self.density = self._iterate(start, signal, iterations, stopped or never)
 
     def beyond(self, z_um: Heights) -> Weights:
         """Weights of the sheets for :meth:`object_gain`, of heights (T,): (T, L, K)."""
@@ -94,81 +161,6 @@ class SheetWeights:
     def _radial(self, z_um: Heights) -> Weights:
         """H(k, z − sheet) for heights (T,), shape (T, L, K)."""
         return self.table.at((z_um[:, None] - self.sheets_um) / self.optics.depth_of_field_um)
-
-
-SheetWeighting = Callable[[SheetWeights, Heights], Weights]
-"""Weights (T, L, K) of the sheets for heights (T,), such as :meth:`SheetWeights.imaged`."""
-
-
-class ObjectImages(ABC):
-    """Images of a non-negative object, in the scans' units: a base of what has one."""
-
-    levels: Levels
-    scan_z_um: npt.NDArray[np.float64]
-
-    @abstractmethod
-    def filtered(
-        self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The sheets filtered by the weights (T, L, K) of heights (T,), or of every pixel's own."""
-
-    def tensor(self, z_um: float | Heights) -> torch.Tensor:
-        """The object's image at ``z_um`` (a height, several, or a surface), on the device."""
-        return self.filtered(z_um, SheetWeights.imaged) + self.levels.background
-
-    def plane(self, z_um: float | Heights) -> FloatArray:
-        """The object's image at ``z_um`` micrometres, float32 (Y, X)."""
-        plane: FloatArray = self.tensor(z_um).cpu().numpy()
-        return plane
-
-    def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
-
-        Its image less the linear estimate from its images at the scans: zero at the height of a
-        scan, for a wide-field target. On a CPU, that of several heights is written to ``out``.
-        """
-        return self.filtered(z_um, SheetWeights.beyond, out)
-
-    def explained(self, number: int) -> torch.Tensor:
-        """The wide-field image that the object accounts for at a scan: tensor (Y, X)."""
-        z_um = float(self.scan_z_um[number])
-        image = self.filtered(z_um, lambda sheets, _: sheets.radial_to_scans[number][None])
-        return image + self.levels.background
-
-
-class NonnegativeEstimate(SheetWeights, ObjectImages):
-    """A non-negative object fitted to scans of one shape, and its image at any height.
-
-    ``density`` (V,) holds the values of all sheets on the padded field, one sheet after another.
-    ``levels`` are those of the whole image where the scans are a window of it.
-    """
-
-    def __init__(
-        self,
-        scans: Scans,
-        optics: Optics,
-        *,
-        iterations: int = ITERATIONS,
-        levels: Levels | None = None,
-        device: torch.device | None = None,
-        stopped: Callable[[], bool] | None = None,
-        target: str = "widefield",
-    ) -> None:
-        stack = stack_of(scans)
-        super().__init__(stack.z_um, optics, target)
-        self.device = device
-        self.filter = RadialFilter(stack.shape, optics, self.table, device)
-        images = torch.from_numpy(stack.images).to(device)
-        self.levels = levels or Levels.of(images)
-        signal = images - self.levels.background
-        every = pixels_per_value(
-            self.scan_z_um, self.sheets_um, optics, self.table, self.filter.padded
-        )
-        on_cpu = device is None or device.type == "cpu"
-        self.parts = parts_of(every, self.filter.padded, on_cpu)
-        level = self.levels.mean / len(self.sheets_um)
-        start = torch.full((self.parts[-1].values.stop,), level, device=device)
-        self.density = self._iterate(start, signal, iterations, stopped or never)
 
     def filtered(
         self, z_um: float | Heights, weights: SheetWeighting, out: torch.Tensor | None = None

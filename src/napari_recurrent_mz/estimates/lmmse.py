@@ -294,10 +294,26 @@ class LinearEstimate:
             Expected root-mean-square error relative to the standard deviation of the
             plane: 0 (known) to 1 (nothing known but the mean).
         """
-        heights = real_values(z_um, "The list of heights")
-        return expected_error(
-            self.table, self.optics, self.scan_z_um, heights, self.radial_power, self.target
+        optics, table, target = self.optics, self.table, self.target
+        targets, cross, own = real_values(z_um, "The list of heights"), table, table
+        if target != "widefield":
+            span = _span(self.scan_z_um, targets)
+            cross = covariance_table(optics, span, "widefield", target)
+            own = covariance_table(optics, span, target, target)
+        a, b = _normal_equations(table, cross, optics, self.scan_z_um, targets, SIGMA2)
+        solved = np.linalg.solve(a[None], b[..., None])[..., 0]
+        # Beyond the cut-off there is neither signal nor covariance, only noise.
+        passed = table.values[0] > 10 * SIGMA2
+        wide = np.where(passed, table.values[0], 1.0)
+        explained = (b * solved).sum(axis=-1) / np.where(passed, own.values[0], 1.0)
+        weight = np.where(passed, self.radial_power * own.values[0] / wide, 0.0)
+        if not weight.any():  # the scans hold nothing that passes the objective
+            weight = np.where(passed, own.values[0], 0.0)
+        unexplained = np.clip(1.0 - explained, 0.0, 1.0)
+        relative: npt.NDArray[np.float64] = np.sqrt(
+            (unexplained * weight).sum(axis=-1) / weight.sum()
         )
+        return relative
 
     @cached_property
     def radial_power(self) -> npt.NDArray[np.float64]:
@@ -310,34 +326,3 @@ class LinearEstimate:
 
     def _tensor(self, weights: Weights) -> torch.Tensor:
         return uploaded(weights, self.device)
-
-
-def expected_error(
-    table: CovarianceTable,
-    optics: Optics,
-    scan_z_um: npt.NDArray[np.float64],
-    target_z_um: npt.NDArray[np.float64],
-    power: npt.NDArray[np.float64],
-    target: str = "widefield",
-) -> npt.NDArray[np.float64]:
-    """Expected relative error of planes (T,), 0 to 1; see :meth:`LinearEstimate.expected_error`.
-
-    ``power`` (K,) is that of a scan at the table's frequencies, summed over directions.
-    """
-    cross = own = table
-    if target != "widefield":
-        span = _span(scan_z_um, target_z_um)
-        cross = covariance_table(optics, span, "widefield", target)
-        own = covariance_table(optics, span, target, target)
-    a, b = _normal_equations(table, cross, optics, scan_z_um, target_z_um, SIGMA2)
-    solved = np.linalg.solve(a[None], b[..., None])[..., 0]
-    # Beyond the cut-off there is neither signal nor covariance, only noise.
-    passed = table.values[0] > 10 * SIGMA2
-    wide = np.where(passed, table.values[0], 1.0)
-    explained = (b * solved).sum(axis=-1) / np.where(passed, own.values[0], 1.0)
-    weight = np.where(passed, power * own.values[0] / wide, 0.0)
-    if not weight.any():  # the scans hold nothing that passes the objective
-        weight = np.where(passed, own.values[0], 0.0)
-    unexplained = np.clip(1.0 - explained, 0.0, 1.0)
-    relative: npt.NDArray[np.float64] = np.sqrt((unexplained * weight).sum(axis=-1) / weight.sum())
-    return relative

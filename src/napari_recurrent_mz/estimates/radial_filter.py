@@ -92,17 +92,13 @@ class RadialFilter:
         nodes: npt.NDArray[np.int64] = self._mirrored(half, self.padded[0]).numpy().ravel()
         return nodes
 
-    def response(
-        self, weights: torch.Tensor, padded: tuple[int, int] | None = None
-    ) -> torch.Tensor:
+    def response(self, weights: torch.Tensor) -> torch.Tensor:
         """Spread radial weights (…, K) over the frequency plane: (…, Y', X'/2 + 1)."""
-        return self._mirrored(self.half_response(weights, padded), (padded or self.padded)[0])
+        return self._mirrored(self.half_response(weights, self.padded), self.padded[0])
 
-    def half_response(
-        self, weights: torch.Tensor, padded: tuple[int, int] | None = None
-    ) -> torch.Tensor:
-        """Responses at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
-        rows, columns = padded or self.padded
+    def half_response(self, weights: torch.Tensor, padded: tuple[int, ...]) -> torch.Tensor:
+        """The same for images of a size at one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
+        rows, columns = padded
         return self._half(weights, slice(rows // 2 + 1), slice(columns // 2 + 1))
 
     def mix(
@@ -154,9 +150,7 @@ class RadialFilter:
                 mirrored = half[..., first - rows.start : last - rows.start, :].flip(-2)
                 yield slice(1 - last, 1 - first or None), columns, mirrored
 
-    def _half(
-        self, weights: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)
-    ) -> torch.Tensor:
+    def _half(self, weights: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
         """Radial weights (…, K) at the rows of one sign of ky: (…, Y' // 2 + 1, X' // 2 + 1)."""
         low, part = self._low[rows, columns], self._part[rows, columns]
         # gather is four times as fast as indexing, which checks every index.
