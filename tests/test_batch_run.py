@@ -161,24 +161,24 @@ def test_a_process_that_is_killed_takes_one_position_with_it(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pool of four breaks down at every second volume: all others are made."""
-    compute, pools = batch_run._compute, []
+    do_all, pools = batch_run._do_all, []
 
     @contextlib.contextmanager
     def no_processes(shares: Any) -> Iterator[None]:
         pools.append(shares.workers)
         yield
 
-    def breaks(ledger: Any, orders: Any, _scheduler: str, **_options: Any) -> None:
+    def breaks(ledger: Any, orders: Any, _pool: Any) -> None:
         if ledger.left()[0].position == "s3":
             raise BrokenProcessPool
         jobs, ledger.jobs = ledger.jobs, [j for j in ledger.jobs if j.position != "s3"]
-        compute(ledger, orders, "synchronous")
+        do_all(ledger, orders)
         ledger.jobs = jobs
         raise BrokenProcessPool
 
     monkeypatch.setattr(batch_run, "free_cores", lambda: 4)
     monkeypatch.setattr(batch_run, "processes", no_processes)
-    monkeypatch.setattr(batch_run, "_compute", breaks)
+    monkeypatch.setattr(batch_run, "_do_all", breaks)
     jobs = find_jobs(few, tmp_path / "out", SETTINGS)
     report = run_batch(jobs, tmp_path / "out", SETTINGS, workers=4)
     assert pools == [4, 2, 1]

@@ -1,9 +1,9 @@
 """Many volumes with the same settings: folders, plates and time-lapses.
 
-:func:`find_jobs` lists what there is to do, :func:`run_batch` does it as a dask graph, on this
-computer or on a cluster, and goes on from where an earlier run ended. Lengths are in micrometres;
-volumes are in the intensity units of their inputs, so time points and positions stay comparable
-without a common scale.
+:func:`find_jobs` lists what there is to do, :func:`run_batch` does it, on this computer or on
+a cluster, and goes on from where an earlier run ended. Lengths are in micrometres; volumes are in
+the intensity units of their inputs, so time points and positions stay comparable without a common
+scale.
 """
 
 from __future__ import annotations

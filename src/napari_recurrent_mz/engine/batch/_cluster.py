@@ -10,14 +10,11 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core.scans import InputError
 from ._settings import Job
-from ._work import Orders, Outcome, lost
-
-if TYPE_CHECKING:
-    from dask.delayed import Delayed
+from ._work import Orders, Outcome, Task, do, lost
 
 _PATIENCE_S = 8.0
 _ENDING_S = 30.0  # for the tiles at work, after Ctrl-C
@@ -33,16 +30,19 @@ class SchedulerLostError(InputError):
 
 def run_on_cluster(
     scheduler: str,
-    jobs: Sequence[Job],
+    tasks: Sequence[Task],
     orders: Orders,
     take: Callable[[Outcome], None],
-    graph: Callable[[Sequence[Job], Orders], list[Delayed]],
 ) -> None:
     """Have the workers of a scheduler do the jobs."""
     with _unsaid(), _connected(scheduler) as client:
         threads = _threads(_machines(client, scheduler, orders.output))
-        futures = client.compute(graph(jobs, replace(orders, threads=threads)))
-        left = dict(zip(futures, jobs, strict=True))
+        orders = replace(orders, threads=threads)
+        left: dict[Any, Job] = {}
+        for number, (job, first) in enumerate(tasks):
+            key = f"volume-{number:08d}-{orders.run}"
+            future = client.submit(do, job, first, orders, key=key, pure=False, priority=-number)
+            left[future] = job
         try:
             _collect(client, scheduler, left, take)
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The batch as a dask graph, on this computer or on a cluster."""
+"""The batch, on this computer or on a cluster."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
 
 from ...core.device import gpu_memory_limit
 from ...core.scans import InputError
@@ -27,10 +27,7 @@ from ._record import FOLDER
 from ._report import Report
 from ._settings import BatchSettings, Job
 from ._shares import Shares, bytes_of, free_cores, free_memory, gpus_for, share_out
-from ._work import STOPPED, Orders, Outcome, lost, outcome_of_finished, prepare, run_job
-
-if TYPE_CHECKING:
-    from dask.delayed import Delayed
+from ._work import STOPPED, Orders, Outcome, Task, do, lost, outcome_of_finished
 
 OnOutcome = Callable[[Outcome, int, int], None]
 """Told an outcome, how many jobs are through, and of how many."""
@@ -91,11 +88,13 @@ def run_batch(
     Raises
     ------
     InputError
-        If the weights are missing, the output cannot be written, dask is not installed or the
-        scheduler does not answer; or once the report is written, if the scheduler was lost.
+        If the weights are missing, the output cannot be written, distributed (for a scheduler)
+        is not installed or the scheduler does not answer; or once the report is written, if the
+        scheduler was lost.
     """
     began = time.perf_counter()
-    _check_dask(scheduler)
+    if scheduler:
+        _check_distributed()
     orders = replace(_orders(Path(output).absolute(), settings), again=again)
     ledger = _Ledger(jobs, on_outcome)
     no_scheduler: SchedulerLostError | None = None
@@ -161,7 +160,7 @@ def _do(
     for plate, source in {job.output: job.parts[0].path for job in left if job.inside}.items():
         make_plate(Path(source), plate, orders.settings.ngff)
     if scheduler:
-        run_on_cluster(scheduler, left, orders, ledger.take, graph)
+        run_on_cluster(scheduler, _with_first(left), orders, ledger.take)
     else:
         _run_here(ledger, orders, _shares(left, orders.settings, workers), on_plane)
 
@@ -178,28 +177,10 @@ def digest_of(settings: BatchSettings) -> str:
     return settings.digest(model.sha256 if model else None)
 
 
-def graph(
-    jobs: Sequence[Job], orders: Orders, work: Callable[[Job, Orders, str], Outcome] = run_job
-) -> list[Delayed]:
-    """A dask graph with a node for each volume; time points wait for one that makes their place."""
-    from dask.delayed import delayed
-
-    places: dict[Path, Any] = {}
-    nodes = []
-    # Of equals dask takes the one with the greatest name first: so the numbers fall.
-    for number, job in zip(range(len(jobs), 0, -1), jobs, strict=True):
-        place = ""
-        if job.in_time_lapse and not job.trouble:
-            if job.target not in places:
-                key = f"place-{number:08d}-{orders.stop.name}"
-                # As one function of all that is known: dask then has nothing to look through.
-                place_of = delayed(partial(prepare, job, orders), pure=False)
-                places[job.target] = place_of(dask_key_name=key)
-            place = places[job.target]
-        key = f"volume-{number:08d}-{orders.stop.name}"
-        node = delayed(partial(work, job, orders), pure=False)
-        nodes.append(node(place, dask_key_name=key))
-    return nodes
+def _with_first(jobs: Sequence[Job]) -> list[Task]:
+    """Each job, with the one by which the place of its time points is made."""
+    firsts: dict[Path, Job] = {}
+    return [(job, job if job.trouble else firsts.setdefault(job.target, job)) for job in jobs]
 
 
 @dataclass(eq=False)
@@ -227,15 +208,13 @@ class _Ledger:
         return tuple(self._taken.get(job.name, Outcome(job, STOPPED)) for job in self.jobs)
 
 
-def _check_dask(scheduler: str | None) -> None:
+def _check_distributed() -> None:
     try:
-        import dask  # noqa: F401
-
-        if scheduler:
-            import distributed  # noqa: F401
+        import distributed  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"Batches need the package {error.name}: pip install 'napari-recurrent-mz[batch]'."
+            "Batches on a cluster need the package distributed: pip install "
+            "'napari-recurrent-mz[batch]'."
         ) from error
 
 
@@ -272,13 +251,12 @@ def _run_here(
 ) -> None:
     """In this process, or in several; a process that dies takes no other position with it."""
     if shares.workers == 1:
-        _compute(ledger, orders, "synchronous", on_plane=on_plane)
+        _do_all(ledger, orders, on_plane=on_plane)
         return
     while ledger.left():
         with processes(shares) as pool:
             try:
-                shared = replace(orders, threads=shares.threads)
-                _compute(ledger, shared, "processes", pool=pool, chunksize=1)
+                _do_all(ledger, replace(orders, threads=shares.threads), pool)
                 return
             except KeyboardInterrupt:
                 orders.stop.touch()
@@ -289,32 +267,17 @@ def _run_here(
         shares = replace(shares, workers=max(shares.workers // 2, 1))
 
 
-def _compute(
+def _do_all(
     ledger: _Ledger,
     orders: Orders,
-    scheduler: str,
-    *,
+    pool: ProcessPoolExecutor | None = None,
     on_plane: OnPlane | None = None,
-    **options: Any,
 ) -> None:
-    """Have dask do the jobs that are left, and take their outcomes as they come."""
-    from dask.base import compute
-    from dask.callbacks import Callback
-    from dask.delayed import delayed
-
-    def took(_key: object, value: object, *_rest: object) -> None:
-        if isinstance(value, Outcome):
-            ledger.take(value)
-
-    def work(job: Job, orders: Orders, trouble: str) -> Outcome:
-        assert on_plane is not None
-        return run_job(job, orders, trouble, partial(on_plane, job.name))
-
-    nodes = graph(ledger.left(), orders, work if on_plane is not None else run_job)
-    with Callback(posttask=took):  # type: ignore[no-untyped-call]
-        compute(  # type: ignore[no-untyped-call]
-            delayed(len, pure=False)(nodes),  # a common end keeps them in their order
-            scheduler=scheduler,
-            optimize_graph=False,
-            **options,
-        )
+    """Do the jobs that are left, here or in a pool, and take their outcomes as they come."""
+    tasks = _with_first(ledger.left())
+    if pool is not None:
+        for future in as_completed([pool.submit(do, job, first, orders) for job, first in tasks]):
+            ledger.take(future.result())
+        return
+    for job, first in tasks:
+        ledger.take(do(job, first, orders, on_plane and partial(on_plane, job.name)))

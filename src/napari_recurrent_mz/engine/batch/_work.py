@@ -66,6 +66,25 @@ class Outcome:
     trace: str = ""  #: of an error that is nobody's mistake
 
 
+Task = tuple[Job, Job]
+"""A job, and the one by which the place of all time points of its position is made."""
+
+_places: dict[tuple[Path, str], str] = {}  # of time-lapses and runs, why there is none
+
+
+def do(
+    job: Job, first: Job, orders: Orders, on_progress: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """Do one job, once the place of its time points is there."""
+    trouble = ""
+    if job.in_time_lapse and not job.trouble:
+        key = (job.target, orders.run)
+        if key not in _places:
+            _places[key] = prepare(first, orders)
+        trouble = _places[key]
+    return run_job(job, orders, trouble, on_progress)
+
+
 def run_job(
     job: Job,
     orders: Orders,
