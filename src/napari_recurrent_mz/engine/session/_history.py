@@ -149,9 +149,7 @@ class Verdict:
     sentence: str = ""
 
 
-def judged(
-    history: Sequence[HistoryEntry], epsilon: float, *, by_network: bool = False
-) -> Verdict:
+def judged(history: Sequence[HistoryEntry], epsilon: float, *, by_network: bool = False) -> Verdict:
     """Judge the volumes so far against ε; ``by_network`` is whether a network makes them."""
     # Both the last scan and the best next one must change no more than that: a scan in an unlucky
     # place changes little though others would change much.
