@@ -53,7 +53,7 @@ class HeightsButton(QPushButton):
         super().__init__()
         self._offered: Mislabelled | None = None
         name_button(self, "These planes are heights (z)", _TIP)
-        on(self, self.clicked, lambda: self.pressed_for.emit(self._offered))
+        on(self, self.clicked, self._press)
         self.offer(None)
 
     def look(self, layers: Iterable[Layer]) -> None:
@@ -68,3 +68,7 @@ class HeightsButton(QPushButton):
         if one is not None:
             words = f"{AXIS_WORDS[one.letter]}s"
             name_button(self, f"The {one.planes} {words} are heights (z)", _TIP)
+
+    def _press(self) -> None:
+        if self._offered is not None:
+            self.pressed_for.emit(self._offered)
