@@ -254,7 +254,7 @@ def _world_frame(layer: Image) -> Frame:
     matrix, zero = _world_map(layer)
     matrix = matrix[-3:, -3:]
     size = np.diag(matrix)
-    if np.abs(matrix - np.diag(size)).max() > 1e-6 * np.abs(size).max():
+    if np.abs(matrix - np.diag(size)).max() > _TURNED * np.abs(size).max():
         raise InputError(
             f"Layer '{layer.name}' is rotated or sheared: resample it along the axes first."
         )
