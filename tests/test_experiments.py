@@ -433,8 +433,8 @@ def test_an_error_in_the_distances_reaches_the_network_alone(weights: Path) -> N
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     number = BY_NAME["number"]
     rows = [
-        {"sample": 0, "scans": m, "z_um": z, "psnr": 20.0 + m, "nrmse": 10.0 / m, "ssim": 0.5,
-         "rmse": 9.0}
+        {"method": "recurrent-mz", "sample": 0, "scans": m, "z_um": z, "psnr": 20.0 + m,
+         "nrmse": 10.0 / m, "ssim": 0.5, "rmse": 9.0}
         for m in (1, 2, 3, 5)
         for z in (4.0, 5.0)
     ]  # fmt: skip

@@ -38,6 +38,7 @@ COLOURS = {
     "recurrent-mz": "#c1272d",
     "recurrent-mz-plus": "#c1272d",
     "recurrent-mz-beads": "#e8743b",
+    "recurrent-mz-worm": "#e8743b",
     "lmmse": "#0000a7",
     "lmmse-plus": "#0000a7",
     "richardson-lucy": "#008176",
@@ -50,7 +51,10 @@ COLOURS = {
 }
 """Colour of each method, the same in all figures."""
 
-_SPECIALISED = {"recurrent-mz-beads": "Recurrent-MZ for beads"}
+_SPECIALISED = {
+    "recurrent-mz-beads": "Recurrent-MZ for beads",
+    "recurrent-mz-worm": "Recurrent-MZ for worms",
+}
 
 RED, BLUE = COLOURS["recurrent-mz"], COLOURS["lmmse"]
 

@@ -71,6 +71,10 @@ WORM_DEPTH_UM = 18.0
 WORM_SCANS_UM = (3.0, 9.0, 15.0)
 """Where the paper's C. elegans stacks end (|Z| = 91, 0.2 µm), and its three scans."""
 
+WORM_NETWORK = "recurrent-mz-worm"
+OURS = ("recurrent-mz", WORM_NETWORK)
+"""The networks that the paper's worms are asked of: the general one, and the one for worms."""
+
 CAMERA = Camera(photons=2000.0, background=20.0)
 _BRIGHT = 0.9999  # this quantile of a stack is a signal of 1, in sparse samples as in dense ones
 
@@ -252,10 +256,10 @@ class Lab:
             self.used[method] = found
         return found
 
-    def network_model(self) -> Model:
-        """The weights of Recurrent-MZ."""
-        model = self.model("recurrent-mz")
-        assert model is not None  # the method has a network
+    def network_model(self, name: str = "recurrent-mz") -> Model:
+        """The weights of Recurrent-MZ, or of one of its bundled networks."""
+        model = self.model(name)
+        assert model is not None  # each of them is a network
         return model
 
     def available(self, methods: Sequence[str]) -> list[str]:

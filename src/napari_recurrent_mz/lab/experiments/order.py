@@ -18,7 +18,7 @@ from ...networks.weights import Model
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import BLUE, COLOURS, RED, axes_row, mark_scans, mean_lines, name_of, panels
-from .lab import WORM_SCANS_UM, HeldOutStack, Lab, Row, score
+from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, Row, score
 
 
 def _unscanned(lab: Lab, held: HeldOutStack, scans_um: Sequence[float]) -> list[int]:
@@ -35,12 +35,12 @@ _TRAINED_ORDERS = {
     "order-distance": "",
     "order-random": "the least spread",
 }
-_PAPER = {"recurrent-mz": "a narrow band (Fig. 6e)", "unet-3d": "fails (Fig. S5)"}
+_PAPER = {**dict.fromkeys(OURS, "a narrow band (Fig. 6e)"), "unet-3d": "fails (Fig. S5)"}
 
 
 def _measure_order(lab: Lab) -> Iterator[Row]:
     models: dict[str, Model | None] = {
-        name: _unsorted(lab.model(name)) for name in lab.available(("recurrent-mz", "unet-3d"))
+        name: _unsorted(lab.model(name)) for name in lab.available((*OURS, "unet-3d"))
     }
     why = "Networks trained with scans sorted by depth, by distance, and at random"
     models |= lab.trained(list(_TRAINED_ORDERS), why)
@@ -86,7 +86,7 @@ def _order_outcomes(table: pd.DataFrame) -> list[Outcome]:
                 f"all orders of three scans, {name_of(method)}: σ_RMSE / μ_RMSE",
                 f"{percent:.2g} % ({s['std']:.3f} of {s['mean']:.2f}; sorted {s['sorted']:.2f})",
                 _PAPER.get(str(method), ""),
-                Goal(2, "%", at_least=False) if method == "recurrent-mz" else None,
+                Goal(2, "%", at_least=False) if method in OURS else None,
                 percent,
             )
         )
@@ -155,7 +155,8 @@ def _repeated(
 ) -> Mapping[str, FloatArray]:
     """The plane from the first scan again and again, from all of them, and from Deep-Z."""
     scans = held.scans(heights)
-    one, whole = lab.network(held, scans[:1]), lab.network(held, scans)
+    model = lab.network_model(WORM_NETWORK)
+    one, whole = lab.network(held, scans[:1], model), lab.network(held, scans, model)
     planes = {f"I1 × {k}": one.plane(z_um, order=[0] * k) for k in _REPEATS}
     every = list(range(len(scans)))
     planes |= {f"all × {k}": whole.plane(z_um, order=every * k) for k in _REPEATS}
@@ -220,8 +221,9 @@ REPETITION = Experiment(
     figure="Figures 7 and S7",
     paper="Fed with one scan 2, 4 and 6 times, Recurrent-MZ reaches an RMSE of 12.30, 11.26 and "
     "11.73, like Deep-Z from that scan; a second scan lowers it to 8.78. The same holds for M = 3.",
-    how="Simulated worms; the first scan repeated, all scans repeated, and Deep-Z from each scan, "
-    "judged between the first two scans. The linear estimate counts a repeated scan once.",
+    how="Simulated worms, the network for worms; the first scan repeated, all scans repeated, and "
+    "Deep-Z from each scan, judged between the first two scans. The linear estimate counts a "
+    "repeated scan once.",
     measure=_measure_repetition,
     outcomes=_repetition_outcomes,
     draw=_draw_repetition,
@@ -235,38 +237,42 @@ _NESTED_UM = {1: (9.0,), 2: (9.0, 3.0), 3: (9.0, 3.0, 15.0), 5: (9.0, 3.0, 15.0,
 
 
 def _measure_number(lab: Lab) -> Iterator[Row]:
+    models = {name: lab.network_model(name) for name in lab.available(OURS)}
     for number, held in lab.worms():
-        for count, heights in _NESTED_UM.items():
-            network = lab.network(held, held.scans(heights))
+        for (name, model), (count, heights) in product(models.items(), _NESTED_UM.items()):
+            network = lab.network(held, held.scans(heights), model)
             for index in _unscanned(lab, held, _NESTED_UM[5]):
                 z = float(held.z_um[index])
-                about = {"sample": number, "scans": count, "z_um": round(z, 4)}
+                about = {"method": name, "sample": number, "scans": count, "z_um": round(z, 4)}
                 yield {**about, **score(held, index, network.plane(z))}
 
 
 def _number_outcomes(table: pd.DataFrame) -> list[Outcome]:
+    return [_falls(str(name), some) for name, some in table.groupby("method", sort=False)]
+
+
+def _falls(name: str, table: pd.DataFrame) -> Outcome:
     nrmse, psnr = (table.groupby("scans")[m].mean() for m in ("nrmse", "psnr"))
     steps = (nrmse.shift() / nrmse).dropna()
     errors, decibels = (", ".join(f"{v:.2f}" for v in values) for values in (nrmse, psnr))
-    return [
-        Outcome(
-            "1, 2, 3, 5 scans of the same sample: NRMSE",
-            f"{errors} (PSNR {decibels} dB)",
-            "falls with M (Fig. S2a)",
-            Goal(1, text="error falls with every scan"),
-            float(steps.min()) if len(steps) else math.nan,
-        )
-    ]
+    return Outcome(
+        f"1, 2, 3, 5 scans of the same sample, {name_of(name)}: NRMSE",
+        f"{errors} (PSNR {decibels} dB)",
+        "falls with M (Fig. S2a)",
+        Goal(1, text="error falls with every scan"),
+        float(steps.min()) if len(steps) else math.nan,
+    )
 
 
 def _draw_number(table: pd.DataFrame, _: Pictures) -> Figure:
-    figure, (left, right) = axes_row(2)
-    mean = table.groupby("scans").nrmse.mean()
-    left.plot(mean.index, mean, "o-", color=RED)
+    figure, (left, *row) = axes_row(1 + table.method.nunique())
+    mean_lines(left, table, "nrmse", "method", x="scans", label=name_of, marker="o")
     left.set(xlabel="number of scans", ylabel="NRMSE, %")
-    mean_lines(right, table, "psnr", "scans", label="M = {}".format)
-    right.set(xlabel="z, µm", ylabel="PSNR, dB")
-    right.legend()
+    left.legend()
+    for axes, (name, some) in zip(row, table.groupby("method", sort=False), strict=True):
+        mean_lines(axes, some, "psnr", "scans", label="M = {}".format)
+        axes.set(title=name_of(name), xlabel="z, µm", ylabel="PSNR, dB")
+        axes.legend()
     return figure
 
 

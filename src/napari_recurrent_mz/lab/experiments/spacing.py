@@ -17,7 +17,7 @@ from ...core.scans import Scan
 from ..shared import Goal
 from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import BLUE, COLOURS, RED, axes_row, mark_scans, mean_lines, name_of, panels
-from .lab import WORM_SCANS_UM, HeldOutStack, Lab, PreparedNetwork, Row, score
+from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, PreparedNetwork, Row, score
 
 # --- Figure 4: random and other spacings ----------------------------------------------------------
 
@@ -25,7 +25,7 @@ from .lab import WORM_SCANS_UM, HeldOutStack, Lab, PreparedNetwork, Row, score
 _SPACING_UM = 6.0
 _SMALLEST_UM = 4.0
 _DRAWS = 5
-_PAPER = {"recurrent-mz": "close curves", "unet-3d": "fails (Fig. 4b)"}
+_PAPER = {**dict.fromkeys(OURS, "close curves"), "unet-3d": "fails (Fig. 4b)"}
 
 
 def random_heights(rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -35,7 +35,7 @@ def random_heights(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _measure_random(lab: Lab) -> Iterator[Row]:
-    methods = lab.available(("recurrent-mz", "lmmse", "unet-3d"))
+    methods = lab.available((*OURS, "lmmse", "unet-3d"))
     draws = min(_DRAWS, lab.settings.draws) + 1
     for number, draw in lab.track(product(range(lab.settings.samples), range(draws))):
         held = lab.sample("worm", number)
@@ -57,7 +57,7 @@ def _random_outcomes(table: pd.DataFrame) -> list[Outcome]:
             f"scans at random against uniform spacing, {name_of(method)}",
             f"{mean['random']:.2f} dB at random, {mean['uniform']:.2f} dB at uniform spacing",
             _PAPER.get(str(method), ""),
-            goal if method == "recurrent-mz" else None,
+            goal if method in OURS else None,
             float(mean["uniform"] - mean["random"]),
         )
         for method, mean in means.iterrows()
@@ -100,14 +100,14 @@ _MIDDLE_UM = 9.0
 
 
 def _measure_distances(lab: Lab) -> Iterator[Row]:
-    """The bundled network at three spacings, and networks trained at each at one spacing."""
+    """The bundled networks at three spacings, and networks trained at each at one spacing."""
     trained = lab.trained(list(_TRAINED_SPACINGS), "Networks trained at Δz = 4, 6 and 8 µm alone")
     for number, held in lab.worms():
         for spacing in _SPACINGS_UM:
             scans = held.scans(_MIDDLE_UM + spacing * np.array([-1, 0, 1]))
             targets = lab.between(held, [scan.z_um for scan in scans])
             about = {"weights": "bundled", "sample": number, "spacing_um": spacing}
-            for method in lab.available(("recurrent-mz", "lmmse")):
+            for method in lab.available((*OURS, "lmmse")):
                 yield from lab.scored(held, method, scans, targets, about)
         scans, targets = held.scans(WORM_SCANS_UM), lab.between(held, WORM_SCANS_UM)
         for name, model in trained.items():
@@ -119,10 +119,11 @@ def _distances_outcomes(table: pd.DataFrame) -> list[Outcome]:
     lines = []
     bundled = table[table.weights == "bundled"]
     means = bundled.groupby(["spacing_um", "method"]).psnr.mean().unstack()
-    for spacing, mean in means.iterrows():
-        gain = mean["recurrent-mz"] - mean["lmmse"]
-        words = f"{mean['recurrent-mz']:.2f} dB, {gain:+.2f} dB over linear MMSE"
-        lines.append(Outcome(f"bundled weights, M = 3, scans at Δz = {spacing:g} µm", words))
+    for (spacing, mean), name in product(means.iterrows(), OURS):
+        if name in mean:
+            words = f"{mean[name]:.2f} dB, {mean[name] - mean['lmmse']:+.2f} dB over linear MMSE"
+            what = f"{name_of(name)}, bundled, M = 3, scans at Δz = {spacing:g} µm"
+            lines.append(Outcome(what, words))
     for name, spacing in _TRAINED_SPACINGS.items():
         psnr = table[table.weights == name].psnr
         words = f"{psnr.mean():.2f} ± {psnr.std():.2f} dB" if len(psnr) else NOT_MEASURED
@@ -133,11 +134,11 @@ def _distances_outcomes(table: pd.DataFrame) -> list[Outcome]:
 
 def _draw_distances(table: pd.DataFrame, _: Pictures) -> Figure:
     figure, (left, right) = axes_row(2, sharey=True)
-    network = table[table.method != "lmmse"]
-    bundled = network[network.weights == "bundled"]
+    bundled = table[(table.weights == "bundled") & (table.method == WORM_NETWORK)]
+    at_six = pd.concat([bundled, table[table.weights != "bundled"]])
     mean_lines(left, bundled, "psnr", "spacing_um", label="Δz = {:g} µm".format)
-    mean_lines(right, network[network.spacing_um == _SPACING_UM], "psnr", "weights")
-    left.set(title="bundled weights, scans at Δz", xlabel="z, µm", ylabel="PSNR, dB")
+    mean_lines(right, at_six[at_six.spacing_um == _SPACING_UM], "psnr", "weights")
+    left.set(title=f"{name_of(WORM_NETWORK)}, scans at Δz", xlabel="z, µm", ylabel="PSNR, dB")
     right.set(title="scans at Δz = 6 µm, by weights", xlabel="z, µm")
     left.legend()
     right.legend()
@@ -150,7 +151,7 @@ DISTANCES = Experiment(
     figure="Figures 4c and 4d",
     paper="Of networks trained at Δz = 4, 6 and 8 µm and tested at 6 µm, those trained at a "
     "smaller Δz have the better peak and the larger spread over the depth.",
-    how="Simulated worms, M = 3: the bundled weights with scans 4, 6 and 8 µm apart, and the "
+    how="Simulated worms, M = 3: the bundled networks with scans 4, 6 and 8 µm apart, and the "
     "paper's three networks where such weights are given.",
     measure=_measure_distances,
     outcomes=_distances_outcomes,
@@ -171,7 +172,8 @@ _FIELD = 96  # pixels
 def _measure_position(lab: Lab) -> Iterator[Row]:
     numbers = range(lab.settings.samples)
     samples = [_middle(lab.sample("worm", number)) for number in numbers]
-    correct = [lab.network(held, held.scans(_SCANS_UM)) for held in samples]
+    model = lab.network_model(WORM_NETWORK)
+    correct = [lab.network(held, held.scans(_SCANS_UM), model) for held in samples]
     # The same draws for every σ, so that the curve is of σ and not of chance.
     draws = [(s, d) for s in _SIGMAS_UM for d in range(_draws(lab.settings.draws, s))]
     parts = [(0.0, 0, n) for n in numbers] + [(s, d, d % len(samples)) for s, d in draws]
@@ -195,7 +197,8 @@ def _rows_with_error(
 ) -> Iterator[Row]:
     """The planes with errors in the DPM alone, and in the stated heights."""
     scans = zip(held.scans(_SCANS_UM), error_um, strict=True)
-    stated = lab.network(held, [Scan(scan.image, scan.z_um + float(e)) for scan, e in scans])
+    moved = [Scan(scan.image, scan.z_um + float(e)) for scan, e in scans]
+    stated = lab.network(held, moved, lab.network_model(WORM_NETWORK))
     for index in held.nearest(_TARGETS_UM):
         z = float(held.z_um[index])
         planes = {
@@ -276,9 +279,9 @@ POSITION = Experiment(
     figure="Figure 5",
     paper="M = 2: with Gaussian errors of σ = 1 µm in the DPMs the NRMSE at z = 4.6 µm rises from "
     "5.03 to 5.94, over 50 draws; the same holds at 6.8 µm.",
-    how="Simulated worms, scans at 3 and 9 µm, planes at 4.6 and 6.8 µm. The error is put into "
-    "the DPM alone, as in the paper, and into the stated height of each scan, which the linear "
-    "estimate under the network uses too: what a wrong stage costs a user.",
+    how="Simulated worms, the network for worms, scans at 3 and 9 µm, planes at 4.6 and 6.8 µm. "
+    "The error is put into the DPM alone, as in the paper, and into the stated height of each "
+    "scan, which the linear estimate under the network uses too: what a wrong stage costs a user.",
     measure=_measure_position,
     outcomes=_position_outcomes,
     draw=_draw_position,
