@@ -353,7 +353,7 @@ def test_record_goes_to_a_file_and_back(record: Record, tmp_path: Path) -> None:
     again = Record.read(path)
     assert as_text(again) == as_text(record)
     assert as_markdown(again) == as_markdown(record)
-    assert {"command", "date", "torch", "machine", "sizes"} <= set(again.made)
+    assert {"command", "date", "torch", "machine", "sizes"} <= set(again.header)
 
 
 def test_tables(record: Record) -> None:

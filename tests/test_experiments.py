@@ -84,7 +84,7 @@ def test_an_experiment_leaves_a_table_and_a_figure(results: Path, name: str) -> 
     values = record.table[["psnr", "nrmse", "ssim", "rmse"]]
     assert len(values) > 3
     assert np.isfinite(values).all(axis=None)
-    made = record.made
+    made = record.header
     assert made["weights"]["recurrent-mz"]["steps"] == 7
     assert made["settings"]["seed"] == 5
     assert "--quick" in made["command"]
@@ -440,7 +440,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     ]  # fmt: skip
     write(tmp_path, number, pd.DataFrame(rows), {}, {"command": "c", "µ": 1})
     record = read(tmp_path, "number")
-    assert record.made == {"command": "c", "µ": 1}
+    assert record.header == {"command": "c", "µ": 1}
     assert record.table.nrmse.tolist() == pytest.approx([r["nrmse"] for r in rows], rel=1e-5)
     (line,) = number.outcomes(record.table)
     assert line.ours.startswith("10.00, 5.00, 3.33, 2.00")

@@ -137,11 +137,11 @@ def _print_and_draw(names: list[str], tables: Any, theory: Any, figure: str | No
     )
     for histogram in histograms:
         expected = f"{theory[histogram.axis]:8.4f}" if theory else f"{'':8}"
-        for number, (name, found) in enumerate(zip(names, histogram.widths, strict=True)):
+        for number, (name, fwhm) in enumerate(zip(names, histogram.widths, strict=True)):
             kl = f"{histogram.kl:7.3f}" if histogram.kl is not None and number == 0 else ""
             print(
-                f"{histogram.axis:4} {name:{width}} {found.mean_um:8.4f} {found.median_um:8.4f} "
-                f"{found.n:6d} {expected} {kl}".rstrip()
+                f"{histogram.axis:4} {name:{width}} {fwhm.mean_um:8.4f} {fwhm.median_um:8.4f} "
+                f"{fwhm.n:6d} {expected} {kl}".rstrip()
             )
     if figure:
         save_figure(widths_figure(histograms, names, theory), figure)

@@ -23,7 +23,7 @@ def bench(
     ] = False,
     network: NetworkOptions,
     json: Annotated[str | None, Option("write everything there")] = None,
-    kept: Annotated[
+    files: Annotated[
         tuple[str, ...] | None,
         Option("measure nothing; print what --json wrote", names=("--from",)),
     ] = None,
@@ -54,8 +54,8 @@ def bench(
             print(f"{subject.name:<14}{subject.about}")
         return
     show = as_markdown if markdown else as_text
-    if kept:
-        print("\n\n".join(show(Record.read(path)) for path in kept))
+    if files:
+        print("\n\n".join(show(Record.read(path)) for path in files))
         return
     sizes = QUICK if quick else FULL
     task = Bench(choose_device(network.device), network.model, sizes, note)
@@ -64,9 +64,9 @@ def bench(
     record = Record(
         made_by(task, _command([f"--{name}" for name in flags if flags[name]], only, network))
     )
-    for found in measure(task) if stages else run(some, task):
-        record = record.with_(found)
-        note(title(found))
+    for entry in measure(task) if stages else run(some, task):
+        record = record.with_(entry)
+        note(title(entry))
         if json:  # what is done so far is there all along
             write_json(json, record.as_dict())
     print(show(record))

@@ -37,10 +37,10 @@ def card(
     model = load_model(path.resolve())
     # A new card makes a new file: the tables name the one that they were measured with.
     before = [*model.card.get("same_weights_as", []), model.sha256]
-    told = {**model.card, "evaluation": rows, "same_weights_as": before}
+    extended = {**model.card, "evaluation": rows, "same_weights_as": before}
     if description:
-        told["description"] = description
-    sha256 = save_model(model.network, told, path)
+        extended["description"] = description
+    sha256 = save_model(model.network, extended, path)
     print(f"{path}: card with {len(rows)} measured stacks, sha256 {sha256}")
 
 
@@ -49,12 +49,12 @@ def _row(path: Path) -> dict[str, Any]:
     import json
 
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
         means = {
             name: {measure: round(value, 4) for measure, value in scores["mean"].items()}
-            for name, scores in found["methods"].items()
+            for name, scores in evaluation["methods"].items()
         }
-        return {"stack": found["stack"], "planes": found["planes"], **means}
+        return {"stack": evaluation["stack"], "planes": evaluation["planes"], **means}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"'{path.name}' is not a result of recurrent-mz evaluate --json: give such a file."

@@ -205,14 +205,14 @@ class Files:
             return [OneChannel(n, name, n, len(called)) for n, name in enumerate(called)]
         if self.channel.isdigit():
             return [OneChannel(int(self.channel), "", 0, 1)]
-        found = [n for n, name in enumerate(names) if name.lower() == self.channel.lower()]
-        if len(found) != 1:
+        matching = [n for n, name in enumerate(names) if name.lower() == self.channel.lower()]
+        if len(matching) != 1:
             known = ", ".join(name for name in names if name) or "none has a name"
             raise InputError(
-                f"'{path}' has {len(found) or 'no'} channel called '{self.channel}' ({known}): "
+                f"'{path}' has {len(matching) or 'no'} channel called '{self.channel}' ({known}): "
                 f"give its number, 0 to {len(names) - 1}."
             )
-        return [OneChannel(found[0], "", 0, 1)]
+        return [OneChannel(matching[0], "", 0, 1)]
 
     def rising(self, image: ImageFile) -> tuple[Any, Any]:
         """All planes of a stack from the lowest up, and their heights in µm."""
@@ -367,13 +367,13 @@ def cropped(image: ImageFile, region: str | None) -> ImageFile:
 
 
 def _two_spans(region: str) -> list[tuple[int | None, int | None]]:
-    found = re.fullmatch(r"\s*(\d*):(\d*)\s*,\s*(\d*):(\d*)\s*", region)
-    if found is None:
+    match = re.fullmatch(r"\s*(\d*):(\d*)\s*,\s*(\d*):(\d*)\s*", region)
+    if match is None:
         raise InputError(
             f"The region '{region}' is not START:STOP,START:STOP (rows, columns) in pixels, for "
             "instance 0:512,256:512."
         )
-    numbers = [int(text) if text else None for text in found.groups()]
+    numbers = [int(text) if text else None for text in match.groups()]
     return [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
 
 

@@ -84,7 +84,7 @@ def _without_window(output: str, network: NetworkOptions) -> None:
             volume[plane.index] = plane.pixels
 
     with Progress("plane") as progress:
-        found = evaluate(
+        comparison = evaluate(
             sample.widefield,
             z_um,
             planes,
@@ -97,13 +97,15 @@ def _without_window(output: str, network: NetworkOptions) -> None:
         )
     grid = ZGrid(float(z_um[0]), float(z_um[-1]), float(z_um[1] - z_um[0]))
     scans = [Scan(volume[p], float(z_um[p]), f"{sample.kind} plane {p}") for p in planes]
-    seconds = found.methods[method].seconds
+    seconds = comparison.methods[method].seconds
     recipe = Recipe(scans, grid, optics, method, model, network.device)
-    made = recipe.provenance(choose_device(network.device), seconds)
-    write_volume(path, volume, z_um, optics.pixel_um, made)
+    provenance = recipe.provenance(choose_device(network.device), seconds)
+    write_volume(path, volume, z_um, optics.pixel_um, provenance)
     heights = ", ".join(f"{scan.z_um:g}" for scan in scans)
     print(result_line(path, volume.shape, grid, method, len(scans), seconds))
-    print(f"\nAgainst the simulated stack, from its planes at z = {heights} µm:\n{found.table()}")
+    print(
+        f"\nAgainst the simulated stack, from its planes at z = {heights} µm:\n{comparison.table()}"
+    )
 
 
 def _live_without_window(network: NetworkOptions) -> None:

@@ -62,19 +62,19 @@ def evaluate(
         (channel.name, *_read(stack, reference, channel, files, planes, optics, asked))
         for channel in files.channels(stack)
     ]
-    told: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     for channel, image, compare in jobs:
         with Progress("plane") as progress:
-            found = compare(planes=planes, on_progress=progress, **settings)
+            comparison = compare(planes=planes, on_progress=progress, **settings)
         about = {
             "stack": image.name,
             "reference": reference and Path(reference).name,
             "region": files.region,
         }
-        told[channel] = about | found.as_dict()
-        print(f"{channel}\n{found.table()}" if channel else found.table())
+        records[channel] = about | comparison.as_dict()
+        print(f"{channel}\n{comparison.table()}" if channel else comparison.table())
     if json:
-        write_json(json, told.get("", {"channels": told}))
+        write_json(json, records.get("", {"channels": records}))
 
 
 def _read(

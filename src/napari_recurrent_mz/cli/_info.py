@@ -59,10 +59,10 @@ def _version(package: str) -> str:
 def _report_to() -> str:
     urls = metadata("napari-recurrent-mz").get_all("Project-URL") or []
     by_name = dict(url.split(", ", 1) for url in urls)
-    found = next(
+    address = next(
         (by_name[key] for key in ("Bug Tracker", "Issues", "Source") if key in by_name), ""
     )
-    return f"at {found}" if found else "where you have the package from"
+    return f"at {address}" if address else "where you have the package from"
 
 
 _LONG = ("config", "network")  # every setting of a training: in the JSON beside the weights
@@ -123,10 +123,10 @@ def _file_lines(path: str) -> Iterator[str]:
     from ..io._parts import contents_of
 
     check_readable(path)
-    found = contents_of(path)
-    yield f"{path}: {len(found)} positions" if len(found) > 1 else path
-    for number, content in enumerate(found):
-        if len(found) > 1:
+    contents = contents_of(path)
+    yield f"{path}: {len(contents)} positions" if len(contents) > 1 else path
+    for number, content in enumerate(contents):
+        if len(contents) > 1:
             yield f"position {number}"
         lines = [content.trouble] if content.trouble else _content_lines(content)
         yield from (f"  {line}" for line in lines)
@@ -155,8 +155,8 @@ def _image_lines(image: ImageFile) -> Iterator[str]:
     for option, name, words, _ in OPTICS:
         value = getattr(image, name)
         unit = " µm" if name.endswith("_um") else ""
-        told = f"{value:g}{unit} ({image.sources[name]})" if value is not None else ""
-        yield _row(words, told or _unknown(image, name, option))
+        stated = f"{value:g}{unit} ({image.sources[name]})" if value is not None else ""
+        yield _row(words, stated or _unknown(image, name, option))
     for remark in image.remarks:
         yield f"note: {remark}"
 

@@ -47,8 +47,8 @@ class _Words(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         fill = super()._fill_text
-        parts = text.split("\n\n")
-        return "\n\n".join(p if "\n  " in p else fill(p, width, indent) for p in parts)
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(p if "\n  " in p else fill(p, width, indent) for p in paragraphs)
 
 
 def add_command(commands: Any, run: Callable[..., None]) -> None:
@@ -74,13 +74,13 @@ def add_group(
 
 def _added(commands: Any, name: str, words: str) -> argparse.ArgumentParser:
     """A parser whose help is a docstring: one line for the list, then what is said of it."""
-    words, found, examples = words.partition("examples:\n")
+    words, heading, examples = words.partition("examples:\n")
     title, text = _title_and_text(words)
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=title,
         description=text,
-        epilog=found + examples or None,
+        epilog=heading + examples or None,
         formatter_class=_Words,
     )
     return parser
@@ -88,8 +88,8 @@ def _added(commands: Any, name: str, words: str) -> argparse.ArgumentParser:
 
 def _title_and_text(docstring: str) -> tuple[str, str | None]:
     """The first line as a title, and what follows it, without the sections on parameters."""
-    told = re.split(r"(?:Parameters|Attributes)\n-+\n", docstring)[0]
-    title, _, text = told.strip().partition("\n\n")
+    summary = re.split(r"(?:Parameters|Attributes)\n-+\n", docstring)[0]
+    title, _, text = summary.strip().partition("\n\n")
     return title[0].lower() + title[1:].rstrip("."), text or None
 
 
@@ -210,7 +210,7 @@ def _type_and_count(kind: Any, option: Option, unset: bool, needed: bool) -> dic
 
 def _described(source: Callable[..., Any]) -> dict[str, str]:
     """What a docstring says of each parameter (numpydoc; ``a, b : type`` names two)."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     names: list[str] = []
     for line in (inspect.getdoc(source) or "").splitlines():
         head = re.match(r"(\w+(?:, \w+)*) : ", line)
@@ -218,7 +218,7 @@ def _described(source: Callable[..., Any]) -> dict[str, str]:
             names = head[1].split(", ")
         elif names and line.startswith("    "):
             for name in names:
-                found[name] = f"{found.get(name, '')} {line.strip()}".strip()
+                descriptions[name] = f"{descriptions.get(name, '')} {line.strip()}".strip()
         elif line.strip():
             names = []
-    return found
+    return descriptions

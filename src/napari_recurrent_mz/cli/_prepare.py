@@ -88,7 +88,7 @@ def align(
     images = about.images[leading]
     outputs = _outputs(result.output, files, images)
     planes, names, sources, heights = _planes_in_order(result, images, z)
-    found = _finish(
+    alignment = _finish(
         aligning(
             planes,
             transform=transform,
@@ -97,30 +97,30 @@ def align(
             names=names,
         )
     )
-    region = found.common_region
-    made = {
+    region = alignment.common_region
+    record = {
         "task": "align",
-        **found.as_dict(),
+        **alignment.as_dict(),
         "common_region": _region_text(region),
         "cropped": crop,
     }
     moved = []
     for one in about.images:
         pixels = planes if one is images else _planes_in_order(result, one, z)[0]
-        moved.append(_finish(applying(pixels, found, region if crop else None)))
+        moved.append(_finish(applying(pixels, alignment, region if crop else None)))
     if len(images) == 1:
-        about.write(outputs[0], moved, heights, made)
+        about.write(outputs[0], moved, heights, record)
     else:
         for i, file in enumerate(sources):
             single = [volume[i : i + 1] for volume in moved]
-            about.write(outputs[file], single, heights[i : i + 1], made, file)
-    table = found.table(heights, about.pixel_um)
+            about.write(outputs[file], single, heights[i : i + 1], record, file)
+    table = alignment.table(heights, about.pixel_um)
     if csv:
         table.insert(0, "file", [images[file].name for file in sources])
         write_table(csv, table)
     if figure:
-        save_figure(drift_figure(found, heights, about.pixel_um), figure)
-    print(_align_lines(result.output, found, table, region))
+        save_figure(drift_figure(alignment, heights, about.pixel_um), figure)
+    print(_align_lines(result.output, alignment, table, region))
 
 
 def edf(
@@ -147,12 +147,14 @@ def edf(
         pixels, z_um = result.rising(image)
         done.append(_finish(extending_focus(pixels, name=image.name)))
     first = about.images[0][0]
-    made = {"task": "edf", "source": first.name, "planes": first.n_planes}
+    record = {"task": "edf", "source": first.name, "planes": first.n_planes}
     middle = z_um[[0, -1]].mean(keepdims=True)
-    about.write(result.output, [found.image[None] for found in done], middle, made)
+    about.write(result.output, [extended.image[None] for extended in done], middle, record)
     if heights:
-        told = made | {"holds": "height of each pixel in micrometres"}
-        about.write(heights, [found.height_um(z_um)[None] for found in done], middle, told)
+        height_record = record | {"holds": "height of each pixel in micrometres"}
+        about.write(
+            heights, [extended.height_um(z_um)[None] for extended in done], middle, height_record
+        )
     y, x = done[0].image.shape
     print(f"{result.output}: {y} × {x} pixels in focus, from {first.n_planes} planes")
 
@@ -189,20 +191,22 @@ def normalise(
         else:
             focused = _finish(extending_focus(pixels, name=image.name)).image
             name = f"the EDF of {image.name}"
-        found = edf_normalisation(focused, name)
-        volumes.append(found.normalisation.apply(pixels))
-        records.append({"task": "normalise", "edf": name, **found.as_dict()})
+        fit = edf_normalisation(focused, name)
+        volumes.append(fit.normalisation.apply(pixels))
+        records.append({"task": "normalise", "edf": name, **fit.as_dict()})
         if figure:
-            save_figure(edf_histogram_figure(focused, found), of_channel(figure, channel))
+            save_figure(edf_histogram_figure(focused, fit), of_channel(figure, channel))
         words = f"{channel.name}: " if channel.name else ""
         print(
-            f"{words}{result.output}: background mean {found.background:.6g} is 0, foreground P99 "
-            f"{found.p99:.6g} is 1 (triangle threshold {found.threshold:.6g}, "
-            f"{found.foreground_share:.1%} foreground)"
+            f"{words}{result.output}: background mean {fit.background:.6g} is 0, foreground P99 "
+            f"{fit.p99:.6g} is 1 (triangle threshold {fit.threshold:.6g}, "
+            f"{fit.foreground_share:.1%} foreground)"
         )
     about.write(result.output, volumes, heights, *records)
     if json:
-        named = {channel.name: made for channel, made in zip(about.channels, records, strict=True)}
+        named = {
+            channel.name: record for channel, record in zip(about.channels, records, strict=True)
+        }
         write_json(json, named.get("", {"channels": named}))
 
 
@@ -240,7 +244,7 @@ def register(
     wide, other = about.images[0]
     stack, heights = result.rising(wide)
     moving, place = _confocal(other, confocal_pixel_um, confocal_z_step_um)
-    found = _finish(
+    registration = _finish(
         registering(
             stack,
             moving,
@@ -250,21 +254,21 @@ def register(
             names=(wide.name, other.name),
         )
     )
-    made = {
+    record = {
         "task": "register",
         "to": wide.name,
-        **found.as_dict(),
-        "covered_region": _region_text(found.region),
+        **registration.as_dict(),
+        "covered_region": _region_text(registration.region),
         "cropped": crop,
     }
-    volume = _finish(resampling(moving, found, crop=crop))
-    kept = np.asarray(heights[found.planes] if crop else heights)
-    about.write(result.output, [volume], kept, made, source=1)
+    volume = _finish(resampling(moving, registration, crop=crop))
+    planes_um = np.asarray(heights[registration.planes] if crop else heights)
+    about.write(result.output, [volume], planes_um, record, source=1)
     if json:
-        write_json(json, made)
+        write_json(json, record)
     if figure:
-        save_figure(registration_figure(found), figure)
-    print(_register_lines(result.output, made))
+        save_figure(registration_figure(registration), figure)
+    print(_register_lines(result.output, record))
 
 
 TASKS = (align, edf, normalise, register)
@@ -302,7 +306,7 @@ class _About:
         return fitting[0]
 
     def write(
-        self, path: str | Path, volumes: Sequence[Any], z_um: Any, *made: Any, source: int = 0
+        self, path: str | Path, volumes: Sequence[Any], z_um: Any, *records: Any, source: int = 0
     ) -> None:
         """Write a volume of each channel, with the provenance of its source and one entry more.
 
@@ -312,26 +316,28 @@ class _About:
 
         from ..io import Channel, Place, write_channels, write_volume
 
-        told = []
+        provenance = []
         for number, images in enumerate(self.images):
             before = dict(images[source].provenance)
-            entry = made[number] if len(made) > 1 else made[0]
+            entry = records[number] if len(records) > 1 else records[0]
             steps = [*before.get("prepared", ()), entry]
-            told.append(before | {"optics": self._optics[number], "prepared": steps})
+            provenance.append(before | {"optics": self._optics[number], "prepared": steps})
         if len(volumes) == 1:
             pixel_um, inputs = self.pixel_um, self._inputs
-            write_volume(path, volumes[0], z_um, pixel_um, told[0], inputs=inputs, keep_type=True)
+            write_volume(
+                path, volumes[0], z_um, pixel_um, provenance[0], inputs=inputs, keep_type=True
+            )
             return
-        kept = [_kept(volume) for volume in volumes]
+        typed = [_in_written_type(volume) for volume in volumes]
         channels = [
             Channel(volume, one.name, (float(volume.min()), float(volume.max())))
-            for volume, one in zip(kept, self.channels, strict=True)
+            for volume, one in zip(typed, self.channels, strict=True)
         ]
         place = Place(self.pixel_um, np.asarray(z_um, np.float64))
-        write_channels(path, channels, place, {"channels": told}, inputs=self._inputs)
+        write_channels(path, channels, place, {"channels": provenance}, inputs=self._inputs)
 
 
-def _kept(volume: Any) -> Any:
+def _in_written_type(volume: Any) -> Any:
     """Integers of 8 and 16 bits as they are, all else as float32, as one channel is written."""
     import numpy as np
 
@@ -419,28 +425,28 @@ def _region_text(region: tuple[slice, slice]) -> str:
     return ",".join(f"{part.start}:{part.stop}" for part in region)
 
 
-def _align_lines(output: str, found: Alignment, table: Any, region: tuple[slice, slice]) -> str:
+def _align_lines(output: str, alignment: Alignment, table: Any, region: tuple[slice, slice]) -> str:
     y, x = (float(abs(table[f"shift_{axis}_um"]).max()) for axis in "yx")
     before, after = (float(table[f"correlation_{when}"].mean()) for when in ("before", "after"))
     return (
         f"{output}: {len(table)} planes aligned, shifts up to {y:.2f} µm in y and {x:.2f} µm in x, "
-        f"rotations up to {abs(found.rotation_deg).max():.2f}°\n"
+        f"rotations up to {abs(alignment.rotation_deg).max():.2f}°\n"
         f"correlation with the reference {before:.4f} before, {after:.4f} after; field that all "
         f"planes show: --region {_region_text(region)}"
     )
 
 
-def _register_lines(output: str, made: dict[str, Any]) -> str:
-    first, stop = made["covered_planes"]
-    before = made["correlation_before"]
+def _register_lines(output: str, record: dict[str, Any]) -> str:
+    first, stop = record["covered_planes"]
+    before = record["correlation_before"]
     earlier = "none (no overlap)" if before is None else f"{before:.4f}"
     lines = [
-        f"{output}: shift z {made['shift_z_um']:+.3f}, y {made['shift_y_um']:+.3f}, "
-        f"x {made['shift_x_um']:+.3f} µm, rotation {made['rotation_deg']:+.3f}°, magnification "
-        f"{made['magnification']:.4f}",
-        f"correlation {earlier} before, {made['correlation_after']:.4f} after; the confocal stack "
-        f"covers planes {first} to {stop - 1}, --region {made['covered_region']}",
+        f"{output}: shift z {record['shift_z_um']:+.3f}, y {record['shift_y_um']:+.3f}, "
+        f"x {record['shift_x_um']:+.3f} µm, rotation {record['rotation_deg']:+.3f}°, magnification "
+        f"{record['magnification']:.4f}",
+        f"correlation {earlier} before, {record['correlation_after']:.4f} after; the confocal "
+        f"stack covers planes {first} to {stop - 1}, --region {record['covered_region']}",
     ]
-    if before is not None and made["correlation_after"] <= before:
+    if before is not None and record["correlation_after"] <= before:
         lines.append("the correlation did not rise: the stacks were registered, or do not match")
     return "\n".join(lines)

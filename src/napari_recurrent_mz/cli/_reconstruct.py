@@ -128,7 +128,7 @@ def surface(
 
 def points(words: Sequence[str]) -> list[tuple[float, ...]]:
     """Points (z, y, x) in µm from words such as ``3,0,12.5``."""
-    found: list[tuple[float, ...]] = []
+    parsed: list[tuple[float, ...]] = []
     for word in words:
         try:
             point: tuple[float, ...] = tuple(float(part) for part in word.split(","))
@@ -136,8 +136,8 @@ def points(words: Sequence[str]) -> list[tuple[float, ...]]:
             point = ()
         if len(point) != 3:
             raise InputError(f"The point '{word}' is not Z,Y,X in µm, for instance 3,0,12.5.")
-        found.append(point)
-    return found
+        parsed.append(point)
+    return parsed
 
 
 def _target(given: Given, heights: str | None, through: Sequence[str] | None) -> HeightMap:
@@ -172,9 +172,9 @@ def _surface_made(given: Given, target: HeightMap, output: Path) -> str:
                 image = event.pixels
             tell(event, note, checked)
     seconds = time.perf_counter() - begun
-    made = recipe.provenance(device, seconds, checked.check)
+    provenance = recipe.provenance(device, seconds, checked.check)
     inputs = given.source.scans.files
-    write_surface(output, image, target.heights_um, pixel_um, made, inputs=inputs)
+    write_surface(output, image, target.heights_um, pixel_um, provenance, inputs=inputs)
     y, x = image.shape
     facts = str(SurfaceFacts.of(target.heights_um, pixel_um)).rstrip(".")
     return (

@@ -62,11 +62,13 @@ def stack(
         seed=seed,
         camera=None if photons is None else Camera(photons=photons),
     )
-    made = {"simulated": sample.kind, "seed": seed, "optics": optics.as_dict()}
+    provenance = {"simulated": sample.kind, "seed": seed, "optics": optics.as_dict()}
     for path, pixels, modality in zip(
         outputs, (sample.widefield, sample.confocal), ("wide-field", "confocal"), strict=False
     ):
-        write_volume(path, pixels, sample.z_um, optics.pixel_um, {**made, "modality": modality})
+        write_volume(
+            path, pixels, sample.z_um, optics.pixel_um, {**provenance, "modality": modality}
+        )
         z, y, x = pixels.shape
         print(f"{path}: {modality} stack of '{sample.kind}', {z} planes of {y} × {x} pixels")
 
@@ -100,10 +102,10 @@ def fields(
         raise InputError(f"'{path}' is a file: name a folder for the fields.")
     config = PoolConfig(seed=seed, planes=n_planes, size=size, held_out=held_out, confocal=confocal)
     there = len(list(path.glob("field_*.json")))
-    made = make_fields(config, path, count, device=choose_device(device).torch)
+    steps = make_fields(config, path, count, device=choose_device(device).torch)
     with Progress("field") as progress:
         try:
-            for _ in progress.over(made, count - there):
+            for _ in progress.over(steps, count - there):
                 pass
         except KeyboardInterrupt:
             raise InputError(

@@ -120,8 +120,8 @@ def train(
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes is {minutes:g}: give a time above 0.")
     if adapting.stack:
-        found = [_field(adapting, path) for path in adapting.stack]
-        _adapt(_adapter(values, adapting, found), weights)
+        stacks = [_field(adapting, path) for path in adapting.stack]
+        _adapt(_adapter(values, adapting, stacks), weights)
         return
     if not (examples or (fields and held_out)) or (examples and fields):
         raise InputError(
@@ -171,7 +171,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         ("loss", LossConfig),
         ("examples", ExampleConfig),
         ("network", NetworkConfig),
-        *((f"network of {name}", found.config) for name, found in ARCHITECTURES.items()),
+        *(
+            (f"network of {name}", architecture.config)
+            for name, architecture in ARCHITECTURES.items()
+        ),
     ):
         add_options(parser, source, parser.add_argument_group(title), unset=True)
 

@@ -82,8 +82,8 @@ def check_finite(array: Array, label: str, of: str = "pixel") -> None:
     """Raise :class:`InputError` where a real array has values that are NaN, infinite or huge."""
     if array.dtype.kind != "f" or not array.size:
         return
-    parts = array if array.ndim > 2 else array[None]  # what is asked of a volume takes room
-    bad = sum(part.size - int(np.count_nonzero(np.isfinite(part))) for part in parts)
+    planes = array if array.ndim > 2 else array[None]  # what is asked of a volume takes room
+    bad = sum(part.size - int(np.count_nonzero(np.isfinite(part))) for part in planes)
     if bad:
         raise InputError(
             f"{label} has {counted(bad, of)} that {'is' if bad == 1 else 'are'} NaN or "

@@ -246,8 +246,8 @@ def notes_before(
 
 def saturation_notes(scans: Sequence[Scan]) -> list[str]:
     """A sentence that names the saturated scans; nothing when there is none."""
-    parts = [(scan, saturated_part(scan.pixels)) for scan in scans]
-    saturated = [f"{named(scan)} ({100 * part:.2g} %)" for scan, part in parts if part > SATURATED]
+    shares = [(scan, saturated_part(scan.pixels)) for scan in scans]
+    saturated = [f"{named(scan)} ({100 * part:.2g} %)" for scan, part in shares if part > SATURATED]
     if not saturated:
         return []
     return [f"Pixels of these scans are {AT_LIMIT}: {listed(saturated)}. {LOST}"]

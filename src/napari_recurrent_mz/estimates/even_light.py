@@ -45,8 +45,8 @@ def uneven_scan(scans: Sequence[FloatArray], z_um: npt.NDArray[np.float64]) -> U
     if len(scans) < 3:
         return None
     order = np.argsort(z_um)
-    found = _uneven([scans[i] for i in order], z_um[order])
-    return found and replace(found, index=int(order[found.index]))
+    uneven = _uneven([scans[i] for i in order], z_um[order])
+    return uneven and replace(uneven, index=int(order[uneven.index]))
 
 
 def _uneven(scans: Sequence[FloatArray], z_um: npt.NDArray[np.float64]) -> UnevenScan | None:

@@ -22,18 +22,18 @@ def hot_pixels(pixels: FloatArray, optics: Optics) -> npt.NDArray[np.intp]:
         return np.empty((0, 2), np.intp)
     beside = maximum_filter(pixels, footprint=_AROUND, mode="mirror")
     noise = max(noise_of(pixels, is_empty_counted=False), 1e-6 * float(np.ptp(pixels)))
-    found = np.argwhere(pixels > beside + _STANDS_OUT * noise)
-    alone = [_is_alone(pixels, beside, row, column) for row, column in found]
-    return np.asarray(found[np.array(alone, bool)])
+    peaks = np.argwhere(pixels > beside + _STANDS_OUT * noise)
+    alone = [_is_alone(pixels, beside, row, column) for row, column in peaks]
+    return np.asarray(peaks[np.array(alone, bool)])
 
 
 def without_hot_pixels(pixels: FloatArray, optics: Optics) -> tuple[FloatArray, int]:
     """A copy with the median of its neighbours in place of every such pixel, and how many."""
-    found, replaced = hot_pixels(pixels, optics), pixels.copy()
+    hot, replaced = hot_pixels(pixels, optics), pixels.copy()
     padded = np.pad(pixels, 1, mode="reflect")
-    for row, column in found:
+    for row, column in hot:
         replaced[row, column] = np.median(padded[row : row + 3, column : column + 3][_AROUND])
-    return replaced, len(found)
+    return replaced, len(hot)
 
 
 def _is_alone(pixels: FloatArray, beside: FloatArray, row: int, column: int) -> bool:

@@ -80,8 +80,8 @@ class Plan:
 
 def percent(value: float) -> str:
     """A fraction as a person says it: two digits below ten percent, no more above."""
-    parts = 100 * value
-    return f"{parts:.2g} %" if parts < 9.95 else f"{parts:.0f} %"
+    percentage = 100 * value
+    return f"{percentage:.2g} %" if percentage < 9.95 else f"{percentage:.0f} %"
 
 
 def plan(

@@ -39,11 +39,11 @@ def saturated_part(pixels: npt.NDArray[Any]) -> float:
 
 def stack_saturation_notes(name: str, stack: Iterable[npt.ArrayLike]) -> list[str]:
     """A sentence when planes of a stack are saturated; nothing otherwise."""
-    parts = [saturated_part(np.asarray(plane)) for plane in stack]
-    saturated = [part for part in parts if part > SATURATED]
+    shares = [saturated_part(np.asarray(plane)) for plane in stack]
+    saturated = [part for part in shares if part > SATURATED]
     if not saturated:
         return []
     return [
-        f"Pixels of {len(saturated)} of the {len(parts)} planes of '{name}' are {AT_LIMIT}, up to "
+        f"Pixels of {len(saturated)} of the {len(shares)} planes of '{name}' are {AT_LIMIT}, up to "
         f"{100 * max(saturated):.2g} % of a plane. {LOST}"
     ]

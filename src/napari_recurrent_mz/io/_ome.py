@@ -155,7 +155,7 @@ def take_ome(
     planes = _planes_of(pixels).get((channel, time), {})
     if part.z_axis:  # one plane of each channel or time point
         along = 0 if part.z_axis == "C" else 1
-        others = {at: found[0] for at, found in _planes_of(pixels).items() if 0 in found}
+        others = {at: planes[0] for at, planes in _planes_of(pixels).items() if 0 in planes}
         rest = (channel, time)[1 - along]
         planes = {at[along]: one for at, one in others.items() if at[1 - along] == rest}
     if facts.provenance and 0 in planes:  # in the files of others it is where the stage stood

@@ -74,8 +74,8 @@ class OmeTiffWriter:
         xml = OmeXml()
         pages = (image.n_planes, 1, 1, y, x, 1)
         xml.addimage(image.dtype.char, image.shape, pages, **ome_metadata(image))
-        told = _with_objective(xml.tostring(declaration=True), provenance)
-        tiffcomment(self._path, told.encode())
+        text = _with_objective(xml.tostring(declaration=True), provenance)
+        tiffcomment(self._path, text.encode())
 
     def close(self) -> None:
         """Let go of the file."""

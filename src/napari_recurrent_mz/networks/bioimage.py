@@ -71,9 +71,9 @@ def write_package(model: Model, path: Path) -> Path:
     """
     if path.suffix.lower() != ".zip":
         raise InputError(f"'{path.name}' is no package for bioimage.io: end it in .zip.")
-    network, parts = model.network, _prepared(model)
+    network, prepared = model.network, _prepared(model)
     names = Prepared._fields[:1] if isinstance(network, PlainNetwork) else Prepared._fields
-    inputs = {name: part for name, part in zip(names, parts, strict=False) if part.shape[1]}
+    inputs = {name: part for name, part in zip(names, prepared, strict=False) if part.shape[1]}
     with torch.no_grad():
         plane = network(*inputs.values())
     files = {f"{name}.npy": _npy(part) for name, part in {**inputs, "plane": plane}.items()}
@@ -179,5 +179,5 @@ def _read_me(model: Model) -> str:
     held_out = model.card.get("held_out", {})
     gain = held_out.get("gain_db")
     validation = f"{held_out.get('what')}: {gain:+.2f} dB." if gain is not None else "See the card."
-    told = model.card.get("description", "")
-    return _README.format(name=model.name, description=told, validation=validation)
+    description = model.card.get("description", "")
+    return _README.format(name=model.name, description=description, validation=validation)

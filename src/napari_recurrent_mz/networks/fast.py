@@ -218,10 +218,10 @@ def _by_rows(
 
 
 def _convolved(
-    parts: Sequence[tuple[_Conv, torch.Tensor]], rows: slice, then: _Activation | None
+    pairs: Sequence[tuple[_Conv, torch.Tensor]], rows: slice, then: _Activation | None
 ) -> torch.Tensor:
     """Some rows of a sum of convolutions, each of its image, and what becomes of the values."""
-    (first, x), *others = parts
+    (first, x), *others = pairs
     low, high = max(rows.start - 1, 0), rows.stop + 1  # a neighbour on each side
     image = first.new(x[:, :, low:high], None if others else then)
     for conv, more in others:

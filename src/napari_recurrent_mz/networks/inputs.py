@@ -172,8 +172,8 @@ class NetworkInputs:
         if whole.extra is None or self.residual_rms is None:
             return seen, linear[:, :0]
         extra = whole.extra[at][:, None]
-        parts = [seen, _asinh(extra / unit), _asinh(self.residual_rms[at] / unit)]
-        return torch.cat(parts, dim=1), extra
+        channels = [seen, _asinh(extra / unit), _asinh(self.residual_rms[at] / unit)]
+        return torch.cat(channels, dim=1), extra
 
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
         """Root-mean-square distance from the median in the neighbourhood, (T, 1, H, W).

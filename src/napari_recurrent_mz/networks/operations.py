@@ -147,9 +147,9 @@ def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
     """
     total = 0
 
-    def count(module: Any, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+    def count(module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal total
-        values = given[0] if isinstance(module, nn.ConvTranspose2d) else made
+        values = given[0] if isinstance(module, nn.ConvTranspose2d) else output
         total += 2 * values.numel() * module.weight[0].numel()
 
     with torch.random.fork_rng(devices=[]):  # only the number of weights counts

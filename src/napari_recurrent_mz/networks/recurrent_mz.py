@@ -340,10 +340,10 @@ class RecurrentMZ(nn.Module):
         y: torch.Tensor | None = None
         for level in reversed(range(self.config.levels)):
             s = features[level] + self.mix[level](state[level])  # s_k = x_k + Conv1×1(h_k)
-            parts = [s] if y is None else [functional.interpolate(y, scale_factor=2.0), s]
+            inputs = [s] if y is None else [functional.interpolate(y, scale_factor=2.0), s]
             if beside is not None and (level == 0 or self.config.nonnegative):
-                parts.append(functional.avg_pool2d(beside, 2**level).to(s.dtype))
-            y = self.decoder[level](torch.cat(parts, dim=1))
+                inputs.append(functional.avg_pool2d(beside, 2**level).to(s.dtype))
+            y = self.decoder[level](torch.cat(inputs, dim=1))
         out: torch.Tensor = self.last(y)[..., : size[0], : size[1]]
         if not self.config.correction or linear is None:
             return out

@@ -65,17 +65,17 @@ class Runner:
             precision = Precision.of(device.kind, half=form.half)
             self._network, self.dtype = FastNetwork(plain, precision), precision.features
 
-    def __call__(self, parts: Prepared) -> torch.Tensor:
+    def __call__(self, inputs: Prepared) -> torch.Tensor:
         """The image (N, 1, H, W) of the target planes."""
         with self._mode():
-            planes: torch.Tensor = self._network(*parts)
+            planes: torch.Tensor = self._network(*inputs)
             return planes
 
-    def continue_from(self, state: State | None, parts: Prepared) -> tuple[torch.Tensor, State]:
+    def continue_from(self, state: State | None, inputs: Prepared) -> tuple[torch.Tensor, State]:
         """The image once more scans have come to a state, and the state then."""
         assert isinstance(self._network, RecurrentMZ | FastNetwork)  # the others remember nothing
         with self._mode():
-            return self._network.continue_from(state, *parts)
+            return self._network.continue_from(state, *inputs)
 
     def release(self) -> None:
         """Give back what is only kept to be used again."""
@@ -152,13 +152,13 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
                 return _timed(model, device, forms)
 
         with one_core_each(1) as pool:
-            found = pool.submit(trial)
+            future = pool.submit(trial)
             try:
-                while not wait([found], _LOOK_UP_S).done:
+                while not wait([future], _LOOK_UP_S).done:
                     check_stopped()
             finally:
                 given_up.set()
-            seconds = found.result()
+            seconds = future.result()
     else:
         seconds = _timed(model, device, forms)
     _log.debug("On %s: %s", device.name, {form.words: s for form, s in seconds.items()})
@@ -167,14 +167,14 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
 
 def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, float]:
     """Seconds of each form that runs and makes the right image."""
-    parts = noise_input(model.network.config, device, (_WINDOW, _WINDOW))
-    reference = Runner(model, device, Form(fast=False, half=False))(parts).float()
+    inputs = noise_input(model.network.config, device, (_WINDOW, _WINDOW))
+    reference = Runner(model, device, Form(fast=False, half=False))(inputs).float()
     seconds: dict[Form, float] = {}
     for form in forms:
         try:
             runner = Runner(model, device, form)
-            if _deviation(runner(parts), reference) <= _LARGEST_DEVIATION[form.half]:
-                seconds[form] = _seconds(lambda: runner(parts), device)  # noqa: B023
+            if _deviation(runner(inputs), reference) <= _LARGEST_DEVIATION[form.half]:
+                seconds[form] = _seconds(lambda: runner(inputs), device)  # noqa: B023
         except (RuntimeError, NotImplementedError) as error:
             _log.info("The form '%s' cannot run on %s: %s", form.words, device.name, error)
     return seconds

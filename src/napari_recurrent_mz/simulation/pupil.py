@@ -129,14 +129,14 @@ def _intensities(
     even, odd = (1 + cosine) / 2, (1 - cosine) / 2
     across = sine / optics.immersion_index
     # Fields x of x-polarised light, y of y, the two mixed ones (alike), z of x, z of y.
-    parts = [
+    components = [
         even - odd * (2 * angle).cos(),
         even + odd * (2 * angle).cos(),
         math.sqrt(2) * odd * (2 * angle).sin(),
         across * angle.cos(),
         across * angle.sin(),
     ]
-    fields = torch.stack(parts) * amplitude
+    fields = torch.stack(components) * amplitude
     waves = torch.zeros_like(sine) if wavefront is None else wavefront.waves(optics, sine, angle)
     waves = torch.where(inside, waves, 0.0)
     heights = torch.as_tensor(z_um, dtype=torch.float32, device=device)

@@ -124,14 +124,14 @@ def check_groups(config: SampleConfig, questions: int) -> list[tuple[str, Group]
     """
     easy = replace(config, wrong=0.0, aberrated=0.0, mismatched=0.0, coarse_share=0.0)
     hard = replace(config, wrong=1.0, aberrated=1.0, coarse_share=0.6, photons=(60.0, 1000.0))
-    names, found = [name for name, _ in config.kinds], []
+    names, groups = [name for name, _ in config.kinds], []
     for third, own in {"as told": easy, "as in training": config, "hard": hard}.items():
         for number in range(math.ceil(questions / 3 / config.samples)):
             first = number * own.samples
             kinds = tuple(names[(first + n) % len(names)] for n in range(own.samples))
             one = replace(own, scans=(own.scans[number % len(own.scans)],))
-            found.append((third, Group(one, _SEED, number, kinds)))
-    return found
+            groups.append((third, Group(one, _SEED, number, kinds)))
+    return groups
 
 
 # --- of fields ---
@@ -185,8 +185,8 @@ def _asked(
     field: Field, case: Case, seed: int, network: NetworkConfig, device: torch.device
 ) -> Sets:
     rng, planes = np.random.default_rng(seed), _scan_planes(field, case)
-    told = 1 + case.wrong
-    stack = field.told(network.target, told, told)
+    stretch = 1 + case.wrong
+    stack = field.stated(network.target, stretch, stretch)
     # One random plane in each gap between scans.
     between = [int(rng.integers(low + 1, high)) for low, high in pairwise(planes)]
     take = Take(planes, stack.z_um[planes], np.array(between), Camera(photons=case.photons))

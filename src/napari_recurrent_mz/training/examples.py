@@ -89,11 +89,11 @@ class ExampleConfig:
     @property
     def shares(self) -> dict[int, float]:
         """The same over all sets of scans."""
-        each, found = self.scan_shares, dict[int, float]()
+        each, total = self.scan_shares, dict[int, float]()
         for shares in each:
             for m, share in shares.items():
-                found[m] = found.get(m, 0) + share / len(each)
-        return found
+                total[m] = total.get(m, 0) + share / len(each)
+        return total
 
 
 def draw_count(rng: np.random.Generator, shares: dict[int, float]) -> int:

@@ -61,19 +61,19 @@ class Field:
             )
         return self.confocal
 
-    def told(self, target: str, wavelength: float = 1.0, stretch: float = 1.0) -> Stack:
-        """What sets of scans are made of: told are the true wavelength and heights times these."""
+    def stated(self, target: str, wavelength: float = 1.0, stretch: float = 1.0) -> Stack:
+        """The stack of sets of scans; the true wavelength and heights are multiplied by these."""
         optics = replace(self.optics, wavelength_um=self.optics.wavelength_um * wavelength)
         z_um = np.arange(len(self.stack), dtype=np.float64) * (self.z_step_um * stretch)
         step_dof = self.z_step_um / self.optics.depth_of_field_um
         return Stack(self.stack, self.truth(target), z_um, optics, step_dof)
 
     def drawn(self, target: str, config: ExampleConfig, rng: np.random.Generator) -> Stack:
-        """The same, in half of the cases with something else told than what is true."""
+        """The same, in half of the cases with something else stated than what is true."""
         if rng.random() < 0.5:
-            return self.told(target)
+            return self.stated(target)
         wrong = rng.normal(0, [config.wrong_optics, config.wrong_step])
-        return self.told(target, *np.exp(np.clip(wrong, (-0.1, -0.12), (0.1, 0.12))).tolist())
+        return self.stated(target, *np.exp(np.clip(wrong, (-0.1, -0.12), (0.1, 0.12))).tolist())
 
 
 @dataclass(frozen=True)

@@ -165,14 +165,14 @@ class ExampleFolder:
         These follow from the files made here, not from those that another process has in hand; None
         before the first.
         """
-        began, made = time.monotonic(), list[Job]()
+        began, finished = time.monotonic(), list[Job]()
         for done, job in enumerate(jobs, start=1):
             if not self._fits(job, most_gigabytes):
                 break
             if self.make(job, device):
-                made.append(job)
+                finished.append(job)
             spent, left = time.monotonic() - began, self.expected_gigabytes(jobs[done:])
-            yield done, spent * left / self.expected_gigabytes(made) if made else None
+            yield done, spent * left / self.expected_gigabytes(finished) if finished else None
 
     def renewing(self, device: torch.device, most_gigabytes: float) -> Iterator[int]:
         """Make groups without end, each in the place of the oldest; yields their numbers."""

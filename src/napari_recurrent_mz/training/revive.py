@@ -97,11 +97,11 @@ class Dead:
     @property
     def words(self) -> str:
         """What is logged; nothing where nothing is dead."""
-        found = [f"{block} makes the same everywhere" for block in self.blocks]
+        phrases = [f"{block} makes the same everywhere" for block in self.blocks]
         if self.channels:
             each = [f"{count} in {block}" for block, count in self.channels.items()]
-            found.append(f"channels never above zero: {', '.join(each)}")
-        return "; ".join(found)
+            phrases.append(f"channels never above zero: {', '.join(each)}")
+        return "; ".join(phrases)
 
 
 def _pair(block: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:

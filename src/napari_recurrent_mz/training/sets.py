@@ -167,11 +167,11 @@ def make_sets(
     every = NetworkConfig(  # all that any network sees
         nonnegative=network.nonnegative, target=network.target, dpm_unit_dof=network.dpm_unit_dof
     )
-    made = [
+    sets = [
         _one_set(stack, take, every, device, generator).tensors()
         for stack, take in zip(stacks, takes, strict=True)
     ]
-    return Sets(**{name: torch.stack([one[name] for one in made]) for name in made[0]})
+    return Sets(**{name: torch.stack([one[name] for one in sets]) for name in sets[0]})
 
 
 def _one_set(

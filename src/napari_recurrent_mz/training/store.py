@@ -316,8 +316,8 @@ class FieldExamples:
             path.parent.mkdir(exist_ok=True)
             own = np.random.default_rng([seed, number, variant, count])
             config = replace(config, targets=max(config.targets, _KEPT_TARGETS))
-            made = one_set(self.pool[number], config, network, count, own, self.device)
-            write_sets(path, [made])
+            sets = one_set(self.pool[number], config, network, count, own, self.device)
+            write_sets(path, [sets])
         return read_sets(path)[0].to(self.device)
 
     def _folder(self, seed: int) -> Path:

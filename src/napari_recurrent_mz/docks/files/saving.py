@@ -47,11 +47,11 @@ class SavingRow(QWidget):
         """Write a file or folder of this name in a thread; ``then`` gets how it ended."""
 
         def written(stop: threading.Event) -> Steps[Any]:
-            found: list[Any] = []
-            for step in stepping(lambda: found.append(write()), stop.is_set):
+            results: list[Any] = []
+            for step in stepping(lambda: results.append(write()), stop.is_set):
                 with contextlib.suppress(Stopped):  # who writes looks up, unless all is written
                     yield step
-            return found[0]
+            return results[0]
 
         def ended(outcome: Outcome) -> None:
             self._run = None

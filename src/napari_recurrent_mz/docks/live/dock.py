@@ -14,7 +14,7 @@ from ...core.scans import InputError
 from ...measure.plots.live import ErrorOverZ, Stopping, live_figure
 from ..files.saving import finished_volume
 from ..shared.guard import guarded, on, telling
-from ..shared.insides import CALM
+from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
 from ..shared.result import order_from, plane_in_view, show_height
 from .files import LiveFiles
@@ -216,7 +216,7 @@ class LiveDock(ScanIntake):
         """See that its memory is freed, too."""
         super()._layer_goes()
         with contextlib.suppress(IndexError):
-            CALM.give_back(self._viewer.layers[event.index])
+            SHORT_PAUSES.give_back(self._viewer.layers[event.index])
 
     # the session ----------------------------------------------------------------------
     def _begin(self, title: str, make: Callable[[], Any]) -> None:

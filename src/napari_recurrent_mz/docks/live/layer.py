@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from ...core.methods import METHOD_NAMES
 from ...core.scans import ZGrid
-from ..shared.insides import CALM
+from ..shared.insides import SHORT_PAUSES
 from ..shared.layer_in_turns import LayerInTurns
 from ..shared.layers import METADATA_KEY
 from ..shared.pace import Pace, Turns
@@ -98,7 +98,7 @@ class LiveLayer(QObject):
 
     def _add_axis(self) -> None:
         """Let napari make the slider of the planes, if this is its first layer."""
-        CALM.put_aside()  # the layer can then go again without a look at all there was before
+        SHORT_PAUSES.put_aside()  # the layer can then go again without a look at all before it
         if len(self._viewer.layers) == 0:
             self._viewer.dims.ndim = 3
 

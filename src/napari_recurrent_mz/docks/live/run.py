@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from ..shared.guard import on
-from ..shared.insides import CALM
+from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
 from ..shared.worker import Outcome, Rest, Run
 from .work import Filled, LiveWork, NotStarted, Started
@@ -112,7 +112,7 @@ class LiveRun(QObject):
         item = self._items.popleft()
         if isinstance(item, Started):
             self.session = item.session
-            CALM.put_aside()  # libraries were loaded for it
+            SHORT_PAUSES.put_aside()  # libraries were loaded for it
         self.arrived.emit(item)
 
     def _ended(self, outcome: Outcome) -> None:

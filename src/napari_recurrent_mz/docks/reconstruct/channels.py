@@ -44,10 +44,10 @@ class Channel:
 
     def of(self, row: Row) -> Image:
         """The layer that stands in for that of a row."""
-        found = self.layers[id(row.layer)]()
-        if found is None:
+        image = self.layers[id(row.layer)]()
+        if image is None:
             raise InputError("A layer of the channels was removed: look at their list again.")
-        return found
+        return image
 
     @property
     def first(self) -> Image | None:
@@ -112,13 +112,15 @@ def _is_like(layer: Layer, main: Image) -> bool:
 def _of_file(mains: Sequence[Image], layers: Sequence[Layer]) -> Iterator[Channel]:
     """The other channels of the images that the rows are of, each complete."""
     places = [channel_of(main) for main in mains]
-    found = {channel_of(layer): layer for layer in layers}
+    layer_at = {channel_of(layer): layer for layer in layers}
     images = [place[0] for place in places if place is not None]
     if len(set(images)) < len(mains):
         return
-    numbers = sorted({place[1] for place in found if place is not None and place[0] == images[0]})
+    numbers = sorted(
+        {place[1] for place in layer_at if place is not None and place[0] == images[0]}
+    )
     for number in numbers:
-        own = [found.get((image, number)) for image in images]
+        own = [layer_at.get((image, number)) for image in images]
         if all(isinstance(layer, Image) for layer in own):
             yield Channel(_references(mains, own), is_of_file=True, use=True)
 
@@ -202,9 +204,9 @@ class ChannelsPanel(FormPanel):
         """
         self.channels = channels_of(rows, layers)
         for channel in self.channels[1:]:
-            kept = self._keep(channel)
-            channel.use = channel.use if kept.use is None else kept.use
-            channel.typed_um = kept.typed_um
+            remembered = self._keep(channel)
+            channel.use = channel.use if remembered.use is None else remembered.use
+            channel.typed_um = remembered.typed_um
         first = self.channels[0].first if self.channels else None
         self.frames = 1 if first is None else frame_count(first)
         self._show(wavelength_um)
@@ -222,12 +224,12 @@ class ChannelsPanel(FormPanel):
     def _edited(self, item: QTableWidgetItem) -> None:
         with telling(self):
             channel = self.channels[item.row()]
-            kept = self._keep(channel)
+            remembered = self._keep(channel)
             if item.column() == NAME:
-                kept.use = channel.use = item.checkState() == Qt.CheckState.Checked
+                remembered.use = channel.use = item.checkState() == Qt.CheckState.Checked
             else:
                 value = parse_wavelength_um(item.text())
-                kept.typed_um = channel.typed_um = value if value and value > 0 else None
+                remembered.typed_um = channel.typed_um = value if value and value > 0 else None
             self.changed.emit()
 
 

@@ -309,18 +309,20 @@ class ReconstructDock(ScanSource):
     def _say_end(self, result: ResultLayer, outcome: Outcome) -> None:
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
         planes = "finished plane is" if result.done == 1 else f"{result.done} finished planes are"
-        kept = f" The {planes} kept{where}." if result.done else ""
+        remainder = f" The {planes} kept{where}." if result.done else ""
         before = [f"“{one.name}”" for one in self._result_layers() if one is not result.layer]
-        kept += f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
+        remainder += (
+            f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
+        )
         if result.is_removed and outcome.state != "done":
-            stays = kept if outcome.path is not None or before else ""
+            stays = remainder if outcome.path is not None or before else ""
             self.say(f"Stopped, because its layer was removed.{stays}")
         elif outcome.state == "done" and result.layer is not None:
             self._say_done(result, outcome, before)
         elif outcome.state == "cancelled":
-            self.say(f"Cancelled.{kept}")
+            self.say(f"Cancelled.{remainder}")
         else:
-            self.say(outcome.sentence + kept, "error")
+            self.say(outcome.sentence + remainder, "error")
 
     def _say_done(self, result: ResultLayer, outcome: Outcome, before: list[str]) -> None:
         """Say that all is ready, and what to mind."""
@@ -359,9 +361,9 @@ class ReconstructDock(ScanSource):
             in_background(self, interpolated, recipe, then=add)
 
     def _add_beside(
-        self, volume: weakref.ref[Image], made: tuple[FloatArray, dict[str, Any]]
+        self, volume: weakref.ref[Image], result: tuple[FloatArray, dict[str, Any]]
     ) -> None:
-        pixels, record = made
+        pixels, record = result
         beside = volume()
         if beside is None or beside not in self._viewer.layers:
             return
@@ -376,9 +378,9 @@ class ReconstructDock(ScanSource):
         """Let scans without a fault, as new layers, take the place of those that have it."""
         rows, optics = self.used(), self.ui.optics.optics()
 
-        def swap(found: dict[int, RepairedScan]) -> None:
+        def swap(repairs: dict[int, RepairedScan]) -> None:
             pairs = []
-            for number, repaired in found.items():
+            for number, repaired in repairs.items():
                 layer = self._viewer.add_layer(repaired_layer(rows[number], repaired))
                 pairs.append((rows[number], Row(weakref.ref(layer), 0, rows[number].z_um, TYPED)))
             self.ui.table.scans.swap(pairs)

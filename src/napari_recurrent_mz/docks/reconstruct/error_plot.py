@@ -53,9 +53,9 @@ class ErrorPlot(QWidget):
             )
 
     def _shows(self, recipe: Recipe) -> Callable[[_Seen], None]:
-        def show(found: _Seen) -> None:
+        def show(seen: _Seen) -> None:
             if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
-                self.shown, *notes = found
+                self.shown, *notes = seen
                 self.canvas.show_figure(error_figure(self.shown))
                 self.show()
                 if notes != self.notes:

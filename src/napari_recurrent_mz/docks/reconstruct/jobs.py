@@ -191,13 +191,13 @@ def without_hot(rows: Sequence[Row], optics: Optics) -> dict[int, RepairedScan]:
     """The rows that have hot pixels, by number, without them."""
     from ...estimates.hot_pixels import without_hot_pixels
 
-    found = {}
+    repairs = {}
     for number, row in enumerate(rows):
         pixels, count = without_hot_pixels(row.scan().pixels, optics)
         if count:
             step = {"task": "hot pixels", "replaced": count}
-            found[number] = RepairedScan(pixels, "hot pixels replaced", step)
-    return found
+            repairs[number] = RepairedScan(pixels, "hot pixels replaced", step)
+    return repairs
 
 
 def with_even_light(rows: Sequence[Row], _optics: Optics) -> dict[int, RepairedScan]:

@@ -51,8 +51,8 @@ class ResultPanel(FormPanel):
         self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
         self._form.put_beside("on_disk", self.choose)
         self._form.put_under("on_disk", self.where)
-        if (kept := settings.remembered(_GROUP, ("ngff",)).get("ngff")) in NGFF:
-            self._form.ngff.value = kept
+        if (remembered := settings.remembered(_GROUP, ("ngff",)).get("ngff")) in NGFF:
+            self._form.ngff.value = remembered
         self._show()
         on(self, self.on_disk.toggled, self._toggled)
         on(self, self.on_disk.clicked, self._clicked)

@@ -120,10 +120,10 @@ def stacks_of(content: Content, z_axis: str = "") -> list[FileStack]:
     """Every channel of an image; the planes along ``z_axis``, C or T, may be its heights."""
     if content.trouble:
         raise InputError(content.trouble)
-    found, content = channels_in(content, z_axis), content.with_z(z_axis)
-    time, several = 0 if content.length("T") > 1 else None, len(found) > 1
+    images, content = channels_in(content, z_axis), content.with_z(z_axis)
+    time, several = 0 if content.length("T") > 1 else None, len(images) > 1
     stacks = []
-    for number, image in enumerate(found):
+    for number, image in enumerate(images):
         part = Part(content.path, content.inside, time, number if several else None, z_axis)
         named = replace(image, name=replace(part, time=None).name)
         stacks.append(FileStack(content, part, named))

@@ -35,13 +35,13 @@ def mislabelled(layer: Layer) -> Mislabelled | None:
     if not isinstance(file, Mapping) or not isinstance(layer, Image):
         return None
     shape, labels = full_resolution(layer).shape, layer.axis_labels
-    found = {"C": int(file.get("channels") or 1), "T": shape[0] if labels[0] == "t" else 1}
+    lengths = {"C": int(file.get("channels") or 1), "T": shape[0] if labels[0] == "t" else 1}
     planes = 1 if len(shape) == 3 and labels[0] == "t" else plane_count(layer)
-    along = [letter for letter, count in found.items() if count > 1]
+    along = [letter for letter, count in lengths.items() if count > 1]
     is_split = "t" in file or "z" in file
     if planes > 1 or len(along) != 1 or is_split:
         return None
-    return Mislabelled(str(file["path"]), str(file["inside"]), along[0], found[along[0]])
+    return Mislabelled(str(file["path"]), str(file["inside"]), along[0], lengths[along[0]])
 
 
 class HeightsButton(QPushButton):
@@ -58,8 +58,8 @@ class HeightsButton(QPushButton):
 
     def look(self, layers: Iterable[Layer]) -> None:
         """Offer what is in the file of one of these layers."""
-        found: list[Any] = [mislabelled(layer) for layer in layers]
-        self.offer(next((one for one in found if one is not None), None))
+        candidates: list[Any] = [mislabelled(layer) for layer in layers]
+        self.offer(next((one for one in candidates if one is not None), None))
 
     def offer(self, one: Mislabelled | None) -> None:
         """Offer this, or nothing."""

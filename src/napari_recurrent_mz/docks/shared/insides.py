@@ -2,10 +2,10 @@
 
 A window stands still although nothing runs in its thread while it waits for the interpreter, a
 switch interval each time, and while the garbage collector's full pass looks at every object: 0.2 s
-with napari and torch loaded. While somebody holds :data:`CALM`, the interval is short and a full
-pass, which napari asks for with every layer that goes, looks only at what is new. Small passes are
-few, so that a plot's thousands of parts go in one of them (:meth:`Calm.tidy`) and do not grow old.
-Whoever suspects these means of a fault sets :data:`SWITCH`, and does without them.
+with napari and torch loaded. While somebody holds :data:`SHORT_PAUSES`, the interval is short and a
+full pass, which napari asks for with every layer that goes, looks only at what is new. Small passes
+are few, so that a plot's thousands of parts go in one of them (:meth:`ShortPauses.tidy`) and do not
+grow old. Whoever suspects these means of a fault sets :data:`SWITCH`, and does without them.
 A lower priority of the working threads does not help: one that has the interpreter is then kept
 waiting by others, and the window with it.
 """
@@ -37,7 +37,7 @@ _LONG_S = 0.02  # of a full pass: then there is much that is new
 _MARGIN = 0.95  # of the canvas that a layer fills
 
 
-class Calm:
+class ShortPauses:
     """Counts who works; all methods are for the GUI thread."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Calm:
             self.put_aside()
 
 
-CALM = Calm()  # the one there is
+SHORT_PAUSES = ShortPauses()  # the one there is
 
 
 def unwrapped(viewer: Any) -> Any:

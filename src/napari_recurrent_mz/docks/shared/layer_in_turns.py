@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from napari.layers import Layer
 
-from .insides import CALM, give_controls, unselected, without_controls
+from .insides import SHORT_PAUSES, give_controls, unselected, without_controls
 from .pace import Turns, paint_after
 
 Steps = tuple[Callable[[], object], ...]
@@ -68,7 +68,7 @@ class LayerInTurns(Generic[L]):
         with unselected(self._viewer), without_controls(self._viewer, layer):
             self._viewer.layers.append(layer)
         self._added = weakref.ref(layer)
-        CALM.expect_to_go(layer)
+        SHORT_PAUSES.expect_to_go(layer)
 
     def _give_controls(self) -> None:
         self._is_coming = False

@@ -384,8 +384,8 @@ def _stamp(path: str) -> _FileStamp:
     stats = []
     for one in about:
         with contextlib.suppress(OSError):
-            found = one.stat()
-            stats.append((found.st_mtime_ns, found.st_size))
+            status = one.stat()
+            stats.append((status.st_mtime_ns, status.st_size))
     return tuple(stats)
 
 

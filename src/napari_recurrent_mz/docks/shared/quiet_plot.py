@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from ...measure.plots import Draw, fill_figure
 from .guard import emit_alive, on, one_shot
-from .insides import CALM
+from .insides import SHORT_PAUSES
 from .theme import Palette, ink_of
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class QuietCanvas(QWidget):
         if isinstance(picture, Exception):
             raise picture
         self.picture = picture
-        CALM.tidy()  # the figure's parts hold each other
+        SHORT_PAUSES.tidy()  # the figure's parts hold each other
         self.update()
         if self._is_old:
             self.restyle()

@@ -55,13 +55,13 @@ class Splits:
 
     def inserted(self, layer: Layer) -> bool:
         """A layer has come; whether it is a part, and was given something."""
-        found = _SPLIT.fullmatch(layer.name)
-        if found is None or not isinstance(layer, Image):
+        match = _SPLIT.fullmatch(layer.name)
+        if match is None or not isinstance(layer, Image):
             return False
-        number, gone = int(found["number"]), self._gone
+        number, gone = int(match["number"]), self._gone
         if layer.metadata.get(LAID_KEY):
             return _lay_out(layer, number)
-        if gone is not None and gone.name == found["name"]:
+        if gone is not None and gone.name == match["name"]:
             return _take_from_file(layer, number, gone)
         return False
 

@@ -44,9 +44,9 @@ def scans_like(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:
         return None
 
     like = {one: height_um(one) for one in layers}
-    found = [one for one in like if like[one] is not None]
-    is_one_each = len({like[one] for one in found}) == len(found)
-    return found if layer in found and is_one_each else [layer]
+    alike = [one for one in like if like[one] is not None]
+    is_one_each = len({like[one] for one in alike}) == len(alike)
+    return alike if layer in alike and is_one_each else [layer]
 
 
 def check_stack(layer: Layer, hint: str = "choose one with at least two planes.") -> Image:

@@ -253,7 +253,7 @@ def reconstruct_steps(
     began = time.monotonic()
     target: VolumeTarget | None = None
     check: OwnSampleCheck | None = None
-    told: set[str] = set()
+    noted: set[str] = set()
     try:
         from ...core.device import choose_device
         from ...engine import inference
@@ -277,8 +277,8 @@ def reconstruct_steps(
                     if isinstance(event, inference.Plane):
                         yield target.put(event)
                         rest.take()
-                    elif isinstance(event, inference.Note) and event.sentence not in told:
-                        told.add(event.sentence)  # of a time-lapse, once
+                    elif isinstance(event, inference.Note) and event.sentence not in noted:
+                        noted.add(event.sentence)  # of a time-lapse, once
                         yield event.sentence
                     elif isinstance(event, OwnSampleCheck):
                         check = event

@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from ...core.progress import Stopped
 from ...core.scans import InputError
 from .guard import emit_alive, on, sentence_of, telling
-from .insides import CALM, is_open
+from .insides import SHORT_PAUSES, is_open
 
 _LONGEST_REST_S = 1.0
 
@@ -102,7 +102,7 @@ class Run(QObject):
     def start(self) -> None:
         """Begin."""
         Run._alive.add(self)
-        CALM.hold()
+        SHORT_PAUSES.hold()
         self._steps = steps = _steps(self._work, self._args, self._stop)
         if self._waits:
             self._worker = _OwnThread(steps)
@@ -132,7 +132,7 @@ class Run(QObject):
         self._worker = None
         # napari leaves its workers' generators where they are when a window closes.
         cast(Any, self._steps).close()
-        CALM.release()
+        SHORT_PAUSES.release()
         Run._alive.discard(self)
         if not self._is_silent:
             self.ended.emit(self._outcome)
@@ -170,8 +170,8 @@ def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator
     was_told = False
     try:
         looks_up = "stop" in inspect.signature(work).parameters
-        made: Any = work(*args, stop=stop) if looks_up else work(*args)
-        with contextlib.closing(made) as items:
+        result: Any = work(*args, stop=stop) if looks_up else work(*args)
+        with contextlib.closing(result) as items:
             item = next(items)
             while True:
                 yield item

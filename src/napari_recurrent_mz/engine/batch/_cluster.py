@@ -94,13 +94,13 @@ def _machines(client: Any, scheduler: str, output: Path) -> dict[str, Machine]:
     from ... import __version__
 
     try:
-        found: dict[str, tuple[Machine, bool]] = client.run(_introduce, str(output))
+        introduced: dict[str, tuple[Machine, bool]] = client.run(_introduce, str(output))
     except Exception as error:
         raise InputError(
             "A dask worker cannot run this package: install napari-recurrent-mz "
             f"{__version__} with its extra 'batch' in the environment of every worker."
         ) from error
-    for address, ((_, _, version), sees) in found.items():
+    for address, ((_, _, version), sees) in introduced.items():
         if version != __version__:
             raise InputError(
                 f"The dask worker {address} has version {version} of napari-recurrent-mz, not "
@@ -111,7 +111,7 @@ def _machines(client: Any, scheduler: str, output: Path) -> dict[str, Machine]:
                 f"The dask worker {address} does not see the folder '{output}': keep inputs and "
                 "results on a disk that all workers share, under one name."
             )
-    return {address: machine for address, (machine, _) in found.items()}
+    return {address: machine for address, (machine, _) in introduced.items()}
 
 
 def _introduce(output: str) -> tuple[Machine, bool]:

@@ -67,15 +67,15 @@ def find_jobs(
         raise InputError("No source is given: name a folder, a TIFF or an OME-Zarr.")
     names = NamePattern(pattern) if pattern is not None else None
     out = check_folder(Path(output), [Path(source) for source in given])
-    found = [file for source in given for file in _files(Path(source), names, recursive)]
+    files = [file for source in given for file in _files(Path(source), names, recursive)]
     if names is not None and names.has_height:
         _check_singles(names, settings)
-        jobs = list(_grouped(found, names, out, settings))
+        jobs = list(_grouped(files, names, out, settings))
     else:
-        jobs = [job for file in found for job in _jobs_of(file, out, settings)]
+        jobs = [job for file in files for job in _jobs_of(file, out, settings)]
     if len(jobs) == 1 and jobs[0].trouble:
         raise InputError(jobs[0].trouble)  # there is nothing else to do
-    _check_names(jobs, found)
+    _check_names(jobs, files)
     return jobs
 
 
@@ -107,16 +107,16 @@ def _files(source: Path, names: NamePattern | None, recursive: bool) -> list[_Fo
     if not source.is_dir() or is_zarr(source):
         return [_Found(source, Path(_base(source.name)))]
     every = sorted(_images_in(source, recursive))
-    found = [path for path in every if names is None or names.matches(path.name)]
+    paths = [path for path in every if names is None or names.matches(path.name)]
     if not every:
         raise InputError(f"The folder '{source.name}' holds neither a TIFF nor an OME-Zarr.")
-    if not found:
+    if not paths:
         assert names is not None
         raise InputError(
             f"No file in '{source.name}' fits the pattern '{names.text}': its files are called "
             f"as '{every[0].name}'."
         )
-    return [_Found(p, p.relative_to(source).with_name(_base(p.name))) for p in found]
+    return [_Found(p, p.relative_to(source).with_name(_base(p.name))) for p in paths]
 
 
 def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
@@ -139,11 +139,11 @@ def _base(name: str) -> str:
 
 
 def _grouped(
-    found: Sequence[_Found], names: NamePattern, out: Path, settings: BatchSettings
+    files: Sequence[_Found], names: NamePattern, out: Path, settings: BatchSettings
 ) -> Iterator[Job]:
     """One job for all single images whose names differ in the height alone."""
     groups: dict[Path, list[tuple[float, Path]]] = {}
-    for file in found:
+    for file in files:
         rest, height = names.rest(file.path.name), names.height_um(file.path.name)
         if rest is not None and height is not None:  # else named on its own, beside the pattern
             groups.setdefault(file.base.with_name(rest), []).append((height, file.path))
@@ -232,10 +232,10 @@ def _check_singles(names: NamePattern, settings: BatchSettings) -> None:
             )
 
 
-def _check_names(jobs: Sequence[Job], found: Sequence[_Found]) -> None:
+def _check_names(jobs: Sequence[Job], files: Sequence[_Found]) -> None:
     """Raise when two volumes would be one file, or a result an input."""
     taken: dict[tuple[Path, str, int | None], Job] = {}
-    inputs = {file.path.resolve() for file in found}
+    inputs = {file.path.resolve() for file in files}
     for job in jobs:
         before = taken.setdefault((job.output, job.inside, job.time), job)
         if before is not job:

@@ -104,7 +104,7 @@ def run_job(
                 if there is not None:
                     return there
                 _limit_resources(orders)
-                made = _reconstruct(job, orders, on_progress)
+                result = _reconstruct(job, orders, on_progress)
         except Stopped:
             return Outcome(job, STOPPED)
         except _OvertakenError as late:
@@ -114,7 +114,7 @@ def run_job(
             trace = "" if known_sentence(error) else traceback.format_exc()
             return Outcome(job, FAILED, seconds, message=sentence_of(error), trace=trace)
         seconds = time.perf_counter() - began
-        return Outcome(job, DONE, seconds, made.method, " ".join(made.remarks))
+        return Outcome(job, DONE, seconds, result.method, " ".join(result.remarks))
 
 
 def outcome_of_finished(job: Job, orders: Orders) -> Outcome | None:
@@ -224,7 +224,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
     scans, plan = read_job(job, settings)
     place_record = _place_record(job, orders)
     method = str(place_record.get("method", settings.method))
-    made = _Made(remarks=list(plan.remarks))
+    result = _Made(remarks=list(plan.remarks))
 
     def opened(shape: tuple[int, int, int]) -> PlaneWriter:
         forget(orders.output, job)
@@ -234,7 +234,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         by = outcome_of_finished(job, orders)
         if by is not None:
             raise _OvertakenError(by)
-        made.provenance = provenance
+        result.provenance = provenance
 
     recipe = Recipe(
         scans, plan.grid, plan.optics, method, settings.model, settings.device, plan.pixel_um
@@ -243,7 +243,7 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         opened,
         recipe,
         on_progress=on_progress,
-        on_message=made.remarks.append,
+        on_message=result.remarks.append,
         before_finish=before_finish,
         stopped=_Stopped(orders.stop),
     )
@@ -255,13 +255,13 @@ def _reconstruct(job: Job, orders: Orders, on_progress: Callable[[int, int], Non
         plan.volume_shape,
         inputs,
         orders.digest,
-        made.provenance,
+        result.provenance,
         orders.run,
     )
-    check: Mapping[str, Any] = place_record.get("check") or made.provenance.get("check") or {}
+    check: Mapping[str, Any] = place_record.get("check") or result.provenance.get("check") or {}
     if check:
-        made.remarks.append(str(check["sentence"]))
-    return made
+        result.remarks.append(str(check["sentence"]))
+    return result
 
 
 def _place_record(job: Job, orders: Orders) -> dict[str, Any]:

@@ -112,9 +112,9 @@ class Row:
         if self.absent:
             return f"{_ABSENT}: {self.absent}"
         pairs = ((self.goal, self.value), (self.ratio_goal, self.ratio))
-        told = [goal.verdict(value) for goal, value in pairs if goal is not None]
-        open_ = [verdict for verdict in told if verdict != "met"]
-        return "; ".join(open_) if open_ else "met" if told else ""
+        verdicts = [goal.verdict(value) for goal, value in pairs if goal is not None]
+        open_ = [verdict for verdict in verdicts if verdict != "met"]
+        return "; ".join(open_) if open_ else "met" if verdicts else ""
 
     @property
     def goals(self) -> str:
@@ -123,12 +123,12 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: what is not known is left out; with the verdict."""
-        found = {
+        record = {
             name: value
             for name, value in asdict(self).items()
             if value not in (None, "") and not (isinstance(value, float) and math.isnan(value))
         }
-        return {**found, "verdict": self.verdict}
+        return {**record, "verdict": self.verdict}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Row:

@@ -49,19 +49,19 @@ def script_result(
         check=False,
         env={**os.environ, **(environment or {})},
     )
-    told = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
-    if done.returncode or not told:
+    lines = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    if done.returncode or not lines:
         last = (done.stderr.strip() or "no result").splitlines()[-1]
         raise ChildError(f"{last} (status {done.returncode})")
-    return json.loads(told[-1].removeprefix(_MARK))
+    return json.loads(lines[-1].removeprefix(_MARK))
 
 
 def main() -> None:
     """Do what standard input describes, and print the result."""
     task = json.load(sys.stdin)
     measure = getattr(import_module(task["module"]), task["function"])
-    found = measure(Bench.from_dict(task["bench"]), **task["given"])
-    print(_MARK + json.dumps(found))
+    result = measure(Bench.from_dict(task["bench"]), **task["given"])
+    print(_MARK + json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -149,15 +149,15 @@ def measure_all(bench: Bench) -> Iterator[Row]:
     yield from _rows(bench, bench.sizes.planes)
 
 
-def _rows(bench: Bench, made: int) -> Iterator[Row]:
+def _rows(bench: Bench, planes_made: int) -> Iterator[Row]:
     sizes = bench.sizes
     volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
     on_cpu = Bench.from_dict({**bench.as_dict(), "device": "cpu"})
     memory = Row("streaming", f"{volume}: most resident memory", unit="GiB", goal=_MEMORY)
     pace = Row("streaming", f"{volume}: time for a pixel of a plane", ratio_goal=_PACE)
-    more = min(_SMALL_ONES * made, sizes.planes)
+    more = min(_SMALL_ONES * planes_made, sizes.planes)
     # The small one before and after: a computer is not as fast in every minute.
-    turns = ((sizes.pixels, more), (sizes.large, made), (sizes.pixels, more))
+    turns = ((sizes.pixels, more), (sizes.large, planes_made), (sizes.pixels, more))
     try:
         small, large, small_again = (
             in_child(to_disk, on_cpu, {"pixels": pixels, "planes": planes})
@@ -166,11 +166,11 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
     except ChildError as error:
         yield from (replace(row, absent=str(error)) for row in (memory, pace))
         return
-    words = f"{made} of {sizes.planes} planes made"
+    words = f"{planes_made} of {sizes.planes} planes made"
     little = f"{small['peak_bytes'] / 2**30:.3g} GiB at {sizes.pixels} × {sizes.pixels}"
     yield replace(memory, value=large["peak_bytes"] / 2**30, words=f"{words}; {little}")
     here = _pixel(large, sizes.large, sizes.planes)
-    before, after = (_pixel(found, sizes.pixels, sizes.planes) for found in (small, small_again))
+    before, after = (_pixel(cost, sizes.pixels, sizes.planes) for cost in (small, small_again))
     there = (before + after) / 2
     yield replace(
         pace,
@@ -183,6 +183,6 @@ def _rows(bench: Bench, made: int) -> Iterator[Row]:
     )
 
 
-def _pixel(found: dict[str, float], pixels: int, planes: int) -> float:
+def _pixel(cost: dict[str, float], pixels: int, planes: int) -> float:
     """Seconds of a pixel of a plane, of so many planes."""
-    return (found["once"] / planes + found["plane"]) / pixels**2
+    return (cost["once"] / planes + cost["plane"]) / pixels**2

@@ -72,11 +72,11 @@ def measure_older(bench: Bench) -> Iterator[Row]:
             continue
         bench.note(f"a process limited to {isa}")
         try:
-            found = in_child(measured, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
+            timed = in_child(measured, bench, environment={"ONEDNN_MAX_CPU_ISA": isa})
         except ChildError as error:
             yield Row(*what, ratio_goal=_WITHOUT, absent=str(error))
         else:
-            yield _row(what, found, "eager float32, limited likewise", _WITHOUT)
+            yield _row(what, timed, "eager float32, limited likewise", _WITHOUT)
 
 
 def _plane_of(bench: Bench) -> str:
@@ -84,9 +84,9 @@ def _plane_of(bench: Bench) -> str:
     return f"one plane of {sizes.pixels} × {sizes.pixels}, M = {sizes.scans}, {processor}"
 
 
-def _row(what: tuple[str, str], found: dict[str, Any], against: str, goal: Goal | None) -> Row:
-    chosen, reference = Times(tuple(found["chosen"])), Times(tuple(found["plain"]))
-    return Row.beside(what, chosen, reference, against, ratio_goal=goal, words=found["form"])
+def _row(what: tuple[str, str], timed: dict[str, Any], against: str, goal: Goal | None) -> Row:
+    chosen, reference = Times(tuple(timed["chosen"])), Times(tuple(timed["plain"]))
+    return Row.beside(what, chosen, reference, against, ratio_goal=goal, words=timed["form"])
 
 
 # --- the linear MMSE preview ----------------------------------------------------------------------

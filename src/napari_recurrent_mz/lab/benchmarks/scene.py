@@ -34,12 +34,12 @@ def grid(planes: int) -> ZGrid:
 def noise_scans(count: int, pixels: int) -> list[Scan]:
     """Scans of noise, evenly spread over 10 µm."""
     rng = np.random.default_rng(0)
-    made = []
+    scans = []
     for number in range(count):
         image = rng.standard_exponential((pixels, pixels), np.float32)
         image *= 100
-        made.append(Scan(image, 10 * (number + 0.5) / count))
-    return made
+        scans.append(Scan(image, 10 * (number + 0.5) / count))
+    return scans
 
 
 @lru_cache(maxsize=1)
@@ -93,9 +93,9 @@ def unprepared(bench: Bench, scans: Sequence[Scan], mode: Mode = CHOSEN) -> Netw
 
 def prepared(bench: Bench, scans: Sequence[Scan], mode: Mode = CHOSEN) -> NetworkPlanes:
     """The same with what is done once for all planes behind it."""
-    made = unprepared(bench, scans, mode)
-    _ = made.inputs
-    return made
+    maker = unprepared(bench, scans, mode)
+    _ = maker.inputs
+    return maker
 
 
 def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
@@ -105,7 +105,7 @@ def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
     """
     volume = np.empty((len(heights_um), *maker.shape), np.float32)
     one_by_one = (maker.plane(z_um) for z_um in heights_um)
-    made = one_by_one if maker.fast is False else maker.planes(heights_um)
-    for index, plane in enumerate(made):
+    planes = one_by_one if maker.fast is False else maker.planes(heights_um)
+    for index, plane in enumerate(planes):
         volume[index] = plane
     return volume

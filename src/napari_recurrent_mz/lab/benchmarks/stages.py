@@ -123,12 +123,12 @@ class StageTable:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: what is not counted is null."""
-        found = asdict(self)
-        found["stages"] = [
+        record = asdict(self)
+        record["stages"] = [
             {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in stage.items()}
-            for stage in found["stages"]
+            for stage in record["stages"]
         ]
-        return found
+        return record
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> StageTable:
@@ -264,7 +264,7 @@ def _timed_stages(
 
 
 def _modules(network: RecurrentMZ) -> Sequence[tuple[str, nn.Module]]:
-    found: list[tuple[str, nn.Module]] = [("last", network.last)]
+    modules: list[tuple[str, nn.Module]] = [("last", network.last)]
     for part, words in _PARTS.items():
-        found += [(f"{words} {k}", m) for k, m in enumerate(getattr(network, part), start=1)]
-    return found
+        modules += [(f"{words} {k}", m) for k, m in enumerate(getattr(network, part), start=1)]
+    return modules

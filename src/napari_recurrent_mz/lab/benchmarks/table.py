@@ -23,21 +23,21 @@ _HEAD = ("what", "measured", "ratio", "goal", "verdict")
 class Record:
     """A run of the benchmark."""
 
-    made: Mapping[str, Any]  # command, date, machine, versions, threads, device, model and sizes
+    header: Mapping[str, Any]  # command, date, machine, versions, threads, device, model and sizes
     rows: Sequence[Row] = ()
     # the network's stages beside what the machine could do, where they were asked for
     stages: Sequence[StageTable] = field(default=())
 
-    def with_(self, found: Row | StageTable) -> Record:
+    def with_(self, entry: Row | StageTable) -> Record:
         """The same with one thing more."""
-        if isinstance(found, Row):
-            return replace(self, rows=[*self.rows, found])
-        return replace(self, stages=[*self.stages, found])
+        if isinstance(entry, Row):
+            return replace(self, rows=[*self.rows, entry])
+        return replace(self, stages=[*self.stages, entry])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
-            **self.made,
+            **self.header,
             "rows": [row.as_dict() for row in self.rows],
             "stages": [table.as_dict() for table in self.stages],
         }
@@ -46,10 +46,10 @@ class Record:
     def read(cls, path: str | os.PathLike[str]) -> Record:
         """What was written as JSON."""
         try:
-            found = json.loads(Path(path).read_text(encoding="utf-8"))
-            rows = [Row.from_dict(row) for row in found.pop("rows")]
-            stages = [StageTable.from_dict(table) for table in found.pop("stages")]
-            return cls(found, rows, stages) if _is_made(found) else cls._wrong(path)
+            header = json.loads(Path(path).read_text(encoding="utf-8"))
+            rows = [Row.from_dict(row) for row in header.pop("rows")]
+            stages = [StageTable.from_dict(table) for table in header.pop("stages")]
+            return cls(header, rows, stages) if _is_made(header) else cls._wrong(path)
         except OSError as error:
             raise InputError(f"'{path}' could not be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -65,8 +65,8 @@ class Record:
 _MADE = ("command", "date", "version", "torch", "python", "machine", "device", "model")
 
 
-def _is_made(found: Mapping[str, Any]) -> bool:
-    return all(name in found for name in _MADE)
+def _is_made(header: Mapping[str, Any]) -> bool:
+    return all(name in header for name in _MADE)
 
 
 def made_by(bench: Bench, command: str) -> dict[str, Any]:
@@ -103,43 +103,43 @@ def cells(row: Row) -> tuple[str, str, str, str, str]:
     return row.what, measured + words, ratio + against, row.goals, row.verdict
 
 
-def title(found: Row | StageTable) -> str:
+def title(entry: Row | StageTable) -> str:
     """One line for one thing that was found."""
-    if isinstance(found, StageTable):
-        return found.caption
-    what, measured, ratio, _, verdict = cells(found)
+    if isinstance(entry, StageTable):
+        return entry.caption
+    what, measured, ratio, _, verdict = cells(entry)
     return f"{what}: " + ", ".join(text for text in (measured, ratio, verdict) if text)
 
 
-def heading(made: Mapping[str, Any]) -> str:
+def heading(header: Mapping[str, Any]) -> str:
     """One line: where, when and with what."""
-    machine = made["machine"]
+    machine = header["machine"]
     threads = counted(machine["threads"], "thread")
-    gpu = "" if made["device"]["kind"] == "cpu" else f"{made['device']['name']}; "
+    gpu = "" if header["device"]["kind"] == "cpu" else f"{header['device']['name']}; "
     load = "" if machine.get("load") is None else f", load {machine['load']:g} at the beginning"
     return (
-        f"{gpu}{machine['cpu']}, {threads}{load}; {made['date'][:10]}; version {made['version']}, "
-        f"PyTorch {made['torch']}, Python {made['python']}; "
-        f"weights {made['model']['name']} {made['model']['sha256'][:12]}"
+        f"{gpu}{machine['cpu']}, {threads}{load}; {header['date'][:10]}; "
+        f"version {header['version']}, PyTorch {header['torch']}, Python {header['python']}; "
+        f"weights {header['model']['name']} {header['model']['sha256'][:12]}"
     )
 
 
 def as_text(record: Record) -> str:
     """For a terminal: a line for what was measured, then its numbers."""
-    lines = [heading(record.made)]
+    lines = [heading(record.header)]
     for row in record.rows:
         what, measured, ratio, goal, verdict = cells(row)
         lines.append(f"\n{what}")
-        told = (measured, ratio, f"goal {goal}: {verdict}" if goal else verdict)
-        lines += [f"    {text}" for text in told if text]
+        texts = (measured, ratio, f"goal {goal}: {verdict}" if goal else verdict)
+        lines += [f"    {text}" for text in texts if text]
     lines += [f"\n{table.as_text()}" for table in record.stages]
     return "\n".join(lines)
 
 
 def as_markdown(record: Record) -> str:
     """For a page: heading, one table of the rows, one for every table of stages."""
-    parts = [f"`{record.made['command']}`: {heading(record.made)}."]
+    blocks = [f"`{record.header['command']}`: {heading(record.header)}."]
     if record.rows:
-        parts.append(markdown_table(_HEAD, [cells(row) for row in record.rows]))
-    parts += [table.as_markdown() for table in record.stages]
-    return "\n\n".join(part.rstrip() for part in parts)
+        blocks.append(markdown_table(_HEAD, [cells(row) for row in record.rows]))
+    blocks += [table.as_markdown() for table in record.stages]
+    return "\n\n".join(part.rstrip() for part in blocks)

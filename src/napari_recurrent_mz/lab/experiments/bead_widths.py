@@ -43,14 +43,14 @@ def _sample(lab: Lab, number: int) -> tuple[HeldOutStack, npt.NDArray[np.float64
     z, xy = microscope.margin
     inside = (places - (z, xy, xy)) * space.voxel_um
     ends = np.array([_DEPTH_UM, *2 * [(microscope.size - 1) * BEAD_OPTICS.pixel_um]])
-    found = inside[np.all((inside >= 0) & (inside <= ends), axis=1)]
-    return held, np.asarray(found, np.float64)
+    visible = inside[np.all((inside >= 0) & (inside <= ends), axis=1)]
+    return held, np.asarray(visible, np.float64)
 
 
 def _measure(lab: Lab) -> Iterator[Row]:
     methods = lab.available(_METHODS)
-    parts = product(range(lab.settings.samples), ("truth", *methods))
-    for number, method in lab.track(parts):
+    cases = product(range(lab.settings.samples), ("truth", *methods))
+    for number, method in lab.track(cases):
         if method == "truth":
             held, places = _sample(lab, number)
             between = held.between(_SCANS_UM[0] - _FAR_UM, _SCANS_UM[-1] + _FAR_UM, 0)
@@ -76,9 +76,9 @@ def _isolated(
     if not len(wanted):
         return wanted
     table = measure_beads(volume, voxel, points=wanted)
-    kept = wanted[table.accepted.to_numpy(bool)]
-    found: npt.NDArray[np.float64] = kept[np.argsort(kept[:, 0])]
-    return found
+    accepted = wanted[table.accepted.to_numpy(bool)]
+    rising: npt.NDArray[np.float64] = accepted[np.argsort(accepted[:, 0])]
+    return rising
 
 
 def _widths(
@@ -95,14 +95,14 @@ def _widths(
     for plane in np.unique(planes):
         some = beads_um[planes == plane]
         table = measure_beads(volume[plane], (pixel, pixel), points=some[:, 1:])
-        for place, found in zip(some, table.itertuples(index=False), strict=True):
+        for place, fit in zip(some, table.itertuples(index=False), strict=True):
             yield {
                 **about,
                 "bead": next(bead),
                 "z_um": round(float(place[0] + bottom_um), 4),
-                "fwhm_um": (found.fwhm_y_um + found.fwhm_x_um) / 2,
-                "accepted": bool(found.accepted),
-                "reason": found.reason,
+                "fwhm_um": (fit.fwhm_y_um + fit.fwhm_x_um) / 2,
+                "accepted": bool(fit.accepted),
+                "reason": fit.reason,
             }
 
 
@@ -112,8 +112,8 @@ def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
     ``truth`` and ``test`` are lateral FWHM in µm; ``far`` is at least 0.6 µm from every scan.
     """
     keys = ["sample", "bead"]
-    kept = table[table.accepted.astype(bool)].set_index([*keys, "method"])
-    wide = kept.fwhm_um.unstack("method")
+    accepted = table[table.accepted.astype(bool)].set_index([*keys, "method"])
+    wide = accepted.fwhm_um.unstack("method")
     if method not in wide or "truth" not in wide:
         return pd.DataFrame({"z_um": [], "truth": [], "test": [], "far": []})
     z = table[table.method == "truth"].set_index(keys).z_um

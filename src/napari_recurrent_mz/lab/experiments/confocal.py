@@ -109,8 +109,8 @@ def _draw(_: pd.DataFrame, pictures: Pictures) -> Figure:
     cases = [c for c in ("simulated 0", "real nucleus") if f"{c}/confocal/xz" in pictures]
     shown = [m for m in _SHOWN if f"{cases[0]}/{m}/xz" in pictures]
     figure = new_figure(7.2, 1.0 + 1.8 * len(cases))
-    parts = figure.subfigures(len(cases), 1, squeeze=False)[:, 0]
-    for part, case in zip(parts, cases, strict=True):
+    rows = figure.subfigures(len(cases), 1, squeeze=False)[:, 0]
+    for part, case in zip(rows, cases, strict=True):
         part.suptitle(f"{case}: maximum projections, xz above, yz below", fontsize=8.5)
         axes = part.subplots(2, len(shown), squeeze=False)
         cells = product(enumerate(("xz", "yz")), enumerate(shown))

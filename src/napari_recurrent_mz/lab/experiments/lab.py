@@ -155,10 +155,10 @@ class Lab:
 
     def track(self, items: Iterable[Item]) -> Iterator[Item]:
         """Go through the parts of an experiment, telling how far it is."""
-        parts = list(items)
-        for done, item in enumerate(parts):
+        cases = list(items)
+        for done, item in enumerate(cases):
             if done and self._on_progress:
-                self._on_progress(done, len(parts))
+                self._on_progress(done, len(cases))
             yield item
 
     # --- samples --------------------------------------------------------------------------
@@ -251,10 +251,10 @@ class Lab:
     def model(self, method: str) -> Model | None:
         """The weights of a method or of a bundled network; None where a method has none."""
         given = self.settings.weights.get(method, None if method in METHODS else method)
-        found = load_model(given) if given else model_for(method)
-        if found is not None:
-            self.used[method] = found
-        return found
+        model = load_model(given) if given else model_for(method)
+        if model is not None:
+            self.used[method] = model
+        return model
 
     def network_model(self, name: str = "recurrent-mz") -> Model:
         """The weights of Recurrent-MZ, or of one of its bundled networks."""
@@ -266,7 +266,7 @@ class Lab:
         """Those of ``methods``, or bundled networks, that can be used here; others are noted."""
         from ...networks.weights import bundled_models
 
-        bundled, found = bundled_models(), []
+        bundled, usable = bundled_models(), []
         for name in methods:
             if name not in (*METHODS, *bundled):
                 self.note(f"{name}: not measured, it is not part of this version.")
@@ -278,8 +278,8 @@ class Lab:
                     f"(--weights {name}=FILE gives some)."
                 )
                 continue
-            found.append(name)
-        return found
+            usable.append(name)
+        return usable
 
     def trained(self, names: Sequence[str], why: str) -> dict[str, Model]:
         """Weights that an experiment asks for by names of its own, those that are given."""
@@ -287,10 +287,10 @@ class Lab:
         if missing:
             options = " ".join(f"--weights {name}=FILE" for name in missing)
             self.note(f"{why}: not measured without weights trained so ({options}).")
-        found = {name: load_model(self.settings.weights[name]) for name in names
+        models = {name: load_model(self.settings.weights[name]) for name in names
                  if name not in missing}  # fmt: skip
-        self.used.update(found)
-        return found
+        self.used.update(models)
+        return models
 
     # --- planes ---------------------------------------------------------------------------
 
@@ -376,8 +376,8 @@ class PreparedNetwork:
             entering[:, :, 1] += (error / unit)[None, :, None, None]
         if order is not None:
             entering = entering[:, list(order)]
-        made = planes.runner(prepared._replace(scans=entering))
-        return planes.inputs.normalisation.undo(made[0, 0].float().cpu().numpy())
+        output = planes.runner(prepared._replace(scans=entering))
+        return planes.inputs.normalisation.undo(output[0, 0].float().cpu().numpy())
 
 
 def _to_one(light: torch.Tensor) -> torch.Tensor:

@@ -128,8 +128,8 @@ def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
     A rule that happens to begin at the fuller end of a sample would seem better than it is.
     """
     step = COARSER * lab.settings.z_step_um
-    parts = [(n, kind) for n in range(lab.settings.samples) for kind in KINDS]
-    for number, kind in lab.track(parts):
+    cases = [(n, kind) for n in range(lab.settings.samples) for kind in KINDS]
+    for number, kind in lab.track(cases):
         held = lab.sample(kind, number, optics=WORM_OPTICS, depth_um=DEPTH_UM, z_step_um=step)
         for way in (1, -1):
             turned = replace(held, truth=held.truth[::way].copy(), seen=held.seen[::way].copy())
@@ -165,21 +165,21 @@ def _by_rules(held: HeldOutStack, about: Row, rng: np.random.Generator) -> Itera
 
 def _calibration(held: HeldOutStack, step: Step) -> Row:
     """Expected against true errors: of the whole, of planes, of voxels."""
-    found: Row = {"expected": step.expected.overall(step.estimate.scan_z_um)}
+    row: Row = {"expected": step.expected.overall(step.estimate.scan_z_um)}
     inferred = [i for i in range(len(held.z_um)) if i not in step.planes]
     if len(step.planes) < 3 or len(inferred) < 3:
-        return found
+        return row
     wrong = (step.volume - held.truth)[inferred].astype(np.float64)
     true = np.sqrt((wrong**2).mean(axis=(1, 2))) / held.truth[inferred].std(axis=(1, 2))
-    found["plane_rank"] = _rank(step.estimate.expected_error(held.z_um)[inferred], true)
+    row["plane_rank"] = _rank(step.estimate.expected_error(held.z_um)[inferred], true)
     some = [inferred[i] for i in np.linspace(0, len(inferred) - 1, _VOXEL_PLANES).astype(int)]
     spread = np.stack([voxel_spread(step.estimate, float(held.z_um[i])) for i in some])
     missed = np.abs(step.volume[some] - held.truth[some])
     low = spread < np.median(spread)
-    found["voxel_rank"] = _rank(spread, missed)
-    found["voxel_ratio"] = _rms(missed) / max(_rms(spread), 1e-12)
-    found["voxel_contrast"] = _rms(missed[~low]) / max(_rms(missed[low]), 1e-12)
-    return found
+    row["voxel_rank"] = _rank(spread, missed)
+    row["voxel_ratio"] = _rms(missed) / max(_rms(spread), 1e-12)
+    row["voxel_contrast"] = _rms(missed[~low]) / max(_rms(missed[low]), 1e-12)
+    return row
 
 
 def _rms(values: npt.NDArray[Any]) -> float:
@@ -200,20 +200,20 @@ def against_equal(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["sample", "number", "scans"]
     wide = table.pivot_table(index=keys, columns="rule", values="error")
     ratio = np.log(wide.div(wide["equal"], axis=0))
-    found: pd.DataFrame = np.exp(ratio.groupby("scans").mean()).T - 1
-    return found
+    excess: pd.DataFrame = np.exp(ratio.groupby("scans").mean()).T - 1
+    return excess
 
 
 def _outcomes_next_scan(table: pd.DataFrame) -> list[Outcome]:
-    made = table[~table.real]
-    lines = [_default_line(made), *_rule_lines(made, "simulated")]
+    synthetic = table[~table.real]
+    lines = [_default_line(synthetic), *_rule_lines(synthetic, "simulated")]
     for name, some in table[table.real].groupby("sample", sort=False):
         lines += _rule_lines(some, TITLES[str(name)])
-    return lines + _calibration_lines(made)
+    return lines + _calibration_lines(synthetic)
 
 
-def _default_line(made: pd.DataFrame) -> Outcome:
-    apart = against_equal(made)
+def _default_line(synthetic: pd.DataFrame) -> Outcome:
+    apart = against_equal(synthetic)
     mean = 100 * apart.loc[:, [m for m in apart if m > 2]].mean(axis=1)
     best = min(float(mean[rule]) for rule in (*RULES[1:], "random") if rule in mean)
     return Outcome(
@@ -232,9 +232,9 @@ def _rule_lines(table: pd.DataFrame, what: str) -> Iterator[Outcome]:
             yield Outcome(f"{what}, {rule}: error in % of the volume, by scans", words)
 
 
-def _calibration_lines(made: pd.DataFrame) -> list[Outcome]:
-    ours = made[(made.rule == RULES[0]) & (made.scans >= 3)]
-    equal = made[made.rule == "equal"]
+def _calibration_lines(synthetic: pd.DataFrame) -> list[Outcome]:
+    ours = synthetic[(synthetic.rule == RULES[0]) & (synthetic.scans >= 3)]
+    equal = synthetic[synthetic.rule == "equal"]
     lines = {
         "before the first scan: true over planned error of the volume": equal.true / equal.planned,
         "with scans: true over expected error of the volume": ours.true / ours.expected,
@@ -256,12 +256,12 @@ def _quartiles(values: pd.Series) -> str:
 
 def _draw_next_scan(table: pd.DataFrame, _: Pictures) -> Figure:
     figure, (left, right) = axes_row(2)
-    made = table[~table.real]
-    percent = made.assign(error=100 * made.error)
+    synthetic = table[~table.real]
+    percent = synthetic.assign(error=100 * synthetic.error)
     mean_lines(left, percent, "error", "rule", x="scans", colours=_COLOURS)
     left.set(xlabel="scans", ylabel="error, % of the volume")
     left.legend()
-    ours = made[made.rule == RULES[0]]
+    ours = synthetic[synthetic.rule == RULES[0]]
     right.plot(100 * ours.expected, 100 * ours.true, ".", color=_COLOURS[RULES[0]], ms=3)
     limits = [5.0, 150.0]
     right.plot(limits, limits, color="0.5", linewidth=0.8)
@@ -339,14 +339,14 @@ def _outcomes_stopping(table: pd.DataFrame) -> list[Outcome]:
     lines = []
     for epsilon in _THRESHOLDS:
         for counted, words in _COUNTED.items():
-            found = stopped_at(table, epsilon, counted)
-            within = 100 * float((found.excess <= _WITHIN).mean())
+            stops = stopped_at(table, epsilon, counted)
+            within = 100 * float((stops.excess <= _WITHIN).mean())
             default = epsilon == EPSILON and counted == "both"
             lines.append(
                 Outcome(
                     f"ε = {100 * epsilon:g} %, {words}" + ", the default" * default,
-                    f"{found.scans.mean():.1f} scans, {100 * found.excess.mean():.1f} points above "
-                    f"the best error (at most {100 * found.excess.max():.0f}), {within:.0f} % of "
+                    f"{stops.scans.mean():.1f} scans, {100 * stops.excess.mean():.1f} points above "
+                    f"the best error (at most {100 * stops.excess.max():.0f}), {within:.0f} % of "
                     f"samples within 3 points",
                     "",
                     Goal(90, "%", text="9 of 10 samples within 3 points") if default else None,
@@ -376,9 +376,9 @@ def _draw_stopping(table: pd.DataFrame, _: Pictures) -> Figure:
     left.set(xscale="log", xlabel="change by the last scan, %", ylabel="error, % of the volume")
     left.legend()
     for counted, words in _COUNTED.items():
-        found = [stopped_at(table, epsilon, counted) for epsilon in _THRESHOLDS]
-        excess = [100 * f.excess.mean() for f in found]
-        right.plot([f.scans.mean() for f in found], excess, "o-", markersize=3, label=words)
+        stops = [stopped_at(table, epsilon, counted) for epsilon in _THRESHOLDS]
+        excess = [100 * f.excess.mean() for f in stops]
+        right.plot([f.scans.mean() for f in stops], excess, "o-", markersize=3, label=words)
     right.set(xlabel="scans until it stops", ylabel="points above the best error")
     right.legend()
     return figure

@@ -70,9 +70,9 @@ def order_spread(table: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["method", "sample", "z_um"]
     rmse = table.groupby(keys, sort=False).rmse
-    found = pd.DataFrame({"mean": rmse.mean(), "std": rmse.std(ddof=0)})
+    spread = pd.DataFrame({"mean": rmse.mean(), "std": rmse.std(ddof=0)})
     by_depth = table[table.order.astype(str) == "123"].set_index(keys).rmse
-    return found.assign(sorted=by_depth)
+    return spread.assign(sorted=by_depth)
 
 
 def _order_outcomes(table: pd.DataFrame) -> list[Outcome]:

@@ -25,13 +25,13 @@ _METHODS = "recurrent-mz lmmse richardson-lucy linear nearest cubic pchip".split
 
 def _measure_real(lab: Lab) -> Iterator[Row]:
     methods = lab.available(_METHODS)
-    parts = [
+    cases = [
         (stack, question, method)
         for stack in present(lab)
         for question in stack.questions
         for method in stack.methods(methods)
     ]
-    for stack, question, method in lab.track(parts):
+    for stack, question, method in lab.track(cases):
         held = load(lab, stack, crop=lab.settings.real_size)
         # A quick run judges few planes.
         every = stack.every * max(1, round(lab.settings.every_um / 0.6))
@@ -107,8 +107,8 @@ def random_planes(rng: np.random.Generator, planes: int) -> list[int]:
 
 
 def _measure_any(lab: Lab) -> Iterator[Row]:
-    parts = product(enumerate(present(lab)), range(lab.settings.plane_sets))
-    for (place, stack), number in lab.track(parts):
+    cases = product(enumerate(present(lab)), range(lab.settings.plane_sets))
+    for (place, stack), number in lab.track(cases):
         held = load(lab, stack, crop=lab.settings.crop)
         planes = random_planes(lab.rng(place, number), len(held.z_um))
         free = [i for i in range(len(held.z_um)) if i not in planes]
@@ -134,12 +134,12 @@ def set_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _any_outcomes(table: pd.DataFrame) -> list[Outcome]:
-    found = set_gains(table)
+    by_set = set_gains(table)
     lines = [
-        _lowest("Auto, the default", found["auto"]),
-        _lowest("Recurrent-MZ without the check", found["network"]),
+        _lowest("Auto, the default", by_set["auto"]),
+        _lowest("Recurrent-MZ without the check", by_set["network"]),
     ]
-    for name, some in found.groupby("stack", sort=False):
+    for name, some in by_set.groupby("stack", sort=False):
         network, auto = (
             f"{gain.mean():+.2f}, {gain.min():+.2f}, {gain.max():+.2f}"
             for gain in (some["network"], some["auto"])
@@ -168,11 +168,11 @@ def _lowest(what: str, gain: pd.Series) -> Outcome:
 
 
 def _draw_any(table: pd.DataFrame, _: Pictures) -> Figure:
-    found = set_gains(table)
+    by_set = set_gains(table)
     figure, (axes,) = axes_row(1, 7.2, 2.4)
-    names = list(found.index.get_level_values("stack").unique())
+    names = list(by_set.index.get_level_values("stack").unique())
     for height, name in enumerate(names):
-        some = found.loc[name]
+        some = by_set.loc[name]
         for shift, column, colour in ((-0.15, "network", RED), (0.15, "auto", BLUE)):
             axes.plot(some[column], np.full(len(some), height + shift), "|", color=colour,
                       markersize=9, label=column if height == 0 else None)  # fmt: skip

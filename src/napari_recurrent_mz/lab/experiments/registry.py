@@ -41,5 +41,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
     """The experiments of these names, in the paper's order; all of them for no name."""
-    found = by_name(EXPERIMENTS, names, "There is no experiment")
-    return sorted(found, key=EXPERIMENTS.index)
+    experiments = by_name(EXPERIMENTS, names, "There is no experiment")
+    return sorted(experiments, key=EXPERIMENTS.index)

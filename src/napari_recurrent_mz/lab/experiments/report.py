@@ -60,13 +60,13 @@ def write_report(
 
 def _page(records: Sequence[tuple[Experiment, Result | None]], pictures: str) -> str:
     outcomes = {e.name: e.outcomes(r.table) if r else [] for e, r in records}
-    parts = [_HEAD, _weights_used([r for _, r in records if r]), _goals(records, outcomes)]
-    parts += [_section(e, r, outcomes[e.name], pictures) for e, r in records if r]
+    sections = [_HEAD, _weights_used([r for _, r in records if r]), _goals(records, outcomes)]
+    sections += [_section(e, r, outcomes[e.name], pictures) for e, r in records if r]
     missing = [e for e, r in records if r is None]
     if missing:
         names = "\n".join(f"- **{e.title}** ({e.figure}): `{e.name}`" for e in missing)
-        parts.append(f"## Not measured\n\nThese have not been run here:\n\n{names}\n")
-    return "\n".join(part for part in parts if part)
+        sections.append(f"## Not measured\n\nThese have not been run here:\n\n{names}\n")
+    return "\n".join(part for part in sections if part)
 
 
 def _goals(
@@ -97,18 +97,18 @@ def _section(
             f"{experiment.how}\n",
             f"![{experiment.title}]({pictures}{experiment.name}.png)\n",
             markdown_table(("measure", "paper", "ours", "goal"), rows),
-            _how_made(record.made),
+            _how_made(record.header),
         ]
     )
 
 
-def _how_made(made: dict[str, Any]) -> str:
-    settings = made.get("settings", {})
-    lines = [f"- {sentence}" for sentence in made.get("not_measured", [])]
-    used = ", ".join(f"{n} `{w['sha256'][:12]}`" for n, w in made.get("weights", {}).items())
+def _how_made(header: dict[str, Any]) -> str:
+    settings = header.get("settings", {})
+    lines = [f"- {sentence}" for sentence in header.get("not_measured", [])]
+    used = ", ".join(f"{n} `{w['sha256'][:12]}`" for n, w in header.get("weights", {}).items())
     lines.append(
-        f"- `{made['command']}`: {made['seconds']:.0f} s on {made['machine']}, "
-        f"{made['date'][:10]}, version {made['version']}, seed {settings.get('seed')}"
+        f"- `{header['command']}`: {header['seconds']:.0f} s on {header['machine']}, "
+        f"{header['date'][:10]}, version {header['version']}, seed {settings.get('seed')}"
         + (f"; weights {used}" if used else "")
     )
     return "\n".join(lines) + "\n"
@@ -116,15 +116,15 @@ def _how_made(made: dict[str, Any]) -> str:
 
 def _weights_used(records: Sequence[Result]) -> str:
     """Every set of weights that any experiment used, and how far it was trained."""
-    found: dict[str, dict[str, Any]] = {}
+    by_sha256: dict[str, dict[str, Any]] = {}
     for record in records:
-        for served, w in record.made.get("weights", {}).items():
-            found.setdefault(w["sha256"], w | {"served": served})
+        for served, w in record.header.get("weights", {}).items():
+            by_sha256.setdefault(w["sha256"], w | {"served": served})
     earlier = _earlier_files()
     rows = [
         (_name(w), f"`{sha256[:12]}`" + _says_same(earlier.get(sha256)),
          _or_unknown(w["steps"]), _or_unknown(w["hours"]), w["device"] or "unknown")
-        for sha256, w in found.items()
+        for sha256, w in by_sha256.items()
     ]  # fmt: skip
     if not rows:
         return ""

@@ -33,7 +33,7 @@ class Result:
 
     table: pd.DataFrame
     # command, date, machine, version, seconds, settings, weights, and what was not measured
-    made: dict[str, Any]
+    header: dict[str, Any]
 
 
 def write(
@@ -41,13 +41,13 @@ def write(
     experiment: Experiment,
     table: pd.DataFrame,
     pictures: Pictures,
-    made: dict[str, Any],
+    header: dict[str, Any],
 ) -> None:
     """Write the figure, then the table: an experiment is done once its table is there."""
     with mpl.rc_context(STYLE):
         save(experiment.draw(table, pictures), folder / f"{experiment.name}.png")
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    head = _MARK + json.dumps(made, ensure_ascii=False)
+    head = _MARK + json.dumps(header, ensure_ascii=False)
     part = folder / f".{experiment.name}.csv.part"
     part.write_text(f"{head}\n{text}", encoding="utf-8")
     part.replace(folder / f"{experiment.name}.csv")
@@ -60,8 +60,8 @@ def read(folder: Path, name: str) -> Result | None:
         return None
     try:
         with path.open(encoding="utf-8") as stream:
-            made = json.loads(stream.readline().removeprefix(_MARK))
-            return Result(pd.read_csv(stream), dict(made))
+            header = json.loads(stream.readline().removeprefix(_MARK))
+            return Result(pd.read_csv(stream), dict(header))
     except (ValueError, TypeError, OSError) as error:
         raise InputError(
             f"'{path.name}' is not a table written by recurrent-mz experiments: "
@@ -85,9 +85,12 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(settings, on_progress)
     for experiment in experiments:
-        kept = None if force else read(folder, experiment.name)
-        if kept is not None:
-            yield experiment, f"kept, made on {kept.made['date'][:10]} (--force makes it again)"
+        earlier = None if force else read(folder, experiment.name)
+        if earlier is not None:
+            yield (
+                experiment,
+                f"kept, made on {earlier.header['date'][:10]} (--force makes it again)",
+            )
             continue
         lab.begin()
         begun = time.monotonic()
@@ -105,14 +108,14 @@ def _made(experiment: Experiment, lab: Lab, command: str, seconds: float) -> dic
     import torch
 
     settings = asdict(lab.settings)
-    kept = {k: v for k, v in settings.items() if isinstance(v, int | float)}
+    numbers = {k: v for k, v in settings.items() if isinstance(v, int | float)}
     threads = torch.get_num_threads() if lab.device.kind == "cpu" else 0
     return {
         "experiment": experiment.name,
         **provenance(command),
         "machine": lab.device.name + f", {counted(threads, 'thread')}" * bool(threads),
         "seconds": round(seconds, 1),
-        "settings": kept,
+        "settings": numbers,
         "weights": {name: _weights(model) for name, model in lab.used.items()},
         "not_measured": lab.notes,
     }

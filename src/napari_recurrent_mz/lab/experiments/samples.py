@@ -135,8 +135,8 @@ _WHY = "Networks trained for as many steps on the same examples"
 
 def _measure_budget(lab: Lab) -> Iterator[Row]:
     models = lab.trained(list(_TRAINED), _WHY)
-    parts = product(_KINDS, range(lab.settings.samples), [*models, "lmmse"])
-    for kind, number, name in lab.track(parts):
+    cases = product(_KINDS, range(lab.settings.samples), [*models, "lmmse"])
+    for kind, number, name in lab.track(cases):
         held = lab.sample(kind, number)
         method, _ = _TRAINED.get(name, (name, ""))
         targets = lab.between(held, WORM_SCANS_UM)
@@ -224,8 +224,8 @@ def centred(held: HeldOutStack, spacing_um: float, count: int = 3) -> list[float
 
 def _measure_sparse(lab: Lab) -> Iterator[Row]:
     methods = lab.available(_METHODS)
-    parts = product(SPARSE, range(lab.settings.samples), methods)
-    for kind, number, method in lab.track(parts):
+    cases = product(SPARSE, range(lab.settings.samples), methods)
+    for kind, number, method in lab.track(cases):
         held = lab.sample(kind, number)
         for spacing in (3.0, 6.0):
             heights = centred(held, spacing)

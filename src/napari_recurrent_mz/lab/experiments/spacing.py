@@ -176,8 +176,8 @@ def _measure_position(lab: Lab) -> Iterator[Row]:
     correct = [lab.network(held, held.scans(_SCANS_UM), model) for held in samples]
     # The same draws for every σ, so that the curve is of σ and not of chance.
     draws = [(s, d) for s in _SIGMAS_UM for d in range(_draws(lab.settings.draws, s))]
-    parts = [(0.0, 0, n) for n in numbers] + [(s, d, d % len(samples)) for s, d in draws]
-    for sigma, draw, number in lab.track(parts):
+    cases = [(0.0, 0, n) for n in numbers] + [(s, d, d % len(samples)) for s, d in draws]
+    for sigma, draw, number in lab.track(cases):
         error_um = sigma * lab.rng(draw).standard_normal(len(_SCANS_UM))
         about = {"sample": number, "sigma_um": sigma, "draw": draw}
         yield from _rows_with_error(lab, samples[number], correct[number], error_um, about)

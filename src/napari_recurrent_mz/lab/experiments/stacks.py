@@ -99,13 +99,13 @@ def load(lab: Lab, stack: RealStack, *, crop: int) -> HeldOutStack:
 
 @lru_cache(maxsize=1)
 def _read(path: Path, stack: RealStack, crop: int) -> HeldOutStack:
-    found = read_image(path)
-    starts = [max(0, (n - crop) // 2) for n in found.stack.shape[1:]]
+    image = read_image(path)
+    starts = [max(0, (n - crop) // 2) for n in image.stack.shape[1:]]
     y, x = (slice(start, start + crop) for start in starts)
-    truth = np.ascontiguousarray(found.stack[:, y, x], np.float32)
-    heights = np.asarray(stack_heights(found, None), np.float64)
-    assert found.pixel_um is not None  # these files all have it
-    optics = Optics(stack.na, stack.wavelength_um, stack.immersion_index, found.pixel_um)
+    truth = np.ascontiguousarray(image.stack[:, y, x], np.float32)
+    heights = np.asarray(stack_heights(image, None), np.float64)
+    assert image.pixel_um is not None  # these files all have it
+    optics = Optics(stack.na, stack.wavelength_um, stack.immersion_index, image.pixel_um)
     if heights[-1] < heights[0]:
         truth, heights = truth[::-1], heights[::-1]
     return HeldOutStack(truth, truth, heights - heights[0], optics)

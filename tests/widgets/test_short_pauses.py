@@ -19,7 +19,7 @@ from qtpy.QtGui import QColor
 
 from napari_recurrent_mz.docks.shared import insides as _insides
 from napari_recurrent_mz.docks.shared import pace as _pace
-from napari_recurrent_mz.docks.shared.insides import Calm
+from napari_recurrent_mz.docks.shared.insides import ShortPauses
 from napari_recurrent_mz.docks.shared.pace import Pace, Turns
 from napari_recurrent_mz.docks.shared.quiet_plot import QuietCanvas
 from napari_recurrent_mz.docks.shared.theme import Palette
@@ -35,20 +35,20 @@ class Thing:
 
 def test_the_last_who_ends_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_insides, "_LONG_S", 0.0)  # any full pass is long
-    calm, before, young = Calm(), sys.getswitchinterval(), gc.get_threshold()
+    pauses, before, young = ShortPauses(), sys.getswitchinterval(), gc.get_threshold()
     for _ in range(2):
-        calm.hold()
+        pauses.hold()
         assert sys.getswitchinterval() == pytest.approx(0.001)
         assert gc.get_threshold()[0] > young[0]
         assert gc.get_freeze_count() > 0
-    calm.give_back(Thing())
+    pauses.give_back(Thing())
     assert gc.get_freeze_count() == 0
     gc.collect()
     assert gc.get_freeze_count() > 0  # what has survived stays aside
-    calm.release()
-    assert calm.is_held
+    pauses.release()
+    assert pauses.is_held
     monkeypatch.setenv("RECURRENT_MZ_PLAIN_NAPARI", "1")  # later than what it would switch off
-    calm.release()
+    pauses.release()
     assert sys.getswitchinterval() == before
     assert gc.get_threshold() == young
     assert gc.get_freeze_count() == 0
@@ -60,11 +60,11 @@ def test_python_and_napari_are_left_alone_on_request(
     monkeypatch: pytest.MonkeyPatch, make_napari_viewer: Any
 ) -> None:
     monkeypatch.setenv("RECURRENT_MZ_PLAIN_NAPARI", "1")
-    calm, before, young = Calm(), sys.getswitchinterval(), gc.get_threshold()
-    calm.hold()
+    pauses, before, young = ShortPauses(), sys.getswitchinterval(), gc.get_threshold()
+    pauses.hold()
     assert (sys.getswitchinterval(), gc.get_threshold()) == (before, young)
     assert gc.get_freeze_count() == 0
-    calm.release()
+    pauses.release()
     viewer = make_napari_viewer()
     layer = Image(np.zeros((8, 8)))
     with _insides.without_controls(viewer, layer):
@@ -77,38 +77,38 @@ def test_a_layer_that_goes_is_freed_and_a_new_one_without_a_look_at_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_insides, "_LONG_S", 0.0)
-    calm, old = Calm(), Thing()
-    calm.hold()
+    pauses, old = ShortPauses(), Thing()
+    pauses.hold()
     gone = [weakref.ref(old)]
     new = Thing()
     gone.append(weakref.ref(new))
-    calm.expect_to_go(new)
+    pauses.expect_to_go(new)
     gc.collect()  # it survives, and must not be put aside
     aside = gc.get_freeze_count()
-    calm.give_back(new)
+    pauses.give_back(new)
     assert gc.get_freeze_count() == aside
     del new
     gc.collect()
     assert gone[1]() is None
-    calm.give_back(old)
+    pauses.give_back(old)
     del old
     gc.collect()
     assert gone[0]() is None
-    calm.release()
+    pauses.release()
 
 
 def test_what_is_made_and_no_longer_wanted_does_not_grow_old() -> None:
-    calm = Calm()
-    calm.hold()
-    calm.tidy()
+    pauses = ShortPauses()
+    pauses.hold()
+    pauses.tidy()
     thing = Thing()
     gone = weakref.ref(thing)
     others: list[list[int]] = [[] for _ in range(20_000)]  # usually it has grown old by then
     del thing
-    calm.tidy()
+    pauses.tidy()
     assert gone() is None
     assert len(others) == 20_000
-    calm.release()
+    pauses.release()
 
 
 def test_a_plot_is_drawn_in_a_thread_and_only_the_newest(qtbot: Any) -> None:
