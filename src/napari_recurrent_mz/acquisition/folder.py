@@ -136,11 +136,11 @@ class _Zarr:
         ahead = [path]
         while ahead:
             folder = ahead.pop()
-            known, time = before.get(folder), folder.stat().st_mtime_ns
-            if known is None or known.time != time:
-                known = _Folder.of(folder, time)
-            self.known[folder] = known
-            ahead += known.folders
+            listing, time = before.get(folder), folder.stat().st_mtime_ns
+            if listing is None or listing.time != time:
+                listing = _Folder.of(folder, time)
+            self.known[folder] = listing
+            ahead += listing.folders
         folders = self.known.values()
         return sum(f.size for f in folders), max(max(f.time, f.newest) for f in folders)
 
@@ -201,7 +201,9 @@ class FolderWatch:
                 "one, or ask for the permission."
             ) from error
         if not existing:
-            self._files = {name: _File(known, clock(), math.inf) for name, known in present.items()}
+            self._files = {
+                name: _File(signature, clock(), math.inf) for name, signature in present.items()
+            }
 
     def poll(self) -> Iterator[FolderEvent]:
         """Look once, and yield what is new, the files in the order they were written."""

@@ -86,10 +86,10 @@ def _read(
     from ..measure.beads import theoretical_fwhm
 
     images = [files.read(path, channel=channel) for path in paths]
-    known, pixel_um = optics.of_channel(channel).of(images)
+    resolved, pixel_um = optics.of_channel(channel).of(images)
     theory: dict[str, float] = {}
-    if known is not None:
-        lateral, axial = theoretical_fwhm(known, bead_um=bead_um)
+    if resolved is not None:
+        lateral, axial = theoretical_fwhm(resolved, bead_um=bead_um)
         theory = {"x": lateral, "y": lateral, "z": axial}
     return [_volume(image, pixel_um, files) for image in images], theory
 

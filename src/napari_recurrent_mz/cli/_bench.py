@@ -59,12 +59,12 @@ def bench(
         return
     sizes = QUICK if quick else FULL
     task = Bench(choose_device(network.device), network.model, sizes, note)
-    some = chosen(only or [], full=full)
+    subjects = chosen(only or [], full=full)
     flags = {"quick": quick, "full": full, "stages": stages}
     record = Record(
         made_by(task, _command([f"--{name}" for name in flags if flags[name]], only, network))
     )
-    for entry in measure(task) if stages else run(some, task):
+    for entry in measure(task) if stages else run(subjects, task):
         record = record.with_(entry)
         note(title(entry))
         if json:  # what is done so far is there all along

@@ -99,10 +99,10 @@ def validate(
 
     check_json(json)
     model, device = load_model(network.model), choose_device(network.device)
-    asked = network_on(model, device)
-    count, some = _questions(fields, asked.config, device, max(1, min(questions, 8)))
+    trained = network_on(model, device)
+    count, sample = _questions(fields, trained.config, device, max(1, min(questions, 8)))
     with Progress("question") as progress:
-        result = ask(asked, progress.over(some, count), half=device.half)
+        result = ask(trained, progress.over(sample, count), half=device.half)
     print(f"model {model.name} (sha256 {model.sha256[:12]}), {result.questions} questions")
     print("gain over linear MMSE, dB of mean squared error, ± its standard error")
     for part in (result.by_kind, result.by_case):

@@ -55,11 +55,11 @@ def evaluate(
 
     check_json(json)
     usual = CONFOCAL_METHODS if reference else DEFAULT_METHODS
-    asked = list(usual) if methods is None else [name.strip() for name in methods.split(",")]
-    asked = [name for name in asked if name]
-    settings = {"methods": asked, "model": network.model, "device": network.device}
+    chosen = list(usual) if methods is None else [name.strip() for name in methods.split(",")]
+    chosen = [name for name in chosen if name]
+    settings = {"methods": chosen, "model": network.model, "device": network.device}
     jobs = [  # all of them are read before one is compared
-        (channel.name, *_read(stack, reference, channel, files, planes, optics, asked))
+        (channel.name, *_read(stack, reference, channel, files, planes, optics, chosen))
         for channel in files.channels(stack)
     ]
     records: dict[str, Any] = {}
@@ -99,8 +99,8 @@ def _read(
     heights = stack_heights(image, files.z_step_um)
     for sentence in saturation_notes(scans) + scatter_note(heights, f"'{image.name}'"):
         note(sentence)
-    known = optics.of_channel(channel).of([image], methods)[0]
+    resolved = optics.of_channel(channel).of([image], methods)[0]
     work: Any = evaluate
     if reference:
         work = partial(evaluate_against, reference=files.read(reference, channel=channel).stack)
-    return image, partial(work, image.stack, z_um=heights, optics=known)
+    return image, partial(work, image.stack, z_um=heights, optics=resolved)

@@ -64,9 +64,9 @@ def experiments(
     from ..lab.experiments.report import write_report
     from ..lab.experiments.run import run
 
-    some = chosen(names)
+    selected = chosen(names)
     if list:
-        for experiment in some:
+        for experiment in selected:
             print(f"{experiment.name:<18}{experiment.figure:<26}{experiment.title}")
         return
     stacks = _folder(data, "The folder '{}' does not exist: give the folder of real stacks.")
@@ -77,7 +77,7 @@ def experiments(
     pages = _folder(docs, "The documentation folder '{}' does not exist.")
     folder, command = Path(output), settings.command(usual)
     with Progress("part") as progress:
-        done = run(some, folder, settings, command=command, force=force, on_progress=progress)
+        done = run(selected, folder, settings, command=command, force=force, on_progress=progress)
         for experiment, words in done:
             progress.clear()
             print(f"{experiment.name}: {words}", flush=True)

@@ -289,8 +289,8 @@ class _About:
             own = images[:1] if most == 1 else images
             options = result.optics.of_channel(channel)
             self.pixel_um = options.of(own)[1]
-            known = options.values(own).items()
-            self._optics.append({name: value for name, value in known if value is not None})
+            values = options.values(own).items()
+            self._optics.append({name: value for name, value in values if value is not None})
 
     def leading(self, by: str | None) -> int:
         """Which of the channels is meant by its number or name; the only one needs none."""

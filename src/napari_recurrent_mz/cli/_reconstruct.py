@@ -75,8 +75,8 @@ def _made(
     for sentence in hot + light_notes(given.scans):
         note(sentence)
     records: list[dict[str, Any]] = []
-    asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()
-    words = f"{given.channel}, {asked}" if given.channel else asked
+    method_asked, checked, begun = given.source.by.method, Checked(), time.perf_counter()
+    words = f"{given.channel}, {method_asked}" if given.channel else method_asked
     with Progress(f"{words}: plane") as progress:
         reconstruct_into(
             lambda _: volume.channel(number),
@@ -86,7 +86,7 @@ def _made(
             on_check=checked,
             before_finish=records.append,
         )
-    seconds, method, shape = time.perf_counter() - begun, checked.by(asked), volume.shape
+    seconds, method, shape = time.perf_counter() - begun, checked.by(method_asked), volume.shape
     line = result_line(volume.path, shape, planes, method, len(given.scans), seconds)
     return records[0], line
 

@@ -101,11 +101,11 @@ def fields(
     if path.exists() and not path.is_dir():
         raise InputError(f"'{path}' is a file: name a folder for the fields.")
     config = PoolConfig(seed=seed, planes=n_planes, size=size, held_out=held_out, confocal=confocal)
-    there = len(list(path.glob("field_*.json")))
+    existing = len(list(path.glob("field_*.json")))
     steps = make_fields(config, path, count, device=choose_device(device).torch)
     with Progress("field") as progress:
         try:
-            for _ in progress.over(steps, count - there):
+            for _ in progress.over(steps, count - existing):
                 pass
         except KeyboardInterrupt:
             raise InputError(
@@ -157,21 +157,21 @@ def examples(
     ):  # fmt: skip
         _at_least(value, least, option)
     config = replace(SETS[sets], size=size, planes=n_planes, samples=samples, targets=targets)
-    there = ExampleFolder.begin(Path(folder), Contents(config, seed, questions))
+    store = ExampleFolder.begin(Path(folder), Contents(config, seed, questions))
     chosen = choose_device(device)
-    jobs = there.jobs(room_for(there, examples_gb, groups))
+    jobs = store.jobs(room_for(store, examples_gb, groups))
     missing = [job for job in jobs if not job[0].exists()]
     each = samples * len(config.scans)
     print(
         f"{folder}: {len(jobs) - len(missing)} of {len(jobs)} files are there; "
-        f"{there.expected_gigabytes(jobs):.3g} GB of disk in all, about "
-        f"{there.working_gigabytes:.2g} GB of memory on {chosen.name}; {each} sets a group",
+        f"{store.expected_gigabytes(jobs):.3g} GB of disk in all, about "
+        f"{store.working_gigabytes:.2g} GB of memory on {chosen.name}; {each} sets a group",
         flush=True,
     )
     is_told = False
     with Progress("file") as progress:
         try:
-            for done, seconds_left in there.making(missing, chosen.torch, examples_gb):
+            for done, seconds_left in store.making(missing, chosen.torch, examples_gb):
                 if seconds_left is None:
                     continue  # another process makes it
                 if not is_told and done < len(missing):
@@ -179,13 +179,13 @@ def examples(
                     progress.clear()
                     print(f"about {clock(seconds_left)} for the others", flush=True)
                 progress(done, len(missing), seconds_left)
-            for number in there.renewing(chosen.torch, examples_gb) if renew else ():
+            for number in store.renewing(chosen.torch, examples_gb) if renew else ():
                 progress.line(f"group {number}")
         except KeyboardInterrupt:
             raise InputError(
                 "Stopped: the examples made so far are kept, the same command makes the rest."
             ) from None
-    print(f"{folder}: {len(there.groups())} groups, {there.gigabytes:.3g} GB")
+    print(f"{folder}: {len(store.groups())} groups, {store.gigabytes:.3g} GB")
 
 
 def _at_least(value: int, least: int, option: str) -> None:

@@ -174,9 +174,11 @@ def planes_in_order(
     Ends in :class:`~.Stopped` when ``stopped`` says so before a plane.
     """
     heights = [float(grid.z_um[index]) for index in indices]
-    there = [scan_at(measured, z) for z in heights]
-    planes = _in_turn(maker, [z for z, same in zip(heights, there, strict=True) if same is None])
-    for index, z, same in zip(indices, heights, there, strict=True):
+    coinciding = [scan_at(measured, z) for z in heights]
+    planes = _in_turn(
+        maker, [z for z, same in zip(heights, coinciding, strict=True) if same is None]
+    )
+    for index, z, same in zip(indices, heights, coinciding, strict=True):
         if stopped():
             raise Stopped
         pixels = next(planes) if same is None else same.pixels.copy()

@@ -180,7 +180,7 @@ def heights_on_field(
     what = f"The height map '{name}'" if name else "The height map"
     given = real_array(heights_um, what)
     size = given.shape
-    known = check_heights(given, size, name)
+    checked = check_heights(given, size, name)
     places = [
         (start + pixel_um * np.arange(n) - first) / spacing
         for start, n, first, spacing in zip(
@@ -196,6 +196,6 @@ def heights_on_field(
             "covers it, or crop the scans."
         )
     heights: Heights = ndimage.map_coordinates(
-        known, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
+        checked, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
     )
     return heights

@@ -232,7 +232,7 @@ class NetworkPlanes:
         began = time.monotonic()
         while True:
             try:
-                groups = [self._run(some) for some in self._groups(requests)]
+                groups = [self._run(group) for group in self._groups(requests)]
                 planes = groups[0] if len(groups) == 1 else torch.cat(groups)
                 break
             except Exception as error:
@@ -249,10 +249,10 @@ class NetworkPlanes:
     def _run(self, requests: Sequence[PlaneRequest]) -> torch.Tensor:
         """Normalised planes (N, Y, X) on the device."""
         memories = [memory for _, memory in requests if memory is not None]
-        known = {memory.known(self.n_scans, self.tile) for memory in memories} or {0}
-        if len(known) > 1 or 0 < len(memories) < len(requests):  # not one group
+        scan_counts = {memory.known(self.n_scans, self.tile) for memory in memories} or {0}
+        if len(scan_counts) > 1 or 0 < len(memories) < len(requests):  # not one group
             return torch.cat([self._run([one]) for one in requests])
-        (first,) = known
+        (first,) = scan_counts
         if not first:
             for memory in memories:
                 memory.forget()
@@ -334,9 +334,9 @@ class NetworkPlanes:
     @staticmethod
     def seconds_per_pixel(model: Model, device: Device, n_scans: int) -> float:
         """Expected seconds for one pixel of one plane, measured if there was a run."""
-        known = _measured.get((model.sha256, device.name, n_scans))
-        if known is not None:
-            return known
+        measured = _measured.get((model.sha256, device.name, n_scans))
+        if measured is not None:
+            return measured
         speed = _SPEED[device.kind] * (available_cores() if device.kind == "cpu" else 1)
         speed *= 2 if device.half and device.kind == "cpu" else 1
         return operations_per_pixel(model.network.config, n_scans) / speed

@@ -237,8 +237,8 @@ class NonnegativeEstimate(ObjectImages):
         def compare(scans: slice, explained: torch.Tensor) -> None:
             torch.div(data[scans], explained.clamp_min_(0).add_(floor), out=explained)
 
-        def extrapolate(before: torch.Tensor, now: torch.Tensor, step: float, some: slice) -> None:
-            before[some].mul_(-step).add_(now[some], alpha=1 + step).clamp_min_(0)
+        def extrapolate(before: torch.Tensor, now: torch.Tensor, step: float, part: slice) -> None:
+            before[part].mul_(-step).add_(now[part], alpha=1 + step).clamp_min_(0)
 
         blurs.to_object(seen, share_out)
         floor, norm = 1.001 * _FLOOR * self.levels.bright, 0.0
@@ -282,8 +282,8 @@ def _dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def _quantiles(values: torch.Tensor, *q: float) -> list[float]:
     flat = values.flatten()
-    some = flat[:: max(1, flat.numel() // 1_000_000)].cpu().numpy()
-    return [quantile(some, part) for part in q]
+    sample = flat[:: max(1, flat.numel() // 1_000_000)].cpu().numpy()
+    return [quantile(sample, part) for part in q]
 
 
 def _background(images: torch.Tensor) -> float:

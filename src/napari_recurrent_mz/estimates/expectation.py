@@ -66,8 +66,8 @@ class Expectation:
     ) -> None:
         self.optics = optics
         every = grid.z_um
-        some = np.linspace(0, len(every) - 1, min(len(every), _MOST_HEIGHTS)).round().astype(int)
-        self.z_um: Array = every[some]  #: (T,), the heights that are looked at
+        chosen = np.linspace(0, len(every) - 1, min(len(every), _MOST_HEIGHTS)).round().astype(int)
+        self.z_um: Array = every[chosen]  #: (T,), the heights that are looked at
         span = grid.stop_um - grid.start_um
         table = covariance_table(optics, span)
         given = prior_power(table) if power is None else real_values(power, "The power")
@@ -112,10 +112,10 @@ class Expectation:
         _, weights = linear_weights(estimate.optics, scans, expectation.z_um, table=estimate.table)
         weights = weights[..., expectation._used]
         shared = cross_power(estimate)[..., expectation._used]
-        known = np.einsum("tik,ijk,tjk->tk", weights, shared, weights, optimize=True)
-        known -= (weights**2).sum(axis=1) * noise[expectation._used]
+        explained = np.einsum("tik,ijk,tjk->tk", weights, shared, weights, optimize=True)
+        explained -= (weights**2).sum(axis=1) * noise[expectation._used]
         unknown = np.clip(1 - expectation._explained(scans) / expectation._own, 0.0, 1.0)
-        power = np.clip(known, 0.0, None) + unknown * signal[expectation._used]
+        power = np.clip(explained, 0.0, None) + unknown * signal[expectation._used]
         if power.any():
             expectation._weight = expectation._shares(power)
         return expectation
@@ -158,9 +158,9 @@ class Expectation:
         alone = np.tile(self._between_scans.values[0][self._used, None], (1, len(candidates)))
         if len(scans):
             between = self._covariance(self._between_scans, scans, candidates)
-            known = self._solved(scans, between)
-            shared -= self._covariance(self._to_targets, self.z_um, scans) @ known
-            alone -= (between * known).sum(axis=1)
+            solved = self._solved(scans, between)
+            shared -= self._covariance(self._to_targets, self.z_um, scans) @ solved
+            alone -= (between * solved).sum(axis=1)
         innovation = np.clip(alone, 0.0, None) + SIGMA2  # (K, N)
         gain = np.einsum("ktn,ktn,tk->kn", shared, shared, self._weight, optimize=True)
         lowered: Array = (gain / innovation).sum(axis=0) / len(self.z_um)

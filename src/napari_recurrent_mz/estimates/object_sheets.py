@@ -244,8 +244,8 @@ def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tens
     """The same for a GPU, on which starting hundreds of small operations takes too long."""
     most = max(AT_ONCE_ON_GPU // spectra.numel(), 1)  # totals at a time, by memory
     for start in range(0, len(totals), most):
-        some = slice(start, start + most)
-        totals[some].add_((spectra * weights[some][:, :, None]).sum(dim=1))
+        block = slice(start, start + most)
+        totals[block].add_((spectra * weights[block][:, :, None]).sum(dim=1))
 
 
 class _Fold:

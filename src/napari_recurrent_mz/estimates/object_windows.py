@@ -94,18 +94,18 @@ class NonnegativeWindows(ObjectImages):
     ) -> torch.Tensor:
         """The windows' sheets, filtered and blended; see :class:`~.ObjectImages`."""
         first = self._windows[0].fit  # the sheets of all windows have the same heights
-        same = None if is_surface(z_um) else weights(first, np.atleast_1d(z_um))
-        count = 1 if same is None else len(same)
+        shared = None if is_surface(z_um) else weights(first, np.atleast_1d(z_um))
+        count = 1 if shared is None else len(shared)
         shape = (count, *self.shape)
         whole = torch.zeros(shape, device=self.device) if out is None else out.zero_()
         cache, before = FilterCache({}), first.filter
         for place, down, across, fit in self._windows:
-            if same is None:
+            if shared is None:
                 image = fit.filtered(np.asarray(z_um)[place], weights)
             else:
                 if fit.filter is not before:  # windows of one size follow each other
                     cache, before = FilterCache({}), fit.filter
-                image = fit.image(same, cache)
+                image = fit.image(shared, cache)
             whole[(..., *place)] += image.mul_(down).mul_(across)
         return whole if np.ndim(z_um) == 1 else whole[0]
 
@@ -177,14 +177,14 @@ class _SpectraStore:
         shapes: list[torch.Size] = []
         with self._lock:
             begin = self._file.seek(0, 2)
-            for some in spectra:
+            for spectrum in spectra:
                 try:
-                    self._file.write(torch.view_as_real(some.cpu().contiguous()).numpy().data)
+                    self._file.write(torch.view_as_real(spectrum.cpu().contiguous()).numpy().data)
                 except OSError:  # the disk is full: memory has to do
                     in_memory = [one.clone() for one in _StoredSpectra(self, begin, shapes)]
                     self._file.truncate(begin)
-                    return [*in_memory, some, *spectra]
-                shapes.append(some.shape)
+                    return [*in_memory, spectrum, *spectra]
+                shapes.append(spectrum.shape)
         return _StoredSpectra(self, begin, shapes)
 
     def read(self, begin: int, spectrum: torch.Tensor) -> torch.Tensor:

@@ -118,8 +118,8 @@ class RadialFilter:
             out = torch.empty(size, dtype=torch.complex64, device=weights.device)
         total = out.zero_()
         number = 0
-        for some in spectra:
-            group = some[None] if some.dim() == 2 else some
+        for spectrum in spectra:
+            group = spectrum[None] if spectrum.dim() == 2 else spectrum
             responses: Iterable[Response]
             if cache is not None and number in cache:
                 responses = cache[number]
@@ -175,8 +175,8 @@ class RadialFilter:
         for columns in self._blocks(spectra.shape[2], spectra.shape[1]):
             spectra[..., columns] = torch.fft.ifft(spectra[..., columns], dim=1)
         for rows in self._blocks(high, spectra.shape[2]):
-            some = spectra[:, y : y + high][:, rows]
-            out[:, rows] = torch.fft.irfft(some, n=self.padded[1])[..., x : x + wide]
+            block = spectra[:, y : y + high][:, rows]
+            out[:, rows] = torch.fft.irfft(block, n=self.padded[1])[..., x : x + wide]
         return out
 
     def _blocks(self, length: int, width: int) -> Iterator[slice]:

@@ -139,8 +139,8 @@ class Facts:
         step = self.values.pop("z_step_um", None)
         if n > 1:  # where the heights are not sure, the step is not
             even = None if z_um is None else even_step(z_um)
-            same = step is not None and even is not None and np.isclose(abs(step), abs(even))
-            step = step if same else even
+            agree = step is not None and even is not None and np.isclose(abs(step), abs(even))
+            step = step if agree else even
         return ImageFile(
             data,
             name,

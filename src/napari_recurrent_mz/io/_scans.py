@@ -189,9 +189,9 @@ def stack_heights(
         return z_step_um * np.arange(image.n_planes, dtype=np.float64)
     if image.z_um is None:
         why = image.doubts.get("z_um")
-        known = f"are not sure, for {why}" if why else "are not in its metadata"
+        reason = f"are not sure, for {why}" if why else "are not in its metadata"
         raise InputError(
-            f"The heights of the planes of '{image.name}' {known}: give the z step in µm with "
+            f"The heights of the planes of '{image.name}' {reason}: give the z step in µm with "
             f"{option}."
         )
     return image.z_um

@@ -132,8 +132,8 @@ def make_plate(source: Path, target: Path, ngff: str = NGFF[0]) -> None:
     names = {key: [str(entry["name"]) for entry in plate.get(f"{key}s") or ()] for key in _SIDES}
     for well in plate["wells"]:
         for key, name in zip(_SIDES, str(well["path"]).split("/")[:2], strict=True):
-            known = names[key]
-            well.setdefault(f"{key}Index", known.index(name) if name in known else 0)
+            values = names[key]
+            well.setdefault(f"{key}Index", values.index(name) if name in values else 0)
     with refusals_of(target):
         group = open_new(target, "a", ngff)
         put_ome(group, ngff, {"plate": plate})

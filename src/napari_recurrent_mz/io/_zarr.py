@@ -410,8 +410,8 @@ def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any
 def _axis(letter: str, place: Place) -> dict[str, str]:
     kind = {"T": "time", "C": "channel"}.get(letter, "space")
     axis = {"name": letter.lower(), "type": kind}
-    known = place.step_um is not None or place.z_um is not None
-    if kind == "space" and (known if letter == "Z" else place.pixel_um is not None):
+    has_z = place.step_um is not None or place.z_um is not None
+    if kind == "space" and (has_z if letter == "Z" else place.pixel_um is not None):
         axis["unit"] = "micrometer"
     return axis
 

@@ -163,5 +163,5 @@ class PlaneInView:
 
 def agreed_scans(layers: Sequence[Layer]) -> str:
     """The scans that all layers that know theirs agree on, as a person would type them."""
-    known = set(filter(None, map(scans_of, layers)))
-    return " ".join(f"{z:.4g}" for z in next(iter(known))) if len(known) == 1 else ""
+    heights = set(filter(None, map(scans_of, layers)))
+    return " ".join(f"{z:.4g}" for z in next(iter(heights))) if len(heights) == 1 else ""

@@ -141,12 +141,12 @@ def place_of(layer: Image) -> Place:
 
 def _uneven_heights(layer: Image, start: float, step: float) -> npt.NDArray[np.float64] | None:
     """The heights that the even ones of a layer stand for, if it stands where it was put."""
-    known = np.atleast_1d(np.asarray(own_metadata(layer).get("z_um", ()), np.float64))
-    if len(known) != plane_count(layer) or len(known) < 2:
+    heights = np.atleast_1d(np.asarray(own_metadata(layer).get("z_um", ()), np.float64))
+    if len(heights) != plane_count(layer) or len(heights) < 2:
         return None
-    is_even = even_step(known, _EVEN) is not None
-    is_there = np.allclose([known[0], np.median(np.diff(known))], [start, step])
-    return known if is_there and not is_even else None
+    is_even = even_step(heights, _EVEN) is not None
+    is_there = np.allclose([heights[0], np.median(np.diff(heights))], [start, step])
+    return heights if is_there and not is_even else None
 
 
 def _pixel_um(layer: Image, scale: npt.NDArray[np.float64]) -> float:

@@ -60,20 +60,20 @@ def read_session(path: str) -> list[LayerData]:
     session = read(path)
     settings = session.settings
     optics, grid = settings.optics, settings.grid
-    known = {name: getattr(optics, name) for name in _KNOWN}
+    facts = {name: getattr(optics, name) for name in _KNOWN}
     images = [
-        ImageFile(s.pixels, s.name or f"z={s.z_um:g}µm", z_um=np.array([s.z_um]), **known)
+        ImageFile(s.pixels, s.name or f"z={s.z_um:g}µm", z_um=np.array([s.z_um]), **facts)
         for s in session.scans
     ]
     if session.volume is not None:
-        known |= {"z_um": grid.z_um, "z_step_um": grid.step_um}
-        known["provenance"] = {
+        facts |= {"z_um": grid.z_um, "z_step_um": grid.step_um}
+        facts["provenance"] = {
             "method": settings.method,
             "model": settings.model,
             "optics": optics.as_dict(),
             "scans": session.lines,
         }
-        images.append(ImageFile(session.volume, Path(path).name.partition(".rmz")[0], **known))
+        images.append(ImageFile(session.volume, Path(path).name.partition(".rmz")[0], **facts))
     return [(image.stack, arguments_of(image), "image") for image in images]
 
 

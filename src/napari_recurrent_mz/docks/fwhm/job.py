@@ -106,9 +106,9 @@ def points_um(points: Points, image: Image, volume: LayerVolume) -> Array:
         raise InputError(f"{words} is two-dimensional but '{image.name}' has planes: add z to it.")
     used = min(points.ndim, image.ndim)
     world = _mapped(points.data_to_world, np.asarray(points.data, np.float64))
-    there = np.zeros((len(world), image.ndim))
-    there[:, -used:] = world[:, -used:] * _units_ratio(points, image, used)
-    index = _mapped(image.world_to_data, there)
+    padded = np.zeros((len(world), image.ndim))
+    padded[:, -used:] = world[:, -used:] * _units_ratio(points, image, used)
+    index = _mapped(image.world_to_data, padded)
     places = np.tile(volume.origin_um, (len(index), 1))
     places[:, -axes:] += index[:, -axes:] * volume.voxel_um[-axes:]
     inside = volume.inside(places)

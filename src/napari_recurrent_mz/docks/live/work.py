@@ -184,12 +184,12 @@ class LiveWork:
 
         def steps(session: Any) -> Generator[object, None, None]:
             with microscope.acquisition():
-                there = microscope.z_um
+                stage_um = microscope.z_um
                 if z_um is not None:
-                    there = microscope.move_to(z_um, self.abort.is_set)
-                yield StageAt(there)
+                    stage_um = microscope.move_to(z_um, self.abort.is_set)
+                yield StageAt(stage_um)
                 if self.abort.is_set():
-                    yield Message(f"Stopped: the stage stays at {there:.4g} µm.")
+                    yield Message(f"Stopped: the stage stays at {stage_um:.4g} µm.")
                     return
                 scan = microscope.scan()
             yield from self._add(session, Add(scan, microscope.pixel_um))

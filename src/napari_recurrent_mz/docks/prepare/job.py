@@ -81,13 +81,13 @@ def scans_source(images: Sequence[Image]) -> PlaneSource:
                 "of them first."
             )
     heights = [_layers.heights_um(image)[0] for image in images]
-    known = [float(height[0]) for height in heights if height is not None]
+    given_um = [float(height[0]) for height in heights if height is not None]
     names = [image.name for image in images]
     return PlaneSource(
         _layers.common_name(names) or names[0],
         [_layers.plane_pixels(image, 0) for image in images],
         [f"Layer '{name}'" for name in names],
-        np.array(known) if len(known) == len(images) else None,
+        np.array(given_um) if len(given_um) == len(images) else None,
         sizes[0],
     )
 

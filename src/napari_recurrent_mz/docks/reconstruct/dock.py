@@ -294,8 +294,8 @@ class ReconstructDock(ScanSource):
 
     def _result_layers(self) -> list[Image]:
         """The volumes of this run that are there."""
-        there = (ref() for ref in self.results)
-        return [one for one in there if one is not None and one in self._viewer.layers]
+        layers = (ref() for ref in self.results)
+        return [one for one in layers if one is not None and one in self._viewer.layers]
 
     def _finish(self, result: ResultLayer, outcome: Outcome) -> None:
         """Let a volume be what it has become."""
@@ -370,8 +370,8 @@ class ReconstructDock(ScanSource):
         place = {name: getattr(beside, name) for name in _PLACE}
         name = f"{beside.name.partition(' · ')[0]} · {self.ui.method.title('linear')}"
         look = {"contrast_limits": beside.contrast_limits, **look_of(beside)}
-        known = {METADATA_KEY: record}
-        added = self._viewer.add_image(pixels, name=name, metadata=known, **place, **look)
+        metadata = {METADATA_KEY: record}
+        added = self._viewer.add_image(pixels, name=name, metadata=metadata, **place, **look)
         self.say(f"“{added.name}” is beside “{beside.name}”.", "done")
 
     def _repair(self, repair: Callable[[Sequence[Row], Optics], dict[int, RepairedScan]]) -> None:

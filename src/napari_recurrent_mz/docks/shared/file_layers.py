@@ -37,8 +37,8 @@ class FileStack:
     def says_more(self) -> bool:
         """Whether the file says anything that napari's own reader does not know."""
         image, named = self.image, (self.content.length(axis) for axis in "TCZ")
-        known = (image.pixel_um, image.z_step_um, image.z_um, image.provenance or None)
-        return any(n > 1 for n in named) or any(v is not None for v in known) or self.is_zarr
+        facts = (image.pixel_um, image.z_step_um, image.z_um, image.provenance or None)
+        return any(n > 1 for n in named) or any(v is not None for v in facts) or self.is_zarr
 
     @property
     def is_zarr(self) -> bool:
@@ -60,9 +60,9 @@ class FileStack:
             first = dict(zip(_PER_AXIS, (1.0, 0.0, "pixel", "t"), strict=True))
             about |= {key: (one, *about[key]) for key, one in first.items() if key in about}
             axes = f"T{axes}"
-        known = about["metadata"][METADATA_KEY]
+        metadata = about["metadata"][METADATA_KEY]
         about["metadata"][LAID_KEY] = {name: about.get(name) for name in ("axis_labels", "units")}
-        known[FILE] = {
+        metadata[FILE] = {
             "path": self.part.path,
             "inside": self.part.inside,
             "channel": self.part.channel,
@@ -188,6 +188,6 @@ def _open(file: Path, as_heights: Mislabelled | None, opened: Opened) -> None:
 def arguments_of(image: ImageFile) -> dict[str, Any]:
     """Keyword arguments for a layer, with the record of how it was made."""
     about = layer_arguments(image)
-    known = about["metadata"][METADATA_KEY]
-    about["metadata"][METADATA_KEY] = {**image.provenance, **known}
+    metadata = about["metadata"][METADATA_KEY]
+    about["metadata"][METADATA_KEY] = {**image.provenance, **metadata}
     return about

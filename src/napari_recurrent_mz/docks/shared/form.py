@@ -361,8 +361,8 @@ class _Lines(Container):
     def add_under(self, name: str, widget: QWidget) -> None:
         """Put something under a line, and under what is there already."""
         row = self._rows[name] + 1
-        there = self._grid.itemAtPosition(row, 0)
-        column = there.layout() if there is not None else None
+        item = self._grid.itemAtPosition(row, 0)
+        column = item.layout() if item is not None else None
         if column is None:
             column = QVBoxLayout()
             self._grid.addLayout(column, row, 0, 1, 2)

@@ -59,8 +59,8 @@ def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placem
     Its leading axes, before z, stay as they are. InputError if the heights do not say enough.
     """
     scale, translate, units, _ = Placement.of(layer)
-    known = {key: value for key, value in known_metadata(layer).items() if key not in PLACES}
-    metadata = {**layer.metadata, METADATA_KEY: known}  # what is known beside the size
+    facts = {key: value for key, value in known_metadata(layer).items() if key not in PLACES}
+    metadata = {**layer.metadata, METADATA_KEY: facts}  # what is known beside the size
     lead, unit = layer.ndim - 3, 1.0
     if has_size(layer):  # its z alone is not known
         unit = um_per_unit(layer, -3)
@@ -77,16 +77,16 @@ def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placem
 
 def _first_and_step(layer: Image, rows: Sequence[Row], pixel_um: float) -> tuple[float, float]:
     """Height of plane 0 and the z step; a single plane is drawn one pixel thick."""
-    known = {row.plane: row.z_um for row in rows if row.z_um is not None}
+    z_of_plane = {row.plane: row.z_um for row in rows if row.z_um is not None}
     heights = heights_um(layer)[0]
-    if len(known) < 2 and heights is not None:
-        known = dict(enumerate(float(z) for z in heights)) | known
-    if plane_count(layer) == 1 and known:
-        return float(known[0]), pixel_um
-    if len(known) < 2:
+    if len(z_of_plane) < 2 and heights is not None:
+        z_of_plane = dict(enumerate(float(z) for z in heights)) | z_of_plane
+    if plane_count(layer) == 1 and z_of_plane:
+        return float(z_of_plane[0]), pixel_um
+    if len(z_of_plane) < 2:
         more = "type it" if plane_count(layer) == 1 else "type those of two planes"
         raise InputError(f"The height of '{layer.name}' is not known: {more} in the table first.")
-    planes, z_um = (np.array(values) for values in zip(*sorted(known.items()), strict=True))
+    planes, z_um = (np.array(values) for values in zip(*sorted(z_of_plane.items()), strict=True))
     step = float((z_um[-1] - z_um[0]) / (planes[-1] - planes[0]))
     off = np.abs(z_um - z_um[0] - step * (planes - planes[0]))
     if step == 0 or float(off.max()) > _EVEN * abs(step):
@@ -160,9 +160,9 @@ class SizeButton(QPushButton):
         """Whether a layer lies where it belongs, as far as anybody knows."""
         if not has_size(layer):
             return False
-        known = [row for row in self._rows if row.layer is layer and row.z_um is not None]
+        with_height = [row for row in self._rows if row.layer is layer and row.z_um is not None]
         is_z_known = layer.ndim < 3 or heights_um(layer)[0] is not None
-        return is_z_known or len(known) < 2
+        return is_z_known or len(with_height) < 2
 
     def _given(self) -> list[tuple[Image, Placement]]:
         """Layers that got their size here and are still in the viewer, with where they were."""

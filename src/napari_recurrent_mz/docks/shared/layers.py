@@ -208,8 +208,8 @@ def pixel_um(layer: Image) -> float | None:
     if not all(_in_length(layer)[-2:]):
         return None
     if not has_size(layer):
-        known = known_metadata(layer).get("pixel_um")
-        return None if known is None else float(known)
+        value = known_metadata(layer).get("pixel_um")
+        return None if value is None else float(value)
     scale = world_scale(layer)
     size_y, size_x = (abs(float(scale[i])) * um_per_unit(layer, i) for i in (-2, -1))
     if abs(size_y - size_x) > 0.01 * size_x:
@@ -235,10 +235,10 @@ def stack_frame(layer: Image) -> Frame | None:
         return None
     if has_size(layer):
         return _world_frame(layer)
-    known = known_metadata(layer)
-    if known.get("z_um") is None or known.get("pixel_um") is None:
+    metadata = known_metadata(layer)
+    if metadata.get("z_um") is None or metadata.get("pixel_um") is None:
         return None
-    heights, pixel = np.atleast_1d(np.asarray(known["z_um"], float)), float(known["pixel_um"])
+    heights, pixel = np.atleast_1d(np.asarray(metadata["z_um"], float)), float(metadata["pixel_um"])
     if heights.size < 2 or heights.size != plane_count(layer):
         return None
     step = even_step(heights)
@@ -398,10 +398,10 @@ def _metadata_in_file(path: str, planes: int, stamp: _FileStamp) -> dict[str, An
             image = read_image(path, (), time=0 if is_lapse else None)
     except Exception:  # whatever it is, another reader could make something of it
         return {}
-    known = file_metadata(image)
-    if len(known.get("z_um") or ()) != planes:
-        known.pop("z_um", None)
-    return known
+    metadata = file_metadata(image)
+    if len(metadata.get("z_um") or ()) != planes:
+        metadata.pop("z_um", None)
+    return metadata
 
 
 def axes_in_file(path: str) -> tuple[str, tuple[int, ...]]:
@@ -422,28 +422,28 @@ def _axes_in(path: str, _file: _FileStamp) -> tuple[str, tuple[int, ...]]:
 
 def file_metadata(image: Any) -> dict[str, Any]:
     """The known values of an ``io.ImageFile`` as a dictionary for a layer's metadata."""
-    known = dict(image.provenance)  # of a volume that was made here
-    known |= {name: getattr(image, name) for name in _FACTS if getattr(image, name) is not None}
+    metadata = dict(image.provenance)  # of a volume that was made here
+    metadata |= {name: getattr(image, name) for name in _FACTS if getattr(image, name) is not None}
     if image.z_um is not None:
-        known["z_um"] = [float(z) for z in np.atleast_1d(image.z_um)]
-    return known
+        metadata["z_um"] = [float(z) for z in np.atleast_1d(image.z_um)]
+    return metadata
 
 
 def image_optics(layer: Image) -> dict[str, Any]:
     """What is known of the optics of a layer, also of a reconstruction, and its pixel size."""
-    known = known_metadata(layer)
-    optics = known.get("optics")
+    metadata = known_metadata(layer)
+    optics = metadata.get("optics")
     optics = optics if isinstance(optics, Mapping) else {}
-    return {**known, **optics, "pixel_um": pixel_um(layer)}
+    return {**metadata, **optics, "pixel_um": pixel_um(layer)}
 
 
 def optics_by_image(layers: Iterable[Layer]) -> dict[int, dict[str, Any]]:
     """What is known of the optics of these layers, for a form that follows them."""
-    known = {}
+    by_image = {}
     for layer in layers:
         with contextlib.suppress(InputError):  # said where the layer is used
-            known[id(layer)] = image_optics(check_layer(layer, times=True))
-    return known
+            by_image[id(layer)] = image_optics(check_layer(layer, times=True))
+    return by_image
 
 
 def is_reconstruction(layer: Layer) -> bool:

@@ -149,11 +149,11 @@ class OpticsPanel(FormPanel):
         ``objective`` is the preset to show when several have these values.
         """
         self._objective = objective or self._objective
-        known = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
-        for name, value in known.items():
+        stated = {k: float(v) for k, v in values.items() if k in self.fields and v is not None}
+        for name, value in stated.items():
             self.fields[name].set_value(value)
             self._source[name] = source
-        if known:
+        if stated:
             self._show()
             self.changed.emit()
 
@@ -191,7 +191,7 @@ class OpticsPanel(FormPanel):
 
     def remember(self) -> None:
         """Keep what a person set for the next run; what an image says, the next one must say."""
-        self._form.remember("optics", [n for n, said in self._source.items() if said == _IMAGE])
+        self._form.remember("optics", [n for n, source in self._source.items() if source == _IMAGE])
 
     # inside -----------------------------------------------------------------------
     def _titles(self, names: list[str]) -> list[str]:
@@ -206,8 +206,8 @@ class OpticsPanel(FormPanel):
         if number:
             objective = OBJECTIVES[number - 1]
             self._objective = objective.name
-            known = {"na": objective.na, "immersion_index": objective.immersion_index}
-            self.set_values(known, _PRESET)
+            lens = {"na": objective.na, "immersion_index": objective.immersion_index}
+            self.set_values(lens, _PRESET)
 
     def _show(self) -> None:
         """Select the preset that the values match, and say where the values come from."""

@@ -100,8 +100,8 @@ def paint_after(viewer: Any) -> None:
     window = window_of(viewer) if is_open(viewer) else None
     if window is not None and window.updatesEnabled():
         window.setUpdatesEnabled(False)
-        known = weakref.ref(window)  # one that is closed before must not be kept by this
-        QTimer.singleShot(1, lambda: _paint(known()))
+        window_ref = weakref.ref(window)  # one that is closed before must not be kept by this
+        QTimer.singleShot(1, lambda: _paint(window_ref()))
 
 
 def _paint(window: Any) -> None:

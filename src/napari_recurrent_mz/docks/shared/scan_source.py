@@ -143,17 +143,17 @@ class ScanSource(DropTarget):
             return
         self._layers_changed()
         parts, stack = self.scan_parts, self.scan_parts.stack
-        known = [row for row in table.rows if row.layer is layer]
-        if not known:
+        present = [row for row in table.rows if row.layer is layer]
+        if not present:
             parts.optics.follow(optics_by_image([layer]))
         stack.optics = parts.optics.known()
         stack.choose(layer)
         parts.planes_button.setChecked(True)
-        rows = known or rows_of(layer, stack.suggested(layer))
+        rows = present or rows_of(layer, stack.suggested(layer))
         others = table.take_stack(layer, rows)
-        if known and others:
+        if present and others:
             self.say(f"The scans are those of '{layer.name}' again. {_UNTICKED}", "hint")
-        elif not known:
+        elif not present:
             self.say(_about_suggested(layer.name, rows, others), "hint")
 
     def _images_changed(self) -> None:

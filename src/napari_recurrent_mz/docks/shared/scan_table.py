@@ -153,11 +153,11 @@ class ScanModel(QAbstractTableModel):
         present = {(id(row.layer), row.plane): row for row in self.rows}
         fresh = []
         for row in rows:
-            known = present.get((id(row.layer), row.plane))
-            if known is None:
+            duplicate = present.get((id(row.layer), row.plane))
+            if duplicate is None:
                 fresh.append(row)
             else:
-                known.use = True
+                duplicate.use = True
         self._replace([*self.rows, *fresh])
 
     def take_stack(self, layer: Image, rows: Sequence[Row]) -> int:
@@ -412,8 +412,8 @@ def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
             )
     scans = check_scans(row.scan(frame) for row in rows)
     require_several(scans)
-    known = ((row.name, pixel_um_of(row.layer)) for row in rows if row.layer is not None)
-    sizes = {f"{size:.3g}": name for name, size in known if size is not None}
+    named_sizes = ((row.name, pixel_um_of(row.layer)) for row in rows if row.layer is not None)
+    sizes = {f"{size:.3g}": name for name, size in named_sizes if size is not None}
     if len(sizes) > 1:
         pairs = " and ".join(f"'{name}' has {size} µm" for size, name in sizes.items())
         raise InputError(f"The scans differ in pixel size ({pairs}): all must have the same one.")

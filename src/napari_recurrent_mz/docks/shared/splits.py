@@ -72,18 +72,18 @@ def _lay_out(layer: Image, number: int) -> bool:
     labels, units = (tuple(laid.get(name) or ()) for name in ("axis_labels", "units"))
     if len(labels) != layer.ndim + 1:
         return False  # it was no split, or it is done already
-    known = dict(own_metadata(layer))
-    if FILE in known:  # which of its parts this is
-        known[FILE] = {**known[FILE], labels[0]: number}
+    metadata = dict(own_metadata(layer))
+    if FILE in metadata:  # which of its parts this is
+        metadata[FILE] = {**metadata[FILE], labels[0]: number}
     if labels[0] == "z":
-        heights = known.pop("z_um", None)
+        heights = metadata.pop("z_um", None)
         if heights is not None and number < len(heights):
-            known["z_um"] = [heights[number]]
-        known.pop("z_step_um", None)
+            metadata["z_um"] = [heights[number]]
+        metadata.pop("z_step_um", None)
     elif labels[0] == "t":
-        known.pop("time_points", None)
+        metadata.pop("time_points", None)
     rest = {"axis_labels": labels[1:], "units": units[1:] or None}
-    layer.metadata = {**layer.metadata, METADATA_KEY: known, LAID_KEY: rest}
+    layer.metadata = {**layer.metadata, METADATA_KEY: metadata, LAID_KEY: rest}
     layer.axis_labels = labels[1:]
     if units:
         layer.units = units[1:]
@@ -104,12 +104,12 @@ def _take_from_file(layer: Image, number: int, gone: _Gone) -> bool:
         return True  # of which channel it would be is not known
     with contextlib.suppress(InputError):
         image = read_part(Part(gone.path, **chosen), ())
-        known = file_metadata(image)
+        metadata = file_metadata(image)
         if letter == "Z" and image.z_um is not None:
-            known["z_um"] = [float(image.z_um[number])]
+            metadata["z_um"] = [float(image.z_um[number])]
         if letter == "C":
-            known[FILE] = {
+            metadata[FILE] = {
                 "path": gone.path, "inside": "", "channel": number, "channels": shape[0],
             }  # fmt: skip
-        layer.metadata = {**layer.metadata, METADATA_KEY: known}
+        layer.metadata = {**layer.metadata, METADATA_KEY: metadata}
     return True

@@ -244,8 +244,8 @@ class SideViewsDock(Dock):
         is_meant = axes and len(world) >= 3 and self.controls.follow.value
         if not is_meant or placed is None or before is None:
             return
-        there = placed.to_um(world, self._viewer.dims)
-        after = tuple(there[axis] if axis in axes else before[axis] for axis in range(3))
+        moved_um = placed.to_um(world, self._viewer.dims)
+        after = tuple(moved_um[axis] if axis in axes else before[axis] for axis in range(3))
         if after != before:
             self.controls.set_point(after)
             self._position_changed()

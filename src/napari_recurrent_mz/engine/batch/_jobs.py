@@ -88,14 +88,14 @@ def check_folder(output: Path, sources: Sequence[Path]) -> Path:
                 f"The folder '{output.name}' for the results lies in the source '{source}': "
                 "choose one outside of it."
             )
-    there = output if output.exists() else output.parent
-    if not there.is_dir():
-        what = "is no folder" if there.exists() else "does not exist: make it first"
-        raise InputError(f"The folder '{there}' for the results {what}.")
+    folder = output if output.exists() else output.parent
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist: make it first"
+        raise InputError(f"The folder '{folder}' for the results {what}.")
     if is_zarr(output):
         raise InputError(f"'{output.name}' is an OME-Zarr: name a folder for the results.")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"The folder '{there}' for the results is closed to writing.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder '{folder}' for the results is closed to writing.")
     return output
 
 

@@ -221,9 +221,9 @@ def _check_distributed() -> None:
 def _take_found(ledger: _Ledger, orders: Orders) -> None:
     """Take the jobs not through whose volumes are there."""
     for job in ledger.left():
-        there = outcome_of_finished(job, orders)
-        if there is not None:
-            ledger.take(there)
+        finished = outcome_of_finished(job, orders)
+        if finished is not None:
+            ledger.take(finished)
 
 
 def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -> Shares:

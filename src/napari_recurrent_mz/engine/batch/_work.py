@@ -100,9 +100,9 @@ def run_job(
             if trouble or job.trouble:
                 raise InputError(trouble or job.trouble)
             with _locked(record_path(orders.output, job).with_suffix(".lock"), orders):
-                there = outcome_of_finished(job, orders)
-                if there is not None:
-                    return there
+                finished = outcome_of_finished(job, orders)
+                if finished is not None:
+                    return finished
                 _limit_resources(orders)
                 result = _reconstruct(job, orders, on_progress)
         except Stopped:
@@ -337,5 +337,5 @@ def _limit_resources(orders: Orders) -> None:
 
 def sentence_of(error: BaseException) -> str:
     """An error in one sentence."""
-    known = known_sentence(error, "use fewer --jobs, a coarser grid or smaller images")
-    return " ".join((known or f"Unexpected {type(error).__name__}: {error}").split())
+    sentence = known_sentence(error, "use fewer --jobs, a coarser grid or smaller images")
+    return " ".join((sentence or f"Unexpected {type(error).__name__}: {error}").split())

@@ -160,8 +160,8 @@ def judged(history: Sequence[HistoryEntry], epsilon: float, *, by_network: bool 
     about = f"Another scan would change the volume by about {percent(ahead)}"
     if last.scans < FEWEST:
         rest = " The network begins with two." if by_network and last.scans == 1 else ""
-        there = f"{last.scans} of {FEWEST} scans are there"
-        return Verdict(False, ahead, f"{about}: go on, {there}.{rest}")
+        progress = f"{last.scans} of {FEWEST} scans are there"
+        return Verdict(False, ahead, f"{about}: go on, {progress}.{rest}")
     if ahead > epsilon:
         return Verdict(False, ahead, f"{about}, more than {percent(epsilon)}: go on.")
     if not last.counts:

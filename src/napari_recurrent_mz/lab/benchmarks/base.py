@@ -133,8 +133,8 @@ class Row:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Row:
         """What :meth:`as_dict` made; the verdict is computed anew."""
-        known = {f.name for f in fields(cls)}
-        values = {name: value for name, value in given.items() if name in known}
+        names = {f.name for f in fields(cls)}
+        values = {name: value for name, value in given.items() if name in names}
         for name in ("goal", "ratio_goal"):
             if name in values:
                 values[name] = Goal(**values[name])

@@ -49,24 +49,24 @@ def measure_gpu_memory(bench: Bench) -> Iterator[Row]:
     before = _used_bytes()
     _share_finite(bench)
     yield replace(left, value=max((_used_bytes() - before) / 1e6, 0.0))
-    with _limited(bench, _LIMIT_GB) as (limited, said):
+    with _limited(bench, _LIMIT_GB) as (limited, notes):
         done = _share_finite(limited)
         most = torch.cuda.max_memory_reserved() / 1e9
-        yield replace(held, value=most, words=" ".join([f"{done:.0%} of the planes made.", *said]))
-    with _limited(bench, _LITTLE_GB) as (limited, said):
-        yield replace(little, value=_share_finite(limited), words=" ".join(said))
+        yield replace(held, value=most, words=" ".join([f"{done:.0%} of the planes made.", *notes]))
+    with _limited(bench, _LITTLE_GB) as (limited, notes):
+        yield replace(little, value=_share_finite(limited), words=" ".join(notes))
 
 
 @contextmanager
 def _limited(bench: Bench, gigabytes: float) -> Iterator[tuple[Bench, list[str]]]:
     """A bench that has so much of the GPU while this lasts, and what is said meanwhile."""
-    said: list[str] = []
+    notes: list[str] = []
     before = gpu_memory_limit()
     limit_gpu_memory(gigabytes)
     try:
         torch.cuda.reset_peak_memory_stats()
         device = choose_device(bench.device.kind)
-        yield replace(bench, device=device, note=said.append), said
+        yield replace(bench, device=device, note=notes.append), notes
     finally:
         limit_gpu_memory(before)
         choose_device(bench.device.kind)
@@ -171,13 +171,13 @@ def _rows(bench: Bench, planes_made: int) -> Iterator[Row]:
     yield replace(memory, value=large["peak_bytes"] / 2**30, words=f"{words}; {little}")
     here = _pixel(large, sizes.large, sizes.planes)
     before, after = (_pixel(cost, sizes.pixels, sizes.planes) for cost in (small, small_again))
-    there = (before + after) / 2
+    small_ones = (before + after) / 2
     yield replace(
         pace,
         value=here,
-        ratio=here / there,
+        ratio=here / small_ones,
         against=f"{sizes.planes} × {sizes.pixels} × {sizes.pixels}, before and after: "
-        + in_words(there, "s", *sorted((before, after))),
+        + in_words(small_ones, "s", *sorted((before, after))),
         words=f"{words}, {in_words(large['plane'], 's')} each, and "
         f"{in_words(large['once'], 's')} once, shared by {sizes.planes}",
     )

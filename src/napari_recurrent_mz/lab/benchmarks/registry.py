@@ -47,8 +47,8 @@ def chosen(names: Sequence[str], *, full: bool = False) -> list[Subject]:
     return by_name(subjects(full=full), names, "The benchmark has no")
 
 
-def run(some: Sequence[Subject], bench: Bench) -> Iterator[Row]:
+def run(subjects: Sequence[Subject], bench: Bench) -> Iterator[Row]:
     """Measure one subject after another; ``bench.note`` is told what runs."""
-    for number, subject in enumerate(some, start=1):
-        bench.note(f"{number}/{len(some)} {subject.name}: {subject.about}")
+    for number, subject in enumerate(subjects, start=1):
+        bench.note(f"{number}/{len(subjects)} {subject.name}: {subject.about}")
         yield from subject.measure(bench)

@@ -133,10 +133,10 @@ class StageTable:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> StageTable:
         """What :meth:`as_dict` made."""
-        known: list[dict[str, Any]] = [
+        tables: list[dict[str, Any]] = [
             {k: math.nan if v is None else v for k, v in stage.items()} for stage in given["stages"]
         ]
-        stages = tuple(Stage(**stage) for stage in known)
+        stages = tuple(Stage(**stage) for stage in tables)
         return cls(given["title"], Peak(**given["peak"]), stages, given["chosen"])
 
 

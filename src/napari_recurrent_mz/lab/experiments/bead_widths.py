@@ -93,9 +93,9 @@ def _widths(
     planes = np.round(beads_um[:, 0] / step).astype(int)
     bead = count()
     for plane in np.unique(planes):
-        some = beads_um[planes == plane]
-        table = measure_beads(volume[plane], (pixel, pixel), points=some[:, 1:])
-        for place, fit in zip(some, table.itertuples(index=False), strict=True):
+        places = beads_um[planes == plane]
+        table = measure_beads(volume[plane], (pixel, pixel), points=places[:, 1:])
+        for place, fit in zip(places, table.itertuples(index=False), strict=True):
             yield {
                 **about,
                 "bead": next(bead),

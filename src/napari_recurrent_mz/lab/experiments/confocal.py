@@ -79,7 +79,7 @@ def _measure(lab: Lab) -> Iterator[Row]:
 def _outcomes(table: pd.DataFrame) -> list[Outcome]:
     real = table.case.str.startswith("real")
     groups = {"simulated C. elegans": table[~real], "real nucleus pair": table[real]}
-    return [_line(what, some) for what, some in groups.items()]
+    return [_line(what, rows) for what, rows in groups.items()]
 
 
 def _line(what: str, table: pd.DataFrame) -> Outcome:

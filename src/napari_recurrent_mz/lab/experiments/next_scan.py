@@ -172,9 +172,9 @@ def _calibration(held: HeldOutStack, step: Step) -> Row:
     wrong = (step.volume - held.truth)[inferred].astype(np.float64)
     true = np.sqrt((wrong**2).mean(axis=(1, 2))) / held.truth[inferred].std(axis=(1, 2))
     row["plane_rank"] = _rank(step.estimate.expected_error(held.z_um)[inferred], true)
-    some = [inferred[i] for i in np.linspace(0, len(inferred) - 1, _VOXEL_PLANES).astype(int)]
-    spread = np.stack([voxel_spread(step.estimate, float(held.z_um[i])) for i in some])
-    missed = np.abs(step.volume[some] - held.truth[some])
+    shown = [inferred[i] for i in np.linspace(0, len(inferred) - 1, _VOXEL_PLANES).astype(int)]
+    spread = np.stack([voxel_spread(step.estimate, float(held.z_um[i])) for i in shown])
+    missed = np.abs(step.volume[shown] - held.truth[shown])
     low = spread < np.median(spread)
     row["voxel_rank"] = _rank(spread, missed)
     row["voxel_ratio"] = _rms(missed) / max(_rms(spread), 1e-12)
@@ -207,8 +207,8 @@ def against_equal(table: pd.DataFrame) -> pd.DataFrame:
 def _outcomes_next_scan(table: pd.DataFrame) -> list[Outcome]:
     synthetic = table[~table.real]
     lines = [_default_line(synthetic), *_rule_lines(synthetic, "simulated")]
-    for name, some in table[table.real].groupby("sample", sort=False):
-        lines += _rule_lines(some, TITLES[str(name)])
+    for name, rows in table[table.real].groupby("sample", sort=False):
+        lines += _rule_lines(rows, TITLES[str(name)])
     return lines + _calibration_lines(synthetic)
 
 

@@ -176,8 +176,8 @@ def repetition_spread(rmse: Mapping[str, float]) -> float:
 
 def _repetition_outcomes(table: pd.DataFrame) -> list[Outcome]:
     lines = []
-    for group, some in table.groupby("group"):
-        rmse = some.groupby("fed", sort=False).rmse.mean().to_dict()
+    for group, rows in table.groupby("group"):
+        rmse = rows.groupby("fed", sort=False).rmse.mean().to_dict()
         spread = repetition_spread(rmse)
         words = ", ".join(f"{rmse[f'I1 × {k}']:.2f}" for k in _REPEATS[1:])
         lines.append(
