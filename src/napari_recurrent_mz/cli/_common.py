@@ -207,9 +207,9 @@ class Files:
             return [OneChannel(int(self.channel), "", 0, 1)]
         matching = [n for n, name in enumerate(names) if name.lower() == self.channel.lower()]
         if len(matching) != 1:
-            called = ", ".join(name for name in names if name) or "none has a name"
+            titles = ", ".join(name for name in names if name) or "none has a name"
             raise InputError(
-                f"'{path}' has {len(matching) or 'no'} channel called '{self.channel}' ({called}): "
+                f"'{path}' has {len(matching) or 'no'} channel called '{self.channel}' ({titles}): "
                 f"give its number, 0 to {len(names) - 1}."
             )
         return [OneChannel(matching[0], "", 0, 1)]
