@@ -15,7 +15,12 @@ from napari_recurrent_mz.core.device import Device, choose_device
 from napari_recurrent_mz.core.methods import METHODS, method_of
 from napari_recurrent_mz.core.scans import InputError
 from napari_recurrent_mz.engine import tiles as tiles_module
-from napari_recurrent_mz.engine.check import NETWORK, OwnSampleCheck, range_warnings
+from napari_recurrent_mz.engine.check import (
+    NETWORK,
+    OwnSampleCheck,
+    notes_before,
+    range_warnings,
+)
 from napari_recurrent_mz.engine.cost import estimate_cost
 from napari_recurrent_mz.engine.inference import Plane, iter_planes
 from napari_recurrent_mz.engine.provenance import methods_paragraph, provenance
@@ -227,6 +232,18 @@ def test_outside_of_the_trained_range_is_said(
         assert found == []
     else:
         assert any(words in sentence for sentence in found)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [("recurrent-mz", None), ("recurrent-mz-worm", "worm"), ("unet-3d", None)]
+)
+def test_a_network_for_one_kind_of_sample_says_so(model: str, kind: str | None) -> None:
+    """No scan can show it, and on another kind it may be worse than the linear estimate."""
+    scans = [Scan(blobs((48, 48), n), 3.0 + 6 * n) for n in range(3)]
+    notes = notes_before(scans, (3.0, 15.0), OPTICS, load_model(model))
+    said = [note for note in notes if "one kind of sample alone" in note]
+    assert len(said) == (kind is not None)
+    assert kind is None or (f"'{model}'" in said[0] and f"({kind})" in said[0])
 
 
 @pytest.mark.parametrize("method", READY)

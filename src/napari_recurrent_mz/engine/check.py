@@ -241,7 +241,20 @@ def notes_before(
     if optics is not None:
         notes += gap_notes(z_um, optics)
         notes += [] if model is None else range_warnings(z_um, optics, model)
-    return notes
+    return notes + kind_notes(model)
+
+
+def kind_notes(model: Model | None) -> list[str]:
+    """A sentence when a model was trained on one kind of sample alone, which scans cannot show."""
+    if model is None:
+        return []
+    kinds: Sequence[str] = model.card.get("data", {}).get("kinds", ())
+    if len(kinds) != 1:
+        return []
+    return [
+        f"The model '{model.name}' was trained on one kind of sample alone ({kinds[0]}): for any "
+        "other, choose recurrent-mz."
+    ]
 
 
 def saturation_notes(scans: Sequence[Scan]) -> list[str]:

@@ -23,7 +23,7 @@ from ...estimates.planning import percent
 from ...estimates.saturation import SATURATED, saturated_part
 from ...networks.inputs import Scale
 from ...networks.weights import Model
-from ..check import range_warnings
+from ..check import kind_notes, range_warnings
 
 ON_DUPLICATE = ("replace", "average", "keep")
 """Choices for a scan at a height where there is one."""
@@ -174,7 +174,8 @@ def advice(
                 "warning",
             )
     if model is not None and len(stack.z_um) > 1:
-        for sentence in range_warnings(stack.z_um.tolist(), optics, model):
+        once = kind_notes(model) if len(stack.z_um) == 2 else []
+        for sentence in (*once, *range_warnings(stack.z_um.tolist(), optics, model)):
             yield sentence, "warning"
 
 
