@@ -31,6 +31,7 @@ from magicgui.widgets.bases import ContainerWidget, ValueWidget
 from napari.layers import Layer
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -349,7 +350,8 @@ class _Lines(Container):
                 line.addStretch(1)
             line.insertWidget(line.count() - 1, native)
         else:
-            line.addWidget(native, 2 if isinstance(native, QComboBox) else 1)
+            is_number = isinstance(native, NumberEdit | QAbstractSpinBox)
+            line.addWidget(native, 1 if is_number else 2 if isinstance(native, QComboBox) else 3)
         if ask.unit and isinstance(native, QDoubleSpinBox):
             native.setSuffix(f" {ask.unit}")
         elif ask.unit:
