@@ -162,7 +162,7 @@ class InstrumentFooter(QWidget):
         if seconds_left is None:
             seconds_left = time_left(elapsed, self._first, done, total)
         left = ""
-        if seconds_left is not None and math.isfinite(seconds_left):
+        if seconds_left is not None and 1 <= seconds_left < math.inf:
             left = f" · {in_words(seconds_left)} left"
         self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
