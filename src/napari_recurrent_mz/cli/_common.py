@@ -387,7 +387,7 @@ def folder_of(path: str | Path) -> Path:
     """The path of a file to be written, whose folder is there; or one sentence."""
     target = Path(path)
     if not target.resolve().parent.is_dir():
-        raise InputError(f"The folder of '{path}' does not exist: create it first.")
+        raise InputError(f"The folder of '{path}' does not exist: make it first.")
     return target
 
 

@@ -113,10 +113,10 @@ def check_on_scans(
 def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:
     """With two scans: the network wherever it was trained."""
     if not warnings:
-        return OwnSampleCheck(NETWORK, "Two scans leave none to check with: Recurrent-MZ is used.")
+        return OwnSampleCheck(NETWORK, "Two scans leave none to check on: Recurrent-MZ is used.")
     return OwnSampleCheck(
         LINEAR,
-        "Two scans leave none to check with, and the network was not trained for them: "
+        "Two scans leave none to check on, and the network was not trained for them: "
         "linear MMSE is used.",
     )
 
