@@ -162,8 +162,8 @@ class InstrumentFooter(QWidget):
         if seconds_left is None:
             seconds_left = time_left(elapsed, self._first, done, total)
         left = ""
-        if seconds_left is not None and 1 <= seconds_left < math.inf:
-            left = f" · {in_words(seconds_left)} left"
+        if seconds_left is not None and math.isfinite(seconds_left):
+            left = f" · {in_words(max(seconds_left, 1))} left"
         self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")

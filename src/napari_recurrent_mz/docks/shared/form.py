@@ -203,9 +203,9 @@ def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
         numbers.sort(key=lambda number: layout.getItemPosition(number)[:2])
     for number in numbers:
         item = layout.itemAt(number)
-        inner = None if item is None else item.widget() or item.layout()
-        if inner is not None:
-            yield from _tab_stops(inner)
+        for inner in (item.widget(), item.layout()) if item is not None else ():
+            if inner is not None:  # not "or": a choice without entries is false
+                yield from _tab_stops(inner)
 
 
 def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
