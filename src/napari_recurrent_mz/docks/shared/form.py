@@ -41,6 +41,8 @@ from qtpy.QtWidgets import (
     QLayout,
     QLineEdit,
     QScrollArea,
+    QSplitter,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -193,6 +195,12 @@ def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
     """What the tabulator stops at, in the order in which it is read."""
     if isinstance(part, QScrollArea):
         part = part.widget() or part
+    if isinstance(part, QTabWidget | QSplitter):  # without a layout
+        bar = [part.tabBar()] if isinstance(part, QTabWidget) else []
+        for inside in [*bar, *map(part.widget, range(part.count()))]:
+            if inside is not None:
+                yield from _tab_stops(inside)
+        return
     layout = part if isinstance(part, QLayout) else part.layout()
     if layout is None:
         if isinstance(part, QWidget) and part.focusPolicy() & Qt.FocusPolicy.TabFocus:
