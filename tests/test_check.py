@@ -149,7 +149,7 @@ def test_half_the_size_is_the_same_microscope(defocus_um: float) -> None:
 @pytest.mark.parametrize(
     ("optics", "gap_um", "chosen", "words"),
     [
-        (OPTICS, 1.5, "recurrent-mz", "leave none to check with: Recurrent-MZ is used."),
+        (OPTICS, 1.5, "recurrent-mz", "leave none to check on: Recurrent-MZ is used."),
         (replace(OPTICS, na=0.5), 1.5, "lmmse", "not trained for them: linear MMSE is used."),
         (OPTICS, 20.0, "lmmse", "not trained for them: linear MMSE is used."),
     ],

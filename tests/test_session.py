@@ -554,7 +554,7 @@ def test_a_scan_that_would_revise_the_scale_says_so() -> None:
     session, told = networked(), []
     session.message.connect(lambda sentence, kind: told.append((sentence, kind)))
     session.add_scan(SCANS[0])
-    assert session.verdict().sentence.endswith(" The network begins with two.")
+    assert session.verdict().sentence.endswith(" The network is used from two scans on.")
     session.add_scan(SCANS[1])
     assert "network" not in session.verdict().sentence
     fixed = session.scale

@@ -35,12 +35,14 @@ def entry(scans: int, changed: float | None, ahead: float, event: str = "added")
         (
             [entry(1, None, 0.3)],
             False,
-            "Another scan would change the volume by about 30 %: go on, 1 of 3 scans are there.",
+            "Another scan would change the volume by about 30 %: go on, "
+            "1 of at least 3 scans taken.",
         ),
         (
             [entry(2, 0.01, 0.01)],
             False,
-            "Another scan would change the volume by about 1 %: go on, 2 of 3 scans are there.",
+            "Another scan would change the volume by about 1 %: go on, "
+            "2 of at least 3 scans taken.",
         ),
         (
             [entry(4, 0.03, 0.02)],

@@ -115,7 +115,10 @@ def test_both_colours_of_a_stack_become_volumes_at_once(
         assert layer.blending == "additive"
     assert made[0].colormap.name != made[1].colormap.name
     assert not any(layer.visible for layer in sources)  # they would shine through
-    assert "are ready" in dock.footer.message.text()
+    told = dock.footer.message.text().splitlines()
+    assert "are ready" in told[0]
+    for name in ("DAPI", "CY3"):  # how far each can be believed
+        assert any(line.startswith(f"“{name} · Linear MMSE”: Expected error") for line in told)
 
 
 def test_a_preview_says_that_it_is_of_one_channel(

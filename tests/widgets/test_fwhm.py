@@ -497,3 +497,14 @@ def test_every_control_has_a_tooltip_and_a_name(make) -> None:
             assert control.toolTip(), control
             named = control.accessibleName() or control.text()
             assert named, control
+
+
+def test_tab_goes_through_both_pages_to_measure(make) -> None:
+    dock = make()
+    dock.show()
+    names, widget = list[str](), dock.pages.nextInFocusChain()
+    while widget is not dock.pages:
+        names.append(widget.accessibleName())
+        widget = widget.nextInFocusChain()
+    stops = ["Volume", "Model", "Bead ⌀", "Objective", "Bead widths", "Save table…", "Measure"]
+    assert [name for name in names if name in stops] == stops

@@ -635,7 +635,7 @@ def test_the_figure_shows_changes_in_percent_against_epsilon() -> None:
     assert change.get_yscale() == "log"
     lines = {line.get_label(): line for line in change.get_lines()}
     assert_allclose(lines["change"].get_ydata()[1:], [40, 5])
-    assert_allclose(lines["expected of next"].get_ydata(), [3])
+    assert_allclose(lines["expected next"].get_ydata(), [3])
     assert_allclose(lines["ε = 8 %"].get_ydata(), [8, 8])
     marks = {line.get_label(): line for line in error.get_lines()}
     assert_allclose(marks["expected"].get_ydata(), [20, 10, 30, 10, 20])

@@ -249,7 +249,7 @@ def test_an_empty_dock_says_how_to_begin(make) -> None:
     dock = make(ViewerModel())
     assert "Choose a stack" in dock.footer.state.text()
     assert not dock.footer.action.isEnabled()
-    assert "come here" in dock.plot.canvas.reason
+    assert "appear here" in dock.plot.canvas.reason
 
 
 def test_a_layer_may_go_and_a_dock_close_in_the_middle(make, viewer, qtbot: Any) -> None:

@@ -220,8 +220,9 @@ def test_tab_goes_from_the_table_to_the_buttons(dock, add_stack, viewer, qtbot) 
         if widget is dock.ui.table:
             break
     ui = dock.ui
-    stops = [ui.add_button, ui.optics.preset, ui.optics.fields["na"], ui.optics.fields["pixel_um"]]
-    stops += [ui.grid.start, ui.grid.step, ui.method.method, ui.footer.action]
+    stops = [ui.add_button, ui.stack.stack, ui.stack.how, ui.optics.preset]
+    stops += [ui.optics.fields["na"], ui.optics.fields["pixel_um"], ui.grid.start, ui.grid.step]
+    stops += [ui.method.method, ui.method.models, ui.method.devices, ui.footer.action]
     places = [seen.index(stop) for stop in stops]
     assert places == sorted(places)
 

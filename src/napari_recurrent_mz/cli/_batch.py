@@ -25,16 +25,16 @@ _BAR = 24  # characters
 class Running:
     """Running."""
 
-    list: Annotated[bool, Option("show what would be done, and do nothing")] = False
-    again: Annotated[bool, Option("make all, whatever is finished")] = False
+    list: Annotated[bool, Option("only show what would be done")] = False
+    again: Annotated[bool, Option("make every volume again, even if it is finished")] = False
     jobs: Annotated[
         int | None,
-        Option("positions at a time (default: what memory and cores hold, and one for each GPU)"),
+        Option("positions at a time (default: as many as memory and cores allow, one per GPU)"),
     ] = None
     scheduler: Annotated[
         str | None,
         Option(
-            "run on the workers of this dask.distributed scheduler, as tcp://host:8786", "ADDRESS"
+            "run on the workers of this dask.distributed scheduler (tcp://host:8786)", "ADDRESS"
         ),
     ] = None
 
@@ -52,19 +52,19 @@ def batch(
     pattern: Annotated[
         str | None,
         Option(
-            "which files of a folder, as '*_GFP.tif'; with the height in it, as '*_z{z}um*.tif', "
-            "files are single images and those that differ in it are one position",
+            "which files of a folder, such as '*_GFP.tif'; with the height in it, as in "
+            "'*_z{z}um*.tif', files are single images, those alike but for z one position",
             "NAME",
         ),
     ] = None,
-    recursive: Annotated[bool, Option("search the folders in a folder too")] = False,
+    recursive: Annotated[bool, Option("search subfolders too")] = False,
     planes: Planes = None,
     z_step_um: ZStep = None,
-    channel: Annotated[int | None, Option("channel of files that hold several, from 0")] = None,
+    channel: Annotated[int | None, Option("channel, from 0, of files that have several")] = None,
     format: Annotated[  # noqa: A002  (the option's name)
         str | None,
         Option(
-            "of the results (default: ome.tif for TIFFs, ome.zarr for OME-Zarrs and time-lapses)",
+            "of the results (default: ome.tif for TIFFs, else ome.zarr, also for time-lapses)",
             choices=("ome.tif", "ome.zarr"),
         ),
     ] = None,
@@ -74,15 +74,15 @@ def batch(
     by: MethodOptions,
     output: Annotated[
         str,
-        Option("folder for the results, called as their inputs; it is made", "FOLDER", OUTPUT),
+        Option("folder for the results, which are named after their inputs", "FOLDER", OUTPUT),
     ],
     running: Running,
 ) -> None:
     """Build the volumes of a folder, a plate or a time-lapse.
 
     Build the volumes of all positions and time points with the same settings. What the options
-    leave out comes from the files' metadata. What an earlier run has finished is kept; a changed
-    setting or input makes it anew.
+    leave out comes from the files' metadata. What an earlier run has finished is kept, unless
+    a setting or an input has changed since.
 
     examples:
       recurrent-mz batch FOLDER -o RESULTS --planes 4 12 20 --grid 0:10:0.2 --na 1.4 \\

@@ -19,11 +19,9 @@ def beads(
     volume: Annotated[str, Argument("the volume, or an image of one plane", "VOLUME")],
     reference: Annotated[
         str | None,
-        Option(
-            "a second volume, for instance the mechanical scan, whose beads are measured in both"
-        ),
+        Option("a second volume, such as the full stack; its beads are measured in both"),
     ] = None,
-    apart: Annotated[bool, Option("search each volume for beads of its own")] = False,
+    apart: Annotated[bool, Option("search each volume for its own beads instead")] = False,
     fit: Annotated[
         str,
         Option(
@@ -32,27 +30,27 @@ def beads(
         ),
     ] = "gaussian3d",
     separation_um: Annotated[
-        float | None, Option("least distance of beads, µm (default: 10 px)")
+        float | None, Option("smallest distance between beads, µm (default: 10 pixels)")
     ] = None,
-    snr: Annotated[float, Option("signal threshold")] = 5.0,
+    snr: Annotated[float, Option("smallest signal-to-noise ratio of a bead")] = 5.0,
     z_range: Annotated[
         tuple[float, float] | None,
         Option(
-            "heights between which beads are measured, µm; twice the same is one plane",
+            "measure the beads between these heights, µm; give a height twice for one plane",
             ("LOW", "HIGH"),
         ),
     ] = None,
-    bead_um: Annotated[float, Option("diameter of the beads, µm")] = 0.0,
+    bead_um: Annotated[float, Option("diameter of the beads, µm, for the theoretical width")] = 0.0,
     files: Files,
     optics: ChannelOptics,
-    csv: Annotated[str | None, Option("write every bead there")] = None,
+    csv: Annotated[str | None, Option("write a table with one row for each bead")] = None,
     figure: Annotated[str | None, Option("draw the histograms: PNG, SVG or PDF")] = None,
 ) -> None:
     """Measure the widths of beads.
 
-    Find isolated beads in a volume, fit a Gaussian to each, and print the mean, the median and
-    the number of their full widths at half maximum beside the width that the optics give; with a
-    reference also its own, and the KL divergence between the histograms.
+    Find isolated beads in a volume, fit a Gaussian to each, and print the mean and median of
+    their full widths at half maximum, how many there are, and the width that the optics give.
+    With a reference, print its widths too, and the KL divergence of the two histograms.
     """
     from ..measure.beads import BeadSettings, write_beads
 

@@ -13,26 +13,26 @@ from ._terminal import note
 def bench(
     *,
     only: Annotated[
-        tuple[str, ...] | None, Option("these parts (--list names them)", "NAME")
+        tuple[str, ...] | None, Option("measure these parts only (--list names them)", "NAME")
     ] = None,
-    list: Annotated[bool, Option("say what there is, and do nothing")] = False,  # noqa: A002
-    quick: Annotated[bool, Option("small sizes, to see everything work; no real numbers")] = False,
+    list: Annotated[bool, Option("only list the parts")] = False,  # noqa: A002
+    quick: Annotated[bool, Option("small sizes, for a trial; the numbers mean nothing")] = False,
     full: Annotated[bool, Option("write all planes of the large volume: hours on a CPU")] = False,
     stages: Annotated[
-        bool, Option("instead, every stage of the network beside the least time it could take here")
+        bool, Option("instead, time every stage of the network, beside the least it could take")
     ] = False,
     network: NetworkOptions,
-    json: Annotated[str | None, Option("write everything there")] = None,
+    json: Annotated[str | None, Option("write all measurements to this file")] = None,
     files: Annotated[
         tuple[str, ...] | None,
-        Option("measure nothing; print what --json wrote", names=("--from",)),
+        Option("print what --json wrote, without measuring", names=("--from",)),
     ] = None,
-    markdown: Annotated[bool, Option("print a page's tables")] = False,
+    markdown: Annotated[bool, Option("print the tables in Markdown")] = False,
 ) -> None:
     """Time this machine.
 
     Measure on this machine, in one run: a volume, one more scan, a plane beside the plain
-    network, the linear preview, a volume larger than memory, what the dock takes to open, beads.
+    network, the linear preview, a volume larger than memory, opening the dock, beads.
     Each line says whether its goal is met.
 
     examples:

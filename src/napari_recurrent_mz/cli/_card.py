@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def card(
     *,
     weights: Annotated[str, Argument("weights, .safetensors")],
-    evaluation: Annotated[tuple[str, ...], Option("files of evaluate --json", "JSON")],
+    evaluation: Annotated[tuple[str, ...], Option("files that evaluate --json wrote", "JSON")],
     description: Annotated[str | None, Option("replace the card's description", "TEXT")] = None,
 ) -> None:
     """Add measured tables to a model's card.
@@ -64,12 +64,12 @@ def _row(path: Path) -> dict[str, Any]:
 def package(
     *,
     model: Annotated[str, Argument("bundled model or safetensors file")],
-    output: Annotated[str, Option("package, .zip", names=OUTPUT)],
+    output: Annotated[str, Option("file for the package, .zip", names=OUTPUT)],
 ) -> None:
     """Write a model as a package for bioimage.io.
 
-    Write a model with its description, its weights, and tensors to test it with, as programs of
-    bioimage.io take it. They need this package, too: it holds the network's architecture.
+    Write a model with its description, its weights, and tensors to test it with, in the format of
+    bioimage.io. A program that runs it needs this package, too: it holds the architecture.
     """
     from ..networks.bioimage import write_package
     from ..networks.weights import load_model
@@ -81,11 +81,11 @@ def package(
 def validate(
     *,
     fields: Annotated[str, Argument("held-out fields, or a folder of examples", "FOLDER")],
-    questions: Annotated[int, Option("cases asked of each field, 1 to 8")] = 8,
-    json: Annotated[str | None, Option("write every value here")] = None,
+    questions: Annotated[int, Option("questions for each field, 1 to 8")] = 8,
+    json: Annotated[str | None, Option("write every value to this file")] = None,
     network: NetworkOptions,
 ) -> None:
-    """Gain of a model over linear MMSE on held-out simulated samples.
+    """Measure the gain of a model over linear MMSE on held-out simulated samples.
 
     Ask a model for planes of fields that 'recurrent-mz simulate fields --held-out' has made, or for
     those of the check that 'recurrent-mz simulate examples' has made, and print the decibels gained

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OUTPUT = ("-o", "--output")
 Planes = Annotated[
-    tuple[int, ...] | None, Option("planes of the stack that are the scans, the first one 0")
+    tuple[int, ...] | None, Option("planes of the stack to use as scans, counted from 0")
 ]
 ZStep = Annotated[
     float | None, Option("distance between planes, µm (by default from the file's metadata)")
@@ -31,7 +31,7 @@ ZStep = Annotated[
 Grid = Annotated[
     str | None,
     Option(
-        "heights to reconstruct, µm, STOP included where a step falls on it (by default from the "
+        "heights to reconstruct, µm, STOP included if a step falls on it (by default from the "
         "lowest to the highest scan: the planes of the stack, or steps of about half a depth of "
         "field that meet the scans)",
         "START:STOP:STEP",
@@ -40,9 +40,9 @@ Grid = Annotated[
 Ngff = Annotated[
     str, Option("version of OME-Zarr; 0.4 for programs that do not read 0.5", choices=NGFF)
 ]
-DeviceChoice = Annotated[str, Option("where the network runs", choices=CHOICES)]
+DeviceChoice = Annotated[str, Option("what the network runs on", choices=CHOICES)]
 _STATED = {
-    name: Option(f"{words}{', µm' * name.endswith('_um')}, for instance {example:g}")
+    name: Option(f"{words}{', µm' * name.endswith('_um')}, for example {example:g}")
     for _, name, words, example in OPTICS
 }
 
@@ -92,7 +92,7 @@ class ChannelOptics(OpticsOptions):
     wavelength_um: Annotated[
         PerChannel | None,
         Option(
-            f"{_STATED['wavelength_um'].words}; of several channels one for each, as 0.461,0.57",
+            f"{_STATED['wavelength_um'].words}; for several channels, one each: 0.461,0.57",
             "X[,X...]",
         ),
     ] = None  # type: ignore[assignment]
@@ -126,7 +126,7 @@ class NetworkOptions:
     """Network."""
 
     model: Annotated[
-        str | None, Option("bundled model or safetensors file (default: the bundled)", "NAME")
+        str | None, Option("bundled model or safetensors file (default: the method's own)", "NAME")
     ] = None
     device: DeviceChoice = "auto"
     gpu_memory_gb: Annotated[
@@ -149,19 +149,17 @@ class Files:
     """Files."""
 
     z_step_um: ZStep = None
-    position: Annotated[int | None, Option("position of files that hold several, from 0")] = None
+    position: Annotated[int | None, Option("position, from 0, of files that have several")] = None
     channel: Annotated[
         str | None,
-        Option("channel of files that hold several: its number from 0, its name, or all", "N"),
+        Option("channel of files that have several: its number, from 0, its name, or all", "N"),
     ] = None
     time: Annotated[
-        int | None, Option("time point of a time-lapse, from 0 (all: recurrent-mz batch)")
+        int | None, Option("time point of a time-lapse, from 0 (for all: recurrent-mz batch)")
     ] = None
     z_axis: Annotated[
         str | None,
-        Option(
-            "the planes are heights, although the file calls them this", choices=("channel", "time")
-        ),
+        Option("the file labels the heights as channels or times", choices=("channel", "time")),
     ] = None
 
     def read(
@@ -188,7 +186,7 @@ class Files:
         """The channel that was chosen, where a command takes one."""
         channels = self.channels(path)
         if len(channels) > 1:
-            raise InputError(f"All channels of '{path}' are too many here: choose one of them.")
+            raise InputError(f"One channel of '{path}' is wanted here, not all: choose one.")
         return channels[0]
 
     def channels(self, path: str) -> list[OneChannel]:
@@ -226,7 +224,7 @@ class Fields(Files):
     region: Annotated[
         str | None,
         Option(
-            "part of the field, START:STOP in pixels from the upper left corner, for instance "
+            "part of the field, START:STOP in pixels from the upper left corner, for example "
             "0:512,256:512 or :,256: (default: all of it)",
             "ROWS,COLUMNS",
         ),
@@ -247,8 +245,8 @@ class ScanOptions(Files):
     z: Annotated[
         tuple[float, ...] | None,
         Option(
-            "height of each image, or of each of --planes, µm (by default from metadata, or from "
-            "names as scan_z3.5um.tif)"
+            "height of each image, or of each of --planes, µm (by default from the metadata, or "
+            "from file names such as scan_z3.5um.tif)"
         ),
     ] = None
     planes: Planes = None

@@ -1,4 +1,4 @@
-"""``recurrent-mz demo``: the whole path on a simulated sample, with a window or without."""
+"""``recurrent-mz demo``: every step on a simulated sample, with a window or without."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ MOST = 10
 def demo(
     *,
     no_show: Annotated[
-        bool, Option("open no window: write the volume and print the comparison of methods")
+        bool, Option("open no window: write the volume, and print how the methods compare")
     ] = False,
     live: Annotated[
-        bool, Option("let a simulated microscope scan by itself until another scan no longer pays")
+        bool, Option("let a simulated microscope scan by itself until another scan is not worth it")
     ] = False,
     screenshot: Annotated[str | None, Option("save a picture of the whole window", "PNG")] = None,
-    output: Annotated[str, Option("with --no-show: the volume", names=OUTPUT)] = "volume.ome.tif",
+    output: Annotated[str, Option("with --no-show: its volume", names=OUTPUT)] = "volume.ome.tif",
     network: NetworkOptions,
 ) -> None:
-    """Show the whole path on a simulated sample.
+    """Show every step on a simulated sample.
 
     Open napari with sample scans in place and reconstruct them; nothing is downloaded.
     """

@@ -27,7 +27,7 @@ def evaluate(
     methods: Annotated[
         str | None,
         Option(
-            f"of {', '.join(METHODS)} (default: recurrent-mz,lmmse,linear; with --reference "
+            f"any of {', '.join(METHODS)} (default: recurrent-mz,lmmse,linear; with --reference "
             "recurrent-mz-plus,lmmse-plus)",
             "A,B,...",
         ),
@@ -35,13 +35,12 @@ def evaluate(
     reference: Annotated[
         str | None,
         Option(
-            "compare with this stack of the same planes instead, for instance by a confocal; each "
-            "volume, the whole of STACK included, is first brought to its units by one gain and "
-            "one offset"
+            "compare with this stack of the same planes instead, such as a confocal one; each "
+            "volume, and the whole of STACK, is first scaled to it by one gain and one offset"
         ),
     ] = None,
     network: NetworkOptions,
-    json: Annotated[str | None, Option("write every plane's values there")] = None,
+    json: Annotated[str | None, Option("write the values of every plane to this file")] = None,
 ) -> None:
     """Compare methods on a fully sampled stack.
 

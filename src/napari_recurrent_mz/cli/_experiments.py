@@ -19,11 +19,11 @@ class Sizes:
 
     size: Annotated[int, Option("lateral pixels of the simulated fields", "N")] = 160
     samples: Annotated[int, Option("simulated samples of each kind", "N")] = 3
-    draws: Annotated[int, Option("random draws where chance is the question", "N")] = 50
+    draws: Annotated[int, Option("random draws, where the result depends on chance", "N")] = 50
     plane_sets: Annotated[int, Option("random sets of planes from each real stack", "N")] = 10
     bench_size: Annotated[int, Option("lateral pixels of the planes that are timed", "N")] = 1024
     # fields for training have seed 1, those for choosing weights seed 2
-    seed: Annotated[int, Option("of every random number", "N")] = 5
+    seed: Annotated[int, Option("seed of the random numbers", "N")] = 5
 
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +33,12 @@ def add_sizes(parser: argparse.ArgumentParser) -> None:
 
 def experiments(
     *,
-    names: Annotated[tuple[str, ...], Argument("which ones (default: all)", "NAME")] = (),
-    list: Annotated[bool, Option("say what there is, and do nothing")] = False,  # noqa: A002
-    output: Annotated[str, Option("where the results go", "FOLDER", OUTPUT)] = "results",
-    quick: Annotated[bool, Option("tiny sizes, to see everything work; no real numbers")] = False,
-    force: Annotated[bool, Option("measure again what is there")] = False,
-    data: Annotated[str | None, Option("real, fully sampled stacks", "FOLDER")] = None,
+    names: Annotated[tuple[str, ...], Argument("experiments (default: all)", "NAME")] = (),
+    list: Annotated[bool, Option("only list the experiments")] = False,  # noqa: A002
+    output: Annotated[str, Option("folder for the results", "FOLDER", OUTPUT)] = "results",
+    quick: Annotated[bool, Option("tiny sizes, for a trial; the numbers mean nothing")] = False,
+    force: Annotated[bool, Option("measure again what is there already")] = False,
+    data: Annotated[str | None, Option("folder of real, fully sampled stacks", "FOLDER")] = None,
     weights: Annotated[
         tuple[str, ...],
         Option(
@@ -48,7 +48,7 @@ def experiments(
         ),
     ] = (),
     docs: Annotated[
-        str | None, Option("write the page and its figures into this documentation", "FOLDER")
+        str | None, Option("also write the page and its figures to this folder", "FOLDER")
     ] = None,
     device: DeviceChoice = "auto",
     values: argparse.Namespace,

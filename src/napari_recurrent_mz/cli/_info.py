@@ -1,4 +1,4 @@
-"""``recurrent-mz info``: what is installed, or what is understood of files."""
+"""``recurrent-mz info``: what is installed, or what files state."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _WIDTH = 36  # characters of what a fact is called
 
 
 def info(*, files: Annotated[tuple[str, ...], Argument("TIFFs or OME-Zarrs")] = ()) -> None:
-    """Versions, device and bundled models; or what is understood of a file.
+    """Versions, device and bundled models; or what a file states.
 
-    Print versions, device, bundled models and where to report a problem. With files, print what is
-    understood of each instead: axes, heights, pixel size, optics, and from where.
+    Print versions, device, bundled models and where to report a problem. With files, print what
+    each of them states instead: axes, heights, pixel size and optics, and where that was found.
     """
     if files:
         _print_files(files)

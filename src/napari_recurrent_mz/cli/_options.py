@@ -56,7 +56,7 @@ def add_command(commands: Any, run: Callable[..., None]) -> None:
     parser = _added(commands, run.__name__, inspect.getdoc(run) or "")
     add_options(parser, run)
     parser.add_argument(
-        "--traceback", action="store_true", help="show the whole of an error, for a report"
+        "--traceback", action="store_true", help="show the full error, to report it"
     )
     parser.set_defaults(run=run)
 

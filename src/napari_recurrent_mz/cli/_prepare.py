@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 Transform = Annotated[
     str,
     Option(
-        "what may differ: shift; shift and rotation; scale and shear, too",
+        "what is corrected: shift; shift and rotation; also scale and shear",
         choices=("translation", "rigid", "affine"),
     ),
 ]
-Crop = Annotated[bool, Option("keep only the field that all of them show, with no filled edge")]
-Json = Annotated[str | None, Option("write the numbers")]
+Crop = Annotated[bool, Option("keep only the field that all show, so that no edge is filled")]
+Json = Annotated[str | None, Option("write the numbers found to this file")]
 Figure = Annotated[
     str | None,
-    Option("draw the shifts, the histogram or the correlation found: .png, .svg or .pdf"),
+    Option("draw what was found (shifts, histogram or correlation): .png, .svg or .pdf"),
 ]
 
 
@@ -62,20 +62,20 @@ def align(
         Option("what each plane is aligned to", choices=("previous", "first", "mean")),
     ] = "previous",
     no_band_pass: Annotated[
-        bool, Option("compare the planes as they are, haze and noise too, as StackReg does")
+        bool, Option("compare the planes unfiltered, with haze and noise, as StackReg does")
     ] = False,
     crop: Crop = False,
     by: Annotated[
         str | None,
-        Option("of --channel all: the channel by which all are aligned, by number or name", "N"),
+        Option("with --channel all: the channel to align all of them by, its number or name", "N"),
     ] = None,
-    csv: Annotated[str | None, Option("write shift and rotation of every plane")] = None,
+    csv: Annotated[str | None, Option("write the shift and rotation of every plane")] = None,
     figure: Figure = None,
     result: Result,
 ) -> None:
     """Correct lateral shift and rotation between planes or scans.
 
-    Align the planes of a stack, or single images, by pyStackReg.
+    Align the planes of a stack, or single images, with pyStackReg.
     """
     from ..io import write_table
     from ..measure.plots import save_figure
@@ -127,7 +127,7 @@ def edf(
     *,
     stack: Annotated[str, Argument("the stack")],
     heights: Annotated[
-        str | None, Option("write the height, µm, that each pixel was taken from")
+        str | None, Option("write an image of the heights, µm, that the pixels were taken from")
     ] = None,
     result: Result,
 ) -> None:
@@ -162,7 +162,7 @@ def edf(
 def normalise(
     *,
     stack: Annotated[str, Argument("the stack")],
-    edf: Annotated[str | None, Option("take this image instead of making one")] = None,
+    edf: Annotated[str | None, Option("use this image instead of making one")] = None,
     json: Json = None,
     figure: Figure = None,
     result: Result,
@@ -217,7 +217,7 @@ def register(
     confocal_pixel_um: Annotated[
         float | None, Option("pixel size of the confocal stack, µm")
     ] = None,
-    confocal_z_step_um: Annotated[float | None, Option("z step of the confocal stack, µm")] = None,
+    confocal_z_step_um: Annotated[float | None, Option("z-step of the confocal stack, µm")] = None,
     transform: Transform = "affine",
     crop: Crop = False,
     json: Json = None,

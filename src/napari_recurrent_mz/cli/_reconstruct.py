@@ -95,11 +95,11 @@ def surface(
     *,
     source: Source,
     heights: Annotated[
-        str | None, Option("2-D image of heights in µm, as large as the scans", one_of=True)
+        str | None, Option("2-D image of heights in µm, of the size of the scans", one_of=True)
     ] = None,
     through: Annotated[
         tuple[str, ...] | None,
-        Option("three points of a plane or more (then by least squares), µm", "Z,Y,X", one_of=True),
+        Option("three points of a plane, µm; more are fitted", "Z,Y,X", one_of=True),
     ] = None,
     output: Annotated[
         str, Option("result: .ome.tif, the heights in µm as its second image", names=OUTPUT)

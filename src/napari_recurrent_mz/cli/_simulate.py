@@ -12,7 +12,7 @@ from ._terminal import Progress, clock
 
 Size = Annotated[int, Option("pixels on a side")]
 Count = Annotated[int, Option("planes")]
-Seed = Annotated[int, Option("of every random number")]
+Seed = Annotated[int, Option("seed of the random numbers; the same one makes the same samples")]
 
 
 def stack(
@@ -26,11 +26,11 @@ def stack(
         ),
     ],
     output: Annotated[str, Option("wide-field stack", names=OUTPUT)],
-    confocal: Annotated[str | None, Option("the same sample by a confocal")] = None,
+    confocal: Annotated[str | None, Option("also write the sample as a confocal sees it")] = None,
     size: Size = 256,
     n_planes: Count = 51,
     z_step_um: Annotated[float, Option("distance between planes, µm")] = 0.2,
-    photons: Annotated[float | None, Option("photons in the bright parts: fewer, noisier")] = None,
+    photons: Annotated[float | None, Option("photons in the bright parts: few are noisy")] = None,
     seed: Seed = 0,
     na: Annotated[float, Option("numerical aperture")] = 1.4,
     wavelength_um: Annotated[float, Option("emission wavelength, µm")] = 0.519,
@@ -75,21 +75,21 @@ def stack(
 
 def fields(
     *,
-    folder: Annotated[str, Argument("where the fields go", "FOLDER")],
-    count: Annotated[int, Option("fields in all")],
+    folder: Annotated[str, Argument("folder for the fields", "FOLDER")],
+    count: Annotated[int, Option("number of fields, with those that are there already")],
     seed: Seed = 1,
     size: Size = 192,
     n_planes: Count = 56,
     held_out: Annotated[
-        bool, Option("the fixed set that judges a training: one objective, every kind in turn")
+        bool, Option("a fixed set to judge a training with: one objective, every kind in turn")
     ] = False,
-    confocal: Annotated[bool, Option("each field's confocal counterpart beside it")] = False,
+    confocal: Annotated[bool, Option("also write the confocal counterpart of each field")] = False,
     device: DeviceChoice = "auto",
 ) -> None:
     """A folder of fields for recurrent-mz train.
 
     Simulate noise-free fields of random samples through random microscopes. Fields that are in
-    the folder already are kept, so that a run can be taken up again.
+    the folder already are kept, so that an interrupted run can be continued.
     """
     from ..core.device import choose_device
     from ..training.fields import PoolConfig, make_fields
@@ -116,31 +116,31 @@ def fields(
 
 def examples(
     *,
-    folder: Annotated[str, Argument("where the examples go", "FOLDER")],
+    folder: Annotated[str, Argument("folder for the examples", "FOLDER")],
     groups: Annotated[
-        int | None, Option("microscopes in all (default: as many as --examples-gb holds)")
+        int | None, Option("number of microscopes (default: as many as fit in --examples-gb)")
     ] = None,
-    examples_gb: Annotated[float, Option("the most on disk, the check included", "GB")] = 20.0,
+    examples_gb: Annotated[float, Option("largest size on disk, with the check", "GB")] = 20.0,
     sets: Annotated[
-        str, Option("what they are like: general, beads, worm, or plus (confocal-like)", "NAME")
+        str, Option("kind of samples: general, beads, worm, or plus (confocal-like)", "NAME")
     ] = "general",
     seed: Seed = 1,
     size: Size = 192,
     n_planes: Count = 52,
-    samples: Annotated[int, Option("samples of a group")] = 8,
-    targets: Annotated[int, Option("target planes of a set of scans")] = 6,
-    questions: Annotated[int, Option("questions of the check, a third of them hard")] = 240,
+    samples: Annotated[int, Option("samples for each microscope")] = 8,
+    targets: Annotated[int, Option("target planes for each set of scans")] = 6,
+    questions: Annotated[int, Option("questions in the check, a third of them hard")] = 240,
     renew: Annotated[
-        bool, Option("then go on without end, each new group in the place of the oldest")
+        bool, Option("then continue until stopped, each new group replacing the oldest")
     ] = False,
     device: DeviceChoice = "auto",
 ) -> None:
     """A folder of sets of scans for recurrent-mz train --examples.
 
-    Simulate random samples through random microscopes, with aberrations and optics other than
-    those stated, scan them, and keep what a network sees of every set. The check, which chooses the
-    best weights, comes first. Groups that are in the folder already are kept; several processes may
-    work on one folder, and a training may read it meanwhile.
+    Simulate random samples through random microscopes, with aberrations and wrongly stated optics,
+    scan them, and keep what a network sees of every set. The check, which chooses the best weights,
+    comes first. Groups that are in the folder already are kept. Several processes can work on one
+    folder while a training reads it.
     """
     from dataclasses import replace
 

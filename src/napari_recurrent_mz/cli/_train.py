@@ -40,7 +40,7 @@ class Adapting(Fields):
         tuple[str, ...] | None, Option("a fully sampled z-stack; may be repeated", repeats=True)
     ] = None
     simulated_share: Annotated[
-        float, Option("share of the steps on the simulated --fields, if those are given")
+        float, Option("share of the steps taken on the simulated --fields, if these are given")
     ] = 0.3
     optics: OpticsOptions
 
@@ -52,33 +52,33 @@ def train(
     held_out: Annotated[
         str | None,
         Option(
-            "simulated fields, or a folder of examples with its check, that choose the best "
-            "weights (default: the check of --examples)",
+            "simulated fields, or a folder of examples with a check, by which the best weights "
+            "are chosen (default: the check of --examples)",
             "FOLDER",
         ),
     ] = None,
     examples: Annotated[
         str | None,
         Option(
-            "sets of scans to train on, in place of --fields; the network is by default that of "
-            "the bundled one (16 base channels, no norm, non-negative)",
+            "sets of scans to train on, instead of --fields; the default network is then that of "
+            "the bundled weights (16 base channels, no normalisation, non-negative object)",
             "FOLDER",
         ),
     ] = None,
     memory_gb: Annotated[
-        float, Option("memory, of the GPU if there is one, for sets of --examples", "GB")
+        float, Option("memory for the sets of --examples, on the GPU if there is one", "GB")
     ] = 4.0,
     output: Annotated[
         str | None,
         Option(
-            "weights with their card, .safetensors (default: RUN/weights.safetensors)",
+            "file for the weights and their card, .safetensors (default: RUN/weights.safetensors)",
             names=OUTPUT,
         ),
     ] = None,
     start_from: Annotated[
         str | None,
         Option(
-            "weights to begin with: bundled, the name of a bundled model, or a file",
+            "weights to start from: bundled, the name of a bundled model, or a file",
             "MODEL",
             ("--from", "--start-from"),
         ),
@@ -86,15 +86,15 @@ def train(
     revive: Annotated[
         bool,
         Option(
-            "give dead channels of the weights to begin with new ones, without a change of what "
-            "the network makes; goes with --slope"
+            "give dead channels of --from new weights, without changing what the network makes; "
+            "goes with --slope"
         ),
     ] = False,
     minutes: Annotated[
         float | None,
         Option(
-            "how long, in place of --steps (default with --stack: 10 on a GPU, 20 on an Apple GPU, "
-            "60 on a CPU)"
+            "minutes to train, instead of --steps (default with --stack: 10 on a GPU, 20 on an "
+            "Apple GPU, 60 on a CPU)"
         ),
     ] = None,
     adapting: Adapting,
@@ -267,7 +267,7 @@ def _train(trainer: Trainer, output: Path, facts: Callable[[], dict[str, Any]], 
             "levels that did not count"
         )
     try:
-        _follow(trainer)
+        _follow(trainer, dead=True)
     except KeyboardInterrupt:
         raise InputError(
             f"Stopped at step {trainer.step}: the same command goes on from the last checkpoint."
@@ -301,15 +301,16 @@ def _adapt(adapter: Adapter, output: Path) -> None:
     print(f"{draw_curves(adapter.folder)}: curves")
 
 
-def _follow(trainer: Trainer) -> None:
-    """Train to the end, with a line for every judgement of the weights."""
+def _follow(trainer: Trainer, dead: bool = False) -> None:
+    """Train to the end, with a line for every judgement of the weights, and what is ``dead``."""
     with Progress("step") as shown:
         for now in trainer.run():
             if now.step:
                 shown(now.step, now.steps, now.seconds_left)
             if now.gain_db is not None:
                 shown.clear()
-                line = f"step {now.step}: held-out gain over linear MMSE {now.words}"
+                told = now.words if dead else now.words.partition(";")[0]
+                line = f"step {now.step}: held-out gain over linear MMSE {told}"
                 if now.step:
                     line += f"; loss {now.loss:.4g}, {clock(now.seconds_left)} left"
                 print(line, flush=True)

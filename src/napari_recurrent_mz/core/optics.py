@@ -54,7 +54,7 @@ class Optics:
 
     def __post_init__(self) -> None:
         _check("pixel size", self.pixel_um, 0.005, 20.0, "µm, for instance 0.103")
-        _check("emission wavelength", self.wavelength_um, 0.2, 2.0, "µm, for instance 0.519")
+        _check("emission wavelength", self.wavelength_um, 0.2, 2.0, "µm, for instance 0.52")
         _check("refractive index", self.immersion_index, 1.0, 1.8, "for instance 1.515 for oil")
         _check("numerical aperture (NA)", self.na, 0.05, 1.7, "for instance 1.4")
         if self.na >= self.immersion_index:

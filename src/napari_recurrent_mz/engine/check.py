@@ -113,10 +113,10 @@ def check_on_scans(
 def _by_range(warnings: Sequence[str]) -> OwnSampleCheck:
     """With two scans: the network wherever it was trained."""
     if not warnings:
-        return OwnSampleCheck(NETWORK, "Two scans leave none to check with: Recurrent-MZ is used.")
+        return OwnSampleCheck(NETWORK, "Two scans leave none to check on: Recurrent-MZ is used.")
     return OwnSampleCheck(
         LINEAR,
-        "Two scans leave none to check with, and the network was not trained for them: "
+        "Two scans leave none to check on, and the network was not trained for them: "
         "linear MMSE is used.",
     )
 
@@ -307,9 +307,9 @@ def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
     return [
         f"The scans at {z[low]:.4g} and {z[low + 1]:.4g} µm are "
         f"{gaps[low] / optics.depth_of_field_um:.0f} depths of field apart: fine detail midway "
-        "between them cannot be known, even where the expected error is small, which counts mostly "
-        f"coarse structure. {optics.scans_without_gaps(span_um)} evenly spaced scans "
-        f"over the same {span_um:.4g} µm would leave no gap above {WIDEST_GAP_DOF:.0f}."
+        "between them cannot be known, even where the expected error, mostly of coarse structure, "
+        f"is small. With {optics.scans_without_gaps(span_um)} evenly spaced scans "
+        f"over the same {span_um:.4g} µm, no gap would be above {WIDEST_GAP_DOF:.0f}."
     ]
 
 
@@ -373,6 +373,6 @@ def reach_notes(
     if is_near:
         return []
     return [
-        f"The {what} reaches {beyond:.1f} µm beyond the outer scans ({low:g} to {high:g} µm): "
+        f"The {what} reaches {beyond:.1f} µm beyond the outer scans ({low:.4g} to {high:.4g} µm): "
         "little can be known there."
     ]

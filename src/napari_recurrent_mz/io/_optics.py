@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 OPTICS = (
     ("--pixel-um", "pixel_um", "pixel size in the sample", 0.103),
     ("--na", "na", "numerical aperture", 1.4),
-    ("--wavelength-um", "wavelength_um", "emission wavelength", 0.519),
+    ("--wavelength-um", "wavelength_um", "emission wavelength", 0.52),
     ("--immersion-index", "immersion_index", "refractive index of the immersion", 1.515),
 )
 """Option, name in :class:`ImageFile` and Optics, words for a person, example."""

@@ -88,7 +88,7 @@ def load_model(name_or_path: str | Path | None = None) -> Model:
     path = Path(name)
     if not path.is_file():
         raise InputError(
-            f"There is no model '{name}': choose one of {', '.join(bundled_models())} "
+            f"There is no model '{name}': choose one of {', '.join(bundled_models())}, "
             "or give the path of a .safetensors file."
         )
     return _load(path.resolve(), path.stat().st_mtime_ns)

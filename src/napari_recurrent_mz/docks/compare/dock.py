@@ -47,7 +47,7 @@ _TABLES = "Comma-separated values (*.csv)"
 _PLOT_HEIGHT = 340
 _FIGURE_MM = (180.0, 150.0)
 _EMPTY = (
-    "PSNR, NRMSE and SSIM of every plane come here: choose a reference and tick what to compare."
+    "PSNR, NRMSE and SSIM of every plane appear here: choose a reference and tick what to compare."
 )
 
 

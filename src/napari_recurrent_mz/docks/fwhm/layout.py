@@ -81,7 +81,7 @@ class BeadForm:
     snr: float | None = asked(
         "SNR at least",
         "How far a bead must rise above the noise, in the noise's spread",
-        example="empty: 5",
+        example="auto: 5",
         beside=True,
     )
     region_xy: float | None = asked(
@@ -106,8 +106,8 @@ class BeadForm:
     )
     bead: float | None = asked(
         "Bead ⌀ µm",
-        "Diameter of the beads, for the width in theory; empty: a point",
-        example="empty: 0",
+        "Diameter of the beads, for the theoretical width; empty: a point",
+        example="point",
     )
 
     def settings(self) -> BeadSettings:
@@ -140,7 +140,7 @@ class SetupPage(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 6, 4, 4)
         column.setSpacing(4)
-        for part in (self.form.native, heading("Optics, for the width in theory"), self.optics):
+        for part in (self.form.native, heading("Optics, for the theoretical width"), self.optics):
             column.addWidget(part)
         column.addStretch(1)
         self.form.restore(GROUP)
@@ -175,7 +175,7 @@ class ResultsPage(QWidget):
 
     def __init__(self, palette: Palette) -> None:
         super().__init__()
-        self.widths = WidthsPanel(palette, "Bead widths", 300)
+        self.widths = WidthsPanel(palette, "Bead widths", 340)
         self.widths.canvas.setToolTip(
             "Click a bar to select its beads; with the keyboard, the arrows go from bar to bar"
         )

@@ -127,9 +127,9 @@ class ScanList(QTableWidget):
         super().__init__(0, 3)
         self.setAccessibleName("Scans")
         self.setToolTip(
-            "Delete lets the selected scan go; a double click shows the plane at its height"
+            "Delete removes the selected scan; a double click shows the plane at its height"
         )
-        self.setHorizontalHeaderLabels(["z (µm)", "change", "scan"])
+        self.setHorizontalHeaderLabels(["z (µm)", "Change", "Scan"])
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -164,7 +164,7 @@ class ScanList(QTableWidget):
             self.scrollToBottom()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Delete lets the selected scan go."""
+        """Delete removes the selected scan."""
         keys = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
         if event is not None and event.key() in keys and self.currentRow() >= 0:
             self.removed.emit(self.currentRow())
@@ -204,9 +204,11 @@ class ScansPage(QWidget):
         super().__init__()
         self.list = ScanList()
         self.undo = push_button(
-            "Undo last", "Take the last scan back; the volume before returns (Ctrl+Z)"
+            "Undo last", "Take the last scan back; the previous volume returns (Ctrl+Z)"
         )
-        self.pause = push_button("Pause", "Refine no further, until it is released (Ctrl+Space)")
+        self.pause = push_button(
+            "Pause", "Take scans without refining, until released (Ctrl+Space)"
+        )
         self.pause.setCheckable(True)
         self.again = push_button("Start again", "End this session, and begin another one")
         self.verdict = MessageLabel(palette)
@@ -224,7 +226,7 @@ class ScansPage(QWidget):
         self.next = QLabel("–")
         self.next.setToolTip("The height where another scan should help most")
         self.go = push_button("Go there", "Show the plane at the suggested height (Ctrl+G)")
-        self.frame = QCheckBox("Frame")
+        self.frame = QCheckBox("Show frame")
         self.frame.setAccessibleName("Frame at the suggested height")
         self.frame.setToolTip("Draw a frame at the suggested height in the viewer")
         self.frame.setChecked(True)

@@ -42,4 +42,4 @@ def run_over(ended: Ended) -> str:
 def start_again(count: int) -> str:
     """The question before a session with so many scans is let go."""
     scans = "The scan" if count == 1 else f"The {count} scans"
-    return f"Start again? {scans} of this session will be let go; the volume stays as a layer."
+    return f"Start again? {scans} of this session will be discarded; the volume stays as a layer."

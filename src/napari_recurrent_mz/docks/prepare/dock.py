@@ -43,10 +43,10 @@ from .pages import (
 _TABLES = "Comma-separated values (*.csv)"
 _PLOT_HEIGHT = 210
 _EMPTY = (
-    "The shift and the rotation of every plane come here.",
-    "The extended-depth-of-field image comes as a new layer.",
-    "The histogram of the EDF comes here, with what normalises its stack.",
-    "The correlation of both stacks over the axial shift comes here.",
+    "The shift and the rotation of every plane appear here.",
+    "The extended-depth-of-field image becomes a new layer.",
+    "The histogram of the EDF appears here, with what normalises its stack.",
+    "The correlation of both stacks over the axial shift appears here.",
 )
 
 

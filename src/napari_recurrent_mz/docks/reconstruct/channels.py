@@ -281,5 +281,5 @@ def _items(channel: Channel, wavelength_um: float | None) -> tuple[QTableWidgetI
         name.setToolTip("The channel of the scans in the table above")
         emission.setFlags(selectable)
         emission.setToolTip("Type it below, under Optics")
-        emission.setText("" if wavelength_um is None else f"{wavelength_um:.6g}")
+        emission.setText("under Optics" if wavelength_um is None else f"{wavelength_um:.6g}")
     return name, emission

@@ -338,15 +338,18 @@ class ReconstructDock(ScanSource):
                 " Its scans are drawn in pixels, not µm: hide them, or give them their size."
             )
         if result.hides_scans:
-            sentence += " The scans are hidden, for they would shine through."
+            sentence += " The scans are hidden: they would shine through."
         channels = len(self.ui.channels.used())
         if result.layer is self._preview and channels > 1:
             sentence += f" It is of one channel: Reconstruct makes all {channels}."
         from ...engine.provenance import what_to_believe
 
-        record = outcome.provenance or {}
-        more = (record.get("check") or {}).get("sentence", ""), what_to_believe(record)
-        self.say("\n".join([sentence, *filter(None, more)]), "done")
+        lines = [sentence]
+        for layer in self._result_layers():
+            record = layer.metadata.get(METADATA_KEY, {})
+            more = (record.get("check") or {}).get("sentence", ""), what_to_believe(record)
+            lines += [f"“{layer.name}”: {one}" if before else one for one in more if one]
+        self.say("\n".join(lines), "done")
 
     def add_interpolation(self) -> None:
         """Add the linear interpolation of the same scans beside every volume of the last run."""

@@ -8,7 +8,6 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from ..files.save_volume import SaveButton
 from ..shared.dock import Form, InstrumentFooter
-from ..shared.form import tab_in_order
 from ..shared.grid_panel import GridPanel
 from ..shared.layer_size import SizeButton
 from ..shared.method_panel import MethodPanel
@@ -85,7 +84,6 @@ class ReconstructLayout(Form):
         rows.addLayout(line)
         rows.addStretch(1)
         self.fit()
-        tab_in_order(self)
 
     def restyle(self, theme: str) -> None:
         """Follow the viewer's theme."""

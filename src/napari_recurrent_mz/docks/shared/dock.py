@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from ...core.progress import Progress as Progress
 from .activity import Activity
+from .form import tab_in_order
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
@@ -163,7 +164,7 @@ class InstrumentFooter(QWidget):
             seconds_left = time_left(elapsed, self._first, done, total)
         left = ""
         if seconds_left is not None and math.isfinite(seconds_left):
-            left = f" · {in_words(seconds_left)} left"
+            left = f" · {in_words(max(seconds_left, 1))} left"
         self._move_activity(done, total, words)
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
@@ -233,6 +234,7 @@ class Form(QWidget):
         """Take the width that the theme's fonts need, known once the style is applied."""
         needed = self._inner.minimumSizeHint().width() + _SCROLL_BAR
         self.setMinimumWidth(max(_WIDTH, needed))
+        tab_in_order(self)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Ask for the width that the form needs."""

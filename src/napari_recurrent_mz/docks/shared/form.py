@@ -31,6 +31,7 @@ from magicgui.widgets.bases import ContainerWidget, ValueWidget
 from napari.layers import Layer
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -40,6 +41,8 @@ from qtpy.QtWidgets import (
     QLayout,
     QLineEdit,
     QScrollArea,
+    QSplitter,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -192,6 +195,12 @@ def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
     """What the tabulator stops at, in the order in which it is read."""
     if isinstance(part, QScrollArea):
         part = part.widget() or part
+    if isinstance(part, QTabWidget | QSplitter):  # without a layout
+        bar = [part.tabBar()] if isinstance(part, QTabWidget) else []
+        for inside in [*bar, *map(part.widget, range(part.count()))]:
+            if inside is not None:
+                yield from _tab_stops(inside)
+        return
     layout = part if isinstance(part, QLayout) else part.layout()
     if layout is None:
         if isinstance(part, QWidget) and part.focusPolicy() & Qt.FocusPolicy.TabFocus:
@@ -202,9 +211,9 @@ def _tab_stops(part: QWidget | QLayout) -> Iterator[QWidget]:
         numbers.sort(key=lambda number: layout.getItemPosition(number)[:2])
     for number in numbers:
         item = layout.itemAt(number)
-        inner = None if item is None else item.widget() or item.layout()
-        if inner is not None:
-            yield from _tab_stops(inner)
+        for inner in (item.widget(), item.layout()) if item is not None else ():
+            if inner is not None:  # not "or": a choice without entries is false
+                yield from _tab_stops(inner)
 
 
 def _field(ask: Ask, kind: Any, name: str, value: Any, viewer: Any) -> Any:
@@ -349,7 +358,8 @@ class _Lines(Container):
                 line.addStretch(1)
             line.insertWidget(line.count() - 1, native)
         else:
-            line.addWidget(native, 2 if isinstance(native, QComboBox) else 1)
+            is_number = isinstance(native, NumberEdit | QAbstractSpinBox)
+            line.addWidget(native, 1 if is_number else 2 if isinstance(native, QComboBox) else 3)
         if ask.unit and isinstance(native, QDoubleSpinBox):
             native.setSuffix(f" {ask.unit}")
         elif ask.unit:

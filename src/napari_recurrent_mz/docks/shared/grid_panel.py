@@ -115,7 +115,8 @@ class GridPanel(FormPanel):
     def _show(self, grid: ZGrid) -> None:
         values = (grid.start_um, grid.stop_um, grid.step_um)
         for edit, value in zip(self._edits, values, strict=True):
-            edit.set_value(value, _STEP_DIGITS if edit is self.step else None)
+            digits = _STEP_DIGITS if edit is self.step else 5 if value < 1000 else 6  # in sight
+            edit.set_value(value, digits)
 
     def _release(self) -> None:
         self.follows_scans = False

@@ -70,14 +70,14 @@ class OpticsFields:
         "emission wavelength",
         "Emission wavelength in µm; 519 or 519 nm is understood as 0.519 µm",
         label="Emission µm",
-        example="0.519",
+        example="0.52",
         is_wavelength=True,
     )
     pixel_um: float | None = asked(
         "pixel size",
         "Size of a pixel in the sample, in µm: camera pixel divided by magnification",
         label="Pixel µm",
-        example="0.103",
+        example="0.1",
         beside=True,
     )
 

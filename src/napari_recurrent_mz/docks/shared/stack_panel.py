@@ -69,7 +69,7 @@ class StackFields:
         "How to choose planes",
         "A plane every so many µm, or a list of plane numbers from 0",
         label="Take",
-        choices={"every": "every (µm)", "list": "these planes"},
+        choices={"every": "every (µm)", "list": "planes"},
     )
     spacing: float | None = asked(
         "spacing of the scans",

@@ -178,12 +178,14 @@ class SurfaceForm:
         "Layer of points",
         "A Points layer with three points or more",
         label="",
+        nothing="No Points layer",
         layers=is_points,
     )
     map: Any = asked(
         "Layer of heights",
         "A 2-D Image or Labels layer whose values are heights in µm",
         label="",
+        nothing="No layer of heights",
         layers=is_map,
     )
 

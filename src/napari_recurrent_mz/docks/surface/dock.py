@@ -18,7 +18,6 @@ from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
 from ..shared import settings as _settings
-from ..shared.form import tab_in_order
 from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.insides import fit
@@ -241,4 +240,3 @@ class SurfaceDock(ScanSource):
         self.form.addWidget(self.in_3d)
         self.footer.add_over_buttons(self.save)
         self.form.addStretch(1)
-        tab_in_order(self.ui)

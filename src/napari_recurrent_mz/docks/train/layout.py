@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
 from ..shared.dock import Form, InstrumentFooter
-from ..shared.form import DataForm, as_named, asked, tab_in_order
+from ..shared.form import DataForm, as_named, asked
 from ..shared.method_panel import MethodPanel
 from ..shared.optics_panel import OpticsPanel
 from ..shared.parts import heading, push_button
@@ -83,7 +83,6 @@ class TrainLayout(Form):
             self.rows.addWidget(part)
         self.rows.addStretch(1)
         self.fit()
-        tab_in_order(self._inner, self.footer.action, self.footer.cancel)
 
     @property
     def chosen(self) -> list[Image]:

@@ -159,9 +159,9 @@ def judged(history: Sequence[HistoryEntry], epsilon: float, *, by_network: bool 
     ahead = last.expected_change
     about = f"Another scan would change the volume by about {percent(ahead)}"
     if last.scans < FEWEST:
-        rest = " The network begins with two." if by_network and last.scans == 1 else ""
-        progress = f"{last.scans} of {FEWEST} scans are there"
-        return Verdict(False, ahead, f"{about}: go on, {progress}.{rest}")
+        rest = " The network is used from two scans on." if by_network and last.scans == 1 else ""
+        taken = f"{last.scans} of at least {FEWEST} scans taken"
+        return Verdict(False, ahead, f"{about}: go on, {taken}.{rest}")
     if ahead > epsilon:
         return Verdict(False, ahead, f"{about}, more than {percent(epsilon)}: go on.")
     if not last.counts:

@@ -105,7 +105,7 @@ def _draw_stopping(axes: Axes, ink: Ink, stopping: Stopping) -> None:
         last = len(numbers)
         axes.plot([last, last + 1], [percents[-1], ahead], ":", lw=1.0, color=ink.lines[0])
         axes.plot(
-            [last + 1], [ahead], "o", ms=5, mfc="none", color=ink.lines[0], label="expected of next"
+            [last + 1], [ahead], "o", ms=5, mfc="none", color=ink.lines[0], label="expected next"
         )
         ticks, labels = [*ticks, last + 1], [*labels, "next"]
     percent = 100 * stopping.epsilon

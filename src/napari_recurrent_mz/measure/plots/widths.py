@@ -24,6 +24,7 @@ _SMALL = 7
 _LINE_POINTS = 9  # height of a line of small text
 _LONGEST = 40  # letters of a name
 _LETTERS_PER_INCH = 16
+_ROOMY = 1.3  # inches of a profile from which on its title is in one line
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +143,12 @@ def profiles_figure(profiles: Sequence[Profile], title: str = "") -> Draw:
         from matplotlib.ticker import MaxNLocator
 
         grid = figure.subplots(1, len(profiles), sharey=True, squeeze=False)[0]
+        gap = " " if figure.get_figwidth() > _ROOMY * len(profiles) else "\n"
         for axes, profile in zip(grid, sorted(profiles, key=lambda p: p.axis), strict=True):
             axes.plot(profile.at_um, profile.intensity, "o", ms=3, color=ink.lines[0])
             if len(profile.fit):
                 axes.plot(profile.fit_at_um, profile.fit, color=ink.lines[1], lw=1.2)
-                _note(axes, 0, f"FWHM {profile.fwhm_um:.3g} µm", ink.text)
+                _note(axes, 0, f"FWHM{gap}{profile.fwhm_um:.3g} µm", ink.text)
             else:
                 _note(axes, 0, "no fit", ink.text)
             axes.set_xlabel(f"{profile.axis} (µm)")
