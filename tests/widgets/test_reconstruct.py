@@ -421,6 +421,24 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(qtbot, docks, add_st
     assert [row.plane for row in dock.ui.table.scans.used()] == [1, 4, 7]
 
 
+def test_a_scan_that_is_removed_while_it_is_repaired_comes_not_back(
+    qtbot, docks, add_stack
+) -> None:
+    viewer = ViewerModel()
+    layer = add_stack(viewer, scale=(0.5, 0.1, 0.1))
+    layer.data[4, 10, 12] = 4000
+    dock = ReconstructDock(viewer)
+    docks.append(dock)
+    dock.add_layers([layer])
+    dock.set_optics(replace(OPTICS, pixel_um=0.1))
+    qtbot.waitUntil(lambda: not dock.ui.hot_pixels.isHidden(), timeout=20_000)
+    dock.ui.hot_pixels.click()
+    viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: "No scan in place" in dock.ui.footer.message.text(), timeout=20_000)
+    assert len(viewer.layers) == 0
+    assert dock.ui.table.scans.rows == []
+
+
 def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucleus) -> None:
     viewer, layer = make_nucleus()
     before = layer.data.copy()

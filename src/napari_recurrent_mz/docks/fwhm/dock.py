@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from ...core.scans import InputError, counted
 from ...measure.beads import bead_profiles, in_words, write_beads
@@ -241,10 +241,15 @@ class FwhmDock(Dock):
 
     # wiring ---------------------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
-        """A selected image, or the only one, is meant."""
+        """A selected image, or the only one that is no reference, is meant."""
+        reference = self.setup.form.reference.value
+
+        def may_be_meant(layer: Layer) -> bool:
+            return isinstance(layer, Image) and layer is not reference
+
         if self.setup.form.volume.value is not None or self.run is not None:
             return
-        for layer in selected_or_only(self._viewer, lambda layer: isinstance(layer, Image))[:1]:
+        for layer in selected_or_only(self._viewer, may_be_meant)[:1]:
             self.setup.form.volume.value = layer
 
     def _layer_chosen(self) -> None:

@@ -379,6 +379,8 @@ class ReconstructDock(ScanSource):
         def swap(found: dict[int, RepairedScan]) -> None:
             pairs = []
             for number, repaired in found.items():
+                if rows[number].layer not in self._viewer.layers:
+                    continue  # it was removed meanwhile
                 layer = self._viewer.add_layer(repaired_layer(rows[number], repaired))
                 pairs.append((rows[number], Row(weakref.ref(layer), 0, rows[number].z_um, TYPED)))
             self.ui.table.scans.swap(pairs)
