@@ -406,6 +406,8 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
         ("folder.zarr", "is a folder that is no OME-Zarr"),
         ("folder.tif", "is a folder that is no OME-Zarr"),
         ("file.zarr", "is a file, not an OME-Zarr"),
+        (f"{'v' * 300}.tif", "could not be written: File name too long"),
+        (f"{'v' * 300}/v.tif", "could not be written: File name too long"),
     ],
 )
 def test_output_is_checked_before_work(tmp_path: Path, name: str, message: str) -> None:

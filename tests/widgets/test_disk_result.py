@@ -85,6 +85,15 @@ def test_the_layer_is_the_file_and_both_are_the_volume(dock, folder, run_to_end)
     assert f"It is in '{path}'." in dock.ui.footer.message.text()
 
 
+def test_a_layer_with_a_long_name_gives_a_file_with_a_shorter_one(dock, folder, run_to_end) -> None:
+    dock.ui.table.scans.rows[0].layer.name = "µ" * 400
+    dock.check()
+    assert run_to_end(dock).state == "done"
+    path = only_file(folder)
+    assert path.name.startswith("µ" * 90)
+    assert read_image(path).data.shape == (13, 24, 32)
+
+
 def test_large_planes_are_shown_from_levels(make_dock, folder, run_to_end) -> None:
     """napari draws a coarse level from afar and in 3-D, so it never loads the finest whole."""
     dock = make_dock()
