@@ -420,6 +420,16 @@ def test_the_reference_that_stays_alone_is_not_taken_for_the_volume(make, run, b
     assert dock.footer.state.kind == "hint"
 
 
+def test_an_rgb_image_is_not_taken_for_the_volume_unasked(make, beads) -> None:
+    viewer = ViewerModel()
+    rgb = viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
+    layer = viewer.add_image(beads.volume, **PLACE)
+    viewer.layers.selection = {rgb, layer}
+    assert make(viewer).setup.form.volume.value is layer
+    viewer.layers.remove(layer)
+    assert make(viewer).setup.form.volume.value is None
+
+
 def test_points_somebody_works_with_are_kept(make, run, beads) -> None:
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}))
     run(dock)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Layer
+from napari.layers import Layer
 
 from ...core.scans import InputError, counted
 from ...measure.beads import bead_profiles, in_words, write_beads
@@ -14,6 +14,7 @@ from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histog
 from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, sentence_of, telling
+from ..shared.layer_choice import is_image
 from ..shared.mouse import on_click
 from ..shared.plot import ask_for_file
 from ..shared.stacks import lacks_step, selected_or_only
@@ -245,7 +246,7 @@ class FwhmDock(Dock):
         reference = self.setup.form.reference.value
 
         def may_be_meant(layer: Layer) -> bool:
-            return isinstance(layer, Image) and layer is not reference
+            return is_image(layer) and layer is not reference
 
         if self.setup.form.volume.value is not None or self.run is not None:
             return
