@@ -306,4 +306,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 def write_text(path: Path, text: str, *, encoding: str = "utf-8", durable: bool = False) -> Path:
     """Write a text file, whole or not at all; see :func:`write_whole`."""
-    return write_whole(path, lambda part: part.write_text(text, encoding=encoding), durable=durable)
+
+    def write(part: Path) -> None:  # names of files on Linux may hold what no encoding knows
+        part.write_text(text, encoding=encoding, errors="backslashreplace")
+
+    return write_whole(path, write, durable=durable)
