@@ -93,6 +93,12 @@ def claimed(path: Path) -> Iterator[bool]:
                 beside.unlink()
 
 
+def check_no_device(path: Path) -> None:
+    """Refuse what a file would take the place of for every program: a device, or a pipe."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"'{path}' is a pipe or a device, not a file: choose another place.")
+
+
 class Workplace:
     """A hidden folder beside a file, or OME-Zarr folder, that is being written.
 
@@ -101,6 +107,7 @@ class Workplace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_no_device(path)
         remove_left_behind(path)
         self._folder = path.parent / f"{WORKPLACE}{secrets.token_hex(4)}"
         self.part = self._folder / path.name
