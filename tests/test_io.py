@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from napari_recurrent_mz.io import (
     scans_from_files,
     scans_from_stack,
     to_um,
+    write_json,
     write_table,
     write_volume,
     z_from_name,
@@ -387,6 +390,41 @@ def test_a_process_that_ends_in_mid_write_leaves_what_was_there(
     subprocess.run(words, check=way == "thread", stderr=subprocess.DEVNULL, timeout=120)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert read_image(path).data.shape == STACK.shape
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+@pytest.mark.parametrize("write", [write_json, lambda path, value: write_volume(path, *value)])
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, write) -> None:
+    path = tmp_path / "pipe.tif"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is a pipe or a device, not a file"):
+        write(path, [STACK.tolist(), [0.0, 1.0, 2.0, 3.0, 4.0], 0.1])
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_of_a_folder_that_vanishes_in_mid_write_nothing_is_taken_for_whole(
+    tmp_path: Path, ngff: str, is_whole: bool
+) -> None:
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    writer = VolumeWriter(folder / "v.ome.zarr", STACK.shape, np.arange(5.0), 0.1, ngff=ngff)
+    writer[0] = STACK[0]
+    shutil.rmtree(folder)
+
+    def go_on() -> None:
+        for number in range(1, 5 if is_whole else 3):
+            writer[number] = STACK[number]
+        if not is_whole:
+            writer.keep_finished()
+        writer.finish()
+
+    with pytest.raises(InputError, match="could not be written: the folder is missing"):
+        go_on()
+    writer.discard()
+    assert not list(tmp_path.rglob("*.zarr"))
 
 
 def test_an_input_is_never_overwritten(tmp_path: Path) -> None:

@@ -314,6 +314,7 @@ class OmeZarrWriter:
 
         A chunk is of one plane, and its file is named by the number of the plane.
         """
+        self._check_it_is_there()
         for number, level in enumerate(self.levels):
             chunks = self._path / str(number) / self._chunks
             for index in range(count if first else 0):
@@ -324,12 +325,18 @@ class OmeZarrWriter:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""
+        self._check_it_is_there()
         image = self._image
         metadata = multiscale(image.name, len(self.levels), image.axes, self._place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
         omero = _omero(image.channels) if len(image.channels) > 1 else {}
         old = {"version": self._ngff} if self._ngff == "0.4" else {}
         put_ome(self._group, self._ngff, {"multiscales": [metadata | old], **omero})
+
+    def _check_it_is_there(self) -> None:
+        """OSError where the folder was taken away: Zarr makes it anew, without what was in it."""
+        for number in range(len(self.levels)):
+            (self._path / str(number) / (".zarray" if self._ngff == "0.4" else "zarr.json")).stat()
 
     def close(self) -> None:
         """Nothing is held open."""
