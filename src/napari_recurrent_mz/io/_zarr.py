@@ -72,6 +72,17 @@ def levels_of(path: Path, mode: Literal["r", "r+"] = "r") -> list[Any]:
     return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
 
 
+def is_there(level: zarr.Array[Any]) -> bool:
+    """Whether an array that was opened or made before still has its metadata."""
+    import zarr
+
+    try:
+        zarr.open_array(level.store_path, mode="r")
+    except OSError:
+        return False
+    return True
+
+
 def groups_in(path: Path) -> list[str]:
     """Groups of the images in an OME-Zarr: fields of a plate, series, or the one image itself."""
     with reading_zarr(path.name):

@@ -310,6 +310,9 @@ class ReconstructDock(ScanSource):
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
         planes = "finished plane is" if result.done == 1 else f"{result.done} finished planes are"
         kept = f" The {planes} kept{where}." if result.done else ""
+        is_on_disk = result.job.output is not None and not result.job.lapse
+        if kept and is_on_disk and outcome.path is None:
+            kept = f" The {planes} in the layer until napari is closed: save it elsewhere."
         before = [f"“{one.name}”" for one in self._result_layers() if one is not result.layer]
         kept += f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
         if result.is_removed and outcome.state != "done":
