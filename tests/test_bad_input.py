@@ -95,6 +95,7 @@ TABLE = [
     ),
     Bad("missing file", ("reconstruct", "a.tif", "c.tif", *FULL), "'c.tif' does not exist"),
     Bad("folder", ("reconstruct", "a.tif", ".", *FULL), "is a folder"),
+    Bad("no name", ("reconstruct", "a" * 300, *FULL), "'a+' cannot be used .File name too long"),
     # scans that do not make a set
     Bad("one file", ("reconstruct", "a.tif", "--z", "1", *FULL), "One scan only"),
     Bad(
@@ -195,6 +196,11 @@ TABLE = [
     Bad(
         "no such folder", (*RECONSTRUCT, *FULL, "-o", "no/out.tif"), "'no' for the result does not"
     ),
+    Bad(
+        "no name for a result",
+        (*RECONSTRUCT, *FULL, "-o", "o" * 300 + ".tif"),
+        "could not be written: File name too long",
+    ),
     # evaluate
     Bad(
         "evaluate one image",
@@ -238,6 +244,16 @@ TABLE = [
         "train into a pickle",
         ("train", "run", "--fields", ".", "--held-out", ".", "-o", "w.pt"),
         "must end in .safetensors",
+    ),
+    Bad(
+        "no name for results",
+        ("batch", "s.tif", "-o", "o" * 300),
+        "o' cannot be used .File name too long",
+    ),
+    Bad(
+        "fields in a file",
+        ("simulate", "fields", "a.tif/pool", "--count", "1", "--device", "cpu"),
+        "'pool' could not be written: the folder is missing",
     ),
     Bad("no fields", ("simulate", "fields", "pool", "--count", "0"), "--count is 0"),
 ]

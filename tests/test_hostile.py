@@ -33,6 +33,7 @@ from napari_recurrent_mz.io import (
 from napari_recurrent_mz.measure.plots import save_figure
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import save_model
+from napari_recurrent_mz.training.fields import PoolConfig, make_fields
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the reader counts its memory in /proc"
@@ -247,6 +248,18 @@ def test_on_a_full_disk_nothing_is_lost_and_nothing_left(full_disk: Path, name: 
         with pytest.raises(InputError, match=f"'{name}' could not be written: the disk is full"):
             WRITERS[name](path)
         assert [p.read_bytes() for p in full_disk.iterdir()] == [b"what was there"] * there
+
+
+def test_on_a_full_disk_no_field_is_there_in_part(full_disk: Path) -> None:
+    config = PoolConfig(planes=8, size=64)  # 64 kB each
+    with pytest.raises(InputError, match=r"\.npy' could not be written: the disk is full"):
+        list(make_fields(config, full_disk / "pool", 20))
+    there = sorted(path.name for path in (full_disk / "pool").iterdir())
+    whole = [name for name in there if name.endswith(".json")]
+    assert whole
+    assert there[: 2 * len(whole)] == [
+        f"{name[:-5]}{ending}" for name in whole for ending in (".json", ".npy")
+    ]
 
 
 LETTERS = strategies.characters(exclude_characters="/\0", exclude_categories=["Cs"])

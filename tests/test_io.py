@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import zarr
@@ -19,6 +22,8 @@ from napari_recurrent_mz.io import (
     scans_from_files,
     scans_from_stack,
     to_um,
+    write_json,
+    write_table,
     write_volume,
     z_from_name,
 )
@@ -387,6 +392,41 @@ def test_a_process_that_ends_in_mid_write_leaves_what_was_there(
     assert read_image(path).data.shape == STACK.shape
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+@pytest.mark.parametrize("write", [write_json, lambda path, value: write_volume(path, *value)])
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, write) -> None:
+    path = tmp_path / "pipe.tif"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is a pipe or a device, not a file"):
+        write(path, [STACK.tolist(), [0.0, 1.0, 2.0, 3.0, 4.0], 0.1])
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_of_a_folder_that_vanishes_in_mid_write_nothing_is_taken_for_whole(
+    tmp_path: Path, ngff: str, is_whole: bool
+) -> None:
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    writer = VolumeWriter(folder / "v.ome.zarr", STACK.shape, np.arange(5.0), 0.1, ngff=ngff)
+    writer[0] = STACK[0]
+    shutil.rmtree(folder)
+
+    def go_on() -> None:
+        for number in range(1, 5 if is_whole else 3):
+            writer[number] = STACK[number]
+        if not is_whole:
+            writer.keep_finished()
+        writer.finish()
+
+    with pytest.raises(InputError, match="could not be written: the folder is missing"):
+        go_on()
+    writer.discard()
+    assert not list(tmp_path.rglob("*.zarr"))
+
+
 def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     given = _single(tmp_path / "a.tif")
     before = given.read_bytes()
@@ -406,6 +446,8 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
         ("folder.zarr", "is a folder that is no OME-Zarr"),
         ("folder.tif", "is a folder that is no OME-Zarr"),
         ("file.zarr", "is a file, not an OME-Zarr"),
+        (f"{'v' * 300}.tif", "could not be written: File name too long"),
+        (f"{'v' * 300}/v.tif", "could not be written: File name too long"),
     ],
 )
 def test_output_is_checked_before_work(tmp_path: Path, name: str, message: str) -> None:
@@ -414,6 +456,12 @@ def test_output_is_checked_before_work(tmp_path: Path, name: str, message: str) 
     (tmp_path / "file.zarr").touch()
     with pytest.raises(InputError, match=message):
         check_output(tmp_path / name)
+
+
+def test_a_name_that_no_encoding_knows_is_written_all_the_same(tmp_path: Path) -> None:
+    """Linux allows any bytes in the name of a file."""
+    table = pd.DataFrame({"file": ["bad\udcff.tif"]})
+    assert write_table(tmp_path / "t.csv", table).read_text() == "file\nbad\\udcff.tif\n"
 
 
 # --- mistakes ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,40 @@ def test_an_ome_tiff_set_without_its_other_files(tmp_path: Path) -> None:
     tifffile.tiffcomment(path, xml.encode())
     with pytest.raises(InputError, match="lacks 3 of its 5 planes"):
         read_image(path)
+
+
+def _set_of_two(folder: Path) -> tuple[Path, Path]:
+    """Two planes in one.ome.tif and three in two.ome.tif; both have the metadata of all five."""
+    paths = folder / "one.ome.tif", folder / "two.ome.tif"
+    for path, planes in zip(paths, (STACK[:2], STACK[2:]), strict=True):
+        _ome(path, planes, "ZYX")
+        told = "".join(
+            f'<TiffData FirstZ="{first}" IFD="0" PlaneCount="{count}"><UUID FileName="{name}">'
+            f"urn:uuid:00000000-0000-0000-0000-00000000000{count}</UUID></TiffData>"
+            for first, count, name in ((0, 2, "one.ome.tif"), (2, 3, "two.ome.tif"))
+        )
+        xml = re.sub(r'SizeZ="\d"', 'SizeZ="5"', tifffile.tiffcomment(path))
+        xml = re.sub(r"<TiffData[^>]*/>", lambda _, told=told: told, xml)
+        tifffile.tiffcomment(path, xml.encode())
+    return paths
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.95])
+def test_a_cut_file_of_a_set_is_looked_for_in_all_of_it(tmp_path: Path, fraction: float) -> None:
+    one, two = _set_of_two(tmp_path)
+    np.testing.assert_array_equal(read_image(one).data, STACK)
+    whole = two.read_bytes()
+    two.write_bytes(whole[: int(fraction * len(whole))])
+    with pytest.raises(InputError, match="or another file of its OME-TIFF set, is damaged"):
+        read_image(one)
+
+
+def test_a_file_of_a_set_that_vanishes_is_named(tmp_path: Path) -> None:
+    one, two = _set_of_two(tmp_path)
+    np.testing.assert_array_equal(read_image(one, [3]).data[3], STACK[3])
+    two.unlink()
+    with pytest.raises(InputError, match=r"'two\.ome\.tif' cannot be read: No such file"):
+        read_image(one, [3])
 
 
 def test_a_zarr_without_its_array_is_refused(tmp_path: Path) -> None:

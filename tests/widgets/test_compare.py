@@ -355,6 +355,28 @@ def test_layers_that_change_midway_never_raise(compared, qtbot) -> None:
     assert dock.plot.canvas.drawn is not None  # what was measured stays
 
 
+@pytest.mark.parametrize("pixels", [TRUTH[0], TRUTH[:5]])
+def test_a_reference_that_gets_other_pixels_midway_marks_no_plane(
+    compared, qtbot, pixels: np.ndarray
+) -> None:
+    viewer = ViewerModel()
+    dock = compared(viewer)
+    before = dock.comparison
+
+    def start() -> None:
+        dock.act()
+        viewer.layers["truth"].data = pixels
+
+    assert finish(qtbot, dock, start).state == "done"
+    assert dock.comparison is not before
+    pd.testing.assert_frame_equal(dock.comparison.means, before.means)
+    for go in (dock.in_view.go, lambda z_um: dock.in_view.step(int(z_um))):
+        point = viewer.dims.point
+        go(3.0)
+        assert viewer.dims.point == point
+    assert dock.in_view.z_um() is None
+
+
 def test_removed_layers_are_let_go(make, qtbot) -> None:
     """Neither the curve nor the difference keeps the pixels of a layer that is gone."""
     viewer = ViewerModel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from napari_recurrent_mz.docks.reconstruct.result_panel import ResultPanel
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, stack_pixels
 from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.io import read_image
+from napari_recurrent_mz.io._zarr import OmeZarrWriter
 
 OPTICS = Optics(na=1.2, wavelength_um=0.5, immersion_index=1.333, pixel_um=0.2)
 
@@ -85,6 +88,15 @@ def test_the_layer_is_the_file_and_both_are_the_volume(dock, folder, run_to_end)
     assert f"It is in '{path}'." in dock.ui.footer.message.text()
 
 
+def test_a_layer_with_a_long_name_gives_a_file_with_a_shorter_one(dock, folder, run_to_end) -> None:
+    dock.ui.table.scans.rows[0].layer.name = "µ" * 400
+    dock.check()
+    assert run_to_end(dock).state == "done"
+    path = only_file(folder)
+    assert path.name.startswith("µ" * 90)
+    assert read_image(path).data.shape == (13, 24, 32)
+
+
 def test_large_planes_are_shown_from_levels(make_dock, folder, run_to_end) -> None:
     """napari draws a coarse level from afar and in 3-D, so it never loads the finest whole."""
     dock = make_dock()
@@ -143,6 +155,47 @@ def test_a_failure_keeps_them_too_and_says_why(dock, folder, gate, qtbot) -> Non
     assert ended.args[0].state == "failed"
     assert len(read_image(only_file(folder)).data) == 3
     assert "a cosmic ray" in dock.ui.footer.message.text()
+
+
+def test_planes_of_a_folder_that_vanishes_are_not_shown_as_kept(dock, folder, gate, qtbot) -> None:
+    dock.reconstruct()
+    for done in (1, 2, 3):
+        gate.release()
+        qtbot.waitUntil(lambda done=done: dock.result.done == done)
+    qtbot.waitUntil(lambda: dock.result.layer is not None)
+    shutil.rmtree(folder)
+    with qtbot.waitSignal(dock.ended, timeout=20_000) as ended:
+        gate.release(20)
+    assert ended.args[0].state == "failed"
+    said = dock.ui.footer.message.text()
+    assert "could not be written: the folder is missing" in said
+    assert "kept" not in said
+    assert [layer.name for layer in dock._viewer.layers] == ["stack"]
+
+
+def test_planes_that_a_full_disk_cannot_keep_are_to_be_saved_elsewhere(
+    dock, folder, gate, qtbot, monkeypatch
+) -> None:
+    real = OmeZarrWriter.put
+
+    def put(self: OmeZarrWriter, number: int, plane: np.ndarray) -> None:
+        if len(list(folder.rglob("c/*"))) >= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, number, plane)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(OmeZarrWriter, "put", put)
+    monkeypatch.setattr(OmeZarrWriter, "crop", full)
+    with qtbot.waitSignal(dock.ended, timeout=20_000):
+        dock.reconstruct()
+        gate.release(20)
+    said = dock.ui.footer.message.text()
+    assert "the disk is full" in said
+    assert "The 3 finished planes are in the layer until napari is closed: save it" in said
+    (kept,) = (layer for layer in dock._viewer.layers if layer.name != "stack")
+    assert "3 of 13 planes" in kept.name
 
 
 def test_before_the_first_plane_nothing_is_left(dock, folder, gate, qtbot) -> None:

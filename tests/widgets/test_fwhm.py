@@ -408,6 +408,28 @@ def test_nothing_is_lost_when_layers_go_midway(make, qtbot, beads, monkeypatch) 
     assert dock.setup.isEnabled()
 
 
+def test_the_reference_that_stays_alone_is_not_taken_for_the_volume(make, run, beads) -> None:
+    dock = ready(make, (beads.volume, PLACE | {"name": "made"}), (beads.volume, PLACE))
+    run(dock)
+    reference = dock.setup.form.reference.value
+    dock._viewer.layers.remove("made")
+    dock._choose_what_is_there()
+    dock.check()
+    assert dock.setup.form.volume.value is None
+    assert dock.setup.form.reference.value is reference
+    assert dock.footer.state.kind == "hint"
+
+
+def test_an_rgb_image_is_not_taken_for_the_volume_unasked(make, beads) -> None:
+    viewer = ViewerModel()
+    rgb = viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
+    layer = viewer.add_image(beads.volume, **PLACE)
+    viewer.layers.selection = {rgb, layer}
+    assert make(viewer).setup.form.volume.value is layer
+    viewer.layers.remove(layer)
+    assert make(viewer).setup.form.volume.value is None
+
+
 def test_points_somebody_works_with_are_kept(make, run, beads) -> None:
     dock = ready(make, (beads.volume, PLACE | {"name": "made"}))
     run(dock)

@@ -267,6 +267,15 @@ def test_optics_that_a_person_set_are_remembered(qtbot, own_settings) -> None:
     assert list(own_settings.rglob("*.ini"))
 
 
+@pytest.mark.parametrize("text", ["nan", "1.4.", "none", "[1.4]", "1e999", "@Variant"])
+def test_what_was_remembered_and_is_no_number_is_asked_for_again(qtbot, text: str) -> None:
+    _settings.remember("optics", {"na": text, "wavelength_um": "0.6"})
+    panel = OpticsPanel()
+    qtbot.addWidget(panel)
+    assert panel.fields["na"].text() == ""
+    assert panel.fields["wavelength_um"].value() == 0.6
+
+
 def test_the_objective_is_remembered(qtbot) -> None:
     first = OpticsPanel()
     qtbot.addWidget(first)
@@ -387,6 +396,20 @@ def test_method_and_device_are_remembered(qtbot, methods, quick_survey) -> None:
     again.look_around()
     qtbot.waitUntil(lambda: again.model is not None)
     assert (again.method_key(), again.device_choice()) == ("lmmse", "cpu")
+
+
+def test_models_that_the_system_refuses_to_look_at_take_no_other_away(
+    qtbot, quick_survey, tmp_path
+) -> None:
+    mine = tmp_path / "mine.safetensors"
+    mine.touch()
+    _settings.remember("models", {"own": f"/{'x' * 300}/lost.safetensors\n{mine}\n\0"})
+    panel = MethodPanel()
+    qtbot.addWidget(panel)
+    panel.look_around()
+    qtbot.waitUntil(lambda: panel.is_ready)
+    shown = [panel.models.itemText(number) for number in range(panel.models.count())]
+    assert shown == ["tiny", "mine.safetensors", "Other file…"]
 
 
 def test_the_memory_of_a_gpu_is_asked_for_where_one_is_chosen(qtbot, with_gpu) -> None:

@@ -271,6 +271,20 @@ def test_a_layer_may_go_and_a_dock_close_in_the_middle(make, viewer, qtbot: Any)
     assert "EDF of again" not in viewer.layers
 
 
+def test_a_stack_that_becomes_an_image_in_the_middle_is_told(make, viewer, qtbot: Any) -> None:
+    dock = make(viewer)
+
+    def start() -> None:
+        dock.act()
+        viewer.layers["mine"].data = STACK[0]
+
+    finish(qtbot, dock, start)
+    words, kind = said(dock)
+    assert "“mine (aligned)” was not added: its stack is now another image" in words
+    assert kind == "error"
+    assert [layer.name for layer in viewer.layers] == ["mine"]
+
+
 def test_settings_are_remembered(make, viewer, qtbot: Any) -> None:
     dock = make(viewer)
     dock.pages.align.reference.value = "mean"

@@ -23,6 +23,7 @@ from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.docks.reconstruct import error_plot
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
+from napari_recurrent_mz.docks.shared.drop import read_all
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.docks.shared.result import order_from
 from napari_recurrent_mz.docks.shared.scan_table import rows_of
@@ -421,6 +422,24 @@ def test_hot_pixels_are_replaced_by_one_press_in_new_layers(qtbot, docks, add_st
     assert [row.plane for row in dock.ui.table.scans.used()] == [1, 4, 7]
 
 
+def test_a_scan_that_is_removed_while_it_is_repaired_comes_not_back(
+    qtbot, docks, add_stack
+) -> None:
+    viewer = ViewerModel()
+    layer = add_stack(viewer, scale=(0.5, 0.1, 0.1))
+    layer.data[4, 10, 12] = 4000
+    dock = ReconstructDock(viewer)
+    docks.append(dock)
+    dock.add_layers([layer])
+    dock.set_optics(replace(OPTICS, pixel_um=0.1))
+    qtbot.waitUntil(lambda: not dock.ui.hot_pixels.isHidden(), timeout=20_000)
+    dock.ui.hot_pixels.click()
+    viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: "No scan in place" in dock.ui.footer.message.text(), timeout=20_000)
+    assert len(viewer.layers) == 0
+    assert dock.ui.table.scans.rows == []
+
+
 def test_light_is_evened_out_by_one_press_in_a_new_layer(qtbot, docks, make_nucleus) -> None:
     viewer, layer = make_nucleus()
     before = layer.data.copy()
@@ -741,6 +760,21 @@ def test_dropped_tiffs_become_layers_in_um_and_scans(make_dock, qtbot, stack, tm
     assert "notes.tif" in dock.ui.footer.message.text()
     dock.check()
     assert dock.ui.footer.action.isEnabled()
+
+
+def test_a_torn_file_in_a_dropped_folder_leaves_the_others(qtbot, make_dock, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    for z in range(4):
+        tifffile.imwrite(tmp_path / f"z{z}um.tif", rng.normal(100, 5, (24, 32)).astype(np.float32))
+    torn = tmp_path / "z1um.tif"
+    torn.write_bytes(torn.read_bytes()[:300])
+    dock = make_dock()
+    dock.drop([tmp_path])
+    qtbot.waitUntil(lambda: "'z1um.tif' is damaged" in dock.ui.footer.message.text())
+    assert [row.z_um for row in dock.used()] == [0, 2, 3]
+    images, sentences = read_all([tmp_path, tmp_path / "gone"])
+    assert [image.name for image in images] == ["z0um.tif", "z2um.tif", "z3um.tif"]
+    assert len(sentences) == 2
 
 
 def test_a_dropped_stack_brings_its_metadata(make_dock, qtbot, stack, tmp_path) -> None:

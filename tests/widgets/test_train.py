@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 
 from files import heights, write_ome
 from napari_recurrent_mz import Optics
+from napari_recurrent_mz.docks.shared import settings
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY
 from napari_recurrent_mz.docks.shared.method_panel import own_models
 from napari_recurrent_mz.docks.train.dock import TrainDock
@@ -319,6 +320,18 @@ def test_settings_are_remembered(make, quick, qtbot, tmp_path: Path) -> None:
     assert another.ui.result.minutes.value == 25
     assert Path(another.ui.result.path.value).parent == tmp_path
     another.deleteLater()
+
+
+def test_a_folder_that_the_system_refuses_to_look_at_is_not_proposed(make) -> None:
+    settings.remember("train", {"folder": f"/{'x' * 300}/models"})
+    viewer = ViewerModel()
+    viewer.add_image(STACK, name="mine " * 60, **IN_UM)
+    dock = make(viewer)
+    path = Path(dock.ui.result.path.value)
+    assert path.parent == Path.home()
+    assert path.name.startswith("mine-mine")
+    dock.check()
+    assert dock.ui.footer.action.isEnabled()
 
 
 def test_the_dock_fits_a_small_screen_and_follows_the_theme(

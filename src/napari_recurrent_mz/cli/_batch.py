@@ -156,8 +156,9 @@ def _end(report: Report) -> None:
     if more > 0:
         print(f"  and {more} more")
     if report.failed:
+        others = ", the others are done" * (len(report.failed) < len(report.outcomes))
         raise InputError(
-            f"{len(report.failed)} of {len(report.outcomes)} volumes failed, the others are done: "
+            f"{len(report.failed)} of {len(report.outcomes)} volumes failed{others}: "
             f"see '{report.output / 'batch-report.csv'}'."
             if not report.of("stopped")
             else f"Stopped, and {len(report.failed)} volumes failed: the same command goes on."

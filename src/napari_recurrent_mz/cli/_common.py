@@ -12,6 +12,7 @@ from ..core.device import CHOICES, GPU_MEMORY
 from ..core.methods import DEFAULT_METHOD, METHODS, needs_optics
 from ..core.scans import InputError, Scan, ZGrid, check_scans, counted, require_several
 from ..io._optics import OPTICS, optics_for, optics_values
+from ..io._whole import check_no_device
 from ..io._zarr import NGFF
 from ._options import Argument, Option
 from ._terminal import note
@@ -388,6 +389,7 @@ def folder_of(path: str | Path) -> Path:
     target = Path(path)
     if not target.resolve().parent.is_dir():
         raise InputError(f"The folder of '{path}' does not exist: make it first.")
+    check_no_device(target)
     return target
 
 

@@ -309,8 +309,8 @@ def _follow(trainer: Trainer, dead: bool = False) -> None:
                 shown(now.step, now.steps, now.seconds_left)
             if now.gain_db is not None:
                 shown.clear()
-                told = now.words if dead else now.words.partition(";")[0]
-                line = f"step {now.step}: held-out gain over linear MMSE {told}"
+                words = now.words if dead else now.words.partition(";")[0]
+                line = f"step {now.step}: held-out gain over linear MMSE {words}"
                 if now.step:
                     line += f"; loss {now.loss:.4g}, {clock(now.seconds_left)} left"
                 print(line, flush=True)

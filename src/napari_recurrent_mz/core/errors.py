@@ -31,10 +31,20 @@ class InputError(ValueError):
 
 
 def known_sentence(error: BaseException, *advice: str) -> str:
-    """What to do about a wrong input or about memory that ran out; empty for any other error."""
+    """What to do about a wrong input, memory that ran out, or a file that the system refuses.
+
+    Empty for any other error.
+    """
     if isinstance(error, InputError):
         return str(error)
-    return memory_sentence(error, *advice) if is_out_of_memory(error) else ""
+    if is_out_of_memory(error):
+        return memory_sentence(error, *advice)
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"'{error.filename}' cannot be used ({error.strerror}): check its name and folder, and "
+            "what you are permitted to do there."
+        )
+    return ""
 
 
 def listed(words: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,9 @@ def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
                     f"'{path.name}' is compressed in a way that needs the package imagecodecs: "
                     "install it (pip install imagecodecs), or save the file uncompressed."
                 ) from error
+            if isinstance(error, OSError) and error.filename is not None:  # perhaps of its set
+                name = Path(error.filename).name
+                raise InputError(f"'{name}' cannot be read: {error.strerror}.") from error
             raise _cut_short(path) from error
         except Exception as error:  # whatever it is, it is this file's
             raise unreadable(path.name, error) from error
@@ -85,9 +89,23 @@ def _cut_short(path: Path) -> InputError:
         size = path.stat().st_size
     except OSError as error:  # it is gone, or the drive is
         return InputError(f"'{path.name}' cannot be read: {error.strerror or error}.")
+    if _is_one_of_a_set(path):
+        return InputError(
+            f"'{path.name}', or another file of its OME-TIFF set, is damaged or cut short: copy or "
+            "save them again."
+        )
     return InputError(
         f"'{path.name}' is damaged or cut short ({size:,} bytes): copy or save it again."
     )
+
+
+def _is_one_of_a_set(path: Path) -> bool:
+    """Whether the metadata of a TIFF, as far as they can be read, name several files."""
+    import tifffile
+
+    with contextlib.suppress(Exception), tifffile.TiffFile(path) as tif:
+        return len(set(re.findall(r'\bFileName="([^"]+)"', tif.ome_metadata or ""))) > 1
+    return False
 
 
 class TiffPages:

@@ -93,6 +93,12 @@ def claimed(path: Path) -> Iterator[bool]:
                 beside.unlink()
 
 
+def check_no_device(path: Path) -> None:
+    """Refuse what a file would take the place of for every program: a device, or a pipe."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"'{path}' is a pipe or a device, not a file: choose another place.")
+
+
 class Workplace:
     """A hidden folder beside a file, or OME-Zarr folder, that is being written.
 
@@ -101,6 +107,7 @@ class Workplace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_no_device(path)
         remove_left_behind(path)
         self._folder = path.parent / f"{WORKPLACE}{secrets.token_hex(4)}"
         self.part = self._folder / path.name
@@ -306,4 +313,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 def write_text(path: Path, text: str, *, encoding: str = "utf-8", durable: bool = False) -> Path:
     """Write a text file, whole or not at all; see :func:`write_whole`."""
-    return write_whole(path, lambda part: part.write_text(text, encoding=encoding), durable=durable)
+
+    def write(part: Path) -> None:  # names of files on Linux may hold what no encoding knows
+        part.write_text(text, encoding=encoding, errors="backslashreplace")
+
+    return write_whole(path, write, durable=durable)

@@ -50,7 +50,13 @@ def check_output(
             f"'{path.name}' does not say which format to write: "
             "end it in .ome.tif (OME-TIFF) or .ome.zarr (OME-Zarr)."
         )
-    folder = path.parent
+    with refusals_of(path):
+        _check_place(path, inputs)
+    return path
+
+
+def _check_place(path: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    folder, is_folder = path.parent, path.suffix.lower() == _ZARR_ENDING
     if not folder.is_dir():
         raise InputError(f"The folder '{folder}' for the result does not exist: make it first.")
     if not os.access(folder, os.W_OK):
@@ -59,11 +65,10 @@ def check_output(
         raise InputError(
             f"'{path.name}' is one of the input files: choose another name for the result."
         )
-    if path.is_dir() and not (ending == _ZARR_ENDING and is_zarr(path)):
+    if path.is_dir() and not (is_folder and is_zarr(path)):
         raise InputError(f"'{path.name}' is a folder that is no OME-Zarr: choose another name.")
-    if path.is_file() and ending == _ZARR_ENDING:
+    if path.is_file() and is_folder:
         raise InputError(f"'{path.name}' is a file, not an OME-Zarr folder: choose another name.")
-    return path
 
 
 def check_surface_output(
@@ -87,7 +92,8 @@ def disk_bytes(shape: tuple[int, int, int], itemsize: int = 4, *, pyramid: bool 
 def check_disk(path: Path, shape: tuple[int, int, int], itemsize: int = 4) -> None:
     """Refuse a volume (Z, Y, X) at ``path`` that the disk cannot hold, before any work is done."""
     needed = disk_bytes(shape, itemsize, pyramid=path.suffix.lower() not in _TIFF_ENDINGS)
-    free = shutil.disk_usage(path.resolve().parent).free
+    with refusals_of(path):
+        free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
             f"'{path.name}' may need {needed / 1e9:,.1f} GB but its disk has "

@@ -72,6 +72,17 @@ def levels_of(path: Path, mode: Literal["r", "r+"] = "r") -> list[Any]:
     return [group[level["path"]] for level in ome["multiscales"][0]["datasets"]]
 
 
+def is_there(level: zarr.Array[Any]) -> bool:
+    """Whether an array that was opened or made before still has its metadata."""
+    import zarr
+
+    try:
+        zarr.open_array(level.store_path, mode="r")
+    except OSError:
+        return False
+    return True
+
+
 def groups_in(path: Path) -> list[str]:
     """Groups of the images in an OME-Zarr: fields of a plate, series, or the one image itself."""
     with reading_zarr(path.name):
@@ -314,6 +325,7 @@ class OmeZarrWriter:
 
         A chunk is of one plane, and its file is named by the number of the plane.
         """
+        self._check_it_is_there()
         for number, level in enumerate(self.levels):
             chunks = self._path / str(number) / self._chunks
             for index in range(count if first else 0):
@@ -324,12 +336,18 @@ class OmeZarrWriter:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the metadata."""
+        self._check_it_is_there()
         image = self._image
         metadata = multiscale(image.name, len(self.levels), image.axes, self._place)
         self._group.attrs[PROVENANCE_KEY] = json.loads(json.dumps(dict(provenance)))
         omero = _omero(image.channels) if len(image.channels) > 1 else {}
         old = {"version": self._ngff} if self._ngff == "0.4" else {}
         put_ome(self._group, self._ngff, {"multiscales": [metadata | old], **omero})
+
+    def _check_it_is_there(self) -> None:
+        """OSError where the folder was taken away: Zarr makes it anew, without what was in it."""
+        for number in range(len(self.levels)):
+            (self._path / str(number) / (".zarray" if self._ngff == "0.4" else "zarr.json")).stat()
 
     def close(self) -> None:
         """Nothing is held open."""

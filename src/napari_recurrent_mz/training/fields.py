@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from ..core.optics import Optics
 from ..core.scans import InputError
+from ..io._whole import refusals_of, write_text, write_whole
 from ..simulation.phantoms import KINDS, phantom
 from ..simulation.simulate import Aberration, imaging
 from .examples import ExampleConfig
@@ -98,7 +100,8 @@ def make_fields(
     device: torch.device | None = None,
 ) -> Iterator[Path]:
     """Simulate those of fields ``start`` … ``count - 1`` that are not in ``folder`` yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with refusals_of(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     first = start // FIELDS_PER_MICROSCOPE
     for group in range(first, -(-count // FIELDS_PER_MICROSCOPE)):
         low = group * FIELDS_PER_MICROSCOPE
@@ -141,9 +144,9 @@ def _make_group(
         }
         path = folder / f"field_{number:05d}.npy"
         for ending, values in zip((".npy", _CONFOCAL), normal, strict=False):
-            np.save(path.with_suffix(ending), values)
+            write_whole(path.with_suffix(ending), partial(np.save, arr=values))
         # The description is written last: a field counts once it is there.
-        path.with_suffix(".json").write_text(json.dumps(meta))
+        write_text(path.with_suffix(".json"), json.dumps(meta))
         yield path
 
 

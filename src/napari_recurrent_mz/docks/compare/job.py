@@ -124,7 +124,7 @@ class PlaneInView:
 
     def z_um(self) -> float | None:
         """The height in view; None when the viewer or the layer has none."""
-        layer, dims = self._layer(), self._viewer.dims
+        layer, dims = self._compared(), self._viewer.dims
         if layer is None or dims.ndim < 3:
             return None
         first, last = self._ends(layer)
@@ -136,7 +136,7 @@ class PlaneInView:
 
     def go(self, z_um: float) -> None:
         """Show the plane nearest to a height."""
-        layer, dims = self._layer(), self._viewer.dims
+        layer, dims = self._compared(), self._viewer.dims
         if layer is None or dims.ndim < 3:
             return
         number = int(np.abs(self._heights - z_um).argmin())
@@ -150,6 +150,12 @@ class PlaneInView:
         if here is not None:
             number = int(np.abs(self._heights - here).argmin()) + by
             self.go(float(self._heights[min(max(number, 0), len(self._heights) - 1)]))
+
+    def _compared(self) -> Image | None:
+        """The layer, while it is there with as many planes as were compared."""
+        layer = self._layer()
+        is_same = layer is not None and _layers.plane_count(layer) == len(self._heights)
+        return layer if is_same else None
 
     def _ends(self, layer: Image) -> tuple[float, float]:
         """Where the viewer has the lowest and the highest plane."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Layer
 
 from ...core.scans import InputError, counted
 from ...measure.beads import bead_profiles, in_words, write_beads
@@ -14,6 +14,7 @@ from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histog
 from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.guard import guarded, on, sentence_of, telling
+from ..shared.layer_choice import is_image
 from ..shared.mouse import on_click
 from ..shared.plot import ask_for_file
 from ..shared.stacks import lacks_step, selected_or_only
@@ -241,10 +242,15 @@ class FwhmDock(Dock):
 
     # wiring ---------------------------------------------------------------------------
     def _choose_what_is_there(self) -> None:
-        """A selected image, or the only one, is meant."""
+        """A selected image, or the only one that is no reference, is meant."""
+        reference = self.setup.form.reference.value
+
+        def may_be_meant(layer: Layer) -> bool:
+            return is_image(layer) and layer is not reference
+
         if self.setup.form.volume.value is not None or self.run is not None:
             return
-        for layer in selected_or_only(self._viewer, lambda layer: isinstance(layer, Image))[:1]:
+        for layer in selected_or_only(self._viewer, may_be_meant)[:1]:
             self.setup.form.volume.value = layer
 
     def _layer_chosen(self) -> None:

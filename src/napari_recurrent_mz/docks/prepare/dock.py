@@ -256,6 +256,11 @@ class PrepareDock(Dock):
 
     def _add(self, pixels: npt.NDArray[Any], about: dict[str, Any]) -> Image:
         """Add a layer and stay where the viewer is."""
+        if pixels.ndim > len(about["scale"]):
+            raise InputError(
+                f"“{about['name']}” was not added: its stack is now another image, which has no "
+                "planes. Choose a stack and start again."
+            )
         dims = self._viewer.dims
         before, count = tuple(dims.point), dims.ndim
         chosen = set(self._viewer.layers.selection)

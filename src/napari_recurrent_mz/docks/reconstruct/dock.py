@@ -310,6 +310,9 @@ class ReconstructDock(ScanSource):
         where = "" if outcome.path is None else f" in '{outcome.path.name}'"
         planes = "finished plane is" if result.done == 1 else f"{result.done} finished planes are"
         remainder = f" The {planes} kept{where}." if result.done else ""
+        is_on_disk = result.job.output is not None and not result.job.lapse
+        if remainder and is_on_disk and outcome.path is None:
+            remainder = f" The {planes} in the layer until napari is closed: save it elsewhere."
         before = [f"“{one.name}”" for one in self._result_layers() if one is not result.layer]
         remainder += (
             f" {listed(before)} {'is' if len(before) == 1 else 'are'} ready." if before else ""
@@ -384,6 +387,8 @@ class ReconstructDock(ScanSource):
         def swap(repairs: dict[int, RepairedScan]) -> None:
             pairs = []
             for number, repaired in repairs.items():
+                if rows[number].layer not in self._viewer.layers:
+                    continue  # it was removed meanwhile
                 layer = self._viewer.add_layer(repaired_layer(rows[number], repaired))
                 pairs.append((rows[number], Row(weakref.ref(layer), 0, rows[number].z_um, TYPED)))
             self.ui.table.scans.swap(pairs)

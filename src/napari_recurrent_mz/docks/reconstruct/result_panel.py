@@ -15,6 +15,7 @@ from ...io._zarr import NGFF
 from ..shared import settings
 from ..shared.form import FormPanel, asked, faint
 from ..shared.guard import on
+from ..shared.layers import file_stem
 from ..shared.parts import push_button
 
 _GROUP = "result"
@@ -87,7 +88,7 @@ class ResultPanel(FormPanel):
         """The OME-Zarr folder for a volume of this name; what is there, or taken, stays."""
         if not self._folder:
             raise InputError("Choose the folder for the volume.")
-        stem = re.sub(_NOT_IN_NAMES, "_", name).strip(" .") or "Volume"
+        stem = file_stem(re.sub(_NOT_IN_NAMES, "_", name)) or "Volume"
         folder, number = Path(self._folder), 1
         path = folder / f"{stem}.ome.zarr"
         while path.exists() or path in taken:

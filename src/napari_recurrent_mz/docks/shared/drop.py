@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from napari.layers import Image
 from qtpy.QtCore import QMimeData, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 
+from ...core.errors import known_sentence
 from ...core.scans import InputError
 from ...io import ImageFile, check_readable, read_what_can_be, z_from_name
 from ...io._axes import AXIS_WORDS
@@ -56,8 +58,25 @@ def dropped_paths(mime: QMimeData | None) -> list[Path]:
     return sorted(Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile())
 
 
-def files_in(path: Path) -> list[Path]:
-    """A file or an OME-Zarr folder as it is; another folder as its TIFFs."""
+@contextlib.contextmanager
+def noting(sentences: list[str]) -> Iterator[None]:
+    """Add a sentence about a file that cannot be used; the next one may be."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        sentences.append(known_sentence(error) or str(error))
+
+
+def files_in(paths: Iterable[Path], sentences: list[str]) -> list[Path]:
+    """Files and OME-Zarr folders as they are, other folders as their TIFFs."""
+    files: list[Path] = []
+    for path in paths:
+        with noting(sentences):
+            files += _files_in(path)
+    return files
+
+
+def _files_in(path: Path) -> list[Path]:
     if not path.is_dir() or path.suffix == ".zarr" or is_zarr(path):
         return [path]
     try:
@@ -74,15 +93,12 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
     """Read everything that can be read; sentences about what cannot."""
     images: list[Any] = []
     sentences: list[str] = []
-    for path in paths:
-        try:
-            for file in files_in(path):
-                _check_single(file)
-                in_file, troubles = read_what_can_be(file)
-                images += in_file
-                sentences += troubles
-        except InputError as error:
-            sentences.append(str(error))
+    for file in files_in(paths, sentences):
+        with noting(sentences):
+            _check_single(file)
+            in_file, troubles = read_what_can_be(file)
+            images += in_file
+            sentences += troubles
     return images, sentences
 
 

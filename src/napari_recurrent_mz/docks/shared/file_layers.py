@@ -13,7 +13,7 @@ from ...io import ImageFile, check_readable
 from ...io._parts import Content, Part, channels_in, contents_of, read_part
 from ...io._tiff import heights_in
 from ...io._zarr import ZarrImage
-from .drop import files_in, layer_arguments
+from .drop import files_in, layer_arguments, noting
 from .heights_button import Mislabelled
 from .layers import FILE, LAID_KEY, METADATA_KEY
 from .result import layer_data
@@ -159,12 +159,9 @@ class Opened:
 def open_files(paths: list[Path], as_heights: Mislabelled | None = None) -> Opened:
     """Read everything in files that can be read as layers, or one image as a z-stack."""
     opened = Opened([], [], [], [])
-    for path in paths:
-        try:
-            for file in files_in(path):
-                _open(file, as_heights, opened)
-        except InputError as error:
-            opened.sentences.append(str(error))
+    for file in files_in(paths, opened.sentences):
+        with noting(opened.sentences):
+            _open(file, as_heights, opened)
     return opened
 
 

@@ -275,7 +275,9 @@ def _take_text(widget: Any, text: str) -> None:
     native, now = widget.native, widget.value
     if isinstance(native, NumberEdit):
         native.setText(text)
-        if not native.is_text_wrong:
+        if native.is_text_wrong:
+            native.set_value(None)
+        else:
             native.set_value(native.value())
     elif isinstance(now, bool):
         widget.value = text == "1"

@@ -34,6 +34,7 @@ PLACES = ("pixel_um", "z_step_um", "z_um", "heights_um", SHOWN_STEP)  # what a s
 
 _TURNED = 1e-6  # of the voxel: what is off the axes by less is rounding
 _DIGITS = 12
+_LONGEST_STEM = 200  # bytes, of the 255 of a file's name
 _TIME = {"t", "time"}
 _NOT_Z = {"c", "ch", "channel", "channels", "t", "time", "s", "rgb"}
 _FACTS = ("pixel_um", "z_step_um", "na", "wavelength_um", "immersion_index")
@@ -513,6 +514,11 @@ def joint_name(names: Sequence[str]) -> str:
     own = [" ".join(rest[: len(rest) - last]) for rest in rests]
     common = rests[0][len(rests[0]) - last :]
     return " ".join([*words[0][:first], " + ".join(filter(None, own)), *common])
+
+
+def file_stem(name: str) -> str:
+    """As much of a layer's name as a file can have in its own, before a number and an ending."""
+    return name.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore").strip(" .")
 
 
 def about_layer(

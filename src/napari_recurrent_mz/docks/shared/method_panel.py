@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,7 +64,8 @@ class OwnModels(QObject):
     def paths(self) -> list[str]:
         """Those that are still there."""
         text = settings.remembered("models", ("own",)).get("own", "")
-        return [path for path in text.splitlines() if Path(path).is_file()]
+        is_there = os.path.isfile  # also of a folder that is closed to us
+        return list(filter(is_there, text.splitlines()))
 
     def add(self, path: str) -> None:
         """Remember a weights file and tell every open dock."""

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 from ...measure.plots import Draw, save_figure
 from . import settings
 from .guard import on, say, telling
+from .layers import file_stem
 from .parts import column_of, push_button
 from .theme import Palette
 
@@ -117,7 +118,7 @@ def chosen_file(
     not replace a file.
     """
     folder = settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
-    stem = "".join(c if c.isalnum() or c in "+-_ " else "-" for c in name).strip() or "figure"
+    stem = file_stem("".join(c if c.isalnum() or c in "+-_ " else "-" for c in name)) or "figure"
     asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite
     start = str(Path(folder) / stem)
     chosen, kind = QFileDialog.getSaveFileName(parent, title, start, kinds, "", asks)

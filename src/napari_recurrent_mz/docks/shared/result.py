@@ -12,7 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject
 
 from ...core.scans import ZGrid
-from ...io._zarr import levels_of
+from ...io._zarr import is_there, levels_of
 from .insides import fit
 from .layer_in_turns import LayerInTurns
 from .layers import (
@@ -93,7 +93,8 @@ class ResultLayer(QObject):
         layer = self.layer
         if layer is None:
             return
-        if not self._planes:  # a draft is nobody's result
+        if not self._planes or not self._is_kept(outcome):  # a draft is nobody's result
+            self.done = 0
             self._layer.remove()
             return
         if outcome.path is not None:
@@ -106,6 +107,12 @@ class ResultLayer(QObject):
             self._crop(layer, outcome.state)
         self._stretch(layer)
         layer.refresh()
+
+    def _is_kept(self, outcome: Outcome) -> bool:
+        """Whether planes that were finished are in memory, or still on the disk."""
+        if self.job.output is None or self.job.lapse or outcome.path is not None:
+            return True
+        return is_there(self._planes[-1].levels[0])
 
     def _record(self, layer: Image, record: Mapping[str, Any]) -> None:
         """Say how it was made."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import tempfile
 import threading
 from collections.abc import Generator
@@ -193,8 +194,8 @@ class TrainDock(Dock):
         if not chosen or self.ui.result.path.value != self._suggested:
             return
         folder = Path(self._folder)
-        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in
-                       _layers.common_name([chosen[0].name])) or "my"  # fmt: skip
+        name = _layers.file_stem(_layers.common_name([chosen[0].name]))
+        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "my"
         tries = [f"{stem}-adapted{n}{ENDING}" for n in ("", *(f"-{k}" for k in range(2, 100)))]
         free = next((name for name in tries if not (folder / name).exists()), tries[-1])
         self._suggested = str(folder / free)
@@ -237,7 +238,8 @@ class TrainDock(Dock):
     def _restore(self) -> None:
         stored = _settings.remembered(_GROUP, ("minutes", "folder", "device"))
         folder = stored.get("folder", "")
-        self._folder = folder if folder and Path(folder).is_dir() else str(Path.home())
+        is_there = os.path.isdir(folder)  # noqa: PTH112  # also in a folder that is closed to us
+        self._folder = folder if is_there else str(Path.home())
         self.ui.result.restore(_GROUP)
         self._minutes_known = "minutes" in stored
         if "device" in stored:
