@@ -206,9 +206,7 @@ class ScansPage(QWidget):
         self.undo = push_button(
             "Undo last", "Take the last scan back; the previous volume returns (Ctrl+Z)"
         )
-        self.pause = push_button(
-            "Pause", "Take scans without refining, until released (Ctrl+Space)"
-        )
+        self.pause = push_button("Pause", "Take scans without refining them (Ctrl+Space)")
         self.pause.setCheckable(True)
         self.again = push_button("Start again", "End this session, and begin another one")
         self.verdict = MessageLabel(palette)
