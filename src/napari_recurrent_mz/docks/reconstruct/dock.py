@@ -112,7 +112,7 @@ class ReconstructDock(ScanSource):
         """Stop after the current plane; what is finished stays."""
         super().cancel()
         if self.run is not None:
-            self.footer.cancelling("Stopping after this plane…")
+            self.footer.cancelling("Stopping…")
 
     # checking -----------------------------------------------------------------------
     def _scans_changed(self) -> None:
