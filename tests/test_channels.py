@@ -121,7 +121,9 @@ def test_what_is_not_chosen_or_not_there_is_asked_for(
     assert "has no channel 1: it has one" in refused(capsys, *command, one, "--channel", "1")
     assert "has no time point 3: it has one" in refused(capsys, *command, one, "--time", "3")
     whole = ["surface", path, "--planes", "1", "4", "--through", "0,0,0", "1,1,0", "1,0,1"]
-    assert "too many here" in refused(capsys, *whole, "--channel", "all", "-o", out)
+    assert "is wanted here, not all: choose one" in refused(
+        capsys, *whole, "--channel", "all", "-o", out
+    )
     assert not out.exists()
 
 

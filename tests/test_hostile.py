@@ -280,3 +280,9 @@ def test_a_volume_is_written_under_any_name_or_refused(name: str, ending: str) -
         assert made == ([] if refused else [path.name])
         if not refused:
             np.testing.assert_array_equal(read_image(path).data, pixels)
+
+
+def test_a_name_that_no_encoding_knows_is_written_all_the_same(tmp_path: Path) -> None:
+    """Linux allows any bytes in the name of a file."""
+    table = pd.DataFrame({"file": ["bad\udcff.tif"]})
+    assert write_table(tmp_path / "t.csv", table).read_text() == "file\nbad\\udcff.tif\n"

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import tifffile
 import zarr
@@ -23,7 +22,6 @@ from napari_recurrent_mz.io import (
     scans_from_stack,
     to_um,
     write_json,
-    write_table,
     write_volume,
     z_from_name,
 )
@@ -456,12 +454,6 @@ def test_output_is_checked_before_work(tmp_path: Path, name: str, message: str) 
     (tmp_path / "file.zarr").touch()
     with pytest.raises(InputError, match=message):
         check_output(tmp_path / name)
-
-
-def test_a_name_that_no_encoding_knows_is_written_all_the_same(tmp_path: Path) -> None:
-    """Linux allows any bytes in the name of a file."""
-    table = pd.DataFrame({"file": ["bad\udcff.tif"]})
-    assert write_table(tmp_path / "t.csv", table).read_text() == "file\nbad\\udcff.tif\n"
 
 
 # --- mistakes ---

@@ -248,8 +248,9 @@ def kind_notes(model: Model | None) -> list[str]:
     """A sentence when a model was trained on one kind of sample alone, which scans cannot show."""
     if model is None:
         return []
-    kinds: Sequence[str] = model.card.get("data", {}).get("kinds", ())
-    if len(kinds) != 1:
+    data = model.card.get("data")
+    kinds = data.get("kinds") if isinstance(data, dict) else None
+    if not isinstance(kinds, list) or len(kinds) != 1:
         return []
     return [
         f"The model '{model.name}' was trained on one kind of sample alone ({kinds[0]}): for any "
