@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -95,7 +96,7 @@ def _draw_worm(table: pd.DataFrame, pictures: Pictures) -> Figure:
     shown = [*(m for m in _SHOWN if m in pictures), "truth"]
     top = float(np.percentile(pictures["truth"], 99.8))
     for axes, name in zip(above.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        image(axes, pictures[name], name_of(name), top=top)
+        image(axes, pictures[name], fill(name_of(name), 14), top=top)
     axes = below.subplots()
     mean_lines(axes, table, "psnr", "method", label=name_of)
     mark_scans(axes, WORM_SCANS_UM)
