@@ -72,8 +72,9 @@ def _draw_random(table: pd.DataFrame, _: Pictures) -> Figure:
             alike = some[some.spacing == spacing]
             mean_lines(axes, alike, "psnr", "spacing", color=COLOURS[method], linestyle=style)
         mark_scans(axes, WORM_SCANS_UM)
-        axes.set(title=name_of(method), xlabel="z, µm (uniform scans dashed)")
+        axes.set_title(name_of(method))
         axes.legend()
+    figure.supxlabel("z, µm (uniform scans dashed)", fontsize="medium")
     return figure
 
 
