@@ -287,6 +287,24 @@ def test_a_time_lapse_keeps_its_time_axis(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(group["0"][t], expected(pixels[t, 1]))  # type: ignore[index]
 
 
+def test_a_channel_is_chosen_by_its_name_wherever_it_stands_in_a_file(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    gfp = [stack(0), stack(1)]
+    for number, names in enumerate([["DAPI", "GFP"], ["GFP", "DAPI"]]):
+        pixels = np.stack([gfp[number] if name == "GFP" else stack(9) for name in names], axis=1)
+        about = {"axes": "ZCYX", "PhysicalSizeZ": 0.5, "Channel": {"Name": names}}
+        tifffile.imwrite(source / f"s{number}.ome.tif", pixels, metadata=about)
+    settings = replace(LINEAR, channel="gfp")
+    report = batch(source, tmp_path / "out", settings)
+    assert states(report) == ["done"] * 2, report.table()
+    for number, pixels in enumerate(gfp):
+        written = tifffile.imread(tmp_path / "out" / f"s{number}.ome.tif")
+        np.testing.assert_array_equal(written, expected(pixels))
+    (job, _) = find_jobs(source, tmp_path / "out", replace(LINEAR, channel="Cy3"))
+    assert "has no channel called 'Cy3' (DAPI, GFP): give its number, 0 to 1" in job.trouble
+
+
 def test_a_plate_keeps_its_layout(tmp_path: Path) -> None:
     from ome_zarr_models.v05 import HCS
 

@@ -60,7 +60,9 @@ def batch(
     recursive: Annotated[bool, Option("search subfolders too")] = False,
     planes: Planes = None,
     z_step_um: ZStep = None,
-    channel: Annotated[int | None, Option("channel, from 0, of files that have several")] = None,
+    channel: Annotated[
+        str | None, Option("channel of files that have several: its number, from 0, or its name")
+    ] = None,
     format: Annotated[  # noqa: A002  (the option's name)
         str | None,
         Option(
@@ -96,9 +98,9 @@ def batch(
 
     settings = BatchSettings(
         grid=None if grid is None else ZGrid.parse(grid), planes=planes, z_step_um=z_step_um,
-        method=by.method, model=by.model, device=by.device, channel=channel, format=format,
-        ngff=ngff,
-        **asdict(optics),
+        method=by.method, model=by.model, device=by.device,
+        channel=int(channel) if channel is not None and channel.isdigit() else channel,
+        format=format, ngff=ngff, **asdict(optics),
     )  # fmt: skip
     jobs = find_jobs(sources, output, settings, pattern=pattern, recursive=recursive)
     if running.list:

@@ -193,6 +193,7 @@ class Files:
     def channels(self, path: str) -> list[OneChannel]:
         """The channels that were chosen; none, where the file has but one, or it is not said."""
         from ..io import channels_of
+        from ..io._parts import channel_number
 
         if self.channel is None:
             return [OneChannel(None, "", 0, 1)]
@@ -202,16 +203,7 @@ class Files:
             if len(called) == 1:
                 return [OneChannel(None, "", 0, 1)]
             return [OneChannel(n, name, n, len(called)) for n, name in enumerate(called)]
-        if self.channel.isdigit():
-            return [OneChannel(int(self.channel), "", 0, 1)]
-        matching = [n for n, name in enumerate(names) if name.lower() == self.channel.lower()]
-        if len(matching) != 1:
-            titles = ", ".join(name for name in names if name) or "none has a name"
-            raise InputError(
-                f"'{path}' has {len(matching) or 'no'} channel called '{self.channel}' ({titles}): "
-                f"give its number, 0 to {len(names) - 1}."
-            )
-        return [OneChannel(matching[0], "", 0, 1)]
+        return [OneChannel(channel_number(path, names, self.channel), "", 0, 1)]
 
     def rising(self, image: ImageFile) -> tuple[Any, Any]:
         """All planes of a stack from the lowest up, and their heights in µm."""

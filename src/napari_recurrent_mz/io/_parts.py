@@ -188,6 +188,20 @@ def channels_of(
     return [image.channel for image in channels_in(content, Z_AXES[z_axis])]
 
 
+def channel_number(path: str | os.PathLike[str], names: Sequence[str], channel: str) -> int:
+    """Which of the channels of a file is meant by a number or a name, in whatever case."""
+    if channel.isdigit():
+        return int(channel)
+    matching = [n for n, name in enumerate(names) if name.lower() == channel.lower()]
+    if len(matching) != 1:
+        titles = ", ".join(name for name in names if name) or "none has a name"
+        raise InputError(
+            f"'{path}' has {len(matching) or 'no'} channel called '{channel}' ({titles}): give "
+            f"its number, 0 to {len(names) - 1}."
+        )
+    return matching[0]
+
+
 def channels_in(content: Content, z_axis: str = "") -> list[ImageFile]:
     """What a file says of each channel of an image, at the first time point; no pixel is read."""
     axes = content.with_z(z_axis)

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from ...acquisition.pattern import NamePattern
 from ...core.scans import InputError
-from ...io._parts import Content, Part, contents_of
+from ...io._parts import (
+    Content,
+    Part,
+    channel_number,
+    channels_in,
+    channels_of,
+    contents_of,
+)
 from ...io._zarr import fields_of, is_zarr
 from ._settings import BatchSettings, Job
 
@@ -151,7 +158,9 @@ def _grouped(
         raise InputError(f"No file name fits the pattern '{names.text}'.")
     for base, members in groups.items():
         members.sort()
-        parts = tuple(Part(str(path), channel=settings.channel) for _, path in members)
+        parts = tuple(
+            Part(str(path), channel=_channel(path, settings.channel)) for _, path in members
+        )
         heights = tuple(height for height, _ in members)
         ending = settings.format or "ome.tif"
         output = out / base.with_name(f"{base.name}.{ending}")
@@ -187,13 +196,19 @@ def _jobs_in(
     zarr = in_plate or (settings.format or own_format) == "ome.zarr"
     mark = "" if in_plate or not content.inside else f"_{content.inside.replace('/', '_')}"
     position = str(file.base) + (f"/{content.inside}" if in_plate else mark)
-    trouble = _trouble(content, settings.channel)
+    channel, trouble = None, content.trouble
+    if not trouble:
+        try:
+            channel = _channel(content.path, settings.channel, content)
+            trouble = _trouble(content, channel)
+        except InputError as error:
+            trouble = str(error)
     for time in range(points) if points > 1 else (None,):
         file_mark = "" if time is None or zarr else f"_t{time:0{max(3, len(str(points - 1)))}d}"
         ending = "ome.zarr" if zarr else "ome.tif"
         yield Job(
             position,
-            (Part(content.path, content.inside, time, settings.channel),),
+            (Part(content.path, content.inside, time, channel),),
             out / file.base.with_name(f"{file.base.name}{mark}{file_mark}.{ending}"),
             inside=content.inside if in_plate else "",
             time=time,
@@ -202,10 +217,18 @@ def _jobs_in(
         )
 
 
+def _channel(
+    path: str | Path, channel: int | str | None, content: Content | None = None
+) -> int | None:
+    """The number of the channel that was chosen, looked up in the file when it is named."""
+    if not isinstance(channel, str):
+        return channel
+    names = channels_of(path) if content is None else [i.channel for i in channels_in(content)]
+    return channel_number(path, names, channel)
+
+
 def _trouble(content: Content, channel: int | None) -> str:
     """What speaks against an image before any of its pixels is read."""
-    if content.trouble:
-        return content.trouble
     name, channels = Part(content.path, content.inside).name, content.length("C")
     if channel is None and channels > 1:
         return f"'{name}' has {channels} channels: choose one, as --channel 0."

@@ -37,8 +37,8 @@ class BatchSettings:
         A bundled model or a file of weights.
     device : str, optional
         auto, cuda, mps or cpu.
-    channel : int, optional
-        Channel of files that hold several, the first one 0.
+    channel : int or str, optional
+        Channel of files that hold several: its number, the first one 0, or its name.
     format : {"ome.tif", "ome.zarr"}, optional
         By default OME-TIFF for TIFFs, OME-Zarr for OME-Zarrs and for time-lapses.
     ngff : {"0.5", "0.4"}, optional
@@ -61,7 +61,7 @@ class BatchSettings:
     method: str = DEFAULT_METHOD
     model: str | None = None
     device: str = "auto"
-    channel: int | None = None
+    channel: int | str | None = None
     format: str | None = None
     ngff: str = NGFF[0]
 
