@@ -570,9 +570,11 @@ def test_the_menu_opens_it_narrow_and_wide_in_both_themes(viewer, qtbot, wait, a
     wait(dock)
     qtbot.wait(100)
     window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: shell.minimumHeight() <= 140)  # not that of both above each other
     assert window.height() <= 800
     window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, shell)
     qtbot.waitUntil(lambda: dock._parts.orientation() == Qt.Orientation.Vertical)
+    qtbot.waitUntil(lambda: shell.minimumWidth() <= 420)  # not of both beside each other
     assert window.height() <= 800
     assert dock.minimumSizeHint().width() <= 400
     bottom = dock.footer.action.mapTo(dock, dock.footer.action.rect().bottomLeft()).y()

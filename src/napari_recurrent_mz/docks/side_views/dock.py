@@ -16,7 +16,7 @@ from ...measure.plots.side_views import Look, Panel, side_views_figure, side_vie
 from ...measure.projections import Slab
 from ..shared import layers as _layers
 from ..shared import settings
-from ..shared.dock import Dock
+from ..shared.dock import Dock, shell_of
 from ..shared.guard import guarded, on, sentence_of, telling
 from ..shared.mouse import on_click, on_move
 from ..shared.plot import PlotPanel
@@ -40,6 +40,7 @@ _WIDER = 1.2
 _HINT = QSize(400, 770)
 _PLOT_HEIGHT = 250
 _LEAST_PLOT_HEIGHT = 90  # or a window 800 pixels high would grow
+_LEAST = 50  # pixels of napari's docks on each side, beside what they hold
 _UNDER_CANVAS = 0.36  # of the window's height
 _FORM_WIDTH = 400
 _TOOLS_HEIGHT = 34
@@ -405,9 +406,17 @@ class SideViewsDock(Dock):
         settings.remember(GROUP, {"placed": "1"})
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shell)
-        self._parts.setOrientation(Qt.Orientation.Horizontal)
+        self._turn(Qt.Orientation.Horizontal)
         height = round(_UNDER_CANVAS * window.height())
         window.resizeDocks([shell], [height], Qt.Orientation.Vertical)
+
+    def _turn(self, orientation: Qt.Orientation) -> None:
+        """Put plot and form beside or above each other, which need other room than before."""
+        self._parts.setOrientation(orientation)
+        shell, layout = shell_of(self), self.layout()
+        if shell is not None and layout is not None:
+            layout.activate()
+            shell.setMinimumSize(_LEAST, _LEAST)  # Qt does not lessen it by itself
 
     def _split_by_hand(self, _place: int = 0, _index: int = 0) -> None:
         self._is_split_by_hand = True
@@ -432,7 +441,7 @@ class SideViewsDock(Dock):
         is_wide = self.width() >= max(_WIDE, _WIDER * self.height())
         wanted = Qt.Orientation.Horizontal if is_wide else Qt.Orientation.Vertical
         if self._parts.orientation() != wanted:
-            self._parts.setOrientation(wanted)
+            self._turn(wanted)
             self._is_split_by_hand = False
         self._balance()
 
