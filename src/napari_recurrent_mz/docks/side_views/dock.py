@@ -401,10 +401,11 @@ class SideViewsDock(Dock):
 
     def _choose_area(self, shell: QDockWidget, window: Any) -> None:
         """Lie under the canvas, unless it did once: then napari knows where a person wants it."""
+        # The docks on the right keep their whole height.
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         if settings.remembered(GROUP, ("placed",)):
             return
         settings.remember(GROUP, {"placed": "1"})
-        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, shell)
         self._turn(Qt.Orientation.Horizontal)
         height = round(_UNDER_CANVAS * window.height())
