@@ -80,6 +80,22 @@ def test_cpu_is_named_with_its_cores(
     assert device.cpu_name.__wrapped__().endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", "Intel Xeon E5-2680 v4"),
+        ("AMD Ryzen 7 5800X 8-Core Processor", "AMD Ryzen 7 5800X 8-Core"),
+        ("Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700"),
+        ("AMD EPYC", "AMD EPYC"),
+    ],
+)
+def test_cpu_is_named_without_marks_that_say_nothing(
+    monkeypatch: pytest.MonkeyPatch, model: str, name: str
+) -> None:
+    monkeypatch.setattr(device, "_cpu_info", lambda _: f"model name\t: {model}")
+    assert device.cpu_name.__wrapped__().partition(",")[0] == name
+
+
 def test_a_limit_to_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one given counts, else the variable's; torch is told the share of what is there."""
     shares: list[float] = []

@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -155,7 +156,8 @@ def cpu_name() -> str:
     """Name of the CPU, with the number of cores in use."""
     model = _cpu_info("model name").partition(":")[2].strip()
     name = model or platform.processor() or platform.machine()
-    return f"{name}, {counted(available_cores(), 'core')}"
+    name = re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", "", name)  # a list has little room
+    return f"{' '.join(name.split())}, {counted(available_cores(), 'core')}"
 
 
 def memory_bytes() -> int:
