@@ -27,14 +27,14 @@ from napari_recurrent_mz.docks.shared.form import faint
 from napari_recurrent_mz.docks.shared.grid_panel import GridPanel, in_words
 from napari_recurrent_mz.docks.shared.method_panel import MethodPanel
 from napari_recurrent_mz.docks.shared.optics_panel import OBJECTIVES, OpticsPanel
-from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
-from napari_recurrent_mz.docks.shared.stack_panel import (
+from napari_recurrent_mz.docks.shared.parts import MessageLabel, Palette
+from napari_recurrent_mz.docks.shared.scan_source import (
     StackPanel,
     parse_planes,
     planes_every,
     spread_planes,
 )
-from napari_recurrent_mz.docks.shared.theme import MessageLabel, Palette
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
 from napari_recurrent_mz.networks import weights
 
 BACKGROUND, TOOLTIP = Qt.ItemDataRole.BackgroundRole, Qt.ItemDataRole.ToolTipRole
@@ -488,7 +488,8 @@ def test_a_proposed_grid_leaves_auto_on_and_a_typed_one_stays(qtbot) -> None:
     qtbot.addWidget(panel)
     panel.propose(ZGrid(0, 10, 0.5))
     assert panel.auto.isChecked()
-    panel.restore(["1", "2", "0.5"])
+    _settings.remember("live", {"start": "1", "stop": "2", "step": "0.5"})
+    panel.restore("live")
     assert not panel.auto.isChecked()
     panel.propose(ZGrid(0, 10, 0.5))
     assert panel.grid() == ZGrid(1, 2, 0.5)

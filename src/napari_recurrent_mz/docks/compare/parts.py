@@ -28,7 +28,7 @@ from ..shared.fields import parse_length_um
 from ..shared.form import as_named, asked
 from ..shared.guard import guarded, on
 from ..shared.layer_choice import is_image
-from ..shared.number_table import NumberTable
+from ..shared.parts import NumberTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,11 +57,7 @@ LayerTest = Callable[[Layer], bool]
 
 
 class LayerList(QListWidget):
-    """The viewer's images but the reference, to tick any number of them.
-
-    It follows layers that come, go, move and get other names; ``accepts`` says which are offered,
-    ``ticks`` which of those that are new are ticked.
-    """
+    """The viewer's images but the reference, to tick any number of them."""
 
     changed = Signal()
 

@@ -45,11 +45,7 @@ def run_live_demo(
     theme: str = "dark",
     size: tuple[int, int] = (1280, 800),
 ) -> Ended:
-    """Open napari with the Live dock and a simulated microscope, and let it scan.
-
-    With ``screenshot`` a picture of the window is saved, and the window closes; ``sample`` is what
-    is scanned.
-    """
+    """Open napari with the Live dock and a simulated microscope, and let it scan."""
     viewer = open_viewer("Recurrent-MZ, live", theme, size)
     window_of(viewer).setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     hide_layer_controls(viewer)  # the room is for what the scans bring

@@ -41,10 +41,7 @@ def run_demo(
     model: str | None = None,
     device: str = "auto",
 ) -> Outcome:
-    """Open napari with the demo's scans, reconstruct them, and show the volume by the truth.
-
-    With ``screenshot`` a picture of the window of this ``size`` is saved, and the window closes.
-    """
+    """Open napari with the demo's scans, reconstruct them, and show the volume by the truth."""
     sample = _samples.demo()
     viewer = open_viewer("Recurrent-MZ demo", theme, size)
     viewer.layers.events.inserted.connect(lambda event: frame(event.value, sample))

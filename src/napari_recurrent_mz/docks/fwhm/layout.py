@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from napari.layers import Image, Points
+from napari.layers import Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
@@ -15,18 +15,13 @@ from ...core.optics import Optics
 from ...measure.beads import BeadSettings
 from ..shared.form import DataForm, as_named, asked, faint
 from ..shared.guard import on
+from ..shared.layer_choice import is_any_image
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import heading, push_button
+from ..shared.parts import Palette, heading, push_button
 from ..shared.plot import PlotPanel
-from ..shared.theme import Palette
 
 GROUP = "fwhm"
 MODEL_NAMES = {"gaussian3d": "3-D Gaussian", "profiles": "1-D Gaussian profiles"}
-
-
-def _is_image(layer: Any) -> bool:
-    """Any image: of one that cannot be measured, a sentence says why."""
-    return isinstance(layer, Image)
 
 
 def _is_points(layer: Any) -> bool:
@@ -42,13 +37,13 @@ class BeadForm:
         "Volume",
         "The volume whose beads are measured",
         nothing="Choose a layer",
-        layers=_is_image,
+        layers=is_any_image,
         heading="Layers",
     )
     reference: Any = asked(
         "Reference",
         "A second volume to compare with, for instance the mechanical scan",
-        layers=_is_image,
+        layers=is_any_image,
     )
     points: Any = asked(
         "Beads",

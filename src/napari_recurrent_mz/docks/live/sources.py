@@ -325,11 +325,7 @@ class FolderFeed(QObject):
 
 
 class MicroscopeFeed(QObject):
-    """Connects to what a panel says, and gives the microscope with the panel's limits.
-
-    ``scan`` gives what a session is asked for the frames of acquisitions that others run, where
-    the panel wants them.
-    """
+    """Connects to what a panel says, and gives the microscope with the panel's limits."""
 
     scan = Signal(object)
     said = Signal(str, str)  # both are safe from any thread

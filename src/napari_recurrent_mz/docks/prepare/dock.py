@@ -21,7 +21,7 @@ from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
-from ..shared.layer_choice import LayerChoice
+from ..shared.layer_choice import LayerChoice, is_any_image
 from ..shared.layers import about_layer
 from ..shared.plot import PlotPanel, ask_for_file
 from . import job as _job
@@ -37,7 +37,6 @@ from .pages import (
     MotionTable,
     PreparePages,
     Stack,
-    is_any_image,
 )
 
 _TABLES = "Comma-separated values (*.csv)"

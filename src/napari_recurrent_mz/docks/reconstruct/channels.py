@@ -22,7 +22,7 @@ from ..shared.layers import (
     full_resolution,
     image_optics,
 )
-from ..shared.number_table import NumberTable
+from ..shared.parts import NumberTable
 from ..shared.scan_table import TYPED, TYPED_STEP, Row, rows_of
 
 NAME, EMISSION = range(2)
@@ -198,10 +198,7 @@ class ChannelsPanel(FormPanel):
     def look(
         self, rows: Sequence[Row], layers: Iterable[Layer], wavelength_um: float | None
     ) -> None:
-        """Offer the channels and times of what is in the table.
-
-        ``wavelength_um`` is the emission wavelength of the table's own channel.
-        """
+        """Offer the channels and times of what is in the table."""
         self.channels = channels_of(rows, layers)
         for channel in self.channels[1:]:
             remembered = self._keep(channel)

@@ -108,12 +108,6 @@ class ReconstructDock(ScanSource):
         with telling(self):
             self._begin(preview=True)
 
-    def cancel(self) -> None:
-        """Stop after the current plane; what is finished stays."""
-        super().cancel()
-        if self.run is not None:
-            self.footer.cancelling("Stopping…")
-
     # checking -----------------------------------------------------------------------
     def _scans_changed(self) -> None:
         self.footer.say("", "hint")  # the last answer was about how things stood before

@@ -53,10 +53,7 @@ class Planned:
 
 
 def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Planned]:
-    """The jobs that the dock describes, one for each channel that is ticked.
-
-    A preview is linear MMSE, in about two seconds, of the channel in the table alone.
-    """
+    """The jobs that the dock describes, one for each channel that is ticked."""
     rows = ui.table.scans.used()
     used = ui.channels.used() or [Channel({}, is_main=True)]
     channels = used[:1] if preview else used
@@ -97,9 +94,7 @@ def _job(
     if preview:
         grid = _coarser(ui, grid, scans)
     order = order_from(plane_in_view(viewer, grid), len(grid))
-    model = ui.method.model_name() if method.needs_model else None
-    device = ui.method.device_choice() if method.needs_optics else "cpu"
-    recipe = Recipe(scans, grid, optics, method.key, model, device, pixel_um)
+    recipe = Recipe(scans, grid, optics, method.key, *ui.method.needed(method), pixel_um)
     frames = ui.channels.frames if lapse else 1
     output = None
     if not preview and ui.result.is_on_disk:

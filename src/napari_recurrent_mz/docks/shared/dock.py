@@ -25,15 +25,23 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.progress import Progress as Progress
-from .activity import Activity
 from .form import tab_in_order
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
-from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
+from .pace import Activity
+from .parts import (
+    MessageLabel,
+    Palette,
+    column_of,
+    heading,
+    name_button,
+    push_button,
+    scrolling,
+    show_progress,
+)
 from .plot import PlotPanel
 from .splits import Splits
-from .theme import MessageLabel, Palette
 from .worker import Outcome, Run, Work, time_left
 
 _WIDTH = 340
@@ -169,10 +177,10 @@ class InstrumentFooter(QWidget):
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
 
-    def cancelling(self, words: str = "Stopping…") -> None:
+    def cancelling(self) -> None:
         """The wish to stop was heard."""
         self.cancel.setEnabled(False)
-        self.bar.setFormat(words)
+        self.bar.setFormat("Stopping…")
 
     def ended(self) -> None:
         """Take the bar away."""

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QSizePolicy
 
 from ...measure.plots import Draw, fill_figure
 from .guard import one_shot
-from .theme import Palette, ink_of
+from .parts import Palette, ink_of
 
 _SOON_MS = 30
 

@@ -14,7 +14,6 @@ from qtpy.QtCore import QObject
 from ...core.scans import ZGrid
 from ...io._zarr import is_there, levels_of
 from .insides import fit
-from .layer_in_turns import LayerInTurns
 from .layers import (
     LAID_KEY,
     METADATA_KEY,
@@ -24,7 +23,7 @@ from .layers import (
     lateral_origin_um,
     um_scale_and_place,
 )
-from .pace import Pace, Turns
+from .pace import LayerInTurns, Pace, Turns
 from .targets import FinishedPlane, LeftLapse, PartFrame, VolumeJob
 from .worker import Outcome
 

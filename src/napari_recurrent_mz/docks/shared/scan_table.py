@@ -28,7 +28,7 @@ from .layers import (
     world_scale,
 )
 from .layers import pixel_um as pixel_um_of
-from .theme import Palette
+from .parts import Palette
 
 USE, PLANE, HEIGHT = range(3)
 
@@ -401,10 +401,7 @@ def planes_of_one_stack(rows: Sequence[Row]) -> list[int] | None:
 
 
 def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
-    """The scans of these rows, at one time point.
-
-    InputError if a height is missing or they do not go together.
-    """
+    """The scans of these rows, at one time point."""
     for row in rows:
         if row.z_um is None:
             raise InputError(

@@ -246,10 +246,7 @@ class VolumeTarget:
 def reconstruct_steps(
     job: VolumeJob, rest: Rest, stop: threading.Event
 ) -> Generator[object, None, Outcome]:
-    """Yield planes, notes and the check on the scans.
-
-    What is finished is kept when the work is stopped or fails.
-    """
+    """Yield planes, notes and the check on the scans."""
     began = time.monotonic()
     target: VolumeTarget | None = None
     check: OwnSampleCheck | None = None

@@ -18,8 +18,7 @@ from ..shared import layers as _layers
 from ..shared.fields import parse_length_um
 from ..shared.form import DataForm, as_named, asked, faint
 from ..shared.guard import guarded, on
-from ..shared.number_table import NumberTable
-from ..shared.parts import column_of, push_button
+from ..shared.parts import NumberTable, column_of, push_button
 
 POINTS, MAP = "points", "map"
 LAYER_NAME = "Surface points"
@@ -45,10 +44,7 @@ def is_map(layer: Layer) -> bool:
 
 
 def points_um(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
-    """The points of a layer, (N, 3) as (z, y, x) in micrometres.
-
-    Where a layer is in pixels, ``voxel_um`` turns z, y and x into micrometres.
-    """
+    """The points of a layer, (N, 3) as (z, y, x) in micrometres."""
     if layer.ndim < 3:
         raise InputError(
             f"The points of layer '{layer.name}' have no z: press “Pick three points”, which makes "
@@ -191,10 +187,7 @@ class SurfaceForm:
 
 
 class SurfaceChoice(QWidget):
-    """Plane or map, its layer, the points, and a sentence on what the surface is like.
-
-    ``changed`` follows everything that changes the surface; ``pick`` asks for a layer of points.
-    """
+    """Plane or map, its layer, the points, and a sentence on what the surface is like."""
 
     changed = Signal()
     pick = Signal()
