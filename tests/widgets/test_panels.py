@@ -13,9 +13,6 @@ from qtpy.QtWidgets import QLabel
 
 from napari_recurrent_mz.core.device import gpu_memory_limit, limit_gpu_memory
 from napari_recurrent_mz.core.scans import InputError, ZGrid, nice_step
-from napari_recurrent_mz.docks.shared import (
-    gpu_memory as _gpu_memory,
-)
 from napari_recurrent_mz.docks.shared import guard as _guard
 from napari_recurrent_mz.docks.shared import (
     method_panel as _method_panel,
@@ -445,7 +442,7 @@ def test_a_limit_is_in_force_in_every_dock_and_the_next_time(qtbot, with_gpu) ->
     assert gpu_memory_limit() == 4.5
     assert second.memory.text() == "4.5 GB"
     limit_gpu_memory(None)  # napari is started again
-    _gpu_memory.gpu_memory.cache_clear()
+    _method_panel.gpu_memory.cache_clear()
     again = MethodPanel()
     qtbot.addWidget(again)
     assert (again.memory.value(), gpu_memory_limit()) == (4.5, 4.5)

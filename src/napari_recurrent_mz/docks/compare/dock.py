@@ -227,7 +227,6 @@ class CompareDock(Dock):
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
-        """Compare what the dock describes."""
         if self.run is not None:
             return
         with telling(self):
@@ -267,7 +266,6 @@ class CompareDock(Dock):
             self.footer.ready(self._missing(), "hint")
 
     def restyle_plots(self) -> None:
-        """Draw the curves and the table again in the theme's colours."""
         super().restyle_plots()
         self._mark_view()
         self._show_means()
@@ -372,7 +370,6 @@ class CompareDock(Dock):
         ask_for_file(self, "Save the table", "Comparison", _TABLES, self.save_table)
 
     def save_table(self, path: Any) -> None:
-        """Save every plane's values as CSV."""
         comparison = self.comparison
         if comparison is not None:
             self.save_file(lambda: comparison.to_csv(path))
@@ -422,7 +419,6 @@ class CompareDock(Dock):
         return tuple(key for key in BASELINES if self.options[key].value)
 
     def choose_baselines(self, keys: Iterable[str]) -> None:
-        """Tick these and no others."""
         ticked = set(keys)
         self.options.update({key: key in ticked for key in BASELINES})
 

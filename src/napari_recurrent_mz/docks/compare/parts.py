@@ -92,11 +92,9 @@ class LayerList(QListWidget):
         self._offer()
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """As high as its rows, within limits."""
         return QSize(200, _ROW * min(max(self.count(), 2), 5) + 4)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """No less than its rows need."""
         return QSize(80, self.sizeHint().height())
 
     def _offer(self, _event: Any = None) -> None:

@@ -49,7 +49,6 @@ class SavingRow(QWidget):
 
     @property
     def is_on(self) -> bool:
-        """Whether something is being saved."""
         return self._run is not None
 
     def save(self, name: str, write: Callable[[], Any], then: Callable[[Outcome], object]) -> None:

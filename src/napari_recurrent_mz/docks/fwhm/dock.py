@@ -48,7 +48,6 @@ class FwhmDock(Dock):
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
-        """Measure what the dock describes."""
         if self.run is not None:
             return
         with telling(self):

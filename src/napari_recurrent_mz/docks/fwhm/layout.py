@@ -146,7 +146,6 @@ class SetupPage(QWidget):
 
     @property
     def layers(self) -> list[Any]:
-        """The volume, and the reference."""
         chosen = (self.form.volume.value, self.form.reference.value)
         return [layer for layer in chosen if layer is not None]
 
@@ -155,7 +154,6 @@ class SetupPage(QWidget):
         return None if self.optics.is_incomplete() else self.optics.optics()
 
     def remember(self) -> None:
-        """Keep the settings for the next run."""
         self.optics.remember()
         self.form.remember(GROUP)
 
@@ -189,7 +187,6 @@ class WidthsPanel(PlotPanel):
     """Histograms that lie side by side or one above the other, as there is room."""
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Lay the figure out again for its new shape."""
         super().resizeEvent(event)
         self.canvas.restyle()
 

@@ -236,7 +236,6 @@ class LiveDock(ScanIntake):
             self.footer.action.setEnabled(False)
 
     def restyle_plots(self) -> None:
-        """Draw in the theme's colours."""
         for part in (self.scans.plot, self.scans.verdict, self.question.label):
             part.restyle()
 

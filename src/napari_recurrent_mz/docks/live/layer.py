@@ -41,7 +41,6 @@ class LiveLayer(QObject):
 
     @property
     def layer(self) -> Image | None:
-        """The layer, if it is in the viewer."""
         return self._layer.layer
 
     def show(self, *, now: bool = False) -> None:
@@ -160,7 +159,6 @@ class NextScanFrame:
 
     @property
     def layer(self) -> Vectors | None:
-        """The frame's layer, if it is in the viewer."""
         return self._layer.layer
 
     def forget(self) -> None:
@@ -193,7 +191,6 @@ class NextScanFrame:
             layer.visible, self._is_hidden = False, True
 
     def remove(self) -> None:
-        """Take the frame away."""
         self._layer.remove()
         self.forget()
 

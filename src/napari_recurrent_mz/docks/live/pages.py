@@ -101,7 +101,6 @@ class QuestionBox(QWidget):
 
     @property
     def is_asking(self) -> bool:
-        """Whether an answer is waited for."""
         return bool(self._waiting)
 
     def ask(
@@ -133,7 +132,6 @@ class QuestionBox(QWidget):
         question.answered(key, height)
 
     def forget(self) -> None:
-        """Ask nothing any more."""
         self._waiting.clear()
         self._show()
 
@@ -283,7 +281,6 @@ class ScanList(NumberTable):
             self.scrollToBottom()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Delete removes the selected scan."""
         keys = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
         if event is not None and event.key() in keys and self.currentRow() >= 0:
             self.removed.emit(self.currentRow())
@@ -413,21 +410,17 @@ class PageHolder(QWidget):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the page is still to come."""
         return self._column.count() == 0
 
     def fill(self) -> None:
-        """Let the page come."""
         if self.is_empty:
             self._column.addWidget(self.page)
             self.updateGeometry()
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """The page's."""
         return self.page.sizeHint()
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """The page's."""
         return self.page.minimumSizeHint()
 
 
@@ -459,7 +452,6 @@ class LivePages(QTabWidget):
                 self.setCurrentWidget(holder)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Let the pages come soon."""
         super().showEvent(event)
         self._soon.start()
 

@@ -275,7 +275,6 @@ class FolderFeed(QObject):
 
     @property
     def is_watching(self) -> bool:
-        """Whether new files become scans now."""
         return self._run is not None
 
     def start(self) -> None:
@@ -296,7 +295,6 @@ class FolderFeed(QObject):
         self.changed.emit()
 
     def stop(self) -> None:
-        """Watch no longer."""
         if self._run is not None:
             self.let_go()
             self._panel.lock_folder(False)
@@ -343,7 +341,6 @@ class MicroscopeFeed(QObject):
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a microscope."""
         return self._microscope is not None
 
     def connect_to(self, which: str) -> None:

@@ -161,11 +161,9 @@ class LiveWork:
         self.is_idle = False
 
     def ask(self, command: Command) -> None:
-        """Put something in the queue."""
         self._commands.put(command)
 
     def add(self, request: Add) -> None:
-        """Take a scan."""
         self.ask(lambda session: self._add(session, request))
 
     def remove(self, number: int) -> None:
@@ -434,17 +432,14 @@ class LiveRun(QObject):
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a session, or one is about to start."""
         return self.run is not None
 
     @property
     def is_starting(self) -> bool:
-        """Whether a session is about to start."""
         return self.is_on and self.session is None
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether the thread does nothing."""
         return not self.is_on or self._rest.is_taken or self.work.is_idle
 
     def start(self, make: Callable[[], Any]) -> None:

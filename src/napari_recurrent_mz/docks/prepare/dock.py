@@ -83,7 +83,6 @@ class PrepareDock(Dock):
         return self.pages.currentIndex()
 
     def act(self) -> None:
-        """Do the task that is shown."""
         if self.run is None:
             with telling(self):
                 (self._align, self._make_edf, self._measure, self._register)[self.task]()
@@ -117,7 +116,6 @@ class PrepareDock(Dock):
             self.footer.ready(self._missing(), "hint")
 
     def save_table(self, path: Any) -> None:
-        """Save the motion of every plane as CSV."""
         if self.table is not None:
             self.save_file(lambda: write_table(path, self.table))
 

@@ -165,7 +165,6 @@ class PreparePages(QTabWidget):
         self.currentChanged.connect(self.edited)
 
     def remember(self) -> None:
-        """Keep the settings for the next run."""
         for form in (self.align, self.edf, self.register):
             form.remember(GROUP)
 

@@ -87,7 +87,6 @@ class ReconstructDock(ScanSource):
 
     # what a script or the demo calls ------------------------------------------------
     def set_grid(self, grid: ZGrid) -> None:
-        """Fill in the target grid."""
         self.ui.grid.set_grid(grid)
 
     def write_to(self, folder: Path, ngff: str | None = None) -> None:
@@ -95,11 +94,9 @@ class ReconstructDock(ScanSource):
         self.ui.result.write_to(folder, ngff)
 
     def act(self) -> None:
-        """What the main button does: :meth:`reconstruct`."""
         self.reconstruct()
 
     def reconstruct(self) -> None:
-        """Start the reconstruction that the dock describes."""
         with telling(self):
             self._begin(preview=False)
 

@@ -142,12 +142,10 @@ class ResultPanel(FormPanel):
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether the volume is written as it is made."""
         return self.on_disk.isChecked()
 
     @property
     def ngff(self) -> str:
-        """The version of OME-Zarr to write."""
         return str(self._form.ngff.value)
 
     @property
@@ -271,7 +269,6 @@ class ReconstructLayout(Form):
         self.fit()
 
     def restyle(self, theme: str) -> None:
-        """Follow the viewer's theme."""
         super().restyle(theme)
         self.error.canvas.restyle()
         port = self.table.viewport()

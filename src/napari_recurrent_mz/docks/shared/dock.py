@@ -198,7 +198,6 @@ class InstrumentFooter(QWidget):
             self.activity.move(done, total, words)
 
     def restyle(self) -> None:
-        """Take the theme's colours again."""
         for label in (self.state, self.warnings, self.message):
             label.restyle()
 
@@ -232,7 +231,6 @@ class Form(QWidget):
         return QSize(self.minimumWidth(), high + 12)
 
     def restyle(self, theme: str) -> None:
-        """Follow the viewer's theme."""
         self._palette.use(theme)
         self._footer.restyle()
         faint = self._palette.faint.name(QColor.NameFormat.HexArgb)
@@ -245,7 +243,6 @@ class Form(QWidget):
         tab_in_order(self)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Ask for the width that the form needs."""
         super().showEvent(event)
         self.fit()
 
@@ -322,7 +319,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         """What :meth:`check` does; what it raises is why the buttons cannot be pressed."""
 
     def restyle_plots(self) -> None:
-        """Draw plots again in the theme's colours."""
         for panel in self.findChildren(PlotPanel):
             panel.restyle()
 
@@ -364,7 +360,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.check()
 
     def save_file(self, write: Callable[[], Path]) -> None:
-        """Write a file; the footer says how it went."""
         with telling(self):
             self.say(f"Saved “{write().name}”.", "done")
 
@@ -499,7 +494,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         """Go elsewhere in the window than napari puts a dock that its menus open."""
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """The natural size of the form with its footer."""
         size: QSize = self.ui.sizeHint()
         return size
 

@@ -62,7 +62,6 @@ class NumberEdit(QLineEdit):
 
     @property
     def is_text_wrong(self) -> bool:
-        """Whether something is typed that is no number."""
         return bool(self.text().strip()) and self._parse(self.text()) is None
 
     def value(self) -> float | None:

@@ -108,7 +108,6 @@ class FileStack:
 
     @property
     def is_zarr(self) -> bool:
-        """Whether it lies in an OME-Zarr."""
         return Path(self.part.path).is_dir()
 
     def layer(self) -> LayerData:

@@ -61,7 +61,6 @@ class LayerChoice(QComboBox):
         self._offer()
 
     def layer(self) -> Any:
-        """The chosen layer, or None."""
         return self._chosen() if self._chosen is not None else None
 
     def choose(self, layer: Layer | None) -> None:

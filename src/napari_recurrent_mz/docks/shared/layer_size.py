@@ -43,7 +43,6 @@ class Placement(NamedTuple):
 
     @classmethod
     def of(cls, layer: Image) -> Placement:
-        """As it is now."""
         place = tuple(layer.scale), tuple(layer.translate), tuple(layer.units)
         return cls(*place, dict(layer.metadata))
 

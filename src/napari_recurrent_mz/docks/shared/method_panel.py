@@ -239,7 +239,6 @@ class MethodPanel(FormPanel):
         return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
     def set_method(self, key: str) -> None:
-        """Choose a method by its key."""
         self._select(self.method, key)
 
     def set_device(self, choice: str) -> None:
@@ -253,7 +252,6 @@ class MethodPanel(FormPanel):
         return has_one and self._device() in ("auto", "cuda")  # auto takes it
 
     def remember(self) -> None:
-        """Keep method and device for the next run."""
         settings.remember("method", {"method": self.method_key(), "device": self._device()})
 
     # inside -----------------------------------------------------------------------

@@ -186,7 +186,6 @@ class OpticsPanel(FormPanel):
         return [(edit.text(), self._source.get(name)) for name, edit in self.fields.items()]
 
     def is_incomplete(self) -> bool:
-        """Whether a field is empty."""
         return any(not edit.text().strip() for edit in self.fields.values())
 
     def remember(self) -> None:

@@ -112,7 +112,6 @@ class Turns(QObject):
             step()
 
     def finish(self) -> None:
-        """Take all steps now."""
         while self._waiting():
             self._steps.popleft()()
         if self._is_on:
@@ -120,7 +119,6 @@ class Turns(QObject):
             self._say(False)
 
     def _waiting(self) -> bool:
-        """Whether there are steps to take."""
         if not is_open(self._viewer):
             self._steps.clear()
         return bool(self._steps)
@@ -215,7 +213,6 @@ class LayerInTurns(Generic[L]):
 
     @property
     def layer(self) -> L | None:
-        """The layer, if it is in the viewer."""
         layer = self._added() if self._added is not None else None
         return layer if layer is not None and layer in self._viewer.layers else None
 

@@ -40,7 +40,6 @@ class Words(QLabel):
         self.setText(text)
 
     def setText(self, text: str | None) -> None:  # noqa: N802 (Qt's name)
-        """Show these words."""
         self._said = text or ""
         super().setText(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", self._said))
 
@@ -85,7 +84,6 @@ class _Scrolling(QScrollArea):
     """Keeps its end in sight when it becomes lower."""
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Stay at the end."""
         bar = self.verticalScrollBar()
         assert bar is not None
         is_at_end = 0 < bar.value() == bar.maximum()
@@ -156,7 +154,6 @@ class NumberTable(QTableWidget):
         self.header.setHighlightSections(False)
 
     def show_rows(self, texts: Sequence[Sequence[str]]) -> None:
-        """Show these rows, and no others."""
         with signals_blocked(self):
             self.setRowCount(len(texts))
             for row, cells in enumerate(texts):
@@ -224,7 +221,6 @@ class MessageLabel(Words):
             self.restyle()
 
     def restyle(self) -> None:
-        """Take the palette's current colours."""
         roles = (self._EDGES[self.kind], "foreground", "text")
         edge, ground, text = (self._palette.colour(role).name() for role in roles)
         self.setStyleSheet(

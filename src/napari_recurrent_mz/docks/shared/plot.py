@@ -67,7 +67,6 @@ class QuietCanvas(QWidget):
             self.restyle()
 
     def restyle(self) -> None:
-        """Draw again in the palette's current colours."""
         self._is_old = True
         self._soon.start()
 
@@ -201,7 +200,6 @@ class PlotPanel(QWidget):
         return button
 
     def show_figure(self, draw: Draw) -> None:
-        """Draw this from now on."""
         self.canvas.show_figure(draw)
         self.save_button.setEnabled(True)
 
@@ -211,7 +209,6 @@ class PlotPanel(QWidget):
         self.save_button.setEnabled(False)
 
     def restyle(self) -> None:
-        """Take the palette's current colours."""
         self.canvas.restyle()
 
     def ask(self) -> None:

@@ -59,7 +59,6 @@ class ResultLayer(QObject):
 
     @property
     def layer(self) -> Image | None:
-        """The layer, if it is in the viewer."""
         return self._layer.layer
 
     @property

@@ -131,7 +131,6 @@ class StackPanel(FormPanel):
         self._show_how()
 
     def layer(self) -> Image | None:
-        """The chosen stack."""
         number = self.stack.currentIndex()
         return self._stacks[number]() if 0 <= number < len(self._stacks) else None
 
@@ -286,11 +285,9 @@ class ScanSource(DropTarget):
         on(self, layers, self._layer_event)
 
     def set_optics(self, optics: Optics, objective: str = "") -> None:
-        """Fill in the optics; ``objective`` is the preset to show, for instance 63×/1.4 oil."""
         self.scan_parts.optics.set_values(optics.as_dict(), "from the sample", objective)
 
     def used(self) -> list[Row]:
-        """The rows that are ticked, from the lowest up."""
         return self.scan_parts.table.scans.used()
 
     def add_layers(self, layers: Iterable[Layer]) -> None:

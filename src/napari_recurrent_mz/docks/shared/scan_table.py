@@ -81,7 +81,6 @@ class Row:
 
     @property
     def planes(self) -> int:
-        """Number of planes that the layer has."""
         return plane_count(self.layer) if self.layer is not None else 0
 
     def scan(self, frame: int = 0) -> Scan:
@@ -194,7 +193,6 @@ class ScanModel(QAbstractTableModel):
         self._before = deque((_without(rows, layer) for rows in self._before), _UNDONE)
 
     def undo(self) -> None:
-        """Take the last change back."""
         if self._before:
             self._replace(self._before.pop())
 
@@ -345,7 +343,6 @@ class ScanTable(QTableView):
         self.setFixedHeight(24 * 5 + 28)
 
     def selected_rows(self) -> list[int]:
-        """Numbers of the selected rows."""
         selection = self.selectionModel()
         return [] if selection is None else sorted(i.row() for i in selection.selectedRows())
 
@@ -456,5 +453,4 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
 
 
 def layers_of(rows: Sequence[Row]) -> list[Image]:
-    """The layers of rows."""
     return [row.layer for row in rows if row.layer is not None]

@@ -59,7 +59,6 @@ class VolumeJob:
 
     @property
     def grid(self) -> ZGrid:
-        """The planes that are wanted."""
         assert isinstance(self.recipe.target, ZGrid)
         return self.recipe.target
 

@@ -97,11 +97,9 @@ class Run(QObject):
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody asked to stop."""
         return self._stop.is_set()
 
     def start(self) -> None:
-        """Begin."""
         Run._alive.add(self)
         SHORT_PAUSES.hold()
         self._steps = steps = _steps(self._work, self._args, self._stop)

@@ -153,13 +153,11 @@ class SideViews:
 
     @property
     def chosen(self) -> list[Any]:
-        """The chosen layers, each once."""
         layers = (self.first, self.second, self.third)
         return list({id(layer): layer for layer in layers if layer is not None}.values())
 
     @property
     def shown(self) -> tuple[ViewName, ...]:
-        """The views that are ticked."""
         return tuple(view for view in VIEWS if getattr(self, view))
 
     @property

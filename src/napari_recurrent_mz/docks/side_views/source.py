@@ -148,7 +148,6 @@ class VolumeSource:
 
     @property
     def bytes(self) -> int:
-        """Size of the whole volume."""
         return int(np.prod(self.pixels.shape) * np.dtype(self.pixels.dtype).itemsize)
 
     @property
@@ -238,7 +237,6 @@ def project(
 
 
 def project_now(source: VolumeSource) -> ViewsOrReason:
-    """Project a small volume."""
     try:
         return finished(source.steps())
     except Exception as error:

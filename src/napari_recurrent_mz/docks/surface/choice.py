@@ -134,7 +134,6 @@ class PointTable(NumberTable):
         on(self, self.itemChanged, self._edited)
 
     def show_points(self, points: npt.NDArray[np.float64]) -> None:
-        """Show points (N, 3), in µm."""
         self._shown = points
         self.show_rows([[f"{value:.3f}" for value in point] for point in points])
 
@@ -148,7 +147,6 @@ class PointTable(NumberTable):
         self.moved.emit(item.row(), point)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Delete takes the selected points out."""
         model = self.selectionModel()
         chosen = [] if model is None else sorted(index.row() for index in model.selectedRows())
         is_delete = event is not None and event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
@@ -216,7 +214,6 @@ class SurfaceChoice(QWidget):
         return str(self.form.kind.value)
 
     def layer(self) -> Any:
-        """The chosen layer of this kind, or None."""
         return self.form[self.kind_key()].value
 
     def choose(self, layer: Layer) -> None:
@@ -226,7 +223,6 @@ class SurfaceChoice(QWidget):
         self.form[kind].value = layer
 
     def describe(self, words: str) -> None:
-        """Say what the surface is like."""
         self.facts.setText(words)
         self.facts.setVisible(bool(words))
 

@@ -69,7 +69,6 @@ def heights_of(recipe: Recipe) -> Heights:
 
 
 def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[SurfaceImage]:
-    """Yield how far the work is."""
     return stepping(lambda: _work(recipe, stop), stop.is_set)
 
 
@@ -166,7 +165,6 @@ class SurfaceDock(ScanSource):
 
     # what a script calls --------------------------------------------------------------
     def set_surface(self, layer: Layer) -> None:
-        """Take a layer of points or of heights."""
         self.surface.choose(layer)
 
     def pick_points(self) -> None:
@@ -176,7 +174,6 @@ class SurfaceDock(ScanSource):
         self.say("Click three points of the surface, each at its z: the slider moves through z.")
 
     def act(self) -> None:
-        """Reconstruct the surface that the dock describes."""
         for row in self.used():
             row.forget()  # pixels may have been changed in place
         with telling(self):
@@ -221,7 +218,6 @@ class SurfaceDock(ScanSource):
         return plane_through(points, (rows, columns), pixel_um, origin or (0.0, 0.0)), points
 
     def _first(self) -> Image | None:
-        """The layer of the lowest scan."""
         rows = self.used()
         return rows[0].layer if rows else None
 

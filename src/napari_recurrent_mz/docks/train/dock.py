@@ -214,17 +214,14 @@ class TrainLayout(Form):
 
     @property
     def chosen(self) -> list[Image]:
-        """The layers to learn from."""
         layers = (self.stacks.first.value, self.stacks.second.value)
         return [layer for layer in layers if layer is not None]
 
     @property
     def inputs(self) -> tuple[QWidget, ...]:
-        """What a job is made from."""
         return self.stacks.native, self.optics, self.method, self.result.native
 
     def restyle(self, theme: str) -> None:
-        """Follow the viewer's theme."""
         super().restyle(theme)
         self.plot.restyle()
 
@@ -297,7 +294,6 @@ class TrainDock(Dock):
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
-        """Start the adaptation that the dock describes."""
         if self.run is not None:
             return
         with telling(self):
