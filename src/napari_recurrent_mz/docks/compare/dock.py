@@ -11,11 +11,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QScrollArea,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QScrollArea
 
 from ...core.optics import Optics
 from ...core.scans import InputError

@@ -24,8 +24,7 @@ from superqt.utils import signals_blocked
 
 from ...core.methods import METHOD_NAMES
 from ...core.scans import InputError
-from ..shared.fields import parse_length_um
-from ..shared.form import as_named, asked
+from ..shared.form import as_named, asked, parse_length_um
 from ..shared.guard import guarded, on
 from ..shared.layer_choice import is_image
 from ..shared.parts import NumberTable

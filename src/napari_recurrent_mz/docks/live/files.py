@@ -7,14 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QEvent,
-    QObject,
-    QStandardPaths,
-    Qt,
-    QTimer,
-    Signal,
-)
+from qtpy.QtCore import QEvent, QObject, QStandardPaths, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from ...core.scans import counted

@@ -32,8 +32,7 @@ from ...core.metrics import EPSILON
 from ...core.scans import InputError, default_grid, listed
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
-from ..shared.fields import NumberEdit
-from ..shared.form import DataForm, faint
+from ..shared.form import DataForm, NumberEdit, faint
 from ..shared.grid_panel import GridPanel
 from ..shared.guard import on, one_shot
 from ..shared.method_panel import NETWORK, MethodPanel

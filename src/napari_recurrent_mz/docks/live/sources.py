@@ -32,8 +32,7 @@ from ...acquisition import (
 from ...acquisition.acquisition import MAX_SCANS
 from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
-from ..shared.fields import NumberEdit
-from ..shared.form import DataForm, as_named, asked, faint
+from ..shared.form import DataForm, NumberEdit, as_named, asked, faint
 from ..shared.guard import emit_alive, on, sentence_of
 from ..shared.parts import push_button
 from ..shared.worker import Outcome, Run, in_background

@@ -12,16 +12,9 @@ from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
 from superqt.utils import signals_blocked
 
 from ...core.scans import InputError
-from ..shared.fields import parse_wavelength_um
-from ..shared.form import FormPanel, asked
+from ..shared.form import FormPanel, asked, parse_wavelength_um
 from ..shared.guard import on, telling
-from ..shared.layers import (
-    channel_of,
-    check_scan_layer,
-    frame_count,
-    full_resolution,
-    image_optics,
-)
+from ..shared.layers import channel_of, check_scan_layer, frame_count, full_resolution, image_optics
 from ..shared.parts import NumberTable
 from ..shared.scan_table import TYPED, TYPED_STEP, Row, rows_of
 

@@ -22,10 +22,9 @@ from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
-from ..shared.result import ResultLayer, look_of
+from ..shared.result import FinishedPlane, ResultLayer, look_of, reconstruct_steps
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import TYPED, Row, is_incomplete, planes_of_one_stack
-from ..shared.targets import FinishedPlane, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,

@@ -15,25 +15,13 @@ from napari.layers import Image
 from ...core.device import check_memory
 from ...core.methods import method_of
 from ...core.optics import Optics
-from ...core.scans import (
-    FloatArray,
-    InputError,
-    Scan,
-    ZGrid,
-    counted,
-)
+from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
 from ..shared.grid_panel import in_words, size_in_words
-from ..shared.layers import (
-    about_layer,
-    common_name,
-    frame_count,
-    full_resolution,
-)
-from ..shared.result import order_from, plane_in_view
+from ..shared.layers import about_layer, common_name, frame_count, full_resolution
+from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
-from ..shared.targets import ScanPixels, VolumeJob
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
 

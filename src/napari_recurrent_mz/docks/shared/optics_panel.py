@@ -11,8 +11,7 @@ from qtpy.QtWidgets import QComboBox
 
 from ...core.optics import Optics
 from ...core.scans import InputError, listed
-from .fields import NumberEdit
-from .form import FormPanel, as_named, asked, faint
+from .form import FormPanel, NumberEdit, as_named, asked, faint
 from .guard import on
 
 

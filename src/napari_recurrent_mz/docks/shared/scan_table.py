@@ -16,7 +16,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, check_scans, require_several
-from .fields import parse_length_um
+from .form import parse_length_um
 from .guard import telling
 from .layers import (
     heights_um,

@@ -15,8 +15,7 @@ from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
-from ..shared.fields import parse_length_um
-from ..shared.form import DataForm, as_named, asked, faint
+from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
 from ..shared.guard import guarded, on
 from ..shared.parts import NumberTable, column_of, push_button
 
