@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari.layers import Image, Points
 
 from ...core.optics import Optics
-from ...core.progress import Progress, Steps
+from ...core.progress import Steps
 from ...core.scans import InputError
 from ...measure.beads import (
     BeadSettings,
@@ -147,13 +147,7 @@ def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:
         lateral, axial = theoretical_fwhm(job.optics, bead_um=job.bead_um)
         theory = {"x": lateral, "y": lateral, "z": axial}
     steps = volumes_in_steps(job.volumes, job.settings, job.points_um, stop.is_set)
-    while True:
-        try:
-            words, done, total = next(steps)
-        except StopIteration as end:
-            tables, notes = end.value
-            break
-        yield Progress(done, total, words)
+    tables, notes = yield from steps
     return None if stop.is_set() else Measured(job.volumes, tables, theory, notes)
 
 
