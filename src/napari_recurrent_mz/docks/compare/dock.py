@@ -46,6 +46,13 @@ from .parts import LayerList, MeansTable, Options, Reference, parse_heights
 
 _COLOURS = "RdBu_r"  # blue where darker than the reference, white, red where brighter
 _SHOWN_PERCENTILE = 99.8
+_GROUP = "compare"
+_TABLES = "Comma-separated values (*.csv)"
+_PLOT_HEIGHT = 340
+_FIGURE_MM = (180.0, 150.0)
+_EMPTY = (
+    "PSNR, NRMSE and SSIM of every plane appear here: choose a reference and tick what to compare."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,15 +177,6 @@ def agreed_scans(layers: Sequence[Layer]) -> str:
     """The scans that all layers that know theirs agree on, as a person would type them."""
     heights = set(filter(None, map(scans_of, layers)))
     return " ".join(f"{z:.4g}" for z in next(iter(heights))) if len(heights) == 1 else ""
-
-
-_GROUP = "compare"
-_TABLES = "Comma-separated values (*.csv)"
-_PLOT_HEIGHT = 340
-_FIGURE_MM = (180.0, 150.0)
-_EMPTY = (
-    "PSNR, NRMSE and SSIM of every plane appear here: choose a reference and tick what to compare."
-)
 
 
 class CompareDock(Dock):

@@ -35,6 +35,9 @@ _SHOWN_PERCENTILES = (60, 99.9)  # a haze fills the worm; the nuclei are what on
 _GAMMA = 0.85
 _GRID = ZGrid(1.0, 9.0, 0.2)  # a little beyond the scans, on planes that the truth has
 _BOX_COLOUR = (0.5, 0.55, 0.6, 1.0)
+_LIVE_ZOOM = 0.8
+_LIVE_GAMMA = 0.7
+_PANELS = 0.4  # of the window's height, for the side views under the canvas
 
 
 def run_demo(
@@ -176,11 +179,6 @@ def wait(milliseconds: int) -> None:
     QTimer.singleShot(milliseconds, loop.quit)
     loop.exec()
     QApplication.processEvents()
-
-
-_LIVE_ZOOM = 0.8
-_LIVE_GAMMA = 0.7
-_PANELS = 0.4  # of the window's height, for the side views under the canvas
 
 
 def run_live_demo(

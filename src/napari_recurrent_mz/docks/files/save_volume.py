@@ -26,6 +26,10 @@ from ..shared.worker import Outcome, Run
 from .layer_files import LayersFile, check_free
 
 _OF_A_RUNNING_SESSION = ("state", "next_z_um")
+_OLD_ZARR = f"OME-Zarr {NGFF[1]}, for programs that do not read {NGFF[0]} (*.ome.zarr)"
+VOLUMES = f"OME-TIFF (*.ome.tif);;OME-Zarr, for large volumes (*.ome.zarr);;{_OLD_ZARR}"
+IMAGES = "OME-TIFF (*.ome.tif)"
+_PATIENCE_MS = 1000  # what is saved sooner needs no bar
 
 
 class SavingRow(QWidget):
@@ -97,11 +101,6 @@ def finished_volume(session: Any) -> Callable[[LayersFile], LayersFile]:
 
     return take
 
-
-_OLD_ZARR = f"OME-Zarr {NGFF[1]}, for programs that do not read {NGFF[0]} (*.ome.zarr)"
-VOLUMES = f"OME-TIFF (*.ome.tif);;OME-Zarr, for large volumes (*.ome.zarr);;{_OLD_ZARR}"
-IMAGES = "OME-TIFF (*.ome.tif)"
-_PATIENCE_MS = 1000  # what is saved sooner needs no bar
 
 Prepare = Callable[[LayersFile], LayersFile]
 

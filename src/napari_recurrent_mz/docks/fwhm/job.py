@@ -1,4 +1,4 @@
-"""From layers to measured beads: what the FWHM dock runs in its thread."""
+"""From layers to measured beads, which the FWHM dock finds in a thread and shows as points."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 _PLACE = ("ndim", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+_RING = 2.5  # diameter of a ring, in widths of a bead
+_LEAST_PIXELS = 6.0
+_WIDER = 0.4  # the rings of a second volume
+_FILL = 0.6
+_LEFT_OUT = "#ff5f5f"
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,13 +154,6 @@ def measure(job: FwhmJob, stop: threading.Event) -> Steps[Measured | None]:
     steps = volumes_in_steps(job.volumes, job.settings, job.points_um, stop.is_set)
     tables, notes = yield from steps
     return None if stop.is_set() else Measured(job.volumes, tables, theory, notes)
-
-
-_RING = 2.5  # diameter of a ring, in widths of a bead
-_LEAST_PIXELS = 6.0
-_WIDER = 0.4  # the rings of a second volume
-_FILL = 0.6
-_LEFT_OUT = "#ff5f5f"
 
 
 class BeadPoints:

@@ -60,6 +60,7 @@ PLACES = {
     "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
 }
 """Where the states of the network are."""
+_PROGRESS_S = 0.2
 
 
 def run_over(ended: Ended) -> str:
@@ -73,9 +74,6 @@ def start_again(count: int) -> str:
     """The question before a session with so many scans is let go."""
     scans = "The scan" if count == 1 else f"The {count} scans"
     return f"Start again? {scans} of this session will be discarded; the volume stays as a layer."
-
-
-_PROGRESS_S = 0.2
 
 
 class LiveDock(ScanIntake):

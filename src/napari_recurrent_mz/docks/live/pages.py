@@ -44,6 +44,13 @@ from .work import THUMBNAIL, Bytes, ScanLine
 
 Answered = Callable[[str, float | None], None]
 """Gets the key of the choice, and the height in µm that was typed."""
+_LIST_HEIGHT = 116
+_PLOT_HEIGHT = 200
+_NEXT_WIDTH = 60
+_PLANNED = 30.0
+_EPSILON_WIDTH = 84
+_TURN_MS = 20
+_REMEMBERED = ("method", "epsilon", "frame")
 
 
 @dataclass(frozen=True)
@@ -164,15 +171,6 @@ class QuestionBox(QWidget):
             on(self, button.clicked, lambda _=False, key=choice.key: self.answer(key))
             self._line.addWidget(button)
             self.buttons[choice.key] = button
-
-
-_LIST_HEIGHT = 116
-_PLOT_HEIGHT = 200
-_NEXT_WIDTH = 60
-_PLANNED = 30.0
-_EPSILON_WIDTH = 84
-_TURN_MS = 20
-_REMEMBERED = ("method", "epsilon", "frame")
 
 
 class SetupPage(QWidget):

@@ -1,4 +1,4 @@
-"""The Live dock's work in a thread: one session, what is asked of it, and what it reports."""
+"""The Live dock's session in a thread: what is asked of it, and what it reports to the window."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ _SHOWN_PERCENTILES = (1.0, 99.8)
 
 Bytes = npt.NDArray[np.uint8]
 ACCEPT = "accept"
+_TURN_MS = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -396,9 +397,6 @@ def thumbnail(scan: Scan) -> Bytes:
     low, high = np.percentile(small, _SHOWN_PERCENTILES)
     grey = np.clip((small - low) / max(high - low, 1e-12), 0, 1)
     return np.ascontiguousarray(np.rint(255 * grey), np.uint8)
-
-
-_TURN_MS = 1
 
 
 def _nothing() -> None:

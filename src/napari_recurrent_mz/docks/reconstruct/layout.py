@@ -39,6 +39,8 @@ _TIP = (
     "standard deviation: 0 % is known, 100 % unknown. Dashed lines are scans. A network can do "
     "better on samples such as it was trained on."
 )
+_GROUP = "result"
+_NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
 
 
 class ErrorPlot(QWidget):
@@ -97,10 +99,6 @@ def _looked_at(recipe: Recipe) -> _Seen:
     error = expected_errors(recipe.scans, recipe.optics, z_um, target)
     over_z = ErrorOverZ(z_um, error, [scan.z_um for scan in recipe.scans])
     return over_z, hot_pixel_notes(recipe.scans, recipe.optics), light_notes(recipe.scans)
-
-
-_GROUP = "result"
-_NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
 
 
 @dataclass(frozen=True)

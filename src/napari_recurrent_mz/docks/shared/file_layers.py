@@ -1,4 +1,4 @@
-"""The layers of an image file: one for each channel, time points along an axis of their own."""
+"""The layers of an image file, one a channel; channels or times in it that may be heights."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ _TIP = (
     "Some programs label the planes of a z-stack as channels or time points. Press to open the "
     "file as a z-stack, and to take planes of it as scans; layers that are there stay as they are"
 )
+LayerData = tuple[Any, dict[str, Any], str]
+_PER_AXIS = ("scale", "translate", "units", "axis_labels")
+_PAIR = ("magenta", "green")
+_MORE = ("cyan", "yellow", "magenta", "red", "green", "blue")
 
 
 class Mislabelled(NamedTuple):
@@ -82,13 +86,6 @@ class HeightsButton(QPushButton):
     def _press(self) -> None:
         if self._offered is not None:
             self.pressed_for.emit(self._offered)
-
-
-LayerData = tuple[Any, dict[str, Any], str]
-
-_PER_AXIS = ("scale", "translate", "units", "axis_labels")
-_PAIR = ("magenta", "green")
-_MORE = ("cyan", "yellow", "magenta", "red", "green", "blue")
 
 
 @dataclass(frozen=True, eq=False)

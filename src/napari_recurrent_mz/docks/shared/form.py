@@ -56,6 +56,9 @@ from .parts import Words, column_of, heading, without_wheel
 
 _UM_PER = {"": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
+T = TypeVar("T")
+_GAP = 4
+_SHORTEST = 5  # letters of a choice that must be readable
 
 
 def parse_length_um(text: str) -> float | None:
@@ -127,11 +130,6 @@ class NumberEdit(QLineEdit):
         else:
             self._value, self._shown = None, self.text()
         self.edited.emit()
-
-
-T = TypeVar("T")
-_GAP = 4
-_SHORTEST = 5  # letters of a choice that must be readable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A combo box of a viewer's layers that keeps up with them."""
+"""Which layers docks offer and take, and a combo box of them that keeps up with the viewer."""
 
 from __future__ import annotations
 

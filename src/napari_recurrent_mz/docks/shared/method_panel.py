@@ -1,4 +1,4 @@
-"""Method, model and device; the device is named, so nobody wonders whether the GPU is used."""
+"""Method, model and device, which is named, and how much of a GPU's memory may be used."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ MEMORY_TIP = (
     "software needs the same GPU; what would need more is made in smaller parts, a little "
     "slower. 0 is no limit"
 )
+NETWORK = "recurrent-mz"
+_PAINTED_MS = 100  # the dock is seen before torch is loaded, which keeps the window waiting
+_MOST_OWN = 8  # models that are remembered
+_DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
 
 
 class GpuMemory(QObject):
@@ -95,12 +99,6 @@ def _remembered_gb() -> float:
     except ValueError:
         return 0.0
     return min(gigabytes, _MOST_GB) if math.isfinite(gigabytes) and gigabytes > 0 else 0.0
-
-
-NETWORK = "recurrent-mz"
-_PAINTED_MS = 100  # the dock is seen before torch is loaded, which keeps the window waiting
-_MOST_OWN = 8  # models that are remembered
-_DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
 
 
 @dataclass(frozen=True)

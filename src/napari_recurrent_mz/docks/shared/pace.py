@@ -18,6 +18,12 @@ from .guard import one_shot
 from .insides import SHORT_PAUSES, give_controls, is_open, unselected, window_of, without_controls
 
 _EVERY_MS = 300  # what is over sooner is not shown at all
+_LEAST_S = 0.15
+_SHARE = 0.2  # of the time, at most, for showing
+_TURN_MS = 10
+_PATIENCE_S = 0.3
+Steps = tuple[Callable[[], object], ...]
+L = TypeVar("L", bound=Layer)
 
 
 class Activity:
@@ -62,12 +68,6 @@ class Activity:
             bar.set_description(words)
         if done != bar.n:
             bar.update(done - bar.n)
-
-
-_LEAST_S = 0.15
-_SHARE = 0.2  # of the time, at most, for showing
-_TURN_MS = 10
-_PATIENCE_S = 0.3
 
 
 class Turns(QObject):
@@ -196,10 +196,6 @@ class Pace:
     def _painted(self, began: float) -> None:
         self._shown = time.monotonic()
         self._cost_s = self._shown - began
-
-
-Steps = tuple[Callable[[], object], ...]
-L = TypeVar("L", bound=Layer)
 
 
 class LayerInTurns(Generic[L]):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SOON_MS = 30
 _DPI = 100.0  # as matplotlib's own canvas
+_FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
 class QuietCanvas(QWidget):
@@ -148,9 +149,6 @@ def picture_of(figure: Figure, ratio: float) -> QImage:
 def _plotters() -> ThreadPoolExecutor:
     """One thread for all plots: fonts are read once, and no two figures are drawn at a time."""
     return ThreadPoolExecutor(1, "plots")
-
-
-_FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
 
 
 class PlotPanel(QWidget):

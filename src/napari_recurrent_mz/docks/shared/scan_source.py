@@ -1,4 +1,4 @@
-"""Where scans come from: what the docks that work on scans share."""
+"""Where scans come from: layers, files, planes of a stack; what the docks of scans share."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ from .scan_table import Row, ScanTable, rows_of
 from .worker import in_background
 
 _LIST = 1  # of the two ways to choose planes
+_ALL_PLANES_UP_TO = 6
+_WORDS = {3: "Three", 4: "Four", 5: "Five"}
+_UNTICKED = "The scans before are unticked."
 
 
 def spread_planes(
@@ -221,11 +224,6 @@ class StackPanel(FormPanel):
         by_list = self.how.currentIndex() == _LIST
         self.planes.setVisible(by_list)
         self.spacing.setVisible(not by_list)
-
-
-_ALL_PLANES_UP_TO = 6
-_WORDS = {3: "Three", 4: "Four", 5: "Five"}
-_UNTICKED = "The scans before are unticked."
 
 
 class ScanParts:

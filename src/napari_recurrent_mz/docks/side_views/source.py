@@ -21,6 +21,13 @@ from ..shared.layers import Frame, own_metadata, plane_count, plane_shape, um_pe
 from ..shared.result import um_along
 
 Point = tuple[float, float, float]
+AT_ONCE_VOXELS = 16_000_000
+"""Volumes in memory up to this size are projected before the next frame is drawn."""
+UNASKED_BYTES = 256 * 2**20
+"""Lazy layers beyond this size are read only when a person asks for it."""
+_SAMPLE = 200_000
+ViewsOrReason = SideViews | str
+"""The views of a volume, or a sentence that says why there are none."""
 
 
 class Placed(NamedTuple):
@@ -97,18 +104,6 @@ def _value(views: SideViews, place: dict[str, float]) -> float | None:
     if all(0 <= i < count for i, count in zip(index, image.shape, strict=True)):
         return float(image[tuple(index)])
     return None
-
-
-AT_ONCE_VOXELS = 16_000_000
-"""Volumes in memory up to this size are projected before the next frame is drawn."""
-
-UNASKED_BYTES = 256 * 2**20
-"""Lazy layers beyond this size are read only when a person asks for it."""
-
-_SAMPLE = 200_000
-
-ViewsOrReason = SideViews | str
-"""The views of a volume, or a sentence that says why there are none."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,7 @@ from .choice import (
 )
 
 _MESH = 300  # vertices on a side, at most: enough to look at from all sides
+_FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +129,6 @@ def _faces(shape: Sequence[int]) -> npt.NDArray[np.int64]:
     upper = np.stack([a, b, c], axis=-1).reshape(-1, 3)
     lower = np.stack([b, d, c], axis=-1).reshape(-1, 3)
     return np.concatenate([upper, lower])
-
-
-_FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
 
 
 class SurfaceDock(ScanSource):

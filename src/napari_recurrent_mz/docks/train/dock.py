@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ENDING = ".safetensors"
+_FULL = "A full z-stack, finely sampled: the network learns to rebuild its planes"
+_GROUP = "train"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +149,6 @@ def outcome_words(outcome: dict[str, Any], path: Path) -> tuple[str, str]:
     )
 
 
-_FULL = "A full z-stack, finely sampled: the network learns to rebuild its planes"
-
-
 @dataclass(frozen=True)
 class Stacks:
     """What is learned from."""
@@ -224,9 +223,6 @@ class TrainLayout(Form):
     def restyle(self, theme: str) -> None:
         super().restyle(theme)
         self.plot.restyle()
-
-
-_GROUP = "train"
 
 
 def adapt_steps(

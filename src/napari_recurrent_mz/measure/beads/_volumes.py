@@ -131,8 +131,7 @@ def measure_volumes(
         If a volume cannot be measured, or the two do not overlap.
     """
     steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
-    tell = on_progress and (lambda step: on_progress(step.words, step.done, step.total))
-    return finished(steps, tell)
+    return finished(steps, on_progress and (lambda s: on_progress(s.words, s.done, s.total)))
 
 
 def _one_volume(
