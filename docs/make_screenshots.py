@@ -27,7 +27,7 @@ def make(name: str, theme: str, size: tuple[int, int], data: Path | None) -> Non
     """Make one picture, of the demo or of a scene."""
     path = IMAGES / f"{name.replace('_', '-')}-{theme}-{size[0]}x{size[1]}.png"
     if name == "demo":
-        from napari_recurrent_mz.docks.demo.reconstruct import run_demo
+        from napari_recurrent_mz.docks.demo.windows import run_demo
 
         outcome = run_demo(screenshot=path, theme=theme, size=size)
         print(f"{path}: {outcome.state} {outcome.sentence}".rstrip())

@@ -17,7 +17,7 @@ import napari
 from measure_reconstruct_stalls import _SCANS_UM, add, scans
 
 from napari_recurrent_mz import ZGrid
-from napari_recurrent_mz.docks.demo.reconstruct import SETTLE_MS, wait, wait_for
+from napari_recurrent_mz.docks.demo.windows import SETTLE_MS, wait, wait_for
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 
 _GRID = ZGrid(2.0, 8.0, 0.2)

@@ -29,7 +29,7 @@ from _stall_timer import HEADER, StallTimer
 from qtpy.QtCore import QTimer
 
 from napari_recurrent_mz import Optics, ZGrid
-from napari_recurrent_mz.docks.demo.reconstruct import SETTLE_MS, until_done, wait, wait_for
+from napari_recurrent_mz.docks.demo.windows import SETTLE_MS, until_done, wait, wait_for
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.layers import um_scale_and_place
 

@@ -25,8 +25,7 @@ import tifffile
 from _stall_timer import HEADER, StallTimer
 
 from napari_recurrent_mz.core.scans import Scan, ZGrid
-from napari_recurrent_mz.docks.demo.live import scan_by_itself
-from napari_recurrent_mz.docks.demo.reconstruct import SETTLE_MS, wait, wait_for
+from napari_recurrent_mz.docks.demo.windows import SETTLE_MS, scan_by_itself, wait, wait_for
 from napari_recurrent_mz.docks.live.dock import LiveDock
 
 _METHODS = ("lmmse", "recurrent-mz")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_recurrent_mz.cli._demo import GRID, MOST
-from napari_recurrent_mz.docks.demo.live import run_live_demo
+from napari_recurrent_mz.docks.demo.windows import run_live_demo
 
 
 def run(theme: str, size: tuple[int, int], path: Path, data: Path | None) -> None:  # noqa: ARG001

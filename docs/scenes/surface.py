@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_recurrent_mz.docks.demo.reconstruct import centre, look_around, show_box
+from napari_recurrent_mz.docks.demo.windows import centre, look_around, show_box
 from napari_recurrent_mz.docks.files import samples
 from napari_recurrent_mz.docks.surface.dock import SurfaceDock
 

@@ -26,11 +26,11 @@ from qtpy.QtCore import QSettings, QThreadPool
 from napari_recurrent_mz.core.device import limit_gpu_memory
 from napari_recurrent_mz.docks.live import files as _live_files
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
-from napari_recurrent_mz.docks.reconstruct.error_plot import ErrorPlot
+from napari_recurrent_mz.docks.reconstruct.layout import ErrorPlot
 from napari_recurrent_mz.docks.shared import guard as _guard
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.docks.shared.dock import stop_run
-from napari_recurrent_mz.docks.shared.gpu_memory import gpu_memory
+from napari_recurrent_mz.docks.shared.method_panel import gpu_memory
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig
 
 

@@ -10,7 +10,7 @@ import pytest
 from skimage.io import imread
 
 from napari_recurrent_mz import Optics
-from napari_recurrent_mz.docks.demo import reconstruct as demo
+from napari_recurrent_mz.docks.demo import windows as demo
 from napari_recurrent_mz.docks.files import samples as _samples
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.engine import inference

@@ -18,7 +18,7 @@ import zarr
 from napari_recurrent_mz import Optics, ZGrid, reconstruct
 from napari_recurrent_mz.core import device
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
-from napari_recurrent_mz.docks.reconstruct.result_panel import ResultPanel
+from napari_recurrent_mz.docks.reconstruct.layout import ResultPanel
 from napari_recurrent_mz.docks.shared.layers import METADATA_KEY, stack_pixels
 from napari_recurrent_mz.engine import inference
 from napari_recurrent_mz.io import read_image
@@ -273,7 +273,7 @@ def test_the_folder_is_asked_for_once_and_remembered(qtbot, folder, monkeypatch)
         return str(folder)
 
     monkeypatch.setattr(
-        "napari_recurrent_mz.docks.reconstruct.result_panel.QFileDialog.getExistingDirectory", ask
+        "napari_recurrent_mz.docks.reconstruct.layout.QFileDialog.getExistingDirectory", ask
     )
     panel = ResultPanel()
     qtbot.addWidget(panel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_recurrent_mz.docks.shared.fields import NumberEdit, parse_length_um, parse_wavelength_um
+from napari_recurrent_mz.docks.shared.form import NumberEdit, parse_length_um, parse_wavelength_um
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from napari_recurrent_mz.docks.shared.form import DataForm, as_named, asked
 from napari_recurrent_mz.docks.shared.layer_choice import is_image
 from napari_recurrent_mz.docks.shared.optics_panel import OpticsFields
 from napari_recurrent_mz.docks.side_views.form import SideViews
-from napari_recurrent_mz.docks.train.layout import Result
+from napari_recurrent_mz.docks.train.dock import Result
 
 
 @dataclass(frozen=True)

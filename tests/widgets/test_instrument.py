@@ -20,8 +20,8 @@ from napari_recurrent_mz.docks.shared import dock as dock_module
 from napari_recurrent_mz.docks.shared import plot as plot_module
 from napari_recurrent_mz.docks.shared.dock import Dock, Progress
 from napari_recurrent_mz.docks.shared.layer_choice import LayerChoice
+from napari_recurrent_mz.docks.shared.parts import Palette
 from napari_recurrent_mz.docks.shared.plot import PlotPanel
-from napari_recurrent_mz.docks.shared.theme import Palette
 from napari_recurrent_mz.docks.shared.worker import Outcome, Run
 from napari_recurrent_mz.measure.plots import Ink
 

@@ -14,8 +14,7 @@ from qtpy.QtGui import QOpenGLContext
 
 from napari_recurrent_mz.docks.shared.dock import Dock
 from napari_recurrent_mz.docks.shared.insides import Later
-from napari_recurrent_mz.docks.shared.layer_in_turns import LayerInTurns
-from napari_recurrent_mz.docks.shared.pace import Turns
+from napari_recurrent_mz.docks.shared.pace import LayerInTurns, Turns
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from demo_devices import SomebodyElse, demo_core
 from files import write_ome
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid, reconstruct
 from napari_recurrent_mz.acquisition import simulated_microscope, simulated_sample, watch_folder
-from napari_recurrent_mz.docks.demo import live as _live_demo
+from napari_recurrent_mz.docks.demo import windows as _live_demo
 from napari_recurrent_mz.docks.live import sources as _live_sources
 from napari_recurrent_mz.docks.live.dock import LiveDock
 from napari_recurrent_mz.docks.live.sources import FOLDER, MICRO_MANAGER, MICROSCOPE

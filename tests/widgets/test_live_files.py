@@ -20,12 +20,11 @@ from scipy.ndimage import gaussian_filter
 from napari_recurrent_mz import Optics, Scan, Session, ZGrid
 from napari_recurrent_mz.docks.live.dock import LiveDock
 from napari_recurrent_mz.docks.live.files import LiveFiles, is_session_path, sessions_folder
-from napari_recurrent_mz.docks.live.question import QuestionBox
-from napari_recurrent_mz.docks.live.run import LiveRun
-from napari_recurrent_mz.docks.live.work import Add, Listed, NotStarted
+from napari_recurrent_mz.docks.live.pages import QuestionBox
+from napari_recurrent_mz.docks.live.work import Add, Listed, LiveRun, NotStarted
 from napari_recurrent_mz.docks.shared.layers import um_scale_and_place
 from napari_recurrent_mz.docks.shared.pace import Turns
-from napari_recurrent_mz.docks.shared.theme import Palette
+from napari_recurrent_mz.docks.shared.parts import Palette
 from napari_recurrent_mz.engine.session import Autosave, load, save, unsaved_sessions
 from napari_recurrent_mz.io import VolumeWriter
 

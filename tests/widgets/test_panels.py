@@ -13,9 +13,6 @@ from qtpy.QtWidgets import QLabel
 
 from napari_recurrent_mz.core.device import gpu_memory_limit, limit_gpu_memory
 from napari_recurrent_mz.core.scans import InputError, ZGrid, nice_step
-from napari_recurrent_mz.docks.shared import (
-    gpu_memory as _gpu_memory,
-)
 from napari_recurrent_mz.docks.shared import guard as _guard
 from napari_recurrent_mz.docks.shared import (
     method_panel as _method_panel,
@@ -27,14 +24,14 @@ from napari_recurrent_mz.docks.shared.form import faint
 from napari_recurrent_mz.docks.shared.grid_panel import GridPanel, in_words
 from napari_recurrent_mz.docks.shared.method_panel import MethodPanel
 from napari_recurrent_mz.docks.shared.optics_panel import OBJECTIVES, OpticsPanel
-from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
-from napari_recurrent_mz.docks.shared.stack_panel import (
+from napari_recurrent_mz.docks.shared.parts import MessageLabel, Palette
+from napari_recurrent_mz.docks.shared.scan_source import (
     StackPanel,
     parse_planes,
     planes_every,
     spread_planes,
 )
-from napari_recurrent_mz.docks.shared.theme import MessageLabel, Palette
+from napari_recurrent_mz.docks.shared.scan_table import HEIGHT, PLANE, USE, ScanTable, rows_of
 from napari_recurrent_mz.networks import weights
 
 BACKGROUND, TOOLTIP = Qt.ItemDataRole.BackgroundRole, Qt.ItemDataRole.ToolTipRole
@@ -445,7 +442,7 @@ def test_a_limit_is_in_force_in_every_dock_and_the_next_time(qtbot, with_gpu) ->
     assert gpu_memory_limit() == 4.5
     assert second.memory.text() == "4.5 GB"
     limit_gpu_memory(None)  # napari is started again
-    _gpu_memory.gpu_memory.cache_clear()
+    _method_panel.gpu_memory.cache_clear()
     again = MethodPanel()
     qtbot.addWidget(again)
     assert (again.memory.value(), gpu_memory_limit()) == (4.5, 4.5)
@@ -488,7 +485,8 @@ def test_a_proposed_grid_leaves_auto_on_and_a_typed_one_stays(qtbot) -> None:
     qtbot.addWidget(panel)
     panel.propose(ZGrid(0, 10, 0.5))
     assert panel.auto.isChecked()
-    panel.restore(["1", "2", "0.5"])
+    _settings.remember("live", {"start": "1", "stop": "2", "step": "0.5"})
+    panel.restore("live")
     assert not panel.auto.isChecked()
     panel.propose(ZGrid(0, 10, 0.5))
     assert panel.grid() == ZGrid(1, 2, 0.5)

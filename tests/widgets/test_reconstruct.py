@@ -20,7 +20,7 @@ from napari_recurrent_mz import Optics, ZGrid
 from napari_recurrent_mz.core import device
 from napari_recurrent_mz.core.methods import METHOD_NAMES
 from napari_recurrent_mz.docks.files import samples
-from napari_recurrent_mz.docks.reconstruct import error_plot
+from napari_recurrent_mz.docks.reconstruct import layout as _layout
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared import method_panel as _method_panel
 from napari_recurrent_mz.docks.shared.drop import read_all
@@ -355,7 +355,7 @@ def test_the_expected_error_of_every_plane_is_shown_before_a_run(
     assert re.search(r"the volume, about \d+ MB more while computing", dock.ui.grid.cost.text())
     asked = []
     monkeypatch.setattr(
-        error_plot, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [], [])
+        _layout, "_looked_at", lambda recipe: asked.append(recipe) or (shown, [], [])
     )
     for _ in range(3):
         dock.check()  # nothing has changed

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import QFileDialog
 from files import with_objectives, write_ome
 from napari_recurrent_mz.core.progress import tell
 from napari_recurrent_mz.docks.files import save_volume as _save_volume
-from napari_recurrent_mz.docks.files import saving as _saving
 from napari_recurrent_mz.docks.files.layer_files import LayersFile
 from napari_recurrent_mz.docks.reconstruct.dock import ReconstructDock
 from napari_recurrent_mz.docks.shared.layers import heights_um, known_metadata
@@ -179,7 +178,7 @@ def test_what_takes_long_shows_how_far_it_is_and_can_be_ended(
 
 
 def test_what_is_written_when_it_is_ended_is_saved(qtbot: Any) -> None:
-    row, ended = _saving.SavingRow(), list[Any]()
+    row, ended = _save_volume.SavingRow(), list[Any]()
     qtbot.addWidget(row)
     begun, go_on = threading.Event(), threading.Event()
 

@@ -21,8 +21,8 @@ from napari_recurrent_mz.docks.shared import insides as _insides
 from napari_recurrent_mz.docks.shared import pace as _pace
 from napari_recurrent_mz.docks.shared.insides import ShortPauses
 from napari_recurrent_mz.docks.shared.pace import Pace, Turns
-from napari_recurrent_mz.docks.shared.quiet_plot import QuietCanvas
-from napari_recurrent_mz.docks.shared.theme import Palette
+from napari_recurrent_mz.docks.shared.parts import Palette
+from napari_recurrent_mz.docks.shared.plot import QuietCanvas
 from napari_recurrent_mz.measure.plots import Ink
 
 

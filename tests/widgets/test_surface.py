@@ -276,7 +276,7 @@ def test_an_unexpected_failure_is_one_sentence(qtbot, dock, monkeypatch) -> None
     assert press(qtbot, dock).state == "failed"
     told = dock.footer.message.text()
     assert told.startswith("This failed with an unexpected RuntimeError (a cosmic ray): ")
-    assert "please report this sentence, with “docks/surface/job.py, line " in told
+    assert "please report this sentence, with “docks/surface/dock.py, line " in told
 
 
 def test_the_choices_are_remembered(qtbot, dock, make_surface_dock) -> None:

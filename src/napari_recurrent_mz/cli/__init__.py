@@ -16,12 +16,11 @@ from ..core.errors import known_sentence
 from . import _prepare, _simulate
 from ._batch import batch
 from ._beads import beads
-from ._bench import bench
 from ._card import card, package, validate
 from ._demo import demo
 from ._evaluate import evaluate
-from ._experiments import add_sizes, experiments
 from ._info import info
+from ._lab import add_sizes, bench, experiments
 from ._options import add_command, add_group, called
 from ._reconstruct import reconstruct, surface
 from ._train import add_settings, train

@@ -41,8 +41,7 @@ def demo(
         _live_without_window(network) if live else _without_window(output, network)
         return
     try:
-        from ..docks.demo.live import run_live_demo
-        from ..docks.demo.reconstruct import run_demo
+        from ..docks.demo.windows import run_demo, run_live_demo
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("napari", "qtpy", "magicgui", "superqt"):
             raise

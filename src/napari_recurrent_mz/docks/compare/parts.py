@@ -24,11 +24,10 @@ from superqt.utils import signals_blocked
 
 from ...core.methods import METHOD_NAMES
 from ...core.scans import InputError
-from ..shared.fields import parse_length_um
-from ..shared.form import as_named, asked
+from ..shared.form import as_named, asked, parse_length_um
 from ..shared.guard import guarded, on
 from ..shared.layer_choice import is_image
-from ..shared.number_table import NumberTable
+from ..shared.parts import NumberTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,11 +56,7 @@ LayerTest = Callable[[Layer], bool]
 
 
 class LayerList(QListWidget):
-    """The viewer's images but the reference, to tick any number of them.
-
-    It follows layers that come, go, move and get other names; ``accepts`` says which are offered,
-    ``ticks`` which of those that are new are ticked.
-    """
+    """The viewer's images but the reference, to tick any number of them."""
 
     changed = Signal()
 
@@ -96,11 +91,9 @@ class LayerList(QListWidget):
         self._offer()
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """As high as its rows, within limits."""
         return QSize(200, _ROW * min(max(self.count(), 2), 5) + 4)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """No less than its rows need."""
         return QSize(80, self.sizeHint().height())
 
     def _offer(self, _event: Any = None) -> None:

@@ -13,14 +13,11 @@ from ...measure.beads import bead_profiles, in_words, write_beads
 from ...measure.plots.widths import AxisHistogram, profiles_figure, width_histograms, widths_figure
 from ..shared import layers as _layers
 from ..shared.dock import Dock
-from ..shared.guard import guarded, on, sentence_of, telling
-from ..shared.layer_choice import is_image
-from ..shared.mouse import on_click
+from ..shared.guard import guarded, on, on_click, sentence_of, telling
+from ..shared.layer_choice import is_image, lacks_step, selected_or_only
 from ..shared.plot import ask_for_file
-from ..shared.stacks import lacks_step, selected_or_only
-from .job import FwhmJob, Measured, measure, points_um, volume_of
+from .job import BeadPoints, FwhmJob, Measured, measure, points_um, volume_of
 from .layout import FwhmPages
-from .points import BeadPoints
 
 _NOTHING = "Nothing is measured yet: choose a volume and press Measure"
 _NO_BEAD = "Click a bar or a bead: its profile and the fit appear here"
@@ -51,7 +48,6 @@ class FwhmDock(Dock):
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
-        """Measure what the dock describes."""
         if self.run is not None:
             return
         with telling(self):

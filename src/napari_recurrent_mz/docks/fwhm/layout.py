@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from napari.layers import Image, Points
+from napari.layers import Points
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
@@ -15,18 +15,13 @@ from ...core.optics import Optics
 from ...measure.beads import BeadSettings
 from ..shared.form import DataForm, as_named, asked, faint
 from ..shared.guard import on
+from ..shared.layer_choice import is_any_image
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import heading, push_button
+from ..shared.parts import Palette, heading, push_button
 from ..shared.plot import PlotPanel
-from ..shared.theme import Palette
 
 GROUP = "fwhm"
 MODEL_NAMES = {"gaussian3d": "3-D Gaussian", "profiles": "1-D Gaussian profiles"}
-
-
-def _is_image(layer: Any) -> bool:
-    """Any image: of one that cannot be measured, a sentence says why."""
-    return isinstance(layer, Image)
 
 
 def _is_points(layer: Any) -> bool:
@@ -42,13 +37,13 @@ class BeadForm:
         "Volume",
         "The volume whose beads are measured",
         nothing="Choose a layer",
-        layers=_is_image,
+        layers=is_any_image,
         heading="Layers",
     )
     reference: Any = asked(
         "Reference",
         "A second volume to compare with, for instance the mechanical scan",
-        layers=_is_image,
+        layers=is_any_image,
     )
     points: Any = asked(
         "Beads",
@@ -151,7 +146,6 @@ class SetupPage(QWidget):
 
     @property
     def layers(self) -> list[Any]:
-        """The volume, and the reference."""
         chosen = (self.form.volume.value, self.form.reference.value)
         return [layer for layer in chosen if layer is not None]
 
@@ -160,7 +154,6 @@ class SetupPage(QWidget):
         return None if self.optics.is_incomplete() else self.optics.optics()
 
     def remember(self) -> None:
-        """Keep the settings for the next run."""
         self.optics.remember()
         self.form.remember(GROUP)
 
@@ -194,7 +187,6 @@ class WidthsPanel(PlotPanel):
     """Histograms that lie side by side or one above the other, as there is room."""
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Lay the figure out again for its new shape."""
         super().resizeEvent(event)
         self.canvas.restyle()
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
+from ...acquisition import Ended
 from ...core.device import check_memory
-from ...core.scans import InputError
+from ...core.scans import InputError, counted
 from ...measure.plots.live import ErrorOverZ, Stopping, live_figure
-from ..files.saving import finished_volume
+from ..files.save_volume import finished_volume
 from ..shared.guard import guarded, on, telling
 from ..shared.insides import SHORT_PAUSES
 from ..shared.pace import Turns
@@ -20,25 +21,13 @@ from ..shared.result import order_from, plane_in_view, show_height
 from .files import LiveFiles
 from .intake import Candidate, ScanIntake
 from .layer import LiveLayer, NextScanFrame, get_ready
-from .pages import LivePages
-from .question import CONTINUE, START_AGAIN, QuestionBox
-from .run import LiveRun
-from .sources import FOLDER, HAND, FolderFeed, MicroscopeFeed
-from .words import (
-    ABORT,
-    ACTIONS,
-    NOTHING,
-    PLACES,
-    STAGES,
-    START,
-    STOP_WATCHING,
-    run_over,
-    start_again,
-)
+from .pages import CONTINUE, START_AGAIN, LivePages, QuestionBox
+from .sources import FOLDER, HAND, MICROSCOPE, FolderFeed, MicroscopeFeed
 from .work import (
     Add,
     Filled,
     Listed,
+    LiveRun,
     Message,
     MicroscopeFree,
     NotStarted,
@@ -47,7 +36,44 @@ from .work import (
     Started,
 )
 
+START = ("Start session", "Begin: the first scan brings the volume as a new layer")
+ACTIONS = {
+    HAND: (
+        "Add selected layer",
+        "Take the selected image as a scan; of a stack, the plane in view",
+    ),
+    FOLDER: ("Watch the folder", "Every TIFF that appears in the folder becomes a scan"),
+    MICROSCOPE: (
+        "Run automatically",
+        "Scan, refine, go where the next scan helps most; stop by ε or at the most scans",
+    ),
+}
+"""The main button while a session runs, for each source."""
+
+STOP_WATCHING = ("Stop watching", "New files are no longer taken; the session stays")
+ABORT = "End what the microscope does; the stage comes to rest, the scans stay (Esc)"
+NOTHING = "Start a session and add scans: what each of them changes is drawn here."
+STAGES = {"scan": "Scan", "linear": "Linear estimate", "network": "Network"}
+PLACES = {
+    "device": "The network remembers the scans on the GPU.",
+    "host": "The network remembers the scans in main memory.",
+    "recomputed": "Memory does not hold what the network remembers: every scan enters again.",
+}
+"""Where the states of the network are."""
 _PROGRESS_S = 0.2
+
+
+def run_over(ended: Ended) -> str:
+    """How an automatic run ended; the verdict itself stands over the plots."""
+    by_itself = f"The run has stopped by itself after {counted(ended.scans, 'scan')}."
+    why = by_itself if ended.reason == "converged" else ended.sentence
+    return f"{why} {ended.stage}".strip()
+
+
+def start_again(count: int) -> str:
+    """The question before a session with so many scans is let go."""
+    scans = "The scan" if count == 1 else f"The {count} scans"
+    return f"Start again? {scans} of this session will be discarded; the volume stays as a layer."
 
 
 class LiveDock(ScanIntake):
@@ -208,7 +234,6 @@ class LiveDock(ScanIntake):
             self.footer.action.setEnabled(False)
 
     def restyle_plots(self) -> None:
-        """Draw in the theme's colours."""
         for part in (self.scans.plot, self.scans.verdict, self.question.label):
             part.restyle()
 

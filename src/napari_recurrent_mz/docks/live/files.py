@@ -7,25 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QEvent,
-    QObject,
-    QStandardPaths,
-    Qt,
-    QTimer,
-    Signal,
-)
+from qtpy.QtCore import QEvent, QObject, QStandardPaths, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from ...core.scans import counted
-from ..files.saving import SavingRow
+from ..files.save_volume import SavingRow
 from ..shared import settings as _settings
 from ..shared.guard import emit_alive, guarded, on
 from ..shared.parts import push_button
 from ..shared.plot import ask_for_file
 from ..shared.worker import Outcome, in_background
-from .pages import LivePages
-from .question import Choice, QuestionBox
+from .pages import Choice, LivePages, QuestionBox
 
 Make = Callable[[], Any]
 
@@ -53,11 +45,7 @@ def is_session_path(path: Path) -> bool:
 
 
 class LiveFiles(QObject):
-    """Keeps a dock's session: every scan is on disk before its volume is made.
-
-    A session that was neither saved nor ended by a person is offered when the dock is first shown,
-    where ``is_wanted`` says so.
-    """
+    """Keeps a dock's session: every scan is on disk before its volume is made."""
 
     said = Signal(str, str)  # a sentence and its kind; safe from any thread
     opened = Signal(object)  # what makes a session that is to be opened, for its thread

@@ -15,15 +15,12 @@ from ...core.scans import InputError, Scan, listed
 from ...io import z_from_name
 from ..shared import drop as _drop
 from ..shared import layers as _layers
-from ..shared.dock import InstrumentFooter
 from ..shared.guard import telling
 from ..shared.worker import in_background
 from .files import LiveFiles, is_session_path
 from .layer import LiveLayer
-from .pages import LivePages
-from .question import ABOUT_SCANS, LEAVE_OUT, USE_HEIGHT, QuestionBox
-from .run import LiveRun
-from .work import Add, ScanQuestion
+from .pages import ABOUT_SCANS, LEAVE_OUT, USE_HEIGHT, LivePages, QuestionBox
+from .work import Add, LiveRun, ScanQuestion
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,17 +80,12 @@ def of_file(image: Any) -> Candidate:
 class ScanIntake(_drop.DropTarget):
     """Takes images as scans for a session; before there is one, they wait for it."""
 
-    footer: InstrumentFooter
     pages: LivePages
     question: QuestionBox
     live: LiveRun
     files: LiveFiles
     volume: LiveLayer | None
     waiting: list[Candidate]
-
-    def say(self, sentence: str, kind: str = "hint") -> None:
-        """Answer to what the user did last."""
-        self.footer.say(sentence, kind)
 
     def add_selected(self) -> None:
         """Take the layers that are selected in napari's layer list as scans."""
@@ -124,10 +116,7 @@ class ScanIntake(_drop.DropTarget):
         in_background(self, _drop.read_all, list(paths), then=self._read)
 
     def offer(self, candidate: Candidate, z_um: float | None = None) -> None:
-        """Take an image as a scan; its height is asked for when neither it nor ``z_um`` says it.
-
-        Raises InputError if it cannot be a scan.
-        """
+        """Take an image as a scan; its height is asked for when neither it nor ``z_um`` says it."""
         if z_um is not None:
             candidate = replace(candidate, z_um=z_um)
         if self.live.session is None:

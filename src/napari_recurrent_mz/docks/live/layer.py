@@ -12,9 +12,8 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from ...core.methods import METHOD_NAMES
 from ...core.scans import ZGrid
 from ..shared.insides import SHORT_PAUSES
-from ..shared.layer_in_turns import LayerInTurns
 from ..shared.layers import METADATA_KEY
-from ..shared.pace import Pace, Turns
+from ..shared.pace import LayerInTurns, Pace, Turns
 from ..shared.result import show_height
 from .work import Listed
 
@@ -42,7 +41,6 @@ class LiveLayer(QObject):
 
     @property
     def layer(self) -> Image | None:
-        """The layer, if it is in the viewer."""
         return self._layer.layer
 
     def show(self, *, now: bool = False) -> None:
@@ -60,10 +58,7 @@ class LiveLayer(QObject):
             self._pace.show_soon()
 
     def finish(self, listed: Listed) -> None:
-        """Say of which scans the finished volume is made, and adapt the contrast.
-
-        Limits of the contrast that the user has set stay.
-        """
+        """Say of which scans the finished volume is made, and adapt the contrast."""
         self.show(now=True)
         self._turns.after(lambda: self._finish(listed))
 
@@ -164,7 +159,6 @@ class NextScanFrame:
 
     @property
     def layer(self) -> Vectors | None:
-        """The frame's layer, if it is in the viewer."""
         return self._layer.layer
 
     def forget(self) -> None:
@@ -173,10 +167,7 @@ class NextScanFrame:
         self._request, self._is_unwanted, self._is_hidden = None, False, False
 
     def show(self, z_um: float, grid: ZGrid, image: Image) -> None:
-        """Put the frame around ``image`` at a height, in micrometres.
-
-        A frame that the user has removed stays away until the next session.
-        """
+        """Put the frame around ``image`` at a height, in micrometres."""
         layer = self.layer
         self._is_unwanted |= self._layer.was_removed
         if self._is_unwanted:
@@ -200,7 +191,6 @@ class NextScanFrame:
             layer.visible, self._is_hidden = False, True
 
     def remove(self) -> None:
-        """Take the frame away."""
         self._layer.remove()
         self.forget()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -18,7 +20,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QInputDialog,
     QLabel,
-    QTableWidget,
+    QPushButton,
     QTableWidgetItem,
     QTabWidget,
     QVBoxLayout,
@@ -27,28 +29,148 @@ from qtpy.QtWidgets import (
 
 from ...core.methods import method_of
 from ...core.metrics import EPSILON
-from ...core.scans import InputError, default_grid
+from ...core.scans import InputError, default_grid, listed
 from ..files.save_volume import SaveButton
 from ..shared import settings as _settings
-from ..shared.form import DataForm, faint
+from ..shared.form import DataForm, NumberEdit, faint
 from ..shared.grid_panel import GridPanel
-from ..shared.guard import on
+from ..shared.guard import on, one_shot
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.optics_panel import OpticsPanel
-from ..shared.parts import heading, push_button, without_wheel
-from ..shared.plot import PlotPanel
-from ..shared.quiet_plot import QuietCanvas
-from ..shared.theme import MessageLabel, Palette
+from ..shared.parts import MessageLabel, NumberTable, Palette, heading, push_button, without_wheel
+from ..shared.plot import PlotPanel, QuietCanvas
 from .sources import GROUP, NextScan, SourcePanel
 from .work import THUMBNAIL, Bytes, ScanLine
 
+Answered = Callable[[str, float | None], None]
+"""Gets the key of the choice, and the height in µm that was typed."""
 _LIST_HEIGHT = 116
 _PLOT_HEIGHT = 200
 _NEXT_WIDTH = 60
 _PLANNED = 30.0
 _EPSILON_WIDTH = 84
 _TURN_MS = 20
-_REMEMBERED = ("start", "stop", "step", "method", "epsilon", "frame")
+_REMEMBERED = ("method", "epsilon", "frame")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A button; an empty key leaves things as they are."""
+
+    key: str
+    text: str
+    tooltip: str
+
+
+LEAVE_OUT = Choice("", "Leave out", "The scan is not taken")
+USE_HEIGHT = Choice("height", "Add", "Take the scan at this height")
+START_AGAIN = Choice("again", "Start again", "Let the scans go; the volume stays as a layer")
+CONTINUE = Choice("", "Go on", "Everything stays as it is")
+ABOUT_SCANS = {
+    "replace": Choice("replace", "Replace", "The new scan takes the place of the old one"),
+    "average": Choice("average", "Average", "The mean of both is one scan, with less noise"),
+    "keep": Choice("keep", "Keep both", "Both are scans"),
+    "accept": Choice("accept", "Accept", "Take the scan as it is"),
+}
+"""What may be done with a scan that the session has not taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    sentence: str
+    choices: Sequence[Choice]
+    answered: Answered
+    wants_height: bool
+    about: str
+
+
+class QuestionBox(QWidget):
+    """The question that is asked now; the others wait."""
+
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
+        self.label = MessageLabel(palette)
+        self.height_um = NumberEdit("height of the scan", "Height of the scan, in µm", "z (µm)")
+        on(self, self.height_um.returnPressed, self._answer_first)
+        self.buttons: dict[str, QPushButton] = {}
+        self._waiting: deque[_Question] = deque()
+        self._unit = QLabel("µm")
+        self._line = QHBoxLayout()
+        self._line.addWidget(self.height_um)
+        self._line.addWidget(self._unit)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.label)
+        column.addLayout(self._line)
+        self.hide()
+
+    @property
+    def is_asking(self) -> bool:
+        return bool(self._waiting)
+
+    def ask(
+        self,
+        sentence: str,
+        choices: Sequence[Choice],
+        answered: Answered,
+        *,
+        wants_height: bool = False,
+        about: str = "",
+    ) -> None:
+        """Ask, once the questions before are answered; a height may be asked for as well."""
+        self._waiting.append(_Question(sentence, choices, answered, wants_height, about))
+        if len(self._waiting) == 1:
+            self._show()
+        else:
+            self._say()
+
+    def answer(self, key: str) -> None:
+        """Choose, as a click on the button does."""
+        if not self._waiting:
+            return
+        question, height = self._waiting[0], self.height_um.value()
+        if key and question.wants_height and height is None:
+            self.height_um.setFocus()
+            return
+        self._waiting.popleft()
+        self._show()
+        question.answered(key, height)
+
+    def forget(self) -> None:
+        self._waiting.clear()
+        self._show()
+
+    def _answer_first(self) -> None:
+        if self._waiting:
+            self.answer(self._waiting[0].choices[0].key)
+
+    def _say(self) -> None:
+        question, *others = self._waiting
+        names = [f"'{one.about}'" for one in others if one.about]
+        verb = "waits" if len(names) == 1 else "wait"
+        rest = f" {listed(names)} {verb} for a height, too." if names else ""
+        self.label.say(question.sentence + rest, "warning")
+
+    def _show(self) -> None:
+        for button in self.buttons.values():
+            button.hide()
+            self._line.removeWidget(button)
+            button.deleteLater()
+        self.buttons = {}
+        self.setVisible(bool(self._waiting))
+        if not self._waiting:
+            return
+        self._say()
+        question = self._waiting[0]
+        self.height_um.set_value(None)
+        for part in (self.height_um, self._unit):
+            part.setVisible(question.wants_height)
+        for choice in question.choices:
+            button = push_button(choice.text, choice.tooltip)
+            on(self, button.clicked, lambda _=False, key=choice.key: self.answer(key))
+            self._line.addWidget(button)
+            self.buttons[choice.key] = button
 
 
 class SetupPage(QWidget):
@@ -110,40 +232,32 @@ class SetupPage(QWidget):
         return self.optics.is_incomplete() or any(not edit.text().strip() for edit in fields)
 
     def propose_grid(self, limits_um: tuple[float, float]) -> None:
-        """A grid of all that a stage reaches, in steps of half a depth of field, if none is typed.
-
-        Raises InputError if the optics are not known, or the stage reaches too far.
-        """
+        """A grid of all that a stage reaches, in half depths of field, if none is typed."""
         self.grid.propose(default_grid(limits_um, self.optics.optics().depth_of_field_um))
 
 
-class ScanList(QTableWidget):
+class ScanList(NumberTable):
     """The scans in the order in which they came: a picture, z, and the change each brought."""
 
     removed = Signal(int)  # the scan of this row is to go
     looked_at = Signal(float)  # the plane at this height in µm is to be seen
 
     def __init__(self) -> None:
-        super().__init__(0, 3)
-        self.setAccessibleName("Scans")
-        self.setToolTip(
-            "Delete removes the selected scan; a double click shows the plane at its height"
+        super().__init__(
+            "Scans",
+            "Delete removes the selected scan; a double click shows the plane at its height",
+            ["z (µm)", "Change", "Scan"],
+            THUMBNAIL + 4,
         )
-        self.setHorizontalHeaderLabels(["z (µm)", "Change", "Scan"])
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setShowGrid(False)
         self.setAcceptDrops(False)
         self.setMinimumHeight(_LIST_HEIGHT)
-        self.setTabKeyNavigation(False)
-        upright, across = self.verticalHeader(), self.horizontalHeader()
-        if upright is not None and across is not None:
-            upright.hide()
-            upright.setDefaultSectionSize(THUMBNAIL + 4)
-            across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            across.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        self.rows.hide()
+        self.header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         on(self, self.cellDoubleClicked, lambda row: self.looked_at.emit(self._lines[row].z_um))
         self._lines: Sequence[ScanLine] = ()
 
@@ -164,7 +278,6 @@ class ScanList(QTableWidget):
             self.scrollToBottom()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Delete removes the selected scan."""
         keys = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
         if event is not None and event.key() in keys and self.currentRow() >= 0:
             self.removed.emit(self.currentRow())
@@ -294,21 +407,17 @@ class PageHolder(QWidget):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the page is still to come."""
         return self._column.count() == 0
 
     def fill(self) -> None:
-        """Let the page come."""
         if self.is_empty:
             self._column.addWidget(self.page)
             self.updateGeometry()
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """The page's."""
         return self.page.sizeHint()
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """The page's."""
         return self.page.minimumSizeHint()
 
 
@@ -330,10 +439,7 @@ class LivePages(QTabWidget):
             self.addTab(holder, name)
         self.setDocumentMode(True)
         self.tabBar().setDrawBase(False)  # type: ignore[union-attr]  # a line in no theme's colour
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_TURN_MS)
-        on(self, self._soon.timeout, self._fill_next)
+        self._soon = one_shot(self, _TURN_MS, self._fill_next)
 
     def show_page(self, page: QWidget) -> None:
         """Bring one of the two pages to the front."""
@@ -343,7 +449,6 @@ class LivePages(QTabWidget):
                 self.setCurrentWidget(holder)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Let the pages come soon."""
         super().showEvent(event)
         self._soon.start()
 
@@ -367,15 +472,11 @@ class LivePages(QTabWidget):
 
     def remember(self) -> None:
         """Keep optics, grid, method, rule, ε and the source for the next session."""
-        grid = self.setup.grid
-        typed = not grid.follows_scans  # what only follows the scans is found anew
         self.setup.optics.remember()
+        self.setup.grid.remember(GROUP)
         for form in (self.setup.next_scan, self.setup.sources.form):
             form.remember(GROUP)
         values = {
-            "start": grid.start.text() if typed else "",
-            "stop": grid.stop.text() if typed else "",
-            "step": grid.step.text() if typed else "",
             "method": self.setup.method.method_key(),
             "epsilon": f"{self.scans.epsilon.value():g}",
             "frame": str(int(self.scans.frame.isChecked())),
@@ -385,7 +486,7 @@ class LivePages(QTabWidget):
     def restore(self) -> None:
         """Take what was remembered, and the defaults where nothing is."""
         texts = _settings.remembered(GROUP, _REMEMBERED)
-        self.setup.grid.restore([texts.get(name, "") for name in ("start", "stop", "step")])
+        self.setup.grid.restore(GROUP)
         self.setup.method.set_method(texts.get("method", NETWORK))
         self.scans.epsilon.setValue(100 * EPSILON)
         with contextlib.suppress(ValueError):

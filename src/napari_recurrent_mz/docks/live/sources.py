@@ -32,8 +32,7 @@ from ...acquisition import (
 from ...acquisition.acquisition import MAX_SCANS
 from ...core.scans import InputError, Scan
 from ..shared.drop import doubts_about
-from ..shared.fields import NumberEdit
-from ..shared.form import DataForm, as_named, asked, faint
+from ..shared.form import DataForm, NumberEdit, as_named, asked, faint
 from ..shared.guard import emit_alive, on, sentence_of
 from ..shared.parts import push_button
 from ..shared.worker import Outcome, Run, in_background
@@ -275,7 +274,6 @@ class FolderFeed(QObject):
 
     @property
     def is_watching(self) -> bool:
-        """Whether new files become scans now."""
         return self._run is not None
 
     def start(self) -> None:
@@ -296,7 +294,6 @@ class FolderFeed(QObject):
         self.changed.emit()
 
     def stop(self) -> None:
-        """Watch no longer."""
         if self._run is not None:
             self.let_go()
             self._panel.lock_folder(False)
@@ -325,11 +322,7 @@ class FolderFeed(QObject):
 
 
 class MicroscopeFeed(QObject):
-    """Connects to what a panel says, and gives the microscope with the panel's limits.
-
-    ``scan`` gives what a session is asked for the frames of acquisitions that others run, where
-    the panel wants them.
-    """
+    """Connects to what a panel says, and gives the microscope with the panel's limits."""
 
     scan = Signal(object)
     said = Signal(str, str)  # both are safe from any thread
@@ -347,7 +340,6 @@ class MicroscopeFeed(QObject):
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a microscope."""
         return self._microscope is not None
 
     def connect_to(self, which: str) -> None:

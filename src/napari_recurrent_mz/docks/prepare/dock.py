@@ -21,7 +21,7 @@ from ..shared import layers as _layers
 from ..shared.dock import Dock
 from ..shared.form import DataForm, faint
 from ..shared.guard import on, telling
-from ..shared.layer_choice import LayerChoice
+from ..shared.layer_choice import LayerChoice, is_any_image
 from ..shared.layers import about_layer
 from ..shared.plot import PlotPanel, ask_for_file
 from . import job as _job
@@ -37,7 +37,6 @@ from .pages import (
     MotionTable,
     PreparePages,
     Stack,
-    is_any_image,
 )
 
 _TABLES = "Comma-separated values (*.csv)"
@@ -84,7 +83,6 @@ class PrepareDock(Dock):
         return self.pages.currentIndex()
 
     def act(self) -> None:
-        """Do the task that is shown."""
         if self.run is None:
             with telling(self):
                 (self._align, self._make_edf, self._measure, self._register)[self.task]()
@@ -118,7 +116,6 @@ class PrepareDock(Dock):
             self.footer.ready(self._missing(), "hint")
 
     def save_table(self, path: Any) -> None:
-        """Save the motion of every plane as CSV."""
         if self.table is not None:
             self.save_file(lambda: write_table(path, self.table))
 

@@ -24,8 +24,8 @@ from ...measure.preparation import (
     resampling,
 )
 from ..shared import layers as _layers
+from ..shared.layer_choice import check_stack
 from ..shared.layers import about_layer
-from ..shared.stacks import check_stack
 from .pages import Align, Register
 
 _SAME_PLACE_PX = 0.5
@@ -184,10 +184,7 @@ def about_heights(layer: Image, source: PlaneSource) -> dict[str, Any]:
 def about_registered(
     wide: Image, confocal: Image, registration: Registration, crop: bool
 ) -> dict[str, Any]:
-    """Keyword arguments for a confocal stack that lies where the wide-field stack does.
-
-    Its colours, contrast and metadata are those of the confocal layer.
-    """
+    """Keyword arguments for a confocal stack that lies where the wide-field stack does."""
     step = {"task": "register", "to": wide.name, **registration.as_dict(), "cropped": crop}
     name = f"{confocal.name} (registered)"
     planes, region = (registration.planes, registration.region) if crop else (None, None)

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QTabWidget
 
 from ..shared.form import DataForm, asked
 from ..shared.guard import on
-from ..shared.number_table import NumberTable
-from ..shared.parts import push_button
+from ..shared.layer_choice import is_any_image
+from ..shared.parts import NumberTable, push_button
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,11 +36,6 @@ ACTIONS = (
     ("Measure", "Measure background and foreground on the EDF; the stack stays as it is"),
     ("Register", "Find how the confocal stack lies, and add it on the wide-field grid"),
 )
-
-
-def is_any_image(layer: Layer) -> bool:
-    """Any image: of one that cannot be prepared, a sentence says why."""
-    return isinstance(layer, Image)
 
 
 def _is_flat_image(layer: Layer) -> bool:
@@ -170,7 +165,6 @@ class PreparePages(QTabWidget):
         self.currentChanged.connect(self.edited)
 
     def remember(self) -> None:
-        """Keep the settings for the next run."""
         for form in (self.align, self.edf, self.register):
             form.remember(GROUP)
 

@@ -12,17 +12,10 @@ from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
 from superqt.utils import signals_blocked
 
 from ...core.scans import InputError
-from ..shared.fields import parse_wavelength_um
-from ..shared.form import FormPanel, asked
+from ..shared.form import FormPanel, asked, parse_wavelength_um
 from ..shared.guard import on, telling
-from ..shared.layers import (
-    channel_of,
-    check_scan_layer,
-    frame_count,
-    full_resolution,
-    image_optics,
-)
-from ..shared.number_table import NumberTable
+from ..shared.layers import channel_of, check_scan_layer, frame_count, full_resolution, image_optics
+from ..shared.parts import NumberTable
 from ..shared.scan_table import TYPED, TYPED_STEP, Row, rows_of
 
 NAME, EMISSION = range(2)
@@ -198,10 +191,7 @@ class ChannelsPanel(FormPanel):
     def look(
         self, rows: Sequence[Row], layers: Iterable[Layer], wavelength_um: float | None
     ) -> None:
-        """Offer the channels and times of what is in the table.
-
-        ``wavelength_um`` is the emission wavelength of the table's own channel.
-        """
+        """Offer the channels and times of what is in the table."""
         self.channels = channels_of(rows, layers)
         for channel in self.channels[1:]:
             remembered = self._keep(channel)

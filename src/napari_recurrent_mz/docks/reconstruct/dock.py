@@ -22,10 +22,9 @@ from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.layers import METADATA_KEY, known_metadata
 from ..shared.pace import Turns
-from ..shared.result import ResultLayer, look_of
+from ..shared.result import FinishedPlane, ResultLayer, look_of, reconstruct_steps
 from ..shared.scan_source import ScanSource
 from ..shared.scan_table import TYPED, Row, is_incomplete, planes_of_one_stack
-from ..shared.targets import FinishedPlane, reconstruct_steps
 from ..shared.worker import Outcome, Rest, in_background
 from .jobs import (
     Planned,
@@ -87,7 +86,6 @@ class ReconstructDock(ScanSource):
 
     # what a script or the demo calls ------------------------------------------------
     def set_grid(self, grid: ZGrid) -> None:
-        """Fill in the target grid."""
         self.ui.grid.set_grid(grid)
 
     def write_to(self, folder: Path, ngff: str | None = None) -> None:
@@ -95,11 +93,9 @@ class ReconstructDock(ScanSource):
         self.ui.result.write_to(folder, ngff)
 
     def act(self) -> None:
-        """What the main button does: :meth:`reconstruct`."""
         self.reconstruct()
 
     def reconstruct(self) -> None:
-        """Start the reconstruction that the dock describes."""
         with telling(self):
             self._begin(preview=False)
 
@@ -107,12 +103,6 @@ class ReconstructDock(ScanSource):
         """Start the linear MMSE preview: a coarser grid when the full one would take long."""
         with telling(self):
             self._begin(preview=True)
-
-    def cancel(self) -> None:
-        """Stop after the current plane; what is finished stays."""
-        super().cancel()
-        if self.run is not None:
-            self.footer.cancelling("Stopping…")
 
     # checking -----------------------------------------------------------------------
     def _scans_changed(self) -> None:

@@ -15,25 +15,13 @@ from napari.layers import Image
 from ...core.device import check_memory
 from ...core.methods import method_of
 from ...core.optics import Optics
-from ...core.scans import (
-    FloatArray,
-    InputError,
-    Scan,
-    ZGrid,
-    counted,
-)
+from ...core.scans import FloatArray, InputError, Scan, ZGrid, counted
 from ...engine.recipe import Recipe
 from ...io import check_disk, disk_bytes
 from ..shared.grid_panel import in_words, size_in_words
-from ..shared.layers import (
-    about_layer,
-    common_name,
-    frame_count,
-    full_resolution,
-)
-from ..shared.result import order_from, plane_in_view
+from ..shared.layers import about_layer, common_name, frame_count, full_resolution
+from ..shared.result import ScanPixels, VolumeJob, order_from, plane_in_view
 from ..shared.scan_table import Row, layers_of, scan_warnings, scans_of
-from ..shared.targets import ScanPixels, VolumeJob
 from .channels import Channel, ChannelsPanel
 from .layout import ReconstructLayout
 
@@ -53,10 +41,7 @@ class Planned:
 
 
 def build_jobs(ui: ReconstructLayout, viewer: Any, *, preview: bool) -> list[Planned]:
-    """The jobs that the dock describes, one for each channel that is ticked.
-
-    A preview is linear MMSE, in about two seconds, of the channel in the table alone.
-    """
+    """The jobs that the dock describes, one for each channel that is ticked."""
     rows = ui.table.scans.used()
     used = ui.channels.used() or [Channel({}, is_main=True)]
     channels = used[:1] if preview else used
@@ -97,9 +82,7 @@ def _job(
     if preview:
         grid = _coarser(ui, grid, scans)
     order = order_from(plane_in_view(viewer, grid), len(grid))
-    model = ui.method.model_name() if method.needs_model else None
-    device = ui.method.device_choice() if method.needs_optics else "cpu"
-    recipe = Recipe(scans, grid, optics, method.key, model, device, pixel_um)
+    recipe = Recipe(scans, grid, optics, method.key, *ui.method.needed(method), pixel_um)
     frames = ui.channels.frames if lapse else 1
     output = None
     if not preview and ui.result.is_on_disk:

@@ -2,21 +2,202 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
-from qtpy.QtWidgets import QHBoxLayout, QWidget
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy, QWidget
 
+from ...core.methods import image_made
+from ...core.scans import InputError
+from ...engine.recipe import Recipe
+from ...io import check_output
+from ...io._zarr import NGFF
+from ...measure.plots.live import ErrorOverZ, error_figure
 from ..files.save_volume import SaveButton
+from ..shared import settings
 from ..shared.dock import Form, InstrumentFooter
+from ..shared.form import FormPanel, as_named, asked, faint
 from ..shared.grid_panel import GridPanel
+from ..shared.guard import on
 from ..shared.layer_size import SizeButton
+from ..shared.layers import file_stem
 from ..shared.method_panel import MethodPanel
-from ..shared.parts import heading, push_button
+from ..shared.parts import Palette, column_of, heading, push_button
+from ..shared.plot import QuietCanvas
 from ..shared.scan_source import ScanParts
-from ..shared.theme import Palette
+from ..shared.worker import in_background
 from .channels import ChannelsPanel
-from .error_plot import ErrorPlot
-from .result_panel import ResultPanel
+
+_Seen = tuple[ErrorOverZ, list[str], list[str]]
+_HEIGHT = 80
+_TIP = (
+    "How far the linear estimate (MMSE) is expected to be off in every plane, in parts of its "
+    "standard deviation: 0 % is known, 100 % unknown. Dashed lines are scans. A network can do "
+    "better on samples such as it was trained on."
+)
+_GROUP = "result"
+_NOT_IN_NAMES = r'[<>:"/\\|?*\x00-\x1f]'
+
+
+class ErrorPlot(QWidget):
+    """A small curve that follows scans, optics and target grid."""
+
+    noticed = Signal()  # there are other notes
+
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
+        self.canvas = QuietCanvas(palette, "Expected error of the planes", _HEIGHT)
+        self.setToolTip(_TIP)
+        self.shown: ErrorOverZ | None = None
+        # on hot pixels of the scans, and on a scan with less or more light than the others
+        self.notes: list[list[str]] = [[], []]
+        self._recipe: Recipe | None = None
+        column_of(self, self.canvas)
+        self.hide()
+
+    def follow(self, recipe: Recipe | None, owner: Any) -> None:
+        """Show the errors of this recipe, which a thread of the dock ``owner`` finds."""
+        before, self._recipe = self._recipe, recipe
+        if recipe is None or recipe.optics is None:
+            self.shown, self.notes = None, [[], []]
+            self.hide()
+        elif before is None or _facts(before) != _facts(recipe):
+            in_background(
+                owner, _looked_at, recipe, then=self._shows(recipe), failed=lambda _: self.hide()
+            )
+
+    def _shows(self, recipe: Recipe) -> Callable[[_Seen], None]:
+        def show(seen: _Seen) -> None:
+            if self._recipe is not None and _facts(self._recipe) == _facts(recipe):
+                self.shown, *notes = seen
+                self.canvas.show_figure(error_figure(self.shown))
+                self.show()
+                if notes != self.notes:
+                    self.notes = notes
+                    self.noticed.emit()
+
+        return show
+
+
+def _facts(recipe: Recipe) -> tuple[Any, ...]:
+    """What the errors depend on; the recipe holds the pixels, so that their ids stay theirs."""
+    scans = tuple((id(scan.pixels), scan.z_um) for scan in recipe.scans)
+    return scans, recipe.target, recipe.optics, image_made(recipe.method, recipe.model)
+
+
+def _looked_at(recipe: Recipe) -> _Seen:
+    from ...engine.check import hot_pixel_notes, light_notes
+    from ...estimates.planning import expected_errors  # with torch
+
+    assert recipe.optics is not None
+    z_um = recipe.target.z_um  # type: ignore[union-attr]
+    target = image_made(recipe.method, recipe.model)
+    error = expected_errors(recipe.scans, recipe.optics, z_um, target)
+    over_z = ErrorOverZ(z_um, error, [scan.z_um for scan in recipe.scans])
+    return over_z, hot_pixel_notes(recipe.scans, recipe.optics), light_notes(recipe.scans)
+
+
+@dataclass(frozen=True)
+class ResultFields:
+    """Whether volumes are written as they are made."""
+
+    stored: ClassVar = as_named("ngff")
+    on_disk: bool = asked(
+        "Write to disk",
+        "Write the volume as OME-Zarr plane after plane, so that it need not fit in memory; its "
+        "layer shows what is there",
+        False,
+    )
+    ngff: str = asked(
+        "OME-Zarr version",
+        f"{NGFF[1]} is for programs that do not read {NGFF[0]}",
+        NGFF[0],
+        choices={version: version for version in NGFF},
+    )
+
+
+class ResultPanel(FormPanel):
+    """A box to tick, and the folder in which volumes are written; it is remembered."""
+
+    def __init__(self) -> None:
+        super().__init__(ResultFields)
+        self.on_disk: QCheckBox = self._form.on_disk.native
+        self.choose = push_button("Folder…", "Choose the folder that volumes are written to")
+        self.where = faint(wraps=False, is_copied=True)
+        self.where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._folder = settings.remembered(_GROUP, ("folder",)).get("folder", "")
+        self._form.put_beside("on_disk", self.choose)
+        self._form.put_under("on_disk", self.where)
+        self._form.restore(_GROUP)
+        self._show()
+        on(self, self.on_disk.toggled, self._toggled)
+        on(self, self.on_disk.clicked, self._clicked)
+        on(self, self.choose.clicked, self._ask)
+
+    @property
+    def is_on_disk(self) -> bool:
+        return self.on_disk.isChecked()
+
+    @property
+    def ngff(self) -> str:
+        return str(self._form.ngff.value)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether only the folder is missing, which is no mistake."""
+        return self.is_on_disk and not self._folder
+
+    def write_to(self, folder: Path, ngff: str | None = None) -> None:
+        """Write volumes to this folder, as this version of OME-Zarr or the one chosen before."""
+        self._folder = str(folder)
+        self._form.ngff.value = ngff or self.ngff
+        self._show()
+        if self.is_on_disk:
+            self.changed.emit()
+        else:
+            self.on_disk.setChecked(True)
+
+    def output(self, name: str, taken: Collection[Path] = ()) -> Path:
+        """The OME-Zarr folder for a volume of this name; what is there, or taken, stays."""
+        if not self._folder:
+            raise InputError("Choose the folder for the volume.")
+        stem = file_stem(re.sub(_NOT_IN_NAMES, "_", name)) or "Volume"
+        folder, number = Path(self._folder), 1
+        path = folder / f"{stem}.ome.zarr"
+        while path.exists() or path in taken:
+            number += 1
+            path = folder / f"{stem} ({number}).ome.zarr"
+        return check_output(path, ngff=self.ngff)
+
+    def remember(self) -> None:
+        """Keep the folder for the next run."""
+        settings.remember(_GROUP, {"folder": self._folder})
+        self._form.remember(_GROUP)
+
+    def _toggled(self) -> None:
+        self._show()
+        self.changed.emit()
+
+    def _clicked(self, is_on: bool) -> None:
+        if is_on and not self._folder:
+            self._ask()
+
+    def _ask(self) -> None:
+        start = self._folder or str(Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, "Write volumes to", start)
+        if chosen:
+            self.write_to(Path(chosen))
+
+    def _show(self) -> None:
+        for part in (self.choose, self.where):
+            part.setVisible(self.is_on_disk)
+        self._form.show_field("ngff", self.is_on_disk)
+        self.where.setText(self._folder or "no folder chosen")
+        self.where.setToolTip(self._folder)
 
 
 class ReconstructLayout(Form):
@@ -86,7 +267,6 @@ class ReconstructLayout(Form):
         self.fit()
 
     def restyle(self, theme: str) -> None:
-        """Follow the viewer's theme."""
         super().restyle(theme)
         self.error.canvas.restyle()
         port = self.table.viewport()

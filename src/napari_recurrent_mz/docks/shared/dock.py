@@ -25,15 +25,23 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.progress import Progress as Progress
-from .activity import Activity
 from .form import tab_in_order
 from .grid_panel import in_words
 from .guard import Tells, on, one_shot, reported, telling
 from .insides import is_open, talk_to_canvas, unwrapped, window_of
-from .parts import column_of, heading, name_button, push_button, scrolling, show_progress
+from .pace import Activity
+from .parts import (
+    MessageLabel,
+    Palette,
+    column_of,
+    heading,
+    name_button,
+    push_button,
+    scrolling,
+    show_progress,
+)
 from .plot import PlotPanel
 from .splits import Splits
-from .theme import MessageLabel, Palette
 from .worker import Outcome, Run, Work, time_left
 
 _WIDTH = 340
@@ -169,10 +177,10 @@ class InstrumentFooter(QWidget):
         words += f": {piece} " if piece else ": "
         show_progress(self.bar, done, total, f"{words}{done} of {total}{left}")
 
-    def cancelling(self, words: str = "Stopping…") -> None:
+    def cancelling(self) -> None:
         """The wish to stop was heard."""
         self.cancel.setEnabled(False)
-        self.bar.setFormat(words)
+        self.bar.setFormat("Stopping…")
 
     def ended(self) -> None:
         """Take the bar away."""
@@ -190,7 +198,6 @@ class InstrumentFooter(QWidget):
             self.activity.move(done, total, words)
 
     def restyle(self) -> None:
-        """Take the theme's colours again."""
         for label in (self.state, self.warnings, self.message):
             label.restyle()
 
@@ -224,7 +231,6 @@ class Form(QWidget):
         return QSize(self.minimumWidth(), high + 12)
 
     def restyle(self, theme: str) -> None:
-        """Follow the viewer's theme."""
         self._palette.use(theme)
         self._footer.restyle()
         faint = self._palette.faint.name(QColor.NameFormat.HexArgb)
@@ -237,7 +243,6 @@ class Form(QWidget):
         tab_in_order(self)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Ask for the width that the form needs."""
         super().showEvent(event)
         self.fit()
 
@@ -314,7 +319,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         """What :meth:`check` does; what it raises is why the buttons cannot be pressed."""
 
     def restyle_plots(self) -> None:
-        """Draw plots again in the theme's colours."""
         for panel in self.findChildren(PlotPanel):
             panel.restyle()
 
@@ -356,7 +360,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         self.check()
 
     def save_file(self, write: Callable[[], Path]) -> None:
-        """Write a file; the footer says how it went."""
         with telling(self):
             self.say(f"Saved “{write().name}”.", "done")
 
@@ -491,7 +494,6 @@ class Dock(QWidget, Tells, metaclass=_Kept):
         """Go elsewhere in the window than napari puts a dock that its menus open."""
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """The natural size of the form with its footer."""
         size: QSize = self.ui.sizeHint()
         return size
 

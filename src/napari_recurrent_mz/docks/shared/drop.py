@@ -32,7 +32,6 @@ class DropTarget(Dock):
     """A dock on which files are dropped: it says what to do with them in :meth:`drop`."""
 
     def drop(self, paths: Sequence[Any]) -> None:
-        """Use these files."""
         raise NotImplementedError
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from superqt.utils import signals_blocked
 
 from ...core.scans import InputError, ZGrid, default_grid
-from .form import FormPanel, asked, faint
+from .form import FormPanel, as_named, asked, faint
 from .guard import on
 from .parts import push_button
 
@@ -19,6 +20,7 @@ _STEP_DIGITS = 3  # of a step that meets the scans, which may have many
 class GridFields:
     """The planes to reconstruct; micrometres."""
 
+    stored: ClassVar = as_named("start stop step")
     start: float | None = asked(
         "start of the target grid", "Lowest plane to reconstruct", label="From", example="0"
     )
@@ -87,12 +89,14 @@ class GridPanel(FormPanel):
             self._show(grid)
             self.changed.emit()
 
-    def restore(self, texts: Sequence[str]) -> None:
-        """Show what a person typed before; empty texts leave Auto on."""
-        for edit, text in zip(self._edits, texts, strict=True):
-            edit.setText(text)
-            edit.set_value(edit.value())
-        if any(texts):
+    def remember(self, group: str) -> None:
+        """Keep what a person typed: what only follows the scans is found anew."""
+        self._form.remember(group, self._form.asks if self.follows_scans else ())
+
+    def restore(self, group: str) -> None:
+        """Show what a person typed before; where nothing was, Auto stays on."""
+        self._form.restore(group)
+        if any(edit.text() for edit in self._edits):
             self._release()
 
     def follow(

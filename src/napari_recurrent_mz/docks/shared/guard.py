@@ -155,3 +155,31 @@ def _place(error: BaseException) -> str:
     last = ours[-1]
     where = Path(last.filename).relative_to(package).as_posix()
     return f": please report this sentence, with “{where}, line {last.lineno}”"
+
+
+def on_click(dock: Any, slot: Callable[[Any], object]) -> None:
+    """Call ``slot`` with the event of every click that did not drag the view."""
+    call = guarded(dock, slot)
+
+    def clicked(_viewer: Any, event: Any) -> Iterator[None]:
+        yield
+        if event.type != "mouse_move":
+            call(event)
+
+    _add(dock, dock._viewer.mouse_drag_callbacks, clicked)
+
+
+def on_move(dock: Any, slot: Callable[[Any], object]) -> None:
+    """Call ``slot`` with the event of every move of the mouse."""
+    call = guarded(dock, slot)
+    _add(dock, dock._viewer.mouse_move_callbacks, lambda _viewer, event: call(event))
+
+
+def _add(dock: Any, callbacks: list[Any], callback: Callable[..., Any]) -> None:
+    callbacks.append(callback)
+    dock.destroyed.connect(lambda: _remove(callbacks, callback))
+
+
+def _remove(callbacks: list[Any], callback: Callable[..., Any]) -> None:
+    if callback in callbacks:
+        callbacks.remove(callback)

@@ -49,7 +49,6 @@ class ShortPauses:
 
     @property
     def is_held(self) -> bool:
-        """Whether somebody works."""
         return self._holders > 0
 
     def hold(self) -> None:
@@ -145,7 +144,6 @@ def grid(viewer: Any) -> Any:
 
 
 def scale_bar(viewer: Any) -> Any:
-    """The scale bar."""
     return viewer.canvas.overlays.scale_bar if is_moved(viewer) else viewer.scale_bar
 
 
@@ -220,7 +218,6 @@ def without_controls(viewer: Any, layer: Layer) -> Iterator[None]:
 
 
 def give_controls(viewer: Any, layer: Layer) -> None:
-    """Make the controls of a layer that was added without; nothing if it has some."""
     container = _controls_of(viewer)
     if container is None or not isinstance(container.widgets.get(layer), Later):
         return

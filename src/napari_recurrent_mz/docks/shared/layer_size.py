@@ -43,7 +43,6 @@ class Placement(NamedTuple):
 
     @classmethod
     def of(cls, layer: Image) -> Placement:
-        """As it is now."""
         place = tuple(layer.scale), tuple(layer.translate), tuple(layer.units)
         return cls(*place, dict(layer.metadata))
 
@@ -54,10 +53,7 @@ class Placement(NamedTuple):
 
 
 def placement_from(layer: Image, rows: Sequence[Row], pixel_um: float) -> Placement:
-    """Where a layer in pixels belongs, by the heights of its rows in the table.
-
-    Its leading axes, before z, stay as they are. InputError if the heights do not say enough.
-    """
+    """Where a layer in pixels belongs, by the heights of its rows in the table."""
     scale, translate, units, _ = Placement.of(layer)
     facts = {key: value for key, value in known_metadata(layer).items() if key not in PLACES}
     metadata = {**layer.metadata, METADATA_KEY: facts}  # what is known beside the size

@@ -49,10 +49,7 @@ class Frame(NamedTuple):
 
 # pixels -------------------------------------------------------------------------------------
 def check_layer(layer: Layer, *, times: bool = False) -> Image:
-    """Return ``layer`` if it is an image of one channel and one time point; else InputError.
-
-    With ``times``, it may be a time-lapse (T, Z, Y, X).
-    """
+    """Return ``layer`` if it is an image of one channel and one time point; else InputError."""
     name = f"Layer '{layer.name}'"
     if not isinstance(layer, Image):
         kind = type(layer).__name__
@@ -159,10 +156,7 @@ def is_tilted(layer: Layer) -> bool:
 
 
 def world_scale(layer: Layer) -> npt.NDArray[np.float64]:
-    """How far apart voxels are along each axis, in the world of the layer.
-
-    This is its scale, and what an affine transform adds to it.
-    """
+    """How far apart voxels are along each axis, in the world of the layer."""
     if _is_placed_plainly(layer):
         return np.asarray(layer.scale, np.float64)
     matrix = _world_map(layer)[0]

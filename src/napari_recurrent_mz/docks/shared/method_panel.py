@@ -1,7 +1,9 @@
-"""Method, model and device; the device is named, so nobody wonders whether the GPU is used."""
+"""Method, model and device, which is named, and how much of a GPU's memory may be used."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,20 +11,94 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QFileDialog
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFileDialog, QWidget
 
-from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, image_made
+from ...core.device import gpu_memory_limit, limit_gpu_memory
+from ...core.methods import DEFAULT_METHOD, DOCK_METHODS, METHOD_NAMES, Method, image_made
 from ...core.scans import InputError
 from . import settings
 from .form import FormPanel, asked
-from .gpu_memory import MEMORY_TIP, GpuMemoryField, gpu_memory
 from .guard import on, one_shot
 from .worker import in_background
 
+_GROUP, _NAME = "gpu", "memory_gb"
+_MOST_GB = 1024.0
+MEMORY_TIP = (
+    "The most of the GPU's memory that may be used, for instance while the microscope's own "
+    "software needs the same GPU; what would need more is made in smaller parts, a little "
+    "slower. 0 is no limit"
+)
 NETWORK = "recurrent-mz"
 _PAINTED_MS = 100  # the dock is seen before torch is loaded, which keeps the window waiting
 _MOST_OWN = 8  # models that are remembered
 _DEVICE_TITLES = {"cuda": "GPU", "mps": "GPU", "cpu": "CPU"}
+
+
+class GpuMemory(QObject):
+    """The limit in GB that a person has set; 0 is none, or the one given at program start."""
+
+    changed = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: float | None = None
+        with contextlib.suppress(InputError):  # told by whoever looks for a GPU
+            self._given = gpu_memory_limit()
+        self.gigabytes = 0.0 if self._given else _remembered_gb()
+        with contextlib.suppress(InputError):
+            self.apply()
+
+    def unlimited(self) -> str:
+        """What 0 means, in words."""
+        return f"{self._given:g} GB, as given at start" if self._given else "All that is free"
+
+    def set(self, gigabytes: float) -> None:
+        """Take a limit, which :meth:`apply` may refuse, and tell every open dock."""
+        if gigabytes == self.gigabytes:
+            return
+        self.gigabytes = gigabytes
+        with contextlib.suppress(InputError):
+            self.apply()
+            settings.remember(_GROUP, {_NAME: f"{gigabytes:g}"})
+        self.changed.emit(gigabytes)
+
+    def apply(self) -> None:
+        """Let the limit be in force; InputError if it is too little to work with."""
+        try:
+            limit_gpu_memory(self.gigabytes or self._given)
+        except InputError as error:
+            sentence = str(error).removesuffix(".")
+            raise InputError(f"{sentence}, or 0 for all that is free.") from error
+
+
+@lru_cache(maxsize=1)
+def gpu_memory() -> GpuMemory:
+    """The one limit of this process."""
+    return GpuMemory()
+
+
+class GpuMemoryField(QDoubleSpinBox):
+    """Shows the limit, and sets it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._memory = gpu_memory()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setRange(0.0, _MOST_GB)
+        self.setDecimals(1)
+        self.setSuffix(" GB")
+        self.setSpecialValueText(self._memory.unlimited())
+        self.setValue(self._memory.gigabytes)
+        on(self, self.valueChanged, self._memory.set)
+        self._memory.changed.connect(self.setValue)
+
+
+def _remembered_gb() -> float:
+    try:
+        gigabytes = float(settings.remembered(_GROUP, (_NAME,)).get(_NAME, "0"))
+    except ValueError:
+        return 0.0
+    return min(gigabytes, _MOST_GB) if math.isfinite(gigabytes) and gigabytes > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -54,10 +130,7 @@ def survey() -> Survey:
 
 
 class OwnModels(QObject):
-    """Models of the user's own, offered beside the bundled ones and kept between runs.
-
-    Paths of weights files, the newest first; ``added`` carries the path of a new one.
-    """
+    """Models of the user's own, offered beside the bundled ones and kept between runs."""
 
     added = Signal(str)
 
@@ -153,13 +226,17 @@ class MethodPanel(FormPanel):
         value = self.models.currentData()
         return str(value) if value else None
 
+    def needed(self, method: Method) -> tuple[str | None, str]:
+        """The model and the device that a method is made with: none, and the CPU, by default."""
+        model = self.model_name() if method.needs_model else None
+        return model, self.device_choice() if method.needs_optics else "cpu"
+
     def title(self, method: str) -> str:
         """What a result is called: its method, and whether its planes are confocal-like."""
         confocal = image_made(method, self.model) == "confocal"
         return METHOD_NAMES[method] + (" (confocal-like)" if confocal else "")
 
     def set_method(self, key: str) -> None:
-        """Choose a method by its key."""
         self._select(self.method, key)
 
     def set_device(self, choice: str) -> None:
@@ -173,7 +250,6 @@ class MethodPanel(FormPanel):
         return has_one and self._device() in ("auto", "cuda")  # auto takes it
 
     def remember(self) -> None:
-        """Keep method and device for the next run."""
         settings.remember("method", {"method": self.method_key(), "device": self._device()})
 
     # inside -----------------------------------------------------------------------

@@ -11,8 +11,7 @@ from qtpy.QtWidgets import QComboBox
 
 from ...core.optics import Optics
 from ...core.scans import InputError, listed
-from .fields import NumberEdit
-from .form import FormPanel, as_named, asked, faint
+from .form import FormPanel, NumberEdit, as_named, asked, faint
 from .guard import on
 
 
@@ -186,7 +185,6 @@ class OpticsPanel(FormPanel):
         return [(edit.text(), self._source.get(name)) for name, edit in self.fields.items()]
 
     def is_incomplete(self) -> bool:
-        """Whether a field is empty."""
         return any(not edit.text().strip() for edit in self.fields.values())
 
     def remember(self) -> None:

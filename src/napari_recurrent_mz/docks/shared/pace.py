@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+import io
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from napari.layers import Layer
+from napari.utils import progress
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from .guard import one_shot
-from .insides import is_open, window_of
+from .insides import SHORT_PAUSES, give_controls, is_open, unselected, window_of, without_controls
 
+_EVERY_MS = 300  # what is over sooner is not shown at all
 _LEAST_S = 0.15
 _SHARE = 0.2  # of the time, at most, for showing
 _TURN_MS = 10
 _PATIENCE_S = 0.3
+Steps = tuple[Callable[[], object], ...]
+L = TypeVar("L", bound=Layer)
+
+
+class Activity:
+    """At most one bar among napari's own, for a job that takes a while.
+
+    napari lets Qt work whenever such a bar is made or moves, in the middle of whatever goes on. So
+    it moves now and then, from a timer, when nothing of ours does.
+    """
+
+    def __init__(self, owner: QObject) -> None:
+        self._bar: progress | None = None
+        self._state = (0, 0, "")
+        self._soon = one_shot(owner, _EVERY_MS, self._show)
+
+    def move(self, done: int, total: int, words: str) -> None:
+        """So much is done; a total of 0 only says that something goes on."""
+        self._state = (done, total, words)
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def end(self) -> None:
+        """It is over; the window may be gone by then."""
+        if isalive(self._soon):  # type: ignore[no-untyped-call]
+            self._soon.stop()
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+
+    def _show(self) -> None:
+        done, total, words = self._state
+        if self._bar is None:
+            bar = progress(None, words, total, file=io.StringIO(), leave=False)
+            if not bar.gui:  # no window has taken it
+                bar.close()
+                return
+            self._bar = bar
+        else:
+            bar = self._bar
+        if total != bar.total:
+            bar.total = total
+        if words != bar.desc:
+            bar.set_description(words)
+        if done != bar.n:
+            bar.update(done - bar.n)
 
 
 class Turns(QObject):
@@ -62,7 +112,6 @@ class Turns(QObject):
             step()
 
     def finish(self) -> None:
-        """Take all steps now."""
         while self._waiting():
             self._steps.popleft()()
         if self._is_on:
@@ -70,7 +119,6 @@ class Turns(QObject):
             self._say(False)
 
     def _waiting(self) -> bool:
-        """Whether there are steps to take."""
         if not is_open(self._viewer):
             self._steps.clear()
         return bool(self._steps)
@@ -148,3 +196,61 @@ class Pace:
     def _painted(self, began: float) -> None:
         self._shown = time.monotonic()
         self._cost_s = self._shown - began
+
+
+class LayerInTurns(Generic[L]):
+    """At most one layer in a viewer, made by ``make``; None if it is no longer wanted."""
+
+    def __init__(self, viewer: Any, turns: Turns, make: Callable[[], L | None]) -> None:
+        self._viewer, self._turns, self._make = viewer, turns, make
+        self._added: weakref.ref[L] | None = None
+        self._new: L | None = None  # until it is in the viewer
+        self._is_coming = False
+
+    @property
+    def layer(self) -> L | None:
+        layer = self._added() if self._added is not None else None
+        return layer if layer is not None and layer in self._viewer.layers else None
+
+    @property
+    def was_removed(self) -> bool:
+        """Whether it was in the viewer, and somebody has taken it out."""
+        return self._added is not None and self.layer is None
+
+    def bring(self, before: Steps = (), then: Steps = ()) -> None:
+        """Add it, unselected, between steps that come ``before`` and ``then``."""
+        if self._is_coming:
+            return
+        self._is_coming = True
+        self._turns.add(*before, self._take, self._add, self._give_controls, *then)
+
+    def forget(self) -> None:
+        """Whatever happens to it is no longer of interest."""
+        self._added = self._new = None
+        self._is_coming = False  # steps that still wait find nothing to do
+
+    def remove(self) -> None:
+        """Take it out."""
+        layer = self.layer
+        if layer is not None:
+            paint_after(self._viewer)
+            self._viewer.layers.remove(layer)
+        self.forget()
+
+    def _take(self) -> None:
+        self._new = self._make() if self.layer is None else None
+
+    def _add(self) -> None:
+        layer, self._new = self._new, None
+        if layer is None or self.layer is not None:
+            return
+        with unselected(self._viewer), without_controls(self._viewer, layer):
+            self._viewer.layers.append(layer)
+        self._added = weakref.ref(layer)
+        SHORT_PAUSES.expect_to_go(layer)
+
+    def _give_controls(self) -> None:
+        self._is_coming = False
+        layer = self.layer
+        if layer is not None:
+            give_controls(self._viewer, layer)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
 
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QResizeEvent
+from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
+    QAbstractItemView,
     QFrame,
+    QHeaderView,
     QLabel,
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
+
+from ...measure.plots import SERIES, SERIES_ON_DARK, Ink
 
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|[nµm]m|m?s|min|h|[kMG]B)(?!\w))")
 
@@ -29,7 +40,6 @@ class Words(QLabel):
         self.setText(text)
 
     def setText(self, text: str | None) -> None:  # noqa: N802 (Qt's name)
-        """Show these words."""
         self._said = text or ""
         super().setText(_BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", self._said))
 
@@ -74,7 +84,6 @@ class _Scrolling(QScrollArea):
     """Keeps its end in sight when it becomes lower."""
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Stay at the end."""
         bar = self.verticalScrollBar()
         assert bar is not None
         is_at_end = 0 < bar.value() == bar.maximum()
@@ -116,3 +125,121 @@ def show_progress(bar: QProgressBar, done: int, total: int, words: str) -> None:
     bar.setValue(done)
     bar.setFormat(words)
     bar.setUpdatesEnabled(True)
+
+
+class NumberTable(QTableWidget):
+    """Columns of equal width, of texts that are aligned to the right."""
+
+    def __init__(
+        self, name: str, tooltip: str, columns: Sequence[str], row_height: int,
+        parent: QWidget | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(0, len(columns), parent)
+        self.setAccessibleName(name)
+        self.setToolTip(tooltip)
+        self.setHorizontalHeaderLabels(columns)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setTabKeyNavigation(False)
+        rows, header = self.verticalHeader(), self.horizontalHeader()
+        assert rows is not None
+        assert header is not None
+        self.rows, self.header, self.row_height = rows, header, row_height
+        rows.setDefaultSectionSize(row_height)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+
+    def only_show(self) -> None:
+        """Let nothing be typed, and show no numbers of rows."""
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.rows.hide()
+        self.header.setHighlightSections(False)
+
+    def show_rows(self, texts: Sequence[Sequence[str]]) -> None:
+        with signals_blocked(self):
+            self.setRowCount(len(texts))
+            for row, cells in enumerate(texts):
+                for column, text in enumerate(cells):
+                    item = QTableWidgetItem(text)
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                    self.setItem(row, column, item)
+
+    def fit_rows(self, count: int) -> None:
+        """Be as high as the header and so many rows."""
+        self.setFixedHeight(self.header.sizeHint().height() + self.row_height * count + 4)
+
+
+class Palette:
+    """The theme's colours as Qt colours; follows the viewer when the theme changes."""
+
+    def __init__(self, theme: str) -> None:
+        self.use(theme)
+
+    def use(self, theme: str) -> None:
+        """Take the colours of another theme; an unknown one leaves things as they are."""
+        with contextlib.suppress(ValueError):
+            self._colours = {k: str(v) for k, v in get_theme(theme).to_rgb_dict().items()}
+
+    def colour(self, name: str, alpha: int = 255) -> QColor:
+        """A colour of the theme, for instance ``text`` or ``warning``."""
+        numbers = self._colours[name].removeprefix("rgb(").removesuffix(")").split(",")
+        red, green, blue = (int(number) for number in numbers)
+        return QColor(red, green, blue, alpha)
+
+    @property
+    def faint(self) -> QColor:
+        """Text that stays in the background."""
+        return self.colour("text", 170)
+
+    def mark(self, *, error: bool) -> QColor:
+        """Background of a cell that needs attention, readable under the theme's text."""
+        return self.colour("error" if error else "warning", 110)
+
+
+class MessageLabel(Words):
+    """A sentence with a coloured edge: a hint, a success, a warning or an error."""
+
+    _EDGES = {"hint": "secondary", "done": "current", "warning": "warning", "error": "error"}  # noqa: RUF012
+
+    def __init__(self, palette: Palette) -> None:
+        super().__init__()
+        self._palette = palette
+        self.kind = "hint"
+        self.setTextInteractionFlags(self.textInteractionFlags().TextSelectableByMouse)
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.hide()
+        self.restyle()
+
+    def say(self, sentence: str, kind: str = "hint") -> None:
+        """Show one sentence; an empty one hides the label."""
+        is_other, self.kind = kind != self.kind, kind
+        self.setText(sentence)
+        self.setVisible(bool(sentence))
+        if is_other:
+            self.restyle()
+
+    def restyle(self) -> None:
+        roles = (self._EDGES[self.kind], "foreground", "text")
+        edge, ground, text = (self._palette.colour(role).name() for role in roles)
+        self.setStyleSheet(
+            f"MessageLabel {{ border-left: 4px solid {edge}; background: {ground};"
+            f" color: {text}; padding: 4px 6px; }}"
+        )
+
+
+def ink_of(palette: Palette) -> Ink:
+    """The colours of a theme, for a figure."""
+    roles = ("background", "text", "current", "warning")
+    background, text, accent, warning = (palette.colour(role) for role in roles)
+    pairs = zip(background.getRgb()[:3], text.getRgb()[:3], strict=True)
+    faint = QColor(*(round((a or 0) + 0.45 * ((b or 0) - (a or 0))) for a, b in pairs))
+    return Ink(
+        background=background.name(),
+        text=text.name(),
+        faint=faint.name(),
+        accent=accent.name(),
+        warning=warning.name(),
+        lines=SERIES_ON_DARK if background.lightnessF() < 0.5 else SERIES,
+    )

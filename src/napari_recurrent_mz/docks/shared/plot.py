@@ -4,23 +4,151 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent, QShowEvent
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
-from ...measure.plots import Draw, save_figure
+from ...measure.plots import Draw, fill_figure, save_figure
 from . import settings
-from .guard import on, say, telling
+from .guard import emit_alive, on, one_shot, say, telling
+from .insides import SHORT_PAUSES
 from .layers import file_stem
-from .parts import column_of, push_button
-from .theme import Palette
+from .parts import Palette, column_of, ink_of, push_button
 
 if TYPE_CHECKING:
-    from .plot_canvas import PlotCanvas
-    from .quiet_plot import QuietCanvas
+    from matplotlib.figure import Figure
 
+    from .plot_canvas import PlotCanvas
+
+_SOON_MS = 30
+_DPI = 100.0  # as matplotlib's own canvas
 _FILES = "PNG image (*.png);;SVG drawing (*.svg);;PDF document (*.pdf)"
+
+
+class QuietCanvas(QWidget):
+    """A figure that is drawn in a thread and shown as a picture; it takes no clicks.
+
+    While one is drawn the last one stays, and of those wanted meanwhile only the newest is drawn.
+    """
+
+    _arrived = Signal(object)
+
+    def __init__(self, palette: Palette, name: str, height: int = 150) -> None:
+        super().__init__()
+        self._palette = palette
+        self.drawn: Draw | None = None
+        self.reason = ""
+        self.picture: QImage | None = None
+        self._is_old, self._is_drawing = True, False
+        self.setAccessibleName(name)
+        self.setMinimumSize(120, height)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        on(self, self._arrived, self._take)
+        self._soon = one_shot(self, _SOON_MS, self._start)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether the thread is at it, or about to be."""
+        return self._is_drawing or self._soon.isActive()
+
+    def show_figure(self, draw: Draw) -> None:
+        """Draw this from now on; it is called in a thread, so what it draws must not change."""
+        self.drawn, self.reason = draw, ""
+        self.restyle()
+
+    def show_reason(self, sentence: str) -> None:
+        """Show no figure, and why there is none."""
+        if self.drawn is not None or self.reason != sentence:
+            self.drawn, self.reason = None, sentence
+            self.restyle()
+
+    def restyle(self) -> None:
+        self._is_old = True
+        self._soon.start()
+
+    def _start(self) -> None:
+        """Let the thread draw, once what else has changed in the window is painted."""
+        if self._is_drawing or not self.isVisible() or self.size().isEmpty():
+            return
+        self._is_old, self._is_drawing = False, True
+        ink, ratio = ink_of(self._palette), self.devicePixelRatioF()
+        drawn, reason = self.drawn, self.reason
+        width, height = self.width(), self.height()
+
+        def make() -> QImage:
+            from matplotlib.figure import Figure  # in the thread: it takes 0.4 s
+
+            size = width / _DPI, height / _DPI
+            figure = Figure(figsize=size, dpi=_DPI * ratio)
+            if drawn is not None:  # without axes it warns
+                figure.set_layout_engine("constrained")
+            fill_figure(figure, ink, drawn, reason)
+            return picture_of(figure, ratio)
+
+        _plotters().submit(self._make, make)
+
+    def _make(self, make: Callable[[], QImage]) -> None:
+        """Draw, in the thread; the window may be gone when it is done."""
+        try:
+            emit_alive(self, "_arrived", make())
+        except Exception as error:
+            emit_alive(self, "_arrived", error)
+
+    def _take(self, picture: QImage | Exception) -> None:
+        self._is_drawing = False
+        if isinstance(picture, Exception):
+            raise picture
+        self.picture = picture
+        SHORT_PAUSES.tidy()  # the figure's parts hold each other
+        self.update()
+        if self._is_old:
+            self.restyle()
+
+    # Qt's -----------------------------------------------------------------------------
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return self.minimumSize()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Draw in the new size; until then the last picture is stretched."""
+        super().resizeEvent(event)
+        self.restyle()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Draw what was not drawn out of sight."""
+        super().showEvent(event)
+        if self._is_old:
+            self.restyle()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self._palette.colour("background"))
+        if self.picture is not None:
+            painter.drawImage(self.rect(), self.picture)
+        painter.end()
+
+
+def picture_of(figure: Figure, ratio: float) -> QImage:
+    """A figure as a picture, for a screen with so many pixels to a logical one; in any thread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    pixels = canvas.buffer_rgba()
+    picture = QImage(pixels, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
+    picture.setDevicePixelRatio(ratio)
+    return picture
+
+
+@lru_cache(maxsize=1)
+def _plotters() -> ThreadPoolExecutor:
+    """One thread for all plots: fonts are read once, and no two figures are drawn at a time."""
+    return ThreadPoolExecutor(1, "plots")
 
 
 class PlotPanel(QWidget):
@@ -70,7 +198,6 @@ class PlotPanel(QWidget):
         return button
 
     def show_figure(self, draw: Draw) -> None:
-        """Draw this from now on."""
         self.canvas.show_figure(draw)
         self.save_button.setEnabled(True)
 
@@ -80,7 +207,6 @@ class PlotPanel(QWidget):
         self.save_button.setEnabled(False)
 
     def restyle(self) -> None:
-        """Take the palette's current colours."""
         self.canvas.restyle()
 
     def ask(self) -> None:
@@ -112,11 +238,7 @@ def ask_for_file(
 def chosen_file(
     parent: QWidget, title: str, name: str, kinds: str, *, confirm: bool = True
 ) -> tuple[Path, str] | None:
-    """A path for a file in the folder used last, and which of ``kinds`` it is; None if cancelled.
-
-    The ending of the kind is taken where none was typed. Without ``confirm``, whoever writes must
-    not replace a file.
-    """
+    """A path in the folder used last, and which of ``kinds`` it is; None if cancelled."""
     folder = settings.remembered("files", ("folder",)).get("folder", str(Path.home()))
     stem = file_stem("".join(c if c.isalnum() or c in "+-_ " else "-" for c in name)) or "figure"
     asks = QFileDialog.Option(0) if confirm else QFileDialog.Option.DontConfirmOverwrite

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QSizePolicy
 
 from ...measure.plots import Draw, fill_figure
 from .guard import one_shot
-from .theme import Palette, ink_of
+from .parts import Palette, ink_of
 
 _SOON_MS = 30
 
@@ -50,7 +50,6 @@ class PlotCanvas(FigureCanvasQTAgg):
         self.restyle()
 
     def restyle(self) -> None:
-        """Draw again in the palette's current colours."""
         self.figure.clear()
         fill_figure(self.figure, ink_of(self._palette), self.drawn, self.reason)
         self.draw_idle()  # type: ignore[no-untyped-call]

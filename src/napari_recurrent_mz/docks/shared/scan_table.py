@@ -16,7 +16,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ...core.scans import SAME_HEIGHT_UM, InputError, Scan, check_scans, require_several
-from .fields import parse_length_um
+from .form import parse_length_um
 from .guard import telling
 from .layers import (
     heights_um,
@@ -28,7 +28,7 @@ from .layers import (
     world_scale,
 )
 from .layers import pixel_um as pixel_um_of
-from .theme import Palette
+from .parts import Palette
 
 USE, PLANE, HEIGHT = range(3)
 
@@ -81,7 +81,6 @@ class Row:
 
     @property
     def planes(self) -> int:
-        """Number of planes that the layer has."""
         return plane_count(self.layer) if self.layer is not None else 0
 
     def scan(self, frame: int = 0) -> Scan:
@@ -194,7 +193,6 @@ class ScanModel(QAbstractTableModel):
         self._before = deque((_without(rows, layer) for rows in self._before), _UNDONE)
 
     def undo(self) -> None:
-        """Take the last change back."""
         if self._before:
             self._replace(self._before.pop())
 
@@ -345,7 +343,6 @@ class ScanTable(QTableView):
         self.setFixedHeight(24 * 5 + 28)
 
     def selected_rows(self) -> list[int]:
-        """Numbers of the selected rows."""
         selection = self.selectionModel()
         return [] if selection is None else sorted(i.row() for i in selection.selectedRows())
 
@@ -401,10 +398,7 @@ def planes_of_one_stack(rows: Sequence[Row]) -> list[int] | None:
 
 
 def scans_of(rows: Sequence[Row], frame: int = 0) -> tuple[Scan, ...]:
-    """The scans of these rows, at one time point.
-
-    InputError if a height is missing or they do not go together.
-    """
+    """The scans of these rows, at one time point."""
     for row in rows:
         if row.z_um is None:
             raise InputError(
@@ -459,5 +453,4 @@ def scan_warnings(rows: Sequence[Row], pixel_um: float) -> list[str]:
 
 
 def layers_of(rows: Sequence[Row]) -> list[Image]:
-    """The layers of rows."""
     return [row.layer for row in rows if row.layer is not None]

@@ -24,8 +24,9 @@ _LONGEST_REST_S = 1.0
 
 Work = Callable[..., Iterator[object]]
 # A generator function, of nothing that is napari's. What it yields is told, and what it returns is
-# what came of it, or the Outcome. If it has a parameter ``stop``, that is a threading.Event. Once
-# this is set, Stopped is raised where it yields next: work that keeps what is finished catches it.
+# what came of it, or the Outcome. If it has a parameter ``stop``, that is a threading.Event, and
+# ``stopped`` asks whether it is set. Once it is, Stopped is raised where the work yields next: work
+# that keeps what is finished catches it.
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +97,9 @@ class Run(QObject):
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody asked to stop."""
         return self._stop.is_set()
 
     def start(self) -> None:
-        """Begin."""
         Run._alive.add(self)
         SHORT_PAUSES.hold()
         self._steps = steps = _steps(self._work, self._args, self._stop)
@@ -169,8 +168,8 @@ def _steps(work: Work, args: tuple[Any, ...], stop: threading.Event) -> Iterator
     began = time.monotonic()
     was_told = False
     try:
-        looks_up = "stop" in inspect.signature(work).parameters
-        result: Any = work(*args, stop=stop) if looks_up else work(*args)
+        takes, offers = inspect.signature(work).parameters, {"stop": stop, "stopped": stop.is_set}
+        result: Any = work(*args, **{name: offers[name] for name in offers if name in takes})
         with contextlib.closing(result) as items:
             item = next(items)
             while True:

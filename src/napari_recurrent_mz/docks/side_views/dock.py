@@ -17,22 +17,23 @@ from ...measure.projections import Slab
 from ..shared import layers as _layers
 from ..shared import settings
 from ..shared.dock import Dock, shell_of
-from ..shared.guard import guarded, on, sentence_of, telling
-from ..shared.mouse import on_click, on_move
+from ..shared.guard import guarded, on, on_click, on_move, sentence_of, telling
+from ..shared.layer_choice import is_stack, says_its_size
 from ..shared.plot import PlotPanel
-from ..shared.stacks import is_stack, says_its_size
 from .form import GROUP, VOLUMES, SideViewsForm
-from .link import Placed, pixel_under, sliders_of
 from .source import (
+    Placed,
     ViewsOrReason,
     VolumeSource,
     fingerprint,
     frame_of,
     next_um,
     panels,
+    pixel_under,
     project,
     project_now,
     scans_um,
+    sliders_of,
 )
 
 _WIDE, _NARROW = 760, 560

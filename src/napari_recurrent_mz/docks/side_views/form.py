@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from napari.layers import Image
-
 from ...core.scans import InputError
 from ...measure.plots.side_views import MARKS, Marks
 from ...measure.projections import VIEWS, How, Slab, ViewName
 from ..shared.form import DataForm, as_named, asked
+from ..shared.layer_choice import is_any_image
 
 GROUP = "side_views"
 VOLUMES = ("first", "second", "third")
@@ -21,11 +20,6 @@ _CONTRASTS = {
     "viewer": "As in the viewer",
 }
 _WIDTHS = {"85": "1 column, 85 mm", "120": "1½ columns, 120 mm", "180": "2 columns, 180 mm"}
-
-
-def _is_picture(layer: Any) -> bool:
-    """Images of any kind: what cannot be shown is told why, rather than left out."""
-    return isinstance(layer, Image)
 
 
 def _position(axis: str, label: str, **more: Any) -> Any:
@@ -52,20 +46,20 @@ class SideViews:
         "A volume (z, y, x): a reconstruction, or a stack",
         label="First",
         nothing="Choose a volume",
-        layers=_is_picture,
+        layers=is_any_image,
         heading="Volumes",
     )
     second: Any = asked(
         "Second volume",
         "Another one to show beside it, for instance the wide-field stack",
         label="Second",
-        layers=_is_picture,
+        layers=is_any_image,
     )
     third: Any = asked(
         "Third volume",
         "One more, for instance the confocal stack",
         label="Third",
-        layers=_is_picture,
+        layers=is_any_image,
     )
     voxel_z: float | None = asked(
         "Size of a voxel along z",
@@ -159,13 +153,11 @@ class SideViews:
 
     @property
     def chosen(self) -> list[Any]:
-        """The chosen layers, each once."""
         layers = (self.first, self.second, self.third)
         return list({id(layer): layer for layer in layers if layer is not None}.values())
 
     @property
     def shown(self) -> tuple[ViewName, ...]:
-        """The views that are ticked."""
         return tuple(view for view in VIEWS if getattr(self, view))
 
     @property

@@ -15,11 +15,9 @@ from qtpy.QtWidgets import QTableWidgetItem, QWidget
 
 from ...core.scans import Heights, InputError, check_heights
 from ..shared import layers as _layers
-from ..shared.fields import parse_length_um
-from ..shared.form import DataForm, as_named, asked, faint
+from ..shared.form import DataForm, as_named, asked, faint, parse_length_um
 from ..shared.guard import guarded, on
-from ..shared.number_table import NumberTable
-from ..shared.parts import column_of, push_button
+from ..shared.parts import NumberTable, column_of, push_button
 
 POINTS, MAP = "points", "map"
 LAYER_NAME = "Surface points"
@@ -45,10 +43,7 @@ def is_map(layer: Layer) -> bool:
 
 
 def points_um(layer: Points, voxel_um: Voxel) -> npt.NDArray[np.float64]:
-    """The points of a layer, (N, 3) as (z, y, x) in micrometres.
-
-    Where a layer is in pixels, ``voxel_um`` turns z, y and x into micrometres.
-    """
+    """The points of a layer, (N, 3) as (z, y, x) in micrometres."""
     if layer.ndim < 3:
         raise InputError(
             f"The points of layer '{layer.name}' have no z: press “Pick three points”, which makes "
@@ -138,7 +133,6 @@ class PointTable(NumberTable):
         on(self, self.itemChanged, self._edited)
 
     def show_points(self, points: npt.NDArray[np.float64]) -> None:
-        """Show points (N, 3), in µm."""
         self._shown = points
         self.show_rows([[f"{value:.3f}" for value in point] for point in points])
 
@@ -152,7 +146,6 @@ class PointTable(NumberTable):
         self.moved.emit(item.row(), point)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Delete takes the selected points out."""
         model = self.selectionModel()
         chosen = [] if model is None else sorted(index.row() for index in model.selectedRows())
         is_delete = event is not None and event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
@@ -191,10 +184,7 @@ class SurfaceForm:
 
 
 class SurfaceChoice(QWidget):
-    """Plane or map, its layer, the points, and a sentence on what the surface is like.
-
-    ``changed`` follows everything that changes the surface; ``pick`` asks for a layer of points.
-    """
+    """Plane or map, its layer, the points, and a sentence on what the surface is like."""
 
     changed = Signal()
     pick = Signal()
@@ -223,7 +213,6 @@ class SurfaceChoice(QWidget):
         return str(self.form.kind.value)
 
     def layer(self) -> Any:
-        """The chosen layer of this kind, or None."""
         return self.form[self.kind_key()].value
 
     def choose(self, layer: Layer) -> None:
@@ -233,7 +222,6 @@ class SurfaceChoice(QWidget):
         self.form[kind].value = layer
 
     def describe(self, words: str) -> None:
-        """Say what the surface is like."""
         self.facts.setText(words)
         self.facts.setVisible(bool(words))
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Layer
+from napari.layers import Image, Layer, Surface
 from qtpy.QtWidgets import QCheckBox
 
 from ...core.methods import method_of
-from ...core.scans import Heights, InputError, Scan
+from ...core.progress import Steps, stepping
+from ...core.scans import FloatArray, Heights, InputError, Scan, contrast_limits
 from ...engine.recipe import HeightMap, Recipe, SurfaceFacts
 from ..files.save_volume import IMAGES, SaveButton
 from ..shared import layers as _layers
@@ -22,6 +26,7 @@ from ..shared.grid_panel import in_words
 from ..shared.guard import on, telling
 from ..shared.insides import fit
 from ..shared.layer_size import SizeButton
+from ..shared.layers import METADATA_KEY, um_scale_and_place
 from ..shared.method_panel import MethodPanel
 from ..shared.scan_source import ScanParts, ScanSource
 from ..shared.scan_table import is_incomplete, layers_of, scan_warnings, scans_of
@@ -34,9 +39,96 @@ from .choice import (
     move_point,
     points_um,
 )
-from .job import Look, SurfaceImage, add_image, add_mesh, heights_of, surface_steps
 
+_MESH = 300  # vertices on a side, at most: enough to look at from all sides
 _FIRST_PIXEL_UM = 0.1  # of points that are picked before anything is known
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceImage:
+    """The image of a surface and how it was made."""
+
+    pixels: FloatArray
+    provenance: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the result is shown: taken from the layer of the lowest scan when the work begins."""
+
+    name: str
+    colormap: str
+    origin_um: tuple[float, float]
+    is_unsized: bool
+
+
+def heights_of(recipe: Recipe) -> Heights:
+    """The heights of a surface that is to be reconstructed, shape (Y, X), in micrometres."""
+    assert isinstance(recipe.target, HeightMap)
+    return recipe.target.heights_um
+
+
+def surface_steps(recipe: Recipe, stop: threading.Event) -> Steps[SurfaceImage]:
+    return stepping(lambda: _work(recipe, stop), stop.is_set)
+
+
+def _work(recipe: Recipe, stop: threading.Event) -> SurfaceImage:
+    from ...core.device import choose_device
+    from ...engine import inference
+    from ...engine.check import OwnSampleCheck
+
+    began = time.monotonic()
+    recipe = inference.loaded(recipe)
+    events = list(inference.run(recipe, stopped=stop.is_set))
+    check = next((event for event in events if isinstance(event, OwnSampleCheck)), None)
+    (image,) = (event for event in events if isinstance(event, inference.SurfaceImage))
+    seconds = time.monotonic() - began
+    provenance = recipe.provenance(choose_device(recipe.device), seconds, check)
+    return SurfaceImage(image.pixels, provenance, seconds)
+
+
+def add_image(viewer: Any, recipe: Recipe, surface: SurfaceImage, look: Look, title: str) -> Image:
+    """Add the image of the surface as a 2-D layer in µm, its heights in its metadata."""
+    pixel_um = recipe.pixel_size_um
+    place = um_scale_and_place(pixel_um, pixel_um, 0.0, look.origin_um)
+    return viewer.add_image(
+        surface.pixels,
+        name=f"{look.name} · surface, {title}",
+        **{name: values[1:] for name, values in place.items()},
+        contrast_limits=contrast_limits(recipe.scans),
+        colormap=look.colormap,
+        metadata={METADATA_KEY: {**surface.provenance, "heights_um": heights_of(recipe)}},
+    )
+
+
+def add_mesh(viewer: Any, recipe: Recipe, image: Image, look: Look) -> Surface:
+    """Add the surface where it lies in space, with its image on it."""
+    heights = heights_of(recipe)
+    every = [max(1, -(-size // _MESH)) for size in heights.shape]
+    sparse = slice(None, None, every[0]), slice(None, None, every[1])
+    heights, pixels = heights[sparse], np.asarray(image.data)[sparse]
+    y, x = np.indices(heights.shape) * (np.array(every) * recipe.pixel_size_um)[:, None, None]
+    vertices = np.stack([heights, y + look.origin_um[0], x + look.origin_um[1]], axis=-1)
+    vertices = vertices.reshape(-1, 3)
+    return viewer.add_surface(
+        (vertices, _faces(heights.shape), pixels.ravel()),
+        name=f"{image.name} in 3-D",
+        units=("um", "um", "um"),
+        axis_labels=("z", "y", "x"),
+        colormap=look.colormap,
+        contrast_limits=tuple(image.contrast_limits),
+        shading="none",
+    )
+
+
+def _faces(shape: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Two triangles for every square of a grid of vertices."""
+    number = np.arange(shape[0] * shape[1]).reshape(shape[0], shape[1])
+    a, b, c, d = (number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:])
+    upper = np.stack([a, b, c], axis=-1).reshape(-1, 3)
+    lower = np.stack([b, d, c], axis=-1).reshape(-1, 3)
+    return np.concatenate([upper, lower])
 
 
 class SurfaceDock(ScanSource):
@@ -71,7 +163,6 @@ class SurfaceDock(ScanSource):
 
     # what a script calls --------------------------------------------------------------
     def set_surface(self, layer: Layer) -> None:
-        """Take a layer of points or of heights."""
         self.surface.choose(layer)
 
     def pick_points(self) -> None:
@@ -81,7 +172,6 @@ class SurfaceDock(ScanSource):
         self.say("Click three points of the surface, each at its z: the slider moves through z.")
 
     def act(self) -> None:
-        """Reconstruct the surface that the dock describes."""
         for row in self.used():
             row.forget()  # pixels may have been changed in place
         with telling(self):
@@ -102,15 +192,8 @@ class SurfaceDock(ScanSource):
         optics = self.scan_parts.optics.optics() if needs.needs_optics else None
         pixel_um = self.scan_parts.optics.pixel_um()
         heights, points = self._heights(scans, pixel_um)
-        return Recipe(
-            scans,
-            HeightMap(heights, self.surface.layer().name, points),
-            optics,
-            needs.key,
-            self.method.model_name() if needs.needs_model else None,
-            self.method.device_choice() if needs.needs_optics else "cpu",
-            pixel_um,
-        )
+        target = HeightMap(heights, self.surface.layer().name, points)
+        return Recipe(scans, target, optics, needs.key, *self.method.needed(needs), pixel_um)
 
     def _heights(
         self, scans: Sequence[Scan], pixel_um: float
@@ -133,7 +216,6 @@ class SurfaceDock(ScanSource):
         return plane_through(points, (rows, columns), pixel_um, origin or (0.0, 0.0)), points
 
     def _first(self) -> Image | None:
-        """The layer of the lowest scan."""
         rows = self.used()
         return rows[0].layer if rows else None
 

@@ -8,39 +8,227 @@ import os
 import tempfile
 import threading
 from collections.abc import Generator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
+from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QWidget
 
+from ...core.optics import Optics
 from ...core.progress import Listener, Stopped, listening
 from ...core.scans import InputError
+from ...measure.plots import Draw, Ink, open_axes
 from ..shared import drop as _drop
 from ..shared import layers as _layers
 from ..shared import settings as _settings
-from ..shared.dock import Dock
+from ..shared.dock import Dock, Form, InstrumentFooter
+from ..shared.form import DataForm, as_named, asked
 from ..shared.guard import emit_alive, on, telling
-from ..shared.layer_choice import LayerChoice
-from ..shared.method_panel import own_models
-from ..shared.stacks import is_measured_stack, lacks_step, selected_or_only
+from ..shared.layer_choice import (
+    LayerChoice,
+    check_stack,
+    is_any_image,
+    is_measured_stack,
+    lacks_step,
+    selected_or_only,
+)
+from ..shared.method_panel import MethodPanel, own_models
+from ..shared.optics_panel import OpticsPanel
+from ..shared.parts import Palette, heading, push_button
+from ..shared.plot_canvas import PlotCanvas
 from ..shared.worker import Outcome, in_background
-from .job import ENDING, AdaptJob, build_job, gains_figure, outcome_words
-from .layout import TrainLayout
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ENDING = ".safetensors"
+_FULL = "A full z-stack, finely sampled: the network learns to rebuild its planes"
 _GROUP = "train"
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptJob:
+    """Everything an adaptation needs; none of it belongs to napari."""
+
+    stacks: tuple[tuple[str, Any, Any], ...]  # name, pixels (Z, Y, X), perhaps lazy, heights in µm
+    optics: Optics
+    model: str | None
+    device: str
+    minutes: float
+    path: Path
+
+
+def build_job(ui: TrainLayout, agreed: str) -> AdaptJob:
+    """The job that the dock describes; ``agreed`` is a file that may be replaced."""
+    stacks, result = ui.stacks.values(), ui.result.values()
+    chosen = ui.chosen
+    if not chosen:
+        raise InputError("Choose a full z-stack of your own to learn from, or open its file.")
+    if len(chosen) == 2 and chosen[0] is chosen[1]:
+        raise InputError(f"'{chosen[0].name}' is chosen twice: choose another one or none.")
+    learned = tuple(_stack(layer, stacks.step) for layer in chosen)
+    optics = ui.optics.optics()
+    for layer in chosen:
+        size = _layers.pixel_um(layer)
+        if size is not None and abs(size - optics.pixel_um) > 0.01 * size:
+            raise InputError(
+                f"The pixel size is {optics.pixel_um:g} µm here but {size:g} µm in "
+                f"'{layer.name}': correct it, since all stacks are of one microscope."
+            )
+    return AdaptJob(
+        learned,
+        optics,
+        ui.method.model_name(),
+        ui.method.device_choice(),
+        float(result.minutes),
+        _path(result.path.strip(), agreed),
+    )
+
+
+def _stack(layer: Image, step: float | None) -> tuple[str, Any, npt.NDArray[np.float64]]:
+    layer = check_stack(layer, "the network learns from a full z-stack (Z, Y, X), so choose one.")
+    heights = _layers.heights_um(layer)[0]
+    if heights is None and step is None:
+        raise InputError(f"The z-step of '{layer.name}' is not known: type it in µm.")
+    if heights is None and step is not None:
+        if step <= 0:
+            raise InputError(f"The z-step {step:g} µm is not above 0: correct it.")
+        heights = step * np.arange(_layers.plane_count(layer), dtype=np.float64)
+    assert heights is not None
+    return layer.name, _layers.stack_pixels(layer), heights
+
+
+def _path(text: str, agreed: str) -> Path:
+    if not text:
+        raise InputError(f"The file to save as is missing: name one, for instance mine{ENDING}.")
+    path = Path(text).expanduser()
+    if path.suffix != ENDING:
+        raise InputError(f"'{path.name}' must end in {ENDING}: weights are kept in nothing else.")
+    if not path.parent.is_dir():
+        raise InputError(f"The folder '{path.parent}' does not exist: choose another one.")
+    if path.exists() and text != agreed:
+        raise InputError(f"'{path.name}' exists already: choose another name, or “…”.")
+    return path
+
+
+def gains_figure(points: list[tuple[int, float]]) -> Draw:
+    """The gain over linear MMSE against steps, and that of the model it began with."""
+
+    def draw(figure: Figure, ink: Ink) -> None:
+        axes = figure.subplots()
+        axes.set(xlabel="step", ylabel="gain (dB)")
+        axes.axhline(0, color=ink.faint, lw=1)
+        steps, gains = zip(*points, strict=True)
+        axes.axhline(gains[0], color=ink.text, lw=1, ls="--", label="as it was")
+        axes.plot(steps, gains, "o-", color=ink.accent, ms=3, lw=2, label="adapted")
+        axes.set_xlim(left=0, right=max(steps[-1], 1) * 1.05)
+        axes.legend(frameon=False, loc="best")
+        open_axes(axes)
+
+    return draw
+
+
+def outcome_words(outcome: dict[str, Any], path: Path) -> tuple[str, str]:
+    """What came of it, and whether it is good news."""
+    before, best = outcome["start"], outcome["best"]
+    if best <= before:
+        return (
+            f"Nothing was gained in {outcome['step']} steps: “{path.name}” holds the weights of "
+            f"“{outcome['from']}” as they were ({before:+.2f} dB over linear MMSE).",
+            "warning",
+        )
+    return (
+        f"“{path.name}” is saved and among the models of the Reconstruct dock: {best:+.2f} dB over "
+        f"linear MMSE on the held-out quarter, {before:+.2f} dB before.",
+        "done",
+    )
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """What is learned from."""
+
+    first: Any = asked(
+        "Stack", _FULL, nothing="Choose a stack", layers=is_any_image, opens_files=True
+    )
+    second: Any = asked("Second stack", _FULL, label="And", layers=is_any_image, opens_files=True)
+    step: float | None = asked(
+        "z-step",
+        "Distance between planes in µm, for a stack that does not say",
+        example="0.2",
+        unit="µm, as the file does not say",
+    )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What comes of it."""
+
+    stored: ClassVar = as_named("minutes")
+    minutes: int = asked(
+        "Time",
+        "About how long: an hour on a CPU, ten minutes on a GPU; Stop ends it sooner",
+        60,
+        unit="min",
+        limits=(1, 24 * 60, 1),
+    )
+    path: str = asked("Save as", "The file for the adapted weights, .safetensors", "")
+
+
+class TrainLayout(Form):
+    """The dock's parts, with short names that the dock's logic uses."""
+
+    def __init__(self, footer: InstrumentFooter, palette: Palette, viewer: Any) -> None:
+        super().__init__(footer, palette)
+        self.footer = footer
+        self.footer.name_cancel("Stop", "Stop and keep the best weights so far (Esc)")
+        self.footer.bar.setToolTip("Training steps that are done, and the time left")
+        self.stacks = DataForm(Stacks, viewer)
+        self.optics = OpticsPanel()
+        self.method = MethodPanel()
+        self.method.only_model("Start from")
+        self.result = DataForm(Result)
+        self.browse = push_button("…", "Choose the file for the adapted weights")
+        self.browse.setAccessibleName("Choose the file to save as")
+        self.browse.setMaximumWidth(32)
+        self.result.put_beside("path", self.browse)
+        self.plot = PlotCanvas(palette, "Gain over linear MMSE on the held-out quarter")
+        self.plot.setFixedHeight(150)
+        for title, part in (
+            ("Full stacks to learn from", self.stacks.native),
+            ("Optics", self.optics),
+            ("Network", self.method),
+            ("Result", self.result.native),
+            ("Gain over the linear estimate, held-out quarter", self.plot),
+        ):
+            self.rows.addWidget(heading(title))
+            self.rows.addWidget(part)
+        self.rows.addStretch(1)
+        self.fit()
+
+    @property
+    def chosen(self) -> list[Image]:
+        layers = (self.stacks.first.value, self.stacks.second.value)
+        return [layer for layer in layers if layer is not None]
+
+    @property
+    def inputs(self) -> tuple[QWidget, ...]:
+        return self.stacks.native, self.optics, self.method, self.result.native
+
+    def restyle(self, theme: str) -> None:
+        super().restyle(theme)
+        self.plot.restyle()
 
 
 def adapt_steps(
     job: AdaptJob, judging: Listener, stop: threading.Event
 ) -> Generator[object, None, dict[str, Any] | None]:
-    """Yield what to mind and the progress of every step; give what came of it.
-
-    ``judging`` is told how far a judgement is, in the same thread. When the work is stopped, the
-    best weights so far are kept, if there are any.
-    """
+    """Yield what to mind and the progress of every step; give what came of it."""
     from ...estimates.saturation import stack_saturation_notes
     from ...networks.weights import load_model
     from ...training.adapt import Adapter, adapting, gain_at_start, write_adapted
@@ -102,7 +290,6 @@ class TrainDock(Dock):
 
     # what a script calls --------------------------------------------------------------
     def act(self) -> None:
-        """Start the adaptation that the dock describes."""
         if self.run is not None:
             return
         with telling(self):

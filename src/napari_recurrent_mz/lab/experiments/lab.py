@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...cli._experiments import Sizes
+from ...cli._lab import Sizes
 from ...cli._options import option_name
 from ...core.device import Device, choose_device
 from ...core.methods import METHOD_NAMES, METHODS, method_of

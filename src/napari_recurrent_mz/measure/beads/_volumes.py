@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.arrays import real_array
-from ...core.progress import finished, never
+from ...core.progress import Step, Steps, finished, never
 from ...core.scans import InputError
 from ...io import even_step
 from ._measure import BeadSettings, bead_steps
@@ -79,7 +79,7 @@ def volumes_in_steps(
     settings: BeadSettings,
     points_um: Sequence[Array] | None,
     stopped: Callable[[], bool],
-) -> Generator[tuple[str, int, int], None, Tables]:
+) -> Steps[Tables]:
     """Measure a volume, and perhaps its reference after it in the sequence.
 
     Yields the volume at work, how many beads are done, and their total (0 during the search);
@@ -131,7 +131,7 @@ def measure_volumes(
         If a volume cannot be measured, or the two do not overlap.
     """
     steps = volumes_in_steps(volumes, settings or BeadSettings(), None, never)
-    return finished(steps, on_progress and (lambda step: on_progress(*step)))
+    return finished(steps, on_progress and (lambda s: on_progress(s.words, s.done, s.total)))
 
 
 def _one_volume(
@@ -139,9 +139,9 @@ def _one_volume(
     settings: BeadSettings,
     places: Array | None,
     stopped: Callable[[], bool],
-) -> Generator[tuple[str, int, int], None, pd.DataFrame]:
+) -> Steps[pd.DataFrame]:
     words = f"Beads of “{volume.name}”"
-    yield words, 0, 0
+    yield Step(0, 0, words)
     try:
         steps = bead_steps(
             volume.pixels,
@@ -152,7 +152,7 @@ def _one_volume(
             stopped=stopped,
         )
         while True:
-            yield words, *next(steps)
+            yield Step(*next(steps), words)
     except StopIteration as end:
         table: pd.DataFrame = end.value
         return table

@@ -1,4 +1,4 @@
-"""The demo window: simulated scans, the dock filled in, the volume beside the truth."""
+"""The demo windows: a simulated sample reconstructed beside the truth, and one scanned live."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
+from ...acquisition import Ended
 from ...core.scans import ZGrid
 from ..files import samples as _samples
+from ..live.dock import LiveDock
+from ..live.sources import MICROSCOPE, SIMULATED
 from ..reconstruct.dock import ReconstructDock
 from ..shared import insides as _insides
 from ..shared.layers import um_scale_and_place
 from ..shared.method_panel import NETWORK, MethodPanel
 from ..shared.worker import Outcome
+from ..side_views.dock import SideViewsDock
 
 # napari lays the canvas out over several rounds of events; a view reset before is off-centre.
 SETTLE_MS = 1200
@@ -31,6 +35,9 @@ _SHOWN_PERCENTILES = (60, 99.9)  # a haze fills the worm; the nuclei are what on
 _GAMMA = 0.85
 _GRID = ZGrid(1.0, 9.0, 0.2)  # a little beyond the scans, on planes that the truth has
 _BOX_COLOUR = (0.5, 0.55, 0.6, 1.0)
+_LIVE_ZOOM = 0.8
+_LIVE_GAMMA = 0.7
+_PANELS = 0.4  # of the window's height, for the side views under the canvas
 
 
 def run_demo(
@@ -41,10 +48,7 @@ def run_demo(
     model: str | None = None,
     device: str = "auto",
 ) -> Outcome:
-    """Open napari with the demo's scans, reconstruct them, and show the volume by the truth.
-
-    With ``screenshot`` a picture of the window of this ``size`` is saved, and the window closes.
-    """
+    """Open napari with the demo's scans, reconstruct them, and show the volume by the truth."""
     sample = _samples.demo()
     viewer = open_viewer("Recurrent-MZ demo", theme, size)
     viewer.layers.events.inserted.connect(lambda event: frame(event.value, sample))
@@ -175,3 +179,93 @@ def wait(milliseconds: int) -> None:
     QTimer.singleShot(milliseconds, loop.quit)
     loop.exec()
     QApplication.processEvents()
+
+
+def run_live_demo(
+    grid: ZGrid,
+    *,
+    max_scans: int,
+    screenshot: Path | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    method: str = NETWORK,
+    sample: Any = None,
+    theme: str = "dark",
+    size: tuple[int, int] = (1280, 800),
+) -> Ended:
+    """Open napari with the Live dock and a simulated microscope, and let it scan."""
+    viewer = open_viewer("Recurrent-MZ, live", theme, size)
+    _insides.window_of(viewer).setCorner(
+        Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea
+    )
+    _insides.hide_layer_controls(viewer)  # the room is for what the scans bring
+    viewer.layers.events.inserted.connect(lambda event: show_well(event.value))
+    dock = LiveDock(viewer)
+    dock.remembers = False
+    viewer.window.add_dock_widget(dock, name="Live", area="right")
+    ended = scan_by_itself(dock, grid, max_scans, method, model, device, sample)
+    look_around(viewer)
+    add_side_views(viewer, int(_PANELS * size[1]))
+    wait(SETTLE_MS)
+    centre(viewer)
+    _insides.camera(viewer).zoom *= _LIVE_ZOOM
+    wait(SETTLE_MS)
+    leave(viewer, screenshot)
+    return ended
+
+
+def scan_by_itself(
+    dock: LiveDock,
+    grid: ZGrid,
+    max_scans: int,
+    method: str,
+    model: str | None,
+    device: str,
+    sample: Any,
+) -> Ended:
+    """Connect the simulated microscope, start a session and run to the end."""
+    connect(dock, sample)
+    panel = dock.setup.method
+    dock.setup.sources.form.most.value = max_scans
+    dock.setup.grid.set_grid(grid)
+    panel.set_method(method)
+    load_model(panel, model, device)
+    ended: list[Any] = []
+    dock.run_ended.connect(ended.append)
+    dock.start_session()
+    wait_for(lambda: not dock.live.is_starting)
+    dock.run_automatically()
+    wait_for(lambda: bool(ended) or not dock.is_busy, math.inf)
+    if ended and ended[0] is not None:
+        return ended[0]  # type: ignore[no-any-return]
+    return Ended("failed", dock.footer.message.text(), "", 0)
+
+
+def show_well(layer: Any) -> None:
+    """Lift faint structure, and show where the volume ends."""
+    if isinstance(layer, Image):
+        layer.gamma = _LIVE_GAMMA
+        show_box(layer)
+
+
+def connect(dock: LiveDock, sample: Any = None) -> None:
+    """Connect the dock to a simulated microscope, which a sample takes a while to make for."""
+    from ...acquisition import simulated_microscope
+
+    form = dock.setup.sources.form
+    form.source.value = MICROSCOPE
+    if sample is not None:
+        form.microscope.value = SIMULATED
+        dock.scope.use(simulated_microscope(sample), sample.optics)
+        return
+    dock.connect_microscope(SIMULATED)
+    wait_for(lambda: dock.scope.is_connected)
+
+
+def add_side_views(viewer: Any, height: int) -> None:
+    """Projections of the volume, under the canvas."""
+    dock = SideViewsDock(viewer)
+    dock.controls.how.value, dock.controls.through.value = "max", "all"
+    shell = viewer.window.add_dock_widget(dock, name="Side views", area="bottom")
+    _insides.window_of(viewer).resizeDocks([shell], [height], Qt.Orientation.Vertical)
+    wait_for(lambda: bool(dock.shown) and not dock.is_busy)
