@@ -42,11 +42,7 @@ def reading(label: str) -> Iterator[None]:
 
 
 def real_array(given: Any, label: str, *, finite: bool = True, of: str = "pixel") -> Array:
-    """What was given as an ordinary array of real numbers, or one sentence about ``label``.
-
-    Nothing is copied that need not be. Numbers have the byte order of this computer; truth values
-    count as 0 and 1, half precision as single, and what is longer than double as that.
-    """
+    """What was given as real numbers in native byte order, or one sentence about ``label``."""
     with reading(label):
         array = np.asarray(_unwrapped(given, label))
     if array.dtype.kind not in _REAL:
@@ -108,10 +104,7 @@ def check_largest(array: Array, label: str) -> None:
 
 
 def as_single(array: Array, label: str) -> npt.NDArray[np.float32]:
-    """A real array in single precision, refused where that holds too little of it.
-
-    An image on a large offset has its structure in the last digits.
-    """
+    """A real array in single precision, refused where an offset leaves that too few digits."""
     single = array.astype(np.float32, copy=False)
     if not array.size or np.can_cast(array.dtype, np.float32):
         return single
@@ -167,17 +160,7 @@ def real_number(given: Any) -> float:
 
 
 class Planes:
-    """A stack that is read plane by plane, each checked as it is read.
-
-    Parameters
-    ----------
-    given : array_like, shape (Z, Y, X), or sequence of (Y, X)
-        Perhaps lazy.
-    label : str
-        What a sentence calls it.
-    names : sequence of str, optional
-        What a sentence calls each plane.
-    """
+    """A stack (Z, Y, X), or a sequence of planes, that is read and checked plane by plane."""
 
     shape: tuple[int, ...]  # (Z, Y, X); (Z,) of planes that differ; as given if it is no stack
     sizes: list[tuple[int, ...]]  # the shape of each plane

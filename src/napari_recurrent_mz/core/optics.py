@@ -163,10 +163,7 @@ def widefield_psf(
 
 
 def _round(intensity: Array, pixel: float, size: int, samples: int) -> Array:
-    """Images (Z, size, size) of profiles (Z, R) along the radius, around the middle of an odd size.
-
-    ``pixel`` is in steps of the radius; ``samples`` in a row across each pixel are averaged.
-    """
+    """Images of profiles (Z, R), ``pixel`` in steps of R, ``samples``² averaged in each pixel."""
     from scipy.interpolate import CubicSpline
 
     spline = CubicSpline(

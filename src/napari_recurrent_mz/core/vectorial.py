@@ -71,10 +71,7 @@ def _bessel(v: Array) -> tuple[Array, Array, Array]:
 
 
 def _pupil(na: float, ni: float, ns: float, k_depth: float, count: int) -> Pupil:
-    """The pupil at so many angles, twice as many where there is a critical one among them.
-
-    The indices are those of the immersion and of the sample.
-    """
+    """The pupil at so many angles, twice as many where there is a critical one among them."""
     theta, weight = _angles(math.asin(na / ni), math.asin(min(1.0, ns / ni)), count)
     sine, cosine = np.sin(theta), np.cos(theta)
     cosine_there = np.sqrt(1 - (ni / ns * sine) ** 2 + 0j)
@@ -92,11 +89,7 @@ def _pupil(na: float, ni: float, ns: float, k_depth: float, count: int) -> Pupil
 
 
 def _angles(widest: float, critical: float, count: int) -> tuple[Array, Array]:
-    """Angles from 0 to the widest with weights that integrate over them.
-
-    At the critical angle the light turns as the root of the angle does: on either side of it the
-    angles are spaced evenly in this root.
-    """
+    """Angles and weights of an integral, dense at the critical one, where light turns as a root."""
     at, weight = roots_legendre(count)
     part, weight = (at + 1) / 2, weight / 2
     if widest <= critical:

@@ -233,11 +233,7 @@ def suggest(
 
 
 def _widest_gap(z_um: Array, scan_z_um: Sequence[float]) -> int:
-    """The middle of the widest gap.
-
-    Beyond the outermost scan there is nothing on the far side: such a gap counts double, and
-    is met two thirds of the way out, which leaves equal gaps on both sides.
-    """
+    """The middle of the widest gap; an open one counts double, and is met at two thirds."""
     low, high = float(z_um[0]), float(z_um[-1])
     if not len(scan_z_um):
         return int(np.abs(z_um - (low + high) / 2).argmin())

@@ -33,11 +33,7 @@ def check_output(
     inputs: Iterable[str | os.PathLike[str]] = (),
     ngff: str = NGFF[0],
 ) -> Path:
-    """Return ``path`` once a volume can be written there, before any work is done.
-
-    Refuses an unknown ending or version of OME-Zarr, a folder that is missing or closed to writing,
-    and the ``inputs``.
-    """
+    """Return ``path`` once a volume can be written there, before any work is done."""
     path = Path(path)
     ending = path.suffix.lower()
     if ngff not in NGFF or (ngff != NGFF[0] and ending != _ZARR_ENDING):
@@ -233,11 +229,7 @@ def write_surface(
     inputs: Iterable[str | os.PathLike[str]] = (),
     origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
-    """Write the image of a surface (Y, X) as OME-TIFF, its heights as a second image beside it.
-
-    :func:`read_image` reads the first, :func:`read_heights` the second, both float32. ``origin_um``
-    is the position (y, x) of the first pixel; the rest is as in :func:`write_volume`.
-    """
+    """Write the image of a surface (Y, X) as OME-TIFF, its heights as a second image beside it."""
     path = check_surface_output(path, inputs)
     pixels = real_image(image, "The image", finite=False)
     heights_um = check_heights(heights_um, pixels.shape)
@@ -291,11 +283,7 @@ def _called(channel: Channel) -> str:
 
 
 class PlaneWriter:
-    """What takes planes one after another, in any order, in a ``with`` block.
-
-    By itself it is a part of an image, such as a channel or a time point, whose planes are there
-    as soon as they are written: whoever has the whole image finishes it, and keeps the record.
-    """
+    """Takes planes in any order, in a ``with`` block: those of a part of an image."""
 
     def __init__(self, path: Path) -> None:
         self.path = path  #: where the image will be

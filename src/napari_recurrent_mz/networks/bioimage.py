@@ -56,19 +56,7 @@ _PLANES, _TARGET_UM, _SIZE = (3, 9), 1.2, 64
 
 
 def write_package(model: Model, path: Path) -> Path:
-    """Write a model as a bioimage.io package (format 0.5).
-
-    Parameters
-    ----------
-    model : Model
-    path : Path
-        Ends in ``.zip``.
-
-    Raises
-    ------
-    InputError
-        If the ending is another, or the disk refuses.
-    """
+    """Write a model as a bioimage.io package (format 0.5), a ZIP file."""
     if path.suffix.lower() != ".zip":
         raise InputError(f"'{path.name}' is no package for bioimage.io: end it in .zip.")
     network, prepared = model.network, _prepared(model)

@@ -160,11 +160,7 @@ class ExampleFolder:
     def making(
         self, jobs: Sequence[Job], device: torch.device, most_gigabytes: float
     ) -> Iterator[tuple[int, float | None]]:
-        """Make files until so much is on disk; yields how many are done, and the seconds left.
-
-        These follow from the files made here, not from those that another process has in hand; None
-        before the first.
-        """
+        """Make files until so much is on disk; yields how many are done, and seconds left."""
         began, finished = time.monotonic(), list[Job]()
         for done, job in enumerate(jobs, start=1):
             if not self._fits(job, most_gigabytes):

@@ -175,10 +175,7 @@ def stack_questions(
     device: torch.device,
     stopped: Callable[[], bool] = never,
 ) -> Iterator[Question]:
-    """What is asked of held-out regions, the same every time: planes with the noise that they have.
-
-    ``stopped`` is asked before every one and ends them in :class:`~.Stopped`.
-    """
+    """What is asked of held-out regions, the same every time, with the noise that they have."""
     examples = replace(config.examples, targets=2)
     for number, field in enumerate(pool.fields):
         window = _richest(field)

@@ -180,10 +180,7 @@ def image_samples(
     samples: list[npt.NDArray[np.float16]],
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise-free stacks of samples, and the stacks that a network is to make.
-
-    Both are (B, Z, Y, X). Bright structure is about 1. They are the same for a wide-field target.
-    """
+    """Noise-free stacks (B, Z, Y, X) of samples, and the stacks that a network is to make."""
     margin, wide = microscope.margin(), config.size + 2 * _LATERAL_MARGIN
     deep = 2 * next_fast_len(margin + config.planes, real=True)
     lags_um = np.fft.fftfreq(deep, 1 / deep) * microscope.z_step_um

@@ -106,11 +106,7 @@ class Sets:
         *,
         whole: bool = False,
     ) -> Batch:
-        """Examples of sets ``index`` and of their targets ``target``, (N,) each, for a network.
-
-        A network that corrects the linear estimate makes, unless ``whole``, what that misses: half
-        precision keeps it better than the whole image.
-        """
+        """Examples of sets and targets (N,): corrections of the linear estimate, or ``whole``."""
         at = (slice(None), *view.window)
         images = view.of(self.images[(index, *at)]).float()
         carried = view.of(self.carried[(index, target, *at)]).float()

@@ -39,10 +39,7 @@ _KEPT_TARGETS = 6  # of a set of scans that serves a whole run
 
 
 class Ring:
-    """The newest sets of every number of scans, as many of each as ``capacity`` says.
-
-    What is drawn from them is turned, flipped, cropped and reordered anew every time.
-    """
+    """The newest sets of every number of scans, as many of each as ``capacity`` says."""
 
     def __init__(self, capacity: dict[int, int], device: torch.device) -> None:
         self.capacity, self.device = capacity, device
@@ -100,11 +97,7 @@ class Ring:
 
 
 class FolderExamples:
-    """What a training draws from a folder, by way of a ring in memory.
-
-    New groups are taken in as they come. Of a folder that is larger than the ring, one group after
-    the other takes the place of the oldest.
-    """
+    """Examples from a folder by way of a ring, in which new groups replace the oldest."""
 
     def __init__(
         self, folder: ExampleFolder, config: TrainConfig, device: torch.device, gigabytes: float
@@ -276,10 +269,7 @@ def _one_core() -> None:
 
 
 class FieldExamples:
-    """What a training draws from fields, some of which may still come: sets made for every step.
-
-    With ``variants``, a few sets of each field are kept beside the fields and serve the whole run.
-    """
+    """Sets made for every step from fields; ``variants`` on disk serve a whole run."""
 
     def __init__(self, pool: Pool, config: TrainConfig, device: Device) -> None:
         pool.require()

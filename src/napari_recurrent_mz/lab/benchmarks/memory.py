@@ -99,11 +99,7 @@ _SMALL_ONES = 2  # small planes for each large one
 
 
 def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
-    """Write so many planes, spread over the whole depth, as OME-Zarr.
-
-    Gives the most bytes that this process ever had in memory, the seconds that any number of planes
-    takes once, and those of one plane.
-    """
+    """Write planes over the whole depth: most bytes in memory, seconds once, and of one plane."""
     _write(bench, _FIRST_PIXELS, 2)  # imports, and tables that the disk keeps: no part of the pace
     begun, done, ended = _write(bench, pixels, planes)
     plane = float(np.median(np.diff(done)))

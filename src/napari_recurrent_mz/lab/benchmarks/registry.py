@@ -19,10 +19,7 @@ class Subject:
 
 
 def subjects(*, full: bool = False) -> list[Subject]:
-    """All of them, in the order of the table.
-
-    With ``full``, the volume that goes to disk is made whole, which takes hours on a CPU.
-    """
+    """All of them, in the order of the table; in ``full``, the large volume is made whole."""
     from . import added_scan, growth, memory, opening, plane
 
     stream = memory.measure_all if full else memory.measure_streaming

@@ -361,11 +361,7 @@ class PreparedNetwork:
         order: Sequence[int] | None = None,
         dpm_error_um: npt.ArrayLike | None = None,
     ) -> FloatArray:
-        """A plane (Y, X) from the scans in any order, with repetitions, or with wrong distances.
-
-        ``order`` numbers the scans as they enter; ``dpm_error_um`` is added to the DPM of each, and
-        to nothing else.
-        """
+        """A plane from scans in this order, ``dpm_error_um`` added to the DPM of each alone."""
         planes = self._planes
         prepared = planes.inputs.at(z_um)
         entering = prepared.scans

@@ -62,10 +62,7 @@ class Step:
 
 
 def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
-    """Scan a sample as a rule says, one scan at a time, and rebuild it after each.
-
-    A rule is one of :data:`~.RULES`, ``equal`` (all scans anew, evenly spaced) or ``random``.
-    """
+    """Scan as a rule says, or ``equal`` or ``random``, and rebuild the sample after each scan."""
     planes: tuple[int, ...] = ()
     expected = Expectation(held.grid, held.optics)
     estimate: LinearEstimate | None = None
@@ -123,10 +120,7 @@ def contrast(volume: FloatArray, dark: float) -> float:
 
 
 def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
-    """Samples of every kind through the paper's objective, each also upside down.
-
-    A rule that happens to begin at the fuller end of a sample would seem better than it is.
-    """
+    """Samples of every kind, each also upside down, so that no end favours a rule."""
     step = COARSER * lab.settings.z_step_um
     cases = [(n, kind) for n in range(lab.settings.samples) for kind in KINDS]
     for number, kind in lab.track(cases):
@@ -316,11 +310,7 @@ def _measure_stopping(lab: Lab) -> Iterator[Row]:
 
 
 def stopped_at(table: pd.DataFrame, epsilon: float, counted: str) -> pd.DataFrame:
-    """Where every sample stops when ``counted`` falls to ε.
-
-    ``excess`` is the error above the best of the sample, in parts of the volume's norm, ``ratio``
-    that over the best; ``stopped`` is False where the scans ran out first.
-    """
+    """Where every sample stops when ``counted`` falls to ε, and its error over the best."""
     rows = []
     for _, sample in table.groupby(["sample", "number"], sort=False):
         late = sample[sample.scans >= _FEWEST]

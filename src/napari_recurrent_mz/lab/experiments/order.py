@@ -64,10 +64,7 @@ def _unsorted(model: Model | None) -> Model | None:
 
 
 def order_spread(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean RMSE over the six orders and its standard deviation (the paper's μ and σ).
-
-    In grey levels of 255; ``sorted`` is the RMSE of the scans sorted by depth.
-    """
+    """Mean RMSE over six orders, its standard deviation, and that of ``sorted`` scans."""
     keys = ["method", "sample", "z_um"]
     rmse = table.groupby(keys, sort=False).rmse
     spread = pd.DataFrame({"mean": rmse.mean(), "std": rmse.std(ddof=0)})

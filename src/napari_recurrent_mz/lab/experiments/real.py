@@ -122,10 +122,7 @@ def _measure_any(lab: Lab) -> Iterator[Row]:
 
 
 def set_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean gains over linear MMSE for every stack and set of planes, in dB.
-
-    ``auto`` is the gain of ``network`` where the check on the scans chose it, else zero.
-    """
+    """Mean gains over linear MMSE for every stack and set of planes, in dB; ``auto`` as checked."""
     keys = ["stack", "planes"]
     means = table.groupby([*keys, "method"], sort=False).psnr.mean().unstack()
     chosen = table.groupby(keys, sort=False)["auto"].first()

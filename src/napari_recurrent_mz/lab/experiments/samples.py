@@ -30,10 +30,7 @@ _SHOWN = ("nearest", "linear", "lmmse", "deep-z", *OURS)
 def _scans_of(
     held: HeldOutStack, targets: Sequence[int], *, in_pairs: bool
 ) -> list[tuple[tuple[float, ...], Sequence[int]]]:
-    """Heights of scans, and the targets made of them.
-
-    In pairs, each target is made of the two nearest scans (M = 2, as in the paper's Fig. 2).
-    """
+    """Heights of scans, and the targets made of them: in pairs, those nearest to each target."""
     if not in_pairs:
         return [(WORM_SCANS_UM, targets)]
     low, middle, high = WORM_SCANS_UM
@@ -206,10 +203,7 @@ _METHODS = "recurrent-mz lmmse richardson-lucy deep-z unet-3d linear".split()
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Every row's PSNR less that of linear MMSE for the same plane and scans, as ``gain``.
-
-    Rows belong together that agree in everything but the method and the measures.
-    """
+    """Every row's PSNR less that of linear MMSE for the same plane and scans, as ``gain``."""
     measures = ["psnr", "nrmse", "ssim", "rmse"]
     keys = [c for c in table.columns if c not in ("method", *measures)]
     base = table[table.method == _BASE].set_index(keys).psnr.rename("base")

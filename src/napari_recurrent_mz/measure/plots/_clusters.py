@@ -73,11 +73,7 @@ class Cluster(NamedTuple):
 
 @dataclass(frozen=True)
 class _Arrangement:
-    """One way to put a cluster together: images in columns and rows, by their axes.
-
-    ``gap`` is the room between the rows; the images of a column or row share an axis, or else
-    name it in the gap.
-    """
+    """Images in columns and rows that share an axis, or name it in the ``gap`` between rows."""
 
     columns: tuple[str, ...]
     rows: tuple[str, ...]
