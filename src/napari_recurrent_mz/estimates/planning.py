@@ -48,9 +48,6 @@ def _middle(pixels: FloatArray) -> FloatArray:
     return pixels[high : high + _LARGEST_SEEN, wide : wide + _LARGEST_SEEN]
 
 
-# --- the plan -----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Heights for the scans of a depth range, chosen before the first of them."""
@@ -172,8 +169,6 @@ def _best_heights(expected: Expectation, count: int) -> Array:
         heights, error = moved, now
     return np.sort(heights)
 
-
-# --- the next scan ------------------------------------------------------------------------
 
 RULES = ("expected-error", "largest-gap", "spread")
 """How the next height can be chosen, the default first."""

@@ -46,9 +46,6 @@ def _bright(volume: Volume) -> float:
     return float(np.percentile(some, 99.9)) or float(volume.max())
 
 
-# --- where ---
-
-
 def _domain(space: Space, rng: np.random.Generator) -> Volume:
     """A part of the sample: 1 inside, 0 outside, with a soft border."""
     where = rng.choice(["everywhere", "layer", "body", "cells", "cells in a layer"])
@@ -94,9 +91,6 @@ def _layer(space: Space, rng: np.random.Generator) -> Volume:
     thickness = log_uniform(rng, 0.5, 12) * space.unit_um * np.exp(0.3 * rough).astype(np.float32)
     soft = rng.uniform(0.1, 0.6) * space.unit_um
     return np.asarray(np.clip((thickness / 2 - np.abs(z - middle)) / soft + 0.5, 0, 1), np.float32)
-
-
-# --- what ---
 
 
 def _haze(space: Space, rng: np.random.Generator) -> Volume:

@@ -112,9 +112,6 @@ def _squared_errors(network: Network, batch: Batch, half: bool) -> torch.Tensor:
     return torch.stack(errors) + batch.floor
 
 
-# --- of random microscopes ---
-
-
 def check_groups(config: SampleConfig, questions: int) -> list[tuple[str, Group]]:
     """Groups for so many questions: a third imaged as told, one as in training, one hard."""
     easy = replace(config, wrong=0.0, aberrated=0.0, mismatched=0.0, coarse_share=0.0)
@@ -127,9 +124,6 @@ def check_groups(config: SampleConfig, questions: int) -> list[tuple[str, Group]
             one = replace(own, scans=(own.scans[number % len(own.scans)],))
             groups.append((third, Group(one, _SEED, number, kinds)))
     return groups
-
-
-# --- of fields ---
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,6 @@ class ExampleFolder:
                 "another folder."
             ) from error
 
-    # --- what there is ---
-
     @cached_property
     def asked(self) -> list[tuple[str, Job]]:
         """The files of the check, with the third that each belongs to."""
@@ -154,8 +152,6 @@ class ExampleFolder:
         pixels = (sets.size + 64) ** 2
         # The transforms of a sample and its optics; the stacks; the sheets' responses to the scans.
         return 9e-9 * pixels * (16 * sets.planes + sets.samples * (sets.planes + 40 * most)) + 0.6
-
-    # --- making and reading ---
 
     def making(
         self, jobs: Sequence[Job], device: torch.device, most_gigabytes: float

@@ -220,8 +220,6 @@ class Learner:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
-    # --- what a checkpoint holds ---
-
     @property
     def _parts(self) -> dict[str, nn.Module]:
         judge = {} if self.judge is None else {"judge": self.judge}

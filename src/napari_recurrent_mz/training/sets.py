@@ -144,9 +144,6 @@ class Sets:
         return Batch(inputs, linear + residual * unit, linear, floor)
 
 
-# --- making them ---
-
-
 def making_device(device: Device) -> torch.device:
     """Where sets are made for what runs on a device: an Apple GPU lacks some of the operations."""
     return torch.device("cuda" if device.kind == "cuda" else "cpu")
@@ -214,9 +211,6 @@ def _one_set(
 
 def _half(values: torch.Tensor) -> torch.Tensor:
     return values.clamp(-_LARGEST, _LARGEST).half()
-
-
-# --- files ---
 
 
 def write_sets(path: Path, every: Sequence[Sets]) -> None:

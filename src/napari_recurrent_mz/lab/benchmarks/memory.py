@@ -22,9 +22,6 @@ from .base import Bench, Row, in_words
 from .child import ChildError, in_child
 from .scene import OPTICS, grid, heights, noise_scans, unprepared, volume_of
 
-# --- a GPU: what is left behind, what a limit holds -----------------------------------------------
-
-
 _LEFT = Goal(50.0, "MB", at_least=False)
 _LIMIT_GB, _LITTLE_GB = 4.0, 0.5
 _HELD = Goal(_LIMIT_GB, "GB", at_least=False)
@@ -86,9 +83,6 @@ def _used_bytes() -> int:
     gc.collect()
     free, total = torch.cuda.mem_get_info()
     return total - free
-
-
-# --- a volume larger than memory, straight to disk ------------------------------------------------
 
 
 _MEMORY = Goal(4.0, "GiB", at_least=False)

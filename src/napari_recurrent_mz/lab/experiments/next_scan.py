@@ -25,9 +25,6 @@ from .figures import BLUE, COLOURS, RED, axes_row, mean_lines
 from .lab import WORM_OPTICS, HeldOutStack, Lab, Row
 from .stacks import TITLES, load, present
 
-# --- where the next scan helps most ---------------------------------------------------------------
-
-
 DEPTH_UM = 12.0
 COARSER = 1.5
 """Plane distance of these stacks, in those of the settings: many volumes are made of each."""
@@ -128,9 +125,6 @@ def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
         for way in (1, -1):
             turned = replace(held, truth=held.truth[::way].copy(), seen=held.seen[::way].copy())
             yield {"sample": kind, "number": way * (number + 1)}, turned
-
-
-# --- rules ----------------------------------------------------------------------------------------
 
 
 def _measure_next_scan(lab: Lab) -> Iterator[Row]:
@@ -279,9 +273,6 @@ NEXT_SCAN = Experiment(
     outcomes=_outcomes_next_scan,
     draw=_draw_next_scan,
 )
-
-
-# --- when another scan no longer pays -------------------------------------------------------------
 
 
 _MOST_SCANS = 14

@@ -26,9 +26,6 @@ def _unscanned(lab: Lab, held: HeldOutStack, scans_um: Sequence[float]) -> list[
     return [i for i in lab.between(held, scans_um) if i not in held.nearest(scans_um)]
 
 
-# --- order ----------------------------------------------------------------------------------------
-
-
 _ORDERS = [list(order) for order in permutations(range(len(WORM_SCANS_UM)))]
 _TRAINED_ORDERS = {
     "order-depth": "4.03, the best",
@@ -129,9 +126,6 @@ ORDER = Experiment(
 )
 
 
-# --- repetition -----------------------------------------------------------------------------------
-
-
 _REPEATS = (1, 2, 4, 6)
 _REPEATED_UM = {"M = 2": (6.0, 12.0), "M = 3": WORM_SCANS_UM}
 
@@ -225,9 +219,6 @@ REPETITION = Experiment(
     outcomes=_repetition_outcomes,
     draw=_draw_repetition,
 )
-
-
-# --- number ---------------------------------------------------------------------------------------
 
 
 _NESTED_UM = {1: (9.0,), 2: (9.0, 3.0), 3: (9.0, 3.0, 15.0), 5: (9.0, 3.0, 15.0, 6.0, 12.0)}

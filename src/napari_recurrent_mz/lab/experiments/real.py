@@ -17,9 +17,6 @@ from .lab import Lab, Row
 from .samples import gains
 from .stacks import STACKS, TITLES, Question, RealStack, load, present
 
-# --- planes as stated -----------------------------------------------------------------------------
-
-
 _METHODS = "recurrent-mz lmmse richardson-lucy linear nearest cubic pchip".split()
 
 
@@ -91,9 +88,6 @@ REAL_STACKS = Experiment(
     outcomes=_outcomes_real,
     draw=_draw_real,
 )
-
-
-# --- any planes -----------------------------------------------------------------------------------
 
 
 _TARGETS = 12

@@ -21,9 +21,6 @@ from .base import Experiment, Pictures
 from .figures import STYLE, save
 from .lab import Lab, Settings
 
-# --- files ----------------------------------------------------------------------------------------
-
-
 _MARK = "# "
 
 
@@ -67,9 +64,6 @@ def read(folder: Path, name: str) -> Result | None:
             f"'{path.name}' is not a table written by recurrent-mz experiments: "
             "move it away, or make it again with --force."
         ) from error
-
-
-# --- running --------------------------------------------------------------------------------------
 
 
 def run(

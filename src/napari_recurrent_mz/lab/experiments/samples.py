@@ -17,9 +17,6 @@ from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import axes_row, bars, image, mark_scans, mean_lines, name_of, new_figure, panels
 from .lab import OURS, WORM_OPTICS, WORM_SCANS_UM, HeldOutStack, Lab, Row
 
-# --- Figures 2, S1 and S3: a worm from three scans, two at a time ---------------------------------
-
-
 _PAIRS = "recurrent-mz recurrent-mz-worm lmmse richardson-lucy deep-z linear nearest".split()
 _ALL_THREE = "unet-3d cubic pchip".split()
 _INTERPOLATIONS = ("linear", "nearest", "cubic", "pchip")
@@ -118,9 +115,6 @@ WORM = Experiment(
 )
 
 
-# --- Figure 2, with equal training ----------------------------------------------------------------
-
-
 _TRAINED = {
     "equal-recurrent-mz": ("recurrent-mz", "Recurrent-MZ on linear MMSE"),
     "equal-paper": ("recurrent-mz", "Recurrent-MZ, the paper's form"),
@@ -192,9 +186,6 @@ BUDGET = Experiment(
     outcomes=_outcomes_budget,
     draw=_draw_budget,
 )
-
-
-# --- sparse samples, and other objectives ---------------------------------------------------------
 
 
 SPARSE = ("beads", "neurites", "nuclei")
@@ -276,8 +267,6 @@ SPARSE_SAMPLES = Experiment(
     draw=_draw_sparse,
 )
 
-
-# --- other objectives ---------------------------------------------------------------------
 
 _CAMERA_UM = 6.5
 _SPACING_DOF = 7.5  # 3 µm for the 63×/1.4 objective

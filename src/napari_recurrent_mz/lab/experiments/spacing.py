@@ -19,9 +19,6 @@ from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import BLUE, COLOURS, RED, axes_row, mark_scans, mean_lines, name_of, panels
 from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, PreparedNetwork, Row, score
 
-# --- Figure 4: random and other spacings ----------------------------------------------------------
-
-
 _SPACING_UM = 6.0
 _SMALLEST_UM = 4.0
 _DRAWS = 5
@@ -92,9 +89,6 @@ RANDOM_SPACING = Experiment(
 )
 
 
-# --- the spacing in use and in training -----------------------------------------------------------
-
-
 _SPACINGS_UM = (4.0, 6.0, 8.0)
 _TRAINED_SPACINGS = {f"spacing-{s:g}": s for s in _SPACINGS_UM}
 _MIDDLE_UM = 9.0
@@ -158,9 +152,6 @@ DISTANCES = Experiment(
     outcomes=_distances_outcomes,
     draw=_draw_distances,
 )
-
-
-# --- Figure 5: errors in the stated heights -------------------------------------------------------
 
 
 _SCANS_UM = (3.0, 9.0)
