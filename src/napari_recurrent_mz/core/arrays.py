@@ -120,23 +120,14 @@ def as_single(array: Array, label: str) -> npt.NDArray[np.float32]:
     return single
 
 
-def real_image(given: Any, label: str, *, finite: bool = True) -> Array:
-    """An image (Y, X) of real numbers."""
-    return _with_axes(real_array(given, label, finite=finite), label, "one image (Y, X)", 2)
-
-
-def real_stack(given: Any, label: str) -> Array:
-    """A stack (Z, Y, X) of finite real numbers."""
-    return _with_axes(real_array(given, label), label, "a stack (Z, Y, X)", 3)
-
-
 def real_values(given: Any, label: str) -> npt.NDArray[np.float64]:
     """A list of finite real numbers, such as heights, float64; a single one is a list of one."""
     values = np.atleast_1d(real_array(given, label, of="value")).astype(np.float64)
-    return _with_axes(values, label, "a list of numbers", 1)
+    return with_axes(values, label, "a list of numbers", 1)
 
 
-def _with_axes(array: Array, label: str, wanted: str, ndim: int) -> Array:
+def with_axes(array: Array, label: str, wanted: str, ndim: int) -> Array:
+    """The array once it has so many axes and is not empty."""
     if array.ndim != ndim or not array.size:
         raise InputError(f"{label} has the shape {array.shape}: give {wanted}.")
     return array

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import real_number, real_stack, real_values
+from .arrays import real_array, real_number, real_values, with_axes
 from .errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -199,7 +199,8 @@ def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:
     numpy.ndarray, shape (Z, N, N)
         In the square of the input's units, times µm².
     """
-    psf = real_stack(psf, "The point spread function")
+    called = "The point spread function"
+    psf = with_axes(real_array(psf, called), called, "a stack (Z, Y, X)", 3)
     n = psf.shape[-1]
     if psf.shape[1] != n or not n % 2:
         raise InputError(

@@ -209,16 +209,12 @@ class NetworkPlanes:
                     f"The model '{self.model.name}' makes no numbers of these scans: choose "
                     "another model, or a method without a network."
                 )
-            self._use_single_precision()
+            self.half = False  # which could not hold the features
+            self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
             return self._collect(self._start(pending.requests))
         if all(memory is None for _, memory in pending.requests):
             self._remember_speed(normal.size, pending.seconds + time.monotonic() - began)
         return [self.inputs.normalisation.undo(plane) for plane in normal]
-
-    def _use_single_precision(self) -> None:
-        """Use single precision from now on: half precision could not hold the features."""
-        self.half = False
-        self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
 
     def _start(self, requests: Sequence[PlaneRequest]) -> _PendingPlanes:
         """Start to make planes, with less memory if there is not enough."""

@@ -1,8 +1,4 @@
-"""The pile of sheets that explains the scans: where they are, how fine they are, their blur.
-
-Of a sheet far from every scan no fine structure is seen: it has a value for every second or
-fourth pixel only.
-"""
+"""The pile of sheets that explains the scans: where they are, how fine they are, their blur."""
 
 from __future__ import annotations
 

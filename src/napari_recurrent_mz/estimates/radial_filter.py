@@ -1,7 +1,4 @@
-"""Radial responses, applied to images in the frequency plane.
-
-An unaberrated microscope's response depends on the length of a lateral frequency alone.
-"""
+"""Responses that depend on the length of a lateral frequency alone, applied to images."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""One image out of a file of many: what a file holds, and single planes of it.
-
-A file of a long experiment holds time points, channels and positions, and does not fit in
-memory. :func:`contents_of` says what is there without reading a pixel, :func:`read_part` reads
-the planes that are wanted of one image.
-"""
+"""One image out of a file of many: what a file holds, and single planes of it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_image, real_values
+from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_values, with_axes
 from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
@@ -231,7 +231,8 @@ def write_surface(
 ) -> Path:
     """Write the image of a surface (Y, X) as OME-TIFF, its heights as a second image beside it."""
     path = check_surface_output(path, inputs)
-    pixels = real_image(image, "The image", finite=False)
+    pixels = real_array(image, "The image", finite=False)
+    pixels = with_axes(pixels, "The image", "one image (Y, X)", 2)
     heights_um = check_heights(heights_um, pixels.shape)
     check_largest(pixels, "The image")
     pixels, record = np.ascontiguousarray(pixels, dtype=np.float32), provenance or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -333,8 +334,8 @@ class OmeZarrWriter:
 
     def _check_it_is_there(self) -> None:
         """OSError where the folder was taken away: Zarr makes it anew, without what was in it."""
-        for number in range(len(self.levels)):
-            (self._path / str(number) / (".zarray" if self._ngff == "0.4" else "zarr.json")).stat()
+        if not all(map(is_there, self.levels)):
+            raise FileNotFoundError(errno.ENOENT, "its metadata are gone")
 
     def close(self) -> None:
         """Nothing is held open."""

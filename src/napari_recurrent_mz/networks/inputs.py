@@ -1,7 +1,4 @@
-"""Input of the network: normalised scans, their distances, and the linear estimate.
-
-Training and use build their tensors here, so that they cannot differ.
-"""
+"""Input of the network, in training as in use: normalised scans, distances, linear estimate."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Base of the trained baselines: image and DPM in, image out, nothing from the optics.
-
-They take the place of :class:`~.RecurrentMZ` in training and use,
-with the same input and output.
-"""
+"""Base of the trained baselines: image and DPM in, image out, nothing from the optics."""
 
 from __future__ import annotations
 

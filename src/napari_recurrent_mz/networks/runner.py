@@ -1,8 +1,4 @@
-"""A network ready to run on a device, in the form that is fastest there and makes the same image.
-
-On first use the forms are tried on a small window: one that fails or makes another image than the
-plain network in single precision is left out, and of the others the fastest is taken.
-"""
+"""A network on a device, in the form that is fastest there of those that make the same image."""
 
 from __future__ import annotations
 
@@ -162,7 +158,8 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
     else:
         seconds = _timed(model, device, forms)
     _log.debug("On %s: %s", device.name, {form.words: s for form, s in seconds.items()})
-    return _quickest(seconds) if seconds else plain
+    quick = _CLEAR_SPEEDUP * min(seconds.values(), default=0.0)
+    return next((form for form in seconds if seconds[form] <= quick), plain)
 
 
 def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, float]:
@@ -178,12 +175,6 @@ def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, 
         except (RuntimeError, NotImplementedError) as error:
             _log.info("The form '%s' cannot run on %s: %s", form.words, device.name, error)
     return seconds
-
-
-def _quickest(seconds: dict[Form, float]) -> Form:
-    """The most promising form that no other is clearly faster than."""
-    least = min(seconds.values())
-    return next(form for form in seconds if seconds[form] <= _CLEAR_SPEEDUP * least)
 
 
 def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -> Prepared:

@@ -1,8 +1,4 @@
-"""Composite phantoms: several kinds of structure, each in a part of the sample of its own.
-
-Real samples are rarely one texture from edge to edge: a stain lights some organelles of some
-cells, in a layer or a body with nothing above or below, over haze of its own.
-"""
+"""Composite phantoms: several kinds of structure, each in a part of the sample of its own."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Sets of scans on disk, and the questions of their check: some processes make them, one trains.
-
-A folder holds a description and one file for every group, which depends on the two alone. Each is
-written whole, so that what is there can be read while more is being made.
-"""
+"""Sets of scans on disk, and the questions of their check: some processes make them, one trains."""
 
 from __future__ import annotations
 

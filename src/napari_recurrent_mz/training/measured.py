@@ -1,8 +1,4 @@
-"""Stacks that a camera took, as training and validation see them.
-
-Some planes of a stack are the scans, others the truth: what the camera gave, with the noise
-that it has. The last quarter of the field, laterally, is held out.
-"""
+"""Stacks that a camera took, as training and validation see them, the last quarter held out."""
 
 from __future__ import annotations
 

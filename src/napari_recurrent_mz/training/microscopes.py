@@ -1,8 +1,4 @@
-"""Random microscopes and samples that sets of scans are made of, on any device.
-
-A *group* is one microscope and some samples; each sample gives a stack, each stack several sets
-of scans with their targets. What is drawn depends on a seed and the number of the group alone.
-"""
+"""Random microscopes and samples, by seed and number, that sets of scans are made of."""
 
 from __future__ import annotations
 

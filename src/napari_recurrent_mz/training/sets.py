@@ -1,7 +1,4 @@
-"""Sets of scans with all that a network sees of them, and their targets: made here, whatever of.
-
-A :class:`Stack` is where they come from: simulated planes, or those that a camera took.
-"""
+"""Sets of scans with all that a network sees of them, and their targets, of any stack of planes."""
 
 from __future__ import annotations
 

@@ -511,5 +511,6 @@ class Session:
         session.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
         session._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]
         if volume is not None and values["complete"] and session.scans:
-            session._live.adopt(volume, session.scans)
+            session._live.pixels = np.array(volume, np.float32)
+            session._live.contains = session.scans
         return session

@@ -129,18 +129,10 @@ def _peak_bytes() -> int:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def measure_streaming(bench: Bench) -> Iterator[Row]:
-    """Few planes in processes of their own: what is written does not stay in memory."""
-    yield from _rows(bench, min(bench.sizes.few, bench.sizes.planes))
-
-
-def measure_all(bench: Bench) -> Iterator[Row]:
-    """Every plane of the large volume; on a CPU that takes hours."""
-    yield from _rows(bench, bench.sizes.planes)
-
-
-def _rows(bench: Bench, planes_made: int) -> Iterator[Row]:
+def measure_streaming(bench: Bench, *, full: bool = False) -> Iterator[Row]:
+    """Few planes of a large volume, or all, in processes of their own: none stays in memory."""
     sizes = bench.sizes
+    planes_made = sizes.planes if full else min(sizes.few, sizes.planes)
     volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
     on_cpu = Bench.from_dict({**bench.as_dict(), "device": "cpu"})
     memory = Row("streaming", f"{volume}: most resident memory", unit="GiB", goal=_MEMORY)

@@ -235,10 +235,6 @@ def _measure_number(lab: Lab) -> Iterator[Row]:
                 yield {**about, **score(held, index, network.plane(z))}
 
 
-def _number_outcomes(table: pd.DataFrame) -> list[Outcome]:
-    return [_falls(str(name), some) for name, some in table.groupby("method", sort=False)]
-
-
 def _falls(name: str, table: pd.DataFrame) -> Outcome:
     nrmse, psnr = (table.groupby("scans")[m].mean() for m in ("nrmse", "psnr"))
     steps = (nrmse.shift() / nrmse).dropna()
@@ -272,6 +268,8 @@ NUMBER = Experiment(
     how="Simulated worms; scans at 9, then 3, 15, 6 and 12 µm are added to the same samples, and "
     "the same planes from 3 to 15 µm judged.",
     measure=_measure_number,
-    outcomes=_number_outcomes,
+    outcomes=lambda table: [
+        _falls(str(name), some) for name, some in table.groupby("method", sort=False)
+    ],
     draw=_draw_number,
 )

@@ -1,7 +1,4 @@
-"""Run experiments into a folder, and read what they left there.
-
-``NAME.csv`` starts with a line on how it was made; ``NAME.png`` is its figure.
-"""
+"""Run experiments into a folder, and read what they left there."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Where the images of side views lie in a figure: all on one scale, as large as they fit.
-
-The views of one volume are a cluster. With x–y, its side views lie where they touch it: x–z
-below, sharing x, and y–z to the right, turned, sharing y. Lengths are in inches, places and
-sizes of a figure's parts in shares of the figure, from its lower left.
-"""
+"""Where the images of side views lie in a figure: all on one scale, as large as they fit."""
 
 from __future__ import annotations
 
