@@ -55,19 +55,15 @@ def radial_intensity(
     pieces = max(1, radius_um.size * pupil.sine.size // _AT_ONCE)
     planes = []
     for radii in np.array_split(radius_um, pieces):
-        orders = _bessel(k * immersion_index * np.outer(pupil.sine, radii))
+        v = k * immersion_index * np.outer(pupil.sine, radii)
+        zeroth, first = j0(v), j1(v)
+        second = np.divide(2 * first, v, out=np.ones_like(v), where=v > 0) - zeroth
         squares = [
             (part.real @ order) ** 2 + (part.imag @ order) ** 2
-            for part, order in zip(light, orders, strict=True)
+            for part, order in zip(light, (zeroth, first, second), strict=True)
         ]
         planes.append(squares[0] + 2 * squares[1] + squares[2])
     return np.concatenate(planes, axis=1)
-
-
-def _bessel(v: Array) -> tuple[Array, Array, Array]:
-    """Bessel functions of the first kind, of order 0, 1 and 2."""
-    zeroth, first = j0(v), j1(v)
-    return zeroth, first, np.divide(2 * first, v, out=np.ones_like(v), where=v > 0) - zeroth
 
 
 def _pupil(na: float, ni: float, ns: float, k_depth: float, count: int) -> Pupil:

@@ -32,11 +32,6 @@ _STRIP_BYTES = 2**22  # of an image that a CPU makes at a time, in memory used a
 _ONE = [1, 1]  # stride and dilation of every convolution
 
 
-def can_be_fast(network: nn.Module) -> bool:
-    """Whether there is a fast form of a network."""
-    return type(network) is RecurrentMZ
-
-
 @dataclass(frozen=True)
 class Precision:
     """The types of the features."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from threading import Event
 
 import torch
@@ -17,7 +18,7 @@ from torch import nn
 from ..core.device import Device, available_cores, one_core_each
 from ..core.progress import check_stopped, stoppable
 from .architectures import Network, build
-from .fast import FastNetwork, Precision, can_be_fast
+from .fast import FastNetwork, Precision
 from .inputs import Prepared
 from .recurrent_mz import NetworkConfig, RecurrentMZ, State
 from .weights import Model
@@ -108,18 +109,14 @@ def runner_for(
     model: Model, device: Device, *, half: bool | None = None, fast: bool | None = None
 ) -> Runner:
     """The network in the form that is asked for, or that suits the device best."""
-    forms = [form for form in _forms(model, device) if fast is None or form.fast == fast]
+    speeds = (True, False) if type(model.network) is RecurrentMZ else (False,)
+    precisions = (True, False) if device.half else (False,)
+    every = [Form(*both) for both in product(speeds, precisions)]  # the most promising first
+    forms = [form for form in every if fast is None or form.fast == fast]
     fitting = [form for form in forms if half is None or form.half == half]
     if not fitting:  # no fast form of this network, or half precision where there is none
         fitting = [Form(fast=False, half=bool(half) if half is not None else device.half)]
     return Runner(model, device, _best(model, device, tuple(fitting)))
-
-
-def _forms(model: Model, device: Device) -> list[Form]:
-    """Forms that may run on a device, the most promising first."""
-    speeds = (True, False) if can_be_fast(model.network) else (False,)
-    precisions = (True, False) if device.half else (False,)
-    return [Form(fast, half) for fast in speeds for half in precisions]
 
 
 _chosen: dict[tuple[object, ...], Form] = {}

@@ -167,17 +167,15 @@ def _measure_position(lab: Lab) -> Iterator[Row]:
     model = lab.network_model(WORM_NETWORK)
     correct = [lab.network(held, held.scans(_SCANS_UM), model) for held in samples]
     # The same draws for every σ, so that the curve is of σ and not of chance.
-    draws = [(s, d) for s in _SIGMAS_UM for d in range(_draws(lab.settings.draws, s))]
+    # All of them for the largest σ, which the goal is about; a quarter for the others.
+    every, few = lab.settings.draws, max(1, lab.settings.draws // 4)
+    counts = {s: every if s == _LARGEST_UM else few for s in _SIGMAS_UM}
+    draws = [(s, d) for s, count in counts.items() for d in range(count)]
     cases = [(0.0, 0, n) for n in numbers] + [(s, d, d % len(samples)) for s, d in draws]
     for sigma, draw, number in lab.track(cases):
         error_um = sigma * lab.rng(draw).standard_normal(len(_SCANS_UM))
         about = {"sample": number, "sigma_um": sigma, "draw": draw}
         yield from _rows_with_error(lab, samples[number], correct[number], error_um, about)
-
-
-def _draws(draws: int, sigma_um: float) -> int:
-    """All of them for the largest σ, which the goal is about; a quarter for the others."""
-    return draws if sigma_um == _LARGEST_UM else max(1, draws // 4)
 
 
 def _rows_with_error(
