@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
+from _live_examples import LiveExamples
 
 from napari_recurrent_mz.core.device import choose_device
 from napari_recurrent_mz.networks.deep_z import DeepZConfig
@@ -33,7 +34,6 @@ from napari_recurrent_mz.training.learner import TrainConfig
 from napari_recurrent_mz.training.loop import Trainer
 from napari_recurrent_mz.training.losses import LossConfig
 from napari_recurrent_mz.training.microscopes import SETS
-from napari_recurrent_mz.training.store import LiveExamples
 
 PIECE_BYTES = 15 * 2**20
 OURS, START = NetworkConfig.general(), "recurrent-mz"

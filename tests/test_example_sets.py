@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from napari_recurrent_mz.networks.inputs import NetworkInputs
 from napari_recurrent_mz.networks.recurrent_mz import NetworkConfig, RecurrentMZ
 from napari_recurrent_mz.networks.weights import bundled_models, load_model
 from napari_recurrent_mz.simulation import pupil
-from napari_recurrent_mz.training import store
 from napari_recurrent_mz.training.check import Question, ask, check_groups
 from napari_recurrent_mz.training.examples import ExampleConfig, View
 from napari_recurrent_mz.training.folder import Contents, ExampleFolder
@@ -25,8 +25,9 @@ from napari_recurrent_mz.training.learner import Learner, TrainConfig
 from napari_recurrent_mz.training.microscopes import Group, SampleConfig
 from napari_recurrent_mz.training.revive import Dead, watched
 from napari_recurrent_mz.training.sets import Sets, Stack, Take, make_sets
-from napari_recurrent_mz.training.store import LiveExamples, Ring
+from napari_recurrent_mz.training.store import Ring
 
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.1)
 NETWORK = NetworkConfig(base_channels=8, norm="none", nonnegative=True, slope=0.01)
 SMALL = SampleConfig(
@@ -114,9 +115,11 @@ def test_sets_made_live_are_those_that_a_folder_would_hold(
 ) -> None:
     """A training draws from them while more are made; what goes wrong is told where it draws."""
     folder = ExampleFolder(Path("nowhere"), Contents(SMALL, questions=3))
-    monkeypatch.setattr(store, "ProcessPoolExecutor", lambda cores, *_: ThreadPoolExecutor(cores))
+    monkeypatch.syspath_prepend(str(DOCS))
+    module = import_module("_live_examples")
+    monkeypatch.setattr(module, "ProcessPoolExecutor", lambda cores, *_: ThreadPoolExecutor(cores))
     config = TrainConfig(network=NETWORK, examples=ExampleConfig(crop=32))
-    with LiveExamples(folder, CPU, 0.01, begin=4) as live:
+    with module.LiveExamples(folder, CPU, 0.01, begin=4) as live:
         assert len(live.questions) == len(check_groups(SMALL, 3))
         for made in folder.group(0)[1].sets(folder.contents.network, CPU):
             count = made.images.shape[1]
@@ -124,7 +127,7 @@ def test_sets_made_live_are_those_that_a_folder_would_hold(
             batch = live.source(config, [count])(0, 0, 3)
             assert batch.inputs.scans.shape[:2] == (3, count)
     bad = ExampleFolder(Path("nowhere"), Contents(replace(SMALL, size=-1), questions=3))
-    with pytest.raises(RuntimeError, match="negative"), LiveExamples(bad, CPU, 0.01):
+    with pytest.raises(RuntimeError, match="negative"), module.LiveExamples(bad, CPU, 0.01):
         pass
 
 

@@ -35,21 +35,7 @@ class MicroscopeError(InputError):
 
 
 class Acquisition:
-    """One run of pymmcore-plus that exposes when it is asked to, until it is ended.
-
-    Meanwhile pymmcore-plus refuses every other run. It may be paused and cancelled as any other.
-
-    Parameters
-    ----------
-    core : pymmcore_plus.CMMCorePlus
-    output
-        What ``run_mda`` writes the frames to: a path, its own settings, handlers, or a list.
-
-    Raises
-    ------
-    MicroscopeError
-        If it does not begin.
-    """
+    """One run of pymmcore-plus that exposes when it is asked to; it may be paused and cancelled."""
 
     def __init__(self, core: CMMCorePlus, output: Any = None) -> None:
         self._core = core
@@ -92,13 +78,7 @@ class Acquisition:
         return self.is_alive and self._core.mda.is_paused()
 
     def expose(self, z_um: float | None, within_s: float) -> tuple[Frame, Facts]:
-        """One frame, and how it was taken; ``z_um`` is where the stage has been sent, if it was.
-
-        Raises
-        ------
-        MicroscopeError
-            If none comes, also not within a time that a pause does not shorten, in seconds.
-        """
+        """One frame, and how it was taken, within a time that a pause does not shorten."""
         from useq import MDAEvent
 
         answer: Future[tuple[Frame, Facts]] = Future()

@@ -274,11 +274,7 @@ class CoreMicroscope(Microscope):
         return z_um
 
     def _check_free(self) -> None:
-        """Raise :class:`MicroscopeError` while something else uses camera or stage.
-
-        Live, or continuous focus; or another focus drive than when the microscope was connected.
-        That no acquisition uses it is for :meth:`acquisition` to see to.
-        """
+        """Refuse while live view, continuous focus or another focus drive uses the devices."""
         if use := self._use():
             raise MicroscopeError(use)
         label = f"The autofocus device '{self.core.getAutoFocusDevice()}'"

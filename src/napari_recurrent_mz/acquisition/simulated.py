@@ -122,21 +122,14 @@ def simulated_sample(
 
 
 def _axial_step_um(optics: Optics) -> float:
-    """A distance between planes at which a wide-field stack holds all that the objective passes.
-
-    The axial band of a wide-field microscope ends at (n − √(n² − NA²))/λ, so planes may be
-    λ/(n − √(n² − NA²))/2 apart.
-    """
+    """Half of λ/(n − √(n² − NA²)) or less: such planes hold all that the objective passes."""
     n = optics.immersion_index
     band = (n - math.sqrt(n**2 - optics.na**2)) / optics.wavelength_um
     return _AXIAL_SAMPLES / (2 * band)
 
 
 class SimulatedStage:
-    """A z drive at ``z_um`` that moves at an even speed; ``visited_um`` is where it has been sent.
-
-    ``clock`` gives seconds that only run forward.
-    """
+    """A z drive that moves at an even speed; ``visited_um`` is where it has been sent."""
 
     def __init__(
         self,
@@ -177,11 +170,7 @@ class SimulatedStage:
 
 
 class SimulatedCamera:
-    """A camera that sees a sample at the height of a stage, with photon and read noise.
-
-    ``noise`` has the photons of a signal of 1 at :data:`EXPOSURE_MS`, background, read noise and
-    offset. The same ``seed`` gives the same noise, exposure by exposure.
-    """
+    """A camera that sees a sample at the height of a stage, with photon and read noise."""
 
     def __init__(
         self,

@@ -42,11 +42,7 @@ def reading(label: str) -> Iterator[None]:
 
 
 def real_array(given: Any, label: str, *, finite: bool = True, of: str = "pixel") -> Array:
-    """What was given as an ordinary array of real numbers, or one sentence about ``label``.
-
-    Nothing is copied that need not be. Numbers have the byte order of this computer; truth values
-    count as 0 and 1, half precision as single, and what is longer than double as that.
-    """
+    """What was given as real numbers in native byte order, or one sentence about ``label``."""
     with reading(label):
         array = np.asarray(_unwrapped(given, label))
     if array.dtype.kind not in _REAL:
@@ -108,10 +104,7 @@ def check_largest(array: Array, label: str) -> None:
 
 
 def as_single(array: Array, label: str) -> npt.NDArray[np.float32]:
-    """A real array in single precision, refused where that holds too little of it.
-
-    An image on a large offset has its structure in the last digits.
-    """
+    """A real array in single precision, refused where an offset leaves that too few digits."""
     single = array.astype(np.float32, copy=False)
     if not array.size or np.can_cast(array.dtype, np.float32):
         return single
@@ -127,23 +120,14 @@ def as_single(array: Array, label: str) -> npt.NDArray[np.float32]:
     return single
 
 
-def real_image(given: Any, label: str, *, finite: bool = True) -> Array:
-    """An image (Y, X) of real numbers."""
-    return _with_axes(real_array(given, label, finite=finite), label, "one image (Y, X)", 2)
-
-
-def real_stack(given: Any, label: str) -> Array:
-    """A stack (Z, Y, X) of finite real numbers."""
-    return _with_axes(real_array(given, label), label, "a stack (Z, Y, X)", 3)
-
-
 def real_values(given: Any, label: str) -> npt.NDArray[np.float64]:
     """A list of finite real numbers, such as heights, float64; a single one is a list of one."""
     values = np.atleast_1d(real_array(given, label, of="value")).astype(np.float64)
-    return _with_axes(values, label, "a list of numbers", 1)
+    return with_axes(values, label, "a list of numbers", 1)
 
 
-def _with_axes(array: Array, label: str, wanted: str, ndim: int) -> Array:
+def with_axes(array: Array, label: str, wanted: str, ndim: int) -> Array:
+    """The array once it has so many axes and is not empty."""
     if array.ndim != ndim or not array.size:
         raise InputError(f"{label} has the shape {array.shape}: give {wanted}.")
     return array
@@ -167,17 +151,7 @@ def real_number(given: Any) -> float:
 
 
 class Planes:
-    """A stack that is read plane by plane, each checked as it is read.
-
-    Parameters
-    ----------
-    given : array_like, shape (Z, Y, X), or sequence of (Y, X)
-        Perhaps lazy.
-    label : str
-        What a sentence calls it.
-    names : sequence of str, optional
-        What a sentence calls each plane.
-    """
+    """A stack (Z, Y, X), or a sequence of planes, that is read and checked plane by plane."""
 
     shape: tuple[int, ...]  # (Z, Y, X); (Z,) of planes that differ; as given if it is no stack
     sizes: list[tuple[int, ...]]  # the shape of each plane

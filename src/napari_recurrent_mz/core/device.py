@@ -39,11 +39,7 @@ _given_gb: list[float] = []  # the last is in force
 
 @contextmanager
 def without_triton() -> Iterator[None]:
-    """Let PyTorch load its compiler, as its first optimiser does, where Triton would end us.
-
-    Triton, which nothing here uses, brings an LLVM of its own: beside that of Mesa, which draws
-    napari's canvas on Linux, loading it is a segmentation fault.
-    """
+    """Let PyTorch load its compiler without Triton, whose LLVM beside Mesa's ends the process."""
     if "triton" in sys.modules or not _has_llvm():
         yield
         return
@@ -107,11 +103,7 @@ def choose_device(choice: str = "auto") -> Device:
 
 
 def limit_gpu_memory(gigabytes: float | None) -> None:
-    """Use no more of a CUDA GPU's memory than this, at least 0.5 GB; None lifts the limit.
-
-    What would need more is computed in smaller parts. Without a limit given here, the environment
-    variable :data:`GPU_MEMORY` counts.
-    """
+    """Use so many GB of a CUDA GPU at most; for None, :data:`GPU_MEMORY` decides."""
     if gigabytes is not None:
         _check_limit(gigabytes)
     _given_gb[:] = [] if gigabytes is None else [gigabytes]
@@ -166,12 +158,7 @@ def memory_bytes() -> int:
 
 
 def map_torch() -> None:
-    """Load PyTorch's libraries; its import, which needs them, is quick then.
-
-    The import holds Python's lock while hundreds of megabytes are loaded, up to half a second in
-    which no window answers. A function of the C library that is called from Python holds no lock.
-    Where this does not work, the import does it as ever.
-    """
+    """Load PyTorch's libraries without Python's lock, which its import holds for half a second."""
     spec = None if "torch" in sys.modules else importlib.util.find_spec("torch")
     if spec is None or spec.origin is None or sys.platform not in ("linux", "darwin"):
         return
@@ -184,11 +171,7 @@ def map_torch() -> None:
 
 
 def give_back_memory() -> None:
-    """Hand pages that are free but kept by the C library back to the system.
-
-    glibc keeps what threads of the past have freed, which after many large images can be half a
-    gigabyte. Other C libraries do without.
-    """
+    """Hand pages that glibc keeps, though they are free, back to the system."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -228,11 +211,7 @@ def check_memory(grid: ZGrid, shape: tuple[int, ...]) -> None:
 
 
 def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
-    """A pool of threads, by default as many as the caller may take cores, each of which takes one.
-
-    Threads that share every operation of PyTorch wait for each other at the end of it, which
-    beside other work is several times slower. Other threads than the pool's stay as they are.
-    """
+    """A pool of threads with one core each, which do not wait for each other at every operation."""
     import torch
 
     before = torch.get_num_threads()
@@ -259,10 +238,7 @@ def one_core_each(count: int | None = None) -> ThreadPoolExecutor:
 
 
 def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor:
-    """Copy numbers to a device, float32.
-
-    A GPU is not waited for: other copies to it first let it finish all that it was given.
-    """
+    """Copy numbers to a device, float32, without waiting for a GPU to finish what it was given."""
     import torch
 
     tensor = torch.from_numpy(np.array(values, dtype=np.float32))
@@ -270,11 +246,7 @@ def uploaded(values: npt.ArrayLike, device: torch.device | None) -> torch.Tensor
 
 
 def start_download(planes: torch.Tensor) -> Callable[[], FloatArray]:
-    """Start to copy planes from the device; the function returned waits for them.
-
-    A GPU goes on with the planes after them meanwhile: to copy them when they are wanted would
-    wait for those, too.
-    """
+    """Start to copy planes while a GPU goes on; the function returned waits for them."""
     import torch
 
     if planes.device.type != "cuda":

@@ -31,10 +31,7 @@ class InputError(ValueError):
 
 
 def known_sentence(error: BaseException, *advice: str) -> str:
-    """What to do about a wrong input, memory that ran out, or a file that the system refuses.
-
-    Empty for any other error.
-    """
+    """What to do about a wrong input, lack of memory or a file refused; else empty."""
     if isinstance(error, InputError):
         return str(error)
     if is_out_of_memory(error):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import real_number, real_stack, real_values
+from .arrays import real_array, real_number, real_values, with_axes
 from .errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -163,10 +163,7 @@ def widefield_psf(
 
 
 def _round(intensity: Array, pixel: float, size: int, samples: int) -> Array:
-    """Images (Z, size, size) of profiles (Z, R) along the radius, around the middle of an odd size.
-
-    ``pixel`` is in steps of the radius; ``samples`` in a row across each pixel are averaged.
-    """
+    """Images of profiles (Z, R), ``pixel`` in steps of R, ``samples``² averaged in each pixel."""
     from scipy.interpolate import CubicSpline
 
     spline = CubicSpline(
@@ -202,7 +199,8 @@ def confocal_psf(psf: npt.NDArray[Any], optics: Optics) -> npt.NDArray[Any]:
     numpy.ndarray, shape (Z, N, N)
         In the square of the input's units, times µm².
     """
-    psf = real_stack(psf, "The point spread function")
+    called = "The point spread function"
+    psf = with_axes(real_array(psf, called), called, "a stack (Z, Y, X)", 3)
     n = psf.shape[-1]
     if psf.shape[1] != n or not n % 2:
         raise InputError(

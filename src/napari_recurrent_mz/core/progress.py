@@ -83,10 +83,7 @@ _POLL_S = 0.1
 
 
 def stepping(work: Callable[[], T], stopped: Callable[[], bool]) -> Steps[T]:
-    """Do work in a thread of its own, and yield the steps that it tells; return what it returns.
-
-    ``stopped`` is asked before each step; True ends the work in :class:`Stopped`.
-    """
+    """Do work in a thread of its own, and yield the steps that it tells, until ``stopped``."""
     steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
     given_up = threading.Event()
 

@@ -197,10 +197,7 @@ def stack_of(scans: Scans) -> ScanStack:
 
 
 def ordinary_unit(brightest: float) -> float:
-    """A unit in which sums of squares over images with this brightest pixel are numbers.
-
-    It is a power of two, so that nothing is rounded, and 1 for whatever a camera counts.
-    """
+    """The power of two in which sums of squares are numbers; 1 for what cameras count."""
     if not brightest or _ORDINARY[0] <= brightest <= _ORDINARY[1]:
         return 1.0
     return math.ldexp(1.0, math.frexp(brightest)[1])
@@ -232,10 +229,7 @@ def check_heights(heights_um: npt.ArrayLike, shape: tuple[int, ...], label: str 
 
 
 def require_several(scans: Sequence[Scan]) -> None:
-    """Raise :class:`InputError` when there are fewer than two scans, the fewest in the paper.
-
-    One image says nothing about what lies between heights.
-    """
+    """Raise :class:`InputError` when there are fewer than two scans."""
     if len(scans) < 2:
         raise InputError(
             "One scan only: a volume needs at least two scans at different heights; add another."
@@ -352,10 +346,7 @@ def default_grid(
 
 
 def _steps_of_stack(z_um: Sequence[float], planes: Sequence[int]) -> int:
-    """How many planes of a stack lie above the lowest scan up to the highest; 0 if it is unknown.
-
-    It is where the heights do not follow the planes, or no plane between them is left out.
-    """
+    """Planes of a stack from the lowest to the highest scan; 0 if heights do not follow them."""
     heights, numbers = np.asarray(z_um, np.float64), np.asarray(planes)
     first, last = int(heights.argmin()), int(heights.argmax())
     steps = abs(int(numbers[last] - numbers[first]))

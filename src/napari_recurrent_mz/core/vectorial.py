@@ -55,26 +55,19 @@ def radial_intensity(
     pieces = max(1, radius_um.size * pupil.sine.size // _AT_ONCE)
     planes = []
     for radii in np.array_split(radius_um, pieces):
-        orders = _bessel(k * immersion_index * np.outer(pupil.sine, radii))
+        v = k * immersion_index * np.outer(pupil.sine, radii)
+        zeroth, first = j0(v), j1(v)
+        second = np.divide(2 * first, v, out=np.ones_like(v), where=v > 0) - zeroth
         squares = [
             (part.real @ order) ** 2 + (part.imag @ order) ** 2
-            for part, order in zip(light, orders, strict=True)
+            for part, order in zip(light, (zeroth, first, second), strict=True)
         ]
         planes.append(squares[0] + 2 * squares[1] + squares[2])
     return np.concatenate(planes, axis=1)
 
 
-def _bessel(v: Array) -> tuple[Array, Array, Array]:
-    """Bessel functions of the first kind, of order 0, 1 and 2."""
-    zeroth, first = j0(v), j1(v)
-    return zeroth, first, np.divide(2 * first, v, out=np.ones_like(v), where=v > 0) - zeroth
-
-
 def _pupil(na: float, ni: float, ns: float, k_depth: float, count: int) -> Pupil:
-    """The pupil at so many angles, twice as many where there is a critical one among them.
-
-    The indices are those of the immersion and of the sample.
-    """
+    """The pupil at so many angles, twice as many where there is a critical one among them."""
     theta, weight = _angles(math.asin(na / ni), math.asin(min(1.0, ns / ni)), count)
     sine, cosine = np.sin(theta), np.cos(theta)
     cosine_there = np.sqrt(1 - (ni / ns * sine) ** 2 + 0j)
@@ -92,11 +85,7 @@ def _pupil(na: float, ni: float, ns: float, k_depth: float, count: int) -> Pupil
 
 
 def _angles(widest: float, critical: float, count: int) -> tuple[Array, Array]:
-    """Angles from 0 to the widest with weights that integrate over them.
-
-    At the critical angle the light turns as the root of the angle does: on either side of it the
-    angles are spaced evenly in this root.
-    """
+    """Angles and weights of an integral, dense at the critical one, where light turns as a root."""
     at, weight = roots_legendre(count)
     part, weight = (at + 1) / 2, weight / 2
     if widest <= critical:

@@ -294,11 +294,7 @@ def light_notes(scans: Sequence[Scan]) -> list[str]:
 
 
 def gap_notes(scan_z_um: Sequence[float], optics: Optics) -> list[str]:
-    """A sentence on the widest gap between scans, if its fine detail cannot be known.
-
-    It follows from the optics alone; the expected error weighs detail by how much of it the scans
-    show, and may be small across a gap in which a sample of coarse structure is known.
-    """
+    """A sentence on the widest gap between scans, if the optics leave its fine detail unknown."""
     z = np.sort(np.asarray(scan_z_um, np.float64))
     gaps = np.diff(z)
     if not len(gaps) or gaps.max() <= WIDEST_GAP_DOF * optics.depth_of_field_um * (1 + 1e-6):

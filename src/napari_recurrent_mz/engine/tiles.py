@@ -46,10 +46,7 @@ class Tile:
 
 
 def tiles(shape: tuple[int, int], size: int, overlap: int, align: int = ALIGN) -> Iterator[Tile]:
-    """Cover an image with windows of up to ``size``² pixels, which need not be square.
-
-    ``size`` includes the ``overlap`` that is read beyond what is kept, a multiple of ``align``.
-    """
+    """Cover an image with windows of up to ``size``² pixels, their ``overlap`` included."""
     steps = shape if shape[0] * shape[1] <= size**2 else _steps(shape, size, overlap, align)
     rows, columns = map(_spans, shape, steps, (overlap, overlap))
     for row in rows:
@@ -166,11 +163,7 @@ class NetworkPlanes:
         return self._inputs
 
     def plane(self, z_um: float | Heights, memory: Memory | None = None) -> FloatArray:
-        """The plane at ``z_um`` micrometres, float32 (Y, X), in the scans' units.
-
-        With a ``memory`` only the scans that are new to it are taken in; those before must be the
-        ones that it has seen, in their order and on the same scale.
-        """
+        """The plane at a height, (Y, X); scans that a ``memory`` has seen do not enter again."""
         return self._collect(self._start([(z_um, memory)]))[0]
 
     def planes(self, heights_um: Iterable[float]) -> Iterator[FloatArray]:
@@ -216,16 +209,12 @@ class NetworkPlanes:
                     f"The model '{self.model.name}' makes no numbers of these scans: choose "
                     "another model, or a method without a network."
                 )
-            self._use_single_precision()
+            self.half = False  # which could not hold the features
+            self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
             return self._collect(self._start(pending.requests))
         if all(memory is None for _, memory in pending.requests):
             self._remember_speed(normal.size, pending.seconds + time.monotonic() - began)
         return [self.inputs.normalisation.undo(plane) for plane in normal]
-
-    def _use_single_precision(self) -> None:
-        """Use single precision from now on: half precision could not hold the features."""
-        self.half = False
-        self.runner = runner_for(self.model, self.device, half=False, fast=self.fast)
 
     def _start(self, requests: Sequence[PlaneRequest]) -> _PendingPlanes:
         """Start to make planes, with less memory if there is not enough."""

@@ -42,20 +42,14 @@ def covariance_table(
     first: str = "widefield",
     second: str = "widefield",
 ) -> CovarianceTable:
-    """The covariance of two planes, each ``widefield`` or ``confocal``, up to a distance.
-
-    Relative to C(0, 0) of wide-field planes; cached by NA / n and by the range.
-    """
+    """The covariance of two planes up to a distance, relative to C(0, 0) of wide-field planes."""
     return _table(*_reduced(optics, largest_lag_um), first, second)
 
 
 def transfer_table(
     optics: Optics, largest_defocus_um: float, target: str = "widefield"
 ) -> CovarianceTable:
-    """The transfer function H(k, z), ``widefield`` or ``confocal``, in the same reduced units.
-
-    Real, since defocus is symmetric; H(0, z) = 1 (confocal: H(0, 0) = 1).
-    """
+    """The transfer function H(k, z) in reduced units; real, since defocus is symmetric."""
     reduced = _reduced(optics, largest_defocus_um, 40)
     return _even_transfer(*reduced) if target == "widefield" else _transfer(*reduced, target)
 

@@ -81,11 +81,7 @@ class ObjectImages(ABC):
         return plane
 
     def object_gain(self, z_um: float | Heights, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Gain of the object over the linear MMSE estimate at ``z_um``: (Y, X), or (T, Y, X).
-
-        Its image less the linear estimate from its images at the scans: zero at the height of a
-        scan, for a wide-field target. On a CPU, that of several heights is written to ``out``.
-        """
+        """The object's image less the linear estimate from its images at the scans."""
         return self.filtered(z_um, NonnegativeEstimate.beyond, out)
 
     def explained(self, number: int) -> torch.Tensor:
@@ -96,12 +92,7 @@ class ObjectImages(ABC):
 
 
 class NonnegativeEstimate(ObjectImages):
-    """A non-negative object fitted to scans of one shape, and its image at any height.
-
-    Its sheets are at ``sheets_um`` (L,); ``density`` (V,) holds the values of all of them on the
-    padded field, one sheet after another. ``levels`` are those of the whole image where the scans
-    are a window of it.
-    """
+    """A non-negative object fitted to scans: ``density`` (V,) of sheets at ``sheets_um`` (L,)."""
 
     def __init__(
         self,
@@ -287,12 +278,7 @@ def _quantiles(values: torch.Tensor, *q: float) -> list[float]:
 
 
 def _background(images: torch.Tensor) -> float:
-    """Even intensity below everything: camera offset and stray light.
-
-    The darkest smoothed pixels, less a part of their distance to the median: dense samples
-    have haze everywhere, which the object may account for, and a background too high would
-    forbid it to.
-    """
+    """Even intensity below everything: below the darkest pixels, for haze is the object's."""
     smooth = torch.nn.functional.avg_pool2d(images[:, None], min(5, *images.shape[-2:]), 1)
     dark, middle = _quantiles(smooth, 0.005, 0.5)
     return dark - _SLACK * (middle - dark)

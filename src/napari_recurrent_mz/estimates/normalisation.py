@@ -49,11 +49,7 @@ _BINS = 256  # of the triangle threshold
 
 
 def normalisation(images: npt.ArrayLike) -> Normalisation:
-    """Shift and scale from scans (M, Y, X) alone.
-
-    The paper measures an extended-depth-of-field image of the whole stack by the triangle
-    threshold; the maximum projection of the scans stands in for it, in training as in use.
-    """
+    """Shift and scale from scans (M, Y, X), whose maximum stands in for the paper's EDF image."""
     unit, stack = in_ordinary_units(np.asarray(images, dtype=np.float32))
     projection = stack.max(axis=0)
     steps = np.ptp(projection) / np.spacing(np.abs(projection).max())
@@ -139,11 +135,7 @@ _NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
 
 def noise_of(image: FloatArray, *, is_empty_counted: bool = True) -> float:
-    """Standard deviation of the noise of one image, or only of what is not empty in it.
-
-    The mask removes planes and ramps (Immerkaer, Comput. Vis. Image Underst. 64:300, 1996); the
-    median passes over edges.
-    """
+    """Standard deviation of the noise (Immerkaer, Comput. Vis. Image Underst. 64:300, 1996)."""
     rest = ndimage.convolve(image, _NOISE_MASK)
     rest = np.abs(rest, out=rest)
     if not is_empty_counted and not rest.all():

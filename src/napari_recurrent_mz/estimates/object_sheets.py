@@ -1,8 +1,4 @@
-"""The pile of sheets that explains the scans: where they are, how fine they are, their blur.
-
-Of a sheet far from every scan no fine structure is seen: it has a value for every second or
-fourth pixel only.
-"""
+"""The pile of sheets that explains the scans: where they are, how fine they are, their blur."""
 
 from __future__ import annotations
 
@@ -65,10 +61,7 @@ def pixels_per_value(
     table: CovarianceTable,
     padded: tuple[int, int],
 ) -> list[int]:
-    """How many pixels a sheet has one value for, along each axis: 1, 2 or 4.
-
-    What is left out no scan sees with more than 2 % of the contrast of an even sheet.
-    """
+    """How many pixels a sheet has one value for, along each axis: 1, 2 or 4."""
     away = np.abs(sheets_um[:, None] - scan_z_um).min(axis=1) / optics.depth_of_field_um
     contrast = np.abs(table.at(away))
     pixels = np.ones(len(sheets_um), dtype=int)
@@ -99,11 +92,7 @@ def parts_of(every: Sequence[int], padded: tuple[int, int], on_cpu: bool) -> lis
 
 
 class Blurs:
-    """From the sheets to the scans and back, on the padded field; ``weights`` are H(k), (M, L, K).
-
-    On a CPU each part is worked on by one core: threads that share every operation would wait for
-    each other hundreds of times in an iteration. A ``with`` block ends them.
-    """
+    """From the sheets to the scans and back, by H(k) (M, L, K); on a CPU one core for each part."""
 
     def __init__(
         self,
@@ -173,10 +162,7 @@ class Blurs:
     def to_scans(
         self, density: torch.Tensor, then: Callable[[slice, torch.Tensor], object]
     ) -> torch.Tensor:
-        """The object (V,) imaged at the scans: (M, Y', X'), valid until the next call.
-
-        ``then`` may change the images: it gets the numbers of some scans and their images.
-        """
+        """The object (V,) imaged at the scans, as ``then`` leaves it; valid until the next call."""
         mixed = self._mixed.zero_()
         for numbers in self._groups:
             parts = [self.parts[number] for number in numbers]
@@ -249,11 +235,7 @@ def add_at_once(totals: torch.Tensor, spectra: torch.Tensor, weights: torch.Tens
 
 
 class _Fold:
-    """Between images of one height and their spectra, folded.
-
-    Real numbers (N, 4, Y // 2 + 1, X // 2 + 1): real parts at the rows of ky and of −ky, then the
-    imaginary ones. A radial response has one value for all four.
-    """
+    """Between images and folded spectra: real parts at rows ky and −ky, then imaginary ones."""
 
     def __init__(self, height: int, device: torch.device | None) -> None:
         rows = torch.arange(height, device=device)

@@ -46,10 +46,7 @@ class _Window(NamedTuple):
 
 
 class NonnegativeWindows(ObjectImages):
-    """A :class:`~.NonnegativeEstimate` of a large image, blended from overlapping windows.
-
-    Memory goes with the window: ``size`` pixels on a side, of which it reads :data:`OVERLAP` more.
-    """
+    """A :class:`~.NonnegativeEstimate` of a large image, blended from overlapping windows."""
 
     def __init__(
         self,

@@ -48,9 +48,6 @@ def _middle(pixels: FloatArray) -> FloatArray:
     return pixels[high : high + _LARGEST_SEEN, wide : wide + _LARGEST_SEEN]
 
 
-# --- the plan -----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Heights for the scans of a depth range, chosen before the first of them."""
@@ -173,8 +170,6 @@ def _best_heights(expected: Expectation, count: int) -> Array:
     return np.sort(heights)
 
 
-# --- the next scan ------------------------------------------------------------------------
-
 RULES = ("expected-error", "largest-gap", "spread")
 """How the next height can be chosen, the default first."""
 
@@ -233,11 +228,7 @@ def suggest(
 
 
 def _widest_gap(z_um: Array, scan_z_um: Sequence[float]) -> int:
-    """The middle of the widest gap.
-
-    Beyond the outermost scan there is nothing on the far side: such a gap counts double, and
-    is met two thirds of the way out, which leaves equal gaps on both sides.
-    """
+    """The middle of the widest gap; an open one counts double, and is met at two thirds."""
     low, high = float(z_um[0]), float(z_um[-1])
     if not len(scan_z_um):
         return int(np.abs(z_um - (low + high) / 2).argmin())

@@ -1,7 +1,4 @@
-"""Radial responses, applied to images in the frequency plane.
-
-An unaberrated microscope's response depends on the length of a lateral frequency alone.
-"""
+"""Responses that depend on the length of a lateral frequency alone, applied to images."""
 
 from __future__ import annotations
 
@@ -32,10 +29,7 @@ Responses = list[Response]
 
 
 def _margins(length: int) -> tuple[int, int]:
-    """Pixels to add before and after an axis, so that its transform is a fast one.
-
-    Their sum is a multiple of 8, for sheets with a value for every fourth pixel.
-    """
+    """Pixels before and after an axis, for a fast transform of a length that 8 divides."""
     before = min(_PAD, length - 1)
     fast = 8 * next_fast_len(-(-(length + 2 * before) // 8), real=True)
     after = fast - length - before
@@ -52,10 +46,7 @@ class FilterCache:
 
 
 class RadialFilter:
-    """Applies radial responses, given at the table's ``k``, to images of one shape (Y, X).
-
-    Transforms are of the ``padded`` shape; ``margins`` are before and after x, then y.
-    """
+    """Applies radial responses, given at the table's ``k``, to images of one shape (Y, X)."""
 
     def __init__(
         self,
@@ -108,11 +99,7 @@ class RadialFilter:
         cache: dict[int, Responses] | None = None,
         out: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Σ over spectra (C, Y', X'/2 + 1), filtered by weights (…, ΣC, K): (…, Y', X'/2 + 1).
-
-        Spectra may be those of coarser images, and come in groups. ``cache``, empty at first, keeps
-        the responses for other images that are filtered by the same weights.
-        """
+        """Σ over groups of spectra (C, Y', X'/2 + 1), filtered by weights (…, ΣC, K)."""
         size = (*weights.shape[:-2], self.padded[0], self.padded[1] // 2 + 1)
         if out is None:
             out = torch.empty(size, dtype=torch.complex64, device=weights.device)

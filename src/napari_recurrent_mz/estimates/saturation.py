@@ -19,10 +19,7 @@ _FULL = frozenset(float(2**bits - 1) for bits in (8, 10, 12, 14, 16))
 
 
 def limit_of(pixels: npt.NDArray[Any]) -> float | None:
-    """The value that a camera could not pass; None where no such limit shows.
-
-    A limit shows as a spike: many pixels at the highest value, few just below it.
-    """
+    """The value that a camera could not pass, which shows as a spike at the top; else None."""
     top = pixels.max()
     count = int(np.count_nonzero(pixels == top))
     below = pixels[pixels < top]

@@ -129,10 +129,7 @@ class StackSelection:
         return planes[0] if planes else np.broadcast_to(np.uint8(0), self.shape[1:])
 
     def squeeze(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Pixels that were taken by the index, as (Z, Y, X) or (Y, X).
-
-        Beside y and x one axis may hold more than one entry, as in plain multi-page TIFFs: it is z.
-        """
+        """Pixels that were taken by the index, as (Z, Y, X) or (Y, X); a third long axis is z."""
         name, axes = self.name, self.axes
         size = dict(zip(axes, pixels.shape, strict=True))
         if size.get("S", 1) > 1:

@@ -50,10 +50,7 @@ class StatedHeights:
 
 @dataclass
 class Facts:
-    """Values of one image by the names of :class:`ImageFile`, from the best source down.
-
-    What is taken first stays. A value that cannot be true is left, and it is remembered why.
-    """
+    """Values of one image from the best source down: what is taken first stays."""
 
     values: dict[str, float] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
@@ -217,10 +214,7 @@ def _are_of_planes(z_um: npt.NDArray[np.float64], step: float | None) -> bool:
 
 
 def even_step(z_um: npt.NDArray[np.float64], slack: float = _EVEN) -> float | None:
-    """The mean step of heights; None when they are off it by more than ``slack`` of it.
-
-    By default they may scatter as a stage's read-back does. Falling heights have a step below 0.
-    """
+    """The mean step, negative if falling; None where heights are off it by more than ``slack``."""
     if len(z_um) < 2:
         return None
     step, off = _step_and_scatter(z_um)

@@ -90,12 +90,7 @@ def _xml_in(companion: Path) -> str:
 
 
 def image_of(root: ET.Element, series: tifffile.TiffPageSeries, position: int) -> ET.Element | None:
-    """The Image that describes a series; None when there is none, or it cannot be told.
-
-    Metadata may describe images that lie in other files or are missing, so the number of a series
-    says nothing: its first page must be one that the Image names. ``position`` is the one of a
-    Micro-Manager stack that the images are of; its metadata have one Image each.
-    """
+    """The Image that names the first page of a series, whose number says nothing; else None."""
     images = [image for image in root.iterfind("{*}Image") if image.find("{*}Pixels") is not None]
     if series.kind == "mmstack":
         return images[position] if position < len(images) else None

@@ -52,11 +52,7 @@ def _stated(
 def optics_for(
     method_needs_optics: bool, values: Mapping[str, float | None], images: Sequence[ImageFile]
 ) -> Optics | None:
-    """The optics, or None where they are incomplete and no method needs them.
-
-    Only the pixel size is always needed. Of ``values`` from :func:`optics_values`, those that are
-    missing are refused with the options that give them, and what the ``images`` could have stated.
-    """
+    """The optics, or None where they are incomplete and the pixel size is enough."""
     from ..core.optics import Optics
 
     missing = [row for row in OPTICS if values[row[1]] is None]

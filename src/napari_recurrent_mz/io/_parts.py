@@ -1,9 +1,4 @@
-"""One image out of a file of many: what a file holds, and single planes of it.
-
-A file of a long experiment holds time points, channels and positions, and does not fit in
-memory. :func:`contents_of` says what is there without reading a pixel, :func:`read_part` reads
-the planes that are wanted of one image.
-"""
+"""One image out of a file of many: what a file holds, and single planes of it."""
 
 from __future__ import annotations
 
@@ -29,11 +24,7 @@ Z_AXES = {None: "", "channel": "C", "time": "T"}
 
 
 def contents_of(path: str | os.PathLike[str]) -> list[Content]:
-    """Images that a TIFF or OME-Zarr holds.
-
-    Of a TIFF that is one file of a larger OME-TIFF set, those that begin in it; of an OME-Zarr
-    plate, the fields of all its wells, row by row.
-    """
+    """Images that a TIFF or OME-Zarr holds: of one file of a set, those that begin in it."""
     path = Path(path)
     contents = list(_groups_of(path) if path.is_dir() else _positions_of(path))
     if contents and all(content.trouble for content in contents):
@@ -69,11 +60,7 @@ def _positions_of(path: Path, numbers: Sequence[int] | None = None) -> Iterator[
 
 
 def read_part(part: Part, planes: Sequence[int] | None = None) -> ImageFile:
-    """Read planes of one image in a file, by default all, with what the metadata say.
-
-    The data are (Y, X), or a stack of which only the ``planes`` that were named can be had; those
-    that are not there are left out.
-    """
+    """Read planes of one image in a file, by default all; those that are not there are left out."""
     path = Path(part.path)
     if not path.exists():
         raise InputError(f"'{part.path}' does not exist any more.")
@@ -263,11 +250,7 @@ def read_what_can_be(path: str | os.PathLike[str]) -> tuple[list[ImageFile], lis
 
 
 def verify_volume(path: Path, shape: tuple[int, int, int], time: int | None = None) -> str:
-    """Open a volume (Z, Y, X) that was written here, with all its levels and planes.
-
-    An OME-TIFF, an OME-Zarr image, or one ``time`` of it. Returns a digest that no other volume
-    has, and not this one after it was changed; refuses one that is not whole or has another shape.
-    """
+    """Open a volume that was written here; a digest that changes with it, if it is whole."""
     contents = _zarr_contents(path, shape, time) if path.is_dir() else _tiff_contents(path, shape)
     text = json.dumps(contents, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

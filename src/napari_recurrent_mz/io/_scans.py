@@ -179,10 +179,7 @@ def scan_heights(
 def stack_heights(
     image: ImageFile, z_step_um: float | None = None, option: str = "--z-step-um"
 ) -> npt.NDArray[np.float64]:
-    """Heights (Z,) of all planes of a stack, in micrometres, from the file or ``z_step_um``.
-
-    ``option`` is what gives that step, for the sentence where neither says it.
-    """
+    """Heights (Z,) of all planes of a stack, in µm, from ``z_step_um`` (``option``) or the file."""
     if z_step_um is not None:
         if not np.isfinite(z_step_um) or z_step_um <= 0:
             raise InputError(f"The z step {z_step_um:g} µm is not above 0: correct {option}.")

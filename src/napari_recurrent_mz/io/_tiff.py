@@ -37,10 +37,7 @@ _CUT_SHORT = ("invalid page offset", "invalid value offset", "corrupted", "missi
 
 @contextlib.contextmanager
 def reading_tiff(path: Path, *, shared: bool = True) -> Iterator[TiffPages]:
-    """The pages of a TIFF; what goes wrong inside becomes one sentence.
-
-    Where they are ``shared``, those of the last file that was read are used again.
-    """
+    """The pages of a TIFF, if ``shared`` those read last; what goes wrong becomes one sentence."""
     import tifffile  # here, as it takes a moment
 
     check_is_file(path)
@@ -109,11 +106,7 @@ def _is_one_of_a_set(path: Path) -> bool:
 
 
 class TiffPages:
-    """A TIFF whose pages are known, so that many parts can be read without looking again.
-
-    The file itself is open only while it is read, so whatever tifffile puts off until it is asked
-    must be asked for before the file is closed.
-    """
+    """A TIFF whose pages are known; the file is open only while it is read."""
 
     _last: TiffPages | None = None
 
@@ -353,10 +346,7 @@ def image_file_of(
     part: Part,
     records: Sequence[Mapping[str, Any]],
 ) -> ImageFile:
-    """Pixels of a part with what the file says about these very planes.
-
-    ``records`` are what Micro-Manager wrote about each of them, if it did.
-    """
+    """Pixels of a part with what the file and Micro-Manager's ``records`` say about its planes."""
     facts, name = Facts(), path.name
     stated = take_micro_manager(facts, tif, records, name)
     root = ome_root(tif.ome_metadata, name) if tif.is_ome and tif.ome_metadata else None

@@ -36,11 +36,7 @@ def make_time_lapse(
     record: Mapping[str, Any],
     ngff: str = NGFF[0],
 ) -> None:
-    """Make an empty time-lapse, into which :class:`TimePoint` writes; what is there is replaced.
-
-    ``path`` is an OME-Zarr folder, or a field of a plate; ``shape`` is (T, Z, Y, X), ``z_um`` (Z,)
-    evenly spaced, ``record`` what :func:`read_time_lapse` returns.
-    """
+    """Make an empty time-lapse (T, Z, Y, X), into which :class:`TimePoint` writes."""
     _make_room(path)
     t, z, y, x = shape
     check_disk(path, (t * z, y, x))
@@ -94,11 +90,7 @@ def _levels_of(path: Path) -> list[Any]:
 
 
 class TimePoint(PlaneWriter):
-    """Writes the planes (Z, Y, X) of one time point in their places in a time-lapse.
-
-    Whoever writes them keeps a record of the time points that are whole. ``levels`` are arrays
-    (T, Z, Y, X) of the whole time-lapse, the finest first.
-    """
+    """Writes the planes (Z, Y, X) of one time point in their places in a time-lapse."""
 
     def __init__(self, path: Path, time: int, shape: tuple[int, int, int]) -> None:
         super().__init__(path)
@@ -118,10 +110,7 @@ class TimePoint(PlaneWriter):
 
 
 def make_plate(source: Path, target: Path, ngff: str = NGFF[0]) -> None:
-    """Make a plate with the rows, columns, wells and fields of another, without their images.
-
-    Images that the target holds already stay; a target of another version of NGFF is refused.
-    """
+    """Make a plate with the wells and fields of another; images that it holds already stay."""
     _make_room(target)
     if (target / ("zarr.json" if ngff == "0.4" else ".zgroup")).is_file():
         raise InputError(

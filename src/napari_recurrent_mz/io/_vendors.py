@@ -21,11 +21,7 @@ _MICRO_MANAGER_TAG = 51123
 def take_micro_manager(
     facts: Facts, tif: tifffile.TiffFile, records: Sequence[Mapping[str, Any]], name: str
 ) -> list[StatedHeights]:
-    """Take what Micro-Manager says: its summary, and the record that it keeps of each image.
-
-    The record is JSON, in a tag of Micro-Manager's own or, in separate image files, in ImageJ's.
-    Returns the heights of the planes, when each has one.
-    """
+    """Take Micro-Manager's summary, and its record of each image; gives the heights."""
     records = records or _in_imagej(tif)
     summary = (tif.micromanager_metadata or {}).get("Summary") if tif.is_micromanager else None
     summary = summary if isinstance(summary, dict) else {}

@@ -35,11 +35,7 @@ _EMPTY_AFTER_S = 60.0
 
 
 def try_lock(path: Path) -> BaseFileLock | None:
-    """Lock a file, which is made, until the lock is released; None while another has it locked.
-
-    The system ends a lock with its process, however that ends. Raises :class:`OSError` when the
-    drive knows no locks, or refuses.
-    """
+    """Lock a file until the lock is released or the process ends; None while another has it."""
     from filelock import FileLock, Timeout  # only here: it takes a while to import
 
     lock = FileLock(path, timeout=0, thread_local=False)
@@ -54,11 +50,7 @@ def try_lock(path: Path) -> BaseFileLock | None:
 
 @contextmanager
 def in_turn(path: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
-    """Do something while no other process, on whatever computer, does it under the same lock.
-
-    ``path`` is the file to lock, in a folder that is there; on a drive that knows no locks nobody
-    is waited for. ``while_waiting`` is called a few times a second; it ends the waiting by raising.
-    """
+    """Do something while no other process does it under the same lock, if the drive knows locks."""
     lock = None
     while lock is None:
         try:
@@ -100,10 +92,7 @@ def check_no_device(path: Path) -> None:
 
 
 class Workplace:
-    """A hidden folder beside a file, or OME-Zarr folder, that is being written.
-
-    ``part`` is where to write until it is whole; its name is that of ``path``.
-    """
+    """A hidden folder beside a file, or OME-Zarr folder, whose ``part`` is being written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -120,10 +109,7 @@ class Workplace:
             self._lock = try_lock(self._folder / f"{_LOCK}{socket.gethostname()}")
 
     def put_in_place(self, *, durable: bool = False) -> None:
-        """Give the part its name; what was there is replaced.
-
-        ``durable`` returns once the disk has it. Raises :class:`OSError` when the disk refuses.
-        """
+        """Give the part its name, if ``durable`` once the disk has it; else :class:`OSError`."""
         if durable:
             flush_to_disk(self.part)
         if not (self.path.is_dir() and _exchanged(self.part, self.path)):
@@ -165,10 +151,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def remove_left_behind(path: Path) -> None:
-    """Remove the workplaces beside ``path`` in which nobody works any more.
-
-    A whole part for which an older one was moved away, and that has not got its name yet, gets it.
-    """
+    """Remove the workplaces beside ``path`` where nobody works, once what is whole has its name."""
     for workplace in filter(is_left_behind, list(path.parent.glob(f"{WORKPLACE}*"))):
         if (workplace / _REPLACED).exists():
             for part in workplace.glob("*"):
@@ -182,11 +165,7 @@ def remove_left_behind(path: Path) -> None:
 
 
 def is_left_behind(workplace: Path) -> bool:
-    """Whether nobody writes in a workplace any more; where that cannot be known, somebody does.
-
-    A lock ends with its process, in whatever way that ends. On some network drives only one
-    computer sees it, so what another computer has made must have stood still as well.
-    """
+    """Whether nobody writes in a workplace: no lock, and elsewhere no change for a day."""
     own = workplace / f"{_LOCK}{socket.gethostname()}"
     try:
         locks = list(workplace.glob(f"{_LOCK}*"))
@@ -213,11 +192,7 @@ def _still_s(workplace: Path) -> float:
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = False) -> Path:
-    """Write a file or folder under a temporary name beside ``path``, and rename it at the end.
-
-    What is there is replaced; ``durable`` returns once the disk has it. The cause of an
-    :class:`InputError` is the :class:`OSError`.
-    """
+    """Write under a temporary name beside ``path``, and rename it at the end, when it is whole."""
     workplace = Workplace(path)
     try:
         with refusals_of(path):
@@ -281,10 +256,7 @@ def flush_to_disk(path: Path, *, only_entry: bool = False) -> None:
 
 
 def write_table(path: str | os.PathLike[str], table: Any, *, encoding: str = "utf-8") -> Path:
-    """Write a table without its index as CSV, a header and six digits; whole or not at all.
-
-    Spreadsheets need the ``encoding`` utf-8-sig: else they do not show the µ.
-    """
+    """Write a table as CSV, six digits, whole or not at all; spreadsheets need utf-8-sig for µ."""
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return write_text(Path(path), text, encoding=encoding)
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_image, real_values
+from ..core.arrays import check_largest, lazy_or_read, reading, real_array, real_values, with_axes
 from ..core.scans import Heights, InputError, check_heights, counted
 from ._channels import Channel, NewImage, OnPlane, Place
 from ._facts import PLAUSIBLE
@@ -33,11 +33,7 @@ def check_output(
     inputs: Iterable[str | os.PathLike[str]] = (),
     ngff: str = NGFF[0],
 ) -> Path:
-    """Return ``path`` once a volume can be written there, before any work is done.
-
-    Refuses an unknown ending or version of OME-Zarr, a folder that is missing or closed to writing,
-    and the ``inputs``.
-    """
+    """Return ``path`` once a volume can be written there, before any work is done."""
     path = Path(path)
     ending = path.suffix.lower()
     if ngff not in NGFF or (ngff != NGFF[0] and ending != _ZARR_ENDING):
@@ -233,13 +229,10 @@ def write_surface(
     inputs: Iterable[str | os.PathLike[str]] = (),
     origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
-    """Write the image of a surface (Y, X) as OME-TIFF, its heights as a second image beside it.
-
-    :func:`read_image` reads the first, :func:`read_heights` the second, both float32. ``origin_um``
-    is the position (y, x) of the first pixel; the rest is as in :func:`write_volume`.
-    """
+    """Write the image of a surface (Y, X) as OME-TIFF, its heights as a second image beside it."""
     path = check_surface_output(path, inputs)
-    pixels = real_image(image, "The image", finite=False)
+    pixels = real_array(image, "The image", finite=False)
+    pixels = with_axes(pixels, "The image", "one image (Y, X)", 2)
     heights_um = check_heights(heights_um, pixels.shape)
     check_largest(pixels, "The image")
     pixels, record = np.ascontiguousarray(pixels, dtype=np.float32), provenance or {}
@@ -291,11 +284,7 @@ def _called(channel: Channel) -> str:
 
 
 class PlaneWriter:
-    """What takes planes one after another, in any order, in a ``with`` block.
-
-    By itself it is a part of an image, such as a channel or a time point, whose planes are there
-    as soon as they are written: whoever has the whole image finishes it, and keeps the record.
-    """
+    """Takes planes in any order, in a ``with`` block: those of a part of an image."""
 
     def __init__(self, path: Path) -> None:
         self.path = path  #: where the image will be

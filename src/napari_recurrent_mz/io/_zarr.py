@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -117,10 +118,7 @@ def _series_of(path: Path) -> list[str]:
 
 
 class ZarrImage:
-    """The largest level of an OME-Zarr image, none of whose pixels was read.
-
-    Sentences call it ``name``; the ``letters`` of its axes are T, C, Z, Y and X.
-    """
+    """The largest level of an OME-Zarr image, whose ``letters`` are its axes: no pixel is read."""
 
     def __init__(self, path: Path, name: str) -> None:
         import zarr
@@ -256,10 +254,7 @@ class _UnknownPlaceError(Exception):
 def _scale_and_shift(
     level: Mapping[str, Any], multiscale: Mapping[str, Any], n: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Scale and translation of a level: its own transformations, then those of all levels.
-
-    Without a scale of all axes, or where anything else is done, :class:`_UnknownPlaceError`.
-    """
+    """Scale and translation of a level: its own transformations, then those of all levels."""
     scale, shift, is_scaled = np.ones(n), np.zeros(n), False
     for holder in (level, multiscale):
         for step in holder.get("coordinateTransformations") or ():
@@ -284,11 +279,7 @@ def _scale_and_shift(
 
 
 class OmeZarrWriter:
-    """An OME-Zarr image, evenly spaced, whose planes are put in one by one.
-
-    Each plane is halved as it comes, until neither side passes 1024 pixels: viewers show these
-    ``levels``, the finest first, from afar. The metadata that make it an image are written last.
-    """
+    """An OME-Zarr image, evenly spaced, whose planes are put in, and halved, one by one."""
 
     def __init__(self, path: Path, image: NewImage, ngff: str = NGFF[0]) -> None:
         if image.dtype.kind not in "biuf":
@@ -321,10 +312,7 @@ class OmeZarrWriter:
         put_plane(self.levels, tuple(int(n) for n in at), plane)
 
     def crop(self, first: int, count: int) -> None:
-        """Keep this block of planes of a stack only; no pixel is read or written again.
-
-        A chunk is of one plane, and its file is named by the number of the plane.
-        """
+        """Keep this block of planes only: a chunk is of one plane, and its file has that number."""
         self._check_it_is_there()
         for number, level in enumerate(self.levels):
             chunks = self._path / str(number) / self._chunks
@@ -346,8 +334,8 @@ class OmeZarrWriter:
 
     def _check_it_is_there(self) -> None:
         """OSError where the folder was taken away: Zarr makes it anew, without what was in it."""
-        for number in range(len(self.levels)):
-            (self._path / str(number) / (".zarray" if self._ngff == "0.4" else "zarr.json")).stat()
+        if not all(map(is_there, self.levels)):
+            raise FileNotFoundError(errno.ENOENT, "its metadata are gone")
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -370,10 +358,7 @@ def every_chunk() -> Iterator[None]:
 
 
 def chunks_of(array: zarr.Array[Any], selected: Mapping[int, Sequence[int]]) -> Iterator[str]:
-    """Files of the chunks of an array, relative to its group.
-
-    ``selected`` has the entries of an axis, by its number; an axis that it does not have is whole.
-    """
+    """Files of the chunks of an array that hold the ``selected`` entries of its axes."""
     metadata: Any = array.metadata
     pieces, spans = array.shards or array.chunks, []
     for axis, (length, piece) in enumerate(zip(array.shape, pieces, strict=True)):
@@ -405,10 +390,7 @@ def _step_of(place: Place, name: str) -> float:
 
 
 def multiscale(name: str, levels: int, axes: str, place: Place) -> dict[str, Any]:
-    """The NGFF metadata of the pyramid of :class:`OmeZarrWriter`; time is in points of it.
-
-    What is not known has no unit.
-    """
+    """The NGFF metadata of the pyramid of :class:`OmeZarrWriter`; what is not known has no unit."""
     step, pixel = _step_of(place, name), place.pixel_um or 1.0
     bottom = 0.0 if place.z_um is None else float(place.z_um[0])
     datasets = []

@@ -51,24 +51,13 @@ A reconstructed plane is an inference, not a measurement. The method is the subj
 
 {validation}
 """
+_PACKAGE = "napari-recurrent-mz"
 _OPTICS = Optics(na=1.4, wavelength_um=0.519, immersion_index=1.515, pixel_um=0.103)
 _PLANES, _TARGET_UM, _SIZE = (3, 9), 1.2, 64
 
 
 def write_package(model: Model, path: Path) -> Path:
-    """Write a model as a bioimage.io package (format 0.5).
-
-    Parameters
-    ----------
-    model : Model
-    path : Path
-        Ends in ``.zip``.
-
-    Raises
-    ------
-    InputError
-        If the ending is another, or the disk refuses.
-    """
+    """Write a model as a bioimage.io package (format 0.5), a ZIP file."""
     if path.suffix.lower() != ".zip":
         raise InputError(f"'{path.name}' is no package for bioimage.io: end it in .zip.")
     network, prepared = model.network, _prepared(model)
@@ -81,7 +70,9 @@ def write_package(model: Model, path: Path) -> Path:
     torch.save(dict(network.state_dict()), weights)
     files["weights.pt"] = weights.getvalue()
     files["README.md"] = _read_me(model).encode()
-    files["environment.yaml"] = json.dumps(_environment(), indent=1).encode()
+    needed = ["python>=3.11", "pip", {"pip": [f"{_PACKAGE}=={version(_PACKAGE)}"]}]
+    environment = {"channels": ["conda-forge"], "dependencies": needed}
+    files["environment.yaml"] = json.dumps(environment, indent=1).encode()
     files["rdf.yaml"] = json.dumps(_description(model, inputs), indent=1).encode()  # JSON is YAML
 
     def write(part: Path) -> None:
@@ -168,11 +159,6 @@ def _axes(of: dict[str, list[str]], *, follow: bool, scans: bool = False) -> lis
         size: dict[str, Any] = {"tensor_id": "scans", "axis_id": side} if follow else free
         axes.append({"type": "space", "id": side, "size": size})
     return axes
-
-
-def _environment() -> dict[str, Any]:
-    ours = f"napari-recurrent-mz=={version('napari-recurrent-mz')}"
-    return {"channels": ["conda-forge"], "dependencies": ["python>=3.11", "pip", {"pip": [ours]}]}
 
 
 def _read_me(model: Model) -> str:

@@ -32,11 +32,6 @@ _STRIP_BYTES = 2**22  # of an image that a CPU makes at a time, in memory used a
 _ONE = [1, 1]  # stride and dilation of every convolution
 
 
-def can_be_fast(network: nn.Module) -> bool:
-    """Whether there is a fast form of a network."""
-    return type(network) is RecurrentMZ
-
-
 @dataclass(frozen=True)
 class Precision:
     """The types of the features."""
@@ -204,10 +199,7 @@ def _by_rows(
     name: str,
     make: Callable[[slice], torch.Tensor],
 ) -> torch.Tensor:
-    """Apply ``make`` to the rows of ``x``: (N, channels, H, W).
-
-    Of a large image on a CPU a few at a time, which stay in its caches, into the buffer ``name``.
-    """
+    """Apply ``make`` to the rows of ``x``, on a CPU a few at a time, which stay in its caches."""
     strips = _rows(x, channels)
     if len(strips) == 1:
         return make(strips[0])
@@ -231,10 +223,7 @@ def _convolved(
 
 
 class _Enlarged:
-    """A 3×3 convolution of an image that nearest neighbours enlarge twice, as one step.
-
-    Two taps of three that fall on one pixel are one: four of nine are left.
-    """
+    """A 3×3 convolution of an image enlarged twice, as one step: four taps of nine are left."""
 
     _TAPS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 

@@ -1,7 +1,4 @@
-"""Input of the network: normalised scans, their distances, and the linear estimate.
-
-Training and use build their tensors here, so that they cannot differ.
-"""
+"""Input of the network, in training as in use: normalised scans, distances, linear estimate."""
 
 from __future__ import annotations
 
@@ -57,10 +54,7 @@ class Scale:
 
 
 class NetworkInputs:
-    """Prepares scans once, then gives the network's input for any target plane.
-
-    ``fixed`` replaces the normalisation, or the whole scale, that is measured on the scans.
-    """
+    """Prepares scans once, on their scale or a ``fixed`` one, then gives input for any plane."""
 
     def __init__(
         self,
@@ -105,21 +99,13 @@ class NetworkInputs:
         return _smooth((total / len(normal))[None, None])[0, 0].sqrt()
 
     def at(self, z_um: float | Heights, first: int = 0) -> Prepared:
-        """Input for ``z_um``: one height, several (T,), or one for every pixel (Y, X).
-
-        ``scans`` holds those from number ``first`` on, for a network that remembers the ones
-        before.
-        """
+        """Input for ``z_um``: one height, several (T,), or one for every pixel (Y, X)."""
         return self.parts(z_um, first).window()
 
     def parts(
         self, z_um: float | Heights, first: int = 0, over: PlaneParts | None = None
     ) -> PlaneParts:
-        """The parts of the input of :meth:`at` that need a transform of the whole image.
-
-        :meth:`PlaneParts.window` makes the rest for a window. The memory of ``over``, parts that
-        are no longer needed, is used again where it fits.
-        """
+        """The parts of the input that need transforms of whole images, in memory of ``over``."""
         at = np.asarray(z_um, dtype=float)
         at = at if is_surface(at) else at.ravel()
 
@@ -176,11 +162,7 @@ class NetworkInputs:
         return torch.cat(channels, dim=1), extra
 
     def _brightness(self, whole: PlaneParts, rows: slice, columns: slice) -> torch.Tensor:
-        """Root-mean-square distance from the median in the neighbourhood, (T, 1, H, W).
-
-        A confocal plane is dark where there is nothing, whatever the median of the scans, and holds
-        a part of the light of a thick sample that its linear estimate misses.
-        """
+        """Root mean square about the median in the neighbourhood; of a confocal, about 0."""
         pairs = zip((rows, columns), whole.linear.shape[1:], strict=True)
         (wide_rows, inner_rows), (wide_columns, inner_columns) = (_wider(*pair) for pair in pairs)
         wide, inner = (wide_rows, wide_columns), (..., inner_rows, inner_columns)

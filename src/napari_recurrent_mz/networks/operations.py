@@ -140,11 +140,7 @@ def operations_per_pixel(config: NetworkConfig, n_scans: int) -> float:
 
 @lru_cache(maxsize=32)
 def _counted(config: NetworkConfig, n_scans: int, side: int) -> int:
-    """Operations of a network for (side, side) pixels, by running one.
-
-    PyTorch's own counter would load Triton, where it is installed, and with it a second LLVM:
-    beside that of Mesa, which draws napari's canvas, this ends the process.
-    """
+    """Operations of a network by running one: PyTorch's counter would load Triton's LLVM."""
     total = 0
 
     def count(module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

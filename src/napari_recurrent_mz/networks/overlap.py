@@ -30,11 +30,7 @@ def alignment(model: Model) -> int:
 
 
 def overlap_of(model: Model) -> int:
-    """Pixels that a window reads beyond what is kept of it, on each side.
-
-    A multiple of :func:`alignment` with which two windows make the image of the whole to 1e-5 of
-    its range; at most :data:`LARGEST`. It depends on the weights: it is tried once in a process.
-    """
+    """Pixels that a window reads beyond what is kept of it, tried once for a network's weights."""
     if model.sha256 not in _overlaps:
         _overlaps[model.sha256] = _measured(model)
     return _overlaps[model.sha256]

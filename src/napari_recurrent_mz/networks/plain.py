@@ -1,8 +1,4 @@
-"""Base of the trained baselines: image and DPM in, image out, nothing from the optics.
-
-They take the place of :class:`~.RecurrentMZ` in training and use,
-with the same input and output.
-"""
+"""Base of the trained baselines: image and DPM in, image out, nothing from the optics."""
 
 from __future__ import annotations
 
@@ -19,13 +15,7 @@ from .recurrent_mz import NetworkConfig
 
 @dataclass(frozen=True)
 class PlainConfig(NetworkConfig):
-    """The choices of a network that sees scans and their distances alone.
-
-    Parameters
-    ----------
-    contrast : {"linear", "asinh"}
-        As in :class:`~.NetworkConfig`.
-    """
+    """The choices of a network that sees scans and their distances alone."""
 
     propagated_input: bool = False
     correction: bool = False
@@ -43,10 +33,7 @@ class PlainConfig(NetworkConfig):
 
 
 class PlainNetwork(nn.Module):
-    """A network that makes the image of the target from scans with their DPMs.
-
-    Images are padded with their edges to a multiple of 2^(levels − 1) and cropped back.
-    """
+    """A network that makes the image of the target from scans with their DPMs."""
 
     def __init__(self, config: PlainConfig) -> None:
         super().__init__()
@@ -55,10 +42,7 @@ class PlainNetwork(nn.Module):
     def forward(
         self, scans: torch.Tensor | Sequence[torch.Tensor], *_beside: torch.Tensor | None
     ) -> torch.Tensor:
-        """Image of the target surface (N, 1, H, W) from scans (N, M, C, H, W).
-
-        What other networks take besides is not looked at.
-        """
+        """Image of the target surface (N, 1, H, W) from scans (N, M, C, H, W)."""
         given = scans if isinstance(scans, torch.Tensor) else torch.stack(list(scans), dim=1)
         high, wide = given.shape[-2:]
         multiple = 2 ** (self.config.levels - 1)
@@ -72,10 +56,7 @@ class PlainNetwork(nn.Module):
 
 
 def nearest_scans(scans: torch.Tensor, count: int, *, sort: bool = False) -> torch.Tensor:
-    """The ``count`` scans (N, count, C, H, W) nearest to the target at every pixel, by the DPM.
-
-    Of fewer scans the nearest is repeated; ``sort`` orders them from the lowest to the highest.
-    """
+    """The scans nearest to the target at every pixel, the nearest repeated if there are too few."""
     distance = scans[:, :, 1]  # target − scan: (N, M, H, W)
     chosen = distance.abs().argsort(dim=1, stable=True)[:, :count]
     missing = count - chosen.shape[1]

@@ -1,8 +1,4 @@
-"""A network ready to run on a device, in the form that is fastest there and makes the same image.
-
-On first use the forms are tried on a small window: one that fails or makes another image than the
-plain network in single precision is left out, and of the others the fastest is taken.
-"""
+"""A network on a device, in the form that is fastest there of those that make the same image."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from threading import Event
 
 import torch
@@ -21,7 +18,7 @@ from torch import nn
 from ..core.device import Device, available_cores, one_core_each
 from ..core.progress import check_stopped, stoppable
 from .architectures import Network, build
-from .fast import FastNetwork, Precision, can_be_fast
+from .fast import FastNetwork, Precision
 from .inputs import Prepared
 from .recurrent_mz import NetworkConfig, RecurrentMZ, State
 from .weights import Model
@@ -112,18 +109,14 @@ def runner_for(
     model: Model, device: Device, *, half: bool | None = None, fast: bool | None = None
 ) -> Runner:
     """The network in the form that is asked for, or that suits the device best."""
-    forms = [form for form in _forms(model, device) if fast is None or form.fast == fast]
+    speeds = (True, False) if type(model.network) is RecurrentMZ else (False,)
+    precisions = (True, False) if device.half else (False,)
+    every = [Form(*both) for both in product(speeds, precisions)]  # the most promising first
+    forms = [form for form in every if fast is None or form.fast == fast]
     fitting = [form for form in forms if half is None or form.half == half]
     if not fitting:  # no fast form of this network, or half precision where there is none
         fitting = [Form(fast=False, half=bool(half) if half is not None else device.half)]
     return Runner(model, device, _best(model, device, tuple(fitting)))
-
-
-def _forms(model: Model, device: Device) -> list[Form]:
-    """Forms that may run on a device, the most promising first."""
-    speeds = (True, False) if can_be_fast(model.network) else (False,)
-    precisions = (True, False) if device.half else (False,)
-    return [Form(fast, half) for fast in speeds for half in precisions]
 
 
 _chosen: dict[tuple[object, ...], Form] = {}
@@ -162,7 +155,8 @@ def _tried(model: Model, device: Device, forms: tuple[Form, ...]) -> Form:
     else:
         seconds = _timed(model, device, forms)
     _log.debug("On %s: %s", device.name, {form.words: s for form, s in seconds.items()})
-    return _quickest(seconds) if seconds else plain
+    quick = _CLEAR_SPEEDUP * min(seconds.values(), default=0.0)
+    return next((form for form in seconds if seconds[form] <= quick), plain)
 
 
 def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, float]:
@@ -178,12 +172,6 @@ def _timed(model: Model, device: Device, forms: tuple[Form, ...]) -> dict[Form, 
         except (RuntimeError, NotImplementedError) as error:
             _log.info("The form '%s' cannot run on %s: %s", form.words, device.name, error)
     return seconds
-
-
-def _quickest(seconds: dict[Form, float]) -> Form:
-    """The most promising form that no other is clearly faster than."""
-    least = min(seconds.values())
-    return next(form for form in seconds if seconds[form] <= _CLEAR_SPEEDUP * least)
 
 
 def noise_input(config: NetworkConfig, device: Device, shape: tuple[int, int]) -> Prepared:

@@ -83,12 +83,7 @@ class UNet3D(PlainNetwork):
 
 
 class Convolution3D(nn.Conv2d):
-    """A 3×3×3 convolution over M ``depths`` that are folded into the batch.
-
-    (N · M, inputs, H, W) → (N · M, outputs, H, W). Its kernel is that of a two-dimensional
-    convolution over the depth below, the depth itself and the depth above, which count as zero
-    beyond the block.
-    """
+    """A 3×3×3 convolution over M depths that are folded into the batch: (N · M, C, H, W)."""
 
     def __init__(self, inputs: int, outputs: int, depths: int, *, bias: bool = True) -> None:
         super().__init__(3 * inputs, outputs, 3, padding=1, bias=bias)

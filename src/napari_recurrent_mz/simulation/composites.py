@@ -1,8 +1,4 @@
-"""Composite phantoms: several kinds of structure, each in a part of the sample of its own.
-
-Real samples are rarely one texture from edge to edge: a stain lights some organelles of some
-cells, in a layer or a body with nothing above or below, over haze of its own.
-"""
+"""Composite phantoms: several kinds of structure, each in a part of the sample of its own."""
 
 from __future__ import annotations
 
@@ -44,9 +40,6 @@ def _bright(volume: Volume) -> float:
     """The 99.9th percentile, or the maximum where less than that is lit."""
     some = volume[::2, ::2, ::2]
     return float(np.percentile(some, 99.9)) or float(volume.max())
-
-
-# --- where ---
 
 
 def _domain(space: Space, rng: np.random.Generator) -> Volume:
@@ -94,9 +87,6 @@ def _layer(space: Space, rng: np.random.Generator) -> Volume:
     thickness = log_uniform(rng, 0.5, 12) * space.unit_um * np.exp(0.3 * rough).astype(np.float32)
     soft = rng.uniform(0.1, 0.6) * space.unit_um
     return np.asarray(np.clip((thickness / 2 - np.abs(z - middle)) / soft + 0.5, 0, 1), np.float32)
-
-
-# --- what ---
 
 
 def _haze(space: Space, rng: np.random.Generator) -> Volume:

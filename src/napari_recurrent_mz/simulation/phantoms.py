@@ -48,9 +48,6 @@ def phantom(kind: str, space: Space, rng: np.random.Generator) -> Volume:
     return (volume / (top or float(volume.max()) or 1.0)).astype(np.float32)
 
 
-# --- pieces -------------------------------------------------------------------------------
-
-
 def add_points(volume: Volume, points: npt.NDArray[np.float64], values: npt.ArrayLike) -> None:
     """Add point sources at ``points`` (N, 3), fractional voxels (z, y, x), spread trilinearly."""
     base = np.floor(points).astype(int)
@@ -128,9 +125,6 @@ def walk(
     direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-9
     path = scatter_um(space, rng, 1) + np.cumsum(direction * step_um, axis=0)
     return np.asarray(path / np.array(space.voxel_um))
-
-
-# --- kinds --------------------------------------------------------------------------------
 
 
 def beads(space: Space, rng: np.random.Generator) -> Volume:

@@ -21,11 +21,7 @@ _PLANES_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Wavefront:
-    """How the wavefront in the pupil differs from a sphere, beyond tilt and defocus, in waves rms.
-
-    A ``sample_index`` other than that of the immersion adds the spherical aberration of a source
-    ``depth_um`` below the coverslip.
-    """
+    """How the wavefront in the pupil differs from a sphere, past tilt and defocus, in waves rms."""
 
     astigmatism: tuple[float, float] = (0.0, 0.0)  # the two Zernike coefficients
     coma: tuple[float, float] = (0.0, 0.0)
@@ -70,11 +66,7 @@ def pupil_psf(
     *,
     confocal: bool = False,
 ) -> torch.Tensor:
-    """Point spread function on a periodic field (Z, size, size), centred at (0, 0).
-
-    Every plane has the total 1; of a confocal (pinhole of one Airy unit) only the brightest. Light
-    that leaves the field comes in again at the other side.
-    """
+    """Point spread function on a periodic field, centred at (0, 0), each plane with the total 1."""
     coarse = optics.pixel_um * 4 * optics.na / optics.wavelength_um
     finer = 2 * math.ceil((coarse - 1) / 2 - 1e-6) + 1 if coarse > 1 else 1  # odd: centres agree
     field = _field(optics, float(np.abs(z_um).max()), size, finer)

@@ -112,16 +112,8 @@ def _squared_errors(network: Network, batch: Batch, half: bool) -> torch.Tensor:
     return torch.stack(errors) + batch.floor
 
 
-# --- of random microscopes ---
-
-
 def check_groups(config: SampleConfig, questions: int) -> list[tuple[str, Group]]:
-    """The groups of a check of at least so many questions, with the third that each belongs to.
-
-    A third is imaged as the network is told, a third by microscopes as in training, and a third by
-    hard ones: wrong optics, aberrations, coarse pixels and little light. A group has one set of
-    scans of every sample; the kinds of sample take turns.
-    """
+    """Groups for so many questions: a third imaged as told, one as in training, one hard."""
     easy = replace(config, wrong=0.0, aberrated=0.0, mismatched=0.0, coarse_share=0.0)
     hard = replace(config, wrong=1.0, aberrated=1.0, coarse_share=0.6, photons=(60.0, 1000.0))
     names, groups = [name for name, _ in config.kinds], []
@@ -132,9 +124,6 @@ def check_groups(config: SampleConfig, questions: int) -> list[tuple[str, Group]
             one = replace(own, scans=(own.scans[number % len(own.scans)],))
             groups.append((third, Group(one, _SEED, number, kinds)))
     return groups
-
-
-# --- of fields ---
 
 
 @dataclass(frozen=True)
@@ -167,10 +156,7 @@ def field_questions(
     *,
     hard: bool = False,
 ) -> Iterator[Question]:
-    """So many questions about every field of ``pool``, each at least 12.5 µm deep.
-
-    With ``hard``, every third of the :data:`CASES` is made so.
-    """
+    """So many questions about every field of ``pool``; with ``hard``, every third is so."""
     for number in range(len(pool)):
         field = pool[number]
         for n in range(questions):

@@ -183,9 +183,6 @@ class View:
         return key.argsort(dim=1, descending=True)
 
 
-# --- what is drawn ---
-
-
 def choose_planes(
     rng: np.random.Generator, planes: int, step_dof: float, count: int, config: ExampleConfig
 ) -> tuple[npt.NDArray[np.int64], float]:

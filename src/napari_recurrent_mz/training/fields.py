@@ -1,7 +1,4 @@
-"""Simulated fields on disk: the pool that training draws its examples from.
-
-One process can make them while another trains; field i depends on the pool's seed and i alone.
-"""
+"""Simulated fields on disk, by seed and number: the pool that training draws its examples from."""
 
 from __future__ import annotations
 

@@ -46,10 +46,7 @@ def write_model(
     check: str,
     device: Device,
 ) -> str:
-    """Write the best weights of a run with their card; returns the SHA-256 of the file.
-
-    The ``facts`` are those of what it was trained on, and ``check`` says what chose the weights.
-    """
+    """Write the best weights of a run with their card; returns the SHA-256 of the file."""
     network, best = best_network(folder)
     about = {
         "description": f"Wide-field scans to {_IMAGES[network.config.target]} planes.",

@@ -1,8 +1,4 @@
-"""Sets of scans on disk, and the questions of their check: some processes make them, one trains.
-
-A folder holds a description and one file for every group, which depends on the two alone. Each is
-written whole, so that what is there can be read while more is being made.
-"""
+"""Sets of scans on disk, and the questions of their check: some processes make them, one trains."""
 
 from __future__ import annotations
 
@@ -106,8 +102,6 @@ class ExampleFolder:
                 "another folder."
             ) from error
 
-    # --- what there is ---
-
     @cached_property
     def asked(self) -> list[tuple[str, Job]]:
         """The files of the check, with the third that each belongs to."""
@@ -155,16 +149,10 @@ class ExampleFolder:
         # The transforms of a sample and its optics; the stacks; the sheets' responses to the scans.
         return 9e-9 * pixels * (16 * sets.planes + sets.samples * (sets.planes + 40 * most)) + 0.6
 
-    # --- making and reading ---
-
     def making(
         self, jobs: Sequence[Job], device: torch.device, most_gigabytes: float
     ) -> Iterator[tuple[int, float | None]]:
-        """Make files until so much is on disk; yields how many are done, and the seconds left.
-
-        These follow from the files made here, not from those that another process has in hand; None
-        before the first.
-        """
+        """Make files until so much is on disk; yields how many are done, and seconds left."""
         began, finished = time.monotonic(), list[Job]()
         for done, job in enumerate(jobs, start=1):
             if not self._fits(job, most_gigabytes):

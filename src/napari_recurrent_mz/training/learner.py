@@ -77,10 +77,7 @@ class TrainConfig:
 
 
 def begun(config: NetworkConfig, start: Network | None = None) -> Network:
-    """A network with random weights, or those of one with as many inputs and outputs or fewer.
-
-    What is new in it begins at zero, and so does the output where it is of another image.
-    """
+    """A network with random weights, or those of ``start``, what is new in it at zero."""
     network = build(config)
     if start is None:
         return network
@@ -99,10 +96,7 @@ def begun(config: NetworkConfig, start: Network | None = None) -> Network:
 
 
 class Learner:
-    """One network, its optimiser (AdamW), and the moving average of its weights.
-
-    With an adversarial loss there is a discriminator too, with an optimiser of its own.
-    """
+    """One network, its optimiser (AdamW), the moving average of its weights, and its adversary."""
 
     def __init__(
         self, config: TrainConfig, network: Network, device: torch.device, *, half: bool
@@ -225,8 +219,6 @@ class Learner:
         network.eval()
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-    # --- what a checkpoint holds ---
 
     @property
     def _parts(self) -> dict[str, nn.Module]:

@@ -57,12 +57,7 @@ class TrainingStep:
 
 
 class Trainer:
-    """Trains one network; iterate :meth:`run`. A run found in ``folder`` is resumed.
-
-    The ``check`` chooses the best weights. With ``revive``, the dead parts of the weights that
-    training starts from get new ones. With ``minutes``, earlier runs of the same folder included,
-    the run takes so long instead of ``config.steps``.
-    """
+    """Trains one network for ``config.steps`` or ``minutes``; a run found in ``folder`` goes on."""
 
     def __init__(
         self,
@@ -108,10 +103,7 @@ class Trainer:
         return self._elapsed() / (60 * self.minutes)
 
     def run(self) -> Iterator[TrainingStep]:
-        """Train to the end, yielding after every step; close the generator to stop early.
-
-        InputError if another process trains in the same folder.
-        """
+        """Train to the end, yielding after every step; close the generator to stop early."""
         with claimed(self._checkpoint) as ours:
             if not ours:
                 raise InputError(

@@ -56,19 +56,13 @@ class LossConfig:
 
 
 def berhu(output: torch.Tensor, truth: torch.Tensor, c: float = BERHU_C) -> torch.Tensor:
-    """Reversed Huber loss: the mean of |d| where |d| <= c, else (d² + c²) / (2c).
-
-    (The paper sums; the mean keeps the weight independent of the crop.)
-    """
+    """Mean of |d| where |d| <= c, else (d² + c²) / (2c); a sum would go with the crop."""
     difference = (output - truth).abs()
     return torch.where(difference <= c, difference, (difference**2 + c**2) / (2 * c)).mean()
 
 
 def ms_ssim_loss(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """1 − MS-SSIM over a data range of 1, images (N, 1, H, W).
-
-    The window shrinks with the image so that five scales fit into a training crop.
-    """
+    """1 − MS-SSIM over a range of 1, in a window whose five scales fit into a training crop."""
     window = min(11, (min(output.shape[-2:]) - 1) // 16 // 2 * 2 + 1)
     loss: torch.Tensor = 1 - ms_ssim(output, truth, data_range=1.0, win_size=max(window, 3))
     return loss
@@ -81,10 +75,7 @@ def log_ratio(
     floor: torch.Tensor | float = FLOOR,
     care: float = 0.0,
 ) -> torch.Tensor:
-    """Half the mean over examples of r + care · max(r, 0), with r = log(MSE(output) / MSE(linear)).
-
-    The decibels gained on every example count alike, and those lost count more.
-    """
+    """Half the mean over examples of r + care · max(r, 0), r = log(MSE(output) / MSE(linear))."""
     ours, theirs = (((image - truth) ** 2).flatten(1).mean(dim=1) for image in (output, linear))
     ratio = torch.log(ours + floor) - torch.log(theirs + floor)
     return 0.5 * (ratio + care * ratio.clamp_min(0)).mean()
@@ -118,11 +109,7 @@ def discriminator_loss(judged_output: torch.Tensor, judged_truth: torch.Tensor) 
 
 
 class Discriminator(nn.Module):
-    """Five convolutional blocks and two dense layers (Huang et al. 2021, "Network structure").
-
-    Where the paper is silent (Fig. S8): 20 · 2^k channels for k = 0 … 4, LeakyReLU, and the second
-    convolution of a block halves the image.
-    """
+    """Five convolutional blocks and two dense layers (Huang et al. 2021, Fig. S8)."""
 
     def __init__(self, base_channels: int = 20) -> None:
         super().__init__()

@@ -1,8 +1,4 @@
-"""Stacks that a camera took, as training and validation see them.
-
-Some planes of a stack are the scans, others the truth: what the camera gave, with the noise
-that it has. The last quarter of the field, laterally, is held out.
-"""
+"""Stacks that a camera took, as training and validation see them, the last quarter held out."""
 
 from __future__ import annotations
 
@@ -175,10 +171,7 @@ def stack_questions(
     device: torch.device,
     stopped: Callable[[], bool] = never,
 ) -> Iterator[Question]:
-    """What is asked of held-out regions, the same every time: planes with the noise that they have.
-
-    ``stopped`` is asked before every one and ends them in :class:`~.Stopped`.
-    """
+    """What is asked of held-out regions, the same every time, with the noise that they have."""
     examples = replace(config.examples, targets=2)
     for number, field in enumerate(pool.fields):
         window = _richest(field)

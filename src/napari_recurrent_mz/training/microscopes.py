@@ -1,8 +1,4 @@
-"""Random microscopes and samples that sets of scans are made of, on any device.
-
-A *group* is one microscope and some samples; each sample gives a stack, each stack several sets
-of scans with their targets. What is drawn depends on a seed and the number of the group alone.
-"""
+"""Random microscopes and samples, by seed and number, that sets of scans are made of."""
 
 from __future__ import annotations
 
@@ -180,10 +176,7 @@ def image_samples(
     samples: list[npt.NDArray[np.float16]],
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise-free stacks of samples, and the stacks that a network is to make.
-
-    Both are (B, Z, Y, X). Bright structure is about 1. They are the same for a wide-field target.
-    """
+    """Noise-free stacks (B, Z, Y, X) of samples, and the stacks that a network is to make."""
     margin, wide = microscope.margin(), config.size + 2 * _LATERAL_MARGIN
     deep = 2 * next_fast_len(margin + config.planes, real=True)
     lags_um = np.fft.fftfreq(deep, 1 / deep) * microscope.z_step_um

@@ -34,10 +34,7 @@ class Revived:
 
 @torch.no_grad()
 def bring_back(network: RecurrentMZ, examples: Sequence[Prepared]) -> Revived:
-    """Give the dead parts of a network fresh weights, in place.
-
-    The ``examples`` show which channels are dead. Batch normalisation keeps them alive by itself.
-    """
+    """Give the parts of a network that ``examples`` show to be dead fresh weights, in place."""
     with watched(network) as ranges:
         for example in examples:
             network(*example)

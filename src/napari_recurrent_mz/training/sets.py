@@ -1,7 +1,4 @@
-"""Sets of scans with all that a network sees of them, and their targets: made here, whatever of.
-
-A :class:`Stack` is where they come from: simulated planes, or those that a camera took.
-"""
+"""Sets of scans with all that a network sees of them, and their targets, of any stack of planes."""
 
 from __future__ import annotations
 
@@ -106,11 +103,7 @@ class Sets:
         *,
         whole: bool = False,
     ) -> Batch:
-        """Examples of sets ``index`` and of their targets ``target``, (N,) each, for a network.
-
-        A network that corrects the linear estimate makes, unless ``whole``, what that misses: half
-        precision keeps it better than the whole image.
-        """
+        """Examples of sets and targets (N,): corrections of the linear estimate, or ``whole``."""
         at = (slice(None), *view.window)
         images = view.of(self.images[(index, *at)]).float()
         carried = view.of(self.carried[(index, target, *at)]).float()
@@ -146,9 +139,6 @@ class Sets:
             extra * unit if config.nonnegative else extra[:, :0],
         )
         return Batch(inputs, linear + residual * unit, linear, floor)
-
-
-# --- making them ---
 
 
 def making_device(device: Device) -> torch.device:
@@ -218,9 +208,6 @@ def _one_set(
 
 def _half(values: torch.Tensor) -> torch.Tensor:
     return values.clamp(-_LARGEST, _LARGEST).half()
-
-
-# --- files ---
 
 
 def write_sets(path: Path, every: Sequence[Sets]) -> None:

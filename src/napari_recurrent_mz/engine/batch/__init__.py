@@ -8,26 +8,16 @@ scale.
 
 from __future__ import annotations
 
-from ._jobs import find_jobs
-from ._plan import Plan, plan_of
-from ._record import is_done
-from ._report import Report, in_words
-from ._run import digest_of, run_batch
-from ._settings import FORMATS, BatchSettings, Job
-from ._work import Outcome, sentence_of
-
-__all__ = [
-    "FORMATS",
-    "BatchSettings",
-    "Job",
-    "Outcome",
-    "Plan",
-    "Report",
-    "digest_of",
-    "find_jobs",
-    "in_words",
-    "is_done",
-    "plan_of",
-    "run_batch",
-    "sentence_of",
-]
+from ._jobs import find_jobs as find_jobs
+from ._plan import Plan as Plan
+from ._plan import plan_of as plan_of
+from ._record import is_done as is_done
+from ._report import Report as Report
+from ._report import in_words as in_words
+from ._run import digest_of as digest_of
+from ._run import run_batch as run_batch
+from ._settings import FORMATS as FORMATS
+from ._settings import BatchSettings as BatchSettings
+from ._settings import Job as Job
+from ._work import Outcome as Outcome
+from ._work import sentence_of as sentence_of

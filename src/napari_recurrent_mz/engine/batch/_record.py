@@ -1,7 +1,4 @@
-"""What is finished: a record of settings, inputs and output for each volume, written last.
-
-A volume whose record still says the same is not made again.
-"""
+"""What is finished: a record of settings, inputs and output for each volume, written last."""
 
 from __future__ import annotations
 

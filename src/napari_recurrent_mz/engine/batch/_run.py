@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+import psutil
+
 from ...core.device import gpu_memory_limit
 from ...core.scans import InputError
 from ...io._time_lapse import make_plate
@@ -26,7 +28,7 @@ from ._pool import processes
 from ._record import FOLDER
 from ._report import Report
 from ._settings import BatchSettings, Job
-from ._shares import Shares, bytes_of, free_cores, free_memory, gpus_for, share_out
+from ._shares import Shares, bytes_of, free_cores, gpus_for, share_out
 from ._work import STOPPED, Orders, Outcome, Task, do, lost, outcome_of_finished
 
 OnOutcome = Callable[[Outcome, int, int], None]
@@ -237,7 +239,7 @@ def _shares(jobs: Sequence[Job], settings: BatchSettings, workers: int | None) -
         len(jobs),
         bytes_each,
         cores=free_cores(),
-        memory=free_memory(),
+        memory=int(psutil.virtual_memory().available),
         wanted=workers,
         gpus=gpus_for(settings.device, settings.method),
     )

@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil
-
 from ...core.device import available_cores
 from ...core.methods import method_of
 from ...estimates.object_windows import WINDOW
@@ -72,11 +70,6 @@ def free_cores() -> int:
     stated = os.environ.get("OMP_NUM_THREADS", "")
     cores = available_cores()
     return max(min(cores, int(stated)), 1) if stated.isdigit() else cores
-
-
-def free_memory() -> int:
-    """Main memory that is free now, in bytes."""
-    return int(psutil.virtual_memory().available)
 
 
 def gpus_for(device: str, method: str) -> tuple[str, ...]:

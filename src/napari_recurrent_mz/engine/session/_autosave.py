@@ -60,7 +60,8 @@ class Autosave:
         on_message: Callable[[str, str], object] | None = None,
     ) -> None:
         #: the session's own folder, which :func:`load` opens; made with the first scan
-        self.path = Path(folder) / _new_name()
+        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}-{next(_NUMBERS)}{ENDING}"
+        self.path = Path(folder) / name
         self._session: Session | None = session
         self._tell = (lambda _sentence, _kind: None) if on_message is None else on_message
         self._folder = SessionFolder(self.path)
@@ -213,11 +214,6 @@ def _is_open(path: Path) -> bool:
         return True
     except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
         return False
-
-
-def _new_name() -> str:
-    """A name that says when, and that no other session has."""
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid()}-{next(_NUMBERS)}{ENDING}"
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,4 @@
-"""Who makes the session's planes: the linear estimate at once, then the network, which remembers.
-
-The state of every target plane waits for the next scan on the device while it fits there; else
-in main memory; else nowhere, and every scan enters again each time.
-"""
+"""Who makes the planes of a session: the linear estimate, then the network, which remembers."""
 
 from __future__ import annotations
 

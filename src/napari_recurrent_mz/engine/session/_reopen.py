@@ -125,9 +125,6 @@ def _warn(sentence: str, _kind: str) -> None:
     warnings.warn(sentence, stacklevel=3)
 
 
-# --- the folder -----------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def _folder_of(path: Path, tell: Tell) -> Iterator[Path]:
     """The folder of a session; that of a file is temporary."""
@@ -174,9 +171,6 @@ def _unpack(path: Path, folder: Path, tell: Tell) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"'{path.name}' could not be read: {reason}.") from error
-
-
-# --- the index ------------------------------------------------------------------------------
 
 
 def _read_index(folder: Path, name: str, tell: Tell) -> dict[str, Any]:
@@ -292,9 +286,6 @@ def _index_of_scans(orphans: list[_Orphan], name: str, tell: Tell) -> dict[str, 
     return index
 
 
-# --- scans and volume -----------------------------------------------------------------------
-
-
 def _read_scans(
     folder: Path, index: Mapping[str, Any], tell: Tell
 ) -> list[tuple[dict[str, Any], Scan]]:
@@ -345,9 +336,6 @@ def _read_volume(folder: Path, index: Mapping[str, Any], tell: Tell) -> FloatArr
     what = "is damaged" if path.exists() else "is missing"
     tell(f"'{path.name}' {what}: the volume is made again from the scans.", "warning")
     return None
-
-
-# --- model and device -----------------------------------------------------------------------
 
 
 def _with_model(

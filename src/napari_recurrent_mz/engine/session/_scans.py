@@ -165,7 +165,8 @@ def advice(
 ) -> Iterator[tuple[str, str]]:
     """Sentences on a scan that is now in the ``stack``, each with its kind."""
     if scale is not None:
-        moved = revision(stack.images, scale)
+        now, used = normalisation(stack.images), scale.normalisation
+        moved = max(abs(now.scale - used.scale), abs(now.shift - used.shift)) / used.scale
         if moved > _REVISES:
             yield (
                 f"{called(scan)} would revise the intensity scale of the first scans by "
@@ -177,9 +178,3 @@ def advice(
         once = kind_notes(model) if len(stack.z_um) == 2 else []
         for sentence in (*once, *range_warnings(stack.z_um.tolist(), optics, model)):
             yield sentence, "warning"
-
-
-def revision(images: FloatArray, scale: Scale) -> float:
-    """How far the scans' own intensity scale is from the one in use, in parts of that."""
-    now, used = normalisation(images), scale.normalisation
-    return max(abs(now.scale - used.scale), abs(now.shift - used.shift)) / used.scale

@@ -126,8 +126,6 @@ class Session:
         self._sent: set[str] = set()
         self._generation = 0
 
-    # --- properties -----------------------------------------------------------------------
-
     @property
     def grid(self) -> ZGrid:
         """The heights wanted."""
@@ -170,8 +168,6 @@ class Session:
     def state_place(self) -> str:
         """Where what the network remembers is: device, host, recomputed, or empty for nowhere."""
         return self._live.engine.place
-
-    # --- scans ----------------------------------------------------------------------------
 
     def add_scan(
         self,
@@ -290,8 +286,6 @@ class Session:
             self._sent.add(sentence)
             self.message.emit(sentence, kind)
 
-    # --- the volume -----------------------------------------------------------------------
-
     def refine(
         self,
         *,
@@ -388,8 +382,6 @@ class Session:
             self._events.clear()
         self.volume_changed.emit(entry)
 
-    # --- what is expected -----------------------------------------------------------------
-
     def should_stop(self, epsilon: float | None = None) -> bool:
         """Whether the last scan changed the volume so little that another hardly pays.
 
@@ -471,8 +463,6 @@ class Session:
         scans = self.scans
         return self._live.linear(scans) if scans else None
 
-    # --- saving ---------------------------------------------------------------------------
-
     def as_dict(self) -> dict[str, Any]:
         """Settings, scale, scans and history as plain values, without any pixels."""
         with self._lock:
@@ -521,5 +511,6 @@ class Session:
         session.history = [HistoryEntry.from_dict(entry) for entry in values["history"]]
         session._events = [(str(event), float(z), str(name)) for event, z, name in values["news"]]
         if volume is not None and values["complete"] and session.scans:
-            session._live.adopt(volume, session.scans)
+            session._live.pixels = np.array(volume, np.float32)
+            session._live.contains = session.scans
         return session

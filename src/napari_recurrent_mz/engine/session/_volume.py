@@ -71,10 +71,6 @@ class LiveVolume:
         self.meter = ChangeMeter(len(self.grid), 0.0)
         self.seconds = 0.0
 
-    def adopt(self, pixels: FloatArray, scans: tuple[Scan, ...]) -> None:
-        """Take a finished volume that was made elsewhere."""
-        self.pixels, self.contains = np.array(pixels, np.float32), scans
-
     def start(self, scans: tuple[Scan, ...], generation: int, scale: Scale | None) -> None:
         """Prepare for a volume from these scans; what was done for this generation stays done."""
         if self.pixels is None:

@@ -187,10 +187,7 @@ def in_words(value: float, unit: str, low: float = math.nan, high: float = math.
 
 
 def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Times]:
-    """Time several ways in turn (A B A B …), so that a busy moment falls on all of them.
-
-    Each ends once its result is in main memory, and is called once before, uncounted.
-    """
+    """Time several ways in turn (A B A B …), so that a busy moment falls on all of them."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for call in ways.values():
         call()

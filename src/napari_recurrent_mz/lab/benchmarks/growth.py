@@ -19,9 +19,6 @@ from ..shared import timed
 from .base import Bench, Row, Times, in_words, interleaved
 from .scene import OPTICS, grid, heights, noise_scans, prepared, volume_of
 
-# --- positions ------------------------------------------------------------------------------------
-
-
 _COUNTS = (1, 2, 4)
 _METHOD = "recurrent-mz"
 
@@ -68,9 +65,6 @@ def _seconds(bench: Bench, side: int, count: int) -> float:
         return timed(partial(batch, jobs, again=True))
 
 
-# --- pixels, planes, scans ------------------------------------------------------------------------
-
-
 def measure_growth(bench: Bench) -> Iterator[Row]:
     """Time of a pixel of a plane as images, volumes, numbers of scans and batches grow."""
     sizes = bench.sizes
@@ -105,9 +99,6 @@ def _rows(bench: Bench, cases: dict[str, tuple[int, int, int]]) -> Iterator[Row]
             ratio=math.nan if name == first else pace.median / beside,
             against=f"{first}: {in_words(beside, 's')}",
         )
-
-
-# --- beads ----------------------------------------------------------------------------------------
 
 
 _VOXEL_UM = (0.1, 0.1, 0.1)

@@ -22,9 +22,6 @@ from .base import Bench, Row, in_words
 from .child import ChildError, in_child
 from .scene import OPTICS, grid, heights, noise_scans, unprepared, volume_of
 
-# --- a GPU: what is left behind, what a limit holds -----------------------------------------------
-
-
 _LEFT = Goal(50.0, "MB", at_least=False)
 _LIMIT_GB, _LITTLE_GB = 4.0, 0.5
 _HELD = Goal(_LIMIT_GB, "GB", at_least=False)
@@ -88,9 +85,6 @@ def _used_bytes() -> int:
     return total - free
 
 
-# --- a volume larger than memory, straight to disk ------------------------------------------------
-
-
 _MEMORY = Goal(4.0, "GiB", at_least=False)
 _PACE = Goal(1.1, "×", at_least=False, text="within 10 % of the small one")
 _METHOD = "recurrent-mz"
@@ -99,11 +93,7 @@ _SMALL_ONES = 2  # small planes for each large one
 
 
 def to_disk(bench: Bench, pixels: int, planes: int) -> dict[str, float]:
-    """Write so many planes, spread over the whole depth, as OME-Zarr.
-
-    Gives the most bytes that this process ever had in memory, the seconds that any number of planes
-    takes once, and those of one plane.
-    """
+    """Write planes over the whole depth: most bytes in memory, seconds once, and of one plane."""
     _write(bench, _FIRST_PIXELS, 2)  # imports, and tables that the disk keeps: no part of the pace
     begun, done, ended = _write(bench, pixels, planes)
     plane = float(np.median(np.diff(done)))
@@ -139,18 +129,10 @@ def _peak_bytes() -> int:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def measure_streaming(bench: Bench) -> Iterator[Row]:
-    """Few planes in processes of their own: what is written does not stay in memory."""
-    yield from _rows(bench, min(bench.sizes.few, bench.sizes.planes))
-
-
-def measure_all(bench: Bench) -> Iterator[Row]:
-    """Every plane of the large volume; on a CPU that takes hours."""
-    yield from _rows(bench, bench.sizes.planes)
-
-
-def _rows(bench: Bench, planes_made: int) -> Iterator[Row]:
+def measure_streaming(bench: Bench, *, full: bool = False) -> Iterator[Row]:
+    """Few planes of a large volume, or all, in processes of their own: none stays in memory."""
     sizes = bench.sizes
+    planes_made = sizes.planes if full else min(sizes.few, sizes.planes)
     volume = f"{sizes.planes} × {sizes.large} × {sizes.large} to OME-Zarr (CPU)"
     on_cpu = Bench.from_dict({**bench.as_dict(), "device": "cpu"})
     memory = Row("streaming", f"{volume}: most resident memory", unit="GiB", goal=_MEMORY)

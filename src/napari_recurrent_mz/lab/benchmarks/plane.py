@@ -29,9 +29,6 @@ from .scene import (
     volume_of,
 )
 
-# --- one plane beside the plain network -----------------------------------------------------------
-
-
 _ISAS = {"AVX2": "avx2", "AVX512_CORE": "avx512f"}
 """Instruction sets that oneDNN may be limited to, and the flag of a CPU that has each."""
 
@@ -89,9 +86,6 @@ def _row(what: tuple[str, str], timed: dict[str, Any], against: str, goal: Goal 
     return Row.beside(what, chosen, reference, against, ratio_goal=goal, words=timed["form"])
 
 
-# --- the linear MMSE preview ----------------------------------------------------------------------
-
-
 _PREVIEW_SECONDS = Goal(4.0, "s", at_least=False)
 _PREVIEW_FASTER = Goal(40.0, "×")
 
@@ -122,9 +116,6 @@ def measure_preview(bench: Bench) -> Iterator[Row]:
         ratio_goal=None if bench.on_gpu else _PREVIEW_FASTER,
         words=f"once more: {again.words}; {whole['chosen'] / first:.3g} × the network as chosen",
     )
-
-
-# --- the fast path beside the plain network in single precision -----------------------------------
 
 
 _PSNR = Goal(60.0, "dB")
@@ -161,9 +152,6 @@ def _planes(bench: Bench, mode: Mode) -> list[FloatArray]:
     sizes = bench.sizes
     maker = prepared(bench, sample_scans(sizes.scans, sizes.compared), mode)
     return [maker.plane(z) for z in heights(5)]
-
-
-# --- a whole volume on a GPU, and its first plane -------------------------------------------------
 
 
 _VOLUME_SECONDS = Goal(0.35, "s", at_least=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..shared import by_name
 from .base import Bench, Measure, Row
@@ -19,13 +20,10 @@ class Subject:
 
 
 def subjects(*, full: bool = False) -> list[Subject]:
-    """All of them, in the order of the table.
-
-    With ``full``, the volume that goes to disk is made whole, which takes hours on a CPU.
-    """
+    """All of them, in the order of the table; in ``full``, the large volume is made whole."""
     from . import added_scan, growth, memory, opening, plane
 
-    stream = memory.measure_all if full else memory.measure_streaming
+    stream = partial(memory.measure_streaming, full=full)
     return [
         Subject("volume", "a whole volume on a GPU", plane.measure_volume),
         Subject("added-scan", "one more scan beside rebuilding", added_scan.measure),

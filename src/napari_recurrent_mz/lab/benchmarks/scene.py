@@ -99,10 +99,7 @@ def prepared(bench: Bench, scans: Sequence[Scan], mode: Mode = CHOSEN) -> Networ
 
 
 def volume_of(maker: NetworkPlanes, heights_um: Sequence[float]) -> FloatArray:
-    """The planes at these heights, as one array (Z, Y, X) in main memory.
-
-    The plain network makes them one by one, any other as many at once as suits the device.
-    """
+    """The planes at these heights, as one array; the plain network makes them one by one."""
     volume = np.empty((len(heights_um), *maker.shape), np.float32)
     one_by_one = (maker.plane(z_um) for z_um in heights_um)
     planes = one_by_one if maker.fast is False else maker.planes(heights_um)

@@ -182,13 +182,7 @@ def _table(bench: Bench, chosen: NetworkPlanes, half: bool) -> StageTable:
 
 
 def input_work(inputs: NetworkInputs, n_scans: int) -> Work:
-    """The work of preparing the network's input for one plane.
-
-    Counted are the filtered transforms: 2.5 P log2 P operations for an inverse real transform
-    of P padded pixels, which reads and writes 4 P bytes each way, and for every spectrum that
-    is read (4 P bytes) 7 operations for each of its P/2 values: spreading the response over
-    the frequencies, weighting, adding up.
-    """
+    """The filtered transforms of a plane's input: 2.5 P log2 P each, and 3.5 P a spectrum."""
     pixels = math.prod(inputs.linear.filter.padded)
     transforms, spectra = 1.0, float(n_scans)  # the linear estimate
     if inputs.config.propagated_input:
@@ -212,10 +206,7 @@ def stage_seconds(
     half: bool,
     repeats: int,
 ) -> dict[str, float]:
-    """Median seconds of every stage of a plane; what is between the network's as the rest.
-
-    The first time is not counted: it pays for the start.
-    """
+    """Median seconds of every stage of a plane after the first, and of what is between them."""
     taken: dict[str, list[float]] = defaultdict(list)
     for number in range(repeats + 1):
         once: dict[str, float] = defaultdict(float)

@@ -107,10 +107,7 @@ def _widths(
 
 
 def paired(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The beads that were measured in the truth and by a method, side by side.
-
-    ``truth`` and ``test`` are lateral FWHM in µm; ``far`` is at least 0.6 µm from every scan.
-    """
+    """Lateral FWHM in the truth and by a method, side by side; ``far`` is from every scan."""
     keys = ["sample", "bead"]
     accepted = table[table.accepted.astype(bool)].set_index([*keys, "method"])
     wide = accepted.fwhm_um.unstack("method")

@@ -161,8 +161,6 @@ class Lab:
                 self._on_progress(done, len(cases))
             yield item
 
-    # --- samples --------------------------------------------------------------------------
-
     def microscope(
         self,
         optics: Optics,
@@ -246,8 +244,6 @@ class Lab:
         images = self.rng(7).gamma(1.0, 100.0, (count, size, size))
         return [Scan(image, spacing_um * n) for n, image in enumerate(images)]
 
-    # --- weights --------------------------------------------------------------------------
-
     def model(self, method: str) -> Model | None:
         """The weights of a method or of a bundled network; None where a method has none."""
         given = self.settings.weights.get(method, None if method in METHODS else method)
@@ -291,8 +287,6 @@ class Lab:
                  if name not in missing}  # fmt: skip
         self.used.update(models)
         return models
-
-    # --- planes ---------------------------------------------------------------------------
 
     def rebuild(
         self,
@@ -361,11 +355,7 @@ class PreparedNetwork:
         order: Sequence[int] | None = None,
         dpm_error_um: npt.ArrayLike | None = None,
     ) -> FloatArray:
-        """A plane (Y, X) from the scans in any order, with repetitions, or with wrong distances.
-
-        ``order`` numbers the scans as they enter; ``dpm_error_um`` is added to the DPM of each, and
-        to nothing else.
-        """
+        """A plane from scans in this order, ``dpm_error_um`` added to the DPM of each alone."""
         planes = self._planes
         prepared = planes.inputs.at(z_um)
         entering = prepared.scans

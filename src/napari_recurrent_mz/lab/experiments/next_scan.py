@@ -25,9 +25,6 @@ from .figures import BLUE, COLOURS, RED, axes_row, mean_lines
 from .lab import WORM_OPTICS, HeldOutStack, Lab, Row
 from .stacks import TITLES, load, present
 
-# --- where the next scan helps most ---------------------------------------------------------------
-
-
 DEPTH_UM = 12.0
 COARSER = 1.5
 """Plane distance of these stacks, in those of the settings: many volumes are made of each."""
@@ -62,10 +59,7 @@ class Step:
 
 
 def steps(held: HeldOutStack, rule: str, most: int, rng: np.random.Generator) -> Iterator[Step]:
-    """Scan a sample as a rule says, one scan at a time, and rebuild it after each.
-
-    A rule is one of :data:`~.RULES`, ``equal`` (all scans anew, evenly spaced) or ``random``.
-    """
+    """Scan as a rule says, or ``equal`` or ``random``, and rebuild the sample after each scan."""
     planes: tuple[int, ...] = ()
     expected = Expectation(held.grid, held.optics)
     estimate: LinearEstimate | None = None
@@ -123,10 +117,7 @@ def contrast(volume: FloatArray, dark: float) -> float:
 
 
 def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
-    """Samples of every kind through the paper's objective, each also upside down.
-
-    A rule that happens to begin at the fuller end of a sample would seem better than it is.
-    """
+    """Samples of every kind, each also upside down, so that no end favours a rule."""
     step = COARSER * lab.settings.z_step_um
     cases = [(n, kind) for n in range(lab.settings.samples) for kind in KINDS]
     for number, kind in lab.track(cases):
@@ -134,9 +125,6 @@ def simulated(lab: Lab) -> Iterator[tuple[Row, HeldOutStack]]:
         for way in (1, -1):
             turned = replace(held, truth=held.truth[::way].copy(), seen=held.seen[::way].copy())
             yield {"sample": kind, "number": way * (number + 1)}, turned
-
-
-# --- rules ----------------------------------------------------------------------------------------
 
 
 def _measure_next_scan(lab: Lab) -> Iterator[Row]:
@@ -287,9 +275,6 @@ NEXT_SCAN = Experiment(
 )
 
 
-# --- when another scan no longer pays -------------------------------------------------------------
-
-
 _MOST_SCANS = 14
 _FEWEST = 3  # a session does not stop before
 _WITHIN = 0.03
@@ -316,11 +301,7 @@ def _measure_stopping(lab: Lab) -> Iterator[Row]:
 
 
 def stopped_at(table: pd.DataFrame, epsilon: float, counted: str) -> pd.DataFrame:
-    """Where every sample stops when ``counted`` falls to ε.
-
-    ``excess`` is the error above the best of the sample, in parts of the volume's norm, ``ratio``
-    that over the best; ``stopped`` is False where the scans ran out first.
-    """
+    """Where every sample stops when ``counted`` falls to ε, and its error over the best."""
     rows = []
     for _, sample in table.groupby(["sample", "number"], sort=False):
         late = sample[sample.scans >= _FEWEST]

@@ -26,9 +26,6 @@ def _unscanned(lab: Lab, held: HeldOutStack, scans_um: Sequence[float]) -> list[
     return [i for i in lab.between(held, scans_um) if i not in held.nearest(scans_um)]
 
 
-# --- order ----------------------------------------------------------------------------------------
-
-
 _ORDERS = [list(order) for order in permutations(range(len(WORM_SCANS_UM)))]
 _TRAINED_ORDERS = {
     "order-depth": "4.03, the best",
@@ -64,10 +61,7 @@ def _unsorted(model: Model | None) -> Model | None:
 
 
 def order_spread(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean RMSE over the six orders and its standard deviation (the paper's μ and σ).
-
-    In grey levels of 255; ``sorted`` is the RMSE of the scans sorted by depth.
-    """
+    """Mean RMSE over six orders, its standard deviation, and that of ``sorted`` scans."""
     keys = ["method", "sample", "z_um"]
     rmse = table.groupby(keys, sort=False).rmse
     spread = pd.DataFrame({"mean": rmse.mean(), "std": rmse.std(ddof=0)})
@@ -130,9 +124,6 @@ ORDER = Experiment(
     outcomes=_order_outcomes,
     draw=_draw_order,
 )
-
-
-# --- repetition -----------------------------------------------------------------------------------
 
 
 _REPEATS = (1, 2, 4, 6)
@@ -230,9 +221,6 @@ REPETITION = Experiment(
 )
 
 
-# --- number ---------------------------------------------------------------------------------------
-
-
 _NESTED_UM = {1: (9.0,), 2: (9.0, 3.0), 3: (9.0, 3.0, 15.0), 5: (9.0, 3.0, 15.0, 6.0, 12.0)}
 
 
@@ -245,10 +233,6 @@ def _measure_number(lab: Lab) -> Iterator[Row]:
                 z = float(held.z_um[index])
                 about = {"method": name, "sample": number, "scans": count, "z_um": round(z, 4)}
                 yield {**about, **score(held, index, network.plane(z))}
-
-
-def _number_outcomes(table: pd.DataFrame) -> list[Outcome]:
-    return [_falls(str(name), some) for name, some in table.groupby("method", sort=False)]
 
 
 def _falls(name: str, table: pd.DataFrame) -> Outcome:
@@ -284,6 +268,8 @@ NUMBER = Experiment(
     how="Simulated worms; scans at 9, then 3, 15, 6 and 12 µm are added to the same samples, and "
     "the same planes from 3 to 15 µm judged.",
     measure=_measure_number,
-    outcomes=_number_outcomes,
+    outcomes=lambda table: [
+        _falls(str(name), some) for name, some in table.groupby("method", sort=False)
+    ],
     draw=_draw_number,
 )

@@ -117,11 +117,7 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:
-    """What the choice was worth, question by question.
-
-    ``gain`` and ``said`` are dB of the network over linear MMSE, true and by the check; ``auto``,
-    ``always_network`` and ``always_linear`` are what is lost to the better of the two.
-    """
+    """What the choice was worth in dB, true and by the check, and what was lost by each method."""
     gain = table.true_network - table.true_linear
     uses = table.chosen == NETWORK
     lost_by_network, lost_by_linear = (-gain).clip(lower=0), gain.clip(lower=0)

@@ -17,9 +17,6 @@ from .lab import Lab, Row
 from .samples import gains
 from .stacks import STACKS, TITLES, Question, RealStack, load, present
 
-# --- planes as stated -----------------------------------------------------------------------------
-
-
 _METHODS = "recurrent-mz lmmse richardson-lucy linear nearest cubic pchip".split()
 
 
@@ -93,9 +90,6 @@ REAL_STACKS = Experiment(
 )
 
 
-# --- any planes -----------------------------------------------------------------------------------
-
-
 _TARGETS = 12
 _ALLOWED_DB = 0.05
 
@@ -122,10 +116,7 @@ def _measure_any(lab: Lab) -> Iterator[Row]:
 
 
 def set_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean gains over linear MMSE for every stack and set of planes, in dB.
-
-    ``auto`` is the gain of ``network`` where the check on the scans chose it, else zero.
-    """
+    """Mean gains over linear MMSE for every stack and set of planes, in dB; ``auto`` as checked."""
     keys = ["stack", "planes"]
     means = table.groupby([*keys, "method"], sort=False).psnr.mean().unstack()
     chosen = table.groupby(keys, sort=False)["auto"].first()

@@ -1,7 +1,4 @@
-"""Run experiments into a folder, and read what they left there.
-
-``NAME.csv`` starts with a line on how it was made; ``NAME.png`` is its figure.
-"""
+"""Run experiments into a folder, and read what they left there."""
 
 from __future__ import annotations
 
@@ -20,9 +17,6 @@ from ..shared import provenance
 from .base import Experiment, Pictures
 from .figures import STYLE, save
 from .lab import Lab, Settings
-
-# --- files ----------------------------------------------------------------------------------------
-
 
 _MARK = "# "
 
@@ -67,9 +61,6 @@ def read(folder: Path, name: str) -> Result | None:
             f"'{path.name}' is not a table written by recurrent-mz experiments: "
             "move it away, or make it again with --force."
         ) from error
-
-
-# --- running --------------------------------------------------------------------------------------
 
 
 def run(

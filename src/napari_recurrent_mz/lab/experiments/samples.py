@@ -17,9 +17,6 @@ from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import axes_row, bars, image, mark_scans, mean_lines, name_of, new_figure, panels
 from .lab import OURS, WORM_OPTICS, WORM_SCANS_UM, HeldOutStack, Lab, Row
 
-# --- Figures 2, S1 and S3: a worm from three scans, two at a time ---------------------------------
-
-
 _PAIRS = "recurrent-mz recurrent-mz-worm lmmse richardson-lucy deep-z linear nearest".split()
 _ALL_THREE = "unet-3d cubic pchip".split()
 _INTERPOLATIONS = ("linear", "nearest", "cubic", "pchip")
@@ -30,10 +27,7 @@ _SHOWN = ("nearest", "linear", "lmmse", "deep-z", *OURS)
 def _scans_of(
     held: HeldOutStack, targets: Sequence[int], *, in_pairs: bool
 ) -> list[tuple[tuple[float, ...], Sequence[int]]]:
-    """Heights of scans, and the targets made of them.
-
-    In pairs, each target is made of the two nearest scans (M = 2, as in the paper's Fig. 2).
-    """
+    """Heights of scans, and the targets made of them: in pairs, those nearest to each target."""
     if not in_pairs:
         return [(WORM_SCANS_UM, targets)]
     low, middle, high = WORM_SCANS_UM
@@ -121,9 +115,6 @@ WORM = Experiment(
 )
 
 
-# --- Figure 2, with equal training ----------------------------------------------------------------
-
-
 _TRAINED = {
     "equal-recurrent-mz": ("recurrent-mz", "Recurrent-MZ on linear MMSE"),
     "equal-paper": ("recurrent-mz", "Recurrent-MZ, the paper's form"),
@@ -197,19 +188,13 @@ BUDGET = Experiment(
 )
 
 
-# --- sparse samples, and other objectives ---------------------------------------------------------
-
-
 SPARSE = ("beads", "neurites", "nuclei")
 _BASE = "lmmse"
 _METHODS = "recurrent-mz lmmse richardson-lucy deep-z unet-3d linear".split()
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Every row's PSNR less that of linear MMSE for the same plane and scans, as ``gain``.
-
-    Rows belong together that agree in everything but the method and the measures.
-    """
+    """Every row's PSNR less that of linear MMSE for the same plane and scans, as ``gain``."""
     measures = ["psnr", "nrmse", "ssim", "rmse"]
     keys = [c for c in table.columns if c not in ("method", *measures)]
     base = table[table.method == _BASE].set_index(keys).psnr.rename("base")
@@ -282,8 +267,6 @@ SPARSE_SAMPLES = Experiment(
     draw=_draw_sparse,
 )
 
-
-# --- other objectives ---------------------------------------------------------------------
 
 _CAMERA_UM = 6.5
 _SPACING_DOF = 7.5  # 3 µm for the 63×/1.4 objective

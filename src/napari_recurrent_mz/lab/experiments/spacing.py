@@ -19,9 +19,6 @@ from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import BLUE, COLOURS, RED, axes_row, mark_scans, mean_lines, name_of, panels
 from .lab import OURS, WORM_NETWORK, WORM_SCANS_UM, HeldOutStack, Lab, PreparedNetwork, Row, score
 
-# --- Figure 4: random and other spacings ----------------------------------------------------------
-
-
 _SPACING_UM = 6.0
 _SMALLEST_UM = 4.0
 _DRAWS = 5
@@ -92,9 +89,6 @@ RANDOM_SPACING = Experiment(
 )
 
 
-# --- the spacing in use and in training -----------------------------------------------------------
-
-
 _SPACINGS_UM = (4.0, 6.0, 8.0)
 _TRAINED_SPACINGS = {f"spacing-{s:g}": s for s in _SPACINGS_UM}
 _MIDDLE_UM = 9.0
@@ -160,9 +154,6 @@ DISTANCES = Experiment(
 )
 
 
-# --- Figure 5: errors in the stated heights -------------------------------------------------------
-
-
 _SCANS_UM = (3.0, 9.0)
 _TARGETS_UM = (4.6, 6.8)
 _SIGMAS_UM = (0.25, 0.5, 1.0)
@@ -176,17 +167,15 @@ def _measure_position(lab: Lab) -> Iterator[Row]:
     model = lab.network_model(WORM_NETWORK)
     correct = [lab.network(held, held.scans(_SCANS_UM), model) for held in samples]
     # The same draws for every σ, so that the curve is of σ and not of chance.
-    draws = [(s, d) for s in _SIGMAS_UM for d in range(_draws(lab.settings.draws, s))]
+    # All of them for the largest σ, which the goal is about; a quarter for the others.
+    every, few = lab.settings.draws, max(1, lab.settings.draws // 4)
+    counts = {s: every if s == _LARGEST_UM else few for s in _SIGMAS_UM}
+    draws = [(s, d) for s, count in counts.items() for d in range(count)]
     cases = [(0.0, 0, n) for n in numbers] + [(s, d, d % len(samples)) for s, d in draws]
     for sigma, draw, number in lab.track(cases):
         error_um = sigma * lab.rng(draw).standard_normal(len(_SCANS_UM))
         about = {"sample": number, "sigma_um": sigma, "draw": draw}
         yield from _rows_with_error(lab, samples[number], correct[number], error_um, about)
-
-
-def _draws(draws: int, sigma_um: float) -> int:
-    """All of them for the largest σ, which the goal is about; a quarter for the others."""
-    return draws if sigma_um == _LARGEST_UM else max(1, draws // 4)
 
 
 def _rows_with_error(

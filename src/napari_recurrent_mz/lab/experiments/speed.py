@@ -20,9 +20,6 @@ from .base import NOT_MEASURED, Experiment, Outcome, Pictures
 from .figures import RED, axes_row, bars, name_of
 from .lab import WORM_OPTICS, Lab, Row
 
-# --- a plane --------------------------------------------------------------------------------------
-
-
 _METHODS = "recurrent-mz deep-z unet-3d lmmse".split()
 _SPACING_UM = 6.0
 _PAPER_SECONDS = {
@@ -84,9 +81,6 @@ SPEED = Experiment(
     outcomes=_outcomes_speed,
     draw=_draw_speed,
 )
-
-
-# --- one more scan --------------------------------------------------------------------------------
 
 
 _COUNTS = (2, 3, 4, 5, 6)

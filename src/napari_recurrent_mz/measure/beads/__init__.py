@@ -4,44 +4,25 @@ Everything is plain computation on arrays; definitions stand in the documentatio
 "Measuring beads". Lengths are in micrometres.
 """
 
-from ._checks import MODELS
-from ._measure import COLUMNS, HEADERS, BeadSettings, measure_beads
-from ._planted import PlantedBeads, plant_beads
-from ._profiles import Profile, bead_profiles
-from ._summary import (
-    AXES,
-    Widths,
-    excluded,
-    histogram_edges,
-    in_words,
-    kl_divergence,
-    widths,
-    write_beads,
-)
-from ._theory import theoretical_fwhm
-from ._volumes import BeadVolume, even_planes, measure_volumes, volumes_in_steps
-
-__all__ = [
-    "AXES",
-    "COLUMNS",
-    "HEADERS",
-    "MODELS",
-    "BeadSettings",
-    "BeadVolume",
-    "PlantedBeads",
-    "Profile",
-    "Widths",
-    "bead_profiles",
-    "even_planes",
-    "excluded",
-    "histogram_edges",
-    "in_words",
-    "kl_divergence",
-    "measure_beads",
-    "measure_volumes",
-    "plant_beads",
-    "theoretical_fwhm",
-    "volumes_in_steps",
-    "widths",
-    "write_beads",
-]
+from ._checks import MODELS as MODELS
+from ._measure import COLUMNS as COLUMNS
+from ._measure import HEADERS as HEADERS
+from ._measure import BeadSettings as BeadSettings
+from ._measure import measure_beads as measure_beads
+from ._planted import PlantedBeads as PlantedBeads
+from ._planted import plant_beads as plant_beads
+from ._profiles import Profile as Profile
+from ._profiles import bead_profiles as bead_profiles
+from ._summary import AXES as AXES
+from ._summary import Widths as Widths
+from ._summary import excluded as excluded
+from ._summary import histogram_edges as histogram_edges
+from ._summary import in_words as in_words
+from ._summary import kl_divergence as kl_divergence
+from ._summary import widths as widths
+from ._summary import write_beads as write_beads
+from ._theory import theoretical_fwhm as theoretical_fwhm
+from ._volumes import BeadVolume as BeadVolume
+from ._volumes import even_planes as even_planes
+from ._volumes import measure_volumes as measure_volumes
+from ._volumes import volumes_in_steps as volumes_in_steps

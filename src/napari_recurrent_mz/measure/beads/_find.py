@@ -79,10 +79,7 @@ def _robust_spread(sample: Voxels, low: float, high: float) -> float:
 
 
 def candidates(field: FilteredVolume, threshold_snr: float) -> tuple[Index, Array]:
-    """Local maxima of the contrast above the threshold, one a bead, brightest first.
-
-    Returns voxel indices (N, 3) and the contrast there (N,).
-    """
+    """Local maxima of the contrast above the threshold, brightest first: voxels, and contrast."""
     contrast = field.contrast
     where = _maxima(contrast, threshold_snr * field.spread)
     brightness = contrast[tuple(where.T)].astype(np.float64)
@@ -122,11 +119,7 @@ def snapped(field: FilteredVolume, points_um: Array) -> tuple[Index, Array]:
 
 
 def crowded(field: FilteredVolume, where: Index, brightness: Array) -> npt.NDArray[np.bool_]:
-    """Which beads another one disturbs.
-
-    Blurred light spreads over a cone, so it falls with the square of the distance: a bead k
-    times as bright must be sqrt(k) times as far away as one of the same brightness.
-    """
+    """Which beads are disturbed: one k times as bright must be sqrt(k) times as far away."""
     near, who = _nearest(where * field.metric, _FAR)
     present = np.isfinite(near)
     other = np.where(present, np.maximum(brightness, 0)[np.where(present, who, 0)], 0)
@@ -146,11 +139,7 @@ def _nearest(places: Array, reach: float) -> tuple[Array, Index]:
 
 
 def typical_widths(field: FilteredVolume, where: Index, alone: npt.NDArray[np.bool_]) -> Array:
-    """Median full widths at half maximum of the brightest beads, shape (3,), in micrometres.
-
-    Read off the lines through their voxels, by linear interpolation; an axis of one plane
-    has none (NaN).
-    """
+    """Median FWHM of the brightest beads, (3,), in micrometres; NaN along an axis of one plane."""
     chosen = where[alone][:200] if np.any(alone) else where[:200]
     widths = np.full(3, np.nan)
     for axis in range(3):

@@ -59,11 +59,7 @@ class Fits:
 
 
 def fit_gaussians(windows: Windows, sigma: Array) -> Fits:
-    """Least-squares fit of one Gaussian with its background to each window.
-
-    ``sigma`` (D,) is the first guess of the widths, in micrometres. The method is that of
-    Marquardt, J. Soc. Indust. Appl. Math. 11:431 (1963).
-    """
+    """A Gaussian and background for each window (Marquardt, J. Soc. Ind. Appl. Math. 11:431)."""
     scaled, base, height = _normalised(windows)
     d = len(sigma)
     start = np.concatenate([[1.0, 0.0], np.zeros(d), np.log(sigma)])
@@ -137,11 +133,7 @@ def _step(slope: Array, curvature: Array, damping: Array) -> Array:
 
 
 def _equations(windows: Windows, parameters: Array) -> _State:
-    """Sum of squares and normal equations at some parameters.
-
-    Each axis has four functions: 1, the Gaussian g, and g times u and u², u = (x - c) / s.
-    Each derivative of the model is a product of one of them an axis.
-    """
+    """Sum of squares and normal equations, from products of 1, g, g u and g u² along the axes."""
     axes = len(windows.axes)
     which = _functions_of(axes)
     curves, grams = [], []

@@ -333,10 +333,7 @@ class _Measurement:
 
 
 def _limits(pixels: Voxels) -> Array:
-    """The value in each plane that a camera could not pass; infinite where none shows.
-
-    The scans in a reconstruction keep theirs, though the planes between them go beyond.
-    """
+    """The value in each plane that a camera could not pass; infinite where none shows."""
     of_all = limit_of(pixels)
     of_planes = [limit_of(plane) if plane.min() < plane.max() else None for plane in pixels]
     limits = [np.inf if limit is None else limit for limit in of_planes]

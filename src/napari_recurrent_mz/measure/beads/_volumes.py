@@ -56,11 +56,7 @@ class BeadVolume:
 
 
 def even_planes(heights_um: npt.ArrayLike, words: str) -> tuple[float, float]:
-    """Height of the first plane and distance between planes, in micrometres.
-
-    Heights may scatter as a stage's read-back does: the distance is their mean. Those that are not
-    evenly spaced upwards are refused with ``words`` for the stack.
-    """
+    """First height and mean distance of planes, in µm; ``words`` name a stack refused."""
     heights = np.asarray(heights_um, np.float64)
     step = even_step(heights)
     if step is None:
@@ -80,11 +76,7 @@ def volumes_in_steps(
     points_um: Sequence[Array] | None,
     stopped: Callable[[], bool],
 ) -> Steps[Tables]:
-    """Measure a volume, and perhaps its reference after it in the sequence.
-
-    Yields the volume at work, how many beads are done, and their total (0 during the search);
-    returns a table for each volume, and sentences about what to mind.
-    """
+    """Measure a volume, and perhaps its reference: tables, and sentences on what to mind."""
     tables: dict[int, pd.DataFrame] = {}
     notes: list[str] = []
     last = len(volumes) - 1

@@ -7,24 +7,16 @@ other grids are brought to the reference's planes by linear interpolation along 
 to the field that all share; :attr:`Comparison.sentence` says what was done.
 """
 
-from ...core.progress import Step
-from ._compare import MEASURES, Comparison, compare, comparing
-from ._difference import Difference, difference, differing
-from ._sources import BASELINE_NAMES, BASELINES
-from ._volume import Volume, made_from, read_volume
-
-__all__ = [
-    "BASELINES",
-    "BASELINE_NAMES",
-    "MEASURES",
-    "Comparison",
-    "Difference",
-    "Step",
-    "Volume",
-    "compare",
-    "comparing",
-    "difference",
-    "differing",
-    "made_from",
-    "read_volume",
-]
+from ...core.progress import Step as Step
+from ._compare import MEASURES as MEASURES
+from ._compare import Comparison as Comparison
+from ._compare import compare as compare
+from ._compare import comparing as comparing
+from ._difference import Difference as Difference
+from ._difference import difference as difference
+from ._difference import differing as differing
+from ._sources import BASELINE_NAMES as BASELINE_NAMES
+from ._sources import BASELINES as BASELINES
+from ._volume import Volume as Volume
+from ._volume import made_from as made_from
+from ._volume import read_volume as read_volume

@@ -123,10 +123,7 @@ class Volume:
 
 
 def made_from(provenance: Mapping[str, Any]) -> tuple[tuple[float, ...], bool]:
-    """Heights in µm of a reconstruction's scans by its provenance, which may be empty.
-
-    And whether its planes there are the scans themselves, which a confocal-like volume's are not.
-    """
+    """Heights in µm of a reconstruction's scans, and whether its planes there are the scans."""
     heights = [scan.get("z_um") for scan in provenance.get("scans", ())]
     is_confocal = str(provenance.get("image", "")).startswith("confocal")
     return tuple(float(z) for z in heights if z is not None), not is_confocal

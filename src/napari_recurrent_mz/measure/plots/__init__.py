@@ -91,10 +91,7 @@ def fill_figure(figure: Figure, ink: Ink, drawn: Draw | None, reason: str) -> No
 def save_figure(
     draw: Draw, path: str | Path, *, width_mm: float = 180.0, height_mm: float = 90.0
 ) -> Path:
-    """Draw a figure on white paper into a PNG (300 dpi), SVG or PDF file, by its ending.
-
-    Journals have columns of about 90 mm and pages of 180 mm.
-    """
+    """Draw a figure on white paper into a PNG (300 dpi), SVG or PDF file, by its ending."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -116,10 +113,7 @@ def save_figure(
 
 @contextmanager
 def _quiet_fonts() -> Iterator[None]:
-    """Silence the library that embeds fonts in a PDF: its log cannot be formatted.
-
-    napari listens to all notes, and would show each as an error.
-    """
+    """Silence the library that embeds fonts in a PDF: napari would show its log as errors."""
     fonts = logging.getLogger("fontTools")
     before = fonts.level
     fonts.setLevel(logging.WARNING)

@@ -1,9 +1,4 @@
-"""Where the images of side views lie in a figure: all on one scale, as large as they fit.
-
-The views of one volume are a cluster. With x–y, its side views lie where they touch it: x–z
-below, sharing x, and y–z to the right, turned, sharing y. Lengths are in inches, places and
-sizes of a figure's parts in shares of the figure, from its lower left.
-"""
+"""Where the images of side views lie in a figure: all on one scale, as large as they fit."""
 
 from __future__ import annotations
 
@@ -73,11 +68,7 @@ class Cluster(NamedTuple):
 
 @dataclass(frozen=True)
 class _Arrangement:
-    """One way to put a cluster together: images in columns and rows, by their axes.
-
-    ``gap`` is the room between the rows; the images of a column or row share an axis, or else
-    name it in the gap.
-    """
+    """Images in columns and rows that share an axis, or name it in the ``gap`` between rows."""
 
     columns: tuple[str, ...]
     rows: tuple[str, ...]

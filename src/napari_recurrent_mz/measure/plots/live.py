@@ -74,10 +74,7 @@ def error_figure(over_z: ErrorOverZ) -> Draw:
 
 
 def _rows(figure: Figure, count: int, margins_in: tuple[float, ...] = _MARGINS_IN) -> list[Axes]:
-    """Axes over each other, with margins that are known: a search for them takes half the time.
-
-    A dock draws this while a session refines; see :data:`_MARGINS_IN`.
-    """
+    """Axes over each other, with margins that are known: a search for them takes half the time."""
     figure.set_layout_engine("none")
     left, right, bottom, top, between = margins_in
     least = bottom + top + count * _LEAST_IN

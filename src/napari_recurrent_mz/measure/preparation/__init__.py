@@ -2,28 +2,19 @@
 registration of two microscopes (Huang et al. 2021, Methods, "Sample preparation").
 """
 
-from ...core.progress import Step, finished
-from ._axial import Place
-from ._warp import TRANSFORMS
-from .alignment import REFERENCES, Alignment, align, aligning, applying
-from .edf import ExtendedFocus, extended_focus, extending_focus
-from .registration import Registration, register, registering, resampling
-
-__all__ = [
-    "REFERENCES",
-    "TRANSFORMS",
-    "Alignment",
-    "ExtendedFocus",
-    "Place",
-    "Registration",
-    "Step",
-    "align",
-    "aligning",
-    "applying",
-    "extended_focus",
-    "extending_focus",
-    "finished",
-    "register",
-    "registering",
-    "resampling",
-]
+from ...core.progress import Step as Step
+from ...core.progress import finished as finished
+from ._axial import Place as Place
+from ._warp import TRANSFORMS as TRANSFORMS
+from .alignment import REFERENCES as REFERENCES
+from .alignment import Alignment as Alignment
+from .alignment import align as align
+from .alignment import aligning as aligning
+from .alignment import applying as applying
+from .edf import ExtendedFocus as ExtendedFocus
+from .edf import extended_focus as extended_focus
+from .edf import extending_focus as extending_focus
+from .registration import Registration as Registration
+from .registration import register as register
+from .registration import registering as registering
+from .registration import resampling as resampling

@@ -64,10 +64,7 @@ def positions(
     *,
     nearest: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """The confocal plane, as a fraction, that shows each wide-field plane; shape (Z,).
-
-    NaN where there is none, or with ``nearest`` the nearest one.
-    """
+    """The confocal plane, as a fraction, that shows each wide-field plane; NaN or ``nearest``."""
     order = np.argsort(confocal_um)
     heights = confocal_um[order]
     shifted_um = wide_um + shift_um
@@ -151,11 +148,7 @@ class Pair:
 
 
 def top_of_parabola(tried: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> float:
-    """The axial shift at the top of the parabola through the best one and its neighbours.
-
-    The correlation itself is no guide between the steps: interpolated planes are smoother, and
-    correlate better for that alone.
-    """
+    """The shift at the top of the parabola through the best three: interpolation would bias it."""
     peak = int(scores.argmax())
     if not 0 < peak < len(scores) - 1:
         return float(tried[peak])

@@ -27,10 +27,7 @@ _SMALLEST_SCALE, _LARGEST_SCALE = 0.5, 2.0
 
 
 def sharp_part(plane: npt.ArrayLike, pixels: float = 1.0) -> FloatArray:
-    """Difference of Gaussians of :data:`BAND_PX` times ``pixels``: neither noise nor haze.
-
-    Haze moves with focus where structure stays, so a motion found with it is not the sample's.
-    """
+    """Difference of Gaussians of :data:`BAND_PX` times ``pixels``: neither noise nor haze."""
     values = np.asarray(plane, dtype=np.float32)
     fine, coarse = (ndimage.gaussian_filter(values, width * pixels) for width in BAND_PX)
     difference: FloatArray = fine - coarse
@@ -48,11 +45,7 @@ def standardised(plane: npt.ArrayLike, label: str, *, band_pass: bool = False) -
 def transform_matrix(
     reference: FloatArray, moving: FloatArray, transform: str, label: str
 ) -> Matrix:
-    """The matrix that takes places of ``reference`` to where ``moving`` shows the same.
-
-    By pyStackReg, the port of TurboReg (Thévenaz, Ruttimann and Unser, IEEE Trans. Image Process.
-    7:27, 1998), which minimises the squared difference over a pyramid.
-    """
+    """From ``reference`` to ``moving``, by pyStackReg (Thévenaz et al., IEEE TIP 7:27, 1998)."""
     try:
         from pystackreg import StackReg
     except ImportError as error:
@@ -105,10 +98,7 @@ def magnification(matrices: Matrix) -> npt.NDArray[np.float64]:
 
 
 def moved_plane(plane: npt.NDArray[Any], matrix: Matrix, shape: tuple[int, int]) -> FloatArray:
-    """The plane as the reference would have it, float64: cubic splines, edges mirrored.
-
-    No value leaves the range of the plane.
-    """
+    """The plane in the reference's frame and its own range: cubic splines, edges mirrored."""
     values = np.asarray(plane, dtype=np.float64)
     moved = ndimage.affine_transform(
         values, matrix[:2, :2], offset=matrix[:2, 2], output_shape=shape, order=3, mode="mirror"
@@ -150,11 +140,7 @@ def correlation(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
 def largest_region(
     matrices: Sequence[Matrix], shape: tuple[int, int], moving_shape: tuple[int, int]
 ) -> Region | None:
-    """The largest rectangle of the reference that every moved plane covers, or None.
-
-    A corner of a rectangle lies inside a moved plane where straight lines say so, hence a linear
-    programme: the largest sum of the sides, relative to those of the field.
-    """
+    """The largest rectangle of the reference in every moved plane, by linear programming."""
     from scipy.optimize import linprog
 
     # unknowns: first row, last row, first column, last column

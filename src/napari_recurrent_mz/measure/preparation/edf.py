@@ -128,10 +128,7 @@ LOW_PASS = np.concatenate([LOW_PASS, LOW_PASS[::-1]]) / (32 * np.sqrt(2))
 
 @cache
 def _filters() -> tuple[pywt.Wavelet, pywt.Wavelet]:
-    """The filters' real and imaginary parts, each as a wavelet of PyWavelets, whose taps are real.
-
-    The synthesis is the conjugate of the analysis, backwards.
-    """
+    """The filters' real and imaginary parts; the synthesis is the conjugate analysis, backwards."""
     high = (-1.0) ** np.arange(LOW_PASS.size) * np.conj(LOW_PASS[::-1])
     taps = (LOW_PASS, high, np.conj(LOW_PASS[::-1]), np.conj(high[::-1]))
     real, imaginary = (
