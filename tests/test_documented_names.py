@@ -47,6 +47,17 @@ def test_a_documented_name_is_where_it_is_said_to_be(name: str) -> None:
         assert hasattr(importlib.import_module(module), attribute)
 
 
+def test_pages_link_to_pages_and_pictures_of_the_documentation() -> None:
+    broken = [
+        f"{page.name}: {target}"
+        for page in DOCS.rglob("*.md")
+        for target in re.findall(r"\]\(([^)\s#]+)", page.read_text("utf-8"))
+        if "://" not in target and not target.startswith("mailto:")
+        if not (path := (page.parent / target).resolve()).exists() or DOCS not in path.parents
+    ]
+    assert not broken
+
+
 def menu_paths() -> list[tuple[str, str]]:
     """Every *Menu → Submenu → Entry* in the documentation, and the page that names it."""
     ours = re.compile(r"\*((?:Plugins|Layers|File → (?:Acquire|Open Sample)) → [^*]+)\*")
